@@ -1,0 +1,119 @@
+//! The signing side: a device that continues its own chain.
+
+use std::fmt;
+
+use ed25519_dalek::{Signer, SigningKey};
+use zeroize::Zeroizing;
+
+use crate::hash::Hash;
+use crate::head::Head;
+use crate::key::{KeyError, PublicKey, Scheme};
+use crate::record::AuditRecord;
+use crate::signature::signed_message;
+
+/// The length of a seed, the secret from which a device's key pair is derived.
+pub const SEED_BYTES: usize = 32;
+
+/// A device that signs its records. Its seed is zeroized when it is dropped and never shown.
+///
+/// ```
+/// use edgesentry_chain::{Device, Scheme};
+/// let mut device = Device::from_seed("lift-01", [7; 32], Scheme::Record);
+/// let first = device.sign(1_700_000_001_000, b"door closed", "lift-01/1.bin")?;
+/// let second = device.sign(1_700_000_002_000, b"door open", "lift-01/2.bin")?;
+/// assert_eq!(second.prev_record_hash, first.hash());
+/// # Ok::<(), edgesentry_chain::ChainFull>(())
+/// ```
+#[derive(Clone)]
+pub struct Device {
+    device_id: String,
+    scheme: Scheme,
+    key: SigningKey,
+    head: Option<Head>,
+}
+
+/// The sequence has reached its largest value; the chain cannot be continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the chain is full: its last sequence is {}", u64::MAX)]
+pub struct ChainFull;
+
+impl Device {
+    /// A device at the beginning of its chain.
+    pub fn from_seed(device_id: impl Into<String>, seed: [u8; SEED_BYTES], scheme: Scheme) -> Device {
+        let seed = Zeroizing::new(seed);
+        Device { device_id: device_id.into(), scheme, key: SigningKey::from_bytes(&seed), head: None }
+    }
+
+    /// The same device, resuming after the last record that it signed.
+    #[must_use]
+    pub fn resume(mut self, head: Option<Head>) -> Device {
+        self.head = head;
+        self
+    }
+
+    /// Signs the next record of the chain.
+    pub fn sign(
+        &mut self,
+        timestamp_ms: u64,
+        payload: &[u8],
+        object_ref: impl Into<String>,
+    ) -> Result<AuditRecord, ChainFull> {
+        let (sequence, prev_record_hash) = match self.head {
+            None => (1, Hash::ZERO),
+            Some(head) => (head.sequence.checked_add(1).ok_or(ChainFull)?, head.hash),
+        };
+        let mut record = AuditRecord {
+            device_id: self.device_id.clone(),
+            sequence,
+            timestamp_ms,
+            payload_hash: Hash::of(payload),
+            signature: [0; 64],
+            prev_record_hash,
+            object_ref: object_ref.into(),
+        };
+        self.sign_record(&mut record);
+        self.head = Some(Head { sequence, hash: record.hash() });
+        Ok(record)
+    }
+
+    /// Signs a record as it stands, without touching the chain: what an attacker with the key could do.
+    pub fn sign_record(&self, record: &mut AuditRecord) {
+        record.signature = self.key.sign(&signed_message(record, self.scheme)).to_bytes();
+    }
+
+    /// The device id.
+    pub fn device_id(&self) -> &str {
+        &self.device_id
+    }
+
+    /// What its signatures cover.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The last record signed; none at the beginning.
+    pub fn head(&self) -> Option<Head> {
+        self.head
+    }
+
+    /// The public key to register.
+    pub fn public_key(&self) -> Result<PublicKey, KeyError> {
+        PublicKey::from_bytes(self.key.verifying_key().to_bytes())
+    }
+
+    /// The secret seed, zeroized when dropped.
+    pub fn seed(&self) -> Zeroizing<[u8; SEED_BYTES]> {
+        Zeroizing::new(self.key.to_bytes())
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("device_id", &self.device_id)
+            .field("scheme", &self.scheme)
+            .field("head", &self.head)
+            .field("seed", &"redacted")
+            .finish()
+    }
+}

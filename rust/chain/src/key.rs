@@ -1,0 +1,219 @@
+//! Public keys, signature schemes and the key ring (docs/spec.md, step 2).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::traits::IsIdentity;
+use serde::{Deserialize, Serialize};
+
+/// What a device's signature covers. A property of the registered key, never of the record, so that nobody
+/// who writes records can choose the weaker one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// The signature covers `payload_hash` alone: what devices in the field do today. Device, sequence,
+    /// timestamp and object reference can be changed and re-linked without breaking it.
+    PayloadHash,
+    /// The signature covers the whole record.
+    Record,
+}
+
+impl Scheme {
+    /// `payload-hash` or `record`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scheme::PayloadHash => "payload-hash",
+            Scheme::Record => "record",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Scheme, KeyError> {
+        match text {
+            "payload-hash" => Ok(Scheme::PayloadHash),
+            "record" => Ok(Scheme::Record),
+            other => Err(KeyError::UnknownScheme(other.chars().take(40).collect())),
+        }
+    }
+}
+
+/// Why a key cannot enter a key ring.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not 64 hex digits.
+    #[error("a public key is 64 hex digits, got {0} characters of something else")]
+    NotHex(usize),
+    /// The 32 bytes are not the canonical encoding of a curve point.
+    #[error("weak key: {0} is not the canonical encoding of a point on the curve")]
+    NotCanonical(String),
+    /// The point has small order: signatures under it can be made by anybody.
+    #[error("weak key: {0} is a point of small order, under which anybody can sign")]
+    SmallOrder(String),
+    /// The point has a torsion part, which verifiers treat in different ways.
+    #[error("weak key: {0} has a torsion component, so verifiers would disagree on its signatures")]
+    Torsion(String),
+    /// Two keys of a device begin at one sequence.
+    #[error("device {device_id:?} has two keys valid from sequence {valid_from}")]
+    SameStart {
+        /// The device.
+        device_id: String,
+        /// Where both begin.
+        valid_from: u64,
+    },
+    /// Neither `payload-hash` nor `record`.
+    #[error("unknown signature scheme {0:?}: use \"payload-hash\" or \"record\"")]
+    UnknownScheme(String),
+}
+
+/// A public key that passed step 2 of docs/spec.md: canonical, not of small order, torsion-free.
+#[derive(Clone, Copy)]
+pub struct PublicKey {
+    bytes: [u8; 32],
+    minus_point: EdwardsPoint,
+}
+
+impl PublicKey {
+    /// Checks a 32-byte encoding (step 2.1).
+    pub fn from_bytes(bytes: [u8; 32]) -> Result<PublicKey, KeyError> {
+        let text = || hex::encode(bytes);
+        let point = CompressedEdwardsY(bytes).decompress().ok_or_else(|| KeyError::NotCanonical(text()))?;
+        if point.compress().0 != bytes {
+            return Err(KeyError::NotCanonical(text()));
+        }
+        if point.mul_by_cofactor().is_identity() {
+            return Err(KeyError::SmallOrder(text()));
+        }
+        if !point.is_torsion_free() {
+            return Err(KeyError::Torsion(text()));
+        }
+        Ok(PublicKey { bytes, minus_point: -point })
+    }
+
+    /// The encoding.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// −A, the form in which the signature equation uses it.
+    pub(crate) fn minus_point(&self) -> &EdwardsPoint {
+        &self.minus_point
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<PublicKey, KeyError> {
+        let mut bytes = [0u8; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| KeyError::NotHex(text.chars().count()))?;
+        PublicKey::from_bytes(bytes)
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.bytes))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &PublicKey) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for PublicKey {}
+
+/// One key of a device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RingKey {
+    /// The public key.
+    pub key: PublicKey,
+    /// What its signatures cover.
+    pub scheme: Scheme,
+    /// The first sequence it signs; it holds until the next key of the device begins.
+    pub valid_from: u64,
+}
+
+/// The public keys of the devices, each key with its scheme and its first valid sequence.
+///
+/// ```
+/// use edgesentry_chain::{KeyRing, RingKey, Scheme};
+/// let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a".parse()?;
+/// let mut ring = KeyRing::new();
+/// ring.insert("lift-01", RingKey { key, scheme: Scheme::Record, valid_from: 1 })?;
+/// assert!(ring.key_at("lift-01", 7).is_some());
+/// # Ok::<(), edgesentry_chain::KeyError>(())
+/// ```
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct KeyRing {
+    devices: BTreeMap<String, Vec<RingKey>>,
+}
+
+impl KeyRing {
+    /// A ring without keys.
+    pub fn new() -> KeyRing {
+        KeyRing::default()
+    }
+
+    /// Adds a key; a device's keys are kept by the sequence from which they are valid.
+    pub fn insert(&mut self, device_id: &str, key: RingKey) -> Result<(), KeyError> {
+        let keys = self.devices.entry(device_id.to_owned()).or_default();
+        match keys.binary_search_by_key(&key.valid_from, |other| other.valid_from) {
+            Ok(at) if keys[at] == key => Ok(()),
+            Ok(_) => {
+                Err(KeyError::SameStart { device_id: device_id.to_owned(), valid_from: key.valid_from })
+            }
+            Err(at) => {
+                keys.insert(at, key);
+                Ok(())
+            }
+        }
+    }
+
+    /// The keys of a device in the order in which they become valid.
+    pub fn keys(&self, device_id: &str) -> Option<&[RingKey]> {
+        self.devices.get(device_id).map(Vec::as_slice)
+    }
+
+    /// The key that signs `sequence` (step 2.2): the last one that begins at or before it.
+    pub fn key_at(&self, device_id: &str, sequence: u64) -> Option<&RingKey> {
+        key_at(self.keys(device_id)?, sequence)
+    }
+
+    /// Devices and their keys, by device id.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[RingKey])> {
+        self.devices.iter().map(|(device_id, keys)| (device_id.as_str(), keys.as_slice()))
+    }
+
+    /// How many devices have a key.
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Whether no device has a key.
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+    }
+}
+
+pub(crate) fn key_at(keys: &[RingKey], sequence: u64) -> Option<&RingKey> {
+    keys.iter().rev().find(|key| key.valid_from <= sequence)
+}

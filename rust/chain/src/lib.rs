@@ -1,0 +1,29 @@
+//! The pure verification core of EdgeSentry: records and their canonical bytes, keys and signatures, links,
+//! segments, findings and the report.
+//!
+//! No I/O, no async, no clock, no logging. The steps are numbered in `docs/spec.md`, and the same numbers stand
+//! in the code.
+
+mod device;
+mod finding;
+mod hash;
+mod head;
+mod history;
+mod key;
+mod record;
+mod report;
+mod rsum;
+mod segment;
+mod signature;
+
+pub use device::{ChainFull, Device, SEED_BYTES};
+pub use finding::{Cause, Evidence, Finding, FindingCode, Location, UnknownCode};
+pub use hash::{Hash, HashTextError};
+pub use head::{Head, Heads};
+pub use key::{KeyError, KeyRing, PublicKey, RingKey, Scheme};
+pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
+pub use report::{
+    Coverage, HeadCoverage, Input, PayloadCoverage, Report, SignatureCoverage, Verdict,
+};
+pub use segment::{Checks, PayloadError, Payloads, SLICE_RECORDS, Segments, slice_size};
+pub use signature::{Signed, signed_message, verify_signature, verify_signatures};

@@ -1,0 +1,159 @@
+//! The audit record, its canonical bytes and its hash (docs/spec.md, step 1).
+
+use crate::hash::Hash;
+
+/// One entry of a device's chain: seven fields, in the order in which they are hashed.
+///
+/// ```
+/// use edgesentry_chain::{AuditRecord, Hash};
+/// let record = AuditRecord {
+///     device_id: "lift-01".into(),
+///     sequence: 1,
+///     timestamp_ms: 1_700_000_001_000,
+///     payload_hash: Hash::of(b"door closed"),
+///     signature: [0; 64],
+///     prev_record_hash: Hash::ZERO,
+///     object_ref: "s3://bucket/lift-01/1.bin".into(),
+/// };
+/// assert_eq!(record.hash(), Hash::of(&record.canonical_bytes()));
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuditRecord {
+    /// The device that wrote the record.
+    pub device_id: String,
+    /// 1, 2, 3, ... per device.
+    pub sequence: u64,
+    /// When the device observed it, Unix milliseconds by the device's clock.
+    pub timestamp_ms: u64,
+    /// BLAKE3 of the payload.
+    pub payload_hash: Hash,
+    /// Ed25519 signature, 64 bytes: R then S.
+    pub signature: [u8; 64],
+    /// Record hash of the previous record of this device; zero for the first.
+    pub prev_record_hash: Hash,
+    /// Where the payload is, such as `s3://bucket/lift-01/1.bin`.
+    pub object_ref: String,
+}
+
+/// The field names, in canonical order.
+pub const FIELDS: [&str; 7] =
+    ["device_id", "sequence", "timestamp_ms", "payload_hash", "signature", "prev_record_hash", "object_ref"];
+
+/// The domain of record signatures: the BLAKE3 derive-key context of scheme `record`.
+pub const RECORD_SIGNATURE_CONTEXT: &str = "edgesentry-rs 2026 record signature v1";
+
+impl AuditRecord {
+    /// The canonical bytes: the seven fields as postcard encodes them.
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.canonical_size_bound());
+        self.write_canonical(&mut bytes, true);
+        bytes
+    }
+
+    /// The record hash: BLAKE3 of the canonical bytes.
+    pub fn hash(&self) -> Hash {
+        let mut scratch = Vec::with_capacity(self.canonical_size_bound());
+        self.hash_with(&mut scratch)
+    }
+
+    /// [`AuditRecord::hash`] through a buffer that the caller keeps between records.
+    pub fn hash_with(&self, scratch: &mut Vec<u8>) -> Hash {
+        scratch.clear();
+        self.write_canonical(scratch, true);
+        Hash::of(scratch)
+    }
+
+    /// The 32 bytes that scheme `record` signs: BLAKE3 derive-key of the canonical bytes without the signature.
+    pub fn signing_digest(&self) -> [u8; 32] {
+        let mut scratch = Vec::with_capacity(self.canonical_size_bound());
+        self.write_canonical(&mut scratch, false);
+        RECORD_SIGNATURE_KEY.with(|hasher| *hasher.clone().update(&scratch).finalize().as_bytes())
+    }
+
+    fn canonical_size_bound(&self) -> usize {
+        // Four varints of at most 10 bytes, the signature with its length, two hashes.
+        4 * 10 + 1 + 64 + 2 * 32 + self.device_id.len() + self.object_ref.len()
+    }
+
+    /// Postcard: strings and the signature as varint length and bytes, u64 as LEB128, hashes raw.
+    fn write_canonical(&self, out: &mut Vec<u8>, with_signature: bool) {
+        write_varint(out, self.device_id.len() as u64);
+        out.extend_from_slice(self.device_id.as_bytes());
+        write_varint(out, self.sequence);
+        write_varint(out, self.timestamp_ms);
+        out.extend_from_slice(&self.payload_hash.0);
+        if with_signature {
+            out.push(0x40);
+            out.extend_from_slice(&self.signature);
+        }
+        out.extend_from_slice(&self.prev_record_hash.0);
+        write_varint(out, self.object_ref.len() as u64);
+        out.extend_from_slice(self.object_ref.as_bytes());
+    }
+}
+
+thread_local! {
+    // Deriving the context key costs a compression; it is the same for every record.
+    static RECORD_SIGNATURE_KEY: blake3::Hasher = blake3::Hasher::new_derive_key(RECORD_SIGNATURE_CONTEXT);
+}
+
+fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(serde::Serialize)]
+    struct Mirror<'a> {
+        device_id: &'a str,
+        sequence: u64,
+        timestamp_ms: u64,
+        payload_hash: [u8; 32],
+        signature: &'a [u8],
+        prev_record_hash: [u8; 32],
+        object_ref: &'a str,
+    }
+
+    #[derive(serde::Serialize)]
+    struct Unsigned<'a> {
+        device_id: &'a str,
+        sequence: u64,
+        timestamp_ms: u64,
+        payload_hash: [u8; 32],
+        prev_record_hash: [u8; 32],
+        object_ref: &'a str,
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_bytes_are_what_postcard_writes(
+            device_id in ".{0,300}", sequence: u64, timestamp_ms: u64, payload_hash: [u8; 32],
+            signature in proptest::array::uniform32(any::<[u8; 2]>()), prev: [u8; 32], object_ref in ".{0,40}",
+        ) {
+            let signature: [u8; 64] = signature.concat().try_into().unwrap();
+            let record = AuditRecord {
+                device_id, sequence, timestamp_ms, payload_hash: Hash(payload_hash), signature,
+                prev_record_hash: Hash(prev), object_ref,
+            };
+            let mirror = Mirror {
+                device_id: &record.device_id, sequence, timestamp_ms, payload_hash,
+                signature: &record.signature, prev_record_hash: prev, object_ref: &record.object_ref,
+            };
+            prop_assert_eq!(record.canonical_bytes(), postcard::to_allocvec(&mirror).unwrap());
+            let unsigned = Unsigned {
+                device_id: &record.device_id, sequence, timestamp_ms, payload_hash,
+                prev_record_hash: prev, object_ref: &record.object_ref,
+            };
+            let bytes = postcard::to_allocvec(&unsigned).unwrap();
+            prop_assert_eq!(record.signing_digest(), blake3::derive_key(RECORD_SIGNATURE_CONTEXT, &bytes));
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The report: all findings, the heads, and the coverage (docs/spec.md, steps 6, 7 and 9).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
+use crate::hash::Hash;
+use crate::head::{Head, Heads};
+use crate::history::Seen;
+use crate::segment::{Checks, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
+
+/// What the verification says of the whole input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// At least one record, every check asked for was made, and all hold.
+    Valid,
+    /// At least one check failed.
+    Findings,
+    /// There was no record. Never a pass.
+    NothingToVerify,
+}
+
+/// What was checked and what was not.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Coverage {
+    /// Records whose links were checked.
+    pub records: u64,
+    /// Devices among them.
+    pub devices: u64,
+    /// Entries that are no records.
+    pub malformed: u64,
+    /// Signatures, where a key ring was given.
+    pub signatures: Option<SignatureCoverage>,
+    /// Payloads, where a payload store was given.
+    pub payloads: Option<PayloadCoverage>,
+    /// Trusted heads, where they were given.
+    pub heads: Option<HeadCoverage>,
+    /// What was not checked, and what could therefore go unnoticed; one sentence each.
+    pub not_checked: Vec<String>,
+}
+
+/// Signatures that were decided.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct SignatureCoverage {
+    /// Decided under scheme `payload-hash`, which covers the payload hash only.
+    pub payload_hash: u64,
+    /// Decided under scheme `record`, which covers the whole record.
+    pub record: u64,
+    /// Not decided: no key for the device, or none valid at the sequence.
+    pub unchecked: u64,
+}
+
+/// Payloads that were looked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct PayloadCoverage {
+    /// Looked for, and hashed where found.
+    pub checked: u64,
+}
+
+/// Heads that were compared.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct HeadCoverage {
+    /// Trusted heads given.
+    pub trusted: u64,
+    /// Devices in the input for which there is no trusted head.
+    pub devices_without: u64,
+}
+
+/// One of the inputs of a verification.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Input {
+    /// Its name, such as a file path.
+    pub name: Arc<str>,
+    /// How it is written, such as `json`, `ndjson+gzip`, `parquet`.
+    pub format: String,
+    /// Entries read from it, malformed ones included.
+    pub entries: u64,
+    /// Bytes read from it; none where it is not a stream of bytes.
+    pub bytes: Option<u64>,
+}
+
+/// The result of a verification.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Report {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// How many findings of each code, those that were not kept included.
+    pub counts: BTreeMap<FindingCode, u64>,
+    /// The findings, in the order of their records; findings without a record last.
+    pub findings: Vec<Finding>,
+    /// Findings that were counted but not kept.
+    pub findings_omitted: u64,
+    /// The last link of each chain, as found.
+    pub heads: Heads,
+    /// What was checked and what was not.
+    pub coverage: Coverage,
+    /// The inputs, in the order in which they were read.
+    pub inputs: Vec<Input>,
+}
+
+impl Report {
+    /// Whether everything that was asked for was checked and holds. Nothing to verify is not a pass.
+    pub fn ok(&self) -> bool {
+        self.verdict == Verdict::Valid
+    }
+
+    /// Keeps at most `most` findings; the others remain counted.
+    pub fn keep(&mut self, most: usize) {
+        let beyond = self.findings.len().saturating_sub(most);
+        self.findings.truncate(most);
+        self.findings_omitted += beyond as u64;
+    }
+
+    /// Names the inputs, in the order read, and with them the place of each finding.
+    pub fn locate(&mut self, inputs: Vec<Input>) {
+        let mut starts = Vec::with_capacity(inputs.len());
+        let mut start = 0;
+        for input in &inputs {
+            starts.push(start);
+            start += input.entries;
+        }
+        for finding in &mut self.findings {
+            let Some(index) = finding.index else { continue };
+            let at = starts.partition_point(|start| *start <= index).saturating_sub(1);
+            if let (Some(input), Some(start)) = (inputs.get(at), starts.get(at)) {
+                finding.location =
+                    Some(Location { input: Arc::clone(&input.name), record: index - start + 1 });
+            }
+        }
+        self.inputs = inputs;
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Valid => "valid",
+            Verdict::Findings => "findings",
+            Verdict::NothingToVerify => "nothing to verify",
+        })
+    }
+}
+
+impl Checks<'_> {
+    /// Turns the segments of a whole input into its report: where each chain begins (4.1), what was seen twice
+    /// (4.4), the trusted heads (6), likely causes (7), coverage and verdict (9).
+    pub fn report(&self, segments: Segments) -> Report {
+        let Segments { mut chains, malformed, omitted } = segments;
+        let mut findings = Vec::new();
+        let mut absences = Vec::new();
+        let mut heads = Heads::new();
+        let mut tally = Tally::default();
+        for (device_id, segment) in &mut chains {
+            findings.extend(self.begin(device_id, segment));
+            name_repetitions(segment);
+            findings.append(&mut segment.findings);
+            absences.extend(self.end(device_id, segment));
+            tally.add(&segment.tally);
+            let last = Head { sequence: segment.last.sequence, hash: segment.last.hash };
+            heads.insert(Arc::clone(device_id), last);
+        }
+        for (device_id, head) in self.heads.into_iter().flatten() {
+            if !chains.contains_key(device_id) {
+                absences.push(absent_device(device_id, head));
+            }
+        }
+        let malformed_count = malformed.len() as u64 + omitted[FindingCode::RecordMalformed as usize];
+        let malformed_at: Vec<u64> = malformed.iter().filter_map(|finding| finding.index).collect();
+        findings.extend(malformed);
+        findings.sort_by_key(|finding| (finding.index, finding.code));
+        name_causes(&mut findings, &malformed_at);
+        absences.sort_by(|a, b| (&a.device_id, a.code).cmp(&(&b.device_id, b.code)));
+        findings.append(&mut absences);
+
+        let mut counts: BTreeMap<FindingCode, u64> = BTreeMap::new();
+        for finding in &findings {
+            *counts.entry(finding.code).or_default() += 1;
+        }
+        for (code, count) in FindingCode::ALL.iter().zip(omitted).filter(|(_, count)| *count > 0) {
+            *counts.entry(*code).or_default() += count;
+        }
+        let verdict = if !counts.is_empty() {
+            Verdict::Findings
+        } else if tally.records == 0 {
+            Verdict::NothingToVerify
+        } else {
+            Verdict::Valid
+        };
+        Report {
+            verdict,
+            counts,
+            findings,
+            findings_omitted: omitted.iter().sum(),
+            coverage: self.coverage(&tally, &heads, malformed_count),
+            heads,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Step 4.1: the first record of a chain.
+    fn begin(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
+        let first = &segment.first;
+        if let Some(start) = self.start_heads.and_then(|heads| heads.get(device_id)) {
+            let before =
+                Link { sequence: start.sequence, hash: start.hash, prev: Hash::ZERO, index: first.index };
+            let mut finding = check_link(device_id, &before, first)?;
+            finding.predecessor = None;
+            return Some(finding);
+        }
+        let (expected, actual) = match first.sequence {
+            1 if first.prev == Hash::ZERO => return None,
+            1 => (Evidence::Hash(Hash::ZERO), Evidence::Hash(first.prev)),
+            sequence => (Evidence::Sequence(1), Evidence::Sequence(sequence)),
+        };
+        Some(at_link(FindingCode::FirstRecordNotGenesis, device_id, first, expected, actual))
+    }
+
+    /// Step 6: the trusted head of a chain that is there.
+    fn end(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
+        let head = self.heads?.get(device_id)?;
+        let actual = match segment.sight {
+            HeadSight::Matches => return None,
+            HeadSight::Differs(hash) => Head { sequence: head.sequence, hash },
+            HeadSight::None => Head { sequence: segment.last.sequence, hash: segment.last.hash },
+        };
+        Some(Finding {
+            code: FindingCode::HeadMismatch,
+            sequence: Some(head.sequence),
+            actual: Evidence::Head { sequence: actual.sequence, hash: actual.hash },
+            ..absent_device(device_id, head)
+        })
+    }
+
+    fn coverage(&self, tally: &Tally, heads: &Heads, malformed: u64) -> Coverage {
+        let signatures = self.keys.map(|_| SignatureCoverage {
+            payload_hash: tally.payload_hash_signatures,
+            record: tally.record_signatures,
+            unchecked: tally.unsigned,
+        });
+        let trusted = self.heads.map(|trusted| HeadCoverage {
+            trusted: trusted.len() as u64,
+            devices_without: heads.keys().filter(|device_id| !trusted.contains_key(*device_id)).count() as u64,
+        });
+        let mut coverage = Coverage {
+            records: tally.records,
+            devices: heads.len() as u64,
+            malformed,
+            signatures,
+            payloads: self.payloads.map(|_| PayloadCoverage { checked: tally.payloads }),
+            heads: trusted,
+            not_checked: Vec::new(),
+        };
+        coverage.not_checked = not_checked(&coverage);
+        coverage
+    }
+}
+
+fn not_checked(coverage: &Coverage) -> Vec<String> {
+    let mut notes = Vec::new();
+    match &coverage.signatures {
+        None => notes.push(
+            "signatures: no key ring was given, so a chain rewritten and re-linked by anybody would pass".into(),
+        ),
+        Some(signatures) => {
+            if signatures.unchecked > 0 {
+                notes.push(format!(
+                    "signatures: {} records have no valid key in the key ring and were not checked",
+                    signatures.unchecked
+                ));
+            }
+            if signatures.payload_hash > 0 {
+                notes.push(format!(
+                    "signatures: {} records are signed under scheme payload-hash, which covers the payload hash \
+                     only; device, sequence, timestamp and object reference could be changed and re-linked \
+                     unnoticed",
+                    signatures.payload_hash
+                ));
+            }
+        }
+    }
+    if coverage.payloads.is_none() {
+        notes.push("payloads: no payload store was given, so changed or missing payloads would pass".into());
+    }
+    match &coverage.heads {
+        None => notes.push(
+            "heads: no trusted heads were given, so a chain cut off at its end or a device left out would pass"
+                .into(),
+        ),
+        Some(heads) if heads.devices_without > 0 => notes.push(format!(
+            "heads: {} devices have no trusted head, so their chains could have been cut off",
+            heads.devices_without
+        )),
+        Some(_) => {}
+    }
+    notes
+}
+
+fn absent_device(device_id: &Arc<str>, head: &Head) -> Finding {
+    Finding {
+        code: FindingCode::DeviceMissing,
+        device_id: Some(Arc::clone(device_id)),
+        sequence: Some(head.sequence),
+        index: None,
+        expected: Evidence::Head { sequence: head.sequence, hash: head.hash },
+        actual: Evidence::text("no record of the device"),
+        record_hash: None,
+        cause: None,
+        location: None,
+        predecessor: None,
+    }
+}
+
+/// Step 4.4: a sequence that runs backwards is a duplicate, a fork, or a late record.
+fn name_repetitions(segment: &mut Segment) {
+    let backwards = |finding: &&mut Finding| finding.code == FindingCode::SequenceOutOfOrder;
+    let queries: Vec<(u64, u64)> =
+        segment.findings.iter_mut().filter(backwards).filter_map(|f| Some((f.sequence?, f.index?))).collect();
+    if queries.is_empty() {
+        return;
+    }
+    let seen = segment.history.look_up(&queries);
+    for finding in segment.findings.iter_mut().filter(backwards) {
+        match finding.index.and_then(|index| seen.get(&index)) {
+            Some(Seen::Same) => finding.code = FindingCode::SequenceDuplicate,
+            Some(Seen::Other(prefix)) => {
+                finding.code = FindingCode::Fork;
+                let prefix = hex::encode(prefix.to_le_bytes());
+                finding.expected =
+                    Evidence::text(format!("the record seen before, with hash {prefix}…"));
+                if let Some(hash) = finding.record_hash {
+                    finding.actual = Evidence::Hash(hash);
+                }
+            }
+            Some(Seen::Never) | None => {}
+        }
+    }
+}
+
+/// Step 7: a link that fails behind a record with a finding, or behind a malformed entry, names it.
+fn name_causes(findings: &mut [Finding], malformed_at: &[u64]) {
+    let mut first_at: HashMap<u64, usize> = HashMap::new();
+    for (at, finding) in findings.iter().enumerate() {
+        if let Some(index) = finding.index {
+            first_at.entry(index).or_insert(at);
+        }
+    }
+    for at in 0..findings.len() {
+        let (Some(before), Some(index)) = (findings[at].predecessor, findings[at].index) else { continue };
+        let malformed = malformed_at.partition_point(|other| *other <= before);
+        let between = malformed_at.get(malformed).copied().filter(|other| *other < index);
+        let is_gap = findings[at].code == FindingCode::SequenceGap;
+        let cause = first_at.get(&before).copied().or_else(|| match between {
+            Some(other) if is_gap => first_at.get(&other).copied(),
+            _ => None,
+        });
+        if let Some(cause) = cause {
+            let Finding { code, sequence, .. } = findings[cause];
+            let index = findings[cause].index.unwrap_or(before);
+            findings[at].cause = Some(Cause { code, sequence, index });
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Links, heads, histories and segments: what each tampering is called, and that cutting the input anywhere
+//! changes nothing.
+
+use std::sync::Arc;
+
+use edgesentry_chain::{
+    AuditRecord, Checks, Device, FindingCode as Code, Hash, Head, Heads, KeyRing, Payloads, Report, RingKey, Scheme,
+    Segments, Verdict,
+};
+use proptest::prelude::*;
+
+fn device(name: &str, scheme: Scheme) -> Device {
+    Device::from_seed(name, *Hash::of(name.as_bytes()).as_bytes(), scheme)
+}
+
+fn ring(devices: &[Device]) -> KeyRing {
+    let mut ring = KeyRing::new();
+    for device in devices {
+        let key = device.public_key().unwrap();
+        ring.insert(device.device_id(), RingKey { key, scheme: device.scheme(), valid_from: 1 }).unwrap();
+    }
+    ring
+}
+
+fn chain(device: &mut Device, records: usize) -> Vec<AuditRecord> {
+    (0..records as u64)
+        .map(|at| {
+            let payload = format!("{} observes {at}", device.device_id());
+            let object_ref = format!("s3://bucket/{}/{at}.bin", device.device_id());
+            device.sign(1_700_000_000_000 + at * 1000, payload.as_bytes(), object_ref).unwrap()
+        })
+        .collect()
+}
+
+fn report(records: &[AuditRecord], checks: &Checks<'_>) -> Report {
+    checks.report(checks.verify(records, 0).unwrap())
+}
+
+/// (code, sequence) of each finding, in order.
+fn found(report: &Report) -> Vec<(Code, u64)> {
+    report.findings.iter().map(|finding| (finding.code, finding.sequence.unwrap())).collect()
+}
+
+fn ten() -> Vec<AuditRecord> {
+    chain(&mut device("lift-01", Scheme::Record), 10)
+}
+
+#[test]
+fn an_honest_chain_is_valid() {
+    let mut lift = device("lift-01", Scheme::Record);
+    let records = chain(&mut lift, 10);
+    let (ring, head) = (ring(std::slice::from_ref(&lift)), lift.head().unwrap());
+    let heads = Heads::from([("lift-01".into(), head)]);
+    let checks = Checks { keys: Some(&ring), heads: Some(&heads), ..Checks::default() };
+    let report = report(&records, &checks);
+    assert_eq!(report.verdict, Verdict::Valid, "{:?}", report.findings);
+    assert_eq!(report.coverage.signatures.unwrap().record, 10);
+    assert_eq!(report.heads[&Arc::from("lift-01")], head);
+}
+
+#[test]
+fn nothing_to_verify_is_not_a_pass() {
+    let report = report(&[], &Checks::default());
+    assert_eq!(report.verdict, Verdict::NothingToVerify);
+    assert!(!report.ok());
+}
+
+#[test]
+fn links_are_named() {
+    let of = |records: &[AuditRecord]| found(&report(records, &Checks::default()));
+    let pick = |at: &[usize]| at.iter().map(|at| ten()[*at].clone()).collect::<Vec<_>>();
+    assert_eq!(of(&pick(&[1, 2])), [(Code::FirstRecordNotGenesis, 2)]);
+    assert_eq!(of(&pick(&[0, 1, 3, 4])), [(Code::SequenceGap, 4)]);
+    assert_eq!(of(&pick(&[0, 1, 1, 2])), [(Code::SequenceDuplicate, 2)]);
+    let swapped = [(Code::SequenceGap, 3), (Code::SequenceOutOfOrder, 2), (Code::SequenceGap, 4)];
+    assert_eq!(of(&pick(&[0, 2, 1, 3])), swapped);
+    // Replayed much later: the record is known, the record behind it seems far off, and says why.
+    let replayed = report(&pick(&[0, 1, 2, 3, 1, 4]), &Checks::default());
+    assert_eq!(found(&replayed), [(Code::SequenceDuplicate, 2), (Code::SequenceGap, 5)]);
+    assert_eq!(replayed.findings[1].cause.as_ref().unwrap().code, Code::SequenceDuplicate);
+}
+
+#[test]
+fn a_fork_is_named_next_to_its_rival_and_far_from_it() {
+    let records = ten();
+    let mut rival = device("lift-01", Scheme::Record).resume(Some(Head { sequence: 4, hash: records[3].hash() }));
+    let rival: Vec<AuditRecord> =
+        (0..3).map(|at| rival.sign(5, b"another story", format!("rival/{at}")).unwrap()).collect();
+
+    let mut near = records.clone();
+    near.insert(5, rival[0].clone());
+    let near = report(&near, &Checks::default());
+    assert_eq!(found(&near), [(Code::Fork, 5), (Code::PrevHashMismatch, 6)]);
+    assert_eq!(near.findings[1].cause.as_ref().unwrap().code, Code::Fork);
+
+    let far: Vec<AuditRecord> = records.iter().chain(&rival).cloned().collect();
+    assert_eq!(found(&report(&far, &Checks::default())), [(Code::Fork, 5)]);
+}
+
+#[test]
+fn a_flipped_payload_hash_shows_twice_and_the_second_names_the_first() {
+    let mut lift = device("lift-01", Scheme::PayloadHash);
+    let mut records = chain(&mut lift, 10);
+    records[4].payload_hash.0[0] ^= 1;
+    let ring = ring(&[lift]);
+    let report = report(&records, &Checks { keys: Some(&ring), ..Checks::default() });
+    assert_eq!(found(&report), [(Code::SignatureInvalid, 5), (Code::PrevHashMismatch, 6)]);
+    let cause = report.findings[1].cause.as_ref().unwrap();
+    assert_eq!((cause.code, cause.sequence), (Code::SignatureInvalid, Some(5)));
+}
+
+/// Re-linking an edited chain needs no key under scheme payload-hash; under scheme record it does.
+#[test]
+fn a_relinked_edit_passes_under_payload_hash_and_fails_under_record() {
+    for (scheme, expected) in [(Scheme::PayloadHash, vec![]), (Scheme::Record, vec![5, 6, 7, 8, 9, 10])] {
+        let mut lift = device("lift-01", scheme);
+        let mut records = chain(&mut lift, 10);
+        records[4].timestamp_ms += 60_000;
+        for at in 5..10 {
+            records[at].prev_record_hash = records[at - 1].hash();
+        }
+        let ring = ring(&[lift]);
+        let report = report(&records, &Checks { keys: Some(&ring), ..Checks::default() });
+        let expected: Vec<_> = expected.into_iter().map(|at| (Code::SignatureInvalid, at)).collect();
+        assert_eq!(found(&report), expected, "{scheme}");
+        let warned = report.coverage.not_checked.iter().any(|note| note.contains("payload-hash"));
+        assert_eq!(warned, scheme == Scheme::PayloadHash);
+    }
+}
+
+#[test]
+fn keys_are_judged_by_sequence() {
+    let mut old = device("lift-01", Scheme::Record);
+    let mut records = chain(&mut old, 5);
+    let mut new = Device::from_seed("lift-01", [42; 32], Scheme::Record).resume(old.head());
+    records.extend(chain(&mut new, 5));
+    let mut ring = ring(&[old.clone()]);
+    ring.insert("lift-01", RingKey { key: new.public_key().unwrap(), scheme: Scheme::Record, valid_from: 6 })
+        .unwrap();
+    let checks = Checks { keys: Some(&ring), ..Checks::default() };
+    assert!(report(&records, &checks).ok());
+
+    // The old key signs on after it was rotated out.
+    let mut late = chain(&mut device("lift-01", Scheme::Record), 7);
+    assert_eq!(
+        found(&report(&late, &checks)),
+        [(Code::KeyNotValidAtSequence, 6), (Code::KeyNotValidAtSequence, 7)]
+    );
+    // No key is valid yet.
+    let mut ring = KeyRing::new();
+    let key = old.public_key().unwrap();
+    ring.insert("lift-01", RingKey { key, scheme: Scheme::Record, valid_from: 3 }).unwrap();
+    late.truncate(4);
+    let checks = Checks { keys: Some(&ring), ..Checks::default() };
+    let report = report(&late, &checks);
+    assert_eq!(found(&report), [(Code::KeyNotValidAtSequence, 1), (Code::KeyNotValidAtSequence, 2)]);
+    assert_eq!(report.coverage.signatures.unwrap().unchecked, 2);
+}
+
+#[test]
+fn an_unknown_device_is_one_finding() {
+    let known = device("lift-02", Scheme::Record);
+    let ring = ring(&[known]);
+    let checks = Checks { keys: Some(&ring), ..Checks::default() };
+    let records = ten();
+    let halves = checks.verify(&records[..5], 0).unwrap().merge(checks.verify(&records[5..], 5).unwrap());
+    let report = checks.report(halves);
+    assert_eq!(found(&report), [(Code::UnknownDevice, 1)]);
+    assert_eq!(report.coverage.signatures.unwrap().unchecked, 10);
+}
+
+#[test]
+fn trusted_heads_catch_truncation_and_missing_devices() {
+    let records = ten();
+    let head = |at: usize| Head { sequence: at as u64 + 1, hash: records[at].hash() };
+    let check = |records: &[AuditRecord], heads: Heads| {
+        found(&report(records, &Checks { heads: Some(&heads), ..Checks::default() }))
+    };
+    let lift = || Arc::<str>::from("lift-01");
+    assert_eq!(check(&records, Heads::from([(lift(), head(9))])), []);
+    // A chain that grew since the snapshot still contains its head.
+    assert_eq!(check(&records, Heads::from([(lift(), head(6))])), []);
+    assert_eq!(check(&records[..8], Heads::from([(lift(), head(9))])), [(Code::HeadMismatch, 10)]);
+    let rewritten = Head { hash: Hash::of(b"x"), ..head(6) };
+    assert_eq!(check(&records, Heads::from([(lift(), rewritten)])), [(Code::HeadMismatch, 7)]);
+    let two = Heads::from([(lift(), head(9)), ("lift-02".into(), head(3))]);
+    assert_eq!(check(&records, two.clone()), [(Code::DeviceMissing, 4)]);
+    assert_eq!(check(&[], two), [(Code::DeviceMissing, 10), (Code::DeviceMissing, 4)]);
+}
+
+#[test]
+fn a_range_is_verified_against_its_start_heads() {
+    let records = ten();
+    let start = Heads::from([("lift-01".into(), Head { sequence: 4, hash: records[3].hash() })]);
+    let check = |range: &[AuditRecord]| {
+        found(&report(range, &Checks { start_heads: Some(&start), ..Checks::default() }))
+    };
+    assert_eq!(check(&records[4..]), []);
+    assert_eq!(check(&records[5..]), [(Code::SequenceGap, 6)]);
+    let mut edited = records[4..].to_vec();
+    edited[0].prev_record_hash = Hash::ZERO;
+    assert_eq!(check(&edited)[0], (Code::PrevHashMismatch, 5));
+}
+
+#[test]
+fn the_end_of_the_numbers_is_no_overflow() {
+    let mut record = ten().remove(0);
+    record.sequence = u64::MAX;
+    let mut next = record.clone();
+    next.sequence = 0;
+    let codes: Vec<Code> = report(&[record, next], &Checks::default()).findings.iter().map(|f| f.code).collect();
+    assert_eq!(codes, [Code::FirstRecordNotGenesis, Code::SequenceOutOfOrder]);
+}
+
+struct Observed;
+
+impl Payloads for Observed {
+    fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, edgesentry_chain::PayloadError> {
+        Ok(match record.sequence {
+            3 => None,
+            7 => Some(Hash::of(b"swapped")),
+            sequence => Some(Hash::of(format!("{} observes {}", record.device_id, sequence - 1).as_bytes())),
+        })
+    }
+}
+
+#[test]
+fn payloads_are_compared_with_the_records() {
+    let report = report(&ten(), &Checks { payloads: Some(&Observed), ..Checks::default() });
+    assert_eq!(found(&report), [(Code::PayloadMissing, 3), (Code::PayloadHashMismatch, 7)]);
+    assert_eq!(report.coverage.payloads.unwrap().checked, 10);
+}
+
+/// Four interleaved chains and some mischief, by index operations.
+fn mixed() -> impl Strategy<Value = Vec<AuditRecord>> {
+    let mischief = proptest::collection::vec((0u8..6, any::<prop::sample::Index>(), any::<u16>()), 0..12);
+    (1usize..60, mischief).prop_map(|(per_device, mischief)| {
+        let names = ["a", "b", "c", "d"];
+        let mut chains: Vec<_> =
+            names.map(|name| chain(&mut device(name, Scheme::Record), per_device).into_iter()).into();
+        let mut records = Vec::new();
+        for _ in 0..per_device {
+            records.extend(chains.iter_mut().filter_map(Iterator::next));
+        }
+        for (kind, at, noise) in mischief {
+            let at = at.index(records.len());
+            match kind {
+                0 if records.len() > 1 => drop(records.remove(at)),
+                1 => records.insert((at + noise as usize % 9).min(records.len()), records[at].clone()),
+                2 => records.swap(at, noise as usize % per_device),
+                3 => records[at].timestamp_ms ^= 1 << (noise % 64),
+                4 => records[at].sequence = u64::from(noise) % (per_device as u64 + 2),
+                _ => records[at].signature[noise as usize % 64] ^= 4,
+            }
+        }
+        records
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However the input is cut, and however the pieces are joined, the report is the one of a single pass.
+    #[test]
+    fn merging_is_associative_and_equals_one_pass(
+        records in mixed(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6), left_first: bool,
+    ) {
+        let ring = ring(&["a", "b", "c"].map(|name| device(name, Scheme::Record)));
+        let heads = Heads::from([("a".into(), Head { sequence: 3, hash: Hash::of(b"?") })]);
+        let checks = Checks { keys: Some(&ring), heads: Some(&heads), ..Checks::default() };
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(records.len())).collect();
+        cuts.push(0);
+        cuts.push(records.len());
+        cuts.sort_unstable();
+        let pieces: Vec<Segments> = cuts
+            .windows(2)
+            .map(|cut| checks.verify(&records[cut[0]..cut[1]], cut[0] as u64).unwrap())
+            .collect();
+        let joined = if left_first {
+            pieces.into_iter().fold(Segments::default(), Segments::merge)
+        } else {
+            pieces.into_iter().rev().fold(Segments::default(), |right, left| left.merge(right))
+        };
+        let once = report(&records, &checks);
+        prop_assert_eq!(checks.report(joined), once.clone());
+        prop_assert_eq!(checks.report(checks.verify_parallel(&records, 0).unwrap()), once);
+    }
+
+    /// Any single bit of any field of any record of a signed chain whose heads are trusted.
+    #[test]
+    fn any_flipped_bit_is_found(at in 0usize..30, field in 0usize..7, bit: u16) {
+        let mut devices = [device("lift-01", Scheme::Record), device("lift-02", Scheme::PayloadHash)];
+        let mut records = chain(&mut devices[0], 15);
+        records.extend(chain(&mut devices[1], 15));
+        let heads: Heads =
+            devices.iter().map(|device| (device.device_id().into(), device.head().unwrap())).collect();
+        let ring = ring(&devices);
+        let checks = Checks { keys: Some(&ring), heads: Some(&heads), ..Checks::default() };
+        prop_assert!(report(&records, &checks).ok());
+
+        let before = records[at].clone();
+        let record = &mut records[at];
+        let flip = |text: &mut String| {
+            // Bits 0 to 6 of ASCII stay text.
+            let at = bit as usize / 7 % text.len();
+            let mut bytes = std::mem::take(text).into_bytes();
+            bytes[at] ^= 1 << (bit % 7);
+            *text = String::from_utf8(bytes).unwrap();
+        };
+        let bytes_bit = |bytes: &mut [u8]| bytes[bit as usize / 8 % bytes.len()] ^= 1 << (bit % 8);
+        match field {
+            0 => flip(&mut record.device_id),
+            1 => record.sequence ^= 1 << (bit % 64),
+            2 => record.timestamp_ms ^= 1 << (bit % 64),
+            3 => bytes_bit(&mut record.payload_hash.0),
+            4 => bytes_bit(&mut record.signature),
+            5 => bytes_bit(&mut record.prev_record_hash.0),
+            _ => flip(&mut record.object_ref),
+        }
+        let (sequences, name) = ([before.sequence, before.sequence + 1, record.sequence], record.device_id.clone());
+        let report = report(&records, &checks);
+        prop_assert!(!report.ok());
+        // It is found at the record or at the one behind it, of the device named before or after.
+        let near = report.findings.iter().any(|finding| {
+            let device_id = finding.device_id.as_deref().unwrap();
+            (device_id == before.device_id || device_id == name)
+                && sequences.contains(&finding.sequence.unwrap())
+        });
+        prop_assert!(near, "{:?}", report.findings);
+    }
+}

@@ -1,0 +1,62 @@
+//! `eds inspect-key`: what a key is, and whether it may be trusted.
+
+use std::path::Path;
+
+use clap::Args;
+use edgesentry_chain::{Device, KeyError, PublicKey, Scheme};
+use serde_json::json;
+
+use crate::exit::{Exit, Failure, chain};
+use crate::output::{Answer, Output};
+use crate::seed_file;
+
+/// Show the public key of a seed file, or check a public key
+///
+/// A weak key (not canonical, of small order, with a torsion part) may not enter a key ring: exit code 1.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds inspect-key lift-01.seed
+  eds inspect-key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")]
+pub(crate) struct InspectKey {
+    /// A seed file, or a public key of 64 hex digits
+    #[arg(value_name = "FILE|HEX")]
+    key: String,
+}
+
+impl InspectKey {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let is_hex = self.key.len() == 64 && self.key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_hex && !Path::new(&self.key).exists() {
+            let message = format!("{}: neither a file nor a public key of 64 hex digits", self.key);
+            return Err(Failure::usage("key_malformed", message));
+        }
+        let (source, text, key) = if is_hex {
+            ("public key", self.key.to_ascii_lowercase(), self.key.parse())
+        } else {
+            let seed = seed_file::read(Path::new(&self.key))?;
+            let key = Device::from_seed("", *seed, Scheme::Record).public_key();
+            ("seed file", key.as_ref().map_or_else(|_| String::new(), PublicKey::to_string), key)
+        };
+        self.answer(output, source, &text, &key)
+    }
+
+    fn answer(
+        &self,
+        output: &Output,
+        source: &str,
+        text: &str,
+        key: &Result<PublicKey, KeyError>,
+    ) -> Result<Exit, Failure> {
+        let weakness = key.as_ref().err().map(|error| chain(error));
+        let verdict = match &weakness {
+            None => "yes: canonical, not of small order, torsion-free".to_owned(),
+            Some(weakness) => format!("no: {weakness}"),
+        };
+        let shown = format!("given as    {source}\npublic key  {text}\nkey ring    {verdict}\n");
+        let content =
+            json!({"source": source, "public_key": text, "accepted": key.is_ok(), "weakness": weakness});
+        output.answer(&Answer { ok: key.is_ok(), name: "key", content: &content, text: shown, failure: None })?;
+        Ok(if key.is_ok() { Exit::Holds } else { Exit::Findings })
+    }
+}

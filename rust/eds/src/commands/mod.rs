@@ -1,0 +1,96 @@
+//! The commands, one file each.
+
+mod demo;
+mod heads;
+mod inspect_key;
+mod keygen;
+mod sign_record;
+mod verify_chain;
+mod verify_record;
+
+use clap::builder::Styles;
+use clap::builder::styling::AnsiColor;
+use clap::{Parser, Subcommand};
+use edgesentry_chain::Scheme;
+
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .error(AnsiColor::Red.on_default().bold());
+
+/// Tamper-evident audit records: verify exports, sign records, inspect keys.
+#[derive(Parser, Debug)]
+#[command(name = "eds", bin_name = "eds", version, styles = STYLES, max_term_width = 100, after_help = "\
+Exit codes:
+  0  all that was asked was checked and holds
+  1  findings
+  2  usage: bad arguments, unreadable or weak keys, a required level that was not covered
+  3  could not finish: unreadable input, or nothing to verify
+
+Examples:
+  eds demo                                        see it work on real telemetry
+  eds verify-chain export.json --keys keys.json   verify an export
+  eds verify-chain --help                         more examples")]
+pub(crate) struct Cli {
+    /// Answer with one line of JSON on stdout, on success and on failure
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    VerifyChain(verify_chain::VerifyChain),
+    Heads(heads::WriteHeads),
+    Keygen(keygen::Keygen),
+    InspectKey(inspect_key::InspectKey),
+    SignRecord(sign_record::SignRecord),
+    VerifyRecord(verify_record::VerifyRecord),
+    Demo(demo::Demo),
+}
+
+/// The names of the commands.
+pub(crate) const NAMES: [&str; 7] =
+    ["verify-chain", "heads", "keygen", "inspect-key", "sign-record", "verify-record", "demo"];
+
+impl Command {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Command::VerifyChain(_) => "verify-chain",
+            Command::Heads(_) => "heads",
+            Command::Keygen(_) => "keygen",
+            Command::InspectKey(_) => "inspect-key",
+            Command::SignRecord(_) => "sign-record",
+            Command::VerifyRecord(_) => "verify-record",
+            Command::Demo(_) => "demo",
+        }
+    }
+
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        match self {
+            Command::VerifyChain(command) => command.run(output),
+            Command::Heads(command) => command.run(output),
+            Command::Keygen(command) => command.run(output),
+            Command::InspectKey(command) => command.run(output),
+            Command::SignRecord(command) => command.run(output),
+            Command::VerifyRecord(command) => command.run(output),
+            Command::Demo(command) => command.run(output),
+        }
+    }
+}
+
+/// A signature scheme on the command line.
+fn scheme(text: &str) -> Result<Scheme, String> {
+    text.parse().map_err(|error: edgesentry_chain::KeyError| error.to_string())
+}
+
+/// A device id on the command line: new records need one.
+fn device_id(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("a device id cannot be empty") } else { Ok(text.to_owned()) }
+}

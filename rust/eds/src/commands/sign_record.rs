@@ -1,0 +1,94 @@
+//! `eds sign-record`: the next record of a device's chain.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use edgesentry_chain::{Device, Head, Scheme};
+
+use crate::commands::{device_id, scheme};
+use crate::exit::{Exit, Failure, chain};
+use crate::output::{Answer, Output};
+use crate::record_json::RecordJson;
+use crate::{inputs, seed_file};
+
+/// Sign a payload as the next record of a chain, and print the record as one line of NDJSON
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds sign-record --key lift-01.seed --device lift-01 --payload 1.bin \\
+      --object-ref s3://bucket/lift-01/1.bin > chain.ndjson
+  eds sign-record --key lift-01.seed --device lift-01 --payload 2.bin \\
+      --object-ref s3://bucket/lift-01/2.bin --after chain.ndjson >> chain.ndjson")]
+pub(crate) struct SignRecord {
+    /// The device's seed file
+    #[arg(long, value_name = "SEEDFILE")]
+    key: PathBuf,
+    /// The device
+    #[arg(long, value_name = "ID", value_parser = device_id)]
+    device: String,
+    /// The file that the record commits to
+    #[arg(long, value_name = "FILE")]
+    payload: PathBuf,
+    /// Where the payload will be kept
+    #[arg(long, value_name = "REF")]
+    object_ref: String,
+    /// When it was observed, Unix milliseconds [default: now]
+    #[arg(long, value_name = "N")]
+    timestamp_ms: Option<u64>,
+    /// The chain so far: its records (the device's last one counts), or a heads snapshot [default: none, sequence 1]
+    #[arg(long, value_name = "FILE")]
+    after: Option<PathBuf>,
+    /// What is signed: record, or payload-hash as older devices do
+    #[arg(long, value_parser = scheme, default_value = "record")]
+    scheme: Scheme,
+}
+
+impl SignRecord {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let head = self.after.as_deref().map(|path| head(path, &self.device)).transpose()?;
+        let payload = inputs::bytes(&self.payload, "payload_unreadable")?;
+        let timestamp_ms = match self.timestamp_ms {
+            Some(timestamp_ms) => timestamp_ms,
+            None => now_ms()?,
+        };
+        let seed = seed_file::read(&self.key)?;
+        let mut device = Device::from_seed(self.device.as_str(), *seed, self.scheme).resume(head);
+        let record = device.sign(timestamp_ms, &payload, self.object_ref.as_str());
+        let record = record.map_err(|error| Failure::unfinished("chain_full", chain(&error)))?;
+
+        let content = RecordJson::from(&record);
+        let line = serde_json::to_string(&content);
+        let line = line.map_err(|error| Failure::unfinished("json", error.to_string()))?;
+        let text = format!("{line}\n");
+        output.answer(&Answer { ok: true, name: "record", content: &content, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+}
+
+/// Where the device's chain stands, by a heads snapshot or by its records.
+fn head(path: &Path, device_id: &str) -> Result<Head, Failure> {
+    let head = if is_snapshot(&inputs::bytes(path, "after_unreadable")?) {
+        inputs::heads(path)?.get(device_id).copied()
+    } else {
+        let last = inputs::last_record(path, device_id)?;
+        last.map(|record| Head { sequence: record.sequence, hash: record.hash() })
+    };
+    head.ok_or_else(|| {
+        let path = path.display();
+        let message =
+            format!("{path}: nothing of device {device_id:?}; leave --after out to begin its chain");
+        Failure::usage("device_not_found", message)
+    })
+}
+
+fn is_snapshot(json: &[u8]) -> bool {
+    let value = serde_json::from_slice::<serde_json::Value>(json);
+    value.is_ok_and(|value| value.get("heads").is_some())
+}
+
+fn now_ms() -> Result<u64, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let before_1970 = || Failure::unfinished("clock", "the system clock is before 1970; give --timestamp-ms");
+    u64::try_from(now.map_err(|_| before_1970())?.as_millis()).map_err(|_| before_1970())
+}

@@ -1,0 +1,86 @@
+//! The JSON envelope of `--json`: one line, versioned, the same on success and on failure.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::json;
+
+use crate::exit::Failure;
+use crate::text::is_hostile;
+
+/// The version of the envelope; it changes when a field is renamed or removed.
+const ENVELOPE: u32 = 1;
+
+struct Envelope<'a, T> {
+    command: Option<&'a str>,
+    ok: bool,
+    name: &'a str,
+    content: &'a T,
+    failure: Option<&'a Failure>,
+}
+
+impl<T: Serialize> Serialize for Envelope<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let version = env!("CARGO_PKG_VERSION");
+        map.serialize_entry("edgesentry", &json!({"version": version, "envelope": ENVELOPE}))?;
+        map.serialize_entry("command", &self.command)?;
+        map.serialize_entry("ok", &self.ok)?;
+        if !self.name.is_empty() {
+            map.serialize_entry(self.name, self.content)?;
+        }
+        if let Some(Failure { code, message, exit }) = self.failure {
+            let error = json!({"code": code, "message": message, "exit_code": exit.code()});
+            map.serialize_entry("error", &error)?;
+        }
+        map.end()
+    }
+}
+
+/// `content` under `name`; beside it what went wrong all the same.
+pub(crate) fn result<T: Serialize>(
+    command: Option<&str>,
+    ok: bool,
+    (name, content): (&str, &T),
+    failure: Option<&Failure>,
+) -> Result<String, Failure> {
+    let envelope = Envelope { command, ok, name, content, failure };
+    match serde_json::to_string(&envelope) {
+        Ok(line) => Ok(escape_hostile(&line)),
+        Err(error) => Err(Failure::unfinished("json", format!("cannot write the result as JSON: {error}"))),
+    }
+}
+
+/// A failure and nothing else.
+pub(crate) fn failure(command: Option<&str>, failure: &Failure) -> Result<String, Failure> {
+    result(command, false, ("", &()), Some(failure))
+}
+
+/// Characters that a terminal would act on, as JSON escapes: they can only stand inside strings.
+fn escape_hostile(json: &str) -> String {
+    let mut line = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        if is_hostile(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                line.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_characters_survive_as_escapes() {
+        let hostile = "\x1b]0;\u{9b}\u{202e}\u{e0001}\u{7f}";
+        let line = result(Some("x"), true, ("text", &hostile), None).unwrap();
+        assert!(line.trim_end_matches('\n').chars().all(|c| !is_hostile(c)));
+        let back: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(back["text"], hostile);
+        assert_eq!(back["edgesentry"]["envelope"], 1);
+    }
+}

@@ -1,0 +1,83 @@
+//! Exit codes, and failures to do the job.
+
+use std::error::Error;
+
+use edgesentry_formats::Error as FormatError;
+
+/// How the command ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// All that was asked was checked and holds.
+    Holds,
+    /// At least one finding.
+    Findings,
+    /// Bad arguments, bad keys, or a required level that was not covered.
+    Usage,
+    /// The job could not be finished, or there was nothing to verify.
+    Unfinished,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Exit::Holds => 0,
+            Exit::Findings => 1,
+            Exit::Usage => 2,
+            Exit::Unfinished => 3,
+            Exit::Interrupted => 130,
+        }
+    }
+}
+
+/// Why the command could not do its job. Never a verdict about evidence.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Stable, for scripts.
+    pub(crate) code: &'static str,
+    /// One sentence: what, where, what to do; with the chain of its sources.
+    pub(crate) message: String,
+    pub(crate) exit: Exit,
+}
+
+impl Failure {
+    /// The caller can put it right: arguments, keys, snapshots.
+    pub(crate) fn usage(code: &'static str, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), exit: Exit::Usage }
+    }
+
+    /// Reading or writing failed.
+    pub(crate) fn unfinished(code: &'static str, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), exit: Exit::Unfinished }
+    }
+}
+
+impl From<FormatError> for Failure {
+    fn from(error: FormatError) -> Failure {
+        let code = match &error {
+            FormatError::Io { .. } => "io",
+            FormatError::Unreadable { .. } => "unreadable",
+            FormatError::Payload(_) => "payload_unreadable",
+            FormatError::Cancelled => "cancelled",
+            FormatError::Source { .. } => "source",
+        };
+        Failure::unfinished(code, chain(&error))
+    }
+}
+
+/// An error and its sources, as one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // Some errors already quote their source.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,239 @@
+//! A small fleet with real telemetry: the data of `eds demo`, and of the tests.
+//!
+//! Keys are derived from the device ids, so that every run makes the same records.
+
+use std::io::Read;
+
+use edgesentry_chain::{AuditRecord, ChainFull, Device, Heads, KeyError, KeyRing, RingKey, Scheme};
+use flate2::read::GzDecoder;
+
+const WATER_FLOW: &[u8] = include_bytes!("../../../examples/data/water-flow.csv");
+const SHUTTLE: &[u8] = include_bytes!("../../../examples/data/shuttle.csv.gz");
+
+/// The device of the water pipe network; it signs under scheme `payload-hash`, as devices in the field do.
+pub const WATER: &str = "water-branch-1";
+/// The devices of the shuttle radiators; they sign under scheme `record`.
+pub const SHUTTLES: [&str; 4] =
+    ["shuttle-radiator-1", "shuttle-radiator-2", "shuttle-radiator-3", "shuttle-radiator-4"];
+/// The device that changes its key halfway.
+pub const ROTATING: &str = SHUTTLES[1];
+/// How many records the telemetry suffices for.
+pub const ALL_RECORDS: usize = 1_268 + 49_097;
+
+/// The shuttle data carry no time; they are counted from here, one second a row: 2026-01-01T00:00:00Z.
+const SHUTTLE_START_MS: u64 = 1_767_225_600_000;
+
+/// Why the fleet could not be made.
+#[derive(Debug)]
+pub enum FleetError {
+    /// The telemetry built into the program cannot be read.
+    Telemetry(csv::Error),
+    /// A key was refused.
+    Key(KeyError),
+    /// A chain is full.
+    Chain(ChainFull),
+}
+
+impl std::fmt::Display for FleetError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("cannot make the demo records from the telemetry")
+    }
+}
+
+impl std::error::Error for FleetError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FleetError::Telemetry(error) => Some(error),
+            FleetError::Key(error) => Some(error),
+            FleetError::Chain(error) => Some(error),
+        }
+    }
+}
+
+impl From<csv::Error> for FleetError {
+    fn from(error: csv::Error) -> FleetError {
+        FleetError::Telemetry(error)
+    }
+}
+
+impl From<KeyError> for FleetError {
+    fn from(error: KeyError) -> FleetError {
+        FleetError::Key(error)
+    }
+}
+
+impl From<ChainFull> for FleetError {
+    fn from(error: ChainFull) -> FleetError {
+        FleetError::Chain(error)
+    }
+}
+
+/// The records of five devices, interleaved as an ingest service would receive them.
+pub struct Fleet {
+    /// All records.
+    pub records: Vec<AuditRecord>,
+    /// The payload of each record.
+    pub payloads: Vec<Vec<u8>>,
+    /// The public keys.
+    pub keys: KeyRing,
+    /// The last link of each chain.
+    pub heads: Heads,
+}
+
+impl Fleet {
+    /// A fleet of `size` records, at most [`ALL_RECORDS`]; a fifth of them, as far as they go, are of [`WATER`].
+    pub fn new(size: usize) -> Result<Fleet, FleetError> {
+        let size = size.min(ALL_RECORDS);
+        let water = water_rows()?;
+        let water = &water[..water.len().min(size / 5)];
+        let shuttle = shuttle_rows(size - water.len())?;
+        let every = (shuttle.len() / water.len().max(1)).max(1);
+        let change = rotation(size);
+
+        let mut fleet = Fleet {
+            records: Vec::with_capacity(size),
+            payloads: Vec::with_capacity(size),
+            keys: KeyRing::new(),
+            heads: Heads::new(),
+        };
+        let mut pipe = device(WATER, Scheme::PayloadHash);
+        let mut radiators = SHUTTLES.map(|id| device(id, Scheme::Record));
+        let mut water = water.iter();
+        for (row, (timestamp_ms, payload)) in shuttle.iter().enumerate() {
+            let radiator = &mut radiators[row % SHUTTLES.len()];
+            if radiator.device_id() == ROTATING && next_sequence(radiator) == change {
+                *radiator = rotated(ROTATING).resume(radiator.head());
+            }
+            fleet.add(radiator, *timestamp_ms, payload)?;
+            if row % every == every - 1
+                && let Some((timestamp_ms, payload)) = water.next()
+            {
+                fleet.add(&mut pipe, *timestamp_ms, payload)?;
+            }
+        }
+        for (timestamp_ms, payload) in water {
+            fleet.add(&mut pipe, *timestamp_ms, payload)?;
+        }
+        fleet.register(&[pipe], 1)?;
+        fleet.register(&SHUTTLES.map(|id| device(id, Scheme::Record)), 1)?;
+        fleet.register(&[rotated(ROTATING)], change)?;
+        Ok(fleet)
+    }
+
+    fn add(&mut self, device: &mut Device, timestamp_ms: u64, payload: &[u8]) -> Result<(), ChainFull> {
+        let id = device.device_id().to_owned();
+        let object_ref = format!("s3://demo/{id}/{}.csv", next_sequence(device));
+        self.records.push(device.sign(timestamp_ms, payload, object_ref)?);
+        self.payloads.push(payload.to_owned());
+        self.heads.extend(device.head().map(|head| (id.into(), head)));
+        Ok(())
+    }
+
+    fn register(&mut self, devices: &[Device], valid_from: u64) -> Result<(), KeyError> {
+        for device in devices {
+            let key = RingKey { key: device.public_key()?, scheme: device.scheme(), valid_from };
+            self.keys.insert(device.device_id(), key)?;
+        }
+        Ok(())
+    }
+
+    /// The records of one device with their payloads.
+    pub fn of<'a>(&'a self, device_id: &'a str) -> impl Iterator<Item = (&'a AuditRecord, &'a [u8])> {
+        let all = self.records.iter().zip(self.payloads.iter().map(Vec::as_slice));
+        all.filter(move |(record, _)| record.device_id == device_id)
+    }
+
+    /// The last sequence of a device.
+    pub fn last(&self, device_id: &str) -> u64 {
+        self.heads.get(device_id).map_or(0, |head| head.sequence)
+    }
+}
+
+/// A device of the fleet with its first key.
+pub fn device(device_id: &str, scheme: Scheme) -> Device {
+    Device::from_seed(device_id, blake3_seed(device_id), scheme)
+}
+
+/// The same device with its second key.
+pub fn rotated(device_id: &str) -> Device {
+    Device::from_seed(device_id, blake3_seed(&format!("{device_id}, second key")), Scheme::Record)
+}
+
+/// The sequence from which the second key of [`ROTATING`] is valid in a fleet of `size` records.
+pub fn rotation(size: usize) -> u64 {
+    (size / 10) as u64
+}
+
+fn blake3_seed(text: &str) -> [u8; 32] {
+    edgesentry_chain::Hash::of(format!("eds demo: {text}").as_bytes()).0
+}
+
+fn next_sequence(device: &Device) -> u64 {
+    device.head().map_or(1, |head| head.sequence + 1)
+}
+
+type Row = (u64, Vec<u8>);
+
+/// Rows of the water data, each with its own time.
+fn water_rows() -> Result<Vec<Row>, csv::Error> {
+    let mut rows = Vec::new();
+    for row in csv::Reader::from_reader(WATER_FLOW).into_byte_records() {
+        let row = row?;
+        let time = row.get(0).and_then(|field| std::str::from_utf8(field).ok()).and_then(unix_ms);
+        let no_time = || std::io::Error::other("a row of water-flow.csv has no time");
+        rows.push((time.ok_or_else(no_time)?, line(&row)));
+    }
+    Ok(rows)
+}
+
+/// The first rows of the shuttle data.
+fn shuttle_rows(count: usize) -> Result<Vec<Row>, csv::Error> {
+    let mut text = Vec::new();
+    GzDecoder::new(SHUTTLE).read_to_end(&mut text)?;
+    let rows = csv::Reader::from_reader(text.as_slice()).into_byte_records();
+    let times = (SHUTTLE_START_MS..).step_by(1_000);
+    rows.take(count).zip(times).map(|(row, time)| Ok((time, line(&row?)))).collect()
+}
+
+fn line(row: &csv::ByteRecord) -> Vec<u8> {
+    row.iter().collect::<Vec<_>>().join(&b',')
+}
+
+/// Unix milliseconds of a time such as `2022-03-20T11:00:00+01:00`.
+fn unix_ms(text: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let offset = number(20..22)? * 60 + number(23..25)?;
+    let offset = if text.get(19..20)? == "-" { -offset } else { offset };
+
+    // Days since 1970-01-01 in the proleptic Gregorian calendar, with years that begin in March.
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + day_of_year - 719_468;
+    let seconds = ((days * 24 + hour) * 60 + minute - offset) * 60 + second;
+    u64::try_from(seconds * 1_000).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_offset() {
+        assert_eq!(unix_ms("1970-01-01T00:00:00+00:00"), Some(0));
+        assert_eq!(unix_ms("2022-03-20T11:00:00+01:00"), Some(1_647_770_400_000));
+        assert_eq!(unix_ms("2024-02-29T23:59:59-02:30"), Some(1_709_260_199_000));
+        assert_eq!(unix_ms("2022-03-20"), None);
+    }
+
+    #[test]
+    fn the_fleet_has_the_size_asked_for() {
+        for size in [100, 1_000] {
+            let fleet = Fleet::new(size).unwrap();
+            assert_eq!((fleet.records.len(), fleet.payloads.len(), fleet.heads.len()), (size, size, 5));
+        }
+        assert_eq!(water_rows().unwrap().len() + shuttle_rows(usize::MAX).unwrap().len(), ALL_RECORDS);
+    }
+}

@@ -1,0 +1,126 @@
+//! What commands read: exports, key rings, heads, single records.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, PublicKey, Report, RingKey, Scheme};
+use edgesentry_formats::{Malformed, Options, PayloadFolder, Progress, Source};
+
+use crate::exit::{Failure, chain};
+use crate::progress::{self, When};
+
+/// The name of stdin on the command line.
+const STDIN: &str = "-";
+
+/// How a verification runs.
+#[derive(Args, Debug)]
+pub(crate) struct Running {
+    /// Show progress on stderr: auto (where it is a terminal), always, never
+    #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "always")]
+    #[arg(num_args = 0..=1, require_equals = true, hide_possible_values = true)]
+    progress: When,
+    /// Threads to verify with [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Findings to keep in the report; all are counted
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_findings)]
+    max_findings: usize,
+}
+
+impl Running {
+    /// Verifies the sources as asked.
+    pub(crate) fn verify(&self, sources: Vec<Source>, checks: &Checks<'_>) -> Result<Report, Failure> {
+        let threads = self.threads.unwrap_or(0).into();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let options = Options { max_findings: self.max_findings };
+        let work = |progress: &Arc<Progress>| pool.install(|| edgesentry_formats::verify(sources, checks, &options, progress));
+        Ok(progress::show(self.progress, work)?)
+    }
+}
+
+/// The inputs named on the command line, `-` being stdin.
+pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    if paths.iter().filter(|path| is_stdin(path)).count() > 1 {
+        return Err(Failure::usage("usage", "stdin (-) can be read only once; name it once"));
+    }
+    Ok(paths.iter().map(|path| source(path)).collect())
+}
+
+fn source(path: &Path) -> Source {
+    if is_stdin(path) {
+        Source::Reader { name: Arc::from("<stdin>"), reader: Box::new(std::io::stdin()) }
+    } else {
+        Source::Path(path.to_owned())
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == STDIN
+}
+
+/// A key ring file; `scheme` is that of its bare keys.
+pub(crate) fn key_ring(path: &Path, scheme: Option<Scheme>) -> Result<KeyRing, Failure> {
+    let json = bytes(path, "keys_unreadable")?;
+    edgesentry_formats::read_key_ring(&json, scheme.unwrap_or(Scheme::PayloadHash))
+        .map_err(|error| Failure::usage("keys", format!("{}: {}", path.display(), chain(&error))))
+}
+
+/// A key ring with one bare key.
+pub(crate) fn single_key(device_id: &str, key: PublicKey, scheme: Scheme) -> Result<KeyRing, Failure> {
+    let mut ring = KeyRing::new();
+    let key = RingKey { key, scheme, valid_from: 1 };
+    ring.insert(device_id, key).map_err(|error| Failure::usage("keys", chain(&error)))?;
+    Ok(ring)
+}
+
+/// A heads snapshot.
+pub(crate) fn heads(path: &Path) -> Result<Heads, Failure> {
+    let json = bytes(path, "heads_unreadable")?;
+    edgesentry_formats::read_heads(&json)
+        .map_err(|error| Failure::usage("heads", format!("{}: {}", path.display(), chain(&error))))
+}
+
+/// A folder of payloads.
+pub(crate) fn payloads(path: &Path) -> Result<PayloadFolder, Failure> {
+    PayloadFolder::open(path).map_err(|error| Failure::usage("payloads_unreadable", chain(&error)))
+}
+
+/// A whole small file.
+pub(crate) fn bytes(path: &Path, code: &'static str) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path)
+        .map_err(|error| Failure::usage(code, format!("{}: cannot read: {error}", path.display())))
+}
+
+/// The only entry of a file.
+pub(crate) fn single_record(path: &Path) -> Result<Result<AuditRecord, Malformed>, Failure> {
+    let mut entries = edgesentry_formats::records(source(path))?;
+    let Some(entry) = entries.next() else {
+        let message = format!("{}: holds no record", path.display());
+        return Err(Failure::unfinished("nothing_to_verify", message));
+    };
+    if entries.next().is_some() {
+        let message =
+            format!("{}: holds more than one record; use eds verify-chain for a chain", path.display());
+        return Err(Failure::usage("several_records", message));
+    }
+    Ok(entry?)
+}
+
+/// The last record of one device in a file.
+pub(crate) fn last_record(path: &Path, device_id: &str) -> Result<Option<AuditRecord>, Failure> {
+    let mut last = None;
+    for entry in edgesentry_formats::records(source(path))? {
+        match entry? {
+            Ok(record) if record.device_id == device_id => last = Some(record),
+            Ok(_) => {}
+            Err(Malformed { expected, actual }) => {
+                let path = path.display();
+                let message = format!("{path}: an entry is no record: expected {expected}, found {actual}");
+                return Err(Failure::unfinished("record_malformed", message));
+            }
+        }
+    }
+    Ok(last)
+}

@@ -1,0 +1,66 @@
+//! The command `eds`: argument parsing, rendering and exit codes around the verification core.
+//!
+//! [`run`] is the whole command; the binary and the console script of the Python package both call it.
+
+mod commands;
+mod envelope;
+mod exit;
+pub mod fleet;
+mod inputs;
+mod output;
+mod progress;
+mod record_json;
+mod render;
+mod seed_file;
+pub mod tamper;
+mod text;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::commands::Cli;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+/// Runs the command and returns its exit code: 0 all that was asked was checked and holds, 1 findings, 2 usage,
+/// 3 could not finish. The first argument is the name of the program.
+///
+/// Writes to stdout and stderr of the process, and answers Ctrl-C by ending the process with code 130.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    answer_interrupts();
+    let args: Vec<OsString> = args.into_iter().collect();
+    let exit = match Cli::try_parse_from(&args) {
+        Ok(cli) => {
+            let output = Output { json: cli.json, command: Some(cli.command.name()) };
+            cli.command.run(&output).unwrap_or_else(|failure| output.fail(&failure))
+        }
+        Err(error) => refuse(&args, &error),
+    };
+    exit.code()
+}
+
+/// The answer to arguments that do not parse, or to --help and --version.
+fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
+    let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let options = args.iter().take_while(|arg| *arg != "--");
+    if !is_request && options.clone().any(|arg| arg == "--json") {
+        let command = commands::NAMES.into_iter().find(|name| args.get(1..).unwrap_or_default().contains(&(*name).into()));
+        let text = error.to_string();
+        let sentence = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
+        let message = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+        return Output { json: true, command }.fail(&Failure::usage("usage", message));
+    }
+    // A closed pipe is not worth a word.
+    let _ = error.print();
+    if is_request { Exit::Holds } else { Exit::Usage }
+}
+
+fn answer_interrupts() {
+    // A second call in one process finds the handler already there, which serves as well.
+    let _ = ctrlc::set_handler(|| {
+        output::complain("\ninterrupted: the work was not finished, so there is no verdict");
+        std::process::exit(Exit::Interrupted.code().into());
+    });
+}

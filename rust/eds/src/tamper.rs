@@ -1,0 +1,183 @@
+//! Ways of tampering with records, each with the findings that a verification must make of it.
+//!
+//! `eds demo` and the tests share them. All of them name their victim by device and sequence.
+//!
+//! # Panics
+//!
+//! Where the records hold no such victim.
+
+use edgesentry_chain::{AuditRecord, Device, FindingCode, Hash, Report, Scheme};
+
+/// A finding as far as it can be foretold.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Expected {
+    /// The device; none for a malformed entry.
+    pub device_id: Option<String>,
+    /// The sequence; none for a malformed entry.
+    pub sequence: Option<u64>,
+    /// The code.
+    pub code: FindingCode,
+}
+
+impl Expected {
+    fn new(code: FindingCode, device_id: &str, sequence: u64) -> Expected {
+        Expected { device_id: Some(device_id.to_owned()), sequence: Some(sequence), code }
+    }
+}
+
+/// What a report has found, in the same form and sorted.
+pub fn found(report: &Report) -> Vec<Expected> {
+    let findings = report.findings.iter().map(|finding| Expected {
+        device_id: finding.device_id.as_deref().map(str::to_owned),
+        sequence: finding.sequence,
+        code: finding.code,
+    });
+    let mut found: Vec<Expected> = findings.collect();
+    found.sort();
+    found
+}
+
+type Records = Vec<AuditRecord>;
+
+/// Flips a bit of the payload hash: the signature no longer holds, nor does the link of the next record.
+pub fn flip_payload_hash_bit(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
+    records[position(records, device_id, sequence)].payload_hash.0[7] ^= 0x10;
+    broken_signature(device_id, sequence)
+}
+
+/// Flips a bit of the signature.
+pub fn flip_signature_bit(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
+    records[position(records, device_id, sequence)].signature[20] ^= 0x01;
+    broken_signature(device_id, sequence)
+}
+
+/// Takes a record out of the middle, or the first one.
+pub fn delete(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
+    records.remove(position(records, device_id, sequence));
+    let code =
+        if sequence == 1 { FindingCode::FirstRecordNotGenesis } else { FindingCode::SequenceGap };
+    vec![Expected::new(code, device_id, sequence + 1)]
+}
+
+/// Swaps a record with the next of its chain.
+pub fn swap_with_next(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
+    let (here, there) = (position(records, device_id, sequence), position(records, device_id, sequence + 1));
+    records.swap(here, there);
+    vec![
+        Expected::new(FindingCode::SequenceOutOfOrder, device_id, sequence),
+        Expected::new(FindingCode::SequenceGap, device_id, sequence + 1),
+        Expected::new(FindingCode::SequenceGap, device_id, sequence + 2),
+    ]
+}
+
+/// Puts a record in twice.
+pub fn duplicate(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
+    let at = position(records, device_id, sequence);
+    records.insert(at, records[at].clone());
+    vec![Expected::new(FindingCode::SequenceDuplicate, device_id, sequence)]
+}
+
+/// Puts in a second record at one sequence, rightly signed by the device.
+pub fn fork(records: &mut Records, device: &Device, sequence: u64) -> Vec<Expected> {
+    let device_id = device.device_id();
+    let at = position(records, device_id, sequence);
+    let mut other = records[at].clone();
+    other.payload_hash = Hash::of(b"another truth");
+    device.sign_record(&mut other);
+    records.insert(at + 1, other);
+    vec![
+        Expected::new(FindingCode::Fork, device_id, sequence),
+        Expected::new(FindingCode::PrevHashMismatch, device_id, sequence + 1),
+    ]
+}
+
+/// Changes the time of a record and re-links every record behind it. Under scheme `payload-hash` no check of
+/// links and signatures can see that; only trusted heads do. Under scheme `record` every signature from there on
+/// breaks.
+pub fn edit_time_and_relink(
+    records: &mut Records,
+    device_id: &str,
+    sequence: u64,
+    scheme: Scheme,
+) -> Vec<Expected> {
+    let edited = position(records, device_id, sequence);
+    records[edited].timestamp_ms += 3_600_000;
+    let mut before = records[edited].hash();
+    let mut expected = vec![Expected::new(FindingCode::SignatureInvalid, device_id, sequence)];
+    for record in records[edited + 1..].iter_mut().filter(|record| record.device_id == device_id) {
+        record.prev_record_hash = before;
+        before = record.hash();
+        expected.push(Expected::new(FindingCode::SignatureInvalid, device_id, record.sequence));
+    }
+    match scheme {
+        Scheme::PayloadHash => Vec::new(),
+        Scheme::Record => expected,
+    }
+}
+
+/// Signs a record with another key of the device.
+pub fn sign_with_other_key(records: &mut Records, other: &Device, sequence: u64) -> Vec<Expected> {
+    let device_id = other.device_id();
+    let at = position(records, device_id, sequence);
+    other.sign_record(&mut records[at]);
+    vec![
+        Expected::new(FindingCode::KeyNotValidAtSequence, device_id, sequence),
+        Expected::new(FindingCode::PrevHashMismatch, device_id, sequence + 1),
+    ]
+}
+
+/// Adds a record of a device that nobody knows.
+pub fn add_stranger(records: &mut Records) -> Vec<Expected> {
+    let mut stranger = Device::from_seed("stranger", [9; 32], Scheme::Record);
+    let record = stranger.sign(1, b"I belong here", "s3://demo/stranger/1.csv");
+    records.extend(record);
+    vec![Expected::new(FindingCode::UnknownDevice, "stranger", 1)]
+}
+
+/// Cuts the last `count` records of a chain off: only trusted heads tell.
+pub fn truncate(records: &mut Records, device_id: &str, count: u64) -> Vec<Expected> {
+    let last = records.iter().filter(|record| record.device_id == device_id).map(|record| record.sequence).max();
+    let last = last.expect("the device has records");
+    records.retain(|record| record.device_id != device_id || record.sequence + count <= last);
+    vec![Expected::new(FindingCode::HeadMismatch, device_id, last)]
+}
+
+/// Takes out all records of a device: only trusted heads tell.
+pub fn remove_device(records: &mut Records, device_id: &str) -> Vec<Expected> {
+    let last = records.iter().filter(|record| record.device_id == device_id).map(|record| record.sequence).max();
+    let last = last.expect("the device has records");
+    records.retain(|record| record.device_id != device_id);
+    vec![Expected::new(FindingCode::DeviceMissing, device_id, last)]
+}
+
+/// What is found when the entry of a record can no longer be read.
+pub fn unreadable_entry(device_id: &str, sequence: u64) -> Vec<Expected> {
+    vec![
+        Expected { device_id: None, sequence: None, code: FindingCode::RecordMalformed },
+        Expected::new(FindingCode::SequenceGap, device_id, sequence + 1),
+    ]
+}
+
+/// What is found when a payload was replaced, or is gone.
+pub fn payload_tampered(device_id: &str, sequence: u64, gone: bool) -> Vec<Expected> {
+    let code = if gone { FindingCode::PayloadMissing } else { FindingCode::PayloadHashMismatch };
+    vec![Expected::new(code, device_id, sequence)]
+}
+
+/// What is found besides when a changed chain is compared with the trusted head it no longer reaches.
+pub fn head_missed(device_id: &str, sequence: u64) -> Vec<Expected> {
+    vec![Expected::new(FindingCode::HeadMismatch, device_id, sequence)]
+}
+
+/// Where the record stands.
+pub fn position(records: &[AuditRecord], device_id: &str, sequence: u64) -> usize {
+    let here = |record: &AuditRecord| record.device_id == device_id && record.sequence == sequence;
+    records.iter().position(here).expect("the victim is among the records")
+}
+
+fn broken_signature(device_id: &str, sequence: u64) -> Vec<Expected> {
+    vec![
+        Expected::new(FindingCode::SignatureInvalid, device_id, sequence),
+        Expected::new(FindingCode::PrevHashMismatch, device_id, sequence + 1),
+    ]
+}

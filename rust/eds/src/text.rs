@@ -1,0 +1,130 @@
+//! Text for people: numbers, and strings from files that must not reach the terminal as they are.
+
+/// The longest string from a file that is shown in full.
+const SHOWN_CHARS: usize = 160;
+
+/// Text from a file or an error, made safe to show: control characters, terminal escapes and characters that
+/// reorder or hide text are written as `\u{..}`, and long text is cut.
+pub(crate) fn shown(text: &str) -> String {
+    let mut safe = escaped(text, SHOWN_CHARS);
+    if text.chars().count() > SHOWN_CHARS {
+        safe.push('…');
+    }
+    safe
+}
+
+/// [`shown`], in quotes where it would otherwise be hard to tell where the name begins and ends.
+pub(crate) fn name(text: &str) -> String {
+    let safe = shown(text);
+    let is_plain = safe == text && !text.is_empty() && !text.contains([' ', '"', '\u{a0}']);
+    if is_plain { safe } else { format!("\"{safe}\"") }
+}
+
+/// [`shown`] without the cut, for messages of our own that quote something.
+pub(crate) fn sentence(text: &str) -> String {
+    escaped(text, usize::MAX)
+}
+
+fn escaped(text: &str, limit: usize) -> String {
+    let mut safe = String::with_capacity(text.len().min(limit));
+    for character in text.chars().take(limit) {
+        if is_hostile(character) {
+            safe.extend(character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// Characters that move the cursor, start an escape sequence, or change how the text around them is shown.
+pub(crate) fn is_hostile(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// 1234567 as `1,234,567`.
+pub(crate) fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 record`, `2 records`.
+pub(crate) fn count(value: u64, noun: &str) -> String {
+    format!("{} {noun}{}", number(value), if value == 1 { "" } else { "s" })
+}
+
+/// Breaks text into lines of at most `width` characters, between words.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in text.split(' ') {
+        let full = lines.last().is_some_and(|line| {
+            !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width
+        });
+        if full {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
+/// An argument as a shell takes it.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_hostile_is_shown() {
+        assert_eq!(shown("a\x1b[2Jb\u{9b}c\u{202e}d\n"), r"a\u{1b}[2Jb\u{9b}c\u{202e}d\u{a}");
+        assert_eq!(shown("lift-01 über"), "lift-01 über");
+        assert_eq!(shown(&"x".repeat(1000)).chars().count(), SHOWN_CHARS + 1);
+        assert_eq!(name(""), "\"\"");
+        assert_eq!(name("lift-01"), "lift-01");
+        assert_eq!(name("lift 01"), "\"lift 01\"");
+    }
+
+    #[test]
+    fn numbers_have_their_commas() {
+        assert_eq!(number(0), "0");
+        assert_eq!(number(999), "999");
+        assert_eq!(number(1_000), "1,000");
+        assert_eq!(number(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!(count(1, "record"), "1 record");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("unbreakable", 3), ["unbreakable"]);
+    }
+
+    #[test]
+    fn shell_words_are_quoted_where_they_must_be() {
+        assert_eq!(shell_word("a/b.json"), "a/b.json");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
+}

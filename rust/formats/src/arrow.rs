@@ -1,0 +1,248 @@
+//! Records in columns: Arrow record batches, Arrow IPC and Parquet.
+
+mod batches;
+mod column;
+mod footer;
+mod guard;
+mod ipc;
+mod parquet;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::builder::{FixedSizeBinaryBuilder, StringBuilder, UInt64Builder};
+use arrow_array::{ArrayRef, RecordBatch};
+use edgesentry_chain::AuditRecord;
+
+pub(crate) use self::batches::BatchChunks;
+pub(crate) use self::column::RecordColumns;
+pub(crate) use self::ipc::ArrowChunks;
+pub(crate) use self::parquet::ParquetChunks;
+pub use self::schema::schema;
+pub(crate) use self::schema::check_schema;
+use crate::progress::Progress;
+use crate::read::{Chunk, Decoded, Malformed};
+use crate::Error;
+
+/// Rows in a chunk, at most.
+pub(crate) const CHUNK_ROWS: usize = 16_384;
+
+/// Bytes of text in a chunk, at most, unless one row has more. Rows of a dictionary share their text, so that a
+/// small batch may hold large records.
+const CHUNK_TEXT_BYTES: usize = 64 << 20;
+
+/// Bytes of one record batch in memory, at most: a file that declares more is refused before it is read.
+const BATCH_BYTES: u64 = 2 << 30;
+
+/// The records as one batch of [`schema`]'s columns.
+///
+/// # Panics
+///
+/// Where all device ids or all object references together have 2 GiB or more.
+///
+/// ```
+/// use edgesentry_formats::{records_from_batch, records_to_batch};
+/// let batch = records_to_batch(&[]);
+/// assert_eq!(batch.num_columns(), 7);
+/// assert!(records_from_batch(&batch)?.is_empty());
+/// # Ok::<(), edgesentry_formats::Error>(())
+/// ```
+pub fn records_to_batch(records: &[AuditRecord]) -> RecordBatch {
+    let mut rows = Rows::default();
+    records.iter().for_each(|record| rows.push(record));
+    rows.take()
+}
+
+/// The records of a batch, whose columns may come in any order and in any type that holds them: strings also as
+/// large, view or dictionary strings, byte fields also as binary, hex text or lists of integers, integers of any
+/// width. A row that is no record is an error naming the row, counted from 1.
+pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<AuditRecord>, Error> {
+    let name: Arc<str> = Arc::from("record batch");
+    check_schema(&name, batch.schema_ref())?;
+    let decoded = guard::caught(&name, "record batch", || {
+        batches::validate(batch)?;
+        Ok(decode_batch(batch, 0..batch.num_rows(), 0))
+    })?;
+    match decoded.malformed.into_iter().next() {
+        None => Ok(decoded.records),
+        Some((_, Malformed { expected, actual })) => {
+            Err(Error::Unreadable { name, problem: format!("{actual}, expected {expected}") })
+        }
+    }
+}
+
+/// Decodes some rows of a batch whose schema was checked. `first_row` is the place of the batch's first row in
+/// its source, from 0; messages count from 1.
+pub(crate) fn decode_batch(batch: &RecordBatch, rows: Range<usize>, first_row: u64) -> Decoded {
+    let first_row = first_row + rows.start as u64;
+    let count = rows.len();
+    let mut decoded = Decoded::with_capacity(count);
+    let columns = RecordColumns::of(&batch.slice(rows.start, count));
+    for row in 0..count {
+        let record = match &columns {
+            Ok(columns) => columns.record(row),
+            Err(fault) => Err(fault.clone()),
+        };
+        match record {
+            Ok(record) => decoded.records.push(record),
+            Err(fault) => decoded.malformed.push((row, fault.at(first_row + row as u64 + 1))),
+        }
+    }
+    decoded
+}
+
+/// Rows being collected into a batch.
+pub(crate) struct Rows {
+    device_id: StringBuilder,
+    sequence: UInt64Builder,
+    timestamp_ms: UInt64Builder,
+    payload_hash: FixedSizeBinaryBuilder,
+    signature: FixedSizeBinaryBuilder,
+    prev_record_hash: FixedSizeBinaryBuilder,
+    object_ref: StringBuilder,
+    rows: usize,
+    text_bytes: usize,
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows {
+            device_id: StringBuilder::new(),
+            sequence: UInt64Builder::new(),
+            timestamp_ms: UInt64Builder::new(),
+            payload_hash: FixedSizeBinaryBuilder::new(32),
+            signature: FixedSizeBinaryBuilder::new(64),
+            prev_record_hash: FixedSizeBinaryBuilder::new(32),
+            object_ref: StringBuilder::new(),
+            rows: 0,
+            text_bytes: 0,
+        }
+    }
+}
+
+impl Rows {
+    pub(crate) fn push(&mut self, record: &AuditRecord) {
+        const WIDTH: &str = "a value of the builder's width";
+        self.device_id.append_value(&record.device_id);
+        self.sequence.append_value(record.sequence);
+        self.timestamp_ms.append_value(record.timestamp_ms);
+        self.payload_hash.append_value(record.payload_hash.0).expect(WIDTH);
+        self.signature.append_value(record.signature).expect(WIDTH);
+        self.prev_record_hash.append_value(record.prev_record_hash.0).expect(WIDTH);
+        self.object_ref.append_value(&record.object_ref);
+        self.rows += 1;
+        self.text_bytes += record.device_id.len() + record.object_ref.len();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Whether the batch is large enough to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows >= CHUNK_ROWS || self.text_bytes >= CHUNK_TEXT_BYTES
+    }
+
+    /// The batch of the rows so far; collecting starts anew.
+    pub(crate) fn take(&mut self) -> RecordBatch {
+        self.rows = 0;
+        self.text_bytes = 0;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.device_id.finish()),
+            Arc::new(self.sequence.finish()),
+            Arc::new(self.timestamp_ms.finish()),
+            Arc::new(self.payload_hash.finish()),
+            Arc::new(self.signature.finish()),
+            Arc::new(self.prev_record_hash.finish()),
+            Arc::new(self.object_ref.finish()),
+        ];
+        RecordBatch::try_new(schema(), columns).expect("seven columns of the schema's types, equally long")
+    }
+}
+
+/// Cuts the batches of a source into chunks.
+#[derive(Default)]
+struct Slices {
+    /// The batch being cut and how many of its rows were given out.
+    current: Option<(RecordBatch, usize)>,
+    /// The place of the next row in the source, from 0.
+    next_row: u64,
+}
+
+impl Slices {
+    /// The next chunk of the batch at hand.
+    fn next_chunk(&mut self) -> Option<Chunk> {
+        let (batch, done) = self.current.take()?;
+        let rows = chunk_rows(&batch, done);
+        let chunk = batch.slice(done, rows);
+        let first_row = self.next_row;
+        self.next_row += rows as u64;
+        if done + rows < batch.num_rows() {
+            self.current = Some((batch, done + rows));
+        }
+        Some(Chunk::Batch(chunk, first_row))
+    }
+
+    fn put(&mut self, batch: RecordBatch) {
+        debug_assert!(self.current.is_none());
+        self.current = (batch.num_rows() > 0).then_some((batch, 0));
+    }
+}
+
+/// How many rows from `start` on make a chunk.
+fn chunk_rows(batch: &RecordBatch, start: usize) -> usize {
+    let rows = CHUNK_ROWS.min(batch.num_rows() - start);
+    let Ok(columns) = RecordColumns::of(&batch.slice(start, rows)) else { return rows };
+    if !columns.share_text() {
+        return rows;
+    }
+    let mut text_bytes = 0;
+    let fitting = (0..rows).take_while(|row| {
+        text_bytes += columns.text_bytes(*row);
+        text_bytes <= CHUNK_TEXT_BYTES
+    });
+    fitting.count().max(1)
+}
+
+/// Copies a stream that cannot be sought in to an unnamed temporary file.
+pub(crate) fn spool(name: &Arc<str>, mut reader: Box<dyn Read + Send>, progress: &Progress) -> Result<File, Error> {
+    let error = |action| move |source| Error::Io { name: name.clone(), action, source };
+    let mut file = tempfile::tempfile().map_err(error("make a temporary copy of"))?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        if progress.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(size) => file.write_all(&buffer[..size]).map_err(error("make a temporary copy of"))?,
+            Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(error("read")(source)),
+        }
+    }
+    file.seek(SeekFrom::Start(0)).map_err(error("make a temporary copy of"))?;
+    Ok(file)
+}
+
+/// Counts bytes of a file of known size; never more than it has, and all of them at its end.
+struct Consumed {
+    left: u64,
+}
+
+impl Consumed {
+    fn add(&mut self, bytes: u64, progress: &Progress) {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        progress.add_bytes(bytes);
+    }
+
+    fn finish(&mut self, progress: &Progress) {
+        self.add(u64::MAX, progress);
+    }
+}
+

@@ -1,0 +1,73 @@
+//! Record batches that another library hands over.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, RecordBatch, RecordBatchReader};
+use arrow_schema::SchemaRef;
+
+use super::guard::{Problem, caught};
+use super::{Slices, check_schema};
+use crate::Error;
+use crate::progress::Progress;
+use crate::read::{Chunk, ChunkReader};
+
+/// Chunks of the batches of a reader.
+pub(crate) struct BatchChunks {
+    name: Arc<str>,
+    batches: Box<dyn RecordBatchReader + Send>,
+    schema: SchemaRef,
+    slices: Slices,
+    done: bool,
+}
+
+impl BatchChunks {
+    pub(crate) fn new(
+        name: Arc<str>,
+        batches: Box<dyn RecordBatchReader + Send>,
+    ) -> Result<BatchChunks, Error> {
+        let schema = batches.schema();
+        check_schema(&name, &schema)?;
+        Ok(BatchChunks { name, batches, schema, slices: Slices::default(), done: false })
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
+        let batch = match self.batches.next() {
+            None => return Ok(None),
+            Some(Ok(batch)) => batch,
+            Some(Err(error)) => {
+                return Err(Error::Source { name: self.name.clone(), source: Box::new(error) });
+            }
+        };
+        if &self.schema != batch.schema_ref() {
+            check_schema(&self.name, batch.schema_ref())?;
+            self.schema = batch.schema();
+        }
+        caught(&self.name, "Arrow", || validate(&batch))?;
+        Ok(Some(batch))
+    }
+}
+
+impl ChunkReader for BatchChunks {
+    fn next_chunk(&mut self, _progress: &Progress) -> Result<Option<Chunk>, Error> {
+        loop {
+            if let Some(chunk) = self.slices.next_chunk() {
+                return Ok(Some(chunk));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            match self.next_batch() {
+                Ok(Some(batch)) => self.slices.put(batch),
+                end => {
+                    self.done = true;
+                    end?;
+                }
+            }
+        }
+    }
+}
+
+/// Checks offsets, dictionary keys and UTF-8: other libraries hand on what they read without looking.
+pub(super) fn validate(batch: &RecordBatch) -> Result<(), Problem> {
+    batch.columns().iter().try_for_each(|column| column.to_data().validate_full()).map_err(Problem::decoder)
+}

@@ -1,0 +1,335 @@
+//! One row of a table as a record, whatever types the columns have.
+
+use std::ops::Range;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::*;
+use arrow_array::*;
+use arrow_schema::DataType;
+use edgesentry_chain::{AuditRecord, FIELDS, Hash};
+
+use super::schema::{Kind, shown};
+use crate::Malformed;
+
+/// The seven columns of a batch.
+pub(crate) struct RecordColumns {
+    columns: [Column; FIELDS.len()],
+}
+
+impl RecordColumns {
+    /// Finds the columns; a batch that passed `check_schema` has them all.
+    pub(crate) fn of(batch: &RecordBatch) -> Result<RecordColumns, Fault> {
+        let mut columns = Vec::with_capacity(FIELDS.len());
+        for field in FIELDS {
+            let column = batch.column_by_name(field).and_then(|array| Column::of(array.as_ref()));
+            columns.push(column.ok_or_else(|| Fault::new("such a column", format!("{field} is not readable")))?);
+        }
+        let columns = columns.try_into().map_err(|_| Fault::new("seven columns", "another number".into()))?;
+        Ok(RecordColumns { columns })
+    }
+
+    /// The record in a row.
+    pub(crate) fn record(&self, row: usize) -> Result<AuditRecord, Fault> {
+        Ok(AuditRecord {
+            device_id: self.text(0, row)?,
+            sequence: self.integer(1, row)?,
+            timestamp_ms: self.integer(2, row)?,
+            payload_hash: Hash(self.bytes(3, row)?),
+            signature: self.bytes(4, row)?,
+            prev_record_hash: Hash(self.bytes(5, row)?),
+            object_ref: self.text(6, row)?,
+        })
+    }
+
+    /// Whether rows may share their text, so that records are larger than the batch that holds them.
+    pub(crate) fn share_text(&self) -> bool {
+        self.columns.iter().any(|column| {
+            column.keys.is_some() || matches!(column.values, Values::Utf8View(_) | Values::BinaryView(_))
+        })
+    }
+
+    /// Bytes of text in a row.
+    pub(crate) fn text_bytes(&self, row: usize) -> usize {
+        [0, 6].into_iter().map(|index| self.columns[index].value(row).len()).sum()
+    }
+
+    fn text(&self, index: usize, row: usize) -> Result<String, Fault> {
+        match self.columns[index].value(row) {
+            Value::Text(text) => Ok(text.to_owned()),
+            other => Err(unexpected(index, &other)),
+        }
+    }
+
+    fn integer(&self, index: usize, row: usize) -> Result<u64, Fault> {
+        match self.columns[index].value(row) {
+            Value::Integer(value) => u64::try_from(value).map_err(|_| {
+                let expected = format!("{} from 0 to {}", FIELDS[index], u64::MAX);
+                Fault::new(expected, format!("{} is {value}", FIELDS[index]))
+            }),
+            other => Err(unexpected(index, &other)),
+        }
+    }
+
+    fn bytes<const N: usize>(&self, index: usize, row: usize) -> Result<[u8; N], Fault> {
+        let field = FIELDS[index];
+        let fault = |actual| Fault::new(format!("{field} of {N} bytes"), actual);
+        match self.columns[index].value(row) {
+            Value::Bytes(bytes) => {
+                bytes.try_into().map_err(|_| fault(format!("{field} has {} bytes", bytes.len())))
+            }
+            Value::Text(text) => {
+                let mut bytes = [0; N];
+                match hex::decode_to_slice(text, &mut bytes) {
+                    Ok(()) => Ok(bytes),
+                    Err(_) => {
+                        let expected = format!("{field} of {N} bytes as {} hex digits", 2 * N);
+                        Err(Fault::new(expected, format!("{field} is {}", shown(text))))
+                    }
+                }
+            }
+            Value::List(items, range) if range.len() != N => {
+                Err(fault(format!("{field} has {} elements", range.len())))
+            }
+            Value::List(items, range) => {
+                let mut bytes = [0; N];
+                for (byte, at) in bytes.iter_mut().zip(range) {
+                    let item = items.get(at).ok_or_else(|| fault(format!("{field} has a null element")))?;
+                    *byte = u8::try_from(item)
+                        .map_err(|_| fault(format!("{field} has the element {item}, which is no byte")))?;
+                }
+                Ok(bytes)
+            }
+            other => Err(unexpected(index, &other)),
+        }
+    }
+}
+
+/// Why a row is no record.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    expected: String,
+    actual: String,
+}
+
+impl Fault {
+    fn new(expected: impl Into<String>, actual: String) -> Fault {
+        Fault { expected: expected.into(), actual }
+    }
+
+    /// The fault as it is reported, with the row counted from 1.
+    pub(crate) fn at(self, row: u64) -> Malformed {
+        Malformed { expected: self.expected, actual: format!("row {row}: {}", self.actual) }
+    }
+}
+
+fn unexpected(index: usize, value: &Value<'_>) -> Fault {
+    let field = FIELDS[index];
+    let expected = match Kind::of_field(index) {
+        Kind::Text => format!("{field} as text"),
+        Kind::Integer => format!("{field} as an integer"),
+        Kind::Bytes(size) => format!("{field} of {size} bytes"),
+    };
+    let actual = match value {
+        Value::Null => format!("{field} is null"),
+        _ => format!("{field} is of another type"),
+    };
+    Fault::new(expected, actual)
+}
+
+/// A column: values, and for a dictionary the key of each row.
+struct Column {
+    keys: Option<Integers>,
+    values: Values,
+}
+
+/// What stands in one row.
+enum Value<'a> {
+    Null,
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Integer(i128),
+    List(&'a Integers, Range<usize>),
+}
+
+impl Value<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl Column {
+    fn of(array: &dyn Array) -> Option<Column> {
+        match array.as_any_dictionary_opt() {
+            None => Some(Column { keys: None, values: Values::of(array)? }),
+            Some(dictionary) => Some(Column {
+                keys: Some(Integers::of(dictionary.keys())?),
+                values: Values::of(dictionary.values().as_ref())?,
+            }),
+        }
+    }
+
+    fn value(&self, row: usize) -> Value<'_> {
+        match &self.keys {
+            None => self.values.get(row),
+            Some(keys) => match keys.get(row).map(usize::try_from) {
+                Some(Ok(key)) if key < self.values.len() => self.values.get(key),
+                _ => Value::Null,
+            },
+        }
+    }
+}
+
+enum Values {
+    Utf8(StringArray),
+    LargeUtf8(LargeStringArray),
+    Utf8View(StringViewArray),
+    Binary(BinaryArray),
+    LargeBinary(LargeBinaryArray),
+    BinaryView(BinaryViewArray),
+    FixedSizeBinary(FixedSizeBinaryArray),
+    Integer(Integers),
+    List(ListArray, Integers),
+    LargeList(LargeListArray, Integers),
+    FixedSizeList(FixedSizeListArray, Integers),
+}
+
+/// Calls the same method on whichever array it is.
+macro_rules! with_values {
+    ($values:expr, $array:ident => $call:expr) => {
+        match $values {
+            Values::Utf8($array) => $call,
+            Values::LargeUtf8($array) => $call,
+            Values::Utf8View($array) => $call,
+            Values::Binary($array) => $call,
+            Values::LargeBinary($array) => $call,
+            Values::BinaryView($array) => $call,
+            Values::FixedSizeBinary($array) => $call,
+            Values::Integer($array) => $call,
+            Values::List($array, _) => $call,
+            Values::LargeList($array, _) => $call,
+            Values::FixedSizeList($array, _) => $call,
+        }
+    };
+}
+
+impl Values {
+    fn of(array: &dyn Array) -> Option<Values> {
+        Some(match array.data_type() {
+            DataType::Utf8 => Values::Utf8(array.as_string().clone()),
+            DataType::LargeUtf8 => Values::LargeUtf8(array.as_string().clone()),
+            DataType::Utf8View => Values::Utf8View(array.as_string_view().clone()),
+            DataType::Binary => Values::Binary(array.as_binary().clone()),
+            DataType::LargeBinary => Values::LargeBinary(array.as_binary().clone()),
+            DataType::BinaryView => Values::BinaryView(array.as_binary_view().clone()),
+            DataType::FixedSizeBinary(_) => Values::FixedSizeBinary(array.as_fixed_size_binary().clone()),
+            DataType::List(_) => {
+                let list: &ListArray = array.as_list();
+                Values::List(list.clone(), Integers::of(list.values().as_ref())?)
+            }
+            DataType::LargeList(_) => {
+                let list: &LargeListArray = array.as_list();
+                Values::LargeList(list.clone(), Integers::of(list.values().as_ref())?)
+            }
+            DataType::FixedSizeList(..) => {
+                let list = array.as_fixed_size_list();
+                Values::FixedSizeList(list.clone(), Integers::of(list.values().as_ref())?)
+            }
+            _ => Values::Integer(Integers::of(array)?),
+        })
+    }
+
+    fn len(&self) -> usize {
+        with_values!(self, array => array.len())
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        with_values!(self, array => array.is_null(row))
+    }
+
+    fn get(&self, row: usize) -> Value<'_> {
+        if self.is_null(row) {
+            return Value::Null;
+        }
+        match self {
+            Values::Utf8(array) => Value::Text(array.value(row)),
+            Values::LargeUtf8(array) => Value::Text(array.value(row)),
+            Values::Utf8View(array) => Value::Text(array.value(row)),
+            Values::Binary(array) => Value::Bytes(array.value(row)),
+            Values::LargeBinary(array) => Value::Bytes(array.value(row)),
+            Values::BinaryView(array) => Value::Bytes(array.value(row)),
+            Values::FixedSizeBinary(array) => Value::Bytes(array.value(row)),
+            Values::Integer(integers) => integers.get(row).map_or(Value::Null, Value::Integer),
+            Values::List(list, items) => {
+                let offsets = list.value_offsets();
+                Value::List(items, offsets[row] as usize..offsets[row + 1] as usize)
+            }
+            Values::LargeList(list, items) => {
+                let offsets = list.value_offsets();
+                Value::List(items, offsets[row] as usize..offsets[row + 1] as usize)
+            }
+            Values::FixedSizeList(list, items) => {
+                let size = list.value_length() as usize;
+                let start = list.value_offset(row) as usize;
+                Value::List(items, start..start + size)
+            }
+        }
+    }
+}
+
+enum Integers {
+    Int8(Int8Array),
+    Int16(Int16Array),
+    Int32(Int32Array),
+    Int64(Int64Array),
+    UInt8(UInt8Array),
+    UInt16(UInt16Array),
+    UInt32(UInt32Array),
+    UInt64(UInt64Array),
+}
+
+macro_rules! with_integers {
+    ($integers:expr, $array:ident => $call:expr) => {
+        match $integers {
+            Integers::Int8($array) => $call,
+            Integers::Int16($array) => $call,
+            Integers::Int32($array) => $call,
+            Integers::Int64($array) => $call,
+            Integers::UInt8($array) => $call,
+            Integers::UInt16($array) => $call,
+            Integers::UInt32($array) => $call,
+            Integers::UInt64($array) => $call,
+        }
+    };
+}
+
+impl Integers {
+    fn of(array: &dyn Array) -> Option<Integers> {
+        Some(match array.data_type() {
+            DataType::Int8 => Integers::Int8(array.as_primitive::<Int8Type>().clone()),
+            DataType::Int16 => Integers::Int16(array.as_primitive::<Int16Type>().clone()),
+            DataType::Int32 => Integers::Int32(array.as_primitive::<Int32Type>().clone()),
+            DataType::Int64 => Integers::Int64(array.as_primitive::<Int64Type>().clone()),
+            DataType::UInt8 => Integers::UInt8(array.as_primitive::<UInt8Type>().clone()),
+            DataType::UInt16 => Integers::UInt16(array.as_primitive::<UInt16Type>().clone()),
+            DataType::UInt32 => Integers::UInt32(array.as_primitive::<UInt32Type>().clone()),
+            DataType::UInt64 => Integers::UInt64(array.as_primitive::<UInt64Type>().clone()),
+            _ => return None,
+        })
+    }
+
+    fn len(&self) -> usize {
+        with_integers!(self, array => array.len())
+    }
+
+    fn is_null(&self, row: usize) -> bool {
+        with_integers!(self, array => array.is_null(row))
+    }
+
+    /// The value; none where it is null.
+    fn get(&self, row: usize) -> Option<i128> {
+        with_integers!(self, array => (!array.is_null(row)).then(|| i128::from(array.value(row))))
+    }
+}

@@ -1,0 +1,310 @@
+//! Arrow IPC: the file format with its footer, and the stream format.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::Buffer;
+use arrow_ipc::convert::fb_to_schema;
+use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary, read_footer_length};
+use arrow_ipc::{Block, Message, MessageHeader, root_as_footer, root_as_message};
+use arrow_schema::{Schema, SchemaRef};
+
+use super::guard::{Problem, caught};
+use super::{BATCH_BYTES, Consumed, Slices, check_schema};
+use crate::Error;
+use crate::progress::Progress;
+use crate::read::{Chunk, ChunkReader};
+
+/// Bytes of a message's metadata and of a file's footer, at most.
+const METADATA_BYTES: u64 = 64 << 20;
+
+const MAGIC: &[u8] = b"ARROW1";
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// Chunks of an Arrow IPC file or stream.
+///
+/// One record batch is in memory at a time, so memory is bounded by the largest, and by 2 GiB.
+pub(crate) struct ArrowChunks {
+    name: Arc<str>,
+    messages: Messages,
+    tables: Tables,
+    slices: Slices,
+    done: bool,
+}
+
+impl ArrowChunks {
+    /// The file format. What is read of it is counted.
+    pub(crate) fn file(name: Arc<str>, file: File) -> Result<ArrowChunks, Error> {
+        let (messages, tables) = caught(&name, "Arrow", || FileMessages::open(file))?;
+        ArrowChunks::new(name, Messages::File(messages), tables)
+    }
+
+    /// The stream format. Whoever made the reader counts.
+    pub(crate) fn stream(name: Arc<str>, reader: Box<dyn Read + Send>) -> Result<ArrowChunks, Error> {
+        let mut stream = StreamMessages { reader };
+        let tables = caught(&name, "Arrow", || stream.schema())?;
+        ArrowChunks::new(name, Messages::Stream(stream), tables)
+    }
+
+    fn new(name: Arc<str>, messages: Messages, tables: Tables) -> Result<ArrowChunks, Error> {
+        check_schema(&name, &tables.schema)?;
+        Ok(ArrowChunks { name, messages, tables, slices: Slices::default(), done: false })
+    }
+
+    /// For a file whose bytes have been counted before.
+    pub(crate) fn uncounted(mut self) -> ArrowChunks {
+        if let Messages::File(messages) = &mut self.messages {
+            messages.consumed.left = 0;
+        }
+        self
+    }
+}
+
+impl ChunkReader for ArrowChunks {
+    fn next_chunk(&mut self, progress: &Progress) -> Result<Option<Chunk>, Error> {
+        loop {
+            if let Some(chunk) = self.slices.next_chunk() {
+                return Ok(Some(chunk));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            if progress.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let ArrowChunks { name, messages, tables, .. } = self;
+            let step = caught(name, "Arrow", || match messages.next(progress)? {
+                Some((metadata, body)) => tables.take(&metadata, body).map(Some),
+                None => Ok(None),
+            });
+            match step {
+                Ok(Some(Some(batch))) => self.slices.put(batch),
+                Ok(Some(None)) => {}
+                end => {
+                    self.done = true;
+                    end?;
+                }
+            }
+        }
+    }
+}
+
+/// The schema and the dictionaries so far.
+struct Tables {
+    schema: SchemaRef,
+    dictionaries: HashMap<i64, ArrayRef>,
+}
+
+impl Tables {
+    fn new(schema: arrow_ipc::Schema<'_>) -> Result<Tables, Problem> {
+        if !schema.endianness().equals_to_target_endianness() {
+            return Err(Problem::said("its numbers are big-endian; write it on a little-endian machine"));
+        }
+        let schema: Schema = fb_to_schema(schema);
+        Ok(Tables { schema: Arc::new(schema), dictionaries: HashMap::new() })
+    }
+
+    /// Decodes a message; the answer is its record batch, if it is one.
+    fn take(&mut self, metadata: &[u8], body: Buffer) -> Result<Option<RecordBatch>, Problem> {
+        let message = message(metadata)?;
+        let version = message.version();
+        match message.header_type() {
+            MessageHeader::RecordBatch => {
+                let batch = message.header_as_record_batch().ok_or_else(empty_message)?;
+                check_buffers(batch, &body)?;
+                let schema = Arc::clone(&self.schema);
+                let batch = RecordBatchDecoder::try_new(&body, batch, schema, &self.dictionaries, &version)
+                    .and_then(RecordBatchDecoder::read_record_batch);
+                batch.map(Some).map_err(Problem::decoder)
+            }
+            MessageHeader::DictionaryBatch => {
+                let dictionary = message.header_as_dictionary_batch().ok_or_else(empty_message)?;
+                check_buffers(dictionary.data().ok_or_else(empty_message)?, &body)?;
+                read_dictionary(&body, dictionary, &self.schema, &mut self.dictionaries, &version)
+                    .map_err(Problem::decoder)?;
+                Ok(None)
+            }
+            MessageHeader::NONE => Ok(None),
+            other => Err(Problem::decoder(format!("an unexpected message of type {other:?}"))),
+        }
+    }
+}
+
+fn message(metadata: &[u8]) -> Result<Message<'_>, Problem> {
+    root_as_message(metadata).map_err(Problem::decoder)
+}
+
+fn empty_message() -> Problem {
+    Problem::decoder("a message without content")
+}
+
+/// Whether the buffers of a batch lie in its body and, decompressed, within [`BATCH_BYTES`]: they are allocated as
+/// declared.
+fn check_buffers(batch: arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), Problem> {
+    let mut total = 0u64;
+    for buffer in batch.buffers().iter().flatten() {
+        let start = usize::try_from(buffer.offset()).ok();
+        let bytes = start.zip(usize::try_from(buffer.length()).ok()).and_then(|(start, length)| {
+            body.get(start..start.checked_add(length)?)
+        });
+        let bytes = bytes.ok_or_else(|| Problem::decoder("a buffer lies outside of its message"))?;
+        let declared = match (batch.compression(), bytes.first_chunk()) {
+            (Some(_), Some(size)) => i64::from_le_bytes(*size).max(0) as u64,
+            _ => 0,
+        };
+        total = total.saturating_add(declared);
+    }
+    check_batch_bytes(total)
+}
+
+fn check_batch_bytes(size: u64) -> Result<(), Problem> {
+    if size <= BATCH_BYTES {
+        return Ok(());
+    }
+    Err(Problem::said(format!(
+        "it declares a record batch of {size} bytes, more than the {BATCH_BYTES} that are held in memory; write it \
+         in smaller batches"
+    )))
+}
+
+enum Messages {
+    File(FileMessages),
+    Stream(StreamMessages),
+}
+
+impl Messages {
+    /// Metadata and body of the next message.
+    fn next(&mut self, progress: &Progress) -> Result<Option<(Vec<u8>, Buffer)>, Problem> {
+        match self {
+            Messages::File(file) => file.next(progress),
+            Messages::Stream(stream) => stream.next(),
+        }
+    }
+}
+
+/// The messages that a file's footer names: dictionaries, then record batches.
+struct FileMessages {
+    file: File,
+    blocks: VecDeque<Block>,
+    consumed: Consumed,
+}
+
+impl FileMessages {
+    fn open(mut file: File) -> Result<(FileMessages, Tables), Problem> {
+        let size = file.seek(SeekFrom::End(0))?;
+        let mut tail = [0u8; 10];
+        file.seek(SeekFrom::Start(size.saturating_sub(10)))?;
+        file.read_exact(&mut tail)?;
+        if !tail.ends_with(MAGIC) {
+            return Err(Problem::decoder("the footer at its end is missing"));
+        }
+        let footer_size = read_footer_length(tail).map_err(Problem::decoder)? as u64;
+        let start = size.checked_sub(10 + footer_size).filter(|_| footer_size <= METADATA_BYTES);
+        let start = start.ok_or_else(|| Problem::decoder("the footer is longer than the file"))?;
+        let footer = read_range(&mut file, start, footer_size)?;
+        let footer = root_as_footer(&footer).map_err(Problem::decoder)?;
+
+        let dictionaries = footer.dictionaries().into_iter().flatten();
+        let blocks: VecDeque<Block> =
+            dictionaries.chain(footer.recordBatches().into_iter().flatten()).copied().collect();
+        for block in &blocks {
+            let parts = [block.offset(), block.metaDataLength().into(), block.bodyLength()];
+            let end = parts.into_iter().try_fold(0u64, |sum, part| sum.checked_add(u64::try_from(part).ok()?));
+            if end.is_none_or(|end| end > start) {
+                return Err(Problem::decoder("the footer names a batch outside of the file"));
+            }
+        }
+        let schema = footer.schema().ok_or_else(|| Problem::decoder("the footer has no schema"))?;
+        let tables = Tables::new(schema)?;
+        Ok((FileMessages { file, blocks, consumed: Consumed { left: size } }, tables))
+    }
+
+    fn next(&mut self, progress: &Progress) -> Result<Option<(Vec<u8>, Buffer)>, Problem> {
+        let Some(block) = self.blocks.pop_front() else {
+            self.consumed.finish(progress);
+            return Ok(None);
+        };
+        // All three were checked to be positive and within the file.
+        let (start, prefix, body) =
+            (block.offset() as u64, block.metaDataLength() as u64, block.bodyLength() as u64);
+        check_batch_bytes(body)?;
+        let mut metadata = read_range(&mut self.file, start, prefix.min(METADATA_BYTES))?;
+        // The length of the metadata stands before it, with a continuation mark since Arrow 0.15.
+        let mark = if metadata.starts_with(&CONTINUATION) { 8 } else { 4 };
+        metadata.drain(..mark.min(metadata.len()));
+        let body = read_range(&mut self.file, start + prefix, body)?;
+        self.consumed.add(prefix + body.len() as u64, progress);
+        Ok(Some((metadata, Buffer::from_vec(body))))
+    }
+}
+
+fn read_range(file: &mut File, start: u64, size: u64) -> Result<Vec<u8>, Problem> {
+    file.seek(SeekFrom::Start(start))?;
+    read_exactly(file, size)
+}
+
+/// Reads `size` bytes; memory grows with what there is, not with what is declared.
+fn read_exactly(reader: &mut dyn Read, size: u64) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::with_capacity(size.min(1 << 20) as usize);
+    if reader.take(size).read_to_end(&mut bytes)? as u64 == size {
+        return Ok(bytes);
+    }
+    Err(Problem::decoder("it ends within a message"))
+}
+
+/// The messages of a stream, one after the other.
+struct StreamMessages {
+    reader: Box<dyn Read + Send>,
+}
+
+impl StreamMessages {
+    /// The schema, which must come first.
+    fn schema(&mut self) -> Result<Tables, Problem> {
+        let (metadata, _) = self.next()?.ok_or_else(|| Problem::decoder("it has no schema"))?;
+        let message = message(&metadata)?;
+        let schema = message.header_as_schema();
+        Tables::new(schema.ok_or_else(|| Problem::decoder("it does not begin with a schema"))?)
+    }
+
+    fn next(&mut self) -> Result<Option<(Vec<u8>, Buffer)>, Problem> {
+        let mut mark = read_at_most(&mut self.reader)?;
+        // A stream may simply end between two messages.
+        if mark.is_empty() {
+            return Ok(None);
+        }
+        if mark == CONTINUATION {
+            mark = read_at_most(&mut self.reader)?;
+        }
+        let Ok(mark) = <[u8; 4]>::try_from(mark) else {
+            return Err(Problem::decoder("it ends within a message"));
+        };
+        let size = u32::from_le_bytes(mark);
+        if size == 0 {
+            return match read_at_most(&mut self.reader)?.is_empty() {
+                true => Ok(None),
+                false => Err(Problem::said(
+                    "bytes follow the end of the Arrow stream; pass streams that were joined one by one",
+                )),
+            };
+        }
+        if u64::from(size) > METADATA_BYTES {
+            return Err(Problem::decoder(format!("a message of {size} bytes of metadata")));
+        }
+        let metadata = read_exactly(&mut self.reader, size.into())?;
+        let body_size = message(&metadata)?.bodyLength();
+        let body_size = u64::try_from(body_size).map_err(|_| Problem::decoder("a body of negative length"))?;
+        check_batch_bytes(body_size)?;
+        let body = read_exactly(&mut self.reader, body_size)?;
+        Ok(Some((metadata, Buffer::from_vec(body))))
+    }
+}
+
+/// The next four bytes, or fewer at the end.
+fn read_at_most(reader: &mut dyn Read) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::with_capacity(4);
+    reader.take(4).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

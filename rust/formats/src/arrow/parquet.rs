@@ -1,0 +1,170 @@
+//! Parquet, page by page.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::ParquetMetaDataReader;
+use ::parquet::file::reader::{ChunkReader as FileRanges, Length};
+
+use super::footer::check_footer;
+use super::guard::{Problem, caught};
+use super::{CHUNK_ROWS, Consumed, Slices, check_schema};
+use crate::Error;
+use crate::progress::Progress;
+use crate::read::{Chunk, ChunkReader};
+
+/// Bytes of a footer, at most.
+const FOOTER_BYTES: u64 = 64 << 20;
+
+/// Chunks of a Parquet file. A page of each column is in memory at a time.
+pub(crate) struct ParquetChunks {
+    name: Arc<str>,
+    rows: ParquetRecordBatchReader,
+    rows_left: u64,
+    read: Arc<AtomicU64>,
+    consumed: Consumed,
+    slices: Slices,
+    done: bool,
+}
+
+impl ParquetChunks {
+    /// Reads the footer. What is read of the file is counted.
+    pub(crate) fn open(name: Arc<str>, file: File) -> Result<ParquetChunks, Error> {
+        let (ranges, metadata) = caught(&name, "Parquet", || open(file))?;
+        check_schema(&name, metadata.schema())?;
+        let (size, read) = (ranges.size, Arc::clone(&ranges.read));
+        let (rows, rows_left) = caught(&name, "Parquet", || {
+            let mut rows_left = 0u64;
+            for group in metadata.metadata().row_groups() {
+                let rows = u64::try_from(group.num_rows()).ok().and_then(|rows| rows.checked_add(rows_left));
+                rows_left = rows.ok_or_else(|| Problem::decoder("a row group of negative size"))?;
+            }
+            let rows = ParquetRecordBatchReaderBuilder::new_with_metadata(ranges, metadata.clone())
+                .with_batch_size(CHUNK_ROWS)
+                .build()
+                .map_err(Problem::decoder)?;
+            Ok((rows, rows_left))
+        })?;
+        let consumed = Consumed { left: size };
+        Ok(ParquetChunks { name, rows, rows_left, read, consumed, slices: Slices::default(), done: false })
+    }
+
+    /// For a file whose bytes have been counted before.
+    pub(crate) fn uncounted(mut self) -> ParquetChunks {
+        self.consumed.left = 0;
+        self
+    }
+}
+
+impl ChunkReader for ParquetChunks {
+    fn next_chunk(&mut self, progress: &Progress) -> Result<Option<Chunk>, Error> {
+        loop {
+            if let Some(chunk) = self.slices.next_chunk() {
+                return Ok(Some(chunk));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            let ParquetChunks { name, rows, rows_left, .. } = self;
+            let step = caught(name, "Parquet", || {
+                let batch = rows.next().transpose().map_err(Problem::decoder)?;
+                let size = batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+                *rows_left = rows_left.checked_sub(size).ok_or_else(|| {
+                    Problem::decoder("it has more rows than its footer says")
+                })?;
+                // A reader just stops where the pages of a column do.
+                if size == 0 && *rows_left > 0 {
+                    return Err(Problem::decoder(format!("{rows_left} rows of its footer are missing")));
+                }
+                Ok(batch.filter(|batch| batch.num_rows() > 0))
+            });
+            self.consumed.add(self.read.swap(0, Relaxed), progress);
+            match step {
+                Ok(Some(batch)) => self.slices.put(batch),
+                end => {
+                    self.done = true;
+                    end?;
+                    self.consumed.finish(progress);
+                }
+            }
+        }
+    }
+}
+
+fn open(mut file: File) -> Result<(Ranges, ArrowReaderMetadata), Problem> {
+    let size = file.seek(SeekFrom::End(0))?;
+    let mut tail = [0u8; 8];
+    file.seek(SeekFrom::Start(size.saturating_sub(8)))?;
+    file.read_exact(&mut tail)?;
+    let [a, b, c, d, magic @ ..] = tail;
+    match &magic {
+        b"PAR1" => {}
+        b"PARE" => return Err(Problem::said("its footer is encrypted; decrypt the file first")),
+        _ => return Err(Problem::decoder("the footer at its end is missing")),
+    }
+    let footer_size = u64::from(u32::from_le_bytes([a, b, c, d]));
+    let start = size.checked_sub(8 + footer_size).filter(|_| footer_size <= FOOTER_BYTES);
+    let start = start.ok_or_else(|| Problem::decoder("the footer is longer than the file"))?;
+    let mut footer = vec![0; footer_size as usize];
+    file.seek(SeekFrom::Start(start))?;
+    file.read_exact(&mut footer)?;
+    check_footer(&footer)?;
+    let metadata = ParquetMetaDataReader::decode_metadata(&footer).map_err(Problem::decoder)?;
+    // The Arrow schema that some writers embed says nothing that the columns do not.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(Problem::decoder)?;
+    Ok((Ranges { file: Arc::new(Mutex::new(file)), size, read: Arc::default() }, metadata))
+}
+
+/// The file, read in ranges that lie within it; counts what is read.
+struct Ranges {
+    file: Arc<Mutex<File>>,
+    size: u64,
+    read: Arc<AtomicU64>,
+}
+
+impl Length for Ranges {
+    fn len(&self) -> u64 {
+        self.size
+    }
+}
+
+impl FileRanges for Ranges {
+    type T = BufReader<Onward>;
+
+    fn get_read(&self, start: u64) -> Result<BufReader<Onward>, ParquetError> {
+        Ok(BufReader::new(Onward { file: Arc::clone(&self.file), position: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
+        if start.checked_add(length as u64).is_none_or(|end| end > self.size) {
+            return Err(ParquetError::EOF(format!("{length} bytes at byte {start} lie outside of the file")));
+        }
+        let mut bytes = vec![0; length];
+        Onward { file: Arc::clone(&self.file), position: start }.read_exact(&mut bytes)?;
+        self.read.fetch_add(length as u64, Relaxed);
+        Ok(bytes.into())
+    }
+}
+
+/// The file from a position on. The file's own position is shared, so it is set at every read.
+struct Onward {
+    file: Arc<Mutex<File>>,
+    position: u64,
+}
+
+impl Read for Onward {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(self.position))?;
+        let size = file.read(buffer)?;
+        self.position += size as u64;
+        Ok(size)
+    }
+}

@@ -1,0 +1,126 @@
+//! The columns of a table of records.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use edgesentry_chain::FIELDS;
+
+use crate::Error;
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let types = [
+        DataType::Utf8,
+        DataType::UInt64,
+        DataType::UInt64,
+        DataType::FixedSizeBinary(32),
+        DataType::FixedSizeBinary(64),
+        DataType::FixedSizeBinary(32),
+        DataType::Utf8,
+    ];
+    let fields = FIELDS.into_iter().zip(types).map(|(name, kind)| Field::new(name, kind, false));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+});
+
+/// The columns that records are written in: `device_id` and `object_ref` as Utf8, `sequence` and `timestamp_ms`
+/// as UInt64, `payload_hash` and `prev_record_hash` as 32 and `signature` as 64 bytes of FixedSizeBinary, none of
+/// them nullable.
+pub fn schema() -> SchemaRef {
+    SCHEMA.clone()
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    Integer,
+    Bytes(usize),
+}
+
+impl Kind {
+    /// The kind of the field at this place of [`FIELDS`].
+    pub(crate) fn of_field(index: usize) -> Kind {
+        match index {
+            0 | 6 => Kind::Text,
+            1 | 2 => Kind::Integer,
+            4 => Kind::Bytes(64),
+            _ => Kind::Bytes(32),
+        }
+    }
+
+    fn accepts(self, data_type: &DataType) -> bool {
+        use DataType::*;
+        match (self, data_type) {
+            (_, Dictionary(keys, values)) => {
+                keys.is_integer() && !matches!(**values, Dictionary(..)) && self.accepts(values)
+            }
+            (Kind::Text, Utf8 | LargeUtf8 | Utf8View) => true,
+            (Kind::Integer, kind) => kind.is_integer(),
+            (Kind::Bytes(size), FixedSizeBinary(width)) => usize::try_from(*width) == Ok(size),
+            (Kind::Bytes(size), FixedSizeList(item, length)) => {
+                usize::try_from(*length) == Ok(size) && item.data_type().is_integer()
+            }
+            (Kind::Bytes(_), List(item) | LargeList(item)) => item.data_type().is_integer(),
+            (Kind::Bytes(_), Binary | LargeBinary | BinaryView | Utf8 | LargeUtf8 | Utf8View) => true,
+            _ => false,
+        }
+    }
+
+    fn wanted(self) -> &'static str {
+        match self {
+            Kind::Text => "a string column",
+            Kind::Integer => "an integer column",
+            Kind::Bytes(64) => "64 bytes as fixed-size binary, binary or hex text",
+            Kind::Bytes(_) => "32 bytes as fixed-size binary, binary or hex text",
+        }
+    }
+}
+
+/// Whether every column is a field of a record, once, in a type that can hold it. A column that is no field is
+/// refused because a record hash would not cover it.
+pub(crate) fn check_schema(name: &Arc<str>, schema: &Schema) -> Result<(), Error> {
+    match schema_problem(schema) {
+        None => Ok(()),
+        Some(problem) => Err(Error::Unreadable { name: name.clone(), problem }),
+    }
+}
+
+fn schema_problem(schema: &Schema) -> Option<String> {
+    let mut found = [false; FIELDS.len()];
+    for field in schema.fields() {
+        let column = shown(field.name());
+        let Some(index) = FIELDS.iter().position(|known| known == field.name()) else {
+            return Some(format!(
+                "column {column} is no field of an audit record, so no hash covers it; remove it (the fields are \
+                 {})",
+                FIELDS.join(", ")
+            ));
+        };
+        if std::mem::replace(&mut found[index], true) {
+            return Some(format!("column {column} is there twice; keep one"));
+        }
+        let kind = Kind::of_field(index);
+        if !kind.accepts(field.data_type()) {
+            let data_type: String = field.data_type().to_string().chars().take(80).collect();
+            return Some(format!("column {column} has type {data_type}; cast it to {}", kind.wanted()));
+        }
+    }
+    let missing: Vec<&str> =
+        FIELDS.iter().zip(found).filter(|(_, found)| !found).map(|(name, _)| *name).collect();
+    match missing.as_slice() {
+        [] => None,
+        [one] => Some(format!("column {one} is missing; an audit record has the fields {}", FIELDS.join(", "))),
+        many => Some(format!(
+            "columns {} are missing; an audit record has the fields {}",
+            many.join(", "),
+            FIELDS.join(", ")
+        )),
+    }
+}
+
+/// Text of an input, quoted and cut to a length that fits in a sentence.
+pub(crate) fn shown(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?} and so on", &text[..end]),
+    }
+}

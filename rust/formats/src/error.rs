@@ -1,0 +1,45 @@
+//! Failures of reading and writing. A record that is no record is a finding, not an error.
+
+use std::io;
+use std::sync::Arc;
+
+use edgesentry_chain::PayloadError;
+
+/// Why an input could not be read or an output not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Opening, reading or writing failed.
+    #[error("{name}: cannot {action}")]
+    Io {
+        /// The file or stream.
+        name: Arc<str>,
+        /// What we tried: open, read, write.
+        action: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The file as a whole is not what it should be; there are no records to go on with.
+    #[error("{name}: {problem}")]
+    Unreadable {
+        /// The file or stream.
+        name: Arc<str>,
+        /// What is wrong, where, and what to do.
+        problem: String,
+    },
+    /// A payload could not be read.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// A source of the caller's own failed.
+    #[error("{name}: the records could not be read")]
+    Source {
+        /// The source.
+        name: Arc<str>,
+        /// Its own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

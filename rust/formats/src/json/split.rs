@@ -1,0 +1,198 @@
+//! Cuts text into entries without decoding them.
+
+use memchr::{memchr, memchr2, memchr3};
+
+use crate::format::Format;
+
+/// Where in the file we are, between two cuts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Splitter {
+    /// NDJSON, at the beginning of a line.
+    Lines,
+    /// JSON, before the opening bracket.
+    Open,
+    /// JSON, before the first element or the closing bracket.
+    First,
+    /// JSON, behind an element.
+    Behind,
+    /// JSON, behind a comma.
+    Next,
+    /// JSON, behind the closing bracket.
+    Closed,
+    /// Behind a fault; nothing more is read.
+    Broken,
+}
+
+/// A place where the layout itself breaks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) at: usize,
+    pub(super) problem: String,
+}
+
+/// The entries of a piece of text.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) entries: Vec<(u32, u32)>,
+    /// Up to here the text has been dealt with.
+    pub(super) consumed: usize,
+    pub(super) fault: Option<Fault>,
+    pub(super) splitter: Splitter,
+}
+
+impl Splitter {
+    pub(super) fn new(format: Format) -> Splitter {
+        if format == Format::Ndjson { Splitter::Lines } else { Splitter::Open }
+    }
+
+    /// Cuts `text`, which begins where the last cut had consumed; `at_end` says that no text follows.
+    pub(super) fn cut(self, text: &[u8], at_end: bool) -> Cut {
+        match self {
+            Splitter::Lines => cut_lines(text, at_end),
+            splitter => cut_array(splitter, text, at_end),
+        }
+    }
+}
+
+fn cut_lines(text: &[u8], at_end: bool) -> Cut {
+    let mut entries = Vec::with_capacity(text.len() / 512);
+    let mut start = 0;
+    while start < text.len() {
+        let end = match memchr(b'\n', &text[start..]) {
+            Some(length) => start + length,
+            None if at_end => text.len(),
+            None => break,
+        };
+        // A blank line is no entry.
+        if text[start..end].iter().any(|byte| !is_space(*byte)) {
+            entries.push((start as u32, end as u32));
+        }
+        start = (end + 1).min(text.len());
+    }
+    Cut { entries, consumed: start, fault: None, splitter: Splitter::Lines }
+}
+
+fn cut_array(mut splitter: Splitter, text: &[u8], at_end: bool) -> Cut {
+    let mut entries = Vec::with_capacity(text.len() / 512);
+    let mut at = 0;
+    let mut fault = None;
+    let mut fail = |at: usize, problem: String| {
+        fault = Some(Fault { at, problem });
+        (text.len(), Splitter::Broken)
+    };
+    loop {
+        if splitter == Splitter::Broken {
+            at = text.len();
+            break;
+        }
+        at += text[at..].iter().take_while(|byte| is_space(**byte)).count();
+        let Some(byte) = text.get(at).copied() else {
+            if at_end && splitter != Splitter::Closed {
+                let problem = "the file ends before the closing bracket of its array: it was cut off";
+                (at, splitter) = fail(at, problem.into());
+            }
+            break;
+        };
+        (at, splitter) = match (splitter, byte) {
+            (Splitter::Open, b'[') => (at + 1, Splitter::First),
+            (Splitter::First | Splitter::Behind, b']') => (at + 1, Splitter::Closed),
+            (Splitter::Behind, b',') => (at + 1, Splitter::Next),
+            (Splitter::First | Splitter::Next, b',' | b']') => {
+                fail(at, format!("an element is missing before {:?}", char::from(byte)))
+            }
+            (Splitter::First | Splitter::Next, _) => match element_end(&text[at..], at_end) {
+                ElementEnd::At(length) => {
+                    entries.push((at as u32, (at + length) as u32));
+                    (at + length, Splitter::Behind)
+                }
+                ElementEnd::MoreText => break,
+                ElementEnd::CutOff => fail(at, "the file ends in the middle of this entry".into()),
+            },
+            (Splitter::Closed, _) => {
+                fail(at, "there is text behind the closing bracket of the array; nothing of it was read".into())
+            }
+            (_, byte) => fail(
+                at,
+                format!(
+                    "expected a comma or the closing bracket of the array, found {:?}; nothing behind it was read",
+                    char::from(byte)
+                ),
+            ),
+        };
+    }
+    Cut { entries, consumed: at, fault, splitter }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+enum ElementEnd {
+    At(usize),
+    MoreText,
+    CutOff,
+}
+
+/// The length of the element at the beginning of `text`. Objects end at their brace; anything else, which is no
+/// record, at the comma or bracket behind it.
+fn element_end(text: &[u8], at_end: bool) -> ElementEnd {
+    let end = if text.first() == Some(&b'{') { object_end(text) } else { other_end(text) };
+    match end {
+        Some(length) => ElementEnd::At(length),
+        None if at_end => ElementEnd::CutOff,
+        None => ElementEnd::MoreText,
+    }
+}
+
+fn object_end(text: &[u8]) -> Option<usize> {
+    let mut depth = 0u64;
+    let mut at = 0;
+    loop {
+        at += memchr3(b'"', b'{', b'}', &text[at..])?;
+        match text[at] {
+            b'"' => at = string_end(text, at)?,
+            b'{' => {
+                depth += 1;
+                at += 1;
+            }
+            _ => {
+                depth -= 1;
+                at += 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+        }
+    }
+}
+
+fn other_end(text: &[u8]) -> Option<usize> {
+    let mut depth = 0u64;
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(text, at)?;
+                continue;
+            }
+            b'[' | b'{' => depth += 1,
+            b',' | b']' | b'}' if depth == 0 => return Some(at.max(1)),
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Behind the closing quote of the string that opens at `at`.
+fn string_end(text: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}

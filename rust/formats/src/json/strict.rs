@@ -1,0 +1,106 @@
+//! The decoder that decides what is a record: exactly the seven fields, each once, of the right type and length.
+
+use std::fmt;
+
+use edgesentry_chain::{AuditRecord, Hash};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+
+pub(super) const EXPECTED: &str = "an audit record: an object with exactly the seven fields";
+
+/// Why an entry is no record, and how many bytes into it that shows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) offset: usize,
+    pub(super) problem: String,
+}
+
+pub(super) fn record(entry: &[u8]) -> Result<AuditRecord, Fault> {
+    let start = entry.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
+    match entry.get(start) {
+        Some(b'{') => {}
+        Some(0xef) if entry[start..].starts_with(b"\xef\xbb\xbf") => {
+            return Err(Fault { offset: start, problem: "a byte order mark: save the file without it".into() });
+        }
+        _ => return Err(Fault { offset: start, problem: "not an object".into() }),
+    }
+    let text = std::str::from_utf8(entry)
+        .map_err(|error| Fault { offset: error.valid_up_to(), problem: "not valid UTF-8".into() })?;
+    let fields: Fields = serde_json::from_str(text).map_err(|error| fault(text, &error))?;
+    Ok(AuditRecord {
+        device_id: fields.device_id,
+        sequence: fields.sequence,
+        timestamp_ms: fields.timestamp_ms,
+        payload_hash: Hash(fields.payload_hash.0),
+        signature: fields.signature.0,
+        prev_record_hash: Hash(fields.prev_record_hash.0),
+        object_ref: fields.object_ref,
+    })
+}
+
+fn fault(text: &str, error: &serde_json::Error) -> Fault {
+    let line_start = match error.line() {
+        0 | 1 => 0,
+        line => text.match_indices('\n').nth(line - 2).map_or(0, |(at, _)| at + 1),
+    };
+    let offset = (line_start + error.column().saturating_sub(1)).min(text.len());
+    let problem = error.to_string();
+    // serde_json counts from the entry, not from the file; the place is given by the caller.
+    let problem = problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem).to_owned();
+    // A device may have chosen the name of an unknown field: it is shown, but not at any length.
+    let problem =
+        if problem.len() > 300 { problem.chars().take(200).collect::<String>() + "…" } else { problem };
+    Fault { offset, problem }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    device_id: String,
+    sequence: u64,
+    timestamp_ms: u64,
+    payload_hash: Bytes<32>,
+    signature: Bytes<64>,
+    prev_record_hash: Bytes<32>,
+    object_ref: String,
+}
+
+struct Bytes<const N: usize>([u8; N]);
+
+impl<'de, const N: usize> Deserialize<'de> for Bytes<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes<N>, D::Error> {
+        deserializer.deserialize_any(BytesVisitor::<N>)
+    }
+}
+
+struct BytesVisitor<const N: usize>;
+
+impl<'de, const N: usize> Visitor<'de> for BytesVisitor<N> {
+    type Value = Bytes<N>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{N} bytes, as an array of integers or as {} hex digits", 2 * N)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes<N>, E> {
+        let mut bytes = [0; N];
+        match hex::decode_to_slice(text, &mut bytes) {
+            Ok(()) => Ok(Bytes(bytes)),
+            Err(hex::FromHexError::InvalidHexCharacter { .. }) => {
+                Err(E::custom(format_args!("expected {} hex digits, found other characters", 2 * N)))
+            }
+            Err(_) => Err(E::custom(format_args!("expected {} hex digits, found {}", 2 * N, text.len()))),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Bytes<N>, A::Error> {
+        let mut bytes = [0; N];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(at, &self))?;
+        }
+        if sequence.next_element::<u8>()?.is_some() {
+            return Err(A::Error::invalid_length(N + 1, &self));
+        }
+        Ok(Bytes(bytes))
+    }
+}

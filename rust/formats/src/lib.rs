@@ -1,0 +1,25 @@
+//! Reading and writing audit records: JSON, NDJSON, Arrow IPC and Parquet, streamed in bounded memory, and the
+//! one driver that verifies whatever can be read.
+
+mod arrow;
+mod error;
+mod format;
+mod heads;
+mod json;
+mod keys;
+mod payloads;
+mod progress;
+mod read;
+mod verify;
+mod write;
+
+pub use arrow::{records_from_batch, records_to_batch, schema};
+pub use error::Error;
+pub use format::{Compression, Format, by_name};
+pub use heads::{HeadsError, read_heads, write_heads};
+pub use keys::{KeysError, read_key_ring, write_key_ring};
+pub use payloads::PayloadFolder;
+pub use progress::Progress;
+pub use read::{Chunk, Decoded, Entries, Malformed, Source, records};
+pub use verify::{Options, verify};
+pub use write::RecordWriter;

@@ -1,0 +1,349 @@
+//! Sources of records, whatever their format, and the chunks that they come in.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchReader};
+use edgesentry_chain::AuditRecord;
+
+use crate::arrow;
+use crate::error::Error;
+use crate::format::{Compression, Format};
+use crate::json::{TextChunk, TextChunks};
+use crate::progress::Progress;
+
+/// An error of a caller's own iterator.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where records come from.
+pub enum Source {
+    /// A file; its format is recognised by its first bytes.
+    Path(PathBuf),
+    /// A stream of bytes, recognised in the same way.
+    Reader {
+        /// What to call it in findings.
+        name: Arc<str>,
+        /// The bytes.
+        reader: Box<dyn Read + Send>,
+    },
+    /// Records.
+    Records {
+        /// What to call them in findings.
+        name: Arc<str>,
+        /// The records, or the error that ends them.
+        records: Box<dyn Iterator<Item = Result<AuditRecord, BoxError>> + Send>,
+    },
+    /// Arrow record batches.
+    Batches {
+        /// What to call them in findings.
+        name: Arc<str>,
+        /// The batches.
+        batches: Box<dyn RecordBatchReader + Send>,
+    },
+}
+
+/// Why an entry is no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// What an entry must be.
+    pub expected: String,
+    /// What is wrong with this one, with its line and byte offset or its row.
+    pub actual: String,
+}
+
+/// Decoded entries: the records, and the positions of those that are none.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The records, in order.
+    pub records: Vec<AuditRecord>,
+    /// Malformed entries, each with its position among all entries decoded.
+    pub malformed: Vec<(usize, Malformed)>,
+}
+
+impl Decoded {
+    pub(crate) fn with_capacity(entries: usize) -> Decoded {
+        Decoded { records: Vec::with_capacity(entries), malformed: Vec::new() }
+    }
+}
+
+/// Some entries of a source, not decoded yet.
+#[derive(Debug)]
+pub enum Chunk {
+    /// JSON or NDJSON.
+    Text(TextChunk),
+    /// Arrow, with the number of its first row.
+    Batch(RecordBatch, u64),
+    /// Records.
+    Records(Vec<AuditRecord>),
+}
+
+impl Chunk {
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Chunk::Text(text) => text.len(),
+            Chunk::Batch(batch, _) => batch.num_rows(),
+            Chunk::Records(records) => records.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Decodes some of the entries; any thread may decode any range.
+    pub fn decode(&self, range: Range<usize>) -> Decoded {
+        match self {
+            Chunk::Text(text) => text.decode(range),
+            Chunk::Batch(batch, first_row) => arrow::decode_batch(batch, range, *first_row),
+            Chunk::Records(records) => Decoded { records: records[range].to_vec(), malformed: Vec::new() },
+        }
+    }
+}
+
+/// Reads a source chunk by chunk.
+pub(crate) trait ChunkReader: Send {
+    /// The next entries; `None` at the end. Never an empty chunk.
+    fn next_chunk(&mut self, progress: &Progress) -> Result<Option<Chunk>, Error>;
+}
+
+/// A source that has been opened and recognised.
+pub(crate) struct Opened {
+    pub(crate) name: Arc<str>,
+    pub(crate) format: String,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) chunks: Box<dyn ChunkReader>,
+}
+
+/// Opens a source. What is read of it is counted in `progress`.
+pub(crate) fn open(source: Source, progress: &Arc<Progress>) -> Result<Opened, Error> {
+    match source {
+        Source::Path(path) => open_path(&path, progress),
+        Source::Reader { name, reader } => open_reader(name, reader, None, progress),
+        Source::Records { name, records } => Ok(Opened {
+            chunks: Box::new(RecordChunks { name: Arc::clone(&name), records }),
+            name,
+            format: "records".into(),
+            bytes: None,
+        }),
+        Source::Batches { name, batches } => Ok(Opened {
+            chunks: Box::new(arrow::BatchChunks::new(Arc::clone(&name), batches)?),
+            name,
+            format: "arrow".into(),
+            bytes: None,
+        }),
+    }
+}
+
+/// The size of a source in bytes, where it has one.
+pub(crate) fn size_bytes(source: &Source) -> Option<u64> {
+    match source {
+        Source::Path(path) => path.metadata().ok().map(|metadata| metadata.len()),
+        _ => None,
+    }
+}
+
+fn open_path(path: &Path, progress: &Arc<Progress>) -> Result<Opened, Error> {
+    let name: Arc<str> = path.display().to_string().into();
+    let io_error = |source| Error::Io { name: Arc::clone(&name), action: "open", source };
+    let file = File::open(path).map_err(io_error)?;
+    let metadata = file.metadata().map_err(io_error)?;
+    if metadata.is_dir() {
+        return Err(io_error(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not an export")));
+    }
+    let bytes = metadata.is_file().then_some(metadata.len());
+    let mut head = [0u8; 8];
+    if bytes.is_some() {
+        let length = read_head(&file, &mut head).map_err(io_error)?;
+        let file = || File::open(path).map_err(io_error);
+        if head[..length].starts_with(b"PAR1") {
+            let chunks = arrow::ParquetChunks::open(Arc::clone(&name), file()?)?;
+            return Ok(Opened { name, format: "parquet".into(), bytes, chunks: Box::new(chunks) });
+        }
+        if head[..length].starts_with(b"ARROW1") {
+            let chunks = arrow::ArrowChunks::file(Arc::clone(&name), file()?)?;
+            return Ok(Opened { name, format: "arrow".into(), bytes, chunks: Box::new(chunks) });
+        }
+        return open_reader(name.clone(), Box::new(file()?), bytes, progress);
+    }
+    open_reader(name, Box::new(file), None, progress)
+}
+
+fn read_head(file: &File, head: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    let mut file = file;
+    while length < head.len() {
+        match file.read(&mut head[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
+}
+
+fn open_reader(
+    name: Arc<str>,
+    reader: Box<dyn Read + Send>,
+    bytes: Option<u64>,
+    progress: &Arc<Progress>,
+) -> Result<Opened, Error> {
+    let reader = Counted { reader, progress: Arc::clone(progress) };
+    let (compression, reader) = peel(&name, Box::new(reader))?;
+    let (head, reader) = peek(&name, reader, 64 << 10)?;
+    let suffix = match compression {
+        Compression::None => "",
+        Compression::Gzip => "+gzip",
+        Compression::Zstd => "+zstd",
+    };
+    let opened = |format: &str, chunks: Box<dyn ChunkReader>| Opened {
+        name: Arc::clone(&name),
+        format: format!("{format}{suffix}"),
+        bytes,
+        chunks,
+    };
+    if head.starts_with(b"PAR1") {
+        let file = arrow::spool(&name, reader)?;
+        return Ok(opened("parquet", Box::new(arrow::ParquetChunks::open(Arc::clone(&name), file)?)));
+    }
+    if head.starts_with(b"ARROW1") {
+        let file = arrow::spool(&name, reader)?;
+        return Ok(opened("arrow", Box::new(arrow::ArrowChunks::file(Arc::clone(&name), file)?)));
+    }
+    if head.starts_with(&[0xff, 0xff, 0xff, 0xff]) {
+        return Ok(opened("arrow-stream", Box::new(arrow::ArrowChunks::stream(Arc::clone(&name), reader)?)));
+    }
+    let format = text_format(&name, &head)?;
+    let chunks = TextChunks::new(Arc::clone(&name), format, reader);
+    Ok(opened(&format.to_string(), Box::new(chunks)))
+}
+
+/// Takes gzip or zstd off.
+fn peel(name: &Arc<str>, reader: Box<dyn Read + Send>) -> Result<(Compression, Box<dyn Read + Send>), Error> {
+    let (head, reader) = peek(name, reader, 4)?;
+    if head.starts_with(&[0x1f, 0x8b]) {
+        let reader = flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, reader));
+        return Ok((Compression::Gzip, Box::new(reader)));
+    }
+    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let reader = zstd::stream::read::Decoder::new(reader)
+            .map_err(|source| Error::Io { name: Arc::clone(name), action: "read", source })?;
+        return Ok((Compression::Zstd, Box::new(reader)));
+    }
+    Ok((Compression::None, reader))
+}
+
+/// The first bytes of a stream, and the stream from its beginning.
+fn peek(
+    name: &Arc<str>,
+    mut reader: Box<dyn Read + Send>,
+    length: u64,
+) -> Result<(Vec<u8>, Box<dyn Read + Send>), Error> {
+    let mut head = Vec::new();
+    reader
+        .by_ref()
+        .take(length)
+        .read_to_end(&mut head)
+        .map_err(|source| Error::Io { name: Arc::clone(name), action: "read", source })?;
+    let whole = Cursor::new(head.clone()).chain(reader);
+    Ok((head, Box::new(whole)))
+}
+
+fn text_format(name: &Arc<str>, head: &[u8]) -> Result<Format, Error> {
+    let unreadable = |problem: &str| Err(Error::Unreadable { name: Arc::clone(name), problem: problem.into() });
+    if head.starts_with(&[0xef, 0xbb, 0xbf]) || head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
+        return unreadable("line 1, byte 0: a byte order mark; save the file as UTF-8 without it");
+    }
+    match head.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => Ok(Format::Json),
+        // An empty input has no records in any format.
+        Some(b'{') | None => Ok(Format::Ndjson),
+        Some(_) => unreadable(
+            "line 1, byte 0: neither a JSON array, NDJSON, Arrow IPC nor Parquet, nor one of them in gzip or zstd",
+        ),
+    }
+}
+
+struct Counted {
+    reader: Box<dyn Read + Send>,
+    progress: Arc<Progress>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.progress.add_bytes(read as u64);
+        Ok(read)
+    }
+}
+
+/// Records of the caller's own, in chunks.
+struct RecordChunks {
+    name: Arc<str>,
+    records: Box<dyn Iterator<Item = Result<AuditRecord, BoxError>> + Send>,
+}
+
+impl ChunkReader for RecordChunks {
+    fn next_chunk(&mut self, progress: &Progress) -> Result<Option<Chunk>, Error> {
+        let mut records = Vec::new();
+        for record in self.records.by_ref() {
+            let source_error = |source| Error::Source { name: Arc::clone(&self.name), source };
+            records.push(record.map_err(source_error)?);
+            if records.len() == 2 * edgesentry_chain::SLICE_RECORDS || progress.is_cancelled() {
+                break;
+            }
+        }
+        Ok((!records.is_empty()).then_some(Chunk::Records(records)))
+    }
+}
+
+/// The entries of a source one by one, in bounded memory: a record, or why an entry is none. An error ends them.
+pub fn records(
+    source: Source,
+) -> Result<impl Iterator<Item = Result<Result<AuditRecord, Malformed>, Error>> + Send, Error> {
+    let progress = Arc::new(Progress::default());
+    let opened = open(source, &progress)?;
+    Ok(EntryIterator { chunks: Some(opened.chunks), progress, ready: VecDeque::new() })
+}
+
+struct EntryIterator {
+    chunks: Option<Box<dyn ChunkReader>>,
+    progress: Arc<Progress>,
+    ready: VecDeque<Result<AuditRecord, Malformed>>,
+}
+
+impl Iterator for EntryIterator {
+    type Item = Result<Result<AuditRecord, Malformed>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Some(Ok(entry));
+            }
+            match self.chunks.as_mut()?.next_chunk(&self.progress) {
+                Ok(Some(chunk)) => self.ready = entries(chunk.decode(0..chunk.len())),
+                Ok(None) => self.chunks = None,
+                Err(error) => {
+                    self.chunks = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+fn entries(decoded: Decoded) -> VecDeque<Result<AuditRecord, Malformed>> {
+    let total = decoded.records.len() + decoded.malformed.len();
+    let mut records = decoded.records.into_iter();
+    let mut malformed = decoded.malformed.into_iter().peekable();
+    (0..total)
+        .filter_map(|position| match malformed.next_if(|(at, _)| *at == position) {
+            Some((_, malformed)) => Some(Err(malformed)),
+            None => records.next().map(Ok),
+        })
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! `Device`: the signing side, continuing its own chain.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use edgesentry_chain as chain;
+use edgesentry_chain::SEED_BYTES;
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyType;
+use zeroize::Zeroizing;
+
+use crate::errors::{bad_key, chain_full};
+use crate::heads::Head;
+use crate::keys::scheme_of;
+use crate::record::{AuditRecord, bytes};
+use crate::seed_file;
+
+/// A device that signs its records.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Device(Mutex<chain::Device>);
+
+#[pymethods]
+impl Device {
+    #[classmethod]
+    #[pyo3(signature = (device_id, *, scheme = "record"))]
+    fn generate(_cls: &Bound<'_, PyType>, device_id: String, scheme: &str) -> PyResult<Device> {
+        let mut seed = Zeroizing::new([0; SEED_BYTES]);
+        let failed = |error| PyOSError::new_err(format!("no random bytes from the system: {error}"));
+        getrandom::fill(seed.as_mut_slice()).map_err(failed)?;
+        Device::at_start(device_id, &seed, scheme)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (device_id, seed, *, scheme = "record"))]
+    fn from_seed(
+        _cls: &Bound<'_, PyType>,
+        device_id: String,
+        seed: &Bound<'_, PyAny>,
+        scheme: &str,
+    ) -> PyResult<Device> {
+        Device::at_start(device_id, &Zeroizing::new(bytes("seed", seed)?), scheme)
+    }
+
+    #[classmethod]
+    #[pyo3(signature = (device_id, path, *, scheme = "record"))]
+    fn from_seed_file(
+        cls: &Bound<'_, PyType>,
+        device_id: String,
+        path: PathBuf,
+        scheme: &str,
+    ) -> PyResult<Device> {
+        Device::at_start(device_id, &seed_file::read(cls.py(), &path)?, scheme)
+    }
+
+    fn save_seed(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let seed = self.device().seed();
+        seed_file::create(py, &path, &seed)
+    }
+
+    #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]
+    fn sign(&self, payload: PyBackedBytes, object_ref: String, timestamp_ms: Option<u64>) -> PyResult<AuditRecord> {
+        let timestamp_ms = match timestamp_ms {
+            Some(timestamp_ms) => timestamp_ms,
+            None => now_ms()?,
+        };
+        self.device().sign(timestamp_ms, &payload, object_ref).map(AuditRecord).map_err(chain_full)
+    }
+
+    fn sign_record(&self, record: &Bound<'_, AuditRecord>) -> AuditRecord {
+        let mut record = record.get().0.clone();
+        self.device().sign_record(&mut record);
+        AuditRecord(record)
+    }
+
+    fn resume(&self, last: &Bound<'_, PyAny>) -> PyResult<Device> {
+        let head = if last.is_none() {
+            None
+        } else if let Ok(head) = last.cast::<Head>() {
+            Some(head.get().0)
+        } else if let Ok(record) = last.cast::<AuditRecord>() {
+            Some(self.head_of(&record.get().0)?)
+        } else {
+            let message = "a device resumes after a Head, an AuditRecord of its own, or None, not after ";
+            return Err(PyTypeError::new_err(format!("{message}{}", last.get_type().name()?)));
+        };
+        Ok(Device(Mutex::new(self.device().clone().resume(head))))
+    }
+
+    #[getter]
+    fn device_id(&self) -> String {
+        self.device().device_id().to_owned()
+    }
+
+    #[getter]
+    fn scheme(&self) -> &'static str {
+        self.device().scheme().name()
+    }
+
+    #[getter]
+    fn public_key(&self) -> PyResult<String> {
+        self.device().public_key().map(|key| key.to_string()).map_err(bad_key)
+    }
+
+    #[getter]
+    fn head(&self) -> Option<Head> {
+        self.device().head().map(Head)
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        let key = self.public_key()?;
+        let device = self.device();
+        let sequence = device.head().map_or(0, |head| head.sequence);
+        let (device_id, scheme) = (device.device_id(), device.scheme());
+        Ok(format!("<Device {device_id:?} scheme {scheme}, public key {key}, at sequence {sequence}>"))
+    }
+}
+
+impl Device {
+    fn at_start(device_id: String, seed: &Zeroizing<[u8; SEED_BYTES]>, scheme: &str) -> PyResult<Device> {
+        if device_id.is_empty() {
+            return Err(PyValueError::new_err("a device id has at least one character"));
+        }
+        Ok(Device(Mutex::new(chain::Device::from_seed(device_id, **seed, scheme_of(scheme)?))))
+    }
+
+    fn device(&self) -> MutexGuard<'_, chain::Device> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn head_of(&self, record: &chain::AuditRecord) -> PyResult<chain::Head> {
+        let device = self.device();
+        if record.device_id != device.device_id() {
+            let (own, other) = (device.device_id(), &record.device_id);
+            let message = format!("device {own:?} cannot resume after a record of device {other:?}");
+            return Err(PyValueError::new_err(message));
+        }
+        Ok(chain::Head { sequence: record.sequence, hash: record.hash() })
+    }
+}
+
+fn now_ms() -> PyResult<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    let millis = since.and_then(|since| u64::try_from(since.as_millis()).ok());
+    millis.ok_or_else(|| PyValueError::new_err("the system clock is before 1970; give timestamp_ms"))
+}

@@ -1,0 +1,91 @@
+//! Failures as Python exceptions. Findings are no exceptions.
+
+use std::error::Error;
+use std::io;
+
+use edgesentry_chain::{ChainFull, KeyError, PayloadError};
+use edgesentry_formats::{Error as FormatError, HeadsError, KeysError, Malformed};
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
+mod python {
+    use pyo3::import_exception;
+
+    import_exception!(edgesentry.exceptions, EdgesentryError);
+    import_exception!(edgesentry.exceptions, ConfigError);
+    import_exception!(edgesentry.exceptions, StoreError);
+    import_exception!(edgesentry.exceptions, UnreadableError);
+    import_exception!(edgesentry.exceptions, RecordMalformed);
+    import_exception!(edgesentry.exceptions, VerificationError);
+}
+
+pub(crate) use python::{ConfigError, EdgesentryError, RecordMalformed, StoreError, UnreadableError, VerificationError};
+
+/// The exception for a failure of reading, verifying or writing.
+pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
+    let message = sentence(&error);
+    match error {
+        FormatError::Io { name, source, .. } => os_error(py, &source, &name, &message),
+        FormatError::Unreadable { .. } => UnreadableError::new_err(message),
+        FormatError::Payload(error) => unreadable_payload(py, &error),
+        FormatError::Source { source, .. } => match source.downcast::<PyErr>() {
+            Ok(error) => *error,
+            Err(_) => UnreadableError::new_err(message),
+        },
+        FormatError::Cancelled => EdgesentryError::new_err(message),
+    }
+}
+
+/// `OSError(errno, reason, path)`, which Python turns into FileNotFoundError, PermissionError and so on.
+pub(crate) fn os_error(py: Python<'_>, source: &io::Error, name: &str, otherwise: &str) -> PyErr {
+    let Some(errno) = source.raw_os_error() else { return PyOSError::new_err(otherwise.to_owned()) };
+    let reason = py.import("os").and_then(|os| os.call_method1("strerror", (errno,)));
+    match reason.and_then(|reason| reason.extract::<String>()) {
+        Ok(reason) => PyOSError::new_err((errno, reason, name.to_owned())),
+        Err(error) => error,
+    }
+}
+
+fn unreadable_payload(py: Python<'_>, error: &PayloadError) -> PyErr {
+    let failure = StoreError::new_err(sentence(error));
+    if let Some(source) = error.source.downcast_ref::<io::Error>() {
+        failure.set_cause(py, Some(os_error(py, source, &error.object_ref, &source.to_string())));
+    }
+    failure
+}
+
+/// The exception for an entry at position `index` that is no record.
+pub(crate) fn malformed(index: u64, malformed: &Malformed) -> PyErr {
+    RecordMalformed::new_err((index, malformed.expected.clone(), malformed.actual.clone()))
+}
+
+pub(crate) fn bad_key(error: KeyError) -> PyErr {
+    ConfigError::new_err(error.to_string())
+}
+
+pub(crate) fn bad_keys(name: &str, error: &KeysError) -> PyErr {
+    ConfigError::new_err(format!("{name}: {}", sentence(error)))
+}
+
+pub(crate) fn bad_heads(name: &str, error: &HeadsError) -> PyErr {
+    ConfigError::new_err(format!("{name}: {}", sentence(error)))
+}
+
+pub(crate) fn chain_full(error: ChainFull) -> PyErr {
+    EdgesentryError::new_err(error.to_string())
+}
+
+/// An error and what caused it, as one sentence.
+pub(crate) fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,149 @@
+//! `KeyRing`, and the verdict on one signature.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use edgesentry_chain as chain;
+use edgesentry_chain::{PublicKey, RingKey, Scheme, Signed, signed_message, verify_signature};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+
+use crate::errors::{bad_key, bad_keys, os_error};
+use crate::record::{AuditRecord, bytes};
+use crate::source::path_of;
+
+/// The public keys of the devices.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct KeyRing(Mutex<Arc<chain::KeyRing>>);
+
+#[pymethods]
+impl KeyRing {
+    #[new]
+    #[pyo3(signature = (keys = None, *, scheme = "payload-hash"))]
+    fn new(keys: Option<&Bound<'_, PyAny>>, scheme: &str) -> PyResult<KeyRing> {
+        let ring = match keys {
+            Some(keys) => keys_from_any(keys, scheme_of(scheme)?)?,
+            None => Arc::default(),
+        };
+        Ok(KeyRing(Mutex::new(ring)))
+    }
+
+    #[pyo3(signature = (device_id, key, *, scheme = "payload-hash", valid_from = 1))]
+    fn add(&self, device_id: &str, key: &Bound<'_, PyAny>, scheme: &str, valid_from: u64) -> PyResult<()> {
+        let key = RingKey { key: public_key(key)?, scheme: scheme_of(scheme)?, valid_from };
+        Arc::make_mut(&mut self.ring()).insert(device_id, key).map_err(bad_key)
+    }
+
+    #[getter]
+    fn devices(&self) -> Vec<String> {
+        self.snapshot().iter().map(|(device_id, _)| device_id.to_owned()).collect()
+    }
+
+    fn keys<'py>(&self, py: Python<'py>, device_id: &str) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for key in self.snapshot().keys(device_id).unwrap_or_default() {
+            let fields = PyDict::new(py);
+            fields.set_item("key", key.key.to_string())?;
+            fields.set_item("scheme", key.scheme.name())?;
+            fields.set_item("valid_from", key.valid_from)?;
+            list.append(fields)?;
+        }
+        Ok(list)
+    }
+
+    fn to_json(&self) -> String {
+        edgesentry_formats::write_key_ring(&self.snapshot())
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let name = path.display().to_string();
+        let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot write: {error}"));
+        fs::write(&path, self.to_json()).map_err(failed)
+    }
+
+    fn __len__(&self) -> usize {
+        self.snapshot().len()
+    }
+
+    fn __contains__(&self, device_id: &Bound<'_, PyAny>) -> bool {
+        device_id.extract::<String>().is_ok_and(|device_id| self.snapshot().keys(&device_id).is_some())
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<KeyRing>().is_ok_and(|other| other.get().snapshot() == self.snapshot())
+    }
+
+    fn __repr__(&self) -> String {
+        let devices = self.snapshot().len();
+        format!("<KeyRing with the keys of {devices} device{}>", if devices == 1 { "" } else { "s" })
+    }
+}
+
+impl KeyRing {
+    fn ring(&self) -> MutexGuard<'_, Arc<chain::KeyRing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshot(&self) -> Arc<chain::KeyRing> {
+        Arc::clone(&self.ring())
+    }
+}
+
+/// Whether the signature of a record holds under a key.
+#[pyfunction]
+#[pyo3(signature = (record, key, scheme = "payload-hash"))]
+pub(crate) fn verify_record(record: &Bound<'_, AuditRecord>, key: &Bound<'_, PyAny>, scheme: &str) -> PyResult<bool> {
+    let record = &record.get().0;
+    let key = public_key(key)?;
+    let message = signed_message(record, scheme_of(scheme)?);
+    Ok(verify_signature(&Signed { key: &key, message, signature: &record.signature }))
+}
+
+/// A scheme by its name.
+pub(crate) fn scheme_of(name: &str) -> PyResult<Scheme> {
+    name.parse().map_err(|error: chain::KeyError| PyValueError::new_err(error.to_string()))
+}
+
+fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
+    match value.cast::<PyString>() {
+        Ok(text) => text.to_cow()?.parse(),
+        Err(_) => PublicKey::from_bytes(bytes("key", value)?),
+    }
+    .map_err(bad_key)
+}
+
+/// Keys from a file, a key ring, or a mapping such as such a file holds.
+pub(crate) fn keys_from_any(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResult<Arc<chain::KeyRing>> {
+    let py = value.py();
+    if let Ok(ring) = value.cast::<KeyRing>() {
+        return Ok(ring.get().snapshot());
+    }
+    let (name, json) = if let Some(path) = path_of(value)? {
+        let name = path.display().to_string();
+        let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot read: {error}"));
+        let json = fs::read(&path).map_err(failed)?;
+        (name, json)
+    } else {
+        ("keys".to_owned(), mapping_as_json(value)?.into_bytes())
+    };
+    let ring = edgesentry_formats::read_key_ring(&json, scheme).map_err(|error| bad_keys(&name, &error))?;
+    Ok(Arc::new(ring))
+}
+
+fn mapping_as_json(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let Ok(mapping) = value.cast::<PyMapping>() else {
+        let message = "keys are a path, a KeyRing, or a mapping from device id to key, not ";
+        return Err(PyTypeError::new_err(format!("{message}{}", value.get_type().name()?)));
+    };
+    let keys = PyDict::new(value.py());
+    for item in mapping.items()?.iter() {
+        let (device_id, key): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        if !device_id.is_instance_of::<PyString>() {
+            return Err(PyTypeError::new_err(format!("a device id is a str, not {}", device_id.repr()?)));
+        }
+        keys.set_item(device_id, key)?;
+    }
+    value.py().import("json")?.call_method1("dumps", (keys,))?.extract()
+}

@@ -1,0 +1,61 @@
+//! The Python module `edgesentry._core`: parse arguments, call the core, map errors. One file per Python concept.
+//!
+//! The stubs with the documentation that Python users read are in `python/edgesentry/_core.pyi`.
+
+// The macros of pyo3 put the classes into the module; nothing else uses them by path.
+#![allow(unreachable_pub)]
+
+mod arrow;
+mod command;
+mod device;
+mod errors;
+mod heads;
+mod html;
+mod keys;
+mod progress;
+mod read;
+mod record;
+mod report;
+mod seed_file;
+mod source;
+mod verify;
+mod work;
+mod write;
+
+use pyo3::prelude::*;
+
+/// The Rust core of EdgeSentry.
+#[pymodule]
+mod _core {
+    use edgesentry_chain::FindingCode;
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+
+    #[pymodule_export]
+    use crate::command::run_command;
+    #[pymodule_export]
+    use crate::device::Device;
+    #[pymodule_export]
+    use crate::heads::{Head, read_heads, write_heads};
+    #[pymodule_export]
+    use crate::keys::{KeyRing, verify_record};
+    #[pymodule_export]
+    use crate::read::{RecordReader, read_records};
+    #[pymodule_export]
+    use crate::record::AuditRecord;
+    #[pymodule_export]
+    use crate::report::{
+        Cause, Coverage, Finding, Findings, HeadCoverage, Input, PayloadCoverage, Report, SignatureCoverage,
+    };
+    #[pymodule_export]
+    use crate::verify::verify_chain;
+    #[pymodule_export]
+    use crate::write::write_records;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let codes = FindingCode::ALL.iter().map(|code| code.name());
+        module.add("FINDING_CODES", PyTuple::new(module.py(), codes.collect::<Vec<_>>())?)?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,117 @@
+//! One progress bar in the manner of tqdm, fed from the counters of the core by the calling thread.
+
+use std::time::{Duration, Instant};
+
+use edgesentry_formats::Progress;
+use pyo3::exceptions::{PyImportError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict};
+
+/// How often the bar is fed.
+const PERIOD: Duration = Duration::from_millis(50);
+
+/// What the caller gave as progress, and the bar once there is something to show.
+pub(crate) struct Bar {
+    factory: Option<Py<PyAny>>,
+    bar: Option<Py<PyAny>>,
+    unit: Unit,
+    shown: u64,
+    fed_at: Option<Instant>,
+}
+
+/// What the bar counts.
+#[derive(Clone, Copy)]
+enum Unit {
+    Bytes,
+    Records,
+}
+
+impl Bar {
+    /// A bar from None or False (no bar), True (`tqdm.auto`), or a callable such as the class tqdm.
+    pub(crate) fn new(progress: Option<&Bound<'_, PyAny>>) -> PyResult<Bar> {
+        let factory = match progress {
+            None => None,
+            Some(progress) => match progress.cast::<PyBool>() {
+                Ok(wanted) if wanted.is_true() => Some(tqdm(progress.py())?),
+                Ok(_) => None,
+                Err(_) if progress.is_callable() => Some(progress.clone().unbind()),
+                Err(_) => {
+                    let message = "progress is True or a callable such as tqdm.auto.tqdm";
+                    return Err(PyTypeError::new_err(message));
+                }
+            },
+        };
+        Ok(Bar { factory, bar: None, unit: Unit::Bytes, shown: 0, fed_at: None })
+    }
+
+    /// Shows the counters, at most twenty times a second.
+    pub(crate) fn tick(&mut self, py: Python<'_>, progress: &Progress) -> PyResult<()> {
+        let due = self.fed_at.is_none_or(|fed_at| fed_at.elapsed() >= PERIOD);
+        if self.factory.is_some() && due && progress.bytes() + progress.records() > 0 {
+            self.feed(py, progress)?;
+            self.fed_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Shows the last figures and closes the bar.
+    pub(crate) fn finish(&mut self, py: Python<'_>, progress: &Progress) -> PyResult<()> {
+        if self.factory.is_some() {
+            self.feed(py, progress)?;
+        }
+        self.close(py)
+    }
+
+    /// Closes the bar as it is.
+    pub(crate) fn close(&mut self, py: Python<'_>) -> PyResult<()> {
+        match self.bar.take() {
+            Some(bar) => bar.call_method0(py, intern!(py, "close")).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn feed(&mut self, py: Python<'_>, progress: &Progress) -> PyResult<()> {
+        if self.bar.is_none() {
+            self.open(py, progress)?;
+        }
+        let done = match self.unit {
+            Unit::Bytes => progress.bytes(),
+            Unit::Records => progress.records(),
+        };
+        if let Some(bar) = &self.bar
+            && done > self.shown
+        {
+            bar.call_method1(py, intern!(py, "update"), (done - self.shown,))?;
+            self.shown = done;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, py: Python<'_>, progress: &Progress) -> PyResult<()> {
+        let Some(factory) = &self.factory else { return Ok(()) };
+        let total = Some(progress.total_bytes()).filter(|total| *total > 0);
+        // Arrow tables and records have no size in bytes.
+        self.unit = if progress.bytes() > 0 || total.is_some() { Unit::Bytes } else { Unit::Records };
+        let options = PyDict::new(py);
+        options.set_item("total", total)?;
+        options.set_item("unit", match self.unit { Unit::Bytes => "B", Unit::Records => " records" })?;
+        options.set_item("unit_scale", true)?;
+        options.set_item("desc", "verify")?;
+        self.bar = Some(factory.call(py, (), Some(&options))?);
+        Ok(())
+    }
+}
+
+fn tqdm(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    match py.import("tqdm.auto") {
+        Ok(module) => Ok(module.getattr("tqdm")?.unbind()),
+        Err(error) if error.is_instance_of::<PyImportError>(py) => {
+            let message = "progress=True needs tqdm; run: pip install tqdm";
+            let missing = PyImportError::new_err(message);
+            missing.set_cause(py, Some(error));
+            Err(missing)
+        }
+        Err(error) => Err(error),
+    }
+}

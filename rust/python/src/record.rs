@@ -1,0 +1,205 @@
+//! `AuditRecord`: one entry of a device's chain.
+
+use std::fmt::Write as _;
+
+use edgesentry_chain as chain;
+use edgesentry_chain::{FIELDS, Hash};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyMapping, PyString, PyType};
+
+/// One entry of a device's chain: seven fields.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct AuditRecord(pub(crate) chain::AuditRecord);
+
+#[pymethods]
+impl AuditRecord {
+    #[new]
+    #[pyo3(signature = (*, device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref))]
+    fn new(
+        device_id: String,
+        sequence: &Bound<'_, PyAny>,
+        timestamp_ms: &Bound<'_, PyAny>,
+        payload_hash: &Bound<'_, PyAny>,
+        signature: &Bound<'_, PyAny>,
+        prev_record_hash: &Bound<'_, PyAny>,
+        object_ref: String,
+    ) -> PyResult<AuditRecord> {
+        Ok(AuditRecord(chain::AuditRecord {
+            device_id,
+            sequence: unsigned("sequence", sequence)?,
+            timestamp_ms: unsigned("timestamp_ms", timestamp_ms)?,
+            payload_hash: Hash(bytes("payload_hash", payload_hash)?),
+            signature: bytes("signature", signature)?,
+            prev_record_hash: Hash(bytes("prev_record_hash", prev_record_hash)?),
+            object_ref,
+        }))
+    }
+
+    #[classmethod]
+    fn from_dict(_cls: &Bound<'_, PyType>, fields: &Bound<'_, PyAny>) -> PyResult<AuditRecord> {
+        Ok(AuditRecord(record_from_mapping(fields)?))
+    }
+
+    #[getter]
+    fn device_id(&self) -> &str {
+        &self.0.device_id
+    }
+
+    #[getter]
+    fn sequence(&self) -> u64 {
+        self.0.sequence
+    }
+
+    #[getter]
+    fn timestamp_ms(&self) -> u64 {
+        self.0.timestamp_ms
+    }
+
+    #[getter]
+    fn payload_hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.payload_hash.0)
+    }
+
+    #[getter]
+    fn signature<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.signature)
+    }
+
+    #[getter]
+    fn prev_record_hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.prev_record_hash.0)
+    }
+
+    #[getter]
+    fn object_ref(&self) -> &str {
+        &self.0.object_ref
+    }
+
+    fn hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.hash().0)
+    }
+
+    fn canonical_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.canonical_bytes())
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let fields = PyDict::new(py);
+        fields.set_item("device_id", &self.0.device_id)?;
+        fields.set_item("sequence", self.0.sequence)?;
+        fields.set_item("timestamp_ms", self.0.timestamp_ms)?;
+        fields.set_item("payload_hash", self.0.payload_hash.to_string())?;
+        fields.set_item("signature", hex::encode(self.0.signature))?;
+        fields.set_item("prev_record_hash", self.0.prev_record_hash.to_string())?;
+        fields.set_item("object_ref", &self.0.object_ref)?;
+        Ok(fields)
+    }
+
+    #[pyo3(signature = (**changes))]
+    fn replace(&self, py: Python<'_>, changes: Option<&Bound<'_, PyDict>>) -> PyResult<AuditRecord> {
+        let fields = self.to_dict(py)?;
+        if let Some(changes) = changes {
+            fields.update(changes.as_mapping())?;
+        }
+        Ok(AuditRecord(record_from_mapping(&fields)?))
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<AuditRecord>().is_ok_and(|other| other.get().0 == self.0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0.hash().0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let mut text = String::from("AuditRecord(");
+        for (at, (name, value)) in self.to_dict(py)?.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            // A String takes whatever is written to it.
+            let _ = write!(text, "{separator}{}={}", name.str()?, value.repr()?);
+        }
+        text.push(')');
+        Ok(text)
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
+        Ok((slf.get_type().getattr("from_dict")?, (slf.get().to_dict(slf.py())?,)))
+    }
+}
+
+/// A record from an `AuditRecord` or from a mapping with the seven fields.
+pub(crate) fn record_from_any(value: &Bound<'_, PyAny>) -> PyResult<chain::AuditRecord> {
+    match value.cast::<AuditRecord>() {
+        Ok(record) => Ok(record.get().0.clone()),
+        Err(_) => record_from_mapping(value),
+    }
+}
+
+fn record_from_mapping(value: &Bound<'_, PyAny>) -> PyResult<chain::AuditRecord> {
+    let Ok(fields) = value.cast::<PyMapping>() else {
+        let message = "a record is an AuditRecord or a mapping with its seven fields, not ";
+        return Err(PyTypeError::new_err(format!("{message}{}", value.get_type().name()?)));
+    };
+    let known = |name: &Bound<'_, PyAny>| {
+        name.cast::<PyString>().is_ok_and(|name| FIELDS.iter().any(|field| *name == *field))
+    };
+    for name in fields.keys()?.iter() {
+        if !known(&name) {
+            let message = format!("a record has no field {}; it has {}", name.repr()?, FIELDS.join(", "));
+            return Err(PyValueError::new_err(message));
+        }
+    }
+    let field = |name: &'static str| match fields.get_item(name) {
+        Ok(value) => Ok(value),
+        Err(_) => Err(PyValueError::new_err(format!("the record lacks the field {name}"))),
+    };
+    Ok(chain::AuditRecord {
+        device_id: text("device_id", &field("device_id")?)?,
+        sequence: unsigned("sequence", &field("sequence")?)?,
+        timestamp_ms: unsigned("timestamp_ms", &field("timestamp_ms")?)?,
+        payload_hash: Hash(bytes("payload_hash", &field("payload_hash")?)?),
+        signature: bytes("signature", &field("signature")?)?,
+        prev_record_hash: Hash(bytes("prev_record_hash", &field("prev_record_hash")?)?),
+        object_ref: text("object_ref", &field("object_ref")?)?,
+    })
+}
+
+fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let wrong = |_| PyTypeError::new_err(format!("{name} is a str of valid Unicode"));
+    value.extract::<String>().map_err(wrong)
+}
+
+/// A u64 from an int.
+pub(crate) fn unsigned(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let wrong = |error: PyErr| {
+        if error.is_instance_of::<PyTypeError>(value.py()) {
+            PyTypeError::new_err(format!("{name} is an int"))
+        } else {
+            PyValueError::new_err(format!("{name} is an int from 0 to {}", u64::MAX))
+        }
+    };
+    value.extract::<u64>().map_err(wrong)
+}
+
+/// N bytes from `bytes`, hex digits, or a sequence of integers as in a JSON export.
+pub(crate) fn bytes<const N: usize>(name: &str, value: &Bound<'_, PyAny>) -> PyResult<[u8; N]> {
+    let wrong_length = |length| PyValueError::new_err(format!("{name} is {N} bytes, got {length}"));
+    if let Ok(raw) = value.extract::<PyBackedBytes>() {
+        return raw[..].try_into().map_err(|_| wrong_length(raw.len()));
+    }
+    if let Ok(digits) = value.cast::<PyString>() {
+        let digits = digits.to_cow()?;
+        let wrong = |_| PyValueError::new_err(format!("{name} is {N} bytes: as text, {} hex digits", 2 * N));
+        let mut raw = [0; N];
+        hex::decode_to_slice(digits.as_bytes(), &mut raw).map_err(wrong)?;
+        return Ok(raw);
+    }
+    let wrong = |_| PyTypeError::new_err(format!("{name} is {N} bytes: bytes, hex digits or integers from 0 to 255"));
+    let raw = value.extract::<Vec<u8>>().map_err(wrong)?;
+    let length = raw.len();
+    raw.try_into().map_err(|_| wrong_length(length))
+}

@@ -1,0 +1,128 @@
+//! Inputs: what Python users may give as a source of records.
+
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use edgesentry_formats::Source;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyList, PyMapping, PyMemoryView, PyString, PyTuple};
+use pyo3_arrow::input::AnyRecordBatch;
+
+use crate::errors::os_error;
+use crate::record::AuditRecord;
+
+/// One input of a verification or a conversion.
+pub(crate) enum Input {
+    /// Read without Python.
+    Ready(Source),
+    /// A binary file object, by its method read.
+    File {
+        /// What to call it in findings.
+        name: Arc<str>,
+        /// The bound method.
+        read: Py<PyAny>,
+    },
+    /// An iterable of records.
+    Records {
+        /// What to call it in findings.
+        name: Arc<str>,
+        /// Its iterator.
+        iterator: Py<PyIterator>,
+    },
+}
+
+/// The inputs in a path, a list of paths, bytes, a binary file object, an iterable of records, or an object that
+/// exports Arrow.
+pub(crate) fn inputs(source: &Bound<'_, PyAny>) -> PyResult<Vec<Input>> {
+    let py = source.py();
+    if let Some(path) = path_of(source)? {
+        return Ok(vec![file(py, path)?]);
+    }
+    if let Some(paths) = list_of_paths(source)? {
+        return paths.into_iter().map(|path| file(py, path)).collect();
+    }
+    one_input(source).map(|input| vec![input])
+}
+
+fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
+    let py = source.py();
+    if source.is_instance_of::<PyBytes>() || source.is_instance_of::<PyByteArray>() {
+        return Ok(in_memory(source.extract()?));
+    }
+    if source.is_instance_of::<PyMemoryView>() {
+        return Ok(in_memory(source.call_method0(intern!(py, "tobytes"))?.extract()?));
+    }
+    if source.hasattr(intern!(py, "__arrow_c_stream__"))? || source.hasattr(intern!(py, "__arrow_c_array__"))? {
+        let batches = source.extract::<AnyRecordBatch>()?.into_reader()?;
+        return Ok(Input::Ready(Source::Batches { name: name_of_type(source), batches }));
+    }
+    if source.hasattr(intern!(py, "read"))? {
+        let name = source.getattr(intern!(py, "name")).ok().and_then(|name| name.extract::<String>().ok());
+        let name = name.map_or_else(|| name_of_type(source), Arc::from);
+        return Ok(Input::File { name, read: source.getattr(intern!(py, "read"))?.unbind() });
+    }
+    if source.cast::<PyMapping>().is_ok() || source.is_instance_of::<AuditRecord>() {
+        return Err(PyTypeError::new_err("a single record is no source; put it into a list"));
+    }
+    match source.try_iter() {
+        Ok(iterator) => Ok(Input::Records { name: name_of_type(source), iterator: iterator.unbind() }),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "a source is a path, a list of paths, bytes, a binary file object, an iterable of records, or an object \
+             with __arrow_c_stream__, not {}",
+            source.get_type().name()?
+        ))),
+    }
+}
+
+fn in_memory(bytes: PyBackedBytes) -> Input {
+    Input::Ready(Source::Reader { name: "bytes".into(), reader: Box::new(Cursor::new(bytes)) })
+}
+
+/// A file that is there: a missing one is known before hours of work on the others.
+fn file(py: Python<'_>, path: PathBuf) -> PyResult<Input> {
+    let name = path.display().to_string();
+    let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot open: {error}"));
+    path.metadata().map_err(failed)?;
+    Ok(Input::Ready(Source::Path(path)))
+}
+
+fn name_of_type(source: &Bound<'_, PyAny>) -> Arc<str> {
+    let name = source.get_type().name().map(|name| name.to_string());
+    name.map_or_else(|_| "source".into(), Arc::from)
+}
+
+/// A path, where the value is a str or a path-like object.
+pub(crate) fn path_of(value: &Bound<'_, PyAny>) -> PyResult<Option<PathBuf>> {
+    if value.is_instance_of::<PyString>() || value.hasattr(intern!(value.py(), "__fspath__"))? {
+        let path: PathBuf = value.extract()?;
+        if path.as_os_str().is_empty() {
+            return Err(PyValueError::new_err("the path is empty"));
+        }
+        return Ok(Some(path));
+    }
+    Ok(None)
+}
+
+/// The paths of a list or tuple that begins with one.
+fn list_of_paths(source: &Bound<'_, PyAny>) -> PyResult<Option<Vec<PathBuf>>> {
+    if !source.is_instance_of::<PyList>() && !source.is_instance_of::<PyTuple>() {
+        return Ok(None);
+    }
+    let mut paths = Vec::new();
+    for (at, item) in source.try_iter()?.enumerate() {
+        let item = item?;
+        match path_of(&item)? {
+            Some(path) => paths.push(path),
+            None if at == 0 => return Ok(None),
+            None => {
+                let message = format!("item {at} of the list of paths is {}", item.get_type().name()?);
+                return Err(PyTypeError::new_err(message));
+            }
+        }
+    }
+    Ok((!paths.is_empty()).then_some(paths))
+}

@@ -1,0 +1,252 @@
+//! Work on a thread of its own, while the calling thread answers Ctrl-C, shows progress, and reads from Python
+//! objects on behalf of the worker.
+//!
+//! The worker never touches Python: what it needs of a Python iterable or file object it asks for, and the calling
+//! thread fetches it. So objects that belong to a thread, such as a database cursor, just work, an exception that
+//! they raise comes back as itself, and a worker left behind by Ctrl-C owns all that it still uses.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use edgesentry_chain::AuditRecord;
+use edgesentry_formats::{Error as FormatError, Progress, Source};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyIterator;
+
+use crate::errors::{EdgesentryError, failure};
+use crate::record::record_from_any;
+use crate::source::Input;
+
+/// How long the calling thread sleeps between two looks at the signals.
+const POLL: Duration = Duration::from_millis(50);
+/// Bytes asked of a file object at a time.
+const READ_BYTES: usize = 1 << 20;
+/// Records asked of an iterable at a time.
+const READ_RECORDS: usize = 1024;
+/// Answers that the worker asks for ahead of its need.
+const AHEAD: usize = 2;
+
+/// What the worker says.
+enum Event<T> {
+    /// The next piece of the Python object is needed.
+    Wanted,
+    /// A result.
+    Item(T),
+    /// There are no more results.
+    End(Result<(), FormatError>),
+}
+
+/// Running work, which yields results of type T.
+pub(crate) struct Work<T> {
+    events: Receiver<Event<T>>,
+    /// The Python object that the worker reads from, if any.
+    feed: Option<Feed>,
+    progress: Arc<Progress>,
+}
+
+/// Where the worker puts its results.
+pub(crate) struct Results<T>(Sender<Event<T>>);
+
+impl<T> Results<T> {
+    /// Hands over a result; false where nobody wants it any more.
+    pub(crate) fn put(&self, result: T) -> bool {
+        self.0.send(Event::Item(result)).is_ok()
+    }
+}
+
+impl<T: Send + 'static> Work<T> {
+    /// Starts a thread that does `work` on the inputs.
+    pub(crate) fn start<F>(inputs: Vec<Input>, work: F) -> PyResult<Work<T>>
+    where
+        F: FnOnce(Vec<Source>, &Arc<Progress>, &Results<T>) -> Result<(), FormatError> + Send + 'static,
+    {
+        let (sender, events) = channel();
+        let mut feed = None;
+        let mut sources = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let asker = sender.clone();
+            let ask = Box::new(move || asker.send(Event::Wanted).is_ok());
+            sources.push(match input {
+                Input::Ready(source) => source,
+                Input::File { name, read } => {
+                    let (answers, pieces) = channel();
+                    feed = Some(Feed::File { read, answers });
+                    Source::Reader { name, reader: Box::new(FedBytes { pieces: Pieces::new(ask, pieces), piece: io::Cursor::default() }) }
+                }
+                Input::Records { name, iterator } => {
+                    let (answers, pieces) = channel();
+                    feed = Some(Feed::Records { iterator, answers, position: 0 });
+                    let pieces = Pieces::new(ask, pieces);
+                    Source::Records { name, records: Box::new(FedRecords { pieces, piece: Vec::new().into_iter() }) }
+                }
+            });
+        }
+        let progress = Arc::new(Progress::default());
+        let counters = Arc::clone(&progress);
+        let worker = move || {
+            let results = Results(sender);
+            let end = work(sources, &counters, &results);
+            // Nobody listens after Ctrl-C.
+            let _ = results.0.send(Event::End(end));
+        };
+        thread::Builder::new().name("edgesentry".into()).spawn(worker)?;
+        Ok(Work { events, feed, progress })
+    }
+
+    /// Waits for the next result; None at the end. Calls `tick` at least twenty times a second.
+    pub(crate) fn next(
+        &mut self,
+        py: Python<'_>,
+        mut tick: impl FnMut(&Progress) -> PyResult<()>,
+    ) -> PyResult<Option<T>> {
+        loop {
+            let events = &mut self.events;
+            let event = py.detach(|| events.recv_timeout(POLL));
+            py.check_signals()?;
+            tick(&self.progress)?;
+            match event {
+                Ok(Event::Wanted) => self.fetch(py)?,
+                Ok(Event::Item(result)) => return Ok(Some(result)),
+                Ok(Event::End(end)) => return end.map(|()| None).map_err(|error| failure(py, error)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let message = "the worker thread panicked; this is a bug in edgesentry, please report it";
+                    return Err(EdgesentryError::new_err(message));
+                }
+            }
+        }
+    }
+
+    fn fetch(&mut self, py: Python<'_>) -> PyResult<()> {
+        match &mut self.feed {
+            Some(feed) => feed.fetch(py),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<T> Drop for Work<T> {
+    fn drop(&mut self) {
+        self.progress.cancel();
+    }
+}
+
+/// A Python object, read by the calling thread for the worker. An empty answer is the end.
+enum Feed {
+    File { read: Py<PyAny>, answers: Sender<Vec<u8>> },
+    Records { iterator: Py<PyIterator>, answers: Sender<Vec<AuditRecord>>, position: u64 },
+}
+
+impl Feed {
+    fn fetch(&mut self, py: Python<'_>) -> PyResult<()> {
+        // A worker that has ended hears no answer, and says so by its last event.
+        match self {
+            Feed::File { read, answers } => {
+                let piece = read.bind(py).call1((READ_BYTES,))?;
+                let bytes = piece.extract::<PyBackedBytes>().map_err(|_| not_bytes(&piece))?;
+                let _ = answers.send(bytes.to_vec());
+            }
+            Feed::Records { iterator, answers, position } => {
+                let mut records = Vec::with_capacity(READ_RECORDS);
+                for item in iterator.bind(py).clone().take(READ_RECORDS) {
+                    records.push(record_from_any(&item?).map_err(|error| at_position(py, error, *position))?);
+                    *position += 1;
+                }
+                let _ = answers.send(records);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn not_bytes(piece: &Bound<'_, PyAny>) -> PyErr {
+    let kind = piece.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string());
+    PyTypeError::new_err(format!("read() of the file object gives {kind}, not bytes; open it in binary mode"))
+}
+
+/// The same exception, with the position of the record in front.
+fn at_position(py: Python<'_>, error: PyErr, position: u64) -> PyErr {
+    let message = format!("record {position} of the iterable: {}", error.value(py));
+    let positioned = if error.is_instance_of::<PyTypeError>(py) {
+        PyTypeError::new_err(message)
+    } else if error.is_instance_of::<PyValueError>(py) {
+        PyValueError::new_err(message)
+    } else {
+        return error;
+    };
+    positioned.set_cause(py, Some(error));
+    positioned
+}
+
+/// The worker's end of a feed.
+struct Pieces<P> {
+    ask: Box<dyn Fn() -> bool + Send>,
+    answers: Receiver<P>,
+    asked: usize,
+    ended: bool,
+}
+
+impl<P: Default> Pieces<P> {
+    fn new(ask: Box<dyn Fn() -> bool + Send>, answers: Receiver<P>) -> Pieces<P> {
+        Pieces { ask, answers, asked: 0, ended: false }
+    }
+
+    /// The next piece; an empty one at the end.
+    fn next(&mut self, is_empty: impl Fn(&P) -> bool) -> io::Result<P> {
+        if self.ended {
+            return Ok(P::default());
+        }
+        while self.asked < AHEAD {
+            if !(self.ask)() {
+                return Err(gone());
+            }
+            self.asked += 1;
+        }
+        let piece = self.answers.recv().map_err(|_| gone())?;
+        self.asked -= 1;
+        self.ended = is_empty(&piece);
+        Ok(piece)
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the caller has gone away")
+}
+
+struct FedBytes {
+    pieces: Pieces<Vec<u8>>,
+    piece: io::Cursor<Vec<u8>>,
+}
+
+impl Read for FedBytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.piece.position() == self.piece.get_ref().len() as u64 {
+            self.piece = io::Cursor::new(self.pieces.next(Vec::is_empty)?);
+        }
+        self.piece.read(buffer)
+    }
+}
+
+struct FedRecords {
+    pieces: Pieces<Vec<AuditRecord>>,
+    piece: std::vec::IntoIter<AuditRecord>,
+}
+
+impl Iterator for FedRecords {
+    type Item = Result<AuditRecord, Box<dyn std::error::Error + Send + Sync>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.piece.len() == 0 {
+            match self.pieces.next(Vec::is_empty) {
+                Ok(piece) => self.piece = piece.into_iter(),
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+        self.piece.next().map(Ok)
+    }
+}
