@@ -18,25 +18,26 @@ import edgesentry
 from peers_python import peak_rss_bytes
 
 
-def verify(file: Path, keys: Path | None) -> bool:
-    """Answer whether everything that was checked holds: the only place that knows the package."""
-    return bool(edgesentry.verify_chain(file, keys=keys).ok)
+def verify(file: Path, keys: Path | None) -> tuple[int, bool]:
+    """Answer the records checked and whether all of them hold: the only place that knows the package."""
+    report = edgesentry.verify_chain(file, keys=keys)
+    return report.coverage.records, report.ok
 
 
 def main() -> int:
-    """Verify one export and print the outcome; `records` is left to the caller, who knows the file."""
+    """Verify one export and print the outcome."""
     parser = argparse.ArgumentParser(description="Verify an export with edgesentry, and time the call.")
     parser.add_argument("file", type=Path, help="export: a JSON array of records")
     parser.add_argument("keys", type=Path, nargs="?", help='public keys: {"device": "hex"}')
     arguments = parser.parse_args()
 
     start = time.perf_counter()
-    ok = verify(arguments.file, arguments.keys)
+    records, ok = verify(arguments.file, arguments.keys)
     seconds = time.perf_counter() - start
 
     outcome = {
         "peer": "edgesentry",
-        "records": None,
+        "records": records,
         "seconds": seconds,
         "seconds_signatures": None,
         "peak_rss_bytes": peak_rss_bytes(),

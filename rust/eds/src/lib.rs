@@ -41,6 +41,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     exit.code()
 }
 
+/// The report as `eds verify-chain` prints it, without colours.
+pub fn summary(report: &edgesentry_chain::Report) -> String {
+    anstream::adapter::strip_str(&render::report(report)).to_string()
+}
+
 /// The answer to arguments that do not parse, or to --help and --version.
 fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
     let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);

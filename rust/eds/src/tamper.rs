@@ -41,13 +41,15 @@ type Records = Vec<AuditRecord>;
 
 /// Flips a bit of the payload hash: the signature no longer holds, nor does the link of the next record.
 pub fn flip_payload_hash_bit(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
-    records[position(records, device_id, sequence)].payload_hash.0[7] ^= 0x10;
+    let at = position(records, device_id, sequence);
+    records[at].payload_hash.0[7] ^= 0x10;
     broken_signature(device_id, sequence)
 }
 
 /// Flips a bit of the signature.
 pub fn flip_signature_bit(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
-    records[position(records, device_id, sequence)].signature[20] ^= 0x01;
+    let at = position(records, device_id, sequence);
+    records[at].signature[20] ^= 0x01;
     broken_signature(device_id, sequence)
 }
 

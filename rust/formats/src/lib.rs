@@ -20,6 +20,6 @@ pub use heads::{HeadsError, read_heads, write_heads};
 pub use keys::{KeysError, read_key_ring, write_key_ring};
 pub use payloads::PayloadFolder;
 pub use progress::Progress;
-pub use read::{Chunk, Decoded, Entries, Malformed, Source, records};
+pub use read::{BoxError, Chunk, Decoded, Malformed, Source, records};
 pub use verify::{Options, verify};
 pub use write::RecordWriter;

@@ -207,12 +207,12 @@ fn open_reader(
         chunks,
     };
     if head.starts_with(b"PAR1") {
-        let file = arrow::spool(&name, reader)?;
-        return Ok(opened("parquet", Box::new(arrow::ParquetChunks::open(Arc::clone(&name), file)?)));
+        let file = arrow::spool(&name, reader, progress)?;
+        return Ok(opened("parquet", Box::new(arrow::ParquetChunks::open(Arc::clone(&name), file)?.uncounted())));
     }
     if head.starts_with(b"ARROW1") {
-        let file = arrow::spool(&name, reader)?;
-        return Ok(opened("arrow", Box::new(arrow::ArrowChunks::file(Arc::clone(&name), file)?)));
+        let file = arrow::spool(&name, reader, progress)?;
+        return Ok(opened("arrow", Box::new(arrow::ArrowChunks::file(Arc::clone(&name), file)?.uncounted())));
     }
     if head.starts_with(&[0xff, 0xff, 0xff, 0xff]) {
         return Ok(opened("arrow-stream", Box::new(arrow::ArrowChunks::stream(Arc::clone(&name), reader)?)));

@@ -98,7 +98,7 @@ pub(crate) fn verify_record(record: &Bound<'_, AuditRecord>, key: &Bound<'_, PyA
     let record = &record.get().0;
     let key = public_key(key)?;
     let message = signed_message(record, scheme_of(scheme)?);
-    Ok(verify_signature(&Signed { key: &key, message, signature: &record.signature }))
+    Ok(verify_signature(&Signed { key: &key, message: &message, signature: &record.signature }))
 }
 
 /// A scheme by its name.

@@ -1,16 +1,18 @@
 //! `read_records`: records one by one, or as an Arrow stream, in bounded memory.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use edgesentry_chain as chain;
-use edgesentry_formats::{Error as FormatError, Malformed, records, records_to_batch};
+use edgesentry_formats::{Malformed, records, records_to_batch};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyCapsule;
 
-use crate::arrow::{Batches, stream_capsule};
+use crate::arrow::stream_capsule;
 use crate::errors::malformed;
 use crate::record::AuditRecord;
 use crate::source::inputs;
@@ -18,8 +20,6 @@ use crate::work::Work;
 
 /// Entries that the worker hands over at a time, and rows of an Arrow batch.
 const BLOCK: usize = 8192;
-/// Blocks that may wait for the reader.
-const WAITING: usize = 2;
 
 type Entry = Result<chain::AuditRecord, Malformed>;
 
@@ -30,12 +30,148 @@ pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyR
     let skip_malformed = match on_malformed {
         "raise" => false,
         "skip" => true,
-        _ => return Err(PyValueError::new_err(format!("on_malformed is \"raise\" or \"skip\", not {on_malformed:?}"))),
+        other => {
+            let message = format!("on_malformed is \"raise\" or \"skip\", not {other:?}");
+            return Err(PyValueError::new_err(message));
+        }
     };
-    let entries = Entries { work: Some(start(source)?), skip_malformed, next_index: 0 };
-    Ok(RecordReader(Mutex::new(Reading { entries: Some(entries), ready: VecDeque::new() })))
+    let work = read_blocks(source)?;
+    let reading = Reading { work: Some(work), ready: VecDeque::new(), index: 0, skip_malformed, skipped: 0 };
+    Ok(RecordReader(Mutex::new(reading)))
 }
 
-fn start(source: &Bound<'_, PyAny>) -> PyResult<Work<Vec<Entry>>> {
-    todo!()
+/// An iterator over the records of a source; also an Arrow stream of those not yet taken.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct RecordReader(Mutex<Reading>);
+
+#[pymethods]
+impl RecordReader {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<AuditRecord>> {
+        let mut reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        Ok(reading.next_record(py)?.map(AuditRecord))
+    }
+
+    #[getter]
+    fn skipped(&self, py: Python<'_>) -> u64 {
+        self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).skipped
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let mut reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        let batches = RecordBatches(reading.take());
+        stream_capsule(py, edgesentry_formats::schema(), batches, requested_schema)
+    }
+}
+
+/// The worker's blocks, record by record.
+struct Reading {
+    work: Option<Work<Vec<Entry>>>,
+    ready: VecDeque<Entry>,
+    /// The position of the first entry in `ready`.
+    index: u64,
+    skip_malformed: bool,
+    skipped: u64,
+}
+
+impl Reading {
+    fn next_record(&mut self, py: Python<'_>) -> PyResult<Option<chain::AuditRecord>> {
+        loop {
+            match self.ready.pop_front() {
+                Some(Ok(record)) => {
+                    self.index += 1;
+                    return Ok(Some(record));
+                }
+                Some(Err(reason)) => {
+                    self.index += 1;
+                    if !self.skip_malformed {
+                        return Err(malformed(self.index - 1, &reason));
+                    }
+                    self.skipped += 1;
+                }
+                None => {
+                    if !self.refill(py)? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the next block of the worker; false at the end.
+    fn refill(&mut self, py: Python<'_>) -> PyResult<bool> {
+        let Some(work) = &mut self.work else { return Ok(false) };
+        match work.next(py, |_| Ok(())) {
+            Ok(Some(block)) => {
+                self.ready = block.into();
+                Ok(true)
+            }
+            Ok(None) => {
+                self.work = None;
+                Ok(false)
+            }
+            Err(error) => {
+                self.work = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// All that is left to read; nothing stays behind.
+    fn take(&mut self) -> Reading {
+        let Reading { index, skip_malformed, skipped, .. } = *self;
+        Reading { work: self.work.take(), ready: std::mem::take(&mut self.ready), index, skip_malformed, skipped }
+    }
+}
+
+/// The records as Arrow batches, pulled by whoever imported the stream, from whatever thread.
+struct RecordBatches(Reading);
+
+impl Iterator for RecordBatches {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let block = Python::attach(|py| {
+            let mut block = Vec::with_capacity(BLOCK);
+            while block.len() < BLOCK
+                && let Some(record) = self.0.next_record(py)?
+            {
+                block.push(record);
+            }
+            Ok::<_, PyErr>(block)
+        });
+        match block {
+            Ok(block) if block.is_empty() => None,
+            Ok(block) => Some(Ok(records_to_batch(&block))),
+            Err(error) => {
+                self.0.work = None;
+                self.0.ready.clear();
+                Some(Err(ArrowError::ExternalError(error.into())))
+            }
+        }
+    }
+}
+
+/// Starts to read the entries of a source, in blocks.
+fn read_blocks(source: &Bound<'_, PyAny>) -> PyResult<Work<Vec<Entry>>> {
+    Work::start(inputs(source)?, |sources, _, results| {
+        let mut block = Vec::with_capacity(BLOCK);
+        for source in sources {
+            for entry in records(source)? {
+                block.push(entry?);
+                if block.len() == BLOCK {
+                    results.put(std::mem::replace(&mut block, Vec::with_capacity(BLOCK)))?;
+                }
+            }
+        }
+        if block.is_empty() { Ok(()) } else { results.put(block) }
+    })
 }

@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgesentry_chain as chain;
 use edgesentry_chain::{Checks, Heads, KeyRing, Payloads};
-use edgesentry_formats::{Error as FormatError, Options, PayloadFolder};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use edgesentry_formats::{Options, PayloadFolder};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 use rayon::ThreadPoolBuilder;
 
 use crate::errors::{EdgesentryError, failure};
@@ -16,7 +14,7 @@ use crate::heads::heads_from_any;
 use crate::keys::{keys_from_any, scheme_of};
 use crate::progress::Bar;
 use crate::report::Report;
-use crate::source::{Input, inputs};
+use crate::source::inputs;
 use crate::work::Work;
 
 /// Verifies records and says what was found.
@@ -59,8 +57,7 @@ pub(crate) fn verify_chain(
     let work = Work::start(inputs, move |sources, progress, results| {
         let options = Options { max_findings };
         let report = pool.install(|| edgesentry_formats::verify(sources, &given.checks(), &options, progress))?;
-        results.put(report);
-        Ok(())
+        results.put(report)
     })?;
     wait(py, work, bar).map(Report::from)
 }

@@ -7,7 +7,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ const READ_BYTES: usize = 1 << 20;
 const READ_RECORDS: usize = 1024;
 /// Answers that the worker asks for ahead of its need.
 const AHEAD: usize = 2;
+/// Results that may wait to be taken; the worker pauses until there is room.
+const WAITING: usize = 2;
 
 /// What the worker says.
 enum Event<T> {
@@ -46,16 +48,22 @@ pub(crate) struct Work<T> {
     events: Receiver<Event<T>>,
     /// The Python object that the worker reads from, if any.
     feed: Option<Feed>,
+    /// One permit for each result that waits.
+    permits: Receiver<()>,
     progress: Arc<Progress>,
 }
 
 /// Where the worker puts its results.
-pub(crate) struct Results<T>(Sender<Event<T>>);
+pub(crate) struct Results<T> {
+    events: Sender<Event<T>>,
+    permits: SyncSender<()>,
+}
 
 impl<T> Results<T> {
-    /// Hands over a result; false where nobody wants it any more.
-    pub(crate) fn put(&self, result: T) -> bool {
-        self.0.send(Event::Item(result)).is_ok()
+    /// Hands over a result, once there is room for it; an error where nobody wants it any more.
+    pub(crate) fn put(&self, result: T) -> Result<(), FormatError> {
+        self.permits.send(()).map_err(|_| FormatError::Cancelled)?;
+        self.events.send(Event::Item(result)).map_err(|_| FormatError::Cancelled)
     }
 }
 
@@ -76,26 +84,33 @@ impl<T: Send + 'static> Work<T> {
                 Input::File { name, read } => {
                     let (answers, pieces) = channel();
                     feed = Some(Feed::File { read, answers });
-                    Source::Reader { name, reader: Box::new(FedBytes { pieces: Pieces::new(ask, pieces), piece: io::Cursor::default() }) }
+                    let reader = FedBytes { pieces: Pieces::new(ask, pieces), piece: io::Cursor::default() };
+                    Source::Reader { name, reader: Box::new(reader) }
                 }
                 Input::Records { name, iterator } => {
                     let (answers, pieces) = channel();
                     feed = Some(Feed::Records { iterator, answers, position: 0 });
-                    let pieces = Pieces::new(ask, pieces);
-                    Source::Records { name, records: Box::new(FedRecords { pieces, piece: Vec::new().into_iter() }) }
+                    let records = FedRecords { pieces: Pieces::new(ask, pieces), piece: Vec::new().into_iter() };
+                    Source::Records { name, records: Box::new(records) }
                 }
             });
         }
         let progress = Arc::new(Progress::default());
         let counters = Arc::clone(&progress);
+        let (taken, permits) = sync_channel(WAITING);
         let worker = move || {
-            let results = Results(sender);
+            let results = Results { events: sender, permits: taken };
             let end = work(sources, &counters, &results);
             // Nobody listens after Ctrl-C.
-            let _ = results.0.send(Event::End(end));
+            let _ = results.events.send(Event::End(end));
         };
         thread::Builder::new().name("edgesentry".into()).spawn(worker)?;
-        Ok(Work { events, feed, progress })
+        Ok(Work { events, feed, permits, progress })
+    }
+
+    /// The counters of the work.
+    pub(crate) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
     }
 
     /// Waits for the next result; None at the end. Calls `tick` at least twenty times a second.
@@ -111,7 +126,11 @@ impl<T: Send + 'static> Work<T> {
             tick(&self.progress)?;
             match event {
                 Ok(Event::Wanted) => self.fetch(py)?,
-                Ok(Event::Item(result)) => return Ok(Some(result)),
+                Ok(Event::Item(result)) => {
+                    // Its permit was there before it.
+                    let _ = self.permits.try_recv();
+                    return Ok(Some(result));
+                }
                 Ok(Event::End(end)) => return end.map(|()| None).map_err(|error| failure(py, error)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {

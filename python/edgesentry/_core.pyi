@@ -1,0 +1,660 @@
+"""The Rust core of EdgeSentry."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal, Self, overload
+from typing import final as _final
+
+from edgesentry._typing import BarFactory as _BarFactory
+from edgesentry._typing import (
+    ByteField,
+    Bytes,
+    FindingCode,
+    HeadDict,
+    Heads,
+    KeyDict,
+    Keys,
+    Level,
+    Path,
+    RecordDict,
+    Scheme,
+    Source,
+    Verdict,
+)
+
+FINDING_CODES: Final[tuple[FindingCode, ...]]
+"""Every finding code, in the order of the documentation."""
+
+__version__: Final[str]
+
+@_final
+class AuditRecord:
+    """One entry of a device's chain: seven fields. Immutable, comparable, hashable, picklable.
+
+    Args:
+        device_id: The device that wrote the record.
+        sequence: 1, 2, 3, ... per device; at most 2**64 - 1.
+        timestamp_ms: When the device observed it, Unix milliseconds by the device's clock.
+        payload_hash: BLAKE3 of the payload, 32 bytes.
+        signature: Ed25519 signature, 64 bytes: R then S.
+        prev_record_hash: Record hash of the previous record of this device, 32 bytes; zero for the first.
+        object_ref: Where the payload is, such as `s3://bucket/lift-01/1.bin`.
+
+    Byte fields may be given as bytes, as hex digits, or as integers from 0 to 255.
+
+    Raises:
+        TypeError: A field has the wrong type.
+        ValueError: A number is out of range or a byte field has the wrong length.
+    """
+
+    def __new__(
+        cls,
+        *,
+        device_id: str,
+        sequence: int,
+        timestamp_ms: int,
+        payload_hash: ByteField,
+        signature: ByteField,
+        prev_record_hash: ByteField,
+        object_ref: str,
+    ) -> Self: ...
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object]) -> AuditRecord:
+        """Makes a record from a mapping with exactly the seven fields, such as an object of a JSON export.
+
+        Raises:
+            TypeError: A field has the wrong type.
+            ValueError: A field is missing, unknown, out of range or of the wrong length.
+        """
+
+    @property
+    def device_id(self) -> str:
+        """The device that wrote the record."""
+
+    @property
+    def sequence(self) -> int:
+        """1, 2, 3, ... per device."""
+
+    @property
+    def timestamp_ms(self) -> int:
+        """When the device observed it, Unix milliseconds by the device's clock."""
+
+    @property
+    def payload_hash(self) -> bytes:
+        """BLAKE3 of the payload, 32 bytes."""
+
+    @property
+    def signature(self) -> bytes:
+        """Ed25519 signature, 64 bytes: R then S."""
+
+    @property
+    def prev_record_hash(self) -> bytes:
+        """Record hash of the previous record of this device, 32 bytes; zero for the first."""
+
+    @property
+    def object_ref(self) -> str:
+        """Where the payload is."""
+
+    def hash(self) -> bytes:
+        """The record hash: BLAKE3 of the canonical bytes, 32 bytes."""
+
+    def canonical_bytes(self) -> bytes:
+        """The bytes that are hashed: the seven fields as postcard encodes them."""
+
+    def to_dict(self) -> RecordDict:
+        """The seven fields; byte fields as hex digits, so that the dict can be written as JSON."""
+
+    def replace(self, **changes: object) -> AuditRecord:
+        """A copy with some fields changed. The signature is not renewed; see `Device.sign_record`.
+
+        Raises:
+            TypeError: A field has the wrong type.
+            ValueError: A field is unknown, out of range or of the wrong length.
+        """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, tuple[RecordDict]]: ...
+
+@_final
+class Head:
+    """The last record of a chain: its sequence and its record hash.
+
+    Args:
+        sequence: The sequence of the last record.
+        hash: Its record hash, 32 bytes.
+    """
+
+    def __new__(cls, sequence: int, hash: ByteField) -> Self: ...
+    @property
+    def sequence(self) -> int:
+        """The sequence of the last record."""
+
+    @property
+    def hash(self) -> bytes:
+        """Its record hash, 32 bytes."""
+
+    def to_dict(self) -> HeadDict:
+        """The sequence, and the hash as hex digits."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, tuple[int, bytes]]: ...
+
+@_final
+class Device:
+    """A device that signs its records and continues its own chain. Safe to use from several threads.
+
+    Made by `generate`, `from_seed` or `from_seed_file`. The seed is kept in memory that is zeroized when the
+    device is gone, and is never shown.
+    """
+
+    @classmethod
+    def generate(cls, device_id: str, *, scheme: Scheme = "record") -> Device:
+        """A new device with a key of its own, at the beginning of its chain.
+
+        Args:
+            device_id: Its id, not empty.
+            scheme: What its signatures cover. `payload-hash` is for devices of the field that know nothing
+                else.
+        """
+
+    @classmethod
+    def from_seed(cls, device_id: str, seed: ByteField, *, scheme: Scheme = "record") -> Device:
+        """The device whose secret seed is these 32 bytes, at the beginning of its chain.
+
+        Raises:
+            ValueError: The seed is not 32 bytes, or the id is empty.
+        """
+
+    @classmethod
+    def from_seed_file(cls, device_id: str, path: Path, *, scheme: Scheme = "record") -> Device:
+        """The device whose seed is in a file, as `save_seed` and `eds keygen` write it.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ConfigError: Others than the owner may read the file, or it is no seed file.
+        """
+
+    def save_seed(self, path: Path) -> None:
+        """Writes the seed to a new file that only its owner can read (mode 0600).
+
+        Raises:
+            FileExistsError: The file is there; a seed is never overwritten.
+        """
+
+    def sign(self, payload: Bytes, object_ref: str, timestamp_ms: int | None = None) -> AuditRecord:
+        """Signs the next record of the chain.
+
+        Args:
+            payload: What was observed; the record commits to its BLAKE3 hash.
+            object_ref: Where the payload is kept.
+            timestamp_ms: Unix milliseconds; the clock of this machine if None.
+
+        Raises:
+            EdgesentryError: The sequence has reached its largest value.
+        """
+
+    def sign_record(self, record: AuditRecord) -> AuditRecord:
+        """A copy of the record with this device's signature; the chain of the device is not touched.
+
+        For tests: this is what an attacker who holds the key could do.
+        """
+
+    def resume(self, last: Head | AuditRecord | None) -> Device:
+        """The same device, continuing after the last record that it signed; None for the beginning.
+
+        Raises:
+            ValueError: The record is of another device.
+        """
+
+    @property
+    def device_id(self) -> str:
+        """The device id."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """What its signatures cover."""
+
+    @property
+    def public_key(self) -> str:
+        """The public key to register, 64 hex digits."""
+
+    @property
+    def head(self) -> Head | None:
+        """The last record signed; None at the beginning."""
+
+@_final
+class KeyRing:
+    """The public keys of the devices, each key with its scheme and its first valid sequence.
+
+    Args:
+        keys: A path to a key ring in JSON, another ring, or a mapping from device id to a key: 64 hex digits,
+            a dict with `key` and optionally `scheme` and `valid_from`, or a list of such dicts.
+        scheme: The scheme of keys that do not name one.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigError: The keys are malformed, or one of them is weak.
+    """
+
+    def __new__(cls, keys: Keys | None = None, *, scheme: Scheme = "payload-hash") -> Self: ...
+    def add(
+        self, device_id: str, key: ByteField, *, scheme: Scheme = "payload-hash", valid_from: int = 1
+    ) -> None:
+        """Adds a key.
+
+        Args:
+            device_id: The device.
+            key: Its public key, 32 bytes or 64 hex digits.
+            scheme: What its signatures cover.
+            valid_from: The first sequence that it signs; it holds until the next key of the device begins.
+
+        Raises:
+            ConfigError: The key is weak, or the device has another key from this sequence.
+        """
+
+    @property
+    def devices(self) -> list[str]:
+        """The ids of the devices that have a key, sorted."""
+
+    def keys(self, device_id: str) -> list[KeyDict]:
+        """The keys of a device in the order in which they become valid; none for an unknown device."""
+
+    def to_json(self) -> str:
+        """The ring as JSON in the form that `KeyRing` and `--keys` read."""
+
+    def save(self, path: Path) -> None:
+        """Writes the ring as JSON, replacing what was there.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+
+    def __len__(self) -> int: ...
+    def __contains__(self, device_id: object, /) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@_final
+class Cause:
+    """The earlier finding that probably explains a later one."""
+
+    @property
+    def code(self) -> FindingCode:
+        """Its code."""
+
+    @property
+    def sequence(self) -> int | None:
+        """The sequence of its record; None for a malformed entry."""
+
+    @property
+    def index(self) -> int:
+        """The position of its record, from 0, over all inputs."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@_final
+class Finding:
+    """One failed check: where, what was expected, what was found."""
+
+    @property
+    def code(self) -> FindingCode:
+        """The stable code; docs/findings has a page for each."""
+
+    @property
+    def device_id(self) -> str | None:
+        """The device; None for an entry too broken to name one."""
+
+    @property
+    def sequence(self) -> int | None:
+        """The sequence that the record claims; for a truncated chain or a missing device that of the head."""
+
+    @property
+    def index(self) -> int | None:
+        """Position of the record, from 0, over all inputs; None where the fault is an absence."""
+
+    @property
+    def expected(self) -> str:
+        """What the check expected; hashes as hex digits."""
+
+    @property
+    def actual(self) -> str:
+        """What it found; hashes as hex digits."""
+
+    @property
+    def record_hash(self) -> str | None:
+        """Hash of the record as found, 64 hex digits; None where there is no record."""
+
+    @property
+    def cause(self) -> Cause | None:
+        """The earlier finding that probably explains this one."""
+
+    @property
+    def input(self) -> str | None:
+        """The name of the input that holds the record, such as its path."""
+
+    @property
+    def record(self) -> int | None:
+        """The number of the record in that input, from 1."""
+
+    def to_dict(self) -> dict[str, object]:
+        """The finding as in the JSON form of the report."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@_final
+class Findings(Sequence[Finding]):
+    """The findings of a report: a sequence, and an Arrow stream of one row a finding.
+
+    Arrow columns: code, device_id, sequence, index, expected, actual, record_hash, cause_code,
+    cause_sequence, cause_index, input, record. Hashes are hex digits.
+    """
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: int, /) -> Finding: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> Findings: ...
+    def __iter__(self) -> Iterator[Finding]: ...
+    def __reversed__(self) -> Iterator[Finding]: ...
+    def __contains__(self, value: object, /) -> bool: ...
+    def index(self, value: Finding) -> int:  # type: ignore[override]
+        """The position of a finding.
+
+        Raises:
+            ValueError: It is not among them.
+        """
+
+    def count(self, value: Finding) -> int:
+        """How often a finding is among them."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Exports the findings as an Arrow stream."""
+
+    def _repr_html_(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@_final
+class SignatureCoverage:
+    """Signatures that were decided."""
+
+    @property
+    def payload_hash(self) -> int:
+        """Records decided under scheme `payload-hash`, which covers the payload hash only."""
+
+    @property
+    def record(self) -> int:
+        """Records decided under scheme `record`, which covers the whole record."""
+
+    @property
+    def unchecked(self) -> int:
+        """Records not decided: no key for the device, or none valid at the sequence."""
+
+@_final
+class PayloadCoverage:
+    """Payloads that were looked for."""
+
+    @property
+    def checked(self) -> int:
+        """Payloads looked for, and hashed where found."""
+
+@_final
+class HeadCoverage:
+    """Heads that were compared."""
+
+    @property
+    def trusted(self) -> int:
+        """Trusted heads given."""
+
+    @property
+    def devices_without(self) -> int:
+        """Devices in the input for which there is no trusted head."""
+
+@_final
+class Coverage:
+    """What was checked and what was not."""
+
+    @property
+    def records(self) -> int:
+        """Records whose links were checked."""
+
+    @property
+    def devices(self) -> int:
+        """Devices among them."""
+
+    @property
+    def malformed(self) -> int:
+        """Entries that are no records."""
+
+    @property
+    def signatures(self) -> SignatureCoverage | None:
+        """Signatures; None where no keys were given."""
+
+    @property
+    def payloads(self) -> PayloadCoverage | None:
+        """Payloads; None where no payloads were given."""
+
+    @property
+    def heads(self) -> HeadCoverage | None:
+        """Trusted heads; None where none were given."""
+
+    @property
+    def not_checked(self) -> list[str]:
+        """What was not checked, and what could therefore go unnoticed; one sentence each."""
+
+@_final
+class Input:
+    """One of the inputs of a verification."""
+
+    @property
+    def name(self) -> str:
+        """Its name, such as a file path."""
+
+    @property
+    def format(self) -> str:
+        """How it is written, such as `json`, `ndjson+gzip` or `parquet`."""
+
+    @property
+    def entries(self) -> int:
+        """Entries read from it, malformed ones included."""
+
+    @property
+    def bytes(self) -> int | None:
+        """Its size in bytes; None where it has none."""
+
+@_final
+class Report:
+    """What a verification found. Its truth value means nothing: ask `ok`."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that was asked was checked and holds. False where there was nothing to verify."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """`valid`, `findings` or `nothing_to_verify`."""
+
+    @property
+    def findings(self) -> Findings:
+        """The findings in the order of their records; findings without a record last."""
+
+    @property
+    def findings_omitted(self) -> int:
+        """Findings that were counted but not kept."""
+
+    @property
+    def counts(self) -> dict[FindingCode, int]:
+        """How many findings of each code, those that were not kept included."""
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        """The last link of each chain, as found, by device id."""
+
+    @property
+    def coverage(self) -> Coverage:
+        """What was checked and what was not."""
+
+    @property
+    def inputs(self) -> list[Input]:
+        """The inputs, in the order in which they were read."""
+
+    def summary(self) -> str:
+        """The report for people, as `eds verify-chain` prints it."""
+
+    def to_dict(self) -> dict[str, object]:
+        """The report as `eds verify-chain --json` gives it."""
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """The report as JSON, on one line or indented by so many blanks."""
+
+    def raise_for_findings(self) -> None:
+        """Does nothing where the report is ok.
+
+        Raises:
+            VerificationError: There are findings, or there was nothing to verify.
+        """
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Exports the findings as an Arrow stream; see `Findings`."""
+
+    def _repr_html_(self) -> str: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@_final
+class RecordReader(Iterator[AuditRecord]):
+    """The records of a source, one by one, in bounded memory; made by `read_records`.
+
+    Also an Arrow stream of the records that were not yet taken, for pyarrow, polars, duckdb and others.
+    Columns: device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref; the
+    byte fields as fixed-size binary.
+    """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> AuditRecord:
+        """The next record.
+
+        Raises:
+            RecordMalformed: The entry is no record. The reader can go on with the entry after it.
+        """
+
+    @property
+    def skipped(self) -> int:
+        """Malformed entries that were skipped so far."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Exports the rest of the records as an Arrow stream."""
+
+def verify_chain(
+    source: Source,
+    *,
+    keys: Keys | None = None,
+    payloads: Path | None = None,
+    heads: Heads | None = None,
+    start_heads: Heads | None = None,
+    scheme: Scheme = "payload-hash",
+    require: Level | Iterable[Level] | None = None,
+    progress: bool | _BarFactory | None = None,
+    threads: int | None = None,
+    max_findings: int = 100_000,
+) -> Report:
+    """Verifies records and says what was found. Links are always checked, more where its input is given.
+
+    The work runs on threads of its own without the GIL, in bounded memory whatever the size of the source.
+    Ctrl-C raises KeyboardInterrupt within 200 ms.
+
+    Args:
+        source: A path or a list of paths (JSON, NDJSON, Arrow IPC or Parquet, recognised by content, also in
+            gzip or zstd), the bytes of such a file, a binary file object, an iterable of records or of
+            mappings with the seven fields, or an object with `__arrow_c_stream__`. Python objects are read by
+            the calling thread.
+        keys: Public keys, to check signatures: see `KeyRing`.
+        payloads: A folder of payloads, to hash them again.
+        heads: Trusted heads that the chains must contain, to find truncated chains and missing devices: a
+            path, an earlier report, or a mapping from device id to `Head`.
+        start_heads: Heads after which the chains must begin, for an export that starts mid-chain.
+        scheme: The scheme of keys that do not name one.
+        require: Levels that must be checked; an error if the input of one is not given.
+        progress: True for a `tqdm.auto` bar, or a callable that makes such a bar.
+        threads: Threads to verify with; one a core if None.
+        max_findings: Findings to keep in the report; all are counted.
+
+    Returns:
+        The report. Faults of the evidence are findings in it, never exceptions.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        OSError: A file cannot be read.
+        ConfigError: The keys or heads are unreadable, or a key is weak.
+        UnreadableError: An input is not in a format that holds records.
+        StoreError: A payload is there but cannot be read.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has a wrong value, or a required level lacks its input.
+        KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
+    """
+
+def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme = "payload-hash") -> bool:
+    """Whether the signature of one record holds under a public key.
+
+    Args:
+        record: The record.
+        key: The public key, 32 bytes or 64 hex digits.
+        scheme: What the signature covers.
+
+    Raises:
+        ConfigError: The key is weak or malformed.
+    """
+
+def read_records(source: Source, *, on_malformed: Literal["raise", "skip"] = "raise") -> RecordReader:
+    """Reads the records of a source one by one, or as an Arrow stream. Nothing is verified.
+
+    Args:
+        source: As for `verify_chain`.
+        on_malformed: What to do with an entry that is no record: raise `RecordMalformed`, or skip and count
+            it.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        UnreadableError: An input is not in a format that holds records; raised when the first record is
+            taken.
+    """
+
+def write_records(records: Source, path: Path) -> int:
+    """Writes records to a file, in the format that its name says, and returns how many there were.
+
+    The file appears under its name only when it is complete.
+
+    Args:
+        records: As for `verify_chain`.
+        path: `.json`, `.ndjson` or `.jsonl`, also with `.gz` or `.zst` behind; `.arrow` or `.parquet`.
+
+    Raises:
+        ValueError: The name does not say a format.
+        RecordMalformed: An entry of the source is no record; nothing is written.
+        OSError: The file cannot be written.
+    """
+
+def read_heads(path: Path) -> dict[str, Head]:
+    """Reads a heads snapshot, as `write_heads` and `eds heads` write it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ConfigError: It is no heads snapshot.
+    """
+
+def write_heads(heads: Heads, path: Path) -> None:
+    """Writes a heads snapshot, replacing what was there; verify later exports against it with `heads=`.
+
+    Args:
+        heads: A report, or a mapping from device id to `Head`.
+        path: Where to write it.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+
+def run_command(argv: Sequence[str]) -> int:
+    """Runs the command `eds` and returns its exit code; the first argument is the program's name."""

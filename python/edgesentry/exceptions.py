@@ -1,0 +1,72 @@
+"""Exceptions: failures to do the job. A fault of the evidence is a finding, never an exception."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgesentry._core import Report
+
+__all__ = [
+    "ConfigError",
+    "EdgesentryError",
+    "RecordMalformed",
+    "StoreError",
+    "UnreadableError",
+    "VerificationError",
+]
+
+
+class EdgesentryError(Exception):
+    """Base of the exceptions of this package."""
+
+
+class ConfigError(EdgesentryError, ValueError):
+    """What the caller configured cannot be used: a weak key, a key ring, a heads snapshot, a seed file."""
+
+
+class StoreError(EdgesentryError):
+    """A store, such as the folder of payloads, could not answer. The cause is in `__cause__`."""
+
+
+class UnreadableError(EdgesentryError, ValueError):
+    """An input as a whole is not in a format that holds records."""
+
+
+class RecordMalformed(EdgesentryError, ValueError):
+    """An entry is not an audit record.
+
+    Attributes:
+        index: Position of the entry in the source, from 0, over all files.
+        expected: What an entry must be.
+        actual: What is wrong with this one, with its line and byte offset or its row.
+    """
+
+    def __init__(self, index: int, expected: str, actual: str) -> None:
+        super().__init__(index, expected, actual)
+        self.index = index
+        self.expected = expected
+        self.actual = actual
+
+    def __str__(self) -> str:
+        return f"entry {self.index} is no record: expected {self.expected}, found {self.actual}"
+
+
+class VerificationError(EdgesentryError):
+    """A report that is not ok: it has findings, or there was nothing to verify.
+
+    Attributes:
+        report: The report.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report)
+        self.report = report
+
+    def __str__(self) -> str:
+        report = self.report
+        if report.verdict == "nothing_to_verify":
+            return "nothing to verify: the input holds no record"
+        counts = ", ".join(f"{count} {code}" for code, count in report.counts.items())
+        records, devices = report.coverage.records, report.coverage.devices
+        return f"findings in {records} records of {devices} devices: {counts}"

@@ -1,0 +1,115 @@
+//! The heads file: trusted heads, written by `eds heads` and checked by `--heads`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use edgesentry_chain::{Head, Heads};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::keys::byte_order_mark;
+
+/// The version that is written and read.
+const VERSION: u64 = 1;
+
+/// Why a heads file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadsError {
+    /// It begins with a byte order mark.
+    #[error("heads: it begins with a byte order mark; save it as UTF-8 without one")]
+    ByteOrderMark,
+    /// It is not JSON of the right shape.
+    #[error("heads: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It has another version.
+    #[error("heads: version {0} is not known here, only version 1; write the heads again or use a newer release")]
+    Version(u64),
+}
+
+/// Reads `{"version": 1, "heads": {"lift-01": {"sequence": 7, "hash": "64 hex digits"}}}`. Unknown fields and
+/// devices that come twice are refused.
+///
+/// ```
+/// use edgesentry_formats::{read_heads, write_heads};
+/// let heads = read_heads(br#"{"version": 1, "heads": {}}"#)?;
+/// assert!(heads.is_empty());
+/// assert_eq!(read_heads(write_heads(&heads).as_bytes())?, heads);
+/// # Ok::<(), edgesentry_formats::HeadsError>(())
+/// ```
+pub fn read_heads(json: &[u8]) -> Result<Heads, HeadsError> {
+    if byte_order_mark(json) {
+        return Err(HeadsError::ByteOrderMark);
+    }
+    // A later version may have fields that this one does not know.
+    if let Ok(Versioned { version }) = serde_json::from_slice(json)
+        && version != VERSION
+    {
+        return Err(HeadsError::Version(version));
+    }
+    let file: HeadsFile = serde_json::from_slice(json)?;
+    Ok(file.heads)
+}
+
+/// The heads as [`read_heads`] reads them, one line each, sorted by device.
+pub fn write_heads(heads: &Heads) -> String {
+    let mut text = format!("{{\n  \"version\": {VERSION},\n  \"heads\": {{");
+    for (at, (device, head)) in heads.iter().enumerate() {
+        let separator = if at == 0 { "" } else { "," };
+        let device = serde_json::Value::from(&**device);
+        let Head { sequence, hash } = head;
+        text += &format!("{separator}\n    {device}: {{\"sequence\": {sequence}, \"hash\": \"{hash}\"}}");
+    }
+    text += if heads.is_empty() { "}\n}\n" } else { "\n  }\n}\n" };
+    text
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeadsFile {
+    #[serde(rename = "version")]
+    _version: u64,
+    #[serde(deserialize_with = "heads")]
+    heads: Heads,
+}
+
+fn heads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Heads, D::Error> {
+    deserializer.deserialize_map(HeadsVisitor)
+}
+
+struct HeadsVisitor;
+
+impl<'de> Visitor<'de> for HeadsVisitor {
+    type Value = Heads;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of devices and their heads")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Heads, A::Error> {
+        let mut heads = Heads::new();
+        while let Some(device) = map.next_key::<Arc<str>>()? {
+            let head = map.next_value_seed(HeadOf(&device))?;
+            if heads.contains_key(&device) {
+                return Err(A::Error::custom(format!("device {device:?} is there twice; keep one head")));
+            }
+            heads.insert(device, head);
+        }
+        Ok(heads)
+    }
+}
+
+/// Reads a head; its errors name the device.
+struct HeadOf<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for HeadOf<'_> {
+    type Value = Head;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Head, D::Error> {
+        Head::deserialize(deserializer).map_err(|error| D::Error::custom(format!("device {:?}: {error}", self.0)))
+    }
+}

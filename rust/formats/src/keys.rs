@@ -1,0 +1,215 @@
+//! The key ring file: device ids and public keys.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use edgesentry_chain::{KeyError, KeyRing, PublicKey, RingKey, Scheme};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// Why a key ring cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// It begins with a byte order mark.
+    #[error("key ring: it begins with a byte order mark; save it as UTF-8 without one")]
+    ByteOrderMark,
+    /// It is not JSON of the right shape.
+    #[error("key ring: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A key is none, is weak, or begins where another does.
+    #[error("key ring: device {device:?}: register a sound key")]
+    Key {
+        /// The device.
+        device: String,
+        /// What is wrong with the key.
+        #[source]
+        source: KeyError,
+    },
+}
+
+/// Reads a key ring. Each device has a key as hex, `{"lift-01": "64 hex digits"}`, or with its scheme and the
+/// first sequence it signs, `{"lift-01": {"key": "64 hex digits", "scheme": "record", "valid_from": 1}}`, or a list
+/// of either. A key without a scheme gets `default_scheme`; without `valid_from` it signs from sequence 1.
+///
+/// Unknown fields, devices or fields that come twice, and weak keys are refused.
+///
+/// ```
+/// use edgesentry_chain::Scheme;
+/// use edgesentry_formats::{read_key_ring, write_key_ring};
+/// let json = r#"{"lift-01": "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"}"#;
+/// let ring = read_key_ring(json.as_bytes(), Scheme::PayloadHash)?;
+/// assert_eq!(read_key_ring(write_key_ring(&ring).as_bytes(), Scheme::Record)?, ring);
+/// # Ok::<(), edgesentry_formats::KeysError>(())
+/// ```
+pub fn read_key_ring(json: &[u8], default_scheme: Scheme) -> Result<KeyRing, KeysError> {
+    if byte_order_mark(json) {
+        return Err(KeysError::ByteOrderMark);
+    }
+    let RingFile(devices) = serde_json::from_slice(json)?;
+    let mut ring = KeyRing::new();
+    for (device, entries) in devices {
+        for entry in entries {
+            insert(&mut ring, &device, entry, default_scheme)
+                .map_err(|source| KeysError::Key { device: device.clone(), source })?;
+        }
+    }
+    Ok(ring)
+}
+
+fn insert(ring: &mut KeyRing, device: &str, entry: Entry, default_scheme: Scheme) -> Result<(), KeyError> {
+    let key: PublicKey = entry.key.parse()?;
+    let scheme = entry.scheme.map_or(Ok(default_scheme), |scheme| scheme.parse())?;
+    let valid_from = entry.valid_from;
+    // The ring takes the same key twice; a file that has it twice was not meant so.
+    if ring.keys(device).into_iter().flatten().any(|key| key.valid_from == valid_from) {
+        return Err(KeyError::SameStart { device_id: device.to_owned(), valid_from });
+    }
+    ring.insert(device, RingKey { key, scheme, valid_from })
+}
+
+/// The ring as [`read_key_ring`] reads it, every key with its scheme and first sequence, sorted by device.
+pub fn write_key_ring(ring: &KeyRing) -> String {
+    let devices: Vec<String> = ring.iter().map(|(device, keys)| device_text(device, keys)).collect();
+    if devices.is_empty() {
+        return "{}\n".to_owned();
+    }
+    format!("{{\n{}\n}}\n", devices.join(",\n"))
+}
+
+fn device_text(device: &str, keys: &[RingKey]) -> String {
+    let device = serde_json::Value::from(device);
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|RingKey { key, scheme, valid_from }| {
+            format!("{{\"key\": \"{key}\", \"scheme\": \"{scheme}\", \"valid_from\": {valid_from}}}")
+        })
+        .collect();
+    match keys.as_slice() {
+        [key] => format!("  {device}: {key}"),
+        keys => format!("  {device}: [\n    {}\n  ]", keys.join(",\n    ")),
+    }
+}
+
+/// Whether a text begins with a byte order mark, of UTF-8 or UTF-16.
+pub(crate) fn byte_order_mark(text: &[u8]) -> bool {
+    text.starts_with(b"\xef\xbb\xbf") || text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff")
+}
+
+/// A key as it stands in the file.
+struct Entry {
+    key: String,
+    scheme: Option<String>,
+    valid_from: u64,
+}
+
+impl Entry {
+    fn bare(key: &str) -> Entry {
+        Entry { key: key.to_owned(), scheme: None, valid_from: 1 }
+    }
+}
+
+struct RingFile(BTreeMap<String, Vec<Entry>>);
+
+impl<'de> Deserialize<'de> for RingFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RingFile, D::Error> {
+        deserializer.deserialize_map(RingVisitor).map(RingFile)
+    }
+}
+
+struct RingVisitor;
+
+impl<'de> Visitor<'de> for RingVisitor {
+    type Value = BTreeMap<String, Vec<Entry>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of devices and their keys")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut devices = BTreeMap::new();
+        while let Some(device) = map.next_key::<String>()? {
+            let entries = map.next_value_seed(KeysOf(&device))?;
+            if devices.contains_key(&device) {
+                return Err(A::Error::custom(format!(
+                    "device {device:?} is there twice; list its keys in one entry"
+                )));
+            }
+            devices.insert(device, entries);
+        }
+        Ok(devices)
+    }
+}
+
+/// Reads the keys of a device; every error names it.
+struct KeysOf<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for KeysOf<'_> {
+    type Value = Vec<Entry>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Entry>, D::Error> {
+        deserializer
+            .deserialize_any(KeysVisitor { list: true })
+            .map_err(|error| D::Error::custom(format!("device {:?}: {error}", self.0)))
+    }
+}
+
+/// A key as text or object or, at the outer level, a list of them.
+struct KeysVisitor {
+    list: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for KeysVisitor {
+    type Value = Vec<Entry>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Entry>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeysVisitor {
+    type Value = Vec<Entry>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key of 64 hex digits or an object with \"key\"")?;
+        if self.list { f.write_str(", or a list of them") } else { Ok(()) }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Vec<Entry>, E> {
+        Ok(vec![Entry::bare(key)])
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<Entry>, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Rich {
+            key: String,
+            #[serde(default)]
+            scheme: Option<String>,
+            #[serde(default = "first")]
+            valid_from: u64,
+        }
+        fn first() -> u64 {
+            1
+        }
+        let Rich { key, scheme, valid_from } =
+            Rich::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        if valid_from == 0 {
+            return Err(A::Error::custom("valid_from is 0, but sequences begin at 1"));
+        }
+        Ok(vec![Entry { key, scheme, valid_from }])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Entry>, A::Error> {
+        if !self.list {
+            return Err(A::Error::custom("a list of keys within a list; list them once"));
+        }
+        let mut entries = Vec::new();
+        while let Some(entry) = list.next_element_seed(KeysVisitor { list: false })? {
+            entries.extend(entry);
+        }
+        if entries.is_empty() {
+            return Err(A::Error::custom("it has no key; give it one or leave it out"));
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,502 @@
+//! `Report`, its findings and its coverage.
+
+use std::sync::Arc;
+
+use edgesentry_chain as chain;
+use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice};
+
+use crate::arrow::{FindingBatches, findings_schema, stream_capsule};
+use crate::errors::VerificationError;
+use crate::heads::heads_to_dict;
+use crate::html;
+
+/// What a verification found.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Report(pub(crate) Arc<chain::Report>);
+
+impl From<chain::Report> for Report {
+    fn from(report: chain::Report) -> Report {
+        Report(Arc::new(report))
+    }
+}
+
+#[pymethods]
+impl Report {
+    #[getter]
+    fn ok(&self) -> bool {
+        self.0.ok()
+    }
+
+    #[getter]
+    fn verdict(&self) -> &'static str {
+        match self.0.verdict {
+            chain::Verdict::Valid => "valid",
+            chain::Verdict::Findings => "findings",
+            chain::Verdict::NothingToVerify => "nothing_to_verify",
+        }
+    }
+
+    #[getter]
+    fn findings(&self) -> Findings {
+        Findings { report: Arc::clone(&self.0), positions: Positions::all(&self.0) }
+    }
+
+    #[getter]
+    fn findings_omitted(&self) -> u64 {
+        self.0.findings_omitted
+    }
+
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = PyDict::new(py);
+        for (code, count) in &self.0.counts {
+            counts.set_item(code.name(), count)?;
+        }
+        Ok(counts)
+    }
+
+    #[getter]
+    fn heads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        heads_to_dict(py, &self.0.heads)
+    }
+
+    #[getter]
+    fn coverage(&self) -> Coverage {
+        Coverage(Arc::clone(&self.0))
+    }
+
+    #[getter]
+    fn inputs(&self) -> Vec<Input> {
+        self.0.inputs.iter().cloned().map(Input).collect()
+    }
+
+    fn summary(&self, py: Python<'_>) -> String {
+        py.detach(|| eds::summary(&self.0))
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        py.import("json")?.call_method1("loads", (self.to_json(py, None)?,))
+    }
+
+    #[pyo3(signature = (*, indent = None))]
+    fn to_json(&self, py: Python<'_>, indent: Option<usize>) -> PyResult<String> {
+        let report = &*self.0;
+        let text = py.detach(|| match indent {
+            None => serde_json::to_string(report),
+            Some(indent) => indented(report, indent),
+        });
+        text.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    }
+
+    fn raise_for_findings(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().0.ok() { Ok(()) } else { Err(VerificationError::new_err((slf.clone().unbind(),))) }
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        self.findings().__arrow_c_stream__(py, requested_schema)
+    }
+
+    fn _repr_html_(&self, py: Python<'_>) -> String {
+        py.detach(|| html::report(&self.0))
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Report>().is_ok_and(|other| other.get().0 == self.0)
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::Coverage { records, devices, .. } = self.0.coverage;
+        let (verdict, findings) = (self.verdict(), self.0.counts.values().sum::<u64>());
+        format!("<Report {verdict}: {findings} findings in {records} records of {devices} devices>")
+    }
+}
+
+fn indented(report: &chain::Report, indent: usize) -> serde_json::Result<String> {
+    let mut json = Vec::new();
+    let indent = " ".repeat(indent);
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, formatter);
+    serde::Serialize::serialize(report, &mut serializer)?;
+    String::from_utf8(json).map_err(serde::ser::Error::custom)
+}
+
+/// The findings of a report: a sequence, and an Arrow stream.
+#[pyclass(frozen, sequence, module = "edgesentry")]
+pub(crate) struct Findings {
+    report: Arc<chain::Report>,
+    positions: Positions,
+}
+
+/// A run of findings.
+#[derive(Clone, Copy)]
+struct Positions {
+    start: usize,
+    end: usize,
+}
+
+impl Positions {
+    fn all(report: &chain::Report) -> Positions {
+        Positions { start: 0, end: report.findings.len() }
+    }
+}
+
+#[pymethods]
+impl Findings {
+    fn __len__(&self) -> usize {
+        self.positions.end - self.positions.start
+    }
+
+    fn __getitem__<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, findings) = (slf.py(), slf.get());
+        let length = findings.__len__();
+        if let Ok(slice) = key.cast::<PySlice>() {
+            let indices = slice.indices(length as isize)?;
+            if indices.step == 1 {
+                let start = findings.positions.start + indices.start as usize;
+                let positions = Positions { start, end: start + indices.slicelength };
+                let part = Findings { report: Arc::clone(&findings.report), positions };
+                return Ok(Bound::new(py, part)?.into_any());
+            }
+            let message = "findings are sliced without a step; for one, use list(findings)[...]";
+            return Err(PyValueError::new_err(message));
+        }
+        let at = key.extract::<isize>()?;
+        let at = if at < 0 { at + length as isize } else { at };
+        let finding = usize::try_from(at).ok().and_then(|at| findings.as_slice().get(at));
+        match finding {
+            Some(finding) => Ok(Bound::new(py, Finding(finding.clone()))?.into_any()),
+            None => Err(PyIndexError::new_err("there are only so many findings")),
+        }
+    }
+
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyIterator>> {
+        slf.get().list(slf.py())?.try_iter()
+    }
+
+    fn __reversed__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyIterator>> {
+        let list = slf.get().list(slf.py())?;
+        list.reverse()?;
+        list.try_iter()
+    }
+
+    fn __contains__(&self, value: &Bound<'_, PyAny>) -> bool {
+        value.cast::<Finding>().is_ok_and(|finding| self.as_slice().contains(&finding.get().0))
+    }
+
+    fn index(&self, value: &Bound<'_, Finding>) -> PyResult<usize> {
+        let at = self.as_slice().iter().position(|finding| *finding == value.get().0);
+        at.ok_or_else(|| PyValueError::new_err("the finding is not among them"))
+    }
+
+    fn count(&self, value: &Bound<'_, Finding>) -> usize {
+        self.as_slice().iter().filter(|finding| **finding == value.get().0).count()
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let Positions { start, end } = self.positions;
+        let batches = FindingBatches { report: Arc::clone(&self.report), next: start, end };
+        stream_capsule(py, findings_schema(), batches, requested_schema)
+    }
+
+    fn _repr_html_(&self) -> String {
+        html::findings(self.as_slice())
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Findings>().is_ok_and(|other| other.get().as_slice() == self.as_slice())
+    }
+
+    fn __repr__(&self) -> String {
+        match self.as_slice() {
+            [] => "<Findings: none>".into(),
+            [only] => format!("<Findings: {only}>"),
+            [first, rest @ ..] => format!("<Findings: {first}; and {} more>", rest.len()),
+        }
+    }
+}
+
+impl Findings {
+    fn as_slice(&self) -> &[chain::Finding] {
+        &self.report.findings[self.positions.start..self.positions.end]
+    }
+
+    fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.as_slice().iter().cloned().map(Finding))
+    }
+}
+
+/// One failed check.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Finding(chain::Finding);
+
+#[pymethods]
+impl Finding {
+    #[getter]
+    fn code(&self) -> &'static str {
+        self.0.code.name()
+    }
+
+    #[getter]
+    fn device_id(&self) -> Option<&str> {
+        self.0.device_id.as_deref()
+    }
+
+    #[getter]
+    fn sequence(&self) -> Option<u64> {
+        self.0.sequence
+    }
+
+    #[getter]
+    fn index(&self) -> Option<u64> {
+        self.0.index
+    }
+
+    #[getter]
+    fn expected(&self) -> String {
+        self.0.expected.to_string()
+    }
+
+    #[getter]
+    fn actual(&self) -> String {
+        self.0.actual.to_string()
+    }
+
+    #[getter]
+    fn record_hash(&self) -> Option<String> {
+        self.0.record_hash.map(|hash| hash.to_string())
+    }
+
+    #[getter]
+    fn cause(&self) -> Option<Cause> {
+        self.0.cause.clone().map(Cause)
+    }
+
+    #[getter]
+    fn input(&self) -> Option<&str> {
+        self.0.location.as_ref().map(|location| &*location.input)
+    }
+
+    #[getter]
+    fn record(&self) -> Option<u64> {
+        self.0.location.as_ref().map(|location| location.record)
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let json = serde_json::to_string(&self.0).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        py.import("json")?.call_method1("loads", (json,))
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Finding>().is_ok_and(|other| other.get().0 == self.0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        let chain::Finding { code, sequence, index, .. } = self.0;
+        let place = index.unwrap_or(u64::MAX).rotate_left(32) ^ sequence.unwrap_or(u64::MAX);
+        place ^ ((code as u64) << 56)
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Finding {}>", self.0)
+    }
+}
+
+/// The earlier finding that probably explains a later one.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Cause(chain::Cause);
+
+#[pymethods]
+impl Cause {
+    #[getter]
+    fn code(&self) -> &'static str {
+        self.0.code.name()
+    }
+
+    #[getter]
+    fn sequence(&self) -> Option<u64> {
+        self.0.sequence
+    }
+
+    #[getter]
+    fn index(&self) -> u64 {
+        self.0.index
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Cause>().is_ok_and(|other| other.get().0 == self.0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        self.0.index ^ ((self.0.code as u64) << 56)
+    }
+
+    fn __repr__(&self) -> String {
+        match self.0.sequence {
+            Some(sequence) => format!("<Cause {} at sequence {sequence}>", self.0.code),
+            None => format!("<Cause {} at index {}>", self.0.code, self.0.index),
+        }
+    }
+}
+
+/// What was checked and what was not.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Coverage(Arc<chain::Report>);
+
+#[pymethods]
+impl Coverage {
+    #[getter]
+    fn records(&self) -> u64 {
+        self.0.coverage.records
+    }
+
+    #[getter]
+    fn devices(&self) -> u64 {
+        self.0.coverage.devices
+    }
+
+    #[getter]
+    fn malformed(&self) -> u64 {
+        self.0.coverage.malformed
+    }
+
+    #[getter]
+    fn signatures(&self) -> Option<SignatureCoverage> {
+        self.0.coverage.signatures.clone().map(SignatureCoverage)
+    }
+
+    #[getter]
+    fn payloads(&self) -> Option<PayloadCoverage> {
+        self.0.coverage.payloads.clone().map(PayloadCoverage)
+    }
+
+    #[getter]
+    fn heads(&self) -> Option<HeadCoverage> {
+        self.0.coverage.heads.clone().map(HeadCoverage)
+    }
+
+    #[getter]
+    fn not_checked(&self) -> Vec<String> {
+        self.0.coverage.not_checked.clone()
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::Coverage { records, devices, malformed, signatures, payloads, heads, .. } = &self.0.coverage;
+        let levels = [("signatures", signatures.is_some()), ("payloads", payloads.is_some()), ("heads", heads.is_some())];
+        let checked = levels.iter().filter(|(_, checked)| *checked).map(|(level, _)| format!(", {level}"));
+        let checked: String = checked.collect();
+        format!("<Coverage {records} records, {devices} devices, {malformed} malformed; links{checked} checked>")
+    }
+}
+
+/// Signatures that were decided.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct SignatureCoverage(chain::SignatureCoverage);
+
+#[pymethods]
+impl SignatureCoverage {
+    #[getter]
+    fn payload_hash(&self) -> u64 {
+        self.0.payload_hash
+    }
+
+    #[getter]
+    fn record(&self) -> u64 {
+        self.0.record
+    }
+
+    #[getter]
+    fn unchecked(&self) -> u64 {
+        self.0.unchecked
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::SignatureCoverage { payload_hash, record, unchecked } = self.0;
+        format!("SignatureCoverage(payload_hash={payload_hash}, record={record}, unchecked={unchecked})")
+    }
+}
+
+/// Payloads that were looked for.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct PayloadCoverage(chain::PayloadCoverage);
+
+#[pymethods]
+impl PayloadCoverage {
+    #[getter]
+    fn checked(&self) -> u64 {
+        self.0.checked
+    }
+
+    fn __repr__(&self) -> String {
+        format!("PayloadCoverage(checked={})", self.0.checked)
+    }
+}
+
+/// Heads that were compared.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct HeadCoverage(chain::HeadCoverage);
+
+#[pymethods]
+impl HeadCoverage {
+    #[getter]
+    fn trusted(&self) -> u64 {
+        self.0.trusted
+    }
+
+    #[getter]
+    fn devices_without(&self) -> u64 {
+        self.0.devices_without
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::HeadCoverage { trusted, devices_without } = self.0;
+        format!("HeadCoverage(trusted={trusted}, devices_without={devices_without})")
+    }
+}
+
+/// One of the inputs of a verification.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Input(chain::Input);
+
+#[pymethods]
+impl Input {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[getter]
+    fn format(&self) -> &str {
+        &self.0.format
+    }
+
+    #[getter]
+    fn entries(&self) -> u64 {
+        self.0.entries
+    }
+
+    #[getter]
+    fn bytes(&self) -> Option<u64> {
+        self.0.bytes
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::Input { name, format, entries, .. } = &self.0;
+        format!("<Input {name:?}: {format}, {entries} entries>")
+    }
+}

@@ -1,0 +1,57 @@
+//! `write_records`: records into a file, in the format its name says.
+
+use std::path::PathBuf;
+
+use edgesentry_formats::{Malformed, RecordWriter, by_name, records};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::errors::malformed;
+use crate::progress::Bar;
+use crate::source::inputs;
+use crate::verify::wait;
+use crate::work::Work;
+
+/// Records written at a time.
+const BLOCK: usize = 8192;
+
+/// Writes records to a file and returns how many there were.
+#[pyfunction]
+pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<u64> {
+    if by_name(&path).is_none() {
+        return Err(PyValueError::new_err(format!(
+            "{}: the name does not say the format; use .json, .ndjson or .jsonl (also with .gz or .zst), .arrow or \
+             .parquet",
+            path.display()
+        )));
+    }
+    let work = Work::start(inputs(records)?, move |sources, _, results| {
+        let written = copy(sources, path)?;
+        results.put(written)
+    })?;
+    wait(py, work, Bar::new(None)?)?.map_err(|(index, reason)| malformed(index, &reason))
+}
+
+/// How many records were written, or the entry that is none; then no file is left behind.
+type Written = Result<u64, (u64, Malformed)>;
+
+fn copy(sources: Vec<edgesentry_formats::Source>, path: PathBuf) -> Result<Written, edgesentry_formats::Error> {
+    let mut writer = RecordWriter::create(&path)?;
+    let mut block = Vec::with_capacity(BLOCK);
+    let mut index = 0;
+    for source in sources {
+        for entry in records(source)? {
+            match entry? {
+                Ok(record) => block.push(record),
+                Err(reason) => return Ok(Err((index, reason))),
+            }
+            index += 1;
+            if block.len() == BLOCK {
+                writer.write(&block)?;
+                block.clear();
+            }
+        }
+    }
+    writer.write(&block)?;
+    writer.finish().map(Ok)
+}
