@@ -1,11 +1,10 @@
 """The Rust core of EdgeSentry."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, Self, overload
-from typing import final as _final
+from typing import Final, Literal, Self, final, overload
 
-from edgesentry._typing import BarFactory as _BarFactory
 from edgesentry._typing import (
+    BarFactory,
     ByteField,
     Bytes,
     FindingCode,
@@ -21,12 +20,38 @@ from edgesentry._typing import (
     Verdict,
 )
 
+__all__ = [
+    "FINDING_CODES",
+    "AuditRecord",
+    "Cause",
+    "Coverage",
+    "Device",
+    "Finding",
+    "Findings",
+    "Head",
+    "HeadCoverage",
+    "Input",
+    "KeyRing",
+    "PayloadCoverage",
+    "RecordReader",
+    "Report",
+    "SignatureCoverage",
+    "__version__",
+    "read_heads",
+    "read_records",
+    "run_command",
+    "verify_chain",
+    "verify_record",
+    "write_heads",
+    "write_records",
+]
+
 FINDING_CODES: Final[tuple[FindingCode, ...]]
 """Every finding code, in the order of the documentation."""
 
 __version__: Final[str]
 
-@_final
+@final
 class AuditRecord:
     """One entry of a device's chain: seven fields. Immutable, comparable, hashable, picklable.
 
@@ -115,7 +140,7 @@ class AuditRecord:
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[object, tuple[RecordDict]]: ...
 
-@_final
+@final
 class Head:
     """The last record of a chain: its sequence and its record hash.
 
@@ -140,7 +165,7 @@ class Head:
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[object, tuple[int, bytes]]: ...
 
-@_final
+@final
 class Device:
     """A device that signs its records and continues its own chain. Safe to use from several threads.
 
@@ -223,7 +248,7 @@ class Device:
     def head(self) -> Head | None:
         """The last record signed; None at the beginning."""
 
-@_final
+@final
 class KeyRing:
     """The public keys of the devices, each key with its scheme and its first valid sequence.
 
@@ -275,7 +300,7 @@ class KeyRing:
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
 
-@_final
+@final
 class Cause:
     """The earlier finding that probably explains a later one."""
 
@@ -294,7 +319,7 @@ class Cause:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
-@_final
+@final
 class Finding:
     """One failed check: where, what was expected, what was found."""
 
@@ -344,7 +369,7 @@ class Finding:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
-@_final
+@final
 class Findings(Sequence[Finding]):
     """The findings of a report: a sequence, and an Arrow stream of one row a finding.
 
@@ -377,7 +402,7 @@ class Findings(Sequence[Finding]):
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
 
-@_final
+@final
 class SignatureCoverage:
     """Signatures that were decided."""
 
@@ -393,7 +418,7 @@ class SignatureCoverage:
     def unchecked(self) -> int:
         """Records not decided: no key for the device, or none valid at the sequence."""
 
-@_final
+@final
 class PayloadCoverage:
     """Payloads that were looked for."""
 
@@ -401,7 +426,7 @@ class PayloadCoverage:
     def checked(self) -> int:
         """Payloads looked for, and hashed where found."""
 
-@_final
+@final
 class HeadCoverage:
     """Heads that were compared."""
 
@@ -413,7 +438,7 @@ class HeadCoverage:
     def devices_without(self) -> int:
         """Devices in the input for which there is no trusted head."""
 
-@_final
+@final
 class Coverage:
     """What was checked and what was not."""
 
@@ -445,7 +470,7 @@ class Coverage:
     def not_checked(self) -> list[str]:
         """What was not checked, and what could therefore go unnoticed; one sentence each."""
 
-@_final
+@final
 class Input:
     """One of the inputs of a verification."""
 
@@ -465,7 +490,7 @@ class Input:
     def bytes(self) -> int | None:
         """Its size in bytes; None where it has none."""
 
-@_final
+@final
 class Report:
     """What a verification found. Its truth value means nothing: ask `ok`."""
 
@@ -524,7 +549,7 @@ class Report:
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
 
-@_final
+@final
 class RecordReader(Iterator[AuditRecord]):
     """The records of a source, one by one, in bounded memory; made by `read_records`.
 
@@ -557,7 +582,7 @@ def verify_chain(
     start_heads: Heads | None = None,
     scheme: Scheme = "payload-hash",
     require: Level | Iterable[Level] | None = None,
-    progress: bool | _BarFactory | None = None,
+    progress: bool | BarFactory | None = None,
     threads: int | None = None,
     max_findings: int = 100_000,
 ) -> Report:

@@ -68,5 +68,4 @@ class VerificationError(EdgesentryError):
         if report.verdict == "nothing_to_verify":
             return "nothing to verify: the input holds no record"
         counts = ", ".join(f"{count} {code}" for code, count in report.counts.items())
-        records, devices = report.coverage.records, report.coverage.devices
-        return f"findings in {records} records of {devices} devices: {counts}"
+        return f"findings in {report.coverage.records} records: {counts}"

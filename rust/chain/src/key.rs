@@ -178,9 +178,7 @@ impl KeyRing {
         let keys = self.devices.entry(device_id.to_owned()).or_default();
         match keys.binary_search_by_key(&key.valid_from, |other| other.valid_from) {
             Ok(at) if keys[at] == key => Ok(()),
-            Ok(_) => {
-                Err(KeyError::SameStart { device_id: device_id.to_owned(), valid_from: key.valid_from })
-            }
+            Ok(_) => Err(KeyError::SameStart { device_id: device_id.to_owned(), valid_from: key.valid_from }),
             Err(at) => {
                 keys.insert(at, key);
                 Ok(())

@@ -243,7 +243,8 @@ impl Checks<'_> {
         });
         let trusted = self.heads.map(|trusted| HeadCoverage {
             trusted: trusted.len() as u64,
-            devices_without: heads.keys().filter(|device_id| !trusted.contains_key(*device_id)).count() as u64,
+            devices_without: heads.keys().filter(|device_id| !trusted.contains_key(*device_id)).count()
+                as u64,
         });
         let mut coverage = Coverage {
             records: tally.records,
@@ -263,7 +264,8 @@ fn not_checked(coverage: &Coverage) -> Vec<String> {
     let mut notes = Vec::new();
     match &coverage.signatures {
         None => notes.push(
-            "signatures: no key ring was given, so a chain rewritten and re-linked by anybody would pass".into(),
+            "signatures: no key ring was given, so a chain rewritten and re-linked by anybody would pass"
+                .into(),
         ),
         Some(signatures) => {
             if signatures.unchecked > 0 {
@@ -329,8 +331,7 @@ fn name_repetitions(segment: &mut Segment) {
             Some(Seen::Other(prefix)) => {
                 finding.code = FindingCode::Fork;
                 let prefix = hex::encode(prefix.to_le_bytes());
-                finding.expected =
-                    Evidence::text(format!("the record seen before, with hash {prefix}…"));
+                finding.expected = Evidence::text(format!("the record seen before, with hash {prefix}…"));
                 if let Some(hash) = finding.record_hash {
                     finding.actual = Evidence::Hash(hash);
                 }

@@ -1,11 +1,47 @@
+//! Σ z_i·R_i over the encodings of points R_i: the part of batch Ed25519 verification that grows with the batch.
+//!
+//! Variable time throughout: signatures, public keys and the coefficients of a batch are public to the one who
+//! verifies. Never use it with a secret.
+
 use curve25519_dalek::edwards::EdwardsPoint;
-use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::VartimeMultiscalarMul;
-pub(crate) struct RSum { pub(crate) sum: EdwardsPoint, pub(crate) undecodable: Vec<u32> }
+
+pub(crate) use self::portable::decode_canonical;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod decompress4;
+#[cfg(target_arch = "x86_64")]
+mod field4;
+#[cfg(target_arch = "x86_64")]
+mod msm4;
+#[cfg(target_arch = "x86_64")]
+mod point4;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod windows;
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod field_tests;
+#[cfg(test)]
+mod tests;
+
+/// Σ z_i·R_i over the encodings that decode canonically; encodings that do not are listed in `undecodable`
+/// (ascending indices) and count as the identity.
+pub(crate) struct RSum {
+    /// The exact sum, components of small order included.
+    pub(crate) sum: EdwardsPoint,
+    /// Indices of the encodings that are not canonical encodings of points, ascending.
+    pub(crate) undecodable: Vec<u32>,
+}
+
+/// Σ coefficients[i]·R_i, where R_i is what `encodings[i]` decodes to by RFC 8032, 5.1.3, taken exactly: y is
+/// below p, x exists, and the sign bit is 0 if x is. No cofactor is cleared. The slices have the same length.
 pub(crate) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
-    let mut undecodable = vec![]; let mut points = vec![]; let mut scalars = vec![];
-    for (i, (e, z)) in encodings.iter().zip(coefficients).enumerate() {
-        match crate::signature::decode_canonical(e) { Some(p) => { points.push(p); scalars.push(Scalar::from(*z)); } None => undecodable.push(i as u32) }
+    assert_eq!(encodings.len(), coefficients.len(), "one coefficient per encoding");
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sum) = avx2::r_sum(encodings, coefficients) {
+        return sum;
     }
-    RSum { sum: EdwardsPoint::vartime_multiscalar_mul(&scalars, &points), undecodable }
+    portable::r_sum(encodings, coefficients)
 }

@@ -122,7 +122,11 @@ impl Checks<'_> {
     }
 
     /// [`Checks::verify`] on all threads of the current rayon pool.
-    pub fn verify_parallel(&self, records: &[AuditRecord], first_index: u64) -> Result<Segments, PayloadError> {
+    pub fn verify_parallel(
+        &self,
+        records: &[AuditRecord],
+        first_index: u64,
+    ) -> Result<Segments, PayloadError> {
         let size = slice_size(records.len());
         let slices = records.par_chunks(size).enumerate();
         slices
@@ -348,7 +352,13 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
                     None => chain.no_key_yet(&link, keys),
                     Some(key) => {
                         let message = signed_message(record, key.scheme);
-                        self.signers.push(Signer { chain: at, key, message, signature: &record.signature, link });
+                        self.signers.push(Signer {
+                            chain: at,
+                            key,
+                            message,
+                            signature: &record.signature,
+                            link,
+                        });
                     }
                 },
             }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 use sha2::{Digest, Sha512};
 
 use crate::key::{PublicKey, Scheme};
 use crate::record::AuditRecord;
-use crate::rsum::r_sum;
+use crate::rsum::{decode_canonical, r_sum};
 
 /// The 32 bytes that `scheme` signs for this record.
 pub fn signed_message(record: &AuditRecord, scheme: Scheme) -> [u8; 32] {
@@ -103,27 +103,6 @@ fn single_holds(terms: &Terms, key: &PublicKey) -> bool {
     let Some(r) = decode_canonical(&terms.r) else { return false };
     let sum = EdwardsPoint::vartime_double_scalar_mul_basepoint(&terms.k, key.minus_point(), &terms.s);
     (sum - r).mul_by_cofactor().is_identity()
-}
-
-/// Decodes a point and refuses an encoding that is not the one the point would be written with.
-pub(crate) fn decode_canonical(encoding: &[u8; 32]) -> Option<EdwardsPoint> {
-    if has_large_y(encoding) || is_negative_zero(encoding) {
-        return None;
-    }
-    CompressedEdwardsY(*encoding).decompress()
-}
-
-/// y is p or more: 2^255 − 19 up to 2^255 − 1.
-fn has_large_y(encoding: &[u8; 32]) -> bool {
-    encoding[0] >= 0xed && encoding[1..31].iter().all(|byte| *byte == 0xff) && encoding[31] & 0x7f == 0x7f
-}
-
-/// x = 0 (that is y = 1 or y = −1) with the sign bit set.
-fn is_negative_zero(encoding: &[u8; 32]) -> bool {
-    let one = encoding[0] == 1 && encoding[1..31].iter().all(|byte| *byte == 0) && encoding[31] == 0x80;
-    let minus_one =
-        encoding[0] == 0xec && encoding[1..31].iter().all(|byte| *byte == 0xff) && encoding[31] == 0xff;
-    one || minus_one
 }
 
 /// The search for the bad signatures of one batch.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use edgesentry_chain::{
-    AuditRecord, Checks, Device, FindingCode as Code, Hash, Head, Heads, KeyRing, Payloads, Report, RingKey, Scheme,
-    Segments, Verdict,
+    AuditRecord, Checks, Device, FindingCode as Code, Hash, Head, Heads, KeyRing, Payloads, Report, RingKey,
+    Scheme, Segments, Verdict,
 };
 use proptest::prelude::*;
 
@@ -83,7 +83,8 @@ fn links_are_named() {
 #[test]
 fn a_fork_is_named_next_to_its_rival_and_far_from_it() {
     let records = ten();
-    let mut rival = device("lift-01", Scheme::Record).resume(Some(Head { sequence: 4, hash: records[3].hash() }));
+    let mut rival =
+        device("lift-01", Scheme::Record).resume(Some(Head { sequence: 4, hash: records[3].hash() }));
     let rival: Vec<AuditRecord> =
         (0..3).map(|at| rival.sign(5, b"another story", format!("rival/{at}")).unwrap()).collect();
 
@@ -208,7 +209,8 @@ fn the_end_of_the_numbers_is_no_overflow() {
     record.sequence = u64::MAX;
     let mut next = record.clone();
     next.sequence = 0;
-    let codes: Vec<Code> = report(&[record, next], &Checks::default()).findings.iter().map(|f| f.code).collect();
+    let codes: Vec<Code> =
+        report(&[record, next], &Checks::default()).findings.iter().map(|f| f.code).collect();
     assert_eq!(codes, [Code::FirstRecordNotGenesis, Code::SequenceOutOfOrder]);
 }
 

@@ -4,8 +4,8 @@
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION};
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
-use edgesentry_chain::{Device, KeyError, PublicKey, Scheme, Signed, verify_signature, verify_signatures};
 use ed25519_dalek::{Signature, Signer, SigningKey, Verifier};
+use edgesentry_chain::{Device, KeyError, PublicKey, Scheme, Signed, verify_signature, verify_signatures};
 use proptest::prelude::*;
 use sha2::{Digest, Sha512};
 
@@ -241,7 +241,8 @@ fn every_density_of_faults_is_named_exactly() {
     let device = Device::from_seed("d", [1; 32], Scheme::Record);
     let key = device.public_key().unwrap();
     let signing = SigningKey::from_bytes(&[1; 32]);
-    let messages: Vec<[u8; 32]> = (0..1000u32).map(|at| *blake3::hash(&at.to_le_bytes()).as_bytes()).collect();
+    let messages: Vec<[u8; 32]> =
+        (0..1000u32).map(|at| *blake3::hash(&at.to_le_bytes()).as_bytes()).collect();
     let honest: Vec<[u8; 64]> = messages.iter().map(|message| signing.sign(message).to_bytes()).collect();
     for every in [1, 2, 3, 5, 16, 62, 63, 100, 333, 999] {
         let mut signatures = honest.clone();

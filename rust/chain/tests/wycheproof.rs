@@ -20,10 +20,8 @@ fn every_case_as_labelled() {
             }
         }
     }
-    let signed: Vec<Signed<'_>> = cases
-        .iter()
-        .map(|(_, key, message, signature, _)| Signed { key, message, signature })
-        .collect();
+    let signed: Vec<Signed<'_>> =
+        cases.iter().map(|(_, key, message, signature, _)| Signed { key, message, signature }).collect();
     assert!(signed.len() > 100);
     for ((id, .., valid), signed) in cases.iter().zip(&signed) {
         assert_eq!(verify_signature(signed), *valid, "case {id}");

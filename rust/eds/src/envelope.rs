@@ -44,7 +44,7 @@ pub(crate) fn result<T: Serialize>(
 ) -> Result<String, Failure> {
     let envelope = Envelope { command, ok, name, content, failure };
     match serde_json::to_string(&envelope) {
-        Ok(line) => Ok(escape_hostile(&line)),
+        Ok(line) => Ok(terminal_safe(&line) + "\n"),
         Err(error) => Err(Failure::unfinished("json", format!("cannot write the result as JSON: {error}"))),
     }
 }
@@ -54,11 +54,12 @@ pub(crate) fn failure(command: Option<&str>, failure: &Failure) -> Result<String
     result(command, false, ("", &()), Some(failure))
 }
 
-/// Characters that a terminal would act on, as JSON escapes: they can only stand inside strings.
-fn escape_hostile(json: &str) -> String {
+/// JSON with the characters that a terminal would act on as escapes. They can only stand inside strings; a line
+/// break, which cannot, stays.
+pub(crate) fn terminal_safe(json: &str) -> String {
     let mut line = String::with_capacity(json.len() + 1);
     for character in json.chars() {
-        if is_hostile(character) {
+        if character != '\n' && is_hostile(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
                 line.push_str(&format!("\\u{unit:04x}"));
             }
@@ -66,7 +67,6 @@ fn escape_hostile(json: &str) -> String {
             line.push(character);
         }
     }
-    line.push('\n');
     line
 }
 

@@ -33,9 +33,12 @@ impl Running {
     pub(crate) fn verify(&self, sources: Vec<Source>, checks: &Checks<'_>) -> Result<Report, Failure> {
         let threads = self.threads.unwrap_or(0).into();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let pool =
+            pool.map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
         let options = Options { max_findings: self.max_findings };
-        let work = |progress: &Arc<Progress>| pool.install(|| edgesentry_formats::verify(sources, checks, &options, progress));
+        let work = |progress: &Arc<Progress>| {
+            pool.install(|| edgesentry_formats::verify(sources, checks, &options, progress))
+        };
         Ok(progress::show(self.progress, work)?)
     }
 }

@@ -51,7 +51,9 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
     let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let options = args.iter().take_while(|arg| *arg != "--");
     if !is_request && options.clone().any(|arg| arg == "--json") {
-        let command = commands::NAMES.into_iter().find(|name| args.get(1..).unwrap_or_default().contains(&(*name).into()));
+        let command = commands::NAMES
+            .into_iter()
+            .find(|name| args.get(1..).unwrap_or_default().contains(&(*name).into()));
         let text = error.to_string();
         let sentence = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
         let message = sentence.split_whitespace().collect::<Vec<_>>().join(" ");

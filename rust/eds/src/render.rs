@@ -108,7 +108,8 @@ fn verdict(out: &mut String, report: &Report) -> fmt::Result {
 fn coverage(out: &mut String, report: &Report, level: Level) -> fmt::Result {
     let checked = checked(&report.coverage, level);
     let prefix = format!("{}: ", level.name());
-    let mut notes = report.coverage.not_checked.iter().filter_map(|note| note.strip_prefix(&prefix)).peekable();
+    let mut notes =
+        report.coverage.not_checked.iter().filter_map(|note| note.strip_prefix(&prefix)).peekable();
     let found: u64 =
         report.counts.iter().filter(|(code, _)| Level::of(**code) == level).map(|(_, total)| total).sum();
     let (style, mark) = match (&checked, found, notes.peek()) {
@@ -135,7 +136,8 @@ fn coverage(out: &mut String, report: &Report, level: Level) -> fmt::Result {
 fn checked(coverage: &Coverage, level: Level) -> Option<String> {
     match level {
         Level::Links => {
-            let links = format!("{} in {}", count(coverage.records, "record"), count(coverage.devices, "chain"));
+            let links =
+                format!("{} in {}", count(coverage.records, "record"), count(coverage.devices, "chain"));
             Some(match coverage.malformed {
                 0 => links,
                 1 => format!("{links}, 1 entry is no record"),
@@ -149,7 +151,8 @@ fn checked(coverage: &Coverage, level: Level) -> Option<String> {
                 (signatures.unchecked, "not checked"),
             ];
             let parts = parts.iter().filter(|(records, _)| *records > 0);
-            let parts: Vec<String> = parts.map(|(records, how)| format!("{} {how}", number(*records))).collect();
+            let parts: Vec<String> =
+                parts.map(|(records, how)| format!("{} {how}", number(*records))).collect();
             if parts.is_empty() { "none".into() } else { parts.join(", ") }
         }),
         Level::Payloads => coverage.payloads.as_ref().map(|payloads| count(payloads.checked, "payload")),

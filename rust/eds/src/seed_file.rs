@@ -46,7 +46,8 @@ pub(crate) fn create(path: &Path, seed: &Seed) -> Result<(), Failure> {
 
 /// Reads a seed file; refuses one that others than its owner may read.
 pub(crate) fn read(path: &Path) -> Result<Seed, Failure> {
-    let unreadable = |error| Failure::usage("seed_unreadable", format!("{}: cannot read: {error}", path.display()));
+    let unreadable =
+        |error| Failure::usage("seed_unreadable", format!("{}: cannot read: {error}", path.display()));
     let mut file = File::open(path).map_err(unreadable)?;
     refuse_shared(path, &file)?;
     // Room for one character more than there may be.
@@ -74,7 +75,8 @@ pub(crate) fn read(path: &Path) -> Result<Seed, Failure> {
 fn refuse_shared(path: &Path, file: &File) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = file.metadata();
-    let metadata = metadata.map_err(|error| Failure::unfinished("io", format!("{}: {error}", path.display())))?;
+    let metadata =
+        metadata.map_err(|error| Failure::unfinished("io", format!("{}: {error}", path.display())))?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
         return Ok(());

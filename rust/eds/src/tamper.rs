@@ -56,8 +56,7 @@ pub fn flip_signature_bit(records: &mut Records, device_id: &str, sequence: u64)
 /// Takes a record out of the middle, or the first one.
 pub fn delete(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
     records.remove(position(records, device_id, sequence));
-    let code =
-        if sequence == 1 { FindingCode::FirstRecordNotGenesis } else { FindingCode::SequenceGap };
+    let code = if sequence == 1 { FindingCode::FirstRecordNotGenesis } else { FindingCode::SequenceGap };
     vec![Expected::new(code, device_id, sequence + 1)]
 }
 
@@ -138,7 +137,8 @@ pub fn add_stranger(records: &mut Records) -> Vec<Expected> {
 
 /// Cuts the last `count` records of a chain off: only trusted heads tell.
 pub fn truncate(records: &mut Records, device_id: &str, count: u64) -> Vec<Expected> {
-    let last = records.iter().filter(|record| record.device_id == device_id).map(|record| record.sequence).max();
+    let last =
+        records.iter().filter(|record| record.device_id == device_id).map(|record| record.sequence).max();
     let last = last.expect("the device has records");
     records.retain(|record| record.device_id != device_id || record.sequence + count <= last);
     vec![Expected::new(FindingCode::HeadMismatch, device_id, last)]
@@ -146,7 +146,8 @@ pub fn truncate(records: &mut Records, device_id: &str, count: u64) -> Vec<Expec
 
 /// Takes out all records of a device: only trusted heads tell.
 pub fn remove_device(records: &mut Records, device_id: &str) -> Vec<Expected> {
-    let last = records.iter().filter(|record| record.device_id == device_id).map(|record| record.sequence).max();
+    let last =
+        records.iter().filter(|record| record.device_id == device_id).map(|record| record.sequence).max();
     let last = last.expect("the device has records");
     records.retain(|record| record.device_id != device_id);
     vec![Expected::new(FindingCode::DeviceMissing, device_id, last)]

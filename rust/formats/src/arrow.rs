@@ -23,11 +23,11 @@ pub(crate) use self::batches::BatchChunks;
 pub(crate) use self::column::RecordColumns;
 pub(crate) use self::ipc::ArrowChunks;
 pub(crate) use self::parquet::ParquetChunks;
-pub use self::schema::schema;
 pub(crate) use self::schema::check_schema;
+pub use self::schema::schema;
+use crate::Error;
 use crate::progress::Progress;
 use crate::read::{Chunk, Decoded, Malformed};
-use crate::Error;
 
 /// Rows in a chunk, at most.
 pub(crate) const CHUNK_ROWS: usize = 16_384;
@@ -210,7 +210,11 @@ fn chunk_rows(batch: &RecordBatch, start: usize) -> usize {
 }
 
 /// Copies a stream that cannot be sought in to an unnamed temporary file.
-pub(crate) fn spool(name: &Arc<str>, mut reader: Box<dyn Read + Send>, progress: &Progress) -> Result<File, Error> {
+pub(crate) fn spool(
+    name: &Arc<str>,
+    mut reader: Box<dyn Read + Send>,
+    progress: &Progress,
+) -> Result<File, Error> {
     let error = |action| move |source| Error::Io { name: name.clone(), action, source };
     let mut file = tempfile::tempfile().map_err(error("make a temporary copy of"))?;
     let mut buffer = vec![0; 1 << 18];
@@ -245,4 +249,3 @@ impl Consumed {
         self.add(u64::MAX, progress);
     }
 }
-

@@ -22,7 +22,9 @@ pub enum HeadsError {
     #[error("heads: {0}")]
     Json(#[from] serde_json::Error),
     /// It has another version.
-    #[error("heads: version {0} is not known here, only version 1; write the heads again or use a newer release")]
+    #[error(
+        "heads: version {0} is not known here, only version 1; write the heads again or use a newer release"
+    )]
     Version(u64),
 }
 
@@ -110,6 +112,7 @@ impl<'de> DeserializeSeed<'de> for HeadOf<'_> {
     type Value = Head;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Head, D::Error> {
-        Head::deserialize(deserializer).map_err(|error| D::Error::custom(format!("device {:?}: {error}", self.0)))
+        Head::deserialize(deserializer)
+            .map_err(|error| D::Error::custom(format!("device {:?}: {error}", self.0)))
     }
 }

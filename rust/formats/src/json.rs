@@ -44,7 +44,8 @@ impl TextChunk {
     pub(crate) fn decode(&self, range: Range<usize>) -> Decoded {
         let mut decoded = Decoded::with_capacity(range.len());
         for (position, at) in range.enumerate() {
-            let Some((start, end)) = self.entries.get(at).map(|(start, end)| (*start as usize, *end as usize))
+            let Some((start, end)) =
+                self.entries.get(at).map(|(start, end)| (*start as usize, *end as usize))
             else {
                 decoded.malformed.extend(self.fault.as_ref().map(|(_, fault)| {
                     (position, Malformed { expected: strict::EXPECTED.into(), actual: fault.clone() })
@@ -145,7 +146,8 @@ impl ChunkReader for TextChunks {
                         ),
                     });
                 }
-                target = text.len() + self.chunk_bytes;
+                // Doubling keeps the cutting linear, however long the entry.
+                target = text.len() + self.chunk_bytes.max(text.len());
                 // White space ahead of an entry is not kept.
                 self.first_line += newlines(&text[..consumed]);
                 self.first_byte += consumed as u64;
@@ -166,8 +168,8 @@ impl ChunkReader for TextChunks {
                 first_byte: self.first_byte,
                 first_line: self.first_line,
             };
-            chunk.fault =
-                fault.map(|fault| (chunk.first_byte + fault.at as u64, chunk.place(fault.at, &fault.problem)));
+            chunk.fault = fault
+                .map(|fault| (chunk.first_byte + fault.at as u64, chunk.place(fault.at, &fault.problem)));
             self.first_byte += consumed as u64;
             self.first_line += lines;
             return Ok(Some(Chunk::Text(chunk)));

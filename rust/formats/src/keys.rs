@@ -183,13 +183,17 @@ impl<'de> Visitor<'de> for KeysVisitor {
         #[serde(deny_unknown_fields)]
         struct Rich {
             key: String,
-            #[serde(default)]
+            #[serde(default, deserialize_with = "given")]
             scheme: Option<String>,
             #[serde(default = "first")]
             valid_from: u64,
         }
         fn first() -> u64 {
             1
+        }
+        // A null is no scheme.
+        fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+            String::deserialize(deserializer).map(Some)
         }
         let Rich { key, scheme, valid_from } =
             Rich::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;

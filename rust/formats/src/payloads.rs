@@ -122,8 +122,25 @@ mod tests {
         assert_eq!(paths("lift/1.bin"), ["lift/1.bin"]);
         assert_eq!(paths("s3://../1.bin"), ["1.bin"]);
         for traps in [
-            "", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/./b", ".", "a//b", "a/", "a\0b", "s3://", "s3://b",
-            "s3://b/", "s3://b//etc/passwd", "s3://b/../x", "s3://b/a/../../x", "file:////etc/passwd", "file:///../x",
+            "",
+            "/",
+            "/etc/passwd",
+            "..",
+            "../x",
+            "a/../../x",
+            "a/./b",
+            ".",
+            "a//b",
+            "a/",
+            "a\0b",
+            "s3://",
+            "s3://b",
+            "s3://b/",
+            "s3://b//etc/passwd",
+            "s3://b/../x",
+            "s3://b/a/../../x",
+            "file:////etc/passwd",
+            "file:///../x",
         ] {
             assert!(paths(traps).is_empty(), "{traps:?} gives {:?}", paths(traps));
         }

@@ -154,7 +154,10 @@ fn open_path(path: &Path, progress: &Arc<Progress>) -> Result<Opened, Error> {
     let file = File::open(path).map_err(io_error)?;
     let metadata = file.metadata().map_err(io_error)?;
     if metadata.is_dir() {
-        return Err(io_error(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not an export")));
+        return Err(io_error(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a directory, not an export",
+        )));
     }
     let bytes = metadata.is_file().then_some(metadata.len());
     let mut head = [0u8; 8];
@@ -208,7 +211,10 @@ fn open_reader(
     };
     if head.starts_with(b"PAR1") {
         let file = arrow::spool(&name, reader, progress)?;
-        return Ok(opened("parquet", Box::new(arrow::ParquetChunks::open(Arc::clone(&name), file)?.uncounted())));
+        return Ok(opened(
+            "parquet",
+            Box::new(arrow::ParquetChunks::open(Arc::clone(&name), file)?.uncounted()),
+        ));
     }
     if head.starts_with(b"ARROW1") {
         let file = arrow::spool(&name, reader, progress)?;
@@ -230,8 +236,11 @@ fn peel(name: &Arc<str>, reader: Box<dyn Read + Send>) -> Result<(Compression, B
         return Ok((Compression::Gzip, Box::new(reader)));
     }
     if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let reader = zstd::stream::read::Decoder::new(reader)
-            .map_err(|source| Error::Io { name: Arc::clone(name), action: "read", source })?;
+        let reader = zstd::stream::read::Decoder::new(reader).map_err(|source| Error::Io {
+            name: Arc::clone(name),
+            action: "read",
+            source,
+        })?;
         return Ok((Compression::Zstd, Box::new(reader)));
     }
     Ok((Compression::None, reader))
@@ -244,18 +253,22 @@ fn peek(
     length: u64,
 ) -> Result<(Vec<u8>, Box<dyn Read + Send>), Error> {
     let mut head = Vec::new();
-    reader
-        .by_ref()
-        .take(length)
-        .read_to_end(&mut head)
-        .map_err(|source| Error::Io { name: Arc::clone(name), action: "read", source })?;
+    reader.by_ref().take(length).read_to_end(&mut head).map_err(|source| Error::Io {
+        name: Arc::clone(name),
+        action: "read",
+        source,
+    })?;
     let whole = Cursor::new(head.clone()).chain(reader);
     Ok((head, Box::new(whole)))
 }
 
 fn text_format(name: &Arc<str>, head: &[u8]) -> Result<Format, Error> {
-    let unreadable = |problem: &str| Err(Error::Unreadable { name: Arc::clone(name), problem: problem.into() });
-    if head.starts_with(&[0xef, 0xbb, 0xbf]) || head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
+    let unreadable =
+        |problem: &str| Err(Error::Unreadable { name: Arc::clone(name), problem: problem.into() });
+    if head.starts_with(&[0xef, 0xbb, 0xbf])
+        || head.starts_with(&[0xff, 0xfe])
+        || head.starts_with(&[0xfe, 0xff])
+    {
         return unreadable("line 1, byte 0: a byte order mark; save the file as UTF-8 without it");
     }
     match head.iter().find(|byte| !byte.is_ascii_whitespace()) {

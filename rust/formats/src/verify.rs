@@ -33,7 +33,8 @@ pub fn verify(
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
     progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());
-    let mut fold = Fold { checks, options, progress, total: Segments::default(), next_index: 0, kept: 0, chunks: 0 };
+    let mut fold =
+        Fold { checks, options, progress, total: Segments::default(), next_index: 0, kept: 0, chunks: 0 };
     let mut inputs = Vec::with_capacity(sources.len());
     for source in sources {
         let opened = read::open(source, progress)?;

@@ -86,8 +86,11 @@ impl RecordWriter {
             let problem = format!("{format} is not compressed as a whole; write it without gzip or zstd");
             return Err(Error::Unreadable { name, problem });
         }
-        RecordWriter::new(Arc::clone(&name), out, format, compression)
-            .map_err(|source| Error::Io { name, action: "write", source })
+        RecordWriter::new(Arc::clone(&name), out, format, compression).map_err(|source| Error::Io {
+            name,
+            action: "write",
+            source,
+        })
     }
 
     fn new(

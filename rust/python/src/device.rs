@@ -61,7 +61,12 @@ impl Device {
     }
 
     #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]
-    fn sign(&self, payload: PyBackedBytes, object_ref: String, timestamp_ms: Option<u64>) -> PyResult<AuditRecord> {
+    fn sign(
+        &self,
+        payload: PyBackedBytes,
+        object_ref: String,
+        timestamp_ms: Option<u64>,
+    ) -> PyResult<AuditRecord> {
         let timestamp_ms = match timestamp_ms {
             Some(timestamp_ms) => timestamp_ms,
             None => now_ms()?,

@@ -5,7 +5,9 @@ use std::io;
 
 use edgesentry_chain::{ChainFull, KeyError, PayloadError};
 use edgesentry_formats::{Error as FormatError, HeadsError, KeysError, Malformed};
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{
+    PyFileExistsError, PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError,
+};
 use pyo3::prelude::*;
 
 mod python {
@@ -19,7 +21,9 @@ mod python {
     import_exception!(edgesentry.exceptions, VerificationError);
 }
 
-pub(crate) use python::{ConfigError, EdgesentryError, RecordMalformed, StoreError, UnreadableError, VerificationError};
+pub(crate) use python::{
+    ConfigError, EdgesentryError, RecordMalformed, StoreError, UnreadableError, VerificationError,
+};
 
 /// The exception for a failure of reading, verifying or writing.
 pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
@@ -36,9 +40,19 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
     }
 }
 
-/// `OSError(errno, reason, path)`, which Python turns into FileNotFoundError, PermissionError and so on.
+/// `OSError(errno, reason, path)`, which Python turns into FileNotFoundError, PermissionError and so on;
+/// without an errno the exception for its kind, with the message `otherwise`.
 pub(crate) fn os_error(py: Python<'_>, source: &io::Error, name: &str, otherwise: &str) -> PyErr {
-    let Some(errno) = source.raw_os_error() else { return PyOSError::new_err(otherwise.to_owned()) };
+    let Some(errno) = source.raw_os_error() else {
+        let message = otherwise.to_owned();
+        return match source.kind() {
+            io::ErrorKind::NotFound => PyFileNotFoundError::new_err(message),
+            io::ErrorKind::PermissionDenied => PyPermissionError::new_err(message),
+            io::ErrorKind::AlreadyExists => PyFileExistsError::new_err(message),
+            io::ErrorKind::IsADirectory => PyIsADirectoryError::new_err(message),
+            _ => PyOSError::new_err(message),
+        };
+    };
     let reason = py.import("os").and_then(|os| os.call_method1("strerror", (errno,)));
     match reason.and_then(|reason| reason.extract::<String>()) {
         Ok(reason) => PyOSError::new_err((errno, reason, name.to_owned())),

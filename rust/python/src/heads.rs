@@ -17,7 +17,6 @@ use crate::source::path_of;
 
 /// The last record of a chain: its sequence and its hash.
 #[pyclass(frozen, module = "edgesentry")]
-#[derive(Clone, Copy)]
 pub(crate) struct Head(pub(crate) chain::Head);
 
 #[pymethods]

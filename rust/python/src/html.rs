@@ -19,8 +19,10 @@ pub(crate) fn report(report: &Report) -> String {
     let coverage = &report.coverage;
     let total: u64 = report.counts.values().sum();
     let mut html = format!(
-        "<div><p><strong style=\"color:{colour}\">{verdict}</strong>: {total} findings in {} records of {} devices</p>",
-        coverage.records, coverage.devices
+        "<div><p><strong style=\"color:{colour}\">{verdict}</strong>: {} in {} of {}</p>",
+        count(total, "finding"),
+        count(coverage.records, "record"),
+        count(coverage.devices, "device")
     );
     if !coverage.not_checked.is_empty() {
         html.push_str("<p>Not checked:</p><ul>");
@@ -74,6 +76,11 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
         let _ = write!(html, "<p>and {more} more</p>");
     }
     html
+}
+
+/// `1 record`, `2 records`.
+pub(crate) fn count(value: u64, noun: &str) -> String {
+    format!("{value} {noun}{}", if value == 1 { "" } else { "s" })
 }
 
 /// Text from anywhere, safe between tags: markup is escaped, characters that reorder or hide text are written out,

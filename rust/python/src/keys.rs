@@ -94,7 +94,11 @@ impl KeyRing {
 /// Whether the signature of a record holds under a key.
 #[pyfunction]
 #[pyo3(signature = (record, key, scheme = "payload-hash"))]
-pub(crate) fn verify_record(record: &Bound<'_, AuditRecord>, key: &Bound<'_, PyAny>, scheme: &str) -> PyResult<bool> {
+pub(crate) fn verify_record(
+    record: &Bound<'_, AuditRecord>,
+    key: &Bound<'_, PyAny>,
+    scheme: &str,
+) -> PyResult<bool> {
     let record = &record.get().0;
     let key = public_key(key)?;
     let message = signed_message(record, scheme_of(scheme)?);

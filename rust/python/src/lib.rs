@@ -22,10 +22,8 @@ mod verify;
 mod work;
 mod write;
 
-use pyo3::prelude::*;
-
 /// The Rust core of EdgeSentry.
-#[pymodule]
+#[pyo3::pymodule]
 mod _core {
     use edgesentry_chain::FindingCode;
     use pyo3::prelude::*;

@@ -92,10 +92,12 @@ impl Bar {
         let Some(factory) = &self.factory else { return Ok(()) };
         let total = Some(progress.total_bytes()).filter(|total| *total > 0);
         // Arrow tables and records have no size in bytes.
-        self.unit = if progress.bytes() > 0 || total.is_some() { Unit::Bytes } else { Unit::Records };
+        let has_bytes = total.is_some() || progress.bytes() > 0;
+        let (unit, name) = if has_bytes { (Unit::Bytes, "B") } else { (Unit::Records, " records") };
+        self.unit = unit;
         let options = PyDict::new(py);
         options.set_item("total", total)?;
-        options.set_item("unit", match self.unit { Unit::Bytes => "B", Unit::Records => " records" })?;
+        options.set_item("unit", name)?;
         options.set_item("unit_scale", true)?;
         options.set_item("desc", "verify")?;
         self.bar = Some(factory.call(py, (), Some(&options))?);

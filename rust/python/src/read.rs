@@ -127,8 +127,8 @@ impl Reading {
 
     /// All that is left to read; nothing stays behind.
     fn take(&mut self) -> Reading {
-        let Reading { index, skip_malformed, skipped, .. } = *self;
-        Reading { work: self.work.take(), ready: std::mem::take(&mut self.ready), index, skip_malformed, skipped }
+        let (work, ready) = (self.work.take(), std::mem::take(&mut self.ready));
+        Reading { work, ready, ..*self }
     }
 }
 

@@ -198,7 +198,8 @@ pub(crate) fn bytes<const N: usize>(name: &str, value: &Bound<'_, PyAny>) -> PyR
         hex::decode_to_slice(digits.as_bytes(), &mut raw).map_err(wrong)?;
         return Ok(raw);
     }
-    let wrong = |_| PyTypeError::new_err(format!("{name} is {N} bytes: bytes, hex digits or integers from 0 to 255"));
+    let wrong =
+        |_| PyTypeError::new_err(format!("{name} is {N} bytes: bytes, hex digits or integers from 0 to 255"));
     let raw = value.extract::<Vec<u8>>().map_err(wrong)?;
     let length = raw.len();
     raw.try_into().map_err(|_| wrong_length(length))

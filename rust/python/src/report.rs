@@ -10,7 +10,7 @@ use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice};
 use crate::arrow::{FindingBatches, findings_schema, stream_capsule};
 use crate::errors::VerificationError;
 use crate::heads::heads_to_dict;
-use crate::html;
+use crate::html::{self, count};
 
 /// What a verification found.
 #[pyclass(frozen, module = "edgesentry")]
@@ -113,8 +113,9 @@ impl Report {
 
     fn __repr__(&self) -> String {
         let chain::Coverage { records, devices, .. } = self.0.coverage;
-        let (verdict, findings) = (self.verdict(), self.0.counts.values().sum::<u64>());
-        format!("<Report {verdict}: {findings} findings in {records} records of {devices} devices>")
+        let findings = count(self.0.counts.values().sum(), "finding");
+        let (records, devices) = (count(records, "record"), count(devices, "device"));
+        format!("<Report {}: {findings} in {records} of {devices}>", self.verdict())
     }
 }
 
@@ -294,7 +295,8 @@ impl Finding {
     }
 
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let json = serde_json::to_string(&self.0).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        let json =
+            serde_json::to_string(&self.0).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
         py.import("json")?.call_method1("loads", (json,))
     }
 
@@ -396,11 +398,18 @@ impl Coverage {
     }
 
     fn __repr__(&self) -> String {
-        let chain::Coverage { records, devices, malformed, signatures, payloads, heads, .. } = &self.0.coverage;
-        let levels = [("signatures", signatures.is_some()), ("payloads", payloads.is_some()), ("heads", heads.is_some())];
+        let chain::Coverage { records, devices, malformed, signatures, payloads, heads, .. } =
+            &self.0.coverage;
+        let levels = [
+            ("signatures", signatures.is_some()),
+            ("payloads", payloads.is_some()),
+            ("heads", heads.is_some()),
+        ];
         let checked = levels.iter().filter(|(_, checked)| *checked).map(|(level, _)| format!(", {level}"));
         let checked: String = checked.collect();
-        format!("<Coverage {records} records, {devices} devices, {malformed} malformed; links{checked} checked>")
+        format!(
+            "<Coverage {records} records, {devices} devices, {malformed} malformed; links{checked} checked>"
+        )
     }
 }
 

@@ -56,7 +56,9 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
     if source.is_instance_of::<PyMemoryView>() {
         return Ok(in_memory(source.call_method0(intern!(py, "tobytes"))?.extract()?));
     }
-    if source.hasattr(intern!(py, "__arrow_c_stream__"))? || source.hasattr(intern!(py, "__arrow_c_array__"))? {
+    if source.hasattr(intern!(py, "__arrow_c_stream__"))?
+        || source.hasattr(intern!(py, "__arrow_c_array__"))?
+    {
         let batches = source.extract::<AnyRecordBatch>()?.into_reader()?;
         return Ok(Input::Ready(Source::Batches { name: name_of_type(source), batches }));
     }

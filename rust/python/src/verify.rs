@@ -56,7 +56,8 @@ pub(crate) fn verify_chain(
     let inputs = inputs(source)?;
     let work = Work::start(inputs, move |sources, progress, results| {
         let options = Options { max_findings };
-        let report = pool.install(|| edgesentry_formats::verify(sources, &given.checks(), &options, progress))?;
+        let report =
+            pool.install(|| edgesentry_formats::verify(sources, &given.checks(), &options, progress))?;
         results.put(report)
     })?;
     wait(py, work, bar).map(Report::from)

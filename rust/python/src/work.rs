@@ -90,7 +90,8 @@ impl<T: Send + 'static> Work<T> {
                 Input::Records { name, iterator } => {
                     let (answers, pieces) = channel();
                     feed = Some(Feed::Records { iterator, answers, position: 0 });
-                    let records = FedRecords { pieces: Pieces::new(ask, pieces), piece: Vec::new().into_iter() };
+                    let records =
+                        FedRecords { pieces: Pieces::new(ask, pieces), piece: Vec::new().into_iter() };
                     Source::Records { name, records: Box::new(records) }
                 }
             });
@@ -121,7 +122,7 @@ impl<T: Send + 'static> Work<T> {
     ) -> PyResult<Option<T>> {
         loop {
             let events = &mut self.events;
-            let event = py.detach(|| events.recv_timeout(POLL));
+            let event = py.detach(move || events.recv_timeout(POLL));
             py.check_signals()?;
             tick(&self.progress)?;
             match event {

@@ -35,7 +35,10 @@ pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: Pa
 /// How many records were written, or the entry that is none; then no file is left behind.
 type Written = Result<u64, (u64, Malformed)>;
 
-fn copy(sources: Vec<edgesentry_formats::Source>, path: PathBuf) -> Result<Written, edgesentry_formats::Error> {
+fn copy(
+    sources: Vec<edgesentry_formats::Source>,
+    path: PathBuf,
+) -> Result<Written, edgesentry_formats::Error> {
     let mut writer = RecordWriter::create(&path)?;
     let mut block = Vec::with_capacity(BLOCK);
     let mut index = 0;

@@ -131,7 +131,11 @@ fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 3] {
             "the whole export: exit code 0",
         ),
         (
-            format!("eds verify-chain {} --keys {keys} --payloads {}", at("water-branch-1.json"), at("payloads")),
+            format!(
+                "eds verify-chain {} --keys {keys} --payloads {}",
+                at("water-branch-1.json"),
+                at("payloads")
+            ),
             "one chain with its payloads: exit code 0",
         ),
         (

@@ -8,6 +8,7 @@ use clap::Args;
 use edgesentry_chain::{Checks, Report, Scheme, Verdict};
 
 use crate::commands::scheme;
+use crate::envelope;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
 use crate::output::{Answer, Output};
@@ -50,8 +51,7 @@ impl WriteHeads {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
         let start_heads = self.start_heads.as_deref().map(inputs::heads).transpose()?;
-        let checks =
-            Checks { keys: keys.as_ref(), start_heads: start_heads.as_ref(), ..Checks::default() };
+        let checks = Checks { keys: keys.as_ref(), start_heads: start_heads.as_ref(), ..Checks::default() };
         let report = self.running.verify(inputs::sources(&self.files)?, &checks)?;
         if report.heads.is_empty() {
             let message = "no record in the input, so there is no head to write";
@@ -62,7 +62,7 @@ impl WriteHeads {
         }
         let snapshot = edgesentry_formats::write_heads(&report.heads);
         let text = match &self.output {
-            None => format!("{}\n", snapshot.trim_end()),
+            None => format!("{}\n", envelope::terminal_safe(snapshot.trim_end())),
             Some(path) => {
                 replace(path, &snapshot)?;
                 let heads = count(report.heads.len() as u64, "head");
@@ -71,7 +71,9 @@ impl WriteHeads {
             }
         };
         if report.verdict == Verdict::Findings {
-            output.note("warning: the chains do not hold; whoever trusts this snapshot trusts them as they are");
+            output.note(
+                "warning: the chains do not hold; whoever trusts this snapshot trusts them as they are",
+            );
         }
         output.answer(&Answer { ok: true, name: "heads", content: &report.heads, text, failure: None })?;
         Ok(Exit::Holds)

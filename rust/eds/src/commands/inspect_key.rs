@@ -56,7 +56,13 @@ impl InspectKey {
         let shown = format!("given as    {source}\npublic key  {text}\nkey ring    {verdict}\n");
         let content =
             json!({"source": source, "public_key": text, "accepted": key.is_ok(), "weakness": weakness});
-        output.answer(&Answer { ok: key.is_ok(), name: "key", content: &content, text: shown, failure: None })?;
+        output.answer(&Answer {
+            ok: key.is_ok(),
+            name: "key",
+            content: &content,
+            text: shown,
+            failure: None,
+        })?;
         Ok(if key.is_ok() { Exit::Holds } else { Exit::Findings })
     }
 }

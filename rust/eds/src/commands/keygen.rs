@@ -7,6 +7,7 @@ use edgesentry_chain::{Device, Scheme};
 use serde_json::json;
 
 use crate::commands::{device_id, scheme};
+use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure, chain};
 use crate::output::{Answer, Output};
 use crate::{inputs, seed_file};
@@ -48,7 +49,7 @@ impl Keygen {
         let place = path.display();
         let mut text = format!("seed file   {place} (mode 0600; keep it on the device)\npublic key  {key}\n");
         match &entry {
-            Some(entry) => text.push_str(&format!("\nkey ring:\n{}\n", entry.trim_end())),
+            Some(entry) => text.push_str(&format!("\nkey ring:\n{}\n", terminal_safe(entry.trim_end()))),
             None => text.push_str("\nGive --device ID to see the key-ring entry.\n"),
         }
         let content = json!({

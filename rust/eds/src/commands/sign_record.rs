@@ -7,6 +7,7 @@ use clap::Args;
 use edgesentry_chain::{Device, Head, Scheme};
 
 use crate::commands::{device_id, scheme};
+use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure, chain};
 use crate::output::{Answer, Output};
 use crate::record_json::RecordJson;
@@ -60,7 +61,7 @@ impl SignRecord {
         let content = RecordJson::from(&record);
         let line = serde_json::to_string(&content);
         let line = line.map_err(|error| Failure::unfinished("json", error.to_string()))?;
-        let text = format!("{line}\n");
+        let text = terminal_safe(&line) + "\n";
         output.answer(&Answer { ok: true, name: "record", content: &content, text, failure: None })?;
         Ok(Exit::Holds)
     }

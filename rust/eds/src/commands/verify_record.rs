@@ -100,7 +100,8 @@ impl VerifyRecord {
                 }
                 Ok(previous) => {
                     let (path, other, device_id) = (path.display(), previous.device_id, &record.device_id);
-                    let message = format!("{path}: is of device {other:?}, the record of device {device_id:?}");
+                    let message =
+                        format!("{path}: is of device {other:?}, the record of device {device_id:?}");
                     return Err(Failure::usage("other_device", message));
                 }
                 Err(Malformed { expected, actual }) => {

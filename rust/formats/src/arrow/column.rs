@@ -22,7 +22,8 @@ impl RecordColumns {
         let mut columns = Vec::with_capacity(FIELDS.len());
         for field in FIELDS {
             let column = batch.column_by_name(field).and_then(|array| Column::of(array.as_ref()));
-            columns.push(column.ok_or_else(|| Fault::new("such a column", format!("{field} is not readable")))?);
+            columns
+                .push(column.ok_or_else(|| Fault::new("such a column", format!("{field} is not readable")))?);
         }
         let columns = columns.try_into().map_err(|_| Fault::new("seven columns", "another number".into()))?;
         Ok(RecordColumns { columns })
@@ -87,7 +88,7 @@ impl RecordColumns {
                     }
                 }
             }
-            Value::List(items, range) if range.len() != N => {
+            Value::List(_, range) if range.len() != N => {
                 Err(fault(format!("{field} has {} elements", range.len())))
             }
             Value::List(items, range) => {

@@ -96,7 +96,9 @@ impl Walk<'_> {
                     let zigzag = self.varint()?;
                     ((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64)) as i16
                 }
-                delta => id.checked_add(i16::from(delta)).ok_or_else(|| damaged("a field number overflows"))?,
+                delta => {
+                    id.checked_add(i16::from(delta)).ok_or_else(|| damaged("a field number overflows"))?
+                }
             };
             each(self, id, header & 0x0f)?;
         }

@@ -42,12 +42,26 @@ pub(super) fn caught<T>(
     Err(Error::Unreadable { name: name.clone(), problem })
 }
 
-fn damaged(format: &str, detail: &str) -> String {
+fn damaged(format: &str, mut detail: &str) -> String {
+    while let Some(rest) = LABELS.iter().find_map(|label| detail.strip_prefix(label)) {
+        detail = rest;
+    }
     // Decoders quote what they found, which may be long.
     let mut detail: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     detail.truncate(detail.trim_end_matches(['.', ' ']).len());
     format!("the {format} data is damaged or truncated ({detail}); get an intact copy")
 }
+
+/// What decoders put before their words; it names their own parts.
+const LABELS: [&str; 7] = [
+    "Parquet argument error: ",
+    "Parquet error: ",
+    "Arrow: ",
+    "External: ",
+    "Io error: ",
+    "Invalid argument error: ",
+    "Ipc error: ",
+];
 
 /// Why decoding failed.
 pub(super) enum Problem {

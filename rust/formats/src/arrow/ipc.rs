@@ -147,9 +147,9 @@ fn check_buffers(batch: arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), P
     let mut total = 0u64;
     for buffer in batch.buffers().iter().flatten() {
         let start = usize::try_from(buffer.offset()).ok();
-        let bytes = start.zip(usize::try_from(buffer.length()).ok()).and_then(|(start, length)| {
-            body.get(start..start.checked_add(length)?)
-        });
+        let bytes = start
+            .zip(usize::try_from(buffer.length()).ok())
+            .and_then(|(start, length)| body.get(start..start.checked_add(length)?));
         let bytes = bytes.ok_or_else(|| Problem::decoder("a buffer lies outside of its message"))?;
         let declared = match (batch.compression(), bytes.first_chunk()) {
             (Some(_), Some(size)) => i64::from_le_bytes(*size).max(0) as u64,
@@ -166,7 +166,7 @@ fn check_batch_bytes(size: u64) -> Result<(), Problem> {
     }
     Err(Problem::said(format!(
         "it declares a record batch of {size} bytes, more than the {BATCH_BYTES} that are held in memory; write it \
-         in smaller batches"
+         in smaller batches or, if it has no such batch, get an intact copy"
     )))
 }
 
@@ -212,7 +212,8 @@ impl FileMessages {
             dictionaries.chain(footer.recordBatches().into_iter().flatten()).copied().collect();
         for block in &blocks {
             let parts = [block.offset(), block.metaDataLength().into(), block.bodyLength()];
-            let end = parts.into_iter().try_fold(0u64, |sum, part| sum.checked_add(u64::try_from(part).ok()?));
+            let end =
+                parts.into_iter().try_fold(0u64, |sum, part| sum.checked_add(u64::try_from(part).ok()?));
             if end.is_none_or(|end| end > start) {
                 return Err(Problem::decoder("the footer names a batch outside of the file"));
             }
@@ -295,7 +296,8 @@ impl StreamMessages {
         }
         let metadata = read_exactly(&mut self.reader, size.into())?;
         let body_size = message(&metadata)?.bodyLength();
-        let body_size = u64::try_from(body_size).map_err(|_| Problem::decoder("a body of negative length"))?;
+        let body_size =
+            u64::try_from(body_size).map_err(|_| Problem::decoder("a body of negative length"))?;
         check_batch_bytes(body_size)?;
         let body = read_exactly(&mut self.reader, body_size)?;
         Ok(Some((metadata, Buffer::from_vec(body))))

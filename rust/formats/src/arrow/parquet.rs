@@ -27,7 +27,7 @@ pub(crate) struct ParquetChunks {
     name: Arc<str>,
     rows: ParquetRecordBatchReader,
     rows_left: u64,
-    read: Arc<AtomicU64>,
+    input: Arc<Input>,
     consumed: Consumed,
     slices: Slices,
     done: bool,
@@ -38,7 +38,7 @@ impl ParquetChunks {
     pub(crate) fn open(name: Arc<str>, file: File) -> Result<ParquetChunks, Error> {
         let (ranges, metadata) = caught(&name, "Parquet", || open(file))?;
         check_schema(&name, metadata.schema())?;
-        let (size, read) = (ranges.size, Arc::clone(&ranges.read));
+        let (size, input) = (ranges.size, Arc::clone(&ranges.input));
         let (rows, rows_left) = caught(&name, "Parquet", || {
             let mut rows_left = 0u64;
             for group in metadata.metadata().row_groups() {
@@ -52,7 +52,7 @@ impl ParquetChunks {
             Ok((rows, rows_left))
         })?;
         let consumed = Consumed { left: size };
-        Ok(ParquetChunks { name, rows, rows_left, read, consumed, slices: Slices::default(), done: false })
+        Ok(ParquetChunks { name, rows, rows_left, input, consumed, slices: Slices::default(), done: false })
     }
 
     /// For a file whose bytes have been counted before.
@@ -75,20 +75,23 @@ impl ChunkReader for ParquetChunks {
             let step = caught(name, "Parquet", || {
                 let batch = rows.next().transpose().map_err(Problem::decoder)?;
                 let size = batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
-                *rows_left = rows_left.checked_sub(size).ok_or_else(|| {
-                    Problem::decoder("it has more rows than its footer says")
-                })?;
+                *rows_left = rows_left
+                    .checked_sub(size)
+                    .ok_or_else(|| Problem::decoder("it has more rows than its footer says"))?;
                 // A reader just stops where the pages of a column do.
                 if size == 0 && *rows_left > 0 {
                     return Err(Problem::decoder(format!("{rows_left} rows of its footer are missing")));
                 }
                 Ok(batch.filter(|batch| batch.num_rows() > 0))
             });
-            self.consumed.add(self.read.swap(0, Relaxed), progress);
+            self.consumed.add(self.input.read.swap(0, Relaxed), progress);
             match step {
                 Ok(Some(batch)) => self.slices.put(batch),
                 end => {
                     self.done = true;
+                    if let Some(source) = self.input.take_failure() {
+                        return Err(Error::Io { name: Arc::clone(&self.name), action: "read", source });
+                    }
                     end?;
                     self.consumed.finish(progress);
                 }
@@ -119,14 +122,41 @@ fn open(mut file: File) -> Result<(Ranges, ArrowReaderMetadata), Problem> {
     // The Arrow schema that some writers embed says nothing that the columns do not.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(Problem::decoder)?;
-    Ok((Ranges { file: Arc::new(Mutex::new(file)), size, read: Arc::default() }, metadata))
+    let input = Input { file: Mutex::new(file), read: AtomicU64::new(0), failure: Mutex::new(None) };
+    Ok((Ranges { input: Arc::new(input), size }, metadata))
 }
 
-/// The file, read in ranges that lie within it; counts what is read.
+/// The file while the decoder reads it.
+struct Input {
+    file: Mutex<File>,
+    /// Bytes read since they were last counted.
+    read: AtomicU64,
+    /// Why the file could not be read; the decoder would take it for damage.
+    failure: Mutex<Option<io::Error>>,
+}
+
+impl Input {
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = file.seek(SeekFrom::Start(position)).and_then(|_| file.read(buffer));
+        outcome.map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            kind.into()
+        })
+    }
+
+    fn take_failure(&self) -> Option<io::Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The file as the decoder wants it: ranges, which must lie within it.
 struct Ranges {
-    file: Arc<Mutex<File>>,
+    input: Arc<Input>,
     size: u64,
-    read: Arc<AtomicU64>,
 }
 
 impl Length for Ranges {
@@ -139,7 +169,7 @@ impl FileRanges for Ranges {
     type T = BufReader<Onward>;
 
     fn get_read(&self, start: u64) -> Result<BufReader<Onward>, ParquetError> {
-        Ok(BufReader::new(Onward { file: Arc::clone(&self.file), position: start }))
+        Ok(BufReader::new(Onward { input: Arc::clone(&self.input), position: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {
@@ -147,23 +177,21 @@ impl FileRanges for Ranges {
             return Err(ParquetError::EOF(format!("{length} bytes at byte {start} lie outside of the file")));
         }
         let mut bytes = vec![0; length];
-        Onward { file: Arc::clone(&self.file), position: start }.read_exact(&mut bytes)?;
-        self.read.fetch_add(length as u64, Relaxed);
+        Onward { input: Arc::clone(&self.input), position: start }.read_exact(&mut bytes)?;
+        self.input.read.fetch_add(length as u64, Relaxed);
         Ok(bytes.into())
     }
 }
 
-/// The file from a position on. The file's own position is shared, so it is set at every read.
+/// The file from a position on.
 struct Onward {
-    file: Arc<Mutex<File>>,
+    input: Arc<Input>,
     position: u64,
 }
 
 impl Read for Onward {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(self.position))?;
-        let size = file.read(buffer)?;
+        let size = self.input.read_at(self.position, buffer)?;
         self.position += size as u64;
         Ok(size)
     }

@@ -108,7 +108,9 @@ fn schema_problem(schema: &Schema) -> Option<String> {
         FIELDS.iter().zip(found).filter(|(_, found)| !found).map(|(name, _)| *name).collect();
     match missing.as_slice() {
         [] => None,
-        [one] => Some(format!("column {one} is missing; an audit record has the fields {}", FIELDS.join(", "))),
+        [one] => {
+            Some(format!("column {one} is missing; an audit record has the fields {}", FIELDS.join(", ")))
+        }
         many => Some(format!(
             "columns {} are missing; an audit record has the fields {}",
             many.join(", "),

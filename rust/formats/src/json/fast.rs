@@ -148,8 +148,8 @@ impl<'a> Cursor<'a> {
             return None;
         }
         // The digits moved up against the end: hundreds, tens and units in bytes 1 to 3.
-        let aligned = u64::from(digits << (32 - 8 * length));
-        let value = (aligned * (1 + (10 << 8) + (100 << 16))) >> 24 & 0x3ff;
+        let [_, hundreds, tens, units] = (digits << (32 - 8 * length)).to_le_bytes().map(u32::from);
+        let value = hundreds * 100 + tens * 10 + units;
         if value > 255 {
             return None;
         }

@@ -108,9 +108,10 @@ fn cut_array(mut splitter: Splitter, text: &[u8], at_end: bool) -> Cut {
                 ElementEnd::MoreText => break,
                 ElementEnd::CutOff => fail(at, "the file ends in the middle of this entry".into()),
             },
-            (Splitter::Closed, _) => {
-                fail(at, "there is text behind the closing bracket of the array; nothing of it was read".into())
-            }
+            (Splitter::Closed, _) => fail(
+                at,
+                "there is text behind the closing bracket of the array; nothing of it was read".into(),
+            ),
             (_, byte) => fail(
                 at,
                 format!(

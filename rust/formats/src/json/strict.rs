@@ -20,7 +20,10 @@ pub(super) fn record(entry: &[u8]) -> Result<AuditRecord, Fault> {
     match entry.get(start) {
         Some(b'{') => {}
         Some(0xef) if entry[start..].starts_with(b"\xef\xbb\xbf") => {
-            return Err(Fault { offset: start, problem: "a byte order mark: save the file without it".into() });
+            return Err(Fault {
+                offset: start,
+                problem: "a byte order mark: save the file without it".into(),
+            });
         }
         _ => return Err(Fault { offset: start, problem: "not an object".into() }),
     }
@@ -46,7 +49,8 @@ fn fault(text: &str, error: &serde_json::Error) -> Fault {
     let offset = (line_start + error.column().saturating_sub(1)).min(text.len());
     let problem = error.to_string();
     // serde_json counts from the entry, not from the file; the place is given by the caller.
-    let problem = problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem).to_owned();
+    let problem =
+        problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem).to_owned();
     // A device may have chosen the name of an unknown field: it is shown, but not at any length.
     let problem =
         if problem.len() > 300 { problem.chars().take(200).collect::<String>() + "…" } else { problem };

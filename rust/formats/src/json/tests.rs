@@ -9,7 +9,9 @@ use crate::read::Source;
 
 fn three() -> Vec<AuditRecord> {
     let mut device = Device::from_seed("lift-01", [7; 32], Scheme::Record);
-    (0..3).map(|at| device.sign(1_700_000_000_000 + at, b"payload", format!("s3://b/{at}")).unwrap()).collect()
+    (0..3)
+        .map(|at| device.sign(1_700_000_000_000 + at, b"payload", format!("s3://b/{at}")).unwrap())
+        .collect()
 }
 
 /// The record as its devices write it, byte fields as arrays of integers.
@@ -107,7 +109,7 @@ fn one_bad_entry_is_one_fault_and_its_neighbours_are_read() {
         (good.replace("\"sequence\":1", "\"sequence\":01"), "invalid number"),
         (good.replace("\"sequence\":1", "\"sequence\":\"1\""), "invalid type: string"),
         (good.replace("\"sequence\":1", "\"sequence\":null"), "invalid type: null"),
-        (good.replace("\"lift-01\"", "\"lift-\\ud800\""), "surrogate"),
+        (good.replace("\"lift-01\"", "\"lift-\\ud800\""), "hex escape"),
         (good.replace("\"lift-01\"", "\"lift\u{1}\""), "control character"),
         (good.replace("\"payload_hash\":[", "\"payload_hash\":[256,"), "invalid value: integer `256`"),
         (good.replace("\"payload_hash\":[", "\"payload_hash\":[1,"), "invalid length 33"),
@@ -116,7 +118,10 @@ fn one_bad_entry_is_one_fault_and_its_neighbours_are_read() {
         (good.replace("\"prev_record_hash\":[0,", "\"prev_record_hash\":["), "invalid length 31"),
         (good.replace("\"prev_record_hash\":[0,", "\"prev_record_hash\":[0.0,"), "floating point"),
         (hex_json(&records[0]).replace("\"prev_record_hash\":\"00", "\"prev_record_hash\":\""), "found 62"),
-        (hex_json(&records[0]).replace("\"prev_record_hash\":\"00", "\"prev_record_hash\":\"zz"), "hex digits"),
+        (
+            hex_json(&records[0]).replace("\"prev_record_hash\":\"00", "\"prev_record_hash\":\"zz"),
+            "hex digits",
+        ),
         ("null".into(), "not an object"),
         ("7".into(), "not an object"),
         ("[1,[2]]".into(), "not an object"),
@@ -175,7 +180,8 @@ fn a_broken_layout_is_one_fault_and_ends_the_reading() {
 #[test]
 fn an_endless_entry_is_an_error_within_bounded_memory() {
     let endless = std::io::Read::chain(&b"[\""[..], std::io::repeat(b'x'));
-    let mut chunks = TextChunks::new("test".into(), Format::Json, Box::new(endless)).with_chunk_bytes(1 << 20);
+    let mut chunks =
+        TextChunks::new("test".into(), Format::Json, Box::new(endless)).with_chunk_bytes(1 << 20);
     let error = chunks.next_chunk(&Progress::default()).unwrap_err();
     assert!(error.to_string().contains("longer than 16 MiB"), "{error}");
 }

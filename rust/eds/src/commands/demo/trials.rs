@@ -4,9 +4,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
-use edgesentry_chain::{
-    AuditRecord, Checks, FindingCode, Hash, PayloadError, Payloads, Report, Scheme,
-};
+use edgesentry_chain::{AuditRecord, Checks, FindingCode, Hash, PayloadError, Payloads, Report, Scheme};
 use edgesentry_formats::{Options, PayloadFolder, Progress, Source};
 use serde_json::json;
 
@@ -54,7 +52,11 @@ impl Trial {
             (true, true) => (CARE, '!'),
             (true, false) => (GOOD, '✓'),
         };
-        let found = if self.found.is_empty() { "nothing: the hole in this scheme".into() } else { summary(&self.found) };
+        let found = if self.found.is_empty() {
+            "nothing: the hole in this scheme".into()
+        } else {
+            summary(&self.found)
+        };
         let mut line = format!("{style}{mark}{style:#} {:<42} {found}\n", self.title);
         if !self.is_as_expected() {
             line.push_str(&format!("  {:<42} expected {}\n", "", summary(&self.expected)));
@@ -140,7 +142,10 @@ fn on_records(fleet: &Fleet) -> Vec<(&'static str, Tampering<'_>)> {
         ("the first record deleted", Box::new(move |records| tamper::delete(records, fourth, 1))),
         ("two records swapped", Box::new(move |records| tamper::swap_with_next(records, first, in_first))),
         ("a record duplicated", Box::new(move |records| tamper::duplicate(records, WATER, in_water))),
-        ("forked with the device's own key", Box::new(move |records| tamper::fork(records, &own_key, in_third))),
+        (
+            "forked with the device's own key",
+            Box::new(move |records| tamper::fork(records, &own_key, in_third)),
+        ),
         (
             "signed with a retired key",
             Box::new(move |records| tamper::sign_with_other_key(records, &old_key, in_rotating)),

@@ -1,0 +1,177 @@
+//! The AVX2 path against the portable one, and both against the decoding rule. On a CPU without AVX2 the two
+//! are the same and the differences are empty.
+#![allow(clippy::unwrap_used)]
+
+use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::Identity;
+use sha2::{Digest, Sha512};
+
+use super::{portable, r_sum};
+
+/// 64 bytes that depend on the two numbers alone.
+fn random(stream: u64, i: u64) -> [u8; 64] {
+    Sha512::digest([stream.to_le_bytes(), i.to_le_bytes()].concat()).into()
+}
+
+fn coefficient(stream: u64, i: u64) -> u128 {
+    u128::from_le_bytes(random(stream, i)[..16].try_into().unwrap())
+}
+
+fn coefficients(stream: u64, n: usize) -> Vec<u128> {
+    (0..n as u64).map(|i| coefficient(stream, i)).collect()
+}
+
+fn point(stream: u64, i: u64) -> EdwardsPoint {
+    EdwardsPoint::mul_base(&Scalar::from_bytes_mod_order_wide(&random(stream, i)))
+}
+
+fn points(stream: u64, n: usize) -> Vec<[u8; 32]> {
+    (0..n as u64).map(|i| point(stream, i).compress().0).collect()
+}
+
+/// Both paths agree; gives what they say.
+fn check(encodings: &[[u8; 32]], coefficients: &[u128]) -> (EdwardsPoint, Vec<u32>) {
+    let (fast, slow) = (r_sum(encodings, coefficients), portable::r_sum(encodings, coefficients));
+    assert_eq!(fast.undecodable, slow.undecodable);
+    assert_eq!(fast.sum.compress(), slow.sum.compress());
+    (fast.sum, fast.undecodable)
+}
+
+/// p + k, little endian, for -19 <= k < 19.
+fn p_plus(k: i32) -> [u8; 32] {
+    let mut bytes = [0xff; 32];
+    bytes[0] = (0xed + k) as u8;
+    bytes[31] = 0x7f;
+    bytes
+}
+
+fn small(k: u8) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[0] = k;
+    bytes
+}
+
+fn with_sign(mut bytes: [u8; 32]) -> [u8; 32] {
+    bytes[31] |= 0x80;
+    bytes
+}
+
+#[test]
+fn random_points_of_every_length() {
+    for n in [0, 1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65, 255, 1000, 2048, 4097] {
+        let (_, bad) = check(&points(1, n), &coefficients(2, n));
+        assert!(bad.is_empty());
+    }
+}
+
+#[test]
+fn more_than_one_chunk() {
+    let few = points(3, 500);
+    let many: Vec<_> = (0..16390).map(|i| few[i % 500]).chain([[0xff; 32], few[7]]).collect();
+    let (_, bad) = check(&many, &coefficients(4, many.len()));
+    assert_eq!(bad, [16390]);
+}
+
+#[test]
+fn random_strings() {
+    for n in [1, 6, 50, 3000] {
+        let strings: Vec<[u8; 32]> = (0..n as u64).map(|i| random(5, i)[..32].try_into().unwrap()).collect();
+        let (_, bad) = check(&strings, &coefficients(6, n));
+        assert!(n < 50 || (n / 3..n * 2 / 3).contains(&bad.len()));
+    }
+}
+
+#[test]
+fn non_canonical_encodings() {
+    // One at a time, so that a verdict is seen for each; then all together among points.
+    let mut all = points(7, 3);
+    for k in 0..19 {
+        for encoding in [p_plus(k), with_sign(p_plus(k))] {
+            assert_eq!(check(&[encoding], &[1]).1, [0], "p + {k}");
+            all.push(encoding);
+        }
+    }
+    for zero_x in [small(1), p_plus(-1)] {
+        assert_eq!(check(&[zero_x], &[1]).1, [0u32; 0]);
+        assert_eq!(check(&[with_sign(zero_x)], &[1]).1, [0]);
+        all.extend([zero_x, with_sign(zero_x)]);
+    }
+    for encoding in [small(0), small(2), p_plus(-2), p_plus(-3), p_plus(-18)] {
+        for encoding in [encoding, with_sign(encoding)] {
+            check(&[encoding], &[coefficient(8, 0)]);
+            all.push(encoding);
+        }
+    }
+    // y that agree with p in all bytes but one.
+    for byte in 1..32 {
+        let mut encoding = p_plus(5);
+        encoding[byte] ^= 1;
+        check(&[encoding], &[3]);
+        all.push(encoding);
+    }
+    check(&all, &coefficients(9, all.len()));
+}
+
+#[test]
+fn torsion_is_summed_exactly() {
+    let torsion: Vec<_> = EIGHT_TORSION.iter().map(|t| t.compress().0).collect();
+    for (t, expected) in torsion.iter().zip(EIGHT_TORSION) {
+        assert_eq!(check(&[*t], &[1]), (expected, vec![]));
+        assert_eq!(check(&[*t], &[8]), (EdwardsPoint::identity(), vec![]));
+    }
+    for round in 0..20 {
+        check(&torsion, &coefficients(10 + round, 8));
+    }
+    let mixed: Vec<_> =
+        (0..800).map(|i| (point(30, i) + EIGHT_TORSION[i as usize % 8]).compress().0).collect();
+    let (sum, _) = check(&mixed, &coefficients(31, 800));
+    assert!(!sum.is_torsion_free());
+    let many: Vec<_> = (0..1000).map(|i| torsion[i * i % 8]).collect();
+    check(&many, &coefficients(32, 1000));
+}
+
+#[test]
+fn extreme_coefficients() {
+    let half = 1u128 << 127;
+    let extremes = [0, 1, 2, 127, 128, 129, 255, 256, u128::MAX, u128::MAX - 1, half, half - 1, half + 1];
+    for c in extremes {
+        for n in [1, 2, 5, 100, 600] {
+            check(&points(33, n), &vec![c; n]);
+        }
+    }
+    for bit in 0..128 {
+        check(&points(34, 2), &[1 << bit, u128::MAX << bit]);
+    }
+    let mixed: Vec<_> = (0..2600).map(|i| extremes[i % extremes.len()]).collect();
+    check(&points(35, 2600), &mixed);
+}
+
+#[test]
+fn equal_and_opposite_points() {
+    for n in [2, 3, 4, 9, 64, 1000] {
+        check(&vec![points(36, 1)[0]; n], &vec![coefficient(37, 0); n]);
+        check(&vec![points(36, 1)[0]; n], &coefficients(38, n));
+    }
+    for n in [1, 2, 100, 1024] {
+        let opposite: Vec<_> =
+            (0..n).flat_map(|i| [point(39, i), -point(39, i)]).map(|p| p.compress().0).collect();
+        let equal: Vec<_> = (0..n).flat_map(|i| [coefficient(40, i); 2]).collect();
+        assert_eq!(check(&opposite, &equal).0, EdwardsPoint::identity());
+    }
+}
+
+#[test]
+fn nothing_decodes() {
+    for n in [1usize, 4, 5, 1000] {
+        let (sum, bad) = check(&vec![[0xff; 32]; n], &coefficients(41, n));
+        assert_eq!((sum, bad), (EdwardsPoint::identity(), (0..n as u32).collect()));
+    }
+}
+
+#[test]
+#[should_panic = "one coefficient per encoding"]
+fn lengths_must_agree() {
+    r_sum(&[[0; 32]], &[]);
+}

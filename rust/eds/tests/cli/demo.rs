@@ -1,0 +1,57 @@
+//! `eds demo`.
+
+use std::collections::BTreeSet;
+
+use edgesentry_chain::FindingCode;
+
+use crate::Folder;
+
+#[test]
+fn every_tampering_is_answered_as_it_should_be() {
+    let folder = Folder::new();
+    let run = folder.eds("--json demo --records 500");
+    let demo = run.envelope()["demo"].clone();
+    assert_eq!((run.code, &demo["verdict"], &demo["records"]), (0, &"valid".into(), &500.into()));
+    let trials = demo["tampering"].as_array().unwrap();
+    assert!(trials.iter().all(|trial| trial["as_expected"] == true), "{demo:#}");
+    let found = trials.iter().flat_map(|trial| trial["found"].as_array().unwrap());
+    let codes: BTreeSet<&str> = found.map(|finding| finding["code"].as_str().unwrap()).collect();
+    let all: BTreeSet<&str> = FindingCode::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(codes, all, "the demo shows every finding");
+}
+
+#[test]
+fn the_commands_that_it_suggests_work() {
+    let folder = Folder::new();
+    let run = folder.eds("demo --records 100");
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+    assert!(run.stdout.lines().count() <= 32, "more than a screen:\n{}", run.stdout);
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    let suggestions = lines.windows(2).filter(|pair| pair[0].starts_with("  eds "));
+    let mut tried = 0;
+    for pair in suggestions {
+        let run = folder.eds(pair[0].trim().trim_start_matches("eds "));
+        assert!(pair[1].ends_with(&format!("exit code {}", run.code)), "{pair:?} {}", run.stdout);
+        tried += 1;
+    }
+    assert_eq!(tried, 3);
+    // Once more over the same folder.
+    assert_eq!(folder.eds("demo --records 100").code, 0);
+}
+
+#[test]
+fn a_foreign_folder_is_left_alone() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("mine")).unwrap();
+    folder.write("mine/export.json", "precious");
+    let run = folder.eds("demo --dir mine --records 100");
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+    assert!(run.stderr.contains("mine: exists and was not made by eds demo"), "{}", run.stderr);
+    assert_eq!(folder.read("mine/export.json"), "precious");
+    assert_eq!(std::fs::read_dir(folder.path("mine")).unwrap().count(), 1);
+    folder.write("file", "");
+    assert_eq!(folder.eds("demo --dir file").code, 2);
+    assert_eq!(folder.eds("demo --records 99").code, 2);
+    std::fs::create_dir(folder.path("empty folder")).unwrap();
+    assert_eq!(folder.run(&["demo", "--dir", "empty folder", "--records", "100"], b"").code, 0);
+}

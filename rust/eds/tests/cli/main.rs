@@ -1,0 +1,123 @@
+//! The command from outside: arguments in, text, JSON and exit code out.
+
+mod answers;
+mod demo;
+mod exports;
+mod heads;
+mod signing;
+mod verify_chain;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use edgesentry_chain::AuditRecord;
+use eds::fleet::Fleet;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// What a run of the command left behind.
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    /// The envelope, which must be the one line on stdout.
+    fn envelope(&self) -> Value {
+        assert_eq!(self.stdout.lines().count(), 1, "{}{}", self.stdout, self.stderr);
+        let envelope: Value = serde_json::from_str(&self.stdout).unwrap();
+        assert_eq!(envelope["edgesentry"], json!({"version": env!("CARGO_PKG_VERSION"), "envelope": 1}));
+        assert_eq!(envelope["ok"].as_bool(), Some(self.code == 0));
+        envelope
+    }
+}
+
+/// A folder of its own, in which commands run, so that they show relative paths.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(TempDir::new().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn write_records(&self, name: &str, records: &[AuditRecord]) {
+        self.write(name, ndjson(records));
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_eds"));
+        command.current_dir(self.0.path()).env_remove("CLICOLOR_FORCE").env_remove("NO_COLOR");
+        command
+    }
+
+    /// Runs a command line split at spaces.
+    fn eds(&self, line: &str) -> Run {
+        self.eds_with(line, b"")
+    }
+
+    fn eds_with(&self, line: &str, stdin: &[u8]) -> Run {
+        self.run(&line.split_whitespace().collect::<Vec<_>>(), stdin)
+    }
+
+    fn run(&self, args: &[&str], stdin: &[u8]) -> Run {
+        let mut command = self.command();
+        let pipes = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = pipes.spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        let stdin = stdin.to_owned();
+        let feeder = std::thread::spawn(move || drop(pipe.write_all(&stdin)));
+        let output = child.wait_with_output().unwrap();
+        feeder.join().unwrap();
+        let run = Run {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+        run
+    }
+}
+
+/// A fleet in a folder: export.ndjson, keys.json, heads.json.
+fn fleet(size: usize) -> (Folder, Fleet) {
+    let (folder, fleet) = (Folder::new(), Fleet::new(size).unwrap());
+    folder.write_records("export.ndjson", &fleet.records);
+    folder.write("keys.json", edgesentry_formats::write_key_ring(&fleet.keys));
+    folder.write("heads.json", edgesentry_formats::write_heads(&fleet.heads));
+    (folder, fleet)
+}
+
+fn ndjson(records: &[AuditRecord]) -> String {
+    records.iter().map(|record| format!("{}\n", as_json(record))).collect()
+}
+
+fn as_json(record: &AuditRecord) -> Value {
+    json!({
+        "device_id": record.device_id,
+        "sequence": record.sequence,
+        "timestamp_ms": record.timestamp_ms,
+        "payload_hash": record.payload_hash.as_bytes(),
+        "signature": record.signature.as_slice(),
+        "prev_record_hash": record.prev_record_hash.as_bytes(),
+        "object_ref": record.object_ref,
+    })
+}
+
+/// The exports of devices in the field.
+fn exports() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/exports")
+}

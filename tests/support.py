@@ -1,0 +1,43 @@
+"""Chains for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from edgesentry import AuditRecord, Device, KeyRing, Scheme
+
+EXPORTS = Path(__file__).parent / "vectors" / "exports"
+START_MS = 1_700_000_000_000
+
+
+def device(number: int, scheme: Scheme = "record") -> Device:
+    """A device whose seed follows from its number."""
+    return Device.from_seed(f"lift-{number:02}", bytes([number] * 32), scheme=scheme)
+
+
+def chains(devices: Iterable[Device], records: int) -> list[AuditRecord]:
+    """The interleaved chains of some devices, so many records each."""
+    devices = list(devices)
+    return list(_sign(devices, records))
+
+
+def payload(record: AuditRecord) -> bytes:
+    """What `chains` gives this record to commit to."""
+    return f"{record.device_id} {record.sequence}".encode()
+
+
+def _sign(devices: list[Device], records: int) -> Iterator[AuditRecord]:
+    for sequence in range(1, records + 1):
+        for signer in devices:
+            content = f"{signer.device_id} {sequence}".encode()
+            reference = f"{signer.device_id}/{sequence}.bin"
+            yield signer.sign(content, reference, START_MS + 1000 * sequence)
+
+
+def key_ring(devices: Iterable[Device]) -> KeyRing:
+    """The keys of some devices."""
+    ring = KeyRing()
+    for signer in devices:
+        ring.add(signer.device_id, signer.public_key, scheme=signer.scheme)
+    return ring
