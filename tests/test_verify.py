@@ -381,9 +381,9 @@ def test_a_list_is_of_paths_or_of_records(tmp_path: Path, records: list[AuditRec
     path = tmp_path / "export.json"
     write_records(records, path)
     with pytest.raises(TypeError, match="item 1"):
-        verify_chain([path, records[0]])  # type: ignore[list-item]
+        verify_chain([path, records[0]])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="record 1 of the iterable"):
-        verify_chain([records[0], path])  # type: ignore[list-item]
+        verify_chain([records[0], path])  # type: ignore[arg-type]
 
 
 def test_bad_arguments_are_value_errors(records: list[AuditRecord], tmp_path: Path) -> None:
@@ -394,9 +394,11 @@ def test_bad_arguments_are_value_errors(records: list[AuditRecord], tmp_path: Pa
         {"require": "links"},
         {"threads": 0},
         {"threads": 100_000},
+        {"threads": -1},
+        {"max_findings": -1},
     ):
         with pytest.raises(ValueError, match=r".+"):
-            verify_chain(records, **arguments)  # type: ignore[arg-type]
+            verify_chain(records, **arguments)
     with pytest.raises(ValueError, match="is empty"):
         verify_chain("")
     with pytest.raises(UnreadableError):

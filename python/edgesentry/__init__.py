@@ -1,7 +1,5 @@
 """Tamper-evident audit records: verify exports, sign and read records."""
 
-from collections.abc import Sequence as _Sequence
-
 from edgesentry._core import (
     FINDING_CODES,
     AuditRecord,
@@ -35,8 +33,6 @@ from edgesentry.exceptions import (
     UnreadableError,
     VerificationError,
 )
-
-_Sequence.register(Findings)
 
 __all__ = [
     "FINDING_CODES",

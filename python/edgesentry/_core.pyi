@@ -370,7 +370,7 @@ class Finding:
     def __hash__(self) -> int: ...
 
 @final
-class Findings(Sequence[Finding]):
+class Findings:
     """The findings of a report: a sequence, and an Arrow stream of one row a finding.
 
     Arrow columns: code, device_id, sequence, index, expected, actual, record_hash, cause_code,
@@ -385,7 +385,7 @@ class Findings(Sequence[Finding]):
     def __iter__(self) -> Iterator[Finding]: ...
     def __reversed__(self) -> Iterator[Finding]: ...
     def __contains__(self, value: object, /) -> bool: ...
-    def index(self, value: Finding) -> int:  # type: ignore[override]
+    def index(self, value: Finding) -> int:
         """The position of a finding.
 
         Raises:
@@ -394,6 +394,9 @@ class Findings(Sequence[Finding]):
 
     def count(self, value: Finding) -> int:
         """How often a finding is among them."""
+
+    def __arrow_c_schema__(self) -> object:
+        """Exports the schema of the stream."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Exports the findings as an Arrow stream."""
@@ -542,6 +545,9 @@ class Report:
             VerificationError: There are findings, or there was nothing to verify.
         """
 
+    def __arrow_c_schema__(self) -> object:
+        """Exports the schema of the stream."""
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Exports the findings as an Arrow stream; see `Findings`."""
 
@@ -553,9 +559,9 @@ class Report:
 class RecordReader(Iterator[AuditRecord]):
     """The records of a source, one by one, in bounded memory; made by `read_records`.
 
-    Also an Arrow stream of the records that were not yet taken, for pyarrow, polars, duckdb and others.
-    Columns: device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref; the
-    byte fields as fixed-size binary.
+    Also an Arrow stream, to be read once, of the records that were not yet taken, for pyarrow, polars, duckdb
+    and others. Columns: device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash,
+    object_ref; the byte fields as fixed-size binary.
     """
 
     def __iter__(self) -> Self: ...
@@ -570,8 +576,15 @@ class RecordReader(Iterator[AuditRecord]):
     def skipped(self) -> int:
         """Malformed entries that were skipped so far."""
 
+    def __arrow_c_schema__(self) -> object:
+        """Exports the schema of the stream."""
+
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Exports the rest of the records as an Arrow stream."""
+        """Exports the rest of the records as an Arrow stream, once; then the reader is of no more use.
+
+        Raises:
+            ValueError: The records have gone into a stream before.
+        """
 
 def verify_chain(
     source: Source,

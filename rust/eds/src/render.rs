@@ -125,8 +125,8 @@ fn coverage(out: &mut String, report: &Report, level: Level) -> fmt::Result {
         found => writeln!(out, ", {BAD}{}{BAD:#}", count(found, "finding"))?,
     }
     for note in notes {
-        for line in wrapped(&sentence(note), WIDTH - 15) {
-            writeln!(out, "               {DIM}{line}{DIM:#}")?;
+        for line in wrapped(&sentence(note), WIDTH - 16) {
+            writeln!(out, "                {DIM}{line}{DIM:#}")?;
         }
     }
     Ok(())

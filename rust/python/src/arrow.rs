@@ -8,7 +8,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::{Finding, Report};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
-use pyo3_arrow::ffi::{ArrayIterator, to_stream_pycapsule};
+use pyo3_arrow::ffi::{ArrayIterator, to_schema_pycapsule, to_stream_pycapsule};
 
 /// Findings of one Arrow batch.
 const BATCH_FINDINGS: usize = 65_536;
@@ -24,6 +24,11 @@ pub(crate) fn stream_capsule<'py>(
     let arrays = batches.map(|batch| Ok(Arc::new(StructArray::from(batch?)) as ArrayRef));
     let reader = ArrayIterator::new(arrays, Arc::new(rows));
     Ok(to_stream_pycapsule(py, Box::new(reader), requested_schema)?)
+}
+
+/// A schema as an Arrow C schema, so that a stream need not be opened to learn it.
+pub(crate) fn schema_capsule<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyCapsule>> {
+    Ok(to_schema_pycapsule(py, schema)?)
 }
 
 /// The columns of findings. Hashes and evidence are text, as in the JSON form of the report.

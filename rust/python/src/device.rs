@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::errors::{bad_key, chain_full};
 use crate::heads::Head;
 use crate::keys::scheme_of;
-use crate::record::{AuditRecord, bytes};
+use crate::record::{AuditRecord, bytes, unsigned};
 use crate::seed_file;
 
 /// A device that signs its records.
@@ -65,10 +65,10 @@ impl Device {
         &self,
         payload: PyBackedBytes,
         object_ref: String,
-        timestamp_ms: Option<u64>,
+        timestamp_ms: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<AuditRecord> {
         let timestamp_ms = match timestamp_ms {
-            Some(timestamp_ms) => timestamp_ms,
+            Some(timestamp_ms) => unsigned("timestamp_ms", timestamp_ms)?,
             None => now_ms()?,
         };
         self.device().sign(timestamp_ms, &payload, object_ref).map(AuditRecord).map_err(chain_full)

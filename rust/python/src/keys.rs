@@ -31,7 +31,10 @@ impl KeyRing {
     }
 
     #[pyo3(signature = (device_id, key, *, scheme = "payload-hash", valid_from = 1))]
-    fn add(&self, device_id: &str, key: &Bound<'_, PyAny>, scheme: &str, valid_from: u64) -> PyResult<()> {
+    fn add(&self, device_id: &str, key: &Bound<'_, PyAny>, scheme: &str, valid_from: i128) -> PyResult<()> {
+        let Ok(valid_from) = u64::try_from(valid_from) else {
+            return Err(PyValueError::new_err(format!("valid_from is a sequence from 0 to {}", u64::MAX)));
+        };
         let key = RingKey { key: public_key(key)?, scheme: scheme_of(scheme)?, valid_from };
         Arc::make_mut(&mut self.ring()).insert(device_id, key).map_err(bad_key)
     }

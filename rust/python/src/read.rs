@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyCapsule;
 
-use crate::arrow::stream_capsule;
+use crate::arrow::{schema_capsule, stream_capsule};
 use crate::errors::malformed;
 use crate::record::AuditRecord;
 use crate::source::inputs;
@@ -36,7 +36,14 @@ pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyR
         }
     };
     let work = read_blocks(source)?;
-    let reading = Reading { work: Some(work), ready: VecDeque::new(), index: 0, skip_malformed, skipped: 0 };
+    let reading = Reading {
+        work: Some(work),
+        ready: VecDeque::new(),
+        index: 0,
+        skip_malformed,
+        skipped: 0,
+        exported: false,
+    };
     Ok(RecordReader(Mutex::new(reading)))
 }
 
@@ -60,6 +67,10 @@ impl RecordReader {
         self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).skipped
     }
 
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, &edgesentry_formats::schema())
+    }
+
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -67,7 +78,7 @@ impl RecordReader {
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let mut reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        let batches = RecordBatches(reading.take());
+        let batches = RecordBatches(reading.take()?);
         stream_capsule(py, edgesentry_formats::schema(), batches, requested_schema)
     }
 }
@@ -80,10 +91,13 @@ struct Reading {
     index: u64,
     skip_malformed: bool,
     skipped: u64,
+    /// All that was left has gone into an Arrow stream.
+    exported: bool,
 }
 
 impl Reading {
     fn next_record(&mut self, py: Python<'_>) -> PyResult<Option<chain::AuditRecord>> {
+        self.refuse_exported()?;
         loop {
             match self.ready.pop_front() {
                 Some(Ok(record)) => {
@@ -125,10 +139,21 @@ impl Reading {
         }
     }
 
-    /// All that is left to read; nothing stays behind.
-    fn take(&mut self) -> Reading {
-        let (work, ready) = (self.work.take(), std::mem::take(&mut self.ready));
-        Reading { work, ready, ..*self }
+    /// All that is left to read, once: a second reader would silently find nothing.
+    fn take(&mut self) -> PyResult<Reading> {
+        self.refuse_exported()?;
+        let rest = Reading { work: self.work.take(), ready: std::mem::take(&mut self.ready), ..*self };
+        self.exported = true;
+        Ok(rest)
+    }
+
+    fn refuse_exported(&self) -> PyResult<()> {
+        if self.exported {
+            let message =
+                "the records have gone into an Arrow stream, which is read once; call read_records again";
+            return Err(PyValueError::new_err(message));
+        }
+        Ok(())
     }
 }
 

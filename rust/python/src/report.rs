@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice};
 
-use crate::arrow::{FindingBatches, findings_schema, stream_capsule};
+use crate::arrow::{FindingBatches, findings_schema, schema_capsule, stream_capsule};
 use crate::errors::VerificationError;
 use crate::heads::heads_to_dict;
 use crate::html::{self, count};
@@ -94,6 +94,10 @@ impl Report {
         if slf.get().0.ok() { Ok(()) } else { Err(VerificationError::new_err((slf.clone().unbind(),))) }
     }
 
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, &findings_schema())
+    }
+
     #[pyo3(signature = (requested_schema = None))]
     fn __arrow_c_stream__<'py>(
         &self,
@@ -129,6 +133,7 @@ fn indented(report: &chain::Report, indent: usize) -> serde_json::Result<String>
 }
 
 /// The findings of a report: a sequence, and an Arrow stream.
+// Not registered as collections.abc.Sequence: polars would then take it for a list of objects, not for a table.
 #[pyclass(frozen, sequence, module = "edgesentry")]
 pub(crate) struct Findings {
     report: Arc<chain::Report>,
@@ -198,6 +203,10 @@ impl Findings {
 
     fn count(&self, value: &Bound<'_, Finding>) -> usize {
         self.as_slice().iter().filter(|finding| **finding == value.get().0).count()
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, &findings_schema())
     }
 
     #[pyo3(signature = (requested_schema = None))]

@@ -35,8 +35,8 @@ pub(crate) fn verify_chain(
     scheme: &str,
     require: Option<&Bound<'_, PyAny>>,
     progress: Option<&Bound<'_, PyAny>>,
-    threads: Option<usize>,
-    max_findings: usize,
+    threads: Option<i64>,
+    max_findings: i64,
 ) -> PyResult<Report> {
     let scheme = scheme_of(scheme)?;
     let given = Given {
@@ -51,6 +51,9 @@ pub(crate) fn verify_chain(
     if let Some(levels) = require {
         given.require(levels)?;
     }
+    let Ok(max_findings) = usize::try_from(max_findings) else {
+        return Err(PyValueError::new_err("max_findings is a number from 0"));
+    };
     let pool = pool(threads)?;
     let bar = Bar::new(progress)?;
     let inputs = inputs(source)?;
@@ -64,12 +67,16 @@ pub(crate) fn verify_chain(
 }
 
 /// A pool for this call alone: a global one would be dead after a fork.
-fn pool(threads: Option<usize>) -> PyResult<rayon::ThreadPool> {
-    if threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
-        return Err(PyValueError::new_err("threads is a number from 1 to 1024, or None for one a core"));
-    }
+fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
+    let threads = match threads {
+        None => 0,
+        Some(threads @ 1..=1024) => threads as usize,
+        Some(_) => {
+            return Err(PyValueError::new_err("threads is a number from 1 to 1024, or None for one a core"));
+        }
+    };
     let named = ThreadPoolBuilder::new().thread_name(|at| format!("edgesentry-{at}"));
-    let pool = named.num_threads(threads.unwrap_or(0)).build();
+    let pool = named.num_threads(threads).build();
     pool.map_err(|error| EdgesentryError::new_err(format!("cannot start threads: {error}")))
 }
 

@@ -1,4 +1,5 @@
 //! The command from outside: arguments in, text, JSON and exit code out.
+#![allow(clippy::unwrap_used)]
 
 mod answers;
 mod demo;

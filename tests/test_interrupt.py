@@ -1,0 +1,112 @@
+"""Ctrl-C in the middle of the work."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+# Far more than a verification needs; a process that does not answer fails the test by it.
+PATIENCE_S = 60
+
+SCRIPTS = {
+    "files": """
+        report = edgesentry.verify_chain([path] * 100_000, threads=1)
+    """,
+    "signatures": """
+        keys = edgesentry.KeyRing()
+        keys.add("lift-09", edgesentry.Device.from_seed("lift-09", bytes([9] * 32)).public_key)
+        report = edgesentry.verify_chain([path] * 100_000, keys=keys)
+    """,
+    "records": """
+        import itertools
+        records = list(edgesentry.read_records(path))
+        report = edgesentry.verify_chain(itertools.cycle(records))
+    """,
+    "reading": """
+        sum(record.sequence for record in edgesentry.read_records([path] * 100_000))
+    """,
+    "writing": """
+        edgesentry.write_records([path] * 100_000, path + ".copy.parquet")
+    """,
+    "stalled": """
+        import os
+        reader, writer = os.pipe()
+        edgesentry.verify_chain(os.fdopen(reader, "rb"))
+    """,
+}
+
+
+def interrupt(command: list[str], after_s: float) -> tuple[int, str]:
+    """Runs a command, sends it SIGINT once it says that it has begun, and waits for its end."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            if after_s:
+                time.sleep(after_s)
+            else:
+                assert process.stdout.readline() == "begin\n"
+                # Into the native call.
+                time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_ctrl_c_raises_keyboard_interrupt(long_export: Path, name: str) -> None:
+    lines = [
+        "import sys, time, edgesentry",
+        "path = sys.argv[1]",
+        "print('begin', flush=True)",
+        "try:",
+        *(f"    {line.strip()}" for line in SCRIPTS[name].strip().splitlines()),
+        "except KeyboardInterrupt:",
+        "    print('interrupted', file=sys.stderr, flush=True)",
+        "    raise",
+    ]
+    script = "\n".join(lines)
+    status, errors = interrupt([sys.executable, "-c", script, str(long_export)], 0)
+    assert errors.startswith("interrupted\n"), errors
+    assert "KeyboardInterrupt" in errors
+    # Python ends itself by the signal, as a shell expects of an interrupted command.
+    assert status == -signal.SIGINT
+
+
+def test_ctrl_c_waits_for_no_worker(long_export: Path) -> None:
+    """The answer does not wait for the slice that is being verified, nor for the worker."""
+    script = """
+import signal, sys, threading, time, edgesentry
+path = sys.argv[1]
+sent = []
+def send():
+    time.sleep(0.5)
+    sent.append(time.perf_counter())
+    signal.raise_signal(signal.SIGINT)
+threading.Thread(target=send).start()
+try:
+    edgesentry.verify_chain([path] * 100_000)
+except KeyboardInterrupt:
+    print(time.perf_counter() - sent[0])
+"""
+    run = [sys.executable, "-c", script, str(long_export)]
+    answers = []
+    for _ in range(3):
+        done = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+        answers.append(float(done.stdout))
+    # The best of three and a generous bound, since the machine may be busy; 50 ms pass between two looks.
+    assert min(answers) < 2
+
+
+def test_ctrl_c_ends_the_command(long_export: Path) -> None:
+    command = [sys.executable, "-m", "edgesentry", "verify-chain", *[str(long_export)] * 5000]
+    status, errors = interrupt(command, after_s=2)
+    assert status in (130, -signal.SIGINT), errors
+    assert "Traceback" not in errors

@@ -1,0 +1,111 @@
+"""The progress bar: fed by the calling thread, in bytes or records."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tqdm.auto import tqdm
+
+from edgesentry import AuditRecord, verify_chain
+
+
+class Bar:
+    """A bar that remembers."""
+
+    made: list[Bar]
+
+    def __init__(self, *, total: int | None, unit: str, unit_scale: bool, desc: str) -> None:
+        self.total, self.unit, self.desc = total, unit, desc
+        self.steps: list[int] = []
+        self.threads: set[int] = set()
+        self.closed = False
+        type(self).made.append(self)
+
+    def update(self, n: int, /) -> None:
+        assert not self.closed
+        self.steps.append(n)
+        self.threads.add(threading.get_ident())
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def bar() -> type[Bar]:
+    return type("FreshBar", (Bar,), {"made": []})
+
+
+def test_files_are_counted_in_bytes(bar: type[Bar], long_export: Path) -> None:
+    verify_chain([long_export] * 20, progress=bar)
+    (made,) = bar.made
+    size = 20 * long_export.stat().st_size
+    assert (made.total, made.unit, sum(made.steps)) == (size, "B", size)
+    assert min(made.steps) > 0
+    assert made.threads == {threading.get_ident()}
+    assert made.closed
+
+
+def test_records_are_counted_as_records(bar: type[Bar], records: list[AuditRecord]) -> None:
+    verify_chain(records, progress=bar)
+    (made,) = bar.made
+    assert (made.total, made.unit, sum(made.steps)) == (None, " records", len(records))
+    assert made.closed
+
+
+def test_a_stream_has_no_total(bar: type[Bar], long_export: Path) -> None:
+    with long_export.open("rb") as file:
+        verify_chain(file, progress=bar)
+    (made,) = bar.made
+    assert (made.total, made.unit, sum(made.steps)) == (None, "B", long_export.stat().st_size)
+
+
+def test_tqdm_is_such_a_bar(long_export: Path) -> None:
+    out = io.StringIO()
+    assert verify_chain(long_export, progress=partial(tqdm, file=out)).ok
+    assert "verify: 100%" in out.getvalue()
+
+
+def test_true_is_tqdm(
+    long_export: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify_chain(long_export, progress=True)
+    assert "verify: 100%" in capsys.readouterr().err
+    verify_chain(long_export, progress=False)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    with pytest.raises(ImportError, match="pip install tqdm"):
+        verify_chain(long_export, progress=True)
+
+
+def test_what_makes_no_bar_is_a_type_error(long_export: Path) -> None:
+    with pytest.raises(TypeError, match="progress"):
+        verify_chain(long_export, progress=5)  # type: ignore[arg-type]
+
+
+def test_an_exception_of_the_bar_ends_the_verification(bar: type[Bar], long_export: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    class Broken(bar):  # type: ignore[valid-type, misc]
+        def update(self, n: int, /) -> None:
+            raise Stop
+
+    with pytest.raises(Stop):
+        verify_chain([long_export] * 1000, progress=Broken)
+    assert bar.made[0].closed
+
+
+def test_the_bar_is_closed_when_the_work_fails(bar: type[Bar], records: list[AuditRecord]) -> None:
+    def broken() -> object:
+        for _ in range(1000):
+            yield from records
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        verify_chain(broken(), progress=bar)  # type: ignore[arg-type]
+    assert all(made.closed for made in bar.made)

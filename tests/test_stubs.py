@@ -1,0 +1,64 @@
+"""Stubs, types and lints of the Python package."""
+
+from __future__ import annotations
+
+import collections.abc
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import edgesentry
+import edgesentry._core
+from edgesentry import FINDING_CODES, FindingCode, Findings, RecordReader
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        ["mypy.stubtest", "edgesentry._core", "--mypy-config-file", "pyproject.toml"],
+        ["mypy", "--strict"],
+        ["ruff", "check", "python", "tests"],
+        ["ruff", "format", "--check", "python", "tests"],
+    ],
+    ids=["stubtest", "mypy", "ruff-check", "ruff-format"],
+)
+def test_a_check_is_clean(check: list[str]) -> None:
+    run = [sys.executable, "-m", *check]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_literal_of_codes_is_the_list_of_codes() -> None:
+    assert get_args(FindingCode) == FINDING_CODES
+
+
+def test_everything_public_is_exported_and_documented() -> None:
+    assert set(edgesentry._core.__all__) - {"run_command"} <= set(edgesentry.__all__)
+    for name in edgesentry.__all__:
+        assert hasattr(edgesentry, name), name
+    for name in edgesentry._core.__all__:
+        public = getattr(edgesentry._core, name)
+        if callable(public):
+            assert public.__doc__, name
+
+
+def test_classes_say_what_they_are() -> None:
+    # polars would take a sequence for a list of objects, not for a table.
+    assert not issubclass(Findings, collections.abc.Sequence)
+    assert issubclass(RecordReader, collections.abc.Iterator)
+    for name in edgesentry.__all__:
+        public = getattr(edgesentry, name)
+        if isinstance(public, type):
+            assert public.__module__ in ("edgesentry", "edgesentry.exceptions"), name
+
+
+def test_the_package_is_light_to_import() -> None:
+    heavy = ["pyarrow", "polars", "numpy", "pandas", "tqdm", "duckdb"]
+    script = f"import sys, edgesentry; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
