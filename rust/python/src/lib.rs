@@ -7,8 +7,10 @@
 
 mod arrow;
 mod command;
+mod coverage;
 mod device;
 mod errors;
+mod findings;
 mod heads;
 mod html;
 mod keys;
@@ -32,7 +34,11 @@ mod _core {
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]
+    use crate::coverage::{Coverage, HeadCoverage, Input, PayloadCoverage, SignatureCoverage};
+    #[pymodule_export]
     use crate::device::Device;
+    #[pymodule_export]
+    use crate::findings::{Cause, Finding, Findings};
     #[pymodule_export]
     use crate::heads::{Head, read_heads, write_heads};
     #[pymodule_export]
@@ -42,9 +48,7 @@ mod _core {
     #[pymodule_export]
     use crate::record::AuditRecord;
     #[pymodule_export]
-    use crate::report::{
-        Cause, Coverage, Finding, Findings, HeadCoverage, Input, PayloadCoverage, Report, SignatureCoverage,
-    };
+    use crate::report::Report;
     #[pymodule_export]
     use crate::verify::verify_chain;
     #[pymodule_export]

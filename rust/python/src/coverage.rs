@@ -1,0 +1,172 @@
+//! `Coverage`: what was checked and what was not, and of which inputs.
+
+use std::sync::Arc;
+
+use edgesentry_chain as chain;
+use pyo3::prelude::*;
+
+/// What was checked and what was not.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Coverage(Arc<chain::Report>);
+
+impl Coverage {
+    pub(crate) fn of(report: &Arc<chain::Report>) -> Coverage {
+        Coverage(Arc::clone(report))
+    }
+}
+
+#[pymethods]
+impl Coverage {
+    #[getter]
+    fn records(&self) -> u64 {
+        self.0.coverage.records
+    }
+
+    #[getter]
+    fn devices(&self) -> u64 {
+        self.0.coverage.devices
+    }
+
+    #[getter]
+    fn malformed(&self) -> u64 {
+        self.0.coverage.malformed
+    }
+
+    #[getter]
+    fn signatures(&self) -> Option<SignatureCoverage> {
+        self.0.coverage.signatures.clone().map(SignatureCoverage)
+    }
+
+    #[getter]
+    fn payloads(&self) -> Option<PayloadCoverage> {
+        self.0.coverage.payloads.clone().map(PayloadCoverage)
+    }
+
+    #[getter]
+    fn heads(&self) -> Option<HeadCoverage> {
+        self.0.coverage.heads.clone().map(HeadCoverage)
+    }
+
+    #[getter]
+    fn not_checked(&self) -> Vec<String> {
+        self.0.coverage.not_checked.clone()
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::Coverage { records, devices, malformed, signatures, payloads, heads, .. } =
+            &self.0.coverage;
+        let levels = [
+            ("signatures", signatures.is_some()),
+            ("payloads", payloads.is_some()),
+            ("heads", heads.is_some()),
+        ];
+        let checked = levels.iter().filter(|(_, checked)| *checked).map(|(level, _)| format!(", {level}"));
+        let checked: String = checked.collect();
+        format!(
+            "<Coverage {records} records, {devices} devices, {malformed} malformed; links{checked} checked>"
+        )
+    }
+}
+
+/// Signatures that were decided.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct SignatureCoverage(chain::SignatureCoverage);
+
+#[pymethods]
+impl SignatureCoverage {
+    #[getter]
+    fn payload_hash(&self) -> u64 {
+        self.0.payload_hash
+    }
+
+    #[getter]
+    fn record(&self) -> u64 {
+        self.0.record
+    }
+
+    #[getter]
+    fn unchecked(&self) -> u64 {
+        self.0.unchecked
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::SignatureCoverage { payload_hash, record, unchecked } = self.0;
+        format!("SignatureCoverage(payload_hash={payload_hash}, record={record}, unchecked={unchecked})")
+    }
+}
+
+/// Payloads that were looked for.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct PayloadCoverage(chain::PayloadCoverage);
+
+#[pymethods]
+impl PayloadCoverage {
+    #[getter]
+    fn checked(&self) -> u64 {
+        self.0.checked
+    }
+
+    fn __repr__(&self) -> String {
+        format!("PayloadCoverage(checked={})", self.0.checked)
+    }
+}
+
+/// Heads that were compared.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct HeadCoverage(chain::HeadCoverage);
+
+#[pymethods]
+impl HeadCoverage {
+    #[getter]
+    fn trusted(&self) -> u64 {
+        self.0.trusted
+    }
+
+    #[getter]
+    fn devices_without(&self) -> u64 {
+        self.0.devices_without
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::HeadCoverage { trusted, devices_without } = self.0;
+        format!("HeadCoverage(trusted={trusted}, devices_without={devices_without})")
+    }
+}
+
+/// One of the inputs of a verification.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Input(chain::Input);
+
+impl From<chain::Input> for Input {
+    fn from(input: chain::Input) -> Input {
+        Input(input)
+    }
+}
+
+#[pymethods]
+impl Input {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    #[getter]
+    fn format(&self) -> &str {
+        &self.0.format
+    }
+
+    #[getter]
+    fn entries(&self) -> u64 {
+        self.0.entries
+    }
+
+    #[getter]
+    fn bytes(&self) -> Option<u64> {
+        self.0.bytes
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::Input { name, format, entries, .. } = &self.0;
+        format!("<Input {name:?}: {format}, {entries} entries>")
+    }
+}
