@@ -1,26 +1,62 @@
-# `make demo` and `make test` do everything on a machine with Rust and Python; see README.md.
+# What can be done here. `make demo` needs Rust (stable) and a C compiler; the rest also Python 3.11 or newer with
+# venv, and makes .venv by itself.
 CARGO ?= cargo
-NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+PYTHON ?= python3
+BIN := .venv/bin
 
-.PHONY: demo test lint fmt clean
+# maturin installs into this environment, whichever is active.
+export PYTHON
+export VIRTUAL_ENV := $(CURDIR)/.venv
+unexport CONDA_PREFIX
 
-demo: ## Build the command and run the main job on the shipped telemetry
-	$(CARGO) run --release --locked -p eds -- demo
+.PHONY: help demo test test-rust test-python lint fmt bench docs wheel venv module clean
 
-test: ## Everything that must pass
-ifeq ($(NEXTEST),yes)
-	$(CARGO) nextest run --release --locked --workspace
-else
-	$(CARGO) test --release --locked --workspace --lib --bins --tests
-endif
+help: ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Without -p, so that the features are those of the whole workspace and `make test` builds nothing of it again.
+demo: ## Verify chains of real telemetry, tamper with them, show what is caught and how fast
+	$(CARGO) run --release --locked --bin eds -- demo
+
+test: test-rust test-python ## Run all tests
+
+test-rust: ## Run the Rust tests: by nextest where it is installed
+	if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --release --locked --workspace; \
+	else $(CARGO) test --release --locked --workspace --lib --bins --tests; fi
 	$(CARGO) test --release --locked --workspace --doc
 
-lint: ## Formatting and warnings
+test-python: module ## Run the Python tests
+	$(BIN)/python -m pytest
+
+lint: module ## Check formatting, lints, types and stubs
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/stubtest edgesentry --allowlist tests/stubtest-allowlist.txt
 
-fmt:
+fmt: venv ## Format Rust and Python
 	$(CARGO) fmt --all
+	$(BIN)/ruff format
 
-clean:
-	rm -rf target .venv dist
+bench: module ## Measure the parts, then compare with other implementations
+	$(CARGO) bench --locked --workspace
+	$(BIN)/python benches/compare.py
+
+docs: ## Build the documentation of the Rust crates
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
+		-p edgesentry-chain -p edgesentry-formats -p eds
+
+wheel: venv ## Build the Python wheel into dist
+	$(BIN)/maturin build --release --locked --out dist
+
+venv: ## Make .venv, or bring it up to date
+	scripts/venv
+
+module: venv ## Build the Python package and install it into .venv
+	$(BIN)/maturin develop --release --locked
+
+clean: ## Remove all that was built
+	rm -rf target .venv dist benches/peers/target python/edgesentry/*.so

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict
+from typing import Literal, Protocol, TypeAlias, TypedDict
 
-if TYPE_CHECKING:
-    from edgesentry._core import AuditRecord, Head, KeyRing, Report
+from edgesentry._core import AuditRecord, Head, KeyRing, Report
 
 Scheme: TypeAlias = Literal["payload-hash", "record"]
 """What a signature covers: the payload hash only, or the whole record."""
@@ -100,7 +99,7 @@ class BarFactory(Protocol):
         """Makes the bar; `total` is None where it is not known."""
 
 
-Records: TypeAlias = "Iterable[AuditRecord | Mapping[str, object]]"
-Source: TypeAlias = "Path | Sequence[Path] | Bytes | BinaryFile | ArrowStream | Records"
-Keys: TypeAlias = "Path | KeyRing | Mapping[str, object]"
-Heads: TypeAlias = "Path | Report | Mapping[str, Head] | Mapping[str, HeadDict]"
+Records: TypeAlias = Iterable[AuditRecord | Mapping[str, object]]
+Source: TypeAlias = Path | Sequence[Path] | Bytes | BinaryFile | ArrowStream | Records
+Keys: TypeAlias = Path | KeyRing | Mapping[str, object]
+Heads: TypeAlias = Path | Report | Mapping[str, Head] | Mapping[str, HeadDict]

@@ -12,6 +12,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
 
+use edgesentry_chain::AuditRecord;
 use split::{Cut, Splitter};
 
 use crate::error::Error;
@@ -74,6 +75,16 @@ impl TextChunk {
     }
 }
 
+/// The first `length` bytes of `text` by the fast decoder alone; `None` where it stands aside.
+pub(crate) fn decode_fast(text: &[u8], length: usize) -> Option<AuditRecord> {
+    fast::record(&[text, &[0; PADDING]].concat(), length)
+}
+
+/// An entry by the strict decoder alone.
+pub(crate) fn decode_strict(entry: &[u8]) -> Option<AuditRecord> {
+    strict::record(entry).ok()
+}
+
 fn newlines(text: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', text).count() as u64
 }
@@ -104,7 +115,6 @@ impl TextChunks {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn with_chunk_bytes(mut self, bytes: usize) -> TextChunks {
         self.chunk_bytes = bytes;
         self

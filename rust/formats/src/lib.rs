@@ -4,6 +4,8 @@
 mod arrow;
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod heads;
 mod json;
 mod keys;

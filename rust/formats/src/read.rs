@@ -320,7 +320,15 @@ pub fn records(
 ) -> Result<impl Iterator<Item = Result<Result<AuditRecord, Malformed>, Error>> + Send, Error> {
     let progress = Arc::new(Progress::default());
     let opened = open(source, &progress)?;
-    Ok(EntryIterator { chunks: Some(opened.chunks), progress, ready: VecDeque::new() })
+    Ok(entries_of(opened.chunks, progress))
+}
+
+/// The entries of chunks, one by one.
+pub(crate) fn entries_of(
+    chunks: Box<dyn ChunkReader>,
+    progress: Arc<Progress>,
+) -> impl Iterator<Item = Result<Result<AuditRecord, Malformed>, Error>> + Send {
+    EntryIterator { chunks: Some(chunks), progress, ready: VecDeque::new() }
 }
 
 struct EntryIterator {

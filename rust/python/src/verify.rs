@@ -86,11 +86,11 @@ pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, mut work: Work<T>, mut bar
         bar.finish(py, work.progress())?;
         result.ok_or_else(|| EdgesentryError::new_err("the worker ended without a result"))
     });
-    if result.is_err() {
+    result.map_err(|error| {
         // The first exception counts.
         let _ = bar.close(py);
-    }
-    result
+        work.stop(py, error)
+    })
 }
 
 /// What the records are checked against.

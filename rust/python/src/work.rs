@@ -9,11 +9,11 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::{Error as FormatError, Progress, Source};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyIterator;
@@ -24,6 +24,10 @@ use crate::source::Input;
 
 /// How long the calling thread sleeps between two looks at the signals.
 const POLL: Duration = Duration::from_millis(50);
+/// How long a worker may take to clean up after an error.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+/// The same after Ctrl-C; with one POLL it stays within the 200 ms in which Ctrl-C is answered.
+const CLEAN_UP_INTERRUPTED: Duration = Duration::from_millis(100);
 /// Bytes asked of a file object at a time.
 const READ_BYTES: usize = 1 << 20;
 /// Records asked of an iterable at a time.
@@ -138,6 +142,32 @@ impl<T: Send + 'static> Work<T> {
                     let message = "the worker thread panicked; this is a bug in edgesentry, please report it";
                     return Err(EdgesentryError::new_err(message));
                 }
+            }
+        }
+    }
+
+    /// Stops the worker because of an error and gives it a moment to clean up, so that once the error is raised no
+    /// half-written file is left. A worker that hangs, say in reading a pipe, is left behind. The error that counts
+    /// is returned: a Ctrl-C during the wait, or the one given.
+    pub(crate) fn stop(&mut self, py: Python<'_>, mut error: PyErr) -> PyErr {
+        self.progress.cancel();
+        self.feed = None;
+        let started = Instant::now();
+        loop {
+            let is_error = error.is_instance_of::<PyException>(py);
+            if started.elapsed() >= if is_error { CLEAN_UP } else { CLEAN_UP_INTERRUPTED } {
+                return error;
+            }
+            let events = &mut self.events;
+            match py.detach(move || events.recv_timeout(POLL)) {
+                Ok(Event::End(_)) | Err(RecvTimeoutError::Disconnected) => return error,
+                Ok(Event::Item(_)) => {
+                    let _ = self.permits.try_recv();
+                }
+                Ok(Event::Wanted) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Err(interrupt) = py.check_signals() {
+                error = interrupt;
             }
         }
     }

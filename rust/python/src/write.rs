@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use edgesentry_formats::{Malformed, RecordWriter, by_name, records};
+use edgesentry_formats::{Error, Malformed, Progress, RecordWriter, Source, by_name, records};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -25,8 +25,8 @@ pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: Pa
             path.display()
         )));
     }
-    let work = Work::start(inputs(records)?, move |sources, _, results| {
-        let written = copy(sources, path)?;
+    let work = Work::start(inputs(records)?, move |sources, progress, results| {
+        let written = copy(sources, path, progress)?;
         results.put(written)
     })?;
     wait(py, work, Bar::new(None)?)?.map_err(|(index, reason)| malformed(index, &reason))
@@ -35,10 +35,7 @@ pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: Pa
 /// How many records were written, or the entry that is none; then no file is left behind.
 type Written = Result<u64, (u64, Malformed)>;
 
-fn copy(
-    sources: Vec<edgesentry_formats::Source>,
-    path: PathBuf,
-) -> Result<Written, edgesentry_formats::Error> {
+fn copy(sources: Vec<Source>, path: PathBuf, progress: &Progress) -> Result<Written, Error> {
     let mut writer = RecordWriter::create(&path)?;
     let mut block = Vec::with_capacity(BLOCK);
     let mut index = 0;
@@ -50,11 +47,18 @@ fn copy(
             }
             index += 1;
             if block.len() == BLOCK {
+                refuse_cancelled(progress)?;
                 writer.write(&block)?;
                 block.clear();
             }
         }
     }
     writer.write(&block)?;
+    refuse_cancelled(progress)?;
     writer.finish().map(Ok)
+}
+
+/// After Ctrl-C the file keeps what it held.
+fn refuse_cancelled(progress: &Progress) -> Result<(), Error> {
+    if progress.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }

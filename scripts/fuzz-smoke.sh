@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Fuzzes the readers and the chain verification for FUZZ_SECONDS in all, 60 by default; needs stable Rust and a C++
+# compiler, nothing else. Names of targets as arguments fuzz these only.
+#
+# Fails on a crash, a leak, an input that takes longer than ten seconds or too much memory, and says where that input
+# is and how to run it again. What was found to be of interest stays in fuzz/corpus for the next time.
+set -euo pipefail
+cd "$(dirname "$0")/../fuzz"
+
+seconds=${FUZZ_SECONDS:-60}
+targets=("$@")
+[ ${#targets[@]} -gt 0 ] || targets=(json record arrow parquet key_ring heads chain)
+
+# Coverage counters, as cargo-fuzz puts them in. With --target they stay out of build scripts and macros.
+host=$(rustc -vV | sed -n 's/^host: //p')
+sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
+sancov+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
+sancov+=" -Cllvm-args=-sanitizer-coverage-trace-compares"
+RUSTFLAGS="--cfg fuzzing $sancov" CARGO_TARGET_DIR=target \
+    cargo build --release --locked --target "$host" "${targets[@]/#/--bin=}"
+
+each=$((seconds / ${#targets[@]}))
+[ "$each" -gt 0 ] || each=1
+# Spooled input stays in memory where that is possible.
+[ ! -d /dev/shm ] || [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
+failed=()
+for target in "${targets[@]}"; do
+    mkdir -p "corpus/$target" "artifacts/$target"
+    log=artifacts/$target/log
+    if "target/$host/release/$target" "corpus/$target" -artifact_prefix="artifacts/$target/" \
+        -max_total_time="$each" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 >"$log" 2>&1; then
+        executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+        peak=$(sed -n 's/^stat::peak_rss_mb: *//p' "$log")
+        printf '%-10s %9s executions in %s s, %s MB\n' "$target" "$executions" "$each" "$peak"
+    else
+        failed+=("$target")
+        input=$(sed -n 's/^.*Test unit written to //p' "$log" | tail -n 1)
+        tail -n 40 "$log" >&2
+        printf '%-10s FAILED; see fuzz/%s\n' "$target" "$log" >&2
+        [ -z "$input" ] || printf '%-10s run it again: fuzz/target/%s/release/%s fuzz/%s\n' \
+            "" "$host" "$target" "$input" >&2
+    fi
+done
+[ ${#failed[@]} -eq 0 ] || {
+    echo "scripts/fuzz-smoke.sh: failed: ${failed[*]}" >&2
+    exit 1
+}
