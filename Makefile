@@ -9,7 +9,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python lint fmt bench docs wheel venv module clean
+.PHONY: help demo test test-rust test-python lint fmt fuzz bench docs wheel venv module clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,11 @@ fmt: venv ## Format Rust and Python
 	$(CARGO) fmt --all
 	$(BIN)/ruff format
 
+fuzz: ## Fuzz the readers and the verification, for FUZZ_SECONDS in all (60 by default)
+	scripts/fuzz-smoke.sh
+
 bench: module ## Measure the parts, then compare with other implementations
-	$(CARGO) bench --locked --workspace
+	$(CARGO) bench --locked --workspace --bench '*'
 	$(BIN)/python benches/compare.py
 
 docs: ## Build the documentation of the Rust crates
@@ -59,4 +62,4 @@ module: venv ## Build the Python package and install it into .venv
 	$(BIN)/maturin develop --release --locked
 
 clean: ## Remove all that was built
-	rm -rf target .venv dist benches/peers/target python/edgesentry/*.so
+	rm -rf target .venv dist benches/peers/target fuzz/target python/edgesentry/*.so

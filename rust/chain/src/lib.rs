@@ -9,6 +9,8 @@ mod finding;
 mod hash;
 mod head;
 mod history;
+#[doc(hidden)]
+pub mod internals;
 mod key;
 mod record;
 mod report;

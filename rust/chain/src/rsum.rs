@@ -5,7 +5,7 @@
 
 use curve25519_dalek::edwards::EdwardsPoint;
 
-pub(crate) use self::portable::decode_canonical;
+pub(crate) use self::portable::{decode_canonical, r_sum as portable_r_sum};
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -21,6 +21,8 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod windows;
 
+#[cfg(all(test, target_arch = "x86_64"))]
+mod bounds_tests;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod field_tests;
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub struct Signed<'a> {
     pub signature: &'a [u8; 64],
 }
 
-/// Decides one signature: R decodes canonically, S < L and [8](S·B − k·A − R) = 0.
+/// Decides one signature: R decodes canonically, S < L and `[8](S·B − k·A − R) = 0`.
 pub fn verify_signature(signed: &Signed<'_>) -> bool {
     Terms::of(signed).is_some_and(|terms| single_holds(&terms, signed.key))
 }

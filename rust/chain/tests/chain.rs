@@ -1,5 +1,6 @@
 //! Links, heads, histories and segments: what each tampering is called, and that cutting the input anywhere
 //! changes nothing.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 

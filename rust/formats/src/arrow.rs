@@ -2,9 +2,10 @@
 
 mod batches;
 mod column;
-mod footer;
 mod guard;
 mod ipc;
+mod metadata;
+mod page;
 mod parquet;
 mod schema;
 #[cfg(test)]
@@ -38,6 +39,14 @@ const CHUNK_TEXT_BYTES: usize = 64 << 20;
 
 /// Bytes of one record batch in memory, at most: a file that declares more is refused before it is read.
 const BATCH_BYTES: u64 = 2 << 30;
+
+/// Bytes that compressed data may become without a look at what it declares.
+const UNSEEN_BYTES: u64 = 64 << 20;
+
+/// What a byte of LZ4 becomes, at most: it lengthens a match by 255.
+const LZ4_RATIO: u64 = 255;
+/// What a byte of Zstandard becomes, at most: a block of 128 KiB takes four.
+const ZSTD_RATIO: u64 = 32 << 10;
 
 /// The records as one batch of [`schema`]'s columns.
 ///

@@ -3,15 +3,17 @@
 //! Radix 2^25.5: limb `i` has weight 2^ceil(25.5 i), so even limbs hold 26 bits and odd limbs 25. Limbs are
 //! unsigned. Two ranges are used, and each function says which it takes and gives:
 //!
-//! * *tight*: even limbs < 2^26 + 2^17, odd limbs < 2^25 + 2^18 (the last carry is not carried on); the value is below 2p. [`Fe4::carry`], `mul` and
-//!   `square` give tight elements.
-//! * *loose*: even limbs < 2^27.59, odd limbs < 2^26.59: one addition or subtraction of tight elements.
+//! * *tight*: even limbs < 2^26 + 2^15, odd limbs < 2^25 + 2^14 (the last carry is not carried on); the value is
+//!   below 2p. [`Fe4::carry`], `mul` and `square` give tight elements.
+//! * *loose*: even limbs < 2^27.59, odd limbs < 2^26.59: a sum of up to three tight elements, or a difference of two.
 //!
 //! `mul(f, g)` takes `g` loose and `f` up to twice as large (even limbs < 2^28.59, odd < 2^27.59):
 //!
 //! * The 32-bit operands of `vpmuludq` fit: 19 g < 2^31.84, and the doubled odd limbs of f are < 2^28.59.
 //! * A column is at most (1 + 19·4 + 38·5/4) = 124.5 even-limb products, the odd limbs being half as large;
 //!   so it is below 124.5 · 2^(28.59 + 27.59) < 2^63.15, and the carries added to it do not reach 2^64.
+//!
+//! `bounds_tests` computes these bounds, and those of every formula that is made of them.
 //!
 //! `mul` reads only the low 32 bits of each lane of its operands. Everything is variable time in nothing but
 //! the loop counts, but no claim is made: the inputs are public.
@@ -26,7 +28,7 @@ const EVEN: u64 = (1 << 26) - 1;
 const ODD: u64 = (1 << 25) - 1;
 
 /// 2p, limb by limb: what a subtraction adds so that no limb goes below zero.
-const TWO_P: [u32; 10] = [
+pub(super) const TWO_P: [u32; 10] = [
     (1 << 27) - 38,
     (1 << 26) - 2,
     (1 << 27) - 2,
@@ -195,10 +197,10 @@ impl Fe4 {
         h
     }
 
-    /// Brings limbs below 2^63.2 to tight ones, the value unchanged mod p.
+    /// Brings the columns of a product, or any limbs below 2^31, to tight ones, the value unchanged mod p.
     ///
-    /// Two chains run side by side, 0 to 5 and 4 to 9 to 1. The carry out of limb 9 is below 2^38.2; times 19 it
-    /// is below 2^42.5, so the second carry out of limb 0 is below 2^17 and limb 1 ends below 2^25 + 2^18.
+    /// All carries move up one limb at once, twice. Column 9 has no term times 19: of a product it is below 2^58.6, so
+    /// 19 times the first carry out of it is below 2^37.8, and what limb 1 is given the second time below 2^12.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn carry(&self) -> Self {
@@ -228,7 +230,7 @@ impl Fe4 {
         Self(h)
     }
 
-    /// The unique representative below p, in full 26 and 25 bit limbs. `f` loose.
+    /// The unique representative below p, in full 26 and 25 bit limbs. Limbs of `f` below 2^31.
     #[target_feature(enable = "avx2")]
     pub(super) fn canonical(&self) -> Self {
         let mut h = self.carry().0;
@@ -253,7 +255,7 @@ impl Fe4 {
         Self(h)
     }
 
-    /// All ones in the lanes where `f`, loose, is zero mod p.
+    /// All ones in the lanes where `f`, of limbs below 2^31, is zero mod p.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn is_zero(&self) -> __m256i {

@@ -99,9 +99,9 @@ fn samples(even: u64, odd: u64) -> Vec<[u64; 10]> {
     samples
 }
 
-const TIGHT: (u64, u64) = ((1 << 26) + (1 << 17), (1 << 25) + (1 << 18));
-/// 2^27.59 and half of it, rounded up.
-const LOOSE: (u64, u64) = (202_100_000, 101_050_000);
+const TIGHT: (u64, u64) = ((1 << 26) + (1 << 15), (1 << 25) + (1 << 14));
+/// 2^27.59 and half of it, rounded down.
+const LOOSE: (u64, u64) = (202_030_798, 101_015_399);
 
 fn assert_tight(f: [u64; 10]) {
     assert!((0..10).all(|i| f[i] <= if i.is_multiple_of(2) { TIGHT.0 } else { TIGHT.1 }), "{f:?}");
@@ -157,6 +157,7 @@ fn check_canonical() {
     };
     let twice = p.map(|limb| 2 * limb);
     let mut cases = samples(LOOSE.0, LOOSE.1);
+    cases.extend(samples((1 << 31) - 1, (1 << 31) - 1));
     cases.extend([p, near(-1), near(1), near(18), near(19), twice, near(-2)]);
     for f in cases {
         let canonical = limbs(&pack([f; 4]).canonical())[0];

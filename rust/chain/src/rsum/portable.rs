@@ -7,7 +7,7 @@ use curve25519_dalek::traits::VartimeMultiscalarMul;
 use super::RSum;
 
 /// As [`super::r_sum`].
-pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
+pub(crate) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
     let mut points = Vec::with_capacity(encodings.len());
     let mut scalars = Vec::with_capacity(encodings.len());
     let mut undecodable = Vec::new();

@@ -2,18 +2,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::convert::fb_to_schema;
 use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary, read_footer_length};
-use arrow_ipc::{Block, Message, MessageHeader, root_as_footer, root_as_message};
+use arrow_ipc::{Block, CompressionType, Message, MessageHeader, root_as_footer, root_as_message};
 use arrow_schema::{Schema, SchemaRef};
+use lz4_flex::frame::FrameDecoder;
 
 use super::guard::{Problem, caught};
-use super::{BATCH_BYTES, Consumed, Slices, check_schema};
+use super::{BATCH_BYTES, Consumed, LZ4_RATIO, Slices, UNSEEN_BYTES, ZSTD_RATIO, check_schema};
 use crate::Error;
 use crate::progress::Progress;
 use crate::read::{Chunk, ChunkReader};
@@ -142,7 +143,7 @@ fn empty_message() -> Problem {
 }
 
 /// Whether the buffers of a batch lie in its body and, decompressed, within [`BATCH_BYTES`]: they are allocated as
-/// declared.
+/// declared, or as long as LZ4 goes on.
 fn check_buffers(batch: arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), Problem> {
     let mut total = 0u64;
     for buffer in batch.buffers().iter().flatten() {
@@ -151,13 +152,36 @@ fn check_buffers(batch: arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), P
             .zip(usize::try_from(buffer.length()).ok())
             .and_then(|(start, length)| body.get(start..start.checked_add(length)?));
         let bytes = bytes.ok_or_else(|| Problem::decoder("a buffer lies outside of its message"))?;
-        let declared = match (batch.compression(), bytes.first_chunk()) {
-            (Some(_), Some(size)) => i64::from_le_bytes(*size).max(0) as u64,
-            _ => 0,
-        };
-        total = total.saturating_add(declared);
+        // A size of -1 says that the buffer is not compressed after all.
+        if let (Some(compression), Some((size, compressed))) =
+            (batch.compression(), bytes.split_first_chunk())
+            && let Ok(declared) = u64::try_from(i64::from_le_bytes(*size))
+            && declared > 0
+        {
+            total = total.saturating_add(declared);
+            check_batch_bytes(total)?;
+            check_compressed(compression.codec(), compressed, declared)?;
+        }
     }
-    check_batch_bytes(total)
+    Ok(())
+}
+
+fn check_compressed(codec: CompressionType, compressed: &[u8], declared: u64) -> Result<(), Problem> {
+    let is_lz4 = codec == CompressionType::LZ4_FRAME;
+    let ratio = if is_lz4 { LZ4_RATIO } else { ZSTD_RATIO };
+    let most = (compressed.len() as u64).saturating_mul(ratio);
+    if declared > most {
+        let size = compressed.len();
+        return Err(Problem::decoder(format!("a buffer of {size} bytes declares {declared} bytes")));
+    }
+    // Zstandard stops at the declared size, LZ4 does not.
+    if is_lz4 && most > UNSEEN_BYTES {
+        let frame = FrameDecoder::new(compressed);
+        if io::copy(&mut frame.take(declared + 1), &mut io::sink()).unwrap_or(0) > declared {
+            return Err(Problem::decoder("a buffer is larger than it declares"));
+        }
+    }
+    Ok(())
 }
 
 fn check_batch_bytes(size: u64) -> Result<(), Problem> {
@@ -309,4 +333,30 @@ fn read_at_most(reader: &mut dyn Read) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::with_capacity(4);
     reader.take(4).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+
+    use lz4_flex::frame::FrameEncoder;
+
+    use super::*;
+
+    #[test]
+    fn a_buffer_becomes_what_it_declares_and_can() {
+        let mut frame = FrameEncoder::new(Vec::new());
+        frame.write_all(&vec![0; 80 << 20]).unwrap();
+        let frame = frame.finish().unwrap();
+        let lz4 = |declared| check_compressed(CompressionType::LZ4_FRAME, &frame, declared).is_ok();
+        assert!(lz4(80 << 20));
+        assert!(!lz4(1000), "it goes on beyond what it declares");
+        assert!(!lz4(256 * frame.len() as u64), "no LZ4 is so dense");
+
+        let zeros = zstd::encode_all(vec![0; 80 << 20].as_slice(), 19).unwrap();
+        assert!(check_compressed(CompressionType::ZSTD, &zeros, 80 << 20).is_ok());
+        assert!(check_compressed(CompressionType::ZSTD, &zeros[..20], 1 << 30).is_err());
+    }
 }

@@ -1,7 +1,7 @@
 //! Parquet, page by page.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,8 +12,9 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::ParquetMetaDataReader;
 use ::parquet::file::reader::{ChunkReader as FileRanges, Length};
 
-use super::footer::check_footer;
 use super::guard::{Problem, caught};
+use super::metadata::check_footer;
+use super::page::{Columns, PageFault};
 use super::{CHUNK_ROWS, Consumed, Slices, check_schema};
 use crate::Error;
 use crate::progress::Progress;
@@ -123,7 +124,8 @@ fn open(mut file: File) -> Result<(Ranges, ArrowReaderMetadata), Problem> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(Problem::decoder)?;
     let input = Input { file: Mutex::new(file), read: AtomicU64::new(0), failure: Mutex::new(None) };
-    Ok((Ranges { input: Arc::new(input), size }, metadata))
+    let columns = Columns::of(metadata.metadata())?;
+    Ok((Ranges { input: Arc::new(input), size, columns }, metadata))
 }
 
 /// The file while the decoder reads it.
@@ -157,6 +159,7 @@ impl Input {
 struct Ranges {
     input: Arc<Input>,
     size: u64,
+    columns: Columns,
 }
 
 impl Length for Ranges {
@@ -166,10 +169,16 @@ impl Length for Ranges {
 }
 
 impl FileRanges for Ranges {
-    type T = BufReader<Onward>;
+    type T = Cursor<Vec<u8>>;
 
-    fn get_read(&self, start: u64) -> Result<BufReader<Onward>, ParquetError> {
-        Ok(BufReader::new(Onward { input: Arc::clone(&self.input), position: start }))
+    /// What the decoder reads in this way are page headers.
+    fn get_read(&self, start: u64) -> Result<Cursor<Vec<u8>>, ParquetError> {
+        let read = |position| Onward { input: Arc::clone(&self.input), position };
+        match self.columns.header(start, read) {
+            Ok(header) => Ok(Cursor::new(header)),
+            Err(PageFault::Damaged(problem)) => Err(ParquetError::General(problem)),
+            Err(PageFault::Io(error)) => Err(error.into()),
+        }
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes, ParquetError> {

@@ -1,0 +1,25 @@
+//! One entry: whatever the fast decoder takes, the strict one takes with the same result, and a record that was read
+//! is written and read again in every format.
+
+#![no_main]
+
+use edgesentry_formats::{Format, fuzzing};
+use edgesentry_fuzz::{bounded, plant, read_back};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: plant(edgesentry_fuzz::record()), |input: &[u8]| {
+    // The fast decoder sees the text behind its entry and must not use it.
+    let Some((&behind, text)) = input.split_first() else { return };
+    let length = text.len().saturating_sub(behind.into());
+    bounded(|| {
+        let strict = fuzzing::decode_strict(&text[..length]);
+        let fast = fuzzing::decode_fast(text, length);
+        if fast.is_some() {
+            assert_eq!(fast, strict);
+        }
+        if let Some(record) = strict {
+            read_back(std::slice::from_ref(&record), Format::Json);
+            read_back(&[record.clone(), record], Format::Ndjson);
+        }
+    });
+});

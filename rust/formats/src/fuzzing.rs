@@ -1,0 +1,31 @@
+//! What the fuzz targets compare with each other. No part of the interface.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use edgesentry_chain::AuditRecord;
+
+use crate::error::Error;
+use crate::format::Format;
+use crate::json;
+use crate::read::{Malformed, entries_of};
+
+/// The first `length` bytes of `text`, by the fast decoder; it may stand aside.
+pub fn decode_fast(text: &[u8], length: usize) -> Option<AuditRecord> {
+    json::decode_fast(text, length)
+}
+
+/// An entry, by the decoder that decides.
+pub fn decode_strict(entry: &[u8]) -> Option<AuditRecord> {
+    json::decode_strict(entry)
+}
+
+/// The entries of a text, read in chunks of about `chunk_bytes`.
+pub fn read_text(
+    format: Format,
+    text: &[u8],
+    chunk_bytes: usize,
+) -> Result<Vec<Result<AuditRecord, Malformed>>, Error> {
+    let chunks = json::TextChunks::new("text".into(), format, Box::new(Cursor::new(text.to_vec())));
+    entries_of(Box::new(chunks.with_chunk_bytes(chunk_bytes)), Arc::default()).collect()
+}
