@@ -100,7 +100,7 @@ fn verify_chunk(
     first_index: u64,
     progress: &Progress,
 ) -> Result<Segments, Error> {
-    let size = slice_size(chunk.len());
+    let size = slice_records(checks, chunk.len());
     (0..chunk.len().div_ceil(size))
         .into_par_iter()
         .map(|at| {
@@ -117,6 +117,15 @@ fn verify_chunk(
             Ok(segments)
         })
         .try_reduce(Segments::default, |left, right| Ok(left.merge(right)))
+}
+
+/// How many entries a thread takes at a time. Signatures pay for large slices; links alone do not, and small ones
+/// let the thread that has read the next chunk take its share of this one.
+fn slice_records(checks: &Checks<'_>, entries: usize) -> usize {
+    match checks.keys {
+        Some(_) => slice_size(entries),
+        None => slice_size(entries).div_ceil(8).max(256),
+    }
 }
 
 /// Verifies the runs of records between malformed entries.

@@ -124,12 +124,38 @@ impl<'a> Cursor<'a> {
             return Some(bytes);
         }
         self.expect(b'[')?;
-        let (last, body) = bytes.split_last_mut()?;
-        for byte in body {
-            *byte = self.byte(b',')?;
+        for at in (0..N).step_by(2) {
+            let end = if at + 2 == N { b']' } else { b',' };
+            let pair = match self.pair(end) {
+                Some(pair) => pair,
+                None => [self.byte(b',')?, self.byte(end)?],
+            };
+            bytes[at..at + 2].copy_from_slice(&pair);
         }
-        *last = self.byte(b']')?;
         Some(bytes)
+    }
+
+    /// Two integers from 0 to 255, each with its delimiter right behind it: eight bytes of text hold them. One look
+    /// at the text for two, because the place of the next look depends on the result of this one. `None` moves
+    /// nothing: the integers may still be there, written in another way.
+    #[inline(always)]
+    fn pair(&mut self, delimiter: u8) -> Option<[u8; 2]> {
+        let word: [u8; 8] = self.text.get(self.at..self.at + 8)?.try_into().ok()?;
+        let word = u64::from_le_bytes(word);
+        // As in `byte`. An addition carries only out of a byte that is neither digit nor comma.
+        let digits = word ^ 0x3030_3030_3030_3030;
+        let others = (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080;
+        let first = others.trailing_zeros() / 8;
+        let second = (others & others.wrapping_sub(1)).trailing_zeros() / 8;
+        if second > 7 || (word >> (8 * first)) as u8 != b',' || (word >> (8 * second)) as u8 != delimiter {
+            return None;
+        }
+        let pair = [
+            integer(digits as u32, first)?,
+            integer((digits >> (8 * (first + 1))) as u32, second - first - 1)?,
+        ];
+        self.at += second as usize + 1;
+        Some(pair)
     }
 
     /// One integer from 0 to 255 and the delimiter behind it.
@@ -144,15 +170,7 @@ impl<'a> Cursor<'a> {
         let digits = word ^ 0x3030_3030;
         let others = (digits.wrapping_add(0x7676_7676) | digits) & 0x8080_8080;
         let length = others.trailing_zeros() / 8;
-        if length == 0 || length > 3 || (length > 1 && digits & 0xff == 0) {
-            return None;
-        }
-        // The digits moved up against the end: hundreds, tens and units in bytes 1 to 3.
-        let [_, hundreds, tens, units] = (digits << (32 - 8 * length)).to_le_bytes().map(u32::from);
-        let value = hundreds * 100 + tens * 10 + units;
-        if value > 255 {
-            return None;
-        }
+        let value = integer(digits, length)?;
         self.at += length as usize;
         let next = *self.text.get(self.at)?;
         if next == delimiter {
@@ -160,6 +178,17 @@ impl<'a> Cursor<'a> {
         } else {
             self.expect(delimiter)?;
         }
-        Some(value as u8)
+        Some(value)
     }
+}
+
+/// The integer from 0 to 255 whose `length` digits, 0 to 9 each, begin in the lowest byte.
+#[inline(always)]
+fn integer(digits: u32, length: u32) -> Option<u8> {
+    if length == 0 || length > 3 || (length > 1 && digits & 0xff == 0) {
+        return None;
+    }
+    // The digits moved up against the end: hundreds, tens and units in bytes 1 to 3.
+    let [_, hundreds, tens, units] = (digits << (32 - 8 * length)).to_le_bytes().map(u32::from);
+    u8::try_from(hundreds * 100 + tens * 10 + units).ok()
 }
