@@ -167,7 +167,7 @@ mod tests {
     fn lists_and_cut_off_headers_are_damage() {
         // 2^31 - 1 numbers of eight bytes, texts, and flags, which take no byte at all.
         for kind in [7, 8, 1] {
-            let list = [0x19, 0xf0 | kind, 0xff, 0xff, 0xff, 0xff, 0x07];
+            let list = [0x69, 0xf0 | kind, 0xff, 0xff, 0xff, 0xff, 0x07];
             assert!(check(&header(100, 100, &list, &[0; 100]), Compression::SNAPPY).is_err());
         }
         let whole = header(100, 100, &[], &[]);
