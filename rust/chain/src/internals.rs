@@ -4,7 +4,7 @@ use curve25519_dalek::edwards::EdwardsPoint;
 
 use crate::rsum;
 
-/// Σ coefficients[i]·R_i over the encodings that decode, by the fastest way this CPU has.
+/// The sum of `coefficients[i]`·R_i over the encodings that decode, by the fastest way this CPU has.
 pub fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> EdwardsPoint {
     rsum::r_sum(encodings, coefficients).sum
 }
