@@ -1,0 +1,263 @@
+//! Exports: records of a ledger in a file, with a manifest beside it.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use edgesentry_chain::{AuditRecord, Hash, Head, Heads};
+use edgesentry_formats::{Error as FormatError, RecordWriter, by_name};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::clock::now_ms;
+use crate::error::{Error, StoreError};
+use crate::ledger::{Filter, Ledger};
+use crate::verify::start_heads;
+
+/// The version of the manifest; it changes when a field is renamed or removed.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// What an export holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_VERSION`].
+    pub manifest: u32,
+    /// When it was made, Unix milliseconds.
+    pub created_at_ms: u64,
+    /// The ledger, without secrets.
+    pub ledger: String,
+    /// Which records were asked for.
+    pub filter: Filter,
+    /// How many there were.
+    pub records: u64,
+    /// Of how many devices.
+    pub devices: u64,
+    /// The file; none where the export went into a stream.
+    pub file: Option<ExportFile>,
+    /// The links after which chains begin that do not begin at sequence 1.
+    pub start_heads: Heads,
+    /// The last link of every chain in the file.
+    pub heads: Heads,
+}
+
+/// A file of records.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExportFile {
+    /// Its name, without the folder.
+    pub name: String,
+    /// `JSON`, `NDJSON`, `Arrow IPC` or `Parquet`.
+    pub format: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// BLAKE3 of its bytes.
+    pub blake3: Hash,
+}
+
+impl Manifest {
+    /// The name of the manifest of a file: `export.parquet.manifest.json`.
+    pub fn path_for(file: &Path) -> PathBuf {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".manifest.json");
+        PathBuf::from(name)
+    }
+
+    /// Reads a manifest.
+    pub fn read(path: &Path) -> Result<Manifest, Error> {
+        let wrong = |problem: String| Error::Config(format!("{}: {problem}", path.display()));
+        let bytes =
+            std::fs::read(path).map_err(|error| wrong(format!("cannot read the manifest: {error}")))?;
+        let manifest: Manifest = serde_json::from_slice(&bytes)
+            .map_err(|error| wrong(format!("it is no manifest of an export: {error}")))?;
+        if manifest.manifest != MANIFEST_VERSION {
+            let version = manifest.manifest;
+            return Err(wrong(format!("manifest version {version} is not known here; use a newer release")));
+        }
+        Ok(manifest)
+    }
+
+    /// What in the file is not as the manifest says; `None` where it is the very file.
+    pub fn difference(&self, file: &Path) -> Result<Option<String>, Error> {
+        let Some(expected) = &self.file else { return Ok(None) };
+        let found = measure(file, String::new())?;
+        if found.blake3 == expected.blake3 {
+            return Ok(None);
+        }
+        let (path, found, expected) = (file.display(), found.blake3, expected.blake3);
+        Ok(Some(format!("{path} is not the file that was exported: its BLAKE3 is {found}, not {expected}")))
+    }
+
+    /// Writes the manifest, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let failed = |source| {
+            Error::from(FormatError::Io { name: path.display().to_string().into(), action: "write", source })
+        };
+        let mut text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
+        text.push('\n');
+        let mut part = path.as_os_str().to_owned();
+        part.push(format!(".{}.part", std::process::id()));
+        let write = || {
+            let mut file = File::create(&part)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&part, path)
+        };
+        write().map_err(|error| {
+            let _ = std::fs::remove_file(&part);
+            failed(error)
+        })
+    }
+}
+
+/// Where an export goes.
+pub enum Target {
+    /// A file whose name says the format; the manifest is written beside it.
+    File(PathBuf),
+    /// A writer; nothing but the records is written.
+    Writer(RecordWriter),
+}
+
+/// Exports the records of a filter, in bounded memory. `exported` is told how many records are written so far, and
+/// answers whether to go on.
+pub async fn export(
+    ledger: &dyn Ledger,
+    filter: &Filter,
+    target: Target,
+    mut exported: impl FnMut(u64) -> bool,
+) -> Result<Manifest, Error> {
+    let starts = start_heads(ledger, filter).await?;
+    let (path, writer) = match target {
+        Target::File(path) => (Some(path.clone()), RecordWriter::create(&path)?),
+        Target::Writer(writer) => (None, writer),
+    };
+    let mut records = ledger.records(filter);
+    let (chunks, work) = mpsc::channel::<Arc<Vec<AuditRecord>>>(2);
+    // Compression keeps a thread busy; meanwhile the next records are read.
+    let written = tokio::task::spawn_blocking(move || write_all(writer, work));
+    let mut summary = Summary::default();
+    let mut failed: Option<Error> = None;
+    while let Some(chunk) = records.next().await {
+        match chunk {
+            Ok(chunk) => {
+                let chunk = Arc::new(chunk);
+                summary.add(&chunk);
+                if chunks.send(chunk).await.is_err() {
+                    break;
+                }
+                if !exported(summary.records) {
+                    failed = Some(FormatError::Cancelled.into());
+                    break;
+                }
+            }
+            Err(error) => {
+                failed = Some(StoreError::into(error));
+                break;
+            }
+        }
+    }
+    drop(chunks);
+    // Without the end of the records the writer drops what it has, and no file appears.
+    let writer = written.await.map_err(|error| FormatError::Io {
+        name: "export".into(),
+        action: "write",
+        source: std::io::Error::other(error),
+    })??;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let file = tokio::task::spawn_blocking(move || {
+        writer.finish()?;
+        path.map(|path| Ok::<_, Error>((measure(&path, format_of(&path))?, path))).transpose()
+    });
+    let file = file.await.map_err(|error| FormatError::Io {
+        name: "export".into(),
+        action: "write",
+        source: std::io::Error::other(error),
+    })??;
+    let manifest =
+        summary.manifest(ledger.place(), filter, starts, file.as_ref().map(|(file, _)| file.clone()));
+    if let Some((_, path)) = file {
+        manifest.write(&Manifest::path_for(&path))?;
+    }
+    Ok(manifest)
+}
+
+fn write_all(
+    mut writer: RecordWriter,
+    mut work: mpsc::Receiver<Arc<Vec<AuditRecord>>>,
+) -> Result<RecordWriter, FormatError> {
+    while let Some(chunk) = work.blocking_recv() {
+        writer.write(&chunk)?;
+    }
+    Ok(writer)
+}
+
+fn format_of(path: &Path) -> String {
+    by_name(path).map(|(format, _)| format.to_string()).unwrap_or_default()
+}
+
+fn measure(path: &Path, format: String) -> Result<ExportFile, Error> {
+    let failed = |source| FormatError::Io { name: path.display().to_string().into(), action: "read", source };
+    let file = File::open(path).map_err(failed)?;
+    let size_bytes = file.metadata().map_err(failed)?.len();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file).map_err(failed)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(ExportFile { name, format, size_bytes, blake3: Hash(*hasher.finalize().as_bytes()) })
+}
+
+/// What is known of the records that went by, which come device by device.
+#[derive(Default)]
+struct Summary {
+    records: u64,
+    starts: Heads,
+    heads: Heads,
+    last: Option<AuditRecord>,
+}
+
+impl Summary {
+    fn add(&mut self, records: &[AuditRecord]) {
+        self.records += records.len() as u64;
+        for chain in records.chunk_by(|one, other| one.device_id == other.device_id) {
+            let (Some(first), Some(last)) = (chain.first(), chain.last()) else { continue };
+            if self.last.as_ref().is_none_or(|last| last.device_id != first.device_id) {
+                self.close();
+                if first.sequence > 1 {
+                    let start = Head { sequence: first.sequence - 1, hash: first.prev_record_hash };
+                    self.starts.insert(first.device_id.as_str().into(), start);
+                }
+            }
+            self.last = Some(last.clone());
+        }
+    }
+
+    /// Takes down the head of the device that has ended.
+    fn close(&mut self) {
+        if let Some(last) = self.last.take() {
+            let head = Head { sequence: last.sequence, hash: last.hash() };
+            self.heads.insert(last.device_id.into(), head);
+        }
+    }
+
+    fn manifest(mut self, ledger: &str, filter: &Filter, known: Heads, file: Option<ExportFile>) -> Manifest {
+        self.close();
+        // What the ledger says comes before what a record says of itself.
+        for (device_id, start) in known {
+            if self.starts.get(&device_id).is_some_and(|found| found.sequence == start.sequence) {
+                self.starts.insert(device_id, start);
+            }
+        }
+        Manifest {
+            manifest: MANIFEST_VERSION,
+            created_at_ms: now_ms().cast_unsigned(),
+            ledger: ledger.to_owned(),
+            filter: filter.clone(),
+            records: self.records,
+            devices: self.heads.len() as u64,
+            file,
+            start_heads: self.starts,
+            heads: self.heads,
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! A ledger in PostgreSQL.
+
+mod connect;
+mod copy;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use edgesentry_chain::{Hash, Head, Heads};
+use sqlx::postgres::PgRow;
+use sqlx::{Acquire, PgConnection, Row};
+
+use self::connect::Servers;
+use super::change::{self, Change};
+use super::plan::{self, Chains, Held, Locked, LogRow, Plan, hash};
+use super::{
+    AppendError, Entry, Filter, Ledger, LogEntry, LogQuery, RecordStream, RegisteredDevice, Registration,
+    stream,
+};
+use crate::clock::now_ms;
+use crate::error::{Component, Error, StoreError};
+use crate::ingest::verify::{Outcome, Registry};
+use crate::sql::{failed, key};
+
+pub use connect::PostgresSettings;
+
+/// A ledger in PostgreSQL, for any number of service processes at once.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    servers: Arc<Servers>,
+}
+
+impl Postgres {
+    /// Connects to the server of the list that takes writes, and brings the tables up to date.
+    pub async fn connect(settings: &PostgresSettings) -> Result<Postgres, Error> {
+        let servers = Servers::connect(settings).await?;
+        Ok(Postgres { servers: Arc::new(servers) })
+    }
+
+    fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
+        failed(self.servers.place(), Component::AuditLedger, action)
+    }
+
+    async fn append_once(
+        &self,
+        connection: &mut PgConnection,
+        entries: &[Entry],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let mut transaction = connection.begin().await.map_err(self.failed("begin a transaction"))?;
+        let chains = lock(&mut transaction, entries).await.map_err(self.failed("lock the heads"))?;
+        if !plan::keys_are_current(entries, &chains) {
+            return Err(AppendError::KeysChanged);
+        }
+        let held = held(&mut transaction, entries, &chains).await.map_err(self.failed("read records"))?;
+        let plan = plan::plan(entries, chains, held);
+        write_records(&mut transaction, &plan).await.map_err(self.failed("append to the ledger"))?;
+        let log_failed = failed(self.servers.place(), Component::OperationLog, "write the operation log");
+        write_log(&mut transaction, &plan.log).await.map_err(log_failed)?;
+        transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
+        Ok(plan.outcomes)
+    }
+
+    async fn register_once(&self, registration: &Registration) -> Result<(), Error> {
+        let failed = || self.failed("register a device");
+        let mut transaction = self.servers.pool().await.begin().await.map_err(failed())?;
+        // Only the first key of a new device finds no row to lock; of two at once one fails on the primary key.
+        sqlx::query("SELECT FROM chain_heads WHERE device_id = $1 FOR UPDATE")
+            .bind(&registration.device_id)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed())?;
+        let known = devices(&mut transaction, Some(&registration.device_id)).await.map_err(failed())?;
+        let change = change::change(registration, known.first())?;
+        write_registration(&mut transaction, registration, change).await.map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Ledger for Postgres {
+    fn place(&self) -> &str {
+        self.servers.place()
+    }
+
+    async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
+        let pool = self.servers.pool().await;
+        let mut connection = match pool.acquire().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.servers.look_again().await;
+                return Err(self.failed("connect to the ledger")(error).into());
+            }
+        };
+        let appended =
+            tokio::time::timeout(self.servers.patience(), self.append_once(&mut connection, entries)).await;
+        let appended = appended.unwrap_or_else(|elapsed| {
+            Err(self.failed("get an answer in time")(sqlx::Error::Io(elapsed.into())).into())
+        });
+        if let Err(AppendError::Store(error)) = &appended
+            && error.retryable
+        {
+            // Whatever state it is in, nobody else gets it.
+            connection.close_on_drop();
+            drop(connection);
+            self.servers.look_again().await;
+        }
+        appended
+    }
+
+    async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
+        let names: Vec<&str> = device_ids.iter().map(|id| &**id).collect();
+        let pool = self.servers.pool().await;
+        let rows = sqlx::query(
+            "SELECT h.device_id, h.keys_version, d.public_key, d.scheme, d.valid_from, d.revoked_from
+             FROM chain_heads h JOIN devices d USING (device_id) WHERE h.device_id = ANY($1)
+             ORDER BY h.device_id, d.valid_from",
+        )
+        .bind(names)
+        .fetch_all(&pool)
+        .await;
+        let decoded = rows.and_then(|rows| rows.iter().map(keys_row).collect::<Result<Vec<_>, _>>());
+        match decoded {
+            Ok(rows) => Ok(stream::registry(rows)),
+            Err(error) => {
+                let error = self.failed("read device keys")(error);
+                if error.retryable {
+                    self.servers.look_again().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn register(&self, registration: &Registration) -> Result<(), Error> {
+        change::check(registration)?;
+        match self.register_once(registration).await {
+            Err(Error::Store(error)) if is_unique_violation(&error) => self.register_once(registration).await,
+            other => other,
+        }
+    }
+
+    async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
+        let failed = || self.failed("revoke the keys of a device");
+        let mut transaction = self.servers.pool().await.begin().await.map_err(failed())?;
+        let next: Option<i64> = sqlx::query_scalar(
+            "UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1 RETURNING sequence + 1",
+        )
+        .bind(device_id)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(failed())?;
+        let Some(next) = next else { return Err(change::unknown(device_id)) };
+        sqlx::query("UPDATE devices SET revoked_from = $1 WHERE device_id = $2 AND revoked_from IS NULL")
+            .bind(next)
+            .bind(device_id)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(next.cast_unsigned())
+    }
+
+    async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError> {
+        let failed = || self.failed("read the devices");
+        let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
+        devices(&mut connection, None).await.map_err(failed())
+    }
+
+    async fn heads(&self) -> Result<Heads, StoreError> {
+        let pool = self.servers.pool().await;
+        let rows = sqlx::query(
+            "SELECT device_id, sequence, record_hash FROM chain_heads WHERE sequence > start_sequence",
+        )
+        .fetch_all(&pool)
+        .await;
+        let heads = rows.and_then(|rows| rows.iter().map(head_row).collect());
+        heads.map_err(self.failed("read the heads"))
+    }
+
+    fn records(&self, filter: &Filter) -> RecordStream {
+        let (servers, filter) = (Arc::clone(&self.servers), filter.clone());
+        let reading = self.failed("read records");
+        stream::spawn(move |chunks| async move {
+            if let Err(error) = copy::read(&servers, &filter, &chunks).await {
+                // A receiver that has gone away wants nothing.
+                let _ = chunks.send(Err(reading(error))).await;
+            }
+        })
+    }
+
+    async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
+        let pool = self.servers.pool().await;
+        let rows = sqlx::query(
+            "SELECT id, at_ms, device_id, sequence, outcome, reason, record_hash, expected, actual, evidence
+             FROM operation_logs WHERE id > $1 AND ($2::text IS NULL OR device_id = $2)
+             AND ($3::text IS NULL OR outcome = $3) AND ($4::text IS NULL OR reason = $4) ORDER BY id LIMIT $5",
+        )
+        .bind(stream::column(Some(query.after_id), 0))
+        .bind(query.device_id.as_deref())
+        .bind(query.outcome.as_deref())
+        .bind(query.reason.as_deref())
+        .bind(i64::from(query.limit))
+        .fetch_all(&pool)
+        .await;
+        let entries = rows.and_then(|rows| rows.iter().map(log_entry).collect());
+        entries.map_err(failed(self.servers.place(), Component::OperationLog, "read the operation log"))
+    }
+}
+
+fn is_unique_violation(error: &StoreError) -> bool {
+    let error = error.source.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    error.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// Locks the heads of the devices of a group: every appender takes them in the order of device ids, so that no
+/// two wait for each other in a circle.
+async fn lock(connection: &mut PgConnection, entries: &[Entry]) -> Result<Chains, sqlx::Error> {
+    let devices = plan::devices(entries);
+    if devices.is_empty() {
+        return Ok(Chains::new());
+    }
+    let rows = sqlx::query(
+        "SELECT device_id, sequence, record_hash, keys_version FROM chain_heads WHERE device_id = ANY($1)
+         ORDER BY device_id FOR UPDATE",
+    )
+    .bind(devices)
+    .fetch_all(connection)
+    .await?;
+    let locked = |row: &PgRow| {
+        let locked = Locked::new(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        Ok((Arc::from(row.try_get::<&str, _>(0)?), locked))
+    };
+    rows.iter().map(locked).collect()
+}
+
+async fn held(
+    connection: &mut PgConnection,
+    entries: &[Entry],
+    chains: &Chains,
+) -> Result<Held, sqlx::Error> {
+    let behind = plan::behind_heads(entries, chains);
+    if behind.is_empty() {
+        return Ok(Held::new());
+    }
+    let (devices, sequences): (Vec<&str>, Vec<i64>) =
+        behind.iter().map(|(device, sequence)| (*device, sequence.cast_signed())).unzip();
+    let rows = sqlx::query(
+        "SELECT r.device_id, r.sequence, r.record_hash FROM unnest($1::text[], $2::bigint[]) AS b (device_id, sequence)
+         JOIN audit_records r USING (device_id, sequence)",
+    )
+    .bind(devices)
+    .bind(sequences)
+    .fetch_all(connection)
+    .await?;
+    let held = |row: &PgRow| {
+        let sequence: i64 = row.try_get(1)?;
+        Ok(((Arc::from(row.try_get::<&str, _>(0)?), sequence.cast_unsigned()), hash(row.try_get(2)?)))
+    };
+    rows.iter().map(held).collect()
+}
+
+async fn write_records(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<(), sqlx::Error> {
+    if plan.accepted.is_empty() {
+        return Ok(());
+    }
+    let records = || plan.accepted.iter().map(|stored| stored.admitted().record());
+    let hashes: Vec<Hash> = plan.accepted.iter().map(|stored| stored.admitted().hash()).collect();
+    sqlx::query(
+        "INSERT INTO audit_records (device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash,
+                                    object_ref, record_hash, received_at_ms)
+         SELECT *, $9 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[],
+                                  $7::text[], $8::bytea[])",
+    )
+    .bind(records().map(|record| record.device_id.as_str()).collect::<Vec<&str>>())
+    .bind(records().map(|record| record.sequence.cast_signed()).collect::<Vec<i64>>())
+    .bind(records().map(|record| record.timestamp_ms.cast_signed()).collect::<Vec<i64>>())
+    .bind(records().map(|record| &record.payload_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+    .bind(records().map(|record| &record.signature[..]).collect::<Vec<&[u8]>>())
+    .bind(records().map(|record| &record.prev_record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+    .bind(records().map(|record| record.object_ref.as_str()).collect::<Vec<&str>>())
+    .bind(hashes.iter().map(|hash| &hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+    .bind(now_ms())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE chain_heads h SET sequence = m.sequence, record_hash = m.record_hash, moved_at_ms = $4
+         FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS m (device_id, sequence, record_hash)
+         WHERE h.device_id = m.device_id",
+    )
+    .bind(plan.heads.iter().map(|(device, _)| &**device).collect::<Vec<&str>>())
+    .bind(plan.heads.iter().map(|(_, head)| head.sequence.cast_signed()).collect::<Vec<i64>>())
+    .bind(plan.heads.iter().map(|(_, head)| &head.hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+    .bind(now_ms())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn write_log(connection: &mut PgConnection, rows: &[LogRow]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO operation_logs (at_ms, device_id, sequence, outcome, reason, record_hash, expected, actual,
+                                     evidence)
+         SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::text[],
+                                  $8::text[], $9::bytea[])",
+    )
+    .bind(now_ms())
+    .bind(rows.iter().map(|row| row.device_id.as_str()).collect::<Vec<&str>>())
+    .bind(rows.iter().map(|row| row.sequence).collect::<Vec<Option<i64>>>())
+    .bind(rows.iter().map(|row| row.outcome).collect::<Vec<&str>>())
+    .bind(rows.iter().map(|row| row.reason).collect::<Vec<Option<&str>>>())
+    .bind(rows.iter().map(|row| &row.record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+    .bind(rows.iter().map(|row| row.expected.as_deref()).collect::<Vec<Option<&str>>>())
+    .bind(rows.iter().map(|row| row.actual.as_deref()).collect::<Vec<Option<&str>>>())
+    .bind(rows.iter().map(|row| row.evidence.as_deref()).collect::<Vec<Option<&[u8]>>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn write_registration(
+    connection: &mut PgConnection,
+    registration: &Registration,
+    change: Change,
+) -> Result<(), sqlx::Error> {
+    let Registration { device_id, start, .. } = registration;
+    let key = match change {
+        Change::Nothing => return Ok(()),
+        Change::NewDevice(key) => {
+            let start = start.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
+            sqlx::query("INSERT INTO chain_heads VALUES ($1, $2, $3, $2, $3, 1, $4)")
+                .bind(device_id)
+                .bind(start.sequence.cast_signed())
+                .bind(&start.hash.as_bytes()[..])
+                .bind(now_ms())
+                .execute(&mut *connection)
+                .await?;
+            key
+        }
+        Change::Key(key) => {
+            sqlx::query("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1")
+                .bind(device_id)
+                .execute(&mut *connection)
+                .await?;
+            key
+        }
+    };
+    sqlx::query(
+        "INSERT INTO devices VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (device_id, valid_from)
+         DO UPDATE SET public_key = $3, scheme = $4, revoked_from = NULL, registered_at_ms = $5",
+    )
+    .bind(device_id)
+    .bind(key.valid_from.cast_signed())
+    .bind(&key.key.as_bytes()[..])
+    .bind(key.scheme.name())
+    .bind(now_ms())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn devices(
+    connection: &mut PgConnection,
+    device_id: Option<&str>,
+) -> Result<Vec<RegisteredDevice>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT h.device_id, h.sequence, h.record_hash, h.start_sequence, h.start_hash, d.public_key, d.scheme,
+                d.valid_from, d.revoked_from
+         FROM chain_heads h JOIN devices d USING (device_id) WHERE $1::text IS NULL OR h.device_id = $1
+         ORDER BY h.device_id, d.valid_from",
+    )
+    .bind(device_id)
+    .fetch_all(connection)
+    .await?;
+    let rows: Result<Vec<_>, sqlx::Error> = rows.iter().map(device_row).collect();
+    Ok(stream::devices(rows?))
+}
+
+fn device_row(row: &PgRow) -> Result<stream::DeviceRow, sqlx::Error> {
+    let device_id: String = row.try_get(0)?;
+    let key = key(&device_id, row.try_get(5)?, row.try_get(6)?, row.try_get(7)?, row.try_get(8)?)?;
+    let head = stream::head(row.try_get(1)?, row.try_get(2)?);
+    let start = stream::head(row.try_get(3)?, row.try_get(4)?);
+    Ok(stream::DeviceRow { device_id, head, start, key })
+}
+
+fn keys_row(row: &PgRow) -> Result<stream::KeysRow, sqlx::Error> {
+    let device_id: &str = row.try_get(0)?;
+    let key = key(device_id, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?)?;
+    Ok(stream::KeysRow { device_id: device_id.into(), version: row.try_get(1)?, key })
+}
+
+fn head_row(row: &PgRow) -> Result<(Arc<str>, Head), sqlx::Error> {
+    Ok((row.try_get::<&str, _>(0)?.into(), stream::head(row.try_get(1)?, row.try_get(2)?)))
+}
+
+fn log_entry(row: &PgRow) -> Result<LogEntry, sqlx::Error> {
+    Ok(LogEntry {
+        id: row.try_get::<i64, _>(0)?.cast_unsigned(),
+        at_ms: row.try_get::<i64, _>(1)?.cast_unsigned(),
+        device_id: row.try_get(2)?,
+        sequence: row.try_get::<Option<i64>, _>(3)?.map(i64::cast_unsigned),
+        outcome: row.try_get(4)?,
+        reason: row.try_get(5)?,
+        record_hash: hash(row.try_get(6)?),
+        expected: row.try_get(7)?,
+        actual: row.try_get(8)?,
+        evidence: row.try_get(9)?,
+    })
+}

@@ -1,0 +1,27 @@
+//! EdgeSentry's working parts: the device [`agent`], [`ingest`] (admission and the service), durable [`ledger`]s
+//! and [`payload`] stores, [`export`]s and the [`settings`] that name them.
+//!
+//! One record's way in: payload hash, key and signature ([`ingest::verify`]), payload into its store, one ledger
+//! transaction that compares the chain's head and writes the record and the operation log, acknowledgement.
+//! State lives in the ledger and nowhere else.
+
+pub mod agent;
+mod clock;
+mod error;
+pub mod export;
+pub mod ingest;
+pub mod ledger;
+pub mod payload;
+pub mod secret;
+pub mod settings;
+mod sql;
+mod sqlite;
+mod tls;
+pub mod verify;
+
+pub use error::{BoxError, Component, Error, StoreError};
+pub use ingest::storage::{IngestService, Limits};
+pub use ingest::verify::{Admitted, Outcome, Rejection, RejectionCode, Submission};
+pub use ledger::{Filter, Ledger};
+pub use payload::PayloadStore;
+pub use settings::{Settings, Stores};

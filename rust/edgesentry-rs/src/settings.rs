@@ -1,0 +1,269 @@
+//! Settings: one TOML file, environment variables `EDS_…`, and flags, the later ones first in rank.
+//!
+//! ```toml
+//! ledger = "postgres://edgesentry@db-1,db-2/audit?sslmode=verify-full"
+//! payloads = "s3://audit-payloads"
+//!
+//! [s3]
+//! endpoint = "https://minio.example"
+//!
+//! [ingest]
+//! batch_records = 2048
+//! ```
+//!
+//! A variable names a key in capitals, with two underscores for the dot: `EDS_S3__ENDPOINT`. A key that nobody knows
+//! is an error.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use config::{Config, Environment, File, FileFormat};
+use serde::Deserialize;
+
+use crate::error::{Error, describe};
+use crate::ingest::storage::Limits;
+use crate::ledger::{Ledger, Postgres, PostgresSettings, Sqlite};
+use crate::payload::{Folder, PayloadStore, S3, S3Settings};
+use crate::secret::Secret;
+use crate::tls;
+
+/// The variable that names the file; no setting itself.
+pub const FILE_VARIABLE: &str = "EDS_CONFIG";
+/// The ledger that is used where none is named.
+pub const DEFAULT_LEDGER: &str = "sqlite:edgesentry.db";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `sqlite:PATH`, a path, or `postgres://…`.
+    pub ledger: Secret,
+    /// `ledger` (in the SQLite file), `folder:PATH` or `s3://BUCKET`; by default `ledger` with SQLite.
+    pub payloads: Option<String>,
+    /// PostgreSQL.
+    pub postgres: PostgresSettings,
+    /// S3.
+    pub s3: S3Settings,
+    /// The ingest service.
+    pub ingest: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            ledger: DEFAULT_LEDGER.to_owned().into(),
+            payloads: None,
+            postgres: PostgresSettings::default(),
+            s3: S3Settings::default(),
+            ingest: Limits::default(),
+        }
+    }
+}
+
+/// Settings given on the command line or as arguments; they come before all others.
+#[derive(Clone, Default, Debug)]
+pub struct Overrides {
+    /// See [`Settings::ledger`].
+    pub ledger: Option<String>,
+    /// See [`Settings::payloads`].
+    pub payloads: Option<String>,
+}
+
+/// Whether stores may be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// A missing file or folder is made.
+    Create,
+    /// A missing file or folder is an error.
+    Existing,
+}
+
+impl Settings {
+    /// Reads the file, where one is named here or by `EDS_CONFIG`, then the environment, then `overrides`.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Error> {
+        let variables: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("EDS_"))
+            .collect();
+        Settings::load_from(file, variables, overrides)
+    }
+
+    fn load_from(
+        file: Option<&Path>,
+        variables: Vec<(String, String)>,
+        overrides: &Overrides,
+    ) -> Result<Settings, Error> {
+        let (named, variables): (Vec<_>, Vec<_>) =
+            variables.into_iter().partition(|(name, _)| name == FILE_VARIABLE);
+        let file: Option<PathBuf> =
+            file.map(Path::to_owned).or_else(|| Some(PathBuf::from(&named.first()?.1)));
+        let mut builder = Config::builder();
+        if let Some(file) = &file {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                Error::Config(format!("{}: cannot read the settings: {error}", file.display()))
+            })?;
+            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix("EDS").prefix_separator("_").separator("__");
+        let variables = variables.into_iter().map(|(name, value)| (name, value)).collect();
+        builder = builder.add_source(environment.source(Some(variables)));
+        let place = || {
+            file.as_ref().map_or_else(
+                || "EDS_ variables".to_owned(),
+                |file| format!("{} and EDS_ variables", file.display()),
+            )
+        };
+        let wrong = |error: config::ConfigError| {
+            Error::Config(format!("settings ({}): {}", place(), describe(&error)))
+        };
+        let settings = builder
+            .set_override_option("ledger", overrides.ledger.clone())
+            .and_then(|builder| builder.set_override_option("payloads", overrides.payloads.clone()))
+            .and_then(|builder| builder.build())
+            .map_err(wrong)?;
+        let settings: Settings = settings.try_deserialize().map_err(wrong)?;
+        if settings.ledger.reveal().is_empty() {
+            return Err(Error::Config(
+                "settings: ledger is empty; name sqlite:PATH or postgres://…".to_owned(),
+            ));
+        }
+        Ok(settings)
+    }
+
+    /// Opens the ledger and the payload store.
+    pub async fn open(&self, access: Access) -> Result<Stores, Error> {
+        tls::install_provider();
+        let url = self.ledger.reveal();
+        let create = access == Access::Create;
+        let wanted = self.payloads.as_deref();
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            if wanted == Some("ledger") {
+                let problem = "payloads: PostgreSQL keeps none; name folder:PATH or s3://BUCKET";
+                return Err(Error::Config(problem.to_owned()));
+            }
+            let settings = PostgresSettings { url: url.to_owned().into(), ..self.postgres.clone() };
+            let ledger = Postgres::connect(&settings).await?;
+            return Ok(Stores {
+                ledger: Arc::new(ledger),
+                payloads: self.payload_store(wanted, create).await?,
+            });
+        }
+        let path = sqlite_path(url)?;
+        if !create && !path.exists() {
+            let problem =
+                format!("{}: there is no ledger; name it as sqlite:PATH or postgres://…", path.display());
+            return Err(Error::Config(problem));
+        }
+        let ledger = if create { Sqlite::open(&path).await? } else { Sqlite::open_existing(&path).await? };
+        let payloads = match wanted {
+            None | Some("ledger") => Some(Arc::new(ledger.payloads()) as Arc<dyn PayloadStore>),
+            wanted => self.payload_store(wanted, create).await?,
+        };
+        Ok(Stores { ledger: Arc::new(ledger), payloads })
+    }
+
+    async fn payload_store(
+        &self,
+        wanted: Option<&str>,
+        create: bool,
+    ) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
+        let Some(wanted) = wanted else { return Ok(None) };
+        if let Some(bucket) = wanted.strip_prefix("s3://") {
+            return Ok(Some(Arc::new(S3::connect(bucket.trim_end_matches('/'), &self.s3).await?)));
+        }
+        let path = match wanted.split_once(':') {
+            Some(("folder", path)) => path,
+            Some(("file", path)) => path.strip_prefix("//").unwrap_or(path),
+            _ if wanted.contains("://") || wanted.is_empty() => {
+                let problem =
+                    format!("payloads: ledger, folder:PATH or s3://BUCKET is wanted, not {wanted:?}");
+                return Err(Error::Config(problem));
+            }
+            _ => wanted,
+        };
+        if !create && !Path::new(path).is_dir() {
+            return Err(Error::Config(format!("{path}: there is no folder of payloads")));
+        }
+        Ok(Some(Arc::new(Folder::open(Path::new(path))?)))
+    }
+}
+
+fn sqlite_path(url: &str) -> Result<PathBuf, Error> {
+    let path = url.strip_prefix("sqlite:").map_or(url, |path| path.strip_prefix("//").unwrap_or(path));
+    if path.is_empty() || path.contains("://") || path.starts_with(':') {
+        // Without what follows the scheme: it may be a password.
+        let scheme = url.split("://").next().unwrap_or_default();
+        let problem = format!(
+            "the ledger is sqlite:PATH, a path, or postgres://HOST/DATABASE; {scheme:?} is none of them"
+        );
+        return Err(Error::Config(problem));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Open stores.
+#[derive(Clone)]
+pub struct Stores {
+    /// The ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// The payload store, where one is named.
+    pub payloads: Option<Arc<dyn PayloadStore>>,
+}
+
+impl Stores {
+    /// The payload store, or what to do to have one.
+    pub fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Error> {
+        let problem = "payloads: no store is named; name folder:PATH or s3://BUCKET";
+        self.payloads.clone().ok_or_else(|| Error::Config(problem.to_owned()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str, variables: &[(&str, &str)]) -> Result<Settings, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("eds.toml");
+        std::fs::write(&file, toml).unwrap();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Settings::load_from(Some(&file), variables.collect(), &Overrides::default())
+    }
+
+    #[test]
+    fn flags_come_before_variables_and_variables_before_the_file() {
+        let toml = "ledger = \"sqlite:a.db\"\n[s3]\nendpoint = \"http://one\"\ntimeout_seconds = 3\n";
+        let settings = load(toml, &[("EDS_S3__ENDPOINT", "http://two"), ("EDS_S3__ATTEMPTS", "7")]).unwrap();
+        assert_eq!(settings.ledger.reveal(), "sqlite:a.db");
+        let s3 = &settings.s3;
+        assert_eq!((s3.endpoint.as_deref(), s3.timeout_seconds, s3.attempts), (Some("http://two"), 3, 7));
+        let overrides = Overrides { ledger: Some("b.db".to_owned()), payloads: None };
+        let settings =
+            Settings::load_from(None, vec![("EDS_LEDGER".into(), "c.db".into())], &overrides).unwrap();
+        assert_eq!(settings.ledger.reveal(), "b.db");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_wherever_they_stand() {
+        for (toml, variables) in [
+            ("leger = \"x\"", &[][..]),
+            ("[s3]\nbuckt = \"x\"", &[]),
+            ("", &[("EDS_LEGER", "x")]),
+            ("", &[("EDS_S3__BUCKT", "x")]),
+            ("ledger = [", &[]),
+            ("[ingest]\nattempts = \"many\"", &[]),
+        ] {
+            let error = load(toml, variables).unwrap_err();
+            assert!(error.to_string().contains("eds.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let settings =
+            load("ledger = \"postgres://me:hush@db/x\"\n[s3]\nsecret_access_key = \"hush\"", &[]).unwrap();
+        assert!(!format!("{settings:?}").contains("hush"));
+        assert!(!sqlite_path("mysql://me:hush@x").unwrap_err().to_string().contains("hush"));
+    }
+}

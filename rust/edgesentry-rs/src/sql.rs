@@ -1,0 +1,72 @@
+//! What both databases share: errors and the columns of a key.
+
+use std::sync::Arc;
+
+use edgesentry_chain::{PublicKey, RingKey, Scheme};
+use sqlx::error::ErrorKind;
+
+use crate::error::{BoxError, Component, StoreError};
+use crate::ingest::verify::RegisteredKey;
+
+/// Makes the error of a database call.
+pub(crate) fn failed(
+    place: &Arc<str>,
+    component: Component,
+    action: &'static str,
+) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
+    let place = Arc::clone(place);
+    move |source| StoreError {
+        component,
+        action,
+        place,
+        retryable: is_retryable(&source),
+        source: Arc::new(source),
+    }
+}
+
+/// Whether the same call may succeed later: everything but what the database itself says is wrong with the call or
+/// with its files.
+fn is_retryable(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return !matches!(
+            error,
+            sqlx::Error::Configuration(_)
+                | sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_)
+                | sqlx::Error::TypeNotFound { .. }
+        );
+    };
+    if error.kind() != ErrorKind::Other {
+        return false;
+    }
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // Primary result codes of https://www.sqlite.org/rescode.html: busy, locked, out of memory, read-only,
+        // interrupted, I/O error, full, cannot open, protocol.
+        let primary = code.parse::<u32>().unwrap_or(0) & 0xff;
+        return [5, 6, 7, 8, 9, 10, 13, 14, 15].contains(&primary);
+    }
+    // Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, operator
+    // intervention, system error, lock not available, transaction rollback; and a server that has become a standby.
+    ["08", "53", "57", "58", "55", "40"].iter().any(|class| code.starts_with(class)) || code == "25006"
+}
+
+/// A key as its columns have it; they were checked when the key was registered, so a key that fails now was
+/// changed behind our back.
+pub(crate) fn key(
+    device_id: &str,
+    public_key: &[u8],
+    scheme: &str,
+    valid_from: i64,
+    revoked_from: Option<i64>,
+) -> Result<RegisteredKey, sqlx::Error> {
+    let decode =
+        |source: BoxError| sqlx::Error::Decode(format!("the key of device {device_id:?}: {source}").into());
+    let bytes = public_key.try_into().map_err(|_| decode("its length is not 32 bytes".into()))?;
+    let key = PublicKey::from_bytes(bytes).map_err(|error| decode(error.into()))?;
+    let scheme: Scheme = scheme.parse().map_err(|error: edgesentry_chain::KeyError| decode(error.into()))?;
+    let key = RingKey { key, scheme, valid_from: valid_from.cast_unsigned() };
+    Ok(RegisteredKey { key, revoked_from: revoked_from.map(i64::cast_unsigned) })
+}

@@ -1,0 +1,117 @@
+//! An embedded database file: one writer in this process, many readers, any number of processes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::error::{Component, StoreError};
+use crate::sql::failed;
+
+/// How long to wait for another process that writes.
+const BUSY: Duration = Duration::from_secs(30);
+/// How many rows go into one INSERT; few sizes, so that their statements stay prepared.
+const ROWS: [usize; 4] = [256, 32, 4, 1];
+
+/// An open database file.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) place: Arc<str>,
+    pub(crate) readers: SqlitePool,
+    writer: Mutex<SqliteConnection>,
+}
+
+impl Database {
+    /// Opens a file and brings its tables up to date; `create` makes it where it is missing.
+    pub(crate) async fn open(
+        path: &Path,
+        component: Component,
+        create: bool,
+        migrations: &[(i64, &'static str, &'static str)],
+    ) -> Result<Database, StoreError> {
+        let place: Arc<str> = path.display().to_string().into();
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(create)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Every commit is on the disk before it is acknowledged.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .pragma("trusted_schema", "OFF")
+            .disable_statement_logging();
+        let mut writer = options.connect().await.map_err(failed(&place, component, "open the database"))?;
+        migrate(&mut writer, migrations)
+            .await
+            .map_err(|error| failed(&place, component, "bring the tables up to date")(into_sqlx(error)))?;
+        let readers =
+            SqlitePoolOptions::new().max_connections(8).connect_lazy_with(options.pragma("query_only", "ON"));
+        Ok(Database { place, readers, writer: Mutex::new(writer) })
+    }
+
+    /// The connection that writes.
+    pub(crate) async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
+        self.writer.lock().await
+    }
+}
+
+async fn migrate(
+    connection: &mut SqliteConnection,
+    migrations: &[(i64, &'static str, &'static str)],
+) -> Result<(), MigrateError> {
+    let migrations = migrations.iter().map(|(version, name, sql)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let migrator = Migrator::with_migrations(migrations.collect());
+    // Two processes may open a new file at once. Each migration is one transaction, so that the one that comes
+    // late fails, and finds the work done when it looks again.
+    let again = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_millis(500))
+        .with_max_times(8)
+        .with_jitter();
+    let connection = Mutex::new(connection);
+    let run = || async { migrator.run(&mut **connection.lock().await).await };
+    run.retry(again)
+        .when(|error| matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)))
+        .await
+}
+
+pub(crate) fn into_sqlx(error: MigrateError) -> sqlx::Error {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
+        other => sqlx::Error::Decode(Box::new(other)),
+    }
+}
+
+/// The arguments of a statement.
+pub(crate) type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// Inserts rows, many in a statement. `insert` ends before VALUES; `bind` binds one row of `columns` values.
+pub(crate) async fn insert<T>(
+    connection: &mut SqliteConnection,
+    insert: &'static str,
+    columns: usize,
+    rows: &[T],
+    bind: impl for<'q> Fn(Query<'q>, &T) -> Query<'q>,
+) -> Result<(), sqlx::Error> {
+    let mut rest = rows;
+    for size in ROWS {
+        if rest.len() < size {
+            continue;
+        }
+        let row = format!("({})", vec!["?"; columns].join(","));
+        let sql: Arc<str> = format!("{insert} VALUES {}", vec![row; size].join(",")).into();
+        while rest.len() >= size {
+            let (now, later) = rest.split_at(size);
+            let query = now.iter().fold(sqlx::query(AssertSqlSafe(Arc::clone(&sql))), &bind);
+            query.execute(&mut *connection).await?;
+            rest = later;
+        }
+    }
+    Ok(())
+}
