@@ -3,13 +3,14 @@
 CARGO ?= cargo
 PYTHON ?= python3
 BIN := .venv/bin
+SERVERS := scripts/servers/with
 
 # maturin installs into this environment, whichever is active.
 export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python lint fmt fuzz bench docs wheel venv module clean
+.PHONY: help demo test test-rust test-python soak lint fmt fuzz bench docs wheel venv module clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +21,15 @@ demo: ## Verify chains of real telemetry, tamper with them, show what is caught 
 
 test: test-rust test-python ## Run all tests
 
-test-rust: ## Run the Rust tests: by nextest where it is installed
+test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS: by nextest where it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) nextest run --release --locked --workspace; \
-	else $(CARGO) test --release --locked --workspace --lib --bins --tests; fi
+	then $(SERVERS) $(CARGO) nextest run --release --locked --workspace; \
+	else $(SERVERS) $(CARGO) test --release --locked --workspace --lib --bins --tests; fi
 	$(CARGO) test --release --locked --workspace --doc
+
+soak: venv ## Kill the ingest service a thousand times under load
+	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
+		$(CARGO) test --release --locked -p edgesentry-rs --test stores -- --test-threads 2 crash:: race::
 
 test-python: module ## Run the Python tests
 	$(BIN)/python -m pytest
@@ -50,7 +55,7 @@ bench: module ## Measure the parts, then compare with other implementations
 
 docs: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
-		-p edgesentry-chain -p edgesentry-formats -p eds
+		-p edgesentry-chain -p edgesentry-formats -p edgesentry-rs -p eds
 
 wheel: venv ## Build the Python wheel into dist
 	$(BIN)/maturin build --release --locked --out dist

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Hash, Head};
+use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 use tracing::debug;
@@ -77,13 +78,19 @@ impl Agent {
     /// Opens the outbox of a device, making it where it is missing. A new outbox begins after the head of `device`;
     /// one that is there knows its own, and `device` must agree or have none.
     pub async fn open(outbox: &Path, device: Device) -> Result<Agent, Error> {
-        let place = outbox.display().to_string();
         let outbox = Database::open(outbox, Component::Outbox, true, &MIGRATIONS).await?;
         let agent = Agent { device, outbox };
-        let failed = || agent.failed("open the outbox");
-        let (device_id, head) = (agent.device.device_id(), agent.device.head());
-        {
-            let mut writer = agent.outbox.writer().await;
+        agent.claim().await?;
+        Ok(agent)
+    }
+
+    // Boxed, like all that use a transaction: the compiler cannot prove the plain futures to be Send.
+    fn claim(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let place = &self.outbox.place;
+            let failed = || self.failed("open the outbox");
+            let (device_id, head) = (self.device.device_id(), self.device.head());
+            let mut writer = self.outbox.writer().await;
             let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
             match device_row(&mut transaction).await.map_err(failed())? {
                 None => {
@@ -112,8 +119,8 @@ impl Agent {
                 Some(_) => {}
             }
             transaction.commit().await.map_err(failed())?;
-        }
-        Ok(agent)
+            Ok(())
+        })
     }
 
     /// Signs the next record of the chain; it is durably in the outbox when this returns.
@@ -129,20 +136,31 @@ impl Agent {
             );
             return Err(Error::Agent(problem));
         }
-        let failed = || self.failed("keep a record in the outbox");
-        let mut writer = self.outbox.writer().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        // The head of the outbox counts, which another process may have moved.
-        let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
-        let mut device = self.device.clone().resume(head);
-        let sequence = head.map_or(1, |head| head.sequence.saturating_add(1));
-        debug!(device_id = device.device_id(), sequence, payload_bytes = payload.len(), "signing record");
-        let record = device
-            .sign(timestamp_ms, &payload, object_ref)
-            .map_err(|error| Error::Agent(format!("device {:?}: {error}", self.device.device_id())))?;
-        keep(&mut transaction, &record, &payload).await.map_err(failed())?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(record)
+        self.sign_and_keep(timestamp_ms, payload, object_ref).await
+    }
+
+    fn sign_and_keep<'a>(
+        &'a self,
+        timestamp_ms: u64,
+        payload: Bytes,
+        object_ref: &'a str,
+    ) -> BoxFuture<'a, Result<AuditRecord, Error>> {
+        Box::pin(async move {
+            let failed = || self.failed("keep a record in the outbox");
+            let mut writer = self.outbox.writer().await;
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+            // The head of the outbox counts, which another process may have moved.
+            let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
+            let mut device = self.device.clone().resume(head);
+            let sequence = head.map_or(1, |head| head.sequence.saturating_add(1));
+            debug!(device_id = device.device_id(), sequence, payload_bytes = payload.len(), "signing record");
+            let record = device
+                .sign(timestamp_ms, &payload, object_ref)
+                .map_err(|error| Error::Agent(format!("device {:?}: {error}", self.device.device_id())))?;
+            keep(&mut transaction, &record, &payload).await.map_err(failed())?;
+            transaction.commit().await.map_err(failed())?;
+            Ok(record)
+        })
     }
 
     /// Sends what waits, in order, until nothing waits, the service rejects a record, or an error comes, which is
@@ -262,32 +280,38 @@ impl Agent {
     }
 
     /// Drops what the service holds, up to a sequence, and takes down a rejection.
-    async fn forget(&self, up_to: Option<u64>, rejection: Option<&KeptRejection>) -> Result<(), Error> {
-        let failed = || self.failed("empty the outbox");
-        let mut writer = self.outbox.writer().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        if let Some(up_to) = up_to {
-            sqlx::query("DELETE FROM waiting WHERE sequence <= ?")
-                .bind(up_to.cast_signed())
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed())?;
-        }
-        if up_to.is_some() || rejection.is_some() {
-            sqlx::query("DELETE FROM rejection").execute(&mut *transaction).await.map_err(failed())?;
-        }
-        if let Some(KeptRejection { sequence, code, expected, actual }) = rejection {
-            sqlx::query("INSERT INTO rejection VALUES (?, ?, ?, ?)")
-                .bind(sequence.cast_signed())
-                .bind(code)
-                .bind(expected)
-                .bind(actual)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed())?;
-        }
-        transaction.commit().await.map_err(failed())?;
-        Ok(())
+    fn forget<'a>(
+        &'a self,
+        up_to: Option<u64>,
+        rejection: Option<&'a KeptRejection>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let failed = || self.failed("empty the outbox");
+            let mut writer = self.outbox.writer().await;
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+            if let Some(up_to) = up_to {
+                sqlx::query("DELETE FROM waiting WHERE sequence <= ?")
+                    .bind(up_to.cast_signed())
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(failed())?;
+            }
+            if up_to.is_some() || rejection.is_some() {
+                sqlx::query("DELETE FROM rejection").execute(&mut *transaction).await.map_err(failed())?;
+            }
+            if let Some(KeptRejection { sequence, code, expected, actual }) = rejection {
+                sqlx::query("INSERT INTO rejection VALUES (?, ?, ?, ?)")
+                    .bind(sequence.cast_signed())
+                    .bind(code)
+                    .bind(expected)
+                    .bind(actual)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(failed())?;
+            }
+            transaction.commit().await.map_err(failed())?;
+            Ok(())
+        })
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
@@ -295,16 +319,20 @@ impl Agent {
     }
 }
 
-/// The device of an outbox and the last link that it signed.
-async fn device_row(
-    connection: &mut SqliteConnection,
-) -> Result<Option<(String, Option<Head>)>, sqlx::Error> {
-    let row =
-        sqlx::query("SELECT device_id, sequence, record_hash FROM device").fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(None) };
-    let sequence = row.try_get::<i64, _>(1)?.cast_unsigned();
-    let hash = Hash(row.try_get::<&[u8], _>(2)?.try_into().unwrap_or_default());
-    Ok(Some((row.try_get(0)?, (sequence > 0).then_some(Head { sequence, hash }))))
+/// A device id and the last link that it signed.
+type Owner = (String, Option<Head>);
+
+/// The device of an outbox.
+fn device_row(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<Option<Owner>, sqlx::Error>> {
+    Box::pin(async move {
+        let row = sqlx::query("SELECT device_id, sequence, record_hash FROM device")
+            .fetch_optional(connection)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let sequence = row.try_get::<i64, _>(1)?.cast_unsigned();
+        let hash = Hash(row.try_get::<&[u8], _>(2)?.try_into().unwrap_or_default());
+        Ok(Some((row.try_get(0)?, (sequence > 0).then_some(Head { sequence, hash }))))
+    })
 }
 
 async fn keep(

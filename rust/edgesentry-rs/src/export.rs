@@ -115,7 +115,7 @@ pub enum Target {
     /// A file whose name says the format; the manifest is written beside it.
     File(PathBuf),
     /// A writer; nothing but the records is written.
-    Writer(RecordWriter),
+    Writer(Box<RecordWriter>),
 }
 
 /// Exports the records of a filter, in bounded memory. `exported` is told how many records are written so far, and
@@ -128,7 +128,7 @@ pub async fn export(
 ) -> Result<Manifest, Error> {
     let starts = start_heads(ledger, filter).await?;
     let (path, writer) = match target {
-        Target::File(path) => (Some(path.clone()), RecordWriter::create(&path)?),
+        Target::File(path) => (Some(path.clone()), Box::new(RecordWriter::create(&path)?)),
         Target::Writer(writer) => (None, writer),
     };
     let mut records = ledger.records(filter);
@@ -184,9 +184,9 @@ pub async fn export(
 }
 
 fn write_all(
-    mut writer: RecordWriter,
+    mut writer: Box<RecordWriter>,
     mut work: mpsc::Receiver<Arc<Vec<AuditRecord>>>,
-) -> Result<RecordWriter, FormatError> {
+) -> Result<Box<RecordWriter>, FormatError> {
     while let Some(chunk) = work.blocking_recv() {
         writer.write(&chunk)?;
     }

@@ -7,7 +7,7 @@
 
 pub mod agent;
 mod clock;
-mod error;
+pub mod error;
 pub mod export;
 pub mod ingest;
 pub mod ledger;

@@ -105,7 +105,7 @@ impl Settings {
             builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
         }
         let environment = Environment::with_prefix("EDS").prefix_separator("_").separator("__");
-        let variables = variables.into_iter().map(|(name, value)| (name, value)).collect();
+        let variables = variables.into_iter().collect();
         builder = builder.add_source(environment.source(Some(variables)));
         let place = || {
             file.as_ref().map_or_else(

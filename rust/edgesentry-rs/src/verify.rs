@@ -100,10 +100,13 @@ fn boxed(items: impl Iterator<Item = Item> + Send + 'static) -> Box<dyn Iterator
     Box::new(items)
 }
 
+/// The hash of a payload, where there is one.
+type Read = Result<Option<Hash>, StoreError>;
+
 /// Hashes of payloads that were read ahead of the records that need them.
 #[derive(Default)]
 struct Hashes {
-    ready: Mutex<HashMap<(String, u64), Result<Option<Hash>, StoreError>>>,
+    ready: Mutex<HashMap<(String, u64), Read>>,
 }
 
 impl Payloads for Hashes {
@@ -143,7 +146,7 @@ fn with_payloads(records: RecordStream, store: Arc<dyn PayloadStore>, hashes: Ar
         .boxed()
 }
 
-async fn hash_of(store: &dyn PayloadStore, record: &AuditRecord) -> Result<Option<Hash>, StoreError> {
+async fn hash_of(store: &dyn PayloadStore, record: &AuditRecord) -> Read {
     if store.refuses(&record.object_ref).is_some() {
         return Ok(None);
     }

@@ -50,7 +50,7 @@ struct Service {
     payloads: Arc<dyn PayloadStore>,
     limits: Limits,
     keys: Arc<Keys>,
-    verify: Group<Vec<Submission>, Result<Vec<Result<Admitted, Rejection>>, StoreError>>,
+    verify: Group<Vec<Submission>, Verified>,
     puts: Puts,
     commit: Group<Vec<Entry>, Result<Vec<Outcome>, AppendError>>,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use serde::Deserialize;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -171,12 +172,14 @@ async fn writable(
     Err(failed(place, Component::AuditLedger, "connect to a server that takes writes")(last))
 }
 
-async fn migrate(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+// Boxed: the compiler cannot prove the plain future to be Send.
+fn migrate(connection: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
     let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     // Under an advisory lock, so that several services may start at once.
-    Migrator::with_migrations(migrations.collect()).run(connection).await.map_err(into_sqlx)
+    let migrator = Migrator::with_migrations(migrations.collect());
+    Box::pin(async move { migrator.run_direct(None, connection, false).await.map_err(into_sqlx) })
 }
 
 /// Splits a URL with several hosts into one set of options each, and a name without secrets.

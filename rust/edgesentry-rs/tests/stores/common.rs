@@ -1,0 +1,282 @@
+//! Places to store in, and devices that sign.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use edgesentry_chain::{AuditRecord, Device, Head, KeyRing, Report, Scheme};
+use edgesentry_formats::{Options, Progress};
+use edgesentry_rs::ingest::storage::{IngestService, Limits};
+use edgesentry_rs::ingest::verify::{Outcome, Submission};
+use edgesentry_rs::ledger::{self, Filter, Ledger, Postgres, PostgresSettings, Registration, Sqlite};
+use edgesentry_rs::payload::{Folder, PayloadStore, S3, S3Settings};
+use edgesentry_rs::verify::Verification;
+use futures::TryStreamExt;
+use sqlx::Connection;
+use tempfile::TempDir;
+
+pub const START_MS: u64 = 1_700_000_000_000;
+
+/// A variable that `scripts/servers/with` sets. A server that is missing fails the test.
+pub fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: run the tests by make test, or under scripts/servers/with")
+    })
+}
+
+/// The kind of stores of a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// A ledger and a payload store that can be opened again, as after a restart.
+pub struct Place {
+    pub kind: Kind,
+    /// As the settings name it.
+    pub url: String,
+    pub folder: TempDir,
+}
+
+impl Place {
+    pub async fn new(kind: Kind) -> Place {
+        let folder = TempDir::new().unwrap();
+        let url = match kind {
+            Kind::Sqlite => format!("sqlite:{}", folder.path().join("ledger.db").display()),
+            Kind::Postgres => database(&server("EDGESENTRY_TEST_POSTGRES")).await,
+        };
+        Place { kind, url, folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub async fn ledger(&self) -> Arc<dyn Ledger> {
+        match self.kind {
+            Kind::Sqlite => Arc::new(Sqlite::open(&self.path("ledger.db")).await.unwrap()),
+            Kind::Postgres => Arc::new(postgres(&self.url).await),
+        }
+    }
+
+    pub async fn payloads(&self) -> Arc<dyn PayloadStore> {
+        match self.kind {
+            Kind::Sqlite => Arc::new(Sqlite::open(&self.path("ledger.db")).await.unwrap().payloads()),
+            Kind::Postgres => Arc::new(Folder::open(&self.path("payloads")).unwrap()),
+        }
+    }
+
+    pub async fn service(&self) -> IngestService {
+        match self.kind {
+            Kind::Sqlite => {
+                let ledger = Sqlite::open(&self.path("ledger.db")).await.unwrap();
+                let payloads = Arc::new(ledger.payloads());
+                IngestService::start(Arc::new(ledger), payloads, Limits::default())
+            }
+            Kind::Postgres => {
+                IngestService::start(self.ledger().await, self.payloads().await, Limits::default())
+            }
+        }
+    }
+
+    /// Verifies everything under the keys and heads of the ledger, payloads hashed again.
+    pub async fn report(&self) -> Report {
+        verify(self.ledger().await, Some(self.payloads().await)).await
+    }
+}
+
+pub async fn postgres(url: &str) -> Postgres {
+    let settings = PostgresSettings { url: url.to_owned().into(), ..PostgresSettings::default() };
+    Postgres::connect(&settings).await.unwrap()
+}
+
+/// A new database on a server; its URL.
+pub async fn database(server: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(create).execute(&mut connection).await.unwrap();
+    format!("{}/{name}", server.rsplit_once('/').unwrap().0)
+}
+
+pub fn s3_settings(endpoint: &str) -> S3Settings {
+    S3Settings {
+        endpoint: Some(endpoint.to_owned()),
+        access_key_id: Some("edgesentry".to_owned()),
+        secret_access_key: Some("edgesentry-secret".to_owned().into()),
+        timeout_seconds: 5,
+        ..S3Settings::default()
+    }
+}
+
+pub fn s3_client(endpoint: &str) -> aws_sdk_s3::Client {
+    use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
+    let credentials = Credentials::new("edgesentry", "edgesentry-secret", None, None, "tests");
+    let config = Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(endpoint)
+        .region(Region::new("us-east-1"))
+        .credentials_provider(credentials)
+        .force_path_style(true);
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+/// A new bucket on a server, and its name.
+pub async fn bucket(endpoint: &str) -> (S3, String) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    s3_client(endpoint).create_bucket().bucket(&name).send().await.unwrap();
+    (S3::connect(&name, &s3_settings(endpoint)).await.unwrap(), name)
+}
+
+/// A server of the test's own, stopped when dropped.
+pub struct Server {
+    pub url: String,
+    script: PathBuf,
+    folder: TempDir,
+}
+
+impl Server {
+    pub fn start(script: &str, how: &str) -> Server {
+        let folder = TempDir::new().unwrap();
+        // PostgreSQL runs as another user, which must get in.
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/servers").join(script);
+        let mut server = Server { url: String::new(), script, folder };
+        server.url = server.run(how);
+        server
+    }
+
+    pub fn run(&self, command: &str) -> String {
+        let folder = self.folder.path().join("server");
+        let output = Command::new(&self.script).arg(command).arg(folder).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let folder = self.folder.path().join("server");
+        let _ = Command::new(&self.script).arg("stop").arg(folder).output();
+    }
+}
+
+/// The device of a number.
+pub fn device(number: u8) -> Device {
+    Device::from_seed(format!("lift-{number:02}"), [number; 32], Scheme::Record)
+}
+
+pub fn registration(device: &Device) -> Registration {
+    Registration {
+        device_id: device.device_id().to_owned(),
+        key: device.public_key().unwrap(),
+        scheme: device.scheme(),
+        valid_from: None,
+        start: device.head(),
+    }
+}
+
+/// Devices from 1 to `count`, registered.
+pub async fn devices(ledger: &dyn Ledger, count: u8) -> Vec<Device> {
+    let devices: Vec<Device> = (1..=count).map(device).collect();
+    for device in &devices {
+        ledger.register(&registration(device)).await.unwrap();
+    }
+    devices
+}
+
+/// The next record of a device, with a payload that says which it is.
+pub fn next(device: &mut Device) -> Submission {
+    let sequence = device.head().map_or(1, |head| head.sequence + 1);
+    let payload = format!("{} {sequence}", device.device_id());
+    next_with(device, &payload)
+}
+
+pub fn next_with(device: &mut Device, payload: &str) -> Submission {
+    let sequence = device.head().map_or(1, |head| head.sequence + 1);
+    let object_ref = format!("{}/{sequence}.bin", device.device_id());
+    let record = device.sign(START_MS + sequence, payload.as_bytes(), object_ref).unwrap();
+    Submission { record: Arc::new(record), payload: Bytes::from(payload.to_owned()) }
+}
+
+pub fn chain(device: &mut Device, records: usize) -> Vec<Submission> {
+    (0..records).map(|_| next(device)).collect()
+}
+
+/// A changed copy of a submission's record, signed again.
+pub fn resigned(
+    device: &Device,
+    submission: &Submission,
+    change: impl FnOnce(&mut AuditRecord),
+) -> Submission {
+    let mut record = (*submission.record).clone();
+    change(&mut record);
+    device.sign_record(&mut record);
+    Submission { record: Arc::new(record), payload: submission.payload.clone() }
+}
+
+/// The outcome names, rejections by their code.
+pub fn names(outcomes: &[Result<Outcome, edgesentry_rs::Error>]) -> Vec<&'static str> {
+    let name = |outcome: &Result<Outcome, edgesentry_rs::Error>| match outcome {
+        Ok(Outcome::Rejected(rejection)) => rejection.code.name(),
+        Ok(outcome) => outcome.name(),
+        Err(error) => error.code(),
+    };
+    outcomes.iter().map(name).collect()
+}
+
+pub fn all(name: &'static str, count: usize) -> Vec<&'static str> {
+    vec![name; count]
+}
+
+pub async fn records(ledger: &dyn Ledger, filter: &Filter) -> Vec<AuditRecord> {
+    let chunks: Vec<Vec<AuditRecord>> = ledger.records(filter).try_collect().await.unwrap();
+    chunks.concat()
+}
+
+pub async fn head(ledger: &dyn Ledger, device_id: &str) -> Option<Head> {
+    ledger.heads().await.unwrap().get(device_id).copied()
+}
+
+pub async fn registered_keys(ledger: &dyn Ledger) -> KeyRing {
+    ledger::key_ring(&ledger.devices().await.unwrap()).unwrap()
+}
+
+pub async fn verify(ledger: Arc<dyn Ledger>, payloads: Option<Arc<dyn PayloadStore>>) -> Report {
+    let verification = Verification {
+        keys: Some(registered_keys(&*ledger).await),
+        heads: Some(ledger.heads().await.unwrap()),
+        ledger,
+        payloads,
+        filter: Filter::default(),
+        options: Options::default(),
+    };
+    let handle = tokio::runtime::Handle::current();
+    let run = move || verification.run(&handle, &Arc::new(Progress::default()));
+    tokio::task::spawn_blocking(run).await.unwrap().unwrap()
+}
+
+/// The same tests on every ledger.
+#[macro_export]
+macro_rules! on_every_ledger {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test($crate::common::Place::new($crate::common::Kind::Sqlite).await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test($crate::common::Place::new($crate::common::Kind::Postgres).await).await;
+            })*
+        }
+    };
+}

@@ -1,0 +1,348 @@
+//! The conformance suite of ledgers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgesentry_chain::{Device, Head, Scheme};
+use edgesentry_rs::Error;
+use edgesentry_rs::ingest::verify::{LARGEST_NUMBER, Outcome, Submission, admit};
+use edgesentry_rs::ledger::{AppendError, Entry, Filter, Ledger, LogQuery, Registration};
+use edgesentry_rs::payload::{Memory, PayloadStore, Stored};
+
+use crate::common::{
+    Place, chain, device, devices, head, next, next_with, records, registered_keys, registration, resigned,
+    verify,
+};
+use crate::on_every_ledger;
+
+on_every_ledger!(
+    records_come_back_as_they_were,
+    each_record_is_decided_by_its_chain,
+    decisions_of_one_group_see_each_other,
+    filters_choose,
+    a_chain_may_begin_elsewhere,
+    registrations_are_idempotent_and_never_change_the_past,
+    keys_that_changed_refuse_the_group,
+    revoked_keys_accept_nothing_more,
+    the_operation_log_keeps_every_decision,
+    an_empty_ledger_answers,
+    many_records_stream,
+    names_that_sql_would_trip_over,
+);
+
+/// What the ledger needs to see of submissions that pass admission.
+async fn entries(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<Entry> {
+    let names: Vec<Arc<str>> =
+        submissions.iter().map(|submission| submission.record.device_id.as_str().into()).collect();
+    let registry = ledger.keys(&names).await.unwrap();
+    let store = Memory::default();
+    let mut entries = Vec::new();
+    for admitted in admit(submissions, &registry) {
+        let admitted = admitted.unwrap();
+        let put = store.put(&admitted).await.unwrap();
+        entries.push(Entry::Record(Stored::new(admitted, put)));
+    }
+    entries
+}
+
+async fn append(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<&'static str> {
+    let entries = entries(ledger, submissions).await;
+    names(&ledger.append(&entries).await.unwrap())
+}
+
+fn names(outcomes: &[Outcome]) -> Vec<&'static str> {
+    let name =
+        |outcome: &Outcome| outcome.rejection().map_or(outcome.name(), |rejection| rejection.code.name());
+    outcomes.iter().map(name).collect()
+}
+
+async fn records_come_back_as_they_were(place: Place) {
+    let ledger = place.ledger().await;
+    let mut odd = Device::from_seed("größe-海-\u{1f6a2}'\"\\", [9; 32], Scheme::PayloadHash);
+    let long_id = "x".repeat(1024);
+    let mut long = Device::from_seed(long_id, [8; 32], Scheme::Record);
+    let mut sent = Vec::new();
+    for (device, timestamps) in [(&mut odd, [0, LARGEST_NUMBER, 1]), (&mut long, [7, 0, 3])] {
+        ledger.register(&registration(device)).await.unwrap();
+        for timestamp_ms in timestamps {
+            let object_ref = format!("s3://bucket/{}/ü", "y".repeat(900));
+            let record = Arc::new(device.sign(timestamp_ms, b"", object_ref).unwrap());
+            sent.push(Submission { record, payload: Bytes::new() });
+        }
+    }
+    let mut expected: Vec<_> = sent.iter().map(|submission| (*submission.record).clone()).collect();
+    assert_eq!(append(&*ledger, sent).await, ["accepted"; 6]);
+    // Another connection, as after a restart.
+    let ledger = place.ledger().await;
+    expected.sort_by(|one, other| (&one.device_id, one.sequence).cmp(&(&other.device_id, other.sequence)));
+    assert_eq!(records(&*ledger, &Filter::default()).await, expected);
+    assert_eq!(head(&*ledger, odd.device_id()).await, odd.head());
+    assert!(verify(ledger, None).await.ok());
+}
+
+async fn each_record_is_decided_by_its_chain(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lift = devices(&*ledger, 1).await.remove(0);
+    let first = next(&mut lift);
+    let second = next(&mut lift);
+    let third = next(&mut lift);
+    assert_eq!(append(&*ledger, vec![second.clone()]).await, ["sequence_gap"]);
+    assert_eq!(append(&*ledger, vec![first.clone()]).await, ["accepted"]);
+    assert_eq!(append(&*ledger, vec![first.clone()]).await, ["duplicate"]);
+    let fork = resigned(&lift, &first, |record| record.timestamp_ms += 1);
+    assert_eq!(append(&*ledger, vec![fork.clone()]).await, ["fork"]);
+    let astray = resigned(&lift, &second, |record| record.prev_record_hash = fork.record.hash());
+    assert_eq!(append(&*ledger, vec![astray]).await, ["prev_hash_mismatch"]);
+    assert_eq!(append(&*ledger, vec![third.clone()]).await, ["sequence_gap"]);
+    assert_eq!(append(&*ledger, vec![second, third]).await, ["accepted"; 2]);
+    assert_eq!(records(&*ledger, &Filter::default()).await.len(), 3);
+    assert_eq!(head(&*ledger, "lift-01").await, lift.head());
+    assert!(verify(ledger, None).await.ok());
+}
+
+async fn decisions_of_one_group_see_each_other(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lifts = devices(&*ledger, 3).await;
+    let one = chain(&mut lifts[0], 3);
+    let two = chain(&mut lifts[1], 3);
+    let three = chain(&mut lifts[2], 2);
+    let fork = resigned(&lifts[0], &one[1], |record| record.timestamp_ms = 0);
+    let group = vec![
+        one[0].clone(),
+        two[1].clone(), // a gap
+        one[1].clone(),
+        three[0].clone(),
+        one[1].clone(), // again
+        fork,
+        two[2].clone(), // still a gap
+        one[2].clone(),
+        three[1].clone(),
+    ];
+    let expected = [
+        "accepted",
+        "sequence_gap",
+        "accepted",
+        "accepted",
+        "duplicate",
+        "fork",
+        "sequence_gap",
+        "accepted",
+        "accepted",
+    ];
+    assert_eq!(append(&*ledger, group).await, expected);
+    assert_eq!(ledger.heads().await.unwrap().len(), 2);
+    assert_eq!(append(&*ledger, two).await, ["accepted"; 3]);
+    assert!(verify(ledger, None).await.ok());
+}
+
+async fn filters_choose(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lifts = devices(&*ledger, 2).await;
+    for lift in &mut lifts {
+        append(&*ledger, chain(lift, 10)).await;
+    }
+    let chosen = async |filter: Filter| -> Vec<(String, u64)> {
+        let records = records(&*ledger, &filter).await;
+        records.into_iter().map(|record| (record.device_id, record.sequence)).collect()
+    };
+    let of = |device: &str, sequences: std::ops::RangeInclusive<u64>| -> Vec<(String, u64)> {
+        sequences.map(|sequence| (device.to_owned(), sequence)).collect()
+    };
+    let two = Filter { devices: vec!["lift-02".into()], ..Filter::default() };
+    assert_eq!(chosen(two.clone()).await, of("lift-02", 1..=10));
+    let range = Filter { from_sequence: Some(3), to_sequence: Some(4), ..two.clone() };
+    assert_eq!(chosen(range).await, of("lift-02", 3..=4));
+    let from_ms = Some(crate::common::START_MS + 9);
+    let times = Filter { from_ms, before_ms: from_ms.map(|ms| ms + 1), ..Filter::default() };
+    assert_eq!(chosen(times).await, [of("lift-01", 9..=9), of("lift-02", 9..=9)].concat());
+    assert_eq!(chosen(Filter { before_ms: Some(0), ..Filter::default() }).await, []);
+    assert_eq!(chosen(Filter { from_sequence: Some(u64::MAX), ..Filter::default() }).await, []);
+    assert_eq!(chosen(Filter { to_sequence: Some(u64::MAX), ..two.clone() }).await.len(), 10);
+    assert_eq!(chosen(Filter { devices: vec!["nobody".into()], ..two }).await, []);
+}
+
+async fn a_chain_may_begin_elsewhere(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lift = device(1);
+    let before = chain(&mut lift, 5);
+    assert_eq!(before.len(), 5);
+    ledger.register(&registration(&lift)).await.unwrap();
+    assert!(ledger.heads().await.unwrap().is_empty(), "no record, no head");
+    let after = chain(&mut lift, 2);
+    let early = Registration { valid_from: Some(1), ..registration(&device(2).resume(lift.head())) };
+    ledger.register(&early).await.unwrap();
+    let mut other = device(2);
+    // Behind the start there is nothing to compare with.
+    assert_eq!(append(&*ledger, chain(&mut other, 1)).await, ["sequence_duplicate"]);
+    assert_eq!(append(&*ledger, after).await, ["accepted"; 2]);
+    let report = verify(Arc::clone(&ledger), None).await;
+    assert!(report.ok(), "{report:?}");
+    let device = &ledger.devices().await.unwrap()[0];
+    assert_eq!(device.device_id, "lift-01");
+    assert_eq!(device.start.map(|head| head.sequence), Some(5));
+    assert_eq!(device.keys[0].key.valid_from, 6);
+}
+
+async fn registrations_are_idempotent_and_never_change_the_past(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lift = device(1);
+    ledger.register(&registration(&lift)).await.unwrap();
+    ledger.register(&registration(&lift)).await.unwrap();
+    append(&*ledger, chain(&mut lift, 3)).await;
+    let plain = Registration { start: None, ..registration(&lift) };
+    ledger.register(&plain).await.unwrap();
+    let other = device(77);
+    let refused = |registration: Registration| {
+        let ledger = Arc::clone(&ledger);
+        async move {
+            let error = ledger.register(&registration).await.unwrap_err();
+            assert!(matches!(error, Error::Registry { .. }), "{error}");
+            assert!(!error.is_retryable());
+        }
+    };
+    let rotation = Registration { key: other.public_key().unwrap(), ..plain.clone() };
+    refused(Registration { valid_from: Some(3), ..rotation.clone() }).await;
+    refused(Registration { valid_from: Some(0), ..rotation.clone() }).await;
+    refused(Registration { valid_from: Some(u64::MAX), ..rotation.clone() }).await;
+    refused(Registration { start: lift.head(), ..rotation.clone() }).await;
+    refused(Registration { device_id: String::new(), ..rotation.clone() }).await;
+    refused(Registration { device_id: "a\0b".into(), ..rotation.clone() }).await;
+    refused(Registration { device_id: "x".repeat(1025), ..rotation.clone() }).await;
+    ledger.register(&rotation).await.unwrap();
+    refused(Registration { scheme: Scheme::PayloadHash, valid_from: Some(4), ..rotation.clone() }).await;
+    let keys = registered_keys(&*ledger).await;
+    let from: Vec<u64> = keys.keys("lift-01").unwrap().iter().map(|key| key.valid_from).collect();
+    assert_eq!(from, [1, 4]);
+    let mut rotated = Device::from_seed("lift-01", [77; 32], Scheme::Record).resume(lift.head());
+    assert_eq!(append(&*ledger, chain(&mut rotated, 2)).await, ["accepted"; 2]);
+    assert!(verify(ledger, None).await.ok());
+}
+
+async fn keys_that_changed_refuse_the_group(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lifts = devices(&*ledger, 2).await;
+    let admitted = entries(&*ledger, chain(&mut lifts[0], 2)).await;
+    ledger.revoke("lift-01").await.unwrap();
+    assert!(matches!(ledger.append(&admitted).await, Err(AppendError::KeysChanged)));
+    assert!(records(&*ledger, &Filter::default()).await.is_empty());
+    // Another device's keys are nobody else's business.
+    let admitted = entries(&*ledger, chain(&mut lifts[1], 2)).await;
+    ledger.register(&registration(&device(3))).await.unwrap();
+    assert_eq!(names(&ledger.append(&admitted).await.unwrap()), ["accepted"; 2]);
+}
+
+async fn revoked_keys_accept_nothing_more(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lift = devices(&*ledger, 1).await.remove(0);
+    append(&*ledger, chain(&mut lift, 2)).await;
+    assert_eq!(ledger.revoke("lift-01").await.unwrap(), 3);
+    let third = next(&mut lift.clone());
+    let registry = ledger.keys(&["lift-01".into()]).await.unwrap();
+    let rejected = admit(vec![third], &registry).remove(0).unwrap_err();
+    assert_eq!(rejected.code.name(), "key_not_valid_at_sequence");
+    assert!(matches!(ledger.revoke("nobody").await, Err(Error::Registry { .. })));
+    let fresh = Device::from_seed("lift-01", [78; 32], Scheme::Record).resume(lift.head());
+    let registered = Registration { start: None, ..registration(&fresh) };
+    ledger.register(&registered).await.unwrap();
+    assert_eq!(append(&*ledger, chain(&mut fresh.clone(), 1)).await, ["accepted"]);
+    // A key that was revoked before it signed makes room.
+    let spare = device(2);
+    ledger.register(&registration(&spare)).await.unwrap();
+    assert_eq!(ledger.revoke("lift-02").await.unwrap(), 1);
+    let fresh = Device::from_seed("lift-02", [79; 32], Scheme::Record);
+    ledger.register(&registration(&fresh)).await.unwrap();
+    assert_eq!(append(&*ledger, chain(&mut fresh.clone(), 1)).await, ["accepted"]);
+}
+
+async fn the_operation_log_keeps_every_decision(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lift = devices(&*ledger, 1).await.remove(0);
+    let chain = chain(&mut lift, 3);
+    let gap = chain[2].clone();
+    append(&*ledger, vec![gap.clone(), chain[0].clone()]).await;
+    append(&*ledger, vec![chain[0].clone()]).await;
+    let mut entries = vec![];
+    for rejection in admit(vec![next(&mut device(9))], &ledger.keys(&[]).await.unwrap()) {
+        entries.push(Entry::Rejected(rejection.unwrap_err()));
+    }
+    assert_eq!(names(&ledger.append(&entries).await.unwrap()), ["unknown_device"]);
+    let all = ledger.operation_log(&LogQuery::default()).await.unwrap();
+    let seen: Vec<_> = all
+        .iter()
+        .map(|entry| {
+            (entry.device_id.as_str(), entry.sequence, entry.outcome.as_str(), entry.reason.as_deref())
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("lift-01", Some(3), "rejected", Some("sequence_gap")),
+            ("lift-01", Some(1), "accepted", None),
+            ("lift-01", Some(1), "duplicate", None),
+            ("lift-09", Some(1), "rejected", Some("unknown_device")),
+        ]
+    );
+    assert_eq!(all[0].evidence.as_deref(), Some(&*gap.record.canonical_bytes()));
+    assert_eq!((all[0].expected.as_deref(), all[0].actual.as_deref()), (Some("1"), Some("3")));
+    assert_eq!(all[0].record_hash, gap.record.hash());
+    assert!(all[1].evidence.is_none() && all[1].at_ms > 1_700_000_000_000);
+    let page = LogQuery { after_id: all[1].id, limit: 1, ..LogQuery::default() };
+    assert_eq!(ledger.operation_log(&page).await.unwrap(), all[2..3]);
+    let rejected = LogQuery { outcome: Some("rejected".into()), ..LogQuery::default() };
+    assert_eq!(ledger.operation_log(&rejected).await.unwrap().len(), 2);
+    let one = LogQuery { device_id: Some("lift-09".into()), ..LogQuery::default() };
+    assert_eq!(ledger.operation_log(&one).await.unwrap(), all[3..]);
+    let gaps = LogQuery { reason: Some("sequence_gap".into()), ..LogQuery::default() };
+    assert_eq!(ledger.operation_log(&gaps).await.unwrap(), all[..1]);
+}
+
+async fn an_empty_ledger_answers(place: Place) {
+    let ledger = place.ledger().await;
+    ledger.check().await.unwrap();
+    assert!(ledger.heads().await.unwrap().is_empty());
+    assert!(ledger.devices().await.unwrap().is_empty());
+    assert!(records(&*ledger, &Filter::default()).await.is_empty());
+    assert!(ledger.operation_log(&LogQuery::default()).await.unwrap().is_empty());
+    assert!(ledger.append(&[]).await.unwrap().is_empty());
+    assert!(!verify(ledger, None).await.ok(), "nothing to verify is no pass");
+}
+
+async fn many_records_stream(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lifts = devices(&*ledger, 2).await;
+    for lift in &mut lifts {
+        for _ in 0..5 {
+            assert_eq!(append(&*ledger, chain(lift, 1111)).await, vec!["accepted"; 1111]);
+        }
+    }
+    let all = records(&*ledger, &Filter::default()).await;
+    let order: Vec<_> = all.iter().map(|record| (record.device_id.clone(), record.sequence)).collect();
+    let expected = ["lift-01", "lift-02"].map(|id| (1..=5555).map(move |sequence| (id.to_owned(), sequence)));
+    assert!(order.into_iter().eq(expected.into_iter().flatten()));
+    assert!(verify(Arc::clone(&ledger), None).await.ok());
+    // A reader that stops early costs nothing.
+    for _ in 0..20 {
+        use futures::StreamExt;
+        let mut stream = ledger.records(&Filter::default());
+        assert!(stream.next().await.unwrap().unwrap().len() > 1000);
+    }
+    assert_eq!(append(&*ledger, vec![next_with(&mut lifts[0], "more")]).await, ["accepted"]);
+}
+
+async fn names_that_sql_would_trip_over(place: Place) {
+    let ledger = place.ledger().await;
+    for (number, id) in ["'; DROP TABLE devices; --", "a\\", "$1", "%s", "[1]", "\"", "{\"a\":1}", "\u{202e}"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut device = Device::from_seed(id, [100 + number as u8; 32], Scheme::Record);
+        ledger.register(&registration(&device)).await.unwrap();
+        assert_eq!(append(&*ledger, chain(&mut device, 2)).await, ["accepted"; 2], "{id}");
+        let filter = Filter { devices: vec![id.to_owned()], ..Filter::default() };
+        assert_eq!(records(&*ledger, &filter).await.len(), 2, "{id}");
+        let query = LogQuery { device_id: Some(id.to_owned()), ..LogQuery::default() };
+        assert_eq!(ledger.operation_log(&query).await.unwrap().len(), 2, "{id}");
+        assert_eq!(head(&*ledger, id).await, Some(Head { sequence: 2, ..device.head().unwrap() }));
+    }
+    assert_eq!(ledger.devices().await.unwrap().len(), 8);
+}

@@ -1,0 +1,15 @@
+//! Ledgers, payload stores and the service on real servers: PostgreSQL and SeaweedFS beside SQLite and folders.
+//!
+//! `make test` starts the servers; by hand: `scripts/servers/with cargo nextest run --release -p edgesentry-rs`.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod agent;
+mod common;
+mod crash;
+mod exports;
+mod faults;
+mod ledgers;
+mod payloads;
+mod race;
+mod service;
+mod worker;
