@@ -31,8 +31,8 @@ soak: venv ## Kill the ingest service a thousand times under load
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked -p edgesentry-rs --test stores -- --test-threads 2 crash:: race::
 
-test-python: module ## Run the Python tests
-	$(BIN)/python -m pytest
+test-python: module ## Run the Python tests with the same servers
+	$(SERVERS) $(BIN)/python -m pytest
 
 lint: module ## Check formatting, lints, types and stubs
 	$(CARGO) fmt --all --check

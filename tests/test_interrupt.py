@@ -36,6 +36,13 @@ SCRIPTS = {
     "writing": """
         edgesentry.write_records([path] * 100_000, path + ".copy.parquet")
     """,
+    "ingest": """
+        import itertools
+        device = edgesentry.Device.from_seed("lift-09", bytes([9] * 32))
+        ledger = edgesentry.open(path + ".db")
+        ledger.register_device(device)
+        ledger.ingest_many((device.sign(b"x", str(n)), b"x") for n in itertools.count())
+    """,
     "stalled": """
         import os
         reader, writer = os.pipe()

@@ -1,7 +1,9 @@
-"""Tamper-evident audit records: verify exports, sign and read records."""
+"""Tamper-evident audit records: take them in, verify exports and ledgers, sign and read records."""
 
+from edgesentry._async import AsyncLedger, open_async
 from edgesentry._core import (
     FINDING_CODES,
+    REJECTION_CODES,
     AuditRecord,
     Cause,
     Coverage,
@@ -12,6 +14,7 @@ from edgesentry._core import (
     HeadCoverage,
     Input,
     KeyRing,
+    Outbox,
     PayloadCoverage,
     RecordReader,
     Report,
@@ -24,11 +27,14 @@ from edgesentry._core import (
     write_heads,
     write_records,
 )
-from edgesentry._typing import FindingCode, Level, Scheme, Verdict
+from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, open
+from edgesentry._typing import FindingCode, Level, OutcomeStatus, RejectionCode, Scheme, Verdict
 from edgesentry.exceptions import (
     ConfigError,
     EdgesentryError,
     RecordMalformed,
+    RegistryError,
+    RejectedError,
     StoreError,
     UnreadableError,
     VerificationError,
@@ -36,6 +42,8 @@ from edgesentry.exceptions import (
 
 __all__ = [
     "FINDING_CODES",
+    "REJECTION_CODES",
+    "AsyncLedger",
     "AuditRecord",
     "Cause",
     "ConfigError",
@@ -49,10 +57,19 @@ __all__ = [
     "HeadCoverage",
     "Input",
     "KeyRing",
+    "Ledger",
     "Level",
+    "Manifest",
+    "Outbox",
+    "Outcome",
+    "OutcomeStatus",
+    "Outcomes",
     "PayloadCoverage",
     "RecordMalformed",
     "RecordReader",
+    "RegistryError",
+    "RejectedError",
+    "RejectionCode",
     "Report",
     "Scheme",
     "SignatureCoverage",
@@ -61,6 +78,8 @@ __all__ = [
     "Verdict",
     "VerificationError",
     "__version__",
+    "open",
+    "open_async",
     "read_heads",
     "read_records",
     "verify_chain",

@@ -8,13 +8,19 @@ from edgesentry._typing import (
     ByteField,
     Bytes,
     FindingCode,
+    FlushedDict,
     HeadDict,
     Heads,
+    KeptRejectionDict,
     KeyDict,
     Keys,
     Level,
+    LogEntryDict,
+    OutcomeStatus,
     Path,
     RecordDict,
+    RegisteredDeviceDict,
+    RejectionCode,
     Scheme,
     Source,
     Verdict,
@@ -22,6 +28,7 @@ from edgesentry._typing import (
 
 __all__ = [
     "FINDING_CODES",
+    "REJECTION_CODES",
     "AuditRecord",
     "Cause",
     "Coverage",
@@ -32,6 +39,8 @@ __all__ = [
     "HeadCoverage",
     "Input",
     "KeyRing",
+    "LedgerCore",
+    "Outbox",
     "PayloadCoverage",
     "RecordReader",
     "Report",
@@ -48,6 +57,9 @@ __all__ = [
 
 FINDING_CODES: Final[tuple[FindingCode, ...]]
 """Every finding code, in the order of the documentation."""
+
+REJECTION_CODES: Final[tuple[RejectionCode, ...]]
+"""Every reason for which the ingest service does not take a record."""
 
 __version__: Final[str]
 
@@ -696,3 +708,110 @@ def write_heads(heads: Heads, path: Path) -> None:
 
 def run_command(argv: Sequence[str]) -> int:
     """Runs the command `eds` and returns its exit code; the first argument is the program's name."""
+
+@final
+class LedgerCore:
+    """What `edgesentry.Ledger` stands on."""
+
+    def __new__(cls, url: str | None, payloads: str | None, config: Path | None, create: bool) -> Self: ...
+    def close(self) -> None: ...
+    @property
+    def place(self) -> str: ...
+    def register(
+        self, device_id: str, key: ByteField, scheme: Scheme, valid_from: int | None, start: Head | None
+    ) -> None: ...
+    def revoke(self, device_id: str) -> int: ...
+    def devices(self) -> list[RegisteredDeviceDict]: ...
+    def ingest(
+        self, items: Sequence[tuple[AuditRecord | Mapping[str, object], bytes]]
+    ) -> list[tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]]: ...
+    def export(
+        self,
+        path: Path,
+        devices: Sequence[str],
+        from_sequence: int | None,
+        to_sequence: int | None,
+        from_ms: int | None,
+        before_ms: int | None,
+    ) -> str: ...
+    def records(
+        self,
+        devices: Sequence[str],
+        from_sequence: int | None,
+        to_sequence: int | None,
+        from_ms: int | None,
+        before_ms: int | None,
+    ) -> RecordReader: ...
+    def heads(self) -> dict[str, Head]: ...
+    def verify(
+        self,
+        keys: Keys | None,
+        heads: Heads | None,
+        payloads: bool,
+        devices: Sequence[str],
+        max_findings: int,
+        progress: bool | BarFactory | None,
+        threads: int | None,
+    ) -> Report: ...
+    def operation_log(
+        self, device_id: str | None, outcome: str | None, reason: str | None, after_id: int, limit: int
+    ) -> list[LogEntryDict]: ...
+    def payload(self, object_ref: str) -> bytes | None: ...
+
+@final
+class Outbox:
+    """A device that signs into a durable buffer, one SQLite file, and sends from it in order.
+
+    A record is in the outbox before `sign` returns, and leaves it only when the service has answered that it
+    holds the very same record. A crash between any two steps costs a resend and nothing else.
+
+    Args:
+        path: The file; made where it is missing.
+        device: Who signs. A new outbox begins after the head of the device; one that is there knows its own.
+
+    Raises:
+        EdgesentryError: The outbox belongs to another device, or continues another chain.
+        StoreError: The file cannot be opened.
+    """
+
+    def __new__(cls, path: Path, device: Device) -> Self: ...
+    def sign(self, payload: Bytes, object_ref: str, timestamp_ms: int | None = None) -> AuditRecord:
+        """Signs the next record of the chain and keeps it, durably, with its payload.
+
+        Args:
+            payload: What the record commits to.
+            object_ref: Where the service shall keep the payload.
+            timestamp_ms: Unix milliseconds; now by default.
+
+        Raises:
+            EdgesentryError: No ledger could take the record, or the chain is full.
+            StoreError: The outbox cannot be written.
+        """
+
+    def flush(self, ledger: object) -> FlushedDict:
+        """Sends what waits, in order, until nothing waits or the service rejects a record.
+
+        Args:
+            ledger: An open `Ledger` with a payload store.
+
+        Raises:
+            StoreError: A store failed; what was not acknowledged still waits.
+        """
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait."""
+
+    @property
+    def head(self) -> Head | None:
+        """The last link that was signed."""
+
+    @property
+    def rejection(self) -> KeptRejectionDict | None:
+        """Why the service did not take the first record that waits, the last time it was asked."""
+
+    def close(self) -> None:
+        """Closes the file."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...

@@ -35,6 +35,24 @@ FindingCode: TypeAlias = Literal[
 ]
 """The stable codes of findings."""
 
+RejectionCode: TypeAlias = Literal[
+    "payload_hash_mismatch",
+    "unknown_device",
+    "signature_invalid",
+    "sequence_gap",
+    "sequence_duplicate",
+    "prev_hash_mismatch",
+    "fork",
+    "key_not_valid_at_sequence",
+    "out_of_range",
+    "object_conflict",
+    "object_ref_invalid",
+]
+"""Why the ingest service does not take a record."""
+
+OutcomeStatus: TypeAlias = Literal["accepted", "duplicate", "rejected", "error"]
+"""What became of a record."""
+
 Path: TypeAlias = str | os.PathLike[str]
 Bytes: TypeAlias = bytes | bytearray | memoryview
 ByteField: TypeAlias = bytes | bytearray | str | Sequence[int]
@@ -66,6 +84,60 @@ class KeyDict(TypedDict):
     key: str
     scheme: Scheme
     valid_from: int
+
+
+class RegisteredKeyDict(KeyDict):
+    """A key of the device registry; from sequence `revoked_from` on it is no longer accepted."""
+
+    revoked_from: int | None
+
+
+class RegisteredDeviceDict(TypedDict):
+    """A device of the registry.
+
+    `start` is the link after which the ledger begins, where that is not the first.
+    """
+
+    device_id: str
+    keys: list[RegisteredKeyDict]
+    head: Head | None
+    start: Head | None
+
+
+class KeptRejectionDict(TypedDict):
+    """Why the service did not take the first record that waits in an outbox."""
+
+    sequence: int
+    reason: RejectionCode
+    expected: str
+    actual: str
+
+
+class FlushedDict(TypedDict):
+    """What one flush of an outbox has done.
+
+    `rejection` says why it stopped, where the service rejected a record.
+    """
+
+    accepted: int
+    duplicates: int
+    waiting: int
+    rejection: KeptRejectionDict | None
+
+
+class LogEntryDict(TypedDict):
+    """An entry of the operation log. `evidence` holds the canonical bytes of a rejected record."""
+
+    id: int
+    at_ms: int
+    device_id: str
+    sequence: int | None
+    outcome: Literal["accepted", "duplicate", "rejected"]
+    reason: RejectionCode | None
+    record_hash: bytes
+    expected: str | None
+    actual: str | None
+    evidence: bytes | None
 
 
 class BinaryFile(Protocol):

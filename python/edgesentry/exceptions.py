@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgesentry._core import Report
+    from edgesentry._ledger import Outcomes
 
 __all__ = [
     "ConfigError",
     "EdgesentryError",
     "RecordMalformed",
+    "RegistryError",
+    "RejectedError",
     "StoreError",
     "UnreadableError",
     "VerificationError",
@@ -25,8 +28,49 @@ class ConfigError(EdgesentryError, ValueError):
     """What the caller configured cannot be used: a weak key, a key ring, a heads snapshot, a seed file."""
 
 
+class RegistryError(EdgesentryError):
+    """The device registry refuses a change, and says why."""
+
+
 class StoreError(EdgesentryError):
-    """A store, such as the folder of payloads, could not answer. The cause is in `__cause__`."""
+    """A ledger, a payload store or a folder of payloads could not answer.
+
+    Nothing that failed is in the way of a retry.
+
+    Attributes:
+        retryable: Whether the same call may succeed later.
+        component: `raw_data_store`, `audit_ledger`, `operation_log` or `outbox`; empty where it is none of
+            them.
+    """
+
+    def __init__(self, message: str, retryable: bool = False, component: str = "") -> None:
+        super().__init__(message, retryable, component)
+        self.retryable = retryable
+        self.component = component
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RejectedError(EdgesentryError):
+    """Records that were not taken in.
+
+    Attributes:
+        outcomes: The outcomes of the whole call.
+    """
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        super().__init__(outcomes)
+        self.outcomes = outcomes
+
+    def __str__(self) -> str:
+        bad = [outcome for outcome in self.outcomes if not outcome.ok]
+        first = bad[0]
+        what = first.reason or first.error or first.status
+        return (
+            f"{len(bad)} of {len(self.outcomes)} records were not taken in; the first is device "
+            f"{first.device_id!r} sequence {first.sequence}: {what}"
+        )
 
 
 class UnreadableError(EdgesentryError, ValueError):

@@ -44,6 +44,11 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .pragma("trusted_schema", "OFF")
+            // KiB: the index by previous hash is written to all over.
+            .pragma("cache_size", "-65536")
+            // Pages in the write-ahead log before they are copied into the file, and what it may keep, in bytes.
+            .pragma("wal_autocheckpoint", "8192")
+            .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
         let mut writer = options.connect().await.map_err(failed(&place, component, "open the database"))?;
         migrate(&mut writer, migrations)

@@ -77,7 +77,7 @@ pub(crate) async fn start_heads(ledger: &dyn Ledger, filter: &Filter) -> Result<
 }
 
 /// A stream as a source that blocks.
-pub(crate) fn source(name: &str, mut records: RecordStream, handle: &Handle) -> Source {
+pub fn source(name: &str, mut records: RecordStream, handle: &Handle) -> Source {
     let (sender, mut receiver) = mpsc::channel::<Result<Vec<AuditRecord>, StoreError>>(2);
     handle.spawn(async move {
         while let Some(chunk) = records.next().await {

@@ -131,7 +131,8 @@ impl Device {
         Ok(Device(Mutex::new(chain::Device::from_seed(device_id, **seed, scheme_of(scheme)?))))
     }
 
-    fn device(&self) -> MutexGuard<'_, chain::Device> {
+    /// The device, locked.
+    pub(crate) fn device(&self) -> MutexGuard<'_, chain::Device> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,7 +147,8 @@ impl Device {
     }
 }
 
-fn now_ms() -> PyResult<u64> {
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> PyResult<u64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
     let millis = since.and_then(|since| u64::try_from(since.as_millis()).ok());
     millis.ok_or_else(|| PyValueError::new_err("the system clock is before 1970; give timestamp_ms"))

@@ -15,6 +15,7 @@ mod python {
 
     import_exception!(edgesentry.exceptions, EdgesentryError);
     import_exception!(edgesentry.exceptions, ConfigError);
+    import_exception!(edgesentry.exceptions, RegistryError);
     import_exception!(edgesentry.exceptions, StoreError);
     import_exception!(edgesentry.exceptions, UnreadableError);
     import_exception!(edgesentry.exceptions, RecordMalformed);
@@ -22,7 +23,8 @@ mod python {
 }
 
 pub(crate) use python::{
-    ConfigError, EdgesentryError, RecordMalformed, StoreError, UnreadableError, VerificationError,
+    ConfigError, EdgesentryError, RecordMalformed, RegistryError, StoreError, UnreadableError,
+    VerificationError,
 };
 
 /// The exception for a failure of reading, verifying or writing.
@@ -34,7 +36,10 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
         FormatError::Payload(error) => unreadable_payload(py, &error),
         FormatError::Source { source, .. } => match source.downcast::<PyErr>() {
             Ok(error) => *error,
-            Err(_) => UnreadableError::new_err(message),
+            Err(source) => match source.downcast::<edgesentry_rs::StoreError>() {
+                Ok(error) => StoreError::new_err((message, error.retryable, error.component.name())),
+                Err(_) => UnreadableError::new_err(message),
+            },
         },
         FormatError::Cancelled => EdgesentryError::new_err(message),
     }

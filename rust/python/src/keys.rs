@@ -113,7 +113,7 @@ pub(crate) fn scheme_of(name: &str) -> PyResult<Scheme> {
     name.parse().map_err(|error: chain::KeyError| PyValueError::new_err(error.to_string()))
 }
 
-fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
+pub(crate) fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
     match value.cast::<PyString>() {
         Ok(text) => text.to_cow()?.parse(),
         Err(_) => PublicKey::from_bytes(bytes("key", value)?),

@@ -14,11 +14,14 @@ mod findings;
 mod heads;
 mod html;
 mod keys;
+mod ledger;
+mod outbox;
 mod progress;
 mod read;
 mod record;
 mod report;
 mod seed_file;
+mod service;
 mod source;
 mod verify;
 mod work;
@@ -28,6 +31,7 @@ mod write;
 #[pyo3::pymodule]
 mod _core {
     use edgesentry_chain::FindingCode;
+    use edgesentry_rs::RejectionCode;
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
@@ -44,6 +48,10 @@ mod _core {
     #[pymodule_export]
     use crate::keys::{KeyRing, verify_record};
     #[pymodule_export]
+    use crate::ledger::LedgerCore;
+    #[pymodule_export]
+    use crate::outbox::Outbox;
+    #[pymodule_export]
     use crate::read::{RecordReader, read_records};
     #[pymodule_export]
     use crate::record::AuditRecord;
@@ -58,6 +66,8 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let codes = FindingCode::ALL.iter().map(|code| code.name());
         module.add("FINDING_CODES", PyTuple::new(module.py(), codes.collect::<Vec<_>>())?)?;
+        let reasons = RejectionCode::ALL.iter().map(|code| code.name());
+        module.add("REJECTION_CODES", PyTuple::new(module.py(), reasons.collect::<Vec<_>>())?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -15,7 +15,7 @@ use pyo3::types::PyCapsule;
 use crate::arrow::{schema_capsule, stream_capsule};
 use crate::errors::malformed;
 use crate::record::AuditRecord;
-use crate::source::inputs;
+use crate::source::{Input, inputs};
 use crate::work::Work;
 
 /// Entries that the worker hands over at a time, and rows of an Arrow batch.
@@ -35,9 +35,13 @@ pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyR
             return Err(PyValueError::new_err(message));
         }
     };
-    let work = read_blocks(source)?;
+    reader(inputs(source)?, skip_malformed)
+}
+
+/// Reads inputs one by one.
+pub(crate) fn reader(inputs: Vec<Input>, skip_malformed: bool) -> PyResult<RecordReader> {
     let reading = Reading {
-        work: Some(work),
+        work: Some(read_blocks(inputs)?),
         ready: VecDeque::new(),
         index: 0,
         skip_malformed,
@@ -185,9 +189,9 @@ impl Iterator for RecordBatches {
     }
 }
 
-/// Starts to read the entries of a source, in blocks.
-fn read_blocks(source: &Bound<'_, PyAny>) -> PyResult<Work<Vec<Entry>>> {
-    Work::start(inputs(source)?, |sources, _, results| {
+/// Starts to read entries, in blocks.
+fn read_blocks(inputs: Vec<Input>) -> PyResult<Work<Vec<Entry>>> {
+    Work::start(inputs, |sources, _, results| {
         let mut block = Vec::with_capacity(BLOCK);
         for source in sources {
             for entry in records(source)? {

@@ -67,7 +67,7 @@ pub(crate) fn verify_chain(
 }
 
 /// A pool for this call alone: a global one would be dead after a fork.
-fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
+pub(crate) fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
     let threads = match threads {
         None => 0,
         Some(threads @ 1..=1024) => threads as usize,

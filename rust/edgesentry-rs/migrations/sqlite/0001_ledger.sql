@@ -30,8 +30,9 @@ CREATE TABLE audit_records (
     object_ref       TEXT    NOT NULL,
     record_hash      BLOB    NOT NULL CHECK (length(record_hash) = 32),
     received_at_ms   INTEGER NOT NULL,
-    PRIMARY KEY (device_id, sequence),
-    UNIQUE (device_id, prev_record_hash)
+    -- PostgreSQL also has UNIQUE (device_id, prev_record_hash). Under the head's lock it follows from this key and
+    -- the check of the previous hash; here its index, written to all over, would take half of all writes.
+    PRIMARY KEY (device_id, sequence)
 ) WITHOUT ROWID;
 
 -- One row a decision. evidence holds the canonical bytes of a rejected record.

@@ -1,0 +1,129 @@
+"""The ledger for asyncio: the same methods as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, Self, TypeVar
+
+from edgesentry._core import AuditRecord, Head, KeyRing, Report
+from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, Payloads, Record, open
+from edgesentry._typing import LogEntryDict, Path, RegisteredDeviceDict, Source
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_AT_ONCE = 64
+_BATCH = 4096
+
+
+async def open_async(
+    url: Path | None = None,
+    payloads: Path | None = None,
+    *,
+    config: Path | None = None,
+    create: bool = True,
+    at_once: int = _AT_ONCE,
+) -> AsyncLedger:
+    """Opens a ledger for asyncio; arguments as for `edgesentry.open`.
+
+    Args:
+        url: See `edgesentry.open`.
+        payloads: See `edgesentry.open`.
+        config: See `edgesentry.open`.
+        create: See `edgesentry.open`.
+        at_once: Calls that may run at once; further ones wait.
+    """
+    ledger = await asyncio.to_thread(open, url, payloads, config=config, create=create)
+    return AsyncLedger(ledger, at_once)
+
+
+class AsyncLedger:
+    """A ledger whose methods are coroutines; they run in threads, without the interpreter's lock.
+
+    Cancelling a coroutine ends the waiting, not the work: a record that was being ingested may be taken all
+    the same, and sending it again is safe.
+    """
+
+    __module__ = "edgesentry"
+
+    def __init__(self, ledger: Ledger, at_once: int = _AT_ONCE) -> None:
+        self.ledger = ledger
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="edgesentry-async")
+
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Waits for what runs, then closes the ledger."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self.ledger.close()
+
+    async def register_device(self, *args: Any, **kwargs: Any) -> None:
+        """See `Ledger.register_device`."""
+        await self._run(self.ledger.register_device, *args, **kwargs)
+
+    async def revoke_device(self, device_id: str) -> int:
+        """See `Ledger.revoke_device`."""
+        return await self._run(self.ledger.revoke_device, device_id)
+
+    async def devices(self) -> list[RegisteredDeviceDict]:
+        """See `Ledger.devices`."""
+        return await self._run(self.ledger.devices)
+
+    async def key_ring(self) -> KeyRing:
+        """See `Ledger.key_ring`."""
+        return await self._run(self.ledger.key_ring)
+
+    async def ingest(self, record: Record, payload: bytes) -> Outcome:
+        """See `Ledger.ingest`. Many at once share their commits."""
+        return await self._run(self.ledger.ingest, record, payload)
+
+    async def ingest_many(
+        self,
+        records: Iterable[Any] | AsyncIterable[tuple[Record, bytes]] | Source,
+        payloads: Payloads | None = None,
+    ) -> Outcomes:
+        """See `Ledger.ingest_many`. Also takes an asynchronous iterable of pairs."""
+        if not isinstance(records, AsyncIterable):
+            return await self._run(self.ledger.ingest_many, records, payloads)
+        outcomes: list[Outcome] = []
+        batch: list[tuple[Record, bytes]] = []
+        async for pair in records:
+            batch.append(pair)
+            if len(batch) == _BATCH:
+                outcomes += await self._run(self.ledger.ingest_many, batch)
+                batch = []
+        outcomes += await self._run(self.ledger.ingest_many, batch)
+        return Outcomes(outcomes)
+
+    async def export(self, path: Path, **filters: Any) -> Manifest:
+        """See `Ledger.export`."""
+        return await self._run(self.ledger.export, path, **filters)
+
+    async def records(self, **filters: Any) -> list[AuditRecord]:
+        """All records of the filters as a list; `ledger.records` streams them. See `Ledger.records`."""
+        return await self._run(lambda: list(self.ledger.records(**filters)))
+
+    async def heads(self) -> dict[str, Head]:
+        """See `Ledger.heads`."""
+        return await self._run(self.ledger.heads)
+
+    async def verify(self, **options: Any) -> Report:
+        """See `Ledger.verify`."""
+        return await self._run(self.ledger.verify, **options)
+
+    async def operation_log(self, **query: Any) -> list[LogEntryDict]:
+        """See `Ledger.operation_log`."""
+        return await self._run(self.ledger.operation_log, **query)
+
+    async def payload(self, object_ref: str) -> bytes | None:
+        """See `Ledger.payload`."""
+        return await self._run(self.ledger.payload, object_ref)

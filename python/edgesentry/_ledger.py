@@ -1,0 +1,456 @@
+"""The ledger: take records in, read them, verify them, export them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self, TypeAlias, overload
+
+from edgesentry._core import (
+    AuditRecord,
+    Device,
+    Head,
+    KeyRing,
+    LedgerCore,
+    RecordReader,
+    Report,
+    read_records,
+)
+from edgesentry._typing import (
+    BarFactory,
+    ByteField,
+    Heads,
+    Keys,
+    LogEntryDict,
+    OutcomeStatus,
+    Path,
+    RegisteredDeviceDict,
+    RejectionCode,
+    Scheme,
+    Source,
+)
+from edgesentry.exceptions import RejectedError
+
+Record: TypeAlias = AuditRecord | Mapping[str, object]
+Payloads: TypeAlias = Mapping[str, bytes] | Callable[[AuditRecord], bytes] | Iterable[bytes]
+Time: TypeAlias = int | datetime
+
+_BATCH = 4096
+_BATCH_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a record.
+
+    Attributes:
+        device_id: The device that the record names.
+        sequence: Its sequence.
+        status: `accepted` and `duplicate`: record and payload are durable. `rejected`: the record is not
+            taken, and will not be. `error`: a store failed; send the record again.
+        reason: Why it was rejected.
+        expected: What the check expected.
+        actual: What it found.
+        error: What failed, in one sentence.
+        retryable: Whether an error may go away by itself.
+    """
+
+    device_id: str
+    sequence: int
+    status: OutcomeStatus
+    reason: RejectionCode | None = None
+    expected: str | None = None
+    actual: str | None = None
+    error: str | None = None
+    retryable: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the ledger holds the record."""
+        return self.status in ("accepted", "duplicate")
+
+
+class Outcomes(Sequence[Outcome]):
+    """The outcomes of many records, in their order."""
+
+    __module__ = "edgesentry"
+
+    def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
+        self._outcomes = list(outcomes)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> Outcomes: ...
+    def __getitem__(self, index: int | slice) -> Outcome | Outcomes:
+        """The outcome at a position, or those of a slice."""
+        if isinstance(index, slice):
+            return Outcomes(self._outcomes[index])
+        return self._outcomes[index]
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        return f"<Outcomes of {len(self)} records: {counts or 'none'}>"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the ledger holds every one of the records."""
+        return all(outcome.ok for outcome in self._outcomes)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records there are of each status; of rejected ones, of each reason."""
+        return dict(Counter(outcome.reason or outcome.status for outcome in self._outcomes))
+
+    def raise_for_rejections(self) -> None:
+        """Raises RejectedError unless `ok`."""
+        if not self.ok:
+            raise RejectedError(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an export holds; beside the file as JSON, under its name and `.manifest.json`.
+
+    Attributes:
+        records: How many records.
+        devices: Of how many devices.
+        heads: The last link of every chain in the file.
+        start_heads: The links after which chains begin that do not begin at sequence 1.
+        file: Name, format, size_bytes and blake3 of the file.
+        filter: Which records were asked for.
+        ledger: Where they are from.
+        created_at_ms: When, Unix milliseconds.
+    """
+
+    records: int
+    devices: int
+    heads: dict[str, Head]
+    start_heads: dict[str, Head]
+    file: dict[str, Any]
+    filter: dict[str, Any] = field(repr=False)
+    ledger: str = field(repr=False)
+    created_at_ms: int = field(repr=False)
+
+
+for _public in (Outcome, Manifest):
+    _public.__module__ = "edgesentry"
+
+
+def open(
+    url: Path | None = None, payloads: Path | None = None, *, config: Path | None = None, create: bool = True
+) -> Ledger:
+    """Opens a ledger and its payload store.
+
+    Args:
+        url: `sqlite:PATH`, a path, or `postgres://user@host,host/database`; by default what the
+            configuration says, else `edgesentry.db` in the current folder.
+        payloads: `ledger` (in the SQLite file), `folder:PATH`, a path of a folder, or `s3://BUCKET`; with
+            SQLite `ledger` by default.
+        config: A TOML file of settings; by default the one that the variable EDS_CONFIG names. Variables
+            `EDS_...` come before it, arguments before both.
+        create: Whether a missing file or folder is made.
+
+    Raises:
+        ConfigError: A setting is wrong or unknown, or there is no such ledger.
+        StoreError: A store cannot be reached.
+    """
+    return Ledger(LedgerCore(_text(url), _text(payloads), config, create))
+
+
+class Ledger:
+    """An open ledger; made by `edgesentry.open`, closed by `close` or at the end of a `with` block.
+
+    Any number of threads may use it at once; single ingests of many threads share their commits. Any number
+    of processes may have the same ledger open. A process that forks must open it after the fork.
+    """
+
+    __module__ = "edgesentry"
+
+    def __init__(self, core: LedgerCore) -> None:
+        self._core = core
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        try:
+            return f"<Ledger {self.place}>"
+        except ValueError:
+            return "<Ledger, closed>"
+
+    def close(self) -> None:
+        """Closes the ledger. What runs in other threads is finished."""
+        self._core.close()
+
+    @property
+    def place(self) -> str:
+        """Where the ledger is, without secrets."""
+        return self._core.place
+
+    def register_device(
+        self,
+        device: Device | str,
+        public_key: ByteField | None = None,
+        *,
+        scheme: Scheme | None = None,
+        valid_from: int | None = None,
+        start: Head | None = None,
+    ) -> None:
+        """Registers a device, or another key of one. The same registration again changes nothing.
+
+        Args:
+            device: A device id, or a `Device`, which brings its key and scheme.
+            public_key: The key, where `device` is an id: 32 bytes or 64 hex digits.
+            scheme: What its signatures cover; `record` by default.
+            valid_from: The first sequence that the key signs; by default the next one of the chain.
+            start: For a chain that began elsewhere: the last link that this ledger will not hold.
+
+        Raises:
+            ConfigError: The key is weak or no key.
+            RegistryError: The change would touch the past, or another key begins there.
+        """
+        if isinstance(device, Device):
+            device_id, scheme = device.device_id, scheme or device.scheme
+            public_key = device.public_key if public_key is None else public_key
+        else:
+            device_id = device
+        if public_key is None:
+            raise TypeError("a device id needs a public_key; or give a Device")
+        self._core.register(device_id, public_key, scheme or "record", valid_from, start)
+
+    def revoke_device(self, device_id: str) -> int:
+        """Revokes all keys of a device from its next sequence on, and returns that sequence.
+
+        Raises:
+            RegistryError: The device is not registered.
+        """
+        return self._core.revoke(device_id)
+
+    def devices(self) -> list[RegisteredDeviceDict]:
+        """The registered devices with their keys and heads, by device id."""
+        return self._core.devices()
+
+    def key_ring(self) -> KeyRing:
+        """The registered keys. A key ring has no place for revocations."""
+        ring = KeyRing()
+        for device in self.devices():
+            for key in device["keys"]:
+                ring.add(device["device_id"], key["key"], scheme=key["scheme"], valid_from=key["valid_from"])
+        return ring
+
+    def ingest(self, record: Record, payload: bytes) -> Outcome:
+        """Takes one record in; when it is accepted or a duplicate, record and payload are durable.
+
+        Ctrl-C ends the waiting; the record may have been taken all the same, and sending it again is safe.
+
+        Raises:
+            ValueError: There is no payload store.
+        """
+        return self._ingest([(record, payload)])[0]
+
+    def ingest_many(self, records: Iterable[Any] | Source, payloads: Payloads | None = None) -> Outcomes:
+        """Takes records in, some thousands at a time, and answers each.
+
+        Args:
+            records: Pairs of a record and its payload; or, with `payloads`, any source of records: an
+                iterable, a file, an Arrow table. The records of one device in the order of its chain.
+            payloads: A mapping from object reference to payload, a function from record to payload, or the
+                payloads in the order of the records.
+
+        Raises:
+            KeyError: The mapping lacks a payload.
+            ValueError: There are fewer payloads than records, or there is no payload store.
+        """
+        outcomes: list[Outcome] = []
+        for batch in _batches(_pairs(records, payloads)):
+            outcomes += self._ingest(batch)
+        return Outcomes(outcomes)
+
+    def _ingest(self, items: list[tuple[Record, bytes]]) -> list[Outcome]:
+        answers = self._core.ingest(items)
+        outcomes = []
+        for (record, _), answer in zip(items, answers, strict=True):
+            status, reason, expected, actual, error, retryable = answer
+            outcomes.append(Outcome(*_name(record), status, reason, expected, actual, error, retryable))
+        return outcomes
+
+    def export(
+        self,
+        path: Path,
+        *,
+        devices: str | Iterable[str] | None = None,
+        from_sequence: int | None = None,
+        to_sequence: int | None = None,
+        since: Time | None = None,
+        before: Time | None = None,
+    ) -> Manifest:
+        """Exports records into a file, with a manifest beside it, in bounded memory.
+
+        Args:
+            path: The file; its name says the format: .json, .ndjson, .arrow, .parquet, the first two also
+                with .gz or .zst on top.
+            devices: Only these devices.
+            from_sequence: The lowest sequence.
+            to_sequence: The highest sequence.
+            since: The earliest timestamp, Unix milliseconds or a datetime with a time zone.
+            before: The timestamp before which records lie. Where a device's clock ran backwards, a range of
+                time has gaps, and a verification says so.
+
+        Raises:
+            OSError: The file cannot be written; then there is none.
+            StoreError: The ledger failed.
+        """
+        filters = _filters(devices, from_sequence, to_sequence, since, before)
+        manifest = json.loads(self._core.export(os.fspath(path), *filters))
+        names = ("records", "devices", "file", "filter", "ledger", "created_at_ms")
+        fields = {name: manifest[name] for name in names}
+        heads, start_heads = _heads(manifest["heads"]), _heads(manifest["start_heads"])
+        return Manifest(heads=heads, start_heads=start_heads, **fields)
+
+    def records(
+        self,
+        *,
+        devices: str | Iterable[str] | None = None,
+        from_sequence: int | None = None,
+        to_sequence: int | None = None,
+        since: Time | None = None,
+        before: Time | None = None,
+    ) -> RecordReader:
+        """Records by device and sequence, one by one or as an Arrow stream; filters as in `export`."""
+        return self._core.records(*_filters(devices, from_sequence, to_sequence, since, before))
+
+    def heads(self) -> dict[str, Head]:
+        """The last link of every chain that has one. Keep them where nobody who can change the ledger can."""
+        return self._core.heads()
+
+    def verify(
+        self,
+        *,
+        keys: Keys | None = None,
+        heads: Heads | None = None,
+        payloads: bool = False,
+        devices: str | Iterable[str] | None = None,
+        max_findings: int = 100_000,
+        progress: bool | BarFactory | None = None,
+        threads: int | None = None,
+    ) -> Report:
+        """Verifies the ledger in place, without an export.
+
+        Args:
+            keys: Keys that you trust, as in `verify_chain`; `"registered"` trusts the ledger's own registry,
+                which says nothing against somebody who can write to it.
+            heads: Trusted heads from an earlier time.
+            payloads: Whether to read every payload and hash it again.
+            devices: Only these devices.
+            max_findings: Findings that are kept; all are counted.
+            progress: True for a bar, or a callable that makes one, such as tqdm.
+            threads: Threads that verify; one a core by default.
+        """
+        names = _devices(devices)
+        return self._core.verify(keys, heads, payloads, names, max_findings, progress, threads)
+
+    def operation_log(
+        self,
+        *,
+        device_id: str | None = None,
+        outcome: str | None = None,
+        reason: RejectionCode | None = None,
+        after_id: int = 0,
+        limit: int = 1000,
+    ) -> list[LogEntryDict]:
+        """A page of the operation log, oldest first: every decision of the service, with its reason.
+
+        Args:
+            device_id: Only this device.
+            outcome: Only `accepted`, `duplicate` or `rejected`.
+            reason: Only this reason.
+            after_id: Only entries after this one: the last of the page before.
+            limit: At most so many.
+        """
+        return self._core.operation_log(device_id, outcome, reason, after_id, limit)
+
+    def payload(self, object_ref: str) -> bytes | None:
+        """A payload; None where the store has none."""
+        return self._core.payload(object_ref)
+
+
+def _text(value: Path | None) -> str | None:
+    return None if value is None else os.fspath(value)
+
+
+def _name(record: Record) -> tuple[str, int]:
+    if isinstance(record, AuditRecord):
+        return record.device_id, record.sequence
+    return str(record["device_id"]), int(str(record["sequence"]))
+
+
+def _heads(heads: dict[str, dict[str, Any]]) -> dict[str, Head]:
+    return {device: Head(head["sequence"], head["hash"]) for device, head in heads.items()}
+
+
+def _devices(devices: str | Iterable[str] | None) -> list[str]:
+    if devices is None:
+        return []
+    return [devices] if isinstance(devices, str) else list(devices)
+
+
+def _filters(
+    devices: str | Iterable[str] | None,
+    from_sequence: int | None,
+    to_sequence: int | None,
+    since: Time | None,
+    before: Time | None,
+) -> tuple[list[str], int | None, int | None, int | None, int | None]:
+    return _devices(devices), from_sequence, to_sequence, _milliseconds(since), _milliseconds(before)
+
+
+def _milliseconds(time: Time | None) -> int | None:
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise ValueError("a datetime needs a time zone, such as datetime.timezone.utc")
+        return round(time.timestamp() * 1000)
+    return time
+
+
+def _pairs(records: Iterable[Any] | Source, payloads: Payloads | None) -> Iterator[tuple[Record, bytes]]:
+    if payloads is None:
+        if isinstance(records, str | bytes | os.PathLike) or not isinstance(records, Iterable):
+            raise TypeError("records without payloads; give pairs of record and payload, or payloads=")
+        for pair in records:
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise TypeError(f"a pair of record and payload is wanted, not {type(pair).__name__}")
+            yield pair[0], pair[1]
+        return
+    source = read_records(records)
+    if isinstance(payloads, Mapping):
+        for record in source:
+            yield record, payloads[record.object_ref]
+    elif callable(payloads):
+        for record in source:
+            yield record, payloads(record)
+    else:
+        yield from zip(source, payloads, strict=True)
+
+
+def _batches(pairs: Iterator[tuple[Record, bytes]]) -> Iterator[list[tuple[Record, bytes]]]:
+    batch: list[tuple[Record, bytes]] = []
+    size = 0
+    for record, payload in pairs:
+        batch.append((record, payload))
+        size += len(payload)
+        if len(batch) == _BATCH or size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,320 @@
+//! `LedgerCore`: what `edgesentry.Ledger` stands on. Lists and dicts; the classes that users see are made of them in
+//! `python/edgesentry/_ledger.py`.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use edgesentry_formats::Options;
+use edgesentry_rs::export::{Target, export};
+use edgesentry_rs::ingest::storage::IngestService;
+use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration};
+use edgesentry_rs::settings::{Access, Overrides, Settings};
+use edgesentry_rs::verify::{Verification, source};
+use edgesentry_rs::{Error, Outcome, PayloadStore, Submission, ledger};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::heads::{Head, heads_from_any, heads_to_dict};
+use crate::keys::{keys_from_any, public_key, scheme_of};
+use crate::progress::Bar;
+use crate::read::{RecordReader, reader};
+use crate::record::record_from_any;
+use crate::report::Report;
+use crate::service::{runtime, service_failure, wait_on};
+use crate::source::Input;
+use crate::verify::{pool, wait};
+use crate::work::Work;
+
+/// An open ledger, with its payload store and its ingest service.
+#[pyclass(frozen, module = "edgesentry._core")]
+pub(crate) struct LedgerCore(Mutex<Option<Open>>);
+
+/// What is open.
+#[derive(Clone)]
+pub(crate) struct Open {
+    ledger: Arc<dyn edgesentry_rs::Ledger>,
+    payloads: Option<Arc<dyn PayloadStore>>,
+    service: Option<IngestService>,
+}
+
+/// An outcome: status, reason, expected, actual, error, whether it is retryable.
+type Answer = (&'static str, Option<&'static str>, Option<String>, Option<String>, Option<String>, bool);
+
+#[pymethods]
+impl LedgerCore {
+    #[new]
+    #[pyo3(signature = (url, payloads, config, create))]
+    fn new(
+        py: Python<'_>,
+        url: Option<String>,
+        payloads: Option<String>,
+        config: Option<PathBuf>,
+        create: bool,
+    ) -> PyResult<LedgerCore> {
+        let access = if create { Access::Create } else { Access::Existing };
+        let opened = wait_on(py, async move {
+            let overrides = Overrides { ledger: url, payloads };
+            let settings = Settings::load(config.as_deref(), &overrides)?;
+            let stores = settings.open(access).await?;
+            let service = stores.payloads.clone().map(|payloads| {
+                IngestService::start(Arc::clone(&stores.ledger), payloads, settings.ingest.clone())
+            });
+            Ok(Open { ledger: stores.ledger, payloads: stores.payloads, service })
+        })?;
+        let open = opened.map_err(|error| service_failure(py, error))?;
+        Ok(LedgerCore(Mutex::new(Some(open))))
+    }
+
+    fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    #[getter]
+    fn place(&self) -> PyResult<String> {
+        Ok(self.open()?.ledger.place().to_owned())
+    }
+
+    #[pyo3(signature = (device_id, key, scheme, valid_from, start))]
+    fn register(
+        &self,
+        py: Python<'_>,
+        device_id: String,
+        key: &Bound<'_, PyAny>,
+        scheme: &str,
+        valid_from: Option<u64>,
+        start: Option<&Bound<'_, Head>>,
+    ) -> PyResult<()> {
+        let open = self.open()?;
+        let start = start.map(|head| head.get().0);
+        let registration =
+            Registration { device_id, key: public_key(key)?, scheme: scheme_of(scheme)?, valid_from, start };
+        let done = wait_on(py, async move {
+            match &open.service {
+                Some(service) => service.register(&registration).await,
+                None => open.ledger.register(&registration).await,
+            }
+        })?;
+        done.map_err(|error| service_failure(py, error))
+    }
+
+    fn revoke(&self, py: Python<'_>, device_id: String) -> PyResult<u64> {
+        let open = self.open()?;
+        let done = wait_on(py, async move {
+            match &open.service {
+                Some(service) => service.revoke(&device_id).await,
+                None => open.ledger.revoke(&device_id).await,
+            }
+        })?;
+        done.map_err(|error| service_failure(py, error))
+    }
+
+    fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for device in self.registered(py)? {
+            list.append(device_dict(py, &device)?)?;
+        }
+        Ok(list)
+    }
+
+    /// Takes records in, in their order; answers each.
+    fn ingest(&self, py: Python<'_>, items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyResult<Vec<Answer>> {
+        let Some(service) = self.open()?.service else {
+            let problem = "payloads: no store is named; give payloads=\"folder:PATH\" or \"s3://BUCKET\"";
+            return Err(service_failure(py, Error::Config(problem.to_owned())));
+        };
+        let mut submissions = Vec::with_capacity(items.len());
+        for (record, payload) in items {
+            let record = Arc::new(record_from_any(&record)?);
+            submissions.push(Submission { record, payload: Bytes::from_owner(payload) });
+        }
+        let answers = wait_on(py, async move { service.ingest_many(submissions).await })?;
+        Ok(answers.into_iter().map(answer).collect())
+    }
+
+    /// Writes an export and returns its manifest as JSON.
+    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms))]
+    #[allow(clippy::too_many_arguments)]
+    fn export(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        devices: Vec<String>,
+        from_sequence: Option<u64>,
+        to_sequence: Option<u64>,
+        from_ms: Option<u64>,
+        before_ms: Option<u64>,
+    ) -> PyResult<String> {
+        let open = self.open()?;
+        let filter = Filter { devices, from_sequence, to_sequence, from_ms, before_ms };
+        let manifest = wait_on(py, async move {
+            let manifest = export(&*open.ledger, &filter, Target::File(path), |_| true).await?;
+            serde_json::to_string(&manifest).map_err(|error| Error::Config(error.to_string()))
+        })?;
+        manifest.map_err(|error| service_failure(py, error))
+    }
+
+    #[pyo3(signature = (devices, from_sequence, to_sequence, from_ms, before_ms))]
+    fn records(
+        &self,
+        devices: Vec<String>,
+        from_sequence: Option<u64>,
+        to_sequence: Option<u64>,
+        from_ms: Option<u64>,
+        before_ms: Option<u64>,
+    ) -> PyResult<RecordReader> {
+        let open = self.open()?;
+        let filter = Filter { devices, from_sequence, to_sequence, from_ms, before_ms };
+        let records = open.ledger.records(&filter);
+        reader(vec![Input::Ready(source(open.ledger.place(), records, runtime()?.handle()))], false)
+    }
+
+    fn heads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let open = self.open()?;
+        let heads = wait_on(py, async move { open.ledger.heads().await })?;
+        heads_to_dict(py, &heads.map_err(|error| service_failure(py, error.into()))?)
+    }
+
+    /// Verifies in place. `keys` is None (no signatures), "registered", or what `verify_chain` takes.
+    #[pyo3(signature = (keys, heads, payloads, devices, max_findings, progress, threads))]
+    #[allow(clippy::too_many_arguments)]
+    fn verify(
+        &self,
+        py: Python<'_>,
+        keys: Option<&Bound<'_, PyAny>>,
+        heads: Option<&Bound<'_, PyAny>>,
+        payloads: bool,
+        devices: Vec<String>,
+        max_findings: i64,
+        progress: Option<&Bound<'_, PyAny>>,
+        threads: Option<i64>,
+    ) -> PyResult<Report> {
+        let open = self.open()?;
+        let Ok(max_findings) = usize::try_from(max_findings) else {
+            return Err(PyValueError::new_err("max_findings is a number from 0"));
+        };
+        let registered =
+            keys.is_some_and(|keys| keys.extract::<&str>().is_ok_and(|keys| keys == "registered"));
+        let keys = match keys {
+            Some(_) if registered => Some(self.key_ring(py)?),
+            Some(keys) => Some((*keys_from_any(keys, scheme_of("payload-hash")?)?).clone()),
+            None => None,
+        };
+        if payloads && open.payloads.is_none() {
+            return Err(PyValueError::new_err(
+                "payloads=True needs a payload store; open the ledger with payloads=",
+            ));
+        }
+        let verification = Verification {
+            ledger: open.ledger,
+            payloads: open.payloads.filter(|_| payloads),
+            filter: Filter { devices, ..Filter::default() },
+            keys,
+            heads: heads.map(heads_from_any).transpose()?,
+            options: Options { max_findings },
+        };
+        let (pool, bar, handle) = (pool(threads)?, Bar::new(progress)?, runtime()?.handle().clone());
+        let work = Work::start(Vec::new(), move |_, progress, results| {
+            results.put(pool.install(|| verification.run(&handle, progress)))
+        })?;
+        let report = wait(py, work, bar)?;
+        report.map(Report::from).map_err(|error| service_failure(py, error))
+    }
+
+    #[pyo3(signature = (device_id, outcome, reason, after_id, limit))]
+    fn operation_log<'py>(
+        &self,
+        py: Python<'py>,
+        device_id: Option<String>,
+        outcome: Option<String>,
+        reason: Option<String>,
+        after_id: u64,
+        limit: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let open = self.open()?;
+        let query = LogQuery { device_id, outcome, reason, after_id, limit };
+        let entries = wait_on(py, async move { open.ledger.operation_log(&query).await })?;
+        let list = PyList::empty(py);
+        for entry in entries.map_err(|error| service_failure(py, error.into()))? {
+            let fields = PyDict::new(py);
+            fields.set_item("id", entry.id)?;
+            fields.set_item("at_ms", entry.at_ms)?;
+            fields.set_item("device_id", entry.device_id)?;
+            fields.set_item("sequence", entry.sequence)?;
+            fields.set_item("outcome", entry.outcome)?;
+            fields.set_item("reason", entry.reason)?;
+            fields.set_item("record_hash", PyBytes::new(py, entry.record_hash.as_bytes()))?;
+            fields.set_item("expected", entry.expected)?;
+            fields.set_item("actual", entry.actual)?;
+            fields.set_item("evidence", entry.evidence.map(|bytes| PyBytes::new(py, &bytes)))?;
+            list.append(fields)?;
+        }
+        Ok(list)
+    }
+
+    fn payload<'py>(&self, py: Python<'py>, object_ref: String) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let open = self.open()?;
+        let Some(store) = open.payloads else {
+            return Err(PyValueError::new_err("no payload store; open the ledger with payloads="));
+        };
+        let payload = wait_on(py, async move { store.get(&object_ref).await })?;
+        let payload = payload.map_err(|error| service_failure(py, error.into()))?;
+        Ok(payload.map(|payload| PyBytes::new(py, &payload)))
+    }
+}
+
+impl LedgerCore {
+    fn open(&self) -> PyResult<Open> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        open.ok_or_else(|| PyValueError::new_err("the ledger is closed"))
+    }
+
+    /// The ingest service.
+    pub(crate) fn service(&self) -> PyResult<IngestService> {
+        let service = self.open()?.service;
+        service.ok_or_else(|| PyValueError::new_err("no payload store; open the ledger with payloads="))
+    }
+
+    fn registered(&self, py: Python<'_>) -> PyResult<Vec<RegisteredDevice>> {
+        let open = self.open()?;
+        let devices = wait_on(py, async move { open.ledger.devices().await })?;
+        devices.map_err(|error| service_failure(py, error.into()))
+    }
+
+    fn key_ring(&self, py: Python<'_>) -> PyResult<edgesentry_chain::KeyRing> {
+        ledger::key_ring(&self.registered(py)?).map_err(crate::errors::bad_key)
+    }
+}
+
+fn answer(answer: Result<Outcome, Error>) -> Answer {
+    match answer {
+        Ok(Outcome::Rejected(rejection)) => {
+            let (expected, actual) = (Some(rejection.expected), Some(rejection.actual));
+            ("rejected", Some(rejection.code.name()), expected, actual, None, false)
+        }
+        Ok(outcome) => (outcome.name(), None, None, None, None, false),
+        Err(error) => {
+            ("error", None, None, None, Some(crate::errors::sentence(&error)), error.is_retryable())
+        }
+    }
+}
+
+fn device_dict<'py>(py: Python<'py>, device: &RegisteredDevice) -> PyResult<Bound<'py, PyDict>> {
+    let keys = PyList::empty(py);
+    for key in &device.keys {
+        let fields = PyDict::new(py);
+        fields.set_item("key", key.key.key.to_string())?;
+        fields.set_item("scheme", key.key.scheme.name())?;
+        fields.set_item("valid_from", key.key.valid_from)?;
+        fields.set_item("revoked_from", key.revoked_from)?;
+        keys.append(fields)?;
+    }
+    let fields = PyDict::new(py);
+    fields.set_item("device_id", &device.device_id)?;
+    fields.set_item("keys", keys)?;
+    fields.set_item("head", device.head.map(Head))?;
+    fields.set_item("start", device.start.map(Head))?;
+    Ok(fields)
+}

@@ -1,0 +1,113 @@
+//! `Outbox`: the device side, signing into a durable buffer.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use edgesentry_rs::agent::{Agent, KeptRejection};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyDict;
+
+use crate::device::{Device, now_ms};
+use crate::heads::Head;
+use crate::ledger::LedgerCore;
+use crate::record::{AuditRecord, unsigned};
+use crate::service::{service_failure, wait_on};
+
+/// A device with its outbox.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Outbox(Mutex<Option<Arc<Agent>>>);
+
+#[pymethods]
+impl Outbox {
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf, device: &Bound<'_, Device>) -> PyResult<Outbox> {
+        let device = device.get().device().clone();
+        let agent = wait_on(py, async move { Agent::open(&path, device).await })?;
+        let agent = agent.map_err(|error| service_failure(py, error))?;
+        Ok(Outbox(Mutex::new(Some(Arc::new(agent)))))
+    }
+
+    #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]
+    fn sign(
+        &self,
+        py: Python<'_>,
+        payload: PyBackedBytes,
+        object_ref: String,
+        timestamp_ms: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<AuditRecord> {
+        let timestamp_ms = match timestamp_ms {
+            Some(timestamp_ms) => unsigned("timestamp_ms", timestamp_ms)?,
+            None => now_ms()?,
+        };
+        let agent = self.agent()?;
+        let payload = Bytes::from_owner(payload);
+        let record = wait_on(py, async move { agent.sign(timestamp_ms, payload, &object_ref).await })?;
+        record.map(AuditRecord).map_err(|error| service_failure(py, error))
+    }
+
+    fn flush<'py>(&self, py: Python<'py>, ledger: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        let core = ledger.getattr(pyo3::intern!(py, "_core"))?;
+        let service = core.cast::<LedgerCore>()?.get().service()?;
+        let agent = self.agent()?;
+        let flushed = wait_on(py, async move { agent.flush(&service).await })?;
+        let flushed = flushed.map_err(|error| service_failure(py, error))?;
+        let fields = PyDict::new(py);
+        fields.set_item("accepted", flushed.accepted)?;
+        fields.set_item("duplicates", flushed.duplicates)?;
+        fields.set_item("waiting", flushed.waiting)?;
+        fields.set_item("rejection", flushed.rejection.map(|kept| rejection_dict(py, kept)).transpose()?)?;
+        Ok(fields)
+    }
+
+    #[getter]
+    fn waiting(&self, py: Python<'_>) -> PyResult<u64> {
+        let agent = self.agent()?;
+        wait_on(py, async move { agent.waiting().await })?.map_err(|error| service_failure(py, error))
+    }
+
+    #[getter]
+    fn head(&self, py: Python<'_>) -> PyResult<Option<Head>> {
+        let agent = self.agent()?;
+        let head = wait_on(py, async move { agent.head().await })?;
+        Ok(head.map_err(|error| service_failure(py, error))?.map(Head))
+    }
+
+    #[getter]
+    fn rejection<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let agent = self.agent()?;
+        let kept = wait_on(py, async move { agent.rejection().await })?;
+        kept.map_err(|error| service_failure(py, error))?.map(|kept| rejection_dict(py, kept)).transpose()
+    }
+
+    fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, pyo3::types::PyTuple>) {
+        self.close();
+    }
+}
+
+impl Outbox {
+    fn agent(&self) -> PyResult<Arc<Agent>> {
+        let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        agent.ok_or_else(|| PyValueError::new_err("the outbox is closed"))
+    }
+}
+
+fn rejection_dict(py: Python<'_>, kept: KeptRejection) -> PyResult<Bound<'_, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("sequence", kept.sequence)?;
+    fields.set_item("reason", kept.code)?;
+    fields.set_item("expected", kept.expected)?;
+    fields.set_item("actual", kept.actual)?;
+    Ok(fields)
+}

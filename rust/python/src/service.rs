@@ -1,0 +1,81 @@
+//! The runtime of stores and services, and waiting for it without holding the interpreter.
+
+use std::future::Future;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use edgesentry_rs::Error;
+use pyo3::prelude::*;
+use tokio::runtime::Runtime;
+
+use crate::errors::{ConfigError, EdgesentryError, RegistryError, StoreError, failure, sentence};
+
+/// How long the calling thread sleeps between two looks at the signals.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The runtime of this process, made when it is first needed.
+pub(crate) fn runtime() -> PyResult<&'static Runtime> {
+    static RUNTIME: OnceLock<(u32, Runtime)> = OnceLock::new();
+    let process = std::process::id();
+    if RUNTIME.get().is_none() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("edgesentry-io")
+            .enable_all()
+            .build()
+            .map_err(|error| EdgesentryError::new_err(format!("cannot start threads: {error}")))?;
+        // Another thread may have been faster; then its runtime serves and this one ends.
+        if let Err((_, spare)) = RUNTIME.set((process, runtime)) {
+            spare.shutdown_background();
+        }
+    }
+    match RUNTIME.get() {
+        Some((owner, runtime)) if *owner == process => Ok(runtime),
+        _ => {
+            let message = "the process was forked after it had opened a ledger or an outbox; fork before, or start \
+                           processes by spawn";
+            Err(EdgesentryError::new_err(message))
+        }
+    }
+}
+
+/// Runs a future on the runtime and waits for it; Ctrl-C ends the waiting, not the work.
+pub(crate) fn wait_on<T: Send + 'static>(
+    py: Python<'_>,
+    future: impl Future<Output = T> + Send + 'static,
+) -> PyResult<T> {
+    let (sender, mut receiver) = channel();
+    runtime()?.spawn(async move {
+        // Nobody listens after Ctrl-C.
+        let _ = sender.send(future.await);
+    });
+    loop {
+        let receiver = &mut receiver;
+        let answer = py.detach(move || receiver.recv_timeout(POLL));
+        py.check_signals()?;
+        match answer {
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let message = "a task panicked; this is a bug in edgesentry, please report it";
+                return Err(EdgesentryError::new_err(message));
+            }
+        }
+    }
+}
+
+/// The exception for a failure of a store, a registry or the settings.
+pub(crate) fn service_failure(py: Python<'_>, error: Error) -> PyErr {
+    let message = sentence(&error);
+    match error {
+        Error::Store(error) => StoreError::new_err((message, error.retryable, error.component.name())),
+        Error::NotTried { .. } | Error::Stopped => StoreError::new_err((message, true, "audit_ledger")),
+        Error::Config(_) => ConfigError::new_err(message),
+        Error::Registry { .. } => RegistryError::new_err(message),
+        Error::Export(error) => match Arc::try_unwrap(error) {
+            Ok(error) => failure(py, error),
+            Err(_) => EdgesentryError::new_err(message),
+        },
+        Error::Agent(_) => EdgesentryError::new_err(message),
+    }
+}
