@@ -75,7 +75,8 @@ async fn migrate(
         .with_max_times(8)
         .with_jitter();
     let connection = Mutex::new(connection);
-    let run = || async { migrator.run(&mut **connection.lock().await).await };
+    // Not `run`: the future of its `Acquire` is one that no task can be spawned with.
+    let run = || async { migrator.run_direct(None, &mut **connection.lock().await, false).await };
     run.retry(again)
         .when(|error| matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)))
         .await
