@@ -17,9 +17,9 @@ use tracing::debug;
 
 use crate::error::{Component, Error, StoreError};
 use crate::ingest::storage::IngestService;
-use crate::ingest::verify::{LARGEST_NUMBER, LARGEST_PAYLOAD, Outcome, Submission};
+use crate::ingest::verify::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, Outcome, Submission, is_name};
 use crate::sql::failed;
-use crate::sqlite::Database;
+use crate::sqlite::{Database, insert};
 
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql"))];
@@ -130,37 +130,46 @@ impl Agent {
         payload: Bytes,
         object_ref: &str,
     ) -> Result<AuditRecord, Error> {
-        if timestamp_ms > LARGEST_NUMBER || payload.len() > LARGEST_PAYLOAD {
+        let mut records = self.sign_many([(timestamp_ms, payload, object_ref.to_owned())]).await?;
+        records.pop().ok_or_else(|| Error::Agent("nothing was signed".to_owned()))
+    }
+
+    /// Signs the next records of the chain, from times, payloads and object references; all of them are durably in
+    /// the outbox when this returns, and none after an error. It waits for the disk once, not once a record.
+    pub async fn sign_many(
+        &self,
+        items: impl IntoIterator<Item = (u64, Bytes, String)>,
+    ) -> Result<Vec<AuditRecord>, Error> {
+        let items: Vec<(u64, Bytes, String)> = items.into_iter().collect();
+        // What no ledger takes would stop the outbox for ever.
+        let unfit = |(timestamp_ms, payload, object_ref): &(u64, Bytes, String)| {
+            *timestamp_ms > LARGEST_NUMBER || payload.len() > LARGEST_PAYLOAD || !is_name(object_ref)
+        };
+        if items.iter().any(unfit) || !is_name(self.device.device_id()) {
             let problem = format!(
-                "no ledger takes a timestamp_ms above {LARGEST_NUMBER} or a payload of more than {LARGEST_PAYLOAD} bytes"
+                "no ledger takes a timestamp_ms above {LARGEST_NUMBER}, a payload of more than {LARGEST_PAYLOAD} bytes, or \
+                 a device id or object reference without 1 to {LONGEST_TEXT} bytes or with U+0000; nothing was signed"
             );
             return Err(Error::Agent(problem));
         }
-        self.sign_and_keep(timestamp_ms, payload, object_ref).await
-    }
-
-    fn sign_and_keep<'a>(
-        &'a self,
-        timestamp_ms: u64,
-        payload: Bytes,
-        object_ref: &'a str,
-    ) -> BoxFuture<'a, Result<AuditRecord, Error>> {
-        Box::pin(async move {
-            let failed = || self.failed("keep a record in the outbox");
-            let mut writer = self.outbox.writer().await;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-            // The head of the outbox counts, which another process may have moved.
-            let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
-            let mut device = self.device.clone().resume(head);
-            let sequence = head.map_or(1, |head| head.sequence.saturating_add(1));
+        let failed = || self.failed("keep records in the outbox");
+        let mut writer = self.outbox.writer().await;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        // The head of the outbox counts, which another process may have moved.
+        let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
+        let mut device = self.device.clone().resume(head);
+        let mut waiting = Vec::with_capacity(items.len());
+        for (timestamp_ms, payload, object_ref) in items {
+            let sequence = device.head().map_or(1, |head| head.sequence.saturating_add(1));
             debug!(device_id = device.device_id(), sequence, payload_bytes = payload.len(), "signing record");
             let record = device
                 .sign(timestamp_ms, &payload, object_ref)
                 .map_err(|error| Error::Agent(format!("device {:?}: {error}", self.device.device_id())))?;
-            keep(&mut transaction, &record, &payload).await.map_err(failed())?;
-            transaction.commit().await.map_err(failed())?;
-            Ok(record)
-        })
+            waiting.push((record, payload));
+        }
+        keep(&mut transaction, &waiting, device.head()).await.map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(waiting.into_iter().map(|(record, _)| record).collect())
     }
 
     /// Sends what waits, in order, until nothing waits, the service rejects a record, or an error comes, which is
@@ -337,23 +346,26 @@ fn device_row(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<Option<
 
 async fn keep(
     connection: &mut SqliteConnection,
-    record: &AuditRecord,
-    payload: &Bytes,
+    waiting: &[(AuditRecord, Bytes)],
+    head: Option<Head>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?)")
-        .bind(record.sequence.cast_signed())
-        .bind(record.timestamp_ms.cast_signed())
-        .bind(record.payload_hash.as_bytes().to_vec())
-        .bind(record.signature.to_vec())
-        .bind(record.prev_record_hash.as_bytes().to_vec())
-        .bind(&record.object_ref)
-        .bind(payload.to_vec())
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("UPDATE device SET sequence = ?, record_hash = ?")
-        .bind(record.sequence.cast_signed())
-        .bind(record.hash().as_bytes().to_vec())
-        .execute(connection)
-        .await?;
+    insert(connection, "INSERT INTO waiting", 7, waiting, |query, (record, payload)| {
+        query
+            .bind(record.sequence.cast_signed())
+            .bind(record.timestamp_ms.cast_signed())
+            .bind(record.payload_hash.as_bytes().to_vec())
+            .bind(record.signature.to_vec())
+            .bind(record.prev_record_hash.as_bytes().to_vec())
+            .bind(record.object_ref.clone())
+            .bind(payload.to_vec())
+    })
+    .await?;
+    if let Some(head) = head {
+        sqlx::query("UPDATE device SET sequence = ?, record_hash = ?")
+            .bind(head.sequence.cast_signed())
+            .bind(head.hash.as_bytes().to_vec())
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use futures::future::BoxFuture;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
@@ -65,29 +64,27 @@ impl Database {
     }
 }
 
-// Boxed: the compiler cannot prove the plain future to be Send.
-fn migrate<'a>(
-    connection: &'a mut SqliteConnection,
-    migrations: &'a [(i64, &'static str, &'static str)],
-) -> BoxFuture<'a, Result<(), MigrateError>> {
-    Box::pin(async move {
-        let migrations = migrations.iter().map(|(version, name, sql)| {
-            Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
-        });
-        let migrator = Migrator::with_migrations(migrations.collect());
-        // Two processes may open a new file at once. Each migration is one transaction, so that the one that comes
-        // late fails, and finds the work done when it looks again.
-        let again = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(20))
-            .with_max_delay(Duration::from_millis(500))
-            .with_max_times(8)
-            .with_jitter();
-        let connection = Mutex::new(connection);
-        let run = || async { migrator.run_direct(None, &mut **connection.lock().await, false).await };
-        run.retry(again)
-            .when(|error| matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)))
-            .await
-    })
+async fn migrate(
+    connection: &mut SqliteConnection,
+    migrations: &[(i64, &'static str, &'static str)],
+) -> Result<(), MigrateError> {
+    let migrations = migrations.iter().map(|(version, name, sql)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let migrator = Migrator::with_migrations(migrations.collect());
+    // Two processes may open a new file at once. Each migration is one transaction, so that the one that comes
+    // late fails, and finds the work done when it looks again.
+    let again = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_millis(500))
+        .with_max_times(8)
+        .with_jitter();
+    let connection = Mutex::new(connection);
+    // Not `run`: the future of its `Acquire` is one that no task can be spawned with.
+    let run = || async { migrator.run_direct(None, &mut **connection.lock().await, false).await };
+    run.retry(again)
+        .when(|error| matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)))
+        .await
 }
 
 pub(crate) fn into_sqlx(error: MigrateError) -> sqlx::Error {

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use edgesentry_formats::Error as FormatError;
+use edgesentry_rs::StoreError;
 
 /// How the command ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +48,11 @@ impl Failure {
         Failure { code, message: message.into(), exit: Exit::Usage }
     }
 
+    /// Ctrl-C was answered in good order.
+    pub(crate) fn interrupted(message: impl Into<String>) -> Failure {
+        Failure { code: "interrupted", message: message.into(), exit: Exit::Interrupted }
+    }
+
     /// Reading or writing failed.
     pub(crate) fn unfinished(code: &'static str, message: impl Into<String>) -> Failure {
         Failure { code, message: message.into(), exit: Exit::Unfinished }
@@ -55,14 +61,34 @@ impl Failure {
 
 impl From<FormatError> for Failure {
     fn from(error: FormatError) -> Failure {
-        let code = match &error {
-            FormatError::Io { .. } => "io",
-            FormatError::Unreadable { .. } => "unreadable",
-            FormatError::Payload(_) => "payload_unreadable",
-            FormatError::Cancelled => "cancelled",
-            FormatError::Source { .. } => "source",
-        };
-        Failure::unfinished(code, chain(&error))
+        Failure::unfinished(format_code(&error), chain(&error))
+    }
+}
+
+impl From<edgesentry_rs::Error> for Failure {
+    fn from(error: edgesentry_rs::Error) -> Failure {
+        use edgesentry_rs::Error;
+        match &error {
+            Error::Config(_) | Error::Registry { .. } => Failure::usage(error.code(), chain(&error)),
+            Error::Export(source) => Failure::unfinished(format_code(source), chain(&error)),
+            _ => Failure::unfinished(error.code(), chain(&error)),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        edgesentry_rs::Error::from(error).into()
+    }
+}
+
+fn format_code(error: &FormatError) -> &'static str {
+    match error {
+        FormatError::Io { .. } => "io",
+        FormatError::Unreadable { .. } => "unreadable",
+        FormatError::Payload(_) => "payload_unreadable",
+        FormatError::Cancelled => "cancelled",
+        FormatError::Source { .. } => "source",
     }
 }
 

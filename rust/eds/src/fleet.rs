@@ -7,6 +7,8 @@ use std::io::Read;
 use edgesentry_chain::{AuditRecord, ChainFull, Device, Heads, KeyError, KeyRing, RingKey, Scheme};
 use flate2::read::GzDecoder;
 
+use crate::times;
+
 const WATER_FLOW: &[u8] = include_bytes!("../../../examples/data/water-flow.csv");
 const SHUTTLE: &[u8] = include_bytes!("../../../examples/data/shuttle.csv.gz");
 
@@ -179,7 +181,10 @@ fn water_rows() -> Result<Vec<Row>, csv::Error> {
     let mut rows = Vec::new();
     for row in csv::Reader::from_reader(WATER_FLOW).into_byte_records() {
         let row = row?;
-        let time = row.get(0).and_then(|field| std::str::from_utf8(field).ok()).and_then(unix_ms);
+        let time = row
+            .get(0)
+            .and_then(|field| std::str::from_utf8(field).ok())
+            .and_then(|text| times::unix_ms(text).ok());
         let no_time = || std::io::Error::other("a row of water-flow.csv has no time");
         rows.push((time.ok_or_else(no_time)?, line(&row)));
     }
@@ -199,35 +204,10 @@ fn line(row: &csv::ByteRecord) -> Vec<u8> {
     row.iter().collect::<Vec<_>>().join(&b',')
 }
 
-/// Unix milliseconds of a time such as `2022-03-20T11:00:00+01:00`.
-fn unix_ms(text: &str) -> Option<u64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let offset = number(20..22)? * 60 + number(23..25)?;
-    let offset = if text.get(19..20)? == "-" { -offset } else { offset };
-
-    // Days since 1970-01-01 in the proleptic Gregorian calendar, with years that begin in March.
-    let year = if month <= 2 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + day_of_year - 719_468;
-    let seconds = ((days * 24 + hour) * 60 + minute - offset) * 60 + second;
-    u64::try_from(seconds * 1_000).ok()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_with_their_offset() {
-        assert_eq!(unix_ms("1970-01-01T00:00:00+00:00"), Some(0));
-        assert_eq!(unix_ms("2022-03-20T11:00:00+01:00"), Some(1_647_770_400_000));
-        assert_eq!(unix_ms("2024-02-29T23:59:59-02:30"), Some(1_709_260_199_000));
-        assert_eq!(unix_ms("2022-03-20"), None);
-    }
 
     #[test]
     fn the_fleet_has_the_size_asked_for() {

@@ -16,10 +16,8 @@ const STDIN: &str = "-";
 /// How a verification runs.
 #[derive(Args, Debug)]
 pub(crate) struct Running {
-    /// Show progress on stderr: auto (where it is a terminal), always, never
-    #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "always")]
-    #[arg(num_args = 0..=1, require_equals = true, hide_possible_values = true)]
-    progress: When,
+    #[command(flatten)]
+    showing: Showing,
     /// Threads to verify with [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -28,18 +26,39 @@ pub(crate) struct Running {
     max_findings: usize,
 }
 
+/// Whether progress is shown.
+#[derive(Args, Debug)]
+pub(crate) struct Showing {
+    /// Show progress on stderr: auto (where it is a terminal), always, never
+    #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "always")]
+    #[arg(num_args = 0..=1, require_equals = true, hide_possible_values = true)]
+    progress: When,
+}
+
+impl Showing {
+    /// Does `work` and shows meanwhile how far it is.
+    pub(crate) fn show<T>(&self, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
+        progress::show(self.progress, work)
+    }
+}
+
 impl Running {
     /// Verifies the sources as asked.
     pub(crate) fn verify(&self, sources: Vec<Source>, checks: &Checks<'_>) -> Result<Report, Failure> {
+        Ok(self.run(|options, progress| edgesentry_formats::verify(sources, checks, options, progress))??)
+    }
+
+    /// Does the work of a verification on the threads that were asked for, and shows how far it is.
+    pub(crate) fn run<T: Send>(
+        &self,
+        work: impl FnOnce(&Options, &Arc<Progress>) -> T + Send,
+    ) -> Result<T, Failure> {
         let threads = self.threads.unwrap_or(0).into();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool =
             pool.map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
         let options = Options { max_findings: self.max_findings };
-        let work = |progress: &Arc<Progress>| {
-            pool.install(|| edgesentry_formats::verify(sources, checks, &options, progress))
-        };
-        Ok(progress::show(self.progress, work)?)
+        Ok(self.showing.show(|progress| pool.install(|| work(&options, progress))))
     }
 }
 
@@ -51,7 +70,8 @@ pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     Ok(paths.iter().map(|path| source(path)).collect())
 }
 
-fn source(path: &Path) -> Source {
+/// One input.
+pub(crate) fn source(path: &Path) -> Source {
     if is_stdin(path) {
         Source::Reader { name: Arc::from("<stdin>"), reader: Box::new(std::io::stdin()) }
     } else {
@@ -59,7 +79,8 @@ fn source(path: &Path) -> Source {
     }
 }
 
-fn is_stdin(path: &Path) -> bool {
+/// Whether a name on the command line means stdin.
+pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == STDIN
 }
 

@@ -7,13 +7,16 @@ mod envelope;
 mod exit;
 pub mod fleet;
 mod inputs;
+mod interrupt;
 mod output;
 mod progress;
 mod record_json;
 mod render;
 mod seed_file;
+mod stores;
 pub mod tamper;
 mod text;
+mod times;
 
 use std::ffi::OsString;
 
@@ -29,7 +32,7 @@ use crate::output::Output;
 ///
 /// Writes to stdout and stderr of the process, and answers Ctrl-C by ending the process with code 130.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
-    answer_interrupts();
+    interrupt::answer();
     let args: Vec<OsString> = args.into_iter().collect();
     let exit = match Cli::try_parse_from(&args) {
         Ok(cli) => {
@@ -62,12 +65,4 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
     // A closed pipe is not worth a word.
     let _ = error.print();
     if is_request { Exit::Holds } else { Exit::Usage }
-}
-
-fn answer_interrupts() {
-    // A second call in one process finds the handler already there, which serves as well.
-    let _ = ctrlc::set_handler(|| {
-        output::complain("\ninterrupted: the work was not finished, so there is no verdict");
-        std::process::exit(Exit::Interrupted.code().into());
-    });
 }

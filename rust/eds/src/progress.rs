@@ -42,25 +42,33 @@ pub(crate) fn show<T>(when: When, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
 
 fn draw(progress: &Progress, ended: &Receiver<()>) {
     let bar = ProgressBar::new(0);
-    let style = "{spinner} {msg}  {wide_bar} {bytes} of {total_bytes}  {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = |template| {
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+    };
+    bar.set_style(style("{spinner} {msg}"));
     let begin = Instant::now();
     while waits(ended, Duration::from_millis(100)) {
-        bar.set_length(progress.total_bytes());
+        // A ledger does not say how large it is.
+        if progress.total_bytes() > 0 && bar.length() == Some(0) {
+            bar.set_style(style("{spinner} {msg}  {wide_bar} {bytes} of {total_bytes}  {eta} left"));
+            bar.set_length(progress.total_bytes());
+        }
         bar.set_position(progress.bytes());
         let records = progress.records();
         let per_second = records as f64 / begin.elapsed().as_secs_f64();
         bar.set_message(format!("{}, {}/s", count(records, "record"), number(per_second as u64)));
+        bar.tick();
     }
     bar.finish_and_clear();
 }
 
 fn tell(progress: &Progress, ended: &Receiver<()>) {
     while waits(ended, Duration::from_secs(1)) {
-        let (records, bytes) = (count(progress.records(), "record"), HumanBytes(progress.bytes()));
-        match progress.total_bytes() {
-            0 => complain(&format!("{records}, {bytes}")),
-            total => complain(&format!("{records}, {bytes} of {}", HumanBytes(total))),
+        let (records, bytes) = (count(progress.records(), "record"), progress.bytes());
+        match (bytes, progress.total_bytes()) {
+            (0, 0) => complain(&records),
+            (bytes, 0) => complain(&format!("{records}, {}", HumanBytes(bytes))),
+            (bytes, total) => complain(&format!("{records}, {} of {}", HumanBytes(bytes), HumanBytes(total))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Payloads in a folder.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +31,20 @@ impl PayloadFolder {
             return Err(error(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder")));
         }
         Ok(PayloadFolder { root })
+    }
+
+    /// The payload of an object reference, if there is one; of a longer payload the first `most_bytes`.
+    pub fn read(&self, object_ref: &str, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
+        let read = |file: File| {
+            let mut payload = Vec::new();
+            file.take(most_bytes).read_to_end(&mut payload).map(|_| payload)
+        };
+        let payload = self.find(object_ref).and_then(|file| file.map(read).transpose());
+        payload.map_err(|source| Error::Io {
+            name: format!("{object_ref} in {}", self.root.display()).into(),
+            action: "read the payload",
+            source,
+        })
     }
 
     /// The file of an object reference, if there is one.
@@ -111,6 +125,16 @@ fn relative_path(key: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn payloads_are_read_within_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("1.bin"), b"four").unwrap();
+        let payloads = PayloadFolder::open(folder.path()).unwrap();
+        assert_eq!(payloads.read("s3://bucket/1.bin", 4).unwrap().as_deref(), Some(&b"four"[..]));
+        assert_eq!(payloads.read("1.bin", 2).unwrap().as_deref(), Some(&b"fo"[..]));
+        assert_eq!(payloads.read("../1.bin", 4).unwrap(), None);
+    }
 
     #[test]
     fn references_become_paths_within_the_folder() {

@@ -37,7 +37,8 @@ impl Progress {
         self.cancelled.load(Relaxed)
     }
 
-    pub(crate) fn add_records(&self, records: u64) {
+    /// Counts records that are done.
+    pub fn add_records(&self, records: u64) {
         self.records.fetch_add(records, Relaxed);
     }
 

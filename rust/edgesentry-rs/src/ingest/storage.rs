@@ -496,7 +496,7 @@ async fn admit_elsewhere(
 fn devices<'a>(records: impl Iterator<Item = &'a edgesentry_chain::AuditRecord>) -> HashSet<Arc<str>> {
     let ids: HashSet<&str> = records.map(|record| record.device_id.as_str()).collect();
     // Others cannot be registered, and databases refuse them.
-    ids.into_iter().filter(|id| super::verify::is_device_id(id)).map(Arc::from).collect()
+    ids.into_iter().filter(|id| super::verify::is_name(id)).map(Arc::from).collect()
 }
 
 async fn put_batches(

@@ -295,8 +295,8 @@ fn key_of<'a>(
     }
 }
 
-/// Whether a device can have this id.
-pub(crate) fn is_device_id(text: &str) -> bool {
+/// Whether a device id or an object reference can be this.
+pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_TEXT && !text.contains('\0')
 }
 

@@ -4,7 +4,7 @@ use edgesentry_chain::RingKey;
 
 use super::{RegisteredDevice, Registration};
 use crate::error::Error;
-use crate::ingest::verify::{LARGEST_NUMBER, LONGEST_TEXT, is_device_id};
+use crate::ingest::verify::{LARGEST_NUMBER, LONGEST_TEXT, is_name};
 
 /// What is to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +21,7 @@ pub(super) enum Change {
 pub(super) fn check(registration: &Registration) -> Result<(), Error> {
     let Registration { device_id, valid_from, start, .. } = registration;
     let largest = start.map_or(0, |head| head.sequence).max(valid_from.unwrap_or(1));
-    if !is_device_id(device_id) {
+    if !is_name(device_id) {
         return Err(refused(device_id, format!("a device id has 1 to {LONGEST_TEXT} bytes and no U+0000")));
     }
     if *valid_from == Some(0) || largest >= LARGEST_NUMBER {

@@ -129,3 +129,17 @@ async fn an_outbox_belongs_to_one_device_and_one_chain() {
     let record = agent.sign(0, Bytes::new(), "x").await.unwrap();
     assert_eq!((record.sequence, record.prev_record_hash), (5, resumed.head().unwrap().hash));
 }
+
+#[tokio::test]
+async fn what_no_ledger_takes_is_not_signed() {
+    let place = Place::new(Kind::Sqlite).await;
+    let agent = Agent::open(&place.path("outbox.db"), device(1)).await.unwrap();
+    for (time, object_ref) in [(u64::MAX, "x"), (0, ""), (0, "a\0b"), (0, &*"x".repeat(1025))] {
+        assert!(
+            matches!(agent.sign(time, Bytes::new(), object_ref).await, Err(Error::Agent(_))),
+            "{object_ref:?}"
+        );
+    }
+    let many = agent.sign_many((1..=100).map(|at| (at, Bytes::new(), format!("{at}")))).await.unwrap();
+    assert_eq!((many.len(), many[99].sequence, agent.waiting().await.unwrap()), (100, 100, 100));
+}

@@ -1,19 +1,18 @@
-//! `eds demo`: chains from real telemetry, verified, tampered with, verified again.
+//! `eds demo`: chains from real telemetry the whole way into a ledger and out again, verified, tampered with,
+//! verified again.
 
 mod folder;
+mod stages;
 mod trials;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use edgesentry_chain::{Checks, Report};
-use edgesentry_formats::{Options, Progress, Source};
 use serde_json::json;
 
 use self::folder::DemoFolder;
+use self::stages::{Stage, Stages};
 use self::trials::Trial;
 use crate::exit::{Exit, Failure, chain};
 use crate::fleet::{ALL_RECORDS, Fleet};
@@ -28,11 +27,11 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// See it work: sign real telemetry, verify it, tamper with copies, see what is caught
+/// See it work: sign, ingest, export, verify real telemetry, tamper with copies, see what is caught
 ///
-/// Five devices sign 50,365 rows of water-flow and shuttle telemetry. The export, its keys, heads and payloads
-/// are written to a folder for you to try the other commands on. Exit code 0 if every tampering was answered
-/// as it should be.
+/// Five devices sign 50,365 rows of water-flow and shuttle telemetry into their outboxes and send them to a
+/// ledger. Ledger, exports, keys, heads and payloads are left in a folder for you to try the other commands on.
+/// Exit code 0 if every tampering was answered as it should be.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -49,8 +48,7 @@ pub(crate) struct Demo {
 
 /// What the demo has shown.
 struct Shown {
-    report: Report,
-    time: Duration,
+    stages: Stages,
     trial_records: usize,
     trials: Vec<Trial>,
 }
@@ -58,22 +56,17 @@ struct Shown {
 impl Demo {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let folder = DemoFolder::claim(&self.dir)?;
+        folder.clear()?;
         let size = self.records.map_or(ALL_RECORDS, |records| records as usize);
         let fleet = make_fleet(size)?;
         folder.fill(&fleet)?;
-
-        let checks = Checks { keys: Some(&fleet.keys), heads: Some(&fleet.heads), ..Checks::default() };
-        let progress = Arc::new(Progress::default());
-        let begin = Instant::now();
-        let export = vec![Source::Path(folder.export())];
-        let report = edgesentry_formats::verify(export, &checks, &Options::default(), &progress)?;
-        let time = begin.elapsed();
+        let stages = stages::run(&fleet, &folder)?;
         // A share of the records is enough to show what is found, and keeps the demo short.
         let share = make_fleet(size.min(TRIAL_RECORDS))?;
         let trials = trials::all(&share, &folder)?;
 
-        let shown = Shown { report, time, trial_records: share.records.len(), trials };
-        let ok = shown.report.ok() && shown.trials.iter().all(Trial::is_as_expected);
+        let shown = Shown { stages, trial_records: share.records.len(), trials };
+        let ok = shown.stages.report.ok() && shown.trials.iter().all(Trial::is_as_expected);
         let (content, text) = (shown.content(&folder), shown.text(&folder));
         output.answer(&Answer { ok, name: "demo", content: &content, text, failure: None })?;
         Ok(if ok { Exit::Holds } else { Exit::Findings })
@@ -85,48 +78,56 @@ fn make_fleet(size: usize) -> Result<Fleet, Failure> {
 }
 
 impl Shown {
-    fn records_per_second(&self) -> u64 {
-        (self.report.coverage.records as f64 / self.time.as_secs_f64()) as u64
-    }
-
     fn content(&self, folder: &DemoFolder) -> serde_json::Value {
+        let Stages { report, verified, .. } = &self.stages;
         json!({
             "dir": folder.path().display().to_string(),
-            "verdict": self.report.verdict,
-            "records": self.report.coverage.records,
-            "devices": self.report.coverage.devices,
-            "seconds": self.time.as_secs_f64(),
-            "records_per_second": self.records_per_second(),
+            "verdict": report.verdict,
+            "records": report.coverage.records,
+            "devices": report.coverage.devices,
+            "seconds": verified.time.as_secs_f64(),
+            "records_per_second": verified.per_second(),
             "threads": rayon::current_num_threads(),
+            "stages": self.stages.content(),
             "tampering": self.trials.iter().map(Trial::content).collect::<Vec<_>>(),
         })
     }
 
     fn text(&self, folder: &DemoFolder) -> String {
-        let coverage = &self.report.coverage;
-        let (style, verdict) = if self.report.ok() { (GOOD, "VALID") } else { (BAD, "FINDINGS") };
-        let records = count(coverage.records, "record");
-        let devices = count(coverage.devices, "device");
-        let seconds = self.time.as_secs_f64();
-        let speed = number(self.records_per_second());
-        let threads = count(rayon::current_num_threads() as u64, "thread");
-        let path = name(&folder.path().display().to_string());
-        let mut text = format!(
-            "{BOLD}{records}{BOLD:#} of {devices} signed from water-flow and shuttle telemetry, in {path}\n\
-             {style}{verdict}{style:#}  links, signatures and heads verified in {seconds:.2} s: {speed} records/s from JSON, \
-             {threads}\n\n{BOLD}  {:<42} what a verification finds{BOLD:#}\n",
-            format!("tampering with {} such records", number(self.trial_records as u64))
-        );
+        let mut text = self.stages_text(folder);
+        let title = format!("tampering with {} such records", number(self.trial_records as u64));
+        text.push_str(&format!("\n{BOLD}  {title:<42} what a verification finds{BOLD:#}\n"));
         for trial in &self.trials {
             text.push_str(&trial.line());
         }
         let caught = self.trials.iter().filter(|trial| trial.is_as_expected()).count();
         let all = self.trials.len();
         let style = if caught == all { GOOD } else { BAD };
-        text.push_str(&format!("{style}{caught} of {all} as expected{style:#}\n\n{BOLD}Next{BOLD:#}\n"));
+        text.push_str(&format!("{style}{caught} of {all} as expected{style:#}; {BOLD}next{BOLD:#}\n"));
         for (command, remark) in next_commands(folder) {
             text.push_str(&format!("  {command}\n      {DIM}{remark}{DIM:#}\n"));
         }
+        text
+    }
+
+    /// What became of the records, a line for each stage.
+    fn stages_text(&self, folder: &DemoFolder) -> String {
+        let Stages { signed, ingested, exported, verified, report } = &self.stages;
+        let devices = count(report.coverage.devices, "device");
+        let path = name(&folder.path().display().to_string());
+        let (style, verdict) = if report.ok() { (GOOD, "VALID") } else { (BAD, "FINDINGS") };
+        let mut text = format!("{BOLD}Water-flow and shuttle telemetry of {devices}{BOLD:#}, in {path}\n");
+        let mut line = |style: Style, done: &str, how: &str, stage: &Stage| {
+            let (records, seconds) = (count(stage.records, "record"), stage.time.as_secs_f64());
+            let speed = number(stage.per_second());
+            text.push_str(&format!(
+                "{style}{done:<9}{style:#} {records:<14}  {how:<48} {seconds:>6.2} s  {speed:>9}/s\n"
+            ));
+        };
+        line(Style::new(), "signed", "into the outboxes of the devices", signed);
+        line(Style::new(), "ingested", "checked, into an SQLite ledger with payloads", ingested);
+        line(Style::new(), "exported", "from the ledger to JSON, with a manifest", exported);
+        line(style, verdict, "links, signatures and heads of the export", verified);
         text
     }
 }
@@ -134,11 +135,11 @@ impl Shown {
 /// Commands that work as they stand.
 fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 3] {
     let at = |file: &str| shell_word(&folder.path().join(file).display().to_string());
-    let (keys, heads) = (at("keys.json"), at("heads.json"));
+    let keys = at("keys.json");
     [
         (
-            format!("eds verify-chain {} --keys {keys} --heads {heads}", at("export.json")),
-            "the whole export: exit code 0",
+            format!("eds verify-chain --ledger {} --keys {keys} --payload-store", at("edgesentry.db")),
+            "the whole ledger in place with its payloads: exit code 0",
         ),
         (
             format!(

@@ -1,12 +1,19 @@
 //! The commands, one file each.
 
+mod config;
 mod demo;
+mod device;
+mod export;
 mod heads;
+mod ingest;
 mod inspect_key;
 mod keygen;
+mod log;
 mod sign_record;
 mod verify_chain;
 mod verify_record;
+
+use std::sync::Arc;
 
 use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
@@ -15,6 +22,7 @@ use edgesentry_chain::Scheme;
 
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::stores::Opened;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -22,14 +30,14 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .error(AnsiColor::Red.on_default().bold());
 
-/// Tamper-evident audit records: verify exports, sign records, inspect keys.
+/// Tamper-evident audit records: sign, ingest, export, verify.
 #[derive(Parser, Debug)]
 #[command(name = "eds", bin_name = "eds", version, styles = STYLES, max_term_width = 100, after_help = "\
 Exit codes:
   0  all that was asked was checked and holds
   1  findings
-  2  usage: bad arguments, unreadable or weak keys, a required level that was not covered
-  3  could not finish: unreadable input, or nothing to verify
+  2  usage: bad arguments or settings, unreadable or weak keys, a required level that was not covered
+  3  could not finish: unreadable input, a store that failed, or nothing to verify
 
 Examples:
   eds demo                                        see it work on real telemetry
@@ -52,12 +60,29 @@ pub(crate) enum Command {
     InspectKey(inspect_key::InspectKey),
     SignRecord(sign_record::SignRecord),
     VerifyRecord(verify_record::VerifyRecord),
+    Ingest(ingest::Ingest),
+    Export(export::Export),
+    Device(device::Device),
+    Log(log::Log),
+    Config(config::Config),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 7] =
-    ["verify-chain", "heads", "keygen", "inspect-key", "sign-record", "verify-record", "demo"];
+pub(crate) const NAMES: [&str; 12] = [
+    "verify-chain",
+    "heads",
+    "keygen",
+    "inspect-key",
+    "sign-record",
+    "verify-record",
+    "ingest",
+    "export",
+    "device",
+    "log",
+    "config",
+    "demo",
+];
 
 impl Command {
     pub(crate) fn name(&self) -> &'static str {
@@ -68,6 +93,11 @@ impl Command {
             Command::InspectKey(_) => "inspect-key",
             Command::SignRecord(_) => "sign-record",
             Command::VerifyRecord(_) => "verify-record",
+            Command::Ingest(_) => "ingest",
+            Command::Export(_) => "export",
+            Command::Device(_) => "device",
+            Command::Log(_) => "log",
+            Command::Config(_) => "config",
             Command::Demo(_) => "demo",
         }
     }
@@ -80,6 +110,11 @@ impl Command {
             Command::InspectKey(command) => command.run(output),
             Command::SignRecord(command) => command.run(output),
             Command::VerifyRecord(command) => command.run(output),
+            Command::Ingest(command) => command.run(output),
+            Command::Export(command) => command.run(output),
+            Command::Device(command) => command.run(output),
+            Command::Log(command) => command.run(output),
+            Command::Config(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
     }
@@ -93,4 +128,21 @@ fn scheme(text: &str) -> Result<Scheme, String> {
 /// A device id on the command line: new records need one.
 fn device_id(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("a device id cannot be empty") } else { Ok(text.to_owned()) }
+}
+
+/// Refuses devices that the ledger does not know: a misspelt one would only give nothing.
+fn known_devices(opened: &Opened, device_ids: &[String]) -> Result<(), Failure> {
+    if device_ids.is_empty() {
+        return Ok(());
+    }
+    let wanted: Vec<Arc<str>> = device_ids.iter().map(|id| id.as_str().into()).collect();
+    let known = opened.wait(opened.ledger.keys(&wanted))?;
+    match wanted.iter().find(|id| !known.contains_key(*id)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let place = opened.ledger.place();
+            let message = format!("device {unknown:?} is not registered in {place}; see eds device list");
+            Err(Failure::usage("device_not_found", message))
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, Heads, KeyRing};
 use edgesentry_formats::{PayloadFolder, RecordWriter};
 
 use crate::exit::Failure;
@@ -13,8 +13,8 @@ use crate::{inputs, tamper};
 
 /// Tells a folder of ours from one that must not be touched.
 const MARKER: &str = ".edgesentry-demo";
-/// Records given to the writer at a time.
-const RECORDS_AT_A_TIME: usize = 4096;
+/// Where the devices keep what they have signed.
+const OUTBOXES: &str = "outbox";
 
 /// A folder that holds nothing but a demo.
 pub(super) struct DemoFolder(PathBuf);
@@ -56,20 +56,53 @@ impl DemoFolder {
         self.0.join("export.json")
     }
 
+    /// The export of [`WATER`] alone.
+    pub(super) fn water_export(&self) -> PathBuf {
+        self.0.join("water-branch-1.json")
+    }
+
+    /// The ledger, payloads in it.
+    pub(super) fn ledger(&self) -> PathBuf {
+        self.0.join("edgesentry.db")
+    }
+
+    /// The outbox of a device.
+    pub(super) fn outbox(&self, device_id: &str) -> PathBuf {
+        self.0.join(OUTBOXES).join(format!("{device_id}.db"))
+    }
+
     /// The payloads of [`WATER`].
     pub(super) fn payloads(&self) -> Result<PayloadFolder, Failure> {
         inputs::payloads(&self.0.join("payloads"))
     }
 
-    /// Writes exports, keys, heads and payloads.
+    /// Removes the databases of an earlier demo: its chains would go on.
+    pub(super) fn clear(&self) -> Result<(), Failure> {
+        let ledger = self.ledger();
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = ledger.clone().into_os_string();
+            file.push(suffix);
+            let file = PathBuf::from(file);
+            absent_is_fine(fs::remove_file(&file)).map_err(|error| cannot("remove", &file, &error))?;
+        }
+        let outboxes = self.0.join(OUTBOXES);
+        absent_is_fine(fs::remove_dir_all(&outboxes)).map_err(|error| cannot("remove", &outboxes, &error))?;
+        fs::create_dir(&outboxes).map_err(|error| cannot("create", &outboxes, &error))
+    }
+
+    /// Writes keys and heads.
+    pub(super) fn write_trust(&self, keys: &KeyRing, heads: &Heads) -> Result<(), Failure> {
+        write(&self.0.join("keys.json"), edgesentry_formats::write_key_ring(keys).as_bytes())?;
+        write(&self.0.join("heads.json"), edgesentry_formats::write_heads(heads).as_bytes())
+    }
+
+    /// Writes a tampered chain and the payloads of [`WATER`] for the commands that the demo suggests.
     pub(super) fn fill(&self, fleet: &Fleet) -> Result<(), Failure> {
-        self.write_records("export.json", &fleet.records)?;
         let mut water: Vec<AuditRecord> = fleet.of(WATER).map(|(record, _)| record.clone()).collect();
-        self.write_records("water-branch-1.json", &water)?;
         tamper::delete(&mut water, WATER, fleet.last(WATER) / 2);
-        self.write_records("tampered.json", &water)?;
-        write(&self.0.join("keys.json"), edgesentry_formats::write_key_ring(&fleet.keys).as_bytes())?;
-        write(&self.0.join("heads.json"), edgesentry_formats::write_heads(&fleet.heads).as_bytes())?;
+        let mut writer = RecordWriter::create(&self.0.join("tampered.json"))?;
+        writer.write(&water)?;
+        writer.finish()?;
 
         let payloads = self.0.join("payloads").join(WATER);
         fs::create_dir_all(&payloads).map_err(|error| cannot("create", &payloads, &error))?;
@@ -78,14 +111,12 @@ impl DemoFolder {
         }
         Ok(())
     }
+}
 
-    fn write_records(&self, file: &str, records: &[AuditRecord]) -> Result<(), Failure> {
-        let mut writer = RecordWriter::create(&self.0.join(file))?;
-        for records in records.chunks(RECORDS_AT_A_TIME) {
-            writer.write(records)?;
-        }
-        writer.finish()?;
-        Ok(())
+fn absent_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -1,0 +1,153 @@
+//! `eds config`: what is set, and whether it works.
+
+use std::path::PathBuf;
+
+use anstyle::{AnsiColor, Style};
+use clap::{Args, Subcommand};
+use edgesentry_rs::StoreError;
+use edgesentry_rs::settings::{Access, FILE_VARIABLE};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, Failure, chain};
+use crate::output::{Answer, Output};
+use crate::stores::{Opened, StoreArgs};
+use crate::text::{name, number, sentence};
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const CARE: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Look at the settings
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds config check
+  eds config check --config /etc/eds.toml --json
+  EDS_LEDGER=postgres://db/audit eds config check
+
+A variable names a key in capitals, with two underscores for the dot: EDS_S3__ENDPOINT. Flags come before
+variables, variables before the file.")]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What to do with the settings.
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Load the settings, open the stores and ask whether they answer; nothing secret is shown
+    ///
+    /// Exit code 0 if all is well, 2 if the settings are wrong or a store does not exist, 3 if one does not answer.
+    Check {
+        /// Make a ledger file or a payload folder that is not there yet
+        #[arg(long)]
+        create: bool,
+        #[command(flatten)]
+        stores: StoreArgs,
+    },
+}
+
+/// One store and whether it answers.
+struct Checked {
+    kind: &'static str,
+    place: String,
+    error: Option<StoreError>,
+}
+
+impl Config {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let Action::Check { create, stores } = &self.action;
+        let opened = stores.open(if *create { Access::Create } else { Access::Existing })?;
+        let (ledger, payloads) = (check_ledger(&opened), check_payloads(&opened));
+        let file = stores.config().cloned().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
+        let file = file.map(|file| file.display().to_string());
+        let variables = variables();
+
+        let content = json!({
+            "file": file,
+            "variables": variables,
+            "ledger": ledger.content(),
+            "payloads": payloads.as_ref().map(Checked::content),
+            "ingest": {
+                "batch_records": opened.settings.ingest.batch_records,
+                "payload_puts": opened.settings.ingest.payload_puts,
+                "attempts": opened.settings.ingest.attempts,
+            },
+        });
+        let mut text = format!("settings  {}\n", file.as_deref().map_or_else(|| "no file".into(), name));
+        if !variables.is_empty() {
+            text.push_str(&format!("          {}\n", sentence(&variables.join(", "))));
+        }
+        text.push_str(&ledger.line("ledger"));
+        match &payloads {
+            Some(payloads) => text.push_str(&payloads.line("payloads")),
+            None => text.push_str(&format!("payloads  {CARE}none named{CARE:#}: nothing can be taken in\n")),
+        }
+        let limits = &opened.settings.ingest;
+        text.push_str(&format!(
+            "ingest    batches of {} records, {} payload writes at once, {} attempts\n",
+            number(limits.batch_records as u64),
+            number(limits.payload_puts as u64),
+            number(limits.attempts as u64)
+        ));
+        let error = ledger.error.or(payloads.and_then(|payloads| payloads.error));
+        let failure = error.map(Failure::from);
+        let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "config",
+            content: &content,
+            text,
+            failure,
+        })?;
+        Ok(exit)
+    }
+}
+
+fn check_ledger(opened: &Opened) -> Checked {
+    let url = opened.settings.ledger.reveal();
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    Checked {
+        kind: if is_postgres { "postgres" } else { "sqlite" },
+        place: opened.ledger.place().to_owned(),
+        error: opened.runtime.block_on(opened.ledger.check()).err(),
+    }
+}
+
+fn check_payloads(opened: &Opened) -> Option<Checked> {
+    let store = opened.payloads.as_ref()?;
+    let kind = match opened.settings.payloads.as_deref() {
+        None | Some("ledger") => "ledger",
+        Some(name) if name.starts_with("s3://") => "s3",
+        Some(_) => "folder",
+    };
+    let error = opened.runtime.block_on(store.check()).err();
+    Some(Checked { kind, place: store.place().to_owned(), error })
+}
+
+/// The names of the variables that set something; their values may be secret.
+fn variables() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut names: Vec<String> =
+        names.filter(|name| name.starts_with("EDS_") && name != FILE_VARIABLE).collect();
+    names.sort();
+    names
+}
+
+impl Checked {
+    fn content(&self) -> Value {
+        let problem = self.error.as_ref().map(|error| chain(error));
+        json!({
+            "kind": self.kind,
+            "place": self.place,
+            "answers": self.error.is_none(),
+            "problem": problem,
+        })
+    }
+
+    fn line(&self, label: &str) -> String {
+        let (style, verdict) =
+            if self.error.is_none() { (GOOD, "answers") } else { (BAD, "does not answer") };
+        format!("{label:<8}  {style}{verdict}{style:#}  {}, {}\n", self.kind, name(&self.place))
+    }
+}

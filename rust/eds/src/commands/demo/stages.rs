@@ -1,0 +1,207 @@
+//! The whole way of the demo's records: device, outbox, ingest service, ledger, export, verification.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use edgesentry_chain::{Checks, Device, Head, Heads, KeyRing, Report, Scheme};
+use edgesentry_formats::{Options, Progress, Source};
+use edgesentry_rs::agent::Agent;
+use edgesentry_rs::export::{Target, export};
+use edgesentry_rs::ledger::{Filter, Registration, key_ring};
+use edgesentry_rs::settings::Access;
+use edgesentry_rs::{Error, IngestService, Settings};
+use serde_json::{Value, json};
+
+use super::folder::DemoFolder;
+use crate::exit::{Failure, chain};
+use crate::fleet::{Fleet, ROTATING, WATER, device, rotated, rotation};
+use crate::stores::Opened;
+
+/// Records that a device signs in one transaction of its outbox.
+const SIGNED_AT_ONCE: usize = 1024;
+
+/// What the stages have done.
+pub(super) struct Stages {
+    /// Signed into the outboxes.
+    pub(super) signed: Stage,
+    /// Taken in by the service.
+    pub(super) ingested: Stage,
+    /// Written to the export.
+    pub(super) exported: Stage,
+    /// Verified.
+    pub(super) verified: Stage,
+    /// The verdict on the export.
+    pub(super) report: Report,
+}
+
+/// How many records, in what time.
+#[derive(Clone, Copy)]
+pub(super) struct Stage {
+    pub(super) records: u64,
+    pub(super) time: Duration,
+}
+
+impl Stage {
+    pub(super) fn per_second(self) -> u64 {
+        (self.records as f64 / self.time.as_secs_f64()) as u64
+    }
+
+    fn content(self, name: &str) -> Value {
+        json!({"stage": name, "records": self.records, "seconds": self.time.as_secs_f64()})
+    }
+}
+
+impl Stages {
+    pub(super) fn content(&self) -> Vec<Value> {
+        vec![
+            self.signed.content("sign"),
+            self.ingested.content("ingest"),
+            self.exported.content("export"),
+            self.verified.content("verify"),
+        ]
+    }
+}
+
+/// Sends the fleet's telemetry the whole way, and leaves ledger, export, keys and heads in the folder.
+pub(super) fn run(fleet: &Fleet, folder: &DemoFolder) -> Result<Stages, Failure> {
+    let settings = Settings {
+        ledger: format!("sqlite:{}", folder.ledger().display()).into(),
+        payloads: None,
+        ..Settings::default()
+    };
+    let opened = Opened::new(settings, Access::Create)?;
+    let (agents, signed) = timed(|| sign(&opened, fleet, folder))?;
+    register(&opened, &fleet.keys)?;
+    let (taken, ingested) = timed(|| ingest(&opened, agents))?;
+
+    let (manifest, exported) = timed(|| export_to(&opened, &folder.export(), Filter::default()))?;
+    let only_water = Filter { devices: vec![WATER.to_owned()], ..Filter::default() };
+    export_to(&opened, &folder.water_export(), only_water)?;
+    let devices = opened.wait(opened.ledger.devices())?;
+    let keys = key_ring(&devices).map_err(|error| Failure::unfinished("keys", chain(&error)))?;
+    let heads = opened.wait(opened.ledger.heads())?;
+    folder.write_trust(&keys, &heads)?;
+
+    let (report, verified) = timed(|| verify(&folder.export(), &keys, &heads))?;
+    let stage = |records, time| Stage { records, time };
+    Ok(Stages {
+        signed: stage(fleet.records.len() as u64, signed),
+        ingested: stage(taken, ingested),
+        exported: stage(manifest, exported),
+        verified: stage(report.coverage.records, verified),
+        report,
+    })
+}
+
+fn timed<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<(T, Duration), Failure> {
+    let begin = Instant::now();
+    Ok((work()?, begin.elapsed()))
+}
+
+type Items = Vec<(u64, Bytes, String)>;
+
+/// Every device signs into an outbox of its own, all at once.
+fn sign(opened: &Opened, fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Agent>, Failure> {
+    let mut items: BTreeMap<&str, Items> = BTreeMap::new();
+    for (record, payload) in fleet.records.iter().zip(&fleet.payloads) {
+        let item = (record.timestamp_ms, Bytes::from(payload.clone()), record.object_ref.clone());
+        items.entry(&record.device_id).or_default().push(item);
+    }
+    let change = rotation(fleet.records.len()) as usize;
+    let tasks: Vec<_> = items
+        .into_iter()
+        .map(|(device_id, mut items)| {
+            let outbox = folder.outbox(device_id);
+            let mut shares = Vec::new();
+            if device_id == ROTATING {
+                let later = items.split_off((change - 1).min(items.len()));
+                shares.push((rotated(device_id), later));
+            }
+            let scheme = if device_id == WATER { Scheme::PayloadHash } else { Scheme::Record };
+            shares.insert(0, (device(device_id, scheme), items));
+            opened.runtime.spawn(sign_one(outbox, shares))
+        })
+        .collect();
+    let mut agents = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let agent = opened.runtime.block_on(task);
+        agents.push(agent.map_err(|error| Failure::unfinished("demo", chain(&error)))??);
+    }
+    check_heads(opened, &agents, &fleet.heads)?;
+    Ok(agents)
+}
+
+/// The outbox of one device; a new key is a new device on the same outbox.
+async fn sign_one(outbox: PathBuf, shares: Vec<(Device, Items)>) -> Result<Agent, Error> {
+    let mut last = None;
+    for (device, items) in shares {
+        let agent = Agent::open(&outbox, device).await?;
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            agent.sign_many(items.by_ref().take(SIGNED_AT_ONCE)).await?;
+        }
+        last = Some(agent);
+    }
+    last.ok_or_else(|| Error::Agent("the device has no key".to_owned()))
+}
+
+/// The keys and the telemetry are the same every time, and so are the chains.
+fn check_heads(opened: &Opened, agents: &[Agent], expected: &Heads) -> Result<(), Failure> {
+    let mut signed: Vec<Head> = Vec::new();
+    for agent in agents {
+        signed.extend(opened.wait(agent.head())?);
+    }
+    if signed.iter().eq(expected.values()) {
+        return Ok(());
+    }
+    Err(Failure::unfinished("demo", "the outboxes do not end at the heads of the fleet"))
+}
+
+fn register(opened: &Opened, ring: &KeyRing) -> Result<(), Failure> {
+    for (device_id, keys) in ring.iter() {
+        for key in keys {
+            let registration = Registration {
+                device_id: device_id.to_owned(),
+                key: key.key,
+                scheme: key.scheme,
+                valid_from: Some(key.valid_from),
+                start: None,
+            };
+            opened.wait(opened.ledger.register(&registration))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every device empties its outbox into the service, all at once.
+fn ingest(opened: &Opened, agents: Vec<Agent>) -> Result<u64, Failure> {
+    let payloads = opened.payloads()?;
+    let limits = opened.settings.ingest.clone();
+    let service =
+        opened.runtime.block_on(async { IngestService::start(Arc::clone(&opened.ledger), payloads, limits) });
+    let flushes = agents.iter().map(|agent| agent.flush(&service));
+    let flushed = opened.wait(futures::future::try_join_all(flushes))?;
+    match flushed.iter().find_map(|flushed| flushed.rejection.as_ref()) {
+        None => Ok(flushed.iter().map(|flushed| flushed.accepted).sum()),
+        Some(rejection) => {
+            let (sequence, code) = (rejection.sequence, &rejection.code);
+            let message = format!("the service has rejected a record: {code} at sequence {sequence}");
+            Err(Failure::unfinished("demo", message))
+        }
+    }
+}
+
+fn export_to(opened: &Opened, path: &Path, filter: Filter) -> Result<u64, Failure> {
+    let target = Target::File(path.to_owned());
+    Ok(opened.wait(export(&*opened.ledger, &filter, target, |_| true))?.records)
+}
+
+fn verify(export: &Path, keys: &KeyRing, heads: &Heads) -> Result<Report, Failure> {
+    let checks = Checks { keys: Some(keys), heads: Some(heads), ..Checks::default() };
+    let progress = Arc::new(Progress::default());
+    let sources = vec![Source::Path(export.to_owned())];
+    Ok(edgesentry_formats::verify(sources, &checks, &Options::default(), &progress)?)
+}

@@ -1,0 +1,215 @@
+//! `eds device`: the device registry of a ledger.
+
+mod list;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use edgesentry_chain::{Head, PublicKey, Scheme};
+use edgesentry_rs::ledger::{Registration, key_ring};
+use edgesentry_rs::settings::Access;
+use serde_json::json;
+
+use crate::commands::heads::replace;
+use crate::commands::{device_id, known_devices, scheme};
+use crate::envelope::terminal_safe;
+use crate::exit::{Exit, Failure, chain};
+use crate::output::{Answer, Output};
+use crate::stores::{LedgerArgs, Opened};
+use crate::text::{count, name};
+
+/// The devices that a ledger takes records of, and their keys
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds device register lift-01 --key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a
+  eds device rotate lift-01 --key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c
+  eds device revoke lift-01                         no further record of it is taken
+  eds device list --ledger postgres://db/audit
+  eds device keys -o keys.json                      the key ring that verify-chain --keys takes")]
+pub(crate) struct Device {
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What to do with the registry.
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Register a new device with its first key; makes the ledger where there is none
+    Register {
+        #[command(flatten)]
+        key: KeyArgs,
+        /// For a chain that began elsewhere: its last link there, after which this ledger begins
+        #[arg(long, value_name = "SEQUENCE:HASH", value_parser = start_head)]
+        start_head: Option<Head>,
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Give a device another key, for the records from its next sequence on
+    Rotate {
+        #[command(flatten)]
+        key: KeyArgs,
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Revoke the keys of a device: what is in the ledger stays valid, nothing more is taken
+    Revoke {
+        /// The device
+        #[arg(value_name = "ID", value_parser = device_id)]
+        device: String,
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// List devices, heads and keys
+    List {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Write the key ring of the registry
+    Keys {
+        /// Where to write it [default: stdout]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+}
+
+/// A device and a key of it.
+#[derive(Args, Debug)]
+struct KeyArgs {
+    /// The device
+    #[arg(value_name = "ID", value_parser = device_id)]
+    device: String,
+    /// Its public key, 64 hex digits
+    #[arg(long, value_name = "HEX")]
+    key: String,
+    /// What it signs: record, or payload-hash as older devices do
+    #[arg(long, value_parser = scheme, default_value = "record")]
+    scheme: Scheme,
+    /// The first sequence that it signs [default: the next of the chain]
+    #[arg(long, value_name = "N")]
+    valid_from: Option<u64>,
+}
+
+impl Device {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        match &self.action {
+            Action::Register { key, start_head, ledger } => {
+                let registration = key.registration(*start_head)?;
+                let opened = ledger.open(Access::Create)?;
+                refuse_other_key(&opened, &registration)?;
+                register(&opened, &registration, output)
+            }
+            Action::Rotate { key, ledger } => {
+                let registration = key.registration(None)?;
+                let opened = ledger.open(Access::Existing)?;
+                known_devices(&opened, std::slice::from_ref(&key.device))?;
+                register(&opened, &registration, output)
+            }
+            Action::Revoke { device, ledger } => {
+                let opened = ledger.open(Access::Existing)?;
+                let from = opened.wait(opened.ledger.revoke(device))?;
+                let text = format!("{}: no record is taken from sequence {from} on\n", name(device));
+                let content = json!({"device_id": device, "revoked_from": from});
+                answer(output, "device", &content, text)
+            }
+            Action::List { ledger } => {
+                let opened = ledger.open(Access::Existing)?;
+                let devices = opened.wait(opened.ledger.devices())?;
+                answer(output, "devices", &list::content(&devices), list::table(&devices))
+            }
+            Action::Keys { output: file, ledger } => {
+                keys(&ledger.open(Access::Existing)?, file.as_ref(), output)
+            }
+        }
+    }
+}
+
+impl KeyArgs {
+    fn registration(&self, start: Option<Head>) -> Result<Registration, Failure> {
+        let key: Result<PublicKey, _> = self.key.parse();
+        Ok(Registration {
+            device_id: self.device.clone(),
+            key: key.map_err(|error| Failure::usage("key", format!("--key: {}", chain(&error))))?,
+            scheme: self.scheme,
+            valid_from: self.valid_from,
+            start,
+        })
+    }
+}
+
+/// A slip must not rotate the key of a device that is there.
+fn refuse_other_key(opened: &Opened, registration: &Registration) -> Result<(), Failure> {
+    let Registration { device_id, key, scheme, .. } = registration;
+    let known = opened.wait(opened.ledger.keys(&[device_id.as_str().into()]))?;
+    let Some(device) = known.get(device_id.as_str()) else { return Ok(()) };
+    if device.keys.iter().any(|known| (known.key.key, known.key.scheme) == (*key, *scheme)) {
+        return Ok(());
+    }
+    let message = format!(
+        "device {device_id:?}: it is registered with another key; use eds device rotate to change it"
+    );
+    Err(Failure::usage("registry", message))
+}
+
+fn register(opened: &Opened, registration: &Registration, output: &Output) -> Result<Exit, Failure> {
+    opened.wait(opened.ledger.register(registration))?;
+    let device_id = &registration.device_id;
+    let known = opened.wait(opened.ledger.keys(&[device_id.as_str().into()]))?;
+    let keys = known.get(device_id.as_str()).map(|device| &*device.keys).unwrap_or_default();
+    let mine = |key: &&edgesentry_rs::ingest::verify::RegisteredKey| key.key.key == registration.key;
+    let from = keys.iter().rev().find(mine).map(|key| key.key.valid_from);
+    let place = opened.ledger.place();
+    let text = format!(
+        "{}: key {} signs under scheme {} from sequence {} in {}\n",
+        name(device_id),
+        registration.key,
+        registration.scheme,
+        from.unwrap_or_default(),
+        name(place)
+    );
+    let content = json!({
+        "device_id": device_id,
+        "key": registration.key.to_string(),
+        "scheme": registration.scheme,
+        "valid_from": from,
+    });
+    answer(output, "device", &content, text)
+}
+
+fn keys(opened: &Opened, file: Option<&PathBuf>, output: &Output) -> Result<Exit, Failure> {
+    let devices = opened.wait(opened.ledger.devices())?;
+    let ring = key_ring(&devices).map_err(|error| Failure::unfinished("keys", chain(&error)))?;
+    let ring = edgesentry_formats::write_key_ring(&ring);
+    let text = match file {
+        None => format!("{}\n", terminal_safe(ring.trim_end())),
+        Some(path) => {
+            replace(path, &ring)?;
+            let devices = count(devices.len() as u64, "device");
+            output.note(&format!("{}: keys of {devices} written", path.display()));
+            String::new()
+        }
+    };
+    let content: serde_json::Value =
+        serde_json::from_str(&ring).map_err(|error| Failure::unfinished("json", error.to_string()))?;
+    answer(output, "keys", &content, text)
+}
+
+fn answer(output: &Output, name: &str, content: &serde_json::Value, text: String) -> Result<Exit, Failure> {
+    output.answer(&Answer { ok: true, name, content, text, failure: None })?;
+    Ok(Exit::Holds)
+}
+
+/// `1000:9f86…`: a sequence and a record hash.
+fn start_head(text: &str) -> Result<Head, String> {
+    let wrong = || "SEQUENCE:HASH is wanted, such as 1000: and 64 hex digits".to_owned();
+    let (sequence, hash) = text.split_once(':').ok_or_else(wrong)?;
+    let sequence = sequence.parse().map_err(|_| wrong())?;
+    let hash = hash.parse().map_err(|_| wrong())?;
+    if sequence == 0 {
+        Err("a chain has no link of sequence 0".to_owned())
+    } else {
+        Ok(Head { sequence, hash })
+    }
+}

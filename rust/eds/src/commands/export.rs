@@ -1,0 +1,193 @@
+//! `eds export`: records of a ledger into a file, with a manifest beside it.
+
+mod stdout;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use edgesentry_formats::{Compression, Format, Progress, RecordWriter};
+use edgesentry_rs::export::{Manifest, Target, export};
+use edgesentry_rs::ledger::Filter;
+use edgesentry_rs::settings::Access;
+use serde_json::json;
+
+use self::stdout::Stdout;
+use crate::commands::known_devices;
+use crate::exit::{Exit, Failure};
+use crate::inputs::Showing;
+use crate::interrupt;
+use crate::output::{Answer, Output};
+use crate::stores::{LedgerArgs, Opened};
+use crate::text::{count, name, number, shell_word};
+use crate::times;
+
+/// Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest beside the file
+///
+/// The manifest FILE.manifest.json says what was asked for and what the file holds: counts, heads, start heads,
+/// size and BLAKE3. eds verify-chain --manifest checks the file against it. A file of the same name is replaced
+/// when the new one is complete, and stays as it is otherwise.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds export -o export.parquet
+  eds export -o lift.ndjson.zst --device lift-01 --device lift-02 --since 2026-01-01T00:00:00Z
+  eds export --format ndjson --ledger postgres://db/audit | eds verify-chain -
+  eds export -o range.json --from-sequence 1000 --to-sequence 1999
+  eds verify-chain range.json --manifest range.json.manifest.json --keys keys.json")]
+pub(crate) struct Export {
+    /// File to write; its name says the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet
+    #[arg(short, long, value_name = "FILE", required_unless_present = "format", conflicts_with = "format")]
+    output: Option<PathBuf>,
+    /// Write to stdout in this format, without a manifest
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Layout>,
+    /// Only this device; may be repeated
+    #[arg(long = "device", value_name = "ID")]
+    devices: Vec<String>,
+    /// The lowest sequence
+    #[arg(long, value_name = "N")]
+    from_sequence: Option<u64>,
+    /// The highest sequence
+    #[arg(long, value_name = "N")]
+    to_sequence: Option<u64>,
+    /// The earliest time of a record: RFC 3339 or Unix milliseconds
+    #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
+    since: Option<u64>,
+    /// The time before which records lie: RFC 3339 or Unix milliseconds
+    #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
+    before: Option<u64>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    #[command(flatten)]
+    showing: Showing,
+}
+
+/// What goes to stdout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Layout {
+    Json,
+    Ndjson,
+    Arrow,
+    Parquet,
+}
+
+impl Export {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        self.refuse_contradictions(output)?;
+        let opened = self.ledger.open(Access::Existing)?;
+        known_devices(&opened, &self.devices)?;
+        match (&self.output, self.format) {
+            (Some(path), _) => self.to_file(&opened, path, output),
+            (None, Some(layout)) => self.to_stdout(&opened, layout, output),
+            (None, None) => Err(Failure::usage("usage", "name a file with --output or a --format")),
+        }
+    }
+
+    fn refuse_contradictions(&self, output: &Output) -> Result<(), Failure> {
+        let refuse = |message: &str| Err(Failure::usage("usage", message));
+        if self.format.is_some() && output.json {
+            return refuse(
+                "--json answers on stdout, where --format writes the records; name a file with --output",
+            );
+        }
+        if self.from_sequence.zip(self.to_sequence).is_some_and(|(from, to)| from > to) {
+            return refuse("--from-sequence lies above --to-sequence, so no record can match");
+        }
+        if self.since.zip(self.before).is_some_and(|(since, before)| since >= before) {
+            return refuse("--since is not earlier than --before, so no record can match");
+        }
+        Ok(())
+    }
+
+    fn filter(&self) -> Filter {
+        Filter {
+            devices: self.devices.clone(),
+            from_sequence: self.from_sequence,
+            to_sequence: self.to_sequence,
+            from_ms: self.since,
+            before_ms: self.before,
+        }
+    }
+
+    fn to_file(&self, opened: &Opened, path: &Path, output: &Output) -> Result<Exit, Failure> {
+        let target = Target::File(path.to_owned());
+        let manifest = self.showing.show(|progress| self.export(opened, target, progress, || true))?;
+        let manifest_path = Manifest::path_for(path);
+        let content = json!({
+            "file": path.display().to_string(),
+            "manifest_file": manifest_path.display().to_string(),
+            "manifest": manifest,
+        });
+        if manifest.records == 0 {
+            output.note("note: no record of the ledger matches");
+        }
+        let text = summary(path, &manifest_path, &manifest);
+        output.answer(&Answer { ok: true, name: "export", content: &content, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+
+    fn to_stdout(&self, opened: &Opened, layout: Layout, output: &Output) -> Result<Exit, Failure> {
+        let format = match layout {
+            Layout::Json => Format::Json,
+            Layout::Ndjson => Format::Ndjson,
+            Layout::Arrow => Format::Arrow,
+            Layout::Parquet => Format::Parquet,
+        };
+        let is_text = matches!(layout, Layout::Json | Layout::Ndjson);
+        let (out, reader) = Stdout::open(is_text)?;
+        let writer = RecordWriter::to_writer("<stdout>".into(), Box::new(out), format, Compression::None)?;
+        let target = Target::Writer(Box::new(writer));
+        let result =
+            self.showing.show(|progress| self.export(opened, target, progress, || !reader.is_gone()));
+        match result {
+            // A reader that has seen enough is no failure.
+            Err(_) if reader.is_gone() => Ok(Exit::Holds),
+            Err(failure) => Err(failure),
+            Ok(manifest) => {
+                if manifest.records == 0 {
+                    output.note("note: no record of the ledger matches");
+                }
+                Ok(Exit::Holds)
+            }
+        }
+    }
+
+    /// Exports until the end, an error, Ctrl-C, or until nobody is interested any more.
+    fn export(
+        &self,
+        opened: &Opened,
+        target: Target,
+        progress: &Arc<Progress>,
+        go_on: impl Fn() -> bool,
+    ) -> Result<Manifest, Failure> {
+        let filter = self.filter();
+        let mut before = 0;
+        let exported = |records: u64| {
+            progress.add_records(records - before);
+            before = records;
+            go_on()
+        };
+        let work = export(&*opened.ledger, &filter, target, exported);
+        match opened.runtime.block_on(interrupt::unless_asked(work)) {
+            Some(result) => Ok(result?),
+            None => {
+                Err(Failure::interrupted("interrupted: the export is not complete, and no file was written"))
+            }
+        }
+    }
+}
+
+fn summary(path: &Path, manifest_path: &Path, manifest: &Manifest) -> String {
+    let (path, manifest_path) = (path.display().to_string(), manifest_path.display().to_string());
+    let (records, devices) = (count(manifest.records, "record"), count(manifest.devices, "device"));
+    let mut text = format!("{}: {records} of {devices}\n", name(&path));
+    if let Some(file) = &manifest.file {
+        text.push_str(&format!("  size      {} bytes, {}\n", number(file.size_bytes), file.format));
+        text.push_str(&format!("  blake3    {}\n", file.blake3));
+    }
+    text.push_str(&format!("  manifest  {}\n", name(&manifest_path)));
+    let (path, manifest_path) = (shell_word(&path), shell_word(&manifest_path));
+    text.push_str(&format!("  verify    eds verify-chain {path} --manifest {manifest_path} --keys KEYS\n"));
+    text
+}

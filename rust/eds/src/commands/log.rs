@@ -1,0 +1,145 @@
+//! `eds log`: the operation log, one entry for every decision of the ingest service.
+
+use anstyle::{AnsiColor, Style};
+use clap::{Args, ValueEnum};
+use edgesentry_rs::RejectionCode;
+use edgesentry_rs::ledger::{LogEntry, LogQuery};
+use edgesentry_rs::settings::Access;
+use serde_json::json;
+
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::stores::LedgerArgs;
+use crate::text::{name, shown};
+use crate::times;
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected and why
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds log --outcome rejected
+  eds log --device lift-01 --reason fork --json
+  eds log --after 1000 --limit 1000                the next page")]
+pub(crate) struct Log {
+    /// Only this device
+    #[arg(long, value_name = "ID")]
+    device: Option<String>,
+    /// Only this outcome: accepted, duplicate or rejected
+    #[arg(long, hide_possible_values = true)]
+    outcome: Option<Decision>,
+    /// Only this reason code, such as fork or sequence_gap
+    #[arg(long, value_name = "CODE", value_parser = reason)]
+    reason: Option<RejectionCode>,
+    /// Only entries after this id
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    after: u64,
+    /// At most so many entries
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Decision {
+    Accepted,
+    Duplicate,
+    Rejected,
+}
+
+impl Decision {
+    fn name(self) -> &'static str {
+        match self {
+            Decision::Accepted => "accepted",
+            Decision::Duplicate => "duplicate",
+            Decision::Rejected => "rejected",
+        }
+    }
+}
+
+fn reason(text: &str) -> Result<RejectionCode, String> {
+    let known = || RejectionCode::ALL.map(RejectionCode::name).join(", ");
+    RejectionCode::by_name(text).ok_or_else(|| format!("one of {} is wanted", known()))
+}
+
+impl Log {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let opened = self.ledger.open(Access::Existing)?;
+        let query = LogQuery {
+            device_id: self.device.clone(),
+            outcome: self.outcome.map(|outcome| outcome.name().to_owned()),
+            reason: self.reason.map(|reason| reason.name().to_owned()),
+            after_id: self.after,
+            limit: self.limit,
+        };
+        let entries = opened.wait(opened.ledger.operation_log(&query))?;
+        let last_id = entries.last().map_or(self.after, |entry| entry.id);
+        let is_full = entries.len() == self.limit as usize;
+        let content = json!({
+            "entries": entries.iter().map(content).collect::<Vec<_>>(),
+            "last_id": last_id,
+            "more": is_full,
+        });
+        let text = self.text(&entries, is_full.then_some(last_id));
+        output.answer(&Answer { ok: true, name: "log", content: &content, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+
+    fn text(&self, entries: &[LogEntry], next: Option<u64>) -> String {
+        if entries.is_empty() {
+            return "no entry matches\n".to_owned();
+        }
+        let widest = entries.iter().map(|entry| name(&entry.device_id).chars().count()).max().unwrap_or(0);
+        let mut text = format!(
+            "{BOLD}{:>8}  {:<24}  {:<9}  {:<widest$}  {:>8}  REASON{BOLD:#}\n",
+            "ID", "TIME", "OUTCOME", "DEVICE", "SEQUENCE"
+        );
+        for entry in entries {
+            line(&mut text, entry, widest);
+        }
+        if let Some(next) = next {
+            text.push_str(&format!("{DIM}there may be more: --after {next}{DIM:#}\n"));
+        }
+        text
+    }
+}
+
+fn line(text: &mut String, entry: &LogEntry, widest: usize) {
+    let sequence = entry.sequence.map_or_else(|| "-".to_owned(), |sequence| sequence.to_string());
+    let line = format!(
+        "{:>8}  {:<24}  {:<9}  {:<widest$}  {sequence:>8}",
+        entry.id,
+        times::shown(entry.at_ms),
+        entry.outcome,
+        name(&entry.device_id)
+    );
+    text.push_str(line.trim_end());
+    if let Some(reason) = &entry.reason {
+        text.push_str(&format!("  {BAD}{}{BAD:#}", shown(reason)));
+    }
+    text.push('\n');
+    for (label, value) in [("expected", &entry.expected), ("actual", &entry.actual)] {
+        if let Some(value) = value {
+            text.push_str(&format!("          {DIM}{label:<8}  {}{DIM:#}\n", shown(value)));
+        }
+    }
+}
+
+fn content(entry: &LogEntry) -> serde_json::Value {
+    json!({
+        "id": entry.id,
+        "at_ms": entry.at_ms,
+        "device_id": entry.device_id,
+        "sequence": entry.sequence,
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+        "record_hash": entry.record_hash,
+        "expected": entry.expected,
+        "actual": entry.actual,
+        "evidence": entry.evidence.as_ref().map(hex::encode),
+    })
+}

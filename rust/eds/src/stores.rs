@@ -1,0 +1,147 @@
+//! The stores that commands work on, and the runtime that drives them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use edgesentry_rs::settings::{Access, Overrides};
+use edgesentry_rs::{Error, Ledger, PayloadStore, Settings};
+use tokio::runtime::Runtime;
+
+use crate::exit::Failure;
+
+/// The ledger of a command that always works on one.
+#[derive(Args, Debug)]
+pub(crate) struct LedgerArgs {
+    /// Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]
+    #[arg(long, value_name = "URL")]
+    ledger: Option<String>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+/// The ledger and the payload store of a command that always works on both.
+#[derive(Args, Debug)]
+pub(crate) struct StoreArgs {
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    /// Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]
+    #[arg(long, value_name = "STORE")]
+    payloads: Option<String>,
+}
+
+/// The ledger of a command that reads files otherwise.
+#[derive(Args, Debug)]
+pub(crate) struct InsteadOfFiles {
+    /// A ledger instead of files: sqlite:PATH, a path, or postgres://HOST/DATABASE [without URL: as configured]
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "files")]
+    ledger: Option<String>,
+    /// Settings file, TOML [default: the one that EDS_CONFIG names, or none]
+    #[arg(long, value_name = "FILE", requires = "ledger")]
+    config: Option<PathBuf>,
+}
+
+/// The settings file.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigFile {
+    /// Settings file, TOML [default: the one that EDS_CONFIG names, or none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Open stores.
+pub(crate) struct Opened {
+    /// What was set.
+    pub(crate) settings: Settings,
+    /// The ledger.
+    pub(crate) ledger: Arc<dyn Ledger>,
+    /// The payload store, where one was asked for and named.
+    pub(crate) payloads: Option<Arc<dyn PayloadStore>>,
+    /// Drives both.
+    pub(crate) runtime: Runtime,
+}
+
+impl LedgerArgs {
+    /// Opens the ledger; the payload store, whatever it is, stays closed.
+    pub(crate) fn open(&self, access: Access) -> Result<Opened, Failure> {
+        let overrides = Overrides { ledger: self.ledger.clone(), payloads: None };
+        let settings = Settings::load(self.file.config.as_deref(), &overrides)?;
+        Opened::ledger_only(settings, access)
+    }
+
+    /// The settings file, where one is named.
+    pub(crate) fn config(&self) -> Option<&PathBuf> {
+        self.file.config.as_ref()
+    }
+}
+
+impl StoreArgs {
+    /// Opens the ledger and the payload store.
+    pub(crate) fn open(&self, access: Access) -> Result<Opened, Failure> {
+        let overrides = Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payloads.clone() };
+        Opened::new(Settings::load(self.ledger.config().map(PathBuf::as_path), &overrides)?, access)
+    }
+
+    /// The settings file, where one is named.
+    pub(crate) fn config(&self) -> Option<&PathBuf> {
+        self.ledger.config()
+    }
+}
+
+impl InsteadOfFiles {
+    /// Whether it is a ledger.
+    pub(crate) fn is_given(&self) -> bool {
+        self.ledger.is_some()
+    }
+
+    /// Opens the ledger, which must exist; with the payload store where one is wanted: a certain one, or with an
+    /// empty name the configured one.
+    pub(crate) fn open(&self, payloads: Option<&str>) -> Result<Opened, Failure> {
+        let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let overrides =
+            Overrides { ledger: self.ledger.as_deref().and_then(given), payloads: payloads.and_then(given) };
+        let settings = Settings::load(self.config.as_deref(), &overrides)?;
+        match payloads {
+            None => Opened::ledger_only(settings, Access::Existing),
+            Some(_) => {
+                let opened = Opened::new(settings, Access::Existing)?;
+                opened.payloads()?;
+                Ok(opened)
+            }
+        }
+    }
+}
+
+impl Opened {
+    fn ledger_only(settings: Settings, access: Access) -> Result<Opened, Failure> {
+        let mut opened = Opened::new(Settings { payloads: None, ..settings }, access)?;
+        opened.payloads = None;
+        Ok(opened)
+    }
+
+    /// Opens what the settings name.
+    pub(crate) fn new(settings: Settings, access: Access) -> Result<Opened, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let stores = runtime.block_on(settings.open(access))?;
+        Ok(Opened { settings, ledger: stores.ledger, payloads: stores.payloads, runtime })
+    }
+
+    /// Waits for an answer of the stores.
+    pub(crate) fn wait<T, E: Into<Error>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        self.runtime.block_on(answer).map_err(|error| error.into().into())
+    }
+
+    /// The payload store, or what to do to have one.
+    pub(crate) fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Failure> {
+        let missing = || {
+            let message = "no payload store is named; name folder:PATH or s3://BUCKET";
+            Failure::usage("config", message)
+        };
+        self.payloads.clone().ok_or_else(missing)
+    }
+}
