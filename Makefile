@@ -52,6 +52,7 @@ fuzz: ## Fuzz the readers and the verification, for FUZZ_SECONDS in all (60 by d
 bench: module ## Measure the parts, then compare with other implementations
 	$(CARGO) bench --locked --workspace --bench '*'
 	$(BIN)/python benches/compare.py
+	$(SERVERS) $(CARGO) run --release --locked --manifest-path benches/ingest/Cargo.toml
 
 docs: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
@@ -67,4 +68,4 @@ module: venv ## Build the Python package and install it into .venv
 	$(BIN)/maturin develop --release --locked
 
 clean: ## Remove all that was built
-	rm -rf target .venv dist benches/peers/target fuzz/target python/edgesentry/*.so
+	rm -rf target .venv dist benches/peers/target benches/ingest/target fuzz/target python/edgesentry/*.so

@@ -8,7 +8,7 @@
 //! endpoint = "https://minio.example"
 //!
 //! [ingest]
-//! batch_records = 2048
+//! batch_records = 4096
 //! ```
 //!
 //! A variable names a key in capitals, with two underscores for the dot: `EDS_S3__ENDPOINT`. A key that nobody knows

@@ -37,7 +37,7 @@ pub(crate) struct InsteadOfFiles {
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "files")]
     ledger: Option<String>,
     /// Settings file, TOML [default: the one that EDS_CONFIG names, or none]
-    #[arg(long, value_name = "FILE", requires = "ledger")]
+    #[arg(long, value_name = "FILE", requires = "ledger", conflicts_with = "files")]
     config: Option<PathBuf>,
 }
 

@@ -35,7 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { batch_records: 2048, payload_puts: 64, attempts: 5 }
+        Limits { batch_records: 4096, payload_puts: 64, attempts: 5 }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct WriteHeads {
     #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
     keys: Option<PathBuf>,
     /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "keys")]
+    #[arg(long, value_parser = scheme, requires = "keys", conflicts_with = "ledger")]
     scheme: Option<Scheme>,
     /// Heads after which the chains must begin, for an export that starts mid-chain
     #[arg(long, value_name = "FILE", conflicts_with = "ledger")]

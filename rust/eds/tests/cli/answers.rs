@@ -13,8 +13,20 @@ fn help_names_commands_and_exit_codes() {
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     insta::assert_snapshot!(run.stdout);
     assert_eq!(folder.eds("--version").stdout, format!("eds {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["verify-chain", "heads", "keygen", "inspect-key", "sign-record", "verify-record", "demo"]
-    {
+    for command in [
+        "verify-chain",
+        "heads",
+        "keygen",
+        "inspect-key",
+        "sign-record",
+        "verify-record",
+        "ingest",
+        "export",
+        "device",
+        "log",
+        "config",
+        "demo",
+    ] {
         let run = folder.eds(&format!("{command} --help"));
         assert_eq!(run.code, 0);
         assert!(run.stdout.contains("Examples:\n"), "{}", run.stdout);

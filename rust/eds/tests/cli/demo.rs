@@ -12,6 +12,10 @@ fn every_tampering_is_answered_as_it_should_be() {
     let run = folder.eds("--json demo --records 500");
     let demo = run.envelope()["demo"].clone();
     assert_eq!((run.code, &demo["verdict"], &demo["records"]), (0, &"valid".into(), &500.into()));
+    let stages = demo["stages"].as_array().unwrap();
+    let names: Vec<&str> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+    assert_eq!(names, ["sign", "ingest", "export", "verify"]);
+    assert!(stages.iter().all(|stage| stage["records"] == 500), "{demo:#}");
     let trials = demo["tampering"].as_array().unwrap();
     assert!(trials.iter().all(|trial| trial["as_expected"] == true), "{demo:#}");
     let found = trials.iter().flat_map(|trial| trial["found"].as_array().unwrap());
@@ -35,6 +39,11 @@ fn the_commands_that_it_suggests_work() {
         tried += 1;
     }
     assert_eq!(tried, 3);
+    let export = "edgesentry-demo/export.json";
+    let run = folder.eds(&format!(
+        "verify-chain {export} --keys edgesentry-demo/keys.json --manifest {export}.manifest.json --require heads"
+    ));
+    assert_eq!(run.code, 0, "{}", run.stderr);
     // Once more over the same folder.
     assert_eq!(folder.eds("demo --records 100").code, 0);
 }

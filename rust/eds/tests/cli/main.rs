@@ -2,9 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod config;
 mod demo;
+mod device;
+mod export;
 mod exports;
 mod heads;
+mod in_place;
+mod ingest;
+mod log;
 mod signing;
 mod verify_chain;
 
@@ -62,7 +68,52 @@ impl Folder {
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eds"));
         command.current_dir(self.0.path()).env_remove("CLICOLOR_FORCE").env_remove("NO_COLOR");
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        for name in settings.filter(|name| name.to_string_lossy().starts_with("EDS_")) {
+            command.env_remove(name);
+        }
         command
+    }
+
+    fn write_payloads(&self, name: &str, fleet: &Fleet) {
+        for (record, payload) in fleet.records.iter().zip(&fleet.payloads) {
+            let folder = self.path(name).join(&record.device_id);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(format!("{}.csv", record.sequence)), payload).unwrap();
+        }
+    }
+
+    /// Changes a database behind everybody's back.
+    fn tamper(&self, database: &str, sql: &'static str) {
+        use sqlx::{Connection, Executor, SqliteConnection};
+        let url = format!("sqlite:{}", self.path(database).display());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut connection = SqliteConnection::connect(&url).await.unwrap();
+            let done = connection.execute(sql).await.unwrap();
+            assert!(done.rows_affected() > 0, "{sql}");
+            connection.close().await.unwrap();
+        });
+    }
+
+    /// Keeps everybody else out of a database until it is dropped.
+    fn hold(&self, database: &str) -> impl Drop + use<> {
+        use sqlx::{Connection, Executor, SqliteConnection};
+        struct Held(tokio::runtime::Runtime, Option<SqliteConnection>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                let connection = self.1.take().unwrap();
+                self.0.block_on(connection.close()).unwrap();
+            }
+        }
+        let url = format!("sqlite:{}", self.path(database).display());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connection = runtime.block_on(async {
+            let mut connection = SqliteConnection::connect(&url).await.unwrap();
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").await.unwrap();
+            connection
+        });
+        Held(runtime, Some(connection))
     }
 
     /// Runs a command line split at spaces.
@@ -99,6 +150,15 @@ fn fleet(size: usize) -> (Folder, Fleet) {
     folder.write_records("export.ndjson", &fleet.records);
     folder.write("keys.json", edgesentry_formats::write_key_ring(&fleet.keys));
     folder.write("heads.json", edgesentry_formats::write_heads(&fleet.heads));
+    (folder, fleet)
+}
+
+/// A fleet in a folder and in a ledger there: edgesentry.db, payloads in it.
+fn ledger(size: usize) -> (Folder, Fleet) {
+    let (folder, fleet) = fleet(size);
+    folder.write_payloads("payloads", &fleet);
+    let run = folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     (folder, fleet)
 }
 

@@ -21,14 +21,14 @@ pub(super) struct InPlace {
     ledger: InsteadOfFiles,
     /// Read the payloads of the ledger's records and hash them again: from the configured store, or from ledger,
     /// folder:PATH or s3://BUCKET
-    #[arg(long, value_name = "STORE", num_args = 0..=1, default_missing_value = "", requires = "ledger")]
+    #[arg(long, value_name = "STORE", num_args = 0..=1, default_missing_value = "", requires = "ledger", conflicts_with = "files")]
     payload_store: Option<String>,
     /// Keys and heads, where none are given, as the ledger itself has them: whoever can change the ledger can
     /// change them too
-    #[arg(long, requires = "ledger")]
+    #[arg(long, requires = "ledger", conflicts_with = "files")]
     pub(super) registered: bool,
     /// Only the chain of this device; may be repeated
-    #[arg(long = "device", value_name = "ID", requires = "ledger")]
+    #[arg(long = "device", value_name = "ID", requires = "ledger", conflicts_with = "files")]
     devices: Vec<String>,
 }
 
