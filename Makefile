@@ -29,7 +29,7 @@ test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS: by nextest 
 
 soak: venv ## Kill the ingest service a thousand times under load
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
-		$(CARGO) test --release --locked -p edgesentry-rs --test stores -- --test-threads 2 crash:: race::
+		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
 
 test-python: module ## Run the Python tests with the same servers
 	$(SERVERS) $(BIN)/python -m pytest
