@@ -90,7 +90,7 @@ impl Agent {
             let place = &self.outbox.place;
             let failed = || self.failed("open the outbox");
             let (device_id, head) = (self.device.device_id(), self.device.head());
-            let mut writer = self.outbox.writer().await;
+            let mut writer = self.outbox.writer().await.map_err(failed())?;
             let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
             match device_row(&mut transaction).await.map_err(failed())? {
                 None => {
@@ -153,7 +153,7 @@ impl Agent {
             return Err(Error::Agent(problem));
         }
         let failed = || self.failed("keep records in the outbox");
-        let mut writer = self.outbox.writer().await;
+        let mut writer = self.outbox.writer().await.map_err(failed())?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         // The head of the outbox counts, which another process may have moved.
         let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
@@ -223,6 +223,11 @@ impl Agent {
                 Some(Err(error)) => return Err(error),
             }
         }
+    }
+
+    /// Closes the outbox; whatever is asked of it later fails.
+    pub async fn close(&self) {
+        self.outbox.close().await;
     }
 
     /// How many records wait.
@@ -296,7 +301,7 @@ impl Agent {
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let failed = || self.failed("empty the outbox");
-            let mut writer = self.outbox.writer().await;
+            let mut writer = self.outbox.writer().await.map_err(failed())?;
             let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
             if let Some(up_to) = up_to {
                 sqlx::query("DELETE FROM waiting WHERE sequence <= ?")

@@ -166,6 +166,10 @@ pub trait Ledger: Send + Sync + 'static {
         self.keys(&[]).await.map(|_| ())
     }
 
+    /// Ends the connections; whatever is asked for later fails. Without it they end when the ledger is dropped, some
+    /// time later. What is under way may finish, within seconds.
+    async fn close(&self) {}
+
     /// Decides and writes one group in one transaction; durable when it returns. The outcomes are in the order of
     /// `entries`. Nothing of the group is in the ledger after an error, except that after a lost connection it may
     /// be there as a whole: repeating the call is always safe and then answers `duplicate`.

@@ -7,14 +7,16 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
-use tokio::sync::{Mutex, MutexGuard};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::error::{Component, StoreError};
 use crate::sql::failed;
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(30);
+/// How long to wait for readers at the end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How many rows go into one INSERT; few sizes, so that their statements stay prepared.
 const ROWS: [usize; 4] = [256, 32, 4, 1];
 
@@ -23,7 +25,8 @@ const ROWS: [usize; 4] = [256, 32, 4, 1];
 pub(crate) struct Database {
     pub(crate) place: Arc<str>,
     pub(crate) readers: SqlitePool,
-    writer: Mutex<SqliteConnection>,
+    /// None once it is closed.
+    writer: Mutex<Option<SqliteConnection>>,
 }
 
 impl Database {
@@ -55,12 +58,24 @@ impl Database {
             .map_err(|error| failed(&place, component, "bring the tables up to date")(into_sqlx(error)))?;
         let readers =
             SqlitePoolOptions::new().max_connections(8).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Database { place, readers, writer: Mutex::new(writer) })
+        Ok(Database { place, readers, writer: Mutex::new(Some(writer)) })
     }
 
     /// The connection that writes.
-    pub(crate) async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
+    pub(crate) async fn writer(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, sqlx::Error> {
+        let writer = self.writer.lock().await;
+        MutexGuard::try_map(writer, Option::as_mut).map_err(|_| sqlx::Error::PoolClosed)
+    }
+
+    /// Closes the file once those who read and write have ended; the last process to close it copies the write-ahead
+    /// log into it and removes the log.
+    pub(crate) async fn close(&self) {
+        // Whoever still reads after this time keeps the log in place.
+        let _ = tokio::time::timeout(PATIENCE, self.readers.close()).await;
+        if let Some(writer) = self.writer.lock().await.take() {
+            // What is not copied now is copied when the file is opened again.
+            let _ = writer.close().await;
+        }
     }
 }
 

@@ -112,6 +112,13 @@ impl InsteadOfFiles {
     }
 }
 
+impl Drop for Opened {
+    /// Leaves no write-ahead log behind.
+    fn drop(&mut self) {
+        self.runtime.block_on(self.ledger.close());
+    }
+}
+
 impl Opened {
     fn ledger_only(settings: Settings, access: Access) -> Result<Opened, Failure> {
         let mut opened = Opened::new(Settings { payloads: None, ..settings }, access)?;

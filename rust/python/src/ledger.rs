@@ -68,8 +68,12 @@ impl LedgerCore {
         Ok(LedgerCore(Mutex::new(Some(open))))
     }
 
-    fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match open {
+            Some(open) => wait_on(py, async move { open.ledger.close().await }),
+            None => Ok(()),
+        }
     }
 
     #[getter]

@@ -82,8 +82,12 @@ impl Outbox {
         kept.map_err(|error| service_failure(py, error))?.map(|kept| rejection_dict(py, kept)).transpose()
     }
 
-    fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match agent {
+            Some(agent) => wait_on(py, async move { agent.close().await }),
+            None => Ok(()),
+        }
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -91,8 +95,8 @@ impl Outbox {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, pyo3::types::PyTuple>) {
-        self.close();
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
+        self.close(py)
     }
 }
 

@@ -69,7 +69,7 @@ impl Ledger for Sqlite {
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
-        let mut writer = self.database.writer().await;
+        let mut writer = self.database.writer().await.map_err(self.failed("begin a transaction"))?;
         let mut transaction =
             writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("begin a transaction"))?;
         let chains = lock(&mut transaction, entries).await.map_err(self.failed("read the heads"))?;
@@ -83,6 +83,10 @@ impl Ledger for Sqlite {
         write_log(&mut transaction, &plan.log).await.map_err(log_failed)?;
         transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
         Ok(plan.outcomes)
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
     }
 
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
@@ -103,7 +107,7 @@ impl Ledger for Sqlite {
     async fn register(&self, registration: &Registration) -> Result<(), Error> {
         change::check(registration)?;
         let failed = || self.failed("register a device");
-        let mut writer = self.database.writer().await;
+        let mut writer = self.database.writer().await.map_err(failed())?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         let known = devices(&mut transaction, Some(&registration.device_id)).await.map_err(failed())?;
         let change = change::change(registration, known.first())?;
@@ -114,7 +118,7 @@ impl Ledger for Sqlite {
 
     async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
         let failed = || self.failed("revoke the keys of a device");
-        let mut writer = self.database.writer().await;
+        let mut writer = self.database.writer().await.map_err(failed())?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         let next: Option<i64> =
             sqlx::query_scalar("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = ? RETURNING sequence + 1")

@@ -31,7 +31,7 @@ impl SqlitePayloads {
 
     /// All in one transaction.
     async fn put_all(&self, admitted: &[Admitted]) -> Result<Vec<Put>, StoreError> {
-        let mut writer = self.database.writer().await;
+        let mut writer = self.database.writer().await.map_err(self.failed("begin a transaction"))?;
         let mut transaction =
             writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("begin a transaction"))?;
         let puts = put_all(&mut transaction, admitted).await.map_err(self.failed("store payloads"))?;
