@@ -1,0 +1,5 @@
+//! Drills: rehearsed failures, each with checks that must pass.
+
+mod report;
+
+pub use report::{DrillReport, Measure};

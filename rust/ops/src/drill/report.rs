@@ -1,0 +1,133 @@
+//! What a drill says when it is over: for programs, for people, and for Prometheus.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Check, Status, verdict};
+
+/// A figure that a drill measured.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Measure {
+    /// With the unit in it, such as `recovery_seconds`.
+    pub name: String,
+    /// The figure.
+    pub value: f64,
+    /// The figure that it must not pass, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<f64>,
+}
+
+/// What one run of a drill has shown.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DrillReport {
+    /// Such as `db-failover`.
+    pub drill: String,
+    /// What was rehearsed, in one sentence.
+    pub about: String,
+    /// Unix milliseconds.
+    pub started_at_ms: u64,
+    /// From beginning to end, set-up and clean-up included.
+    pub duration_ms: u64,
+    /// The pass criteria.
+    pub checks: Vec<Check>,
+    /// What was measured.
+    pub measures: Vec<Measure>,
+    /// What happened when, in the order in which it happened.
+    pub timeline: Vec<Event>,
+}
+
+/// A step of a drill.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Since the start of the drill.
+    pub at_ms: u64,
+    /// What happened.
+    pub what: String,
+}
+
+impl DrillReport {
+    /// A drill that begins now.
+    pub fn begin(drill: &str, about: &str) -> DrillReport {
+        DrillReport {
+            drill: drill.to_owned(),
+            about: about.to_owned(),
+            started_at_ms: unix_ms(),
+            duration_ms: 0,
+            checks: Vec::new(),
+            measures: Vec::new(),
+            timeline: Vec::new(),
+        }
+    }
+
+    /// Notes a step of the timeline.
+    pub fn step(&mut self, what: impl Into<String>) {
+        let at_ms = unix_ms().saturating_sub(self.started_at_ms);
+        self.timeline.push(Event { at_ms, what: what.into() });
+    }
+
+    /// Notes a check.
+    pub fn check(&mut self, check: Check) {
+        self.checks.push(check);
+    }
+
+    /// Notes a figure; with a limit it is a check as well.
+    pub fn measure(&mut self, name: &str, value: f64, limit: Option<f64>) {
+        self.measures.push(Measure { name: name.to_owned(), value, limit });
+        if let Some(limit) = limit {
+            let check = Check::new(format!("{name} at most {limit}"), value <= limit, format!("{value:.3}"));
+            self.checks.push(check);
+        }
+    }
+
+    /// The drill is over.
+    pub fn end(&mut self) {
+        self.duration_ms = unix_ms().saturating_sub(self.started_at_ms);
+    }
+
+    /// Passed only if every check passed.
+    pub fn status(&self) -> Status {
+        verdict(&self.checks)
+    }
+
+    /// The report as a person reads it.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let seconds = self.duration_ms as f64 / 1000.0;
+        let _ = writeln!(text, "{}: {} in {seconds:.1} s", self.drill, self.status());
+        let _ = writeln!(text, "  {}", self.about);
+        for Check { name, status, evidence } in &self.checks {
+            let _ = writeln!(text, "  {status:<8} {name}: {evidence}");
+        }
+        for Measure { name, value, .. } in &self.measures {
+            let _ = writeln!(text, "  measured {name} {value:.3}");
+        }
+        for Event { at_ms, what } in &self.timeline {
+            let _ = writeln!(text, "  {:>8.3} s {what}", *at_ms as f64 / 1000.0);
+        }
+        text
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_above_its_limit_fails_the_drill() {
+        let mut report = DrillReport::begin("db-failover", "A primary is killed.");
+        assert_eq!(report.status(), Status::Unknown);
+        report.measure("recovery_seconds", 3.2, Some(1800.0));
+        assert_eq!(report.status(), Status::Passed);
+        report.measure("records_lost", 1.0, Some(0.0));
+        report.end();
+        assert_eq!(report.status(), Status::Failed);
+        assert!(report.text().starts_with("db-failover: failed in "));
+    }
+}
