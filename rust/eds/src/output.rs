@@ -1,5 +1,6 @@
 //! Where the command writes: data to stdout, the rest to stderr.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -13,11 +14,13 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 
 /// How this run answers.
 #[derive(Clone, Copy)]
-pub(crate) struct Output {
+pub(crate) struct Output<'a> {
     /// The envelope instead of text.
     pub(crate) json: bool,
     /// The command, once it is known.
     pub(crate) command: Option<&'static str>,
+    /// All arguments, the name of the program first.
+    pub(crate) arguments: &'a [OsString],
 }
 
 /// What a command has found out, for both forms of answer.
@@ -34,7 +37,7 @@ pub(crate) struct Answer<'a, T> {
     pub(crate) failure: Option<Failure>,
 }
 
-impl Output {
+impl Output<'_> {
     /// Writes the answer to stdout, and a failure beside it to stderr.
     pub(crate) fn answer<T: Serialize>(&self, answer: &Answer<'_, T>) -> Result<(), Failure> {
         let Answer { ok, name, content, text, failure } = answer;
@@ -78,6 +81,11 @@ pub(crate) fn write(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes text to stderr as it is. Where that fails there is nobody left to tell.
+pub(crate) fn write_stderr(text: &str) {
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Writes a line to stderr. Where that fails there is nobody left to tell.
