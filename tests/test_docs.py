@@ -17,8 +17,8 @@ from support import chains, device, key_ring
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# Pages whose shell blocks run here, in an empty folder that holds an export. Those of other pages need what is not
-# here: a service in production, a cluster, a checkout. Tests of their own hold them.
+# Pages whose shell blocks run here, in a folder that holds an export. Those of other pages need what is not here,
+# such as a cluster or a checkout. Tests of their own hold them.
 SHELL = ["docs/tutorial.md", "docs/how-to/report.md", "docs/how-to/pipelines.md"]
 
 

@@ -4,6 +4,7 @@ pub(crate) mod completions;
 mod config;
 mod demo;
 mod device;
+mod drill;
 mod export;
 mod heads;
 mod ingest;
@@ -67,11 +68,12 @@ pub(crate) enum Command {
     Log(log::Log),
     Config(config::Config),
     Completions(completions::Completions),
+    Drill(drill::Drill),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -84,6 +86,7 @@ pub(crate) const NAMES: [&str; 13] = [
     "log",
     "config",
     "completions",
+    "drill",
     "demo",
 ];
 
@@ -102,6 +105,7 @@ impl Command {
             Command::Log(_) => "log",
             Command::Config(_) => "config",
             Command::Completions(_) => "completions",
+            Command::Drill(_) => "drill",
             Command::Demo(_) => "demo",
         }
     }
@@ -120,6 +124,7 @@ impl Command {
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
             Command::Completions(command) => command.run(),
+            Command::Drill(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
     }
