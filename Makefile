@@ -10,7 +10,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench docs generated screenshots wheel venv module clean
+.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench docs docs-rust generated screenshots wheel check-wheel venv module clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,8 +57,10 @@ bench: module ## Measure the parts, then compare with other implementations
 	$(BIN)/python benches/compare.py
 	$(SERVERS) $(CARGO) run --release --locked --manifest-path benches/ingest/Cargo.toml
 
-docs: venv ## Build the documentation, warnings being errors: the site into target/site, and that of the Rust crates
+docs: venv ## Build the documentation site into target/site; a warning or a link that leads nowhere fails
 	$(BIN)/python scripts/docs
+
+docs-rust: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
 		-p edgesentry-chain -p edgesentry-formats -p edgesentry-rs -p eds
 
@@ -68,8 +70,12 @@ generated: ## Write manual pages, completions and the reference of the command a
 screenshots: module ## Take the pictures of the report page in docs/images anew
 	$(BIN)/python scripts/screenshots
 
-wheel: venv ## Build the Python wheel into dist
-	$(BIN)/maturin build --release --locked --out dist
+wheel: venv ## Build the Python wheel and the sdist into dist
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --sdist --out dist
+
+check-wheel: wheel ## Install the wheel where there is no Rust; audit its ABI, its components and their licences
+	$(BIN)/python scripts/check-wheel
 
 venv: ## Make .venv, or bring it up to date
 	scripts/venv
