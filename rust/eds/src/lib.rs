@@ -39,8 +39,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     interrupt::answer();
     let args: Vec<OsString> = args.into_iter().collect();
     let exit = match Cli::try_parse_from(&args) {
-        Ok(cli) => {
-            let output = Output { json: cli.json, command: Some(cli.command.name()), arguments: &args };
+        Ok(mut cli) => {
+            cli.command.called_by(&args);
+            let output = Output { json: cli.json, command: Some(cli.command.name()) };
             cli.command.run(&output).unwrap_or_else(|failure| output.fail(&failure))
         }
         Err(error) => refuse(&args, &error),
@@ -64,7 +65,7 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
         let text = error.to_string();
         let sentence = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
         let message = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
-        return Output { json: true, command, arguments: args }.fail(&Failure::usage("usage", message));
+        return Output { json: true, command }.fail(&Failure::usage("usage", message));
     }
     // A closed pipe is not worth a word.
     let _ = error.print();

@@ -1,6 +1,5 @@
 //! Where the command writes: data to stdout, the rest to stderr.
 
-use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -14,13 +13,11 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 
 /// How this run answers.
 #[derive(Clone, Copy)]
-pub(crate) struct Output<'a> {
+pub(crate) struct Output {
     /// The envelope instead of text.
     pub(crate) json: bool,
     /// The command, once it is known.
     pub(crate) command: Option<&'static str>,
-    /// All arguments, the name of the program first.
-    pub(crate) arguments: &'a [OsString],
 }
 
 /// What a command has found out, for both forms of answer.
@@ -37,7 +34,7 @@ pub(crate) struct Answer<'a, T> {
     pub(crate) failure: Option<Failure>,
 }
 
-impl Output<'_> {
+impl Output {
     /// Writes the answer to stdout, and a failure beside it to stderr.
     pub(crate) fn answer<T: Serialize>(&self, answer: &Answer<'_, T>) -> Result<(), Failure> {
         let Answer { ok, name, content, text, failure } = answer;

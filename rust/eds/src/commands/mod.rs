@@ -15,6 +15,7 @@ mod sign_record;
 mod verify_chain;
 mod verify_record;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::builder::Styles;
@@ -107,6 +108,13 @@ impl Command {
             Command::Completions(_) => "completions",
             Command::Drill(_) => "drill",
             Command::Demo(_) => "demo",
+        }
+    }
+
+    /// Tells a command that shows how it was called.
+    pub(crate) fn called_by(&mut self, arguments: &[OsString]) {
+        if let Command::VerifyChain(command) = self {
+            command.called_by(arguments);
         }
     }
 

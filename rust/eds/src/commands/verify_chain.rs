@@ -4,6 +4,7 @@ mod in_place;
 mod reports;
 mod required;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -17,6 +18,7 @@ use crate::commands::scheme;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
 use crate::output::{Answer, Output};
+use crate::page;
 use crate::render;
 
 /// Verify exports or a ledger: links always, signatures, payloads and heads where their input is given
@@ -71,6 +73,10 @@ pub(crate) struct VerifyChain {
 }
 
 impl VerifyChain {
+    pub(super) fn called_by(&mut self, arguments: &[OsString]) {
+        self.reports.command_line = page::command_line(arguments);
+    }
+
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         // Before anything is read: a long verification must not end in a usage error.
         self.refuse_missing_inputs()?;
@@ -94,7 +100,7 @@ impl VerifyChain {
         };
         let uncovered = required::uncovered(&self.require, &report.coverage);
         let exit = conclude(output, &report, other_file.or(uncovered))?;
-        self.reports.write(output, &report)?;
+        self.reports.write(&report)?;
         Ok(exit)
     }
 

@@ -7,7 +7,7 @@ use edgesentry_chain::Report;
 
 use crate::exit::Failure;
 use crate::inputs::is_stdin;
-use crate::output::{Output, write_stderr};
+use crate::output::write_stderr;
 use crate::page::{self, Circumstances};
 use crate::pipeline::{github, junit, sarif};
 
@@ -27,6 +27,9 @@ pub(super) struct Reports {
     /// Also write annotations of GitHub Actions to stderr
     #[arg(long)]
     github: bool,
+    /// How the command was called, as the page shows it.
+    #[arg(skip)]
+    pub(super) command_line: String,
 }
 
 impl Reports {
@@ -48,9 +51,9 @@ impl Reports {
         Ok(())
     }
 
-    pub(super) fn write(&self, output: &Output<'_>, report: &Report) -> Result<(), Failure> {
+    pub(super) fn write(&self, report: &Report) -> Result<(), Failure> {
         if let Some(path) = &self.html {
-            let command = Some(page::command_line(output.arguments));
+            let command = Some(self.command_line.clone());
             save(path, &page::render(report, &Circumstances::now(command)))?;
         }
         if let Some(path) = &self.junit {
