@@ -106,7 +106,13 @@ pub struct ChainSpan {
 impl From<&Segment> for ChainSpan {
     fn from(segment: &Segment) -> ChainSpan {
         let Extent { lowest_sequence, highest_sequence, earliest_ms, latest_ms } = segment.extent;
-        ChainSpan { records: segment.tally.records, lowest_sequence, highest_sequence, earliest_ms, latest_ms }
+        ChainSpan {
+            records: segment.tally.records,
+            lowest_sequence,
+            highest_sequence,
+            earliest_ms,
+            latest_ms,
+        }
     }
 }
 
@@ -237,8 +243,7 @@ impl Checks<'_> {
     fn begin(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
         let first = &segment.first;
         if let Some(start) = self.start_heads.and_then(|heads| heads.get(device_id)) {
-            let before =
-                Link { sequence: start.sequence, hash: start.hash, prev: Hash::ZERO, ..*first };
+            let before = Link { sequence: start.sequence, hash: start.hash, prev: Hash::ZERO, ..*first };
             let mut finding = check_link(device_id, &before, first)?;
             finding.predecessor = None;
             return Some(finding);

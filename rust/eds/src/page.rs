@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn the_command_line_keeps_no_password() {
-        let arguments = ["eds", "verify-chain", "--ledger", "postgres://eds:se/cr@t@db:5432/audit?sslmode=require"];
+        let arguments =
+            ["eds", "verify-chain", "--ledger", "postgres://eds:se/cr@t@db:5432/audit?sslmode=require"];
         assert_eq!(
             line(&arguments),
             "eds verify-chain --ledger 'postgres://eds:***@db:5432/audit?sslmode=require'"

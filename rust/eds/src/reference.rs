@@ -63,7 +63,8 @@ fn section(text: &mut String, command: &Command) {
     }
     let usage = command.clone().render_usage().to_string();
     text.push_str(&format!("```text\n{}\n```\n\n", usage.trim_start_matches("Usage:").trim()));
-    let shown = |arg: &&Arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version" | "json");
+    let shown =
+        |arg: &&Arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version" | "json");
     let mut headings: Vec<&str> = Vec::new();
     for arg in command.get_arguments().filter(shown) {
         let heading = heading(arg);

@@ -60,7 +60,8 @@ fn lead(report: &Report) -> String {
             let total = count(report.counts.values().sum(), "check");
             let affected: BTreeSet<&str> =
                 report.findings.iter().filter_map(|finding| finding.device_id.as_deref()).collect();
-            let missing = affected.iter().filter(|device_id| !report.chains.contains_key(**device_id)).count();
+            let missing =
+                affected.iter().filter(|device_id| !report.chains.contains_key(**device_id)).count();
             let chains = (report.chains.len() + missing) as u64;
             let of = match affected.len() as u64 {
                 0 => String::new(),

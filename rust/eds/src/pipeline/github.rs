@@ -14,7 +14,11 @@ const SHOWN: usize = 10;
 pub(crate) fn annotations(report: &Report) -> String {
     let mut lines = Vec::new();
     if report.verdict == Verdict::NothingToVerify {
-        lines.push(line("error", &[("title", "nothing to verify")], "there was no record; this is not a pass"));
+        lines.push(line(
+            "error",
+            &[("title", "nothing to verify")],
+            "there was no record; this is not a pass",
+        ));
     }
     for finding in chosen(report) {
         let code = finding.code.name();

@@ -48,7 +48,8 @@ impl Axis {
         let size = |piece: &Piece| length(piece.first, piece.last);
         let present: f64 = self.pieces.iter().filter(|piece| !piece.missing).map(size).sum();
         let gaps = self.pieces.iter().filter(|piece| piece.missing).count();
-        let longest = if present > 0.0 { (present / 20.0).min(present / gaps.max(1) as f64) } else { f64::MAX };
+        let longest =
+            if present > 0.0 { (present / 20.0).min(present / gaps.max(1) as f64) } else { f64::MAX };
         let shown = |piece: &Piece| if piece.missing { size(piece).min(longest) } else { size(piece) };
         let total: f64 = self.pieces.iter().map(shown).sum();
         let mut x = 0.0;
@@ -72,9 +73,11 @@ fn gap(finding: &Finding, span: Option<&ChainSpan>) -> Option<(u64, u64)> {
             Evidence::Sequence(expected),
             Evidence::Sequence(actual),
         ) => (*expected, actual.checked_sub(1)?),
-        (FindingCode::HeadMismatch, Evidence::Head { sequence, .. }, Evidence::Head { sequence: last, .. }) => {
-            (last.checked_add(1)?, *sequence)
-        }
+        (
+            FindingCode::HeadMismatch,
+            Evidence::Head { sequence, .. },
+            Evidence::Head { sequence: last, .. },
+        ) => (last.checked_add(1)?, *sequence),
         (FindingCode::DeviceMissing, Evidence::Head { sequence, .. }, _) if span.is_none() => (1, *sequence),
         _ => return None,
     };
