@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -28,6 +28,7 @@ class Victims:
         self.heads: dict[str, Head] = ledger.heads()
 
 
+SCRIPT = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=60).executescript(sys.stdin.read())"
 FLEET = make_fleet(3, 5, scheme=["record", "payload-hash"], seed=11)
 
 
@@ -36,9 +37,9 @@ def sqlite_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victims]
     path = tmp_path_factory.mktemp("sqlite") / "ledger.db"
 
     def alter(tampered: Tampered) -> None:
-        other = sqlite3.connect(path, timeout=60)
-        other.executescript(to_sql(tampered))
-        other.close()
+        # In a process of its own: two copies of SQLite in one process do not see each other's locks.
+        command = [sys.executable, "-c", SCRIPT, str(path)]
+        subprocess.run(command, input=to_sql(tampered), text=True, check=True)
 
     with edgesentry.open(path) as ledger:
         yield Victims(ledger, FLEET, alter)

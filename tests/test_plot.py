@@ -62,7 +62,7 @@ def test_a_device_cannot_write_into_a_plot() -> None:
     hostile = edgesentry.Device.generate("$\\frac{1}{0}$ and on and on and on and on and on")
     axes = plot.chain_timeline([hostile.sign(b"", "x", 2**64 - 1)])
     axes.figure.canvas.draw()
-    assert rows(axes) == ["$\\frac{1}{0}$ and on and …"]
+    assert rows(axes) == ["$\\frac{1}{0}$ and on an…"]
 
 
 def test_the_service_is_shown(tmp_path: Path) -> None:

@@ -41,14 +41,14 @@ def passed(done: subprocess.CompletedProcess[str]) -> int:
 
 
 def test_the_sample_project_passes_on_sqlite(project: Path) -> None:
-    done = run(project, "-q", "-v", "tests/test_receive.py")
+    done = run(project, "-v", "tests/test_receive.py")
     assert passed(done) == 4
     assert "test_a_fleet_is_received[sqlite]" in done.stdout
 
 
 def test_the_sample_project_passes_on_every_store(project: Path) -> None:
     servers = {name: server(name) for name in ("EDGESENTRY_TEST_POSTGRES", "EDGESENTRY_TEST_S3")}
-    done = run(project, "-q", "-v", **servers)
+    done = run(project, "-v", **servers)
     assert passed(done) > 80
     for store in ("sqlite", "postgres", "s3"):
         assert f"test_a_fleet_is_received[{store}]" in done.stdout
@@ -93,7 +93,7 @@ def test_a_project_that_does_not_use_the_plugin_does_not_load_the_package(tmp_pa
 
 def test_the_fixtures_are_documented(project: Path) -> None:
     done = run(project, "--fixtures", "-q")
-    documented = re.findall(r"^(edgesentry_\w+)[^\n]*\n    \w", done.stdout, re.MULTILINE)
+    documented = re.findall(r"^(edgesentry_\w+)[^\n]*\n    \S", done.stdout, re.MULTILINE)
     fixtures = {name for name in vars(pytest_edgesentry) if name.startswith("edgesentry_")}
     assert set(documented) == fixtures
     page = (Path(__file__).parent.parent / "docs" / "testing.md").read_text()

@@ -35,8 +35,8 @@ _SOUND = "#9AA5B1"
 # More dots than this on one row are no longer told apart.
 _MOST_POINTS = 20_000
 _MOST_DEVICES = 40
-# The end of the year 9998: matplotlib draws none behind 9999.
-_LAST_MS = 253_370_764_800_000
+# The year 9000: matplotlib draws none behind 9999, margins included.
+_LAST_MS = 221_845_392_000_000
 
 
 def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes | None = None) -> Axes:

@@ -14,7 +14,8 @@ def to_sql(tampered: Tampered, *, dialect: Dialect = "sqlite") -> str:
     """A script that makes a ledger hold the tampered records, and its heads agree with them.
 
     For SQLite it changes the payloads too, where they are in the same file. Run it by `sqlite3.executescript`
-    or by `psql`, while no service writes.
+    or by `psql`, while no service writes. A SQLite file that this process holds open as a `Ledger` must be
+    altered by another process: two copies of SQLite in one do not see each other's locks.
 
     Args:
         tampered: What the ledger shall hold.
