@@ -20,8 +20,8 @@ except ModuleNotFoundError as error:
         "edgesentry.plot needs matplotlib and pyarrow; run: pip install 'edgesentry[plot]'"
     ) from error
 
-from edgesentry._core import Findings, Report, read_records
-from edgesentry._typing import LogEntryDict, Source
+from edgesentry._core import FINDING_CODES, Findings, Report, read_records
+from edgesentry._typing import FindingCode, LogEntryDict, Source
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,8 @@ _LAST_MS = 221_845_392_000_000
 
 def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes | None = None) -> Axes:
     """When each device recorded, one row a device; records with findings are marked.
+
+    A finding without a record, such as a missed head, is marked at the end of its chain.
 
     Args:
         source: As for `verify_chain`; also `ledger.records()`.
@@ -75,28 +77,23 @@ def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes |
 
 def _mark_faults(axes: Axes, table: pyarrow.Table, report: Report, rows: Mapping[str, int]) -> None:
     times: dict[tuple[str | None, int | None], int] = {}
+    ends: dict[str | None, int] = {}
     wanted = {(one.device_id, one.sequence) for one in report.findings}
     columns = (table[name].to_pylist() for name in ("device_id", "sequence", "timestamp_ms"))
     for device, sequence, time in zip(*columns, strict=True):
+        ends[device] = time
         if (device, sequence) in wanted:
             times[device, sequence] = time
-    for number, code in enumerate(report.counts):
-        at = [
-            (times[one.device_id, one.sequence], rows[one.device_id])
-            for one in report.findings
-            if one.code == code
-            and one.device_id is not None
-            and one.device_id in rows
-            and (one.device_id, one.sequence) in times
-        ]
+    for code in report.counts:
+        at: list[tuple[int, int]] = []
+        for one in report.findings:
+            if one.code == code and one.device_id in rows and one.device_id is not None:
+                # What is missing is marked at the end of its chain.
+                time = times.get((one.device_id, one.sequence), ends[one.device_id])
+                at.append((time, rows[one.device_id]))
         if at:
-            axes.plot(
-                _days([time for time, _ in at]),
-                [row for _, row in at],
-                label=f"{code} ({len(at)})",
-                zorder=2,
-                **_style(number),
-            )
+            days, of_rows = _days([time for time, _ in at]), [row for _, row in at]
+            axes.plot(days, of_rows, label=f"{code} ({len(at)})", zorder=2, **_style(code))
     if axes.get_legend_handles_labels()[0]:
         _legend(axes)
 
@@ -114,13 +111,13 @@ def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axe
     shown = sorted(name for name, _ in names.most_common(_MOST_DEVICES))
     rows = {name: row for row, name in enumerate(shown)}
     axes = _axes(axes, height=1.2 + 0.4 * max(1, len(shown)))
-    for number, code in enumerate(dict.fromkeys(one.code for one in listed)):
+    for code in dict.fromkeys(one.code for one in listed):
         of_code = [one for one in listed if one.code == code and (one.device_id or nobody) in rows]
         axes.plot(
             [one.sequence if one.sequence is not None else one.index or 0 for one in of_code],
             [rows[one.device_id or nobody] for one in of_code],
             label=f"{code} ({len(of_code)})",
-            **_style(number),
+            **_style(code),
         )
     if listed:
         _legend(axes)
@@ -190,7 +187,9 @@ def _axes(axes: Axes | None, *, height: float = 3.2) -> Axes:
     return pyplot.subplots(figsize=(9, min(height, 14)), layout="constrained")[1]
 
 
-def _style(number: int) -> dict[str, Any]:
+def _style(code: FindingCode) -> dict[str, Any]:
+    """How a code is marked, in every plot the same."""
+    number = FINDING_CODES.index(code)
     return {
         "linestyle": "none",
         "marker": _MARKERS[number % len(_MARKERS)],
