@@ -28,7 +28,7 @@ NOTES = """
 
 ## What one scheme does not find
 
-Under `payload-hash`, with a key ring but without trusted heads, these pass; under `record` they do not:
+Under `payload-hash`, with a key ring but without trusted heads and payloads, these pass; under `record` they do not:
 
 {hole}
 
