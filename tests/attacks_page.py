@@ -1,4 +1,4 @@
-"""docs/attacks.md, written from the catalogue: python tests/attacks_page.py > docs/attacks.md"""
+"""docs/reference/attacks.md, written from the catalogue: python tests/attacks_page.py > docs/reference/attacks.md"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from attacks_page import page
 from edgesentry import (
     ConfigError,
     Device,
@@ -258,3 +259,8 @@ def test_what_cannot_be_tampered_with_is_a_value_error() -> None:
 def test_an_expectation_is_a_tuple() -> None:
     assert Expected("fork", "lift-01", 3) == ("fork", "lift-01", 3)
     assert Counter([Expected("fork", "lift-01", 3)])["fork", "lift-01", 3] == 1  # type: ignore[index]
+
+
+def test_the_page_of_attacks_is_that_of_the_catalogue() -> None:
+    written = (Path(__file__).parent.parent / "docs" / "reference" / "attacks.md").read_text()
+    assert written == page(), "run: .venv/bin/python tests/attacks_page.py > docs/reference/attacks.md"

@@ -192,7 +192,7 @@ def test_statistics_are_a_table() -> None:
 
 
 def test_every_column_is_documented() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "dataframes.md").read_text()
+    page = (Path(__file__).parent.parent / "docs" / "how-to" / "dataframes.md").read_text()
     documentation = Path(edgesentry._core.__file__).with_name("_core.pyi").read_text()
     for column in device_statistics([]).columns:
         assert f"`{column}`" in page

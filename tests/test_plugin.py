@@ -96,7 +96,7 @@ def test_the_fixtures_are_documented(project: Path) -> None:
     documented = re.findall(r"^(edgesentry_\w+)[^\n]*\n    \S", done.stdout, re.MULTILINE)
     fixtures = {name for name in vars(pytest_edgesentry) if name.startswith("edgesentry_")}
     assert set(documented) == fixtures
-    page = (Path(__file__).parent.parent / "docs" / "testing.md").read_text()
+    page = (Path(__file__).parent.parent / "docs" / "how-to" / "testing.md").read_text()
     assert [name for name in sorted(fixtures) if f"`{name}`" not in page] == []
 
 
