@@ -215,10 +215,16 @@ mod tests {
     #[test]
     fn a_chain_in_order_is_one_run() {
         let statistics = of(&[(1, 1000), (2, 2000), (3, 3000), (4, 103_000)]);
-        assert_eq!((statistics.first_sequence(), statistics.last_sequence(), statistics.missing()), (1, 4, 0));
+        assert_eq!(
+            (statistics.first_sequence(), statistics.last_sequence(), statistics.missing()),
+            (1, 4, 0)
+        );
         assert_eq!(statistics.longest_gap, Some((100_000, 4)));
         assert_eq!(statistics.interval_median_ms(), Some(lowest_of(step(1000))));
-        assert_eq!((statistics.gaps(None), statistics.gaps(Some(100_000_000)), statistics.gaps(Some(1))), (1, 0, 3));
+        assert_eq!(
+            (statistics.gaps(None), statistics.gaps(Some(100_000_000)), statistics.gaps(Some(1))),
+            (1, 0, 3)
+        );
         assert_eq!(statistics.rate_per_hour(), Some(3.0 * 3_600_000.0 / 102_000.0));
     }
 

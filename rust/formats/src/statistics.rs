@@ -30,8 +30,7 @@ pub fn device_statistics(sources: Vec<Source>, progress: &Arc<Progress>) -> Resu
         let mut opened = read::open(source, progress)?;
         let mut next = opened.chunks.next_chunk(progress)?;
         while let Some(chunk) = next {
-            let (decoded, read) =
-                rayon::join(|| decode(&chunk), || opened.chunks.next_chunk(progress));
+            let (decoded, read) = rayon::join(|| decode(&chunk), || opened.chunks.next_chunk(progress));
             for part in &decoded {
                 statistics.add(part);
             }

@@ -41,7 +41,11 @@ impl Findings {
             if indices.step == 1 {
                 let start = findings.positions.start + indices.start as usize;
                 let positions = Positions { start, end: start + indices.slicelength };
-                let part = Findings { report: Arc::clone(&findings.report), table: findings.table.clone(), positions };
+                let part = Findings {
+                    report: Arc::clone(&findings.report),
+                    table: findings.table.clone(),
+                    positions,
+                };
                 return Ok(Bound::new(py, part)?.into_any());
             }
             let message = "findings are sliced without a step; for one, use list(findings)[...]";

@@ -90,7 +90,8 @@ pub(crate) fn record(record: &AuditRecord) -> String {
         ("object_ref", &record.object_ref),
         ("record hash", &record.hash().to_string()),
     ] {
-        let _ = write!(html, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escaped(value, SHOWN_CHARS));
+        let _ =
+            write!(html, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escaped(value, SHOWN_CHARS));
     }
     html.push_str("</tbody></table>");
     html

@@ -139,11 +139,7 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn batch(
-    found: &formats::Statistics,
-    gap_ms: Option<u64>,
-    until_ms: u64,
-) -> Result<RecordBatch, ArrowError> {
+fn batch(found: &formats::Statistics, gap_ms: Option<u64>, until_ms: u64) -> Result<RecordBatch, ArrowError> {
     let devices: Vec<&DeviceStatistics> = found.devices.values().collect();
     let mut names = StringBuilder::new();
     found.devices.keys().for_each(|device_id| names.append_value(device_id));

@@ -10,7 +10,8 @@ use crate::sql::failed;
 
 /// Makes a database on the server of `url`, and returns the URL of the database.
 pub async fn create_database(url: &str, name: &str) -> Result<String, Error> {
-    let invalid = |character: char| !character.is_ascii_lowercase() && !character.is_ascii_digit() && character != '_';
+    let invalid =
+        |character: char| !character.is_ascii_lowercase() && !character.is_ascii_digit() && character != '_';
     if name.is_empty() || name.len() > 63 || name.contains(invalid) {
         let problem = format!("a database is called by 1 to 63 of a-z, 0-9 and _, not {name:?}");
         return Err(Error::Config(problem));
