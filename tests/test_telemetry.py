@@ -57,7 +57,10 @@ def rows(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str, dict[str
 def test_events_arrive_in_logging(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "edgesentry_rs")
     lift = Device.from_seed("lift-01", bytes([1] * 32), scheme="record")
-    with edgesentry.open(tmp_path / "audit.db") as ledger, edgesentry.Outbox(tmp_path / "out", lift) as outbox:
+    with (
+        edgesentry.open(tmp_path / "audit.db") as ledger,
+        edgesentry.Outbox(tmp_path / "out", lift) as outbox,
+    ):
         ledger.register_device(lift)
         outbox.sign(b"door", "lift-01/1.bin")
         outbox.flush(ledger)
@@ -246,7 +249,9 @@ def test_traces_reach_a_receiver(tmp_path: Path, receiver: subprocess.Popen[str]
     # Nothing of the exporter's own, of HTTP or of databases.
     ours = {"ingest", "verify", "payload_put", "payload_batch", "ledger_commit", "ledger_transaction"}
     assert set(found) == ours
-    assert {(span["how"], span["service"]) for spans in found.values() for span in spans} == {(protocol, "lifts")}
+    assert {(span["how"], span["service"]) for spans in found.values() for span in spans} == {
+        (protocol, "lifts")
+    }
     ingest, second = sorted(found["ingest"], key=lambda span: span["attributes"]["sequence"])
     assert (ingest["trace_id"], ingest["parent"]) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
     assert ingest["attributes"]["device_id"] == "lift-01"

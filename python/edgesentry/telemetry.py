@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 from edgesentry._core import end_telemetry, init_telemetry, metrics_text
-from edgesentry._logging import _trace
 
 __all__ = ["init", "metrics_text", "shutdown", "trace_context"]
+
+_trace: ContextVar[tuple[str, str | None] | None] = ContextVar("edgesentry_trace", default=None)
 
 
 def init(
@@ -43,6 +45,8 @@ def init(
         ConfigError: The filter or the endpoint is none.
         ValueError: Another argument is wrong.
     """
+    import edgesentry._logging  # noqa: F401 (it sends the last spans at exit)
+
     init_telemetry(log, filter, output, otlp_endpoint, otlp_protocol, otlp_timeout_seconds, service_name)
 
 
