@@ -11,6 +11,17 @@ import edgesentry
 import edgesentry._core
 from edgesentry import FINDING_CODES, REJECTION_CODES, FindingCode, Findings, RecordReader, RejectionCode
 
+# What public functions and classes stand on.
+INTERNAL = {
+    "run_command",
+    "LedgerCore",
+    "create_database",
+    "drop_database",
+    "init_telemetry",
+    "end_telemetry",
+    "metrics_text",
+}
+
 
 def test_the_literal_of_codes_is_the_list_of_codes() -> None:
     assert get_args(FindingCode) == FINDING_CODES
@@ -18,12 +29,7 @@ def test_the_literal_of_codes_is_the_list_of_codes() -> None:
 
 
 def test_everything_public_is_exported_and_documented() -> None:
-    assert set(edgesentry._core.__all__) - {
-        "run_command",
-        "LedgerCore",
-        "create_database",
-        "drop_database",
-    } <= set(edgesentry.__all__)
+    assert set(edgesentry._core.__all__) - INTERNAL <= set(edgesentry.__all__)
     for name in edgesentry.__all__:
         assert hasattr(edgesentry, name), name
     for name in edgesentry._core.__all__:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
+from contextvars import copy_context
 from typing import Any, ParamSpec, Self, TypeVar
 
 from edgesentry._core import AuditRecord, Head, KeyRing, Report
@@ -58,7 +59,11 @@ class AsyncLedger:
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         import asyncio
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        # With the context of the caller, such as its trace.
+        run = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: run(call, *args, **kwargs)
+        )
 
     async def __aenter__(self) -> Self:
         return self

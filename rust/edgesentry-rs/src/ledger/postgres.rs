@@ -22,6 +22,7 @@ use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::ingest::verify::{Outcome, Registry};
 use crate::sql::{failed, key};
+use crate::telemetry::metrics::timing_operation_log;
 
 pub use connect::PostgresSettings;
 pub use database::{create_database, drop_database};
@@ -57,7 +58,7 @@ impl Postgres {
         let plan = plan::plan(entries, chains, held);
         write_records(&mut transaction, &plan).await.map_err(self.failed("append to the ledger"))?;
         let log_failed = failed(self.servers.place(), Component::OperationLog, "write the operation log");
-        write_log(&mut transaction, &plan.log).await.map_err(log_failed)?;
+        timing_operation_log(write_log(&mut transaction, &plan.log)).await.map_err(log_failed)?;
         transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
         Ok(plan.outcomes)
     }

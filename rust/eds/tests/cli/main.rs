@@ -13,6 +13,7 @@ mod in_place;
 mod ingest;
 mod log;
 mod signing;
+mod telemetry;
 mod verify_chain;
 
 use std::io::Write;
@@ -68,7 +69,11 @@ impl Folder {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eds"));
-        command.current_dir(self.0.path()).env_remove("CLICOLOR_FORCE").env_remove("NO_COLOR");
+        command
+            .current_dir(self.0.path())
+            .env_remove("CLICOLOR_FORCE")
+            .env_remove("NO_COLOR")
+            .env_remove("RUST_LOG");
         let settings = std::env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("EDS_")) {
             command.env_remove(name);
