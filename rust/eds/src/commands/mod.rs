@@ -9,7 +9,9 @@ mod ingest;
 mod inspect_key;
 mod keygen;
 mod log;
+mod serve;
 mod sign_record;
+mod token;
 mod verify_chain;
 mod verify_record;
 
@@ -65,11 +67,13 @@ pub(crate) enum Command {
     Device(device::Device),
     Log(log::Log),
     Config(config::Config),
+    Serve(serve::Serve),
+    Token(token::Token),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 14] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -81,6 +85,8 @@ pub(crate) const NAMES: [&str; 12] = [
     "device",
     "log",
     "config",
+    "serve",
+    "token",
     "demo",
 ];
 
@@ -98,6 +104,8 @@ impl Command {
             Command::Device(_) => "device",
             Command::Log(_) => "log",
             Command::Config(_) => "config",
+            Command::Serve(_) => "serve",
+            Command::Token(_) => "token",
             Command::Demo(_) => "demo",
         }
     }
@@ -115,6 +123,8 @@ impl Command {
             Command::Device(command) => command.run(output),
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
+            Command::Serve(command) => command.run(output),
+            Command::Token(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
     }
