@@ -3,12 +3,15 @@
 mod config;
 mod demo;
 mod device;
+mod drill;
 mod export;
 mod heads;
 mod ingest;
 mod inspect_key;
 mod keygen;
 mod log;
+mod push;
+mod sending;
 mod serve;
 mod sign_record;
 mod token;
@@ -68,12 +71,14 @@ pub(crate) enum Command {
     Log(log::Log),
     Config(config::Config),
     Serve(serve::Serve),
+    Push(push::Push),
     Token(token::Token),
+    Drill(drill::Drill),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 16] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -86,7 +91,9 @@ pub(crate) const NAMES: [&str; 14] = [
     "log",
     "config",
     "serve",
+    "push",
     "token",
+    "drill",
     "demo",
 ];
 
@@ -105,7 +112,9 @@ impl Command {
             Command::Log(_) => "log",
             Command::Config(_) => "config",
             Command::Serve(_) => "serve",
+            Command::Push(_) => "push",
             Command::Token(_) => "token",
+            Command::Drill(_) => "drill",
             Command::Demo(_) => "demo",
         }
     }
@@ -124,7 +133,9 @@ impl Command {
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
             Command::Serve(command) => command.run(output),
+            Command::Push(command) => command.run(output),
             Command::Token(command) => command.run(output),
+            Command::Drill(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
     }
