@@ -1,6 +1,7 @@
 """Tamper-evident audit records: take them in, verify exports and ledgers, sign and read records."""
 
 from edgesentry._async import AsyncLedger, open_async
+from edgesentry._client import AsyncClient, Client
 from edgesentry._core import (
     FINDING_CODES,
     REJECTION_CODES,
@@ -35,6 +36,7 @@ from edgesentry.exceptions import (
     RecordMalformed,
     RegistryError,
     RejectedError,
+    ServiceError,
     StoreError,
     UnreadableError,
     VerificationError,
@@ -43,9 +45,11 @@ from edgesentry.exceptions import (
 __all__ = [
     "FINDING_CODES",
     "REJECTION_CODES",
+    "AsyncClient",
     "AsyncLedger",
     "AuditRecord",
     "Cause",
+    "Client",
     "ConfigError",
     "Coverage",
     "Device",
@@ -72,6 +76,7 @@ __all__ = [
     "RejectionCode",
     "Report",
     "Scheme",
+    "ServiceError",
     "SignatureCoverage",
     "StoreError",
     "UnreadableError",
