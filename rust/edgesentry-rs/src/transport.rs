@@ -13,7 +13,8 @@ mod stall;
 mod tls;
 mod tokens;
 
-pub use client::{Client, ClientSettings};
+pub use client::{Client, ClientSettings, Response};
+pub use http::write_submission;
 pub use server::{Server, Stopped};
 pub use settings::ServeSettings;
 pub use tokens::{Scope, hash_of_token};

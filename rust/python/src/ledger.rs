@@ -41,7 +41,8 @@ pub(crate) struct Open {
 }
 
 /// An outcome: status, reason, expected, actual, error, whether it is retryable.
-pub(crate) type Answer = (&'static str, Option<&'static str>, Option<String>, Option<String>, Option<String>, bool);
+pub(crate) type Answer =
+    (&'static str, Option<&'static str>, Option<String>, Option<String>, Option<String>, bool);
 
 #[pymethods]
 impl LedgerCore {

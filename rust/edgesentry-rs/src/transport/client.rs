@@ -65,6 +65,15 @@ impl ClientSettings {
     }
 }
 
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, up to 64 MiB.
+    pub body: bytes::Bytes,
+}
+
 type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
 type Transport = Http<Connector, http_body_util::Full<bytes::Bytes>>;
 
@@ -137,6 +146,12 @@ impl Client {
             answers.extend(self.batch(&batch, &mut failed).await);
         }
         answers
+    }
+
+    /// Any request: `request("GET", "readyz", None)`. It is sent once.
+    pub async fn request(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<Response, Error> {
+        let method = method.parse().map_err(|_| Error::Config(format!("{method:?} is no HTTP method")))?;
+        self.any(method, path, body.unwrap_or_default()).await.map_err(|call| call.error)
     }
 
     /// One request for records in order; what was not decided is sent again, in the same order.

@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 pub(super) use self::answer::Answer;
 pub use self::openapi::openapi;
 use self::problem::Problem;
-pub(super) use self::submission::write_submission;
+pub use self::submission::write_submission;
 use super::bodies::Memory;
 use super::identity::{Peer, Sender};
 use super::rates::Rates;
@@ -81,14 +81,16 @@ impl App {
         self.rates.tidy();
     }
 
-    /// Who sends records: the token decides where there is one, otherwise the certificate.
+    /// Who sends records: the token decides where it is one for that, otherwise the certificate.
     fn sender(&self, peer: &Peer, headers: &HeaderMap) -> Result<Sender, Problem> {
         if let Some(token) = bearer(headers)? {
             let token = self.tokens.find(token).ok_or_else(Problem::unknown_token)?;
-            return match token.may(Scope::Ingest) {
-                true => Ok(Sender::Token(token)),
-                false => Err(Problem::scope(&token.name, Scope::Ingest)),
-            };
+            if token.may(Scope::Ingest) {
+                return Ok(Sender::Token(token));
+            }
+            if self.knows_senders && peer.devices.is_none() {
+                return Err(Problem::scope(&token.name, Scope::Ingest));
+            }
         }
         match (&peer.devices, self.knows_senders) {
             (Some(devices), _) => Ok(Sender::Certificate(Arc::clone(devices))),

@@ -7,6 +7,7 @@ mod drill;
 mod export;
 mod heads;
 mod ingest;
+mod inject;
 mod inspect_key;
 mod keygen;
 mod log;
@@ -72,13 +73,14 @@ pub(crate) enum Command {
     Config(config::Config),
     Serve(serve::Serve),
     Push(push::Push),
+    Inject(inject::Inject),
     Token(token::Token),
     Drill(drill::Drill),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 17] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -92,6 +94,7 @@ pub(crate) const NAMES: [&str; 16] = [
     "config",
     "serve",
     "push",
+    "inject",
     "token",
     "drill",
     "demo",
@@ -113,6 +116,7 @@ impl Command {
             Command::Config(_) => "config",
             Command::Serve(_) => "serve",
             Command::Push(_) => "push",
+            Command::Inject(_) => "inject",
             Command::Token(_) => "token",
             Command::Drill(_) => "drill",
             Command::Demo(_) => "demo",
@@ -134,6 +138,7 @@ impl Command {
             Command::Config(command) => command.run(output),
             Command::Serve(command) => command.run(output),
             Command::Push(command) => command.run(output),
+            Command::Inject(command) => command.run(output),
             Command::Token(command) => command.run(output),
             Command::Drill(command) => command.run(output),
             Command::Demo(command) => command.run(output),

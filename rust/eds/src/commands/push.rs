@@ -11,8 +11,8 @@ use edgesentry_rs::transport::{Client, ClientSettings};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::commands::sending::{Sending, conclude};
 use crate::commands::device_id;
+use crate::commands::sending::{Sending, conclude};
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
 use crate::output::{Answer, Output};

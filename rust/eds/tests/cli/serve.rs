@@ -68,10 +68,15 @@ fn files_are_pushed_to_a_service() {
     let (folder, fleet) = fleet(200);
     folder.write_payloads("payloads", &fleet);
     assert_eq!(folder.eds("config check --create").code, 0);
-    for key in fleet.keys.iter().flat_map(|(device, keys)| keys.iter().map(move |key| (device.to_owned(), *key))) {
+    for key in
+        fleet.keys.iter().flat_map(|(device, keys)| keys.iter().map(move |key| (device.to_owned(), *key)))
+    {
         let (device, key) = key;
         let scheme = key.scheme;
-        assert_eq!(folder.eds(&format!("device register {device} --key {} --scheme {scheme}", key.key)).code, 0);
+        assert_eq!(
+            folder.eds(&format!("device register {device} --key {} --scheme {scheme}", key.key)).code,
+            0
+        );
     }
     let served = Served::start(folder.command(), "127.0.0.1:0");
     let run = push(&folder, &served, "export.ndjson");
@@ -85,7 +90,8 @@ fn files_are_pushed_to_a_service() {
     assert_eq!((run.code, run.envelope()["push"]["rejections"].as_array().unwrap().len()), (1, 1));
     assert_eq!(served.stop(), Some(0));
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
-    let nobody = folder.eds("--json push --url http://127.0.0.1:9 --attempts 1 --payloads-from payloads export.ndjson");
+    let nobody = folder
+        .eds("--json push --url http://127.0.0.1:9 --attempts 1 --payloads-from payloads export.ndjson");
     assert_eq!((nobody.code, nobody.envelope()["error"]["code"].as_str()), (3, Some("service")));
 }
 
@@ -109,8 +115,9 @@ fn a_token_is_known_by_its_hash_only() {
 /// A new database.
 async fn database() -> String {
     use sqlx::Connection;
-    let server = std::env::var("EDGESENTRY_TEST_POSTGRES")
-        .expect("EDGESENTRY_TEST_POSTGRES is not set: run the tests by make test, or under scripts/servers/with");
+    let server = std::env::var("EDGESENTRY_TEST_POSTGRES").expect(
+        "EDGESENTRY_TEST_POSTGRES is not set: run the tests by make test, or under scripts/servers/with",
+    );
     let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
     let name = format!("serve_{}", std::process::id());
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
@@ -177,10 +184,8 @@ fn two_nodes_on_one_ledger_lose_nothing_when_they_are_killed_in_turns() {
     for node in nodes {
         assert_eq!(node.stop(), Some(0));
     }
-    let verify = folder.run(
-        &["verify-chain", "--ledger", &ledger, "--registered", "--payload-store", &payloads],
-        b"",
-    );
+    let verify =
+        folder.run(&["verify-chain", "--ledger", &ledger, "--registered", "--payload-store", &payloads], b"");
     assert_eq!(verify.code, 0, "{}{}", verify.stdout, verify.stderr);
 }
 
@@ -223,4 +228,31 @@ async fn moving(
     }
     let acknowledged = signed - agent.waiting().await.unwrap();
     (device_id, acknowledged, signed)
+}
+
+#[test]
+fn every_attack_gets_its_answer_and_harms_nobody() {
+    let folder = Folder::new();
+    let made = folder.eds("--json token keeper --scope admin").envelope()["token"].clone();
+    folder.write("admin.token", made["token"].as_str().unwrap());
+    let entry = format!("[serve.tokens.keeper]\nhash = {}\nscopes = [\"admin\"]\n", made["hash"]);
+    folder.write("eds.toml", entry);
+    let mut command = folder.command();
+    command.env("EDS_CONFIG", "eds.toml");
+    let served = Served::start(command, "127.0.0.1:0");
+    let url = &served.url;
+    let run = folder.eds(&format!("--json inject --url {url} --token-file admin.token --count 3"));
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let results = run.envelope()["inject"].as_array().unwrap().clone();
+    assert_eq!(results.len(), eds::attacks::ATTACKS.len());
+    for result in results {
+        assert_eq!((&result["answered_rightly"], &result["unharmed"]), (&json!(3), &json!(true)), "{result}");
+    }
+    let one = format!("inject --url {url} --token-file admin.token --attack forked --count 5 --rate 100");
+    assert!(folder.eds(&one).stdout.starts_with("ok     forked           409 fork "));
+    let nobody = folder.eds(&format!("--json inject --url {url}"));
+    assert_eq!((nobody.code, nobody.envelope()["error"]["code"].as_str()), (2, Some("not_admin")));
+    assert_eq!(folder.eds(&format!("inject --url {url} --attack none")).code, 2);
+    assert_eq!(served.stop(), Some(0));
+    assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
 }

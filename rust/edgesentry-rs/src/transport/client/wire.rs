@@ -9,13 +9,16 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{Client, Replies};
+use super::{Client, Replies, Response as Whole};
 use crate::error::{Error, describe};
 use crate::ingest::verify::{Outcome, Rejection, RejectionCode, Submission};
 use crate::transport::http::{Answer, write_submission};
 
 /// The longest answer to one record.
 const LONGEST_ANSWER: usize = 1 << 20;
+
+/// The longest answer to any request.
+const LONGEST_BODY: usize = 64 << 20;
 
 /// What became of one record.
 pub(super) type Reply = Result<Outcome, Error>;
@@ -52,6 +55,18 @@ impl Client {
                     None => Err(call),
                 }
             }
+        }
+    }
+
+    /// One request, whatever it is.
+    pub(super) async fn any(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Whole, Call> {
+        let response = self.call(method, path, "application/json", body).await?;
+        let status = response.status().as_u16();
+        let limited = http_body_util::Limited::new(response.into_body(), LONGEST_BODY);
+        match timeout(self.0.settings.timeout, limited.collect()).await {
+            Ok(Ok(body)) => Ok(Whole { status, body: body.to_bytes() }),
+            Ok(Err(error)) => Err(self.broken(&error.to_string())),
+            Err(_) => Err(self.broken("the answer stood still")),
         }
     }
 

@@ -75,8 +75,8 @@ pub(super) fn submission(text: &[u8]) -> Result<Submission, Problem> {
     Ok(Submission { record: Arc::new(record), payload: Bytes::from(payload) })
 }
 
-/// Writes a record with its payload as one line, without its end: what [`submission`] reads.
-pub(in crate::transport) fn write_submission(submission: &Submission, out: &mut Vec<u8>) {
+/// Writes a record with its payload as one line, without its end: what `POST /api/v1/ingest` takes.
+pub fn write_submission(submission: &Submission, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"record\":");
     edgesentry_formats::record_to_json(&submission.record, out);
     out.extend_from_slice(b",\"raw_payload_hex\":\"");
