@@ -10,7 +10,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python soak lint fmt fuzz bench docs wheel venv module clean
+.PHONY: help demo test test-rust test-python soak lint fmt fuzz bench docs wheel venv module clean openapi load soak-serve
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,16 @@ bench: module ## Measure the parts, then compare with other implementations
 	$(CARGO) bench --locked --workspace --bench '*'
 	$(BIN)/python benches/compare.py
 	$(SERVERS) $(CARGO) run --release --locked --manifest-path benches/ingest/Cargo.toml
+
+load: venv ## Measure the service over HTTP and HTTPS, on PostgreSQL with SeaweedFS and with a folder
+	$(SERVERS) $(CARGO) run --release --locked --example load
+
+soak-serve: venv ## Send single records for LOAD_SOAK_SECONDS (600 by default) and watch the memory
+	LOAD_SOAK_SECONDS=$${LOAD_SOAK_SECONDS:-600} LOAD_PAYLOADS=$${LOAD_PAYLOADS:-folder} \
+		$(SERVERS) $(CARGO) run --release --locked --example load
+
+openapi: venv ## Write docs/openapi.json anew, from the handlers
+	EDGESENTRY_WRITE_OPENAPI=1 $(CARGO) test --release --locked --workspace --test network openapi
 
 docs: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
