@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 
 import edgesentry
 from edgesentry import AsyncClient, AuditRecord, Client, Device, Outbox, ServiceError
-from support import START_MS, chains, device, payload
+from support import START_MS, chains, device, payload, serve
 
 
 @dataclass
@@ -31,17 +29,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
     with edgesentry.open(ledger) as opened:
         for number in (1, 2, 3):
             opened.register_device(device(number))
-    command = [sys.executable, "-m", "edgesentry", "serve", "--listen", "127.0.0.1:0", "--ledger", ledger]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr is not None
-        try:
-            line = process.stderr.readline()
-            assert line.startswith("listening on http://"), line
-            yield Served(line.removeprefix("listening on ").split(",")[0], ledger)
-            process.terminate()
-            assert process.wait(60) == 0
-        finally:
-            process.kill()
+    with serve(ledger) as url:
+        yield Served(url, ledger)
 
 
 def pairs(records: list[AuditRecord]) -> list[tuple[AuditRecord, bytes]]:

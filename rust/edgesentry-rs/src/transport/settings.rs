@@ -150,7 +150,7 @@ impl Default for ServeLimits {
             connections_per_address: 4096,
             handshakes: 256,
             handshake_seconds: 10,
-            header_bytes: 16 << 10,
+            header_bytes: 64 << 10,
             header_seconds: 30,
             stall_seconds: 30,
             streams: 128,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use edgesentry_rs::transport::Stopped;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -94,6 +95,8 @@ async fn nonsense_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_idle_connections_do_not_keep_others_out() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
     let serving = Serving::start("[serve.limits]\nconnections_per_address = 3000").await;
     let mut lift = devices(&**serving.service.ledger(), 1).await.remove(0);
     let mut idle = Vec::new();

@@ -93,13 +93,16 @@ async fn certificates_are_loaded_again_while_connections_live() {
     let serving = Serving::with(place.service().await, &settings(&authority.serve(""))).await;
     let mut lift = devices(&*place.ledger().await, 1).await.remove(0);
     let old = client(&serving, &authority, None);
-    assert_eq!(code(old.ingest(next(&mut lift)).await), "accepted");
+    let first = next(&mut lift);
+    assert_eq!(code(old.ingest(first.clone()).await), "accepted");
     // Another authority takes over: the old one's clients can no longer come in, the new one's can.
     let other = Authority::new();
     let (certificate, key) = other.issue("server", &["localhost"]);
     std::fs::rename(key, authority.path("server.key")).unwrap();
     std::fs::rename(certificate, authority.path("server.pem")).unwrap();
     let renewed = poll(|| async {
+        // Kept busy, so that its connection lives.
+        assert_eq!(code(old.ingest(first.clone()).await), "duplicate");
         code(client(&serving, &other, None).ingest(next(&mut lift.clone())).await) == "accepted"
     });
     assert!(renewed.await, "the new certificate is not in use");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use super::reads::named;
 use super::{App, State};
 use crate::ledger::Registration;
 use crate::transport::bodies::reader;
@@ -130,6 +131,7 @@ pub(super) async fn revoke(
     body: Body,
 ) -> Result<Json<Revoked>, Problem> {
     let Revocation { device_id } = small(&app, &headers, body).await?;
+    named(&device_id)?;
     let revoked_from = app.service.revoke(&device_id).await?;
     tracing::info!(device_id, revoked_from, "device revoked over the network");
     Ok(Json(Revoked { device_id, revoked_from }))

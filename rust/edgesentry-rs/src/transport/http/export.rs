@@ -15,6 +15,7 @@ use tracing::warn;
 use utoipa::IntoParams;
 
 use super::problem::Problem;
+use super::reads::named;
 use super::{Query, State, TURN};
 use crate::error::describe;
 use crate::export::{Target, export as export_into};
@@ -47,7 +48,11 @@ pub(super) struct ExportQuery {
 #[utoipa::path(
     get, path = "/api/v1/export", tag = "read", params(ExportQuery),
     responses(
-        (status = 200, description = "The records", content_type = "application/octet-stream"),
+        (status = 200, description = "The records, in the form that was asked for", content(
+            (String = "application/x-ndjson"), (String = "application/json"), (String = "application/gzip"),
+            (String = "application/zstd"), (String = "application/vnd.apache.arrow.file"),
+            (String = "application/vnd.apache.parquet")
+        )),
         (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
@@ -63,6 +68,7 @@ pub(super) async fn export(State(app): State, Query(query): Query<ExportQuery>) 
             "query: format is ndjson, json, arrow or parquet, the first two also with .gz or .zst",
         )
     })?;
+    query.device_id.as_deref().map_or(Ok(()), named)?;
     let turn = tokio::time::timeout(TURN, Arc::clone(&app.exports).acquire_owned()).await;
     let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Problem::busy("too many exports at once"))?;
     app.service.ledger().check().await?;

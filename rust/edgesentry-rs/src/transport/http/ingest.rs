@@ -45,11 +45,18 @@ pub(super) async fn ingest(
     let sender = app.sender(&peer, &headers)?;
     let mut reader = reader(&headers, body, app.limits.stall())?;
     let held = app.memory.read(&mut reader, app.limits.body_bytes).await?;
-    let submission = if held.bytes.len() > LARGE {
-        tokio::task::block_in_place(|| submission(&held.bytes))?
+    let (held, submission) = if held.bytes.len() > LARGE {
+        let decode = move || {
+            let submission = submission(&held.bytes);
+            (held, submission)
+        };
+        let decoded = tokio::task::spawn_blocking(decode).await;
+        decoded.map_err(|_| Problem::internal("the body could not be decoded"))?
     } else {
-        submission(&held.bytes)?
+        let submission = submission(&held.bytes);
+        (held, submission)
     };
+    let submission = submission?;
     app.admit(&peer, &sender, &submission)?;
     let record = std::sync::Arc::clone(&submission.record);
     let outcome = app.service.ingest(submission).await;

@@ -13,6 +13,7 @@ use super::admin::Link;
 use super::problem::Problem;
 use super::submission::WireRecord;
 use super::{App, Query, State};
+use crate::ingest::verify::is_name;
 use crate::ledger::{Filter, LogEntry, LogQuery};
 
 /// Records or entries of a page, at most.
@@ -147,6 +148,7 @@ pub(super) async fn records(
     Query(query): Query<RecordsQuery>,
 ) -> Result<Response, Problem> {
     let limit = page(query.limit)?;
+    query.device_id.as_deref().map_or(Ok(()), named)?;
     let after = query.after.as_deref().map(cursor).transpose()?;
     let mut page = Page { text: b"{\"records\":[".to_vec(), left: limit, last: None };
     let devices = match &query.device_id {
@@ -215,6 +217,12 @@ impl Page {
         self.text.push(b'}');
         self.text
     }
+}
+
+/// Refuses what no device can be called, and some databases cannot even look for.
+pub(super) fn named(device_id: &str) -> Result<(), Problem> {
+    let problem = || Problem::malformed("device_id: 1 to 1024 bytes without U+0000 are wanted");
+    is_name(device_id).then_some(()).ok_or_else(problem)
 }
 
 fn cursor(text: &str) -> Result<(u64, String), Problem> {
