@@ -92,12 +92,10 @@ def test_what_cannot_be_reached_is_an_error_worth_a_retry(tmp_path: Path) -> Non
         assert (outcome.status, outcome.retryable) == ("error", True)
         assert "unreachable" in (outcome.error or "")
         assert client.ingest_many(pairs(records)).counts == {"error": 3}
-        with (
-            Outbox(tmp_path / "outbox", device(2)) as outbox,
-            pytest.raises(ServiceError, match="unreachable") as raised,
-        ):
+        with Outbox(tmp_path / "outbox", device(2)) as outbox:
             outbox.sign(b"x", "x")
-            outbox.flush(client)
+            with pytest.raises(ServiceError, match="unreachable") as raised:
+                outbox.flush(client)
         assert raised.value.retryable
     with pytest.raises(ValueError, match="closed"):
         client.ingest(records[0], b"")

@@ -77,7 +77,7 @@ class Client:
         return _outcome(record, self._core.ingest(record, payload))
 
     def ingest_many(self, records: Iterable[Any] | Source, payloads: Payloads | None = None) -> Outcomes:
-        """Sends records, some thousands at a time, and answers each; arguments as for `Ledger.ingest_many`."""
+        """Sends records, some thousands at a time, and answers each: arguments of `Ledger.ingest_many`."""
         outcomes: list[Outcome] = []
         for batch in _batches(_pairs(records, payloads)):
             answers = self._core.ingest_many(batch)

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod completions;
 mod config;
 mod demo;
 mod device;
@@ -19,6 +20,7 @@ mod token;
 mod verify_chain;
 mod verify_record;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::builder::Styles;
@@ -75,12 +77,13 @@ pub(crate) enum Command {
     Push(push::Push),
     Inject(inject::Inject),
     Token(token::Token),
+    Completions(completions::Completions),
     Drill(drill::Drill),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 17] = [
+pub(crate) const NAMES: [&str; 18] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -96,6 +99,7 @@ pub(crate) const NAMES: [&str; 17] = [
     "push",
     "inject",
     "token",
+    "completions",
     "drill",
     "demo",
 ];
@@ -118,8 +122,16 @@ impl Command {
             Command::Push(_) => "push",
             Command::Inject(_) => "inject",
             Command::Token(_) => "token",
+            Command::Completions(_) => "completions",
             Command::Drill(_) => "drill",
             Command::Demo(_) => "demo",
+        }
+    }
+
+    /// Tells a command that shows how it was called.
+    pub(crate) fn called_by(&mut self, arguments: &[OsString]) {
+        if let Command::VerifyChain(command) = self {
+            command.called_by(arguments);
         }
     }
 
@@ -140,6 +152,7 @@ impl Command {
             Command::Push(command) => command.run(output),
             Command::Inject(command) => command.run(output),
             Command::Token(command) => command.run(output),
+            Command::Completions(command) => command.run(),
             Command::Drill(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
