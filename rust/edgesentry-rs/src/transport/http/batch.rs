@@ -229,6 +229,8 @@ impl Reading {
                 Err(error) => return (unit, slots, Some(Some(error))),
             };
             if text.iter().all(u8::is_ascii_whitespace) {
+                // Millions of empty lines may be there to be read: others have their turn between them.
+                tokio::task::consume_budget().await;
                 continue;
             }
             let most = self.incoming.app.limits.batch_records;
