@@ -18,7 +18,12 @@ def test_the_literal_of_codes_is_the_list_of_codes() -> None:
 
 
 def test_everything_public_is_exported_and_documented() -> None:
-    assert set(edgesentry._core.__all__) - {"run_command", "LedgerCore"} <= set(edgesentry.__all__)
+    assert set(edgesentry._core.__all__) - {
+        "run_command",
+        "LedgerCore",
+        "create_database",
+        "drop_database",
+    } <= set(edgesentry.__all__)
     for name in edgesentry.__all__:
         assert hasattr(edgesentry, name), name
     for name in edgesentry._core.__all__:

@@ -2,6 +2,7 @@
 
 mod connect;
 mod copy;
+mod database;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::ingest::verify::{Outcome, Registry};
 use crate::sql::{failed, key};
 
 pub use connect::PostgresSettings;
+pub use database::{create_database, drop_database};
 
 /// A ledger in PostgreSQL, for any number of service processes at once.
 #[derive(Debug, Clone)]
