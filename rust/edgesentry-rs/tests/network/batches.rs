@@ -103,7 +103,7 @@ async fn what_is_too_much_ends_the_batch_and_what_came_before_is_answered() {
     assert_eq!(end(&answer), (5, "too_many_records".to_owned()));
     let long = format!("{}{}\n", ndjson(&records[..2]), "x".repeat(5000));
     assert_eq!(end(&serving.post(BATCH, &[], long).await), (2, "too_large".to_owned()));
-    // A hundred megabytes of nothing in some hundred kilobytes.
+    // A hundred megabytes of nothing in one.
     let bomb = gzip(&"\n".repeat(100 << 20));
     assert!(bomb.len() < 2_000_000, "{}", bomb.len());
     let headers = [("content-encoding", "gzip")];

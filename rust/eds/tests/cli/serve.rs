@@ -68,15 +68,14 @@ fn files_are_pushed_to_a_service() {
     let (folder, fleet) = fleet(200);
     folder.write_payloads("payloads", &fleet);
     assert_eq!(folder.eds("config check --create").code, 0);
-    for key in
-        fleet.keys.iter().flat_map(|(device, keys)| keys.iter().map(move |key| (device.to_owned(), *key)))
-    {
-        let (device, key) = key;
-        let scheme = key.scheme;
-        assert_eq!(
-            folder.eds(&format!("device register {device} --key {} --scheme {scheme}", key.key)).code,
-            0
-        );
+    for (device, keys) in fleet.keys.iter() {
+        for key in keys {
+            let (scheme, from) = (key.scheme, key.valid_from);
+            let line =
+                format!("device register {device} --key {} --scheme {scheme} --valid-from {from}", key.key);
+            let run = folder.eds(&line);
+            assert_eq!(run.code, 0, "{}", run.stderr);
+        }
     }
     let served = Served::start(folder.command(), "127.0.0.1:0");
     let run = push(&folder, &served, "export.ndjson");
