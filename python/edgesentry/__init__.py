@@ -2,6 +2,7 @@
 
 from edgesentry import telemetry
 from edgesentry._async import AsyncLedger, open_async
+from edgesentry._client import AsyncClient, Client
 from edgesentry._core import (
     FINDING_CODES,
     REJECTION_CODES,
@@ -40,6 +41,7 @@ from edgesentry.exceptions import (
     RecordMalformed,
     RegistryError,
     RejectedError,
+    ServiceError,
     StoreError,
     UnreadableError,
     VerificationError,
@@ -48,10 +50,12 @@ from edgesentry.exceptions import (
 __all__ = [
     "FINDING_CODES",
     "REJECTION_CODES",
+    "AsyncClient",
     "AsyncLedger",
     "AuditRecord",
     "Cause",
     "ChainSpan",
+    "Client",
     "ConfigError",
     "Coverage",
     "Device",
@@ -78,6 +82,7 @@ __all__ = [
     "RejectionCode",
     "Report",
     "Scheme",
+    "ServiceError",
     "SignatureCoverage",
     "Statistics",
     "StoreError",

@@ -27,6 +27,7 @@ use crate::payload::{Folder, PayloadStore, S3, S3Settings};
 use crate::secret::Secret;
 use crate::telemetry::TelemetrySettings;
 use crate::tls;
+use crate::transport::ServeSettings;
 
 /// The variable that names the file; no setting itself.
 pub const FILE_VARIABLE: &str = "EDS_CONFIG";
@@ -49,6 +50,8 @@ pub struct Settings {
     pub ingest: Limits,
     /// What is told, and to whom.
     pub telemetry: TelemetrySettings,
+    /// The service on the network.
+    pub serve: ServeSettings,
 }
 
 impl Default for Settings {
@@ -60,6 +63,7 @@ impl Default for Settings {
             s3: S3Settings::default(),
             ingest: Limits::default(),
             telemetry: TelemetrySettings::default(),
+            serve: ServeSettings::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use edgesentry_chain::AuditRecord;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::sync::Semaphore;
 use tracing::field::Empty;
 use tracing::{Instrument, debug, error, info, info_span, warn};
@@ -146,10 +146,27 @@ impl IngestService {
         if let [Submission { record, .. }] = &submissions[..] {
             span.record("device_id", record.device_id.as_str()).record("sequence", record.sequence);
         }
-        let begin = Instant::now();
-        let answers = self.0.ingest(submissions).instrument(span).await;
-        self.0.metrics.observe_ingest(begin.elapsed());
-        answers
+        let units = split(submissions, self.0.limits.batch_records.max(1));
+        self.ingest_stream(futures::stream::iter(units)).concat().instrument(span).await
+    }
+
+    /// [`IngestService::ingest_many`] for records that arrive in units: answers unit by unit, in order. While one
+    /// unit is committed, the next is verified and its payloads are written, and the one behind it is asked for.
+    pub fn ingest_stream<'a>(
+        &'a self,
+        units: impl Stream<Item = Vec<Submission>> + Send + 'a,
+    ) -> impl Stream<Item = Vec<Result<Outcome, Error>>> + Send + 'a {
+        let service = &self.0;
+        let prepare = |unit| async move { (Instant::now(), service.prepare(unit).await) };
+        let prepared = units.map(prepare).buffered(2);
+        let state = (Box::pin(prepared), Failed::default());
+        futures::stream::unfold(state, move |(mut prepared, mut failed)| async move {
+            let (begin, unit) = prepared.next().await?;
+            let mut answers = Vec::with_capacity(unit.len());
+            service.finish(unit, &mut failed, &mut answers).await;
+            service.metrics.observe_ingest(begin.elapsed());
+            Some((answers, (prepared, failed)))
+        })
     }
 }
 
@@ -183,19 +200,6 @@ fn split(submissions: Vec<Submission>, records: usize) -> Vec<Vec<Submission>> {
 }
 
 impl Service {
-    async fn ingest(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
-        let mut answers = Vec::with_capacity(submissions.len());
-        // While one unit is committed, the next is verified and its payloads are written.
-        let units = split(submissions, self.limits.batch_records.max(1));
-        let mut prepared =
-            futures::stream::iter(units.into_iter().map(|unit| self.prepare(unit))).buffered(2);
-        let mut failed = Failed::default();
-        while let Some(unit) = prepared.next().await {
-            self.finish(unit, &mut failed, &mut answers).await;
-        }
-        answers
-    }
-
     /// Verification and payloads of one unit.
     async fn prepare(&self, unit: Vec<Submission>) -> Prepared {
         for Submission { record, payload } in &unit {
