@@ -122,7 +122,7 @@ impl Metrics {
             counter(r, "signature_fail", "Records that were rejected because their signature does not hold");
         let ingest = Histogram::new(SECONDS);
         let ingest =
-            register(r, "ingest_duration_seconds", "Time from a call with records to its answers", ingest);
+            register(r, "ingest_duration_seconds", "Time from a call with at most some thousands of records to its answers", ingest);
         let insert = Histogram::new(SECONDS);
         let help = "Time to insert a group of entries into the operation log, failed ones included";
         let operation_log_insert = register(r, "operation_log_insert_duration_seconds", help, insert);
@@ -206,7 +206,7 @@ impl Metrics {
         increment(&self.0.errors, component);
     }
 
-    /// Takes the time of a call.
+    /// Takes the time of a call, or of a piece of a large one.
     pub(crate) fn observe_ingest(&self, time: Duration) {
         self.0.ingest.observe(time.as_secs_f64());
     }
