@@ -65,34 +65,17 @@ impl Outcome {
                 Some(Failure::interrupted(message))
             }
         };
+        // A run that could not finish has not passed, whatever it checked before.
+        let mut filed = report.clone();
+        let unfinished = failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
+        filed.checks.extend(unfinished);
         if let Some(textfile) = &textfile {
-            // A run that could not finish has not passed, whatever it checked before.
-            let unfinished = failure.as_ref().map(|failure| Check::unknown("it finished", &*failure.message));
-            let mut report = report.clone();
-            report.checks.extend(unfinished);
-            textfile.set_drill(&report).map_err(cannot_set)?;
+            textfile.set_drill(&filed).map_err(cannot_set)?;
         }
-        self.answer(output, &report, failure)
-    }
-
-    fn answer(
-        &self,
-        output: &Output,
-        report: &DrillReport,
-        failure: Option<Failure>,
-    ) -> Result<Exit, Failure> {
         let status = if failure.is_some() { Status::Unknown } else { report.status() };
-        let mut content = content(report, status);
+        let mut content = content(&filed, status);
         if let Some(folder) = &self.report_dir {
-            let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
-            let json = serde_json::to_string_pretty(&content).unwrap_or_default();
-            let files = [("json", json), ("txt", report.text())].map(|(extension, text)| {
-                let path = folder.join(format!("{name}.{extension}"));
-                let written = fs::write(&path, text.trim_end().to_owned() + "\n");
-                written.map_err(|error| cannot_write(&path, &error)).map(|()| path.display().to_string())
-            });
-            let files: Vec<String> = files.into_iter().collect::<Result<_, _>>()?;
-            content["files"] = json!(files);
+            content["files"] = json!(write_report(folder, &filed, &content)?);
         }
         let exit = match (&failure, status) {
             (Some(failure), _) => failure.exit,
@@ -100,7 +83,7 @@ impl Outcome {
             (None, Status::Failed) => Exit::Findings,
             (None, Status::Unknown) => Exit::Unfinished,
         };
-        let text = text(report, status);
+        let text = text(&report, status);
         output.answer(&Answer {
             ok: exit == Exit::Holds,
             name: "drill",
@@ -110,6 +93,19 @@ impl Outcome {
         })?;
         Ok(exit)
     }
+}
+
+/// Writes the report for programs and for people; the paths.
+fn write_report(folder: &Path, report: &DrillReport, content: &Value) -> Result<Vec<String>, Failure> {
+    let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
+    let json = serde_json::to_string_pretty(content).unwrap_or_default();
+    let mut written = Vec::new();
+    for (extension, text) in [("json", json), ("txt", report.text())] {
+        let path = folder.join(format!("{name}.{extension}"));
+        fs::write(&path, text.trim_end().to_owned() + "\n").map_err(|error| cannot_write(&path, &error))?;
+        written.push(path.display().to_string());
+    }
+    Ok(written)
 }
 
 /// Tells the steps on stderr as they happen: a line for people, or a line of JSON.
