@@ -25,6 +25,7 @@ use crate::ingest::storage::Limits;
 use crate::ledger::{Ledger, Postgres, PostgresSettings, Sqlite};
 use crate::payload::{Folder, PayloadStore, S3, S3Settings};
 use crate::secret::Secret;
+use crate::telemetry::TelemetrySettings;
 use crate::tls;
 
 /// The variable that names the file; no setting itself.
@@ -46,6 +47,8 @@ pub struct Settings {
     pub s3: S3Settings,
     /// The ingest service.
     pub ingest: Limits,
+    /// What is told, and to whom.
+    pub telemetry: TelemetrySettings,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             postgres: PostgresSettings::default(),
             s3: S3Settings::default(),
             ingest: Limits::default(),
+            telemetry: TelemetrySettings::default(),
         }
     }
 }
@@ -253,6 +257,9 @@ mod tests {
             ("", &[("EDS_S3__BUCKT", "x")]),
             ("ledger = [", &[]),
             ("[ingest]\nattempts = \"many\"", &[]),
+            ("[telemetry]\nlog_fromat = \"json\"", &[]),
+            ("[telemetry]\notlp_protocol = \"http/json\"", &[]),
+            ("", &[("EDS_TELEMETRY__LOG", "json")]),
         ] {
             let error = load(toml, variables).unwrap_err();
             assert!(error.to_string().contains("eds.toml"), "{error}");
