@@ -8,6 +8,7 @@ use clap::Args;
 use edgesentry_ops::check::{Check, Status};
 use edgesentry_ops::drill::{DrillError, DrillReport, Event, Listener, Measure, Plan};
 use edgesentry_ops::textfile::{Textfile, TextfileError};
+use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
 
 use crate::envelope::terminal_safe;
@@ -38,13 +39,15 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// Runs a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
-    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started.
+    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started. What the
+    /// service of a drill logs goes to stderr as `RUST_LOG` has it.
     pub(super) fn of(
         &self,
         output: &Output,
         plan: &Plan,
         work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
+        subscriber::init(&TelemetrySettings::default(), "off")?;
         let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(cannot_set)?;
         if let Some(folder) = &self.report_dir {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
