@@ -60,7 +60,7 @@ def export(request: Any, _context: Any) -> Any:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         right = self.path == "/v1/traces" and self.headers["Content-Type"] == "application/x-protobuf"
         if right:

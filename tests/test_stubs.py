@@ -11,7 +11,6 @@ import edgesentry
 import edgesentry._core
 from edgesentry import FINDING_CODES, REJECTION_CODES, FindingCode, Findings, RecordReader, RejectionCode
 
-
 # What public functions and classes stand on.
 INTERNAL = {"run_command", "LedgerCore", "init_telemetry", "end_telemetry", "metrics_text"}
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ with edgesentry.open("audit.db") as ledger:
 """
 
 
-def run(folder: Path, options: dict[str, object], **variables: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, options: Mapping[str, object], **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {name: text for name, text in os.environ.items() if name != "RUST_LOG"} | variables
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, repr(options)],
@@ -57,7 +57,10 @@ def rows(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, str, dict[str
 def test_events_arrive_in_logging(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "edgesentry_rs")
     lift = Device.from_seed("lift-01", bytes([1] * 32), scheme="record")
-    with edgesentry.open(tmp_path / "audit.db") as ledger, edgesentry.Outbox(tmp_path / "out", lift) as outbox:
+    with (
+        edgesentry.open(tmp_path / "audit.db") as ledger,
+        edgesentry.Outbox(tmp_path / "out", lift) as outbox,
+    ):
         ledger.register_device(lift)
         outbox.sign(b"door", "lift-01/1.bin")
         outbox.flush(ledger)
@@ -156,15 +159,40 @@ def test_many_threads_lose_no_event(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_too_many_events_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "edgesentry_rs")
-    lift = Device.from_seed("lift-01", bytes([1] * 32), scheme="record")
-    records = [lift.sign(b"x", f"lift-01/{n}.bin") for n in range(1, 501)]
+    caplog.set_level(logging.DEBUG, "edgesentry_rs")
+    lift, other = (Device.from_seed(f"lift-{n:02}", bytes([n] * 32), scheme="record") for n in (1, 2))
+    # Three events each: more than may wait.
+    records = [(lift.sign(b"x", f"lift-01/{n}.bin"), b"x") for n in range(1, 23_001)]
+    busy, free = threading.Event(), threading.Event()
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            busy.set()
+            assert free.wait(120)
+
+    handler = Slow()
+    logging.getLogger("edgesentry_rs").addHandler(handler)
     with edgesentry.open(tmp_path / "audit.db") as ledger:
         ledger.register_device(lift)
-        assert ledger.ingest_many([(record, b"x") for record in records]).counts == {"accepted": 500}
-    accepted = [record for record in caplog.records if record.getMessage() == "record accepted"]
-    assert len(accepted) == 500
-    assert "edgesentry_telemetry_dropped_events_total 0\n" in telemetry.metrics_text()
+        ledger.register_device(other)
+        try:
+            first = other.sign(b"x", "lift-02/1.bin")
+            thread = threading.Thread(target=ledger.ingest, args=(first, b"x"))
+            thread.start()
+            assert busy.wait(120)
+            # The other thread is held up by its handler; this one is not.
+            assert ledger.ingest_many(records).counts == {"accepted": len(records)}
+        finally:
+            free.set()
+            thread.join()
+            logging.getLogger("edgesentry_rs").removeHandler(handler)
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("edgesentry_rs")]
+    assert len(told) > 60_000
+    complaints = [text for text in told if text.endswith("events were dropped: too many waited for logging")]
+    missing = sum(int(text.split()[0]) for text in complaints)
+    assert missing > 0
+    assert len(told) - len(complaints) + missing == 3 * (len(records) + 1)
+    assert f"edgesentry_telemetry_dropped_events_total {missing}\n" in telemetry.metrics_text()
 
 
 def test_metrics_count_whatever_the_level(tmp_path: Path) -> None:
@@ -246,7 +274,9 @@ def test_traces_reach_a_receiver(tmp_path: Path, receiver: subprocess.Popen[str]
     # Nothing of the exporter's own, of HTTP or of databases.
     ours = {"ingest", "verify", "payload_put", "payload_batch", "ledger_commit", "ledger_transaction"}
     assert set(found) == ours
-    assert {(span["how"], span["service"]) for spans in found.values() for span in spans} == {(protocol, "lifts")}
+    assert {(span["how"], span["service"]) for spans in found.values() for span in spans} == {
+        (protocol, "lifts")
+    }
     ingest, second = sorted(found["ingest"], key=lambda span: span["attributes"]["sequence"])
     assert (ingest["trace_id"], ingest["parent"]) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
     assert ingest["attributes"]["device_id"] == "lift-01"

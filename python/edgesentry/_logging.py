@@ -1,18 +1,20 @@
-"""Events of the Rust core as records of `logging`; called by the core."""
+"""Events of the Rust core as records of `logging`; imported by the core when it is first asked to work."""
 
 from __future__ import annotations
 
 import atexit
 import logging
 from collections.abc import Iterable
-from contextvars import ContextVar
+
+from edgesentry._core import end_telemetry
 
 Event = tuple[str, int, float, str, int, str, dict[str, object]]
 
 # Who listens to nothing is not told of rejections on stderr, as libraries should have it.
 logging.getLogger("edgesentry_rs").addHandler(logging.NullHandler())
 
-_trace: ContextVar[tuple[str, str | None] | None] = ContextVar("edgesentry_trace", default=None)
+# What waits is handed over, and the last spans are sent.
+atexit.register(end_telemetry)
 
 
 def levels(names: Iterable[str]) -> list[int]:
@@ -41,17 +43,3 @@ def emit(events: Iterable[Event]) -> None:
 def dropped(count: int) -> None:
     """Says that some events are missing."""
     logging.getLogger("edgesentry_rs").warning("%d events were dropped: too many waited for logging", count)
-
-
-def current_trace() -> tuple[str, str | None] | None:
-    """The trace of the caller."""
-    return _trace.get()
-
-
-def _end() -> None:
-    from edgesentry._core import end_telemetry
-
-    end_telemetry()
-
-
-atexit.register(_end)

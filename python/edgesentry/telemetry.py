@@ -1,20 +1,22 @@
 """Telemetry: metrics, logs and traces of the ingest service.
 
-Events arrive in `logging`, under loggers such as `edgesentry_rs.ingest.storage`, without any set-up: each record has
-the event's fields as attributes, and all of them as a dict in `fields`. `init` writes them as JSON instead, or sends
-traces to a collector, without running Python code for each.
+Events arrive in `logging`, under loggers such as `edgesentry_rs.ingest.storage`, without any set-up: each
+record has the event's fields as attributes, and all of them as a dict in `fields`. `init` writes them as
+JSON, or sends traces to a collector, without running Python code for each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 from edgesentry._core import end_telemetry, init_telemetry, metrics_text
-from edgesentry._logging import _trace
 
 __all__ = ["init", "metrics_text", "shutdown", "trace_context"]
+
+_trace: ContextVar[tuple[str, str | None] | None] = ContextVar("edgesentry_trace", default=None)
 
 
 def init(
@@ -31,10 +33,10 @@ def init(
 
     Args:
         log: Writes events as lines of JSON or text; None writes none. `logging` gets them all the same.
-        filter: Which events are written, such as `edgesentry_rs=info,edgesentry_rs::ingest::verify=debug`; the
-            variable `RUST_LOG` comes before it. By default `edgesentry_rs=info`.
+        filter: Which events are written, such as `edgesentry_rs=info,edgesentry_rs::ingest::verify=debug`;
+            the variable `RUST_LOG` comes before it. By default `edgesentry_rs=info`.
         output: Where the lines go: the file descriptor, not `sys.stderr`.
-        otlp_endpoint: The collector that traces are sent to, such as `http://127.0.0.1:4317`; None sends none.
+        otlp_endpoint: The collector that traces are sent to, such as `http://127.0.0.1:4317`; None for none.
         otlp_protocol: `grpc`, or `http` for protobuf over HTTP.
         otlp_timeout_seconds: How long the collector may take to answer.
         service_name: What the service is called in traces.
@@ -43,6 +45,8 @@ def init(
         ConfigError: The filter or the endpoint is none.
         ValueError: Another argument is wrong.
     """
+    import edgesentry._logging  # noqa: F401 (it sends the last spans at exit)
+
     init_telemetry(log, filter, output, otlp_endpoint, otlp_protocol, otlp_timeout_seconds, service_name)
 
 

@@ -250,7 +250,7 @@ fn reported(py: Python<'_>, done: PyResult<()>) -> PyResult<()> {
 
 /// The trace of the caller, from `edgesentry.telemetry.trace_context`.
 pub(crate) fn trace_context(py: Python<'_>) -> PyResult<TraceContext> {
-    let headers = py.import("edgesentry._logging")?.call_method0("current_trace")?;
+    let headers = py.import("edgesentry.telemetry")?.getattr("_trace")?.call_method0("get")?;
     let headers: Option<(String, Option<String>)> = headers.extract()?;
     Ok(headers
         .map_or_else(TraceContext::default, |(parent, state)| TraceContext::parse(&parent, state.as_deref())))

@@ -3,8 +3,8 @@
 //! Callers share the work: whatever waits is verified as one batch and committed as one transaction. Nothing is
 //! acknowledged before the commit, and nothing that fails before it leaves a trace that would block a retry.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
@@ -12,10 +12,12 @@ use edgesentry_chain::AuditRecord;
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tracing::field::Empty;
-use tracing::{Instrument, Span, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use super::group::{Group, Unit};
-use super::verify::{self, Admitted, DeviceKeys, Outcome, Registry, Rejection, RejectionCode, Submission};
+use super::commit::Committer;
+use super::group::{Group, Unit, shared};
+use super::keys::{Keys, Verified, verify_units};
+use super::verify::{self, Admitted, Outcome, Rejection, RejectionCode, Submission};
 use crate::error::{Component, Error, StoreError};
 use crate::ledger::{AppendError, Entry, Ledger, Registration};
 use crate::payload::{PayloadStore, Put, Stored};
@@ -80,8 +82,7 @@ impl IngestService {
         metrics: Metrics,
     ) -> IngestService {
         let most = limits.batch_records.max(1);
-        let keys =
-            Arc::new(Keys { ledger: Arc::clone(&ledger), limits: limits.clone(), known: Mutex::default() });
+        let keys = Arc::new(Keys::new(Arc::clone(&ledger), limits.clone()));
         let verify = {
             let keys = Arc::clone(&keys);
             Group::start(most, (&metrics, Queue::Verify), move |units| verify_units(Arc::clone(&keys), units))
@@ -391,7 +392,8 @@ impl Service {
     }
 }
 
-fn record_of(entry: &Entry) -> &AuditRecord {
+/// The record of an entry.
+pub(super) fn record_of(entry: &Entry) -> &AuditRecord {
     match entry {
         Entry::Record(stored) => stored.admitted().record(),
         Entry::Rejected(rejection) => &rejection.record,
@@ -399,7 +401,7 @@ fn record_of(entry: &Entry) -> &AuditRecord {
 }
 
 /// Tells what has become of a record, once that is certain.
-fn tell(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
+pub(super) fn tell(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
     metrics.count(outcome);
     verify::tell(record, outcome);
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
@@ -416,7 +418,8 @@ fn tell(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
     }
 }
 
-fn tell_error(metrics: &Metrics, record: &AuditRecord, problem: &StoreError) {
+/// Tells that a store has failed to take a record.
+pub(super) fn tell_error(metrics: &Metrics, record: &AuditRecord, problem: &StoreError) {
     metrics.count_error(problem.component);
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     let text = problem.describe();
@@ -429,126 +432,13 @@ fn tell_error(metrics: &Metrics, record: &AuditRecord, problem: &StoreError) {
     }
 }
 
-fn backoff(limits: &Limits) -> ExponentialBuilder {
+/// How a store is tried again.
+pub(super) fn backoff(limits: &Limits) -> ExponentialBuilder {
     ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))
         .with_max_times(limits.attempts.saturating_sub(1))
         .with_jitter()
-}
-
-/// Device keys that were read before. They may be old: the ledger compares their version when it appends, and what
-/// old keys reject is looked at again.
-struct Keys {
-    ledger: Arc<dyn Ledger>,
-    limits: Limits,
-    known: Mutex<HashMap<Arc<str>, DeviceKeys>>,
-}
-
-impl Keys {
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, DeviceKeys>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn forget<'a>(&self, device_ids: impl IntoIterator<Item = &'a str>) {
-        let mut known = self.known();
-        for device_id in device_ids {
-            known.remove(device_id);
-        }
-    }
-
-    /// The keys of devices, and which of them were not read just now.
-    async fn of(&self, device_ids: HashSet<Arc<str>>) -> Result<(Registry, HashSet<Arc<str>>), StoreError> {
-        let mut registry = Registry::new();
-        let mut missing = Vec::new();
-        {
-            let known = self.known();
-            for device_id in device_ids {
-                match known.get(&device_id) {
-                    Some(keys) => drop(registry.insert(device_id, keys.clone())),
-                    None => missing.push(device_id),
-                }
-            }
-        }
-        let old = registry.keys().cloned().collect();
-        if !missing.is_empty() {
-            registry.extend(self.read(&missing).await?);
-        }
-        Ok((registry, old))
-    }
-
-    async fn read(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
-        let read = || self.ledger.keys(device_ids);
-        let registry = read.retry(backoff(&self.limits)).when(|error: &StoreError| error.retryable).await?;
-        self.known().extend(registry.iter().map(|(device_id, keys)| (Arc::clone(device_id), keys.clone())));
-        Ok(registry)
-    }
-}
-
-type Verified = Result<Vec<Result<Admitted, Rejection>>, StoreError>;
-
-/// Verifies units as one batch.
-async fn verify_units(keys: Arc<Keys>, units: Vec<Unit<Submission>>) -> Vec<Verified> {
-    let lengths: Vec<usize> = units.iter().map(|unit| unit.items.len()).collect();
-    match verify_all(&keys, units.into_iter().flat_map(|unit| unit.items).collect()).await {
-        Ok(verified) => {
-            let mut verified = verified.into_iter();
-            lengths.into_iter().map(|length| Ok(verified.by_ref().take(length).collect())).collect()
-        }
-        Err(error) => lengths.into_iter().map(|_| Err(error.clone())).collect(),
-    }
-}
-
-async fn verify_all(keys: &Keys, submissions: Vec<Submission>) -> Verified {
-    let device_ids = devices(submissions.iter().map(|submission| &*submission.record));
-    let (registry, old) = keys.of(device_ids).await?;
-    let payloads: Vec<bytes::Bytes> =
-        submissions.iter().map(|submission| submission.payload.clone()).collect();
-    let mut verified = admit_elsewhere(submissions, registry).await;
-    // What the keys of a moment ago reject may be right under those of now.
-    let doubtful = |verified: &Result<Admitted, Rejection>| match verified {
-        Err(Rejection { code, record, .. }) => {
-            let by_keys =
-                [RejectionCode::SignatureInvalid, RejectionCode::KeyNotValidAtSequence].contains(code);
-            by_keys && old.contains(record.device_id.as_str())
-        }
-        Ok(_) => false,
-    };
-    let places: Vec<usize> = (0..verified.len()).filter(|at| doubtful(&verified[*at])).collect();
-    if places.is_empty() {
-        return Ok(verified);
-    }
-    let again: Vec<Submission> = places
-        .iter()
-        .filter_map(|at| {
-            let record = Arc::clone(&verified[*at].as_ref().err()?.record);
-            Some(Submission { record, payload: payloads[*at].clone() })
-        })
-        .collect();
-    let device_ids: Vec<Arc<str>> =
-        devices(again.iter().map(|submission| &*submission.record)).into_iter().collect();
-    let registry = keys.read(&device_ids).await?;
-    for (at, anew) in places.into_iter().zip(admit_elsewhere(again, registry).await) {
-        verified[at] = anew;
-    }
-    Ok(verified)
-}
-
-/// On a thread that may be busy for a while.
-async fn admit_elsewhere(
-    submissions: Vec<Submission>,
-    registry: Registry,
-) -> Vec<Result<Admitted, Rejection>> {
-    match tokio::task::spawn_blocking(move || verify::decide(submissions, &registry)).await {
-        Ok(admitted) => admitted,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-fn devices<'a>(records: impl Iterator<Item = &'a AuditRecord>) -> HashSet<Arc<str>> {
-    let ids: HashSet<&str> = records.map(|record| record.device_id.as_str()).collect();
-    // Others cannot be registered, and databases refuse them.
-    ids.into_iter().filter(|id| verify::is_name(id)).map(Arc::from).collect()
 }
 
 /// Writes the payloads of units in one call of the store.
@@ -573,80 +463,4 @@ async fn put_units(
     };
     let mut puts = puts.into_iter();
     lengths.into_iter().map(|length| puts.by_ref().take(length).collect()).collect()
-}
-
-/// The span of work that callers share: part of the one caller's trace, or a trace of its own that is linked with those
-/// of all.
-fn shared<T>(units: &[Unit<T>], new: impl FnOnce(Option<tracing::Id>, usize) -> Span) -> Span {
-    let records = units.iter().map(|unit| unit.items.len()).sum();
-    if let [unit] = units {
-        return new(unit.span.id(), records);
-    }
-    let span = new(None, records);
-    for unit in units {
-        span.follows_from(&unit.span);
-        unit.span.follows_from(&span);
-    }
-    span
-}
-
-/// Commits units, and tells what has become of their records: here, because the caller may be gone.
-struct Committer {
-    ledger: Arc<dyn Ledger>,
-    limits: Limits,
-    metrics: Metrics,
-}
-
-impl Committer {
-    /// As one transaction; one by one where that fails for a reason that may be one unit's.
-    async fn commit(&self, units: Vec<Unit<Entry>>) -> Vec<Result<Vec<Outcome>, AppendError>> {
-        let answers = match self.append(&units).await {
-            Err(AppendError::Store(error)) if !error.retryable && units.len() > 1 => {
-                self.one_by_one(&units).await
-            }
-            Err(AppendError::KeysChanged) if units.len() > 1 => self.one_by_one(&units).await,
-            Err(error) => units.iter().map(|_| Err(error.clone())).collect(),
-            Ok(outcomes) => {
-                let mut outcomes = outcomes.into_iter();
-                units.iter().map(|unit| Ok(outcomes.by_ref().take(unit.items.len()).collect())).collect()
-            }
-        };
-        for (unit, answer) in units.iter().zip(&answers) {
-            unit.span.in_scope(|| self.tell(&unit.items, answer));
-        }
-        answers
-    }
-
-    async fn one_by_one(&self, units: &[Unit<Entry>]) -> Vec<Result<Vec<Outcome>, AppendError>> {
-        let mut answers = Vec::with_capacity(units.len());
-        for unit in units {
-            answers.push(self.append(std::slice::from_ref(unit)).await);
-        }
-        answers
-    }
-
-    async fn append(&self, units: &[Unit<Entry>]) -> Result<Vec<Outcome>, AppendError> {
-        let span = shared(units, |parent, records| info_span!(parent: parent, "ledger_transaction", records));
-        let entries: Vec<Entry> = units.iter().flat_map(|unit| &unit.items).cloned().collect();
-        let append = || self.metrics.working(self.ledger.append(&entries));
-        let retryable = |error: &AppendError| matches!(error, AppendError::Store(error) if error.retryable);
-        append.retry(backoff(&self.limits)).when(retryable).instrument(span).await
-    }
-
-    fn tell(&self, entries: &[Entry], answer: &Result<Vec<Outcome>, AppendError>) {
-        match answer {
-            Ok(outcomes) => {
-                for (entry, outcome) in entries.iter().zip(outcomes) {
-                    tell(&self.metrics, record_of(entry), outcome);
-                }
-            }
-            Err(AppendError::Store(error)) => {
-                for entry in entries {
-                    tell_error(&self.metrics, record_of(entry), error);
-                }
-            }
-            // They are admitted anew.
-            Err(AppendError::KeysChanged) => {}
-        }
-    }
 }

@@ -10,7 +10,8 @@ use opentelemetry::Context;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider, Span, SpanData, SpanProcessor};
@@ -132,7 +133,14 @@ fn exporter(
 ) -> Result<SpanExporter, String> {
     let builder = SpanExporter::builder();
     let exporter = match protocol {
-        OtlpProtocol::Grpc => builder.with_tonic().with_endpoint(url.as_str()).with_timeout(timeout).build(),
+        OtlpProtocol::Grpc => {
+            let builder = builder.with_tonic().with_endpoint(url.as_str()).with_timeout(timeout);
+            if url.scheme() == "https" {
+                builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots()).build()
+            } else {
+                builder.build()
+            }
+        }
         OtlpProtocol::Http => {
             if url.path() == "/" {
                 url.set_path("/v1/traces");

@@ -175,8 +175,9 @@ async fn prometheus_reads_the_metrics_without_a_complaint() {
         assert!(body.contains(queue.name()));
     }
 
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/servers/promtool");
-    let mut promtool = Command::new(script);
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/servers/prometheus");
+    assert!(Command::new(script).arg("install").status().unwrap().success(), "promtool is missing");
+    let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = promtool.spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
