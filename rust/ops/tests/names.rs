@@ -25,7 +25,10 @@ fn served() -> BTreeSet<String> {
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
     // The crate is named by the targets of events.
-    words.filter(|word| word.starts_with("edgesentry_") && *word != "edgesentry_rs").map(str::to_owned).collect()
+    words
+        .filter(|word| word.starts_with("edgesentry_") && *word != "edgesentry_rs")
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]

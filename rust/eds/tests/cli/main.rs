@@ -76,7 +76,11 @@ impl Folder {
     /// A program in this folder, without settings of the environment.
     fn command_of(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.0.path()).env_remove("CLICOLOR_FORCE").env_remove("NO_COLOR").env_remove("RUST_LOG");
+        command
+            .current_dir(self.0.path())
+            .env_remove("CLICOLOR_FORCE")
+            .env_remove("NO_COLOR")
+            .env_remove("RUST_LOG");
         let settings = std::env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("EDS_")) {
             command.env_remove(name);

@@ -70,7 +70,8 @@ impl Outcome {
         };
         // A run that could not finish has not passed, whatever it checked before.
         let mut filed = report.clone();
-        let unfinished = failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
+        let unfinished =
+            failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
         filed.checks.extend(unfinished);
         if let Some(textfile) = &textfile {
             textfile.set_drill(&filed).map_err(cannot_set)?;
