@@ -90,6 +90,8 @@ pub(crate) fn counted(folder: &Folder) -> String {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/logs/edgesentry.mtail");
     let mut mtail = Command::new("mtail");
     mtail.args(["--one_shot", "--one_shot_format", "prometheus", "--emit_prog_label=false"]);
+    // It listens although it only counts.
+    mtail.args(["--address", "127.0.0.1", "--port", "0"]);
     mtail.args(["--progs", program, "--logs"]).arg(folder.path("service.log"));
     let output = mtail.output().expect("mtail is missing: scripts/servers/mtail install");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
