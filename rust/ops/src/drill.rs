@@ -1,12 +1,16 @@
 //! Drills: rehearsed failures, each with checks that must pass.
 
+pub mod alert_fire;
+mod error;
 mod report;
 
-use crate::servers::{ALERTMANAGER, PROMETHEUS, Program};
+use crate::servers::Program;
 
+pub use error::DrillError;
+pub(crate) use report::unix_ms;
 pub use report::{DrillReport, Event, Listener, Measure};
 
-/// What is known of a drill before it runs.
+/// What is known of a drill before it is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
     /// Its name on the command line, in reports and in metrics.
@@ -20,12 +24,4 @@ pub struct Plan {
 }
 
 /// Every drill.
-pub const PLANS: [Plan; 1] = [ALERT_FIRE];
-
-/// Whether an alert reaches those who must know.
-pub const ALERT_FIRE: Plan = Plan {
-    name: "alert-fire",
-    about: "A service is attacked and its store fails, and Prometheus and Alertmanager tell a webhook of it.",
-    criterion: "every alert reaches the webhook within 2 minutes",
-    needs: &[PROMETHEUS, ALERTMANAGER],
-};
+pub const PLANS: [Plan; 1] = [alert_fire::PLAN];

@@ -111,6 +111,7 @@ complete -c eds -n "__fish_eds_using_subcommand verify-record" -s h -l help -d '
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads-from -d 'Folder of their payloads, under their object references' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l register -d 'Key ring: register its devices and keys first; makes the ledger where there is none' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l scheme -d 'Scheme of keys that name none: payload-hash or record [default: payload-hash]' -r
+complete -c eds -n "__fish_eds_using_subcommand ingest" -l metrics-listen -d 'Answer GET /metrics at this address while records are taken in, such as 127.0.0.1:9464 [default: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
@@ -242,13 +243,27 @@ complete -c eds -n "__fish_eds_using_subcommand token" -l json -d 'Answer with o
 complete -c eds -n "__fish_eds_using_subcommand token" -s h -l help -d 'Print help'
 complete -c eds -n "__fish_eds_using_subcommand completions" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list help" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'Show the drills, when each has passed, and whether what it needs is installed'
-complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list alert-fire help" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list alert-fire help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list alert-fire help" -f -a "list" -d 'Show the drills, when each has passed, and whether what it needs is installed'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list alert-fire help" -f -a "alert-fire" -d 'Attack a service and make its store fail; every alert must reach a webhook within 2 minutes'
+complete -c eds -n "__fish_eds_using_subcommand drill; and not __fish_seen_subcommand_from list alert-fire help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l alert -d 'Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak, IngestStorageError, HighRejectionRate, in this order]' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l within -d 'How soon each alert must arrive' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l scrape-interval -d 'How often the drill\'s own Prometheus scrapes and evaluates' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l rules -d 'Rules for the drill\'s own Prometheus instead of those that are shipped' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l prometheus -d 'A Prometheus that runs already' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l alertmanager -d 'An Alertmanager that runs already, and that this Prometheus tells' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l listen -d 'Where the service of the drill serves its metrics to a Prometheus that runs already' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l webhook -d 'Where the drill listens for a webhook of an Alertmanager that runs already [default: it asks Alertmanager, and does not see the alert delivered]' -r
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l report-dir -d 'Folder for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; made where it is missing' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom: learns when the drill last ran and last passed' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from alert-fire" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show the drills, when each has passed, and whether what it needs is installed'
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "alert-fire" -d 'Attack a service and make its store fail; every alert must reach a webhook within 2 minutes'
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand demo" -l dir -d 'Where to write the export; a folder of an earlier demo is written over, any other is left alone' -r -F
 complete -c eds -n "__fish_eds_using_subcommand demo" -l records -d 'How many records to make, 100 to 50365 [default: 50365]' -r
@@ -280,3 +295,4 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "keys" -d 'Write the key ring of the registry'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Load the settings, open the stores and ask whether they answer; nothing secret is shown'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "list" -d 'Show the drills, when each has passed, and whether what it needs is installed'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from drill" -f -a "alert-fire" -d 'Attack a service and make its store fail; every alert must reach a webhook within 2 minutes'

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use edgesentry_ops::check::{Check, Status};
-use edgesentry_ops::drill::{DrillReport, Event, Listener, Measure, Plan};
+use edgesentry_ops::drill::{DrillError, DrillReport, Event, Listener, Measure, Plan};
 use edgesentry_ops::textfile::{Textfile, TextfileError};
+use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
 
 use crate::envelope::terminal_safe;
@@ -38,13 +39,15 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// Runs a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
-    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started.
+    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started. What the
+    /// service of a drill logs goes to stderr as `RUST_LOG` has it.
     pub(super) fn of(
         &self,
         output: &Output,
         plan: &Plan,
         work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
+        subscriber::init(&TelemetrySettings::default(), "off")?;
         let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(cannot_set)?;
         if let Some(folder) = &self.report_dir {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
@@ -65,34 +68,18 @@ impl Outcome {
                 Some(Failure::interrupted(message))
             }
         };
+        // A run that could not finish has not passed, whatever it checked before.
+        let mut filed = report.clone();
+        let unfinished =
+            failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
+        filed.checks.extend(unfinished);
         if let Some(textfile) = &textfile {
-            // A run that could not finish has not passed, whatever it checked before.
-            let unfinished = failure.as_ref().map(|failure| Check::unknown("it finished", &*failure.message));
-            let mut report = report.clone();
-            report.checks.extend(unfinished);
-            textfile.set_drill(&report).map_err(cannot_set)?;
+            textfile.set_drill(&filed).map_err(cannot_set)?;
         }
-        self.answer(output, &report, failure)
-    }
-
-    fn answer(
-        &self,
-        output: &Output,
-        report: &DrillReport,
-        failure: Option<Failure>,
-    ) -> Result<Exit, Failure> {
         let status = if failure.is_some() { Status::Unknown } else { report.status() };
-        let mut content = content(report, status);
+        let mut content = content(&filed, status);
         if let Some(folder) = &self.report_dir {
-            let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
-            let json = serde_json::to_string_pretty(&content).unwrap_or_default();
-            let files = [("json", json), ("txt", report.text())].map(|(extension, text)| {
-                let path = folder.join(format!("{name}.{extension}"));
-                let written = fs::write(&path, text.trim_end().to_owned() + "\n");
-                written.map_err(|error| cannot_write(&path, &error)).map(|()| path.display().to_string())
-            });
-            let files: Vec<String> = files.into_iter().collect::<Result<_, _>>()?;
-            content["files"] = json!(files);
+            content["files"] = json!(write_report(folder, &filed, &content)?);
         }
         let exit = match (&failure, status) {
             (Some(failure), _) => failure.exit,
@@ -100,7 +87,7 @@ impl Outcome {
             (None, Status::Failed) => Exit::Findings,
             (None, Status::Unknown) => Exit::Unfinished,
         };
-        let text = text(report, status);
+        let text = text(&report, status);
         output.answer(&Answer {
             ok: exit == Exit::Holds,
             name: "drill",
@@ -110,6 +97,19 @@ impl Outcome {
         })?;
         Ok(exit)
     }
+}
+
+/// Writes the report for programs and for people; the paths.
+fn write_report(folder: &Path, report: &DrillReport, content: &Value) -> Result<Vec<String>, Failure> {
+    let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
+    let json = serde_json::to_string_pretty(content).unwrap_or_default();
+    let mut written = Vec::new();
+    for (extension, text) in [("json", json), ("txt", report.text())] {
+        let path = folder.join(format!("{name}.{extension}"));
+        fs::write(&path, text.trim_end().to_owned() + "\n").map_err(|error| cannot_write(&path, &error))?;
+        written.push(path.display().to_string());
+    }
+    Ok(written)
 }
 
 /// Tells the steps on stderr as they happen: a line for people, or a line of JSON.
@@ -164,6 +164,11 @@ fn shout(status: Status) -> &'static str {
         Status::Failed => "FAILED",
         Status::Unknown => "NOT FINISHED",
     }
+}
+
+/// A drill that could not be finished.
+pub(super) fn unfinished(error: DrillError) -> Failure {
+    Failure::unfinished(error.code(), chain(&error))
 }
 
 fn cannot_set(error: TextfileError) -> Failure {
