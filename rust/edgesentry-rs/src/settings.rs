@@ -46,6 +46,24 @@ pub struct Settings {
     pub s3: S3Settings,
     /// The ingest service.
     pub ingest: Limits,
+    /// Backup and restore.
+    pub ops: OpsSettings,
+}
+
+/// Backup and restore of a PostgreSQL ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpsSettings {
+    /// Where backups and write-ahead log are kept: `s3://BUCKET/PREFIX` or `folder:PATH`.
+    pub archive: Option<String>,
+    /// How to reach the S3 of the archive, where that is not `[s3]`.
+    pub s3: Option<S3Settings>,
+    /// `postgres://…` of a role that may replicate; the ledger by default.
+    pub postgres: Option<Secret>,
+    /// The folder of the programs of PostgreSQL; by default the newest ones in the usual places.
+    pub postgres_bin: Option<PathBuf>,
+    /// The folder for temporary files, of twice the size of the database; that of the system by default.
+    pub temp: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -56,6 +74,7 @@ impl Default for Settings {
             postgres: PostgresSettings::default(),
             s3: S3Settings::default(),
             ingest: Limits::default(),
+            ops: OpsSettings::default(),
         }
     }
 }

@@ -368,7 +368,7 @@ fn tell_error(record: &edgesentry_chain::AuditRecord, problem: &StoreError) {
     let text = problem.describe();
     match problem.component {
         Component::RawDataStore => error!(device_id, sequence, error = text, "raw data store write failed"),
-        Component::AuditLedger | Component::Outbox => {
+        Component::AuditLedger | Component::Outbox | Component::Archive => {
             error!(device_id, sequence, error = text, "audit ledger append failed")
         }
         Component::OperationLog => error!(device_id, sequence, error = text, "operation log write failed"),

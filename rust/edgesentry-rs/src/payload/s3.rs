@@ -1,59 +1,19 @@
 //! Payloads in S3, or in anything that speaks its protocol.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::SdkError;
-use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
 use edgesentry_chain::Hash;
-use serde::Deserialize;
 
 use super::{PayloadStore, Put, Version};
 use crate::error::{BoxError, Component, Error, StoreError};
 use crate::ingest::verify::{Admitted, LARGEST_PAYLOAD};
-use crate::secret::Secret;
-
-/// How to reach S3. What is not set comes from the usual AWS chain: environment, profile, instance.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct S3Settings {
-    /// The server, such as `http://127.0.0.1:8333`; AWS by default.
-    pub endpoint: Option<String>,
-    /// The region; `us-east-1` where an endpoint is set and no region.
-    pub region: Option<String>,
-    /// Whether the bucket stands in the path and not in the host name; true where an endpoint is set.
-    pub path_style: Option<bool>,
-    /// With `secret_access_key`: credentials, instead of the usual chain.
-    pub access_key_id: Option<String>,
-    /// See `access_key_id`.
-    pub secret_access_key: Option<Secret>,
-    /// Seconds that one attempt may take.
-    pub timeout_seconds: u64,
-    /// How often a request is tried.
-    pub attempts: u32,
-}
-
-impl Default for S3Settings {
-    fn default() -> S3Settings {
-        S3Settings {
-            endpoint: None,
-            region: None,
-            path_style: None,
-            access_key_id: None,
-            secret_access_key: None,
-            timeout_seconds: 10,
-            attempts: 3,
-        }
-    }
-}
+use crate::s3::{self, S3Settings, milliseconds};
 
 /// A bucket. `s3://bucket/lift-01/1.bin` is its object `lift-01/1.bin`, and so is the reference `lift-01/1.bin`
 /// without a scheme; a reference to another bucket is refused.
@@ -72,53 +32,9 @@ impl S3 {
         if bucket.is_empty() || bucket.contains('/') {
             return Err(Error::Config(format!("payloads: s3://BUCKET is wanted, not s3://{bucket}")));
         }
-        let timeout = Duration::from_secs(settings.timeout_seconds.max(1));
-        let attempts = settings.attempts.max(1);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(timeout.min(Duration::from_secs(3)))
-            .operation_attempt_timeout(timeout)
-            .operation_timeout(timeout * attempts)
-            .build();
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .pool_idle_timeout(Duration::from_secs(20))
-            .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(attempts));
-        if let Some(endpoint) = &settings.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        let region =
-            settings.region.clone().or_else(|| settings.endpoint.is_some().then(|| "us-east-1".to_owned()));
-        if let Some(region) = region {
-            loader = loader.region(Region::new(region));
-        }
-        match (&settings.access_key_id, &settings.secret_access_key) {
-            (Some(id), Some(secret)) => {
-                loader = loader.credentials_provider(Credentials::new(
-                    id,
-                    secret.reveal(),
-                    None,
-                    None,
-                    "settings",
-                ));
-            }
-            (None, None) => {}
-            _ => {
-                let message = "s3: access_key_id and secret_access_key are set together, or neither is";
-                return Err(Error::Config(message.to_owned()));
-            }
-        }
-        let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
-        let config =
-            aws_sdk_s3::config::Builder::from(&loader.load().await).force_path_style(path_style).build();
-        let place = match &settings.endpoint {
-            Some(endpoint) => format!("s3://{bucket} at {endpoint}"),
-            None => format!("s3://{bucket}"),
-        };
-        Ok(S3 { client: Client::from_conf(config), bucket: bucket.into(), place: place.into() })
+        let client = s3::client(settings, settings.timeout()).await?;
+        let place = settings.place(&format!("s3://{bucket}"));
+        Ok(S3 { client, bucket: bucket.into(), place: place.into() })
     }
 
     /// The key of an object reference, or what is wrong with it.
@@ -131,13 +47,7 @@ impl S3 {
             },
             Some(_) => return Err(format!("s3://{}/KEY or KEY, not {object_ref:?}", self.bucket)),
         };
-        // Servers that keep objects in folders would take these for other names.
-        let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
-        if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
-            return Err(format!(
-                "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
-            ));
-        }
+        s3::refuse_key(key)?;
         Ok(key.to_owned())
     }
 
@@ -154,22 +64,7 @@ impl S3 {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let retryable = match &error {
-            SdkError::ConstructionFailure(_) => false,
-            SdkError::ServiceError(service) => {
-                let status = service.raw().status().as_u16();
-                status >= 500 || [408, 409, 429].contains(&status)
-            }
-            _ => true,
-        };
-        let source: BoxError = match error {
-            SdkError::ServiceError(service) => {
-                let status = service.raw().status().as_u16();
-                let text = crate::error::describe(&service.into_err());
-                format!("HTTP {status}: {text}").into()
-            }
-            other => Box::new(other),
-        };
+        let (retryable, source) = s3::reason(error);
         self.error(action, retryable, source)
     }
 }
@@ -276,8 +171,4 @@ impl PayloadStore for S3 {
         versions.sort_by_key(|version| (!version.current, std::cmp::Reverse(version.stored_at_ms)));
         Ok(versions)
     }
-}
-
-fn milliseconds(time: Option<&DateTime>) -> u64 {
-    time.and_then(|time| time.to_millis().ok()).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
 }
