@@ -5,4 +5,9 @@
 
 pub mod check;
 pub mod drill;
+pub mod error;
+pub mod postgres;
+pub mod program;
 pub mod servers;
+
+pub use error::Error;
