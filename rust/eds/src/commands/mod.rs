@@ -9,6 +9,7 @@ mod ingest;
 mod inspect_key;
 mod keygen;
 mod log;
+mod ops;
 mod sign_record;
 mod verify_chain;
 mod verify_record;
@@ -23,6 +24,8 @@ use edgesentry_chain::Scheme;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::Opened;
+
+pub(crate) use ops::FETCH_WAL;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -65,11 +68,12 @@ pub(crate) enum Command {
     Device(device::Device),
     Log(log::Log),
     Config(config::Config),
+    Ops(ops::Ops),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 13] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -81,6 +85,7 @@ pub(crate) const NAMES: [&str; 12] = [
     "device",
     "log",
     "config",
+    "ops",
     "demo",
 ];
 
@@ -98,6 +103,7 @@ impl Command {
             Command::Device(_) => "device",
             Command::Log(_) => "log",
             Command::Config(_) => "config",
+            Command::Ops(_) => "ops",
             Command::Demo(_) => "demo",
         }
     }
@@ -115,6 +121,7 @@ impl Command {
             Command::Device(command) => command.run(output),
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
+            Command::Ops(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
     }
