@@ -167,7 +167,8 @@ impl Sql {
 
     /// Lets a client program connect there.
     pub fn sign_in(&self, command: &mut Command) {
-        command.env("PGPASSWORD", self.password.reveal()).arg("-d").arg(&self.url);
+        // -w: no question to the terminal where the password is wrong.
+        command.env("PGPASSWORD", self.password.reveal()).args(["-w", "-d"]).arg(&self.url);
     }
 
     /// Runs statements, each in a transaction of its own, and answers the rows of the last: fields between `|`,
