@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod device;
+mod drill;
 mod export;
 mod heads;
 mod ingest;
@@ -65,11 +66,12 @@ pub(crate) enum Command {
     Device(device::Device),
     Log(log::Log),
     Config(config::Config),
+    Drill(drill::Drill),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 13] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -81,6 +83,7 @@ pub(crate) const NAMES: [&str; 12] = [
     "device",
     "log",
     "config",
+    "drill",
     "demo",
 ];
 
@@ -98,6 +101,7 @@ impl Command {
             Command::Device(_) => "device",
             Command::Log(_) => "log",
             Command::Config(_) => "config",
+            Command::Drill(_) => "drill",
             Command::Demo(_) => "demo",
         }
     }
@@ -115,6 +119,7 @@ impl Command {
             Command::Device(command) => command.run(output),
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
+            Command::Drill(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
     }

@@ -5,6 +5,7 @@ mod answers;
 mod config;
 mod demo;
 mod device;
+mod drill;
 mod export;
 mod exports;
 mod heads;

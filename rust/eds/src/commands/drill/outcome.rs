@@ -1,0 +1,179 @@
+//! What every drill leaves behind: the answer, the report files, the metrics.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use edgesentry_ops::check::{Check, Status};
+use edgesentry_ops::drill::{DrillReport, Event, Listener, Measure, Plan};
+use edgesentry_ops::textfile::{Textfile, TextfileError};
+use serde_json::{Value, json};
+
+use crate::envelope::terminal_safe;
+use crate::exit::{Exit, Failure, chain};
+use crate::interrupt;
+use crate::output::{Answer, Output, complain};
+use crate::text::{sentence, wrapped};
+use crate::times;
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const CARE: Style = AnsiColor::Yellow.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Where evidence is broken.
+const WIDTH: usize = 90;
+
+/// Where the outcome of a drill goes besides stdout.
+#[derive(Args, Debug)]
+pub(crate) struct Outcome {
+    /// Folder for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; made where it is missing
+    #[arg(long, value_name = "DIR")]
+    report_dir: Option<PathBuf>,
+    /// File for the textfile collector of node_exporter, name.prom: learns when the drill last ran and last passed
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// Runs a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
+    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started.
+    pub(super) fn of(
+        &self,
+        output: &Output,
+        plan: &Plan,
+        work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
+    ) -> Result<Exit, Failure> {
+        let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(cannot_set)?;
+        if let Some(folder) = &self.report_dir {
+            fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+
+        let mut report = DrillReport::begin(plan.name, plan.about);
+        report.listener = listener(*output);
+        let worked = runtime.block_on(interrupt::unless_asked(work(&mut report)));
+        report.end();
+        let failure = match worked {
+            Some(Ok(())) => None,
+            Some(Err(failure)) => Some(failure),
+            None => {
+                let message = format!("{} was interrupted; its servers are stopped", plan.name);
+                Some(Failure::interrupted(message))
+            }
+        };
+        if let Some(textfile) = &textfile {
+            // A run that could not finish has not passed, whatever it checked before.
+            let unfinished = failure.as_ref().map(|failure| Check::unknown("it finished", &*failure.message));
+            let mut report = report.clone();
+            report.checks.extend(unfinished);
+            textfile.set_drill(&report).map_err(cannot_set)?;
+        }
+        self.answer(output, &report, failure)
+    }
+
+    fn answer(
+        &self,
+        output: &Output,
+        report: &DrillReport,
+        failure: Option<Failure>,
+    ) -> Result<Exit, Failure> {
+        let status = if failure.is_some() { Status::Unknown } else { report.status() };
+        let mut content = content(report, status);
+        if let Some(folder) = &self.report_dir {
+            let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
+            let json = serde_json::to_string_pretty(&content).unwrap_or_default();
+            let files = [("json", json), ("txt", report.text())].map(|(extension, text)| {
+                let path = folder.join(format!("{name}.{extension}"));
+                let written = fs::write(&path, text.trim_end().to_owned() + "\n");
+                written.map_err(|error| cannot_write(&path, &error)).map(|()| path.display().to_string())
+            });
+            let files: Vec<String> = files.into_iter().collect::<Result<_, _>>()?;
+            content["files"] = json!(files);
+        }
+        let exit = match (&failure, status) {
+            (Some(failure), _) => failure.exit,
+            (None, Status::Passed) => Exit::Holds,
+            (None, Status::Failed) => Exit::Findings,
+            (None, Status::Unknown) => Exit::Unfinished,
+        };
+        let text = text(report, status);
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "drill",
+            content: &content,
+            text,
+            failure,
+        })?;
+        Ok(exit)
+    }
+}
+
+/// Tells the steps on stderr as they happen: a line for people, or a line of JSON.
+fn listener(output: Output) -> Listener {
+    Listener::new(move |event: &Event| {
+        if output.json {
+            complain(&terminal_safe(&json!({"at_ms": event.at_ms, "step": event.what}).to_string()));
+        } else {
+            complain(&format!("{DIM}{}{DIM:#}", step(event)));
+        }
+    })
+}
+
+fn step(event: &Event) -> String {
+    format!("{:>9.3} s  {}", event.at_ms as f64 / 1000.0, sentence(&event.what))
+}
+
+fn content(report: &DrillReport, status: Status) -> Value {
+    let mut content = json!(report);
+    content["status"] = json!(status);
+    content
+}
+
+/// The verdict for people; the steps have been told on stderr.
+fn text(report: &DrillReport, status: Status) -> String {
+    let style = |status| match status {
+        Status::Passed => GOOD,
+        Status::Failed => BAD,
+        Status::Unknown => CARE,
+    };
+    let verdict = style(status);
+    let seconds = report.duration_ms as f64 / 1000.0;
+    let mut text = format!("{verdict}{}{verdict:#}  {} in {seconds:.1} s\n", shout(status), report.drill);
+    for Check { name, status, evidence } in &report.checks {
+        let style = style(*status);
+        text.push_str(&format!("  {style}{status:<8}{style:#} {}\n", sentence(name)));
+        for line in wrapped(&sentence(evidence), WIDTH) {
+            text.push_str(&format!("           {DIM}{line}{DIM:#}\n"));
+        }
+    }
+    let widest = report.measures.iter().map(|measure| measure.name.chars().count()).max().unwrap_or(0);
+    for Measure { name, value, limit } in &report.measures {
+        let limit = limit.map(|limit| format!(" {DIM}(at most {limit}){DIM:#}")).unwrap_or_default();
+        text.push_str(&format!("  {name:<widest$}  {value:.3}{limit}\n"));
+    }
+    text
+}
+
+fn shout(status: Status) -> &'static str {
+    match status {
+        Status::Passed => "PASSED",
+        Status::Failed => "FAILED",
+        Status::Unknown => "NOT FINISHED",
+    }
+}
+
+fn cannot_set(error: TextfileError) -> Failure {
+    let message = chain(&error);
+    match error {
+        TextfileError::Io { .. } => Failure::unfinished("io", message),
+        TextfileError::Name(_) | TextfileError::Foreign { .. } => Failure::usage("metrics_file", message),
+    }
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::unfinished("io", format!("{}: cannot write: {error}", path.display()))
+}
