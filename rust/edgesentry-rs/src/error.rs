@@ -69,7 +69,7 @@ impl StoreError {
 }
 
 /// An error and its sources, outermost first, in one line.
-pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -85,7 +85,13 @@ pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error>
         return Ok(Arc::new(S3Objects::connect(rest, s3).await?));
     }
     match url.split_once(':') {
-        Some(("folder", path)) if !path.is_empty() => Ok(Arc::new(FolderObjects::open(Path::new(path))?)),
+        Some(("folder", path)) if Path::new(path).is_absolute() => {
+            Ok(Arc::new(FolderObjects::open(Path::new(path))?))
+        }
+        // PostgreSQL runs the archiver in its own folder.
+        Some(("folder", _)) => {
+            Err(Error::Config(format!("{url:?}: the folder of an archive has a path from / on")))
+        }
         _ => Err(Error::Config(format!("an archive is s3://BUCKET/PREFIX or folder:PATH, not {url:?}"))),
     }
 }

@@ -50,6 +50,11 @@ impl Default for S3Settings {
 }
 
 impl S3Settings {
+    /// A client for everything that S3 can do; it has spoken to nobody yet.
+    pub async fn client(&self) -> Result<Client, Error> {
+        client(self, self.timeout()).await
+    }
+
     /// What one attempt may take.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.max(1))

@@ -38,7 +38,15 @@ pub enum Error {
         /// What is wrong, with the end of its log where there is one.
         problem: String,
     },
-    /// The ingest service, a ledger or a payload store.
+    /// What is in an archive, or is not, stands against it.
+    #[error("{place}: {problem}")]
+    Archive {
+        /// The archive or the file, without secrets.
+        place: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The ingest service, a ledger, a payload store or the store of an archive.
     #[error(transparent)]
     Service(#[from] edgesentry_rs::Error),
 }
@@ -52,8 +60,14 @@ impl Error {
             Error::Io { .. } => "io",
             Error::Program { .. } => "program",
             Error::Server { .. } => "server",
+            Error::Archive { .. } => "archive",
             Error::Service(error) => error.code(),
         }
+    }
+
+    /// The error and everything below it in one line.
+    pub fn describe(&self) -> String {
+        edgesentry_rs::error::describe(self)
     }
 
     /// Completes an I/O error with what was tried and where.

@@ -33,7 +33,7 @@ impl S3 {
         if bucket.is_empty() || bucket.contains('/') {
             return Err(Error::Config(format!("payloads: s3://BUCKET is wanted, not s3://{bucket}")));
         }
-        let client = s3::client(settings, settings.timeout()).await?;
+        let client = settings.client().await?;
         let place = settings.place(&format!("s3://{bucket}"));
         Ok(S3 { client, bucket: bucket.into(), place: place.into() })
     }

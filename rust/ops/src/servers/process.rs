@@ -39,6 +39,17 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// How it has ended; none while it lives.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Lets it live on by itself.
+    pub fn release(self) {
+        // Nothing but the handle is lost: the process belongs to itself from now on.
+        std::mem::forget(self);
+    }
+
     /// The end of what it wrote, for an error that says why it does not work.
     pub fn last_words(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
