@@ -17,7 +17,7 @@ async fn no_acknowledged_record_is_lost_with_a_synchronous_standby() {
     drill.run(&mut report).await.unwrap();
     report.end();
     assert_eq!(report.status(), Status::Passed, "{}", report.text());
-    assert_eq!(report.checks.len(), 7, "{}", report.text());
+    assert_eq!(report.checks.len(), 8, "{}", report.text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

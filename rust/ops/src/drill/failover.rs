@@ -48,7 +48,7 @@ impl Failover {
         let ledger: Arc<dyn Ledger> = Arc::new(Postgres::connect(&settings(url)).await?);
         let payloads: Arc<dyn PayloadStore> = Arc::new(Memory::default());
         let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
-        let mut fleet = Fleet::new(DEVICES);
+        let mut fleet = Fleet::new("drill", DEVICES);
         fleet.register(&*ledger).await?;
         fleet.fill(&service, self.records).await?;
         report.step(format!("the ledger holds {} records", fleet.count()));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use edgesentry_chain::{Device, Hash, Head, Heads, KeyRing, Scheme};
 use edgesentry_formats::{Options, Progress};
-use edgesentry_rs::ledger::{self, Registration};
+use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::verify::Verification;
 use edgesentry_rs::{Filter, IngestService, Ledger, Outcome, PayloadStore, Submission};
 use futures::TryStreamExt;
@@ -48,10 +48,10 @@ pub(super) struct Kept {
 }
 
 impl Fleet {
-    /// So many devices.
-    pub(super) fn new(count: usize) -> Fleet {
+    /// So many devices, whose names begin in the same way.
+    pub(super) fn new(prefix: &str, count: usize) -> Fleet {
         let device = |number| {
-            let id = format!("drill-{number:03}");
+            let id = format!("{prefix}-{number:03}");
             let seed = Hash::of(format!("edgesentry drill: {id}").as_bytes()).0;
             Device::from_seed(id, seed, Scheme::Record)
         };
@@ -193,22 +193,35 @@ impl Fleet {
         ledger: &Arc<dyn Ledger>,
         payloads: Option<&Arc<dyn PayloadStore>>,
     ) -> Result<Check, Error> {
+        self.verify_against(ledger, payloads, Some(self.heads())).await
+    }
+
+    /// Verifies what a ledger has, which may end before what was acknowledged.
+    pub(super) async fn verify_what_is_there(&self, ledger: &Arc<dyn Ledger>) -> Result<Check, Error> {
+        self.verify_against(ledger, None, None).await
+    }
+
+    async fn verify_against(
+        &self,
+        ledger: &Arc<dyn Ledger>,
+        payloads: Option<&Arc<dyn PayloadStore>>,
+        heads: Option<Heads>,
+    ) -> Result<Check, Error> {
+        let mut levels = vec!["links", "signatures"];
+        levels.extend(payloads.map(|_| "payloads"));
+        levels.extend(heads.as_ref().map(|_| "heads"));
         let verification = Verification {
             ledger: Arc::clone(ledger),
             payloads: payloads.map(Arc::clone),
             filter: Filter::default(),
             keys: Some(self.keys()?),
-            heads: Some(self.heads()),
+            heads,
             options: Options::default(),
         };
         let handle = tokio::runtime::Handle::current();
         let run = move || verification.run(&handle, &Arc::new(Progress::default()));
         let report =
             tokio::task::spawn_blocking(run).await.map_err(|error| Error::Config(error.to_string()))??;
-        let levels = match payloads {
-            Some(_) => "links, signatures, payloads and heads",
-            None => "links, signatures and heads",
-        };
         let findings: Vec<String> = report
             .findings
             .iter()
@@ -218,7 +231,8 @@ impl Fleet {
             })
             .collect();
         let evidence = format!(
-            "{levels} of {} records of {} devices: {} findings {}",
+            "{} of {} records of {} devices: {} findings {}",
+            levels.join(", "),
             report.coverage.records,
             report.coverage.devices,
             report.counts.values().sum::<u64>(),
@@ -226,12 +240,6 @@ impl Fleet {
         );
         Ok(Check::new("every chain verifies", report.ok(), evidence.trim_end()))
     }
-}
-
-/// The registered keys of a ledger, for a ledger that is not of this fleet.
-#[allow(dead_code)]
-pub(super) async fn registered(ledger: &dyn Ledger) -> Result<KeyRing, Error> {
-    ledger::key_ring(&ledger.devices().await?).map_err(|error| Error::Config(error.to_string()))
 }
 
 /// Devices that send.

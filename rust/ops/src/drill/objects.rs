@@ -62,7 +62,7 @@ impl ObjectRecovery {
         let store = Arc::new(S3::connect(BUCKET, &settings).await?);
         let payloads: Arc<dyn PayloadStore> = Arc::<S3>::clone(&store);
         let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
-        let mut fleet = Fleet::new(DEVICES);
+        let mut fleet = Fleet::new("drill", DEVICES);
         fleet.register(&*ledger).await?;
         fleet.fill(&service, self.records).await?;
         report.step(format!("{} records, their payloads in the bucket", fleet.count()));
