@@ -1,16 +1,24 @@
 //! Drills: rehearsed failures, each with checks that must pass.
 
+pub mod alert_fire;
+mod error;
 pub mod failover;
 mod load;
 pub mod objects;
 pub mod quarter;
 mod report;
+pub mod restore;
+pub mod rpo;
+mod site;
 
-use crate::servers::{ALERTMANAGER, POSTGRESQL, PROMETHEUS, Program, SEAWEEDFS};
+use crate::servers::Program;
 
+pub use error::DrillError;
+pub(crate) use report::unix_ms;
 pub use report::{DrillReport, Event, Listener, Measure};
+pub use site::Tools;
 
-/// What is known of a drill before it runs.
+/// What is known of a drill before it is held.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Its name on the command line, in reports and in metrics.
@@ -24,28 +32,4 @@ pub struct Plan {
 }
 
 /// Every drill.
-pub const PLANS: [Plan; 3] = [ALERT_FIRE, DB_FAILOVER, S3_OBJECT_RECOVERY];
-
-/// Whether the ledger outlives its primary.
-pub const DB_FAILOVER: Plan = Plan {
-    name: "db-failover",
-    about: "The primary is killed under load, fenced, and its standby promoted.",
-    criterion: "no acknowledged record is lost, the old primary takes no writes, and ingest goes on within 30 minutes",
-    needs: &[POSTGRESQL],
-};
-
-/// Whether a payload comes back.
-pub const S3_OBJECT_RECOVERY: Plan = Plan {
-    name: "s3-object-recovery",
-    about: "Payloads are deleted and overwritten, and brought back from their versions.",
-    criterion: "every payload is byte-identical again, and no version of it could be deleted",
-    needs: &[SEAWEEDFS],
-};
-
-/// Whether an alert reaches those who must know.
-pub const ALERT_FIRE: Plan = Plan {
-    name: "alert-fire",
-    about: "A service is attacked and its store fails, and Prometheus and Alertmanager tell a webhook of it.",
-    criterion: "every alert reaches the webhook within 2 minutes",
-    needs: &[PROMETHEUS, ALERTMANAGER],
-};
+pub const PLANS: [Plan; 5] = [failover::PLAN, restore::PLAN, rpo::PLAN, objects::PLAN, alert_fire::PLAN];

@@ -2,16 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 use edgesentry_ops::check::Status;
-use edgesentry_ops::drill::failover::Failover;
-use edgesentry_ops::drill::objects::ObjectRecovery;
-use edgesentry_ops::drill::{DB_FAILOVER, DrillReport, S3_OBJECT_RECOVERY};
+use edgesentry_ops::drill::failover::{self, Failover};
+use edgesentry_ops::drill::objects::{self, ObjectRecovery};
+use edgesentry_ops::drill::DrillReport;
 use edgesentry_ops::postgres::Programs;
 use edgesentry_ops::s3::{Bucket, Replication, Setup, check};
 use edgesentry_ops::servers::{SeaweedFs, find_weed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_record_is_lost_with_a_synchronous_standby() {
-    let mut report = DrillReport::begin(DB_FAILOVER.name, DB_FAILOVER.about);
+    let mut report = DrillReport::begin(failover::PLAN.name, failover::PLAN.about);
     let programs = Programs::find(None).unwrap();
     let drill = Failover { programs, records: 500, load: 200, asynchronous: false };
     drill.run(&mut report).await.unwrap();
@@ -22,7 +22,7 @@ async fn no_acknowledged_record_is_lost_with_a_synchronous_standby() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_asynchronous_standby_loses_records_and_the_drill_says_so() {
-    let mut report = DrillReport::begin(DB_FAILOVER.name, DB_FAILOVER.about);
+    let mut report = DrillReport::begin(failover::PLAN.name, failover::PLAN.about);
     let programs = Programs::find(None).unwrap();
     let drill = Failover { programs, records: 100, load: 200, asynchronous: true };
     drill.run(&mut report).await.unwrap();
@@ -34,7 +34,7 @@ async fn an_asynchronous_standby_loses_records_and_the_drill_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_and_overwritten_payloads_come_back() {
-    let mut report = DrillReport::begin(S3_OBJECT_RECOVERY.name, S3_OBJECT_RECOVERY.about);
+    let mut report = DrillReport::begin(objects::PLAN.name, objects::PLAN.about);
     let drill = ObjectRecovery { weed: find_weed(None).unwrap(), records: 40 };
     drill.run(&mut report).await.unwrap();
     report.end();

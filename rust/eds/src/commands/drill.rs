@@ -1,5 +1,6 @@
 //! `eds drill`: rehearsed failures, with a verdict.
 
+mod alert_fire;
 mod outcome;
 
 use anstyle::{AnsiColor, Style};
@@ -22,7 +23,9 @@ const DIM: Style = Style::new().dimmed();
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds drill list")]
+  eds drill list
+  eds drill alert-fire
+  eds drill alert-fire --help                      more examples")]
 pub(crate) struct Drill {
     #[command(subcommand)]
     action: Action,
@@ -33,12 +36,14 @@ pub(crate) struct Drill {
 enum Action {
     /// Show the drills, when each has passed, and whether what it needs is installed
     List,
+    AlertFire(alert_fire::AlertFire),
 }
 
 impl Drill {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         match &self.action {
             Action::List => list(output),
+            Action::AlertFire(drill) => drill.run(output),
         }
     }
 }

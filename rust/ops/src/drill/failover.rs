@@ -8,13 +8,14 @@ use edgesentry_rs::payload::Memory;
 use edgesentry_rs::{IngestService, Ledger, Limits, PayloadStore};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::DrillReport;
-use super::load::{Fleet, Load, now_ms};
+use super::{DrillReport, Plan};
+use super::load::{Fleet, Load};
+use super::unix_ms;
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover::{self, Detection};
 use crate::postgres::Programs;
-use crate::servers::{Cluster, Primary};
+use crate::servers::{Cluster, POSTGRESQL, Primary};
 
 /// Devices that send at once.
 const DEVICES: usize = 16;
@@ -26,6 +27,14 @@ const LIMIT: f64 = 1800.0;
 const LAG: Duration = Duration::from_secs(1);
 /// Settings of the clusters: as in production, but for a small machine.
 const SETTINGS: [&str; 3] = ["max_connections = 40", "wal_keep_size = '128MB'", "max_wal_size = '2GB'"];
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "db-failover",
+    about: "The primary is killed under load and fenced, and its synchronous standby is promoted.",
+    criterion: "no acknowledged record is lost, the old primary takes no writes, and ingest goes on within 30 minutes",
+    needs: &[POSTGRESQL],
+};
 
 /// How the drill is run.
 #[derive(Clone, Debug)]
@@ -123,7 +132,7 @@ impl Failover {
         load: &Load,
         report: &mut DrillReport,
     ) -> Result<u64, Error> {
-        let (crash_ms, begin) = (now_ms(), Instant::now());
+        let (crash_ms, begin) = (unix_ms(), Instant::now());
         blocking(|| primary.kill())?;
         report.step(format!(
             "the primary is killed with SIGKILL, {} records into the load",

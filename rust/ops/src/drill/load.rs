@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use edgesentry_chain::{Device, Hash, Head, Heads, KeyRing, Scheme};
@@ -15,6 +15,7 @@ use futures::TryStreamExt;
 use rayon::prelude::*;
 use tokio::task::JoinSet;
 
+use super::unix_ms;
 use crate::check::Check;
 use crate::error::Error;
 
@@ -133,7 +134,7 @@ impl Fleet {
                         rejection.code.name()
                     )));
                 }
-                self.acknowledged[at / each].push(Acknowledged { hash: hashes[at], at_ms: now_ms() });
+                self.acknowledged[at / each].push(Acknowledged { hash: hashes[at], at_ms: unix_ms() });
             }
         }
         Ok(())
@@ -342,7 +343,7 @@ impl Sender {
                     Err(error) => return Err(error.into()),
                 }
             }
-            self.acknowledged.push(Acknowledged { hash, at_ms: now_ms() });
+            self.acknowledged.push(Acknowledged { hash, at_ms: unix_ms() });
             self.shared.acknowledged.fetch_add(1, Relaxed);
             if !self.pause.is_zero() {
                 tokio::time::sleep(self.pause).await;
@@ -356,12 +357,7 @@ fn sign(device: &mut Device, payload: fn(&str, u64) -> String) -> Result<Submiss
     let sequence = device.head().map_or(1, |head| head.sequence + 1);
     let payload = Bytes::from(payload(device.device_id(), sequence));
     let object_ref = format!("{}/{sequence}.bin", device.device_id());
-    let record = device.sign(now_ms(), &payload, object_ref);
+    let record = device.sign(unix_ms(), &payload, object_ref);
     let record = record.map_err(|error| Error::Config(error.to_string()))?;
     Ok(Submission { record: Arc::new(record), payload })
-}
-
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

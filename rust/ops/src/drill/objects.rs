@@ -10,13 +10,13 @@ use edgesentry_rs::payload::S3;
 use edgesentry_rs::{Filter, IngestService, Ledger, Limits, PayloadStore};
 use futures::TryStreamExt;
 
-use super::DrillReport;
+use super::{DrillReport, Plan};
 use super::failover::blocking;
 use super::load::Fleet;
 use crate::check::{Check, Status};
 use crate::error::Error;
 use crate::s3::{self, Bucket, Setup, State};
-use crate::servers::SeaweedFs;
+use crate::servers::{SEAWEEDFS, SeaweedFs};
 
 /// Devices whose payloads are stored.
 const DEVICES: usize = 5;
@@ -26,6 +26,14 @@ const DAMAGED: usize = 3;
 const BUCKET: &str = "drill-payloads";
 /// The runbook's time for the recovery of objects, in seconds.
 const LIMIT: f64 = 1800.0;
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "s3-object-recovery",
+    about: "Payloads are deleted and overwritten in S3, and brought back from their versions.",
+    criterion: "every payload is byte-identical again, and no version of one could be deleted",
+    needs: &[SEAWEEDFS],
+};
 
 /// How the drill is run.
 #[derive(Clone, Debug)]

@@ -143,7 +143,8 @@ impl DrillReport {
     }
 }
 
-fn unix_ms() -> u64 {
+/// The time, Unix milliseconds.
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

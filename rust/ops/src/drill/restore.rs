@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::DrillReport;
+use super::{DrillReport, Plan};
 use super::failover::blocking;
 use super::load::Fleet;
 use super::site::{Site, Tools};
@@ -12,6 +12,7 @@ use crate::check::Check;
 use crate::error::Error;
 use crate::recovery::{self, Recovery};
 use crate::restore::Target;
+use crate::servers::{POSTGRESQL, SEAWEEDFS};
 
 /// Devices that send.
 const DEVICES: usize = 100;
@@ -20,6 +21,14 @@ const LATER: u64 = 100;
 /// The runbook's time for a restore, in seconds.
 const LIMIT: f64 = 1800.0;
 const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "db-restore",
+    about: "Records are destroyed in the database, and a new server is restored to the moment before.",
+    criterion: "every chain verifies up to that moment, nothing later is there, and it took less than 30 minutes",
+    needs: &[POSTGRESQL, SEAWEEDFS],
+};
 
 /// How the drill is run.
 #[derive(Clone, Debug)]

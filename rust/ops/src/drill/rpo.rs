@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::DrillReport;
+use super::{DrillReport, Plan};
 use super::failover::blocking;
-use super::load::{Fleet, now_ms};
+use super::load::Fleet;
+use super::unix_ms;
 use super::site::{Site, Tools};
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover;
 use crate::observe::nobody;
 use crate::restore::Target;
+use crate::servers::{POSTGRESQL, SEAWEEDFS};
 use crate::source::Source;
 use crate::wal::Receiver;
 
@@ -24,6 +26,14 @@ const PAUSE: Duration = Duration::from_millis(5);
 const LIMIT: f64 = 300.0;
 /// The name under which `pg_receivewal` is a standby.
 const SIDECAR: &str = "pg_receivewal";
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "rpo",
+    about: "The primary is lost with its disk between two archived segments, without and with the sidecar.",
+    criterion: "less than 5 minutes of records are lost without the sidecar, and none with it",
+    needs: &[POSTGRESQL, SEAWEEDFS],
+};
 
 /// How the drill is run.
 #[derive(Clone, Debug)]
@@ -56,7 +66,7 @@ impl Rpo {
         let load = fleet.send(&site.service, PAUSE);
         report.step(format!("records come for {} s, {how}", self.load.as_secs_f64()));
         tokio::time::sleep(self.load).await;
-        let crash = now_ms();
+        let crash = unix_ms();
         blocking(|| site.primary.kill())?;
         report.step(format!("the primary is killed and its disk is lost, {} records into the load", load.acknowledged()));
         let (fleet, _) = load.stop().await?;

@@ -1,8 +1,7 @@
 //! `eds drill db-failover`.
 
 use clap::Args;
-use edgesentry_ops::drill::DB_FAILOVER;
-use edgesentry_ops::drill::failover::Failover;
+use edgesentry_ops::drill::failover::{Failover, PLAN};
 
 use super::outcome::Outcome;
 use super::servers::PostgresArgs;
@@ -44,6 +43,6 @@ impl DbFailover {
             load: self.load,
             asynchronous: self.asynchronous,
         };
-        self.outcome.of(output, &DB_FAILOVER, async |report| Ok(drill.run(report).await?))
+        self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
     }
 }

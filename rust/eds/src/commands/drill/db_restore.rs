@@ -1,8 +1,7 @@
 //! `eds drill db-restore`.
 
 use clap::Args;
-use edgesentry_ops::drill::DB_RESTORE;
-use edgesentry_ops::drill::restore::RestoreDrill;
+use edgesentry_ops::drill::restore::{PLAN, RestoreDrill};
 
 use super::outcome::Outcome;
 use super::servers::{EdsArgs, PostgresArgs, WeedArgs};
@@ -35,6 +34,6 @@ pub(super) struct DbRestore {
 impl DbRestore {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let drill = RestoreDrill { tools: self.eds.tools(&self.postgres, &self.weed)?, records: self.records };
-        self.outcome.of(output, &DB_RESTORE, async |report| Ok(drill.run(report).await?))
+        self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
     }
 }

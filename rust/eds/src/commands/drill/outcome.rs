@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use edgesentry_ops::check::{Check, Status};
-use edgesentry_ops::drill::{DrillReport, Event, Listener, Measure, Plan};
+use edgesentry_ops::drill::{DrillError, DrillReport, Event, Listener, Measure, Plan};
 use edgesentry_ops::textfile::{Textfile, TextfileError};
 use serde_json::{Value, json};
 
@@ -164,6 +164,11 @@ fn shout(status: Status) -> &'static str {
         Status::Failed => "FAILED",
         Status::Unknown => "NOT FINISHED",
     }
+}
+
+/// A drill that could not be finished.
+pub(super) fn unfinished(error: DrillError) -> Failure {
+    Failure::unfinished(error.code(), chain(&error))
 }
 
 fn cannot_set(error: TextfileError) -> Failure {

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use edgesentry_ops::drill::RPO;
-use edgesentry_ops::drill::rpo::Rpo as Drill;
+use edgesentry_ops::drill::rpo::{PLAN, Rpo as Drill};
 
 use super::outcome::Outcome;
 use super::servers::{EdsArgs, PostgresArgs, WeedArgs};
@@ -44,6 +43,6 @@ impl Rpo {
             load: Duration::from_secs(self.seconds),
             archive_timeout: Duration::from_secs(self.archive_timeout),
         };
-        self.outcome.of(output, &RPO, async |report| Ok(drill.run(report).await?))
+        self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
     }
 }

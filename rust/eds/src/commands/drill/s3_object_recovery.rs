@@ -1,8 +1,7 @@
 //! `eds drill s3-object-recovery`.
 
 use clap::Args;
-use edgesentry_ops::drill::S3_OBJECT_RECOVERY;
-use edgesentry_ops::drill::objects::ObjectRecovery;
+use edgesentry_ops::drill::objects::{ObjectRecovery, PLAN};
 
 use super::outcome::Outcome;
 use super::servers::WeedArgs;
@@ -30,6 +29,6 @@ pub(super) struct S3ObjectRecovery {
 impl S3ObjectRecovery {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let drill = ObjectRecovery { weed: self.weed.find()?, records: self.records };
-        self.outcome.of(output, &S3_OBJECT_RECOVERY, async |report| Ok(drill.run(report).await?))
+        self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
     }
 }
