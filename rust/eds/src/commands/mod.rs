@@ -10,6 +10,7 @@ mod ingest;
 mod inspect_key;
 mod keygen;
 mod log;
+mod ops;
 mod sign_record;
 mod verify_chain;
 mod verify_record;
@@ -67,11 +68,12 @@ pub(crate) enum Command {
     Log(log::Log),
     Config(config::Config),
     Drill(drill::Drill),
+    Ops(ops::Ops),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -84,6 +86,7 @@ pub(crate) const NAMES: [&str; 13] = [
     "log",
     "config",
     "drill",
+    "ops",
     "demo",
 ];
 
@@ -102,6 +105,7 @@ impl Command {
             Command::Log(_) => "log",
             Command::Config(_) => "config",
             Command::Drill(_) => "drill",
+            Command::Ops(_) => "ops",
             Command::Demo(_) => "demo",
         }
     }
@@ -120,6 +124,7 @@ impl Command {
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
             Command::Drill(command) => command.run(output),
+            Command::Ops(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
     }

@@ -51,6 +51,15 @@ impl Quarter {
         Quarter { year: day.year(), number: (u8::from(day.month()) - 1) / 3 + 1 }
     }
 
+    /// The one before.
+    #[must_use]
+    pub fn before(self) -> Quarter {
+        match self.number {
+            1 => Quarter { year: self.year - 1, number: 4 },
+            number => Quarter { year: self.year, number: number - 1 },
+        }
+    }
+
     fn contains(self, unix_ms: u64) -> bool {
         Quarter::of(unix_ms) == self
     }
@@ -328,6 +337,7 @@ mod tests {
     #[test]
     fn quarters_are_read_and_written() {
         assert_eq!(Quarter::of(NOW).to_string(), "2026Q4");
+        assert_eq!("2026Q1".parse::<Quarter>().unwrap().before().to_string(), "2025Q4");
         for bad in ["2026", "2026Q5", "2026Q0", "Q1", "26Q1", "2026Q", ""] {
             assert!(bad.parse::<Quarter>().is_err(), "{bad}");
         }

@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Runs a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
+    /// Holds a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
     /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started.
     pub(super) fn of(
         &self,
@@ -45,6 +45,22 @@ impl Outcome {
         plan: &Plan,
         work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
+        let Held { report, failure } = self.hold(output, plan, work)?;
+        self.answer(output, &report, failure)
+    }
+
+    /// The folder for reports, where one is named.
+    pub(super) fn report_dir(&self) -> Option<&Path> {
+        self.report_dir.as_deref()
+    }
+
+    /// Holds a drill and leaves its metrics; what came of it is still to be told.
+    pub(super) fn hold(
+        &self,
+        output: &Output,
+        plan: &Plan,
+        work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
+    ) -> Result<Held, Failure> {
         let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(cannot_set)?;
         if let Some(folder) = &self.report_dir {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
@@ -72,7 +88,34 @@ impl Outcome {
             report.checks.extend(unfinished);
             textfile.set_drill(&report).map_err(cannot_set)?;
         }
-        self.answer(output, &report, failure)
+        Ok(Held { report, failure })
+    }
+
+    /// Keeps the report in the folder, where one is named.
+    fn keep(&self, report: &DrillReport, content: &Value) -> Result<Vec<String>, Failure> {
+        let Some(folder) = &self.report_dir else { return Ok(Vec::new()) };
+        let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
+        let json = serde_json::to_string_pretty(content).unwrap_or_default();
+        let files = [("json", json), ("txt", report.text())].map(|(extension, text)| {
+            let path = folder.join(format!("{name}.{extension}"));
+            let written = fs::write(&path, text.trim_end().to_owned() + "\n");
+            written.map_err(|error| cannot_write(&path, &error)).map(|()| path.display().to_string())
+        });
+        files.into_iter().collect()
+    }
+
+    /// Keeps the report of one drill of many, and answers it as JSON and as text.
+    pub(super) fn of_many(&self, held: &Held) -> Result<(Value, String), Failure> {
+        let mut content = content(&held.report, held.status());
+        if let Some(failure) = &held.failure {
+            content["error"] = json!({"code": failure.code, "message": failure.message});
+        }
+        self.keep(&held.report, &content)?;
+        let mut text = text(&held.report, held.status());
+        if let Some(failure) = &held.failure {
+            text.push_str(&format!("  {BAD}could not finish:{BAD:#} {}\n", sentence(&failure.message)));
+        }
+        Ok((content, text))
     }
 
     fn answer(
@@ -83,15 +126,8 @@ impl Outcome {
     ) -> Result<Exit, Failure> {
         let status = if failure.is_some() { Status::Unknown } else { report.status() };
         let mut content = content(report, status);
-        if let Some(folder) = &self.report_dir {
-            let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
-            let json = serde_json::to_string_pretty(&content).unwrap_or_default();
-            let files = [("json", json), ("txt", report.text())].map(|(extension, text)| {
-                let path = folder.join(format!("{name}.{extension}"));
-                let written = fs::write(&path, text.trim_end().to_owned() + "\n");
-                written.map_err(|error| cannot_write(&path, &error)).map(|()| path.display().to_string())
-            });
-            let files: Vec<String> = files.into_iter().collect::<Result<_, _>>()?;
+        let files = self.keep(report, &content)?;
+        if !files.is_empty() {
             content["files"] = json!(files);
         }
         let exit = match (&failure, status) {
@@ -109,6 +145,21 @@ impl Outcome {
             failure,
         })?;
         Ok(exit)
+    }
+}
+
+/// A drill that is over.
+pub(super) struct Held {
+    /// What it has shown.
+    pub(super) report: DrillReport,
+    /// Why it could not finish.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Held {
+    /// Unknown where it could not finish, whatever it had checked before.
+    pub(super) fn status(&self) -> Status {
+        if self.failure.is_some() { Status::Unknown } else { self.report.status() }
     }
 }
 
@@ -179,6 +230,6 @@ fn cannot_set(error: TextfileError) -> Failure {
     }
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::unfinished("io", format!("{}: cannot write: {error}", path.display()))
 }
