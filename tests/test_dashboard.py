@@ -33,7 +33,11 @@ def queries(dashboard: dict[str, Any]) -> list[tuple[str, str]]:
 def test_grafana_can_import_it(dashboard: dict[str, Any]) -> None:
     assert dashboard["uid"] == "edgesentry"
     assert dashboard["schemaVersion"] >= 36
-    assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["datasource", "job", "instance"]
+    assert [variable["name"] for variable in dashboard["templating"]["list"]] == [
+        "datasource",
+        "job",
+        "instance",
+    ]
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids))
     for panel in dashboard["panels"]:

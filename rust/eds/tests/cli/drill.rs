@@ -119,11 +119,12 @@ fn servers_that_run_already_are_used() {
     );
     let run = folder.eds(&format!("{drill} --webhook {webhook}"));
     let text = format!("{}{}", run.stdout, run.stderr);
-    let elsewhere = folder.eds(&drill.replace(&listen, "127.0.0.1:1"));
+    let elsewhere = folder.eds(&drill.replace(&listen, "127.0.0.1:0"));
     servers(&["stop", place]);
     assert_eq!(run.code, 0, "{text}");
     assert!(run.stdout.contains("at the webhook after"), "{text}");
-    assert_eq!(elsewhere.code, 2, "{}", elsewhere.stderr);
+    assert_eq!(elsewhere.code, 3, "{}", elsewhere.stderr);
+    assert!(elsewhere.stderr.contains("among its targets; add it"), "{}", elsewhere.stderr);
 }
 
 #[test]

@@ -91,6 +91,10 @@ async fn hold(settings: &Settings, folder: &Path, report: &mut DrillReport) -> R
     let mut monitoring = Monitoring::start(&settings.servers, folder, harness.metrics_address()).await?;
     report.step(monitoring.describe());
 
+    let mut trials = Vec::with_capacity(settings.trials.len());
+    for trial in &settings.trials {
+        trials.push((*trial, monitoring.rule(trial.alert()).await?));
+    }
     let scraped = monitoring.wait_for_zeros().await?;
     report.step(&scraped);
     report.check(Check::new("every counter was scraped at 0 before anything was injected", true, scraped));
@@ -100,12 +104,11 @@ async fn hold(settings: &Settings, folder: &Path, report: &mut DrillReport) -> R
     let evidence = if firing.is_empty() { "none".to_owned() } else { firing.join(", ") };
     report.check(Check::new("no alert fires while records are only accepted", firing.is_empty(), evidence));
 
-    for trial in &settings.trials {
-        let rule = monitoring.rule(trial.alert()).await?;
+    for (trial, rule) in trials {
         let injected = Instant::now();
         report.step(format!("injected: {}", trial.inject(&mut harness).await?));
         let arrival = monitoring.wait_for(trial.alert(), injected, settings.within).await?;
-        report.check(verdict(*trial, &rule.query, arrival.as_ref(), settings, &monitoring).await);
+        report.check(verdict(trial, &rule.query, arrival.as_ref(), settings, &monitoring).await);
         if let Some(arrival) = arrival {
             let seconds = arrival.after.as_secs_f64();
             report.step(format!("{} arrived after {seconds:.1} s", trial.alert()));

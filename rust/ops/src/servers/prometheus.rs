@@ -57,6 +57,7 @@ pub struct AlertRule {
     /// Its expression.
     pub query: String,
     /// Its labels, such as the severity.
+    #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -84,7 +84,12 @@ impl Webhook {
 async fn accept(listener: TcpListener, sender: UnboundedSender<Notice>) {
     // Dropped with the listener, and the connections with it.
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Such as too many open files: it passes.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
         let sender = sender.clone();
         let serve = service_fn(move |request| {
             let sender = sender.clone();

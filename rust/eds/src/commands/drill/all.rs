@@ -98,9 +98,8 @@ impl All {
     fn conclude(&self, held: Vec<Held>, output: &Output) -> Result<Exit, Failure> {
         let (mut content, mut text) = (Vec::<Value>::new(), String::new());
         for drill in &held {
-            let (json, shown) = self.outcome.of_many(drill)?;
-            content.push(json);
-            text.push_str(&shown);
+            content.push(self.outcome.filed(drill)?);
+            text.push_str(&drill.text());
         }
         let has = |status| held.iter().any(|drill| drill.status() == status);
         let interrupted = held.iter().any(|drill| {

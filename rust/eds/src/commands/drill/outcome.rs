@@ -8,6 +8,7 @@ use clap::Args;
 use edgesentry_ops::check::{Check, Status};
 use edgesentry_ops::drill::{DrillError, DrillReport, Event, Listener, Measure, Plan};
 use edgesentry_ops::textfile::{Textfile, TextfileError};
+use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
 
 use crate::envelope::terminal_safe;
@@ -38,29 +39,36 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// Holds a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
-    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started.
+    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started. What the
+    /// service of a drill logs goes to stderr as `RUST_LOG` has it.
     pub(super) fn of(
         &self,
         output: &Output,
         plan: &Plan,
         work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
-        let Held { report, failure } = self.hold(output, plan, work)?;
-        self.answer(output, &report, failure)
+        let mut held = self.hold(output, plan, work)?;
+        let status = held.status();
+        let content = self.filed(&held)?;
+        let exit = match (&held.failure, status) {
+            (Some(failure), _) => failure.exit,
+            (None, Status::Passed) => Exit::Holds,
+            (None, Status::Failed) => Exit::Findings,
+            (None, Status::Unknown) => Exit::Unfinished,
+        };
+        let (text, failure) = (held.text(), held.failure.take());
+        output.answer(&Answer { ok: exit == Exit::Holds, name: "drill", content: &content, text, failure })?;
+        Ok(exit)
     }
 
-    /// The folder for reports, where one is named.
-    pub(super) fn report_dir(&self) -> Option<&Path> {
-        self.report_dir.as_deref()
-    }
-
-    /// Holds a drill and leaves its metrics; what came of it is still to be told.
+    /// Holds a drill, and leaves its metrics.
     pub(super) fn hold(
         &self,
         output: &Output,
         plan: &Plan,
         work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
     ) -> Result<Held, Failure> {
+        subscriber::init(&TelemetrySettings::default(), "off")?;
         let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(cannot_set)?;
         if let Some(folder) = &self.report_dir {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
@@ -81,70 +89,27 @@ impl Outcome {
                 Some(Failure::interrupted(message))
             }
         };
+        // A run that could not finish has not passed, whatever it checked before.
+        let unfinished = failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
+        report.checks.extend(unfinished);
         if let Some(textfile) = &textfile {
-            // A run that could not finish has not passed, whatever it checked before.
-            let unfinished = failure.as_ref().map(|failure| Check::unknown("it finished", &*failure.message));
-            let mut report = report.clone();
-            report.checks.extend(unfinished);
             textfile.set_drill(&report).map_err(cannot_set)?;
         }
         Ok(Held { report, failure })
     }
 
-    /// Keeps the report in the folder, where one is named.
-    fn keep(&self, report: &DrillReport, content: &Value) -> Result<Vec<String>, Failure> {
-        let Some(folder) = &self.report_dir else { return Ok(Vec::new()) };
-        let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
-        let json = serde_json::to_string_pretty(content).unwrap_or_default();
-        let files = [("json", json), ("txt", report.text())].map(|(extension, text)| {
-            let path = folder.join(format!("{name}.{extension}"));
-            let written = fs::write(&path, text.trim_end().to_owned() + "\n");
-            written.map_err(|error| cannot_write(&path, &error)).map(|()| path.display().to_string())
-        });
-        files.into_iter().collect()
-    }
-
-    /// Keeps the report of one drill of many, and answers it as JSON and as text.
-    pub(super) fn of_many(&self, held: &Held) -> Result<(Value, String), Failure> {
+    /// Files the report in the folder, where one is named, and answers it for programs.
+    pub(super) fn filed(&self, held: &Held) -> Result<Value, Failure> {
         let mut content = content(&held.report, held.status());
-        if let Some(failure) = &held.failure {
-            content["error"] = json!({"code": failure.code, "message": failure.message});
+        if let Some(folder) = &self.report_dir {
+            content["files"] = json!(write_report(folder, &held.report, &content)?);
         }
-        self.keep(&held.report, &content)?;
-        let mut text = text(&held.report, held.status());
-        if let Some(failure) = &held.failure {
-            text.push_str(&format!("  {BAD}could not finish:{BAD:#} {}\n", sentence(&failure.message)));
-        }
-        Ok((content, text))
+        Ok(content)
     }
 
-    fn answer(
-        &self,
-        output: &Output,
-        report: &DrillReport,
-        failure: Option<Failure>,
-    ) -> Result<Exit, Failure> {
-        let status = if failure.is_some() { Status::Unknown } else { report.status() };
-        let mut content = content(report, status);
-        let files = self.keep(report, &content)?;
-        if !files.is_empty() {
-            content["files"] = json!(files);
-        }
-        let exit = match (&failure, status) {
-            (Some(failure), _) => failure.exit,
-            (None, Status::Passed) => Exit::Holds,
-            (None, Status::Failed) => Exit::Findings,
-            (None, Status::Unknown) => Exit::Unfinished,
-        };
-        let text = text(report, status);
-        output.answer(&Answer {
-            ok: exit == Exit::Holds,
-            name: "drill",
-            content: &content,
-            text,
-            failure,
-        })?;
-        Ok(exit)
+    /// The folder for reports, where one is named.
+    pub(super) fn report_dir(&self) -> Option<&Path> {
+        self.report_dir.as_deref()
     }
 }
 
@@ -161,6 +126,24 @@ impl Held {
     pub(super) fn status(&self) -> Status {
         if self.failure.is_some() { Status::Unknown } else { self.report.status() }
     }
+
+    /// The verdict for people; the steps have been told on stderr.
+    pub(super) fn text(&self) -> String {
+        text(&self.report, self.status())
+    }
+}
+
+/// Writes the report for programs and for people; the paths.
+fn write_report(folder: &Path, report: &DrillReport, content: &Value) -> Result<Vec<String>, Failure> {
+    let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
+    let json = serde_json::to_string_pretty(content).unwrap_or_default();
+    let mut written = Vec::new();
+    for (extension, text) in [("json", json), ("txt", report.text())] {
+        let path = folder.join(format!("{name}.{extension}"));
+        fs::write(&path, text.trim_end().to_owned() + "\n").map_err(|error| cannot_write(&path, &error))?;
+        written.push(path.display().to_string());
+    }
+    Ok(written)
 }
 
 /// Tells the steps on stderr as they happen: a line for people, or a line of JSON.

@@ -25,6 +25,8 @@ const COUNTERS: [&str; 4] = [
 ];
 /// How long the first scrape may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long it may take until a target is known at all; a Prometheus that starts takes some seconds.
+const PATIENCE_FOR_TARGET: Duration = Duration::from_secs(30);
 /// How often servers are asked.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -123,6 +125,9 @@ impl Monitoring {
         let mut target = None;
         while begin.elapsed() < PATIENCE {
             target = self.target().await?;
+            if target.is_none() && begin.elapsed() >= PATIENCE_FOR_TARGET {
+                break;
+            }
             if let Some(target) = target.as_ref().filter(|target| target.health == "up") {
                 self.service = target.labels.clone();
                 let names = COUNTERS.join("|");
@@ -152,12 +157,11 @@ impl Monitoring {
     }
 
     fn not_scraped(&self, target: Option<&Target>) -> DrillError {
-        let (prometheus, metrics) = (self.prometheus.url(), self.metrics);
-        let seconds = PATIENCE.as_secs();
+        let (prometheus, metrics, seconds) = (self.prometheus.url(), self.metrics, PATIENCE.as_secs());
         DrillError::Unfit(match target {
             None => format!(
-                "{prometheus} has not scraped {metrics} within {seconds} s: it is no target; add it to scrape_configs \
-                 and reload"
+                "{prometheus} does not have {metrics} among its targets; add it to scrape_configs under a job of its \
+                 own and reload"
             ),
             Some(Target { health, last_error, .. }) if health != "up" => {
                 format!("{prometheus} cannot scrape {metrics}: {last_error}")
