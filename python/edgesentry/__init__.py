@@ -1,5 +1,6 @@
 """Tamper-evident audit records: take them in, verify exports and ledgers, sign and read records."""
 
+from edgesentry import telemetry
 from edgesentry._async import AsyncLedger, open_async
 from edgesentry._core import (
     FINDING_CODES,
@@ -82,6 +83,7 @@ __all__ = [
     "open_async",
     "read_heads",
     "read_records",
+    "telemetry",
     "verify_chain",
     "verify_record",
     "write_heads",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, ParamSpec, Self, TypeVar
 
 from edgesentry._core import AuditRecord, Head, KeyRing, Report
@@ -53,7 +54,9 @@ class AsyncLedger:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="edgesentry-async")
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        # With the context of the caller, such as its trace.
+        run = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: run(call, *args, **kwargs))
 
     async def __aenter__(self) -> Self:
         return self

@@ -46,6 +46,9 @@ __all__ = [
     "Report",
     "SignatureCoverage",
     "__version__",
+    "end_telemetry",
+    "init_telemetry",
+    "metrics_text",
     "read_heads",
     "read_records",
     "run_command",
@@ -704,6 +707,26 @@ def write_heads(heads: Heads, path: Path) -> None:
 
     Raises:
         OSError: The file cannot be written.
+    """
+
+def init_telemetry(
+    log: str | None,
+    filter: str | None,
+    output: str,
+    otlp_endpoint: str | None,
+    otlp_protocol: str,
+    otlp_timeout_seconds: int,
+    service_name: str,
+) -> None:
+    """What `edgesentry.telemetry.init` stands on."""
+
+def end_telemetry() -> None:
+    """What `edgesentry.telemetry.shutdown` stands on."""
+
+def metrics_text() -> str:
+    """The metrics of this process in the Prometheus text format, every series from the beginning.
+
+    They count whatever the log level. docs/telemetry.md lists them.
     """
 
 def run_command(argv: Sequence[str]) -> int:

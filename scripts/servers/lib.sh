@@ -48,3 +48,28 @@ stop_pid() {
     done
     kill -KILL "$pid" 2>/dev/null || true
 }
+
+# Installs Debian packages where one of the programs after -- is missing, without starting services of Debian's own.
+apt_install() {
+    local packages=()
+    while [ "$1" != -- ]; do packages+=("$1"); shift; done
+    shift
+    command -v "$@" >/dev/null && [ "$(command -v "$@" | wc -l)" = $# ] && return 0
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+        fail "one of $* is missing; install it (on Debian: apt install ${packages[*]}) and try again"
+    # Tests that run at once wait for the one that installs.
+    (
+        flock 9
+        command -v "$@" >/dev/null && [ "$(command -v "$@" | wc -l)" = $# ] && exit 0
+        echo "installing ${packages[*]}" >&2
+        # 101: no service is started. A policy that is there stays.
+        [ -e /usr/sbin/policy-rc.d ] || {
+            trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+            printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+            chmod +x /usr/sbin/policy-rc.d
+        }
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >&2
+        # Nor at the next start of the machine.
+        ! command -v systemctl >/dev/null || systemctl disable "${packages[@]}" >/dev/null 2>&1 || true
+    ) 9>/tmp/edgesentry-apt.lock
+}

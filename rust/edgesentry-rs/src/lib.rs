@@ -1,5 +1,5 @@
 //! EdgeSentry's working parts: the device [`agent`], [`ingest`] (admission and the service), durable [`ledger`]s
-//! and [`payload`] stores, [`export`]s, [`objects`] of archives, and the [`settings`] that name them.
+//! and [`payload`] stores, [`export`]s, [`objects`] of archives, [`telemetry`], and the [`settings`] that name them.
 //!
 //! One record's way in: payload hash, key and signature ([`ingest::verify`]), payload into its store, one ledger
 //! transaction that compares the chain's head and writes the record and the operation log, acknowledgement.
@@ -19,7 +19,9 @@ pub mod secret;
 pub mod settings;
 mod sql;
 mod sqlite;
+pub mod telemetry;
 mod tls;
+pub mod transport;
 pub mod verify;
 
 pub use error::{BoxError, Component, Error, StoreError};

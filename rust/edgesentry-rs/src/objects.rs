@@ -89,7 +89,9 @@ pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error>
             Ok(Arc::new(FolderObjects::open(Path::new(path))?))
         }
         // PostgreSQL runs the archiver in its own folder.
-        Some(("folder", _)) => Err(Error::Config(format!("{url:?}: the folder of an archive has a path from / on"))),
+        Some(("folder", _)) => {
+            Err(Error::Config(format!("{url:?}: the folder of an archive has a path from / on")))
+        }
         _ => Err(Error::Config(format!("an archive is s3://BUCKET/PREFIX or folder:PATH, not {url:?}"))),
     }
 }

@@ -112,7 +112,9 @@ pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
     // Servers that keep objects in folders would take these for other names.
     let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
     if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
-        return Err(format!("a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"));
+        return Err(format!(
+            "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
+        ));
     }
     Ok(())
 }

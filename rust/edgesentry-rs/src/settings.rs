@@ -25,6 +25,7 @@ use crate::ingest::storage::Limits;
 use crate::ledger::{Ledger, Postgres, PostgresSettings, Sqlite};
 use crate::payload::{Folder, PayloadStore, S3, S3Settings};
 use crate::secret::Secret;
+use crate::telemetry::TelemetrySettings;
 use crate::tls;
 
 /// The variable that names the file; no setting itself.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub ingest: Limits,
     /// Backup and restore.
     pub ops: OpsSettings,
+    /// What is told, and to whom.
+    pub telemetry: TelemetrySettings,
 }
 
 /// Backup and restore of a PostgreSQL ledger.
@@ -64,6 +67,8 @@ pub struct OpsSettings {
     pub postgres_bin: Option<PathBuf>,
     /// The folder for temporary files, of twice the size of the database; that of the system by default.
     pub temp: Option<PathBuf>,
+    /// A `.prom` file for the textfile collector: when a backup was made and a segment archived last.
+    pub textfile: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -75,6 +80,7 @@ impl Default for Settings {
             s3: S3Settings::default(),
             ingest: Limits::default(),
             ops: OpsSettings::default(),
+            telemetry: TelemetrySettings::default(),
         }
     }
 }
@@ -272,6 +278,9 @@ mod tests {
             ("", &[("EDS_S3__BUCKT", "x")]),
             ("ledger = [", &[]),
             ("[ingest]\nattempts = \"many\"", &[]),
+            ("[telemetry]\nlog_fromat = \"json\"", &[]),
+            ("[telemetry]\notlp_protocol = \"http/json\"", &[]),
+            ("", &[("EDS_TELEMETRY__LOG", "json")]),
         ] {
             let error = load(toml, variables).unwrap_err();
             assert!(error.to_string().contains("eds.toml"), "{error}");

@@ -41,6 +41,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
         Err(error) => refuse(&args, &error),
     };
+    // The last spans, where any are sent.
+    edgesentry_rs::telemetry::subscriber::shutdown();
     exit.code()
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_rs::settings::{Access, Overrides};
+use edgesentry_rs::telemetry::subscriber;
 use edgesentry_rs::{Error, Ledger, PayloadStore, Settings};
 use tokio::runtime::Runtime;
 
@@ -131,6 +132,8 @@ impl Opened {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        // A command says what matters by itself: logs are for who asks for them.
+        subscriber::init(&settings.telemetry, "off")?;
         let stores = runtime.block_on(settings.open(access))?;
         Ok(Opened { settings, ledger: stores.ledger, payloads: stores.payloads, runtime })
     }

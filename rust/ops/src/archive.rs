@@ -90,7 +90,9 @@ impl Archive {
     pub async fn existing_identity(&self) -> Result<Identity, Error> {
         let identity = self.identity().await?;
         identity.ok_or_else(|| {
-            self.problem(format!("there is no archive: no {MARK}; look at the bucket, the folder and the prefix"))
+            self.problem(format!(
+                "there is no archive: no {MARK}; look at the bucket, the folder and the prefix"
+            ))
         })
     }
 

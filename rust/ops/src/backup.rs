@@ -92,7 +92,9 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
     let id = name_of(started_at_ms);
     observer(Event::Step("pg_basebackup"));
     let mut command = source.sql.client("pg_basebackup");
-    command.args(["-Ft", "-z", "-X", "stream", "-c", "fast", "-P", "--label"]).arg(format!("edgesentry {id}"));
+    command
+        .args(["-Ft", "-z", "-X", "stream", "-c", "fast", "-P", "--label"])
+        .arg(format!("edgesentry {id}"));
     let log = folder.path().join("log");
     run(command.arg("-D").arg(&files), &log, |said| {
         if let Some((done, total)) = progress(said) {
@@ -229,7 +231,8 @@ pub(crate) async fn download(
             continue;
         };
         let hash = hash(&path).await?;
-        let evidence = format!("{size} bytes, BLAKE3 {hash}; expected {} bytes, {}", file.size_bytes, file.blake3);
+        let evidence =
+            format!("{size} bytes, BLAKE3 {hash}; expected {} bytes, {}", file.size_bytes, file.blake3);
         checks.push(Check::new(name, (size, hash) == (file.size_bytes, file.blake3), evidence));
         done += size;
         observer(Event::Bytes { done, total });
@@ -256,7 +259,9 @@ pub(crate) async fn store(
     for (file, path) in &files {
         let key = format!("{prefix}/{}", file.name);
         if archive.objects().put_file(&key, path, Write::IfAbsent).await? == Written::Taken {
-            return Err(archive.problem(format!("{key}: is there already; two backups began at once, try again")));
+            return Err(
+                archive.problem(format!("{key}: is there already; two backups began at once, try again"))
+            );
         }
         done += file.size_bytes;
         observer(Event::Bytes { done, total });
@@ -281,7 +286,8 @@ pub(crate) async fn hash(path: &Path) -> Result<Hash, Error> {
 pub(crate) async fn server_time(source: &Source) -> Result<u64, Error> {
     let sql = source.sql.clone();
     let text =
-        blocking(move || sql.query("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint")).await?;
+        blocking(move || sql.query("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"))
+            .await?;
     text.trim().parse().map_err(|_| Error::Server {
         server: source.sql.place().to_owned(),
         problem: format!("its answer is not understood: {text:?}"),

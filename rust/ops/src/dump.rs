@@ -99,10 +99,13 @@ pub async fn verify(archive: &Archive, programs: &Programs, dump: &Dump) -> Resu
         return Ok(vec![missing, Check::unknown(lists, "there is nothing to list")]);
     };
     let hash = backup::hash(&path).await?;
-    let evidence = format!("{size} bytes, BLAKE3 {hash}; expected {} bytes, {}", file.size_bytes, file.blake3);
+    let evidence =
+        format!("{size} bytes, BLAKE3 {hash}; expected {} bytes, {}", file.size_bytes, file.blake3);
     let same = Check::new(name, (size, hash) == (file.size_bytes, file.blake3), evidence);
     let listed = match list(programs, &path).await {
-        Ok(entries) => Check::new(lists, entries == dump.entries, format!("{entries} entries, then {}", dump.entries)),
+        Ok(entries) => {
+            Check::new(lists, entries == dump.entries, format!("{entries} entries, then {}", dump.entries))
+        }
         Err(error) => Check::new(lists, false, error.describe()),
     };
     Ok(vec![same, listed])
@@ -111,6 +114,7 @@ pub async fn verify(archive: &Archive, programs: &Programs, dump: &Dump) -> Resu
 /// How many entries a dump has.
 async fn list(programs: &Programs, file: &std::path::Path) -> Result<u64, Error> {
     let (programs, file) = (programs.clone(), file.to_owned());
-    let text = blocking(move || program::done(programs.command("pg_restore").arg("--list").arg(file), LONG)).await?;
+    let text =
+        blocking(move || program::done(programs.command("pg_restore").arg("--list").arg(file), LONG)).await?;
     Ok(text.lines().filter(|line| !line.is_empty() && !line.starts_with(';')).count() as u64)
 }

@@ -5,7 +5,7 @@
 //! kept backup needs.
 //!
 //! A [`check::Check`] is one item of a checklist; a [`drill`] is a rehearsed failure with checks that must pass, run
-//! against real [`servers`].
+//! against real [`servers`]. What runs now and then leaves its metrics in a [`textfile`].
 
 pub mod archive;
 pub mod backup;
@@ -14,14 +14,17 @@ pub mod configure;
 pub mod drill;
 pub mod dump;
 pub mod error;
+pub mod failover;
 pub mod observe;
 pub mod postgres;
 pub mod program;
 pub mod recovery;
 pub mod restore;
 pub mod retention;
+pub mod s3;
 pub mod servers;
 pub mod source;
+pub mod textfile;
 pub mod wal;
 
 pub use error::Error;

@@ -31,11 +31,7 @@ pub fn nobody(_: Event<'_>) {}
 
 /// Runs a program to its end, its output in the file `log`; `look` sees the end of that again and again. Dropped, it is
 /// killed.
-pub(crate) async fn run(
-    command: &mut Command,
-    log: &Path,
-    mut look: impl FnMut(&str),
-) -> Result<(), Error> {
+pub(crate) async fn run(command: &mut Command, log: &Path, mut look: impl FnMut(&str)) -> Result<(), Error> {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let program = program.to_string_lossy().into_owned();
     let failed = |said: String| Error::Program { program: program.clone(), said };

@@ -14,6 +14,8 @@ use crate::program;
 
 /// The oldest major version that is supported.
 pub const OLDEST: u32 = 15;
+/// What an installation must have; a folder of links may have some of it only.
+const NEEDED: [&str; 5] = ["initdb", "postgres", "psql", "pg_basebackup", "pg_controldata"];
 /// How long one statement may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,12 +32,14 @@ impl Programs {
     /// Those of `folder`, or the newest ones in the usual places and in `PATH`.
     pub fn find(folder: Option<&Path>) -> Result<Programs, Error> {
         let places = folder.map_or_else(usual_folders, |folder| vec![folder.to_owned()]);
-        let complete = places.into_iter().filter(|place| place.join("initdb").is_file());
+        let complete =
+            places.into_iter().filter(|place| NEEDED.iter().all(|name| place.join(name).is_file()));
         let newest = complete.filter_map(|place| Some((version(&place)?, place))).max();
         let Some((major, folder)) = newest else {
             let place = folder.map(|folder| format!(" in {}", folder.display())).unwrap_or_default();
             return Err(Error::Missing(format!(
-                "PostgreSQL is missing: no initdb{place}; install it (on Debian: apt install postgresql) and try again"
+                "PostgreSQL is missing: no {}{place}; install it (on Debian: apt install postgresql) and try again",
+                NEEDED.join(", ")
             )));
         };
         if major < OLDEST {
@@ -167,7 +171,8 @@ impl Sql {
 
     /// Lets a client program connect there.
     pub fn sign_in(&self, command: &mut Command) {
-        command.env("PGPASSWORD", self.password.reveal()).arg("-d").arg(&self.url);
+        // -w: no question to the terminal where the password is wrong.
+        command.env("PGPASSWORD", self.password.reveal()).args(["-w", "-d"]).arg(&self.url);
     }
 
     /// Runs statements, each in a transaction of its own, and answers the rows of the last: fields between `|`,
@@ -235,7 +240,8 @@ mod tests {
         let error = Programs::find(Some(Path::new("/nowhere"))).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "PostgreSQL is missing: no initdb in /nowhere; install it (on Debian: apt install postgresql) and try again"
+            "PostgreSQL is missing: no initdb, postgres, psql, pg_basebackup, pg_controldata in /nowhere; install it (on \
+             Debian: apt install postgresql) and try again"
         );
     }
 }

@@ -1,9 +1,21 @@
-//! Servers of a drill's own: started on free loopback ports, stopped by pid, gone when dropped.
+//! Servers of a drill's own: started on free loopback ports, stopped by pid, gone when dropped. Those of monitoring may
+//! also be ones that run already.
 
+mod alertmanager;
+mod error;
+mod http;
 mod postgres;
 mod process;
+mod program;
+mod prometheus;
 mod seaweedfs;
+mod webhook;
 
-pub use postgres::{Cluster, Primary};
+pub use alertmanager::{ALERTMANAGER, ActiveAlert, Alertmanager, Receiver};
+pub use error::ServerError;
+pub use postgres::{Cluster, POSTGRESQL, Primary};
 pub use process::{Process, free_port, free_ports};
-pub use seaweedfs::{SeaweedFs, find_weed};
+pub use program::Program;
+pub use prometheus::{AlertRule, PROMETHEUS, Prometheus, Series, Target};
+pub use seaweedfs::{SEAWEEDFS, SeaweedFs, find_weed};
+pub use webhook::{Notice, Webhook};

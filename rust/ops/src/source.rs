@@ -36,7 +36,8 @@ pub fn url(settings: &Settings) -> Result<&str, Error> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         return Ok(url);
     }
-    let message = "no PostgreSQL is named; set ops.postgres, or the ledger, to postgres://user:password@host/database";
+    let message =
+        "no PostgreSQL is named; set ops.postgres, or the ledger, to postgres://user:password@host/database";
     Err(Error::Config(message.to_owned()))
 }
 
@@ -91,7 +92,9 @@ impl Source {
             )));
         }
         if parse(tablespaces)? > 0 {
-            return Err(wrong("it has tablespaces of its own, which are not backed up; move their tables".into()));
+            return Err(wrong(
+                "it has tablespaces of its own, which are not backed up; move their tables".into(),
+            ));
         }
         Ok(Some(Source {
             programs: programs.clone(),
@@ -146,8 +149,10 @@ mod tests {
     #[test]
     fn a_list_of_hosts_is_tried_one_by_one() {
         let urls = each_host("postgres://me:p%40ss@one:5433,two/audit?sslmode=require");
-        let expected =
-            ["postgres://me:p%40ss@one:5433/audit?sslmode=require", "postgres://me:p%40ss@two/audit?sslmode=require"];
+        let expected = [
+            "postgres://me:p%40ss@one:5433/audit?sslmode=require",
+            "postgres://me:p%40ss@two/audit?sslmode=require",
+        ];
         assert_eq!(urls, expected);
         let restored = on_loopback("postgres://me:p%40ss@one,two/audit?sslmode=require", 5440).unwrap();
         assert_eq!(restored, "postgres://me:p%40ss@127.0.0.1:5440/audit");

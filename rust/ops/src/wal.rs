@@ -10,7 +10,7 @@ mod segment;
 
 pub use archive::{Archived, archive_wal};
 pub use fetch::{Fetched, Prefetch, fetch_wal};
-pub use gaps::{Coverage, Gap, Inventory, History, coverage};
+pub use gaps::{Coverage, Gap, History, Inventory, coverage};
 pub use name::{Lsn, Segment, WalName};
 pub use receive::{Received, Receiver};
 pub use segment::identity_of;

@@ -25,6 +25,7 @@ use crate::record::record_from_any;
 use crate::report::Report;
 use crate::service::{runtime, service_failure, wait_on};
 use crate::source::Input;
+use crate::telemetry::trace_context;
 use crate::verify::{pool, wait};
 use crate::work::Work;
 
@@ -134,7 +135,8 @@ impl LedgerCore {
             let record = Arc::new(record_from_any(&record)?);
             submissions.push(Submission { record, payload: Bytes::from_owner(payload) });
         }
-        let answers = wait_on(py, async move { service.ingest_many(submissions).await })?;
+        let trace = trace_context(py)?;
+        let answers = wait_on(py, async move { trace.scope(service.ingest_many(submissions)).await })?;
         Ok(answers.into_iter().map(answer).collect())
     }
 

@@ -23,6 +23,7 @@ mod report;
 mod seed_file;
 mod service;
 mod source;
+mod telemetry;
 mod verify;
 mod work;
 mod write;
@@ -58,12 +59,15 @@ mod _core {
     #[pymodule_export]
     use crate::report::Report;
     #[pymodule_export]
+    use crate::telemetry::{end_telemetry, init_telemetry, metrics_text};
+    #[pymodule_export]
     use crate::verify::verify_chain;
     #[pymodule_export]
     use crate::write::write_records;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::telemetry::install();
         let codes = FindingCode::ALL.iter().map(|code| code.name());
         module.add("FINDING_CODES", PyTuple::new(module.py(), codes.collect::<Vec<_>>())?)?;
         let reasons = RejectionCode::ALL.iter().map(|code| code.name());

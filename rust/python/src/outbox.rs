@@ -15,6 +15,7 @@ use crate::heads::Head;
 use crate::ledger::LedgerCore;
 use crate::record::{AuditRecord, unsigned};
 use crate::service::{service_failure, wait_on};
+use crate::telemetry::trace_context;
 
 /// A device with its outbox.
 #[pyclass(frozen, module = "edgesentry")]
@@ -52,7 +53,8 @@ impl Outbox {
         let core = ledger.getattr(pyo3::intern!(py, "_core"))?;
         let service = core.cast::<LedgerCore>()?.get().service()?;
         let agent = self.agent()?;
-        let flushed = wait_on(py, async move { agent.flush(&service).await })?;
+        let trace = trace_context(py)?;
+        let flushed = wait_on(py, async move { trace.scope(agent.flush(&service)).await })?;
         let flushed = flushed.map_err(|error| service_failure(py, error))?;
         let fields = PyDict::new(py);
         fields.set_item("accepted", flushed.accepted)?;

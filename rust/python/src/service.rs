@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::errors::{ConfigError, EdgesentryError, RegistryError, StoreError, failure, sentence};
+use crate::telemetry;
 
 /// How long the calling thread sleeps between two looks at the signals.
 const POLL: Duration = Duration::from_millis(50);
@@ -45,7 +46,9 @@ pub(crate) fn wait_on<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> PyResult<T> {
     let (sender, mut receiver) = channel();
-    runtime()?.spawn(async move {
+    let runtime = runtime()?;
+    telemetry::ask_loggers(py)?;
+    runtime.spawn(async move {
         // Nobody listens after Ctrl-C.
         let _ = sender.send(future.await);
     });
@@ -53,6 +56,7 @@ pub(crate) fn wait_on<T: Send + 'static>(
         let receiver = &mut receiver;
         let answer = py.detach(move || receiver.recv_timeout(POLL));
         py.check_signals()?;
+        telemetry::hand_over(py)?;
         match answer {
             Ok(answer) => return Ok(answer),
             Err(RecvTimeoutError::Timeout) => {}

@@ -3,38 +3,53 @@
 use std::future::Future;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::{Instrument, Span};
 
-/// A queue in front of a task that works on groups.
+use crate::telemetry::metrics::{Metrics, Queue, Waiting};
+
+/// What one call hands in.
 #[derive(Debug)]
-pub(crate) struct Group<T, R> {
-    queue: mpsc::Sender<(T, oneshot::Sender<R>)>,
+pub(crate) struct Unit<T> {
+    pub(crate) items: Vec<T>,
+    /// The caller's span of the work.
+    pub(crate) span: Span,
 }
 
-impl<T, R> Clone for Group<T, R> {
-    fn clone(&self) -> Group<T, R> {
-        Group { queue: self.queue.clone() }
-    }
+/// A unit that waits for its turn.
+struct Queued<T, R> {
+    unit: Unit<T>,
+    answer: oneshot::Sender<R>,
+    waiting: Waiting,
+}
+
+/// A queue in front of a task that works on groups.
+pub(crate) struct Group<T, R> {
+    queue: mpsc::Sender<Queued<T, R>>,
+    metrics: Metrics,
+    name: Queue,
 }
 
 impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     /// Starts the task on the current runtime. `work` gets the units of one group, in the order in which they
-    /// came, and answers each; `weight` says how much of `most` a unit takes. The task ends when every handle is
-    /// dropped and the queue is empty.
-    pub(crate) fn start<W, F>(most: usize, weight: fn(&T) -> usize, mut work: W) -> Group<T, R>
+    /// came, and answers each; a group ends with the unit that brings it to `most` items. The task ends when every
+    /// handle is dropped and the queue is empty.
+    pub(crate) fn start<W, F>(most: usize, (metrics, name): (&Metrics, Queue), mut work: W) -> Group<T, R>
     where
-        W: FnMut(Vec<T>) -> F + Send + 'static,
+        W: FnMut(Vec<Unit<T>>) -> F + Send + 'static,
         F: Future<Output = Vec<R>> + Send,
     {
-        let (queue, mut waiting) = mpsc::channel::<(T, oneshot::Sender<R>)>(1024);
+        let (queue, mut waiting) = mpsc::channel::<Queued<T, R>>(1024);
         tokio::spawn(async move {
-            while let Some((unit, answer)) = waiting.recv().await {
-                let mut total = weight(&unit);
-                let (mut units, mut answers) = (vec![unit], vec![answer]);
-                while total < most {
-                    let Ok((unit, answer)) = waiting.try_recv() else { break };
-                    total += weight(&unit);
+            while let Some(first) = waiting.recv().await {
+                let mut total = 0;
+                let (mut units, mut answers) = (Vec::new(), Vec::new());
+                let mut next = Some(first);
+                while let Some(Queued { unit, answer, waiting: served }) = next {
+                    drop(served);
+                    total += unit.items.len();
                     units.push(unit);
                     answers.push(answer);
+                    next = if total < most { waiting.try_recv().ok() } else { None };
                 }
                 for (answer, result) in answers.into_iter().zip(work(units).await) {
                     // A caller that has gone away is told nothing; what was stored stays stored.
@@ -42,13 +57,18 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
                 }
             }
         });
-        Group { queue }
+        Group { queue, metrics: metrics.clone(), name }
     }
 
-    /// Hands a unit in and waits for its answer; `None` when the task has ended.
-    pub(crate) async fn submit(&self, unit: T) -> Option<R> {
+    /// Hands items in and waits for their answer, within `span`; `None` when the task has ended.
+    pub(crate) async fn submit(&self, items: Vec<T>, span: Span) -> Option<R> {
         let (answer, answered) = oneshot::channel();
-        self.queue.send((unit, answer)).await.ok()?;
-        answered.await.ok()
+        let waiting = self.metrics.waiting(self.name, items.len());
+        let queued = Queued { unit: Unit { items, span: span.clone() }, answer, waiting };
+        let submit = async {
+            self.queue.send(queued).await.ok()?;
+            answered.await.ok()
+        };
+        submit.instrument(span).await
     }
 }

@@ -5,18 +5,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
+use edgesentry_chain::AuditRecord;
 use futures::StreamExt;
 use tokio::sync::Semaphore;
-use tracing::{debug, error, info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug, error, info, info_span, warn};
 
-use super::group::Group;
-use super::verify::{Admitted, DeviceKeys, Outcome, Registry, Rejection, RejectionCode, Submission, admit};
+use super::group::{Group, Unit};
+use super::verify::{self, Admitted, DeviceKeys, Outcome, Registry, Rejection, RejectionCode, Submission};
 use crate::error::{Component, Error, StoreError};
 use crate::ledger::{AppendError, Entry, Ledger, Registration};
 use crate::payload::{PayloadStore, Put, Stored};
+use crate::telemetry::metrics::{Metrics, Queue};
 
 /// How often a record whose device's keys keep changing is admitted anew.
 const READMISSIONS: usize = 5;
@@ -49,41 +52,60 @@ struct Service {
     ledger: Arc<dyn Ledger>,
     payloads: Arc<dyn PayloadStore>,
     limits: Limits,
+    metrics: Metrics,
     keys: Arc<Keys>,
-    verify: Group<Vec<Submission>, Verified>,
+    verify: Group<Submission, Verified>,
     puts: Puts,
-    commit: Group<Vec<Entry>, Result<Vec<Outcome>, AppendError>>,
+    commit: Group<Entry, Result<Vec<Outcome>, AppendError>>,
 }
 
 /// How payloads are written: many at once, or all that wait in one call.
 enum Puts {
     Each(Semaphore),
-    Batches(Group<Vec<Admitted>, Vec<Result<Put, StoreError>>>),
+    Batches(Group<Admitted, Vec<Result<Put, StoreError>>>),
 }
 
 impl IngestService {
-    /// Starts the tasks of a service on the current Tokio runtime; they end when the last clone is dropped.
+    /// Starts the tasks of a service on the current Tokio runtime; they end when the last clone is dropped. It counts on
+    /// [`Metrics::global`].
     pub fn start(ledger: Arc<dyn Ledger>, payloads: Arc<dyn PayloadStore>, limits: Limits) -> IngestService {
+        IngestService::start_with(ledger, payloads, limits, Metrics::global())
+    }
+
+    /// [`IngestService::start`] for a service that counts on `metrics`.
+    pub fn start_with(
+        ledger: Arc<dyn Ledger>,
+        payloads: Arc<dyn PayloadStore>,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> IngestService {
         let most = limits.batch_records.max(1);
         let keys =
             Arc::new(Keys { ledger: Arc::clone(&ledger), limits: limits.clone(), known: Mutex::default() });
         let verify = {
             let keys = Arc::clone(&keys);
-            Group::start(most, Vec::len, move |units| verify(Arc::clone(&keys), units))
+            Group::start(most, (&metrics, Queue::Verify), move |units| verify_units(Arc::clone(&keys), units))
         };
         let puts = if payloads.prefers_batches() {
             let (store, limits) = (Arc::clone(&payloads), limits.clone());
-            Puts::Batches(Group::start(most, Vec::len, move |units| {
-                put_batches(Arc::clone(&store), limits.clone(), units)
+            Puts::Batches(Group::start(most, (&metrics, Queue::Payload), move |units| {
+                put_units(Arc::clone(&store), limits.clone(), units)
             }))
         } else {
             Puts::Each(Semaphore::new(limits.payload_puts.max(1)))
         };
         let commit = {
-            let (ledger, limits) = (Arc::clone(&ledger), limits.clone());
-            Group::start(most, Vec::len, move |units| commit(Arc::clone(&ledger), limits.clone(), units))
+            let committer = Arc::new(Committer {
+                ledger: Arc::clone(&ledger),
+                limits: limits.clone(),
+                metrics: metrics.clone(),
+            });
+            Group::start(most, (&metrics, Queue::Commit), move |units| {
+                let committer = Arc::clone(&committer);
+                async move { committer.commit(units).await }
+            })
         };
-        IngestService(Arc::new(Service { ledger, payloads, limits, keys, verify, puts, commit }))
+        IngestService(Arc::new(Service { ledger, payloads, limits, metrics, keys, verify, puts, commit }))
     }
 
     /// The ledger.
@@ -119,16 +141,13 @@ impl IngestService {
     /// Takes records in and answers each, in their order. The records of one device must be in the order of its
     /// chain. A bad record costs its own device's later records; those of other devices it does not touch.
     pub async fn ingest_many(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
-        let service = &self.0;
-        let mut answers = Vec::with_capacity(submissions.len());
-        // While one unit is committed, the next is verified and its payloads are written.
-        let units = split(submissions, service.limits.batch_records.max(1));
-        let mut prepared =
-            futures::stream::iter(units.into_iter().map(|unit| service.prepare(unit))).buffered(2);
-        let mut failed = Failed::default();
-        while let Some(unit) = prepared.next().await {
-            service.finish(unit, &mut failed, &mut answers).await;
+        let span = info_span!("ingest", records = submissions.len(), device_id = Empty, sequence = Empty);
+        if let [Submission { record, .. }] = &submissions[..] {
+            span.record("device_id", record.device_id.as_str()).record("sequence", record.sequence);
         }
+        let begin = Instant::now();
+        let answers = self.0.ingest(submissions).instrument(span).await;
+        self.0.metrics.observe_ingest(begin.elapsed());
         answers
     }
 }
@@ -141,7 +160,7 @@ struct Failed {
 }
 
 /// A record on its way: an entry for the ledger, or why it will not be one.
-type Prepared = Vec<Result<Entry, (Arc<edgesentry_chain::AuditRecord>, Error)>>;
+type Prepared = Vec<Result<Entry, (Arc<AuditRecord>, Error)>>;
 
 /// Calls of few large pieces; a piece also ends where its payloads grow large.
 fn split(submissions: Vec<Submission>, records: usize) -> Vec<Vec<Submission>> {
@@ -163,6 +182,19 @@ fn split(submissions: Vec<Submission>, records: usize) -> Vec<Vec<Submission>> {
 }
 
 impl Service {
+    async fn ingest(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
+        let mut answers = Vec::with_capacity(submissions.len());
+        // While one unit is committed, the next is verified and its payloads are written.
+        let units = split(submissions, self.limits.batch_records.max(1));
+        let mut prepared =
+            futures::stream::iter(units.into_iter().map(|unit| self.prepare(unit))).buffered(2);
+        let mut failed = Failed::default();
+        while let Some(unit) = prepared.next().await {
+            self.finish(unit, &mut failed, &mut answers).await;
+        }
+        answers
+    }
+
     /// Verification and payloads of one unit.
     async fn prepare(&self, unit: Vec<Submission>) -> Prepared {
         for Submission { record, payload } in &unit {
@@ -174,15 +206,15 @@ impl Service {
                 "ingest started"
             );
         }
-        let records: Vec<Arc<edgesentry_chain::AuditRecord>> =
+        let records: Vec<Arc<AuditRecord>> =
             unit.iter().map(|submission| Arc::clone(&submission.record)).collect();
         let give_up =
             |error: Error| records.iter().map(|record| Err((Arc::clone(record), error.clone()))).collect();
-        match self.verify.submit(unit).await {
+        match self.verify.submit(unit, info_span!("verify", records = records.len())).await {
             None => give_up(Error::Stopped),
             Some(Err(error)) => {
                 for record in &records {
-                    tell_error(record, &error);
+                    tell_error(&self.metrics, record, &error);
                 }
                 give_up(error.into())
             }
@@ -213,7 +245,7 @@ impl Service {
             Ok(admitted) => match puts.next() {
                 Some(Ok(put)) => Ok(Entry::Record(Stored::new(admitted, put))),
                 Some(Err(error)) => {
-                    tell_error(admitted.record(), &error);
+                    tell_error(&self.metrics, admitted.record(), &error);
                     Err((Arc::clone(admitted.record()), error.into()))
                 }
                 None => Err((Arc::clone(admitted.record()), Error::Stopped)),
@@ -226,18 +258,25 @@ impl Service {
         if admitted.is_empty() {
             return Vec::new();
         }
+        let span = info_span!("payload_put", records = admitted.len());
         match &self.puts {
             // Without an answer the service has stopped.
-            Puts::Batches(group) => group.submit(admitted).await.unwrap_or_default(),
+            Puts::Batches(group) => group.submit(admitted, span).await.unwrap_or_default(),
             Puts::Each(permits) => {
-                let put = |admitted: Admitted| async move {
-                    // Never closed, so always granted.
-                    let _permit = permits.acquire().await;
-                    let put = || self.payloads.put(&admitted);
-                    put.retry(backoff(&self.limits)).when(|error: &StoreError| error.retryable).await
+                let put = |admitted: Admitted| {
+                    let waiting = self.metrics.waiting(Queue::Payload, 1);
+                    async move {
+                        // Never closed, so always granted.
+                        let _permit = permits.acquire().await;
+                        drop(waiting);
+                        let put = || self.payloads.put(&admitted);
+                        put.retry(backoff(&self.limits)).when(|error: &StoreError| error.retryable).await
+                    }
                 };
-                let puts = admitted.into_iter().map(put);
-                futures::stream::iter(puts).buffered(self.limits.payload_puts.max(1)).collect().await
+                // All of them wait from now on, also those that the stream has not come to.
+                let puts: Vec<_> = admitted.into_iter().map(put).collect();
+                let puts = futures::stream::iter(puts).buffered(self.limits.payload_puts.max(1));
+                puts.collect().instrument(span).await
             }
         }
     }
@@ -273,22 +312,15 @@ impl Service {
         if entries.is_empty() {
             return;
         }
-        let records: Vec<_> = entries.iter().map(|entry| Arc::clone(record_of(entry))).collect();
         match self.append(entries).await {
             Ok(outcomes) => {
-                for ((place, outcome), record) in places.into_iter().zip(outcomes).zip(&records) {
-                    if let Ok(outcome) = &outcome {
-                        tell(record, outcome);
-                    }
-                    answers[place] = outcome;
+                for (place, outcome) in places.into_iter().zip(outcomes) {
+                    answers[place] = Ok(outcome);
                 }
             }
             Err(error) => {
                 failed.ledger = true;
-                for (place, record) in places.into_iter().zip(&records) {
-                    if let Error::Store(error) = &error {
-                        tell_error(record, error);
-                    }
+                for place in places {
                     answers[place] = Err(error.clone());
                 }
             }
@@ -297,38 +329,56 @@ impl Service {
     }
 
     /// Commits entries; admits them anew where keys have changed meanwhile.
-    async fn append(&self, mut entries: Vec<Entry>) -> Result<Vec<Result<Outcome, Error>>, Error> {
+    async fn append(&self, mut entries: Vec<Entry>) -> Result<Vec<Outcome>, Error> {
         for _ in 0..READMISSIONS {
-            match self.commit.submit(entries.clone()).await {
+            let span = info_span!("ledger_commit", records = entries.len());
+            match self.commit.submit(entries.clone(), span).await {
                 None => return Err(Error::Stopped),
-                Some(Ok(outcomes)) => return Ok(outcomes.into_iter().map(Ok).collect()),
+                Some(Ok(outcomes)) => return Ok(outcomes),
+                // Told by the commit.
                 Some(Err(AppendError::Store(error))) => return Err(error.into()),
                 Some(Err(AppendError::KeysChanged)) => {
                     self.keys.forget(entries.iter().map(|entry| record_of(entry).device_id.as_str()));
-                    entries = self.readmit(entries).await?;
+                    entries = match self.readmit(&entries).await {
+                        Ok(entries) => entries,
+                        Err(error) => return Err(self.give_up(&entries, error)),
+                    };
                 }
             }
         }
         let problem = "the keys of its devices change faster than records can be admitted";
-        Err(Error::Store(StoreError {
+        let error = Error::Store(StoreError {
             component: Component::AuditLedger,
             action: "append to the ledger",
             place: self.ledger.place().into(),
             retryable: true,
             source: Arc::new(std::io::Error::other(problem)),
-        }))
+        });
+        Err(self.give_up(&entries, error))
+    }
+
+    /// Tells of entries that no commit has tried to the end.
+    fn give_up(&self, entries: &[Entry], error: Error) -> Error {
+        if let Error::Store(error) = &error {
+            for entry in entries {
+                tell_error(&self.metrics, record_of(entry), error);
+            }
+        }
+        error
     }
 
     /// The same entries under the keys of now. Payloads are stored already.
-    async fn readmit(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, Error> {
+    async fn readmit(&self, entries: &[Entry]) -> Result<Vec<Entry>, Error> {
         let submissions = entries.iter().filter_map(|entry| match entry {
             Entry::Record(stored) => Some(stored.admitted().to_submission()),
             Entry::Rejected(_) => None,
         });
-        let verified = self.verify.submit(submissions.collect()).await.ok_or(Error::Stopped)??;
+        let submissions: Vec<Submission> = submissions.collect();
+        let span = info_span!("verify", records = submissions.len());
+        let verified = self.verify.submit(submissions, span).await.ok_or(Error::Stopped)??;
         let mut verified = verified.into_iter();
-        let readmitted = entries.into_iter().map(|entry| match entry {
-            Entry::Rejected(rejection) => Ok(Entry::Rejected(rejection)),
+        let readmitted = entries.iter().map(|entry| match entry {
+            Entry::Rejected(_) => Ok(entry.clone()),
             Entry::Record(stored) => {
                 let put = stored.conflict().map_or(Put::AlreadyThere, Put::Conflict);
                 match verified.next().ok_or(Error::Stopped)? {
@@ -341,18 +391,21 @@ impl Service {
     }
 }
 
-fn record_of(entry: &Entry) -> &Arc<edgesentry_chain::AuditRecord> {
+fn record_of(entry: &Entry) -> &AuditRecord {
     match entry {
         Entry::Record(stored) => stored.admitted().record(),
         Entry::Rejected(rejection) => &rejection.record,
     }
 }
 
-fn tell(record: &edgesentry_chain::AuditRecord, outcome: &Outcome) {
+/// Tells what has become of a record, once that is certain.
+fn tell(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
+    metrics.count(outcome);
+    verify::tell(record, outcome);
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     match outcome {
         Outcome::Accepted => info!(device_id, sequence, object_ref = record.object_ref, "record accepted"),
-        // Told by the chain.
+        // Told by the verification.
         Outcome::Duplicate => {}
         Outcome::Rejected(Rejection { code: RejectionCode::PayloadHashMismatch, .. }) => {
             warn!(device_id, sequence, "payload hash mismatch — record rejected");
@@ -363,7 +416,8 @@ fn tell(record: &edgesentry_chain::AuditRecord, outcome: &Outcome) {
     }
 }
 
-fn tell_error(record: &edgesentry_chain::AuditRecord, problem: &StoreError) {
+fn tell_error(metrics: &Metrics, record: &AuditRecord, problem: &StoreError) {
+    metrics.count_error(problem.component);
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     let text = problem.describe();
     match problem.component {
@@ -434,9 +488,9 @@ impl Keys {
 type Verified = Result<Vec<Result<Admitted, Rejection>>, StoreError>;
 
 /// Verifies units as one batch.
-async fn verify(keys: Arc<Keys>, units: Vec<Vec<Submission>>) -> Vec<Verified> {
-    let lengths: Vec<usize> = units.iter().map(Vec::len).collect();
-    match verify_all(&keys, units.into_iter().flatten().collect()).await {
+async fn verify_units(keys: Arc<Keys>, units: Vec<Unit<Submission>>) -> Vec<Verified> {
+    let lengths: Vec<usize> = units.iter().map(|unit| unit.items.len()).collect();
+    match verify_all(&keys, units.into_iter().flat_map(|unit| unit.items).collect()).await {
         Ok(verified) => {
             let mut verified = verified.into_iter();
             lengths.into_iter().map(|length| Ok(verified.by_ref().take(length).collect())).collect()
@@ -485,27 +539,27 @@ async fn admit_elsewhere(
     submissions: Vec<Submission>,
     registry: Registry,
 ) -> Vec<Result<Admitted, Rejection>> {
-    let span = tracing::Span::current();
-    let admitted = tokio::task::spawn_blocking(move || span.in_scope(|| admit(submissions, &registry))).await;
-    match admitted {
+    match tokio::task::spawn_blocking(move || verify::decide(submissions, &registry)).await {
         Ok(admitted) => admitted,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
-fn devices<'a>(records: impl Iterator<Item = &'a edgesentry_chain::AuditRecord>) -> HashSet<Arc<str>> {
+fn devices<'a>(records: impl Iterator<Item = &'a AuditRecord>) -> HashSet<Arc<str>> {
     let ids: HashSet<&str> = records.map(|record| record.device_id.as_str()).collect();
     // Others cannot be registered, and databases refuse them.
-    ids.into_iter().filter(|id| super::verify::is_name(id)).map(Arc::from).collect()
+    ids.into_iter().filter(|id| verify::is_name(id)).map(Arc::from).collect()
 }
 
-async fn put_batches(
+/// Writes the payloads of units in one call of the store.
+async fn put_units(
     store: Arc<dyn PayloadStore>,
     limits: Limits,
-    units: Vec<Vec<Admitted>>,
+    units: Vec<Unit<Admitted>>,
 ) -> Vec<Vec<Result<Put, StoreError>>> {
-    let lengths: Vec<usize> = units.iter().map(Vec::len).collect();
-    let all = units.concat();
+    let lengths: Vec<usize> = units.iter().map(|unit| unit.items.len()).collect();
+    let span = shared(&units, |parent, records| info_span!(parent: parent, "payload_batch", records));
+    let all: Vec<Admitted> = units.into_iter().flat_map(|unit| unit.items).collect();
     let put = || async {
         let puts = store.put_many(&all, limits.payload_puts).await;
         let failed = puts.iter().find_map(|put| put.as_ref().err().filter(|error| error.retryable));
@@ -514,44 +568,85 @@ async fn put_batches(
             None => Ok(puts),
         }
     };
-    let puts = match put.retry(backoff(&limits)).await {
+    let puts = match put.retry(backoff(&limits)).instrument(span).await {
         Ok(puts) | Err((_, puts)) => puts,
     };
     let mut puts = puts.into_iter();
     lengths.into_iter().map(|length| puts.by_ref().take(length).collect()).collect()
 }
 
-/// Commits units as one transaction; one by one where that fails for a reason that may be one unit's.
-async fn commit(
+/// The span of work that callers share: part of the one caller's trace, or a trace of its own that is linked with those
+/// of all.
+fn shared<T>(units: &[Unit<T>], new: impl FnOnce(Option<tracing::Id>, usize) -> Span) -> Span {
+    let records = units.iter().map(|unit| unit.items.len()).sum();
+    if let [unit] = units {
+        return new(unit.span.id(), records);
+    }
+    let span = new(None, records);
+    for unit in units {
+        span.follows_from(&unit.span);
+        unit.span.follows_from(&span);
+    }
+    span
+}
+
+/// Commits units, and tells what has become of their records: here, because the caller may be gone.
+struct Committer {
     ledger: Arc<dyn Ledger>,
     limits: Limits,
-    units: Vec<Vec<Entry>>,
-) -> Vec<Result<Vec<Outcome>, AppendError>> {
-    let append = |entries: Vec<Entry>| {
-        let (ledger, limits) = (&ledger, &limits);
-        async move {
-            let append = || ledger.append(&entries);
-            let retryable =
-                |error: &AppendError| matches!(error, AppendError::Store(error) if error.retryable);
-            append.retry(backoff(limits)).when(retryable).await
-        }
-    };
-    let lengths: Vec<usize> = units.iter().map(Vec::len).collect();
-    match append(units.concat()).await {
-        Ok(outcomes) => {
-            let mut outcomes = outcomes.into_iter();
-            lengths.into_iter().map(|length| Ok(outcomes.by_ref().take(length).collect())).collect()
-        }
-        Err(AppendError::Store(error)) if error.retryable || units.len() == 1 => {
-            units.iter().map(|_| Err(AppendError::Store(error.clone()))).collect()
-        }
-        Err(error) if units.len() == 1 => vec![Err(error)],
-        Err(_) => {
-            let mut answers = Vec::with_capacity(units.len());
-            for unit in units {
-                answers.push(append(unit).await);
+    metrics: Metrics,
+}
+
+impl Committer {
+    /// As one transaction; one by one where that fails for a reason that may be one unit's.
+    async fn commit(&self, units: Vec<Unit<Entry>>) -> Vec<Result<Vec<Outcome>, AppendError>> {
+        let answers = match self.append(&units).await {
+            Err(AppendError::Store(error)) if !error.retryable && units.len() > 1 => {
+                self.one_by_one(&units).await
             }
-            answers
+            Err(AppendError::KeysChanged) if units.len() > 1 => self.one_by_one(&units).await,
+            Err(error) => units.iter().map(|_| Err(error.clone())).collect(),
+            Ok(outcomes) => {
+                let mut outcomes = outcomes.into_iter();
+                units.iter().map(|unit| Ok(outcomes.by_ref().take(unit.items.len()).collect())).collect()
+            }
+        };
+        for (unit, answer) in units.iter().zip(&answers) {
+            unit.span.in_scope(|| self.tell(&unit.items, answer));
+        }
+        answers
+    }
+
+    async fn one_by_one(&self, units: &[Unit<Entry>]) -> Vec<Result<Vec<Outcome>, AppendError>> {
+        let mut answers = Vec::with_capacity(units.len());
+        for unit in units {
+            answers.push(self.append(std::slice::from_ref(unit)).await);
+        }
+        answers
+    }
+
+    async fn append(&self, units: &[Unit<Entry>]) -> Result<Vec<Outcome>, AppendError> {
+        let span = shared(units, |parent, records| info_span!(parent: parent, "ledger_transaction", records));
+        let entries: Vec<Entry> = units.iter().flat_map(|unit| &unit.items).cloned().collect();
+        let append = || self.metrics.working(self.ledger.append(&entries));
+        let retryable = |error: &AppendError| matches!(error, AppendError::Store(error) if error.retryable);
+        append.retry(backoff(&self.limits)).when(retryable).instrument(span).await
+    }
+
+    fn tell(&self, entries: &[Entry], answer: &Result<Vec<Outcome>, AppendError>) {
+        match answer {
+            Ok(outcomes) => {
+                for (entry, outcome) in entries.iter().zip(outcomes) {
+                    tell(&self.metrics, record_of(entry), outcome);
+                }
+            }
+            Err(AppendError::Store(error)) => {
+                for entry in entries {
+                    tell_error(&self.metrics, record_of(entry), error);
+                }
+            }
+            // They are admitted anew.
+            Err(AppendError::KeysChanged) => {}
         }
     }
 }

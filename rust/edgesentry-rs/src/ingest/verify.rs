@@ -204,6 +204,16 @@ impl Admitted {
 /// Decides, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in
 /// this order; the first that fails is the rejection.
 pub fn admit(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
+    let results = decide(submissions, registry);
+    for rejection in results.iter().filter_map(|result| result.as_ref().err()) {
+        tell_rejection(rejection);
+    }
+    results
+}
+
+/// [`admit`] without a word: what old keys reject is not rejected yet, and threads that work in parallel do not wait
+/// for whoever listens.
+pub(super) fn decide(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
     // A thread is worth waking for some dozens of signatures, and a batch pays from some dozens on.
     let share = submissions.len().div_ceil(rayon::current_num_threads()).max(64);
     if submissions.len() <= share {
@@ -252,7 +262,6 @@ fn admit_slice(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<
         let (at, key, _) = &keys[at];
         if let Ok(admitted) = &results[*at] {
             let record = Arc::clone(&admitted.record);
-            debug!(device_id = record.device_id, sequence = record.sequence, "signature verification failed");
             results[*at] = Err(Rejection {
                 code: RejectionCode::SignatureInvalid,
                 expected: format!("a signature of the {} scheme by key {}", key.scheme, key.key),
@@ -342,10 +351,10 @@ impl Chain {
 
     /// Decides whether `admitted` continues the chain, and if so, moves the head onto it.
     ///
-    /// `held` is the hash of the record that the ledger holds at this sequence.
+    /// `held` is the hash of the record that the ledger holds at this sequence. The service tells of it when it is
+    /// committed.
     pub fn decide(&mut self, admitted: &Admitted, held: Option<Hash>) -> Outcome {
         let outcome = self.judge(admitted, held);
-        self.tell(&admitted.record, &outcome);
         if outcome == Outcome::Accepted {
             self.head = Head { sequence: admitted.record.sequence, hash: admitted.hash };
         }
@@ -355,7 +364,7 @@ impl Chain {
     /// [`Chain::decide`] for a record whose place in the payload store is taken by other bytes, those of hash
     /// `there`: never accepted. What is wrong with the record itself comes first.
     pub fn decide_conflict(&self, admitted: &Admitted, held: Option<Hash>, there: Hash) -> Outcome {
-        let outcome = match self.judge(admitted, held) {
+        match self.judge(admitted, held) {
             Outcome::Accepted | Outcome::Duplicate => Outcome::Rejected(Rejection {
                 code: RejectionCode::ObjectConflict,
                 expected: format!(
@@ -366,9 +375,7 @@ impl Chain {
                 record: Arc::clone(&admitted.record),
             }),
             rejected => rejected,
-        };
-        self.tell(&admitted.record, &outcome);
-        outcome
+        }
     }
 
     fn judge(&self, admitted: &Admitted, held: Option<Hash>) -> Outcome {
@@ -389,27 +396,31 @@ impl Chain {
             (Ordering::Equal, _) => Outcome::Accepted,
         }
     }
+}
 
-    fn tell(&self, record: &AuditRecord, outcome: &Outcome) {
-        let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
-        match outcome {
-            Outcome::Accepted => debug!(device_id, sequence, "record verified and accepted"),
-            Outcome::Duplicate => debug!(device_id, sequence, "duplicate record rejected"),
-            Outcome::Rejected(rejection) => match rejection.code {
-                RejectionCode::Fork => debug!(device_id, sequence, "duplicate record rejected"),
-                RejectionCode::SequenceGap | RejectionCode::SequenceDuplicate => {
-                    debug!(
-                        device_id,
-                        expected = self.head.sequence + 1,
-                        actual = sequence,
-                        "sequence out of order"
-                    );
-                }
-                RejectionCode::PrevHashMismatch => {
-                    debug!(device_id, sequence, "prev_record_hash mismatch — chain broken");
-                }
-                _ => {}
-            },
+/// Tells what the verification has found, once it is certain that it stands.
+pub(super) fn tell(record: &AuditRecord, outcome: &Outcome) {
+    let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
+    match outcome {
+        Outcome::Accepted => debug!(device_id, sequence, "record verified and accepted"),
+        Outcome::Duplicate => debug!(device_id, sequence, "duplicate record rejected"),
+        Outcome::Rejected(rejection) => tell_rejection(rejection),
+    }
+}
+
+fn tell_rejection(Rejection { code, expected, record, .. }: &Rejection) {
+    let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
+    match code {
+        RejectionCode::SignatureInvalid => debug!(device_id, sequence, "signature verification failed"),
+        RejectionCode::Fork => debug!(device_id, sequence, "duplicate record rejected"),
+        RejectionCode::SequenceGap | RejectionCode::SequenceDuplicate => {
+            // The next sequence of the chain, as `judge` has written it.
+            let expected = expected.parse::<u64>().unwrap_or_default();
+            debug!(device_id, expected, actual = sequence, "sequence out of order");
         }
+        RejectionCode::PrevHashMismatch => {
+            debug!(device_id, sequence, "prev_record_hash mismatch — chain broken");
+        }
+        _ => {}
     }
 }

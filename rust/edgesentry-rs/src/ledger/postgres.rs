@@ -21,6 +21,7 @@ use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::ingest::verify::{Outcome, Registry};
 use crate::sql::{failed, key};
+use crate::telemetry::metrics::timing_operation_log;
 
 pub use connect::PostgresSettings;
 
@@ -55,7 +56,7 @@ impl Postgres {
         let plan = plan::plan(entries, chains, held);
         write_records(&mut transaction, &plan).await.map_err(self.failed("append to the ledger"))?;
         let log_failed = failed(self.servers.place(), Component::OperationLog, "write the operation log");
-        write_log(&mut transaction, &plan.log).await.map_err(log_failed)?;
+        timing_operation_log(write_log(&mut transaction, &plan.log)).await.map_err(log_failed)?;
         transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
         Ok(plan.outcomes)
     }
@@ -84,8 +85,7 @@ impl Ledger for Postgres {
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
-        let pool = self.servers.pool().await;
-        let mut connection = match pool.acquire().await {
+        let mut connection = match self.servers.acquire().await {
             Ok(connection) => connection,
             Err(error) => {
                 self.servers.look_again().await;

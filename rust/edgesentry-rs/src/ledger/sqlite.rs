@@ -21,6 +21,7 @@ use crate::ingest::verify::{Outcome, Registry};
 use crate::payload::{SqlitePayloads, Stored};
 use crate::sql::{failed, key};
 use crate::sqlite::{Database, insert};
+use crate::telemetry::metrics::timing_operation_log;
 
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql"))];
@@ -80,7 +81,7 @@ impl Ledger for Sqlite {
         let plan = plan::plan(entries, chains, held);
         write_records(&mut transaction, &plan).await.map_err(self.failed("append to the ledger"))?;
         let log_failed = failed(&self.database.place, Component::OperationLog, "write the operation log");
-        write_log(&mut transaction, &plan.log).await.map_err(log_failed)?;
+        timing_operation_log(write_log(&mut transaction, &plan.log)).await.map_err(log_failed)?;
         transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
         Ok(plan.outcomes)
     }

@@ -143,9 +143,7 @@ impl FolderObjects {
     ) -> Result<T, StoreError> {
         let folder = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&folder)).await;
-        done.map_err(io::Error::other)
-            .and_then(|done| done)
-            .map_err(|error| self.error(action, error))
+        done.map_err(io::Error::other).and_then(|done| done).map_err(|error| self.error(action, error))
     }
 }
 

@@ -84,9 +84,7 @@ impl S3Objects {
     {
         match answer {
             Ok(_) => Ok(Written::Stored),
-            Err(error)
-                if error.raw_response().is_some_and(|response| response.status().as_u16() == 412) =>
-            {
+            Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 412) => {
                 Ok(Written::Taken)
             }
             Err(error) => Err(self.failed(WRITE, error)),
@@ -108,7 +106,8 @@ impl S3Objects {
             file.take(length).read_to_end(&mut bytes).await?;
             std::io::Result::Ok(bytes)
         };
-        let bytes = read.await.map_err(|error| self.error("read the file to archive", false, error.into()))?;
+        let bytes =
+            read.await.map_err(|error| self.error("read the file to archive", false, error.into()))?;
         let sent = self
             .client
             .upload_part()
@@ -129,7 +128,13 @@ impl S3Objects {
     }
 
     /// Sends a large file in parts.
-    async fn put_parts(&self, key: &str, file: &Path, size: u64, write: Write) -> Result<Written, StoreError> {
+    async fn put_parts(
+        &self,
+        key: &str,
+        file: &Path,
+        size: u64,
+        write: Write,
+    ) -> Result<Written, StoreError> {
         let create = self.client.create_multipart_upload().bucket(&*self.bucket).key(key);
         let created = create
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
@@ -158,8 +163,7 @@ impl S3Objects {
         };
         if !matches!(written, Ok(Written::Stored)) {
             // Parts that are left cost money and nothing else; the error that counts is the first.
-            let abort =
-                self.client.abort_multipart_upload().bucket(&*self.bucket).key(key).upload_id(upload);
+            let abort = self.client.abort_multipart_upload().bucket(&*self.bucket).key(key).upload_id(upload);
             let _ = abort.send().await;
         }
         written
@@ -180,7 +184,12 @@ impl S3Objects {
     }
 
     /// Reads an object into a file, taking up again what breaks off.
-    async fn read_into(&self, key: &str, mut object: GetObjectOutput, path: &Path) -> Result<u64, StoreError> {
+    async fn read_into(
+        &self,
+        key: &str,
+        mut object: GetObjectOutput,
+        path: &Path,
+    ) -> Result<u64, StoreError> {
         let local = |error: std::io::Error| self.error("write the file", false, error.into());
         let size = object.content_length().and_then(|length| u64::try_from(length).ok());
         let mut file = File::create_new(path).await.map_err(local)?;
@@ -268,13 +277,16 @@ impl Objects for S3Objects {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
-        let list = self.client.list_objects_v2().bucket(&*self.bucket).prefix(format!("{}{prefix}", self.prefix));
+        let list =
+            self.client.list_objects_v2().bucket(&*self.bucket).prefix(format!("{}{prefix}", self.prefix));
         let mut pages = list.into_paginator().send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.failed("list the archive", error))?;
             for object in page.contents() {
-                let Some(key) = object.key().and_then(|key| key.strip_prefix(&*self.prefix)) else { continue };
+                let Some(key) = object.key().and_then(|key| key.strip_prefix(&*self.prefix)) else {
+                    continue;
+                };
                 objects.push(Object {
                     key: key.to_owned(),
                     size_bytes: object.size().unwrap_or(0).cast_unsigned(),

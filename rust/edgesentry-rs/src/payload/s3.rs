@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
 use bytes::Bytes;
@@ -51,6 +52,43 @@ impl S3 {
         Ok(key.to_owned())
     }
 
+    /// The payload in a certain version of an object; `None` where the store proves that there is none.
+    pub async fn version(&self, object_ref: &str, version: &str) -> Result<Option<Bytes>, StoreError> {
+        self.read(object_ref, Some(version)).await
+    }
+
+    /// Puts a payload on top of whatever versions there are, with a SHA-256 that the server checks. In a bucket
+    /// without versions it overwrites.
+    pub async fn put_on_top(&self, object_ref: &str, payload: Bytes) -> Result<(), StoreError> {
+        let action = "restore a payload";
+        let put = self.upload(self.key_of(object_ref, action)?, payload).send().await;
+        put.map(|_| ()).map_err(|error| self.failed(action, error))
+    }
+
+    fn upload(&self, key: String, payload: Bytes) -> PutObjectFluentBuilder {
+        let put = self.client.put_object().bucket(&*self.bucket).key(key).body(ByteStream::from(payload));
+        put.checksum_algorithm(ChecksumAlgorithm::Sha256).content_type("application/octet-stream")
+    }
+
+    async fn read(&self, object_ref: &str, version: Option<&str>) -> Result<Option<Bytes>, StoreError> {
+        let action = "read a payload";
+        let get = self.client.get_object().bucket(&*self.bucket).key(self.key_of(object_ref, action)?);
+        let get = get.set_version_id(version.map(str::to_owned)).checksum_mode(ChecksumMode::Enabled);
+        match get.send().await {
+            Ok(object) => {
+                let length = object.content_length().unwrap_or(0);
+                if usize::try_from(length).is_ok_and(|length| length > LARGEST_PAYLOAD) {
+                    let problem = format!("{object_ref:?} has {length} bytes, more than any payload");
+                    return Err(self.error(action, false, problem.into()));
+                }
+                let bytes = object.body.collect().await;
+                Ok(Some(bytes.map_err(|error| self.error(action, true, error.into()))?.into_bytes()))
+            }
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
+            Err(error) => Err(self.failed(action, error)),
+        }
+    }
+
     fn key_of(&self, object_ref: &str, action: &'static str) -> Result<String, StoreError> {
         self.key(object_ref).map_err(|problem| self.error(action, false, problem.into()))
     }
@@ -87,15 +125,8 @@ impl PayloadStore for S3 {
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
         let action = "store a payload";
         let object_ref = &admitted.record().object_ref;
-        let put = self
-            .client
-            .put_object()
-            .bucket(&*self.bucket)
-            .key(self.key_of(object_ref, action)?)
-            .body(ByteStream::from(admitted.payload().clone()))
-            .if_none_match("*")
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .content_type("application/octet-stream");
+        let key = self.key_of(object_ref, action)?;
+        let put = self.upload(key, admitted.payload().clone()).if_none_match("*");
         let Err(error) = put.send().await else { return Ok(Put::Stored) };
         let taken = error.raw_response().is_some_and(|response| response.status().as_u16() == 412);
         if !taken {
@@ -110,21 +141,7 @@ impl PayloadStore for S3 {
     }
 
     async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        let action = "read a payload";
-        let get = self.client.get_object().bucket(&*self.bucket).key(self.key_of(object_ref, action)?);
-        match get.checksum_mode(ChecksumMode::Enabled).send().await {
-            Ok(object) => {
-                let length = object.content_length().unwrap_or(0);
-                if usize::try_from(length).is_ok_and(|length| length > LARGEST_PAYLOAD) {
-                    let problem = format!("{object_ref:?} has {length} bytes, more than any payload");
-                    return Err(self.error(action, false, problem.into()));
-                }
-                let bytes = object.body.collect().await;
-                Ok(Some(bytes.map_err(|error| self.error(action, true, error.into()))?.into_bytes()))
-            }
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
-            Err(error) => Err(self.failed(action, error)),
-        }
+        self.read(object_ref, None).await
     }
 
     async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {

@@ -12,6 +12,7 @@ use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Outcome, Submission};
 use edgesentry_rs::ledger::{self, Filter, Ledger, Postgres, PostgresSettings, Registration, Sqlite};
 use edgesentry_rs::payload::{Folder, PayloadStore, S3, S3Settings};
+use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::verify::Verification;
 use futures::TryStreamExt;
 use sqlx::Connection;
@@ -70,14 +71,33 @@ impl Place {
     }
 
     pub async fn service(&self) -> IngestService {
+        self.service_with(Limits::default(), Metrics::global()).await
+    }
+
+    pub async fn service_with(&self, limits: Limits, metrics: Metrics) -> IngestService {
         match self.kind {
             Kind::Sqlite => {
                 let ledger = Sqlite::open(&self.path("ledger.db")).await.unwrap();
                 let payloads = Arc::new(ledger.payloads());
-                IngestService::start(Arc::new(ledger), payloads, Limits::default())
+                IngestService::start_with(Arc::new(ledger), payloads, limits, metrics)
             }
             Kind::Postgres => {
-                IngestService::start(self.ledger().await, self.payloads().await, Limits::default())
+                IngestService::start_with(self.ledger().await, self.payloads().await, limits, metrics)
+            }
+        }
+    }
+
+    /// Changes the database behind everybody's back.
+    pub async fn tamper(&self, sql: &'static str) {
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            Kind::Postgres => {
+                let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
             }
         }
     }

@@ -27,10 +27,10 @@ use crate::worker;
 on_every_ledger!(each_operation_fails_in_turn, a_disk_that_fills_up);
 
 /// Counts operations and fails one of them, before or after it has done its work.
-struct Fault {
+pub struct Fault {
     /// Operations until the one that fails.
-    left: AtomicI64,
-    after: bool,
+    pub left: AtomicI64,
+    pub after: bool,
 }
 
 impl Fault {
@@ -52,7 +52,7 @@ impl Fault {
 }
 
 struct FaultyLedger(Arc<dyn Ledger>, Arc<Fault>);
-struct FaultyPayloads(Arc<dyn PayloadStore>, Arc<Fault>);
+pub struct FaultyPayloads(pub Arc<dyn PayloadStore>, pub Arc<Fault>);
 
 #[async_trait]
 impl Ledger for FaultyLedger {

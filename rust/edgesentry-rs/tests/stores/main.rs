@@ -6,9 +6,11 @@
 mod agent;
 mod common;
 mod crash;
+mod events;
 mod exports;
 mod faults;
 mod ledgers;
+mod metrics;
 mod payloads;
 mod race;
 mod service;

@@ -13,6 +13,8 @@ use edgesentry_formats::{PayloadFolder, Progress};
 use edgesentry_rs::ingest::verify::LARGEST_PAYLOAD;
 use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::settings::Access;
+use edgesentry_rs::telemetry::metrics::Metrics;
+use edgesentry_rs::transport::metrics::MetricsServer;
 use edgesentry_rs::{Error, IngestService, Outcome, Submission};
 use tokio::task::JoinHandle;
 
@@ -51,6 +53,9 @@ pub(crate) struct Ingest {
     /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "register")]
     scheme: Option<Scheme>,
+    /// Answer GET /metrics at this address while records are taken in, such as 127.0.0.1:9464 [default: as configured]
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<String>,
     #[command(flatten)]
     stores: StoreArgs,
     #[command(flatten)]
@@ -80,11 +85,17 @@ impl Ingest {
         let service = opened.runtime.block_on(async {
             IngestService::start(Arc::clone(&opened.ledger), payloads, opened.settings.ingest.clone())
         });
+        let listen = self.metrics_listen.as_ref().or(opened.settings.telemetry.metrics_listen.as_ref());
+        let metrics = listen.map(|listen| opened.wait(MetricsServer::start(listen, Metrics::global())));
+        let metrics = metrics.transpose()?;
         let (tally, failure) = self.showing.show(|progress| {
             let mut sending = Sending::new(&opened, &service, &folder, &self.payloads_from, progress);
             let result = sending.all(sources);
             (sending.tally, result.err())
         });
+        if let Some(metrics) = metrics {
+            opened.runtime.block_on(metrics.stop());
+        }
         conclude(&tally, failure, output)
     }
 }

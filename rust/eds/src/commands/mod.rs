@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod device;
+mod drill;
 mod export;
 mod heads;
 mod ingest;
@@ -68,12 +69,13 @@ pub(crate) enum Command {
     Device(device::Device),
     Log(log::Log),
     Config(config::Config),
+    Drill(drill::Drill),
     Ops(ops::Ops),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -85,6 +87,7 @@ pub(crate) const NAMES: [&str; 13] = [
     "device",
     "log",
     "config",
+    "drill",
     "ops",
     "demo",
 ];
@@ -103,6 +106,7 @@ impl Command {
             Command::Device(_) => "device",
             Command::Log(_) => "log",
             Command::Config(_) => "config",
+            Command::Drill(_) => "drill",
             Command::Ops(_) => "ops",
             Command::Demo(_) => "demo",
         }
@@ -121,6 +125,7 @@ impl Command {
             Command::Device(command) => command.run(output),
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
+            Command::Drill(command) => command.run(output),
             Command::Ops(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }

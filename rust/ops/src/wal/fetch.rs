@@ -53,7 +53,11 @@ pub async fn fetch_wal(
         let folder = archive.temporary()?;
         let packed = folder.path().join("packed");
         let found = archive.objects().get_file(&name.key(), &packed).await?.is_some();
-        return if found { place.deliver(&packed, None).map(|()| Fetched::Archive) } else { Ok(Fetched::Absent) };
+        return if found {
+            place.deliver(&packed, None).map(|()| Fetched::Archive)
+        } else {
+            Ok(Fetched::Absent)
+        };
     };
     let spool = Spool::open(target)?;
     let ahead: BTreeSet<Segment> =
@@ -107,8 +111,9 @@ impl Place<'_> {
             ))),
             other => other.map(|_| ()),
         };
-        let placed = checked
-            .and_then(|()| std::fs::rename(&part, self.target).map_err(Error::io("put into place", self.target)));
+        let placed = checked.and_then(|()| {
+            std::fs::rename(&part, self.target).map_err(Error::io("put into place", self.target))
+        });
         if placed.is_err() {
             let _ = std::fs::remove_file(&part);
         }

@@ -79,7 +79,10 @@ impl Inventory {
     /// where there is a choice, to the newest timeline, as recovery takes it.
     fn timelines(&self, from: (u32, u64)) -> Vec<(u32, u64)> {
         let leads_on = |history: &History| {
-            history.0.iter().any(|(timeline, left)| *timeline == from.0 && left.0 / self.segment_bytes >= from.1)
+            history
+                .0
+                .iter()
+                .any(|(timeline, left)| *timeline == from.0 && left.0 / self.segment_bytes >= from.1)
         };
         let newest = self.histories.iter().rev().find(|(_, history)| leads_on(history));
         let Some((newest, history)) = newest else { return vec![(from.0, from.1)] };
@@ -165,7 +168,8 @@ pub fn coverage(inventory: &Inventory, from: Segment) -> Coverage {
     }
     let newest = newest.map(|(number, at)| Segment::at(timelines[at].0, number, bytes));
     let next = newest.map_or(start, |newest| newest.number(bytes) + 1);
-    let receiving = timelines.iter().rev().find(|(timeline, _)| inventory.beginnings.contains(&(*timeline, next)));
+    let receiving =
+        timelines.iter().rev().find(|(timeline, _)| inventory.beginnings.contains(&(*timeline, next)));
     let receiving = receiving.map(|(timeline, _)| Segment::at(*timeline, next, bytes));
     Coverage { from, newest, receiving, gaps }
 }
@@ -215,20 +219,28 @@ mod tests {
         let three = "1\t0/6000100\tx\n2\t0/8000000\ty\n";
         let there = inventory(&[(1, 3..=5), (2, 6..=7), (3, 8..=9)], &[(2, two), (3, three)]);
         let found = coverage(&there, Segment::at(1, 3, BYTES));
-        assert_eq!((found.gaps.len(), found.newest.unwrap().to_string()), (0, "000000030000000000000009".to_owned()));
+        assert_eq!(
+            (found.gaps.len(), found.newest.unwrap().to_string()),
+            (0, "000000030000000000000009".to_owned())
+        );
         // What the old primary wrote on after it was left does not count.
         let there = inventory(&[(1, 3..=12), (2, 8..=8)], &[(2, two)]);
         let found = coverage(&there, Segment::at(1, 3, BYTES));
-        let expected =
-            [("000000020000000000000006".to_owned(), "000000020000000000000007".to_owned(), 2)];
+        let expected = [("000000020000000000000006".to_owned(), "000000020000000000000007".to_owned(), 2)];
         assert_eq!(names(&found), expected);
         // Nothing is archived on the new timeline yet.
         let there = inventory(&[(1, 3..=6)], &[(2, two)]);
         let found = coverage(&there, Segment::at(1, 3, BYTES));
-        assert_eq!((found.gaps.len(), found.newest.unwrap().to_string()), (0, "000000010000000000000006".to_owned()));
+        assert_eq!(
+            (found.gaps.len(), found.newest.unwrap().to_string()),
+            (0, "000000010000000000000006".to_owned())
+        );
         // A backup of timeline 1 behind the branch stays on timeline 1.
         let there = inventory(&[(1, 3..=12), (2, 6..=20)], &[(2, two)]);
         let found = coverage(&there, Segment::at(1, 9, BYTES));
-        assert_eq!((found.gaps.len(), found.newest.unwrap().to_string()), (0, "00000001000000000000000C".to_owned()));
+        assert_eq!(
+            (found.gaps.len(), found.newest.unwrap().to_string()),
+            (0, "00000001000000000000000C".to_owned())
+        );
     }
 }

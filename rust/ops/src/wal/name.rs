@@ -150,7 +150,9 @@ impl WalName {
     pub fn segment(self) -> Option<Segment> {
         match self {
             WalName::History(_) => None,
-            WalName::Segment(segment) | WalName::Partial(segment) | WalName::Backup(segment, _) => Some(segment),
+            WalName::Segment(segment) | WalName::Partial(segment) | WalName::Backup(segment, _) => {
+                Some(segment)
+            }
         }
     }
 }
@@ -185,7 +187,9 @@ impl FromStr for WalName {
         };
         // Written again it must be the same: no other digits, case or length.
         parsed.filter(|parsed| parsed.to_string() == name).ok_or_else(|| {
-            format!("{name:?}: no file of the write-ahead log; PostgreSQL gives its name as %f and its path as %p")
+            format!(
+                "{name:?}: no file of the write-ahead log; PostgreSQL gives its name as %f and its path as %p"
+            )
         })
     }
 }
@@ -209,7 +213,15 @@ mod tests {
             assert_eq!(parsed.to_string(), name);
             assert_eq!(WalName::of_key(&parsed.key()), Some(parsed));
         }
-        for bad in ["", "x", "../../etc/passwd", "0000000100000000000000ff", "1.history", "0000000A.histor", "backup.json"] {
+        for bad in [
+            "",
+            "x",
+            "../../etc/passwd",
+            "0000000100000000000000ff",
+            "1.history",
+            "0000000A.histor",
+            "backup.json",
+        ] {
             assert!(bad.parse::<WalName>().is_err(), "{bad}");
         }
     }

@@ -101,7 +101,10 @@ impl Receiver {
             // The server may be lost for good: what came last counts most.
             sent.at = None;
             self.tell(self.archive_received(archive, sent).await, observer);
-            observer(Event::Note(&format!("pg_receivewal has ended, and is started again: {}", process.last_words())));
+            observer(Event::Note(&format!(
+                "pg_receivewal has ended, and is started again: {}",
+                process.last_words()
+            )));
             pause = if started.elapsed() > PAUSES.1 { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
             tokio::time::sleep(pause).await;
         }
@@ -127,7 +130,8 @@ impl Receiver {
         for (name, path) in &files {
             match name {
                 WalName::Partial(segment) => {
-                    received.incomplete += u64::from(self.send_beginning(archive, *segment, path, sent).await?);
+                    received.incomplete +=
+                        u64::from(self.send_beginning(archive, *segment, path, sent).await?);
                 }
                 name => {
                     // The newest one stays until there is a newer one: pg_receivewal goes on behind it.

@@ -26,8 +26,9 @@ pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
     if read.is_err() {
         return Err(problem(format!("{size} bytes are no segment of the write-ahead log")));
     }
-    let (identity, timeline, position) = parse(&header)
-        .ok_or_else(|| problem("no segment of the write-ahead log: its first page has no header".to_owned()))?;
+    let (identity, timeline, position) = parse(&header).ok_or_else(|| {
+        problem("no segment of the write-ahead log: its first page has no header".to_owned())
+    })?;
     if !SIZES.contains(&identity.wal_segment_bytes) || !identity.wal_segment_bytes.is_power_of_two() {
         return Err(problem(format!("a segment of {} bytes cannot be", identity.wal_segment_bytes)));
     }
@@ -36,7 +37,8 @@ pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
         return Err(problem(format!("the segment has {size} bytes and must have {wanted}")));
     }
     // The first segment of a timeline begins as a copy of its parent's.
-    let is_it = Segment::at(segment.timeline, position / size, size) == segment && timeline <= segment.timeline;
+    let is_it =
+        Segment::at(segment.timeline, position / size, size) == segment && timeline <= segment.timeline;
     if !is_it {
         let found = Segment::at(timeline, position / size, size);
         return Err(problem(format!("it holds the segment {found}, and its name says {segment}")));

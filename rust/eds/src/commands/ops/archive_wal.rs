@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use edgesentry_ops::textfile::WAL_ARCHIVE_LAST_SUCCESS;
 use edgesentry_ops::wal::{Archived, WalName, archive_wal};
 use serde_json::json;
 
-use super::session::Session;
+use super::session::{Session, note_success};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -35,7 +36,7 @@ impl ArchiveWal {
         let content = json!({"name": self.name.to_string(), "stored": archived == Archived::Stored});
         // PostgreSQL puts what is said into its log: nothing to say of a success.
         output.answer(&Answer { ok: true, name: "wal", content: &content, text: String::new(), failure: None })?;
-        super::session::note_wal_archived(&session.settings, output);
+        note_success(&session.settings, &WAL_ARCHIVE_LAST_SUCCESS, "", output);
         Ok(Exit::Holds)
     }
 }

@@ -11,11 +11,7 @@ use crate::text::sentence;
 /// Writes a checklist. Exit code 0 if every check passed, 1 if one failed, 3 if one is unknown.
 pub(super) fn answer(output: &Output, heading: &str, checks: &[Check]) -> Result<Exit, Failure> {
     let status = verdict(checks);
-    let mut text = format!("{}: {}\n", sentence(heading), styled(status));
-    for check in checks {
-        text.push_str(&format!("  {}  {}\n", styled_padded(check.status), sentence(&check.name)));
-        text.push_str(&format!("           {}\n", sentence(&check.evidence)));
-    }
+    let text = text(heading, checks);
     let content = json!({"status": status, "checks": checks});
     let exit = match status {
         Status::Passed => Exit::Holds,
@@ -24,6 +20,17 @@ pub(super) fn answer(output: &Output, heading: &str, checks: &[Check]) -> Result
     };
     output.answer(&Answer { ok: exit == Exit::Holds, name: "checklist", content: &content, text, failure: None })?;
     Ok(exit)
+}
+
+/// The checklist for people.
+pub(super) fn text(heading: &str, checks: &[Check]) -> String {
+    let status = verdict(checks);
+    let mut text = format!("{}: {}\n", sentence(heading), styled(status));
+    for check in checks {
+        text.push_str(&format!("  {}  {}\n", styled_padded(check.status), sentence(&check.name)));
+        text.push_str(&format!("           {}\n", sentence(&check.evidence)));
+    }
+    text
 }
 
 fn style(status: Status) -> Style {

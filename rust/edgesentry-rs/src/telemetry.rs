@@ -1,0 +1,16 @@
+//! What the library tells about its work: events and spans by `tracing`, and [`metrics`].
+//!
+//! Events and spans go to whatever subscriber the program has; without one they cost nothing. Metrics are counted
+//! inside the process whatever the log level. A program that has no subscriber of its own can have one with the
+//! feature `subscriber`: logs, and traces by OTLP. `docs/telemetry.md` lists every event, span and metric.
+
+pub mod context;
+pub mod metrics;
+#[cfg(feature = "subscriber")]
+mod otlp;
+mod settings;
+#[cfg(feature = "subscriber")]
+pub mod subscriber;
+
+pub use context::TraceContext;
+pub use settings::{LogFormat, LogOutput, OtlpProtocol, TelemetrySettings};

@@ -1,0 +1,100 @@
+//! W3C trace context: the trace of a caller goes on in ours.
+
+use std::collections::HashMap;
+
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::{FutureExt, TraceContextExt};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+
+/// The trace of a caller, as <https://www.w3.org/TR/trace-context/> carries it.
+#[derive(Clone, Debug, Default)]
+pub struct TraceContext(Context);
+
+impl TraceContext {
+    /// From the headers `traceparent` and `tracestate`, whose values `header` answers. What is missing or malformed
+    /// is, as the standard wants it, no error: a trace of our own begins.
+    pub fn extract<'a>(header: impl Fn(&str) -> Option<&'a str>) -> TraceContext {
+        let headers = Headers(NAMES.map(header));
+        TraceContext(TraceContextPropagator::new().extract_with_context(&Context::new(), &headers))
+    }
+
+    /// From the values of both headers.
+    pub fn parse(traceparent: &str, tracestate: Option<&str>) -> TraceContext {
+        TraceContext::extract(|name| if name == NAMES[0] { Some(traceparent) } else { tracestate })
+    }
+
+    /// The trace in which this code runs.
+    pub fn current() -> TraceContext {
+        TraceContext(Context::current())
+    }
+
+    /// Whether there is a trace to go on with.
+    pub fn is_valid(&self) -> bool {
+        self.0.span().span_context().is_valid()
+    }
+
+    /// The headers that hand the trace on to another service: names and values.
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = HashMap::new();
+        TraceContextPropagator::new().inject_context(&self.0, &mut headers);
+        headers.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    /// Does `work` as part of the trace: the spans that it begins are children of the caller's.
+    pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
+        if self.is_valid() { work.with_context(self.0).await } else { work.await }
+    }
+}
+
+const NAMES: [&str; 2] = ["traceparent", "tracestate"];
+
+/// The values of `NAMES`.
+struct Headers<'a>([Option<&'a str>; 2]);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0[NAMES.iter().position(|name| *name == key)?]
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        NAMES.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn what_is_read_is_handed_on() {
+        let context = TraceContext::parse(PARENT, Some("vendor=1"));
+        assert!(context.is_valid());
+        let mut headers = context.headers();
+        headers.sort();
+        let expected = [("traceparent", PARENT), ("tracestate", "vendor=1")];
+        assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn what_is_malformed_begins_a_new_trace() {
+        for parent in
+            ["", "00", "zz", &PARENT.replace("0af7", "0AF7"), &PARENT.replace('b', "g"), &PARENT[..54]]
+        {
+            let context = TraceContext::parse(parent, None);
+            assert!(!context.is_valid(), "{parent:?}");
+            assert!(context.headers().is_empty());
+        }
+        assert!(!TraceContext::current().is_valid());
+    }
+
+    #[tokio::test]
+    async fn work_runs_inside_the_trace() {
+        let headers =
+            TraceContext::parse(PARENT, None).scope(async { TraceContext::current().headers() }).await;
+        assert_eq!(headers, [("traceparent".to_owned(), PARENT.to_owned())]);
+        assert!(!TraceContext::current().is_valid());
+    }
+}

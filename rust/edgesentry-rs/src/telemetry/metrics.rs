@@ -1,0 +1,335 @@
+//! Counters, histograms and gauges of the ingest service, in the Prometheus text format.
+//!
+//! Every series is there from the beginning, at 0: a counter that is born at 1 never shows an increase. A record counts
+//! once for each time it is sent, when its answer is certain, however often a store was tried or its device's keys
+//! changed meanwhile; what the ledger decided counts together with its entry in the operation log.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::error::Component;
+use crate::ingest::verify::{Outcome, RejectionCode};
+
+/// The `Content-Type` of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// Upper bounds of the buckets of both histograms, in seconds.
+const SECONDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0];
+
+/// The rejections that say that device and ledger hold different histories: no resend of the same records can mend
+/// them. A gap can be mended, by sending what is missing, and is no break of the chain.
+pub const CHAIN_BREAKS: [RejectionCode; 2] = [RejectionCode::PrevHashMismatch, RejectionCode::Fork];
+
+/// A place where records wait.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Queue {
+    /// For their hashes and signatures to be checked.
+    Verify,
+    /// For their payloads to be written.
+    Payload,
+    /// For their commit.
+    Commit,
+}
+
+impl Queue {
+    /// Every queue.
+    pub const ALL: [Queue; 3] = [Queue::Verify, Queue::Payload, Queue::Commit];
+
+    /// `verify`, `payload` or `commit`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Queue::Verify => "verify",
+            Queue::Payload => "payload",
+            Queue::Commit => "commit",
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Part {
+    component: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct QueueName {
+    queue: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+/// The metrics of a service. Cheap to clone; clones are the same metrics.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    accepted: Counter,
+    duplicate: Counter,
+    rejected: Vec<(RejectionCode, Counter)>,
+    errors: Vec<(Component, Counter)>,
+    chain_break: Counter,
+    signature_fail: Counter,
+    ingest: Histogram,
+    operation_log_insert: Histogram,
+    queues: Vec<(Queue, Gauge)>,
+    last_success: Gauge<f64, AtomicU64>,
+    events_dropped: Counter,
+}
+
+tokio::task_local! {
+    /// The metrics of the service for which a ledger works at the moment.
+    static WORKING_FOR: Metrics;
+}
+
+impl Metrics {
+    /// Metrics of their own, all at 0.
+    #[allow(clippy::new_without_default)] // A default would look like the global ones.
+    pub fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("edgesentry");
+        let r = &mut registry;
+        let accepted =
+            counter(r, "ingest_accepted", "Records that were accepted: they and their payloads are durable");
+        let duplicate = counter(r, "ingest_duplicate", "Records that the ledger held already");
+        let rejected = Family::<Reason, Counter>::default();
+        let rejected = register(r, "ingest_rejected", "Records that were rejected, by reason", rejected);
+        let errors = Family::<Part, Counter>::default();
+        let errors = register(r, "ingest_error", "Records that a store failed to take, by the store", errors);
+        let chain_break = counter(
+            r,
+            "chain_break",
+            "Records that were rejected because device and ledger hold different histories: prev_hash_mismatch and fork",
+        );
+        let signature_fail =
+            counter(r, "signature_fail", "Records that were rejected because their signature does not hold");
+        let ingest = Histogram::new(SECONDS);
+        let ingest =
+            register(r, "ingest_duration_seconds", "Time from a call with records to its answers", ingest);
+        let insert = Histogram::new(SECONDS);
+        let help = "Time to insert a group of entries into the operation log, failed ones included";
+        let operation_log_insert = register(r, "operation_log_insert_duration_seconds", help, insert);
+        let queues = Family::<QueueName, Gauge>::default();
+        let queues = register(r, "ingest_queue_depth", "Records that wait, by what they wait for", queues);
+        let last_success = Gauge::<f64, AtomicU64>::default();
+        let help = "When a record was last accepted, Unix time; 0 before the first";
+        let last_success = register(r, "ingest_last_success_timestamp_seconds", help, last_success);
+        let events_dropped = counter(
+            r,
+            "telemetry_dropped_events",
+            "Events that Python's logging did not get because too many waited",
+        );
+        let build = Family::<Build, Gauge>::default();
+        let build = register(r, "build_info", "The version that runs; always 1", build);
+        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        Metrics(Arc::new(Inner {
+            accepted,
+            duplicate,
+            rejected: RejectionCode::ALL
+                .map(|code| (code, rejected.get_or_create(&Reason { reason: code.name() }).clone()))
+                .into(),
+            errors: Component::SERVICE
+                .map(|part| (part, errors.get_or_create(&Part { component: part.name() }).clone()))
+                .into(),
+            chain_break,
+            signature_fail,
+            ingest,
+            operation_log_insert,
+            queues: Queue::ALL
+                .map(|queue| (queue, queues.get_or_create(&QueueName { queue: queue.name() }).clone()))
+                .into(),
+            last_success,
+            events_dropped,
+            registry,
+        }))
+    }
+
+    /// The metrics of this process, on which every service counts that was not given others.
+    pub fn global() -> Metrics {
+        static GLOBAL: OnceLock<Metrics> = OnceLock::new();
+        GLOBAL.get_or_init(Metrics::new).clone()
+    }
+
+    /// Everything in the Prometheus text format, version 0.0.4.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(8192);
+        // Writing to a string does not fail.
+        let _ = prometheus_text::encode(&mut text, &self.0.registry);
+        text
+    }
+
+    /// Counts events that could not be handed on.
+    pub fn count_dropped_events(&self, events: u64) {
+        self.0.events_dropped.inc_by(events);
+    }
+
+    /// Counts an answer.
+    pub(crate) fn count(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Accepted => {
+                self.0.accepted.inc();
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.0.last_success.set(now.as_millis() as f64 / 1e3);
+            }
+            Outcome::Duplicate => drop(self.0.duplicate.inc()),
+            Outcome::Rejected(rejection) => {
+                increment(&self.0.rejected, rejection.code);
+                if CHAIN_BREAKS.contains(&rejection.code) {
+                    self.0.chain_break.inc();
+                }
+                if rejection.code == RejectionCode::SignatureInvalid {
+                    self.0.signature_fail.inc();
+                }
+            }
+        }
+    }
+
+    /// Counts a record that a store failed to take.
+    pub(crate) fn count_error(&self, component: Component) {
+        increment(&self.0.errors, component);
+    }
+
+    /// Takes the time of a call.
+    pub(crate) fn observe_ingest(&self, time: Duration) {
+        self.0.ingest.observe(time.as_secs_f64());
+    }
+
+    /// Says that so many records wait, until the answer is dropped.
+    pub(crate) fn waiting(&self, queue: Queue, records: usize) -> Waiting {
+        let records = i64::try_from(records).unwrap_or(i64::MAX);
+        let gauge = self.0.queues.iter().find(|(each, _)| *each == queue).map(|(_, gauge)| gauge.clone());
+        let gauge = gauge.unwrap_or_default();
+        gauge.inc_by(records);
+        Waiting { gauge, records }
+    }
+
+    /// Lets a ledger take its times on these metrics.
+    pub(crate) async fn working<T>(&self, work: impl Future<Output = T>) -> T {
+        WORKING_FOR.scope(self.clone(), work).await
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    register(registry, name, help, Counter::default())
+}
+
+fn increment<L: PartialEq>(counters: &[(L, Counter)], label: L) {
+    if let Some((_, counter)) = counters.iter().find(|(each, _)| *each == label) {
+        counter.inc();
+    }
+}
+
+/// Records that wait.
+pub(crate) struct Waiting {
+    gauge: Gauge,
+    records: i64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.gauge.dec_by(self.records);
+    }
+}
+
+/// Takes the time of `insert`, the insert of a ledger's operation log: also where it fails, and where nobody waits
+/// for it any longer. It counts on the metrics of the service that the ledger works for, else on the global ones.
+pub(crate) async fn timing_operation_log<T>(insert: impl Future<Output = T>) -> T {
+    struct Timer(Instant);
+    impl Drop for Timer {
+        fn drop(&mut self) {
+            let metrics = WORKING_FOR.try_with(Metrics::clone).unwrap_or_else(|_| Metrics::global());
+            metrics.0.operation_log_insert.observe(self.0.elapsed().as_secs_f64());
+        }
+    }
+    let _timer = Timer(Instant::now());
+    insert.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of a series.
+    fn value(text: &str, series: &str) -> Option<f64> {
+        let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series));
+        line?.rsplit_once(' ')?.1.parse().ok()
+    }
+
+    #[test]
+    fn every_series_begins_at_zero() {
+        let text = Metrics::new().text();
+        let mut series: Vec<String> =
+            ["accepted", "duplicate"].map(|name| format!("ingest_{name}_total")).into();
+        series.extend(
+            RejectionCode::ALL.map(|code| format!("ingest_rejected_total{{reason=\"{}\"}}", code.name())),
+        );
+        series.extend(
+            Component::SERVICE.map(|part| format!("ingest_error_total{{component=\"{}\"}}", part.name())),
+        );
+        series.extend(Queue::ALL.map(|queue| format!("ingest_queue_depth{{queue=\"{}\"}}", queue.name())));
+        series.extend(
+            ["chain_break_total", "signature_fail_total", "ingest_last_success_timestamp_seconds"]
+                .map(String::from),
+        );
+        for histogram in ["ingest_duration_seconds", "operation_log_insert_duration_seconds"] {
+            series.push(format!("{histogram}_count"));
+            series.extend(["2.0", "3.0", "+Inf"].map(|le| format!("{histogram}_bucket{{le=\"{le}\"}}")));
+        }
+        for series in series {
+            assert_eq!(value(&text, &format!("edgesentry_{series}")), Some(0.0), "{series} in {text}");
+        }
+        let build = format!("edgesentry_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        assert_eq!(value(&text, &build), Some(1.0), "{text}");
+    }
+
+    #[tokio::test]
+    async fn times_count_where_the_ledger_works() {
+        let (mine, count) = (Metrics::new(), "edgesentry_operation_log_insert_duration_seconds_count");
+        mine.working(timing_operation_log(async {})).await;
+        // A caller that gives up is measured all the same.
+        let hangs = mine.working(timing_operation_log(std::future::pending::<()>()));
+        assert!(tokio::time::timeout(Duration::from_millis(1), hangs).await.is_err());
+        assert_eq!(value(&mine.text(), count), Some(2.0));
+        let before = value(&Metrics::global().text(), count);
+        timing_operation_log(async {}).await;
+        assert!(value(&Metrics::global().text(), count) > before);
+    }
+
+    #[test]
+    fn what_waits_no_longer_is_taken_off() {
+        let metrics = Metrics::new();
+        let waiting = metrics.waiting(Queue::Commit, 3);
+        let depth = "edgesentry_ingest_queue_depth{queue=\"commit\"}";
+        assert_eq!(value(&metrics.text(), depth), Some(3.0));
+        drop(waiting);
+        assert_eq!(value(&metrics.text(), depth), Some(0.0));
+    }
+}

@@ -1,0 +1,156 @@
+//! A subscriber for programs that have none: logs, and traces by OTLP.
+//!
+//! It is installed once for the process and can be set anew any time. What is switched off costs what no subscriber
+//! costs.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::{fmt, reload};
+
+use super::otlp::Exporter;
+use super::{LogFormat, LogOutput, TelemetrySettings};
+use crate::error::Error;
+
+/// A layer of the program's own.
+pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Installs the subscriber where it is not yet there, and sets it as `settings` have it. `default_filter` says which
+/// events are logged where neither `RUST_LOG` nor the settings do.
+pub fn init(settings: &TelemetrySettings, default_filter: &str) -> Result<(), Error> {
+    install(Vec::new)?.set(settings, default_filter)
+}
+
+/// Installs the subscriber with further layers, and everything else switched off.
+pub fn install_with(layers: Vec<ExtraLayer>) -> Result<(), Error> {
+    install(|| layers).map(|_| ())
+}
+
+/// Sends the spans that wait and switches traces off; it takes at most some seconds, whatever the collector does.
+pub fn shutdown() {
+    if let Some(Ok(installed)) = INSTALLED.get() {
+        // Without a collector there is nothing to send.
+        let _ = installed.set_traces(None);
+    }
+}
+
+static INSTALLED: OnceLock<Result<Installed, Error>> = OnceLock::new();
+
+type LogFilter = reload::Handle<EnvFilter, Registry>;
+type TraceFilter = reload::Handle<FilterFn<fn(&Metadata<'_>) -> bool>, Registry>;
+
+struct Installed {
+    json: LogFilter,
+    text: LogFilter,
+    to_stdout: Arc<AtomicBool>,
+    traces: TraceFilter,
+    exporter: Exporter,
+    /// One at a time sets it.
+    setting: Mutex<()>,
+}
+
+fn install(layers: impl FnOnce() -> Vec<ExtraLayer>) -> Result<&'static Installed, Error> {
+    INSTALLED.get_or_init(|| Installed::new(layers())).as_ref().map_err(Clone::clone)
+}
+
+impl Installed {
+    fn new(mut layers: Vec<ExtraLayer>) -> Result<Installed, Error> {
+        let to_stdout = Arc::new(AtomicBool::new(false));
+        let output = Output(Arc::clone(&to_stdout));
+        let (json_filter, json) = reload::Layer::new(EnvFilter::new("off"));
+        let (text_filter, text) = reload::Layer::new(EnvFilter::new("off"));
+        let lines = fmt::layer().json().with_span_list(false).log_internal_errors(false);
+        layers.push(lines.with_writer(output.clone()).with_filter(json_filter).boxed());
+        let lines = fmt::layer().compact().with_ansi(false).log_internal_errors(false);
+        layers.push(lines.with_writer(output).with_filter(text_filter).boxed());
+        let exporter = Exporter::default();
+        let (trace_filter, traces) = reload::Layer::new(nothing());
+        layers.push(exporter.layer().with_filter(trace_filter).boxed());
+        tracing::subscriber::set_global_default(Registry::default().with(layers)).map_err(|_| {
+            Error::Config(
+                "telemetry: the program has a subscriber of its own already; use that one".to_owned(),
+            )
+        })?;
+        Ok(Installed { json, text, to_stdout, traces, exporter, setting: Mutex::default() })
+    }
+
+    fn set(&self, settings: &TelemetrySettings, default_filter: &str) -> Result<(), Error> {
+        let _alone = self.setting.lock().unwrap_or_else(PoisonError::into_inner);
+        let variable = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.trim().is_empty());
+        let (place, wanted) = match (&variable, &settings.log_filter) {
+            (Some(text), _) => ("RUST_LOG", text.as_str()),
+            (None, Some(text)) => ("telemetry.log_filter", text.as_str()),
+            (None, None) => ("the default filter", default_filter),
+        };
+        let filter = || {
+            EnvFilter::try_new(wanted).map_err(|error| {
+                Error::Config(format!("{place}: {wanted:?} is no filter of events: {error}"))
+            })
+        };
+        let (json, text) = match settings.log_format {
+            LogFormat::Json => (filter()?, EnvFilter::new("off")),
+            LogFormat::Text => (EnvFilter::new("off"), filter()?),
+            LogFormat::Off => (EnvFilter::new("off"), EnvFilter::new("off")),
+        };
+        self.set_traces(Some(settings))?;
+        self.to_stdout.store(settings.log_output == LogOutput::Stdout, Ordering::Relaxed);
+        reloaded(self.json.reload(json))?;
+        reloaded(self.text.reload(text))
+    }
+
+    fn set_traces(&self, settings: Option<&TelemetrySettings>) -> Result<(), Error> {
+        let endpoint = settings.and_then(|settings| Some((settings, settings.otlp_endpoint.as_deref()?)));
+        match endpoint {
+            Some((settings, endpoint)) => {
+                self.exporter.start(settings, endpoint)?;
+                reloaded(self.traces.reload(traced()))
+            }
+            None => {
+                // First the source, then what is under way.
+                reloaded(self.traces.reload(nothing()))?;
+                self.exporter.stop();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The subscriber is never dropped, so this never fails.
+fn reloaded(done: Result<(), reload::Error>) -> Result<(), Error> {
+    done.map_err(|error| Error::Config(format!("telemetry: {error}")))
+}
+
+fn nothing() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    let none: fn(&Metadata<'_>) -> bool = |_| false;
+    FilterFn::new(none).with_max_level_hint(LevelFilter::OFF)
+}
+
+/// Our spans, and what went wrong in them. Nothing of anybody else: the exporter, whose connections have spans too,
+/// would export itself.
+fn traced() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    let ours: fn(&Metadata<'_>) -> bool = |metadata| {
+        let most = if metadata.is_span() { Level::INFO } else { Level::WARN };
+        let target = metadata.target();
+        (target == "edgesentry_rs" || target.starts_with("edgesentry_rs::")) && *metadata.level() <= most
+    };
+    FilterFn::new(ours).with_max_level_hint(LevelFilter::INFO)
+}
+
+/// Where log lines go.
+#[derive(Clone)]
+struct Output(Arc<AtomicBool>);
+
+impl<'a> MakeWriter<'a> for Output {
+    type Writer = Box<dyn Write + 'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        if self.0.load(Ordering::Relaxed) { Box::new(io::stdout()) } else { Box::new(io::stderr()) }
+    }
+}

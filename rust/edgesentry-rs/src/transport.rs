@@ -1,0 +1,3 @@
+//! The network side. Only the modules here name axum.
+
+pub mod metrics;

@@ -1,0 +1,87 @@
+//! `eds drill alert-fire`: alerts must reach a webhook.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use edgesentry_ops::drill::alert_fire::{self, PLAN, Servers, Settings, Trial, WITHIN};
+
+use super::outcome::{self, Outcome};
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+/// Attack a service and make its store fail; every alert must reach a webhook within 2 minutes
+///
+/// A real ingest service runs in this process, with a ledger of its own. Prometheus and Alertmanager are started on
+/// loopback with the rules and routes that are shipped, or run already: then Prometheus must have --listen among its
+/// targets, under another job than edgesentry. Each step is told on stderr as it happens, with --json as a line of JSON.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds drill alert-fire
+  eds drill alert-fire --alert ChainBreak --report-dir drills --metrics-file /var/lib/node_exporter/drills.prom
+  eds drill alert-fire --prometheus http://127.0.0.1:9090 --alertmanager http://127.0.0.1:9093 --webhook 127.0.0.1:9099")]
+pub(crate) struct AlertFire {
+    /// Only this alert; may be given more than once [default: SignatureFailureSeen, SignatureFailureSurge, ChainBreak,
+    /// IngestStorageError, HighRejectionRate, in this order]
+    #[arg(long = "alert", value_name = "NAME", value_parser = trial)]
+    alerts: Vec<Trial>,
+    /// How soon each alert must arrive
+    #[arg(long, value_name = "SECONDS", default_value_t = WITHIN.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
+    within: u64,
+    /// How often the drill's own Prometheus scrapes and evaluates
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=15), conflicts_with = "prometheus")]
+    scrape_interval: u32,
+    /// Rules for the drill's own Prometheus instead of those that are shipped
+    #[arg(long, value_name = "FILE", conflicts_with = "prometheus")]
+    rules: Option<PathBuf>,
+    /// A Prometheus that runs already
+    #[arg(long, value_name = "URL", requires = "alertmanager", value_parser = http_url)]
+    prometheus: Option<String>,
+    /// An Alertmanager that runs already, and that this Prometheus tells
+    #[arg(long, value_name = "URL", requires = "prometheus", value_parser = http_url)]
+    alertmanager: Option<String>,
+    /// Where the service of the drill serves its metrics to a Prometheus that runs already
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9465", requires = "prometheus")]
+    listen: SocketAddr,
+    /// Where the drill listens for a webhook of an Alertmanager that runs already [default: it asks Alertmanager, and
+    /// does not see the alert delivered]
+    #[arg(long, value_name = "ADDRESS", requires = "prometheus")]
+    webhook: Option<SocketAddr>,
+    #[command(flatten)]
+    outcome: Outcome,
+}
+
+fn trial(alert: &str) -> Result<Trial, String> {
+    let known = || Trial::ALL.map(Trial::alert).join(", ");
+    Trial::of(alert).ok_or_else(|| format!("one of {} is wanted", known()))
+}
+
+fn http_url(text: &str) -> Result<String, &'static str> {
+    let is_so = text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
+    let wanted =
+        "a URL such as http://127.0.0.1:9090 is wanted; behind TLS or a password, forward a local port to it";
+    if is_so { Ok(text.to_owned()) } else { Err(wanted) }
+}
+
+impl AlertFire {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let servers = match (&self.prometheus, &self.alertmanager) {
+            (Some(prometheus), Some(alertmanager)) => Servers::Running {
+                prometheus: prometheus.clone(),
+                alertmanager: alertmanager.clone(),
+                metrics: self.listen,
+                webhook: self.webhook,
+            },
+            _ => Servers::Own { scrape_seconds: self.scrape_interval, rules: self.rules.clone() },
+        };
+        // In the order in which none of them sets off another.
+        let asked = |trial: &Trial| self.alerts.is_empty() || self.alerts.contains(trial);
+        let trials = Trial::ALL.into_iter().filter(asked).collect();
+        let settings = Settings { trials, within: Duration::from_secs(self.within), servers };
+        self.outcome.of(output, &PLAN, async |report| {
+            alert_fire::run(&settings, report).await.map_err(outcome::unfinished)
+        })
+    }
+}

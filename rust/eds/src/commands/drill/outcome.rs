@@ -1,0 +1,218 @@
+//! What every drill leaves behind: the answer, the report files, the metrics.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use edgesentry_ops::check::{Check, Status};
+use edgesentry_ops::drill::{DrillError, DrillReport, Event, Listener, Measure, Plan};
+use edgesentry_ops::textfile::{Textfile, TextfileError};
+use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
+use serde_json::{Value, json};
+
+use crate::envelope::terminal_safe;
+use crate::exit::{Exit, Failure, chain};
+use crate::interrupt;
+use crate::output::{Answer, Output, complain};
+use crate::text::{sentence, wrapped};
+use crate::times;
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const CARE: Style = AnsiColor::Yellow.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Where evidence is broken.
+const WIDTH: usize = 90;
+
+/// Where the outcome of a drill goes besides stdout.
+#[derive(Args, Debug)]
+pub(crate) struct Outcome {
+    /// Folder for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; made where it is missing
+    #[arg(long, value_name = "DIR")]
+    report_dir: Option<PathBuf>,
+    /// File for the textfile collector of node_exporter, name.prom: learns when the drill last ran and last passed
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// Holds a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
+    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started. What the
+    /// service of a drill logs goes to stderr as `RUST_LOG` has it.
+    pub(super) fn of(
+        &self,
+        output: &Output,
+        plan: &Plan,
+        work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
+    ) -> Result<Exit, Failure> {
+        let mut held = self.hold(output, plan, work)?;
+        let status = held.status();
+        let content = self.filed(&held)?;
+        let exit = match (&held.failure, status) {
+            (Some(failure), _) => failure.exit,
+            (None, Status::Passed) => Exit::Holds,
+            (None, Status::Failed) => Exit::Findings,
+            (None, Status::Unknown) => Exit::Unfinished,
+        };
+        let (text, failure) = (held.text(), held.failure.take());
+        output.answer(&Answer { ok: exit == Exit::Holds, name: "drill", content: &content, text, failure })?;
+        Ok(exit)
+    }
+
+    /// Holds a drill, and leaves its metrics.
+    pub(super) fn hold(
+        &self,
+        output: &Output,
+        plan: &Plan,
+        work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
+    ) -> Result<Held, Failure> {
+        subscriber::init(&TelemetrySettings::default(), "off")?;
+        let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(cannot_set)?;
+        if let Some(folder) = &self.report_dir {
+            fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+
+        let mut report = DrillReport::begin(plan.name, plan.about);
+        report.listener = listener(*output);
+        let worked = runtime.block_on(interrupt::unless_asked(work(&mut report)));
+        report.end();
+        let failure = match worked {
+            Some(Ok(())) => None,
+            Some(Err(failure)) => Some(failure),
+            None => {
+                let message = format!("{} was interrupted; its servers are stopped", plan.name);
+                Some(Failure::interrupted(message))
+            }
+        };
+        // A run that could not finish has not passed, whatever it checked before.
+        let unfinished = failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
+        report.checks.extend(unfinished);
+        if let Some(textfile) = &textfile {
+            textfile.set_drill(&report).map_err(cannot_set)?;
+        }
+        Ok(Held { report, failure })
+    }
+
+    /// Files the report in the folder, where one is named, and answers it for programs.
+    pub(super) fn filed(&self, held: &Held) -> Result<Value, Failure> {
+        let mut content = content(&held.report, held.status());
+        if let Some(folder) = &self.report_dir {
+            content["files"] = json!(write_report(folder, &held.report, &content)?);
+        }
+        Ok(content)
+    }
+
+    /// The folder for reports, where one is named.
+    pub(super) fn report_dir(&self) -> Option<&Path> {
+        self.report_dir.as_deref()
+    }
+}
+
+/// A drill that is over.
+pub(super) struct Held {
+    /// What it has shown.
+    pub(super) report: DrillReport,
+    /// Why it could not finish.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Held {
+    /// Unknown where it could not finish, whatever it had checked before.
+    pub(super) fn status(&self) -> Status {
+        if self.failure.is_some() { Status::Unknown } else { self.report.status() }
+    }
+
+    /// The verdict for people; the steps have been told on stderr.
+    pub(super) fn text(&self) -> String {
+        text(&self.report, self.status())
+    }
+}
+
+/// Writes the report for programs and for people; the paths.
+fn write_report(folder: &Path, report: &DrillReport, content: &Value) -> Result<Vec<String>, Failure> {
+    let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
+    let json = serde_json::to_string_pretty(content).unwrap_or_default();
+    let mut written = Vec::new();
+    for (extension, text) in [("json", json), ("txt", report.text())] {
+        let path = folder.join(format!("{name}.{extension}"));
+        fs::write(&path, text.trim_end().to_owned() + "\n").map_err(|error| cannot_write(&path, &error))?;
+        written.push(path.display().to_string());
+    }
+    Ok(written)
+}
+
+/// Tells the steps on stderr as they happen: a line for people, or a line of JSON.
+fn listener(output: Output) -> Listener {
+    Listener::new(move |event: &Event| {
+        if output.json {
+            complain(&terminal_safe(&json!({"at_ms": event.at_ms, "step": event.what}).to_string()));
+        } else {
+            complain(&format!("{DIM}{}{DIM:#}", step(event)));
+        }
+    })
+}
+
+fn step(event: &Event) -> String {
+    format!("{:>9.3} s  {}", event.at_ms as f64 / 1000.0, sentence(&event.what))
+}
+
+fn content(report: &DrillReport, status: Status) -> Value {
+    let mut content = json!(report);
+    content["status"] = json!(status);
+    content
+}
+
+/// The verdict for people; the steps have been told on stderr.
+fn text(report: &DrillReport, status: Status) -> String {
+    let style = |status| match status {
+        Status::Passed => GOOD,
+        Status::Failed => BAD,
+        Status::Unknown => CARE,
+    };
+    let verdict = style(status);
+    let seconds = report.duration_ms as f64 / 1000.0;
+    let mut text = format!("{verdict}{}{verdict:#}  {} in {seconds:.1} s\n", shout(status), report.drill);
+    for Check { name, status, evidence } in &report.checks {
+        let style = style(*status);
+        text.push_str(&format!("  {style}{status:<8}{style:#} {}\n", sentence(name)));
+        for line in wrapped(&sentence(evidence), WIDTH) {
+            text.push_str(&format!("           {DIM}{line}{DIM:#}\n"));
+        }
+    }
+    let widest = report.measures.iter().map(|measure| measure.name.chars().count()).max().unwrap_or(0);
+    for Measure { name, value, limit } in &report.measures {
+        let limit = limit.map(|limit| format!(" {DIM}(at most {limit}){DIM:#}")).unwrap_or_default();
+        text.push_str(&format!("  {name:<widest$}  {value:.3}{limit}\n"));
+    }
+    text
+}
+
+fn shout(status: Status) -> &'static str {
+    match status {
+        Status::Passed => "PASSED",
+        Status::Failed => "FAILED",
+        Status::Unknown => "NOT FINISHED",
+    }
+}
+
+/// A drill that could not be finished.
+pub(super) fn unfinished(error: DrillError) -> Failure {
+    Failure::unfinished(error.code(), chain(&error))
+}
+
+fn cannot_set(error: TextfileError) -> Failure {
+    let message = chain(&error);
+    match error {
+        TextfileError::Io { .. } => Failure::unfinished("io", message),
+        TextfileError::Name(_) | TextfileError::Foreign { .. } => Failure::usage("metrics_file", message),
+    }
+}
+
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::unfinished("io", format!("{}: cannot write: {error}", path.display()))
+}

@@ -1,0 +1,238 @@
+//! The pages of the runbook: every command on them runs, and shows what the page says it shows.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use edgesentry_chain::{AuditRecord, Device, Hash, Scheme};
+use edgesentry_ops::servers::{Process, Prometheus, free_port};
+use edgesentry_ops::textfile::{BACKUP_LAST_SUCCESS, Textfile};
+use edgesentry_rs::ledger::{Registration, Sqlite};
+use edgesentry_rs::payload;
+use edgesentry_rs::telemetry::metrics::Metrics;
+use edgesentry_rs::transport::metrics::MetricsServer;
+use edgesentry_rs::{IngestService, Ledger, Limits, Submission};
+
+use crate::Folder;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A page: what stands before its first heading, then each part under its heading.
+fn parts(page: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(root().join("docs/runbook").join(page)).unwrap();
+    let mut parts = vec![("introduction".to_owned(), String::new())];
+    for line in text.lines() {
+        match line.strip_prefix("## ") {
+            Some(heading) => parts.push((heading.to_owned(), String::new())),
+            None => {
+                let (_, text) = parts.last_mut().unwrap();
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    parts
+}
+
+/// The contents of the fenced blocks of a language.
+fn blocks(text: &str, language: &str) -> String {
+    let opening = format!("```{language}\n");
+    let blocks = text.split(opening.as_str()).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap()).collect()
+}
+
+/// A line without what differs from run to run: numbers and widths.
+fn shape(line: &str) -> String {
+    let mut shape = String::new();
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        if !character.is_ascii_digit() {
+            shape.push(character);
+            continue;
+        }
+        shape.push('#');
+        while characters.next_if(|next| next.is_ascii_digit() || *next == '.').is_some() {}
+    }
+    shape.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Runs the commands of every part of a page, each in the same folder.
+fn execute(folder: &Folder, page: &str, variables: &[(&str, String)]) {
+    let parts = parts(page);
+    let introduction = blocks(&parts[0].1, "sh");
+    for (heading, text) in &parts[1..] {
+        let commands = blocks(text, "sh");
+        if commands.is_empty() {
+            continue;
+        }
+        let eds = Path::new(env!("CARGO_BIN_EXE_eds")).parent().unwrap();
+        let path = format!("{}:{}", eds.display(), std::env::var("PATH").unwrap());
+        let script = format!("set -eu\n{introduction}{commands}");
+        let mut bash = folder.command_of("bash");
+        bash.args(["-c", &script]).env("PATH", path);
+        bash.envs(variables.iter().map(|(name, value)| (name, value)));
+        let output = bash.output().unwrap();
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{page}, {heading}: {commands}\n{stdout}\n{stderr}");
+        let shown: Vec<String> = stdout.lines().map(shape).collect();
+        for line in blocks(text, "text").lines() {
+            assert!(shown.contains(&shape(line)), "{page}, {heading}: no line like {line:?} in\n{stdout}");
+        }
+    }
+}
+
+fn record(device: &mut Device) -> AuditRecord {
+    let sequence = device.head().map_or(1, |head| head.sequence + 1);
+    let object_ref = format!("{}/{sequence}.bin", device.device_id());
+    device.sign(1_700_000_000_000 + sequence, b"door", object_ref).unwrap()
+}
+
+fn lift() -> Device {
+    Device::from_seed("lift-01", [1; 32], Scheme::Record)
+}
+
+/// Servers that answer until this is dropped.
+struct Incident {
+    _service: IngestService,
+    metrics: MetricsServer,
+    prometheus: Prometheus,
+    _node: Process,
+}
+
+/// A service to which everything has happened that the pages are about, and a Prometheus that has seen it.
+async fn incident(folder: &Folder) -> Incident {
+    let ledger: Arc<dyn Ledger> = Arc::new(Sqlite::open(&folder.path("edgesentry.db")).await.unwrap());
+    let store = folder.path("store");
+    let payloads = Arc::new(payload::Folder::open(&store).unwrap());
+    let metrics = Metrics::new();
+    let limits = Limits { attempts: 1, ..Limits::default() };
+    let service = IngestService::start_with(ledger, payloads, limits, metrics.clone());
+    let mut lift = lift();
+    let registration = Registration {
+        device_id: "lift-01".to_owned(),
+        key: lift.public_key().unwrap(),
+        scheme: Scheme::Record,
+        valid_from: None,
+        start: None,
+    };
+    service.register(&registration).await.unwrap();
+    let metrics = MetricsServer::start("127.0.0.1:0", metrics).await.unwrap();
+    let (prometheus, node) = scraping(folder, metrics.address().to_string()).await;
+    wait_for(&prometheus, "edgesentry_ingest_error_total == 0").await;
+
+    let send = async |record: AuditRecord| {
+        let submission = Submission { record: Arc::new(record), payload: Bytes::from_static(b"door") };
+        service.ingest(submission).await
+    };
+    for _ in 0..3 {
+        assert!(send(record(&mut lift)).await.unwrap().is_success());
+    }
+    let mut forged = record(&mut lift.clone());
+    forged.signature[0] ^= 1;
+    assert!(!send(forged).await.unwrap().is_success());
+    let mut broken = record(&mut lift.clone());
+    broken.prev_record_hash = Hash::of(b"another record");
+    lift.sign_record(&mut broken);
+    assert!(!send(broken).await.unwrap().is_success());
+    let mut stranger = Device::from_seed("stranger", [2; 32], Scheme::Record);
+    for _ in 0..60 {
+        assert!(!send(record(&mut stranger)).await.unwrap().is_success());
+    }
+    // A folder that is a file takes no payloads.
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::write(&store, b"").unwrap();
+    assert!(send(record(&mut lift)).await.is_err());
+    wait_for(&prometheus, "increase(edgesentry_ingest_error_total[10m]) > 0").await;
+    wait_for(&prometheus, "increase(edgesentry_ingest_rejected_total[5m]) > 50").await;
+    wait_for(&prometheus, "edgesentry_backup_last_success_timestamp_seconds").await;
+    Incident { _service: service, metrics, prometheus, _node: node }
+}
+
+/// A Prometheus that scrapes a service, and a textfile as node_exporter would serve it.
+async fn scraping(folder: &Folder, service: String) -> (Prometheus, Process) {
+    let textfile = Textfile::open(&folder.path("metrics.prom")).unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    textfile.set(&[BACKUP_LAST_SUCCESS.sample("base", now - 30.0 * 3600.0)]).unwrap();
+    let port = free_port().unwrap();
+    let mut node = Command::new("python3");
+    node.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1", "--directory"])
+        .arg(folder.0.path());
+    let node = Process::start(&mut node, &folder.path("node.log")).unwrap();
+    let config = format!(
+        "global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: edgesentry
+    static_configs: [{{targets: [\"{service}\"]}}]
+  - job_name: node
+    metrics_path: /metrics.prom
+    static_configs: [{{targets: [\"127.0.0.1:{port}\"]}}]
+"
+    );
+    folder.write("prometheus.yml", config);
+    (Prometheus::start(folder.0.path(), &folder.path("prometheus.yml")).await.unwrap(), node)
+}
+
+async fn wait_for(prometheus: &Prometheus, expression: &str) {
+    let begin = Instant::now();
+    while prometheus.query(expression).await.unwrap().is_empty() {
+        assert!(begin.elapsed() < PATIENCE, "{expression} gives nothing");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[test]
+fn what_to_do_at_each_alert() {
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Incident { metrics, prometheus, .. } = &runtime.block_on(incident(&folder));
+    let key = lift().public_key().unwrap();
+    folder.write("keys.json", format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"));
+    let postgres = std::env::var("EDGESENTRY_TEST_POSTGRES").expect(
+        "EDGESENTRY_TEST_POSTGRES is not set: run the tests by make test, or under scripts/servers/with",
+    );
+    let variables = [
+        ("PROMETHEUS", prometheus.url().to_owned()),
+        ("METRICS", format!("http://{}", metrics.address())),
+        ("EDS_LEDGER", "sqlite:edgesentry.db".to_owned()),
+        ("POSTGRES", postgres),
+    ];
+    execute(&folder, "alerts.md", &variables);
+}
+
+#[test]
+fn observability() {
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let metrics = runtime.block_on(MetricsServer::start("127.0.0.1:0", Metrics::new())).unwrap();
+    std::os::unix::fs::symlink(root().join("deploy"), folder.path("deploy")).unwrap();
+
+    let mut lift = lift();
+    let mut records: Vec<AuditRecord> = (0..3).map(|_| record(&mut lift)).collect();
+    let mut forged = record(&mut lift);
+    forged.signature[0] ^= 1;
+    records.push(forged);
+    folder.write_records("records.ndjson", &records);
+    std::fs::create_dir_all(folder.path("payloads/lift-01")).unwrap();
+    for record in &records {
+        folder.write(&format!("payloads/{}", record.object_ref), b"door");
+    }
+    let key = lift.public_key().unwrap();
+    let run =
+        folder.eds(&format!("device register lift-01 --key {key} --scheme record --ledger edgesentry.db"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let variables = [("METRICS", format!("http://{}", metrics.address()))];
+    execute(&folder, "observability.md", &variables);
+}
+
+#[test]
+fn shapes_leave_out_what_differs() {
+    assert_eq!(shape("  a  1.25 @[17.5]"), "a # @[#]");
+    assert_eq!(shape("2026-11-24T22:40:10.417Z"), "#-#-#T#:#:#Z");
+}

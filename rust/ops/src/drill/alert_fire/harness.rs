@@ -1,0 +1,197 @@
+//! The service that the drill attacks: a real one, in this process, over a ledger of its own and a payload store that
+//! can be made to fail.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use edgesentry_chain::{AuditRecord, Device, Hash, Scheme};
+use edgesentry_rs::ingest::verify::Admitted;
+use edgesentry_rs::ledger::{Registration, Sqlite};
+use edgesentry_rs::payload::{Memory, PayloadStore, Put, Version};
+use edgesentry_rs::telemetry::metrics::Metrics;
+use edgesentry_rs::transport::metrics::MetricsServer;
+use edgesentry_rs::{
+    Component, Error, IngestService, Ledger, Limits, Outcome, RejectionCode, StoreError, Submission,
+};
+
+use crate::drill::DrillError;
+
+/// The device of the drill, and one that is not registered.
+const DEVICE: &str = "drill-device";
+const STRANGER: &str = "drill-stranger";
+/// Not secret: the ledger that knows the device is thrown away with the drill.
+const SEED: [u8; 32] = *b"a device of the alert-fire drill";
+/// What every record of the drill commits to.
+const PAYLOAD: &[u8] = b"drill";
+
+/// A service, its device and its metrics.
+pub(super) struct Harness {
+    service: IngestService,
+    device: Device,
+    store_fails: Arc<AtomicBool>,
+    metrics: MetricsServer,
+}
+
+impl Harness {
+    /// Starts a service with its ledger in `folder` and its metrics, all at 0, at `listen`.
+    pub(super) async fn start(folder: &Path, listen: SocketAddr) -> Result<Harness, DrillError> {
+        let ledger: Arc<dyn Ledger> =
+            Arc::new(Sqlite::open(&folder.join("ledger.db")).await.map_err(Error::from)?);
+        let store_fails = Arc::new(AtomicBool::new(false));
+        let payloads = FailingPayloads { inner: Memory::default(), fails: Arc::clone(&store_fails) };
+        // Not those of the process: nobody else counts here.
+        let metrics = Metrics::new();
+        let limits = Limits { attempts: 1, ..Limits::default() };
+        let service = IngestService::start_with(ledger, Arc::new(payloads), limits, metrics.clone());
+        let device = Device::from_seed(DEVICE, SEED, Scheme::Record);
+        let registration = Registration {
+            device_id: DEVICE.to_owned(),
+            key: device.public_key().map_err(|error| DrillError::Unfit(error.to_string()))?,
+            scheme: Scheme::Record,
+            valid_from: None,
+            start: None,
+        };
+        service.register(&registration).await?;
+        let metrics = MetricsServer::start(&listen.to_string(), metrics).await?;
+        Ok(Harness { service, device, store_fails, metrics })
+    }
+
+    /// Where `GET /metrics` is answered.
+    pub(super) fn metrics_address(&self) -> SocketAddr {
+        self.metrics.address()
+    }
+
+    /// Records that continue the chain; every one must be accepted.
+    pub(super) async fn good_records(&mut self, count: usize) -> Result<(), DrillError> {
+        for _ in 0..count {
+            let record = sign(&mut self.device)?;
+            accepted(&self.send(record).await?)?;
+        }
+        Ok(())
+    }
+
+    /// Records that would continue the chain, but for a flipped bit in the signature.
+    pub(super) async fn bad_signatures(&self, count: usize) -> Result<(), DrillError> {
+        for bit in 0..count {
+            let mut record = self.next()?;
+            // Within R, whose bits are all of use.
+            record.signature[bit / 8 % 32] ^= 1 << (bit % 8);
+            rejected(&self.send(record).await?, RejectionCode::SignatureInvalid)?;
+        }
+        Ok(())
+    }
+
+    /// A record that the device has signed, but that names another record as its previous.
+    pub(super) async fn broken_link(&self) -> Result<(), DrillError> {
+        let mut record = self.next()?;
+        record.prev_record_hash = Hash::of(b"a record that the ledger does not hold");
+        self.device.sign_record(&mut record);
+        rejected(&self.send(record).await?, RejectionCode::PrevHashMismatch)
+    }
+
+    /// Records of a device that is not registered.
+    pub(super) async fn unknown_device(&self, count: usize) -> Result<(), DrillError> {
+        let mut stranger = Device::from_seed(STRANGER, SEED, Scheme::Record);
+        for _ in 0..count {
+            let record = sign(&mut stranger)?;
+            rejected(&self.send(record).await?, RejectionCode::UnknownDevice)?;
+        }
+        Ok(())
+    }
+
+    /// A good record while the payload store fails; sent again, it must be accepted.
+    pub(super) async fn failing_store(&mut self) -> Result<(), DrillError> {
+        let record = sign(&mut self.device)?;
+        self.store_fails.store(true, Ordering::SeqCst);
+        let failed = self.send(record.clone()).await;
+        self.store_fails.store(false, Ordering::SeqCst);
+        match failed {
+            Err(Error::Store(StoreError { component: Component::RawDataStore, .. })) => {}
+            Err(error) => return Err(error.into()),
+            Ok(outcome) => return Err(unexpected("an error of the payload store", &outcome)),
+        }
+        accepted(&self.send(record).await?)
+    }
+
+    /// The record that would come next, without moving the chain.
+    fn next(&self) -> Result<AuditRecord, DrillError> {
+        sign(&mut self.device.clone())
+    }
+
+    async fn send(&self, record: AuditRecord) -> Result<Outcome, Error> {
+        let payload = Bytes::from_static(PAYLOAD);
+        self.service.ingest(Submission { record: Arc::new(record), payload }).await
+    }
+}
+
+fn sign(device: &mut Device) -> Result<AuditRecord, DrillError> {
+    let sequence = device.head().map_or(1, |head| head.sequence + 1);
+    let object_ref = format!("{}/{sequence}.bin", device.device_id());
+    device
+        .sign(crate::drill::unix_ms(), PAYLOAD, object_ref)
+        .map_err(|error| DrillError::Unfit(error.to_string()))
+}
+
+fn accepted(outcome: &Outcome) -> Result<(), DrillError> {
+    if *outcome == Outcome::Accepted { Ok(()) } else { Err(unexpected("accepted", outcome)) }
+}
+
+fn rejected(outcome: &Outcome, code: RejectionCode) -> Result<(), DrillError> {
+    let is_so = outcome.rejection().is_some_and(|rejection| rejection.code == code);
+    if is_so { Ok(()) } else { Err(unexpected(code.name(), outcome)) }
+}
+
+fn unexpected(wanted: &str, outcome: &Outcome) -> DrillError {
+    let answer = outcome.rejection().map_or(outcome.name(), |rejection| rejection.code.name());
+    DrillError::Unfit(format!("the service answered {answer} to a record of the drill instead of {wanted}"))
+}
+
+/// Payloads in memory that cannot be written while `fails`.
+struct FailingPayloads {
+    inner: Memory,
+    fails: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl PayloadStore for FailingPayloads {
+    fn place(&self) -> &str {
+        self.inner.place()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.inner.check().await
+    }
+
+    fn refuses(&self, object_ref: &str) -> Option<String> {
+        self.inner.refuses(object_ref)
+    }
+
+    async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError {
+                component: Component::RawDataStore,
+                action: "write a payload",
+                place: "the payload store of the drill".into(),
+                retryable: true,
+                source: Arc::new(std::io::Error::other("the drill makes it fail")),
+            });
+        }
+        self.inner.put(admitted).await
+    }
+
+    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(object_ref).await
+    }
+
+    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
+        self.inner.exists(object_ref).await
+    }
+
+    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError> {
+        self.inner.versions(object_ref).await
+    }
+}

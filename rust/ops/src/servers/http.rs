@@ -1,0 +1,59 @@
+//! Requests to servers of monitoring.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use super::error::ServerError;
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest answer, in bytes.
+const LARGEST: usize = 16 << 20;
+
+/// The body of a successful answer to a GET.
+pub(super) async fn get(url: &str) -> Result<Bytes, ServerError> {
+    match tokio::time::timeout(PATIENCE, fetch(url)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(failed(url, format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// The JSON of a successful answer to a GET.
+pub(super) async fn get_json(url: &str) -> Result<Value, ServerError> {
+    let body = get(url).await?;
+    serde_json::from_slice(&body).map_err(|error| failed(url, format!("the answer is not JSON: {error}")))
+}
+
+pub(super) fn failed(url: &str, problem: impl Into<String>) -> ServerError {
+    ServerError::Request { url: url.to_owned(), problem: problem.into() }
+}
+
+async fn fetch(url: &str) -> Result<Bytes, ServerError> {
+    let uri: hyper::Uri = url.parse().map_err(|error| failed(url, format!("not a URL: {error}")))?;
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.get(uri).await.map_err(|error| failed(url, chain(&error)))?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), LARGEST).collect().await;
+    let body = body.map_err(|error| failed(url, chain(&*error)))?.to_bytes();
+    if status.is_success() {
+        Ok(body)
+    } else {
+        let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
+        Err(failed(url, format!("answers {status}: {text}")))
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,108 @@
+//! Programs that a drill needs and does not bring along.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::error::ServerError;
+use super::process::{Process, free_port};
+
+/// How often a port that somebody else took meanwhile is replaced by another.
+const PORTS_TRIED: usize = 3;
+/// How long a server may take to be ready, on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program that must be installed.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name, for people.
+    pub name: &'static str,
+    /// The names that its file may have, on one distribution or another.
+    pub files: &'static [&'static str],
+    /// The package of Debian that brings it.
+    pub package: &'static str,
+    /// Where else it may be.
+    pub elsewhere: Option<fn() -> Option<PathBuf>>,
+}
+
+impl Program {
+    /// Where it is: the first folder of `PATH` that has it, or elsewhere.
+    pub fn find(&self) -> Result<PathBuf, ServerError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        let found = self.files.iter().find_map(|file| {
+            folders.iter().map(|folder| folder.join(file)).find(|candidate| is_executable(candidate))
+        });
+        let found = found.or_else(|| self.elsewhere.and_then(|look| look()));
+        found.ok_or(ServerError::Missing { program: self.name, package: self.package })
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// Starts a server on a free loopback port, which `command` is told, and waits until it answers `GET /-/ready`.
+pub(super) async fn start(
+    name: &'static str,
+    log: &Path,
+    command: impl Fn(u16) -> Command,
+) -> Result<(Process, String), ServerError> {
+    let cannot = |source| ServerError::Start { program: name, source };
+    let mut tried = 1;
+    loop {
+        let port = free_port().map_err(cannot)?;
+        let mut process = Process::start(&mut command(port), log).map_err(cannot)?;
+        let url = format!("http://127.0.0.1:{port}");
+        match ready(name, &mut process, &url).await {
+            Ok(()) => return Ok((process, url)),
+            Err(ServerError::Ended { last_words, .. })
+                if tried < PORTS_TRIED && last_words.contains("address already in use") =>
+            {
+                tried += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn ready(name: &'static str, process: &mut Process, url: &str) -> Result<(), ServerError> {
+    let ready = format!("{url}/-/ready");
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if super::http::get(&ready).await.is_ok() {
+            return Ok(());
+        }
+        if !process.lives() {
+            return Err(ServerError::Ended { program: name, last_words: process.last_words() });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (seconds, last_words) = (PATIENCE.as_secs(), process.last_words());
+    Err(ServerError::NotReady { program: name, seconds, last_words })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_installed_is_named_with_its_package() {
+        let shell =
+            Program { name: "a shell", files: &["no-such-shell", "sh"], package: "dash", elsewhere: None };
+        assert!(shell.find().unwrap().ends_with("sh"));
+        let missing = Program {
+            name: "nothing",
+            files: &["no-such-program"],
+            package: "nothing-at-all",
+            elsewhere: None,
+        };
+        let error = missing.find().unwrap_err().to_string();
+        assert!(
+            error.starts_with("nothing is missing") && error.contains("apt install nothing-at-all"),
+            "{error}"
+        );
+    }
+}

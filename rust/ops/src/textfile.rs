@@ -1,0 +1,287 @@
+//! Metrics of operations: a drill or a backup is over long before anybody could scrape it, so it leaves a file behind
+//! that the textfile collector of node_exporter reads.
+//!
+//! The file is in the Prometheus text format and replaced as a whole. Series of earlier runs stay in it: a drill that
+//! fails today does not forget its last success.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::check::Status;
+use crate::drill::DrillReport;
+
+/// A metric of operations; all are gauges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Family {
+    /// Part of the interface, as alerts and dashboards name it.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// The name of its label, where it has one.
+    pub label: Option<&'static str>,
+}
+
+/// Unix seconds of the end of the last run of a drill that passed.
+pub const DRILL_LAST_SUCCESS: Family = Family {
+    name: "edgesentry_drill_last_success_timestamp_seconds",
+    help: "When the last run of the drill that passed was over, Unix seconds.",
+    label: Some("drill"),
+};
+/// Unix seconds of the end of the last run of a drill, whatever came of it.
+pub const DRILL_LAST_RUN: Family = Family {
+    name: "edgesentry_drill_last_run_timestamp_seconds",
+    help: "When the last run of the drill was over, passed or not, Unix seconds.",
+    label: Some("drill"),
+};
+/// How long the last run of a drill took.
+pub const DRILL_DURATION: Family = Family {
+    name: "edgesentry_drill_duration_seconds",
+    help: "How long the last run of the drill took.",
+    label: Some("drill"),
+};
+/// Unix seconds of the last backup that was made and verified; the label is `base` or `dump`.
+pub const BACKUP_LAST_SUCCESS: Family = Family {
+    name: "edgesentry_backup_last_success_timestamp_seconds",
+    help: "When the last backup of this kind was stored and verified, Unix seconds.",
+    label: Some("kind"),
+};
+/// Unix seconds of the last WAL segment that reached the archive.
+pub const WAL_ARCHIVE_LAST_SUCCESS: Family = Family {
+    name: "edgesentry_wal_archive_last_success_timestamp_seconds",
+    help: "When the last WAL segment reached the archive, Unix seconds.",
+    label: None,
+};
+
+/// Every metric of operations.
+pub const FAMILIES: [Family; 5] =
+    [DRILL_LAST_SUCCESS, DRILL_LAST_RUN, DRILL_DURATION, BACKUP_LAST_SUCCESS, WAL_ARCHIVE_LAST_SUCCESS];
+
+impl Family {
+    /// A series of this family and its value; `label` is ignored where the family has none.
+    pub fn sample(&self, label: &str, value: f64) -> Sample {
+        let series = match self.label {
+            None => self.name.to_owned(),
+            Some(name) => format!("{}{{{name}=\"{}\"}}", self.name, escaped(label)),
+        };
+        Sample { series, value }
+    }
+}
+
+/// A value of a series.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sample {
+    series: String,
+    value: f64,
+}
+
+/// Why a textfile cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TextfileError {
+    /// The textfile collector would not read it.
+    #[error("{}: the textfile collector reads only names that end in .prom; name the file so", .0.display())]
+    Name(PathBuf),
+    /// It was not written by this command.
+    #[error("{}: line {line} is no metric of EdgeSentry, so the file is left alone; name another", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// Reading or writing failed.
+    #[error("{}: cannot {action} the metrics file", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `write`.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A file for the textfile collector of node_exporter.
+#[derive(Clone, Debug)]
+pub struct Textfile(PathBuf);
+
+impl Textfile {
+    /// The file at `path`, which need not exist; its folder must. Fails where the file could not be written later.
+    pub fn open(path: &Path) -> Result<Textfile, TextfileError> {
+        if path.extension().is_none_or(|extension| extension != "prom") {
+            return Err(TextfileError::Name(path.to_owned()));
+        }
+        let textfile = Textfile(path.to_owned());
+        textfile.read()?;
+        Ok(textfile)
+    }
+
+    /// Sets these series and keeps the others. Readers see the file of before or the file of after; programs that set
+    /// something at the same time wait for one another.
+    pub fn set(&self, samples: &[Sample]) -> Result<(), TextfileError> {
+        let folder = self.folder();
+        let write = |source| TextfileError::Io { path: self.0.clone(), action: "write", source };
+        let lock = File::open(folder).map_err(write)?;
+        lock.lock().map_err(write)?;
+        let mut series = self.read()?;
+        series.extend(samples.iter().map(|sample| (sample.series.clone(), sample.value.to_string())));
+        self.replace(&render(&series)).map_err(write)
+    }
+
+    /// Sets what a drill that is over leaves behind.
+    pub fn set_drill(&self, report: &DrillReport) -> Result<(), TextfileError> {
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        let end = seconds(report.started_at_ms.saturating_add(report.duration_ms));
+        let mut samples = vec![
+            DRILL_LAST_RUN.sample(&report.drill, end),
+            DRILL_DURATION.sample(&report.drill, seconds(report.duration_ms)),
+        ];
+        if report.status() == Status::Passed {
+            samples.push(DRILL_LAST_SUCCESS.sample(&report.drill, end));
+        }
+        self.set(&samples)
+    }
+
+    fn folder(&self) -> &Path {
+        match self.0.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// The series of the file and their values, as they are written there.
+    fn read(&self) -> Result<BTreeMap<String, String>, TextfileError> {
+        let read = |source| TextfileError::Io { path: self.0.clone(), action: "read", source };
+        let text = match std::fs::read_to_string(&self.0) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Without its folder it could not be written either.
+                return std::fs::read_dir(self.folder()).map(|_| BTreeMap::new()).map_err(read);
+            }
+            Err(error) => return Err(read(error)),
+        };
+        let mut series = BTreeMap::new();
+        for (at, line) in text.lines().enumerate() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let ours = line.rsplit_once(' ').filter(|(series, value)| {
+                let name = series.split('{').next().unwrap_or(series);
+                FAMILIES.iter().any(|family| family.name == name) && value.parse::<f64>().is_ok()
+            });
+            let Some((name, value)) = ours else {
+                return Err(TextfileError::Foreign { path: self.0.clone(), line: at + 1 });
+            };
+            series.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(series)
+    }
+
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let mut name = self.0.file_name().unwrap_or_default().to_owned();
+        // Not a name that the collector reads.
+        name.push(format!(".{}.part", std::process::id()));
+        let part = self.0.with_file_name(name);
+        let write = || {
+            let mut file = File::create(&part)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&part, &self.0)
+        };
+        write().inspect_err(|_| {
+            let _ = std::fs::remove_file(&part);
+        })
+    }
+}
+
+/// The series by family, each with its help, as the collector wants it.
+fn render(series: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    for Family { name, help, .. } in &FAMILIES {
+        let mut of_family =
+            series.iter().filter(|(series, _)| series.split('{').next() == Some(name)).peekable();
+        if of_family.peek().is_some() {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        }
+        for (series, value) in of_family {
+            let _ = writeln!(text, "{series} {value}");
+        }
+    }
+    text
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::check::Check;
+
+    fn report(drill: &str, started_at_ms: u64, holds: bool) -> DrillReport {
+        let mut report = DrillReport::begin(drill, "");
+        report.check(Check::new("it works", holds, ""));
+        (report.started_at_ms, report.duration_ms) = (started_at_ms, 1_500);
+        report
+    }
+
+    #[test]
+    fn a_failure_keeps_the_last_success_and_other_drills() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edgesentry.prom");
+        let textfile = Textfile::open(&path).unwrap();
+        textfile.set_drill(&report("alert-fire", 1_000_000, true)).unwrap();
+        textfile.set_drill(&report("alert-fire", 2_000_000, false)).unwrap();
+        textfile.set_drill(&report("rpo", 3_000_000, false)).unwrap();
+        textfile
+            .set(&[BACKUP_LAST_SUCCESS.sample("base", 4e9), WAL_ARCHIVE_LAST_SUCCESS.sample("", 5e9)])
+            .unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            series,
+            [
+                "edgesentry_drill_last_success_timestamp_seconds{drill=\"alert-fire\"} 1001.5",
+                "edgesentry_drill_last_run_timestamp_seconds{drill=\"alert-fire\"} 2001.5",
+                "edgesentry_drill_last_run_timestamp_seconds{drill=\"rpo\"} 3001.5",
+                "edgesentry_drill_duration_seconds{drill=\"alert-fire\"} 1.5",
+                "edgesentry_drill_duration_seconds{drill=\"rpo\"} 1.5",
+                "edgesentry_backup_last_success_timestamp_seconds{kind=\"base\"} 4000000000",
+                "edgesentry_wal_archive_last_success_timestamp_seconds 5000000000",
+            ]
+        );
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), FAMILIES.len());
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "nothing but the file itself is left");
+    }
+
+    #[test]
+    fn what_could_not_be_written_later_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |name: &str| Textfile::open(&folder.path().join(name)).unwrap_err().to_string();
+        assert!(refused("edgesentry.txt").contains(".prom"));
+        assert!(refused("missing/edgesentry.prom").contains("cannot read"));
+        std::fs::write(folder.path().join("node.prom"), "# HELP\nnode_time 1\n").unwrap();
+        assert!(refused("node.prom").contains("line 2"));
+    }
+
+    #[test]
+    fn writers_wait_for_one_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let textfile = Textfile::open(&folder.path().join("edgesentry.prom")).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let textfile = &textfile;
+                scope.spawn(move || {
+                    textfile.set(&[DRILL_LAST_RUN.sample(&format!("drill \"{number}\""), 1.0)]).unwrap();
+                });
+            }
+        });
+        assert_eq!(textfile.read().unwrap().len(), 8);
+    }
+}
