@@ -75,7 +75,8 @@ impl Site {
 
         let timeout = format!("archive_timeout = {}", archive_timeout.as_secs().max(1));
         let archive_command = format!("archive_command = '{}'", command.archive().replace('\'', "''"));
-        let lines = ["archive_mode = on", "max_connections = 40", "max_wal_size = '2GB'", &timeout, &archive_command];
+        let lines =
+            ["archive_mode = on", "max_connections = 40", "max_wal_size = '2GB'", &timeout, &archive_command];
         let mut primary = blocking(|| Cluster::create(&tools.programs, "primary", &lines))?;
         let settings = settings(tools, &seaweed, &primary);
         write_config(&config, &settings, &seaweed, &tools.programs)?;
@@ -179,7 +180,12 @@ fn settings(tools: &Tools, seaweed: &SeaweedFs, primary: &Cluster) -> Settings {
 }
 
 /// The same settings as a file, for the commands that PostgreSQL runs.
-fn write_config(path: &Path, settings: &Settings, seaweed: &SeaweedFs, programs: &Programs) -> Result<(), Error> {
+fn write_config(
+    path: &Path,
+    settings: &Settings,
+    seaweed: &SeaweedFs,
+    programs: &Programs,
+) -> Result<(), Error> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let s3: String = seaweed
@@ -188,7 +194,8 @@ fn write_config(path: &Path, settings: &Settings, seaweed: &SeaweedFs, programs:
         .map(|(name, value)| format!("{} = {value:?}\n", name.trim_start_matches("EDS_S3__").to_lowercase()))
         .collect();
     let archive = settings.ops.archive.as_deref().unwrap_or_default();
-    let text = format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.ledger.reveal());
+    let text =
+        format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.ledger.reveal());
     let file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::io("write settings", path))?;
     programs.own(path)

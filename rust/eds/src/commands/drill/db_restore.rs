@@ -33,7 +33,8 @@ pub(super) struct DbRestore {
 
 impl DbRestore {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let drill = RestoreDrill { tools: self.eds.tools(&self.postgres, &self.weed)?, records: self.records };
+        let drill =
+            RestoreDrill { tools: self.eds.tools(&self.postgres, &self.weed)?, records: self.records };
         self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
     }
 }

@@ -62,8 +62,10 @@ impl EdsArgs {
 
 /// This program; under Python the command beside the interpreter, which is `eds` as well.
 fn this_program() -> Result<PathBuf, Failure> {
-    let missing = |why: String| Failure::usage("program_missing", format!("{why}; name the program with --eds"));
-    let this = std::env::current_exe().map_err(|error| missing(format!("cannot tell which program this is: {error}")))?;
+    let missing =
+        |why: String| Failure::usage("program_missing", format!("{why}; name the program with --eds"));
+    let this = std::env::current_exe()
+        .map_err(|error| missing(format!("cannot tell which program this is: {error}")))?;
     if this.file_stem().is_some_and(|name| name == "eds") {
         return Ok(this);
     }

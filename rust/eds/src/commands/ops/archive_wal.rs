@@ -35,7 +35,13 @@ impl ArchiveWal {
         let archived = session.wait(archive_wal(&archive, &self.path, self.name))?;
         let content = json!({"name": self.name.to_string(), "stored": archived == Archived::Stored});
         // PostgreSQL puts what is said into its log: nothing to say of a success.
-        output.answer(&Answer { ok: true, name: "wal", content: &content, text: String::new(), failure: None })?;
+        output.answer(&Answer {
+            ok: true,
+            name: "wal",
+            content: &content,
+            text: String::new(),
+            failure: None,
+        })?;
         note_success(&session.settings, &WAL_ARCHIVE_LAST_SUCCESS, "", output);
         Ok(Exit::Holds)
     }
