@@ -18,9 +18,6 @@ use crate::error::Error;
 use crate::restore::shown;
 use crate::wal::{Segment, WalName};
 
-/// A day, in milliseconds.
-const DAY_MS: u64 = 24 * 3600 * 1000;
-
 /// How long things are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
@@ -244,6 +241,7 @@ mod tests {
 
     const BYTES: u64 = 16 << 20;
     const NOW: u64 = 1_800_000_000_000;
+    const DAY_MS: u64 = 24 * 3600 * 1000;
 
     fn object(key: String, modified_ms: u64) -> Object {
         Object { key, size_bytes: 1, modified_ms }

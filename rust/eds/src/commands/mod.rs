@@ -26,6 +26,8 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::Opened;
 
+pub(crate) use ops::FETCH_WAL;
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use time::macros::format_description;
+use time::format_description::well_known::Rfc3339;
 
 use super::{Restore, Target};
 use crate::error::Error;
@@ -109,8 +109,7 @@ fn recovery(restore: &Restore) -> Vec<(&'static str, String)> {
         Target::Latest => {}
         Target::Time(time) => {
             let utc = time.to_offset(time::UtcOffset::UTC);
-            let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:6]+00");
-            settings.push(("recovery_target_time", utc.format(format).unwrap_or_default()));
+            settings.push(("recovery_target_time", utc.format(&Rfc3339).unwrap_or_default()));
         }
         Target::Point(name) => settings.push(("recovery_target_name", name.clone())),
     }
