@@ -87,10 +87,25 @@ impl Wanted {
         vec![
             ("wal_level", "replica".into(), true, "base backups and standbys need it"),
             ("archive_mode", "on".into(), true, "segments are archived"),
-            ("archive_command", self.command.archive(), false, "by this program, which never overwrites and never loses"),
-            ("archive_timeout", format!("{}", self.archive_timeout_seconds), false, "a segment that is not full is archived after so many seconds"),
+            (
+                "archive_command",
+                self.command.archive(),
+                false,
+                "by this program, which never overwrites and never loses",
+            ),
+            (
+                "archive_timeout",
+                format!("{}", self.archive_timeout_seconds),
+                false,
+                "a segment that is not full is archived after so many seconds",
+            ),
             ("max_wal_senders", "10".into(), true, "backups, receivers and standbys at once"),
-            ("max_replication_slots", "10".into(), true, "write-ahead log is kept for receivers and standbys"),
+            (
+                "max_replication_slots",
+                "10".into(),
+                true,
+                "write-ahead log is kept for receivers and standbys",
+            ),
             ("synchronous_commit", "on".into(), false, "a commit is answered when it is on the disk"),
             ("synchronous_standby_names", synchronous, false, "a commit waits for one of these standbys"),
         ]

@@ -37,7 +37,8 @@ pub struct Recovery {
 /// Goes through the checklist. A store that fails makes its items unknown, never passed.
 pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     let answers = recovery.ledger.check().await;
-    let evidence = answers.as_ref().map_or_else(|error| error.describe(), |()| recovery.ledger.place().to_owned());
+    let evidence =
+        answers.as_ref().map_or_else(|error| error.describe(), |()| recovery.ledger.place().to_owned());
     let mut checks = vec![Check::new("the ledger answers and takes writes", answers.is_ok(), evidence)];
     checks.push(last_sequences(recovery).await);
     checks.extend(chains(recovery, progress).await);
@@ -66,11 +67,17 @@ async fn last_sequences(recovery: &Recovery) -> Check {
     }
     let further: u64 = now
         .iter()
-        .map(|(device, head)| head.sequence.saturating_sub(snapshot.get(device).map_or(0, |head| head.sequence)))
+        .map(|(device, head)| {
+            head.sequence.saturating_sub(snapshot.get(device).map_or(0, |head| head.sequence))
+        })
         .sum();
     let devices = snapshot.len();
     if behind.is_empty() {
-        return Check::new(name, devices > 0, format!("{devices} devices, {further} records behind the snapshot's"));
+        return Check::new(
+            name,
+            devices > 0,
+            format!("{devices} devices, {further} records behind the snapshot's"),
+        );
     }
     let more = behind.len().saturating_sub(SHOWN);
     behind.truncate(SHOWN);
@@ -114,18 +121,36 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     let signatures =
         [FindingCode::SignatureInvalid, FindingCode::UnknownDevice, FindingCode::KeyNotValidAtSequence];
     let payloads = [FindingCode::PayloadHashMismatch, FindingCode::PayloadMissing];
-    let others: Vec<FindingCode> =
-        report.counts.keys().copied().filter(|code| !signatures.contains(code) && !payloads.contains(code)).collect();
+    let others: Vec<FindingCode> = report
+        .counts
+        .keys()
+        .copied()
+        .filter(|code| !signatures.contains(code) && !payloads.contains(code))
+        .collect();
     let (records, devices) = (report.coverage.records, report.coverage.devices);
-    let snapshot = if recovery.heads.is_some() { "" } else { "; without a snapshot, chains that were cut off go unnoticed" };
+    let snapshot = if recovery.heads.is_some() {
+        ""
+    } else {
+        "; without a snapshot, chains that were cut off go unnoticed"
+    };
     let unsigned = report.coverage.signatures.as_ref().map_or(records, |signatures| signatures.unchecked);
     let checked = report.coverage.payloads.as_ref().map(|payloads| payloads.checked);
     vec![
         judged(names[0], &report, &others, format!("{records} records of {devices} devices{snapshot}")),
-        judged(names[1], &report, &signatures, format!("{} signatures under {whose}", records - unsigned.min(records))),
+        judged(
+            names[1],
+            &report,
+            &signatures,
+            format!("{} signatures under {whose}", records - unsigned.min(records)),
+        ),
         match checked {
-            Some(checked) => judged(names[2], &report, &payloads, format!("{checked} payloads were hashed again")),
-            None => Check::unknown(names[2], "no payload store is named, so none was hashed: name it with --payloads"),
+            Some(checked) => {
+                judged(names[2], &report, &payloads, format!("{checked} payloads were hashed again"))
+            }
+            None => Check::unknown(
+                names[2],
+                "no payload store is named, so none was hashed: name it with --payloads",
+            ),
         },
     ]
 }

@@ -137,7 +137,8 @@ pub async fn restore(
     let files = folder.path().join("files");
     let checks = backup::download(archive, &backup, &files, observer).await?;
     if let Some(check) = checks.iter().find(|check| check.status != Status::Passed) {
-        return Err(archive.problem(format!("backup {} is damaged: not {}: {}", backup.id, check.name, check.evidence)));
+        return Err(archive
+            .problem(format!("backup {} is damaged: not {}: {}", backup.id, check.name, check.evidence)));
     }
     let download_seconds = begin.elapsed().as_secs_f64();
 
@@ -202,7 +203,9 @@ fn refuse_folder(data: &Path) -> Result<(), Error> {
 fn refuse_port(port: u16) -> Result<(), Error> {
     match std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Error::Config(format!("port {port} cannot be used: {error}; name another one with --port"))),
+        Err(error) => {
+            Err(Error::Config(format!("port {port} cannot be used: {error}; name another one with --port")))
+        }
     }
 }
 
@@ -224,7 +227,10 @@ fn choose(backups: &[Backup], restore: &Restore, archive: &Archive) -> Result<Ba
             if fits(&named) {
                 return Ok(named.clone());
             }
-            Err(archive.problem(format!("backup {id} was not finished yet at {}; name an earlier one", restore.target)))
+            Err(archive.problem(format!(
+                "backup {id} was not finished yet at {}; name an earlier one",
+                restore.target
+            )))
         }
         None => backups.iter().rev().find(fits).cloned().ok_or_else(|| {
             archive.problem(format!(

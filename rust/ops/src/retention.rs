@@ -122,10 +122,11 @@ pub fn plan(contents: &Contents, policy: &Policy, now_ms: u64) -> Plan {
         let before = now_ms.saturating_sub(age(policy.unfinished));
         plan.delete.extend(unfinished(contents, folder, known, before));
     }
-    let first = kept.iter().filter_map(|kept| Some((kept.first_segment?, kept))).min_by_key(|(segment, _)| {
-        // The number counts, on whatever timeline.
-        segment.number(contents.segment_bytes)
-    });
+    let first =
+        kept.iter().filter_map(|kept| Some((kept.first_segment?, kept))).min_by_key(|(segment, _)| {
+            // The number counts, on whatever timeline.
+            segment.number(contents.segment_bytes)
+        });
     if let Some((segment, oldest)) = first {
         plan.delete.extend(log_before(contents, segment, &oldest.id));
     }
@@ -153,7 +154,11 @@ fn decide<'a>(
         } else if noun == "backup" && is(one, anchor) {
             format!("the newest one before {}: what came after that is restored from it", shown(from_ms))
         } else {
-            let why = format!("finished {}, before {}, and a newer one is kept", shown(one.finished_at_ms), shown(from_ms));
+            let why = format!(
+                "finished {}, before {}, and a newer one is kept",
+                shown(one.finished_at_ms),
+                shown(from_ms)
+            );
             delete.push(deletion(contents, what, why, &format!("{folder}/{}/", one.id)));
             continue;
         };
@@ -190,9 +195,16 @@ fn unfinished(contents: &Contents, folder: &str, known: &[Kept], before_ms: u64)
     ids.into_iter()
         .filter(|id| !is_known(id))
         // With a manifest that came after the listing it is no leftover; without times nothing is known.
-        .filter(|id| of(id).all(|object| object.modified_ms > 0 && object.modified_ms < before_ms && !object.key.ends_with(".json")))
+        .filter(|id| {
+            of(id).all(|object| {
+                object.modified_ms > 0 && object.modified_ms < before_ms && !object.key.ends_with(".json")
+            })
+        })
         .map(|id| {
-            let why = format!("it was broken off: it has no manifest, and nothing was written since {}", shown(before_ms));
+            let why = format!(
+                "it was broken off: it has no manifest, and nothing was written since {}",
+                shown(before_ms)
+            );
             deletion(contents, format!("unfinished {folder} {id}"), why, &format!("{folder}/{id}/"))
         })
         .collect()
@@ -202,9 +214,9 @@ fn unfinished(contents: &Contents, folder: &str, known: &[Kept], before_ms: u64)
 fn log_before(contents: &Contents, first: Segment, backup: &str) -> Option<Deletion> {
     let bytes = contents.segment_bytes;
     let is_old = |object: &&Object| {
-        let segment = WalName::of_key(&object.key).and_then(WalName::segment).or_else(|| {
-            object.key.strip_prefix("partial/")?.strip_suffix(".zst")?.parse().ok()
-        });
+        let segment = WalName::of_key(&object.key)
+            .and_then(WalName::segment)
+            .or_else(|| object.key.strip_prefix("partial/")?.strip_suffix(".zst")?.parse().ok());
         segment.is_some_and(|segment| segment.number(bytes) < first.number(bytes))
     };
     let old: Vec<&Object> = contents.objects.iter().filter(is_old).collect();
@@ -268,7 +280,9 @@ mod tests {
                 contents.backups.push(Kept { id, finished_at_ms: day_ms, first_segment });
             }
             for _ in 0..*segments {
-                contents.objects.push(object(WalName::Segment(Segment::at(timeline, number, BYTES)).key(), day_ms));
+                contents
+                    .objects
+                    .push(object(WalName::Segment(Segment::at(timeline, number, BYTES)).key(), day_ms));
                 number += 1;
             }
         }

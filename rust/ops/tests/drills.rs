@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use edgesentry_ops::check::Status;
+use edgesentry_ops::drill::DrillReport;
 use edgesentry_ops::drill::failover::{self, Failover};
 use edgesentry_ops::drill::objects::{self, ObjectRecovery};
-use edgesentry_ops::drill::DrillReport;
 use edgesentry_ops::postgres::Programs;
 use edgesentry_ops::s3::{Bucket, Replication, Setup, check};
 use edgesentry_ops::servers::{SeaweedFs, find_weed};

@@ -61,7 +61,8 @@ fn execute(page: &str) {
         let output = said.split_once(&begin).map(|(_, rest)| rest);
         let output = output.unwrap_or_else(|| panic!("{place}was not reached; all output:\n{said}"));
         let end = format!("@@end {number} ");
-        let (output, rest) = output.split_once(&end).unwrap_or_else(|| panic!("{place}did not end:\n{output}"));
+        let (output, rest) =
+            output.split_once(&end).unwrap_or_else(|| panic!("{place}did not end:\n{output}"));
         let code: i32 = rest.split_once("@@").unwrap().0.parse().unwrap();
         assert_eq!(code, block.code, "{place}ended with this code and said:\n{output}");
         if let Some(expected) = &block.expected {

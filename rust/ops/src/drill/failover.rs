@@ -8,9 +8,9 @@ use edgesentry_rs::payload::Memory;
 use edgesentry_rs::{IngestService, Ledger, Limits, PayloadStore};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{DrillReport, Plan};
 use super::load::{Fleet, Load};
 use super::unix_ms;
+use super::{DrillReport, Plan};
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover::{self, Detection};

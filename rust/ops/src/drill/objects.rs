@@ -10,9 +10,9 @@ use edgesentry_rs::payload::S3;
 use edgesentry_rs::{Filter, IngestService, Ledger, Limits, PayloadStore};
 use futures::TryStreamExt;
 
-use super::{DrillReport, Plan};
 use super::failover::blocking;
 use super::load::Fleet;
+use super::{DrillReport, Plan};
 use crate::check::{Check, Status};
 use crate::error::Error;
 use crate::s3::{self, Bucket, Setup, State};

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::{DrillReport, Plan};
 use super::failover::blocking;
 use super::load::Fleet;
 use super::site::{Site, Tools};
+use super::{DrillReport, Plan};
 use crate::check::Check;
 use crate::error::Error;
 use crate::recovery::{self, Recovery};
@@ -19,7 +19,7 @@ const DEVICES: usize = 100;
 /// Records that come after the moment that is restored to; none of them may be there afterwards.
 const LATER: u64 = 100;
 /// The runbook's time for a restore, in seconds.
-const LIMIT: f64 = 1800.0;
+pub(super) const LIMIT: f64 = 1800.0;
 const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is known of it beforehand.
@@ -67,7 +67,11 @@ impl RestoreDrill {
         let extra = later.kept(&*ledger).await?;
         let there = extra.acknowledged - extra.lost;
         let evidence = format!("{there} of {} later records are there", extra.acknowledged);
-        report.check(Check::new("nothing after the moment is there", there == 0 && extra.acknowledged > 0, evidence));
+        report.check(Check::new(
+            "nothing after the moment is there",
+            there == 0 && extra.acknowledged > 0,
+            evidence,
+        ));
         let recovery = Recovery {
             ledger: std::sync::Arc::clone(&ledger),
             payloads: Some(std::sync::Arc::clone(&site.payloads)),
@@ -94,10 +98,16 @@ impl RestoreDrill {
     }
 
     /// Writes down the moment, lets more records come, destroys records, and sees to it that all of it is archived.
-    async fn incident(&self, site: &Site, later: &mut Fleet, report: &mut DrillReport) -> Result<Target, Error> {
+    async fn incident(
+        &self,
+        site: &Site,
+        later: &mut Fleet,
+        report: &mut DrillReport,
+    ) -> Result<Target, Error> {
         let sql = site.primary.sql()?;
         let now = blocking(|| sql.query("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)"))?;
-        let micros: i128 = now.parse().map_err(|_| Error::Config(format!("the server's time is not understood: {now}")))?;
+        let micros: i128 =
+            now.parse().map_err(|_| Error::Config(format!("the server's time is not understood: {now}")))?;
         let moment = OffsetDateTime::from_unix_timestamp_nanos(micros * 1000)
             .map_err(|error| Error::Config(error.to_string()))?;
         tokio::time::sleep(Duration::from_millis(20)).await;

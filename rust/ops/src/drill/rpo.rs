@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{DrillReport, Plan};
 use super::failover::blocking;
 use super::load::Fleet;
-use super::unix_ms;
 use super::site::{Site, Tools};
+use super::unix_ms;
+use super::{DrillReport, Plan};
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover;
@@ -56,7 +56,11 @@ impl Rpo {
     }
 
     async fn lose(&self, sidecar: bool, report: &mut DrillReport) -> Result<(), Error> {
-        let (how, suffix) = if sidecar { ("with the sidecar", "with_sidecar") } else { ("by the archive alone", "archive_only") };
+        let (how, suffix) = if sidecar {
+            ("with the sidecar", "with_sidecar")
+        } else {
+            ("by the archive alone", "archive_only")
+        };
         let mut site = Site::start(&self.tools, self.archive_timeout, report).await?;
         let mut fleet = Fleet::new("drill", DEVICES);
         fleet.register(&*site.ledger).await?;
@@ -68,7 +72,10 @@ impl Rpo {
         tokio::time::sleep(self.load).await;
         let crash = unix_ms();
         blocking(|| site.primary.kill())?;
-        report.step(format!("the primary is killed and its disk is lost, {} records into the load", load.acknowledged()));
+        report.step(format!(
+            "the primary is killed and its disk is lost, {} records into the load",
+            load.acknowledged()
+        ));
         let (fleet, _) = load.stop().await?;
         if let Some(receiving) = receiving {
             receiving.end().await?;
@@ -77,12 +84,17 @@ impl Rpo {
         report.step(format!("restored to the end of the archive; last commit {:?}", restored.last_commit));
         let ledger = server.ledger().await?;
         let kept = fleet.kept(&*ledger).await?;
-        let lost_seconds = kept.lost_since_ms.map_or(0.0, |since| crash.saturating_sub(since) as f64 / 1000.0);
+        let lost_seconds =
+            kept.lost_since_ms.map_or(0.0, |since| crash.saturating_sub(since) as f64 / 1000.0);
         let intact = fleet.verify_what_is_there(&ledger).await?;
         report.check(Check { name: format!("every chain verifies up to its end, {how}"), ..intact });
         report.measure(&format!("records_acknowledged_{suffix}"), kept.acknowledged as f64, None);
         report.measure(&format!("records_lost_{suffix}"), kept.lost as f64, sidecar.then_some(0.0));
-        report.measure(&format!("lost_seconds_{suffix}"), lost_seconds, Some(if sidecar { 0.0 } else { LIMIT }));
+        report.measure(
+            &format!("lost_seconds_{suffix}"),
+            lost_seconds,
+            Some(if sidecar { 0.0 } else { LIMIT }),
+        );
         ledger.close().await;
         blocking(|| drop(server));
         site.end().await;

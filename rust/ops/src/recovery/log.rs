@@ -19,7 +19,8 @@ const CRASH_HOLE: u64 = 32;
 
 /// Whether the log is whole at its end, and agrees with the heads.
 pub(super) async fn check(ledger: &dyn Ledger, target_ms: Option<u64>) -> Check {
-    let name = "the operation log has no gap around the target, and an entry for the last record of every device";
+    let name =
+        "the operation log has no gap around the target, and an entry for the last record of every device";
     match judge(ledger, target_ms).await {
         Err(error) => Check::unknown(name, error.describe()),
         Ok(Judged::Holds(evidence)) => Check::new(name, true, evidence),
@@ -77,7 +78,11 @@ async fn judge(ledger: &dyn Ledger, target_ms: Option<u64>) -> Result<Judged, St
     // A log that is read whole has an entry for every device.
     if from == 0 {
         let silent = heads.iter().filter(|(device, _)| !window.accepted.contains_key(&***device));
-        wrong.extend(silent.map(|(device, head)| format!("{device:?}: a chain up to {} without an entry", head.sequence)));
+        wrong.extend(
+            silent.map(|(device, head)| {
+                format!("{device:?}: a chain up to {} without an entry", head.sequence)
+            }),
+        );
     }
     Ok(window.verdict(wrong))
 }
@@ -106,10 +111,18 @@ impl Window {
     fn verdict(self, mut wrong: Vec<String>) -> Judged {
         let mut evidence = format!("the last {} entries", self.entries);
         if let Some(entry) = &self.last_before {
-            evidence.push_str(&format!(", up to the target entry {} of {}", entry.id, crate::restore::shown(entry.at_ms)));
+            evidence.push_str(&format!(
+                ", up to the target entry {} of {}",
+                entry.id,
+                crate::restore::shown(entry.at_ms)
+            ));
         }
         if let Some(entry) = &self.first_after {
-            evidence.push_str(&format!(", behind it from entry {} of {} on", entry.id, crate::restore::shown(entry.at_ms)));
+            evidence.push_str(&format!(
+                ", behind it from entry {} of {} on",
+                entry.id,
+                crate::restore::shown(entry.at_ms)
+            ));
         }
         if !wrong.is_empty() {
             let more = wrong.len().saturating_sub(super::SHOWN);
@@ -131,7 +144,9 @@ impl Window {
             ));
         }
         let holes = self.holes.len();
-        Judged::Holds(format!("{evidence}; {holes} holes of at most {CRASH_HOLE} ids, as a crash leaves them"))
+        Judged::Holds(format!(
+            "{evidence}; {holes} holes of at most {CRASH_HOLE} ids, as a crash leaves them"
+        ))
     }
 }
 

@@ -23,7 +23,8 @@ impl RestoreCommand {
     pub(super) fn check(&self) -> Result<(), Error> {
         for path in [Some(&self.eds), self.config.as_ref()].into_iter().flatten() {
             if !path.is_absolute() || !path.is_file() {
-                let problem = "PostgreSQL runs it from its own folder: a file with a path from / on is wanted";
+                let problem =
+                    "PostgreSQL runs it from its own folder: a file with a path from / on is wanted";
                 return Err(Error::Config(format!("{}: {problem}", path.display())));
             }
         }
@@ -68,12 +69,17 @@ pub(super) fn write(programs: &Programs, restore: &Restore) -> Result<Vec<String
     let mut notes = Vec::new();
     for (name, text) in [
         ("postgresql.conf", "# Made by the restore: the backup has none.\n"),
-        ("pg_hba.conf", "# Made by the restore: the backup has none.\nhost all all 127.0.0.1/32 scram-sha-256\n"),
+        (
+            "pg_hba.conf",
+            "# Made by the restore: the backup has none.\nhost all all 127.0.0.1/32 scram-sha-256\n",
+        ),
     ] {
         let path = data.join(name);
         if !path.exists() {
             write_file(programs, &path, text)?;
-            notes.push(format!("{name} is not in the backup and was made anew; the one of the original lies elsewhere"));
+            notes.push(format!(
+                "{name} is not in the backup and was made anew; the one of the original lies elsewhere"
+            ));
         }
     }
     let automatic = data.join("postgresql.auto.conf");
@@ -85,7 +91,10 @@ pub(super) fn write(programs: &Programs, restore: &Restore) -> Result<Vec<String
     text.push_str(&format!("{END}\n"));
     // Without its standbys a commit would wait for ever.
     text.push_str("synchronous_standby_names = ''\n");
-    notes.push("synchronous_standby_names is empty until there is a standby again: see eds ops configure-postgres".into());
+    notes.push(
+        "synchronous_standby_names is empty until there is a standby again: see eds ops configure-postgres"
+            .into(),
+    );
     if restore.drill {
         text.push_str("archive_mode = off\n");
     }
@@ -102,8 +111,13 @@ fn recovery(restore: &Restore) -> Vec<(&'static str, String)> {
         ("recovery_target_inclusive", "on".to_owned()),
     ];
     // Two targets at once are refused; the backup may bring one of an earlier restore.
-    let names =
-        ["recovery_target", "recovery_target_time", "recovery_target_name", "recovery_target_lsn", "recovery_target_xid"];
+    let names = [
+        "recovery_target",
+        "recovery_target_time",
+        "recovery_target_name",
+        "recovery_target_lsn",
+        "recovery_target_xid",
+    ];
     settings.extend(names.map(|name| (name, String::new())));
     match &restore.target {
         Target::Latest => {}
@@ -148,7 +162,8 @@ mod tests {
 
     #[test]
     fn commands_are_quoted_for_the_shell_and_for_postgresql() {
-        let command = RestoreCommand { eds: "/opt/my eds/eds".into(), config: Some("/etc/100%/it's.toml".into()) };
+        let command =
+            RestoreCommand { eds: "/opt/my eds/eds".into(), config: Some("/etc/100%/it's.toml".into()) };
         let expected = r"'/opt/my eds/eds' ops fetch-wal --config '/etc/100%%/it'\''s.toml' %f %p";
         assert_eq!(command.fetch(), expected);
         let plain = RestoreCommand { eds: "/usr/bin/eds".into(), config: None };

@@ -46,7 +46,8 @@ pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> 
     for (name, value) in limits(programs, &restore.data)? {
         postgres.arg("-c").arg(format!("{name}={value}"));
     }
-    let mut process = Process::start(&mut postgres, &log).map_err(Error::io("start PostgreSQL", &restore.data))?;
+    let mut process =
+        Process::start(&mut postgres, &log).map_err(Error::io("start PostgreSQL", &restore.data))?;
     let server = watch(programs, restore, &sql, &mut process, &log).await;
     match server {
         Ok(server) => {

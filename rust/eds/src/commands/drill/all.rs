@@ -89,7 +89,8 @@ impl All {
 
     fn alerts(&self, output: &Output) -> Result<Held, Failure> {
         let trials = if self.short { Trial::ALL[..1].to_vec() } else { Trial::ALL.to_vec() };
-        let settings = Settings { trials, within: WITHIN, servers: Servers::Own { scrape_seconds: 1, rules: None } };
+        let settings =
+            Settings { trials, within: WITHIN, servers: Servers::Own { scrape_seconds: 1, rules: None } };
         self.outcome.hold(output, &alert_fire::PLAN, async |report| {
             alert_fire::run(&settings, report).await.map_err(unfinished)
         })
@@ -102,9 +103,9 @@ impl All {
             text.push_str(&drill.text());
         }
         let has = |status| held.iter().any(|drill| drill.status() == status);
-        let interrupted = held.iter().any(|drill| {
-            drill.failure.as_ref().is_some_and(|failure| failure.exit == Exit::Interrupted)
-        });
+        let interrupted = held
+            .iter()
+            .any(|drill| drill.failure.as_ref().is_some_and(|failure| failure.exit == Exit::Interrupted));
         let exit = match () {
             () if interrupted => Exit::Interrupted,
             () if has(Status::Failed) => Exit::Findings,
@@ -115,7 +116,13 @@ impl All {
         text.push_str(&format!("{passed} of {} drills passed\n", held.len()));
         let files = self.summarize(&held)?;
         let content = json!({"drills": content, "passed": passed, "files": files});
-        output.answer(&Answer { ok: exit == Exit::Holds, name: "drills", content: &content, text, failure: None })?;
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "drills",
+            content: &content,
+            text,
+            failure: None,
+        })?;
         Ok(exit)
     }
 

@@ -57,7 +57,13 @@ impl Outcome {
             (None, Status::Unknown) => Exit::Unfinished,
         };
         let (text, failure) = (held.text(), held.failure.take());
-        output.answer(&Answer { ok: exit == Exit::Holds, name: "drill", content: &content, text, failure })?;
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "drill",
+            content: &content,
+            text,
+            failure,
+        })?;
         Ok(exit)
     }
 
@@ -90,7 +96,8 @@ impl Outcome {
             }
         };
         // A run that could not finish has not passed, whatever it checked before.
-        let unfinished = failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
+        let unfinished =
+            failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
         report.checks.extend(unfinished);
         if let Some(textfile) = &textfile {
             textfile.set_drill(&report).map_err(cannot_set)?;

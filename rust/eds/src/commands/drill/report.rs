@@ -75,7 +75,13 @@ impl Report {
             "runs": runs.collect::<Vec<_>>(),
             "files": written,
         });
-        output.answer(&Answer { ok: exit == Exit::Holds, name: "quarter", content: &content, text, failure: None })?;
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "quarter",
+            content: &content,
+            text,
+            failure: None,
+        })?;
         Ok(exit)
     }
 }

@@ -46,8 +46,7 @@ impl WeedArgs {
 }
 
 impl EdsArgs {
-    /// Everything that a drill of backup and restore needs.
-    pub(super) fn tools(&self, postgres: &PostgresArgs, weed: &WeedArgs) -> Result<Tools, Failure> {
+    pub(super) fn find(&self) -> Result<PathBuf, Failure> {
         let eds = match &self.eds {
             Some(eds) => eds.clone(),
             None => this_program()?,
@@ -56,14 +55,21 @@ impl EdsArgs {
             let message = format!("{}: there is no such program; name eds itself", eds.display());
             return Err(Failure::usage("program_missing", message));
         }
-        Ok(Tools { programs: postgres.find()?, weed: weed.find()?, eds })
+        Ok(eds)
+    }
+
+    /// Everything that a drill of backup and restore needs.
+    pub(super) fn tools(&self, postgres: &PostgresArgs, weed: &WeedArgs) -> Result<Tools, Failure> {
+        Ok(Tools { eds: self.find()?, programs: postgres.find()?, weed: weed.find()? })
     }
 }
 
 /// This program; under Python the command beside the interpreter, which is `eds` as well.
 fn this_program() -> Result<PathBuf, Failure> {
-    let missing = |why: String| Failure::usage("program_missing", format!("{why}; name the program with --eds"));
-    let this = std::env::current_exe().map_err(|error| missing(format!("cannot tell which program this is: {error}")))?;
+    let missing =
+        |why: String| Failure::usage("program_missing", format!("{why}; name the program with --eds"));
+    let this = std::env::current_exe()
+        .map_err(|error| missing(format!("cannot tell which program this is: {error}")))?;
     if this.file_stem().is_some_and(|name| name == "eds") {
         return Ok(this);
     }

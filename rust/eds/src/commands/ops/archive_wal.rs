@@ -34,7 +34,13 @@ impl ArchiveWal {
         let archived = session.wait(archive_wal(&archive, &self.path, self.name))?;
         let content = json!({"name": self.name.to_string(), "stored": archived == Archived::Stored});
         // PostgreSQL puts what is said into its log: nothing to say of a success.
-        output.answer(&Answer { ok: true, name: "wal", content: &content, text: String::new(), failure: None })?;
+        output.answer(&Answer {
+            ok: true,
+            name: "wal",
+            content: &content,
+            text: String::new(),
+            failure: None,
+        })?;
         super::session::note_wal_archived(&session.settings, output);
         Ok(Exit::Holds)
     }

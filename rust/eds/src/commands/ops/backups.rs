@@ -63,7 +63,13 @@ impl Backups {
         if backups.is_empty() {
             text.push_str("there is no base backup; make one with eds ops backup\n");
         }
-        output.answer(&Answer { ok: exit == Exit::Holds, name: "archive", content: &content, text, failure: None })?;
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "archive",
+            content: &content,
+            text,
+            failure: None,
+        })?;
         Ok(exit)
     }
 }
@@ -72,7 +78,9 @@ fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, newest_ms: u64) -
     let from = times::shown(backup.finished_at_ms);
     let restores = match (covered.newest, covered.gaps.first()) {
         (_, Some(gap)) => format!("{from} to a gap at {}", gap.first),
-        (Some(newest), None) if newest_ms > backup.finished_at_ms => format!("{from} to {}", times::shown(newest_ms)),
+        (Some(newest), None) if newest_ms > backup.finished_at_ms => {
+            format!("{from} to {}", times::shown(newest_ms))
+        }
         _ => format!("{from} only: no log behind it is archived"),
     };
     format!("{:<18}  {:>9}  {:>11}  {restores}\n", backup.id, age(age_seconds), size(backup.size_bytes()))

@@ -45,17 +45,27 @@ impl CheckArchive {
                 None => Check::new(
                     name,
                     false,
-                    format!("missing: {} and all behind it; is archive_mode on?", found.newest.map_or(backup.first_segment, |newest| newest.plus(1, inventory.segment_bytes))),
+                    format!(
+                        "missing: {} and all behind it; is archive_mode on?",
+                        found
+                            .newest
+                            .map_or(backup.first_segment, |newest| newest.plus(1, inventory.segment_bytes))
+                    ),
                 ),
                 Some(newest) => {
-                    let receiving = found.receiving.map(|segment| format!(", and the beginning of {segment}"));
+                    let receiving =
+                        found.receiving.map(|segment| format!(", and the beginning of {segment}"));
                     let evidence = format!("{} to {newest}{}", found.from, receiving.unwrap_or_default());
                     Check::new(name, true, evidence)
                 }
             });
         }
         if checks.is_empty() {
-            checks.push(Check::new("there is a base backup to restore from", false, "none; make one with eds ops backup"));
+            checks.push(Check::new(
+                "there is a base backup to restore from",
+                false,
+                "none; make one with eds ops backup",
+            ));
         }
         checklist::answer(output, archive.place(), &checks)
     }

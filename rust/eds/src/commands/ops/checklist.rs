@@ -18,7 +18,13 @@ pub(super) fn answer(output: &Output, heading: &str, checks: &[Check]) -> Result
         Status::Failed => Exit::Findings,
         Status::Unknown => Exit::Unfinished,
     };
-    output.answer(&Answer { ok: exit == Exit::Holds, name: "checklist", content: &content, text, failure: None })?;
+    output.answer(&Answer {
+        ok: exit == Exit::Holds,
+        name: "checklist",
+        content: &content,
+        text,
+        failure: None,
+    })?;
     Ok(exit)
 }
 

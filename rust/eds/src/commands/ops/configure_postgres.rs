@@ -63,7 +63,12 @@ impl ConfigurePostgres {
         let changed: Vec<&Setting> = settings.iter().filter(|setting| setting.differs()).collect();
         for setting in settings {
             if setting.differs() {
-                text.push_str(&format!("{};  {CARE}-- is '{}': {}{CARE:#}\n", setting.statement(), setting.is, setting.why));
+                text.push_str(&format!(
+                    "{};  {CARE}-- is '{}': {}{CARE:#}\n",
+                    setting.statement(),
+                    setting.is,
+                    setting.why
+                ));
             } else {
                 text.push_str(&format!("{GOOD}-- {} is '{}'{GOOD:#}\n", setting.name, setting.is));
             }

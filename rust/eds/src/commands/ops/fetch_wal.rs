@@ -45,7 +45,13 @@ impl FetchWal {
             Fetched::Absent => "absent",
         };
         let content = json!({"name": self.name.to_string(), "from": from});
-        let answer = Answer { ok: exit == Exit::Holds, name: "wal", content: &content, text: String::new(), failure: None };
+        let answer = Answer {
+            ok: exit == Exit::Holds,
+            name: "wal",
+            content: &content,
+            text: String::new(),
+            failure: None,
+        };
         output.answer(&answer).map_err(|failure| Failure { exit: Exit::StopRecovery, ..failure })?;
         match fetched {
             Fetched::Partial => output.note(&format!("{}: only its beginning was in the archive", self.name)),

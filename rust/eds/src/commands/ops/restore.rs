@@ -74,7 +74,8 @@ impl RestoreTo {
             patience: Duration::from_secs(self.patience * 60),
         };
         let telling = Telling::new(output.json);
-        let restored = session.wait(restore(&session.settings, &archive, &options, &|event| telling.tell(event)));
+        let restored =
+            session.wait(restore(&session.settings, &archive, &options, &|event| telling.tell(event)));
         drop(telling);
         let restored = restored?;
         let text = summary(&restored);

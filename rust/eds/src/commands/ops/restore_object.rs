@@ -117,7 +117,13 @@ impl RestoreObject {
         let damaged: Vec<&Restored> =
             looked_at.iter().filter(|restored| restored.state != State::Intact).collect();
         let content = json!({"looked_at": looked_at.len(), "intact": of(State::Intact), "damaged": damaged});
-        output.answer(&Answer { ok: exit == Exit::Holds, name: "payloads", content: &content, text, failure: None })?;
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "payloads",
+            content: &content,
+            text,
+            failure: None,
+        })?;
         Ok(exit)
     }
 }

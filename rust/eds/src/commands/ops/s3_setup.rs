@@ -52,10 +52,15 @@ impl S3Setup {
             replication: replication.map(|(to, role)| Replication { to, role }),
         };
         let steps = session.wait(setup.run(&bucket, self.apply))?;
-        let files = self.policies.as_deref().map(|folder| write_policies(folder, bucket.name())).transpose()?;
+        let files =
+            self.policies.as_deref().map(|folder| write_policies(folder, bucket.name())).transpose()?;
         let checks: Vec<Check> = steps
             .iter()
-            .map(|step| Check { name: step.what.clone(), status: step.status, evidence: step.evidence.clone() })
+            .map(|step| Check {
+                name: step.what.clone(),
+                status: step.status,
+                evidence: step.evidence.clone(),
+            })
             .collect();
         let mut text = super::checklist::text(&bucket.place(), &checks);
         if !self.apply && steps.iter().any(|step| step.change) {
@@ -65,8 +70,15 @@ impl S3Setup {
             text.push_str(&format!("policy {}\n", sentence(file)));
         }
         let exit = exit(&steps);
-        let content = json!({"bucket": bucket.place(), "applied": self.apply, "steps": steps, "policies": files});
-        output.answer(&Answer { ok: exit == Exit::Holds, name: "setup", content: &content, text, failure: None })?;
+        let content =
+            json!({"bucket": bucket.place(), "applied": self.apply, "steps": steps, "policies": files});
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "setup",
+            content: &content,
+            text,
+            failure: None,
+        })?;
         Ok(exit)
     }
 }

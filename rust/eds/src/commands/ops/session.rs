@@ -54,7 +54,9 @@ impl Session {
     ) -> Result<T, Failure> {
         match self.runtime.block_on(interrupt::unless_asked(work)) {
             Some(done) => done.map_err(Into::into),
-            None => Err(Failure::interrupted("interrupted: the work was not finished, and nothing half of it is left")),
+            None => Err(Failure::interrupted(
+                "interrupted: the work was not finished, and nothing half of it is left",
+            )),
         }
     }
 
