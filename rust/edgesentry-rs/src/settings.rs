@@ -67,6 +67,8 @@ pub struct OpsSettings {
     pub postgres_bin: Option<PathBuf>,
     /// The folder for temporary files, of twice the size of the database; that of the system by default.
     pub temp: Option<PathBuf>,
+    /// A `.prom` file for the textfile collector: when a backup was made and a segment archived last.
+    pub textfile: Option<PathBuf>,
 }
 
 impl Default for Settings {

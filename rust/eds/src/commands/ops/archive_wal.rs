@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use edgesentry_ops::textfile::WAL_ARCHIVE_LAST_SUCCESS;
 use edgesentry_ops::wal::{Archived, WalName, archive_wal};
 use serde_json::json;
 
-use super::session::Session;
+use super::session::{Session, note_success};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -41,7 +42,7 @@ impl ArchiveWal {
             text: String::new(),
             failure: None,
         })?;
-        super::session::note_wal_archived(&session.settings, output);
+        note_success(&session.settings, &WAL_ARCHIVE_LAST_SUCCESS, "", output);
         Ok(Exit::Holds)
     }
 }

@@ -3,8 +3,9 @@
 use clap::Args;
 use edgesentry_ops::backup::{Backup as BaseBackup, backup};
 use edgesentry_ops::source::Source;
+use edgesentry_ops::textfile::BACKUP_LAST_SUCCESS;
 
-use super::session::{Session, Telling, note_backup, size};
+use super::session::{Session, Telling, note_success, size};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -32,7 +33,7 @@ impl Backup {
         });
         drop(telling);
         let made = made?;
-        note_backup(&session.settings, "base", output);
+        note_success(&session.settings, &BACKUP_LAST_SUCCESS, "base", output);
         let text = summary(&made, archive.place());
         output.answer(&Answer { ok: true, name: "backup", content: &made, text, failure: None })?;
         Ok(Exit::Holds)

@@ -3,8 +3,9 @@
 use clap::Args;
 use edgesentry_ops::dump::dump;
 use edgesentry_ops::source::Source;
+use edgesentry_ops::textfile::BACKUP_LAST_SUCCESS;
 
-use super::session::{Session, Telling, note_backup, size};
+use super::session::{Session, Telling, note_success, size};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -31,7 +32,7 @@ impl Dump {
         });
         drop(telling);
         let made = made?;
-        note_backup(&session.settings, "dump", output);
+        note_success(&session.settings, &BACKUP_LAST_SUCCESS, "dump", output);
         let bytes: u64 = made.files.iter().map(|file| file.size_bytes).sum();
         let text = format!(
             "dump {} of PostgreSQL {} in {}\n  size      {}\n  entries   {}\n",

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use edgesentry_ops::archive::Archive;
 use edgesentry_ops::observe::Event;
+use edgesentry_ops::retention::now_ms;
+use edgesentry_ops::textfile::{Family, Textfile};
 use edgesentry_rs::Settings;
 use edgesentry_rs::settings::{FILE_VARIABLE, Overrides};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 
-use crate::exit::Failure;
+use crate::exit::{Failure, chain};
 use crate::interrupt;
 use crate::output::{Output, complain};
 use crate::stores::ConfigFile;
@@ -127,8 +129,13 @@ pub(super) fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// Leaves the time of a success for Prometheus, where `ops.textfile` names a file.
-pub(super) fn note_backup(_settings: &Settings, _kind: &str, _output: &Output) {}
-
-/// The same for the write-ahead log.
-pub(super) fn note_wal_archived(_settings: &Settings, _output: &Output) {}
+/// Leaves the time of a success for Prometheus, where `ops.textfile` names a file. What was done stays done where that
+/// fails.
+pub(super) fn note_success(settings: &Settings, family: &Family, label: &str, output: &Output) {
+    let Some(path) = &settings.ops.textfile else { return };
+    let sample = family.sample(label, (now_ms() / 1000) as f64);
+    let noted = Textfile::open(path).and_then(|textfile| textfile.set(&[sample]));
+    if let Err(error) = noted {
+        output.note(&format!("warning: {}", sentence(&chain(&error))));
+    }
+}
