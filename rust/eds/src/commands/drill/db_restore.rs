@@ -11,7 +11,7 @@ use edgesentry_rs::Settings;
 use edgesentry_rs::settings::Overrides;
 
 use super::outcome::Outcome;
-use super::servers::{EdsArgs, PostgresArgs, WeedArgs};
+use super::servers::ToolArgs;
 use crate::commands::scheme;
 use crate::exit::{Exit, Failure};
 use crate::inputs;
@@ -49,11 +49,7 @@ pub(super) struct DbRestore {
     #[arg(long, value_parser = scheme, requires = "keys")]
     scheme: Option<Scheme>,
     #[command(flatten)]
-    postgres: PostgresArgs,
-    #[command(flatten)]
-    weed: WeedArgs,
-    #[command(flatten)]
-    eds: EdsArgs,
+    tools: ToolArgs,
     #[command(flatten)]
     outcome: Outcome,
 }
@@ -61,15 +57,14 @@ pub(super) struct DbRestore {
 impl DbRestore {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let Some(config) = &self.archive else {
-            let drill =
-                RestoreDrill { tools: self.eds.tools(&self.postgres, &self.weed)?, records: self.records };
+            let drill = RestoreDrill { tools: self.tools.find()?, records: self.records };
             return self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?));
         };
         let settings = Settings::load(Some(config), &Overrides::default())?;
         let drill = ArchiveDrill {
             settings,
             config: Some(config.clone()),
-            eds: self.eds.find()?,
+            eds: self.tools.eds.find()?,
             back: Duration::from_secs(self.back),
             heads: self.heads.as_deref().map(inputs::heads).transpose()?,
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,

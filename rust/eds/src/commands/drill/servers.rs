@@ -33,6 +33,23 @@ pub(super) struct EdsArgs {
     eds: Option<PathBuf>,
 }
 
+/// Everything that a drill of backup and restore needs.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ToolArgs {
+    #[command(flatten)]
+    pub(super) postgres: PostgresArgs,
+    #[command(flatten)]
+    pub(super) weed: WeedArgs,
+    #[command(flatten)]
+    pub(super) eds: EdsArgs,
+}
+
+impl ToolArgs {
+    pub(super) fn find(&self) -> Result<Tools, Failure> {
+        Ok(Tools { eds: self.eds.find()?, programs: self.postgres.find()?, weed: self.weed.find()? })
+    }
+}
+
 impl PostgresArgs {
     pub(super) fn find(&self) -> Result<Programs, Failure> {
         Ok(Programs::find(self.postgres_bin.as_deref())?)
@@ -56,11 +73,6 @@ impl EdsArgs {
             return Err(Failure::usage("program_missing", message));
         }
         Ok(eds)
-    }
-
-    /// Everything that a drill of backup and restore needs.
-    pub(super) fn tools(&self, postgres: &PostgresArgs, weed: &WeedArgs) -> Result<Tools, Failure> {
-        Ok(Tools { eds: self.find()?, programs: postgres.find()?, weed: weed.find()? })
     }
 }
 
