@@ -1,7 +1,7 @@
 """Operations from Python: drills, and the bucket of payloads.
 
-Each function runs the command `eds` of this package in a process of its own, so that Ctrl-C and the servers of
-a drill are its business, and answers what the command answers with `--json`.
+Each function runs the command `eds` of this package in a process of its own, so that Ctrl-C and the servers
+of a drill are its business, and answers what the command answers with `--json`.
 """
 
 from __future__ import annotations
