@@ -10,7 +10,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python soak lint fmt fuzz bench docs wheel venv module clean
+.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench docs docs-rust generated screenshots wheel check-wheel venv module clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ help: ## Say what there is to make
 demo: ## Verify chains of real telemetry, tamper with them, show what is caught and how fast
 	$(CARGO) run --release --locked --bin eds -- demo
 
-test: test-rust test-python ## Run all tests
+test: test-rust test-python notebooks ## Run all tests and all notebooks
 
 test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS: by nextest where it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
@@ -33,6 +33,9 @@ soak: venv ## Kill the ingest service a thousand times under load
 
 test-python: module ## Run the Python tests with the same servers
 	$(SERVERS) $(BIN)/python -m pytest
+
+notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' to renew outputs
+	$(SERVERS) $(BIN)/python scripts/notebooks $(NOTEBOOKS)
 
 lint: module ## Check formatting, lints, types and stubs
 	$(CARGO) fmt --all --check
@@ -54,12 +57,25 @@ bench: module ## Measure the parts, then compare with other implementations
 	$(BIN)/python benches/compare.py
 	$(SERVERS) $(CARGO) run --release --locked --manifest-path benches/ingest/Cargo.toml
 
-docs: ## Build the documentation of the Rust crates
+docs: venv ## Build the documentation site into target/site; a warning or a link that leads nowhere fails
+	$(BIN)/python scripts/docs
+
+docs-rust: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
 		-p edgesentry-chain -p edgesentry-formats -p edgesentry-rs -p eds
 
-wheel: venv ## Build the Python wheel into dist
-	$(BIN)/maturin build --release --locked --out dist
+generated: ## Write manual pages, completions and the reference of the command anew, from its parser
+	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated
+
+screenshots: module ## Take the pictures of the report page in docs/images anew
+	$(BIN)/python scripts/screenshots
+
+wheel: venv ## Build the Python wheel and the sdist into dist
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --sdist --out dist
+
+check-wheel: wheel ## Install the wheel where there is no Rust; audit its ABI, its components and their licences
+	$(BIN)/python scripts/check-wheel
 
 venv: ## Make .venv, or bring it up to date
 	scripts/venv

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -36,6 +34,9 @@ async def open_async(
         create: See `edgesentry.open`.
         at_once: Calls that may run at once; further ones wait.
     """
+    # Where it is needed: it is more than half of what an import would load, and most programs do without.
+    import asyncio
+
     ledger = await asyncio.to_thread(open, url, payloads, config=config, create=create)
     return AsyncLedger(ledger, at_once)
 
@@ -50,10 +51,14 @@ class AsyncLedger:
     __module__ = "edgesentry"
 
     def __init__(self, ledger: Ledger, at_once: int = _AT_ONCE) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self.ledger = ledger
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="edgesentry-async")
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        import asyncio
+
         # With the context of the caller, such as its trace.
         run = copy_context().run
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: run(call, *args, **kwargs))
@@ -66,6 +71,8 @@ class AsyncLedger:
 
     async def close(self) -> None:
         """Waits for what runs, then closes the ledger."""
+        import asyncio
+
         await asyncio.to_thread(self._threads.shutdown)
         self.ledger.close()
 

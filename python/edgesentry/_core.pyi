@@ -31,6 +31,7 @@ __all__ = [
     "REJECTION_CODES",
     "AuditRecord",
     "Cause",
+    "ChainSpan",
     "Coverage",
     "Device",
     "Finding",
@@ -351,6 +352,10 @@ class Finding:
         """The sequence that the record claims; for a truncated chain or a missing device that of the head."""
 
     @property
+    def timestamp_ms(self) -> int | None:
+        """The time that the record claims, Unix milliseconds; None where there is no record."""
+
+    @property
     def index(self) -> int | None:
         """Position of the record, from 0, over all inputs; None where the fault is an absence."""
 
@@ -509,6 +514,33 @@ class Input:
         """Its size in bytes; None where it has none."""
 
 @final
+class ChainSpan:
+    """What one chain spans."""
+
+    @property
+    def records(self) -> int:
+        """Records found."""
+
+    @property
+    def lowest_sequence(self) -> int:
+        """The lowest sequence found, wherever it stands."""
+
+    @property
+    def highest_sequence(self) -> int:
+        """The highest."""
+
+    @property
+    def earliest_ms(self) -> int:
+        """The earliest time that a record claims, Unix milliseconds."""
+
+    @property
+    def latest_ms(self) -> int:
+        """The latest."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: None  # type: ignore[assignment]
+
+@final
 class Report:
     """What a verification found. Its truth value means nothing: ask `ok`."""
 
@@ -537,6 +569,10 @@ class Report:
         """The last link of each chain, as found, by device id."""
 
     @property
+    def chains(self) -> dict[str, ChainSpan]:
+        """What each chain spans, by device id."""
+
+    @property
     def coverage(self) -> Coverage:
         """What was checked and what was not."""
 
@@ -552,6 +588,13 @@ class Report:
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The report as JSON, on one line or indented by so many blanks."""
+
+    def to_html(self) -> str:
+        """The report as one self-contained page, as `eds verify-chain --html` writes it.
+
+        Reads the inputs once more where they are files, to show their hashes; a file that has changed since
+        it was verified gets none.
+        """
 
     def raise_for_findings(self) -> None:
         """Does nothing where the report is ok.

@@ -166,6 +166,8 @@ pub struct Finding {
     pub device_id: Option<Arc<str>>,
     /// The sequence the record claims; for a missing device or a truncated chain that of the trusted head.
     pub sequence: Option<u64>,
+    /// The time that the record claims, Unix milliseconds; none where there is no record.
+    pub timestamp_ms: Option<u64>,
     /// Position of the record in the input, from 0, over all files; none where the fault is an absence.
     pub index: Option<u64>,
     /// What the check expected.
@@ -190,6 +192,7 @@ impl Finding {
             code: FindingCode::RecordMalformed,
             device_id: None,
             sequence: None,
+            timestamp_ms: None,
             index: Some(index),
             expected: Evidence::text(expected),
             actual: Evidence::text(actual),

@@ -24,6 +24,8 @@ pub use hash::{Hash, HashTextError};
 pub use head::{Head, Heads};
 pub use key::{KeyError, KeyRing, PublicKey, RingKey, Scheme};
 pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
-pub use report::{Coverage, HeadCoverage, Input, PayloadCoverage, Report, SignatureCoverage, Verdict};
+pub use report::{
+    ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, Report, SignatureCoverage, Verdict,
+};
 pub use segment::{Checks, PayloadError, Payloads, SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
 use crate::head::{Head, Heads};
 use crate::history::Seen;
-use crate::segment::{Checks, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
+use crate::segment::{Checks, Extent, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
 /// What the verification says of the whole input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -81,6 +82,38 @@ pub struct Input {
     pub entries: u64,
     /// Bytes read from it; none where it is not a stream of bytes.
     pub bytes: Option<u64>,
+    /// When it was last changed before it was read, where it is a file: whoever hashes it later can tell whether it
+    /// is still the same.
+    #[serde(skip)]
+    pub modified: Option<SystemTime>,
+}
+
+/// What one chain spans.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ChainSpan {
+    /// Records found.
+    pub records: u64,
+    /// The lowest sequence found, wherever it stands.
+    pub lowest_sequence: u64,
+    /// The highest.
+    pub highest_sequence: u64,
+    /// The earliest time that a record claims, Unix milliseconds.
+    pub earliest_ms: u64,
+    /// The latest.
+    pub latest_ms: u64,
+}
+
+impl From<&Segment> for ChainSpan {
+    fn from(segment: &Segment) -> ChainSpan {
+        let Extent { lowest_sequence, highest_sequence, earliest_ms, latest_ms } = segment.extent;
+        ChainSpan {
+            records: segment.tally.records,
+            lowest_sequence,
+            highest_sequence,
+            earliest_ms,
+            latest_ms,
+        }
+    }
 }
 
 /// The result of a verification.
@@ -96,6 +129,8 @@ pub struct Report {
     pub findings_omitted: u64,
     /// The last link of each chain, as found.
     pub heads: Heads,
+    /// What each chain spans.
+    pub chains: BTreeMap<Arc<str>, ChainSpan>,
     /// What was checked and what was not.
     pub coverage: Coverage,
     /// The inputs, in the order in which they were read.
@@ -153,6 +188,7 @@ impl Checks<'_> {
         let mut findings = Vec::new();
         let mut absences = Vec::new();
         let mut heads = Heads::new();
+        let mut spans = BTreeMap::new();
         let mut tally = Tally::default();
         for (device_id, segment) in &mut chains {
             findings.extend(self.begin(device_id, segment));
@@ -162,6 +198,7 @@ impl Checks<'_> {
             tally.add(&segment.tally);
             let last = Head { sequence: segment.last.sequence, hash: segment.last.hash };
             heads.insert(Arc::clone(device_id), last);
+            spans.insert(Arc::clone(device_id), ChainSpan::from(&*segment));
         }
         for (device_id, head) in self.heads.into_iter().flatten() {
             if !chains.contains_key(device_id) {
@@ -197,6 +234,7 @@ impl Checks<'_> {
             findings_omitted: omitted.iter().sum(),
             coverage: self.coverage(&tally, &heads, malformed_count),
             heads,
+            chains: spans,
             inputs: Vec::new(),
         }
     }
@@ -205,8 +243,7 @@ impl Checks<'_> {
     fn begin(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
         let first = &segment.first;
         if let Some(start) = self.start_heads.and_then(|heads| heads.get(device_id)) {
-            let before =
-                Link { sequence: start.sequence, hash: start.hash, prev: Hash::ZERO, index: first.index };
+            let before = Link { sequence: start.sequence, hash: start.hash, prev: Hash::ZERO, ..*first };
             let mut finding = check_link(device_id, &before, first)?;
             finding.predecessor = None;
             return Some(finding);
@@ -306,6 +343,7 @@ fn absent_device(device_id: &Arc<str>, head: &Head) -> Finding {
         code: FindingCode::DeviceMissing,
         device_id: Some(Arc::clone(device_id)),
         sequence: Some(head.sequence),
+        timestamp_ms: None,
         index: None,
         expected: Evidence::Head { sequence: head.sequence, hash: head.hash },
         actual: Evidence::text("no record of the device"),

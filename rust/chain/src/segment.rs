@@ -60,6 +60,7 @@ pub(crate) struct Link {
     pub(crate) sequence: u64,
     pub(crate) hash: Hash,
     pub(crate) prev: Hash,
+    pub(crate) timestamp_ms: u64,
     pub(crate) index: u64,
 }
 
@@ -77,6 +78,7 @@ pub(crate) struct Segment {
     pub(crate) first: Link,
     pub(crate) last: Link,
     pub(crate) tally: Tally,
+    pub(crate) extent: Extent,
     pub(crate) findings: Vec<Finding>,
     pub(crate) sight: HeadSight,
     pub(crate) history: History,
@@ -99,6 +101,34 @@ impl Tally {
         self.record_signatures += other.record_signatures;
         self.unsigned += other.unsigned;
         self.payloads += other.payloads;
+    }
+}
+
+/// Between which sequences and times, by their own account, the records of a segment are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Extent {
+    pub(crate) lowest_sequence: u64,
+    pub(crate) highest_sequence: u64,
+    pub(crate) earliest_ms: u64,
+    pub(crate) latest_ms: u64,
+}
+
+impl Extent {
+    fn of(link: &Link) -> Extent {
+        let Link { sequence, timestamp_ms, .. } = *link;
+        Extent {
+            lowest_sequence: sequence,
+            highest_sequence: sequence,
+            earliest_ms: timestamp_ms,
+            latest_ms: timestamp_ms,
+        }
+    }
+
+    fn add(&mut self, other: Extent) {
+        self.lowest_sequence = self.lowest_sequence.min(other.lowest_sequence);
+        self.highest_sequence = self.highest_sequence.max(other.highest_sequence);
+        self.earliest_ms = self.earliest_ms.min(other.earliest_ms);
+        self.latest_ms = self.latest_ms.max(other.latest_ms);
     }
 }
 
@@ -205,6 +235,7 @@ impl Segment {
             first,
             last: first,
             tally: Tally { records: 1, ..Tally::default() },
+            extent: Extent::of(&first),
             findings: Vec::new(),
             sight: HeadSight::None,
             history,
@@ -215,6 +246,7 @@ impl Segment {
         self.findings.extend(check_link(device_id, &self.last, &link));
         self.history.push(link.sequence, &link.hash, link.index);
         self.last = link;
+        self.extent.add(Extent::of(&link));
         self.tally.records += 1;
     }
 
@@ -226,6 +258,7 @@ impl Segment {
         self.history.append(next.history);
         self.last = next.last;
         self.tally.add(&next.tally);
+        self.extent.add(next.extent);
         self.see(next.sight);
     }
 
@@ -278,6 +311,7 @@ pub(crate) fn at_link(
         code,
         device_id: Some(Arc::clone(device_id)),
         sequence: Some(link.sequence),
+        timestamp_ms: Some(link.timestamp_ms),
         index: Some(link.index),
         expected,
         actual,
@@ -338,6 +372,7 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
             sequence: record.sequence,
             hash: record.hash_with(&mut self.scratch),
             prev: record.prev_record_hash,
+            timestamp_ms: record.timestamp_ms,
             index,
         };
         // Step 4: the link.

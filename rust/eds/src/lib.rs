@@ -8,9 +8,13 @@ mod exit;
 pub mod fleet;
 mod inputs;
 mod interrupt;
+mod levels;
 mod output;
+pub mod page;
+mod pipeline;
 mod progress;
 mod record_json;
+pub mod reference;
 mod render;
 mod seed_file;
 mod stores;
@@ -35,7 +39,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     interrupt::answer();
     let args: Vec<OsString> = args.into_iter().collect();
     let exit = match Cli::try_parse_from(&args) {
-        Ok(cli) => {
+        Ok(mut cli) => {
+            cli.command.called_by(&args);
             let output = Output { json: cli.json, command: Some(cli.command.name()) };
             cli.command.run(&output).unwrap_or_else(|failure| output.fail(&failure))
         }

@@ -80,6 +80,11 @@ pub(crate) fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes text to stderr as it is. Where that fails there is nobody left to tell.
+pub(crate) fn write_stderr(text: &str) {
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Writes a line to stderr. Where that fails there is nobody left to tell.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");

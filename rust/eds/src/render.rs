@@ -3,8 +3,9 @@
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use edgesentry_chain::{Coverage, Evidence, Finding, FindingCode, Report, Verdict};
+use edgesentry_chain::{Cause, Coverage, Evidence, Finding, FindingCode, Report, Verdict};
 
+use crate::levels::{Examined, Level, Standing};
 use crate::text::{count, name, number, sentence, shown, wrapped};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -19,46 +20,6 @@ const SHOWN_FINDINGS: usize = 5;
 const SHOWN_HEADS: usize = 5;
 /// Where explanations are broken.
 const WIDTH: usize = 96;
-
-/// The levels of verification, in the order in which they are shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    Links,
-    Signatures,
-    Payloads,
-    Heads,
-}
-
-impl Level {
-    const ALL: [Level; 4] = [Level::Links, Level::Signatures, Level::Payloads, Level::Heads];
-
-    /// As on the command line and in the sentences of the coverage.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Level::Links => "links",
-            Level::Signatures => "signatures",
-            Level::Payloads => "payloads",
-            Level::Heads => "heads",
-        }
-    }
-
-    fn of(code: FindingCode) -> Level {
-        match code {
-            FindingCode::PrevHashMismatch
-            | FindingCode::SequenceGap
-            | FindingCode::SequenceDuplicate
-            | FindingCode::SequenceOutOfOrder
-            | FindingCode::Fork
-            | FindingCode::FirstRecordNotGenesis
-            | FindingCode::RecordMalformed => Level::Links,
-            FindingCode::SignatureInvalid
-            | FindingCode::UnknownDevice
-            | FindingCode::KeyNotValidAtSequence => Level::Signatures,
-            FindingCode::PayloadHashMismatch | FindingCode::PayloadMissing => Level::Payloads,
-            FindingCode::HeadMismatch | FindingCode::DeviceMissing => Level::Heads,
-        }
-    }
-}
 
 /// The whole report.
 pub(crate) fn report(report: &Report) -> String {
@@ -75,7 +36,7 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
     }
     writeln!(out, "\n{BOLD}Coverage{BOLD:#}")?;
     for level in Level::ALL {
-        coverage(out, report, level)?;
+        coverage(out, &level.examined(report))?;
     }
     if !report.counts.is_empty() {
         writeln!(out, "\n{BOLD}Findings{BOLD:#}")?;
@@ -105,24 +66,19 @@ fn verdict(out: &mut String, report: &Report) -> fmt::Result {
 }
 
 /// One level: a mark, how much was checked, what was not and why that matters.
-fn coverage(out: &mut String, report: &Report, level: Level) -> fmt::Result {
-    let checked = checked(&report.coverage, level);
-    let prefix = format!("{}: ", level.name());
-    let mut notes =
-        report.coverage.not_checked.iter().filter_map(|note| note.strip_prefix(&prefix)).peekable();
-    let found: u64 =
-        report.counts.iter().filter(|(code, _)| Level::of(**code) == level).map(|(_, total)| total).sum();
-    let (style, mark) = match (&checked, found, notes.peek()) {
-        (None, ..) => (CARE, '–'),
-        (Some(_), 1.., _) => (BAD, '✗'),
-        (Some(_), 0, Some(_)) => (CARE, '!'),
-        (Some(_), 0, None) => (GOOD, '✓'),
+fn coverage(out: &mut String, examined: &Examined<'_>) -> fmt::Result {
+    let Examined { level, standing, checked, findings, notes } = examined;
+    let (style, mark) = match standing {
+        Standing::NotChecked => (CARE, '–'),
+        Standing::Findings => (BAD, '✗'),
+        Standing::Partly => (CARE, '!'),
+        Standing::Holds => (GOOD, '✓'),
     };
-    let checked = checked.unwrap_or_else(|| "not checked".into());
+    let checked = checked.as_deref().unwrap_or("not checked");
     write!(out, "  {style}{mark}{style:#} {:<11}{checked}", level.name())?;
-    match found {
+    match findings {
         0 => writeln!(out)?,
-        found => writeln!(out, ", {BAD}{}{BAD:#}", count(found, "finding"))?,
+        found => writeln!(out, ", {BAD}{}{BAD:#}", count(*found, "finding"))?,
     }
     for note in notes {
         for line in wrapped(&sentence(note), WIDTH - 16) {
@@ -130,34 +86,6 @@ fn coverage(out: &mut String, report: &Report, level: Level) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-/// How much of a level was checked; none where its input was not given.
-fn checked(coverage: &Coverage, level: Level) -> Option<String> {
-    match level {
-        Level::Links => {
-            let links =
-                format!("{} in {}", count(coverage.records, "record"), count(coverage.devices, "chain"));
-            Some(match coverage.malformed {
-                0 => links,
-                1 => format!("{links}, 1 entry is no record"),
-                more => format!("{links}, {} entries are no records", number(more)),
-            })
-        }
-        Level::Signatures => coverage.signatures.as_ref().map(|signatures| {
-            let parts = [
-                (signatures.record, "under scheme record"),
-                (signatures.payload_hash, "under scheme payload-hash"),
-                (signatures.unchecked, "not checked"),
-            ];
-            let parts = parts.iter().filter(|(records, _)| *records > 0);
-            let parts: Vec<String> =
-                parts.map(|(records, how)| format!("{} {how}", number(*records))).collect();
-            if parts.is_empty() { "none".into() } else { parts.join(", ") }
-        }),
-        Level::Payloads => coverage.payloads.as_ref().map(|payloads| count(payloads.checked, "payload")),
-        Level::Heads => coverage.heads.as_ref().map(|heads| count(heads.trusted, "trusted head")),
-    }
 }
 
 /// The first findings of one code, and how many more there are.
@@ -175,31 +103,42 @@ fn findings(out: &mut String, report: &Report, code: FindingCode, total: u64) ->
 }
 
 fn finding(out: &mut String, finding: &Finding) -> fmt::Result {
-    let mut place = Vec::new();
+    let (who, at) = place(finding);
+    let comma = if who.is_empty() || at.is_empty() { "" } else { ", " };
+    writeln!(out, "    {BOLD}{who}{BOLD:#}{comma}{at}")?;
+    writeln!(out, "      expected  {}", evidence(&finding.expected))?;
+    writeln!(out, "      actual    {}", evidence(&finding.actual))?;
+    if let Some(cause) = &finding.cause {
+        writeln!(out, "      likely because of {}", because(cause))?;
+    }
+    Ok(())
+}
+
+/// Whose record a finding is about, and where in the inputs that stands; either may be empty.
+pub(crate) fn place(finding: &Finding) -> (String, String) {
+    let mut who = Vec::new();
     if let Some(device_id) = &finding.device_id {
-        place.push(name(device_id));
+        who.push(name(device_id));
     }
     if let Some(sequence) = finding.sequence {
-        place.push(format!("sequence {sequence}"));
+        who.push(format!("sequence {sequence}"));
     }
     let at = match (&finding.location, finding.index) {
         (Some(at), _) => format!("{} record {}", name(&at.input), number(at.record)),
         (None, Some(index)) => format!("record {}", number(index + 1)),
         (None, None) => String::new(),
     };
-    let comma = if place.is_empty() || at.is_empty() { "" } else { ", " };
-    writeln!(out, "    {BOLD}{}{BOLD:#}{comma}{at}", place.join(" "))?;
-    writeln!(out, "      expected  {}", evidence(&finding.expected))?;
-    writeln!(out, "      actual    {}", evidence(&finding.actual))?;
-    if let Some(cause) = &finding.cause {
-        let at = cause.sequence.map_or_else(String::new, |sequence| format!(" at sequence {sequence}"));
-        writeln!(out, "      likely because of {}{at}", cause.code)?;
-    }
-    Ok(())
+    (who.join(" "), at)
+}
+
+/// The likely cause, as words.
+pub(crate) fn because(cause: &Cause) -> String {
+    let at = cause.sequence.map_or_else(String::new, |sequence| format!(" at sequence {sequence}"));
+    format!("{}{at}", cause.code)
 }
 
 /// Evidence as text; a signature is cut, since nobody compares 128 digits by eye.
-fn evidence(evidence: &Evidence) -> String {
+pub(crate) fn evidence(evidence: &Evidence) -> String {
     let text = evidence.to_string();
     match evidence {
         Evidence::Signature(_) => format!("{}…", text.chars().take(26).collect::<String>()),

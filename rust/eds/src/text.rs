@@ -37,12 +37,13 @@ fn escaped(text: &str, limit: usize) -> String {
     safe
 }
 
-/// Characters that move the cursor, start an escape sequence, or change how the text around them is shown.
+/// Characters that move the cursor, start an escape sequence, change how the text around them is shown, or cannot
+/// stand in XML.
 pub(crate) fn is_hostile(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// 1234567 as `1,234,567`.

@@ -1,7 +1,15 @@
 //! Times on the command line and in tables.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// Unix milliseconds of now.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Unix milliseconds of a time: RFC 3339, such as `2026-01-31T12:00:00Z`, or the number itself.
 pub(crate) fn unix_ms(text: &str) -> Result<u64, String> {

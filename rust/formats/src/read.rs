@@ -6,6 +6,7 @@ use std::io::{self, Cursor, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use edgesentry_chain::AuditRecord;
@@ -117,6 +118,7 @@ pub(crate) struct Opened {
     pub(crate) name: Arc<str>,
     pub(crate) format: String,
     pub(crate) bytes: Option<u64>,
+    pub(crate) modified: Option<SystemTime>,
     pub(crate) chunks: Box<dyn ChunkReader>,
 }
 
@@ -130,12 +132,14 @@ pub(crate) fn open(source: Source, progress: &Arc<Progress>) -> Result<Opened, E
             name,
             format: "records".into(),
             bytes: None,
+            modified: None,
         }),
         Source::Batches { name, batches } => Ok(Opened {
             chunks: Box::new(arrow::BatchChunks::new(Arc::clone(&name), batches)?),
             name,
             format: "arrow".into(),
             bytes: None,
+            modified: None,
         }),
     }
 }
@@ -160,19 +164,21 @@ fn open_path(path: &Path, progress: &Arc<Progress>) -> Result<Opened, Error> {
         )));
     }
     let bytes = metadata.is_file().then_some(metadata.len());
+    let modified = bytes.and(metadata.modified().ok());
     let mut head = [0u8; 8];
     if bytes.is_some() {
         let length = read_head(&file, &mut head).map_err(io_error)?;
         let file = || File::open(path).map_err(io_error);
         if head[..length].starts_with(b"PAR1") {
             let chunks = arrow::ParquetChunks::open(Arc::clone(&name), file()?)?;
-            return Ok(Opened { name, format: "parquet".into(), bytes, chunks: Box::new(chunks) });
+            return Ok(Opened { name, format: "parquet".into(), bytes, modified, chunks: Box::new(chunks) });
         }
         if head[..length].starts_with(b"ARROW1") {
             let chunks = arrow::ArrowChunks::file(Arc::clone(&name), file()?)?;
-            return Ok(Opened { name, format: "arrow".into(), bytes, chunks: Box::new(chunks) });
+            return Ok(Opened { name, format: "arrow".into(), bytes, modified, chunks: Box::new(chunks) });
         }
-        return open_reader(name.clone(), Box::new(file()?), bytes, progress);
+        let opened = open_reader(name.clone(), Box::new(file()?), bytes, progress)?;
+        return Ok(Opened { modified, ..opened });
     }
     open_reader(name, Box::new(file), None, progress)
 }
@@ -207,6 +213,7 @@ fn open_reader(
         name: Arc::clone(&name),
         format: format!("{format}{suffix}"),
         bytes,
+        modified: None,
         chunks,
     };
     if head.starts_with(b"PAR1") {

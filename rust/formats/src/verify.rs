@@ -76,7 +76,13 @@ impl Fold<'_> {
             }
         }
         let entries = self.next_index - first_index;
-        Ok(Input { name: opened.name, format: opened.format, entries, bytes: opened.bytes })
+        Ok(Input {
+            name: opened.name,
+            format: opened.format,
+            entries,
+            bytes: opened.bytes,
+            modified: opened.modified,
+        })
     }
 
     fn add(&mut self, mut segments: Segments) {

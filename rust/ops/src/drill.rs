@@ -1,6 +1,7 @@
 //! Drills: rehearsed failures, each with checks that must pass.
 
 pub mod alert_fire;
+pub mod archive;
 mod error;
 pub mod failover;
 mod load;

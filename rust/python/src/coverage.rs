@@ -170,3 +170,47 @@ impl Input {
         format!("<Input {name:?}: {format}, {entries} entries>")
     }
 }
+
+/// What one chain spans.
+#[pyclass(frozen, eq, module = "edgesentry")]
+#[derive(PartialEq)]
+pub(crate) struct ChainSpan(chain::ChainSpan);
+
+impl From<chain::ChainSpan> for ChainSpan {
+    fn from(span: chain::ChainSpan) -> ChainSpan {
+        ChainSpan(span)
+    }
+}
+
+#[pymethods]
+impl ChainSpan {
+    #[getter]
+    fn records(&self) -> u64 {
+        self.0.records
+    }
+
+    #[getter]
+    fn lowest_sequence(&self) -> u64 {
+        self.0.lowest_sequence
+    }
+
+    #[getter]
+    fn highest_sequence(&self) -> u64 {
+        self.0.highest_sequence
+    }
+
+    #[getter]
+    fn earliest_ms(&self) -> u64 {
+        self.0.earliest_ms
+    }
+
+    #[getter]
+    fn latest_ms(&self) -> u64 {
+        self.0.latest_ms
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::ChainSpan { records, lowest_sequence, highest_sequence, .. } = self.0;
+        format!("<ChainSpan of {records} records, sequence {lowest_sequence} to {highest_sequence}>")
+    }
+}

@@ -147,6 +147,11 @@ impl Finding {
     }
 
     #[getter]
+    fn timestamp_ms(&self) -> Option<u64> {
+        self.0.timestamp_ms
+    }
+
+    #[getter]
     fn index(&self) -> Option<u64> {
         self.0.index
     }

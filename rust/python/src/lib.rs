@@ -39,7 +39,7 @@ mod _core {
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]
-    use crate::coverage::{Coverage, HeadCoverage, Input, PayloadCoverage, SignatureCoverage};
+    use crate::coverage::{ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, SignatureCoverage};
     #[pymodule_export]
     use crate::device::Device;
     #[pymodule_export]

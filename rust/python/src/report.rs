@@ -1,5 +1,6 @@
 //! `Report`: what a verification found.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use edgesentry_chain as chain;
@@ -8,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
 use crate::arrow::{findings_schema, schema_capsule};
-use crate::coverage::{Coverage, Input};
+use crate::coverage::{ChainSpan, Coverage, Input};
 use crate::errors::VerificationError;
 use crate::findings::Findings;
 use crate::heads::heads_to_dict;
@@ -65,6 +66,12 @@ impl Report {
     }
 
     #[getter]
+    fn chains(&self) -> BTreeMap<String, ChainSpan> {
+        let spans = self.0.chains.iter();
+        spans.map(|(device_id, span)| (device_id.to_string(), ChainSpan::from(span.clone()))).collect()
+    }
+
+    #[getter]
     fn coverage(&self) -> Coverage {
         Coverage::of(&self.0)
     }
@@ -90,6 +97,10 @@ impl Report {
             Some(indent) => indented(report, indent),
         });
         text.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    }
+
+    fn to_html(&self, py: Python<'_>) -> String {
+        py.detach(|| eds::page::render(&self.0, &eds::page::Circumstances::now(None)))
     }
 
     fn raise_for_findings(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod completions;
 mod config;
 mod demo;
 mod device;
@@ -15,6 +16,7 @@ mod sign_record;
 mod verify_chain;
 mod verify_record;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::builder::Styles;
@@ -69,6 +71,7 @@ pub(crate) enum Command {
     Device(device::Device),
     Log(log::Log),
     Config(config::Config),
+    Completions(completions::Completions),
     Drill(drill::Drill),
     Ops(ops::Ops),
     Demo(demo::Demo),
@@ -87,6 +90,7 @@ pub(crate) const NAMES: [&str; 14] = [
     "device",
     "log",
     "config",
+    "completions",
     "drill",
     "ops",
     "demo",
@@ -106,9 +110,17 @@ impl Command {
             Command::Device(_) => "device",
             Command::Log(_) => "log",
             Command::Config(_) => "config",
+            Command::Completions(_) => "completions",
             Command::Drill(_) => "drill",
             Command::Ops(_) => "ops",
             Command::Demo(_) => "demo",
+        }
+    }
+
+    /// Tells a command that shows how it was called.
+    pub(crate) fn called_by(&mut self, arguments: &[OsString]) {
+        if let Command::VerifyChain(command) = self {
+            command.called_by(arguments);
         }
     }
 
@@ -125,6 +137,7 @@ impl Command {
             Command::Device(command) => command.run(output),
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
+            Command::Completions(command) => command.run(),
             Command::Drill(command) => command.run(output),
             Command::Ops(command) => command.run(output),
             Command::Demo(command) => command.run(output),

@@ -1,8 +1,10 @@
 //! `eds verify-chain`: judges exports, and ledgers in place.
 
 mod in_place;
+mod reports;
 mod required;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,11 +12,13 @@ use edgesentry_chain::{Checks, Payloads, Report, Scheme, Verdict};
 use edgesentry_rs::export::Manifest;
 
 use self::in_place::InPlace;
+use self::reports::Reports;
 use self::required::Required;
 use crate::commands::scheme;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
 use crate::output::{Answer, Output};
+use crate::page;
 use crate::render;
 
 /// Verify exports or a ledger: links always, signatures, payloads and heads where their input is given
@@ -28,6 +32,7 @@ Examples:
   eds verify-chain export.json --keys keys.json
   eds verify-chain 2026-01.parquet 2026-02.parquet --keys keys.json --heads heads.json
   eds verify-chain export.json --keys keys.json --require signatures --json > verdict.json
+  eds verify-chain export.json --keys keys.json --html report.html --junit report.xml --github
   zcat export.ndjson.gz | eds verify-chain - --keys keys.json
   eds verify-chain range.parquet --manifest range.parquet.manifest.json --keys keys.json
   eds verify-chain --ledger edgesentry.db --payload-store --keys keys.json --heads heads.json
@@ -60,15 +65,22 @@ pub(crate) struct VerifyChain {
     #[arg(long, value_name = "LEVELS", value_delimiter = ',')]
     require: Vec<Required>,
     #[command(flatten)]
+    reports: Reports,
+    #[command(flatten)]
     in_place: InPlace,
     #[command(flatten)]
     running: Running,
 }
 
 impl VerifyChain {
+    pub(super) fn called_by(&mut self, arguments: &[OsString]) {
+        self.reports.command_line = page::command_line(arguments);
+    }
+
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         // Before anything is read: a long verification must not end in a usage error.
         self.refuse_missing_inputs()?;
+        self.reports.refuse_bad_targets()?;
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
         let heads = self.heads.as_deref().map(inputs::heads).transpose()?;
         let (report, other_file) = if self.in_place.is_given() {
@@ -87,7 +99,9 @@ impl VerifyChain {
             (self.running.verify(inputs::sources(&self.files)?, &checks)?, other_file.flatten())
         };
         let uncovered = required::uncovered(&self.require, &report.coverage);
-        conclude(output, &report, other_file.or(uncovered))
+        let exit = conclude(output, &report, other_file.or(uncovered))?;
+        self.reports.write(&report)?;
+        Ok(exit)
     }
 
     fn refuse_missing_inputs(&self) -> Result<(), Failure> {

@@ -25,6 +25,7 @@ fn help_names_commands_and_exit_codes() {
         "device",
         "log",
         "config",
+        "completions",
         "drill",
         "demo",
     ] {

@@ -34,7 +34,8 @@ impl Site {
         });
         let programs = Programs::find(None).unwrap();
         let config = folder.path().join("eds.toml");
-        let command = format!("archive_command = '{EDS} ops archive-wal --config {} %p %f'", config.display());
+        let command =
+            format!("archive_command = '{EDS} ops archive-wal --config {} %p %f'", config.display());
         let settings = ["wal_level = replica", "archive_mode = on", &command, "max_connections = 37"];
         let mut cluster = Cluster::create(&programs, "primary", &settings).unwrap();
         let site = |cluster| Site { cluster, s3, folder };
@@ -110,9 +111,8 @@ fn a_ledger_comes_back_as_it_was_at_a_moment() {
     let backup = site.json("backup", 0)["backup"].clone();
     assert!(backup["verified"].as_str().unwrap().contains("successfully verified"), "{backup}");
     site.sql("INSERT INTO t SELECT generate_series(1001, 1500)");
-    let moment = site.sql(
-        "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
-    );
+    let moment =
+        site.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')");
     site.sql("SELECT pg_sleep(0.05);\nDELETE FROM t");
     let segment = site.archive_now();
 
@@ -135,7 +135,10 @@ fn a_ledger_comes_back_as_it_was_at_a_moment() {
     stop(restored["pid"].as_u64().unwrap());
 
     // A target that the log does not reach is an error that says why, and no server is left.
-    let late = format!("restore --drill --data {} --port {port} --target-time 2126-01-01T00:00:00Z", site.path("late").display());
+    let late = format!(
+        "restore --drill --data {} --port {port} --target-time 2126-01-01T00:00:00Z",
+        site.path("late").display()
+    );
     let error = site.json(&late, 3)["error"]["message"].as_str().unwrap().to_owned();
     assert!(error.contains("recovery ended before configured recovery target was reached"), "{error}");
     assert!(error.contains("no transaction was committed after that time"), "{error}");
@@ -215,12 +218,15 @@ fn wrong_input_touches_nothing(site: &Site, moment: &str) {
     };
     let port = free_port().unwrap();
     let data = site.path("untouched");
-    let at = |data: &std::path::Path, more: &str| format!("restore --data {} --port {port} {more}", data.display());
+    let at = |data: &std::path::Path, more: &str| {
+        format!("restore --data {} --port {port} {more}", data.display())
+    };
     refused(&at(site.folder.path(), ""), 2, "is not empty");
     refused(&at(&data, "--target-time 2026-01-31T12:00:00"), 2, "with its zone");
     refused(&at(&data, "--target-time 2001-01-01T00:00:00Z"), 3, "no backup was finished by");
     refused(&at(&data, "--backup 20010101T000000Z"), 3, "there is no backup");
-    let taken = format!("restore --data {} --port {} --target-time {moment}", data.display(), site.cluster.port());
+    let taken =
+        format!("restore --data {} --port {} --target-time {moment}", data.display(), site.cluster.port());
     refused(&taken, 2, "cannot be used");
     assert!(!data.exists());
 }

@@ -11,8 +11,7 @@ make_standby() { # NAME URL
     mkdir -p "$1"
     [ "$(id -u)" != 0 ] || chown postgres: "$1"
     as_postgres pg_basebackup -d "$2" -R -X stream -c fast -C -S "$1" -D "$PWD/$1/data"
-    printf "primary_conninfo = '%s application_name=%s'\n" "$2?" "$1" | sed "s/'\(.*\)? application_name=\(.*\)'/'\1?application_name=\2'/" \
-        >>"$1/data/postgresql.auto.conf"
+    printf "primary_conninfo = '%s?application_name=%s'\n" "$2" "$1" >>"$1/data/postgresql.auto.conf"
     cp primary/password "$1/password"
     [ -f "$1/port" ] || python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' >"$1/port"
     "$SERVERS/postgres" start "$PWD/$1"

@@ -19,7 +19,7 @@ const DEVICES: usize = 100;
 /// Records that come after the moment that is restored to; none of them may be there afterwards.
 const LATER: u64 = 100;
 /// The runbook's time for a restore, in seconds.
-const LIMIT: f64 = 1800.0;
+pub(super) const LIMIT: f64 = 1800.0;
 const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is known of it beforehand.

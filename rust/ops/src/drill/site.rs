@@ -46,9 +46,56 @@ pub(super) struct Site {
     pub(super) service: IngestService,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) payloads: Arc<dyn PayloadStore>,
-    command: RestoreCommand,
-    folder: TempDir,
+    scratch: Scratch,
     seaweed: SeaweedFs,
+}
+
+/// A folder of a drill's own that the user postgres may enter, with the program and the settings that it runs.
+pub(super) struct Scratch {
+    folder: TempDir,
+    command: RestoreCommand,
+}
+
+impl Scratch {
+    /// Copies program and settings: where they lie the user postgres may not be allowed to look.
+    pub(super) fn new(
+        programs: &Programs,
+        program: &Path,
+        settings: Option<&Path>,
+        parent: Option<&Path>,
+    ) -> Result<Scratch, Error> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir_in(&parent);
+        let folder = folder.map_err(Error::io("make a folder", &parent))?;
+        programs.own(folder.path())?;
+        let eds = folder.path().join("eds");
+        std::fs::copy(program, &eds).map_err(Error::io("copy the program eds", program))?;
+        let config = folder.path().join("eds.toml");
+        if let Some(settings) = settings {
+            let text = std::fs::read_to_string(settings).map_err(Error::io("read the settings", settings))?;
+            write_secret(&config, &text, programs)?;
+        }
+        let config = settings.is_some().then_some(config);
+        Ok(Scratch { folder, command: RestoreCommand { eds, config } })
+    }
+
+    /// The folder.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How a server of the drill archives and fetches.
+    pub(super) fn command(&self) -> RestoreCommand {
+        self.command.clone()
+    }
+
+    /// The settings, made after the servers that they name.
+    fn configure(&mut self, programs: &Programs, text: &str) -> Result<(), Error> {
+        let config = self.folder.path().join("eds.toml");
+        write_secret(&config, text, programs)?;
+        self.command.config = Some(config);
+        Ok(())
+    }
 }
 
 impl Site {
@@ -64,14 +111,10 @@ impl Site {
             server: seaweed.endpoint(),
             problem: format!("cannot make a bucket: {error}"),
         })?;
-        let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
-        let folder = folder.map_err(Error::io("make a folder", &std::env::temp_dir()))?;
-        tools.programs.own(folder.path())?;
-        // Where the project lies the user postgres may not be allowed to look.
-        let eds = folder.path().join("eds");
-        std::fs::copy(&tools.eds, &eds).map_err(Error::io("copy the program eds", &tools.eds))?;
-        let config = folder.path().join("eds.toml");
-        let command = RestoreCommand { eds, config: Some(config.clone()) };
+        let mut scratch = Scratch::new(&tools.programs, &tools.eds, None, None)?;
+        // The file is written when the port of the server is known.
+        let config = Some(scratch.folder().join("eds.toml"));
+        let command = RestoreCommand { config, ..scratch.command() };
 
         let timeout = format!("archive_timeout = {}", archive_timeout.as_secs().max(1));
         let archive_command = format!("archive_command = '{}'", command.archive().replace('\'', "''"));
@@ -79,7 +122,7 @@ impl Site {
             ["archive_mode = on", "max_connections = 40", "max_wal_size = '2GB'", &timeout, &archive_command];
         let mut primary = blocking(|| Cluster::create(&tools.programs, "primary", &lines))?;
         let settings = settings(tools, &seaweed, &primary);
-        write_config(&config, &settings, &seaweed, &tools.programs)?;
+        scratch.configure(&tools.programs, &config_text(&settings, &seaweed))?;
         blocking(|| primary.start())?;
         let archive = Archive::open(&settings).await?;
         let source = Source::connect(&settings).await?;
@@ -93,7 +136,7 @@ impl Site {
         let ledger = connect(primary.url("postgres")).await?;
         let payloads: Arc<dyn PayloadStore> = Arc::new(Memory::default());
         let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
-        Ok(Site { primary, settings, archive, service, ledger, payloads, command, folder, seaweed })
+        Ok(Site { primary, settings, archive, service, ledger, payloads, scratch, seaweed })
     }
 
     /// Takes a base backup.
@@ -109,27 +152,27 @@ impl Site {
 
     /// Restores into a folder of the drill's own, with archiving off.
     pub(super) async fn restore(&self, target: Target) -> Result<(RestoredServer, Restored), Error> {
-        let port = free_port().map_err(Error::io("find a free port", self.folder.path()))?;
-        let data = self.folder.path().join(format!("restored-{port}"));
+        let port = free_port().map_err(Error::io("find a free port", self.scratch.folder()))?;
+        let data = self.scratch.folder().join(format!("restored-{port}"));
         let wanted = Restore {
             backup: None,
             target,
             data,
             port,
-            command: self.command.clone(),
+            command: self.scratch.command(),
             drill: true,
             accept_loss: false,
             patience: PATIENCE,
         };
         let restored = restore(&self.settings, &self.archive, &wanted, &nobody).await?;
         let url = self.primary.url_with([format!("127.0.0.1:{port}")], "postgres");
-        Ok((RestoredServer { pid: restored.pid, url }, restored))
+        Ok((RestoredServer::new(restored.pid, url), restored))
     }
 
     /// Stops everything.
     pub(super) async fn end(self) {
         self.ledger.close().await;
-        blocking(|| drop((self.primary, self.seaweed, self.folder)));
+        blocking(|| drop((self.primary, self.seaweed, self.scratch)));
     }
 }
 
@@ -140,6 +183,11 @@ pub(super) struct RestoredServer {
 }
 
 impl RestoredServer {
+    /// A server that was started by a restore.
+    pub(super) fn new(pid: u32, url: String) -> RestoredServer {
+        RestoredServer { pid, url }
+    }
+
     /// Its ledger.
     pub(super) async fn ledger(&self) -> Result<Arc<dyn Ledger>, Error> {
         connect(self.url.clone()).await
@@ -180,22 +228,20 @@ fn settings(tools: &Tools, seaweed: &SeaweedFs, primary: &Cluster) -> Settings {
 }
 
 /// The same settings as a file, for the commands that PostgreSQL runs.
-fn write_config(
-    path: &Path,
-    settings: &Settings,
-    seaweed: &SeaweedFs,
-    programs: &Programs,
-) -> Result<(), Error> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
+fn config_text(settings: &Settings, seaweed: &SeaweedFs) -> String {
     let s3: String = seaweed
         .variables()
         .into_iter()
         .map(|(name, value)| format!("{} = {value:?}\n", name.trim_start_matches("EDS_S3__").to_lowercase()))
         .collect();
     let archive = settings.ops.archive.as_deref().unwrap_or_default();
-    let text =
-        format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.ledger.reveal());
+    format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.ledger.reveal())
+}
+
+/// A new file that the user postgres alone may read.
+fn write_secret(path: &Path, text: &str, programs: &Programs) -> Result<(), Error> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
     let file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::io("write settings", path))?;
     programs.own(path)

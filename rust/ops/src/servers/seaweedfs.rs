@@ -149,7 +149,9 @@ impl Drop for SeaweedFs {
             ("volume", self.ports.volume),
             ("filer", self.ports.filer),
         ] {
-            let _ = std::fs::remove_file(format!("/tmp/seaweedfs-{name}-grpc-{grpc}.sock"));
+            for folder in [PathBuf::from("/tmp"), std::env::temp_dir()] {
+                let _ = std::fs::remove_file(folder.join(format!("seaweedfs-{name}-grpc-{grpc}.sock")));
+            }
         }
     }
 }

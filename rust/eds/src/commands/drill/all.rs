@@ -13,7 +13,7 @@ use edgesentry_ops::drill::rpo::{self, Rpo};
 use serde_json::{Value, json};
 
 use super::outcome::{Held, Outcome, cannot_write, unfinished};
-use super::servers::{EdsArgs, PostgresArgs, WeedArgs};
+use super::servers::ToolArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::times;
@@ -33,11 +33,7 @@ pub(super) struct All {
     #[arg(long)]
     short: bool,
     #[command(flatten)]
-    postgres: PostgresArgs,
-    #[command(flatten)]
-    weed: WeedArgs,
-    #[command(flatten)]
-    eds: EdsArgs,
+    tools: ToolArgs,
     #[command(flatten)]
     outcome: Outcome,
 }
@@ -59,7 +55,8 @@ impl All {
     fn failover(&self, output: &Output) -> Result<Held, Failure> {
         let (records, load) = if self.short { (500, 200) } else { (10_000, 2_000) };
         self.outcome.hold(output, &failover::PLAN, async |report| {
-            let drill = Failover { programs: self.postgres.find()?, records, load, asynchronous: false };
+            let drill =
+                Failover { programs: self.tools.postgres.find()?, records, load, asynchronous: false };
             Ok(drill.run(report).await?)
         })
     }
@@ -67,7 +64,7 @@ impl All {
     fn restore(&self, output: &Output) -> Result<Held, Failure> {
         let records = if self.short { 1_000 } else { 20_000 };
         self.outcome.hold(output, &restore::PLAN, async |report| {
-            let tools = self.eds.tools(&self.postgres, &self.weed)?;
+            let tools = self.tools.find()?;
             Ok(RestoreDrill { tools, records }.run(report).await?)
         })
     }
@@ -75,7 +72,7 @@ impl All {
     fn rpo(&self, output: &Output) -> Result<Held, Failure> {
         let load = Duration::from_secs(if self.short { 3 } else { 30 });
         self.outcome.hold(output, &rpo::PLAN, async |report| {
-            let tools = self.eds.tools(&self.postgres, &self.weed)?;
+            let tools = self.tools.find()?;
             Ok(Rpo { tools, load, archive_timeout: Duration::from_secs(60) }.run(report).await?)
         })
     }
@@ -83,7 +80,7 @@ impl All {
     fn objects(&self, output: &Output) -> Result<Held, Failure> {
         let records = if self.short { 20 } else { 200 };
         self.outcome.hold(output, &objects::PLAN, async |report| {
-            Ok(ObjectRecovery { weed: self.weed.find()?, records }.run(report).await?)
+            Ok(ObjectRecovery { weed: self.tools.weed.find()?, records }.run(report).await?)
         })
     }
 

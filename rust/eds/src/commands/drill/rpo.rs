@@ -6,7 +6,7 @@ use clap::Args;
 use edgesentry_ops::drill::rpo::{PLAN, Rpo as Drill};
 
 use super::outcome::Outcome;
-use super::servers::{EdsArgs, PostgresArgs, WeedArgs};
+use super::servers::ToolArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
@@ -27,11 +27,7 @@ pub(super) struct Rpo {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     archive_timeout: u64,
     #[command(flatten)]
-    postgres: PostgresArgs,
-    #[command(flatten)]
-    weed: WeedArgs,
-    #[command(flatten)]
-    eds: EdsArgs,
+    tools: ToolArgs,
     #[command(flatten)]
     outcome: Outcome,
 }
@@ -39,7 +35,7 @@ pub(super) struct Rpo {
 impl Rpo {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let drill = Drill {
-            tools: self.eds.tools(&self.postgres, &self.weed)?,
+            tools: self.tools.find()?,
             load: Duration::from_secs(self.seconds),
             archive_timeout: Duration::from_secs(self.archive_timeout),
         };

@@ -33,6 +33,23 @@ pub(super) struct EdsArgs {
     eds: Option<PathBuf>,
 }
 
+/// Everything that a drill of backup and restore needs.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ToolArgs {
+    #[command(flatten)]
+    pub(super) postgres: PostgresArgs,
+    #[command(flatten)]
+    pub(super) weed: WeedArgs,
+    #[command(flatten)]
+    pub(super) eds: EdsArgs,
+}
+
+impl ToolArgs {
+    pub(super) fn find(&self) -> Result<Tools, Failure> {
+        Ok(Tools { eds: self.eds.find()?, programs: self.postgres.find()?, weed: self.weed.find()? })
+    }
+}
+
 impl PostgresArgs {
     pub(super) fn find(&self) -> Result<Programs, Failure> {
         Ok(Programs::find(self.postgres_bin.as_deref())?)
@@ -46,8 +63,7 @@ impl WeedArgs {
 }
 
 impl EdsArgs {
-    /// Everything that a drill of backup and restore needs.
-    pub(super) fn tools(&self, postgres: &PostgresArgs, weed: &WeedArgs) -> Result<Tools, Failure> {
+    pub(super) fn find(&self) -> Result<PathBuf, Failure> {
         let eds = match &self.eds {
             Some(eds) => eds.clone(),
             None => this_program()?,
@@ -56,7 +72,7 @@ impl EdsArgs {
             let message = format!("{}: there is no such program; name eds itself", eds.display());
             return Err(Failure::usage("program_missing", message));
         }
-        Ok(Tools { programs: postgres.find()?, weed: weed.find()?, eds })
+        Ok(eds)
     }
 }
 

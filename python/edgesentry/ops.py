@@ -1,0 +1,110 @@
+"""Operations from Python: drills, and the bucket of payloads.
+
+Each function runs the command `eds` of this package in a process of its own, so that Ctrl-C and the servers
+of a drill are its business, and answers what the command answers with `--json`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from os import PathLike, fspath
+from typing import Any
+
+from edgesentry.exceptions import ConfigError, EdgesentryError
+
+__all__ = ["drill", "drill_report", "restore_objects", "s3_check", "s3_setup"]
+
+_USAGE = 2
+
+
+def _run(arguments: Iterable[str], content: str) -> Any:
+    command = [sys.executable, "-m", "edgesentry", "--json", *arguments]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False)
+    try:
+        envelope = json.loads(ended.stdout)
+    except ValueError:
+        raise EdgesentryError(f"eds has ended with {ended.returncode} and no answer") from None
+    if error := envelope.get("error"):
+        raise (ConfigError if ended.returncode == _USAGE else EdgesentryError)(error["message"])
+    return envelope[content]
+
+
+def _options(options: dict[str, object]) -> list[str]:
+    arguments = []
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            arguments.append(flag)
+        elif value is not None and value is not False:
+            arguments += [flag, fspath(value) if isinstance(value, PathLike) else str(value)]
+    return arguments
+
+
+def drill(name: str, **options: object) -> dict[str, Any]:
+    """Holds a drill, such as `db-failover`, or `all`.
+
+    Args:
+        name: As `eds drill list` names it.
+        options: Those of the command, with underscores: `records=1000`, `report_dir="drills"`, `short=True`.
+
+    Returns:
+        The report: `status`, `checks`, `measures` and `timeline`; for `all` the reports under `drills`.
+
+    Raises:
+        ConfigError: An option or a program is missing or wrong; nothing was started.
+        EdgesentryError: The drill could not finish.
+    """
+    answer: dict[str, Any] = _run(["drill", name, *_options(options)], "drills" if name == "all" else "drill")
+    return answer
+
+
+def drill_report(folder: str | PathLike[str], **options: object) -> dict[str, Any]:
+    """What the drills of a quarter have shown, from the reports in a folder.
+
+    Args:
+        folder: As `report_dir` of the drills names it.
+        options: `quarter="2026Q4"`, `last_quarter=True`, `markdown=FILE`, `html=FILE`.
+    """
+    answer: dict[str, Any] = _run(["drill", "report", fspath(folder), *_options(options)], "quarter")
+    return answer
+
+
+def s3_setup(bucket: str, retention_days: int, *, apply: bool = False, **options: object) -> dict[str, Any]:
+    """Compares the bucket of payloads with how it must be, and with `apply` sets it up.
+
+    Args:
+        bucket: `s3://BUCKET`.
+        retention_days: Days that every payload is kept from everybody; never fewer than now.
+        apply: Do it; without it nothing is changed.
+        options: `replicate_to`, `replication_role`, `policies`, `config`.
+    """
+    flags = _options({"retention_days": retention_days, "apply": apply, **options})
+    answer: dict[str, Any] = _run(["ops", "s3-setup", bucket, *flags], "setup")
+    return answer
+
+
+def s3_check(bucket: str, **options: object) -> dict[str, Any]:
+    """What the bucket of payloads really holds to, found out by trying it.
+
+    Args:
+        bucket: `s3://BUCKET`.
+        options: `retention_days`, `config`.
+    """
+    answer: dict[str, Any] = _run(["ops", "s3-check", bucket, *_options(options)], "checklist")
+    return answer
+
+
+def restore_objects(device_id: str, *, apply: bool = False, **options: object) -> dict[str, Any]:
+    """Brings payloads of a device back that were deleted or overwritten in S3.
+
+    Args:
+        device_id: The device.
+        apply: Do it; without it nothing is changed.
+        options: `ledger`, `payloads`, `config`, and `to`; `from` of the command is `**{"from": 17}`.
+    """
+    flags = _options({"apply": apply, **options})
+    answer: dict[str, Any] = _run(["ops", "restore-object", device_id, *flags], "payloads")
+    return answer

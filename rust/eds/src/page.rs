@@ -1,0 +1,198 @@
+//! The report as one page of HTML: self-contained, nothing is fetched, every text from outside is escaped.
+//!
+//! A page that an auditor hands on: verdict and coverage first, then where each chain is broken, every finding, what
+//! the findings mean, and how to repeat the verification. It works without JavaScript; with it, findings can be
+//! filtered and turned over page by page.
+
+mod about;
+mod chains;
+mod files;
+mod findings;
+mod overview;
+mod parts;
+mod selection;
+
+use std::ffi::OsString;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use edgesentry_chain::{Report, Verdict};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
+
+use crate::page::parts::{stamp, verdict_word};
+use crate::page::selection::Selection;
+use crate::text::{sentence, shell_word};
+use crate::times::now_ms;
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/script.js");
+
+/// What the report itself does not know.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// The command line that made the report, without secrets; one is made up from the report where there is none.
+    pub command: Option<String>,
+    /// When the page is written, Unix milliseconds; people want no more than the second.
+    pub written_at_ms: u64,
+}
+
+impl Circumstances {
+    /// A page that is written now.
+    pub fn now(command: Option<String>) -> Circumstances {
+        Circumstances { command, written_at_ms: now_ms() / 1000 * 1000 }
+    }
+}
+
+/// The page. Reads the inputs once more where they are files, to show their hashes.
+pub fn render(report: &Report, circumstances: &Circumstances) -> String {
+    let selection = Selection::of(report);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy());
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { (verdict_word(report.verdict)) " – EdgeSentry verification report" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { (body(report, &selection, circumstances)) }
+        }
+    };
+    page.into_string()
+}
+
+fn body(report: &Report, selection: &Selection<'_>, circumstances: &Circumstances) -> Markup {
+    let something = report.verdict != Verdict::NothingToVerify;
+    html! {
+        a .skip href="#main" { "Skip to the report" }
+        (overview::header(report, circumstances.written_at_ms))
+        (contents(report))
+        main #main tabindex="-1" {
+            @if something {
+                (overview::coverage(report))
+                (overview::not_checked(report))
+            }
+            @if !report.counts.is_empty() {
+                (overview::kinds(report))
+            }
+            @if something {
+                (chains::section(report))
+            }
+            @if !report.counts.is_empty() {
+                (findings::section(report, selection))
+                (about::section(report))
+            }
+            (files::inputs(report))
+            @if something {
+                (files::heads(report))
+            }
+            (files::reproduction(report, circumstances))
+        }
+        footer {
+            p {
+                "EdgeSentry " (env!("CARGO_PKG_VERSION")) " · " (std::env::consts::OS) " "
+                (std::env::consts::ARCH) " · written " (stamp(circumstances.written_at_ms))
+                " · all times in UTC; times of records are what the devices claim"
+            }
+        }
+        @if !report.counts.is_empty() {
+            script { (PreEscaped(SCRIPT)) }
+        }
+    }
+}
+
+fn contents(report: &Report) -> Markup {
+    let (something, found) = (report.verdict != Verdict::NothingToVerify, !report.counts.is_empty());
+    let sections = [
+        (something, "coverage", "Coverage"),
+        (something, "not-checked", "Not checked"),
+        (found, "kinds", "Kinds"),
+        (something, "chains", "Chains"),
+        (found, "findings", "Findings"),
+        (found, "about", "Explanations"),
+        (true, "inputs", "Inputs"),
+        (something, "heads", "Heads"),
+        (true, "reproduce", "Reproduce"),
+    ];
+    html! {
+        nav aria-label="Contents" {
+            ul {
+                @for (_, id, name) in sections.iter().filter(|(shown, ..)| *shown) {
+                    li { a href={ "#" (id) } { (name) } }
+                }
+            }
+        }
+    }
+}
+
+/// A command line as a shell takes it, without the passwords of URLs.
+pub(crate) fn command_line(arguments: &[OsString]) -> String {
+    let arguments = arguments.iter().skip(1).map(|argument| without_password(&argument.to_string_lossy()));
+    let words: Vec<String> = arguments.map(|argument| shell_word(&argument)).collect();
+    sentence(&format!("eds {}", words.join(" ")))
+}
+
+fn without_password(argument: &str) -> String {
+    let Some((before, url)) = argument.split_once("://") else { return argument.to_owned() };
+    let (address, query) = url.split_once('?').unwrap_or((url, ""));
+    // A password may hold a slash or an at sign that should have been encoded.
+    let address = match address.rsplit_once('@') {
+        Some((login, server)) => match login.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{server}"),
+            None => address.to_owned(),
+        },
+        None => address.to_owned(),
+    };
+    let secret = |key: &str| key.to_ascii_lowercase().contains("password");
+    let query: Vec<String> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| match pair.split_once('=') {
+            Some((key, _)) if secret(key) => format!("{key}=***"),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{before}://{address}{mark}{}", query.join("&"))
+}
+
+/// Nothing is loaded and nothing runs but the one style and the one script of the page.
+fn policy() -> String {
+    let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(arguments: &[&str]) -> String {
+        command_line(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_command_line_keeps_no_password() {
+        let arguments =
+            ["eds", "verify-chain", "--ledger", "postgres://eds:se/cr@t@db:5432/audit?sslmode=require"];
+        assert_eq!(
+            line(&arguments),
+            "eds verify-chain --ledger 'postgres://eds:***@db:5432/audit?sslmode=require'"
+        );
+        let shown = line(&["eds", "--ledger=postgres://db/audit?user=eds&password=secret"]);
+        assert!(shown.contains("password=***") && !shown.contains("secret"), "{shown}");
+        assert_eq!(line(&["eds", "a b", "x\u{202e}y"]), "eds 'a b' 'x\\u{202e}y'");
+    }
+
+    #[test]
+    fn the_script_cannot_end_itself() {
+        assert!(!SCRIPT.contains("</") && !STYLE.contains("</"));
+    }
+}

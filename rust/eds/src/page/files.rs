@@ -1,0 +1,169 @@
+//! The bottom of the page: inputs with their hashes, heads, and how to repeat the verification.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use edgesentry_chain::{Coverage, Hash, Input, Report};
+use maud::{Markup, html};
+use sha2::{Digest, Sha256};
+
+use crate::page::Circumstances;
+use crate::text::{name, number, shell_word};
+
+/// Heads listed.
+const LISTED_HEADS: usize = 200;
+
+/// What was read, with the hashes by which somebody else can tell that they have the same files.
+pub(super) fn inputs(report: &Report) -> Markup {
+    html! {
+        section #inputs aria-labelledby="inputs-title" {
+            h2 #inputs-title { "Inputs" }
+            div .scroll {
+                table .inputs {
+                    thead {
+                        tr {
+                            th scope="col" { "Name" }
+                            th scope="col" { "Format" }
+                            th scope="col" .figure { "Entries" }
+                            th scope="col" .figure { "Bytes" }
+                        }
+                    }
+                    @for input in &report.inputs {
+                        tbody {
+                            tr {
+                                th scope="row" { bdi { (name(&input.name)) } }
+                                td { (input.format) }
+                                td .figure { (number(input.entries)) }
+                                td .figure { @match input.bytes { Some(bytes) => { (number(bytes)) } None => { "–" } } }
+                            }
+                            tr {
+                                td colspan="4" {
+                                    dl .evidence {
+                                        @match fingerprint(input) {
+                                            Ok(Fingerprint { sha256, blake3 }) => {
+                                                dt { "SHA-256" } dd { (hex::encode(sha256)) }
+                                                dt { "BLAKE3" } dd { (blake3) }
+                                            }
+                                            Err(why) => { dt { "hash" } dd .why { (why) } }
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Fingerprint {
+    sha256: [u8; 32],
+    blake3: Hash,
+}
+
+/// The hashes of a file that is still what was verified; otherwise why there are none.
+fn fingerprint(input: &Input) -> Result<Fingerprint, &'static str> {
+    let Some(modified) = input.modified else { return Err("none: it was not read from a file") };
+    let unchanged = |file: &File| {
+        let metadata = file.metadata().ok()?;
+        (Some(metadata.len()) == input.bytes && metadata.modified().ok()? == modified).then_some(())
+    };
+    let changed = "none: the file has changed since it was verified";
+    let mut file =
+        File::open(Path::new(&*input.name)).map_err(|_| "none: the file cannot be opened any more")?;
+    unchanged(&file).ok_or(changed)?;
+    let fingerprint = hash(&mut file).map_err(|_| "none: the file cannot be read any more")?;
+    unchanged(&file).ok_or(changed)?;
+    Ok(fingerprint)
+}
+
+fn hash(file: &mut File) -> io::Result<Fingerprint> {
+    let (mut sha256, mut blake3) = (Sha256::new(), blake3::Hasher::new());
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => {
+                sha256.update(&buffer[..read]);
+                blake3.update(&buffer[..read]);
+            }
+        }
+    }
+    Ok(Fingerprint { sha256: sha256.finalize().into(), blake3: Hash(*blake3.finalize().as_bytes()) })
+}
+
+/// The last link of each chain, to be kept as trusted heads.
+pub(super) fn heads(report: &Report) -> Markup {
+    html! {
+        section #heads aria-labelledby="heads-title" {
+            h2 #heads-title { "Heads" }
+            p {
+                "The last record of each chain, as found. Kept out of reach of whoever can write to the ledger, they "
+                "show later whether a chain was cut off or rewritten (" code { "eds heads" } " writes them)."
+            }
+            details {
+                summary { "Show " (number(report.heads.len().min(LISTED_HEADS) as u64)) " heads" }
+                div .scroll {
+                    table .heads {
+                        thead {
+                            tr {
+                                th scope="col" { "Device" }
+                                th scope="col" .figure { "Sequence" }
+                                th scope="col" { "Record hash" }
+                            }
+                        }
+                        tbody {
+                            @for (device_id, head) in report.heads.iter().take(LISTED_HEADS) {
+                                tr {
+                                    th scope="row" { bdi { (name(device_id)) } }
+                                    td .figure { (number(head.sequence)) }
+                                    td { code { (head.hash) } }
+                                }
+                            }
+                        }
+                    }
+                }
+                @if let Some(more) = report.heads.len().checked_sub(LISTED_HEADS).filter(|more| *more > 0) {
+                    p { "and " (number(more as u64)) " more" }
+                }
+            }
+        }
+    }
+}
+
+/// The command that makes this report again.
+pub(super) fn reproduction(report: &Report, circumstances: &Circumstances) -> Markup {
+    html! {
+        section #reproduce aria-labelledby="reproduce-title" {
+            h2 #reproduce-title { "How to reproduce" }
+            p {
+                "Compare the hashes of the files with those above (" code { "sha256sum FILE" }
+                "), then run EdgeSentry " (env!("CARGO_PKG_VERSION")) " from the same folder. The verdict, the "
+                "findings and their order do not depend on the machine or on the number of threads."
+            }
+            @match &circumstances.command {
+                Some(command) => { pre { code { (command) } } }
+                None => {
+                    pre { code { (command(report)) } }
+                    p .minor { "Words in capitals stand for what the call was given: key ring, folder, heads." }
+                }
+            }
+        }
+    }
+}
+
+/// A command with the same inputs and levels, for a report that no command made.
+fn command(report: &Report) -> String {
+    let Coverage { signatures, payloads, heads, .. } = &report.coverage;
+    let mut words = vec!["eds verify-chain".to_owned()];
+    words.extend(report.inputs.iter().map(|input| match input.modified {
+        Some(_) => shell_word(&input.name),
+        None => "EXPORT".into(),
+    }));
+    words.extend(signatures.iter().map(|_| "--keys KEYS".into()));
+    words.extend(payloads.iter().map(|_| "--payloads FOLDER".into()));
+    words.extend(heads.iter().map(|_| "--heads HEADS".into()));
+    words.join(" ")
+}

@@ -1,0 +1,67 @@
+//! Which findings the page lists: all of them, up to a number that a browser copes with.
+
+use std::collections::BTreeMap;
+
+use edgesentry_chain::{Finding, FindingCode, Report};
+
+/// The most findings that the page lists.
+pub(super) const LISTED: usize = 10_000;
+
+/// The findings of the page, in the order of the report.
+pub(super) struct Selection<'a> {
+    pub(super) findings: Vec<&'a Finding>,
+}
+
+impl<'a> Selection<'a> {
+    /// All findings, or of each code its first ones, so that no code crowds out another.
+    pub(super) fn of(report: &'a Report) -> Selection<'a> {
+        let shares = shares(&report.findings, LISTED);
+        let mut taken: BTreeMap<FindingCode, usize> = BTreeMap::new();
+        let within = |finding: &&Finding| {
+            let taken = taken.entry(finding.code).or_default();
+            *taken += 1;
+            *taken <= shares.get(&finding.code).copied().unwrap_or_default()
+        };
+        Selection { findings: report.findings.iter().filter(within).collect() }
+    }
+}
+
+/// How many findings of each code are listed: what the rarer codes leave is for the others.
+fn shares(findings: &[Finding], room: usize) -> BTreeMap<FindingCode, usize> {
+    let mut counts: BTreeMap<FindingCode, usize> = BTreeMap::new();
+    for finding in findings {
+        *counts.entry(finding.code).or_default() += 1;
+    }
+    let mut rarest: Vec<(FindingCode, usize)> = counts.into_iter().collect();
+    rarest.sort_by_key(|(_, count)| *count);
+    let (mut room, mut codes) = (room, rarest.len());
+    let mut shares = BTreeMap::new();
+    for (code, count) in rarest {
+        let share = count.min(room / codes);
+        shares.insert(code, share);
+        (room, codes) = (room - share, codes - 1);
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(counts: &[(FindingCode, usize)]) -> Vec<Finding> {
+        let of = |(code, count): &(FindingCode, usize)| {
+            vec![Finding { code: *code, ..Finding::malformed(0, "", "") }; *count]
+        };
+        counts.iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn no_code_crowds_out_another() {
+        let (fork, gap, malformed) =
+            (FindingCode::Fork, FindingCode::SequenceGap, FindingCode::RecordMalformed);
+        let shares = |counts: &[(FindingCode, usize)]| shares(&findings(counts), 100);
+        assert_eq!(shares(&[(fork, 3), (gap, 4)]), BTreeMap::from([(fork, 3), (gap, 4)]));
+        let crowded = shares(&[(fork, 1000), (gap, 4), (malformed, 70)]);
+        assert_eq!(crowded, BTreeMap::from([(fork, 48), (gap, 4), (malformed, 48)]));
+    }
+}

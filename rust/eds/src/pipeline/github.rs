@@ -1,0 +1,84 @@
+//! Annotations of GitHub Actions: workflow commands, one a line.
+
+use std::collections::BTreeMap;
+
+use edgesentry_chain::{Finding, FindingCode, Report, Verdict};
+
+use crate::pipeline::sentence_of;
+use crate::text::{count, name, number, sentence};
+
+/// The most annotations of one kind that GitHub shows of a step.
+const SHOWN: usize = 10;
+
+/// The report as annotations: errors for findings, warnings for what was not checked.
+pub(crate) fn annotations(report: &Report) -> String {
+    let mut lines = Vec::new();
+    if report.verdict == Verdict::NothingToVerify {
+        lines.push(line(
+            "error",
+            &[("title", "nothing to verify")],
+            "there was no record; this is not a pass",
+        ));
+    }
+    for finding in chosen(report) {
+        let code = finding.code.name();
+        let file = finding.location.as_ref().map(|at| name(&at.input));
+        let mut properties = vec![("title", code)];
+        properties.extend(file.as_deref().map(|file| ("file", file)));
+        lines.push(line("error", &properties, &sentence_of(finding)));
+    }
+    let total: u64 = report.counts.values().sum();
+    if total > SHOWN as u64 {
+        let counts: Vec<String> =
+            report.counts.iter().map(|(code, total)| format!("{} {code}", number(*total))).collect();
+        let text = format!("{} in all: {}", count(total, "finding"), counts.join(", "));
+        lines.push(line("notice", &[("title", "findings")], &text));
+    }
+    for note in report.coverage.not_checked.iter().take(SHOWN) {
+        lines.push(line("warning", &[("title", "not checked")], &sentence(note)));
+    }
+    lines.concat()
+}
+
+/// Some findings of every code, the first ones.
+fn chosen(report: &Report) -> Vec<&Finding> {
+    let mut nth: BTreeMap<FindingCode, usize> = BTreeMap::new();
+    let mut ranked: Vec<(usize, &Finding)> = Vec::new();
+    for finding in &report.findings {
+        let nth = nth.entry(finding.code).or_default();
+        if *nth < SHOWN {
+            ranked.push((*nth, finding));
+        }
+        *nth += 1;
+    }
+    ranked.sort_by_key(|(nth, _)| *nth);
+    ranked.into_iter().map(|(_, finding)| finding).take(SHOWN).collect()
+}
+
+/// `::error title=…,file=…::text`, as the runner takes it.
+fn line(command: &str, properties: &[(&str, &str)], text: &str) -> String {
+    let properties: Vec<String> =
+        properties.iter().map(|(key, value)| format!("{key}={}", property(value))).collect();
+    format!("::{command} {}::{}\n", properties.join(","), data(text))
+}
+
+/// Text of a workflow command.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// The value of a property, where colons and commas mean something too.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_ends_an_annotation_before_its_end() {
+        let line = line("error", &[("title", "a,b::c"), ("file", "x%\n")], "50%\r\n::error::forged");
+        assert_eq!(line, "::error title=a%2Cb%3A%3Ac,file=x%25%0A::50%25%0D%0A::error::forged\n");
+    }
+}

@@ -1,0 +1,91 @@
+//! JUnit XML: a suite for every level, a test case for every code, so that the cases are the same in every run.
+//!
+//! Elements and attributes are those that Jenkins, GitLab and others read; tests/schemas/junit.xsd has them.
+
+use edgesentry_chain::{FindingCode, Report, Verdict};
+use maud::{Markup, PreEscaped, html};
+
+use crate::levels::{Examined, Level};
+use crate::pipeline::sentence_of;
+use crate::text::{count, number, sentence};
+
+/// Findings told of each code.
+const TOLD: usize = 100;
+
+/// The report as JUnit XML.
+pub(crate) fn junit(report: &Report) -> String {
+    let suites = Level::ALL.into_iter().map(|level| Suite::of(report, level)).collect::<Vec<_>>();
+    let sum = |of: fn(&Suite<'_>) -> usize| suites.iter().map(of).sum::<usize>();
+    let nothing = report.verdict == Verdict::NothingToVerify;
+    let text = html! {
+        (PreEscaped("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"))
+        testsuites name="eds verify-chain" tests=(sum(|suite| suite.codes.len()) + usize::from(nothing))
+            failures=(sum(|suite| suite.failed)) errors=(usize::from(nothing)) skipped=(sum(|suite| suite.skipped())) {
+            @if nothing {
+                testsuite name="input" tests="1" failures="0" errors="1" skipped="0" {
+                    testcase classname="edgesentry.input" name="something_to_verify" {
+                        error message="there was no record to verify" type="nothing_to_verify" {}
+                    }
+                }
+            }
+            @for suite in &suites { (suite.element(report)) }
+        }
+    };
+    text.into_string() + "\n"
+}
+
+struct Suite<'a> {
+    examined: Examined<'a>,
+    codes: Vec<FindingCode>,
+    failed: usize,
+}
+
+impl<'a> Suite<'a> {
+    fn of(report: &'a Report, level: Level) -> Suite<'a> {
+        let codes: Vec<FindingCode> =
+            FindingCode::ALL.iter().copied().filter(|code| Level::of(*code) == level).collect();
+        let failed = codes.iter().filter(|code| report.counts.contains_key(code)).count();
+        Suite { examined: level.examined(report), codes, failed }
+    }
+
+    fn skipped(&self) -> usize {
+        if self.examined.checked.is_none() { self.codes.len() - self.failed } else { 0 }
+    }
+
+    fn element(&self, report: &Report) -> Markup {
+        let name = self.examined.level.name();
+        html! {
+            testsuite name=(name) tests=(self.codes.len()) failures=(self.failed) errors="0"
+                skipped=(self.skipped()) {
+                @if !self.examined.notes.is_empty() {
+                    properties {
+                        @for note in &self.examined.notes { property name="not_checked" value=(sentence(note)) {} }
+                    }
+                }
+                @for code in &self.codes {
+                    testcase classname={ "edgesentry." (name) } name=(code) {
+                        @match (report.counts.get(code), &self.examined.checked) {
+                            (Some(total), _) => (failure(report, *code, *total)),
+                            (None, None) => {
+                                skipped message=(self.examined.notes.first().copied().unwrap_or("not checked")) {}
+                            }
+                            (None, Some(_)) => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn failure(report: &Report, code: FindingCode, total: u64) -> Markup {
+    let told: Vec<String> =
+        report.findings.iter().filter(|finding| finding.code == code).take(TOLD).map(sentence_of).collect();
+    let more = total - told.len() as u64;
+    html! {
+        failure message={ (count(total, "finding")) ": " (code.summary()) } type=(code) {
+            (told.join("\n"))
+            @if more > 0 { "\nand " (number(more)) " more" }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+"""What pip installs: modules, command, manual pages, completions; and how much of it an import loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SHARE = Path(sysconfig.get_path("data")) / "share"
+
+
+def python(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_manual_pages_and_completions_come_with_it() -> None:
+    installed = {str(path) for path in distribution("edgesentry").files or ()}
+    for path in (ROOT / "packaging" / "data").rglob("*"):
+        if path.is_file():
+            target = Path(sysconfig.get_path("data")) / path.relative_to(ROOT / "packaging" / "data")
+            assert target.read_bytes() == path.read_bytes()
+            assert any(
+                name.endswith(path.relative_to(ROOT / "packaging" / "data").as_posix()) for name in installed
+            )
+    assert (SHARE / "man/man1/eds.1").is_file()
+
+
+def test_completions_are_what_the_command_prints() -> None:
+    shells = {
+        "bash": "bash-completion/completions/eds",
+        "zsh": "zsh/site-functions/_eds",
+        "fish": "fish/vendor_completions.d/eds.fish",
+    }
+    eds = Path(sysconfig.get_path("scripts")) / "eds"
+    for shell, path in shells.items():
+        script = subprocess.run([eds, "completions", shell], capture_output=True, check=True).stdout
+        assert script == (SHARE / path).read_bytes()
+    bash = SHARE / shells["bash"]
+    words = "COMP_WORDS=(eds verify-chain --ht); COMP_CWORD=2; _eds eds --ht verify-chain"
+    complete = f"source {bash}; {words}; echo $COMPREPLY"
+    done = subprocess.run(["bash", "-c", complete], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "--html"
+
+
+def test_an_import_loads_little() -> None:
+    """Modules, not milliseconds: these say nothing on a busy machine."""
+    script = (
+        "import sys; before = set(sys.modules); import edgesentry; print(*sorted(set(sys.modules) - before))"
+    )
+    loaded = python("-c", script).split()
+    assert len(loaded) < 80, loaded
+    heavy = {
+        "asyncio",
+        "concurrent.futures",
+        "numpy",
+        "pandas",
+        "polars",
+        "pyarrow",
+        "matplotlib",
+        "hypothesis",
+        "pytest",
+    }
+    assert heavy.isdisjoint(loaded)
+
+
+def test_the_extras_are_there() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"plot", "testing", "notebook"} <= set(project["optional-dependencies"])
+    assert project["dependencies"] == []

