@@ -246,6 +246,7 @@ def test_it_follows_the_colour_scheme_and_the_width(show: Show, broken: Report) 
     assert background(show(broken, color_scheme="dark")) == "rgb(17, 22, 31)"
     narrow = show(broken, viewport={"width": 360, "height": 800})
     assert narrow.evaluate("document.documentElement.scrollWidth") <= 360
+    assert narrow.locator("#findings tbody th").first.bounding_box()["width"] > 250  # type: ignore[index]
 
 
 def test_it_prints(show: Show, broken: Report) -> None:
