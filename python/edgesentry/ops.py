@@ -1,4 +1,4 @@
-"""Operations from Python: drills, and the bucket of payloads.
+"""Operations from Python: backup and restore, drills, and the bucket of payloads.
 
 Each function runs the command `eds` of this package in a process of its own, so that Ctrl-C and the servers
 of a drill are its business, and answers what the command answers with `--json`.
@@ -15,7 +15,22 @@ from typing import Any
 
 from edgesentry.exceptions import ConfigError, EdgesentryError
 
-__all__ = ["drill", "drill_report", "restore_objects", "s3_check", "s3_setup"]
+__all__ = [
+    "backup",
+    "backups",
+    "check_archive",
+    "configure_postgres",
+    "drill",
+    "drill_report",
+    "dump",
+    "restore",
+    "restore_objects",
+    "retention",
+    "s3_check",
+    "s3_setup",
+    "verify_backup",
+    "verify_recovery",
+]
 
 _USAGE = 2
 
@@ -41,6 +56,123 @@ def _options(options: dict[str, object]) -> list[str]:
         elif value is not None and value is not False:
             arguments += [flag, fspath(value) if isinstance(value, PathLike) else str(value)]
     return arguments
+
+
+def backup(**options: object) -> dict[str, Any]:
+    """Takes a base backup, proves it and archives it.
+
+    Args:
+        options: `config`, the settings file.
+
+    Returns:
+        Its manifest: `id`, `finished_at_ms`, `first_segment`, `files` and more.
+
+    Raises:
+        ConfigError: A setting or a program is missing or wrong.
+        EdgesentryError: It could not be finished; nothing half of it is listed.
+    """
+    answer: dict[str, Any] = _run(["ops", "backup", *_options(options)], "backup")
+    return answer
+
+
+def dump(**options: object) -> dict[str, Any]:
+    """Takes a logical dump and archives it.
+
+    Args:
+        options: `config`.
+    """
+    answer: dict[str, Any] = _run(["ops", "dump", *_options(options)], "dump")
+    return answer
+
+
+def backups(**options: object) -> dict[str, Any]:
+    """What the archive holds: `backups` with age and covered log, `dumps`, `newest_log_at_ms`.
+
+    Args:
+        options: `config`.
+    """
+    answer: dict[str, Any] = _run(["ops", "backups", *_options(options)], "archive")
+    return answer
+
+
+def verify_backup(backup_id: str | None = None, **options: object) -> dict[str, Any]:
+    """Downloads a backup, compares its hashes and lets PostgreSQL prove it again.
+
+    Args:
+        backup_id: The backup; the newest where none is named.
+        options: `dump=True` for a dump, `config`.
+
+    Returns:
+        The checklist: `status` and `checks`.
+    """
+    name = [backup_id] if backup_id is not None else []
+    answer: dict[str, Any] = _run(["ops", "verify-backup", *name, *_options(options)], "checklist")
+    return answer
+
+
+def check_archive(**options: object) -> dict[str, Any]:
+    """Looks for write-ahead log that is missing; the checklist, with the missing ranges.
+
+    Args:
+        options: `config`.
+    """
+    answer: dict[str, Any] = _run(["ops", "check-archive", *_options(options)], "checklist")
+    return answer
+
+
+def retention(*, apply: bool = False, **options: object) -> dict[str, Any]:
+    """What the archive no longer needs, and why.
+
+    Args:
+        apply: Delete it; without it nothing is deleted.
+        options: `backups` and `dumps`, days that they are kept, and `config`.
+    """
+    answer: dict[str, Any] = _run(["ops", "retention", *_options({"apply": apply, **options})], "retention")
+    return answer
+
+
+def configure_postgres(*, apply: bool = False, **options: object) -> dict[str, Any]:
+    """Compares the settings of PostgreSQL with what archiving needs.
+
+    Args:
+        apply: Change what differs; a restart is left to the caller.
+        options: `archive_timeout`, `standby`, `config`.
+    """
+    flags = _options({"apply": apply, **options})
+    answer: dict[str, Any] = _run(["ops", "configure-postgres", *flags], "postgres")
+    return answer
+
+
+def restore(data: str | PathLike[str], port: int, **options: object) -> dict[str, Any]:
+    """Restores into an empty folder and starts the server on loopback, where it lives on.
+
+    Args:
+        data: The data folder: empty, or not there yet.
+        port: The port on loopback.
+        options: `target_time` (RFC 3339 with its zone), `target_name`, `backup`, `drill`, `accept_loss`,
+            `patience` in minutes, `config`.
+
+    Returns:
+        What was restored: `pid`, `timeline`, `last_commit`, seconds of each step, `notes`.
+
+    Raises:
+        ConfigError: Something is wrong; nothing was touched.
+        EdgesentryError: The restore could not be finished, and why; no server is left running.
+    """
+    flags = _options({"data": fspath(data), "port": port, **options})
+    answer: dict[str, Any] = _run(["ops", "restore", *flags], "restored")
+    return answer
+
+
+def verify_recovery(**options: object) -> dict[str, Any]:
+    """Goes through the checklist after a restore: each item passes, fails or is unknown, with evidence.
+
+    Args:
+        options: `heads` (the snapshot from before the incident), `ledger`, `keys`, `payloads`, `target_time`,
+            `alertmanager`, `config`.
+    """
+    answer: dict[str, Any] = _run(["ops", "verify-recovery", *_options(options)], "checklist")
+    return answer
 
 
 def drill(name: str, **options: object) -> dict[str, Any]:
