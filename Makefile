@@ -43,7 +43,7 @@ lint: module ## Check formatting, lints, types and stubs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/stubtest edgesentry --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/stubtest edgesentry --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
 
 fmt: venv ## Format Rust and Python
 	$(CARGO) fmt --all
@@ -72,7 +72,8 @@ screenshots: module ## Take the pictures of the report page in docs/images anew
 
 wheel: venv ## Build the Python wheel and the sdist into dist
 	rm -rf dist
-	$(BIN)/maturin build --release --locked --sdist --out dist
+	$(BIN)/maturin sdist --out dist
+	$(BIN)/maturin build --release --locked --out dist
 
 check-wheel: wheel ## Install the wheel where there is no Rust; audit its ABI, its components and their licences
 	$(BIN)/python scripts/check-wheel
