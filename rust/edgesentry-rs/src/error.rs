@@ -17,6 +17,8 @@ pub enum Component {
     OperationLog,
     /// A device's own buffer.
     Outbox,
+    /// Backups and write-ahead log.
+    Archive,
 }
 
 impl Component {
@@ -24,13 +26,14 @@ impl Component {
     pub const SERVICE: [Component; 3] =
         [Component::RawDataStore, Component::AuditLedger, Component::OperationLog];
 
-    /// `raw_data_store`, `audit_ledger`, `operation_log` or `outbox`.
+    /// `raw_data_store`, `audit_ledger`, `operation_log`, `outbox` or `archive`.
     pub fn name(self) -> &'static str {
         match self {
             Component::RawDataStore => "raw_data_store",
             Component::AuditLedger => "audit_ledger",
             Component::OperationLog => "operation_log",
             Component::Outbox => "outbox",
+            Component::Archive => "archive",
         }
     }
 }
@@ -66,7 +69,7 @@ impl StoreError {
 }
 
 /// An error and its sources, outermost first, in one line.
-pub(crate) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

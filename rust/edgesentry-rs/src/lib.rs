@@ -1,5 +1,5 @@
 //! EdgeSentry's working parts: the device [`agent`], [`ingest`] (admission and the service), durable [`ledger`]s
-//! and [`payload`] stores, [`export`]s, [`telemetry`], and the [`settings`] that name them.
+//! and [`payload`] stores, [`export`]s, [`objects`] of archives, [`telemetry`], and the [`settings`] that name them.
 //!
 //! One record's way in: payload hash, key and signature ([`ingest::verify`]), payload into its store, one ledger
 //! transaction that compares the chain's head and writes the record and the operation log, acknowledgement.
@@ -9,9 +9,12 @@ pub mod agent;
 mod clock;
 pub mod error;
 pub mod export;
+mod files;
 pub mod ingest;
 pub mod ledger;
+pub mod objects;
 pub mod payload;
+mod s3;
 pub mod secret;
 pub mod settings;
 mod sql;

@@ -15,9 +15,10 @@ use futures::StreamExt;
 use crate::error::StoreError;
 use crate::ingest::verify::Admitted;
 
+pub use crate::s3::S3Settings;
 pub use folder::Folder;
 pub use memory::Memory;
-pub use s3::{S3, S3Settings};
+pub use s3::S3;
 pub use sqlite::SqlitePayloads;
 
 /// What a conditional write did.

@@ -48,10 +48,30 @@ pub struct Settings {
     pub s3: S3Settings,
     /// The ingest service.
     pub ingest: Limits,
+    /// Backup and restore.
+    pub ops: OpsSettings,
     /// What is told, and to whom.
     pub telemetry: TelemetrySettings,
     /// The service on the network.
     pub serve: ServeSettings,
+}
+
+/// Backup and restore of a PostgreSQL ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpsSettings {
+    /// Where backups and write-ahead log are kept: `s3://BUCKET/PREFIX` or `folder:PATH`.
+    pub archive: Option<String>,
+    /// How to reach the S3 of the archive, where that is not `[s3]`.
+    pub s3: Option<S3Settings>,
+    /// `postgres://…` of a role that may replicate; the ledger by default.
+    pub postgres: Option<Secret>,
+    /// The folder of the programs of PostgreSQL; by default the newest ones in the usual places.
+    pub postgres_bin: Option<PathBuf>,
+    /// The folder for temporary files, of twice the size of the database; that of the system by default.
+    pub temp: Option<PathBuf>,
+    /// A `.prom` file for the textfile collector: when a backup was made and a segment archived last.
+    pub textfile: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -62,6 +82,7 @@ impl Default for Settings {
             postgres: PostgresSettings::default(),
             s3: S3Settings::default(),
             ingest: Limits::default(),
+            ops: OpsSettings::default(),
             telemetry: TelemetrySettings::default(),
             serve: ServeSettings::default(),
         }

@@ -18,6 +18,10 @@ pub(crate) enum Exit {
     Unfinished,
     /// Ctrl-C.
     Interrupted,
+    /// For PostgreSQL: there is provably no such file, so the log ends here.
+    Absent,
+    /// For PostgreSQL: anything else, so that recovery stops; above 125, and the code of no signal.
+    StopRecovery,
 }
 
 impl Exit {
@@ -28,6 +32,8 @@ impl Exit {
             Exit::Usage => 2,
             Exit::Unfinished => 3,
             Exit::Interrupted => 130,
+            Exit::Absent => 1,
+            Exit::StopRecovery => 200,
         }
     }
 }
@@ -79,6 +85,17 @@ impl From<edgesentry_rs::Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         edgesentry_rs::Error::from(error).into()
+    }
+}
+
+impl From<edgesentry_ops::Error> for Failure {
+    fn from(error: edgesentry_ops::Error) -> Failure {
+        use edgesentry_ops::Error;
+        match error {
+            Error::Service(error) => error.into(),
+            Error::Config(_) | Error::Missing(_) => Failure::usage(error.code(), chain(&error)),
+            _ => Failure::unfinished(error.code(), chain(&error)),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C: it ends the process at once, or asks work that must clean up behind itself to end.
+//! Ctrl-C or SIGTERM: it ends the process at once, or asks work that must clean up behind itself to end.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -26,17 +26,19 @@ pub(crate) fn answer() {
 
 /// Does `work` unless Ctrl-C comes first; then `work` is dropped, and answers `None`.
 pub(crate) async fn unless_asked<T>(work: impl Future<Output = T>) -> Option<T> {
-    ASKED.store(false, SeqCst);
-    WAITED_FOR.store(true, SeqCst);
-    let asked = async {
-        while !ASKED.load(SeqCst) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
     let done = tokio::select! {
         done = work => Some(done),
-        () = asked => None,
+        () = asked() => None,
     };
     WAITED_FOR.store(false, SeqCst);
     done
+}
+
+/// Waits until Ctrl-C comes; from now on it does not end the process.
+pub(crate) async fn asked() {
+    ASKED.store(false, SeqCst);
+    WAITED_FOR.store(true, SeqCst);
+    while !ASKED.load(SeqCst) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -68,9 +68,18 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
         let text = error.to_string();
         let sentence = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
         let message = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
-        return Output { json: true, command }.fail(&Failure::usage("usage", message));
+        let mut failure = Failure::usage("usage", message);
+        if options.clone().any(|arg| arg == commands::FETCH_WAL) {
+            failure.exit = Exit::StopRecovery;
+        }
+        return Output { json: true, command }.fail(&failure);
     }
     // A closed pipe is not worth a word.
     let _ = error.print();
-    if is_request { Exit::Holds } else { Exit::Usage }
+    match is_request {
+        true => Exit::Holds,
+        // PostgreSQL takes every small code for the end of the log.
+        false if options.clone().any(|arg| arg == commands::FETCH_WAL) => Exit::StopRecovery,
+        false => Exit::Usage,
+    }
 }

@@ -1,9 +1,30 @@
 //! What operators of EdgeSentry do, as programs: back up, restore, fail over, and rehearse all of it.
 //!
+//! A PostgreSQL ledger is kept in an [`archive::Archive`]: base [`backup`]s, [`dump`]s and its write-ahead log ([`wal`]);
+//! [`restore`] brings it back to any moment, [`recovery`] proves that nothing is missing, [`retention`] deletes what no
+//! kept backup needs.
+//!
 //! A [`check::Check`] is one item of a checklist; a [`drill`] is a rehearsed failure with checks that must pass, run
 //! against real [`servers`]. What runs now and then leaves its metrics in a [`textfile`].
 
+pub mod archive;
+pub mod backup;
 pub mod check;
+pub mod configure;
 pub mod drill;
+pub mod dump;
+pub mod error;
+pub mod failover;
+pub mod observe;
+pub mod postgres;
+pub mod program;
+pub mod recovery;
+pub mod restore;
+pub mod retention;
+pub mod s3;
 pub mod servers;
+pub mod source;
 pub mod textfile;
+pub mod wal;
+
+pub use error::Error;

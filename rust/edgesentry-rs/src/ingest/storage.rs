@@ -429,7 +429,7 @@ pub(super) fn tell_error(metrics: &Metrics, record: &AuditRecord, problem: &Stor
     let text = problem.describe();
     match problem.component {
         Component::RawDataStore => error!(device_id, sequence, error = text, "raw data store write failed"),
-        Component::AuditLedger | Component::Outbox => {
+        Component::AuditLedger | Component::Outbox | Component::Archive => {
             error!(device_id, sequence, error = text, "audit ledger append failed")
         }
         Component::OperationLog => error!(device_id, sequence, error = text, "operation log write failed"),

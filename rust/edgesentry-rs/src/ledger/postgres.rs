@@ -87,8 +87,7 @@ impl Ledger for Postgres {
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
-        let pool = self.servers.pool().await;
-        let mut connection = match pool.acquire().await {
+        let mut connection = match self.servers.acquire().await {
             Ok(connection) => connection,
             Err(error) => {
                 self.servers.look_again().await;

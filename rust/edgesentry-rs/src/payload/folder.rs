@@ -1,11 +1,9 @@
 //! Payloads in a folder, one file each.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +11,7 @@ use edgesentry_chain::Hash;
 
 use super::{PayloadStore, Put, Version};
 use crate::error::{Component, StoreError};
+use crate::files::{self, modified_ms, sync_parents, write_synced};
 use crate::ingest::verify::Admitted;
 
 /// A folder of payloads. `s3://bucket/lift-01/1.bin`, `file:///lift-01/1.bin` and `lift-01/1.bin` are all kept as
@@ -62,13 +61,11 @@ impl Folder {
     }
 
     fn put_now(&self, path: &Path, payload: &[u8]) -> io::Result<Put> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         if let Some(there) = read(path)? {
             sync_parents(&self.root, path)?;
             return Ok(compare(&there, payload));
         }
-        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let partial = self.root.join(PARTIAL).join(name);
+        let partial = self.root.join(PARTIAL).join(files::unique_name());
         let linked = write_synced(&partial, payload)
             .and_then(|()| path.parent().map_or(Ok(()), fs::create_dir_all))
             // A link fails where a rename would replace.
@@ -185,25 +182,6 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Makes the name of a file durable, and those of the folders above it up to the root.
-fn sync_parents(root: &Path, path: &Path) -> io::Result<()> {
-    for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
-}
-
-fn modified_ms(metadata: &fs::Metadata) -> u64 {
-    let age = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Older than any write can take; another process may be at work in the same folder.

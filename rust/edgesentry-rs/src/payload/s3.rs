@@ -1,59 +1,20 @@
 //! Payloads in S3, or in anything that speaks its protocol.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::SdkError;
-use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
+use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
 use edgesentry_chain::Hash;
-use serde::Deserialize;
 
 use super::{PayloadStore, Put, Version};
 use crate::error::{BoxError, Component, Error, StoreError};
 use crate::ingest::verify::{Admitted, LARGEST_PAYLOAD};
-use crate::secret::Secret;
-
-/// How to reach S3. What is not set comes from the usual AWS chain: environment, profile, instance.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct S3Settings {
-    /// The server, such as `http://127.0.0.1:8333`; AWS by default.
-    pub endpoint: Option<String>,
-    /// The region; `us-east-1` where an endpoint is set and no region.
-    pub region: Option<String>,
-    /// Whether the bucket stands in the path and not in the host name; true where an endpoint is set.
-    pub path_style: Option<bool>,
-    /// With `secret_access_key`: credentials, instead of the usual chain.
-    pub access_key_id: Option<String>,
-    /// See `access_key_id`.
-    pub secret_access_key: Option<Secret>,
-    /// Seconds that one attempt may take.
-    pub timeout_seconds: u64,
-    /// How often a request is tried.
-    pub attempts: u32,
-}
-
-impl Default for S3Settings {
-    fn default() -> S3Settings {
-        S3Settings {
-            endpoint: None,
-            region: None,
-            path_style: None,
-            access_key_id: None,
-            secret_access_key: None,
-            timeout_seconds: 10,
-            attempts: 3,
-        }
-    }
-}
+use crate::s3::{self, S3Settings, milliseconds};
 
 /// A bucket. `s3://bucket/lift-01/1.bin` is its object `lift-01/1.bin`, and so is the reference `lift-01/1.bin`
 /// without a scheme; a reference to another bucket is refused.
@@ -72,53 +33,9 @@ impl S3 {
         if bucket.is_empty() || bucket.contains('/') {
             return Err(Error::Config(format!("payloads: s3://BUCKET is wanted, not s3://{bucket}")));
         }
-        let timeout = Duration::from_secs(settings.timeout_seconds.max(1));
-        let attempts = settings.attempts.max(1);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(timeout.min(Duration::from_secs(3)))
-            .operation_attempt_timeout(timeout)
-            .operation_timeout(timeout * attempts)
-            .build();
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .pool_idle_timeout(Duration::from_secs(20))
-            .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(attempts));
-        if let Some(endpoint) = &settings.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        let region =
-            settings.region.clone().or_else(|| settings.endpoint.is_some().then(|| "us-east-1".to_owned()));
-        if let Some(region) = region {
-            loader = loader.region(Region::new(region));
-        }
-        match (&settings.access_key_id, &settings.secret_access_key) {
-            (Some(id), Some(secret)) => {
-                loader = loader.credentials_provider(Credentials::new(
-                    id,
-                    secret.reveal(),
-                    None,
-                    None,
-                    "settings",
-                ));
-            }
-            (None, None) => {}
-            _ => {
-                let message = "s3: access_key_id and secret_access_key are set together, or neither is";
-                return Err(Error::Config(message.to_owned()));
-            }
-        }
-        let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
-        let config =
-            aws_sdk_s3::config::Builder::from(&loader.load().await).force_path_style(path_style).build();
-        let place = match &settings.endpoint {
-            Some(endpoint) => format!("s3://{bucket} at {endpoint}"),
-            None => format!("s3://{bucket}"),
-        };
-        Ok(S3 { client: Client::from_conf(config), bucket: bucket.into(), place: place.into() })
+        let client = settings.client().await?;
+        let place = settings.place(&format!("s3://{bucket}"));
+        Ok(S3 { client, bucket: bucket.into(), place: place.into() })
     }
 
     /// The key of an object reference, or what is wrong with it.
@@ -131,14 +48,45 @@ impl S3 {
             },
             Some(_) => return Err(format!("s3://{}/KEY or KEY, not {object_ref:?}", self.bucket)),
         };
-        // Servers that keep objects in folders would take these for other names.
-        let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
-        if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
-            return Err(format!(
-                "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
-            ));
-        }
+        s3::refuse_key(key)?;
         Ok(key.to_owned())
+    }
+
+    /// The payload in a certain version of an object; `None` where the store proves that there is none.
+    pub async fn version(&self, object_ref: &str, version: &str) -> Result<Option<Bytes>, StoreError> {
+        self.read(object_ref, Some(version)).await
+    }
+
+    /// Puts a payload on top of whatever versions there are, with a SHA-256 that the server checks. In a bucket
+    /// without versions it overwrites.
+    pub async fn put_on_top(&self, object_ref: &str, payload: Bytes) -> Result<(), StoreError> {
+        let action = "restore a payload";
+        let put = self.upload(self.key_of(object_ref, action)?, payload).send().await;
+        put.map(|_| ()).map_err(|error| self.failed(action, error))
+    }
+
+    fn upload(&self, key: String, payload: Bytes) -> PutObjectFluentBuilder {
+        let put = self.client.put_object().bucket(&*self.bucket).key(key).body(ByteStream::from(payload));
+        put.checksum_algorithm(ChecksumAlgorithm::Sha256).content_type("application/octet-stream")
+    }
+
+    async fn read(&self, object_ref: &str, version: Option<&str>) -> Result<Option<Bytes>, StoreError> {
+        let action = "read a payload";
+        let get = self.client.get_object().bucket(&*self.bucket).key(self.key_of(object_ref, action)?);
+        let get = get.set_version_id(version.map(str::to_owned)).checksum_mode(ChecksumMode::Enabled);
+        match get.send().await {
+            Ok(object) => {
+                let length = object.content_length().unwrap_or(0);
+                if usize::try_from(length).is_ok_and(|length| length > LARGEST_PAYLOAD) {
+                    let problem = format!("{object_ref:?} has {length} bytes, more than any payload");
+                    return Err(self.error(action, false, problem.into()));
+                }
+                let bytes = object.body.collect().await;
+                Ok(Some(bytes.map_err(|error| self.error(action, true, error.into()))?.into_bytes()))
+            }
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
+            Err(error) => Err(self.failed(action, error)),
+        }
     }
 
     fn key_of(&self, object_ref: &str, action: &'static str) -> Result<String, StoreError> {
@@ -154,22 +102,7 @@ impl S3 {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let retryable = match &error {
-            SdkError::ConstructionFailure(_) => false,
-            SdkError::ServiceError(service) => {
-                let status = service.raw().status().as_u16();
-                status >= 500 || [408, 409, 429].contains(&status)
-            }
-            _ => true,
-        };
-        let source: BoxError = match error {
-            SdkError::ServiceError(service) => {
-                let status = service.raw().status().as_u16();
-                let text = crate::error::describe(&service.into_err());
-                format!("HTTP {status}: {text}").into()
-            }
-            other => Box::new(other),
-        };
+        let (retryable, source) = s3::reason(error);
         self.error(action, retryable, source)
     }
 }
@@ -192,15 +125,8 @@ impl PayloadStore for S3 {
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
         let action = "store a payload";
         let object_ref = &admitted.record().object_ref;
-        let put = self
-            .client
-            .put_object()
-            .bucket(&*self.bucket)
-            .key(self.key_of(object_ref, action)?)
-            .body(ByteStream::from(admitted.payload().clone()))
-            .if_none_match("*")
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .content_type("application/octet-stream");
+        let key = self.key_of(object_ref, action)?;
+        let put = self.upload(key, admitted.payload().clone()).if_none_match("*");
         let Err(error) = put.send().await else { return Ok(Put::Stored) };
         let taken = error.raw_response().is_some_and(|response| response.status().as_u16() == 412);
         if !taken {
@@ -215,21 +141,7 @@ impl PayloadStore for S3 {
     }
 
     async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        let action = "read a payload";
-        let get = self.client.get_object().bucket(&*self.bucket).key(self.key_of(object_ref, action)?);
-        match get.checksum_mode(ChecksumMode::Enabled).send().await {
-            Ok(object) => {
-                let length = object.content_length().unwrap_or(0);
-                if usize::try_from(length).is_ok_and(|length| length > LARGEST_PAYLOAD) {
-                    let problem = format!("{object_ref:?} has {length} bytes, more than any payload");
-                    return Err(self.error(action, false, problem.into()));
-                }
-                let bytes = object.body.collect().await;
-                Ok(Some(bytes.map_err(|error| self.error(action, true, error.into()))?.into_bytes()))
-            }
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
-            Err(error) => Err(self.failed(action, error)),
-        }
+        self.read(object_ref, None).await
     }
 
     async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
@@ -276,8 +188,4 @@ impl PayloadStore for S3 {
         versions.sort_by_key(|version| (!version.current, std::cmp::Reverse(version.stored_at_ms)));
         Ok(versions)
     }
-}
-
-fn milliseconds(time: Option<&DateTime>) -> u64 {
-    time.and_then(|time| time.to_millis().ok()).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
 }

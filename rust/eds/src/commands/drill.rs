@@ -1,7 +1,14 @@
 //! `eds drill`: rehearsed failures, with a verdict.
 
 mod alert_fire;
+mod all;
+mod db_failover;
+mod db_restore;
 mod outcome;
+mod report;
+mod rpo;
+mod s3_object_recovery;
+mod servers;
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, Subcommand};
@@ -24,7 +31,9 @@ const DIM: Style = Style::new().dimmed();
 #[command(after_help = "\
 Examples:
   eds drill list
+  eds drill all --report-dir drills
   eds drill alert-fire
+  eds drill report drills --html quarter.html
   eds drill alert-fire --help                      more examples")]
 pub(crate) struct Drill {
     #[command(subcommand)]
@@ -36,14 +45,26 @@ pub(crate) struct Drill {
 enum Action {
     /// Show the drills, when each has passed, and whether what it needs is installed
     List,
+    All(all::All),
+    DbFailover(db_failover::DbFailover),
+    DbRestore(db_restore::DbRestore),
+    Rpo(rpo::Rpo),
+    S3ObjectRecovery(s3_object_recovery::S3ObjectRecovery),
     AlertFire(alert_fire::AlertFire),
+    Report(report::Report),
 }
 
 impl Drill {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         match &self.action {
             Action::List => list(output),
+            Action::All(drills) => drills.run(output),
+            Action::DbFailover(drill) => drill.run(output),
+            Action::DbRestore(drill) => drill.run(output),
+            Action::Rpo(drill) => drill.run(output),
+            Action::S3ObjectRecovery(drill) => drill.run(output),
             Action::AlertFire(drill) => drill.run(output),
+            Action::Report(report) => report.run(output),
         }
     }
 }

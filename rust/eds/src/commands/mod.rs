@@ -12,6 +12,7 @@ mod inject;
 mod inspect_key;
 mod keygen;
 mod log;
+mod ops;
 mod push;
 mod sending;
 mod serve;
@@ -31,6 +32,8 @@ use edgesentry_chain::Scheme;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::Opened;
+
+pub(crate) use ops::FETCH_WAL;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -79,11 +82,12 @@ pub(crate) enum Command {
     Token(token::Token),
     Completions(completions::Completions),
     Drill(drill::Drill),
+    Ops(ops::Ops),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 18] = [
+pub(crate) const NAMES: [&str; 19] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -101,6 +105,7 @@ pub(crate) const NAMES: [&str; 18] = [
     "token",
     "completions",
     "drill",
+    "ops",
     "demo",
 ];
 
@@ -124,6 +129,7 @@ impl Command {
             Command::Token(_) => "token",
             Command::Completions(_) => "completions",
             Command::Drill(_) => "drill",
+            Command::Ops(_) => "ops",
             Command::Demo(_) => "demo",
         }
     }
@@ -154,6 +160,7 @@ impl Command {
             Command::Token(command) => command.run(output),
             Command::Completions(command) => command.run(),
             Command::Drill(command) => command.run(output),
+            Command::Ops(command) => command.run(output),
             Command::Demo(command) => command.run(output),
         }
     }

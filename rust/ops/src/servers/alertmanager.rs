@@ -16,6 +16,7 @@ pub const ALERTMANAGER: Program = Program {
     name: "alertmanager",
     files: &["prometheus-alertmanager", "alertmanager"],
     package: "prometheus-alertmanager",
+    elsewhere: None,
 };
 
 /// An Alertmanager that answers.

@@ -13,7 +13,7 @@ const PORTS_TRIED: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program that must be installed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// Its name, for people.
     pub name: &'static str,
@@ -21,16 +21,19 @@ pub struct Program {
     pub files: &'static [&'static str],
     /// The package of Debian that brings it.
     pub package: &'static str,
+    /// Where else it may be.
+    pub elsewhere: Option<fn() -> Option<PathBuf>>,
 }
 
 impl Program {
-    /// Where it is: the first folder of `PATH` that has it.
+    /// Where it is: the first folder of `PATH` that has it, or elsewhere.
     pub fn find(&self) -> Result<PathBuf, ServerError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
         let found = self.files.iter().find_map(|file| {
             folders.iter().map(|folder| folder.join(file)).find(|candidate| is_executable(candidate))
         });
+        let found = found.or_else(|| self.elsewhere.and_then(|look| look()));
         found.ok_or(ServerError::Missing { program: self.name, package: self.package })
     }
 }
@@ -87,9 +90,15 @@ mod tests {
 
     #[test]
     fn what_is_not_installed_is_named_with_its_package() {
-        let shell = Program { name: "a shell", files: &["no-such-shell", "sh"], package: "dash" };
+        let shell =
+            Program { name: "a shell", files: &["no-such-shell", "sh"], package: "dash", elsewhere: None };
         assert!(shell.find().unwrap().ends_with("sh"));
-        let missing = Program { name: "nothing", files: &["no-such-program"], package: "nothing-at-all" };
+        let missing = Program {
+            name: "nothing",
+            files: &["no-such-program"],
+            package: "nothing-at-all",
+            elsewhere: None,
+        };
         let error = missing.find().unwrap_err().to_string();
         assert!(
             error.starts_with("nothing is missing") && error.contains("apt install nothing-at-all"),

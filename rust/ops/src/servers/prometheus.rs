@@ -13,7 +13,8 @@ use super::process::Process;
 use super::program::{self, Program};
 
 /// What must be installed for a Prometheus of one's own.
-pub const PROMETHEUS: Program = Program { name: "prometheus", files: &["prometheus"], package: "prometheus" };
+pub const PROMETHEUS: Program =
+    Program { name: "prometheus", files: &["prometheus"], package: "prometheus", elsewhere: None };
 
 /// A Prometheus that answers.
 #[derive(Debug)]

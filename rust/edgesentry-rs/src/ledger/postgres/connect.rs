@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlSafeStr};
 use tokio::sync::{Mutex, RwLock};
@@ -22,6 +23,8 @@ const MIGRATIONS: [(i64, &str, &str); 1] =
 
 /// How long one server of a list may take to answer before the next is tried.
 const TRY: Duration = Duration::from_secs(5);
+/// How long a connection may take before the server that takes writes is looked for again.
+const LOOK: Duration = Duration::from_millis(500);
 /// The shortest time between two searches for the server that takes writes.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -87,6 +90,23 @@ impl Servers {
     /// Connections to the server that took writes when it was last looked for.
     pub(super) async fn pool(&self) -> PgPool {
         self.pool.read().await.clone()
+    }
+
+    /// A connection to the server that takes writes. Where it takes long and there is a choice, that server is looked for
+    /// meanwhile: the pool alone would try one that is gone until its patience is over.
+    pub(super) async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+        let begin = Instant::now();
+        loop {
+            let pool = self.pool().await;
+            if self.hosts.len() < 2 {
+                return pool.acquire().await;
+            }
+            match tokio::time::timeout(LOOK, pool.acquire()).await {
+                Ok(acquired) => return acquired,
+                Err(_) if begin.elapsed() >= self.patience => return Err(sqlx::Error::PoolTimedOut),
+                Err(_) => self.look_again().await,
+            }
+        }
     }
 
     /// After an error: looks for the server that takes writes now, where there is a choice.

@@ -38,7 +38,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Runs a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
+    /// Holds a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
     /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started. What the
     /// service of a drill logs goes to stderr as `RUST_LOG` has it.
     pub(super) fn of(
@@ -47,6 +47,33 @@ impl Outcome {
         plan: &Plan,
         work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
+        let mut held = self.hold(output, plan, work)?;
+        let status = held.status();
+        let content = self.filed(&held)?;
+        let exit = match (&held.failure, status) {
+            (Some(failure), _) => failure.exit,
+            (None, Status::Passed) => Exit::Holds,
+            (None, Status::Failed) => Exit::Findings,
+            (None, Status::Unknown) => Exit::Unfinished,
+        };
+        let (text, failure) = (held.text(), held.failure.take());
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "drill",
+            content: &content,
+            text,
+            failure,
+        })?;
+        Ok(exit)
+    }
+
+    /// Holds a drill, and leaves its metrics.
+    pub(super) fn hold(
+        &self,
+        output: &Output,
+        plan: &Plan,
+        work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
+    ) -> Result<Held, Failure> {
         subscriber::init(&TelemetrySettings::default(), "off")?;
         let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(cannot_set)?;
         if let Some(folder) = &self.report_dir {
@@ -69,33 +96,47 @@ impl Outcome {
             }
         };
         // A run that could not finish has not passed, whatever it checked before.
-        let mut filed = report.clone();
         let unfinished =
             failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
-        filed.checks.extend(unfinished);
+        report.checks.extend(unfinished);
         if let Some(textfile) = &textfile {
-            textfile.set_drill(&filed).map_err(cannot_set)?;
+            textfile.set_drill(&report).map_err(cannot_set)?;
         }
-        let status = if failure.is_some() { Status::Unknown } else { report.status() };
-        let mut content = content(&filed, status);
+        Ok(Held { report, failure })
+    }
+
+    /// Files the report in the folder, where one is named, and answers it for programs.
+    pub(super) fn filed(&self, held: &Held) -> Result<Value, Failure> {
+        let mut content = content(&held.report, held.status());
         if let Some(folder) = &self.report_dir {
-            content["files"] = json!(write_report(folder, &filed, &content)?);
+            content["files"] = json!(write_report(folder, &held.report, &content)?);
         }
-        let exit = match (&failure, status) {
-            (Some(failure), _) => failure.exit,
-            (None, Status::Passed) => Exit::Holds,
-            (None, Status::Failed) => Exit::Findings,
-            (None, Status::Unknown) => Exit::Unfinished,
-        };
-        let text = text(&report, status);
-        output.answer(&Answer {
-            ok: exit == Exit::Holds,
-            name: "drill",
-            content: &content,
-            text,
-            failure,
-        })?;
-        Ok(exit)
+        Ok(content)
+    }
+
+    /// The folder for reports, where one is named.
+    pub(super) fn report_dir(&self) -> Option<&Path> {
+        self.report_dir.as_deref()
+    }
+}
+
+/// A drill that is over.
+pub(super) struct Held {
+    /// What it has shown.
+    pub(super) report: DrillReport,
+    /// Why it could not finish.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Held {
+    /// Unknown where it could not finish, whatever it had checked before.
+    pub(super) fn status(&self) -> Status {
+        if self.failure.is_some() { Status::Unknown } else { self.report.status() }
+    }
+
+    /// The verdict for people; the steps have been told on stderr.
+    pub(super) fn text(&self) -> String {
+        text(&self.report, self.status())
     }
 }
 
@@ -179,6 +220,6 @@ fn cannot_set(error: TextfileError) -> Failure {
     }
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     Failure::unfinished("io", format!("{}: cannot write: {error}", path.display()))
 }

@@ -1,0 +1,97 @@
+//! Objects under keys, for archives: in a bucket or in a folder. Large ones are streamed, never held in memory.
+//!
+//! An answer "there is none" is a proof: the place was reached, and it said so. Everything else is an error.
+
+mod folder;
+mod s3;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::{Error, StoreError};
+use crate::s3::S3Settings;
+
+pub use folder::FolderObjects;
+pub use s3::S3Objects;
+
+/// The largest object that [`Objects::get`] reads; larger ones are for [`Objects::get_file`].
+pub const LARGEST_IN_MEMORY: u64 = 64 << 20;
+
+/// What a write does where something is under the key already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// It leaves what is there, and answers [`Written::Taken`].
+    IfAbsent,
+    /// It replaces what is there.
+    Replace,
+}
+
+/// What a write did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// The object is there now, durably.
+    Stored,
+    /// Something was there already; it stays.
+    Taken,
+}
+
+/// An object of a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was written, Unix milliseconds; 0 where the store does not say.
+    pub modified_ms: u64,
+}
+
+/// Keeps objects under keys: names between slashes.
+#[async_trait]
+pub trait Objects: Send + Sync + 'static {
+    /// Where, without secrets.
+    fn place(&self) -> &str;
+
+    /// Whether the place is there and can be reached.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Writes an object; durable when it returns.
+    async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError>;
+
+    /// Writes a file as an object; durable when it returns. The file must not change meanwhile.
+    async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError>;
+
+    /// Reads an object of at most [`LARGEST_IN_MEMORY`] bytes; `None` where there is provably none.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Reads an object into a new file, and answers its size; `None`, and no file, where there is provably none. After
+    /// an error there is no file either. The file is not synced.
+    async fn get_file(&self, key: &str, file: &Path) -> Result<Option<u64>, StoreError>;
+
+    /// All objects whose keys begin with `prefix`, by key.
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
+
+    /// Deletes an object; one that is not there is no error.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+}
+
+/// Opens `s3://BUCKET/PREFIX` or `folder:PATH`. Neither is made: a folder that is missing may be a disk that is not
+/// mounted.
+pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
+    if let Some(rest) = url.strip_prefix("s3://") {
+        return Ok(Arc::new(S3Objects::connect(rest, s3).await?));
+    }
+    match url.split_once(':') {
+        Some(("folder", path)) if Path::new(path).is_absolute() => {
+            Ok(Arc::new(FolderObjects::open(Path::new(path))?))
+        }
+        // PostgreSQL runs the archiver in its own folder.
+        Some(("folder", _)) => {
+            Err(Error::Config(format!("{url:?}: the folder of an archive has a path from / on")))
+        }
+        _ => Err(Error::Config(format!("an archive is s3://BUCKET/PREFIX or folder:PATH, not {url:?}"))),
+    }
+}

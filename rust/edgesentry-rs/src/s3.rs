@@ -1,0 +1,142 @@
+//! How to speak with S3, or with anything that speaks its protocol: for payloads and for archives.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::primitives::DateTime;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use serde::Deserialize;
+
+use crate::error::{BoxError, Error};
+use crate::secret::Secret;
+use crate::tls;
+
+/// How to reach S3. What is not set comes from the usual AWS chain: environment, profile, instance.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3Settings {
+    /// The server, such as `http://127.0.0.1:8333`; AWS by default.
+    pub endpoint: Option<String>,
+    /// The region; `us-east-1` where an endpoint is set and no region.
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path and not in the host name; true where an endpoint is set.
+    pub path_style: Option<bool>,
+    /// With `secret_access_key`: credentials, instead of the usual chain.
+    pub access_key_id: Option<String>,
+    /// See `access_key_id`.
+    pub secret_access_key: Option<Secret>,
+    /// Seconds that one attempt may take.
+    pub timeout_seconds: u64,
+    /// How often a request is tried.
+    pub attempts: u32,
+}
+
+impl Default for S3Settings {
+    fn default() -> S3Settings {
+        S3Settings {
+            endpoint: None,
+            region: None,
+            path_style: None,
+            access_key_id: None,
+            secret_access_key: None,
+            timeout_seconds: 10,
+            attempts: 3,
+        }
+    }
+}
+
+impl S3Settings {
+    /// A client for everything that S3 can do; it has spoken to nobody yet.
+    pub async fn client(&self) -> Result<Client, Error> {
+        client(self, self.timeout()).await
+    }
+
+    /// What one attempt may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.max(1))
+    }
+
+    /// A name of what is there, with the server where it is not AWS.
+    pub(crate) fn place(&self, url: &str) -> String {
+        self.endpoint.as_ref().map_or_else(|| url.to_owned(), |endpoint| format!("{url} at {endpoint}"))
+    }
+}
+
+/// A client, whose attempts may each take `timeout`.
+pub(crate) async fn client(settings: &S3Settings, timeout: Duration) -> Result<Client, Error> {
+    tls::install_provider();
+    let attempts = settings.attempts.max(1);
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(timeout.min(Duration::from_secs(3)))
+        .operation_attempt_timeout(timeout)
+        .operation_timeout(timeout * attempts)
+        .build();
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .pool_idle_timeout(Duration::from_secs(20))
+        .build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .timeout_config(timeouts)
+        .retry_config(RetryConfig::standard().with_max_attempts(attempts));
+    if let Some(endpoint) = &settings.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    let region =
+        settings.region.clone().or_else(|| settings.endpoint.is_some().then(|| "us-east-1".to_owned()));
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region));
+    }
+    match (&settings.access_key_id, &settings.secret_access_key) {
+        (Some(id), Some(secret)) => {
+            let credentials = Credentials::new(id, secret.reveal(), None, None, "settings");
+            loader = loader.credentials_provider(credentials);
+        }
+        (None, None) => {}
+        _ => {
+            let message = "s3: access_key_id and secret_access_key are set together, or neither is";
+            return Err(Error::Config(message.to_owned()));
+        }
+    }
+    let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
+    let config = aws_sdk_s3::config::Builder::from(&loader.load().await).force_path_style(path_style);
+    Ok(Client::from_conf(config.build()))
+}
+
+/// Refuses keys that some server would take for other ones.
+pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
+    // Servers that keep objects in folders would take these for other names.
+    let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
+    if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
+        return Err(format!(
+            "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// Why a request failed, and whether it may succeed later.
+pub(crate) fn reason<E>(error: SdkError<E>) -> (bool, BoxError)
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ConstructionFailure(_) => (false, Box::new(error)),
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            let text = crate::error::describe(&service.into_err());
+            let retryable = status >= 500 || [408, 409, 429].contains(&status);
+            (retryable, format!("HTTP {status}: {text}").into())
+        }
+        error => (true, Box::new(error)),
+    }
+}
+
+/// Unix milliseconds; 0 where the server does not say.
+pub(crate) fn milliseconds(time: Option<&DateTime>) -> u64 {
+    time.and_then(|time| time.to_millis().ok()).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
+}

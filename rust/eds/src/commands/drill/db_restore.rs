@@ -1,0 +1,75 @@
+//! `eds drill db-restore`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use edgesentry_chain::Scheme;
+use edgesentry_ops::drill::archive::ArchiveDrill;
+use edgesentry_ops::drill::restore::{PLAN, RestoreDrill};
+use edgesentry_rs::Settings;
+use edgesentry_rs::settings::Overrides;
+
+use super::outcome::Outcome;
+use super::servers::ToolArgs;
+use crate::commands::scheme;
+use crate::exit::{Exit, Failure};
+use crate::inputs;
+use crate::output::Output;
+
+/// Back up, archive, destroy records, and restore to the moment before: every chain must verify
+///
+/// A primary archives into an S3 of the drill's own. Half of the records are in the base backup, half in the write-ahead
+/// log behind it. Records are then deleted in the database, and a new server is restored to the moment before. With
+/// --archive the archive of the settings is restored instead, an hour back, onto a server of the drill's own: the archive is
+/// only read, and the server that it belongs to is not spoken to.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds drill db-restore
+  eds drill db-restore --records 1000000           how long it takes at this size
+  eds drill db-restore --archive /etc/eds.toml --heads heads.json --keys keys.json")]
+pub(super) struct DbRestore {
+    /// Records up to the moment that is restored to
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..))]
+    records: u64,
+    /// Restore the archive that these settings name
+    #[arg(long, value_name = "CONFIG", conflicts_with = "records")]
+    archive: Option<PathBuf>,
+    /// How far back, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "archive")]
+    back: u64,
+    /// Snapshot of that time, as eds heads wrote it
+    #[arg(long, value_name = "FILE", requires = "archive")]
+    heads: Option<PathBuf>,
+    /// Key ring [default: the keys that the ledger itself has registered]
+    #[arg(long, value_name = "FILE", requires = "archive")]
+    keys: Option<PathBuf>,
+    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
+    #[arg(long, value_parser = scheme, requires = "keys")]
+    scheme: Option<Scheme>,
+    #[command(flatten)]
+    tools: ToolArgs,
+    #[command(flatten)]
+    outcome: Outcome,
+}
+
+impl DbRestore {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let Some(config) = &self.archive else {
+            let drill = RestoreDrill { tools: self.tools.find()?, records: self.records };
+            return self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?));
+        };
+        let settings = Settings::load(Some(config), &Overrides::default())?;
+        let drill = ArchiveDrill {
+            settings,
+            config: Some(config.clone()),
+            eds: self.tools.eds.find()?,
+            back: Duration::from_secs(self.back),
+            heads: self.heads.as_deref().map(inputs::heads).transpose()?,
+            keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
+            payloads: None,
+        };
+        self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
+    }
+}

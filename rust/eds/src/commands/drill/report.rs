@@ -1,0 +1,87 @@
+//! `eds drill report`: what the drills of a quarter have shown.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+use edgesentry_ops::check::Status;
+use edgesentry_ops::drill::quarter::{Quarter, Summary};
+use serde_json::json;
+
+use super::outcome::cannot_write;
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+
+/// Tell what the drills of a quarter have shown, from the reports in a folder: Markdown on stdout, or files
+///
+/// Exit code 0 if every drill was held in the quarter and the last of each has passed, 1 if the last of one has failed, 3
+/// if one was not held or could not finish.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds drill report drills
+  eds drill report drills --quarter 2026Q4 --markdown 2026Q4.md --html 2026Q4.html")]
+pub(super) struct Report {
+    /// Folder of reports, as --report-dir of the drills names it
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Which quarter [default: the one that it is now]
+    #[arg(long, value_name = "QUARTER")]
+    quarter: Option<Quarter>,
+    /// The quarter before the one that it is now
+    #[arg(long, conflicts_with = "quarter")]
+    last_quarter: bool,
+    /// File for the report in Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// File for the report as an HTML page
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Report {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let current = Quarter::of(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        let quarter = match self.quarter {
+            Some(quarter) => quarter,
+            None if self.last_quarter => current.before(),
+            None => current,
+        };
+        let summary = Summary::of_quarter(&self.folder, quarter)?;
+        let mut written = Vec::new();
+        for (file, text) in [(&self.markdown, summary.markdown()), (&self.html, summary.html())] {
+            let Some(file) = file else { continue };
+            std::fs::write(file, text).map_err(|error| cannot_write(file, &error))?;
+            written.push(file.display().to_string());
+        }
+        let text = match written.as_slice() {
+            [] => summary.markdown(),
+            files => format!("{quarter}: {}\n", files.join(", ")),
+        };
+        let status = summary.status();
+        let exit = match status {
+            Status::Passed => Exit::Holds,
+            Status::Failed => Exit::Findings,
+            Status::Unknown => Exit::Unfinished,
+        };
+        let runs = summary.runs.iter().map(|run| {
+            let report = &run.report;
+            json!({"drill": report.drill, "status": run.status, "started_at_ms": report.started_at_ms})
+        });
+        let content = json!({
+            "quarter": quarter.to_string(),
+            "status": status,
+            "runs": runs.collect::<Vec<_>>(),
+            "files": written,
+        });
+        output.answer(&Answer {
+            ok: exit == Exit::Holds,
+            name: "quarter",
+            content: &content,
+            text,
+            failure: None,
+        })?;
+        Ok(exit)
+    }
+}

@@ -1,0 +1,87 @@
+//! `eds ops`: what operators of a PostgreSQL ledger do. One subcommand a file.
+
+mod archive_wal;
+mod backup;
+mod backups;
+mod bucket;
+mod check_archive;
+mod checklist;
+mod configure_postgres;
+mod dump;
+mod fetch_wal;
+mod receive_wal;
+mod restore;
+mod restore_object;
+mod retention;
+mod s3_check;
+mod s3_setup;
+mod session;
+mod verify_backup;
+mod verify_recovery;
+
+use clap::{Args, Subcommand};
+
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+/// Back up, restore, and prove it: PostgreSQL ledgers and their archive in S3 or in a folder
+///
+/// The archive is ops.archive of the settings: s3://BUCKET/PREFIX or folder:PATH. See docs/runbook/.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds ops configure-postgres --config /etc/eds.toml          what PostgreSQL must be set to
+  eds ops backup --config /etc/eds.toml
+  eds ops backups
+  eds ops check-archive
+  eds ops restore --target-time 2026-01-31T12:00:00Z --data /srv/restored --port 5440
+  eds ops verify-recovery --heads heads.json --ledger postgres://…@127.0.0.1:5440/audit")]
+pub(crate) struct Ops {
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+enum Action {
+    Backup(backup::Backup),
+    VerifyBackup(verify_backup::VerifyBackup),
+    Backups(backups::Backups),
+    Dump(dump::Dump),
+    Retention(retention::Retention),
+    ArchiveWal(archive_wal::ArchiveWal),
+    FetchWal(fetch_wal::FetchWal),
+    ReceiveWal(receive_wal::ReceiveWal),
+    CheckArchive(check_archive::CheckArchive),
+    ConfigurePostgres(configure_postgres::ConfigurePostgres),
+    Restore(restore::RestoreTo),
+    VerifyRecovery(verify_recovery::VerifyRecovery),
+    S3Setup(s3_setup::S3Setup),
+    S3Check(s3_check::S3Check),
+    RestoreObject(restore_object::RestoreObject),
+}
+
+/// The name of the command that PostgreSQL recovers with: whatever goes wrong in it must end recovery.
+pub(crate) const FETCH_WAL: &str = "fetch-wal";
+
+impl Ops {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        match &self.action {
+            Action::Backup(command) => command.run(output),
+            Action::VerifyBackup(command) => command.run(output),
+            Action::Backups(command) => command.run(output),
+            Action::Dump(command) => command.run(output),
+            Action::Retention(command) => command.run(output),
+            Action::ArchiveWal(command) => command.run(output),
+            Action::FetchWal(command) => command.run(output),
+            Action::ReceiveWal(command) => command.run(output),
+            Action::CheckArchive(command) => command.run(output),
+            Action::ConfigurePostgres(command) => command.run(output),
+            Action::Restore(command) => command.run(output),
+            Action::VerifyRecovery(command) => command.run(output),
+            Action::S3Setup(command) => command.run(output),
+            Action::S3Check(command) => command.run(output),
+            Action::RestoreObject(command) => command.run(output),
+        }
+    }
+}

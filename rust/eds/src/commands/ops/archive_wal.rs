@@ -1,0 +1,48 @@
+//! `eds ops archive-wal %p %f`: the `archive_command`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use edgesentry_ops::textfile::WAL_ARCHIVE_LAST_SUCCESS;
+use edgesentry_ops::wal::{Archived, WalName, archive_wal};
+use serde_json::json;
+
+use super::session::{Session, note_success};
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::stores::ConfigFile;
+
+/// Archive a file of the write-ahead log: archive_command = 'eds ops archive-wal --config FILE %p %f'
+///
+/// Exit code 0 only when it is in the archive, durably, or when the same bytes were there already. Other bytes under its
+/// name are never overwritten, and a segment of another cluster is refused; PostgreSQL then keeps the file and tries again.
+#[derive(Args, Debug)]
+pub(super) struct ArchiveWal {
+    /// The file: %p
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Its name: %f
+    #[arg(value_name = "NAME")]
+    name: WalName,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl ArchiveWal {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let session = Session::new(&self.file)?;
+        let archive = session.archive()?;
+        let archived = session.wait(archive_wal(&archive, &self.path, self.name))?;
+        let content = json!({"name": self.name.to_string(), "stored": archived == Archived::Stored});
+        // PostgreSQL puts what is said into its log: nothing to say of a success.
+        output.answer(&Answer {
+            ok: true,
+            name: "wal",
+            content: &content,
+            text: String::new(),
+            failure: None,
+        })?;
+        note_success(&session.settings, &WAL_ARCHIVE_LAST_SUCCESS, "", output);
+        Ok(Exit::Holds)
+    }
+}

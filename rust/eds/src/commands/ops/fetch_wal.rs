@@ -1,0 +1,69 @@
+//! `eds ops fetch-wal %f %p`: the `restore_command`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use clap::Args;
+use edgesentry_ops::wal::{Fetched, Prefetch, WalName, fetch_wal};
+use serde_json::json;
+
+use super::session::Session;
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::stores::ConfigFile;
+
+/// Fetch a file of the write-ahead log: restore_command = 'eds ops fetch-wal --config FILE %f %p'
+///
+/// Exit code 1 only where the archive was reached and has no such file, which PostgreSQL takes for the end of the log;
+/// 200 for everything else, which stops recovery: a network or a key that fails must not look like the end.
+#[derive(Args, Debug)]
+pub(super) struct FetchWal {
+    /// The name of the file: %f
+    #[arg(value_name = "NAME")]
+    name: WalName,
+    /// Where it goes: %p
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Segments that are fetched ahead at once
+    #[arg(long, value_name = "N", default_value_t = Prefetch::default().0, value_parser = clap::value_parser!(u64).range(0..=64))]
+    prefetch: u64,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl FetchWal {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch())).unwrap_or_else(|_| {
+            Err(Failure::unfinished("panic", "fetch-wal has failed in a way that is a bug; please report it"))
+        });
+        let fetched = fetched.map_err(|failure| Failure { exit: Exit::StopRecovery, ..failure })?;
+        let exit = if fetched == Fetched::Absent { Exit::Absent } else { Exit::Holds };
+        let from = match fetched {
+            Fetched::Archive => "archive",
+            Fetched::Spool => "spool",
+            Fetched::Partial => "partial",
+            Fetched::Absent => "absent",
+        };
+        let content = json!({"name": self.name.to_string(), "from": from});
+        let answer = Answer {
+            ok: exit == Exit::Holds,
+            name: "wal",
+            content: &content,
+            text: String::new(),
+            failure: None,
+        };
+        output.answer(&answer).map_err(|failure| Failure { exit: Exit::StopRecovery, ..failure })?;
+        match fetched {
+            Fetched::Partial => output.note(&format!("{}: only its beginning was in the archive", self.name)),
+            Fetched::Absent => output.note(&format!("{}: the archive has no such file", self.name)),
+            Fetched::Archive | Fetched::Spool => {}
+        }
+        Ok(exit)
+    }
+
+    fn fetch(&self) -> Result<Fetched, Failure> {
+        let session = Session::new(&self.file)?;
+        let archive = session.archive()?;
+        session.wait(fetch_wal(&archive, self.name, &self.path, Prefetch(self.prefetch)))
+    }
+}

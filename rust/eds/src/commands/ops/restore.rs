@@ -1,0 +1,124 @@
+//! `eds ops restore`: a ledger as it was at some moment, in a new server.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use edgesentry_ops::restore::{Restore, RestoreCommand, Restored, Target, restore};
+
+use super::session::{Session, Telling};
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::stores::ConfigFile;
+use crate::text::{sentence, shell_word};
+
+const CARE: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Restore a backup and the write-ahead log behind it into an empty folder, and start the server on loopback
+///
+/// Everything that can be known beforehand is looked at before anything is touched. The server takes writes when this
+/// ends; nobody else reaches it before you have verified it (eds ops verify-recovery) and started it as your service does.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds ops restore --data /srv/restored --port 5440 --target-time 2026-01-31T12:00:00Z
+  eds ops restore --data /srv/restored --port 5440                    to the end of the archive
+  eds ops restore --data /tmp/drill --port 5440 --drill               a copy that never archives")]
+pub(super) struct RestoreTo {
+    /// Data folder: empty, or not there yet
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Port on loopback
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// The last commit at or before this moment: RFC 3339 with its zone [default: the end of the archive]
+    #[arg(long, value_name = "TIME", value_parser = Target::time)]
+    target_time: Option<Target>,
+    /// A restore point that was named with pg_create_restore_point
+    #[arg(long, value_name = "NAME", conflicts_with = "target_time")]
+    target_name: Option<String>,
+    /// Backup to begin with [default: the last one before the target]
+    #[arg(long, value_name = "ID")]
+    backup: Option<String>,
+    /// A copy beside the original: archive_mode=off, for good
+    #[arg(long)]
+    drill: bool,
+    /// Restore to the end of the archive although segments are missing, losing all behind the gap
+    #[arg(long)]
+    accept_loss: bool,
+    /// Minutes that recovery may take
+    #[arg(long, value_name = "MINUTES", default_value_t = 720)]
+    patience: u64,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl RestoreTo {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let session = Session::new(&self.file)?;
+        let archive = session.archive()?;
+        let target = match (&self.target_time, &self.target_name) {
+            (Some(target), _) => target.clone(),
+            (None, Some(name)) => Target::Point(name.clone()),
+            (None, None) => Target::Latest,
+        };
+        let options = Restore {
+            backup: self.backup.clone(),
+            target,
+            data: self.data.clone(),
+            port: self.port,
+            command: RestoreCommand { eds: this_program()?, config: session.config()? },
+            drill: self.drill,
+            accept_loss: self.accept_loss,
+            patience: Duration::from_secs(self.patience * 60),
+        };
+        let telling = Telling::new(output.json);
+        let restored =
+            session.wait(restore(&session.settings, &archive, &options, &|event| telling.tell(event)));
+        drop(telling);
+        let restored = restored?;
+        let text = summary(&restored);
+        output.answer(&Answer { ok: true, name: "restored", content: &restored, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+}
+
+fn summary(restored: &Restored) -> String {
+    let data = restored.data.display().to_string();
+    let mut text = format!(
+        "restored to {}\n  backup    {}\n  server    127.0.0.1:{}, process {}, timeline {}, data {}\n  commit    {}\n  took      {:.1} s: download {:.1}, extract {:.1}, recover {:.1}\n",
+        sentence(&restored.target),
+        restored.backup,
+        restored.port,
+        restored.pid,
+        restored.timeline,
+        shell_word(&data),
+        restored.last_commit.as_deref().unwrap_or("none behind the backup"),
+        restored.download_seconds + restored.extract_seconds + restored.recover_seconds,
+        restored.download_seconds,
+        restored.extract_seconds,
+        restored.recover_seconds,
+    );
+    for note in &restored.notes {
+        text.push_str(&format!("  {CARE}note{CARE:#}      {}\n", sentence(note)));
+    }
+    text.push_str("  next      eds ops verify-recovery --heads HEADS --ledger URL\n");
+    text
+}
+
+/// This very program, for PostgreSQL to call; a Python package has its `eds` beside the interpreter.
+pub(super) fn this_program() -> Result<PathBuf, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::unfinished("io", format!("cannot find this program: {error}")))?;
+    let is_eds = |path: &Path| path.file_name().is_some_and(|name| name == "eds");
+    if is_eds(&program) {
+        return Ok(program);
+    }
+    let beside = program.with_file_name("eds");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    let message = "cannot find the program eds for PostgreSQL to call; run eds itself";
+    Err(Failure::usage("program_missing", message))
+}

@@ -1,0 +1,34 @@
+//! `eds ops s3-check`: what the bucket of payloads really holds to.
+
+use clap::Args;
+use edgesentry_ops::s3::check;
+
+use super::bucket::BucketArgs;
+use super::checklist;
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+/// Say what the bucket of payloads really holds to, by trying it
+///
+/// Overwrites, deletes and damages small objects of its own under edgesentry-check/, which must be refused or leave
+/// versions; they stay until their retention is over. Exit code 0 if everything holds, 1 if something does not, 3 if
+/// something could not be tried or is not supported by the store.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds ops s3-check s3://audit-payloads --retention-days 3650")]
+pub(super) struct S3Check {
+    #[command(flatten)]
+    bucket: BucketArgs,
+    /// The least default retention
+    #[arg(long, value_name = "DAYS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    retention_days: u32,
+}
+
+impl S3Check {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let (session, bucket) = self.bucket.open()?;
+        let checks = session.wait(check(&bucket, self.retention_days))?;
+        checklist::answer(output, &bucket.place(), &checks)
+    }
+}

@@ -1,0 +1,141 @@
+//! The settings of an operation, the runtime that drives it, and what it shows meanwhile.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use edgesentry_ops::archive::Archive;
+use edgesentry_ops::observe::Event;
+use edgesentry_ops::retention::now_ms;
+use edgesentry_ops::textfile::{Family, Textfile};
+use edgesentry_rs::Settings;
+use edgesentry_rs::settings::{FILE_VARIABLE, Overrides};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use tokio::runtime::Runtime;
+
+use crate::exit::{Failure, chain};
+use crate::interrupt;
+use crate::output::{Output, complain};
+use crate::stores::ConfigFile;
+use crate::text::sentence;
+
+/// Settings and a runtime.
+pub(super) struct Session {
+    /// What was set.
+    pub(super) settings: Settings,
+    config: Option<PathBuf>,
+    runtime: Runtime,
+}
+
+impl Session {
+    /// Loads the settings.
+    pub(super) fn new(file: &ConfigFile) -> Result<Session, Failure> {
+        let settings = Settings::load(file.config.as_deref(), &Overrides::default())?;
+        let config = file.config.clone().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        Ok(Session { settings, config, runtime })
+    }
+
+    /// The settings file by its full path, as another program finds it.
+    pub(super) fn config(&self) -> Result<Option<PathBuf>, Failure> {
+        let full = self.config.as_ref().map(|config| config.canonicalize()).transpose();
+        full.map_err(|error| Failure::usage("config", format!("cannot find the settings file: {error}")))
+    }
+
+    /// Opens the archive.
+    pub(super) fn archive(&self) -> Result<Archive, Failure> {
+        Ok(self.runtime.block_on(Archive::open(&self.settings))?)
+    }
+
+    /// Does work to its end, or until Ctrl-C: then it is dropped, and cleans up.
+    pub(super) fn wait<T, E: Into<Failure>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        match self.runtime.block_on(interrupt::unless_asked(work)) {
+            Some(done) => done.map_err(Into::into),
+            None => Err(Failure::interrupted(
+                "interrupted: the work was not finished, and nothing half of it is left",
+            )),
+        }
+    }
+
+    /// Does work that ends in good order by itself when it is asked to.
+    pub(super) fn run<T, E: Into<Failure>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        self.runtime.block_on(work).map_err(Into::into)
+    }
+}
+
+/// What an operation tells, on stderr: a bar where that is a terminal, else a line for each step.
+pub(super) struct Telling {
+    bar: Option<ProgressBar>,
+    silent: bool,
+}
+
+impl Telling {
+    /// Silent where the answer is for a program.
+    pub(super) fn new(json: bool) -> Telling {
+        let bar = (std::io::stderr().is_terminal() && !json).then(|| {
+            let bar = ProgressBar::new(0);
+            bar.set_style(style("{spinner} {msg}"));
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Telling { bar, silent: json }
+    }
+
+    /// Shows what has happened.
+    pub(super) fn tell(&self, event: Event<'_>) {
+        match (event, &self.bar) {
+            _ if self.silent => {}
+            (Event::Step(step), Some(bar)) => {
+                bar.set_style(style("{spinner} {msg}"));
+                bar.set_message(sentence(step));
+            }
+            (Event::Step(step), None) => complain(&sentence(step)),
+            (Event::Bytes { done, total }, Some(bar)) => {
+                if total > 0 {
+                    bar.set_style(style("{spinner} {msg}  {wide_bar} {bytes} of {total_bytes}"));
+                    bar.set_length(total);
+                }
+                bar.set_position(done);
+            }
+            (Event::Bytes { .. }, None) => {}
+            (Event::Note(note), Some(bar)) => bar.suspend(|| complain(&sentence(note))),
+            (Event::Note(note), None) => complain(&sentence(note)),
+        }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// A size for people.
+pub(super) fn size(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
+/// Leaves the time of a success for Prometheus, where `ops.textfile` names a file. What was done stays done where that
+/// fails.
+pub(super) fn note_success(settings: &Settings, family: &Family, label: &str, output: &Output) {
+    let Some(path) = &settings.ops.textfile else { return };
+    let sample = family.sample(label, (now_ms() / 1000) as f64);
+    let noted = Textfile::open(path).and_then(|textfile| textfile.set(&[sample]));
+    if let Err(error) = noted {
+        output.note(&format!("warning: {}", sentence(&chain(&error))));
+    }
+}

@@ -1,0 +1,52 @@
+//! `eds ops verify-backup`: whether what is in the archive can be restored.
+
+use clap::Args;
+use edgesentry_ops::{backup, dump, source};
+
+use super::checklist;
+use super::session::{Session, Telling};
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+use crate::stores::ConfigFile;
+
+/// Download a backup, compare its hashes, and let pg_verifybackup prove it again
+///
+/// Exit code 0 if everything passes, 1 if something does not, 3 if something could not be tried.
+#[derive(Args, Debug)]
+pub(super) struct VerifyBackup {
+    /// The backup, or the dump with --dump [default: the newest]
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    /// A dump
+    #[arg(long)]
+    dump: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl VerifyBackup {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let session = Session::new(&self.file)?;
+        let archive = session.archive()?;
+        let programs = source::programs(&session.settings)?;
+        let telling = Telling::new(output.json);
+        let work = async {
+            if self.dump {
+                let dumps = dump::dumps(&archive).await?.into_iter();
+                let named = |dump: &dump::Dump| self.id.as_ref().is_none_or(|id| *id == dump.id);
+                let Some(dump) = dumps.rev().find(named) else {
+                    let message = "there is no such dump; see eds ops backups".to_owned();
+                    return Err(edgesentry_ops::Error::Config(message));
+                };
+                let checks = dump::verify(&archive, &programs, &dump).await?;
+                return Ok((format!("dump {}", dump.id), checks));
+            }
+            let found = backup::find(&archive, self.id.as_deref()).await?;
+            let checks = backup::verify(&archive, &programs, &found, &|event| telling.tell(event)).await?;
+            Ok((format!("backup {}", found.id), checks))
+        };
+        let (heading, checks) = session.wait(work)?;
+        drop(telling);
+        checklist::answer(output, &heading, &checks)
+    }
+}

@@ -1,0 +1,71 @@
+//! `eds ops verify-recovery`: the checklist after a restore.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use edgesentry_chain::Scheme;
+use edgesentry_ops::recovery::{Recovery, active_silences, verify};
+use edgesentry_rs::settings::Access;
+
+use super::checklist;
+use crate::commands::scheme;
+use crate::exit::{Exit, Failure};
+use crate::inputs::{self, Showing};
+use crate::output::Output;
+use crate::stores::StoreArgs;
+use crate::times;
+
+/// Go through the checklist after a restore: each item passes, fails or is unknown, with evidence
+///
+/// Compares the ledger with the snapshot that eds heads wrote before the incident, verifies every chain, signature and
+/// payload, reads the end of the operation log, and asks for silenced alerts. Exit code 0 if every item passes, 1 if one
+/// fails, 3 if one is unknown.
+#[derive(Args, Debug)]
+pub(super) struct VerifyRecovery {
+    /// Snapshot from before the incident, as eds heads wrote it
+    #[arg(long, value_name = "FILE")]
+    heads: Option<PathBuf>,
+    /// Key ring [default: the keys that the ledger itself has registered]
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
+    #[arg(long, value_parser = scheme, requires = "keys")]
+    scheme: Option<Scheme>,
+    /// The moment that was restored to: RFC 3339 with its zone
+    #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
+    target_time: Option<u64>,
+    /// Alertmanager to ask for silences that are to be lifted, by amtool
+    #[arg(long, value_name = "URL")]
+    alertmanager: Option<String>,
+    #[command(flatten)]
+    stores: StoreArgs,
+    #[command(flatten)]
+    showing: Showing,
+}
+
+impl VerifyRecovery {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let heads = self.heads.as_deref().map(inputs::heads).transpose()?;
+        let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
+        let opened = self.stores.open(Access::Existing)?;
+        let checks = self.showing.show(|progress| {
+            opened.runtime.block_on(async {
+                let silences = match &self.alertmanager {
+                    Some(url) => Some(active_silences(url).await),
+                    None => None,
+                };
+                let recovery = Recovery {
+                    ledger: Arc::clone(&opened.ledger),
+                    payloads: opened.payloads.clone(),
+                    heads,
+                    keys,
+                    target_ms: self.target_time,
+                    silences,
+                };
+                verify(&recovery, progress).await
+            })
+        });
+        checklist::answer(output, opened.ledger.place(), &checks)
+    }
+}

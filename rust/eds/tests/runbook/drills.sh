@@ -1,0 +1,1 @@
+# Nothing: drills bring their own servers.

@@ -1,0 +1,122 @@
+//! Every command of docs/runbook that is marked for it is executed, page by page, and its output compared.
+//!
+//! In a page, a block "sh run" (or "sh run exit=3") is executed and the block "text output" behind it is what it must
+//! write, to stdout and stderr: `…` stands for anything within a line, a line `...` for any lines. All blocks of a page run
+//! in one shell, in an empty folder, after the script `PAGE.sh` of this folder has set the scene.
+#![allow(clippy::unwrap_used)]
+
+mod page;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use page::{Block, blocks, matches};
+
+/// How long a page may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+/// One test a page; the last test holds the list and the folder together.
+macro_rules! pages {
+    ($($page:ident),* $(,)?) => {
+        const PAGES: &[&str] = &[$(stringify!($page)),*];
+        $(#[test]
+        fn $page() {
+            execute(stringify!($page));
+        })*
+    };
+}
+
+pages!(drills, failover, s3);
+
+#[test]
+fn every_page_with_commands_is_executed() {
+    for entry in std::fs::read_dir(runbook()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let has_commands = !blocks(&std::fs::read_to_string(&path).unwrap()).unwrap().is_empty();
+        assert!(!has_commands || PAGES.contains(&&*name), "{}: no test executes it", path.display());
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn runbook() -> PathBuf {
+    root().join("docs/runbook")
+}
+
+fn execute(page: &str) {
+    let file = format!("docs/runbook/{page}.md");
+    let blocks = blocks(&std::fs::read_to_string(root().join(&file)).unwrap()).unwrap();
+    assert!(!blocks.is_empty(), "{file}: no block is marked for execution");
+    let folder = tempfile::tempdir().unwrap();
+    // Servers run as another user, who must get in.
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let said = shell(page, folder.path(), &blocks);
+    for (number, block) in blocks.iter().enumerate() {
+        let place = format!("{file}, line {}:\n{}", block.line, block.script);
+        let begin = format!("@@begin {number}@@");
+        let output = said.split_once(&begin).map(|(_, rest)| rest);
+        let output = output.unwrap_or_else(|| panic!("{place}was not reached; all output:\n{said}"));
+        let end = format!("@@end {number} ");
+        let (output, rest) =
+            output.split_once(&end).unwrap_or_else(|| panic!("{place}did not end:\n{output}"));
+        let code: i32 = rest.split_once("@@").unwrap().0.parse().unwrap();
+        assert_eq!(code, block.code, "{place}ended with this code and said:\n{output}");
+        if let Some(expected) = &block.expected {
+            assert!(matches(expected, output), "{place}wrote:\n{}\nnot:\n{expected}", output.trim());
+        }
+    }
+}
+
+/// Runs the blocks in one shell and answers all that it wrote.
+fn shell(page: &str, folder: &Path, blocks: &[Block]) -> String {
+    let scene = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/runbook/{page}.sh"));
+    let mut script = format!("exec 2>&1\nset -e\n. '{}'\nset +e\n", scene.display());
+    for (number, block) in blocks.iter().enumerate() {
+        script.push_str(&format!(
+            "printf '\\n@@begin {number}@@\\n'\n{}\nprintf '\\n@@end {number} %s@@\\n' \"$?\"\n",
+            block.script
+        ));
+    }
+    let (bin, work, output) = (folder.join("bin"), folder.join("work"), folder.join("output"));
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::create_dir(&work).unwrap();
+    std::fs::write(folder.join("script.sh"), script).unwrap();
+    // A copy: where the project lies another user may not be allowed to look.
+    std::fs::copy(env!("CARGO_BIN_EXE_eds"), bin.join("eds")).unwrap();
+    let programs = edgesentry_ops::postgres::Programs::find(None).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{}:{path}", bin.display(), programs.folder().display());
+    let mut command = Command::new("bash");
+    for name in std::env::vars_os().map(|(name, _)| name) {
+        if ["EDS_", "PG"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    let log = std::fs::File::create(&output).unwrap();
+    let mut child = command
+        .arg(folder.join("script.sh"))
+        .current_dir(&work)
+        .env("PATH", path)
+        .env("SERVERS", root().join("scripts/servers"))
+        .env("PROJECT", root())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(log)
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > PATIENCE {
+            // The scene's own trap stops its servers.
+            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            let _ = child.wait();
+            panic!("{page}: not done in time; its output:\n{}", std::fs::read_to_string(&output).unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    String::from_utf8_lossy(&std::fs::read(&output).unwrap()).into_owned()
+}

@@ -1,0 +1,158 @@
+//! The archive: base backups, dumps and write-ahead log of one PostgreSQL cluster, in a bucket or in a folder.
+//!
+//! ```text
+//! archive.json                                    whose it is; nothing is archived or fetched without it
+//! wal/00000001/000000010000000000000003.zst       a segment; also its .backup and .partial
+//! wal/00000002.history.zst                        a timeline
+//! partial/000000010000000000000004.zst            a segment that is still being received; replaced, at last deleted
+//! backups/ID/base.tar.gz ... backups/ID/backup.json    the manifest is written last: without it there is no backup
+//! dumps/ID/ledger.dump, dumps/ID/dump.json
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgesentry_rs::Settings;
+use edgesentry_rs::objects::{self, Objects, Write, Written};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::error::Error;
+
+/// The key of the mark that says whose archive this is.
+const MARK: &str = "archive.json";
+/// The version of the layout.
+const LAYOUT: u32 = 1;
+
+/// The cluster that an archive belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    /// What `pg_controldata` calls the database system identifier.
+    #[serde(with = "as_text")]
+    pub system_identifier: u64,
+    /// The size of a segment of its write-ahead log.
+    pub wal_segment_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    archive: u32,
+    #[serde(flatten)]
+    identity: Identity,
+}
+
+/// An archive.
+#[derive(Clone)]
+pub struct Archive {
+    objects: Arc<dyn Objects>,
+    temp: PathBuf,
+}
+
+impl Archive {
+    /// Opens the archive of the settings, `ops.archive`.
+    pub async fn open(settings: &Settings) -> Result<Archive, Error> {
+        let Some(url) = &settings.ops.archive else {
+            let message = "no archive is named; set ops.archive to s3://BUCKET/PREFIX or folder:PATH";
+            return Err(Error::Config(message.to_owned()));
+        };
+        let objects = objects::open(url, settings.ops.s3.as_ref().unwrap_or(&settings.s3)).await?;
+        Ok(Archive { objects, temp: settings.ops.temp.clone().unwrap_or_else(std::env::temp_dir) })
+    }
+
+    /// Where it is, without secrets.
+    pub fn place(&self) -> &str {
+        self.objects.place()
+    }
+
+    /// What it is kept in.
+    pub fn objects(&self) -> &dyn Objects {
+        &*self.objects
+    }
+
+    /// A folder of its own for temporary files, gone when dropped.
+    pub fn temporary(&self) -> Result<TempDir, Error> {
+        let folder = tempfile::Builder::new().prefix("edgesentry-ops-").tempdir_in(&self.temp);
+        folder.map_err(Error::io("make a temporary folder", &self.temp))
+    }
+
+    /// Whose it is; none where nothing was ever archived, provably.
+    pub async fn identity(&self) -> Result<Option<Identity>, Error> {
+        let Some(mark) = self.read_json::<Mark>(MARK).await? else { return Ok(None) };
+        if mark.archive > LAYOUT {
+            return Err(self.problem(format!("its layout is {}, newer than this eds knows", mark.archive)));
+        }
+        Ok(Some(mark.identity))
+    }
+
+    /// Whose it is, where it must be there: a wrong bucket or prefix is no empty archive.
+    pub async fn existing_identity(&self) -> Result<Identity, Error> {
+        let identity = self.identity().await?;
+        identity.ok_or_else(|| {
+            self.problem(format!(
+                "there is no archive: no {MARK}; look at the bucket, the folder and the prefix"
+            ))
+        })
+    }
+
+    /// Makes it the archive of a cluster, or compares: one of another cluster is refused.
+    pub async fn claim(&self, identity: Identity) -> Result<(), Error> {
+        let there = match self.identity().await? {
+            Some(there) => there,
+            None => {
+                let mark = Mark { archive: LAYOUT, identity };
+                if self.write_json(MARK, &mark).await? == Written::Stored {
+                    return Ok(());
+                }
+                self.existing_identity().await?
+            }
+        };
+        if there == identity {
+            return Ok(());
+        }
+        Err(self.problem(format!(
+            "it belongs to the cluster {}, and this is the cluster {}; name another prefix, and never archive a \
+             restored copy or a drill into the archive of the original",
+            there.system_identifier, identity.system_identifier
+        )))
+    }
+
+    /// Writes an object where there is none yet.
+    pub(crate) async fn write_json(&self, key: &str, content: &impl Serialize) -> Result<Written, Error> {
+        let json = serde_json::to_vec_pretty(content)
+            .map_err(|error| self.problem(format!("{key}: cannot be written as JSON: {error}")))?;
+        Ok(self.objects.put(key, Bytes::from(json), Write::IfAbsent).await?)
+    }
+
+    /// Reads an object; none where there is provably none.
+    pub(crate) async fn read_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let Some(json) = self.objects.get(key).await? else { return Ok(None) };
+        let content = serde_json::from_slice(&json);
+        content.map(Some).map_err(|error| self.problem(format!("{key}: is damaged: {error}")))
+    }
+
+    /// An error about what is in the archive.
+    pub(crate) fn problem(&self, problem: String) -> Error {
+        Error::Archive { place: self.place().to_owned(), problem }
+    }
+
+    /// Reads an object into a new file; an error where there is none.
+    pub(crate) async fn fetch(&self, key: &str, file: &Path) -> Result<u64, Error> {
+        let read = self.objects.get_file(key, file).await?;
+        read.ok_or_else(|| self.problem(format!("{key}: is missing")))
+    }
+}
+
+/// A number that JSON readers with 53-bit numbers would damage.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

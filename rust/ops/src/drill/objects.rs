@@ -1,0 +1,151 @@
+//! The drill `s3-object-recovery`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use edgesentry_rs::ledger::Sqlite;
+use edgesentry_rs::payload::S3;
+use edgesentry_rs::{Filter, IngestService, Ledger, Limits, PayloadStore};
+use futures::TryStreamExt;
+
+use super::failover::blocking;
+use super::load::Fleet;
+use super::{DrillReport, Plan};
+use crate::check::{Check, Status};
+use crate::error::Error;
+use crate::s3::{self, Bucket, Setup, State};
+use crate::servers::{SEAWEEDFS, SeaweedFs};
+
+/// Devices whose payloads are stored.
+const DEVICES: usize = 5;
+/// Payloads that are deleted, and as many that are overwritten.
+const DAMAGED: usize = 3;
+/// The bucket of the drill.
+const BUCKET: &str = "drill-payloads";
+/// The runbook's time for the recovery of objects, in seconds.
+const LIMIT: f64 = 1800.0;
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "s3-object-recovery",
+    about: "Payloads are deleted and overwritten in S3, and brought back from their versions.",
+    criterion: "every payload is byte-identical again, and no version of one could be deleted",
+    needs: &[SEAWEEDFS],
+};
+
+/// How the drill is run.
+#[derive(Clone, Debug)]
+pub struct ObjectRecovery {
+    /// The program `weed`.
+    pub weed: PathBuf,
+    /// Records whose payloads are stored.
+    pub records: u64,
+}
+
+impl ObjectRecovery {
+    /// Runs the drill. The server is stopped and gone when it returns or is dropped.
+    pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
+        if self.records < 2 * DAMAGED as u64 {
+            return Err(Error::Config(format!("the drill needs {} records or more", 2 * DAMAGED)));
+        }
+        let server = blocking(|| SeaweedFs::start(&self.weed))?;
+        report.step(format!("SeaweedFS at {}", server.endpoint()));
+        let settings = server.settings();
+        let bucket = Bucket::new(BUCKET, &settings).await?;
+        let steps = Setup { retention_days: 30, replication: None }.run(&bucket, true).await?;
+        if let Some(step) = steps.iter().find(|step| step.status == Status::Failed) {
+            return Err(Error::Server {
+                server: bucket.place(),
+                problem: format!("{}: {}", step.what, step.evidence),
+            });
+        }
+        report.step("the bucket keeps versions, locked in mode COMPLIANCE for 30 days");
+
+        let folder = tempfile::tempdir().map_err(Error::io("make a folder", &std::env::temp_dir()))?;
+        let ledger =
+            Sqlite::open(&folder.path().join("ledger.db")).await.map_err(edgesentry_rs::Error::from)?;
+        let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+        let store = Arc::new(S3::connect(BUCKET, &settings).await?);
+        let payloads: Arc<dyn PayloadStore> = Arc::<S3>::clone(&store);
+        let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
+        let mut fleet = Fleet::new("drill", DEVICES);
+        fleet.register(&*ledger).await?;
+        fleet.fill(&service, self.records).await?;
+        report.step(format!("{} records, their payloads in the bucket", fleet.count()));
+
+        let damaged = fleet.first(2 * DAMAGED);
+        self.damage(&bucket, &store, &damaged, report).await?;
+        let before = fleet.verify(&ledger, Some(&payloads)).await?;
+        let noticed = Check::new(
+            "verification notices every damaged payload",
+            before.status == Status::Failed,
+            before.evidence,
+        );
+        report.check(noticed);
+
+        let begin = Instant::now();
+        let mut exact = 0;
+        for (device_id, sequence) in &damaged {
+            let filter = Filter {
+                devices: vec![device_id.clone()],
+                from_sequence: Some(*sequence),
+                to_sequence: Some(*sequence),
+                ..Filter::default()
+            };
+            let records: Vec<_> = ledger.records(&filter).try_collect().await?;
+            let Some(record) = records.concat().pop() else { continue };
+            let restored = s3::restore(&store, &record, true).await?;
+            let bytes = store.get(&record.object_ref).await?;
+            exact += usize::from(
+                restored.state == State::Restored && bytes == Some(fleet.payload(device_id, *sequence)),
+            );
+        }
+        let recovered = begin.elapsed();
+        report.step("the payloads are restored from their versions");
+        report.check(Check::new(
+            "every damaged payload is byte-identical again",
+            exact == damaged.len(),
+            format!("{exact} of {}", damaged.len()),
+        ));
+        report.check(fleet.verify(&ledger, Some(&payloads)).await?);
+        report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT));
+        report.measure("payloads_restored", exact as f64, None);
+        service.ledger().close().await;
+        blocking(|| drop(server));
+        Ok(())
+    }
+
+    /// Half of the payloads are deleted, the others overwritten; then every version is tried to be deleted for good.
+    async fn damage(
+        &self,
+        bucket: &Bucket,
+        store: &S3,
+        payloads: &[(String, u64)],
+        report: &mut DrillReport,
+    ) -> Result<(), Error> {
+        let (mut deletable, mut tried) = (Vec::new(), 0);
+        for (at, (device_id, sequence)) in payloads.iter().enumerate() {
+            let key = format!("{device_id}/{sequence}.bin");
+            if at % 2 == 0 {
+                bucket.delete(&key).await?;
+            } else {
+                store.put_on_top(&key, Bytes::from_static(b"forged")).await?;
+            }
+            for version in store.versions(&key).await?.iter().filter(|version| !version.deleted) {
+                tried += 1;
+                if bucket.delete_version(&key, &version.id).await? {
+                    deletable.push(format!("{key} version {}", version.id));
+                }
+            }
+        }
+        report.step(format!("{DAMAGED} payloads are deleted, {DAMAGED} are overwritten"));
+        let evidence = match deletable.first() {
+            None => format!("{tried} versions were tried, all refused"),
+            Some(first) => format!("{} of {tried} versions were deleted, such as {first}", deletable.len()),
+        };
+        report.check(Check::new("no version of a payload can be deleted", deletable.is_empty(), evidence));
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The drill `db-restore`.
+
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use super::failover::blocking;
+use super::load::Fleet;
+use super::site::{Site, Tools};
+use super::{DrillReport, Plan};
+use crate::check::Check;
+use crate::error::Error;
+use crate::recovery::{self, Recovery};
+use crate::restore::Target;
+use crate::servers::{POSTGRESQL, SEAWEEDFS};
+
+/// Devices that send.
+const DEVICES: usize = 100;
+/// Records that come after the moment that is restored to; none of them may be there afterwards.
+const LATER: u64 = 100;
+/// The runbook's time for a restore, in seconds.
+pub(super) const LIMIT: f64 = 1800.0;
+const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "db-restore",
+    about: "Records are destroyed in the database, and a new server is restored to the moment before.",
+    criterion: "every chain verifies up to that moment, nothing later is there, and it took less than 30 minutes",
+    needs: &[POSTGRESQL, SEAWEEDFS],
+};
+
+/// How the drill is run.
+#[derive(Clone, Debug)]
+pub struct RestoreDrill {
+    /// What it needs.
+    pub tools: Tools,
+    /// Records up to the moment that is restored to: half of them are in the base backup, half in write-ahead log.
+    pub records: u64,
+}
+
+impl RestoreDrill {
+    /// Runs the drill. Servers are stopped and gone when it returns or is dropped.
+    pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
+        let mut site = Site::start(&self.tools, ARCHIVE_TIMEOUT, report).await?;
+        let mut fleet = Fleet::new("drill", DEVICES);
+        fleet.register(&*site.ledger).await?;
+        let mut later = Fleet::new("later", 3);
+        later.register(&*site.ledger).await?;
+        fleet.fill(&site.service, self.records / 2).await?;
+        site.backup(report).await?;
+        fleet.fill(&site.service, self.records - self.records / 2).await?;
+        let heads = site.ledger.heads().await?;
+        report.step(format!("{} records; heads are written down", fleet.count()));
+        let target = self.incident(&site, &mut later, report).await?;
+        blocking(|| site.primary.stop())?;
+
+        let begin = Instant::now();
+        report.step(format!("restore to {target}"));
+        let (server, restored) = site.restore(target).await?;
+        let writable = begin.elapsed();
+        report.step(format!("the restored server takes writes; last commit {:?}", restored.last_commit));
+        let ledger = server.ledger().await?;
+        let kept = fleet.kept(&*ledger).await?;
+        let evidence = format!("{} of {} records are missing", kept.lost, kept.acknowledged);
+        report.check(Check::new("every record up to the moment is there", kept.lost == 0, evidence));
+        let extra = later.kept(&*ledger).await?;
+        let there = extra.acknowledged - extra.lost;
+        let evidence = format!("{there} of {} later records are there", extra.acknowledged);
+        report.check(Check::new(
+            "nothing after the moment is there",
+            there == 0 && extra.acknowledged > 0,
+            evidence,
+        ));
+        let recovery = Recovery {
+            ledger: std::sync::Arc::clone(&ledger),
+            payloads: Some(std::sync::Arc::clone(&site.payloads)),
+            heads: Some(heads),
+            keys: Some(fleet.keys()?),
+            target_ms: None,
+            silences: Some(Ok(Vec::new())),
+        };
+        for check in recovery::verify(&recovery, &std::sync::Arc::default()).await {
+            report.check(check);
+        }
+        report.step("the checklist of verify-recovery is gone through");
+        report.measure("records", kept.acknowledged as f64, None);
+        report.measure("records_lost", kept.lost as f64, Some(0.0));
+        report.measure("download_seconds", restored.download_seconds, None);
+        report.measure("extract_seconds", restored.extract_seconds, None);
+        report.measure("replay_seconds", restored.recover_seconds, None);
+        report.measure("writable_seconds", writable.as_secs_f64(), None);
+        report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT));
+        ledger.close().await;
+        blocking(|| drop(server));
+        site.end().await;
+        Ok(())
+    }
+
+    /// Writes down the moment, lets more records come, destroys records, and sees to it that all of it is archived.
+    async fn incident(
+        &self,
+        site: &Site,
+        later: &mut Fleet,
+        report: &mut DrillReport,
+    ) -> Result<Target, Error> {
+        let sql = site.primary.sql()?;
+        let now = blocking(|| sql.query("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)"))?;
+        let micros: i128 =
+            now.parse().map_err(|_| Error::Config(format!("the server's time is not understood: {now}")))?;
+        let moment = OffsetDateTime::from_unix_timestamp_nanos(micros * 1000)
+            .map_err(|error| Error::Config(error.to_string()))?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        later.fill(&site.service, LATER).await?;
+        blocking(|| sql.query("DELETE FROM audit_records WHERE device_id < 'drill-050'"))?;
+        report.step("the incident: half of the devices' records are deleted in the database");
+        // Recovery to a time fails where nothing was committed after it: the switch archives what was.
+        let last = blocking(|| sql.query("SELECT pg_walfile_name(pg_switch_wal())"))?;
+        let archived = format!("SELECT coalesce(last_archived_wal >= '{last}', false) FROM pg_stat_archiver");
+        let begin = Instant::now();
+        while blocking(|| sql.query(&archived))? != "t" {
+            if begin.elapsed() > Duration::from_secs(1800) {
+                let problem = blocking(|| sql.query("SELECT last_failed_wal FROM pg_stat_archiver"))?;
+                return Err(Error::Server {
+                    server: sql.place().to_owned(),
+                    problem: format!("{last} is not archived; what failed last: {problem:?}"),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(Target::Time(moment))
+    }
+}

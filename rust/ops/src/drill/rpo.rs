@@ -1,0 +1,142 @@
+//! The drill `rpo`: what is lost when the primary and its disk are, without and with the sidecar.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::failover::blocking;
+use super::load::Fleet;
+use super::site::{Site, Tools};
+use super::unix_ms;
+use super::{DrillReport, Plan};
+use crate::check::Check;
+use crate::error::Error;
+use crate::failover;
+use crate::observe::nobody;
+use crate::restore::Target;
+use crate::servers::{POSTGRESQL, SEAWEEDFS};
+use crate::source::Source;
+use crate::wal::Receiver;
+
+/// Devices that send, one record after the other.
+const DEVICES: usize = 4;
+/// Between two records of a device.
+const PAUSE: Duration = Duration::from_millis(5);
+/// The runbook's limit, in seconds.
+const LIMIT: f64 = 300.0;
+/// The name under which `pg_receivewal` is a standby.
+const SIDECAR: &str = "pg_receivewal";
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "rpo",
+    about: "The primary is lost with its disk between two archived segments, without and with the sidecar.",
+    criterion: "less than 5 minutes of records are lost without the sidecar, and none with it",
+    needs: &[POSTGRESQL, SEAWEEDFS],
+};
+
+/// How the drill is run.
+#[derive(Clone, Debug)]
+pub struct Rpo {
+    /// What it needs.
+    pub tools: Tools,
+    /// How long records come before the crash.
+    pub load: Duration,
+    /// `archive_timeout` of the primary.
+    pub archive_timeout: Duration,
+}
+
+impl Rpo {
+    /// Runs the drill. Servers are stopped and gone when it returns or is dropped.
+    pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
+        for sidecar in [false, true] {
+            self.lose(sidecar, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn lose(&self, sidecar: bool, report: &mut DrillReport) -> Result<(), Error> {
+        let (how, suffix) = if sidecar {
+            ("with the sidecar", "with_sidecar")
+        } else {
+            ("by the archive alone", "archive_only")
+        };
+        let mut site = Site::start(&self.tools, self.archive_timeout, report).await?;
+        let mut fleet = Fleet::new("drill", DEVICES);
+        fleet.register(&*site.ledger).await?;
+        fleet.fill(&site.service, 100).await?;
+        site.backup(report).await?;
+        let receiving = if sidecar { Some(Receiving::start(&site, report).await?) } else { None };
+        let load = fleet.send(&site.service, PAUSE);
+        report.step(format!("records come for {} s, {how}", self.load.as_secs_f64()));
+        tokio::time::sleep(self.load).await;
+        let crash = unix_ms();
+        blocking(|| site.primary.kill())?;
+        report.step(format!(
+            "the primary is killed and its disk is lost, {} records into the load",
+            load.acknowledged()
+        ));
+        let (fleet, _) = load.stop().await?;
+        if let Some(receiving) = receiving {
+            receiving.end().await?;
+        }
+        let (server, restored) = site.restore(Target::Latest).await?;
+        report.step(format!("restored to the end of the archive; last commit {:?}", restored.last_commit));
+        let ledger = server.ledger().await?;
+        let kept = fleet.kept(&*ledger).await?;
+        let lost_seconds =
+            kept.lost_since_ms.map_or(0.0, |since| crash.saturating_sub(since) as f64 / 1000.0);
+        let intact = fleet.verify_what_is_there(&ledger).await?;
+        report.check(Check { name: format!("every chain verifies up to its end, {how}"), ..intact });
+        report.measure(&format!("records_acknowledged_{suffix}"), kept.acknowledged as f64, None);
+        report.measure(&format!("records_lost_{suffix}"), kept.lost as f64, sidecar.then_some(0.0));
+        report.measure(
+            &format!("lost_seconds_{suffix}"),
+            lost_seconds,
+            Some(if sidecar { 0.0 } else { LIMIT }),
+        );
+        ledger.close().await;
+        blocking(|| drop(server));
+        site.end().await;
+        Ok(())
+    }
+}
+
+/// The sidecar, at work.
+struct Receiving {
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+impl Receiving {
+    /// Starts it, and makes commits wait for it.
+    async fn start(site: &Site, report: &mut DrillReport) -> Result<Receiving, Error> {
+        let folder = tempfile::tempdir().map_err(Error::io("make a folder", &std::env::temp_dir()))?;
+        let receiver = Receiver {
+            folder: folder.path().to_owned(),
+            slot: "edgesentry_sidecar".to_owned(),
+            interval: Duration::from_secs(1),
+        };
+        let (archive, source) = (site.archive.clone(), Source::connect(&site.settings).await?);
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let stopped = async {
+                // A drill that was dropped stops it as well.
+                let _ = stopped.await;
+            };
+            let received = receiver.run(&archive, &source, stopped, &nobody).await;
+            drop(folder);
+            received
+        });
+        let sql = site.primary.sql()?;
+        blocking(|| failover::synchronous(&sql, SIDECAR))?;
+        report.step("the sidecar receives write-ahead log, and commits wait for it");
+        Ok(Receiving { stop, task })
+    }
+
+    /// Lets it send what it has received.
+    async fn end(self) -> Result<(), Error> {
+        let _ = self.stop.send(());
+        self.task.await.map_err(|error| Error::Config(format!("the sidecar has ended early: {error}")))?
+    }
+}

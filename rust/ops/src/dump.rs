@@ -1,0 +1,120 @@
+//! Logical dumps: `pg_dump -Fc`, listed by `pg_restore` before they are archived. They outlive a damaged cluster and a
+//! change of version; they know nothing of the minutes after them.
+
+use edgesentry_rs::objects::Written;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::{Archive, Identity};
+use crate::backup::{self, LONG, StoredFile};
+use crate::check::Check;
+use crate::error::Error;
+use crate::observe::{Event, Observer, blocking, run};
+use crate::postgres::Programs;
+use crate::program;
+use crate::source::Source;
+
+/// The version of the manifest.
+const MANIFEST: u32 = 1;
+/// The file of a dump.
+const FILE: &str = "ledger.dump";
+
+/// A dump: the manifest that lies beside its file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Dump {
+    /// The version of the manifest.
+    pub dump: u32,
+    /// Its name: when it was begun.
+    pub id: String,
+    /// The cluster.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// Such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub server_version: String,
+    /// By the clock of the server, Unix milliseconds.
+    pub started_at_ms: u64,
+    /// Entries that `pg_restore --list` shows.
+    pub entries: u64,
+    /// Its file.
+    pub files: Vec<StoredFile>,
+}
+
+impl Dump {
+    fn key(id: &str) -> String {
+        format!("dumps/{id}/dump.json")
+    }
+}
+
+/// Takes a dump of the database of the settings.
+pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Dump, Error> {
+    archive.objects().check().await?;
+    archive.claim(source.identity).await?;
+    let folder = archive.temporary()?;
+    let files = folder.path().join("files");
+    std::fs::create_dir(&files).map_err(Error::io("make a folder", &files))?;
+    let started_at_ms = backup::server_time(source).await?;
+    let id = backup::name_of(started_at_ms);
+    observer(Event::Step("pg_dump"));
+    let mut command = source.sql.client("pg_dump");
+    command.arg("-Fc").arg("-f").arg(files.join(FILE));
+    run(&mut command, &folder.path().join("log"), |_| {}).await?;
+    observer(Event::Step("pg_restore --list"));
+    let entries = list(&source.programs, &files.join(FILE)).await?;
+    observer(Event::Step("archive"));
+    let files = backup::store(archive, &format!("dumps/{id}"), &files, observer).await?;
+    let dump = Dump {
+        dump: MANIFEST,
+        identity: source.identity,
+        server_version: source.version.clone(),
+        started_at_ms,
+        entries,
+        files,
+        id,
+    };
+    if archive.write_json(&Dump::key(&dump.id), &dump).await? == Written::Taken {
+        return Err(archive.problem(format!("a dump {} is there already; try again", dump.id)));
+    }
+    Ok(dump)
+}
+
+/// All dumps, oldest first.
+pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
+    let mut dumps: Vec<Dump> = Vec::new();
+    for object in archive.objects().list("dumps/").await? {
+        if object.key.ends_with("/dump.json") {
+            dumps.extend(archive.read_json::<Dump>(&object.key).await?);
+        }
+    }
+    dumps.sort_by_key(|dump| dump.started_at_ms);
+    Ok(dumps)
+}
+
+/// Downloads a dump, compares its hash and lists it again.
+pub async fn verify(archive: &Archive, programs: &Programs, dump: &Dump) -> Result<Vec<Check>, Error> {
+    let folder = archive.temporary()?;
+    let path = folder.path().join(FILE);
+    let (name, lists) = (format!("{FILE} is what was archived"), "pg_restore lists it");
+    let size = archive.objects().get_file(&format!("dumps/{}/{FILE}", dump.id), &path).await?;
+    let (Some(size), Some(file)) = (size, dump.files.iter().find(|file| file.name == FILE)) else {
+        let missing = Check::new(name, false, "it is missing");
+        return Ok(vec![missing, Check::unknown(lists, "there is nothing to list")]);
+    };
+    let hash = backup::hash(&path).await?;
+    let evidence =
+        format!("{size} bytes, BLAKE3 {hash}; expected {} bytes, {}", file.size_bytes, file.blake3);
+    let same = Check::new(name, (size, hash) == (file.size_bytes, file.blake3), evidence);
+    let listed = match list(programs, &path).await {
+        Ok(entries) => {
+            Check::new(lists, entries == dump.entries, format!("{entries} entries, then {}", dump.entries))
+        }
+        Err(error) => Check::new(lists, false, error.describe()),
+    };
+    Ok(vec![same, listed])
+}
+
+/// How many entries a dump has.
+async fn list(programs: &Programs, file: &std::path::Path) -> Result<u64, Error> {
+    let (programs, file) = (programs.clone(), file.to_owned());
+    let text =
+        blocking(move || program::done(programs.command("pg_restore").arg("--list").arg(file), LONG)).await?;
+    Ok(text.lines().filter(|line| !line.is_empty() && !line.starts_with(';')).count() as u64)
+}

@@ -1,0 +1,114 @@
+//! Failover of a PostgreSQL ledger, step by step: tell that the primary is gone, fence it, promote the standby, give the
+//! new primary a synchronous standby again.
+//!
+//! The order matters: a primary that comes back takes read-write clients, so it is fenced before its standby is
+//! promoted.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::check::Check;
+use crate::error::Error;
+use crate::postgres::{Programs, Sql};
+
+/// How long a step may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How often a server is asked.
+const POLL: Duration = Duration::from_millis(100);
+
+/// When a primary counts as gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Detection {
+    /// Between two questions.
+    pub every: Duration,
+    /// Questions without an answer, one after the other.
+    pub misses: u32,
+}
+
+impl Default for Detection {
+    /// A second without an answer.
+    fn default() -> Detection {
+        Detection { every: Duration::from_millis(250), misses: 4 }
+    }
+}
+
+/// Waits until a server counts as gone; false where it still answers after `patience`.
+pub fn wait_until_gone(sql: &Sql, detection: Detection, patience: Duration) -> bool {
+    let begin = Instant::now();
+    let mut missed = 0;
+    while begin.elapsed() < patience {
+        missed = if sql.query_within("SELECT 1", Duration::from_secs(2)).is_ok() { 0 } else { missed + 1 };
+        if missed >= detection.misses {
+            return true;
+        }
+        std::thread::sleep(detection.every);
+    }
+    false
+}
+
+/// Fences a server that does not run: whenever it comes back it is a standby, which takes no writes.
+///
+/// `standby.signal` in the data folder does it, whoever starts the server and with whatever settings.
+pub fn fence(programs: &Programs, data: &Path) -> Result<(), Error> {
+    if !data.join("PG_VERSION").is_file() {
+        let message =
+            format!("{}: it is no data folder of PostgreSQL, so nothing was fenced", data.display());
+        return Err(Error::Config(message));
+    }
+    let signal = data.join("standby.signal");
+    std::fs::write(&signal, b"").map_err(Error::io("fence the old primary", &signal))?;
+    programs.own(&signal)?;
+    let folder = std::fs::File::open(data).and_then(|folder| folder.sync_all());
+    folder.map_err(Error::io("fence the old primary", data))
+}
+
+/// Whether a server that runs refuses every write, by trying one.
+pub fn refuses_writes(sql: &Sql) -> Check {
+    let name = "the old primary comes back and refuses writes";
+    match sql.query("CREATE TABLE edgesentry_fence_probe (n int)") {
+        Err(Error::Server { problem, .. }) if problem.contains("read-only transaction") => {
+            Check::new(name, true, problem)
+        }
+        Err(error) => Check::unknown(name, error.to_string()),
+        Ok(_) => {
+            // It must not stay; that it could be made is the verdict.
+            let _ = sql.query("DROP TABLE edgesentry_fence_probe");
+            Check::new(name, false, format!("{} has taken a write", sql.place()))
+        }
+    }
+}
+
+/// Promotes a standby and waits until it takes writes.
+pub fn promote(sql: &Sql) -> Result<(), Error> {
+    sql.query("SELECT pg_promote(false)")?;
+    wait(sql, "take writes after its promotion", "SELECT NOT pg_is_in_recovery()")
+}
+
+/// Makes commits of a primary wait for a standby, and waits until that one is synchronous. Its `application_name` is
+/// `standby`.
+pub fn synchronous(sql: &Sql, standby: &str) -> Result<(), Error> {
+    if !standby.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || standby.is_empty() {
+        return Err(Error::Config(format!(
+            "the name of a standby has letters, digits and _, unlike {standby:?}"
+        )));
+    }
+    sql.query(&format!(
+        "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 ({standby})';\nSELECT pg_reload_conf()"
+    ))?;
+    let sync = format!(
+        "SELECT count(*) > 0 FROM pg_stat_replication WHERE application_name = '{standby}' AND sync_state = 'sync'"
+    );
+    wait(sql, "have its synchronous standby", &sync)
+}
+
+fn wait(sql: &Sql, what: &str, question: &str) -> Result<(), Error> {
+    let begin = Instant::now();
+    while sql.query(question)? != "t" {
+        if begin.elapsed() > PATIENCE {
+            let problem = format!("it does not {what} within {} s", PATIENCE.as_secs());
+            return Err(Error::Server { server: sql.place().to_owned(), problem });
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}

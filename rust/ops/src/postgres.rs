@@ -1,0 +1,247 @@
+//! The programs of PostgreSQL on this machine, and SQL that needs no driver.
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use edgesentry_rs::secret::Secret;
+use url::Url;
+
+use crate::error::Error;
+use crate::program;
+
+/// The oldest major version that is supported.
+pub const OLDEST: u32 = 15;
+/// What an installation must have; a folder of links may have some of it only.
+const NEEDED: [&str; 5] = ["initdb", "postgres", "psql", "pg_basebackup", "pg_controldata"];
+/// How long one statement may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The programs of one PostgreSQL installation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Programs {
+    folder: PathBuf,
+    major: u32,
+    /// Whom servers run as where we are root, as which PostgreSQL refuses to run.
+    owner: Option<(u32, u32)>,
+}
+
+impl Programs {
+    /// Those of `folder`, or the newest ones in the usual places and in `PATH`.
+    pub fn find(folder: Option<&Path>) -> Result<Programs, Error> {
+        let places = folder.map_or_else(usual_folders, |folder| vec![folder.to_owned()]);
+        let complete =
+            places.into_iter().filter(|place| NEEDED.iter().all(|name| place.join(name).is_file()));
+        let newest = complete.filter_map(|place| Some((version(&place)?, place))).max();
+        let Some((major, folder)) = newest else {
+            let place = folder.map(|folder| format!(" in {}", folder.display())).unwrap_or_default();
+            return Err(Error::Missing(format!(
+                "PostgreSQL is missing: no {}{place}; install it (on Debian: apt install postgresql) and try again",
+                NEEDED.join(", ")
+            )));
+        };
+        if major < OLDEST {
+            let message = format!(
+                "{}: PostgreSQL {major} is too old; install PostgreSQL {OLDEST} or newer",
+                folder.display()
+            );
+            return Err(Error::Missing(message));
+        }
+        let owner = if rustix::process::geteuid().is_root() { Some(owner()?) } else { None };
+        Ok(Programs { folder, major, owner })
+    }
+
+    /// The folder they are in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The major version, such as 15.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// A program, with no setting of the environment that would change what it connects to.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.folder.join(program));
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        for name in ours.filter(|name| name.to_string_lossy().starts_with("PG")) {
+            command.env_remove(name);
+        }
+        command.env("LC_ALL", "C.UTF-8").env("PGCONNECT_TIMEOUT", "10");
+        command
+    }
+
+    /// A program that works on the files of a cluster: as the user postgres where we are root.
+    pub fn owned(&self, program: &str) -> Command {
+        let mut command = self.command(program);
+        if let Some((user, group)) = self.owner {
+            // The folder that we are in may be closed to that user.
+            command.uid(user).gid(group).current_dir("/");
+        }
+        command
+    }
+
+    /// Hands a file or a folder to the user whom [`Programs::owned`] runs as.
+    pub fn own(&self, path: &Path) -> Result<(), Error> {
+        let Some((user, group)) = self.owner else { return Ok(()) };
+        std::os::unix::fs::chown(path, Some(user), Some(group))
+            .map_err(Error::io("hand over to the user postgres", path))
+    }
+}
+
+fn usual_folders() -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::from("/usr/local/pgsql/bin")];
+    for parent in ["/usr/lib/postgresql", "/usr", "/opt/homebrew/opt"] {
+        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        let named = entries.filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            parent == "/usr/lib/postgresql" || name.starts_with("pgsql-") || name.starts_with("postgresql")
+        });
+        folders.extend(named.map(|entry| entry.path().join("bin")));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    folders.extend(std::env::split_paths(&path));
+    folders
+}
+
+/// The major version of the programs of a folder.
+fn version(folder: &Path) -> Option<u32> {
+    let mut command = Command::new(folder.join("postgres"));
+    let text = program::done(command.arg("--version"), PATIENCE).ok()?;
+    // postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
+    let number = text.split_whitespace().nth(2)?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// User and group of postgres.
+fn owner() -> Result<(u32, u32), Error> {
+    let missing = || {
+        let message = "PostgreSQL refuses to run as root and there is no user postgres; make one, or run as another user";
+        Error::Missing(message.to_owned())
+    };
+    let ask = |what: &str| -> Result<u32, Error> {
+        let text = program::done(Command::new("id").args([what, "postgres"]), PATIENCE);
+        text.map_err(|_| missing())?.trim().parse().map_err(|_| missing())
+    };
+    Ok((ask("-u")?, ask("-g")?))
+}
+
+/// One server and database, asked through psql.
+#[derive(Clone, Debug)]
+pub struct Sql {
+    programs: Programs,
+    /// Without the password.
+    url: String,
+    password: Secret,
+}
+
+impl Sql {
+    /// A server by its URL, `postgres://user:password@host:port/database`.
+    pub fn new(programs: &Programs, url: &str) -> Result<Sql, Error> {
+        let wrong = || {
+            let message = "a PostgreSQL URL is postgres://user:password@host:port/database, one host only";
+            Error::Config(message.to_owned())
+        };
+        let mut parsed = Url::parse(url).map_err(|_| wrong())?;
+        let is_one = matches!(parsed.scheme(), "postgres" | "postgresql")
+            && parsed.host_str().is_some_and(|host| !host.contains(','));
+        if !is_one {
+            return Err(wrong());
+        }
+        let password = percent_decoded(parsed.password().unwrap_or_default());
+        parsed.set_password(None).map_err(|()| wrong())?;
+        Ok(Sql { programs: programs.clone(), url: parsed.into(), password: password.into() })
+    }
+
+    /// Where, without secrets.
+    pub fn place(&self) -> &str {
+        &self.url
+    }
+
+    /// A client program that connects there: psql, pg_basebackup, pg_dump...
+    pub fn client(&self, program: &str) -> Command {
+        let mut command = self.programs.command(program);
+        self.sign_in(&mut command);
+        command
+    }
+
+    /// Lets a client program connect there.
+    pub fn sign_in(&self, command: &mut Command) {
+        // -w: no question to the terminal where the password is wrong.
+        command.env("PGPASSWORD", self.password.reveal()).args(["-w", "-d"]).arg(&self.url);
+    }
+
+    /// Runs statements, each in a transaction of its own, and answers the rows of the last: fields between `|`,
+    /// without headings.
+    pub fn query(&self, sql: &str) -> Result<String, Error> {
+        self.query_within(sql, PATIENCE)
+    }
+
+    /// [`Sql::query`] with a patience: the server's own `statement_timeout` does not end a wait for a standby.
+    pub fn query_within(&self, sql: &str, patience: Duration) -> Result<String, Error> {
+        let mut psql = self.client("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+        for statement in sql.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            psql.arg("-c").arg(OsStr::new(statement));
+        }
+        let answer = program::done(&mut psql, patience).map_err(|error| match error {
+            Error::Program { said, .. } => Error::Server { server: self.url.clone(), problem: said },
+            other => other,
+        })?;
+        Ok(answer.trim_end().to_owned())
+    }
+}
+
+/// The text that a part of a URL stands for.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let escaped =
+            (first == b'%').then(|| tail.get(..2).and_then(|digits| hex::decode(digits).ok())).flatten();
+        match escaped {
+            Some(byte) => {
+                bytes.extend(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_never_stands_in_the_arguments_or_in_an_error() {
+        let programs = Programs::find(None).unwrap();
+        let sql = Sql::new(&programs, "postgres://me:hu%2Fsh@127.0.0.1:1/audit").unwrap();
+        assert_eq!(sql.place(), "postgres://me@127.0.0.1:1/audit");
+        assert_eq!(sql.password.reveal(), "hu/sh");
+        let error = sql.query("SELECT 1").unwrap_err().to_string();
+        assert!(error.starts_with("postgres://me@127.0.0.1:1/audit: "), "{error}");
+        assert!(!format!("{sql:?} {error}").contains("hu/sh"));
+        assert!(Sql::new(&programs, "postgres://one,two/audit").is_err());
+        assert!(Sql::new(&programs, "sqlite:audit.db").is_err());
+    }
+
+    #[test]
+    fn a_missing_installation_is_one_sentence() {
+        let error = Programs::find(Some(Path::new("/nowhere"))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "PostgreSQL is missing: no initdb, postgres, psql, pg_basebackup, pg_controldata in /nowhere; install it (on \
+             Debian: apt install postgresql) and try again"
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Programs of others that are run to their end.
+
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+
+/// How often a program is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What a program left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+/// Runs a program to its end; one that takes longer than `patience` is killed, which is an error.
+pub fn run(command: &mut Command, patience: Duration) -> Result<Ended, Error> {
+    let program = name(command);
+    let failed = |said: String| Error::Program { program: program.clone(), said };
+    let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().map_err(|error| failed(error.to_string()))?;
+    let stdout = child.stdout.take().map(reader);
+    let stderr = child.stderr.take().map(reader);
+    let status = wait(&mut child, patience).map_err(|error| failed(error.to_string()))?;
+    if status.is_none() {
+        // It may have ended in this very moment.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    let late = || failed(format!("no end after {} s; {}", patience.as_secs(), stderr.trim()));
+    Ok(Ended { status: status.ok_or_else(late)?, stdout, stderr })
+}
+
+/// [`run`], where only success will do; answers what it wrote to stdout.
+pub fn done(command: &mut Command, patience: Duration) -> Result<String, Error> {
+    let ended = run(command, patience)?;
+    if ended.status.success() {
+        return Ok(ended.stdout);
+    }
+    let said = match ended.stderr.trim() {
+        "" => ended.status.to_string(),
+        said => said.to_owned(),
+    };
+    Err(Error::Program { program: name(command), said })
+}
+
+/// Waits at most so long.
+pub(crate) fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if begin.elapsed() >= patience {
+            return Ok(None);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn name(command: &Command) -> String {
+    let path = std::path::Path::new(command.get_program());
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is still worth showing.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+fn text(reader: Option<JoinHandle<Vec<u8>>>) -> String {
+    let bytes = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, patience: Duration) -> Result<String, Error> {
+        done(Command::new("sh").args(["-c", script]), patience)
+    }
+
+    #[test]
+    fn a_program_answers_or_says_why_not() {
+        assert_eq!(shell("echo yes", Duration::from_secs(60)).unwrap(), "yes\n");
+        let error = shell("echo no >&2; exit 3", Duration::from_secs(60)).unwrap_err();
+        assert_eq!(error.to_string(), "sh failed: no");
+        let error = shell("exec sleep 600", Duration::ZERO).unwrap_err();
+        assert!(error.to_string().starts_with("sh failed: no end after 0 s"), "{error}");
+    }
+}

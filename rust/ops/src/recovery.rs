@@ -1,0 +1,207 @@
+//! The checklist after a restore, as a program: nothing that was acknowledged before the incident is missing, and what is
+//! there is whole.
+
+mod log;
+
+use std::sync::Arc;
+
+use edgesentry_chain::{FindingCode, Heads, KeyRing, Report, Verdict};
+use edgesentry_formats::{Options, Progress};
+use edgesentry_rs::ledger::{Filter, Ledger, key_ring};
+use edgesentry_rs::payload::PayloadStore;
+use edgesentry_rs::verify::Verification;
+
+use crate::check::Check;
+use crate::error::Error;
+use crate::observe::blocking;
+
+/// Devices that an evidence names; the others are counted.
+const SHOWN: usize = 5;
+
+/// What is verified, and against what.
+pub struct Recovery {
+    /// The restored ledger.
+    pub ledger: Arc<dyn Ledger>,
+    /// Its payloads, where they are to be hashed again.
+    pub payloads: Option<Arc<dyn PayloadStore>>,
+    /// The snapshot that `eds heads` wrote before the incident.
+    pub heads: Option<Heads>,
+    /// The devices' keys; those that the ledger has registered where none are given, which the evidence says.
+    pub keys: Option<KeyRing>,
+    /// The moment that was restored to, Unix milliseconds.
+    pub target_ms: Option<u64>,
+    /// The alert silences that are still there, one a line; none where nobody has asked.
+    pub silences: Option<Result<Vec<String>, String>>,
+}
+
+/// Goes through the checklist. A store that fails makes its items unknown, never passed.
+pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
+    let answers = recovery.ledger.check().await;
+    let evidence =
+        answers.as_ref().map_or_else(|error| error.describe(), |()| recovery.ledger.place().to_owned());
+    let mut checks = vec![Check::new("the ledger answers and takes writes", answers.is_ok(), evidence)];
+    checks.push(last_sequences(recovery).await);
+    checks.extend(chains(recovery, progress).await);
+    checks.push(log::check(&*recovery.ledger, recovery.target_ms).await);
+    checks.push(silences(recovery.silences.as_ref()));
+    checks
+}
+
+async fn last_sequences(recovery: &Recovery) -> Check {
+    let name = "every device is at its sequence of the snapshot from before the incident, or further";
+    let Some(snapshot) = recovery.heads.as_ref() else {
+        return Check::unknown(name, "no snapshot is given: name the file that eds heads wrote with --heads");
+    };
+    let now = match recovery.ledger.heads().await {
+        Ok(now) => now,
+        Err(error) => return Check::unknown(name, error.describe()),
+    };
+    let mut behind: Vec<String> = Vec::new();
+    let mut missing = 0;
+    for (device, head) in snapshot.iter() {
+        let is = now.get(device).map_or(0, |head| head.sequence);
+        if is < head.sequence {
+            missing += head.sequence - is;
+            behind.push(format!("{device:?} is at {is}, was at {}", head.sequence));
+        }
+    }
+    let further: u64 = now
+        .iter()
+        .map(|(device, head)| {
+            head.sequence.saturating_sub(snapshot.get(device).map_or(0, |head| head.sequence))
+        })
+        .sum();
+    let devices = snapshot.len();
+    if behind.is_empty() {
+        return Check::new(
+            name,
+            devices > 0,
+            format!("{devices} devices, {further} records behind the snapshot's"),
+        );
+    }
+    let more = behind.len().saturating_sub(SHOWN);
+    behind.truncate(SHOWN);
+    let more = if more > 0 { format!("; and {more} more devices") } else { String::new() };
+    Check::new(name, false, format!("{missing} records are missing: {}{more}", behind.join("; ")))
+}
+
+/// Chains, signatures and payloads, in one pass over the ledger.
+async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
+    let names = [
+        "every chain is whole, and passes through its head of the snapshot",
+        "every signature holds",
+        "every payload has the hash that its record commits to",
+    ];
+    let all_unknown = |why: String| names.map(|name| Check::unknown(name, why.clone())).to_vec();
+    let (keys, whose) = match &recovery.keys {
+        Some(keys) => (Ok(keys.clone()), "the given key ring"),
+        None => (registered(&*recovery.ledger).await, "the keys that the ledger itself has registered"),
+    };
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(why) => return all_unknown(why),
+    };
+    let verification = Verification {
+        ledger: Arc::clone(&recovery.ledger),
+        payloads: recovery.payloads.clone(),
+        filter: Filter::default(),
+        keys: Some(keys),
+        heads: recovery.heads.clone(),
+        options: Options::default(),
+    };
+    let (handle, progress) = (tokio::runtime::Handle::current(), Arc::clone(progress));
+    let report = blocking(move || Ok(verification.run(&handle, &progress)?)).await;
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return all_unknown(error.describe()),
+    };
+    if report.verdict == Verdict::NothingToVerify {
+        return all_unknown("there is no record in the ledger".to_owned());
+    }
+    let signatures =
+        [FindingCode::SignatureInvalid, FindingCode::UnknownDevice, FindingCode::KeyNotValidAtSequence];
+    let payloads = [FindingCode::PayloadHashMismatch, FindingCode::PayloadMissing];
+    let others: Vec<FindingCode> = report
+        .counts
+        .keys()
+        .copied()
+        .filter(|code| !signatures.contains(code) && !payloads.contains(code))
+        .collect();
+    let (records, devices) = (report.coverage.records, report.coverage.devices);
+    let snapshot = if recovery.heads.is_some() {
+        ""
+    } else {
+        "; without a snapshot, chains that were cut off go unnoticed"
+    };
+    let unsigned = report.coverage.signatures.as_ref().map_or(records, |signatures| signatures.unchecked);
+    let checked = report.coverage.payloads.as_ref().map(|payloads| payloads.checked);
+    vec![
+        judged(names[0], &report, &others, format!("{records} records of {devices} devices{snapshot}")),
+        judged(
+            names[1],
+            &report,
+            &signatures,
+            format!("{} signatures under {whose}", records - unsigned.min(records)),
+        ),
+        match checked {
+            Some(checked) => {
+                judged(names[2], &report, &payloads, format!("{checked} payloads were hashed again"))
+            }
+            None => Check::unknown(
+                names[2],
+                "no payload store is named, so none was hashed: name it with --payloads",
+            ),
+        },
+    ]
+}
+
+/// Passed where the report has none of these findings.
+fn judged(name: &str, report: &Report, codes: &[FindingCode], evidence: String) -> Check {
+    let found: Vec<String> = codes
+        .iter()
+        .filter_map(|code| report.counts.get(code).map(|count| format!("{count} {code}")))
+        .collect();
+    if found.is_empty() {
+        return Check::new(name, true, evidence);
+    }
+    let first = report.findings.iter().find(|finding| codes.contains(&finding.code));
+    let first = first.map(|finding| {
+        let device = finding.device_id.as_deref().unwrap_or("no device");
+        let sequence = finding.sequence.map_or_else(String::new, |sequence| format!(" at {sequence}"));
+        format!("; the first: {} of {device:?}{sequence}", finding.code)
+    });
+    Check::new(name, false, format!("{}{}; {evidence}", found.join(", "), first.unwrap_or_default()))
+}
+
+async fn registered(ledger: &dyn Ledger) -> Result<KeyRing, String> {
+    let devices = ledger.devices().await.map_err(|error| error.describe())?;
+    key_ring(&devices).map_err(|error| error.to_string())
+}
+
+fn silences(silences: Option<&Result<Vec<String>, String>>) -> Check {
+    let name = "alerts that were suppressed for the incident are on again";
+    match silences {
+        None => Check::unknown(
+            name,
+            "nobody has asked: name the Alertmanager with --alertmanager URL, or look with amtool silence query",
+        ),
+        Some(Err(why)) => Check::unknown(name, why.clone()),
+        Some(Ok(silences)) if silences.is_empty() => Check::new(name, true, "no silence is active"),
+        Some(Ok(silences)) => {
+            let lift = format!("{}; lift each with amtool silence expire ID", silences.join("; "));
+            Check::new(name, false, lift)
+        }
+    }
+}
+
+/// Asks an Alertmanager for its active silences, by its own program `amtool`.
+pub async fn active_silences(alertmanager: &str) -> Result<Vec<String>, String> {
+    let url = format!("--alertmanager.url={alertmanager}");
+    let asked = blocking(move || {
+        let mut amtool = std::process::Command::new("amtool");
+        amtool.args([&url, "--output=simple", "silence", "query"]);
+        crate::program::done(&mut amtool, std::time::Duration::from_secs(30))
+    });
+    let text = asked.await.map_err(|error: Error| error.describe())?;
+    Ok(text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect())
+}

@@ -1,0 +1,174 @@
+//! The operation log around the moment that was restored to.
+//!
+//! Ids may leave holes: a transaction that is rolled back takes its ids with it, and after a crash PostgreSQL goes on up to
+//! 32 ids further. What no hole explains is an accepted record without its entry, or an entry without its record.
+
+use std::collections::BTreeMap;
+
+use edgesentry_rs::StoreError;
+use edgesentry_rs::ledger::{Ledger, LogEntry, LogQuery};
+
+use crate::check::Check;
+
+/// Entries that are read: those at the end, where a restore cuts.
+const WINDOW: u64 = 100_000;
+/// Entries that are read at a time.
+const PAGE: u32 = 10_000;
+/// Ids that PostgreSQL leaves out after a crash (`SEQ_LOG_VALS`).
+const CRASH_HOLE: u64 = 32;
+
+/// Whether the log is whole at its end, and agrees with the heads.
+pub(super) async fn check(ledger: &dyn Ledger, target_ms: Option<u64>) -> Check {
+    let name =
+        "the operation log has no gap around the target, and an entry for the last record of every device";
+    match judge(ledger, target_ms).await {
+        Err(error) => Check::unknown(name, error.describe()),
+        Ok(Judged::Holds(evidence)) => Check::new(name, true, evidence),
+        Ok(Judged::Fails(evidence)) => Check::new(name, false, evidence),
+        Ok(Judged::Unclear(evidence)) => Check::unknown(name, evidence),
+    }
+}
+
+enum Judged {
+    Holds(String),
+    Fails(String),
+    Unclear(String),
+}
+
+/// What the end of the log looks like.
+#[derive(Default)]
+struct Window {
+    entries: u64,
+    holes: Vec<(u64, u64)>,
+    /// First and last accepted sequence of each device, and how many lie between.
+    accepted: BTreeMap<String, (u64, u64, u64)>,
+    previous: Option<LogEntry>,
+    last_before: Option<LogEntry>,
+    first_after: Option<LogEntry>,
+}
+
+async fn judge(ledger: &dyn Ledger, target_ms: Option<u64>) -> Result<Judged, StoreError> {
+    let last = last_id(ledger).await?;
+    if last == 0 {
+        return Ok(Judged::Unclear("the operation log is empty".to_owned()));
+    }
+    let from = last.saturating_sub(WINDOW);
+    let mut window = Window::default();
+    let mut after_id = from;
+    loop {
+        let query = LogQuery { after_id, limit: PAGE, ..LogQuery::default() };
+        let entries = ledger.operation_log(&query).await?;
+        let Some(end) = entries.last() else { break };
+        after_id = end.id;
+        for entry in entries {
+            window.add(entry, target_ms);
+        }
+    }
+    let heads = ledger.heads().await?;
+    let mut wrong = Vec::new();
+    for (device, (first, end, count)) in &window.accepted {
+        if end - first + 1 != *count {
+            wrong.push(format!("{device:?}: {count} entries for the sequences {first} to {end}"));
+        }
+        let head = heads.get(device.as_str()).map_or(0, |head| head.sequence);
+        if head != *end {
+            wrong.push(format!("{device:?}: the log ends at {end} and the chain at {head}"));
+        }
+    }
+    // A log that is read whole has an entry for every device.
+    if from == 0 {
+        let silent = heads.iter().filter(|(device, _)| !window.accepted.contains_key(&***device));
+        wrong.extend(
+            silent.map(|(device, head)| {
+                format!("{device:?}: a chain up to {} without an entry", head.sequence)
+            }),
+        );
+    }
+    Ok(window.verdict(wrong))
+}
+
+impl Window {
+    fn add(&mut self, entry: LogEntry, target_ms: Option<u64>) {
+        self.entries += 1;
+        if let Some(previous) = &self.previous
+            && entry.id > previous.id + 1
+        {
+            self.holes.push((previous.id + 1, entry.id - 1));
+        }
+        if let (true, Some(sequence)) = (entry.outcome == "accepted", entry.sequence) {
+            let seen = self.accepted.entry(entry.device_id.clone()).or_insert((sequence, sequence, 0));
+            *seen = (seen.0.min(sequence), seen.1.max(sequence), seen.2 + 1);
+        }
+        match target_ms {
+            Some(target) if entry.at_ms > target => {
+                self.first_after.get_or_insert_with(|| entry.clone());
+            }
+            _ => self.last_before = Some(entry.clone()),
+        }
+        self.previous = Some(entry);
+    }
+
+    fn verdict(self, mut wrong: Vec<String>) -> Judged {
+        let mut evidence = format!("the last {} entries", self.entries);
+        if let Some(entry) = &self.last_before {
+            evidence.push_str(&format!(
+                ", up to the target entry {} of {}",
+                entry.id,
+                crate::restore::shown(entry.at_ms)
+            ));
+        }
+        if let Some(entry) = &self.first_after {
+            evidence.push_str(&format!(
+                ", behind it from entry {} of {} on",
+                entry.id,
+                crate::restore::shown(entry.at_ms)
+            ));
+        }
+        if !wrong.is_empty() {
+            let more = wrong.len().saturating_sub(super::SHOWN);
+            wrong.truncate(super::SHOWN);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            return Judged::Fails(format!("{}{more}; {evidence}", wrong.join("; ")));
+        }
+        let large: Vec<String> = self
+            .holes
+            .iter()
+            .filter(|(first, last)| last - first + 1 > CRASH_HOLE)
+            .map(|(first, last)| format!("{first} to {last}"))
+            .collect();
+        if !large.is_empty() {
+            return Judged::Unclear(format!(
+                "ids are left out: {}; a transaction that was rolled back does so, and so does somebody who deletes \
+                 rejections: compare with the logs of the service; {evidence}",
+                large.join(", ")
+            ));
+        }
+        let holes = self.holes.len();
+        Judged::Holds(format!(
+            "{evidence}; {holes} holes of at most {CRASH_HOLE} ids, as a crash leaves them"
+        ))
+    }
+}
+
+/// The highest id, found by halving: the log is read from its beginning only.
+async fn last_id(ledger: &dyn Ledger) -> Result<u64, StoreError> {
+    let beyond = async |id: u64| {
+        let query = LogQuery { after_id: id, limit: 1, ..LogQuery::default() };
+        Ok::<_, StoreError>(ledger.operation_log(&query).await?.first().map(|entry| entry.id))
+    };
+    // low: an entry is at or after it, or there is none at all; high: none is after it.
+    let Some(mut low) = beyond(0).await? else { return Ok(0) };
+    let mut high = low.max(1);
+    while let Some(next) = beyond(high).await? {
+        low = next;
+        high = next.saturating_mul(2).min(i64::MAX.cast_unsigned());
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match beyond(middle).await? {
+            Some(next) => low = next,
+            None => high = middle,
+        }
+    }
+    Ok(low)
+}

@@ -1,0 +1,281 @@
+//! Restore: a base backup and the write-ahead log behind it, up to a moment, into a new server.
+//!
+//! Everything that can be known beforehand is looked at before anything is touched. The server starts on loopback only:
+//! nobody writes to it before it is verified ([`crate::recovery`]).
+
+mod settings;
+mod start;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use edgesentry_rs::Settings;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::archive::Archive;
+use crate::backup::{self, Backup};
+use crate::check::Status;
+use crate::error::Error;
+use crate::observe::{Event, Observer, blocking};
+use crate::postgres::Programs;
+use crate::source;
+use crate::wal::{Coverage, Inventory, coverage};
+
+pub use settings::RestoreCommand;
+
+/// How far is recovered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// To the end of the archive.
+    Latest,
+    /// To the last commit at or before a moment, by the clock of the server that was lost.
+    Time(OffsetDateTime),
+    /// To a point that was named with `pg_create_restore_point`.
+    Point(String),
+}
+
+impl Target {
+    /// A moment in RFC 3339 with its zone, such as `2026-01-31T12:00:00Z` or `2026-01-31T13:00:00+01:00`.
+    pub fn time(text: &str) -> Result<Target, String> {
+        let time = OffsetDateTime::parse(text, &Rfc3339);
+        time.map(Target::Time).map_err(|_| {
+            format!("a time with its zone is wanted, such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00, not {text:?}")
+        })
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Latest => f.write_str("the end of the archive"),
+            Target::Time(time) => f.write_str(&time.format(&Rfc3339).unwrap_or_default()),
+            Target::Point(name) => write!(f, "the restore point {name:?}"),
+        }
+    }
+}
+
+/// What is restored, and where to.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The backup; by default the last one that was finished before the target.
+    pub backup: Option<String>,
+    /// How far.
+    pub target: Target,
+    /// The data folder: empty, or not there yet.
+    pub data: PathBuf,
+    /// The port on loopback.
+    pub port: u16,
+    /// How the server fetches write-ahead log.
+    pub command: RestoreCommand,
+    /// For a copy beside the original: it archives nothing, for good.
+    pub drill: bool,
+    /// Restore although write-ahead log is missing, so that recovery to the end of the archive ends before the gap.
+    pub accept_loss: bool,
+    /// How long recovery may take.
+    pub patience: Duration,
+}
+
+/// A restored server that runs.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Restored {
+    /// The backup.
+    pub backup: String,
+    /// How far it was to be recovered.
+    pub target: String,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The port on loopback.
+    pub port: u16,
+    /// The process of the server; it lives on.
+    pub pid: u32,
+    /// The timeline that it writes now.
+    pub timeline: u32,
+    /// The last commit that was recovered, as the server says it; none where the backup alone was recovered.
+    pub last_commit: Option<String>,
+    /// Seconds that the download took.
+    pub download_seconds: f64,
+    /// Seconds that the extraction took.
+    pub extract_seconds: f64,
+    /// Seconds from the start of the server until it took writes.
+    pub recover_seconds: f64,
+    /// What somebody has to do or to know.
+    pub notes: Vec<String>,
+}
+
+/// Restores, waits until the server takes writes, and leaves it running.
+pub async fn restore(
+    settings: &Settings,
+    archive: &Archive,
+    restore: &Restore,
+    observer: Observer<'_>,
+) -> Result<Restored, Error> {
+    let programs = source::programs(settings)?;
+    let url = source::url(settings)?;
+    refuse_folder(&restore.data)?;
+    restore.command.check()?;
+    refuse_port(restore.port)?;
+    archive.objects().check().await?;
+    let identity = archive.existing_identity().await?;
+    let backup = choose(&backup::backups(archive).await?, restore, archive)?;
+    if backup.identity != identity {
+        return Err(archive.problem(format!("backup {} is of another cluster than the archive", backup.id)));
+    }
+    if backup.server_version_number / 10_000 != programs.major() {
+        return Err(Error::Missing(backup::wrong_programs(&backup, &programs)));
+    }
+    let covered = coverage(&Inventory::of(archive).await?, backup.first_segment);
+    let mut notes = gaps(&covered, restore, archive)?;
+
+    let begin = Instant::now();
+    // Beside the data folder, where there is room for the data.
+    let parent = restore.data.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let folder = tempfile::Builder::new().prefix(".edgesentry-restore-").tempdir_in(&parent);
+    let folder = folder.map_err(Error::io("make a temporary folder", &parent))?;
+    let files = folder.path().join("files");
+    let checks = backup::download(archive, &backup, &files, observer).await?;
+    if let Some(check) = checks.iter().find(|check| check.status != Status::Passed) {
+        return Err(archive
+            .problem(format!("backup {} is damaged: not {}: {}", backup.id, check.name, check.evidence)));
+    }
+    let download_seconds = begin.elapsed().as_secs_f64();
+
+    observer(Event::Step("extract"));
+    let begin = Instant::now();
+    extract(&programs, &files, &restore.data).await?;
+    drop(folder);
+    notes.extend(settings::write(&programs, restore)?);
+    let extract_seconds = begin.elapsed().as_secs_f64();
+
+    observer(Event::Step("recover"));
+    let begin = Instant::now();
+    let server = start::start(&programs, restore, &source::on_loopback(url, restore.port)?).await?;
+    settings::clear(&programs, restore)?;
+    notes.extend(server.note);
+    Ok(Restored {
+        backup: backup.id,
+        target: restore.target.to_string(),
+        data: restore.data.clone(),
+        port: restore.port,
+        pid: server.pid,
+        timeline: server.timeline,
+        last_commit: server.last_commit,
+        download_seconds,
+        extract_seconds,
+        recover_seconds: begin.elapsed().as_secs_f64(),
+        notes,
+    })
+}
+
+async fn extract(programs: &Programs, files: &Path, data: &Path) -> Result<(), Error> {
+    let (programs, files, data) = (programs.clone(), files.to_owned(), data.to_owned());
+    blocking(move || {
+        backup::unpack(&files, &data, |path| programs.own(path))?;
+        let manifest = data.join("backup_manifest");
+        std::fs::copy(files.join("backup_manifest"), &manifest).map_err(Error::io("copy", &manifest))?;
+        programs.own(&manifest)
+    })
+    .await
+}
+
+fn refuse_folder(data: &Path) -> Result<(), Error> {
+    let refuse = |problem: &str| Err(Error::Config(format!("{}: {problem}", data.display())));
+    if !data.is_absolute() {
+        return refuse("the data folder has a path from / on");
+    }
+    match std::fs::read_dir(data) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => refuse(
+                "the folder is not empty; nothing is restored over what is there: name another one, or move it away",
+            ),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match data.parent() {
+            Some(parent) if parent.is_dir() => Ok(()),
+            _ => refuse("the folder in which it is to be made is missing"),
+        },
+        Err(error) => Err(Error::io("look into the data folder", data)(error)),
+    }
+}
+
+fn refuse_port(port: u16) -> Result<(), Error> {
+    match std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(Error::Config(format!("port {port} cannot be used: {error}; name another one with --port")))
+        }
+    }
+}
+
+/// The backup to begin with.
+fn choose(backups: &[Backup], restore: &Restore, archive: &Archive) -> Result<Backup, Error> {
+    let target_ms = match &restore.target {
+        Target::Time(time) => Some(time.unix_timestamp_nanos() / 1_000_000),
+        Target::Latest | Target::Point(_) => None,
+    };
+    let fits = |backup: &&Backup| target_ms.is_none_or(|ms| i128::from(backup.finished_at_ms) <= ms);
+    if backups.is_empty() {
+        return Err(archive.problem("there is no backup; make one with eds ops backup".to_owned()));
+    }
+    match &restore.backup {
+        Some(id) => {
+            let named = backups.iter().find(|backup| backup.id == *id);
+            let named = named
+                .ok_or_else(|| archive.problem(format!("there is no backup {id}; see eds ops backups")))?;
+            if fits(&named) {
+                return Ok(named.clone());
+            }
+            Err(archive.problem(format!(
+                "backup {id} was not finished yet at {}; name an earlier one",
+                restore.target
+            )))
+        }
+        None => backups.iter().rev().find(fits).cloned().ok_or_else(|| {
+            archive.problem(format!(
+                "no backup was finished by {}; the oldest can be restored from {} on",
+                restore.target,
+                shown(backups[0].finished_at_ms)
+            ))
+        }),
+    }
+}
+
+/// A gap ends recovery to the end of the archive too early, and PostgreSQL says nothing of it.
+fn gaps(covered: &Coverage, restore: &Restore, archive: &Archive) -> Result<Vec<String>, Error> {
+    let Some(gap) = covered.gaps.first() else { return Ok(Vec::new()) };
+    let missing = format!(
+        "{} of write-ahead log are missing, {} to {}; see eds ops check-archive",
+        if gap.segments == 1 { "1 segment".to_owned() } else { format!("{} segments", gap.segments) },
+        gap.first,
+        gap.last
+    );
+    if restore.target == Target::Latest && !restore.accept_loss {
+        let advice = "recovery would end there without an error, and everything behind it would be lost; restore to a \
+            time before it with --target-time, or accept the loss with --accept-loss";
+        return Err(archive.problem(format!("{missing}: {advice}")));
+    }
+    Ok(vec![missing])
+}
+
+/// Unix milliseconds in RFC 3339.
+pub(crate) fn shown(unix_ms: u64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
+    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_without_a_zone_is_refused() {
+        for bad in ["2026-01-31T12:00:00", "2026-01-31 12:00:00", "2026-01-31", "now", ""] {
+            assert!(Target::time(bad).is_err(), "{bad}");
+        }
+        for good in ["2026-01-31T12:00:00Z", "2026-01-31 13:00:00.25+01:00"] {
+            assert!(Target::time(good).is_ok(), "{good}");
+        }
+    }
+}

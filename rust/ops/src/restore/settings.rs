@@ -1,0 +1,173 @@
+//! The settings with which a restored server recovers: `recovery.signal` and `postgresql.auto.conf`. `recovery.conf` is
+//! refused since PostgreSQL 12.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use time::format_description::well_known::Rfc3339;
+
+use super::{Restore, Target};
+use crate::error::Error;
+use crate::postgres::Programs;
+
+/// How a server fetches write-ahead log: this program, with the settings that name the archive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RestoreCommand {
+    /// The program `eds`.
+    pub eds: PathBuf,
+    /// Its settings file; the server must be able to read it. None where it has the `EDS_` variables instead.
+    pub config: Option<PathBuf>,
+}
+
+impl RestoreCommand {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for path in [Some(&self.eds), self.config.as_ref()].into_iter().flatten() {
+            if !path.is_absolute() || !path.is_file() {
+                let problem =
+                    "PostgreSQL runs it from its own folder: a file with a path from / on is wanted";
+                return Err(Error::Config(format!("{}: {problem}", path.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of `restore_command`.
+    pub fn fetch(&self) -> String {
+        self.command("fetch-wal", "%f %p")
+    }
+
+    /// The value of `archive_command`.
+    pub fn archive(&self) -> String {
+        self.command("archive-wal", "%p %f")
+    }
+
+    fn command(&self, name: &str, arguments: &str) -> String {
+        let config = self.config.as_ref().map(|config| format!(" --config {}", word(config)));
+        format!("{} ops {name}{} {arguments}", word(&self.eds), config.unwrap_or_default())
+    }
+}
+
+/// A path as the shell takes it, and PostgreSQL before that.
+fn word(path: &Path) -> String {
+    let path = path.display().to_string().replace('%', "%%");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
+    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+/// A string in a settings file.
+pub(crate) fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
+/// What stands around the settings that hold for recovery only.
+const BEGIN: &str = "# edgesentry: recovery; taken out when it is over";
+const END: &str = "# edgesentry: end of recovery";
+
+/// Writes what recovery needs, and what a restored server must not do. Answers notes.
+pub(super) fn write(programs: &Programs, restore: &Restore) -> Result<Vec<String>, Error> {
+    let data = &restore.data;
+    let mut notes = Vec::new();
+    for (name, text) in [
+        ("postgresql.conf", "# Made by the restore: the backup has none.\n"),
+        (
+            "pg_hba.conf",
+            "# Made by the restore: the backup has none.\nhost all all 127.0.0.1/32 scram-sha-256\n",
+        ),
+    ] {
+        let path = data.join(name);
+        if !path.exists() {
+            write_file(programs, &path, text)?;
+            notes.push(format!(
+                "{name} is not in the backup and was made anew; the one of the original lies elsewhere"
+            ));
+        }
+    }
+    let automatic = data.join("postgresql.auto.conf");
+    let mut text = fs::read_to_string(&automatic).unwrap_or_default();
+    text.push_str(&format!("\n{BEGIN}\n"));
+    for (name, value) in recovery(restore) {
+        text.push_str(&format!("{name} = {}\n", quoted(&value)));
+    }
+    text.push_str(&format!("{END}\n"));
+    // Without its standbys a commit would wait for ever.
+    text.push_str("synchronous_standby_names = ''\n");
+    notes.push(
+        "synchronous_standby_names is empty until there is a standby again: see eds ops configure-postgres"
+            .into(),
+    );
+    if restore.drill {
+        text.push_str("archive_mode = off\n");
+    }
+    write_file(programs, &automatic, &text)?;
+    write_file(programs, &data.join("recovery.signal"), "")?;
+    Ok(notes)
+}
+
+fn recovery(restore: &Restore) -> Vec<(&'static str, String)> {
+    let mut settings: Vec<(&'static str, String)> = vec![
+        ("restore_command", restore.command.fetch()),
+        ("recovery_target_action", "promote".to_owned()),
+        ("recovery_target_timeline", "latest".to_owned()),
+        ("recovery_target_inclusive", "on".to_owned()),
+    ];
+    // Two targets at once are refused; the backup may bring one of an earlier restore.
+    let names = [
+        "recovery_target",
+        "recovery_target_time",
+        "recovery_target_name",
+        "recovery_target_lsn",
+        "recovery_target_xid",
+    ];
+    settings.extend(names.map(|name| (name, String::new())));
+    match &restore.target {
+        Target::Latest => {}
+        Target::Time(time) => {
+            let utc = time.to_offset(time::UtcOffset::UTC);
+            settings.push(("recovery_target_time", utc.format(&Rfc3339).unwrap_or_default()));
+        }
+        Target::Point(name) => settings.push(("recovery_target_name", name.clone())),
+    }
+    settings
+}
+
+/// Takes the settings of the recovery out again: they would hold for the next one.
+pub(super) fn clear(programs: &Programs, restore: &Restore) -> Result<(), Error> {
+    let path = restore.data.join("postgresql.auto.conf");
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let mut inside = false;
+    let kept = text.lines().filter(|line| {
+        inside |= *line == BEGIN;
+        let keep = !inside;
+        inside &= *line != END;
+        keep
+    });
+    let kept: String = kept.map(|line| format!("{line}\n")).collect();
+    write_file(programs, &path, &kept)
+}
+
+fn write_file(programs: &Programs, path: &Path, text: &str) -> Result<(), Error> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    fs::write(&part, text)
+        .and_then(|()| fs::set_permissions(&part, std::os::unix::fs::PermissionsExt::from_mode(0o600)))
+        .map_err(Error::io("write", &part))?;
+    programs.own(&part)?;
+    fs::rename(&part, path).map_err(Error::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_quoted_for_the_shell_and_for_postgresql() {
+        let command =
+            RestoreCommand { eds: "/opt/my eds/eds".into(), config: Some("/etc/100%/it's.toml".into()) };
+        let expected = r"'/opt/my eds/eds' ops fetch-wal --config '/etc/100%%/it'\''s.toml' %f %p";
+        assert_eq!(command.fetch(), expected);
+        let plain = RestoreCommand { eds: "/usr/bin/eds".into(), config: None };
+        assert_eq!(plain.archive(), "/usr/bin/eds ops archive-wal %p %f");
+        assert_eq!(quoted("it's"), "'it''s'");
+    }
+}

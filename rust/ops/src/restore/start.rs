@@ -1,0 +1,178 @@
+//! Starting a restored server, and watching until it takes writes or has ended.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Restore, Target};
+use crate::error::Error;
+use crate::observe::blocking;
+use crate::postgres::{Programs, Sql};
+use crate::servers::Process;
+use crate::source::control_data;
+
+/// How often the server is asked.
+const LOOK: Duration = Duration::from_millis(200);
+/// The log of the server in its data folder.
+const LOG: &str = "edgesentry-restore.log";
+
+/// A server that takes writes.
+pub(super) struct Server {
+    pub(super) pid: u32,
+    pub(super) timeline: u32,
+    pub(super) last_commit: Option<String>,
+    pub(super) note: Option<String>,
+}
+
+/// Starts the server and waits until recovery is over. It lives on; after an error it does not.
+pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> Result<Server, Error> {
+    let sql = Sql::new(programs, url)?;
+    let log = restore.data.join(LOG);
+    fs::write(&log, b"").map_err(Error::io("write", &log))?;
+    programs.own(&log)?;
+    let mut postgres = programs.owned("postgres");
+    // Ctrl-C is for us: the server ends in good order, or lives on.
+    postgres.process_group(0).arg("-D").arg(&restore.data).arg("-p").arg(restore.port.to_string());
+    for (name, value) in [
+        ("listen_addresses", "127.0.0.1"),
+        ("unix_socket_directories", ""),
+        ("logging_collector", "off"),
+        ("log_destination", "stderr"),
+        ("hot_standby", "on"),
+    ] {
+        postgres.arg("-c").arg(format!("{name}={value}"));
+    }
+    for (name, value) in limits(programs, &restore.data)? {
+        postgres.arg("-c").arg(format!("{name}={value}"));
+    }
+    let mut process =
+        Process::start(&mut postgres, &log).map_err(Error::io("start PostgreSQL", &restore.data))?;
+    let server = watch(programs, restore, &sql, &mut process, &log).await;
+    match server {
+        Ok(server) => {
+            process.release();
+            Ok(server)
+        }
+        Err(error) => {
+            // In good order, so that its files can be looked at.
+            process.signal(rustix::process::Signal::INT);
+            let _ = process.stop(Duration::from_secs(10));
+            Err(error)
+        }
+    }
+}
+
+async fn watch(
+    programs: &Programs,
+    restore: &Restore,
+    sql: &Sql,
+    process: &mut Process,
+    log: &Path,
+) -> Result<Server, Error> {
+    let begin = Instant::now();
+    let mut refusal;
+    loop {
+        let asked = sql.clone();
+        match blocking(move || asked.query(STATE)).await {
+            Ok(row) if row.starts_with("f|") => {
+                // pg_ctl and the first answer are not enough: it may end right after promotion.
+                if let Some(server) = answer(&row, process) {
+                    return Ok(server);
+                }
+                refusal = Some(format!("its answer is not understood: {row:?}"));
+            }
+            Ok(_) => refusal = None,
+            Err(error) => refusal = Some(error.describe()),
+        }
+        if !process.lives() {
+            return Err(problem(restore, "it has ended", log));
+        }
+        if begin.elapsed() > restore.patience {
+            let waited = format!("it has not recovered in {} s", restore.patience.as_secs());
+            let said = refusal.map(|refusal| format!("; last it said: {refusal}")).unwrap_or_default();
+            return Err(problem(restore, &format!("{waited}{said}"), log));
+        }
+        // A server that lets us not in is asked by its own files.
+        if let Some(said) = refusal.filter(|said| said.contains("FATAL") && !said.contains("starting up"))
+            && state(programs, &restore.data)? == "in production"
+        {
+            return Ok(Server {
+                pid: process.pid(),
+                timeline: timeline(programs, &restore.data)?,
+                last_commit: None,
+                note: Some(format!("the server takes writes, and did not let us in to look: {said}")),
+            });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+const STATE: &str = "SELECT pg_is_in_recovery(), \
+    CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END, \
+    to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+
+/// The server as it says itself that it is.
+fn answer(row: &str, process: &mut Process) -> Option<Server> {
+    let fields: Vec<&str> = row.trim().split('|').collect();
+    let [_, segment, last_commit] = fields.as_slice() else { return None };
+    // The last checkpoint may still be of the timeline before.
+    let timeline = u32::from_str_radix(segment.get(..8)?, 16).ok()?;
+    let last_commit = (!last_commit.is_empty()).then(|| (*last_commit).to_owned());
+    process.lives().then(|| Server { pid: process.pid(), timeline, last_commit, note: None })
+}
+
+/// The limits of the original: a server that recovers with lower ones stops.
+fn limits(programs: &Programs, data: &Path) -> Result<Vec<(&'static str, String)>, Error> {
+    let lines = control_data(programs, data)?;
+    let settings = [
+        ("max_connections setting", "max_connections"),
+        ("max_worker_processes setting", "max_worker_processes"),
+        ("max_wal_senders setting", "max_wal_senders"),
+        ("max_prepared_xacts setting", "max_prepared_transactions"),
+        ("max_locks_per_xact setting", "max_locks_per_transaction"),
+    ];
+    let found = lines.into_iter().filter_map(|(line, value)| {
+        let (_, name) = settings.iter().find(|(heading, _)| *heading == line)?;
+        Some((*name, value))
+    });
+    Ok(found.collect())
+}
+
+fn state(programs: &Programs, data: &Path) -> Result<String, Error> {
+    control_value(programs, data, "Database cluster state")
+}
+
+fn timeline(programs: &Programs, data: &Path) -> Result<u32, Error> {
+    Ok(control_value(programs, data, "Latest checkpoint's TimeLineID")?.parse().unwrap_or(0))
+}
+
+fn control_value(programs: &Programs, data: &Path, name: &str) -> Result<String, Error> {
+    let lines = control_data(programs, data)?;
+    Ok(lines.into_iter().find(|(line, _)| line == name).map(|(_, value)| value).unwrap_or_default())
+}
+
+/// Why it does not work, from the log of the server.
+fn problem(restore: &Restore, problem: &str, log: &Path) -> Error {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let grave = |line: &&str| ["FATAL:", "PANIC:", "error:"].iter().any(|word| line.contains(word));
+    // A server on its way up or out refuses every client, which explains nothing.
+    let tells = |line: &&str| !line.contains("is starting up") && !line.contains("is shutting down");
+    let why: Vec<&str> = text.lines().filter(grave).filter(tells).collect();
+    let why = &why[why.len().saturating_sub(3)..];
+    let why = if why.is_empty() { "its log says no reason".to_owned() } else { why.join("; ") };
+    let mut problem = format!("{problem}: {why}");
+    if text.contains("recovery ended before configured recovery target was reached") {
+        let advice = match &restore.target {
+            Target::Time(_) => {
+                "; no transaction was committed after that time, or the write-ahead log that holds it is not in the \
+                 archive: see eds ops check-archive, and restore to an earlier time, or without --target-time to the end"
+            }
+            _ => "; the archive holds no such restore point",
+        };
+        problem.push_str(advice);
+    }
+    problem.push_str(&format!("; the whole log is {}", log.display()));
+    Error::Server { server: format!("the restored server on port {}", restore.port), problem }
+}

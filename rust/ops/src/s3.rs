@@ -1,0 +1,109 @@
+//! The bucket of payloads: how it must be set up, whether it holds what that promises, and how a payload comes back.
+//!
+//! Versions alone protect nothing: a version can be deleted for good. Object Lock in mode COMPLIANCE is what keeps it,
+//! from everybody, until its retention is over.
+
+mod check;
+mod policy;
+mod restore;
+mod setup;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use edgesentry_rs::payload::S3Settings;
+
+use crate::error::Error;
+
+pub use check::check;
+pub use policy::{Policy, policies};
+pub use restore::{Restored, State, restore};
+pub use setup::{Replication, Setup, Step};
+
+/// A bucket and the server that has it.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+    settings: S3Settings,
+}
+
+impl Bucket {
+    /// A bucket by its name; nobody is spoken to yet.
+    pub async fn new(name: &str, settings: &S3Settings) -> Result<Bucket, Error> {
+        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+        if !(3..=63).contains(&name.len()) || !name.bytes().all(good) {
+            return Err(Error::Config(format!(
+                "a bucket has a name of 3 to 63 small letters, digits, dots and hyphens, unlike {name:?}"
+            )));
+        }
+        Ok(Bucket { client: settings.client().await?, name: name.to_owned(), settings: settings.clone() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where, without secrets.
+    pub fn place(&self) -> String {
+        match &self.settings.endpoint {
+            Some(endpoint) => format!("s3://{} at {endpoint}", self.name),
+            None => format!("s3://{}", self.name),
+        }
+    }
+
+    fn failed(&self, what: &str, refusal: &Refusal) -> Error {
+        Error::Server { server: self.place(), problem: format!("cannot {what}: {refusal}") }
+    }
+}
+
+/// Why a request was not answered as wished.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Refusal {
+    /// The HTTP status; 0 where there was no answer.
+    status: u16,
+    /// The code of the error, such as `AccessDenied`.
+    code: String,
+    /// What else was said.
+    said: String,
+}
+
+impl Refusal {
+    fn of<E>(error: &SdkError<E>) -> Refusal
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+        let code = error.code().unwrap_or_default().to_owned();
+        let said = match error.message() {
+            Some(said) => said.to_owned(),
+            None => {
+                let mut said = error.to_string();
+                let mut source = std::error::Error::source(error);
+                while let Some(error) = source {
+                    said = format!("{said}: {error}");
+                    source = error.source();
+                }
+                said
+            }
+        };
+        Refusal { status, code, said }
+    }
+
+    /// Whether the store does not know this part of S3.
+    fn is_unsupported(&self) -> bool {
+        self.status == 501
+            || self.status == 405
+            || ["NotImplemented", "MethodNotAllowed"].contains(&&*self.code)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.status, self.code.as_str()) {
+            (0, _) => f.write_str(&self.said),
+            (status, "") => write!(f, "HTTP {status}: {}", self.said),
+            (status, code) => write!(f, "HTTP {status} {code}: {}", self.said),
+        }
+    }
+}

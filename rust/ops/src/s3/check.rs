@@ -1,0 +1,265 @@
+//! What a bucket really holds to, found out by trying it.
+//!
+//! The trials leave small objects under `edgesentry-check/`: where Object Lock works nobody can remove them before their
+//! retention is over.
+
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::types::{ExpirationStatus, ObjectLockMode, ObjectLockRetentionMode};
+use edgesentry_chain::Hash;
+
+use super::{Bucket, Refusal};
+use crate::check::Check;
+use crate::error::Error;
+
+/// Where the trials put their objects.
+const PREFIX: &str = "edgesentry-check";
+const VERSIONS: &str = "an overwritten object is kept as a version";
+const LOCKED: &str = "Object Lock COMPLIANCE holds by default";
+const UNDELETABLE: &str = "a version cannot be deleted";
+const UNSHORTENED: &str = "its retention cannot be shortened";
+const CONDITIONAL: &str = "a write under If-None-Match does not overwrite";
+const CHECKSUM: &str = "a write with a wrong checksum is refused";
+const SECRET: &str = "a wrong secret is refused";
+const LIFECYCLE: &str = "the lifecycle deletes no version";
+const REPLICATION: &str = "the store replicates";
+
+/// Tries everything that the protection of payloads rests on. `retention_days` is the least default retention.
+pub async fn check(bucket: &Bucket, retention_days: u32) -> Result<Vec<Check>, Error> {
+    if !bucket.exists().await? {
+        return Err(Error::Config(format!("{}: there is no such bucket", bucket.place())));
+    }
+    let trial = Trial { bucket, key: format!("{PREFIX}/{}", random()?) };
+    let mut checks = vec![trial.wrong_secret().await];
+    let (overwritten, first) = trial.overwrite().await;
+    checks.push(overwritten);
+    checks.push(locked(bucket, retention_days, first.as_ref()).await?);
+    match &first {
+        Some(first) => {
+            checks.push(trial.delete_version(first).await);
+            checks.push(trial.shorten(first).await);
+        }
+        None => {
+            checks.push(Check::unknown(UNDELETABLE, "no version was stored"));
+            checks.push(Check::unknown(UNSHORTENED, "no version was stored"));
+        }
+    }
+    checks.push(trial.conditional().await);
+    checks.push(trial.checksum().await);
+    checks.push(lifecycle(bucket).await?);
+    checks.push(replication(bucket).await?);
+    Ok(checks)
+}
+
+/// Objects of one run.
+struct Trial<'a> {
+    bucket: &'a Bucket,
+    key: String,
+}
+
+/// A stored version, and how long it is kept.
+struct Version {
+    id: String,
+    kept: Option<(ObjectLockMode, DateTime)>,
+}
+
+impl Trial<'_> {
+    async fn put(&self, key: &str, text: &'static str) -> Result<Option<String>, Refusal> {
+        let put = self.bucket.client.put_object().bucket(&self.bucket.name).key(key);
+        let put = put.body(ByteStream::from_static(text.as_bytes()));
+        let put = put.checksum_algorithm(aws_sdk_s3::types::ChecksumAlgorithm::Sha256).send().await;
+        put.map(|put| put.version_id).map_err(|error| Refusal::of(&error))
+    }
+
+    async fn overwrite(&self) -> (Check, Option<Version>) {
+        let stored = async {
+            Ok::<_, Refusal>((self.put(&self.key, "first").await?, self.put(&self.key, "second").await?))
+        };
+        let id = match stored.await {
+            Ok((Some(first), Some(second))) if first != second && first != "null" => first,
+            Ok(_) => {
+                return (
+                    Check::new(VERSIONS, false, "the store names no versions: the first one is gone"),
+                    None,
+                );
+            }
+            Err(refusal) => return (Check::unknown(VERSIONS, refusal.to_string()), None),
+        };
+        let get = self.bucket.client.get_object().bucket(&self.bucket.name).key(&self.key).version_id(&id);
+        match get.send().await {
+            Ok(object) => {
+                let kept = object.object_lock_mode.clone().zip(object.object_lock_retain_until_date);
+                let bytes = object.body.collect().await.map(|bytes| bytes.into_bytes()).unwrap_or_default();
+                let holds = &bytes[..] == b"first";
+                let check = Check::new(
+                    VERSIONS,
+                    holds,
+                    format!("version {id} of {} reads {} bytes", self.key, bytes.len()),
+                );
+                (check, Some(Version { id, kept }))
+            }
+            Err(error) => {
+                (Check::new(VERSIONS, false, format!("version {id}: {}", Refusal::of(&error))), None)
+            }
+        }
+    }
+
+    async fn delete_version(&self, version: &Version) -> Check {
+        let delete = |bypass: Option<bool>| {
+            let delete = self.bucket.client.delete_object().bucket(&self.bucket.name).key(&self.key);
+            delete.version_id(&version.id).set_bypass_governance_retention(bypass).send()
+        };
+        let mut said = Vec::new();
+        for bypass in [None, Some(true)] {
+            match delete(bypass).await {
+                Ok(_) => {
+                    return Check::new(
+                        UNDELETABLE,
+                        false,
+                        format!("version {} of {} was deleted", version.id, self.key),
+                    );
+                }
+                Err(error) => said.push(Refusal::of(&error).to_string()),
+            }
+        }
+        // Refused, and still there.
+        let head =
+            self.bucket.client.head_object().bucket(&self.bucket.name).key(&self.key).version_id(&version.id);
+        Check::new(UNDELETABLE, head.send().await.is_ok(), said.swap_remove(0))
+    }
+
+    async fn shorten(&self, version: &Version) -> Check {
+        let Some((ObjectLockMode::Compliance, until)) = &version.kept else {
+            return Check::new(UNSHORTENED, false, "the version has no retention in mode COMPLIANCE");
+        };
+        let sooner = DateTime::from_secs(until.secs() - 3600);
+        let retention = aws_sdk_s3::types::ObjectLockRetention::builder()
+            .mode(ObjectLockRetentionMode::Compliance)
+            .retain_until_date(sooner)
+            .build();
+        let put = self.bucket.client.put_object_retention().bucket(&self.bucket.name).key(&self.key);
+        match put.version_id(&version.id).retention(retention).send().await {
+            Ok(_) => Check::new(UNSHORTENED, false, "it was shortened by an hour"),
+            Err(error) => Check::new(UNSHORTENED, true, Refusal::of(&error).to_string()),
+        }
+    }
+
+    async fn conditional(&self) -> Check {
+        let put = self.bucket.client.put_object().bucket(&self.bucket.name).key(&self.key).if_none_match("*");
+        let refusal = match put.body(ByteStream::from_static(b"third")).send().await {
+            Ok(_) => return Check::new(CONDITIONAL, false, "it has overwritten what was there"),
+            Err(error) => Refusal::of(&error),
+        };
+        Check::new(CONDITIONAL, refusal.status == 412, refusal.to_string())
+    }
+
+    async fn checksum(&self) -> Check {
+        // The SHA-256 of nothing, for an object that is something.
+        const OF_NOTHING: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let key = format!("{}-checksum", self.key);
+        let put =
+            self.bucket.client.put_object().bucket(&self.bucket.name).key(key).checksum_sha256(OF_NOTHING);
+        match put.body(ByteStream::from_static(b"something")).send().await {
+            Ok(_) => Check::new(CHECKSUM, false, "it was taken"),
+            Err(error) => {
+                let refusal = Refusal::of(&error);
+                Check::new(CHECKSUM, refusal.status == 400, refusal.to_string())
+            }
+        }
+    }
+
+    async fn wrong_secret(&self) -> Check {
+        let mut settings = self.bucket.settings.clone();
+        if settings.access_key_id.is_none() {
+            return Check::unknown(
+                SECRET,
+                "the credentials come from the AWS chain, so no wrong one was made of them",
+            );
+        }
+        settings.secret_access_key = Some("not-the-secret".to_owned().into());
+        settings.attempts = 1;
+        let client = match settings.client().await {
+            Ok(client) => client,
+            Err(error) => return Check::unknown(SECRET, error.to_string()),
+        };
+        match client.list_objects_v2().bucket(&self.bucket.name).max_keys(1).send().await {
+            Ok(_) => Check::new(SECRET, false, "it was taken"),
+            Err(error) => {
+                let refusal = Refusal::of(&error);
+                Check::new(SECRET, refusal.status == 403, refusal.to_string())
+            }
+        }
+    }
+}
+
+impl Bucket {
+    /// Deletes an object as anybody may who is allowed to: in a bucket with versions it gets a marker.
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
+        let delete = self.client.delete_object().bucket(&self.name).key(key).send().await;
+        delete.map(|_| ()).map_err(|error| self.failed("delete an object", &Refusal::of(&error)))
+    }
+
+    /// Tries to delete a version for good; whether the store did it.
+    pub(crate) async fn delete_version(&self, key: &str, version: &str) -> Result<bool, Error> {
+        let delete = self.client.delete_object().bucket(&self.name).key(key).version_id(version);
+        match delete.bypass_governance_retention(true).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match Refusal::of(&error) {
+                refusal if refusal.status == 0 => Err(self.failed("delete a version", &refusal)),
+                _ => Ok(false),
+            },
+        }
+    }
+}
+
+async fn locked(bucket: &Bucket, least: u32, stored: Option<&Version>) -> Result<Check, Error> {
+    let Some(days) = bucket.lock_days().await? else {
+        return Ok(Check::new(
+            LOCKED,
+            false,
+            "there is no default retention in mode COMPLIANCE; see eds ops s3-setup",
+        ));
+    };
+    let evidence = match stored.and_then(|version| version.kept.as_ref()) {
+        None => format!("{days} days are set, and a new version has no retention all the same"),
+        Some((mode, until)) => {
+            format!("{days} days are set; a new version is kept in mode {mode} until {until}")
+        }
+    };
+    let holds = days >= least
+        && stored.is_some_and(|version| matches!(&version.kept, Some((ObjectLockMode::Compliance, _))));
+    let evidence =
+        if days < least { format!("{evidence}; at least {least} days are wanted") } else { evidence };
+    Ok(Check::new(LOCKED, holds, evidence))
+}
+
+async fn lifecycle(bucket: &Bucket) -> Result<Check, Error> {
+    let Some(rules) = bucket.lifecycle().await? else {
+        return Ok(Check::unknown(LIFECYCLE, "not supported by this store"));
+    };
+    let on = rules.iter().filter(|rule| rule.status == ExpirationStatus::Enabled);
+    let deleting: Vec<&str> = on
+        .filter(|rule| rule.expiration.is_some() || rule.noncurrent_version_expiration.is_some())
+        .map(|rule| rule.id.as_deref().unwrap_or("without a name"))
+        .collect();
+    let evidence = match deleting.as_slice() {
+        [] => format!("{} rules, none of which deletes an object or a version", rules.len()),
+        names => format!("rules that delete: {}", names.join(", ")),
+    };
+    Ok(Check::new(LIFECYCLE, deleting.is_empty(), evidence))
+}
+
+async fn replication(bucket: &Bucket) -> Result<Check, Error> {
+    Ok(match bucket.replicates_to().await? {
+        Some(to) => Check::new(REPLICATION, true, format!("to {to}; whether copies arrive was not tried")),
+        None => {
+            Check::unknown(REPLICATION, "no replication is configured, or this store has none of its own")
+        }
+    })
+}
+
+fn random() -> Result<String, Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
+    Ok(Hash::of(&bytes).to_string()[..16].to_owned())
+}

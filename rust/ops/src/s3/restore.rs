@@ -1,0 +1,89 @@
+//! Brings a payload back: of all versions under its object reference, the one that the record commits to.
+
+use std::sync::Arc;
+
+use edgesentry_chain::{AuditRecord, Hash};
+use edgesentry_rs::PayloadStore;
+use edgesentry_rs::payload::S3;
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// What became of a payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// A plain read returns the payload of the record; nothing was done.
+    Intact,
+    /// It can be brought back; nothing was done yet.
+    Restorable,
+    /// It was brought back, and read again.
+    Restored,
+    /// No version has the bytes that the record commits to.
+    Lost,
+}
+
+/// The payload of one record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Restored {
+    /// The device.
+    pub device_id: String,
+    /// The sequence.
+    pub sequence: u64,
+    /// Where the payload is.
+    pub object_ref: String,
+    /// What became of it.
+    pub state: State,
+    /// The version whose BLAKE3 is the record's payload hash.
+    pub version: Option<String>,
+    /// What was wrong, and how many versions were looked at.
+    pub evidence: String,
+}
+
+/// Looks for the payload of a record and, with `apply`, puts it on top of the versions that are there. Nothing is ever
+/// deleted or overwritten: the deletion or the other bytes stay as versions, as evidence.
+pub async fn restore(store: &Arc<S3>, record: &AuditRecord, apply: bool) -> Result<Restored, Error> {
+    let object_ref = &record.object_ref;
+    let answer = |state, version, evidence: String| Restored {
+        device_id: record.device_id.clone(),
+        sequence: record.sequence,
+        object_ref: object_ref.clone(),
+        state,
+        version,
+        evidence,
+    };
+    let there = store.get(object_ref).await?;
+    let wrong = match &there {
+        Some(bytes) if Hash::of(bytes) == record.payload_hash => {
+            return Ok(answer(State::Intact, None, "a plain read returns it".to_owned()));
+        }
+        Some(bytes) => format!("other bytes are there: BLAKE3 {}", Hash::of(bytes)),
+        None => "it is deleted or was never there".to_owned(),
+    };
+    let versions = store.versions(object_ref).await?;
+    let mut looked_at = 0;
+    for version in versions.iter().filter(|version| !version.deleted) {
+        looked_at += 1;
+        let Some(bytes) = store.version(object_ref, &version.id).await? else { continue };
+        if Hash::of(&bytes) != record.payload_hash {
+            continue;
+        }
+        let evidence = format!("{wrong}; version {} of {} has its bytes", version.id, versions.len());
+        if !apply {
+            return Ok(answer(State::Restorable, Some(version.id.clone()), evidence));
+        }
+        if there.is_some() && version.id.is_empty() {
+            let message =
+                format!("{}: it keeps no versions, so nothing is put over {object_ref:?}", store.place());
+            return Err(Error::Config(message));
+        }
+        store.put_on_top(object_ref, bytes).await?;
+        let back = store.get(object_ref).await?.is_some_and(|bytes| Hash::of(&bytes) == record.payload_hash);
+        if !back {
+            let problem = format!("{object_ref:?} was put and does not come back as it was");
+            return Err(Error::Server { server: store.place().to_owned(), problem });
+        }
+        return Ok(answer(State::Restored, Some(version.id.clone()), evidence));
+    }
+    Ok(answer(State::Lost, None, format!("{wrong}; none of {looked_at} versions has its bytes")))
+}

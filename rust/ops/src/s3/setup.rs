@@ -1,0 +1,260 @@
+//! Sets up the bucket of payloads: what is missing is shown first, and done only where that is asked for.
+
+use aws_sdk_s3::types::{
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus, DefaultRetention,
+    DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination, ExpirationStatus, LifecycleRule,
+    LifecycleRuleFilter, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule,
+    ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
+    VersioningConfiguration,
+};
+use serde::Serialize;
+
+use super::{Bucket, Refusal};
+use crate::check::Status;
+use crate::error::Error;
+
+/// Days after which the parts of an upload that was never finished are deleted; they are no objects.
+const UNFINISHED_DAYS: i32 = 7;
+
+/// How a bucket is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setup {
+    /// Days that every new version is kept from everybody. They can be made more later, never fewer.
+    pub retention_days: u32,
+    /// Where copies go, where that is wanted.
+    pub replication: Option<Replication>,
+}
+
+/// A copy in another bucket, made by the store itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Replication {
+    /// The ARN of the other bucket, such as `arn:aws:s3:::audit-copy`.
+    pub to: String,
+    /// The ARN of the role that copies.
+    pub role: String,
+}
+
+/// A step of the set-up.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Step {
+    /// What is done.
+    pub what: String,
+    /// Passed: it is so, or was done. Failed: the store refused. Unknown: not done, or not supported by this store.
+    pub status: Status,
+    /// Whether something had, or has, to be changed.
+    pub change: bool,
+    /// What the store said.
+    pub evidence: String,
+}
+
+impl Setup {
+    /// Compares a bucket with this; with `apply` changes what differs. Every step is answered, also behind one that the
+    /// store refuses.
+    pub async fn run(&self, bucket: &Bucket, apply: bool) -> Result<Vec<Step>, Error> {
+        if self.retention_days == 0 || self.retention_days > 36_500 {
+            return Err(Error::Config("the retention is 1 to 36500 days".to_owned()));
+        }
+        let mut steps = Vec::new();
+        let there = bucket.exists().await?;
+        let what = "the bucket exists, made with Object Lock".to_owned();
+        steps.push(step(what, there, apply, || bucket.create()).await);
+        let exists = there || (apply && steps[0].status == Status::Passed);
+
+        let what = "versions are kept".to_owned();
+        let holds = exists && bucket.keeps_versions().await?;
+        steps.push(step(what, holds, apply && exists, || bucket.keep_versions()).await);
+
+        let days = self.retention_days;
+        let what = format!("Object Lock COMPLIANCE, {days} days by default");
+        let now = if exists { bucket.lock_days().await? } else { None };
+        if now.is_some_and(|now| now > days) {
+            return Err(Error::Config(format!(
+                "{}: its retention is {} days and would become shorter; name at least as many",
+                bucket.place(),
+                now.unwrap_or_default()
+            )));
+        }
+        steps.push(step(what, now == Some(days), apply && exists, || bucket.lock(days)).await);
+
+        let what = format!("unfinished uploads are removed after {UNFINISHED_DAYS} days, and nothing else");
+        let holds = exists && bucket.lifecycle().await?.as_deref() == Some(&[lifecycle_rule()?][..]);
+        steps.push(step(what, holds, apply && exists, || bucket.set_lifecycle()).await);
+
+        if let Some(replication) = &self.replication {
+            let what = format!("replication to {}", replication.to);
+            let holds = exists && bucket.replicates_to().await? == Some(replication.to.clone());
+            steps.push(step(what, holds, apply && exists, || bucket.replicate(replication)).await);
+        }
+        Ok(steps)
+    }
+}
+
+async fn step<F>(what: String, holds: bool, apply: bool, change: impl FnOnce() -> F) -> Step
+where
+    F: Future<Output = Result<(), Refusal>>,
+{
+    let (status, evidence) = match (holds, apply) {
+        (true, _) => (Status::Passed, "it is so already".to_owned()),
+        (false, false) => (Status::Unknown, "to be done".to_owned()),
+        (false, true) => match change().await {
+            Ok(()) => (Status::Passed, "done".to_owned()),
+            // SeaweedFS answers 409 to a replication that it does not know.
+            Err(refusal)
+                if refusal.is_unsupported() || what.starts_with("replication") && refusal.status == 409 =>
+            {
+                (Status::Unknown, format!("not supported by this store ({refusal})"))
+            }
+            Err(refusal) => (Status::Failed, refusal.to_string()),
+        },
+    };
+    Step { what, status, change: !holds, evidence }
+}
+
+fn lifecycle_rule() -> Result<LifecycleRule, Error> {
+    let abort = AbortIncompleteMultipartUpload::builder().days_after_initiation(UNFINISHED_DAYS).build();
+    LifecycleRule::builder()
+        .id("edgesentry-unfinished-uploads")
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix("").build())
+        .abort_incomplete_multipart_upload(abort)
+        .build()
+        .map_err(|error| Error::Config(error.to_string()))
+}
+
+fn incomplete(error: impl std::fmt::Display) -> Refusal {
+    Refusal { status: 0, code: String::new(), said: error.to_string() }
+}
+
+impl Bucket {
+    pub(super) async fn exists(&self) -> Result<bool, Error> {
+        match self.client.head_bucket().bucket(&self.name).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
+            Err(error) => Err(self.failed("reach the bucket", &Refusal::of(&error))),
+        }
+    }
+
+    async fn create(&self) -> Result<(), Refusal> {
+        let region = self.client.config().region().map(|region| region.as_ref().to_owned());
+        let mut create = self.client.create_bucket().bucket(&self.name).object_lock_enabled_for_bucket(true);
+        if let Some(region) = region.filter(|region| region != "us-east-1") {
+            let constraint = aws_sdk_s3::types::BucketLocationConstraint::from(&*region);
+            let place =
+                aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(constraint);
+            create = create.create_bucket_configuration(place.build());
+        }
+        create.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
+    }
+
+    pub(super) async fn keeps_versions(&self) -> Result<bool, Error> {
+        let answer = self.client.get_bucket_versioning().bucket(&self.name).send().await;
+        let answer = answer.map_err(|error| self.failed("ask for versions", &Refusal::of(&error)))?;
+        Ok(answer.status() == Some(&BucketVersioningStatus::Enabled))
+    }
+
+    async fn keep_versions(&self) -> Result<(), Refusal> {
+        let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let put = self.client.put_bucket_versioning().bucket(&self.name).versioning_configuration(on);
+        put.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
+    }
+
+    /// Days of the default retention in mode COMPLIANCE; none where there is no such rule.
+    pub(super) async fn lock_days(&self) -> Result<Option<u32>, Error> {
+        let answer = self.client.get_object_lock_configuration().bucket(&self.name).send().await;
+        let configuration = match answer {
+            Ok(answer) => answer.object_lock_configuration,
+            Err(error) => {
+                let refusal = Refusal::of(&error);
+                if refusal.code == "ObjectLockConfigurationNotFoundError" || refusal.is_unsupported() {
+                    return Ok(None);
+                }
+                return Err(self.failed("ask for Object Lock", &refusal));
+            }
+        };
+        let retention = configuration.and_then(|lock| lock.rule).and_then(|rule| rule.default_retention);
+        let Some(retention) =
+            retention.filter(|rule| rule.mode() == Some(&ObjectLockRetentionMode::Compliance))
+        else {
+            return Ok(None);
+        };
+        let days = retention.days().or_else(|| retention.years().map(|years| years.saturating_mul(365)));
+        Ok(days.and_then(|days| u32::try_from(days).ok()))
+    }
+
+    async fn lock(&self, days: u32) -> Result<(), Refusal> {
+        let days = i32::try_from(days).unwrap_or(i32::MAX);
+        let retention =
+            DefaultRetention::builder().mode(ObjectLockRetentionMode::Compliance).days(days).build();
+        let lock = ObjectLockConfiguration::builder()
+            .object_lock_enabled(ObjectLockEnabled::Enabled)
+            .rule(ObjectLockRule::builder().default_retention(retention).build())
+            .build();
+        let put =
+            self.client.put_object_lock_configuration().bucket(&self.name).object_lock_configuration(lock);
+        put.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
+    }
+
+    /// The rules of the lifecycle; none where the store has no lifecycle.
+    pub(super) async fn lifecycle(&self) -> Result<Option<Vec<LifecycleRule>>, Error> {
+        match self.client.get_bucket_lifecycle_configuration().bucket(&self.name).send().await {
+            Ok(answer) => Ok(Some(answer.rules.unwrap_or_default())),
+            Err(error) => {
+                let refusal = Refusal::of(&error);
+                match refusal.code.as_str() {
+                    "NoSuchLifecycleConfiguration" => Ok(Some(Vec::new())),
+                    _ if refusal.is_unsupported() => Ok(None),
+                    _ => Err(self.failed("ask for the lifecycle", &refusal)),
+                }
+            }
+        }
+    }
+
+    async fn set_lifecycle(&self) -> Result<(), Refusal> {
+        let rule = lifecycle_rule().map_err(incomplete)?;
+        let rules = BucketLifecycleConfiguration::builder().rules(rule).build().map_err(incomplete)?;
+        let put = self
+            .client
+            .put_bucket_lifecycle_configuration()
+            .bucket(&self.name)
+            .lifecycle_configuration(rules);
+        put.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
+    }
+
+    /// The bucket to which copies go.
+    pub(super) async fn replicates_to(&self) -> Result<Option<String>, Error> {
+        match self.client.get_bucket_replication().bucket(&self.name).send().await {
+            Ok(answer) => {
+                let rules = answer.replication_configuration.map(|found| found.rules).unwrap_or_default();
+                let on = rules.into_iter().find(|rule| rule.status == ReplicationRuleStatus::Enabled);
+                Ok(on.and_then(|rule| rule.destination).map(|to| to.bucket))
+            }
+            Err(error) => {
+                let refusal = Refusal::of(&error);
+                let none = refusal.code == "ReplicationConfigurationNotFoundError"
+                    || refusal.is_unsupported()
+                    || refusal.status == 404;
+                if none { Ok(None) } else { Err(self.failed("ask for replication", &refusal)) }
+            }
+        }
+    }
+
+    async fn replicate(&self, replication: &Replication) -> Result<(), Refusal> {
+        let to = Destination::builder().bucket(&replication.to).build().map_err(incomplete)?;
+        // A deletion here must not become one there.
+        let markers =
+            DeleteMarkerReplication::builder().status(DeleteMarkerReplicationStatus::Disabled).build();
+        let rule = ReplicationRule::builder()
+            .id("edgesentry-copy")
+            .priority(1)
+            .status(ReplicationRuleStatus::Enabled)
+            .filter(ReplicationRuleFilter::builder().prefix("").build())
+            .delete_marker_replication(markers)
+            .destination(to)
+            .build()
+            .map_err(incomplete)?;
+        let rules = ReplicationConfiguration::builder().role(&replication.role).rules(rule).build();
+        let rules = rules.map_err(incomplete)?;
+        let put = self.client.put_bucket_replication().bucket(&self.name).replication_configuration(rules);
+        put.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
+    }
+}

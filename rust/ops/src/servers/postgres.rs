@@ -1,0 +1,261 @@
+//! PostgreSQL clusters of a drill's own.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::process::{Process, free_port};
+use super::program::Program;
+use crate::error::Error;
+use crate::postgres::{Programs, Sql};
+use crate::program;
+
+/// What must be installed for a PostgreSQL of one's own.
+pub const POSTGRESQL: Program = Program {
+    name: "postgresql",
+    files: &["initdb"],
+    package: "postgresql",
+    elsewhere: Some(|| Programs::find(None).ok().map(|programs| programs.folder().join("initdb"))),
+};
+
+/// The user who owns everything in the clusters of a drill.
+const USER: &str = "edgesentry";
+/// How long a cluster may take to be made or copied.
+const LONG: Duration = Duration::from_secs(3600);
+/// How long a server may take to start or to stop; recovery after a crash under load takes a while.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A PostgreSQL cluster in a folder of its own, on a free loopback port. Dropped, it is killed and its files are gone.
+#[derive(Debug)]
+pub struct Cluster {
+    programs: Programs,
+    name: String,
+    port: u16,
+    password: String,
+    process: Option<Process>,
+    folder: TempDir,
+}
+
+/// From whom a standby copies, and under what name it is known there.
+#[derive(Clone, Copy, Debug)]
+pub struct Primary<'a> {
+    /// A running cluster.
+    pub cluster: &'a Cluster,
+    /// Such as `standby1`: its `application_name`, which `synchronous_standby_names` lists, and its replication slot.
+    pub standby: &'a str,
+}
+
+impl Cluster {
+    /// Makes a cluster; it does not run yet. `settings` are lines of postgresql.conf.
+    pub fn create(programs: &Programs, name: &str, settings: &[&str]) -> Result<Cluster, Error> {
+        let cluster = Cluster::empty(programs, name, random_password()?)?;
+        let password = cluster.path("password");
+        std::fs::write(&password, &cluster.password).map_err(Error::io("write a password", &password))?;
+        programs.own(&password)?;
+        let mut initdb = programs.owned("initdb");
+        initdb.args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        initdb.arg("--pwfile").arg(&password).arg("-D").arg(cluster.data());
+        let made = program::done(&mut initdb, LONG);
+        // A secret that nobody needs any more.
+        let _ = std::fs::remove_file(&password);
+        made?;
+        cluster.set(settings)?;
+        Ok(cluster)
+    }
+
+    /// Makes a standby of a running cluster by pg_basebackup, with a replication slot there; it does not run yet.
+    pub fn standby(primary: Primary<'_>, settings: &[&str]) -> Result<Cluster, Error> {
+        let Primary { cluster: from, standby: name } = primary;
+        let standby = Cluster::empty(&from.programs, name, from.password.clone())?;
+        let mut copy = from.programs.owned("pg_basebackup");
+        from.sql()?.sign_in(&mut copy);
+        copy.args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-C", "-S", name, "-D"])
+            .arg(standby.data());
+        program::done(&mut copy, LONG)?;
+        // pg_basebackup -R writes its own application_name; the last line of a setting counts.
+        let connection = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user={USER} password={} application_name={name}'\n",
+            from.port, from.password
+        );
+        append(&standby.data().join("postgresql.auto.conf"), &connection)?;
+        standby.set(settings)?;
+        Ok(standby)
+    }
+
+    /// A cluster around a data folder that somebody else fills, such as a restore: see [`Cluster::data`]. Its users
+    /// and passwords are those of `like`.
+    pub fn empty_like(like: &Cluster, name: &str) -> Result<Cluster, Error> {
+        Cluster::empty(&like.programs, name, like.password.clone())
+    }
+
+    fn empty(programs: &Programs, name: &str, password: String) -> Result<Cluster, Error> {
+        let temporary = std::env::temp_dir();
+        let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
+        let folder = folder.map_err(Error::io("make a folder", &temporary))?;
+        programs.own(folder.path())?;
+        let port = free_port().map_err(Error::io("find a free port", &temporary))?;
+        Ok(Cluster {
+            programs: programs.clone(),
+            name: name.to_owned(),
+            port,
+            password,
+            process: None,
+            folder,
+        })
+    }
+
+    /// What it is called in reports.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its loopback port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its data folder, PGDATA.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// `127.0.0.1:PORT`, for a list of hosts.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of a database in it, with the password.
+    pub fn url(&self, database: &str) -> String {
+        self.url_with([self.host()], database)
+    }
+
+    /// The URL of a list of hosts that share its users.
+    pub fn url_with(&self, hosts: impl IntoIterator<Item = String>, database: &str) -> String {
+        let hosts: Vec<String> = hosts.into_iter().collect();
+        format!("postgres://{USER}:{}@{}/{database}", self.password, hosts.join(","))
+    }
+
+    /// Its database `postgres`, through psql.
+    pub fn sql(&self) -> Result<Sql, Error> {
+        Sql::new(&self.programs, &self.url("postgres"))
+    }
+
+    /// The programs that it runs on.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// Appends lines to its postgresql.conf; they hold from the next start on.
+    pub fn set(&self, settings: &[&str]) -> Result<(), Error> {
+        append(&self.data().join("postgresql.conf"), &format!("\n{}\n", settings.join("\n")))
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn start(&mut self) -> Result<(), Error> {
+        self.launch()?;
+        self.wait_until("answers", |sql| match sql.query("SELECT 1") {
+            Ok(_) => Ok(true),
+            Err(Error::Server { .. }) => Ok(false),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(&mut self) -> Result<(), Error> {
+        let log = self.path("log");
+        let mut postgres = self.programs.owned("postgres");
+        postgres.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
+        postgres.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+        let process = Process::start(&mut postgres, &log);
+        self.process = Some(process.map_err(Error::io("start PostgreSQL", &self.data()))?);
+        Ok(())
+    }
+
+    /// Asks it until `holds`, as long as it lives.
+    pub fn wait_until(
+        &mut self,
+        what: &str,
+        mut holds: impl FnMut(&Sql) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let sql = self.sql()?;
+        let begin = Instant::now();
+        loop {
+            if holds(&sql)? {
+                return Ok(());
+            }
+            if !self.lives() {
+                return Err(self.problem("it has ended"));
+            }
+            if begin.elapsed() > PATIENCE {
+                let problem = format!("it has not come to this in {} s: {what}", PATIENCE.as_secs());
+                return Err(self.problem(&problem));
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Whether its postmaster runs.
+    pub fn lives(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::lives)
+    }
+
+    /// Promotes a standby and waits until it takes writes.
+    pub fn promote(&mut self) -> Result<(), Error> {
+        self.sql()?.query("SELECT pg_promote(false)")?;
+        self.wait_until("takes writes", |sql| Ok(sql.query("SELECT pg_is_in_recovery()")? == "f"))
+    }
+
+    /// Stops it in good order (fast): what is under way is rolled back, connections are ended.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        process.signal(Signal::INT);
+        let ended = process.wait(PATIENCE).map_err(Error::io("stop PostgreSQL", &self.data()))?;
+        if ended { Ok(()) } else { Err(self.problem("it does not stop")) }
+    }
+
+    /// Kills the postmaster and all its processes with SIGKILL, as a crash of the machine would.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        process.kill_all().map_err(Error::io("kill PostgreSQL", &self.data()))?;
+        // Its lock file outlives it; the next start sees that nobody holds it.
+        Ok(())
+    }
+
+    /// The end of its log.
+    pub fn last_words(&self) -> String {
+        self.process.as_ref().map(Process::last_words).unwrap_or_default()
+    }
+
+    fn problem(&self, problem: &str) -> Error {
+        let words = self.last_words();
+        let problem =
+            if words.is_empty() { problem.to_owned() } else { format!("{problem}; its log: {words}") };
+        Error::Server { server: format!("PostgreSQL {} on port {}", self.name, self.port), problem }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+fn append(file: &Path, lines: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    let open = std::fs::File::options().append(true).open(file);
+    open.and_then(|mut file| file.write_all(lines.as_bytes())).map_err(Error::io("write settings", file))
+}
+
+/// Letters and digits only, so that it needs no escape anywhere.
+fn random_password() -> Result<String, Error> {
+    let mut bytes = [0; 24];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
+    Ok(hex::encode(bytes))
+}

@@ -1,0 +1,160 @@
+//! The server that is backed up.
+
+use std::path::Path;
+
+use edgesentry_rs::Settings;
+use url::Url;
+
+use crate::archive::Identity;
+use crate::error::Error;
+use crate::observe::blocking;
+use crate::postgres::{Programs, Sql};
+
+/// A server, the programs that fit it, and what it says about itself.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The programs of its major version.
+    pub programs: Programs,
+    /// The server, of several hosts the one that takes writes.
+    pub sql: Sql,
+    /// Whose write-ahead log it writes.
+    pub identity: Identity,
+    /// Such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// Such as 150018.
+    pub version_number: u32,
+}
+
+/// The programs of the settings, `ops.postgres_bin`.
+pub fn programs(settings: &Settings) -> Result<Programs, Error> {
+    Programs::find(settings.ops.postgres_bin.as_deref())
+}
+
+/// The URL of the settings: `ops.postgres`, or the ledger where that is PostgreSQL.
+pub fn url(settings: &Settings) -> Result<&str, Error> {
+    let url = settings.ops.postgres.as_ref().unwrap_or(&settings.ledger).reveal();
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(url);
+    }
+    let message =
+        "no PostgreSQL is named; set ops.postgres, or the ledger, to postgres://user:password@host/database";
+    Err(Error::Config(message.to_owned()))
+}
+
+impl Source {
+    /// Connects to the server of the settings.
+    pub async fn connect(settings: &Settings) -> Result<Source, Error> {
+        let (programs, url) = (programs(settings)?, url(settings)?.to_owned());
+        blocking(move || Source::of(&programs, &url)).await
+    }
+
+    fn of(programs: &Programs, url: &str) -> Result<Source, Error> {
+        let mut problem = None;
+        for url in each_host(url) {
+            let sql = Sql::new(programs, &url)?;
+            match sql.query(FACTS) {
+                Ok(row) => match Source::from_row(programs, &sql, &row)? {
+                    Some(source) => return Ok(source),
+                    None => {
+                        let server = sql.place().to_owned();
+                        let standby = "it is a standby and takes no writes".to_owned();
+                        problem = Some(Error::Server { server, problem: standby });
+                    }
+                },
+                Err(error) => problem = Some(error),
+            }
+        }
+        Err(problem.unwrap_or_else(|| Error::Config("the PostgreSQL URL names no host".to_owned())))
+    }
+
+    /// None where it is a standby.
+    fn from_row(programs: &Programs, sql: &Sql, row: &str) -> Result<Option<Source>, Error> {
+        let server = sql.place();
+        let wrong = |problem: String| Error::Server { server: server.to_owned(), problem };
+        let fields: Vec<&str> = row.trim().split('|').collect();
+        let [number, version, system, segment, tablespaces, recovering] = fields.as_slice() else {
+            return Err(wrong(format!("its answer is not understood: {row:?}")));
+        };
+        let parse = |text: &str| {
+            text.parse::<u64>().map_err(|_| wrong(format!("its answer is not understood: {row:?}")))
+        };
+        if *recovering == "t" {
+            return Ok(None);
+        }
+        let version_number = u32::try_from(parse(number)?).unwrap_or(0);
+        if version_number / 10_000 != programs.major() {
+            return Err(wrong(format!(
+                "it is PostgreSQL {version}, and the programs in {} are of version {}; set ops.postgres_bin to \
+                 those of version {}",
+                programs.folder().display(),
+                programs.major(),
+                version_number / 10_000
+            )));
+        }
+        if parse(tablespaces)? > 0 {
+            return Err(wrong(
+                "it has tablespaces of its own, which are not backed up; move their tables".into(),
+            ));
+        }
+        Ok(Some(Source {
+            programs: programs.clone(),
+            sql: sql.clone(),
+            identity: Identity { system_identifier: parse(system)?, wal_segment_bytes: parse(segment)? },
+            version: (*version).to_owned(),
+            version_number,
+        }))
+    }
+}
+
+const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), \
+    (SELECT system_identifier FROM pg_control_system()), pg_size_bytes(current_setting('wal_segment_size')), \
+    (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')), pg_is_in_recovery()";
+
+/// One URL for each host of a list.
+fn each_host(url: &str) -> Vec<String> {
+    let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    let (user, hosts) = match authority.rsplit_once('@') {
+        Some((user, hosts)) => (format!("{user}@"), hosts),
+        None => (String::new(), authority),
+    };
+    hosts.split(',').map(|host| format!("{scheme}://{user}{host}{tail}")).collect()
+}
+
+/// The same role and database on another port of this machine, without TLS settings, which name another host.
+pub(crate) fn on_loopback(url: &str, port: u16) -> Result<String, Error> {
+    let wrong = |_| Error::Config("the PostgreSQL URL cannot be read".to_owned());
+    let one = each_host(url).into_iter().next().unwrap_or_default();
+    let mut url = Url::parse(&one).map_err(|error| wrong(error.to_string()))?;
+    url.set_query(None);
+    url.set_host(Some("127.0.0.1")).map_err(|error| wrong(error.to_string()))?;
+    url.set_port(Some(port)).map_err(|()| wrong(String::new()))?;
+    Ok(url.into())
+}
+
+/// A line `NAME: VALUE` of what `pg_controldata` says of a data folder.
+pub(crate) fn control_data(programs: &Programs, data: &Path) -> Result<Vec<(String, String)>, Error> {
+    let mut command = programs.owned("pg_controldata");
+    let text = crate::program::done(command.arg(data), std::time::Duration::from_secs(60))?;
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    Ok(lines.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_hosts_is_tried_one_by_one() {
+        let urls = each_host("postgres://me:p%40ss@one:5433,two/audit?sslmode=require");
+        let expected = [
+            "postgres://me:p%40ss@one:5433/audit?sslmode=require",
+            "postgres://me:p%40ss@two/audit?sslmode=require",
+        ];
+        assert_eq!(urls, expected);
+        let restored = on_loopback("postgres://me:p%40ss@one,two/audit?sslmode=require", 5440).unwrap();
+        assert_eq!(restored, "postgres://me:p%40ss@127.0.0.1:5440/audit");
+    }
+}

@@ -1,0 +1,173 @@
+//! Out of the archive: the `restore_command`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use tokio::task::JoinSet;
+
+use super::name::{Segment, WalName, receiving_key};
+use super::{packed, segment};
+use crate::archive::{Archive, Identity};
+use crate::error::Error;
+
+/// The folder of segments that were fetched ahead, beside the file that PostgreSQL asks for: in `pg_wal`, which base
+/// backups leave out.
+const SPOOL: &str = "edgesentry_spool";
+
+/// What came of fetching a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fetched {
+    /// It came from the archive.
+    Archive,
+    /// It was fetched ahead before.
+    Spool,
+    /// Only its beginning was in the archive: what was received before the server was lost.
+    Partial,
+    /// There is provably none in the archive.
+    Absent,
+}
+
+/// How many segments are fetched ahead, at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prefetch(pub u64);
+
+impl Default for Prefetch {
+    fn default() -> Prefetch {
+        Prefetch(8)
+    }
+}
+
+/// Fetches a file of the write-ahead log to `target`, whole and synced or not at all.
+///
+/// [`Fetched::Absent`] is answered only where the archive was reached, is the archive of some cluster, and says that it
+/// has no such file. A segment of another cluster than the archive's is an error.
+pub async fn fetch_wal(
+    archive: &Archive,
+    name: WalName,
+    target: &Path,
+    prefetch: Prefetch,
+) -> Result<Fetched, Error> {
+    let identity = archive.existing_identity().await?;
+    let place = Place { archive, identity, target };
+    let WalName::Segment(segment) = name else {
+        let folder = archive.temporary()?;
+        let packed = folder.path().join("packed");
+        let found = archive.objects().get_file(&name.key(), &packed).await?.is_some();
+        return if found {
+            place.deliver(&packed, None).map(|()| Fetched::Archive)
+        } else {
+            Ok(Fetched::Absent)
+        };
+    };
+    let spool = Spool::open(target)?;
+    let ahead: BTreeSet<Segment> =
+        (0..=prefetch.0).map(|count| segment.plus(count, identity.wal_segment_bytes)).collect();
+    spool.keep_only(&ahead);
+    let packed = spool.path(segment);
+    if packed.exists() {
+        let delivered = place.deliver(&packed, Some(segment));
+        let _ = std::fs::remove_file(&packed);
+        if delivered.is_ok() {
+            return Ok(Fetched::Spool);
+        }
+        // A crash can leave a file without its content: fetch it anew.
+    }
+    let mut others = JoinSet::new();
+    for next in ahead.into_iter().filter(|next| *next != segment && !spool.path(*next).exists()) {
+        let (archive, spool) = (archive.clone(), spool.clone());
+        // What fails is asked for again when it is needed.
+        others.spawn(async move { spool.fill(&archive, next).await });
+    }
+    // Dropped on the way out, the others are given up.
+    if !spool.fill(archive, segment).await? {
+        return place.incomplete(segment).await;
+    }
+    place.deliver(&packed, Some(segment))?;
+    let _ = std::fs::remove_file(&packed);
+    while others.join_next().await.is_some() {}
+    Ok(Fetched::Archive)
+}
+
+/// Where a file goes.
+struct Place<'a> {
+    archive: &'a Archive,
+    identity: Identity,
+    target: &'a Path,
+}
+
+impl Place<'_> {
+    /// Unpacks a file, compares whose segment it is, and renames it into place.
+    fn deliver(&self, packed: &Path, segment: Option<Segment>) -> Result<(), Error> {
+        let mut name = self.target.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let part = self.target.with_file_name(name);
+        // Left by a process of the same number.
+        let _ = std::fs::remove_file(&part);
+        packed::unpack(packed, &part)?;
+        let checked = match segment.map(|segment| segment::identity_of(&part, segment)).transpose() {
+            Ok(Some(identity)) if identity != self.identity => Err(self.archive.problem(format!(
+                "the segment is of the cluster {}, and the archive of the cluster {}",
+                identity.system_identifier, self.identity.system_identifier
+            ))),
+            other => other.map(|_| ()),
+        };
+        let placed = checked.and_then(|()| {
+            std::fs::rename(&part, self.target).map_err(Error::io("put into place", self.target))
+        });
+        if placed.is_err() {
+            let _ = std::fs::remove_file(&part);
+        }
+        placed
+    }
+
+    /// The beginning of a segment that was never archived whole.
+    async fn incomplete(&self, segment: Segment) -> Result<Fetched, Error> {
+        let folder = self.archive.temporary()?;
+        for key in [receiving_key(segment), WalName::Partial(segment).key()] {
+            let packed = folder.path().join("packed");
+            if self.archive.objects().get_file(&key, &packed).await?.is_some() {
+                return self.deliver(&packed, Some(segment)).map(|()| Fetched::Partial);
+            }
+        }
+        Ok(Fetched::Absent)
+    }
+}
+
+/// Packed segments that were fetched ahead. Their hashes are compared when they are used, so that no crash and no
+/// leftover can do harm.
+#[derive(Clone)]
+struct Spool(PathBuf);
+
+impl Spool {
+    fn open(target: &Path) -> Result<Spool, Error> {
+        let folder = target.parent().unwrap_or(Path::new("")).join(SPOOL);
+        std::fs::create_dir_all(&folder).map_err(Error::io("make the spool", &folder))?;
+        Ok(Spool(folder))
+    }
+
+    fn path(&self, segment: Segment) -> PathBuf {
+        self.0.join(format!("{segment}.zst"))
+    }
+
+    /// Removes everything else: of another timeline, of before a restart, of a process that was killed.
+    fn keep_only(&self, wanted: &BTreeSet<Segment>) {
+        let wanted: BTreeSet<_> = wanted.iter().map(|segment| self.path(*segment)).collect();
+        for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            if !wanted.contains(&entry.path()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Fetches a segment; false where there is provably none.
+    async fn fill(&self, archive: &Archive, segment: Segment) -> Result<bool, Error> {
+        let part = self.0.join(format!("{segment}.{}.part", std::process::id()));
+        let _ = std::fs::remove_file(&part);
+        if archive.objects().get_file(&WalName::Segment(segment).key(), &part).await?.is_none() {
+            return Ok(false);
+        }
+        let path = self.path(segment);
+        std::fs::rename(&part, &path).map_err(Error::io("put into the spool", &path))?;
+        Ok(true)
+    }
+}

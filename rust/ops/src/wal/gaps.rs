@@ -1,0 +1,246 @@
+//! Whether all of the write-ahead log is there that a backup needs: arithmetic of names, and timelines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::name::{Lsn, Segment, WalName, receiving_key};
+use super::packed;
+use crate::archive::Archive;
+use crate::error::Error;
+
+/// Where a timeline came from: its ancestors, oldest first, each with the position at which it was left.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct History(pub Vec<(u32, Lsn)>);
+
+impl History {
+    /// Reads a history file: lines of timeline, position and reason.
+    pub fn read(text: &str) -> Result<History, String> {
+        let mut ancestors = Vec::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let mut fields = line.split_whitespace();
+            let timeline = fields.next().and_then(|field| field.parse().ok());
+            let position = fields.next().and_then(|field| field.parse().ok());
+            let ancestor = timeline.zip(position);
+            ancestors.push(ancestor.ok_or_else(|| format!("no line of a history: {line:?}"))?);
+        }
+        Ok(History(ancestors))
+    }
+}
+
+/// What of the write-ahead log is in an archive.
+#[derive(Clone, Default, Debug)]
+pub struct Inventory {
+    /// The size of a segment.
+    pub segment_bytes: u64,
+    /// Complete segments, by timeline and number.
+    pub segments: BTreeSet<(u32, u64)>,
+    /// Segments of which the beginning is there.
+    pub beginnings: BTreeSet<(u32, u64)>,
+    /// Where timelines came from.
+    pub histories: BTreeMap<u32, History>,
+    /// When the newest segment was archived, Unix milliseconds.
+    pub newest_ms: u64,
+}
+
+impl Inventory {
+    /// Lists an archive and reads its histories.
+    pub async fn of(archive: &Archive) -> Result<Inventory, Error> {
+        let segment_bytes = archive.existing_identity().await?.wal_segment_bytes;
+        let mut inventory = Inventory { segment_bytes, ..Inventory::default() };
+        for object in archive.objects().list("wal/").await? {
+            match WalName::of_key(&object.key) {
+                Some(WalName::Segment(segment)) => {
+                    inventory.segments.insert((segment.timeline, segment.number(segment_bytes)));
+                    inventory.newest_ms = inventory.newest_ms.max(object.modified_ms);
+                }
+                Some(WalName::Partial(segment)) => {
+                    inventory.beginnings.insert((segment.timeline, segment.number(segment_bytes)));
+                }
+                Some(WalName::History(timeline)) => {
+                    let history = read_history(archive, timeline).await?;
+                    inventory.histories.insert(timeline, history);
+                }
+                Some(WalName::Backup(..)) | None => {}
+            }
+        }
+        for object in archive.objects().list("partial/").await? {
+            let name = object.key.strip_prefix("partial/").and_then(|name| name.strip_suffix(".zst"));
+            let segment = name.and_then(|name| name.parse::<Segment>().ok());
+            if let Some(segment) = segment.filter(|segment| receiving_key(*segment) == object.key) {
+                inventory.beginnings.insert((segment.timeline, segment.number(segment_bytes)));
+                inventory.newest_ms = inventory.newest_ms.max(object.modified_ms);
+            }
+        }
+        Ok(inventory)
+    }
+
+    /// The timelines that lead on from a segment, oldest first, each with the number of the segment in which it begins;
+    /// where there is a choice, to the newest timeline, as recovery takes it.
+    fn timelines(&self, from: (u32, u64)) -> Vec<(u32, u64)> {
+        let leads_on = |history: &History| {
+            history
+                .0
+                .iter()
+                .any(|(timeline, left)| *timeline == from.0 && left.0 / self.segment_bytes >= from.1)
+        };
+        let newest = self.histories.iter().rev().find(|(_, history)| leads_on(history));
+        let Some((newest, history)) = newest else { return vec![(from.0, from.1)] };
+        let mut timelines = vec![(from.0, from.1)];
+        let mut left = history.0.iter().skip_while(|(timeline, _)| *timeline != from.0).peekable();
+        while let Some((_, position)) = left.next() {
+            let next = left.peek().map_or(*newest, |(timeline, _)| *timeline);
+            timelines.push((next, position.0 / self.segment_bytes));
+        }
+        timelines
+    }
+}
+
+async fn read_history(archive: &Archive, timeline: u32) -> Result<History, Error> {
+    let (folder, key) = (archive.temporary()?, WalName::History(timeline).key());
+    let (packed, file) = (folder.path().join("packed"), folder.path().join("history"));
+    archive.fetch(&key, &packed).await?;
+    packed::unpack(&packed, &file)?;
+    let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+    History::read(&text).map_err(|problem| archive.problem(format!("{key}: {problem}")))
+}
+
+/// Segments in a row that are missing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Gap {
+    /// The first of them.
+    pub first: Segment,
+    /// The last of them.
+    pub last: Segment,
+    /// How many.
+    pub segments: u64,
+}
+
+/// What of the write-ahead log is there from some segment on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Coverage {
+    /// Where it must begin.
+    pub from: Segment,
+    /// The last complete segment; none where there is none from the beginning on.
+    pub newest: Option<Segment>,
+    /// A segment behind it of which the beginning is there.
+    pub receiving: Option<Segment>,
+    /// What is missing in between.
+    pub gaps: Vec<Gap>,
+}
+
+/// What is there from `from` on, along the newest timeline that leads on from it.
+pub fn coverage(inventory: &Inventory, from: Segment) -> Coverage {
+    let bytes = inventory.segment_bytes;
+    let start = from.number(bytes);
+    let timelines = inventory.timelines((from.timeline, start));
+    // A timeline ends in the segment in which the next begins.
+    let end_of = |at: usize| timelines.get(at + 1).map_or(u64::MAX, |(_, begin)| *begin);
+    let has = |at: usize, number: u64| {
+        let (timeline, begin) = timelines[at];
+        (begin.max(start)..=end_of(at)).contains(&number) && inventory.segments.contains(&(timeline, number))
+    };
+    let ends = (0..timelines.len()).filter_map(|at| {
+        let (timeline, begin) = timelines[at];
+        let first = begin.max(start);
+        let range = (timeline, first)..=(timeline, end_of(at).max(first));
+        inventory.segments.range(range).next_back().map(|(_, number)| (*number, at))
+    });
+    let newest = ends.max();
+    let mut gaps: Vec<Gap> = Vec::new();
+    let mut open: Option<(Segment, Segment)> = None;
+    for number in start..=newest.map_or(0, |(number, _)| number) {
+        // The newest timeline that has begun by then holds it; the last one of all may stand in an older one only.
+        let at = (0..timelines.len()).rev().find(|at| timelines[*at].1 <= number).unwrap_or(0);
+        let is_last = newest.is_some_and(|(last, _)| last == number);
+        let there = has(at, number) || (is_last && (0..timelines.len()).any(|at| has(at, number)));
+        let segment = Segment::at(timelines[at].0, number, bytes);
+        open = match (there, open) {
+            (false, None) => Some((segment, segment)),
+            (false, Some((first, _))) => Some((first, segment)),
+            (true, Some((first, last))) => {
+                let segments = last.number(bytes) - first.number(bytes) + 1;
+                gaps.push(Gap { first, last, segments });
+                None
+            }
+            (true, None) => None,
+        };
+    }
+    let newest = newest.map(|(number, at)| Segment::at(timelines[at].0, number, bytes));
+    let next = newest.map_or(start, |newest| newest.number(bytes) + 1);
+    let receiving =
+        timelines.iter().rev().find(|(timeline, _)| inventory.beginnings.contains(&(*timeline, next)));
+    let receiving = receiving.map(|(timeline, _)| Segment::at(*timeline, next, bytes));
+    Coverage { from, newest, receiving, gaps }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const BYTES: u64 = 16 << 20;
+
+    fn inventory(segments: &[(u32, std::ops::RangeInclusive<u64>)], histories: &[(u32, &str)]) -> Inventory {
+        let mut inventory = Inventory { segment_bytes: BYTES, ..Inventory::default() };
+        for (timeline, numbers) in segments {
+            inventory.segments.extend(numbers.clone().map(|number| (*timeline, number)));
+        }
+        for (timeline, text) in histories {
+            inventory.histories.insert(*timeline, History::read(text).unwrap());
+        }
+        inventory
+    }
+
+    fn names(coverage: &Coverage) -> Vec<(String, String, u64)> {
+        let name = |gap: &Gap| (gap.first.to_string(), gap.last.to_string(), gap.segments);
+        coverage.gaps.iter().map(name).collect()
+    }
+
+    #[test]
+    fn missing_ranges_are_named() {
+        let there = inventory(&[(1, 3..=5), (1, 9..=9), (1, 0xFF..=0x101)], &[]);
+        let found = coverage(&there, Segment::at(1, 3, BYTES));
+        let expected = [
+            ("000000010000000000000006".to_owned(), "000000010000000000000008".to_owned(), 3),
+            ("00000001000000000000000A".to_owned(), "0000000100000000000000FE".to_owned(), 245),
+        ];
+        assert_eq!(names(&found), expected);
+        assert_eq!(found.newest.unwrap().to_string(), "000000010000000100000001");
+        assert_eq!(coverage(&there, Segment::at(1, 0x100, BYTES)).gaps, []);
+        let nothing = coverage(&there, Segment::at(1, 0x200, BYTES));
+        assert_eq!((nothing.newest, nothing.gaps.len()), (None, 0));
+    }
+
+    #[test]
+    fn timelines_are_followed() {
+        // Timeline 2 leaves 1 in segment 6, timeline 3 leaves 2 in segment 8.
+        let two = "1\t0/6000100\tno recovery target specified\n";
+        let three = "1\t0/6000100\tx\n2\t0/8000000\ty\n";
+        let there = inventory(&[(1, 3..=5), (2, 6..=7), (3, 8..=9)], &[(2, two), (3, three)]);
+        let found = coverage(&there, Segment::at(1, 3, BYTES));
+        assert_eq!(
+            (found.gaps.len(), found.newest.unwrap().to_string()),
+            (0, "000000030000000000000009".to_owned())
+        );
+        // What the old primary wrote on after it was left does not count.
+        let there = inventory(&[(1, 3..=12), (2, 8..=8)], &[(2, two)]);
+        let found = coverage(&there, Segment::at(1, 3, BYTES));
+        let expected = [("000000020000000000000006".to_owned(), "000000020000000000000007".to_owned(), 2)];
+        assert_eq!(names(&found), expected);
+        // Nothing is archived on the new timeline yet.
+        let there = inventory(&[(1, 3..=6)], &[(2, two)]);
+        let found = coverage(&there, Segment::at(1, 3, BYTES));
+        assert_eq!(
+            (found.gaps.len(), found.newest.unwrap().to_string()),
+            (0, "000000010000000000000006".to_owned())
+        );
+        // A backup of timeline 1 behind the branch stays on timeline 1.
+        let there = inventory(&[(1, 3..=12), (2, 6..=20)], &[(2, two)]);
+        let found = coverage(&there, Segment::at(1, 9, BYTES));
+        assert_eq!(
+            (found.gaps.len(), found.newest.unwrap().to_string()),
+            (0, "00000001000000000000000C".to_owned())
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! The sidecar: write-ahead log as it is written, by `pg_receivewal`, into the archive.
+//!
+//! Complete segments are archived as the server's own archiver does it; the one that is still being received is kept
+//! beside them and replaced again and again, so that a restore has it when the server is lost.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use edgesentry_rs::objects::Write;
+
+use super::archive::archive_wal;
+use super::name::{Segment, WalName, receiving_key};
+use super::packed;
+use crate::archive::Archive;
+use crate::error::Error;
+use crate::observe::{Event, Observer};
+use crate::program;
+use crate::servers::Process;
+use crate::source::Source;
+
+/// How often the folder is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// The shortest and the longest pause before a receiver that has ended is started again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// What is received, and how.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// The folder where segments are received; kept, so that a restart goes on where it was.
+    pub folder: PathBuf,
+    /// The replication slot, made where there is none: the server keeps what was not received yet.
+    pub slot: String,
+    /// How often the segment that is being received goes to the archive, where it has grown.
+    pub interval: Duration,
+}
+
+/// What one look has brought into the archive.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Complete segments and histories.
+    pub complete: u64,
+    /// Times that an incomplete one was replaced.
+    pub incomplete: u64,
+}
+
+/// The segment that is being received, as it was last sent.
+#[derive(Default)]
+struct Sent {
+    at: Option<Instant>,
+    modified: Option<(PathBuf, SystemTime)>,
+}
+
+impl Receiver {
+    /// Makes the slot, then receives and archives until `stop` answers, and once more after that.
+    pub async fn run(
+        &self,
+        archive: &Archive,
+        source: &Source,
+        stop: impl Future<Output = ()>,
+        observer: Observer<'_>,
+    ) -> Result<(), Error> {
+        archive.claim(source.identity).await?;
+        std::fs::create_dir_all(&self.folder).map_err(Error::io("make a folder", &self.folder))?;
+        let mut create = source.sql.client("pg_receivewal");
+        create.args(["--create-slot", "--if-not-exists", "--slot", &self.slot]);
+        program::done(&mut create, Duration::from_secs(60))?;
+        let mut sent = Sent::default();
+        let ended = tokio::select! {
+            ended = self.supervise(archive, source, &mut sent, observer) => ended,
+            () = stop => Ok(()),
+        };
+        // The receiver was killed when its future was dropped; all that it had written is sent.
+        sent.at = None;
+        let last = self.archive_received(archive, &mut sent).await;
+        ended.and(last.map(|_| ()))
+    }
+
+    /// Keeps a receiver running, and archives what it brings.
+    async fn supervise(
+        &self,
+        archive: &Archive,
+        source: &Source,
+        sent: &mut Sent,
+        observer: Observer<'_>,
+    ) -> Result<(), Error> {
+        let mut pause = PAUSES.0;
+        loop {
+            let log = self.folder.join("pg_receivewal.log");
+            // What was said before is in the journal already.
+            let _ = std::fs::remove_file(&log);
+            let mut command = source.sql.client("pg_receivewal");
+            command.args(["--no-loop", "--synchronous", "--slot", &self.slot, "-D"]).arg(&self.folder);
+            let started = Instant::now();
+            let mut process =
+                Process::start(&mut command, &log).map_err(Error::io("start pg_receivewal", &self.folder))?;
+            observer(Event::Step("receiving"));
+            while process.lives() {
+                self.tell(self.archive_received(archive, sent).await, observer);
+                tokio::time::sleep(LOOK).await;
+            }
+            // The server may be lost for good: what came last counts most.
+            sent.at = None;
+            self.tell(self.archive_received(archive, sent).await, observer);
+            observer(Event::Note(&format!(
+                "pg_receivewal has ended, and is started again: {}",
+                process.last_words()
+            )));
+            pause = if started.elapsed() > PAUSES.1 { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A store that fails is tried again at the next look; the slot keeps nothing back for it, the folder does.
+    fn tell(&self, received: Result<Received, Error>, observer: Observer<'_>) {
+        match received {
+            Ok(Received { complete: 0, incomplete: 0 }) => {}
+            Ok(received) => observer(Event::Step(&format!(
+                "archived: {} complete, {} incomplete",
+                received.complete, received.incomplete
+            ))),
+            Err(error) => observer(Event::Note(&format!("not archived, tried again: {}", error.describe()))),
+        }
+    }
+
+    /// Archives what is in the folder; a complete segment is deleted there once a newer file is there.
+    async fn archive_received(&self, archive: &Archive, sent: &mut Sent) -> Result<Received, Error> {
+        let mut received = Received::default();
+        let files = self.files()?;
+        let newest = files.iter().filter_map(|(name, _)| name.segment()).max();
+        for (name, path) in &files {
+            match name {
+                WalName::Partial(segment) => {
+                    received.incomplete +=
+                        u64::from(self.send_beginning(archive, *segment, path, sent).await?);
+                }
+                name => {
+                    // The newest one stays until there is a newer one: pg_receivewal goes on behind it.
+                    let done = self.folder.join(format!("{name}.archived"));
+                    if !done.exists() {
+                        archive_wal(archive, path, *name).await?;
+                        if let Some(segment) = name.segment() {
+                            archive.objects().delete(&receiving_key(segment)).await?;
+                        }
+                        std::fs::write(&done, b"").map_err(Error::io("note what is archived", &done))?;
+                        received.complete += 1;
+                    }
+                    if name.segment() < newest && name.segment().is_some() {
+                        std::fs::remove_file(path).map_err(Error::io("delete what is archived", path))?;
+                        std::fs::remove_file(&done).map_err(Error::io("delete a note", &done))?;
+                    }
+                }
+            }
+        }
+        Ok(received)
+    }
+
+    /// Sends the segment that is being received, where it has changed and its time has come.
+    async fn send_beginning(
+        &self,
+        archive: &Archive,
+        segment: Segment,
+        path: &Path,
+        sent: &mut Sent,
+    ) -> Result<bool, Error> {
+        if sent.at.is_some_and(|at| at.elapsed() < self.interval) {
+            return Ok(false);
+        }
+        let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        let modified = (path.to_owned(), modified.map_err(Error::io("look at", path))?);
+        if sent.modified.as_ref() == Some(&modified) {
+            return Ok(false);
+        }
+        let folder = archive.temporary()?;
+        let (copy, packed) = (folder.path().join("copy"), folder.path().join("packed"));
+        // A copy does not change while it is packed. It may end in a torn page; recovery ends before that.
+        std::fs::copy(path, &copy).map_err(Error::io("copy", path))?;
+        if super::segment::identity_of(&copy, segment).is_err() {
+            // Nothing of it was written yet.
+            return Ok(false);
+        }
+        packed::pack(&copy, &packed)?;
+        archive.objects().put_file(&receiving_key(segment), &packed, Write::Replace).await?;
+        *sent = Sent { at: Some(Instant::now()), modified: Some(modified) };
+        Ok(true)
+    }
+
+    /// What was received, oldest first.
+    fn files(&self) -> Result<Vec<(WalName, PathBuf)>, Error> {
+        let entries = std::fs::read_dir(&self.folder).map_err(Error::io("list", &self.folder))?;
+        let named = entries.flatten().filter_map(|entry| {
+            let name = entry.file_name().to_str()?.parse().ok()?;
+            Some((name, entry.path()))
+        });
+        let mut files: Vec<(WalName, PathBuf)> = named.collect();
+        files.sort_by_key(|(name, _)| (name.segment(), matches!(name, WalName::Partial(_))));
+        Ok(files)
+    }
+}
