@@ -43,7 +43,7 @@ lint: module ## Check formatting, lints, types and stubs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/stubtest edgesentry --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/stubtest edgesentry --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
 
 fmt: venv ## Format Rust and Python
 	$(CARGO) fmt --all

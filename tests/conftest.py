@@ -9,6 +9,9 @@ import pytest
 from edgesentry import AuditRecord, Device, KeyRing, write_records
 from support import EXPORTS, chains, device, key_ring
 
+# A project of its own, which test_plugin.py runs.
+collect_ignore = ["sample_project"]
+
 
 @pytest.fixture(scope="session")
 def exports() -> Path:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import threading
 from functools import partial
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
+import edgesentry
 from edgesentry import AuditRecord, verify_chain
+from edgesentry.testing import make_fleet
 
 
 class Bar:
@@ -80,6 +85,40 @@ def test_true_is_tqdm(
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with pytest.raises(ImportError, match="pip install tqdm"):
         verify_chain(long_export, progress=True)
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_has_the_same_bar(long_export: Path, widgets: bool) -> None:
+    hide = "" if widgets else "import sys; sys.modules['ipywidgets'] = None\n"
+    code = f"{hide}import edgesentry; edgesentry.verify_chain({str(long_export)!r}, progress=True).ok"
+    cell: dict[str, object] = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": []}
+    cell |= {"source": code, "execution_count": None}
+    text = json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    notebook = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
+    NotebookClient(notebook, kernel_name="python3", startup_timeout=300).execute()
+    shown = "".join(
+        str(output.get("text", "") or output["data"]["text/plain"]) for output in notebook.cells[0].outputs
+    )
+    # The text of a widget is that of its beginning.
+    assert ("verify:   0%" if widgets else "verify: 100%") in shown
+    kinds = {kind for output in notebook.cells[0].outputs for kind in output.get("data", {})}
+    assert ("application/vnd.jupyter.widget-view+json" in kinds) == widgets
+    assert shown.endswith("True")
+    assert "Warning" not in shown
+
+
+def test_records_that_go_into_a_ledger_are_counted(bar: type[Bar], tmp_path: Path) -> None:
+    fleet = make_fleet()
+    with edgesentry.open(tmp_path / "ledger.db") as ledger:
+        fleet.register(ledger)
+        assert ledger.ingest_many(fleet.pairs(), progress=bar).ok
+        (made,) = bar.made
+        assert (made.total, made.unit, made.desc, sum(made.steps)) == (24, " records", "ingest", 24)
+        assert made.closed
+        with pytest.raises(TypeError, match="progress"):
+            ledger.ingest_many(fleet.pairs(), progress=5)  # type: ignore[arg-type]
+    edgesentry.device_statistics(fleet.records, progress=bar)
+    assert (bar.made[1].desc, sum(bar.made[1].steps)) == ("read", 24)
 
 
 def test_what_makes_no_bar_is_a_type_error(long_export: Path) -> None:

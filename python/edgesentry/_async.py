@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from edgesentry._core import AuditRecord, Head, KeyRing, Report
 from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, Payloads, Record, open
-from edgesentry._typing import LogEntryDict, Path, RegisteredDeviceDict, Source
+from edgesentry._typing import BarFactory, LogEntryDict, Path, RegisteredDeviceDict, Source
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,10 +100,12 @@ class AsyncLedger:
         self,
         records: Iterable[Any] | AsyncIterable[tuple[Record, bytes]] | Source,
         payloads: Payloads | None = None,
+        *,
+        progress: bool | BarFactory | None = None,
     ) -> Outcomes:
-        """See `Ledger.ingest_many`. Also takes an asynchronous iterable of pairs."""
+        """See `Ledger.ingest_many`. Also takes an asynchronous iterable of pairs, which has no bar."""
         if not isinstance(records, AsyncIterable):
-            return await self._run(self.ledger.ingest_many, records, payloads)
+            return await self._run(self.ledger.ingest_many, records, payloads, progress=progress)
         outcomes: list[Outcome] = []
         batch: list[tuple[Record, bytes]] = []
         async for pair in records:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, Self, final, overload
 
+import pandas
+import polars
+
 from edgesentry._typing import (
     BarFactory,
     ByteField,
@@ -46,10 +49,15 @@ __all__ = [
     "RecordReader",
     "Report",
     "SignatureCoverage",
+    "Statistics",
     "__version__",
+    "create_database",
+    "device_statistics",
+    "drop_database",
     "end_telemetry",
     "init_telemetry",
     "metrics_text",
+    "payload_hash",
     "read_heads",
     "read_records",
     "run_command",
@@ -141,6 +149,13 @@ class AuditRecord:
     def canonical_bytes(self) -> bytes:
         """The bytes that are hashed: the seven fields as postcard encodes them."""
 
+    def signed_message(self, scheme: Scheme) -> bytes:
+        """The 32 bytes that a signature under this scheme covers.
+
+        Under `payload-hash` the payload hash; under `record` the derived digest of the record without its
+        signature.
+        """
+
     def to_dict(self) -> RecordDict:
         """The seven fields; byte fields as hex digits, so that the dict can be written as JSON."""
 
@@ -152,6 +167,7 @@ class AuditRecord:
             ValueError: A field is unknown, out of range or of the wrong length.
         """
 
+    def _repr_html_(self) -> str: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[object, tuple[RecordDict]]: ...
@@ -311,6 +327,7 @@ class KeyRing:
             OSError: The file cannot be written.
         """
 
+    def _repr_html_(self) -> str: ...
     def __len__(self) -> int: ...
     def __contains__(self, device_id: object, /) -> bool: ...
     def __eq__(self, other: object, /) -> bool: ...
@@ -414,6 +431,20 @@ class Findings:
 
     def count(self, value: Finding) -> int:
         """How often a finding is among them."""
+
+    def to_polars(self) -> polars.DataFrame:
+        """The findings as a polars data frame, over the same buffers.
+
+        Raises:
+            ImportError: polars is not installed.
+        """
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The findings as a pandas data frame.
+
+        Raises:
+            ImportError: pandas or pyarrow is not installed.
+        """
 
     def __arrow_c_schema__(self) -> object:
         """Exports the schema of the stream."""
@@ -614,6 +645,63 @@ class Report:
     __hash__: None  # type: ignore[assignment]
 
 @final
+class Statistics:
+    """How each device reported, one row a device; made by `device_statistics`. An Arrow stream.
+
+    Times are those of the devices' own clocks. Columns:
+
+    - `device_id`
+    - `records`: how many were found, repeated ones included
+    - `duplicates`: how many of them have a sequence that was there before
+    - `first_sequence`, `last_sequence`: the lowest and the highest
+    - `missing`: sequences between these two at which there is no record
+    - `earliest_ms`, `latest_ms`: the earliest and the latest time of a record, Unix milliseconds
+    - `rate_per_hour`: records an hour between these two; null where that is no time
+    - `interval_median_ms`: the median time from one record to the next, to one part in sixteen
+    - `longest_gap_ms`, `longest_gap_sequence`: the longest such time, and the record behind it
+    - `gaps`: such times that are longer than `gap_ms`, or than ten medians; to one part in sixteen
+    - `clock_backwards`: how often a record is dated before the one ahead of it
+    - `clock_backwards_max_ms`, `clock_backwards_sequence`: the furthest such step, and its record
+    - `silence_ms`: from the latest record to `until_ms`; 0 where that is earlier
+
+    Columns in `_ms` are milliseconds.
+    """
+
+    @property
+    def malformed(self) -> int:
+        """Entries of the source that are no records, and so count nowhere."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+
+    def to_dicts(self) -> list[dict[str, str | int | float | None]]:
+        """The rows as dicts, by device id."""
+
+    def to_polars(self) -> polars.DataFrame:
+        """The table as a polars data frame, over the same buffers.
+
+        Raises:
+            ImportError: polars is not installed.
+        """
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The table as a pandas data frame.
+
+        Raises:
+            ImportError: pandas or pyarrow is not installed.
+        """
+
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object:
+        """Exports the schema of the stream."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Exports the table as an Arrow stream."""
+
+    def _repr_html_(self) -> str: ...
+
+@final
 class RecordReader(Iterator[AuditRecord]):
     """The records of a source, one by one, in bounded memory; made by `read_records`.
 
@@ -633,6 +721,20 @@ class RecordReader(Iterator[AuditRecord]):
     @property
     def skipped(self) -> int:
         """Malformed entries that were skipped so far."""
+
+    def to_polars(self) -> polars.DataFrame:
+        """The rest of the records as a polars data frame, once.
+
+        Raises:
+            ImportError: polars is not installed.
+        """
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rest of the records as a pandas data frame, once.
+
+        Raises:
+            ImportError: pandas or pyarrow is not installed.
+        """
 
     def __arrow_c_schema__(self) -> object:
         """Exports the schema of the stream."""
@@ -691,6 +793,41 @@ def verify_chain(
         ValueError: An argument has a wrong value, or a required level lacks its input.
         KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
     """
+
+def device_statistics(
+    source: Source,
+    *,
+    gap_ms: int | None = None,
+    until_ms: int | None = None,
+    progress: bool | BarFactory | None = None,
+    threads: int | None = None,
+) -> Statistics:
+    """Reads records and says of each device how it reported: rate, gaps, silence, clock, duplicates.
+
+    Nothing is verified, and nothing here is a finding: a device may be silent, late or wrong about the time
+    for honest reasons. One pass, in bounded memory; Ctrl-C raises KeyboardInterrupt within 200 ms.
+
+    Args:
+        source: As for `verify_chain`; also the records of a ledger, `ledger.records()`.
+        gap_ms: The time from one record to the next above which it is a gap, in milliseconds; ten times the
+            device's median if None.
+        until_ms: Until when silence is counted, Unix milliseconds; the latest time of all records if None.
+        progress: As for `verify_chain`.
+        threads: As for `verify_chain`.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        UnreadableError: An input is not in a format that holds records.
+    """
+
+def payload_hash(payload: Bytes) -> bytes:
+    """The hash by which a record commits to a payload: BLAKE3, 32 bytes."""
+
+def create_database(url: str, name: str) -> str:
+    """Makes a database on a PostgreSQL server for a test, and returns its URL."""
+
+def drop_database(url: str, name: str) -> None:
+    """Drops a database of `create_database`."""
 
 def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme = "payload-hash") -> bool:
     """Whether the signature of one record holds under a public key.
@@ -788,6 +925,7 @@ class LedgerCore:
     ) -> None: ...
     def revoke(self, device_id: str) -> int: ...
     def devices(self) -> list[RegisteredDeviceDict]: ...
+    def html(self) -> str: ...
     def ingest(
         self, items: Sequence[tuple[AuditRecord | Mapping[str, object], bytes]]
     ) -> list[tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]]: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self, TypeAlias, overload
@@ -20,6 +20,7 @@ from edgesentry._core import (
     Report,
     read_records,
 )
+from edgesentry._progress import open_bar
 from edgesentry._typing import (
     BarFactory,
     ByteField,
@@ -33,7 +34,7 @@ from edgesentry._typing import (
     Scheme,
     Source,
 )
-from edgesentry.exceptions import RejectedError
+from edgesentry.exceptions import EdgesentryError, RejectedError
 
 Record: TypeAlias = AuditRecord | Mapping[str, object]
 Payloads: TypeAlias = Mapping[str, bytes] | Callable[[AuditRecord], bytes] | Iterable[bytes]
@@ -189,6 +190,13 @@ class Ledger:
         except ValueError:
             return "<Ledger, closed>"
 
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: the place and the devices; the plain form where the ledger cannot answer."""
+        try:
+            return self._core.html()
+        except (ValueError, EdgesentryError):
+            return None
+
     def close(self) -> None:
         """Closes the ledger. What runs in other threads is finished."""
         self._core.close()
@@ -259,7 +267,13 @@ class Ledger:
         """
         return self._ingest([(record, payload)])[0]
 
-    def ingest_many(self, records: Iterable[Any] | Source, payloads: Payloads | None = None) -> Outcomes:
+    def ingest_many(
+        self,
+        records: Iterable[Any] | Source,
+        payloads: Payloads | None = None,
+        *,
+        progress: bool | BarFactory | None = None,
+    ) -> Outcomes:
         """Takes records in, some thousands at a time, and answers each.
 
         Args:
@@ -267,14 +281,23 @@ class Ledger:
                 iterable, a file, an Arrow table. The records of one device in the order of its chain.
             payloads: A mapping from object reference to payload, a function from record to payload, or the
                 payloads in the order of the records.
+            progress: True for a bar, or a callable that makes one, such as tqdm; it counts records.
 
         Raises:
             KeyError: The mapping lacks a payload.
             ValueError: There are fewer payloads than records, or there is no payload store.
         """
+        total = len(records) if isinstance(records, Sized) and not isinstance(records, str | bytes) else None
+        bar = open_bar(progress, total=total, unit=" records", name="ingest")
         outcomes: list[Outcome] = []
-        for batch in _batches(_pairs(records, payloads)):
-            outcomes += self._ingest(batch)
+        try:
+            for batch in _batches(_pairs(records, payloads)):
+                outcomes += self._ingest(batch)
+                if bar is not None:
+                    bar.update(len(batch))
+        finally:
+            if bar is not None:
+                bar.close()
         return Outcomes(outcomes)
 
     def _ingest(self, items: list[tuple[Record, bytes]]) -> list[Outcome]:

@@ -17,6 +17,7 @@ mod report;
 mod rsum;
 mod segment;
 mod signature;
+mod statistics;
 
 pub use device::{ChainFull, Device, SEED_BYTES};
 pub use finding::{Cause, Evidence, Finding, FindingCode, Location, UnknownCode};
@@ -29,3 +30,4 @@ pub use report::{
 };
 pub use segment::{Checks, PayloadError, Payloads, SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};
+pub use statistics::DeviceStatistics;

@@ -21,7 +21,7 @@ use crate::error::{Error, StoreError};
 use crate::ingest::verify::{Outcome, RegisteredKey, Registry, Rejection};
 use crate::payload::Stored;
 
-pub use postgres::{Postgres, PostgresSettings};
+pub use postgres::{Postgres, PostgresSettings, create_database, drop_database};
 pub use sqlite::Sqlite;
 
 /// One entry of a group.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use arrow_array::builder::{FixedSizeBinaryBuilder, StringBuilder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::Schema;
 use edgesentry_chain::AuditRecord;
 
 pub(crate) use self::batches::BatchChunks;
@@ -83,6 +84,22 @@ pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<AuditRecord>, Error
             Err(Error::Unreadable { name, problem: format!("{actual}, expected {expected}") })
         }
     }
+}
+
+/// A batch as it is, where every row of it is a record in the very form of [`schema`]; nothing is copied. `None`
+/// where it has to be decoded.
+pub fn record_batch(batch: &RecordBatch) -> Option<RecordBatch> {
+    let schema = schema();
+    let form = |schema: &Schema| {
+        let fields = schema.fields().iter();
+        fields.map(|field| (field.name().clone(), field.data_type().clone())).collect::<Vec<_>>()
+    };
+    if form(&schema) != form(batch.schema_ref()) {
+        return None;
+    }
+    guard::caught(&"batch".into(), "Arrow", || batches::validate(batch)).ok()?;
+    // Refuses nulls.
+    RecordBatch::try_new(schema, batch.columns().to_vec()).ok()
 }
 
 /// Decodes some rows of a batch whose schema was checked. `first_row` is the place of the batch's first row in
@@ -235,7 +252,7 @@ pub(crate) fn spool(
             Ok(0) => break,
             Ok(size) => file.write_all(&buffer[..size]).map_err(error("make a temporary copy of"))?,
             Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(error("read")(source)),
+            Err(source) => return Err(Error::reading(name, source)),
         }
     }
     file.seek(SeekFrom::Start(0)).map_err(error("make a temporary copy of"))?;

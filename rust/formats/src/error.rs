@@ -43,3 +43,22 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
+
+/// Compressed data that cannot be unpacked; travels as the source of an [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("the {format} data is damaged or truncated ({error}); get an intact copy")]
+pub(crate) struct Damaged {
+    pub(crate) format: &'static str,
+    pub(crate) error: io::Error,
+}
+
+impl Error {
+    /// What a failed read means: that the input is damaged, where its decompressor says so.
+    pub(crate) fn reading(name: &Arc<str>, source: io::Error) -> Error {
+        let name = Arc::clone(name);
+        match source.get_ref().and_then(|source| source.downcast_ref::<Damaged>()) {
+            Some(damaged) => Error::Unreadable { name, problem: damaged.to_string() },
+            None => Error::Io { name, action: "read", source },
+        }
+    }
+}

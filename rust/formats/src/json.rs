@@ -124,7 +124,7 @@ impl TextChunks {
     fn fill(&mut self, text: &mut Vec<u8>, target: usize) -> Result<(), Error> {
         let missing = target.saturating_sub(text.len()) as u64;
         text.reserve_exact(missing as usize + PADDING);
-        let io_error = |source| Error::Io { name: Arc::clone(&self.name), action: "read", source };
+        let io_error = |source| Error::reading(&self.name, source);
         let read = self.reader.by_ref().take(missing).read_to_end(text).map_err(io_error)?;
         self.at_end = (read as u64) < missing;
         Ok(())

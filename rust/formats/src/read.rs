@@ -6,13 +6,14 @@ use std::io::{self, Cursor, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use edgesentry_chain::AuditRecord;
 
 use crate::arrow;
-use crate::error::Error;
+use crate::error::{Damaged, Error};
 use crate::format::{Compression, Format};
 use crate::json::{TextChunk, TextChunks};
 use crate::progress::Progress;
@@ -238,19 +239,52 @@ fn open_reader(
 /// Takes gzip or zstd off.
 fn peel(name: &Arc<str>, reader: Box<dyn Read + Send>) -> Result<(Compression, Box<dyn Read + Send>), Error> {
     let (head, reader) = peek(name, reader, 4)?;
+    let failed = Arc::new(AtomicBool::new(false));
+    let packed = |reader| Packed { reader, failed: Arc::clone(&failed) };
     if head.starts_with(&[0x1f, 0x8b]) {
-        let reader = flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, reader));
-        return Ok((Compression::Gzip, Box::new(reader)));
+        let reader = flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, packed(reader)));
+        return Ok((Compression::Gzip, Box::new(Unpacked { format: "gzip", reader, failed })));
     }
     if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let reader = zstd::stream::read::Decoder::new(reader).map_err(|source| Error::Io {
+        let reader = zstd::stream::read::Decoder::new(packed(reader)).map_err(|source| Error::Io {
             name: Arc::clone(name),
             action: "read",
             source,
         })?;
-        return Ok((Compression::Zstd, Box::new(reader)));
+        return Ok((Compression::Zstd, Box::new(Unpacked { format: "zstd", reader, failed })));
     }
     Ok((Compression::None, reader))
+}
+
+/// What a decompressor reads from; remembers whether that has failed.
+struct Packed {
+    reader: Box<dyn Read + Send>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Read for Packed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer);
+        self.failed.store(read.is_err(), Relaxed);
+        read
+    }
+}
+
+/// A decompressor. What it cannot unpack is a damaged file, not a failure to read one.
+struct Unpacked<R> {
+    format: &'static str,
+    reader: R,
+    failed: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let damaged = |error| match self.failed.load(Relaxed) {
+            true => error,
+            false => io::Error::new(io::ErrorKind::InvalidData, Damaged { format: self.format, error }),
+        };
+        self.reader.read(buffer).map_err(damaged)
+    }
 }
 
 /// The first bytes of a stream, and the stream from its beginning.
@@ -260,11 +294,7 @@ fn peek(
     length: u64,
 ) -> Result<(Vec<u8>, Box<dyn Read + Send>), Error> {
     let mut head = Vec::new();
-    reader.by_ref().take(length).read_to_end(&mut head).map_err(|source| Error::Io {
-        name: Arc::clone(name),
-        action: "read",
-        source,
-    })?;
+    reader.by_ref().take(length).read_to_end(&mut head).map_err(|source| Error::reading(name, source))?;
     let whole = Cursor::new(head.clone()).chain(reader);
     Ok((head, Box::new(whole)))
 }

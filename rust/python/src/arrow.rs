@@ -1,9 +1,12 @@
 //! Arrow streams over the PyCapsule interface, by pyo3-arrow.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::builder::{StringBuilder, UInt64Builder};
-use arrow_array::{ArrayRef, RecordBatch, StructArray};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::{Finding, Report};
 use pyo3::prelude::*;
@@ -51,21 +54,32 @@ pub(crate) fn findings_schema() -> SchemaRef {
     ]))
 }
 
-/// The findings of a report, from `next` up to `end`, as batches.
-pub(crate) struct FindingBatches {
-    pub(crate) report: Arc<Report>,
-    pub(crate) next: usize,
-    pub(crate) end: usize,
-}
+/// The findings of a report as batches, made when first asked for and then handed out as they are.
+#[derive(Clone, Default)]
+pub(crate) struct FindingTable(Arc<OnceLock<Vec<RecordBatch>>>);
 
-impl Iterator for FindingBatches {
-    type Item = Result<RecordBatch, ArrowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let end = self.end.min(self.next + BATCH_FINDINGS);
-        let findings = self.report.findings.get(self.next..end).filter(|findings| !findings.is_empty())?;
-        self.next = end;
-        Some(batch(findings))
+impl FindingTable {
+    /// The batches of some of the findings; nothing is copied.
+    pub(crate) fn batches(
+        &self,
+        report: &Report,
+        findings: Range<usize>,
+    ) -> Result<Vec<RecordBatch>, ArrowError> {
+        let whole = match self.0.get() {
+            Some(batches) => batches,
+            None => {
+                let batches = report.findings.chunks(BATCH_FINDINGS).map(batch);
+                let batches = batches.collect::<Result<Vec<_>, _>>()?;
+                self.0.get_or_init(|| batches)
+            }
+        };
+        let parts = whole.iter().enumerate().filter_map(|(at, batch)| {
+            let first = at * BATCH_FINDINGS;
+            let start = findings.start.max(first);
+            let end = findings.end.min(first + batch.num_rows());
+            (start < end).then(|| batch.slice(start - first, end - start))
+        });
+        Ok(parts.collect())
     }
 }
 
@@ -97,4 +111,27 @@ fn number(findings: &[Finding], value: impl Fn(&Finding) -> Option<u64>) -> Arra
     let mut column = UInt64Builder::with_capacity(findings.len());
     findings.iter().for_each(|finding| column.append_option(value(finding)));
     Arc::new(column.finish())
+}
+
+/// One value of the tables that are made here: their columns are text, u64 and f64.
+pub(crate) enum Cell<'a> {
+    Text(&'a str),
+    Number(u64),
+    Real(f64),
+    Null,
+}
+
+/// The value of a column at a row.
+pub(crate) fn cell(column: &dyn Array, at: usize) -> Cell<'_> {
+    if column.is_null(at) {
+        Cell::Null
+    } else if let Some(text) = column.as_string_opt::<i32>() {
+        Cell::Text(text.value(at))
+    } else if let Some(numbers) = column.as_primitive_opt::<UInt64Type>() {
+        Cell::Number(numbers.value(at))
+    } else if let Some(reals) = column.as_primitive_opt::<Float64Type>() {
+        Cell::Real(reals.value(at))
+    } else {
+        Cell::Null
+    }
 }

@@ -7,7 +7,8 @@ use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyIterator, PyList, PySlice};
 
-use crate::arrow::{FindingBatches, findings_schema, schema_capsule, stream_capsule};
+use crate::arrow::{FindingTable, findings_schema, schema_capsule, stream_capsule};
+use crate::frames;
 use crate::html;
 
 /// The findings of a report: a sequence, and an Arrow stream.
@@ -15,6 +16,7 @@ use crate::html;
 #[pyclass(frozen, sequence, module = "edgesentry")]
 pub(crate) struct Findings {
     report: Arc<chain::Report>,
+    table: FindingTable,
     positions: Positions,
 }
 
@@ -39,7 +41,11 @@ impl Findings {
             if indices.step == 1 {
                 let start = findings.positions.start + indices.start as usize;
                 let positions = Positions { start, end: start + indices.slicelength };
-                let part = Findings { report: Arc::clone(&findings.report), positions };
+                let part = Findings {
+                    report: Arc::clone(&findings.report),
+                    table: findings.table.clone(),
+                    positions,
+                };
                 return Ok(Bound::new(py, part)?.into_any());
             }
             let message = "findings are sliced without a step; for one, use list(findings)[...]";
@@ -88,8 +94,17 @@ impl Findings {
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let Positions { start, end } = self.positions;
-        let batches = FindingBatches { report: Arc::clone(&self.report), next: start, end };
-        stream_capsule(py, findings_schema(), batches, requested_schema)
+        let batches = py.detach(|| self.table.batches(&self.report, start..end));
+        let batches = batches.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        stream_capsule(py, findings_schema(), batches.into_iter().map(Ok), requested_schema)
+    }
+
+    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        frames::to_polars(slf.as_any())
+    }
+
+    fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        frames::to_pandas(slf.as_any())
     }
 
     fn _repr_html_(&self) -> String {
@@ -111,9 +126,9 @@ impl Findings {
 
 impl Findings {
     /// All findings of a report.
-    pub(crate) fn all(report: &Arc<chain::Report>) -> Findings {
+    pub(crate) fn all(report: &Arc<chain::Report>, table: &FindingTable) -> Findings {
         let positions = Positions { start: 0, end: report.findings.len() };
-        Findings { report: Arc::clone(report), positions }
+        Findings { report: Arc::clone(report), table: table.clone(), positions }
     }
 
     fn as_slice(&self) -> &[chain::Finding] {

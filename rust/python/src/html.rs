@@ -1,11 +1,17 @@
-//! What a notebook shows of a report: small, self-contained, every text escaped.
+//! What a notebook shows of reports, records, keys, ledgers and tables: small, self-contained, every text escaped.
 
 use std::fmt::Write;
 
-use edgesentry_chain::{Finding, Report, Verdict};
+use arrow_array::RecordBatch;
+use edgesentry_chain::{AuditRecord, Finding, KeyRing, Report, Verdict};
+use edgesentry_rs::ledger::RegisteredDevice;
+
+use crate::arrow::{Cell, cell};
 
 /// Findings shown.
 const SHOWN_FINDINGS: usize = 20;
+/// Rows shown of any other table.
+const SHOWN_ROWS: usize = 20;
 /// Characters shown of one piece of evidence.
 const SHOWN_CHARS: usize = 160;
 
@@ -46,11 +52,7 @@ pub(crate) fn report(report: &Report) -> String {
 
 /// The first findings as a table, and how many more there are.
 pub(crate) fn findings(findings: &[Finding]) -> String {
-    let mut html = String::from("<table><thead><tr>");
-    for title in ["code", "device", "sequence", "place", "expected", "actual", "likely cause"] {
-        let _ = write!(html, "<th scope=\"col\">{title}</th>");
-    }
-    html.push_str("</tr></thead><tbody>");
+    let mut html = head(["code", "device", "sequence", "place", "expected", "actual", "likely cause"]);
     for finding in findings.iter().take(SHOWN_FINDINGS) {
         let sequence = finding.sequence.map_or_else(String::new, |sequence| sequence.to_string());
         let place = finding.location.as_ref().map(|at| format!("{} record {}", at.input, at.record));
@@ -71,11 +73,99 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
         }
         html.push_str("</tr>");
     }
+    foot(&mut html, findings.len(), SHOWN_FINDINGS);
+    html
+}
+
+/// A record: its fields, one row each, and its hash.
+pub(crate) fn record(record: &AuditRecord) -> String {
+    let mut html = String::from("<table><tbody>");
+    for (name, value) in [
+        ("device_id", record.device_id.as_str()),
+        ("sequence", &record.sequence.to_string()),
+        ("timestamp_ms", &record.timestamp_ms.to_string()),
+        ("payload_hash", &record.payload_hash.to_string()),
+        ("signature", &hex::encode(record.signature)),
+        ("prev_record_hash", &record.prev_record_hash.to_string()),
+        ("object_ref", &record.object_ref),
+        ("record hash", &record.hash().to_string()),
+    ] {
+        let _ =
+            write!(html, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escaped(value, SHOWN_CHARS));
+    }
     html.push_str("</tbody></table>");
-    if let Some(more) = findings.len().checked_sub(SHOWN_FINDINGS).filter(|more| *more > 0) {
+    html
+}
+
+/// A key ring: one row a key.
+pub(crate) fn key_ring(ring: &KeyRing) -> String {
+    let mut html = head(["device", "valid from", "scheme", "key"]);
+    let keys = || ring.iter().flat_map(|(device_id, keys)| keys.iter().map(move |key| (device_id, key)));
+    for (device_id, key) in keys().take(SHOWN_ROWS) {
+        let (from, scheme) = (key.valid_from.to_string(), key.scheme.name());
+        row(&mut html, [device_id, &from, scheme, &key.key.to_string()]);
+    }
+    foot(&mut html, keys().count(), SHOWN_ROWS);
+    html
+}
+
+/// A ledger: where it is, and its devices.
+pub(crate) fn ledger(place: &str, devices: &[RegisteredDevice]) -> String {
+    let registered = count(devices.len() as u64, "device");
+    let mut html = format!("<p><strong>Ledger</strong> {}: {registered}</p>", escaped(place, SHOWN_CHARS));
+    html.push_str(&head(["device", "keys", "last sequence", "head"]));
+    for device in devices.iter().take(SHOWN_ROWS) {
+        let (sequence, hash) = match device.head {
+            Some(head) => (head.sequence.to_string(), head.hash.to_string()),
+            None => ("none".to_owned(), String::new()),
+        };
+        row(&mut html, [&device.device_id, &device.keys.len().to_string(), &sequence, &hash]);
+    }
+    foot(&mut html, devices.len(), SHOWN_ROWS);
+    html
+}
+
+/// A table of text and numbers.
+pub(crate) fn table(batch: &RecordBatch) -> String {
+    let schema = batch.schema();
+    let mut html = head(schema.fields().iter().map(|field| field.name().as_str()));
+    for at in 0..batch.num_rows().min(SHOWN_ROWS) {
+        let cells = batch.columns().iter().map(|column| match cell(column, at) {
+            Cell::Text(text) => text.to_owned(),
+            Cell::Number(number) => number.to_string(),
+            Cell::Real(real) => format!("{real:.3}"),
+            Cell::Null => String::new(),
+        });
+        row(&mut html, cells);
+    }
+    foot(&mut html, batch.num_rows(), SHOWN_ROWS);
+    html
+}
+
+fn head<'t>(titles: impl IntoIterator<Item = &'t str>) -> String {
+    let mut html = String::from("<table><thead><tr>");
+    for title in titles {
+        // A String takes whatever is written to it.
+        let _ = write!(html, "<th scope=\"col\">{title}</th>");
+    }
+    html.push_str("</tr></thead><tbody>");
+    html
+}
+
+fn row(html: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
+    html.push_str("<tr>");
+    for cell in cells {
+        let _ = write!(html, "<td>{}</td>", escaped(cell.as_ref(), SHOWN_CHARS));
+    }
+    html.push_str("</tr>");
+}
+
+/// Ends a table, and says how many rows more there are.
+fn foot(html: &mut String, rows: usize, shown: usize) {
+    html.push_str("</tbody></table>");
+    if let Some(more) = rows.checked_sub(shown).filter(|more| *more > 0) {
         let _ = write!(html, "<p>and {more} more</p>");
     }
-    html
 }
 
 /// `1 record`, `2 records`.

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
 use crate::errors::{bad_key, bad_keys, os_error};
+use crate::html;
 use crate::record::{AuditRecord, bytes};
 use crate::source::path_of;
 
@@ -76,6 +77,10 @@ impl KeyRing {
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
         other.cast::<KeyRing>().is_ok_and(|other| other.get().snapshot() == self.snapshot())
+    }
+
+    fn _repr_html_(&self) -> String {
+        html::key_ring(&self.snapshot())
     }
 
     fn __repr__(&self) -> String {

@@ -18,6 +18,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::heads::{Head, heads_from_any, heads_to_dict};
+use crate::html;
 use crate::keys::{keys_from_any, public_key, scheme_of};
 use crate::progress::Bar;
 use crate::read::{RecordReader, reader};
@@ -122,6 +123,11 @@ impl LedgerCore {
             list.append(device_dict(py, &device)?)?;
         }
         Ok(list)
+    }
+
+    fn html(&self, py: Python<'_>) -> PyResult<String> {
+        let place = self.place()?;
+        Ok(html::ledger(&place, &self.registered(py)?))
     }
 
     /// Takes records in, in their order; answers each.

@@ -8,9 +8,11 @@
 mod arrow;
 mod command;
 mod coverage;
+mod database;
 mod device;
 mod errors;
 mod findings;
+mod frames;
 mod heads;
 mod html;
 mod keys;
@@ -23,6 +25,7 @@ mod report;
 mod seed_file;
 mod service;
 mod source;
+mod statistics;
 mod telemetry;
 mod verify;
 mod work;
@@ -41,6 +44,8 @@ mod _core {
     #[pymodule_export]
     use crate::coverage::{ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, SignatureCoverage};
     #[pymodule_export]
+    use crate::database::{create_database, drop_database};
+    #[pymodule_export]
     use crate::device::Device;
     #[pymodule_export]
     use crate::findings::{Cause, Finding, Findings};
@@ -55,9 +60,11 @@ mod _core {
     #[pymodule_export]
     use crate::read::{RecordReader, read_records};
     #[pymodule_export]
-    use crate::record::AuditRecord;
+    use crate::record::{AuditRecord, payload_hash};
     #[pymodule_export]
     use crate::report::Report;
+    #[pymodule_export]
+    use crate::statistics::{Statistics, device_statistics};
     #[pymodule_export]
     use crate::telemetry::{end_telemetry, init_telemetry, metrics_text};
     #[pymodule_export]

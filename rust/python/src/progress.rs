@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use edgesentry_formats::Progress;
-use pyo3::exceptions::{PyImportError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
@@ -15,6 +15,7 @@ const PERIOD: Duration = Duration::from_millis(50);
 pub(crate) struct Bar {
     factory: Option<Py<PyAny>>,
     bar: Option<Py<PyAny>>,
+    name: &'static str,
     unit: Unit,
     shown: u64,
     fed_at: Option<Instant>,
@@ -30,10 +31,15 @@ enum Unit {
 impl Bar {
     /// A bar from None or False (no bar), True (`tqdm.auto`), or a callable such as the class tqdm.
     pub(crate) fn new(progress: Option<&Bound<'_, PyAny>>) -> PyResult<Bar> {
+        Bar::named("verify", progress)
+    }
+
+    /// The same, for work that is called so.
+    pub(crate) fn named(name: &'static str, progress: Option<&Bound<'_, PyAny>>) -> PyResult<Bar> {
         let factory = match progress {
             None => None,
             Some(progress) => match progress.cast::<PyBool>() {
-                Ok(wanted) if wanted.is_true() => Some(tqdm(progress.py())?),
+                Ok(wanted) if wanted.is_true() => Some(default_bar(progress.py())?),
                 Ok(_) => None,
                 Err(_) if progress.is_callable() => Some(progress.clone().unbind()),
                 Err(_) => {
@@ -42,7 +48,7 @@ impl Bar {
                 }
             },
         };
-        Ok(Bar { factory, bar: None, unit: Unit::Bytes, shown: 0, fed_at: None })
+        Ok(Bar { factory, bar: None, name, unit: Unit::Bytes, shown: 0, fed_at: None })
     }
 
     /// Shows the counters, at most twenty times a second.
@@ -93,27 +99,19 @@ impl Bar {
         let total = Some(progress.total_bytes()).filter(|total| *total > 0);
         // Arrow tables and records have no size in bytes.
         let has_bytes = total.is_some() || progress.bytes() > 0;
-        let (unit, name) = if has_bytes { (Unit::Bytes, "B") } else { (Unit::Records, " records") };
+        let (unit, of_unit) = if has_bytes { (Unit::Bytes, "B") } else { (Unit::Records, " records") };
         self.unit = unit;
         let options = PyDict::new(py);
         options.set_item("total", total)?;
-        options.set_item("unit", name)?;
+        options.set_item("unit", of_unit)?;
         options.set_item("unit_scale", true)?;
-        options.set_item("desc", "verify")?;
+        options.set_item("desc", self.name)?;
         self.bar = Some(factory.call(py, (), Some(&options))?);
         Ok(())
     }
 }
 
-fn tqdm(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    match py.import("tqdm.auto") {
-        Ok(module) => Ok(module.getattr("tqdm")?.unbind()),
-        Err(error) if error.is_instance_of::<PyImportError>(py) => {
-            let message = "progress=True needs tqdm; run: pip install tqdm";
-            let missing = PyImportError::new_err(message);
-            missing.set_cause(py, Some(error));
-            Err(missing)
-        }
-        Err(error) => Err(error),
-    }
+/// The bar of `progress=True`, which all of the package shares.
+fn default_bar(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    Ok(py.import("edgesentry._progress")?.call_method0("default_bar")?.unbind())
 }

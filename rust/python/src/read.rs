@@ -1,12 +1,12 @@
 //! `read_records`: records one by one, or as an Arrow stream, in bounded memory.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow_schema::ArrowError;
 use edgesentry_chain as chain;
-use edgesentry_formats::{Malformed, records, records_to_batch};
+use edgesentry_formats::{Malformed, Source, record_batch, records, records_to_batch};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
@@ -14,6 +14,7 @@ use pyo3::types::PyCapsule;
 
 use crate::arrow::{schema_capsule, stream_capsule};
 use crate::errors::malformed;
+use crate::frames::{self, Batches};
 use crate::record::AuditRecord;
 use crate::source::{Input, inputs};
 use crate::work::Work;
@@ -40,8 +41,14 @@ pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyR
 
 /// Reads inputs one by one.
 pub(crate) fn reader(inputs: Vec<Input>, skip_malformed: bool) -> PyResult<RecordReader> {
+    let (work, whole) = match <[Input; 1]>::try_from(inputs) {
+        Ok([Input::Ready(Source::Batches { name, batches })]) => (None, Some(Whole { name, batches })),
+        Ok([input]) => (Some(read_blocks(vec![input])?), None),
+        Err(inputs) => (Some(read_blocks(inputs)?), None),
+    };
     let reading = Reading {
-        work: Some(read_blocks(inputs)?),
+        work,
+        whole,
         ready: VecDeque::new(),
         index: 0,
         skip_malformed,
@@ -71,6 +78,16 @@ impl RecordReader {
         self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).skipped
     }
 
+    fn to_polars<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        frames::polars(py)?;
+        frames::to_polars(Bound::new(py, self.rest(py)?)?.as_any())
+    }
+
+    fn to_pandas<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        frames::pandas(py)?;
+        frames::to_pandas(Bound::new(py, self.rest(py)?)?.as_any())
+    }
+
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         schema_capsule(py, &edgesentry_formats::schema())
     }
@@ -87,9 +104,58 @@ impl RecordReader {
     }
 }
 
+impl RecordReader {
+    /// All records that were not yet taken, read now.
+    fn rest(&self, py: Python<'_>) -> PyResult<Batches> {
+        let reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take()?;
+        let batches = RecordBatches(reading).collect::<Result<Vec<_>, _>>();
+        let batches = batches.map_err(|error| match error {
+            ArrowError::ExternalError(error) => match error.downcast::<PyErr>() {
+                Ok(error) => *error,
+                Err(error) => PyValueError::new_err(error.to_string()),
+            },
+            error => PyValueError::new_err(error.to_string()),
+        })?;
+        Ok(Batches { schema: edgesentry_formats::schema(), batches })
+    }
+}
+
+/// An Arrow table of another library.
+struct Whole {
+    name: Arc<str>,
+    batches: Box<dyn RecordBatchReader + Send>,
+}
+
+impl Whole {
+    /// Starts to decode it.
+    fn read(self) -> PyResult<Work<Vec<Entry>>> {
+        read_blocks(vec![Input::Ready(Source::Batches { name: self.name, batches: self.batches })])
+    }
+
+    /// The next batch, where all rows of it are records in our own form: it is handed on as it is. The rest of the
+    /// table, this batch included, where they are not.
+    fn next_batch(mut self) -> Result<Option<(RecordBatch, Whole)>, Whole> {
+        let rest = |first, Whole { name, batches }: Whole| {
+            let schema = batches.schema();
+            let batches = RecordBatchIterator::new(std::iter::once(first).chain(batches), schema);
+            Whole { name, batches: Box::new(batches) }
+        };
+        match self.batches.next() {
+            None => Ok(None),
+            Some(Ok(batch)) => match record_batch(&batch) {
+                Some(records) => Ok(Some((records, self))),
+                None => Err(rest(Ok(batch), self)),
+            },
+            Some(Err(error)) => Err(rest(Err(error), self)),
+        }
+    }
+}
+
 /// The worker's blocks, record by record.
 struct Reading {
     work: Option<Work<Vec<Entry>>>,
+    /// A table of which nothing was decoded yet.
+    whole: Option<Whole>,
     ready: VecDeque<Entry>,
     /// The position of the first entry in `ready`.
     index: u64,
@@ -126,6 +192,9 @@ impl Reading {
 
     /// Takes the next block of the worker; false at the end.
     fn refill(&mut self, py: Python<'_>) -> PyResult<bool> {
+        if let Some(whole) = self.whole.take() {
+            self.work = Some(whole.read()?);
+        }
         let Some(work) = &mut self.work else { return Ok(false) };
         match work.next(py, |_| Ok(())) {
             Ok(Some(block)) => {
@@ -146,7 +215,12 @@ impl Reading {
     /// All that is left to read, once: a second reader would silently find nothing.
     fn take(&mut self) -> PyResult<Reading> {
         self.refuse_exported()?;
-        let rest = Reading { work: self.work.take(), ready: std::mem::take(&mut self.ready), ..*self };
+        let rest = Reading {
+            work: self.work.take(),
+            whole: self.whole.take(),
+            ready: std::mem::take(&mut self.ready),
+            ..*self
+        };
         self.exported = true;
         Ok(rest)
     }
@@ -164,10 +238,31 @@ impl Reading {
 /// The records as Arrow batches, pulled by whoever imported the stream, from whatever thread.
 struct RecordBatches(Reading);
 
+impl RecordBatches {
+    /// The next batch of a table that needs no decoding.
+    fn next_whole(&mut self) -> Option<RecordBatch> {
+        match self.0.whole.take()?.next_batch() {
+            Ok(Some((batch, rest))) => {
+                self.0.index += batch.num_rows() as u64;
+                self.0.whole = Some(rest);
+                Some(batch)
+            }
+            Ok(None) => None,
+            Err(rest) => {
+                self.0.whole = Some(rest);
+                None
+            }
+        }
+    }
+}
+
 impl Iterator for RecordBatches {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(batch) = self.next_whole() {
+            return Some(Ok(batch));
+        }
         let block = Python::attach(|py| {
             let mut block = Vec::with_capacity(BLOCK);
             while block.len() < BLOCK

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use edgesentry_chain as chain;
-use edgesentry_chain::{FIELDS, Hash};
+use edgesentry_chain::{FIELDS, Hash, signed_message};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyString, PyType};
+
+use crate::html;
+use crate::keys::scheme_of;
 
 /// One entry of a device's chain: seven fields.
 #[pyclass(frozen, module = "edgesentry")]
@@ -85,6 +88,10 @@ impl AuditRecord {
         PyBytes::new(py, &self.0.canonical_bytes())
     }
 
+    fn signed_message<'py>(&self, py: Python<'py>, scheme: &str) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &signed_message(&self.0, scheme_of(scheme)?)))
+    }
+
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let fields = PyDict::new(py);
         fields.set_item("device_id", &self.0.device_id)?;
@@ -126,9 +133,20 @@ impl AuditRecord {
         Ok(text)
     }
 
+    fn _repr_html_(&self) -> String {
+        html::record(&self.0)
+    }
+
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
         Ok((slf.get_type().getattr("from_dict")?, (slf.get().to_dict(slf.py())?,)))
     }
+}
+
+/// The hash by which a record commits to a payload.
+#[pyfunction]
+pub(crate) fn payload_hash<'py>(py: Python<'py>, payload: PyBackedBytes) -> Bound<'py, PyBytes> {
+    let hash = py.detach(|| Hash::of(&payload));
+    PyBytes::new(py, &hash.0)
 }
 
 /// A record from an `AuditRecord` or from a mapping with the seven fields.

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
-use crate::arrow::{findings_schema, schema_capsule};
+use crate::arrow::{FindingTable, findings_schema, schema_capsule};
 use crate::coverage::{ChainSpan, Coverage, Input};
 use crate::errors::VerificationError;
 use crate::findings::Findings;
@@ -17,11 +17,11 @@ use crate::html::{self, count};
 
 /// What a verification found.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Report(pub(crate) Arc<chain::Report>);
+pub(crate) struct Report(pub(crate) Arc<chain::Report>, FindingTable);
 
 impl From<chain::Report> for Report {
     fn from(report: chain::Report) -> Report {
-        Report(Arc::new(report))
+        Report(Arc::new(report), FindingTable::default())
     }
 }
 
@@ -43,7 +43,7 @@ impl Report {
 
     #[getter]
     fn findings(&self) -> Findings {
-        Findings::all(&self.0)
+        Findings::all(&self.0, &self.1)
     }
 
     #[getter]

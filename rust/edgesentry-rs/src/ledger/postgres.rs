@@ -2,6 +2,7 @@
 
 mod connect;
 mod copy;
+mod database;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::sql::{failed, key};
 use crate::telemetry::metrics::timing_operation_log;
 
 pub use connect::PostgresSettings;
+pub use database::{create_database, drop_database};
 
 /// A ledger in PostgreSQL, for any number of service processes at once.
 #[derive(Debug, Clone)]

@@ -35,7 +35,7 @@ pub(super) fn caught<T>(
     let problem = match outcome {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(Problem::Said(problem))) => problem,
-        Ok(Err(Problem::Io(source))) => return Err(Error::Io { name: name.clone(), action: "read", source }),
+        Ok(Err(Problem::Io(source))) => return Err(Error::reading(name, source)),
         Ok(Err(Problem::Decoder(detail))) => damaged(format, &detail),
         Err(_) => damaged(format, "its parts contradict each other"),
     };

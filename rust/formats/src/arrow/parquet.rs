@@ -91,7 +91,7 @@ impl ChunkReader for ParquetChunks {
                 end => {
                     self.done = true;
                     if let Some(source) = self.input.take_failure() {
-                        return Err(Error::Io { name: Arc::clone(&self.name), action: "read", source });
+                        return Err(Error::reading(&self.name, source));
                     }
                     end?;
                     self.consumed.finish(progress);

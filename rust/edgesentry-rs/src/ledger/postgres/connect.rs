@@ -167,7 +167,7 @@ async fn warn_of_lost_commits(connection: &mut PgConnection, place: &str) {
 }
 
 /// The first server of the list that is not a standby.
-async fn writable(
+pub(super) async fn writable(
     hosts: &[PgConnectOptions],
     place: &Arc<str>,
 ) -> Result<(PgConnectOptions, PgConnection), StoreError> {
@@ -203,7 +203,7 @@ fn migrate(connection: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Erro
 }
 
 /// Splits a URL with several hosts into one set of options each, and a name without secrets.
-fn parse(url: &str) -> Result<(Arc<str>, Vec<PgConnectOptions>), Error> {
+pub(super) fn parse(url: &str) -> Result<(Arc<str>, Vec<PgConnectOptions>), Error> {
     let wrong = |problem: &str| Error::Config(format!("the ledger URL: {problem}"));
     let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it is not postgres://HOST/DATABASE"))?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());

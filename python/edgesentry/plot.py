@@ -1,0 +1,225 @@
+"""Plots of records, findings and the operation log, by matplotlib (`pip install edgesentry[plot]`).
+
+Each function draws into the axes that it is given, or into new ones, and returns them: titles, sizes and
+files are matplotlib's. Colours can be told apart with a colour vision deficiency, and markers say the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+try:
+    import pyarrow
+    import pyarrow.compute as compute
+    from matplotlib import dates, pyplot
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "edgesentry.plot needs matplotlib and pyarrow; run: pip install 'edgesentry[plot]'"
+    ) from error
+
+from edgesentry._core import FINDING_CODES, Findings, Report, read_records
+from edgesentry._typing import FindingCode, LogEntryDict, Source
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["chain_timeline", "finding_map", "ingest_rate", "rejection_reasons"]
+
+# Okabe and Ito, "Color Universal Design", 2008, without the yellow, which is too pale on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("X", "s", "^", "v", "D", "P", "*", "o", "<", ">", "p", "h", "d", "8")
+_SOUND = "#9AA5B1"
+# More dots than this on one row are no longer told apart.
+_MOST_POINTS = 20_000
+_MOST_DEVICES = 40
+# The year 9000: matplotlib draws none behind 9999, margins included.
+_LAST_MS = 221_845_392_000_000
+
+
+def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes | None = None) -> Axes:
+    """When each device recorded, one row a device; records with findings are marked.
+
+    A finding without a record, such as a missed head, is marked at the end of its chain.
+
+    Args:
+        source: As for `verify_chain`; also `ledger.records()`.
+        report: The report of the same records; nothing is marked if None.
+        axes: Where to draw; new axes if None.
+    """
+    table = pyarrow.table(read_records(source, on_malformed="skip"))
+    devices = sorted(compute.unique(table["device_id"]).to_pylist())
+    shown = devices[:_MOST_DEVICES]
+    axes = _axes(axes, height=1.2 + 0.4 * len(shown))
+    for row, device in enumerate(shown):
+        times = table.filter(compute.equal(table["device_id"], device))["timestamp_ms"]
+        stride = -(-len(times) // _MOST_POINTS)
+        drawn = _days(times.to_pylist()[::stride])
+        axes.plot(
+            drawn,
+            [row] * len(drawn),
+            marker="|",
+            markersize=9,
+            linestyle="none",
+            color=_SOUND,
+            zorder=1,
+        )
+    if report is not None:
+        rows = {device: row for row, device in enumerate(shown)}
+        _mark_faults(axes, table, report, rows)
+    _name_rows(axes, shown, len(devices))
+    _time_axis(axes, "time by the device's clock (UTC)")
+    axes.set_title("Chains")
+    return axes
+
+
+def _mark_faults(axes: Axes, table: pyarrow.Table, report: Report, rows: Mapping[str, int]) -> None:
+    times: dict[tuple[str | None, int | None], int] = {}
+    ends: dict[str | None, int] = {}
+    wanted = {(one.device_id, one.sequence) for one in report.findings}
+    columns = (table[name].to_pylist() for name in ("device_id", "sequence", "timestamp_ms"))
+    for device, sequence, time in zip(*columns, strict=True):
+        ends[device] = time
+        if (device, sequence) in wanted:
+            times[device, sequence] = time
+    for code in report.counts:
+        at: list[tuple[int, int]] = []
+        for one in report.findings:
+            if one.code == code and one.device_id in rows and one.device_id is not None:
+                # What is missing is marked at the end of its chain.
+                time = times.get((one.device_id, one.sequence), ends[one.device_id])
+                at.append((time, rows[one.device_id]))
+        if at:
+            days, of_rows = _days([time for time, _ in at]), [row for _, row in at]
+            axes.plot(days, of_rows, label=f"{code} ({len(at)})", zorder=2, **_style(code))
+    if axes.get_legend_handles_labels()[0]:
+        _legend(axes)
+
+
+def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axes:
+    """Where the findings are: devices by sequence, one marker a finding.
+
+    Args:
+        findings: A report or its findings. Those that name no device are in a row of their own.
+        axes: Where to draw; new axes if None.
+    """
+    listed = list(findings.findings if isinstance(findings, Report) else findings)
+    nobody = "(no device)"
+    names = Counter(one.device_id or nobody for one in listed)
+    shown = sorted(name for name, _ in names.most_common(_MOST_DEVICES))
+    rows = {name: row for row, name in enumerate(shown)}
+    axes = _axes(axes, height=1.2 + 0.4 * max(1, len(shown)))
+    for code in dict.fromkeys(one.code for one in listed):
+        of_code = [one for one in listed if one.code == code and (one.device_id or nobody) in rows]
+        axes.plot(
+            [one.sequence if one.sequence is not None else one.index or 0 for one in of_code],
+            [rows[one.device_id or nobody] for one in of_code],
+            label=f"{code} ({len(of_code)})",
+            **_style(code),
+        )
+    if listed:
+        _legend(axes)
+    else:
+        axes.text(0.5, 0.5, "no findings", ha="center", va="center", transform=axes.transAxes)
+    _name_rows(axes, shown, len(names))
+    axes.set_xlabel("sequence")
+    axes.set_title("Findings")
+    return axes
+
+
+def ingest_rate(log: Iterable[LogEntryDict], *, bins: int = 60, axes: Axes | None = None) -> Axes:
+    """How many records a second the ingest service decided, by outcome.
+
+    Args:
+        log: Entries of the operation log, such as `ledger.operation_log()`.
+        bins: Into how many equal spans the time is divided.
+        axes: Where to draw; new axes if None.
+    """
+    axes = _axes(axes)
+    times: dict[str, list[int]] = {}
+    for entry in log:
+        times.setdefault(entry["outcome"], []).append(entry["at_ms"])
+    if times:
+        first = min(min(of_outcome) for of_outcome in times.values())
+        last = max(max(of_outcome) for of_outcome in times.values())
+        width = max(1.0, (last - first + 1) / bins)
+        starts = [first + width * number for number in range(bins)]
+        for colour, outcome in zip(_COLOURS, sorted(times), strict=False):
+            counts = Counter(min(bins - 1, int((time - first) / width)) for time in times[outcome])
+            rates = [counts[number] * 1000 / width for number in range(bins)]
+            label = f"{outcome} ({len(times[outcome])})"
+            axes.step(_days(starts), rates, where="post", color=colour, label=label)
+        _legend(axes)
+    else:
+        axes.text(0.5, 0.5, "no entries", ha="center", va="center", transform=axes.transAxes)
+    _time_axis(axes, "time of the service (UTC)")
+    axes.set_ylabel("records a second")
+    axes.set_title("Ingest rate")
+    return axes
+
+
+def rejection_reasons(log: Iterable[LogEntryDict], *, axes: Axes | None = None) -> Axes:
+    """Why records were rejected, the most frequent reason on top.
+
+    Args:
+        log: Entries of the operation log, such as `ledger.operation_log(outcome="rejected")`.
+        axes: Where to draw; new axes if None.
+    """
+    reasons = Counter(entry["reason"] or "" for entry in log if entry["outcome"] == "rejected")
+    ranked = reasons.most_common()[::-1]
+    axes = _axes(axes, height=1.2 + 0.4 * max(1, len(ranked)))
+    if ranked:
+        bars = axes.barh([reason for reason, _ in ranked], [count for _, count in ranked], color=_COLOURS[0])
+        axes.bar_label(bars, padding=3)
+        axes.margins(x=0.1)
+    else:
+        axes.text(0.5, 0.5, "no rejections", ha="center", va="center", transform=axes.transAxes)
+    axes.set_xlabel("records")
+    axes.set_title("Rejections")
+    return axes
+
+
+def _axes(axes: Axes | None, *, height: float = 3.2) -> Axes:
+    if axes is not None:
+        return axes
+    return pyplot.subplots(figsize=(9, min(height, 14)), layout="constrained")[1]
+
+
+def _style(code: FindingCode) -> dict[str, Any]:
+    """How a code is marked, in every plot the same."""
+    number = FINDING_CODES.index(code)
+    return {
+        "linestyle": "none",
+        "marker": _MARKERS[number % len(_MARKERS)],
+        "markersize": 8,
+        "color": _COLOURS[number % len(_COLOURS)],
+    }
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
+
+
+def _name_rows(axes: Axes, names: Sequence[str], of_all: int) -> None:
+    # A device chose its name: it is shown as it is, not read as a formula, and not at any length.
+    labels = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    axes.set_yticks(range(len(names)), labels, parse_math=False)
+    axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    if of_all > len(names):
+        axes.set_ylabel(f"{len(names)} of {of_all} devices")
+    axes.grid(axis="x", color="#E4E7EB", zorder=0)
+
+
+def _time_axis(axes: Axes, name: str) -> None:
+    # matplotlib's own types stop at its dates.
+    locator: Any = dates.AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
+    axes.set_xlabel(name)
+
+
+def _days(milliseconds: Iterable[float]) -> list[float]:
+    """Unix milliseconds in matplotlib's unit, days. A device may claim times that no calendar has."""
+    return [min(time, _LAST_MS) / 86_400_000 for time in milliseconds]

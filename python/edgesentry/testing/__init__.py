@@ -1,0 +1,46 @@
+"""For people who test their own pipelines: sound fleets, ways of tampering with them, what must be found.
+
+    from edgesentry.testing import CATALOGUE, assert_report, make_fleet
+
+    fleet = make_fleet()
+    tampered = CATALOGUE["delete_middle"](fleet)
+    report = verify_chain(tampered.records, keys=fleet.keys)
+    assert_report(report, tampered.expected("signatures", scheme="record"), checked=["signatures"])
+
+`edgesentry.testing.attacks` has the attacks as functions on lists of records, `edgesentry.testing.strategies`
+strategies for hypothesis; the pytest plugin has fixtures. Nothing here imports pytest or hypothesis.
+"""
+
+from edgesentry.testing import attacks
+from edgesentry.testing._assert import assert_report
+from edgesentry.testing._catalogue import CATALOGUE, Attack, Attacker, Victim
+from edgesentry.testing._expected import Expectations, Expected, Tampered, found
+from edgesentry.testing._fleet import Fleet, Signer, make_fleet, write_payloads
+from edgesentry.testing._malformed import MALFORMED_FILES, BrokenFile, MalformedFile
+from edgesentry.testing._place import Place
+from edgesentry.testing._signatures import weak_keys
+from edgesentry.testing._sql import Dialect, to_sql
+
+__all__ = [
+    "CATALOGUE",
+    "MALFORMED_FILES",
+    "Attack",
+    "Attacker",
+    "BrokenFile",
+    "Dialect",
+    "Expectations",
+    "Expected",
+    "Fleet",
+    "MalformedFile",
+    "Place",
+    "Signer",
+    "Tampered",
+    "Victim",
+    "assert_report",
+    "attacks",
+    "found",
+    "make_fleet",
+    "to_sql",
+    "weak_keys",
+    "write_payloads",
+]

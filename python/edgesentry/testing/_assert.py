@@ -1,0 +1,56 @@
+"""Comparing a report with what it should say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from edgesentry._core import Report
+from edgesentry._typing import FindingCode, Level
+from edgesentry.testing._expected import Expected, found, in_order
+
+_SHOWN = 20
+
+
+def assert_report(
+    report: Report,
+    findings: Iterable[Expected | tuple[FindingCode, str | None, int | None]] = (),
+    *,
+    checked: Collection[Level] = (),
+) -> None:
+    """Asserts that a report has exactly these findings, each as often as given, in any order.
+
+    A report that has nothing to verify never passes, unless findings are expected of it.
+
+    Args:
+        report: The report.
+        findings: `Expected`, or tuples of code, device id and sequence. None: the report must be ok.
+        checked: Levels that must have been checked, so that a test does not pass because its verification was
+            given no keys, payloads or heads.
+
+    Raises:
+        AssertionError: Which findings are missing, which nobody expected, which level was not checked.
+    """
+    __tracebackhide__ = True
+    problems = [f"{level} were not checked" for level in checked if getattr(report.coverage, level) is None]
+    expected = Counter(Expected(*finding) for finding in findings)
+    actual = Counter(found(report))
+    problems += _lines("missing", expected - actual) + _lines("not expected", actual - expected)
+    if report.findings_omitted:
+        problems.append(f"{report.findings_omitted} findings were not kept; raise max_findings")
+    if not expected and report.verdict == "nothing_to_verify":
+        problems.append("there was nothing to verify")
+    if problems:
+        same = (expected & actual).total()
+        head = f"{report!r} does not say what it should"
+        tail = [f"  and {same} findings as expected"] if same else []
+        raise AssertionError("\n".join([head, *(f"  {problem}" for problem in problems), *tail]))
+
+
+def _lines(what: str, findings: Counter[Expected]) -> list[str]:
+    lines = [
+        f"{what}: {one.code}, device {one.device_id!r}, sequence {one.sequence}"
+        for one in in_order(findings.elements())
+    ]
+    more = len(lines) - _SHOWN
+    return lines if more <= 0 else [*lines[:_SHOWN], f"{what}: {more} more"]

@@ -1,0 +1,273 @@
+"""Edits of a record by somebody who can write to the ledger but does not re-link the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgesentry._core import AuditRecord, payload_hash
+from edgesentry._typing import FindingCode
+from edgesentry.testing._chain import (
+    find,
+    head_is_missed,
+    hole,
+    invalid,
+    last_of,
+    next_link_breaks,
+    own_link_breaks,
+    position,
+)
+from edgesentry.testing._expected import (
+    Expectations,
+    Expected,
+    Expecteds,
+    Tampered,
+    both,
+    by_scheme,
+)
+
+
+def replace_record(
+    records: Sequence[AuditRecord],
+    device_id: str,
+    sequence: int,
+    edited: AuditRecord,
+    *,
+    links: Expecteds = (),
+    under_record: Expecteds = (),
+    under_payload_hash: Expecteds = (),
+    payloads: Expecteds = (),
+) -> Tampered:
+    """Another record in place of one, with the findings besides the broken link behind it."""
+    changed = list(records)
+    changed[position(records, device_id, sequence)] = edited
+    expectations = Expectations(
+        links=(*links, *next_link_breaks(records, device_id, sequence)),
+        signatures=by_scheme(record=under_record, payload_hash=under_payload_hash),
+        payloads=payloads,
+        heads=head_is_missed(records, device_id, sequence),
+    )
+    return Tampered(tuple(changed), expectations)
+
+
+def flip_payload_hash_bit(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 60
+) -> Tampered:
+    """Flips a bit of the payload hash.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        bit: Which of the 256 bits.
+    """
+    record = find(records, device_id, sequence)
+    edited = record.replace(payload_hash=_flip(record.payload_hash, bit))
+    bad = invalid(device_id, range(sequence, sequence + 1))
+    payloads = (Expected("payload_hash_mismatch", device_id, sequence),)
+    return replace_record(
+        records, device_id, sequence, edited, under_record=bad, under_payload_hash=bad, payloads=payloads
+    )
+
+
+def flip_signature_bit(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 160
+) -> Tampered:
+    """Flips a bit of the signature.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        bit: Which of the 512 bits; the first 256 are those of R, the others those of S.
+    """
+    record = find(records, device_id, sequence)
+    edited = record.replace(signature=_flip(record.signature, bit))
+    bad = invalid(device_id, range(sequence, sequence + 1))
+    return replace_record(records, device_id, sequence, edited, under_record=bad, under_payload_hash=bad)
+
+
+def flip_prev_record_hash_bit(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 5
+) -> Tampered:
+    """Flips a bit of the previous hash: the record's own link breaks, and the one behind it.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        bit: Which of the 256 bits.
+    """
+    record = find(records, device_id, sequence)
+    edited = record.replace(prev_record_hash=_flip(record.prev_record_hash, bit))
+    links, bad = own_link_breaks(device_id, sequence), invalid(device_id, range(sequence, sequence + 1))
+    return replace_record(records, device_id, sequence, edited, links=links, under_record=bad)
+
+
+def flip_timestamp_bit(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 22
+) -> Tampered:
+    """Flips a bit of the time, which under scheme `payload-hash` no signature covers.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        bit: Which of the 64 bits.
+    """
+    record = find(records, device_id, sequence)
+    edited = record.replace(timestamp_ms=record.timestamp_ms ^ 1 << bit)
+    bad = invalid(device_id, range(sequence, sequence + 1))
+    return replace_record(records, device_id, sequence, edited, under_record=bad)
+
+
+def flip_object_ref_bit(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 0
+) -> Tampered:
+    """Flips a bit of the object reference, which under scheme `payload-hash` no signature covers.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        bit: Which bit of its UTF-8 bytes.
+
+    Raises:
+        ValueError: The result is no text.
+    """
+    record = find(records, device_id, sequence)
+    reference = _flip(record.object_ref.encode(), bit).decode()
+    return edit_object_ref(records, device_id, sequence, object_ref=reference)
+
+
+def edit_object_ref(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, object_ref: str
+) -> Tampered:
+    """Points a record to another object.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        object_ref: The new reference.
+    """
+    record = find(records, device_id, sequence)
+    return replace_record(
+        records,
+        device_id,
+        sequence,
+        record.replace(object_ref=object_ref),
+        under_record=invalid(device_id, range(sequence, sequence + 1)),
+        payloads=payload_behind(records, record, object_ref),
+    )
+
+
+def payload_behind(records: Sequence[AuditRecord], record: AuditRecord, object_ref: str) -> Expecteds:
+    """What the payload level finds where a record points to another reference."""
+    there = {other.payload_hash for other in records if other.object_ref == object_ref}
+    if record.payload_hash in there:
+        return ()
+    code: FindingCode = "payload_hash_mismatch" if there else "payload_missing"
+    return (Expected(code, record.device_id, record.sequence),)
+
+
+def flip_device_id_bit(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 0
+) -> Tampered:
+    """Flips a bit of the device id: the record is gone from its chain and begins one of a device unknown.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        bit: Which bit of its UTF-8 bytes.
+
+    Raises:
+        ValueError: The result is no text, or another device of the records.
+    """
+    record = find(records, device_id, sequence)
+    stranger = _flip(device_id.encode(), bit).decode()
+    if any(other.device_id == stranger for other in records):
+        raise ValueError(f"device {stranger!r} is there; flip another bit")
+    last = last_of(records, device_id).sequence
+    links: Expecteds = ()
+    if sequence > 1:
+        links += (Expected("first_record_not_genesis", stranger, sequence),)
+    if sequence < last:
+        links += (hole(device_id, sequence, sequence + 1),)
+    heads = head_is_missed(records, device_id, sequence)
+    if last == 1:
+        heads = (Expected("device_missing", device_id, 1),)
+    changed = list(records)
+    changed[position(records, device_id, sequence)] = record.replace(device_id=stranger)
+    unknown = both(Expected("unknown_device", stranger, sequence))
+    return Tampered(tuple(changed), Expectations(links=links, signatures=unknown, heads=heads))
+
+
+def flip_sequence_bit(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 16
+) -> Tampered:
+    """Flips a bit of the sequence; the key ring is expected to have one key of the device for both sequences.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        bit: Which of the 64 bits.
+    """
+    record, last = find(records, device_id, sequence), last_of(records, device_id).sequence
+    claimed = sequence ^ 1 << bit
+    links: Expecteds = (_link_of_claimed(device_id, sequence, claimed),)
+    if sequence < last:
+        links += (_link_behind_claimed(device_id, sequence, claimed),)
+    if claimed == 0:
+        no_key = Expected("key_not_valid_at_sequence", device_id, 0)
+        signatures = both(no_key)
+    else:
+        bad = invalid(device_id, range(claimed, claimed + 1))
+        signatures = by_scheme(record=bad, payload_hash=())
+    changed = list(records)
+    changed[position(records, device_id, sequence)] = record.replace(sequence=claimed)
+    heads = head_is_missed(records, device_id, sequence)
+    return Tampered(tuple(changed), Expectations(links=links, signatures=signatures, heads=heads))
+
+
+def _link_of_claimed(device_id: str, sequence: int, claimed: int) -> Expected:
+    if sequence == 1:
+        return Expected("first_record_not_genesis", device_id, claimed)
+    if claimed > sequence:
+        return Expected("sequence_gap", device_id, claimed)
+    # Another record was at every sequence before this one, but none at 0.
+    return Expected("fork" if claimed else "sequence_out_of_order", device_id, claimed)
+
+
+def _link_behind_claimed(device_id: str, sequence: int, claimed: int) -> Expected:
+    if claimed < sequence:
+        return Expected("sequence_gap", device_id, sequence + 1)
+    code: FindingCode = "fork" if claimed == sequence + 1 else "sequence_out_of_order"
+    return Expected(code, device_id, sequence + 1)
+
+
+def forge_payload(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, *, payload: bytes = b"all is well"
+) -> Tampered:
+    """Replaces a payload together with the hash in its record.
+
+    Args:
+        records: The records.
+        device_id: The victim's device.
+        sequence: The victim's sequence.
+        payload: The new payload.
+    """
+    record = find(records, device_id, sequence)
+    bad = invalid(device_id, range(sequence, sequence + 1))
+    edited = record.replace(payload_hash=payload_hash(payload))
+    tampered = replace_record(records, device_id, sequence, edited, under_record=bad, under_payload_hash=bad)
+    return Tampered(tampered.records, tampered.expectations, {record.object_ref: payload})
+
+
+def _flip(value: bytes, bit: int) -> bytes:
+    if not 0 <= bit < 8 * len(value):
+        raise ValueError(f"bit {bit} is none of the {8 * len(value)} bits")
+    flipped = bytearray(value)
+    flipped[bit // 8] ^= 1 << bit % 8
+    return bytes(flipped)

@@ -1,0 +1,149 @@
+"""The pytest plugin of EdgeSentry: fixtures for sound fleets, attacks, ledgers and a running service.
+
+pytest loads every installed plugin at every start, in projects that do not use it too. So this one stands
+beside the package `edgesentry`, not in it, and imports it only when a fixture is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from edgesentry import AuditRecord, Device, KeyRing, Ledger, Scheme
+    from edgesentry.testing import Attack, Fleet, MalformedFile, Place, Tampered
+
+pytest.register_assert_rewrite("edgesentry.testing._assert")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The settings, in the configuration of pytest; each also as a variable of the environment."""
+    from pytest_edgesentry._options import add_options
+
+    add_options(parser)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each attack, broken file or store, where a test asks for them."""
+    wanted = {
+        name for name in metafunc.fixturenames if name in ("edgesentry_attack", "edgesentry_malformed_file")
+    }
+    if wanted:
+        from edgesentry.testing import CATALOGUE, MALFORMED_FILES
+
+        for name in sorted(wanted):
+            cases = CATALOGUE if name == "edgesentry_attack" else MALFORMED_FILES
+            metafunc.parametrize(name, cases.values(), ids=list(cases), indirect=True)
+    if "edgesentry_store" in metafunc.fixturenames:
+        from pytest_edgesentry._options import stores
+
+        metafunc.parametrize("edgesentry_store", stores(metafunc.config), indirect=True)
+
+
+@pytest.fixture
+def edgesentry_scheme() -> Scheme:
+    """The scheme of the devices of `edgesentry_fleet`: `record`. Override it to test another."""
+    return "record"
+
+
+@pytest.fixture
+def edgesentry_make_fleet() -> Callable[..., Fleet]:
+    """`edgesentry.testing.make_fleet`: makes a fleet to measure."""
+    from edgesentry.testing import make_fleet
+
+    return make_fleet
+
+
+@pytest.fixture
+def edgesentry_fleet(edgesentry_scheme: Scheme) -> Fleet:
+    """A sound fleet: three devices with eight records each, payloads, keys and heads."""
+    from edgesentry.testing import make_fleet
+
+    return make_fleet(scheme=edgesentry_scheme)
+
+
+@pytest.fixture
+def edgesentry_devices(edgesentry_fleet: Fleet) -> dict[str, Device]:
+    """The devices of `edgesentry_fleet`, each at the end of its chain."""
+    devices = {}
+    for name, signer in edgesentry_fleet.signers.items():
+        devices[name] = signer.device().resume(edgesentry_fleet.chain(name)[-1])
+    return devices
+
+
+@pytest.fixture
+def edgesentry_records(edgesentry_fleet: Fleet) -> list[AuditRecord]:
+    """The records of `edgesentry_fleet`, interleaved."""
+    return list(edgesentry_fleet.records)
+
+
+@pytest.fixture
+def edgesentry_chain(edgesentry_fleet: Fleet) -> list[AuditRecord]:
+    """The chain of the first device of `edgesentry_fleet`."""
+    return edgesentry_fleet.chain(next(iter(edgesentry_fleet.signers)))
+
+
+@pytest.fixture
+def edgesentry_keys(edgesentry_fleet: Fleet) -> KeyRing:
+    """The key ring of `edgesentry_fleet`."""
+    return edgesentry_fleet.keys
+
+
+@pytest.fixture
+def edgesentry_payloads(edgesentry_fleet: Fleet, tmp_path: Path) -> Path:
+    """A folder with the payloads of `edgesentry_fleet`."""
+    from edgesentry.testing import write_payloads
+
+    folder = tmp_path / "edgesentry-payloads"
+    folder.mkdir()
+    write_payloads(edgesentry_fleet.payloads, folder)
+    return folder
+
+
+@pytest.fixture
+def edgesentry_attack(request: pytest.FixtureRequest) -> Attack:
+    """Each attack of the catalogue in turn."""
+    attack: Attack = request.param
+    return attack
+
+
+@pytest.fixture
+def edgesentry_tampered(edgesentry_fleet: Fleet, edgesentry_attack: Attack) -> Tampered:
+    """`edgesentry_fleet` after each attack of the catalogue in turn."""
+    return edgesentry_attack(edgesentry_fleet)
+
+
+@pytest.fixture
+def edgesentry_malformed_file(request: pytest.FixtureRequest) -> MalformedFile:
+    """Each broken file of the catalogue in turn."""
+    malformed: MalformedFile = request.param
+    return malformed
+
+
+@pytest.fixture
+def edgesentry_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Each configured store in turn, empty: what `edgesentry.open` takes to open a ledger there."""
+    from pytest_edgesentry._stores import place
+
+    with place(request.param, request.config, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def edgesentry_ledger(edgesentry_store: Place) -> Iterator[Ledger]:
+    """An empty, open ledger on each configured store in turn."""
+    with edgesentry_store.open() as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def edgesentry_service(edgesentry_ledger: Ledger, edgesentry_fleet: Fleet) -> Ledger:
+    """A running ingest service, in this process, on each configured store in turn.
+
+    The devices of `edgesentry_fleet` are registered; none of their records is taken in yet.
+    """
+    edgesentry_fleet.register(edgesentry_ledger)
+    return edgesentry_ledger

@@ -1,0 +1,42 @@
+//! Databases that live as long as a test.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, Connection, Executor};
+
+use super::connect::{parse, writable};
+use crate::error::{Component, Error};
+use crate::sql::failed;
+
+/// Makes a database on the server of `url`, and returns the URL of the database.
+pub async fn create_database(url: &str, name: &str) -> Result<String, Error> {
+    let invalid =
+        |character: char| !character.is_ascii_lowercase() && !character.is_ascii_digit() && character != '_';
+    if name.is_empty() || name.len() > 63 || name.contains(invalid) {
+        let problem = format!("a database is called by 1 to 63 of a-z, 0-9 and _, not {name:?}");
+        return Err(Error::Config(problem));
+    }
+    run(url, format!("CREATE DATABASE {name}"), "create a database").await?;
+    let (server, parameters) = match url.split_once('?') {
+        Some((server, parameters)) => (server, format!("?{parameters}")),
+        None => (url, String::new()),
+    };
+    let hosts = server.find("://").map_or(0, |at| at + 3);
+    let end = server[hosts..].find('/').map_or(server.len(), |at| hosts + at);
+    Ok(format!("{}/{name}{parameters}", &server[..end]))
+}
+
+/// Drops a database that [`create_database`] made with the same `url`, whoever is connected to it.
+pub async fn drop_database(url: &str, name: &str) -> Result<(), Error> {
+    run(url, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), "drop a database").await
+}
+
+async fn run(url: &str, statement: String, action: &'static str) -> Result<(), Error> {
+    let (place, hosts) = parse(url)?;
+    let (_, mut connection) = writable(&hosts, &place).await?;
+    let done = connection.execute(AssertSqlSafe(statement)).await;
+    done.map_err(failed(&Arc::clone(&place), Component::AuditLedger, action))?;
+    // Nothing is lost with a connection that does not say goodbye.
+    let _ = connection.close().await;
+    Ok(())
+}

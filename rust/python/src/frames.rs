@@ -1,0 +1,62 @@
+//! Whatever is an Arrow stream, as a data frame of the library that the user has.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use pyo3::exceptions::PyImportError;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+
+use crate::arrow::stream_capsule;
+
+/// Batches as an Arrow stream that asks nothing of Python while it is read. Called from here, polars and pyarrow let
+/// go of the interpreter behind the back of our pyo3, which a stream that needs it would not survive.
+#[pyclass(frozen, module = "edgesentry._core")]
+pub(crate) struct Batches {
+    pub(crate) schema: SchemaRef,
+    pub(crate) batches: Vec<RecordBatch>,
+}
+
+#[pymethods]
+impl Batches {
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let batches = self.batches.clone().into_iter().map(Ok);
+        stream_capsule(py, self.schema.clone(), batches, requested_schema)
+    }
+}
+
+/// A polars data frame over the same buffers.
+pub(crate) fn to_polars<'py>(stream: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    polars(stream.py())?.call_method1("DataFrame", (stream,))
+}
+
+/// A pandas data frame, made by pyarrow.
+pub(crate) fn to_pandas<'py>(stream: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    pandas(stream.py())?.call_method1("table", (stream,))?.call_method0("to_pandas")
+}
+
+/// The module polars; an error that says what to install.
+pub(crate) fn polars(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    module(py, "polars", "to_polars")
+}
+
+/// The module pyarrow, which makes data frames of pandas; an error that says what to install.
+pub(crate) fn pandas(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    module(py, "pandas", "to_pandas")?;
+    module(py, "pyarrow", "to_pandas")
+}
+
+fn module<'py>(py: Python<'py>, name: &str, method: &str) -> PyResult<Bound<'py, PyModule>> {
+    py.import(name).map_err(|error| {
+        if !error.is_instance_of::<PyImportError>(py) {
+            return error;
+        }
+        let missing = PyImportError::new_err(format!("{method} needs {name}; run: pip install {name}"));
+        missing.set_cause(py, Some(error));
+        missing
+    })
+}

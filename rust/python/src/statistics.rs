@@ -1,0 +1,173 @@
+//! `device_statistics`: one row a device.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{Float64Builder, StringBuilder, UInt64Builder};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use edgesentry_chain::DeviceStatistics;
+use edgesentry_formats as formats;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict, PyList};
+
+use crate::arrow::{Cell, cell, schema_capsule, stream_capsule};
+use crate::frames;
+use crate::html;
+use crate::progress::Bar;
+use crate::source::inputs;
+use crate::verify::{pool, wait};
+use crate::work::Work;
+
+/// Reads a source and says of each device how it reported.
+#[pyfunction]
+#[pyo3(signature = (source, *, gap_ms = None, until_ms = None, progress = None, threads = None))]
+pub(crate) fn device_statistics(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    gap_ms: Option<u64>,
+    until_ms: Option<u64>,
+    progress: Option<&Bound<'_, PyAny>>,
+    threads: Option<i64>,
+) -> PyResult<Statistics> {
+    if gap_ms == Some(0) {
+        return Err(PyValueError::new_err("gap_ms is a number of milliseconds from 1"));
+    }
+    let (pool, bar) = (pool(threads)?, Bar::named("read", progress)?);
+    let work = Work::start(inputs(source)?, move |sources, progress, results| {
+        results.put(pool.install(|| formats::device_statistics(sources, progress))?)
+    })?;
+    let found = wait(py, work, bar)?;
+    let latest = found.devices.values().map(|device| device.latest_ms).max().unwrap_or(0);
+    let batch = batch(&found, gap_ms, until_ms.unwrap_or(latest));
+    let batch = batch.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    Ok(Statistics { batch, malformed: found.malformed })
+}
+
+/// How each device reported, one row a device: an Arrow stream.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct Statistics {
+    batch: RecordBatch,
+    malformed: u64,
+}
+
+#[pymethods]
+impl Statistics {
+    fn __len__(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    #[getter]
+    fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    #[getter]
+    fn columns(&self) -> Vec<String> {
+        self.batch.schema().fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    /// The rows as dicts.
+    fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let rows = PyList::empty(py);
+        for at in 0..self.batch.num_rows() {
+            let row = PyDict::new(py);
+            for (field, column) in self.batch.schema().fields().iter().zip(self.batch.columns()) {
+                match cell(column, at) {
+                    Cell::Text(text) => row.set_item(field.name(), text)?,
+                    Cell::Number(number) => row.set_item(field.name(), number)?,
+                    Cell::Real(real) => row.set_item(field.name(), real)?,
+                    Cell::Null => row.set_item(field.name(), py.None())?,
+                }
+            }
+            rows.append(row)?;
+        }
+        Ok(rows)
+    }
+
+    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        frames::to_polars(slf.as_any())
+    }
+
+    fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        frames::to_pandas(slf.as_any())
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, &schema())
+    }
+
+    #[pyo3(signature = (requested_schema = None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let batches = std::iter::once(Ok(self.batch.clone()));
+        stream_capsule(py, schema(), batches, requested_schema)
+    }
+
+    fn _repr_html_(&self) -> String {
+        html::table(&self.batch)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Statistics of {}>", html::count(self.batch.num_rows() as u64, "device"))
+    }
+}
+
+fn schema() -> SchemaRef {
+    let number = |name, nullable| Field::new(name, DataType::UInt64, nullable);
+    Arc::new(Schema::new(vec![
+        Field::new("device_id", DataType::Utf8, false),
+        number("records", false),
+        number("duplicates", false),
+        number("first_sequence", false),
+        number("last_sequence", false),
+        number("missing", false),
+        number("earliest_ms", false),
+        number("latest_ms", false),
+        Field::new("rate_per_hour", DataType::Float64, true),
+        number("interval_median_ms", true),
+        number("longest_gap_ms", true),
+        number("longest_gap_sequence", true),
+        number("gaps", false),
+        number("clock_backwards", false),
+        number("clock_backwards_max_ms", true),
+        number("clock_backwards_sequence", true),
+        number("silence_ms", false),
+    ]))
+}
+
+fn batch(found: &formats::Statistics, gap_ms: Option<u64>, until_ms: u64) -> Result<RecordBatch, ArrowError> {
+    let devices: Vec<&DeviceStatistics> = found.devices.values().collect();
+    let mut names = StringBuilder::new();
+    found.devices.keys().for_each(|device_id| names.append_value(device_id));
+    let mut rates = Float64Builder::new();
+    devices.iter().for_each(|device| rates.append_option(device.rate_per_hour()));
+    let number = |value: &dyn Fn(&DeviceStatistics) -> Option<u64>| {
+        let mut column = UInt64Builder::with_capacity(devices.len());
+        devices.iter().for_each(|device| column.append_option(value(device)));
+        Arc::new(column.finish()) as ArrayRef
+    };
+    let columns = vec![
+        Arc::new(names.finish()) as ArrayRef,
+        number(&|device| Some(device.records)),
+        number(&|device| Some(device.duplicates)),
+        number(&|device| Some(device.first_sequence())),
+        number(&|device| Some(device.last_sequence())),
+        number(&|device| Some(device.missing())),
+        number(&|device| Some(device.earliest_ms)),
+        number(&|device| Some(device.latest_ms)),
+        Arc::new(rates.finish()) as ArrayRef,
+        number(&|device| device.interval_median_ms()),
+        number(&|device| device.longest_gap.map(|(gap, _)| gap)),
+        number(&|device| device.longest_gap.map(|(_, sequence)| sequence)),
+        number(&|device| Some(device.gaps(gap_ms))),
+        number(&|device| Some(device.clock_backwards)),
+        number(&|device| device.furthest_back.map(|(step, _)| step)),
+        number(&|device| device.furthest_back.map(|(_, sequence)| sequence)),
+        number(&|device| Some(until_ms.saturating_sub(device.latest_ms))),
+    ];
+    RecordBatch::try_new(schema(), columns)
+}

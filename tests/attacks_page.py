@@ -1,0 +1,120 @@
+"""docs/reference/attacks.md, written from the catalogue: python tests/attacks_page.py > docs/reference/attacks.md"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from edgesentry.testing import CATALOGUE, MALFORMED_FILES, Attack, Expected, make_fleet, weak_keys
+
+HEAD = """# Attacks
+
+Every way of tampering in the catalogue `edgesentry.testing.CATALOGUE`, and what finds it. This page is written from the
+catalogue; its tests verify each attack under every scheme and every combination of inputs and demand exactly the findings
+that the catalogue foretells, on records and on ledgers in SQLite and PostgreSQL that were altered by SQL.
+
+A column names the findings that its input adds; what one input finds does not depend on the others. **—** says: with this
+input alone, the attack goes unnoticed. "…" stands for the same finding at every later record of the chain. Examples are made
+on three chains of eight records, by a victim in the middle of those that suit.
+
+Who can do it: a *writer* writes to the ledger; a *key holder* also has the device's key; the *device* has a wrong clock; a
+*payload writer* writes to the payload store.
+"""
+
+NOTES = """
+## What no input finds
+
+{undetected}
+
+## What one scheme does not find
+
+Under `payload-hash`, with a key ring but without trusted heads and payloads, these pass; under `record` they do not:
+
+{hole}
+
+`append_replayed` passes under `payload-hash` even with heads: the chain still contains the trusted head.
+
+## Keys that never enter a key ring
+
+Each is a `ConfigError` when the key ring is made, so no signature is ever decided under it: {keys}.
+
+## Broken files
+
+`edgesentry.testing.MALFORMED_FILES`; the sound entries of a file are verified all the same, so a broken one costs its
+successor's link.
+
+| name | what is wrong | reading says |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """The page."""
+    lines = [HEAD]
+    for attacker in ("writer", "key holder", "device", "payload writer"):
+        lines += [
+            f"## By a {attacker}\n",
+            "| name | what is done | links | signatures, `record` | signatures, `payload-hash` | payloads | heads |",
+            "|---|---|---|---|---|---|---|",
+            *(row(attack) for attack in CATALOGUE.values() if attack.attacker == attacker),
+            "",
+        ]
+    undetected = [f"- `{name}`: {attack.summary}" for name, attack in CATALOGUE.items() if passes(attack)]
+    hole = [name for name, attack in CATALOGUE.items() if is_hole(attack)]
+    lines.append(
+        NOTES.format(
+            undetected="\n".join(undetected),
+            hole=", ".join(f"`{name}`" for name in hole),
+            keys=", ".join(f"`{name}`" for name in weak_keys()),
+        ).strip()
+    )
+    records = make_fleet(1, 8).records
+    for name, malformed in MALFORMED_FILES.items():
+        broken = malformed(records)
+        says = "`UnreadableError`" if broken.unreadable else cell(broken.findings)
+        lines.append(f"| `{name}` | {malformed.summary} | {says} |")
+    return "\n".join(lines) + "\n"
+
+
+def row(attack: Attack) -> str:
+    """One line of a table."""
+    expected = attack(make_fleet()).expectations
+    # What a signature covers differs, not the victim: both come from one tampering.
+    columns = [
+        expected.links,
+        expected.signatures.get("record", ()),
+        expected.signatures.get("payload-hash", ()),
+        expected.payloads,
+        expected.heads,
+    ]
+    return f"| `{attack.name}` | {attack.summary} | {' | '.join(map(cell, columns))} |"
+
+
+def cell(findings: Iterable[Expected]) -> str:
+    """Findings by code: the first sequence, and whether there are more."""
+    findings = list(findings)
+    counts = Counter(one.code for one in findings)
+    parts = []
+    for code, count in counts.items():
+        sequences = [one.sequence for one in findings if one.code == code and one.sequence is not None]
+        where = f" {min(sequences)}" if sequences else ""
+        parts.append(f"`{code}`{where}{'…' if count > 1 else ''}")
+    return ", ".join(parts) or "—"
+
+
+def passes(attack: Attack) -> bool:
+    """Whether nothing finds it."""
+    expected = attack(make_fleet()).expectations
+    levels = (expected.links, *expected.signatures.values(), expected.payloads, expected.heads)
+    return not any(levels)
+
+
+def is_hole(attack: Attack) -> bool:
+    """Whether it passes under payload-hash without heads, and does not under record."""
+    expected = attack(make_fleet()).expectations
+    under = expected.signatures
+    return not expected.links and bool(under.get("record")) and not under.get("payload-hash")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

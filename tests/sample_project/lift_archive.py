@@ -1,0 +1,39 @@
+"""A small pipeline: what devices send goes into a ledger, and an archive is written only of what verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import edgesentry
+from edgesentry import AuditRecord, Head, KeyRing, Ledger, Report
+
+
+class SuspiciousArchive(Exception):
+    """What was to be archived does not verify."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report.summary())
+        self.report = report
+
+
+def receive(ledger: Ledger, pairs: Iterable[tuple[AuditRecord, bytes]]) -> dict[str, int]:
+    """Takes records in; how many there are of each outcome."""
+    return ledger.ingest_many(pairs).counts
+
+
+def archive(
+    records: Iterable[AuditRecord],
+    path: Path,
+    *,
+    keys: KeyRing,
+    heads: dict[str, Head],
+    payloads: Path | None = None,
+) -> Report:
+    """Writes an archive, unless its records do not verify."""
+    records = list(records)
+    report = edgesentry.verify_chain(records, keys=keys, heads=heads, payloads=payloads)
+    if not report.ok:
+        raise SuspiciousArchive(report)
+    edgesentry.write_records(records, path)
+    return report

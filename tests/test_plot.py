@@ -1,0 +1,81 @@
+"""Plots: what is drawn, not how it looks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import pytest
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
+import edgesentry
+from edgesentry import plot, verify_chain
+from edgesentry.testing import attacks, make_fleet
+
+matplotlib.use("agg")
+
+FLEET = make_fleet(3, 20)
+TAMPERED = attacks.flip_signature_bit(FLEET.records, "lift-02", 7)
+REPORT = verify_chain(TAMPERED.records, keys=FLEET.keys)
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    pyplot.close("all")
+
+
+def labels(axes: Axes) -> list[str]:
+    legend = axes.get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def rows(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.get_yticklabels()]
+
+
+def test_a_timeline_has_a_row_a_device_and_marks_faults(tmp_path: Path) -> None:
+    axes = plot.chain_timeline(TAMPERED.records, REPORT)
+    assert rows(axes) == ["lift-01", "lift-02", "lift-03"]
+    assert labels(axes) == ["prev_hash_mismatch (1)", "signature_invalid (1)"]
+    pyplot.savefig(tmp_path / "timeline.png")
+    assert os.path.getsize(tmp_path / "timeline.png") > 1000
+    assert plot.chain_timeline(FLEET.records).get_legend() is None
+    assert rows(plot.chain_timeline([])) == []
+
+
+def test_a_finding_map_has_a_marker_a_code() -> None:
+    axes = plot.finding_map(REPORT)
+    assert rows(axes) == ["lift-02"]
+    assert labels(axes) == ["signature_invalid (1)", "prev_hash_mismatch (1)"]
+    assert plot.finding_map(REPORT.findings[:1]).get_legend() is not None
+    broken = verify_chain(b'{"no": "record"}\n')
+    assert rows(plot.finding_map(broken)) == ["(no device)"]
+    assert "no findings" in [text.get_text() for text in plot.finding_map(verify_chain([])).texts]
+
+
+def test_a_device_cannot_write_into_a_plot() -> None:
+    hostile = edgesentry.Device.generate("$\\frac{1}{0}$ and on and on and on and on and on")
+    axes = plot.chain_timeline([hostile.sign(b"", "x", 2**64 - 1)])
+    axes.figure.canvas.draw()
+    assert rows(axes) == ["$\\frac{1}{0}$ and on an…"]
+
+
+def test_the_service_is_shown(tmp_path: Path) -> None:
+    with edgesentry.open(tmp_path / "ledger.db") as ledger:
+        FLEET.register(ledger)
+        pairs = [(record, FLEET.payloads[record.object_ref]) for record in TAMPERED.records]
+        ledger.ingest_many(pairs)
+        log = ledger.operation_log()
+        rejected = ledger.operation_log(outcome="rejected")
+    given = pyplot.subplots()[1]
+    assert plot.ingest_rate(log, axes=given) is given
+    assert labels(given) == ["accepted (46)", "rejected (14)"]
+    axes = plot.rejection_reasons(rejected)
+    assert rows(axes) == ["signature_invalid", "sequence_gap"]
+    assert "no rejections" in [text.get_text() for text in plot.rejection_reasons([]).texts]
+    assert "no entries" in [text.get_text() for text in plot.ingest_rate([]).texts]

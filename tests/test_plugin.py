@@ -1,0 +1,121 @@
+"""The pytest plugin as its users have it: installed, in a project of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pytest_edgesentry
+from test_ledger import server
+
+PROJECT = Path(__file__).parent / "sample_project"
+
+
+def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs pytest in a folder, without the servers of these tests unless they are named."""
+    ours = ("EDGESENTRY_", "PYTEST_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment |= {**variables, "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the sample project, far from our own configuration."""
+    return shutil.copytree(PROJECT, tmp_path / "lift-archive", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def passed(done: subprocess.CompletedProcess[str]) -> int:
+    """How many tests passed, where none did anything else."""
+    last = re.search(r"^(?:=+ )?(\d+) passed in [^,]*$", done.stdout, re.MULTILINE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert last is not None, done.stdout
+    return int(last.group(1))
+
+
+def test_the_sample_project_passes_on_sqlite(project: Path) -> None:
+    done = run(project, "-v", "tests/test_receive.py")
+    assert passed(done) == 4
+    assert "test_a_fleet_is_received[sqlite]" in done.stdout
+
+
+def test_the_sample_project_passes_on_every_store(project: Path) -> None:
+    servers = {name: server(name) for name in ("EDGESENTRY_TEST_POSTGRES", "EDGESENTRY_TEST_S3")}
+    done = run(project, "-v", **servers)
+    assert passed(done) > 80
+    for store in ("sqlite", "postgres", "s3"):
+        assert f"test_a_fleet_is_received[{store}]" in done.stdout
+    assert "test_an_attack_is_not_archived[delete_middle]" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["postgres", "s3"])
+def test_a_server_that_is_missing_is_an_error_and_no_skip(project: Path, name: str) -> None:
+    test = "tests/test_receive.py::test_a_fleet_is_received"
+    unknown = run(project, "-q", test, EDGESENTRY_TEST_STORES=f"sqlite {name}")
+    assert unknown.returncode != 0
+    assert f"EDGESENTRY_TEST_{name.upper()}" in unknown.stdout + unknown.stderr
+    gone = {"postgres": "postgres://me:hush@127.0.0.1:9/x", "s3": "http://127.0.0.1:9"}[name]
+    variables = {f"EDGESENTRY_TEST_{name.upper()}": gone}
+    silent = run(project, "-q", test, **variables, EDGESENTRY_TEST_STORES=name, EDS_S3__ATTEMPTS="1")
+    assert silent.returncode == 1, silent.stdout
+    assert "skipped" not in silent.stdout
+    assert "hush" not in silent.stdout
+
+
+def test_stores_are_set_in_the_configuration(project: Path) -> None:
+    settings = project / "pyproject.toml"
+    text = settings.read_text()
+    settings.write_text(text + 'edgesentry_stores = ["mysql"]\n')
+    done = run(project, "-q", "tests/test_receive.py")
+    assert done.returncode != 0
+    assert "'mysql' is none of sqlite, postgres, s3" in done.stdout + done.stderr
+    settings.write_text(text + 'edgesentry_stores = ["sqlite"]\n')
+    assert passed(run(project, "-q", "tests/test_receive.py", EDGESENTRY_TEST_S3="http://127.0.0.1:9")) == 4
+
+
+def test_a_project_that_does_not_use_the_plugin_does_not_load_the_package(tmp_path: Path) -> None:
+    (tmp_path / "test_other.py").write_text(
+        "import sys\n"
+        "def test_it():\n"
+        "    assert 'pytest_edgesentry' in sys.modules\n"
+        "    heavy = {'edgesentry', 'hypothesis.strategies', 'pyarrow', 'numpy'}\n"
+        "    assert not heavy & set(sys.modules)\n"
+    )
+    assert passed(run(tmp_path, "-q", "-W", "error", "-p", "no:hypothesispytest")) == 1
+
+
+def test_the_fixtures_are_documented(project: Path) -> None:
+    done = run(project, "--fixtures", "-q")
+    documented = re.findall(r"^(edgesentry_\w+)[^\n]*\n    \S", done.stdout, re.MULTILINE)
+    fixtures = {name for name in vars(pytest_edgesentry) if name.startswith("edgesentry_")}
+    assert set(documented) == fixtures
+    page = (Path(__file__).parent.parent / "docs" / "how-to" / "testing.md").read_text()
+    assert [name for name in sorted(fixtures) if f"`{name}`" not in page] == []
+
+
+def test_the_package_imports_neither_pytest_nor_hypothesis() -> None:
+    script = (
+        "import sys, edgesentry, edgesentry.testing;"
+        "print([name for name in ('pytest', 'hypothesis', 'matplotlib', 'tqdm') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, missing, extra in (
+        ("edgesentry.testing.strategies", "hypothesis", "testing"),
+        ("edgesentry.plot", "matplotlib", "plot"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, missing, None)
+            patch.delitem(sys.modules, module, raising=False)
+            with pytest.raises(ModuleNotFoundError, match=re.escape(f"edgesentry[{extra}]")):
+                __import__(module)
