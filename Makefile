@@ -72,7 +72,8 @@ screenshots: module ## Take the pictures of the report page in docs/images anew
 
 wheel: venv ## Build the Python wheel and the sdist into dist
 	rm -rf dist
-	$(BIN)/maturin build --release --locked --sdist --out dist
+	$(BIN)/maturin sdist --out dist
+	$(BIN)/maturin build --release --locked --out dist
 
 check-wheel: wheel ## Install the wheel where there is no Rust; audit its ABI, its components and their licences
 	$(BIN)/python scripts/check-wheel
