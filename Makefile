@@ -10,7 +10,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench docs docs-rust generated screenshots wheel check-wheel venv module clean
+.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench docs docs-rust generated screenshots wheel check-wheel venv module clean load soak-serve
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ bench: module ## Measure the parts, then compare with other implementations
 	$(BIN)/python benches/compare.py
 	$(SERVERS) $(CARGO) run --release --locked --manifest-path benches/ingest/Cargo.toml
 
+load: venv ## Measure the service over HTTP and HTTPS, on PostgreSQL with SeaweedFS and with a folder
+	$(SERVERS) $(CARGO) run --release --locked --example load
+
+soak-serve: venv ## Send single records for LOAD_SOAK_SECONDS (600 by default) and watch the memory
+	LOAD_SOAK_SECONDS=$${LOAD_SOAK_SECONDS:-600} LOAD_PAYLOADS=$${LOAD_PAYLOADS:-folder} \
+		$(SERVERS) $(CARGO) run --release --locked --example load
+
 docs: venv ## Build the documentation site into target/site; a warning or a link that leads nowhere fails
 	$(BIN)/python scripts/docs
 
@@ -64,8 +71,9 @@ docs-rust: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
 		-p edgesentry-chain -p edgesentry-formats -p edgesentry-rs -p eds
 
-generated: ## Write manual pages, completions and the reference of the command anew, from its parser
+generated: ## Write manual pages, completions and reference of the command anew, and docs/openapi.json
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated
+	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test network openapi
 
 screenshots: module ## Take the pictures of the report page in docs/images anew
 	$(BIN)/python scripts/screenshots

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgesentry import AuditRecord, Device, KeyRing, Scheme
@@ -41,3 +44,29 @@ def key_ring(devices: Iterable[Device]) -> KeyRing:
     for signer in devices:
         ring.add(signer.device_id, signer.public_key, scheme=signer.scheme)
     return ring
+
+
+@contextmanager
+def serve(ledger: str, *more: str) -> Iterator[str]:
+    """A service in a process of its own; its URL. It must end well when it is asked to."""
+    command = [
+        sys.executable,
+        "-m",
+        "edgesentry",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--ledger",
+        ledger,
+        *more,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            assert line.startswith("listening on http://"), line
+            yield line.removeprefix("listening on ").split(",")[0]
+            process.terminate()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()

@@ -1,6 +1,7 @@
 """Tamper-evident audit records: take them in, verify exports and ledgers, sign and read records."""
 
 from edgesentry._async import AsyncLedger, open_async
+from edgesentry._client import AsyncClient, Client
 from edgesentry._core import (
     FINDING_CODES,
     REJECTION_CODES,
@@ -39,6 +40,7 @@ from edgesentry.exceptions import (
     RecordMalformed,
     RegistryError,
     RejectedError,
+    ServiceError,
     StoreError,
     UnreadableError,
     VerificationError,
@@ -47,10 +49,12 @@ from edgesentry.exceptions import (
 __all__ = [
     "FINDING_CODES",
     "REJECTION_CODES",
+    "AsyncClient",
     "AsyncLedger",
     "AuditRecord",
     "Cause",
     "ChainSpan",
+    "Client",
     "ConfigError",
     "Coverage",
     "Device",
@@ -77,6 +81,7 @@ __all__ = [
     "RejectionCode",
     "Report",
     "Scheme",
+    "ServiceError",
     "SignatureCoverage",
     "Statistics",
     "StoreError",

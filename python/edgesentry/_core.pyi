@@ -35,6 +35,7 @@ __all__ = [
     "AuditRecord",
     "Cause",
     "ChainSpan",
+    "ClientCore",
     "Coverage",
     "Device",
     "Finding",
@@ -890,6 +891,27 @@ def run_command(argv: Sequence[str]) -> int:
     """Runs the command `eds` and returns its exit code; the first argument is the program's name."""
 
 @final
+class ClientCore:
+    """What `edgesentry.Client` stands on."""
+
+    def __new__(
+        cls,
+        url: str,
+        token: str | None,
+        ca: Path | None,
+        identity: tuple[Path, Path] | None,
+        timeout: float,
+        attempts: int,
+    ) -> Self: ...
+    def close(self) -> None: ...
+    def ingest(
+        self, record: AuditRecord | Mapping[str, object], payload: bytes
+    ) -> tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]: ...
+    def ingest_many(
+        self, items: list[tuple[AuditRecord | Mapping[str, object], bytes]]
+    ) -> list[tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]]: ...
+
+@final
 class LedgerCore:
     """What `edgesentry.Ledger` stands on."""
 
@@ -969,14 +991,15 @@ class Outbox:
             StoreError: The outbox cannot be written.
         """
 
-    def flush(self, ledger: object) -> FlushedDict:
+    def flush(self, service: object) -> FlushedDict:
         """Sends what waits, in order, until nothing waits or the service rejects a record.
 
         Args:
-            ledger: An open `Ledger` with a payload store.
+            service: A `Client` of a service on the network, or an open `Ledger` with a payload store.
 
         Raises:
             StoreError: A store failed; what was not acknowledged still waits.
+            ServiceError: The service refused or could not be reached; what was not acknowledged still waits.
         """
 
     @property

@@ -40,6 +40,8 @@ Record: TypeAlias = AuditRecord | Mapping[str, object]
 Payloads: TypeAlias = Mapping[str, bytes] | Callable[[AuditRecord], bytes] | Iterable[bytes]
 Time: TypeAlias = int | datetime
 
+_Answer: TypeAlias = tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]
+
 _BATCH = 4096
 _BATCH_BYTES = 32 << 20
 
@@ -302,11 +304,7 @@ class Ledger:
 
     def _ingest(self, items: list[tuple[Record, bytes]]) -> list[Outcome]:
         answers = self._core.ingest(items)
-        outcomes = []
-        for (record, _), answer in zip(items, answers, strict=True):
-            status, reason, expected, actual, error, retryable = answer
-            outcomes.append(Outcome(*_name(record), status, reason, expected, actual, error, retryable))
-        return outcomes
+        return [_outcome(record, answer) for (record, _), answer in zip(items, answers, strict=True)]
 
     def export(
         self,
@@ -410,6 +408,10 @@ class Ledger:
 
 def _text(value: Path | None) -> str | None:
     return None if value is None else os.fspath(value)
+
+
+def _outcome(record: Record, answer: _Answer) -> Outcome:
+    return Outcome(*_name(record), *answer)
 
 
 def _name(record: Record) -> tuple[str, int]:

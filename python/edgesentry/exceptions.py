@@ -14,6 +14,7 @@ __all__ = [
     "RecordMalformed",
     "RegistryError",
     "RejectedError",
+    "ServiceError",
     "StoreError",
     "UnreadableError",
     "VerificationError",
@@ -47,6 +48,23 @@ class StoreError(EdgesentryError):
         super().__init__(message, retryable, component)
         self.retryable = retryable
         self.component = component
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ServiceError(EdgesentryError):
+    """A service on the network refused a request, or could not be reached.
+
+    Nothing that failed is in the way of a retry.
+
+    Attributes:
+        retryable: Whether the same call may succeed later.
+    """
+
+    def __init__(self, message: str, retryable: bool = False) -> None:
+        super().__init__(message, retryable)
+        self.retryable = retryable
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -111,6 +111,18 @@ pub enum Error {
     /// The service is shutting down.
     #[error("the ingest service has stopped; nothing was stored, send the record again")]
     Stopped,
+    /// A service on the network refused a request, or could not be reached.
+    #[error("{place}: {code}: {detail}")]
+    Service {
+        /// Its URL.
+        place: Arc<str>,
+        /// The code of its problem document, or `unreachable`.
+        code: String,
+        /// What it said, or what went wrong.
+        detail: String,
+        /// Whether the same call may succeed later.
+        retryable: bool,
+    },
     /// Reading or writing an export failed.
     #[error(transparent)]
     Export(#[from] Arc<edgesentry_formats::Error>),
@@ -128,6 +140,7 @@ impl Error {
             Error::Registry { .. } => "registry",
             Error::NotTried { .. } => "not_tried",
             Error::Stopped => "stopped",
+            Error::Service { .. } => "service",
             Error::Export(_) => "export",
             Error::Agent(_) => "agent",
         }
@@ -138,6 +151,7 @@ impl Error {
         match self {
             Error::Store(error) => error.retryable,
             Error::NotTried { .. } | Error::Stopped => true,
+            Error::Service { retryable, .. } => *retryable,
             Error::Config(_) | Error::Registry { .. } | Error::Export(_) | Error::Agent(_) => false,
         }
     }

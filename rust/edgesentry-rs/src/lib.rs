@@ -17,6 +17,7 @@ pub mod settings;
 mod sql;
 mod sqlite;
 mod tls;
+pub mod transport;
 pub mod verify;
 
 pub use error::{BoxError, Component, Error, StoreError};

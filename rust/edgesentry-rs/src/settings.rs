@@ -26,6 +26,7 @@ use crate::ledger::{Ledger, Postgres, PostgresSettings, Sqlite};
 use crate::payload::{Folder, PayloadStore, S3, S3Settings};
 use crate::secret::Secret;
 use crate::tls;
+use crate::transport::ServeSettings;
 
 /// The variable that names the file; no setting itself.
 pub const FILE_VARIABLE: &str = "EDS_CONFIG";
@@ -46,6 +47,8 @@ pub struct Settings {
     pub s3: S3Settings,
     /// The ingest service.
     pub ingest: Limits,
+    /// The service on the network.
+    pub serve: ServeSettings,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             postgres: PostgresSettings::default(),
             s3: S3Settings::default(),
             ingest: Limits::default(),
+            serve: ServeSettings::default(),
         }
     }
 }

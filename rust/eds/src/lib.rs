@@ -2,6 +2,7 @@
 //!
 //! [`run`] is the whole command; the binary and the console script of the Python package both call it.
 
+pub mod attacks;
 mod commands;
 mod envelope;
 mod exit;

@@ -80,6 +80,19 @@ pub(crate) fn decode_fast(text: &[u8], length: usize) -> Option<AuditRecord> {
     fast::record(&[text, &[0; PADDING]].concat(), length)
 }
 
+/// One record: a JSON object with exactly the seven fields, byte fields as arrays of integers or as hex digits.
+///
+/// ```
+/// let malformed = edgesentry_formats::record_from_json(b"{}").unwrap_err();
+/// assert!(malformed.actual.contains("missing field"));
+/// ```
+pub fn record_from_json(entry: &[u8]) -> Result<AuditRecord, Malformed> {
+    decode_fast(entry, entry.len()).map_or_else(|| strict::record(entry), Ok).map_err(|fault| Malformed {
+        expected: strict::EXPECTED.into(),
+        actual: format!("byte {}: {}", fault.offset, fault.problem),
+    })
+}
+
 /// An entry by the strict decoder alone.
 pub(crate) fn decode_strict(entry: &[u8]) -> Option<AuditRecord> {
     strict::record(entry).ok()

@@ -16,6 +16,7 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::ArrowError;
 use edgesentry_chain::AuditRecord;
 
+pub use self::json::record_to_json;
 use self::json::write_record;
 use self::output::{NewFile, Output};
 use crate::Error;

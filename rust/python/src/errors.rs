@@ -16,6 +16,7 @@ mod python {
     import_exception!(edgesentry.exceptions, EdgesentryError);
     import_exception!(edgesentry.exceptions, ConfigError);
     import_exception!(edgesentry.exceptions, RegistryError);
+    import_exception!(edgesentry.exceptions, ServiceError);
     import_exception!(edgesentry.exceptions, StoreError);
     import_exception!(edgesentry.exceptions, UnreadableError);
     import_exception!(edgesentry.exceptions, RecordMalformed);
@@ -23,7 +24,7 @@ mod python {
 }
 
 pub(crate) use python::{
-    ConfigError, EdgesentryError, RecordMalformed, RegistryError, StoreError, UnreadableError,
+    ConfigError, EdgesentryError, RecordMalformed, RegistryError, ServiceError, StoreError, UnreadableError,
     VerificationError,
 };
 

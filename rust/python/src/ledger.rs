@@ -42,7 +42,8 @@ pub(crate) struct Open {
 }
 
 /// An outcome: status, reason, expected, actual, error, whether it is retryable.
-type Answer = (&'static str, Option<&'static str>, Option<String>, Option<String>, Option<String>, bool);
+pub(crate) type Answer =
+    (&'static str, Option<&'static str>, Option<String>, Option<String>, Option<String>, bool);
 
 #[pymethods]
 impl LedgerCore {
@@ -135,11 +136,7 @@ impl LedgerCore {
             let problem = "payloads: no store is named; give payloads=\"folder:PATH\" or \"s3://BUCKET\"";
             return Err(service_failure(py, Error::Config(problem.to_owned())));
         };
-        let mut submissions = Vec::with_capacity(items.len());
-        for (record, payload) in items {
-            let record = Arc::new(record_from_any(&record)?);
-            submissions.push(Submission { record, payload: Bytes::from_owner(payload) });
-        }
+        let submissions = submissions(items)?;
         let answers = wait_on(py, async move { service.ingest_many(submissions).await })?;
         Ok(answers.into_iter().map(answer).collect())
     }
@@ -298,7 +295,17 @@ impl LedgerCore {
     }
 }
 
-fn answer(answer: Result<Outcome, Error>) -> Answer {
+/// Pairs of a record and its payload.
+pub(crate) fn submissions(items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyResult<Vec<Submission>> {
+    let submission = |(record, payload): (Bound<'_, PyAny>, PyBackedBytes)| {
+        let record = Arc::new(record_from_any(&record)?);
+        Ok(Submission { record, payload: Bytes::from_owner(payload) })
+    };
+    items.into_iter().map(submission).collect()
+}
+
+/// An outcome as Python takes it.
+pub(crate) fn answer(answer: Result<Outcome, Error>) -> Answer {
     match answer {
         Ok(Outcome::Rejected(rejection)) => {
             let (expected, actual) = (Some(rejection.expected), Some(rejection.actual));

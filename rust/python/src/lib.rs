@@ -6,6 +6,7 @@
 #![allow(unreachable_pub)]
 
 mod arrow;
+mod client;
 mod command;
 mod coverage;
 mod database;
@@ -38,6 +39,8 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
+    #[pymodule_export]
+    use crate::client::ClientCore;
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use edgesentry_rs::agent::{Agent, KeptRejection};
+use edgesentry_rs::agent::{Agent, KeptRejection, Sink};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 
+use crate::client::ClientCore;
 use crate::device::{Device, now_ms};
 use crate::heads::Head;
 use crate::ledger::LedgerCore;
@@ -48,11 +49,14 @@ impl Outbox {
         record.map(AuditRecord).map_err(|error| service_failure(py, error))
     }
 
-    fn flush<'py>(&self, py: Python<'py>, ledger: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-        let core = ledger.getattr(pyo3::intern!(py, "_core"))?;
-        let service = core.cast::<LedgerCore>()?.get().service()?;
+    fn flush<'py>(&self, py: Python<'py>, service: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        let core = service.getattr(pyo3::intern!(py, "_core"))?;
+        let sink: Box<dyn Sink> = match core.cast::<ClientCore>() {
+            Ok(client) => Box::new(client.get().client()?),
+            Err(_) => Box::new(core.cast::<LedgerCore>()?.get().service()?),
+        };
         let agent = self.agent()?;
-        let flushed = wait_on(py, async move { agent.flush(&service).await })?;
+        let flushed = wait_on(py, async move { agent.flush(&*sink).await })?;
         let flushed = flushed.map_err(|error| service_failure(py, error))?;
         let fields = PyDict::new(py);
         fields.set_item("accepted", flushed.accepted)?;

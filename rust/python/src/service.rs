@@ -9,7 +9,9 @@ use edgesentry_rs::Error;
 use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
-use crate::errors::{ConfigError, EdgesentryError, RegistryError, StoreError, failure, sentence};
+use crate::errors::{
+    ConfigError, EdgesentryError, RegistryError, ServiceError, StoreError, failure, sentence,
+};
 
 /// How long the calling thread sleeps between two looks at the signals.
 const POLL: Duration = Duration::from_millis(50);
@@ -70,6 +72,7 @@ pub(crate) fn service_failure(py: Python<'_>, error: Error) -> PyErr {
     match error {
         Error::Store(error) => StoreError::new_err((message, error.retryable, error.component.name())),
         Error::NotTried { .. } | Error::Stopped => StoreError::new_err((message, true, "audit_ledger")),
+        Error::Service { retryable, .. } => ServiceError::new_err((message, retryable)),
         Error::Config(_) => ConfigError::new_err(message),
         Error::Registry { .. } => RegistryError::new_err(message),
         Error::Export(error) => match Arc::try_unwrap(error) {

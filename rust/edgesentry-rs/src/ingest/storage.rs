@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio::sync::Semaphore;
 use tracing::{debug, error, info, warn};
 
@@ -119,17 +119,30 @@ impl IngestService {
     /// Takes records in and answers each, in their order. The records of one device must be in the order of its
     /// chain. A bad record costs its own device's later records; those of other devices it does not touch.
     pub async fn ingest_many(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
-        let service = &self.0;
         let mut answers = Vec::with_capacity(submissions.len());
-        // While one unit is committed, the next is verified and its payloads are written.
-        let units = split(submissions, service.limits.batch_records.max(1));
-        let mut prepared =
-            futures::stream::iter(units.into_iter().map(|unit| service.prepare(unit))).buffered(2);
-        let mut failed = Failed::default();
-        while let Some(unit) = prepared.next().await {
-            service.finish(unit, &mut failed, &mut answers).await;
+        let units = split(submissions, self.0.limits.batch_records.max(1));
+        let mut answered = std::pin::pin!(self.ingest_stream(futures::stream::iter(units)));
+        while let Some(unit) = answered.next().await {
+            answers.extend(unit);
         }
         answers
+    }
+
+    /// [`IngestService::ingest_many`] for records that arrive in units: answers unit by unit, in order. While one
+    /// unit is committed, the next is verified and its payloads are written, and the one behind it is asked for.
+    pub fn ingest_stream<'a>(
+        &'a self,
+        units: impl Stream<Item = Vec<Submission>> + Send + 'a,
+    ) -> impl Stream<Item = Vec<Result<Outcome, Error>>> + Send + 'a {
+        let service = &self.0;
+        let prepared = units.map(|unit| service.prepare(unit)).buffered(2);
+        let state = (Box::pin(prepared), Failed::default());
+        futures::stream::unfold(state, move |(mut prepared, mut failed)| async move {
+            let unit = prepared.next().await?;
+            let mut answers = Vec::with_capacity(unit.len());
+            service.finish(unit, &mut failed, &mut answers).await;
+            Some((answers, (prepared, failed)))
+        })
     }
 }
 

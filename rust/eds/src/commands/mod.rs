@@ -8,10 +8,15 @@ mod drill;
 mod export;
 mod heads;
 mod ingest;
+mod inject;
 mod inspect_key;
 mod keygen;
 mod log;
+mod push;
+mod sending;
+mod serve;
 mod sign_record;
+mod token;
 mod verify_chain;
 mod verify_record;
 
@@ -68,13 +73,17 @@ pub(crate) enum Command {
     Device(device::Device),
     Log(log::Log),
     Config(config::Config),
+    Serve(serve::Serve),
+    Push(push::Push),
+    Inject(inject::Inject),
+    Token(token::Token),
     Completions(completions::Completions),
     Drill(drill::Drill),
     Demo(demo::Demo),
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 18] = [
     "verify-chain",
     "heads",
     "keygen",
@@ -86,6 +95,10 @@ pub(crate) const NAMES: [&str; 14] = [
     "device",
     "log",
     "config",
+    "serve",
+    "push",
+    "inject",
+    "token",
     "completions",
     "drill",
     "demo",
@@ -105,6 +118,10 @@ impl Command {
             Command::Device(_) => "device",
             Command::Log(_) => "log",
             Command::Config(_) => "config",
+            Command::Serve(_) => "serve",
+            Command::Push(_) => "push",
+            Command::Inject(_) => "inject",
+            Command::Token(_) => "token",
             Command::Completions(_) => "completions",
             Command::Drill(_) => "drill",
             Command::Demo(_) => "demo",
@@ -131,6 +148,10 @@ impl Command {
             Command::Device(command) => command.run(output),
             Command::Log(command) => command.run(output),
             Command::Config(command) => command.run(output),
+            Command::Serve(command) => command.run(output),
+            Command::Push(command) => command.run(output),
+            Command::Inject(command) => command.run(output),
+            Command::Token(command) => command.run(output),
             Command::Completions(command) => command.run(),
             Command::Drill(command) => command.run(output),
             Command::Demo(command) => command.run(output),

@@ -12,6 +12,7 @@ mod heads;
 mod in_place;
 mod ingest;
 mod log;
+mod serve;
 mod signing;
 mod verify_chain;
 

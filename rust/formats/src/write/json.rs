@@ -24,6 +24,11 @@ const DIGITS: [([u8; 4], usize); 256] = {
     table
 };
 
+/// Appends a record as one line of JSON, without the end of the line: what [`crate::record_from_json`] reads.
+pub fn record_to_json(record: &AuditRecord, out: &mut Vec<u8>) {
+    write_record(out, record);
+}
+
 pub(super) fn write_record(out: &mut Vec<u8>, record: &AuditRecord) {
     out.extend_from_slice(b"{\"device_id\":");
     write_text(out, &record.device_id);

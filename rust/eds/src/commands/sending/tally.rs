@@ -21,7 +21,7 @@ const LISTED: usize = 20;
 
 /// Counts, and the first records that were not taken.
 #[derive(Default, Debug, Serialize)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Records that were read.
     pub(super) records: u64,
     accepted: u64,

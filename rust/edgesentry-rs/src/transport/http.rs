@@ -1,0 +1,189 @@
+//! The HTTP interface: routes, who may use them, and what they answer. docs/http.md describes it; the OpenAPI
+//! document is made from these handlers ([`openapi`]).
+
+mod admin;
+mod answer;
+mod batch;
+mod export;
+mod health;
+mod ingest;
+mod openapi;
+mod problem;
+mod reads;
+mod submission;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use tokio::sync::Semaphore;
+
+pub(super) use self::answer::Answer;
+pub use self::openapi::openapi;
+use self::problem::Problem;
+pub use self::submission::write_submission;
+use super::bodies::Memory;
+use super::identity::{Peer, Sender};
+use super::rates::Rates;
+use super::settings::{ServeLimits, ServeSettings};
+use super::tokens::{Scope, Tokens};
+use crate::ingest::storage::IngestService;
+
+/// How long a batch or an export waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
+
+/// What all handlers share.
+pub(super) struct App {
+    service: IngestService,
+    limits: ServeLimits,
+    tokens: Tokens,
+    rates: Rates,
+    memory: Memory,
+    batches: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+    /// Whether a sender must be known: some way to be known is configured.
+    knows_senders: bool,
+    stopping: AtomicBool,
+    readiness: health::Readiness,
+}
+
+impl App {
+    pub(super) fn new(service: IngestService, settings: &ServeSettings) -> App {
+        let tokens = Tokens::new(&settings.tokens);
+        let certificates = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        App {
+            service,
+            limits: settings.limits.clone(),
+            knows_senders: certificates || tokens.has(Scope::Ingest),
+            tokens,
+            rates: Rates::new(&settings.rate),
+            memory: Memory::new(settings.limits.memory_bytes),
+            batches: Arc::new(Semaphore::new(settings.limits.batches.max(1))),
+            exports: Arc::new(Semaphore::new(settings.limits.exports.max(1))),
+            stopping: AtomicBool::new(false),
+            readiness: health::Readiness::default(),
+        }
+    }
+
+    /// From now on not ready.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn tidy(&self) {
+        self.rates.tidy();
+    }
+
+    /// Who sends records: the token decides where it is one for that, otherwise the certificate.
+    fn sender(&self, peer: &Peer, headers: &HeaderMap) -> Result<Sender, Problem> {
+        if let Some(token) = bearer(headers)? {
+            let token = self.tokens.find(token).ok_or_else(Problem::unknown_token)?;
+            if token.may(Scope::Ingest) {
+                return Ok(Sender::Token(token));
+            }
+            if self.knows_senders && peer.devices.is_none() {
+                return Err(Problem::scope(&token.name, Scope::Ingest));
+            }
+        }
+        match (&peer.devices, self.knows_senders) {
+            (Some(devices), _) => Ok(Sender::Certificate(Arc::clone(devices))),
+            (None, false) => Ok(Sender::Anybody),
+            (None, true) => Err(Problem::unauthenticated(
+                "records are taken from known senders only: show a client certificate, or a token with the scope ingest",
+            )),
+        }
+    }
+
+    /// Lets only those pass whose token has a scope.
+    fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Problem> {
+        let Some(token) = bearer(headers)? else {
+            let name = scope.name();
+            return Err(Problem::unauthenticated(format!("a token with the scope {name} is needed")));
+        };
+        let token = self.tokens.find(token).ok_or_else(Problem::unknown_token)?;
+        if token.may(scope) { Ok(()) } else { Err(Problem::scope(&token.name, scope)) }
+    }
+}
+
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+    match token {
+        Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim()))
+        }
+        _ => Err(Problem::unauthenticated("Authorization: Bearer TOKEN is wanted")),
+    }
+}
+
+/// The shared state, as an extractor.
+struct State(Arc<App>);
+
+impl<S: Sync> FromRequestParts<S> for State {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<State, Problem> {
+        let app = parts.extensions.get::<Arc<App>>().cloned();
+        app.map(State).ok_or_else(|| Problem::internal("the service is not there"))
+    }
+}
+
+/// Parameters of a query; what is unknown or malformed is a problem and not ignored.
+struct Query<T>(T);
+
+impl<S: Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Problem> {
+        let parsed = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+        parsed.map(|query| Query(query.0)).map_err(|error| {
+            use std::error::Error;
+            let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            Problem::malformed(format!("query: {detail}"))
+        })
+    }
+}
+
+/// Every route.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let read = Router::new()
+        .route("/api/v1/devices", get(reads::devices))
+        .route("/api/v1/heads", get(reads::heads))
+        .route("/api/v1/records", get(reads::records))
+        .route("/api/v1/log", get(reads::log))
+        .route("/api/v1/export", get(export::export))
+        .route_layer(axum::middleware::from_fn(readers));
+    let admin = Router::new()
+        .route("/api/v1/devices", post(admin::register))
+        .route("/api/v1/devices/revoke", post(admin::revoke))
+        .route_layer(axum::middleware::from_fn(administrators));
+    Router::new()
+        .route("/api/v1/ingest", post(ingest::ingest))
+        .route("/api/v1/ingest/batch", post(batch::batch))
+        .merge(read)
+        .merge(admin)
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(openapi::document))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(Extension(app))
+}
+
+async fn readers(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
+    app.require(request.headers(), Scope::Read)?;
+    Ok(next.run(request).await)
+}
+
+async fn administrators(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
+    app.require(request.headers(), Scope::Admin)?;
+    Ok(next.run(request).await)
+}

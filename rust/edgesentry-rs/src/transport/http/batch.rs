@@ -1,0 +1,272 @@
+//! `POST /api/v1/ingest/batch`: many records as NDJSON, answered line by line while they arrive.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use edgesentry_chain::AuditRecord;
+use futures::{Stream, StreamExt};
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::answer::Answer;
+use super::problem::Problem;
+use super::submission::{Wire, submission};
+use super::{App, Peer, State, TURN};
+use crate::ingest::verify::Submission;
+use crate::transport::bodies::{BodyError, Lines, reader};
+use crate::transport::identity::Sender;
+
+/// Records and text that are handed to the service at a time.
+const UNIT_RECORDS: usize = 1024;
+const UNIT_BYTES: usize = 4 << 20;
+/// How long a line is waited for before those that are there are handed over.
+const GATHER: Duration = Duration::from_millis(10);
+/// Answers that wait for a sender who does not read them before it has sent all.
+const WAITING_BYTES: usize = 32 << 20;
+
+/// Take many records in: NDJSON, a record with its payload in each line; the answers are NDJSON too, one for each
+/// line in order, then a summary
+#[utoipa::path(
+    post, path = "/api/v1/ingest/batch", tag = "ingest",
+    request_body(content = Wire, content_type = "application/x-ndjson", description = "One in each line; gzip or zstd as Content-Encoding says"),
+    responses(
+        (status = 200, description = "One outcome for each line, then a line with a summary", body = Answer, content_type = "application/x-ndjson"),
+        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "encoding_unknown", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "busy, with Retry-After", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = []))
+)]
+pub(super) async fn batch(
+    State(app): State,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let sender = app.sender(&peer, &headers)?;
+    let reader = reader(&headers, body, app.limits.stall())?;
+    let lines = Lines::new(reader, app.limits.body_bytes, app.limits.batch_bytes);
+    let turn = timeout(TURN, Arc::clone(&app.batches).acquire_owned()).await;
+    let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Problem::busy("too many batches at once"))?;
+    let (answers, answered) = mpsc::unbounded_channel();
+    let room = Arc::new(Semaphore::new(WAITING_BYTES));
+    let incoming = Incoming { app: Arc::clone(&app), peer, sender, lines };
+    let outgoing = Outgoing { answers, room: Arc::clone(&room) };
+    tokio::spawn(async move {
+        take_in(incoming, outgoing).await;
+        drop(turn);
+    });
+    let text = futures::stream::unfold((answered, room), |(mut answered, room)| async move {
+        let text: Bytes = answered.recv().await?;
+        room.add_permits(text.len());
+        Some((Ok::<_, std::convert::Infallible>(text), (answered, room)))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(text)).into_response())
+}
+
+/// The lines of a batch.
+struct Incoming {
+    app: Arc<App>,
+    peer: Peer,
+    sender: Sender,
+    lines: Lines,
+}
+
+/// Where its answers go.
+struct Outgoing {
+    answers: mpsc::UnboundedSender<Bytes>,
+    room: Arc<Semaphore>,
+}
+
+/// What is told at the end.
+#[derive(Serialize, Default)]
+struct Summary {
+    lines: u64,
+    accepted: u64,
+    duplicate: u64,
+    rejected: u64,
+    error: u64,
+    /// Why the rest of the body was not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+}
+
+#[derive(Serialize)]
+struct Last {
+    summary: Summary,
+}
+
+/// One line: a record on its way, or what is answered at once.
+enum Slot {
+    Sent(Arc<AuditRecord>),
+    Answered(Box<Answer>),
+}
+
+async fn take_in(incoming: Incoming, outgoing: Outgoing) {
+    let service = incoming.app.service.clone();
+    // What stands between the lines of a unit and the answers of the service, unit by unit.
+    let (slots, mut waiting) = mpsc::unbounded_channel::<Vec<Slot>>();
+    let (ending, end) = oneshot::channel::<Option<BodyError>>();
+    let units = units(incoming, slots, ending);
+    let mut answered = std::pin::pin!(service.ingest_stream(units));
+    let mut summary = Summary::default();
+    while let Some(outcomes) = answered.next().await {
+        let Ok(unit) = waiting.try_recv() else { break };
+        let mut outcomes = outcomes.into_iter();
+        let mut text = Vec::with_capacity(unit.len() * 96);
+        for slot in unit {
+            let answer = match slot {
+                Slot::Answered(answer) => *answer,
+                Slot::Sent(record) => {
+                    let outcome = outcomes.next().unwrap_or(Err(crate::Error::Stopped));
+                    Answer::new(&record, outcome)
+                }
+            };
+            summary.add(answer, &mut text);
+        }
+        if !outgoing.send(text).await {
+            return;
+        }
+    }
+    summary.problem = end.await.ok().flatten().map(Problem::from);
+    let mut text = Vec::new();
+    write_line(&mut text, &Last { summary });
+    outgoing.send(text).await;
+}
+
+impl Summary {
+    fn add(&mut self, answer: Answer, text: &mut Vec<u8>) {
+        self.lines += 1;
+        match answer.outcome.as_str() {
+            "accepted" => self.accepted += 1,
+            "duplicate" => self.duplicate += 1,
+            "rejected" => self.rejected += 1,
+            _ => self.error += 1,
+        }
+        write_line(text, &Answer { line: Some(self.lines), ..answer });
+    }
+}
+
+fn write_line(text: &mut Vec<u8>, value: &impl Serialize) {
+    // Into memory, and nothing of it can fail to be written.
+    let _ = serde_json::to_writer(&mut *text, value);
+    text.push(b'\n');
+}
+
+impl Outgoing {
+    /// Hands text to the sender; false when it has gone.
+    async fn send(&self, text: Vec<u8>) -> bool {
+        let taken = u32::try_from(text.len().min(WAITING_BYTES)).unwrap_or(u32::MAX);
+        let permits = tokio::select! {
+            permits = self.room.acquire_many(taken) => permits,
+            () = self.answers.closed() => return false,
+        };
+        if let Ok(permits) = permits {
+            permits.forget();
+        }
+        self.answers.send(text.into()).is_ok()
+    }
+}
+
+/// The records of a batch in units for the service; for each unit, its lines.
+fn units(
+    incoming: Incoming,
+    slots: mpsc::UnboundedSender<Vec<Slot>>,
+    ending: oneshot::Sender<Option<BodyError>>,
+) -> impl Stream<Item = Vec<Submission>> + Send {
+    let reading = Reading { incoming, lines: 0, held_back: HashSet::new() };
+    futures::stream::unfold(Some((reading, slots, ending)), |state| async move {
+        let (mut reading, slots, ending) = state?;
+        let (unit, lines, end) = reading.unit().await;
+        let empty = lines.is_empty();
+        // Answered in this order by whoever reads the other end.
+        let _ = slots.send(lines);
+        match end {
+            None => Some((unit, Some((reading, slots, ending)))),
+            Some(end) => {
+                let _ = ending.send(end);
+                (!empty).then_some((unit, None))
+            }
+        }
+    })
+}
+
+struct Reading {
+    incoming: Incoming,
+    lines: u64,
+    /// Devices with a record that was not handed on: those behind it would only be gaps.
+    held_back: HashSet<String>,
+}
+
+type Unit = (Vec<Submission>, Vec<Slot>, Option<Option<BodyError>>);
+
+impl Reading {
+    /// The next unit; with the end of the body, where it comes.
+    async fn unit(&mut self) -> Unit {
+        let (mut unit, mut slots, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while slots.len() < UNIT_RECORDS && bytes < UNIT_BYTES {
+            let next = self.incoming.lines.next();
+            // Who sends slowly is answered all the same.
+            let next = if slots.is_empty() {
+                next.await
+            } else {
+                match timeout(GATHER, next).await {
+                    Ok(next) => next,
+                    Err(_) => break,
+                }
+            };
+            let text = match next {
+                Ok(Some(text)) => text,
+                Ok(None) => return (unit, slots, Some(None)),
+                Err(error) => return (unit, slots, Some(Some(error))),
+            };
+            if text.iter().all(u8::is_ascii_whitespace) {
+                // Millions of empty lines may be there to be read: others have their turn between them.
+                tokio::task::consume_budget().await;
+                continue;
+            }
+            let most = self.incoming.app.limits.batch_records;
+            if self.lines == most {
+                return (unit, slots, Some(Some(BodyError::TooMany(most))));
+            }
+            self.lines += 1;
+            bytes += text.len();
+            match self.decide(&text) {
+                Ok(submission) => {
+                    slots.push(Slot::Sent(Arc::clone(&submission.record)));
+                    unit.push(submission);
+                }
+                Err(answer) => slots.push(Slot::Answered(answer)),
+            }
+        }
+        (unit, slots, None)
+    }
+
+    /// What is sent on, or what is answered at once.
+    fn decide(&mut self, text: &[u8]) -> Result<Submission, Box<Answer>> {
+        let submission = submission(text).map_err(|problem| Box::new(Answer::malformed(&problem)))?;
+        let Incoming { app, peer, sender, .. } = &self.incoming;
+        let record = &submission.record;
+        if self.held_back.contains(&record.device_id) {
+            let error =
+                crate::Error::NotTried { device_id: record.device_id.clone(), sequence: record.sequence };
+            return Err(Box::new(Answer::new(record, Err(error))));
+        }
+        app.admit(peer, sender, &submission).map_err(|problem| {
+            let retryable = problem.code() == "rate_limited";
+            if retryable {
+                self.held_back.insert(record.device_id.clone());
+            }
+            Box::new(Answer::refused(record, &problem, retryable))
+        })?;
+        Ok(submission)
+    }
+}

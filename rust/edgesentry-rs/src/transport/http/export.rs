@@ -1,0 +1,132 @@
+//! `GET /api/v1/export`: records as a stream, in any format.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use edgesentry_formats::{Compression, Format, RecordWriter, by_name};
+use futures::TryStreamExt;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tracing::warn;
+use utoipa::IntoParams;
+
+use super::problem::Problem;
+use super::reads::named;
+use super::{Query, State, TURN};
+use crate::error::describe;
+use crate::export::{Target, export as export_into};
+use crate::ledger::Filter;
+
+/// Pieces that wait for the reader.
+const PIECES: usize = 16;
+
+/// Which records, in which form.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ExportQuery {
+    /// `ndjson` (default), `json`, `arrow` or `parquet`; the first two also with `.gz` or `.zst` behind.
+    #[param(example = "ndjson.zst")]
+    format: Option<String>,
+    /// Only this device.
+    device_id: Option<String>,
+    /// The lowest sequence.
+    from_sequence: Option<u64>,
+    /// The highest sequence.
+    to_sequence: Option<u64>,
+    /// The earliest timestamp_ms.
+    from_ms: Option<u64>,
+    /// The timestamp_ms before which records lie.
+    before_ms: Option<u64>,
+}
+
+/// Records as a file: what `eds verify-chain` reads. A body that ends early was not finished
+#[utoipa::path(
+    get, path = "/api/v1/export", tag = "read", params(ExportQuery),
+    responses(
+        (status = 200, description = "The records, in the form that was asked for", content(
+            (String = "application/x-ndjson"), (String = "application/json"), (String = "application/gzip"),
+            (String = "application/zstd"), (String = "application/vnd.apache.arrow.file"),
+            (String = "application/vnd.apache.parquet")
+        )),
+        (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store, busy", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn export(State(app): State, Query(query): Query<ExportQuery>) -> Result<Response, Problem> {
+    let name = format!("export.{}", query.format.as_deref().unwrap_or("ndjson"));
+    let known = by_name(name.as_ref()).filter(|_| !name.contains('/'));
+    let (format, compression) = known.ok_or_else(|| {
+        Problem::malformed(
+            "query: format is ndjson, json, arrow or parquet, the first two also with .gz or .zst",
+        )
+    })?;
+    query.device_id.as_deref().map_or(Ok(()), named)?;
+    let turn = tokio::time::timeout(TURN, Arc::clone(&app.exports).acquire_owned()).await;
+    let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Problem::busy("too many exports at once"))?;
+    app.service.ledger().check().await?;
+    let filter = Filter {
+        devices: query.device_id.into_iter().collect(),
+        from_sequence: query.from_sequence,
+        to_sequence: query.to_sequence,
+        from_ms: query.from_ms,
+        before_ms: query.before_ms,
+    };
+    let (pieces, written) = mpsc::channel::<io::Result<Bytes>>(PIECES);
+    let out = Box::new(Pieces(pieces.clone()));
+    let writer = RecordWriter::to_writer("export".into(), out, format, compression)
+        .map_err(|error| Problem::internal(describe(&error)))?;
+    tokio::spawn(async move {
+        let target = Target::Writer(Box::new(writer));
+        let done = export_into(&**app.service.ledger(), &filter, target, |_| true).await;
+        if let Err(error) = done {
+            let text = describe(&error);
+            warn!(error = text, "an export was not finished");
+            // The reader must not take what it has for the whole.
+            let _ = pieces.send(Err(io::Error::other(text))).await;
+        }
+        drop(turn);
+    });
+    let body = futures::stream::unfold(written, |mut written| async move {
+        written.recv().await.map(|piece| (piece, written))
+    });
+    let attachment = format!("attachment; filename=\"{name}\"");
+    let headers = [
+        (header::CONTENT_TYPE, media_type(format, compression).to_owned()),
+        (header::CONTENT_DISPOSITION, attachment),
+    ];
+    Ok((headers, Body::from_stream(body.into_stream())).into_response())
+}
+
+fn media_type(format: Format, compression: Compression) -> &'static str {
+    match (format, compression) {
+        (_, Compression::Gzip) => "application/gzip",
+        (_, Compression::Zstd) => "application/zstd",
+        (Format::Json, _) => "application/json",
+        (Format::Ndjson, _) => "application/x-ndjson",
+        (Format::Arrow, _) => "application/vnd.apache.arrow.file",
+        (Format::Parquet, _) => "application/vnd.apache.parquet",
+    }
+}
+
+/// Hands on what is written; waits where the reader is slow, and fails when it has gone.
+struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader has gone away");
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! `POST /api/v1/ingest`: one record.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+
+use super::answer::Answer;
+use super::problem::Problem;
+use super::submission::{Wire, submission};
+use super::{App, Peer, State};
+use crate::ingest::verify::{Outcome, Submission};
+use crate::transport::bodies::reader;
+use crate::transport::identity::Sender;
+
+/// Larger bodies are decoded where nobody else waits.
+const LARGE: usize = 256 << 10;
+
+/// Take one record in: accepted and duplicate mean that record and payload are durable
+#[utoipa::path(
+    post, path = "/api/v1/ingest", tag = "ingest",
+    request_body(content = Wire, description = "The record and its payload; gzip or zstd as Content-Encoding says"),
+    responses(
+        (status = 202, description = "Accepted: record and payload are durable", body = Answer),
+        (status = 200, description = "Duplicate: the ledger holds the very same record", body = Answer),
+        (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "device_mismatch, scope_missing", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "too_slow", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "fork, sequence_gap, sequence_duplicate, prev_hash_mismatch, object_conflict", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "encoding_unknown", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, object_ref_invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited, with Retry-After", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store, busy, stopped, with Retry-After: nothing was decided, send again", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = []))
+)]
+pub(super) async fn ingest(
+    State(app): State,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let sender = app.sender(&peer, &headers)?;
+    let mut reader = reader(&headers, body, app.limits.stall())?;
+    let held = app.memory.read(&mut reader, app.limits.body_bytes).await?;
+    let (held, submission) = if held.bytes.len() > LARGE {
+        let decode = move || {
+            let submission = submission(&held.bytes);
+            (held, submission)
+        };
+        let decoded = tokio::task::spawn_blocking(decode).await;
+        decoded.map_err(|_| Problem::internal("the body could not be decoded"))?
+    } else {
+        let submission = submission(&held.bytes);
+        (held, submission)
+    };
+    let submission = submission?;
+    app.admit(&peer, &sender, &submission)?;
+    let record = std::sync::Arc::clone(&submission.record);
+    let outcome = app.service.ingest(submission).await;
+    drop(held);
+    let status = match outcome? {
+        Outcome::Rejected(rejection) => return Err(rejection.into()),
+        outcome @ Outcome::Accepted => (StatusCode::ACCEPTED, outcome),
+        outcome @ Outcome::Duplicate => (StatusCode::OK, outcome),
+    };
+    let (status, outcome) = status;
+    Ok((status, Json(Answer::new(&record, Ok(outcome)))).into_response())
+}
+
+impl App {
+    /// Whether the sender may send this record, now.
+    pub(super) fn admit(&self, peer: &Peer, sender: &Sender, submission: &Submission) -> Result<(), Problem> {
+        let device_id = &submission.record.device_id;
+        if !sender.may_send(device_id) {
+            return Err(Problem::other_device(device_id));
+        }
+        let unknown_at = (!sender.is_known()).then_some(peer.address);
+        self.rates.check(device_id, unknown_at).map_err(Problem::rate_limited)
+    }
+}

@@ -1,0 +1,220 @@
+//! What is answered when a request cannot be done: RFC 9457 problem documents with stable codes.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::super::bodies::BodyError;
+use super::super::tokens::Scope;
+use crate::error::{Error, describe};
+use crate::ingest::verify::{Rejection, RejectionCode};
+
+/// Seconds after which a failed store is worth another try.
+const RETRY_SECONDS: u64 = 1;
+
+/// A problem document.
+#[derive(Serialize, ToSchema, Debug)]
+#[schema(title = "Problem")]
+pub(super) struct Problem {
+    /// `urn:edgesentry:problem:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// What the status means.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// A stable code: a rejection's reason, or that of an error.
+    code: &'static str,
+    /// What, where, what to do.
+    detail: String,
+    /// The device of a rejected record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+    /// The sequence of a rejected record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    /// What the failed check expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
+    /// What it found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actual: Option<String>,
+    #[serde(skip)]
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind: format!("urn:edgesentry:problem:{code}"),
+            title: status.canonical_reason().unwrap_or("Problem"),
+            status: status.as_u16(),
+            code,
+            detail: detail.into(),
+            device_id: None,
+            sequence: None,
+            expected: None,
+            actual: None,
+            retry_after: None,
+        }
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(super) fn malformed(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    pub(super) fn unauthenticated(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    pub(super) fn unknown_token() -> Problem {
+        Problem::unauthenticated("this token is not known here")
+    }
+
+    pub(super) fn scope(token: &str, scope: Scope) -> Problem {
+        let detail = format!("the token {token} has not the scope {}", scope.name());
+        Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail)
+    }
+
+    /// The sender may not send records of this device.
+    pub(super) fn other_device(device_id: &str) -> Problem {
+        let shown: String = device_id.chars().take(200).collect();
+        let detail = format!("the sender's certificate or token is not one of device {shown:?}");
+        Problem::new(StatusCode::FORBIDDEN, "device_mismatch", detail)
+    }
+
+    pub(super) fn rate_limited(wait: std::time::Duration) -> Problem {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let detail =
+            "records of this device come faster than the service is set to take them; send again later";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        Problem { retry_after: Some(seconds.max(1)), ..problem }
+    }
+
+    pub(super) fn busy(detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+        Problem { retry_after: Some(RETRY_SECONDS), ..problem }
+    }
+
+    pub(super) fn not_ready(detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
+        Problem { retry_after: Some(RETRY_SECONDS), ..problem }
+    }
+
+    pub(super) fn internal(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+}
+
+/// The status of a rejection: 422 for what the record itself, its payload, key or signature cannot pass, 409 for what
+/// stands against it in the ledger or the payload store.
+pub(super) fn status_of(code: RejectionCode) -> StatusCode {
+    match code {
+        RejectionCode::OutOfRange
+        | RejectionCode::PayloadHashMismatch
+        | RejectionCode::UnknownDevice
+        | RejectionCode::KeyNotValidAtSequence
+        | RejectionCode::SignatureInvalid
+        | RejectionCode::ObjectRefInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+        RejectionCode::Fork
+        | RejectionCode::SequenceGap
+        | RejectionCode::SequenceDuplicate
+        | RejectionCode::PrevHashMismatch
+        | RejectionCode::ObjectConflict => StatusCode::CONFLICT,
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Problem {
+        let Rejection { code, expected, actual, record } = rejection;
+        let detail = format!("expected {expected}, found {actual}");
+        Problem {
+            device_id: Some(record.device_id.chars().take(1024).collect()),
+            sequence: Some(record.sequence),
+            expected: Some(expected),
+            actual: Some(actual),
+            ..Problem::new(status_of(code), code.name(), detail)
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        // The place of a store is nobody's business outside; it is in the log.
+        match &error {
+            Error::Store(store) => {
+                let detail =
+                    format!("{}: cannot {}; nothing was taken, send again", store.component, store.action);
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", detail);
+                Problem { retry_after: Some(RETRY_SECONDS), ..problem }
+            }
+            Error::Registry { .. } => Problem::new(StatusCode::CONFLICT, "registry", error.to_string()),
+            _ if error.is_retryable() => {
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string());
+                Problem { retry_after: Some(RETRY_SECONDS), ..problem }
+            }
+            _ => Problem::internal(describe(&error)),
+        }
+    }
+}
+
+impl From<crate::error::StoreError> for Problem {
+    fn from(error: crate::error::StoreError) -> Problem {
+        Problem::from(Error::from(error))
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            BodyError::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail),
+            BodyError::TooMany(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", detail),
+            BodyError::TooSlow => Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail),
+            BodyError::Encoding(_) => {
+                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding_unknown", detail)
+            }
+            BodyError::Broken(_) => Problem::malformed(detail),
+            BodyError::NoMemory => Problem::busy(detail),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+pub(super) async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /openapi.json")
+}
+
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this method does nothing here; see /openapi.json",
+    )
+}

@@ -1,0 +1,211 @@
+//! `[serve]`: how the service is reached, by whom, and how much of it one caller can take.
+//!
+//! ```toml
+//! [serve]
+//! listen = ["0.0.0.0:8443"]
+//! allow = ["10.20.0.0/16", "2001:db8::/32"]
+//!
+//! [serve.tls]
+//! certificate = "/etc/eds/tls/server.pem"
+//! key = "/etc/eds/tls/server.key"
+//! client_ca = "/etc/eds/tls/devices-ca.pem"
+//!
+//! [serve.tokens.auditor]
+//! hash = "2cd7…"
+//! scopes = ["read"]
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use edgesentry_chain::Hash;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+
+use super::tokens::Scope;
+
+/// What `eds serve` does.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeSettings {
+    /// Addresses to listen on; port 0 takes a free one.
+    #[serde(deserialize_with = "list")]
+    pub listen: Vec<SocketAddr>,
+    /// Networks whose addresses may connect. All others are turned away before TLS begins.
+    #[serde(deserialize_with = "list")]
+    pub allow: Vec<IpNet>,
+    /// TLS; without it the service speaks plain HTTP.
+    pub tls: Option<TlsSettings>,
+    /// Tokens by name.
+    pub tokens: BTreeMap<String, TokenSettings>,
+    /// How much at most.
+    pub limits: ServeLimits,
+    /// How many records of a device.
+    pub rate: RateSettings,
+}
+
+impl Default for ServeSettings {
+    fn default() -> ServeSettings {
+        ServeSettings {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            allow: vec![
+                IpNet::from(ipnet::Ipv4Net::new_assert([127, 0, 0, 0].into(), 8)),
+                IpNet::from(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128)),
+            ],
+            tls: None,
+            tokens: BTreeMap::new(),
+            limits: ServeLimits::default(),
+            rate: RateSettings::default(),
+        }
+    }
+}
+
+/// Certificates of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// PEM file: the certificate of the service, then those that lead to its authority.
+    pub certificate: PathBuf,
+    /// PEM file: its private key.
+    pub key: PathBuf,
+    /// PEM file of the authorities of devices: they show certificates then, and a record must be of the device that
+    /// its sender's certificate names.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+    /// Whether a connection without a client certificate is refused; otherwise it may still read, or ingest by token.
+    #[serde(default)]
+    pub require_client_certificate: bool,
+    /// Seconds between two looks at the files; changed ones are loaded.
+    #[serde(default = "reload_seconds")]
+    pub reload_seconds: u64,
+}
+
+fn reload_seconds() -> u64 {
+    5
+}
+
+/// A token, known by its hash only.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSettings {
+    /// BLAKE3 of the token; `eds token` makes both.
+    pub hash: Hash,
+    /// What it may do.
+    #[serde(deserialize_with = "list")]
+    pub scopes: Vec<Scope>,
+    /// With the scope `ingest`: only records of these devices; empty for all.
+    #[serde(default, deserialize_with = "list")]
+    pub devices: Vec<String>,
+}
+
+/// Bounds on what callers can make the service hold, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeLimits {
+    /// The largest body of a single record, and the longest line of a batch, after decompression.
+    pub body_bytes: usize,
+    /// The largest batch, after decompression.
+    pub batch_bytes: u64,
+    /// Records of one batch.
+    pub batch_records: u64,
+    /// Batches under way at once.
+    pub batches: usize,
+    /// Exports under way at once.
+    pub exports: usize,
+    /// Bodies of single records that are held at once, over all connections.
+    pub memory_bytes: usize,
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections of one address (IPv6: one /64) at once.
+    pub connections_per_address: usize,
+    /// TLS handshakes at once.
+    pub handshakes: usize,
+    /// Seconds that a TLS handshake may take.
+    pub handshake_seconds: u64,
+    /// Bytes of a request's headers.
+    pub header_bytes: usize,
+    /// Seconds in which the next request must have arrived with all its headers; an idle connection lives as long.
+    pub header_seconds: u64,
+    /// Seconds that a body or an answer may stand still.
+    pub stall_seconds: u64,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// Seconds that requests under way may take to finish when the service shuts down.
+    pub shutdown_seconds: u64,
+}
+
+impl Default for ServeLimits {
+    fn default() -> ServeLimits {
+        ServeLimits {
+            body_bytes: 16 << 20,
+            batch_bytes: 1 << 30,
+            batch_records: 100_000,
+            batches: 16,
+            exports: 4,
+            memory_bytes: 512 << 20,
+            connections: 16_384,
+            connections_per_address: 4096,
+            handshakes: 256,
+            handshake_seconds: 10,
+            header_bytes: 64 << 10,
+            header_seconds: 30,
+            stall_seconds: 30,
+            streams: 128,
+            shutdown_seconds: 30,
+        }
+    }
+}
+
+impl ServeLimits {
+    pub(super) fn handshake(&self) -> Duration {
+        Duration::from_secs(self.handshake_seconds.max(1))
+    }
+
+    pub(super) fn header(&self) -> Duration {
+        Duration::from_secs(self.header_seconds.max(1))
+    }
+
+    pub(super) fn stall(&self) -> Duration {
+        Duration::from_secs(self.stall_seconds.max(1))
+    }
+
+    pub(super) fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_seconds)
+    }
+}
+
+/// How fast the records of one device may come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateSettings {
+    /// Records a second in the long run; 0 for no limit.
+    pub records_per_second: u32,
+    /// Records at once; by default ten seconds' worth.
+    pub burst: Option<u32>,
+}
+
+/// A list, or a text with commas, which is all that a variable can be.
+fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum List {
+        Text(String),
+        Items(Vec<String>),
+    }
+    let items = match List::deserialize(deserializer)? {
+        List::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+        List::Items(items) => items,
+    };
+    let parse = |item: String| {
+        item.parse().map_err(|error| serde::de::Error::custom(format_args!("{item:?}: {error}")))
+    };
+    items.into_iter().filter(|item| !item.is_empty()).map(parse).collect()
+}

@@ -1,0 +1,101 @@
+//! Bearer tokens and what they may do.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use edgesentry_chain::Hash;
+use serde::Deserialize;
+
+use super::settings::TokenSettings;
+
+/// What a token may do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Send records. As soon as a token with it is configured, sending needs it or a client certificate.
+    Ingest,
+    /// Read devices, heads, records, exports and the operation log.
+    Read,
+    /// Register and revoke devices.
+    Admin,
+    /// Read metrics. As soon as a token with it is configured, `/metrics` needs one.
+    Metrics,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Scope; 4] = [Scope::Ingest, Scope::Read, Scope::Admin, Scope::Metrics];
+
+    /// `ingest`, `read`, `admin` or `metrics`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Ingest => "ingest",
+            Scope::Read => "read",
+            Scope::Admin => "admin",
+            Scope::Metrics => "metrics",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Scope, Self::Err> {
+        let found = Scope::ALL.into_iter().find(|scope| scope.name() == text);
+        found.ok_or("a scope is ingest, read, admin or metrics")
+    }
+}
+
+/// What the settings keep of a token: its BLAKE3.
+pub fn hash_of_token(token: &str) -> Hash {
+    Hash::of(token.as_bytes())
+}
+
+/// A known token.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) name: String,
+    hash: blake3::Hash,
+    scopes: Vec<Scope>,
+    devices: Vec<String>,
+}
+
+impl Token {
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+
+    /// Whether it may send records of a device.
+    pub(super) fn may_send(&self, device_id: &str) -> bool {
+        self.may(Scope::Ingest)
+            && (self.devices.is_empty() || self.devices.iter().any(|device| device == device_id))
+    }
+}
+
+/// The known tokens.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Vec<Arc<Token>>);
+
+impl Tokens {
+    pub(super) fn new(settings: &BTreeMap<String, TokenSettings>) -> Tokens {
+        let token = |(name, token): (&String, &TokenSettings)| Token {
+            name: name.clone(),
+            hash: token.hash.0.into(),
+            scopes: token.scopes.clone(),
+            devices: token.devices.clone(),
+        };
+        Tokens(settings.iter().map(token).map(Arc::new).collect())
+    }
+
+    /// The token of that text. Hashes are compared in constant time.
+    pub(super) fn find(&self, text: &str) -> Option<Arc<Token>> {
+        let hash = blake3::hash(text.as_bytes());
+        self.0.iter().find(|token| token.hash == hash).cloned()
+    }
+
+    /// Whether any token has this scope.
+    pub(super) fn has(&self, scope: Scope) -> bool {
+        self.0.iter().any(|token| token.may(scope))
+    }
+}

@@ -1,0 +1,123 @@
+//! `eds serve`: the ingest service on the network.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use edgesentry_rs::IngestService;
+use edgesentry_rs::settings::Access;
+use edgesentry_rs::transport::{Server, Stopped};
+use sd_notify::NotifyState;
+use serde_json::json;
+
+use crate::exit::{Exit, Failure};
+use crate::interrupt;
+use crate::output::{Answer, Output, complain};
+use crate::stores::{Opened, StoreArgs};
+
+/// Take records in over HTTP until SIGTERM or Ctrl-C
+///
+/// Everything else is in the settings, under [serve]: networks that may connect, TLS, client certificates, tokens,
+/// limits. Without settings it listens on 127.0.0.1:8080 for this machine only, without TLS, and nobody may read.
+/// On SIGTERM it takes no more requests and finishes those that are under way; SIGHUP loads certificates again.
+/// Exit code 0 after that, 3 if requests had to be cut off or a store failed.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds serve --ledger sqlite:edgesentry.db
+  eds serve --config /etc/eds/eds.toml
+  EDS_SERVE__LISTEN=0.0.0.0:8080 EDS_SERVE__ALLOW=10.0.0.0/8 eds serve --create")]
+pub(crate) struct Serve {
+    /// Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Make a ledger file or a payload folder that is not there yet
+    #[arg(long)]
+    create: bool,
+    #[command(flatten)]
+    stores: StoreArgs,
+}
+
+impl Serve {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        raise_file_limit();
+        let opened = self.stores.open(if self.create { Access::Create } else { Access::Existing })?;
+        let stopped = opened.runtime.block_on(self.serve(&opened))?;
+        let failure = match stopped {
+            Stopped::Finished => None,
+            Stopped::CutOff => {
+                let message =
+                    "some requests did not finish in serve.limits.shutdown_seconds and were cut off";
+                Some(Failure::unfinished("cut_off", message))
+            }
+        };
+        let ok = failure.is_none();
+        let content = json!({ "stopped": if ok { "finished" } else { "cut_off" } });
+        let text = "stopped; requests under way were finished\n".to_owned();
+        let text = if ok { text } else { String::new() };
+        output.answer(&Answer { ok, name: "serve", content: &content, text, failure })?;
+        Ok(if ok { Exit::Holds } else { Exit::Unfinished })
+    }
+
+    async fn serve(&self, opened: &Opened) -> Result<Stopped, Failure> {
+        let mut settings = opened.settings.serve.clone();
+        if !self.listen.is_empty() {
+            settings.listen.clone_from(&self.listen);
+        }
+        let service =
+            IngestService::start(opened.ledger.clone(), opened.payloads()?, opened.settings.ingest.clone());
+        let server = Server::bind(service, &settings).await?;
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        for address in server.addresses() {
+            complain(&format!("listening on {scheme}://{address}, ledger {}", opened.ledger.place()));
+        }
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        let reload = server.reload();
+        let reloading = tokio::spawn(async move { reload_on_hangup(reload).await });
+        let watchdog = tokio::spawn(watchdog());
+        let stopped = server.run(asked_to_stop()).await;
+        reloading.abort();
+        watchdog.abort();
+        Ok(stopped)
+    }
+}
+
+/// Ready at SIGTERM or Ctrl-C.
+async fn asked_to_stop() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    interrupt::unless_asked(terminated).await;
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+}
+
+async fn reload_on_hangup(reload: impl Fn() -> Result<(), edgesentry_rs::Error>) {
+    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        if let Err(error) = reload() {
+            complain(&format!("the certificates of before stay in use: {error}"));
+        }
+    }
+}
+
+/// Tells systemd that the runtime still runs tasks, where it wants to know.
+async fn watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        tokio::time::sleep(limit / 3).await;
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+}
+
+/// A connection is a file: as many as the system lets us have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused the old limit holds.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

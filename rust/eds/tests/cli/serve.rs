@@ -1,0 +1,251 @@
+//! `eds serve` and `eds push`: processes that talk to each other, and processes that are killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use edgesentry_chain::{Device, Scheme};
+use edgesentry_rs::agent::Agent;
+use edgesentry_rs::ledger::Registration;
+use edgesentry_rs::settings::{Access, Overrides, Settings};
+use edgesentry_rs::transport::{Client, ClientSettings};
+use serde_json::json;
+
+use crate::{Folder, Run, fleet};
+
+/// A service in a process of its own; killed when dropped.
+struct Served {
+    child: Child,
+    url: String,
+}
+
+impl Served {
+    fn start(mut command: Command, listen: &str) -> Served {
+        command.args(["serve", "--create", "--listen", listen]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.next().unwrap().unwrap();
+        let url = line.strip_prefix("listening on ").and_then(|line| line.split(',').next());
+        let url = url.unwrap_or_else(|| panic!("{line}")).to_owned();
+        std::thread::spawn(move || lines.for_each(drop));
+        Served { child, url }
+    }
+
+    fn address(&self) -> &str {
+        self.url.split_once("://").unwrap().1
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop and waits.
+    fn stop(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn push(folder: &Folder, served: &Served, more: &str) -> Run {
+    folder.eds(&format!("--json push --url {} --payloads-from payloads {more}", served.url))
+}
+
+#[test]
+fn files_are_pushed_to_a_service() {
+    let (folder, fleet) = fleet(200);
+    folder.write_payloads("payloads", &fleet);
+    // The first record brings the devices with it.
+    folder.write_records("first.ndjson", &fleet.records[..1]);
+    let run = folder.eds("ingest first.ndjson --payloads-from payloads --register keys.json");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let served = Served::start(folder.command(), "127.0.0.1:0");
+    let run = push(&folder, &served, "export.ndjson");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert_eq!(run.envelope()["push"]["accepted"], 199);
+    assert_eq!(push(&folder, &served, "export.ndjson").envelope()["push"]["duplicate"], 200);
+    let mut forked = fleet.records[0].clone();
+    forked.timestamp_ms += 1;
+    folder.write_records("forked.ndjson", &[forked]);
+    let run = push(&folder, &served, "forked.ndjson");
+    assert_eq!((run.code, run.envelope()["push"]["rejections"].as_array().unwrap().len()), (1, 1));
+    assert_eq!(served.stop(), Some(0));
+    assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
+    let nobody = folder
+        .eds("--json push --url http://127.0.0.1:9 --attempts 1 --payloads-from payloads export.ndjson");
+    assert_eq!((nobody.code, nobody.envelope()["error"]["code"].as_str()), (3, Some("service")));
+}
+
+#[test]
+fn a_token_is_known_by_its_hash_only() {
+    let folder = Folder::new();
+    let made = folder.eds("--json token auditor --scope read --scope ingest --device lift-01").envelope();
+    let made = &made["token"];
+    assert_eq!((&made["scopes"], &made["devices"]), (&json!(["read", "ingest"]), &json!(["lift-01"])));
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(edgesentry_chain::Hash::of(token.as_bytes()).to_string(), made["hash"].as_str().unwrap());
+    // The text form is an entry for the settings as it stands.
+    let text = folder.eds("token auditor --scope read").stdout;
+    let (token, entry) = text.split_once("\n\n").unwrap();
+    assert!(token.starts_with("eds_") && !entry.contains(token));
+    folder.write("eds.toml", entry);
+    assert_eq!(folder.eds("config check --create --config eds.toml").code, 0);
+    assert_eq!(folder.eds("token x --scope all").code, 2);
+}
+
+/// A new database.
+async fn database() -> String {
+    use sqlx::Connection;
+    let server = std::env::var("EDGESENTRY_TEST_POSTGRES").expect(
+        "EDGESENTRY_TEST_POSTGRES is not set: run the tests by make test, or under scripts/servers/with",
+    );
+    let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+    let name = format!("serve_{}", std::process::id());
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(create).execute(&mut connection).await.unwrap();
+    format!("{}/{name}", server.rsplit_once('/').unwrap().0)
+}
+
+/// How often a node is killed.
+const KILLS: usize = 6;
+
+#[test]
+fn two_nodes_on_one_ledger_lose_nothing_when_they_are_killed_in_turns() {
+    let folder = Arc::new(Folder::new());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ledger = runtime.block_on(database());
+    let payloads = format!("folder:{}", folder.path("payloads").display());
+    let node = |listen: &str| {
+        let mut command = folder.command();
+        command.env("EDS_LEDGER", &ledger).env("EDS_PAYLOADS", &payloads);
+        Served::start(command, listen)
+    };
+    let mut nodes = [node("127.0.0.1:0"), node("127.0.0.1:0")];
+    let addresses = nodes.each_ref().map(|node| node.address().to_owned());
+    let overrides = Overrides { ledger: Some(ledger.clone()), payloads: Some(payloads.clone()) };
+    let settings = Settings::load(None, &overrides).unwrap();
+    let stores = runtime.block_on(settings.open(Access::Create)).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let devices: Vec<_> = (1..=4_u8)
+        .map(|number| {
+            let device = Device::from_seed(format!("lift-{number}"), [number; 32], Scheme::Record);
+            let registration = Registration {
+                device_id: device.device_id().to_owned(),
+                key: device.public_key().unwrap(),
+                scheme: Scheme::Record,
+                valid_from: None,
+                start: None,
+            };
+            runtime.block_on(stores.ledger.register(&registration)).unwrap();
+            let (folder, over, addresses) = (Arc::clone(&folder), Arc::clone(&over), addresses.clone());
+            runtime.spawn(async move { moving(&folder, device, &addresses, &over).await })
+        })
+        .collect();
+    for kill in 0..KILLS {
+        // Under load, however slow the machine: something was taken since the last kill.
+        let before = runtime.block_on(stores.ledger.heads()).unwrap();
+        loop {
+            let heads = runtime.block_on(stores.ledger.heads()).unwrap();
+            if heads.len() == 4 && heads != before {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let at = kill % 2;
+        nodes[at].kill();
+        nodes[at] = node(&addresses[at]);
+    }
+    over.store(true, Ordering::Relaxed);
+    for device in devices {
+        let (device_id, acknowledged, signed) = runtime.block_on(device).unwrap();
+        let heads = runtime.block_on(stores.ledger.heads()).unwrap();
+        assert_eq!(heads[device_id.as_str()].sequence, signed, "{device_id}");
+        assert_eq!(acknowledged, signed, "{device_id}");
+    }
+    for node in nodes {
+        assert_eq!(node.stop(), Some(0));
+    }
+    let verify =
+        folder.run(&["verify-chain", "--ledger", &ledger, "--registered", "--payload-store", &payloads], b"");
+    assert_eq!(verify.code, 0, "{}{}", verify.stdout, verify.stderr);
+}
+
+/// A device that signs, and sends to one node and then to the other until it is over and nothing waits; how many
+/// records were acknowledged, and how many signed.
+async fn moving(
+    folder: &Folder,
+    device: Device,
+    addresses: &[String; 2],
+    over: &AtomicBool,
+) -> (String, u64, u64) {
+    let device_id = device.device_id().to_owned();
+    let agent = Agent::open(&folder.path(&format!("{device_id}.outbox")), device).await.unwrap();
+    let clients = addresses.each_ref().map(|address| {
+        let settings = ClientSettings {
+            attempts: 2,
+            batch_records: 10,
+            ..ClientSettings::new(format!("http://{address}"))
+        };
+        Client::new(settings).unwrap()
+    });
+    let mut signed = 0;
+    for round in 0.. {
+        if over.load(Ordering::Relaxed) {
+            if agent.waiting().await.unwrap() == 0 {
+                break;
+            }
+        } else {
+            let items = (signed + 1..=signed + 25).map(|sequence| {
+                let payload = Bytes::from(format!("{device_id} {sequence}"));
+                (sequence, payload, format!("{device_id}/{sequence}.bin"))
+            });
+            agent.sign_many(items).await.unwrap();
+            signed += 25;
+        }
+        match agent.flush(&clients[round % 2]).await {
+            Ok(flushed) => assert_eq!(flushed.rejection, None, "{device_id}"),
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
+    }
+    let acknowledged = signed - agent.waiting().await.unwrap();
+    (device_id, acknowledged, signed)
+}
+
+#[test]
+fn every_attack_gets_its_answer_and_harms_nobody() {
+    let folder = Folder::new();
+    let made = folder.eds("--json token keeper --scope admin").envelope()["token"].clone();
+    folder.write("admin.token", made["token"].as_str().unwrap());
+    let entry = format!("[serve.tokens.keeper]\nhash = {}\nscopes = [\"admin\"]\n", made["hash"]);
+    folder.write("eds.toml", entry);
+    let mut command = folder.command();
+    command.env("EDS_CONFIG", "eds.toml");
+    let served = Served::start(command, "127.0.0.1:0");
+    let url = &served.url;
+    let run = folder.eds(&format!("--json inject --url {url} --token-file admin.token --count 3"));
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let results = run.envelope()["inject"].as_array().unwrap().clone();
+    assert_eq!(results.len(), eds::attacks::ATTACKS.len());
+    for result in results {
+        assert_eq!((&result["answered_rightly"], &result["unharmed"]), (&json!(3), &json!(true)), "{result}");
+    }
+    let one = format!("inject --url {url} --token-file admin.token --attack forked --count 5 --rate 100");
+    assert!(folder.eds(&one).stdout.starts_with("ok     forked           409 fork "));
+    let nobody = folder.eds(&format!("--json inject --url {url}"));
+    assert_eq!((nobody.code, nobody.envelope()["error"]["code"].as_str()), (2, Some("not_admin")));
+    assert_eq!(folder.eds(&format!("inject --url {url} --attack none")).code, 2);
+    assert_eq!(served.stop(), Some(0));
+    assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
+}

@@ -1,0 +1,80 @@
+//! `ClientCore`: what `edgesentry.Client` stands on.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use edgesentry_rs::transport::{Client, ClientSettings};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+
+use crate::ledger::{Answer, answer, submissions};
+use crate::service::{runtime, service_failure, wait_on};
+
+/// A client of a service on the network.
+#[pyclass(frozen, module = "edgesentry._core")]
+pub(crate) struct ClientCore(Mutex<Option<Client>>);
+
+#[pymethods]
+impl ClientCore {
+    #[new]
+    #[pyo3(signature = (url, token, ca, identity, timeout, attempts))]
+    fn new(
+        py: Python<'_>,
+        url: String,
+        token: Option<String>,
+        ca: Option<PathBuf>,
+        identity: Option<(PathBuf, PathBuf)>,
+        timeout: f64,
+        attempts: u32,
+    ) -> PyResult<ClientCore> {
+        let timeout = Duration::try_from_secs_f64(timeout)
+            .ok()
+            .filter(|timeout| !timeout.is_zero())
+            .ok_or_else(|| PyValueError::new_err("timeout is a number of seconds above 0"))?;
+        let settings = ClientSettings {
+            token: token.map(Into::into),
+            ca,
+            identity,
+            timeout,
+            attempts,
+            ..ClientSettings::new(url)
+        };
+        let _runtime = runtime()?.enter();
+        let client = Client::new(settings).map_err(|error| service_failure(py, error))?;
+        Ok(ClientCore(Mutex::new(Some(client))))
+    }
+
+    fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// One record in one request.
+    fn ingest(&self, py: Python<'_>, record: &Bound<'_, PyAny>, payload: PyBackedBytes) -> PyResult<Answer> {
+        let client = self.client()?;
+        let submission = submissions(vec![(record.clone(), payload)])?.pop();
+        let submission = submission.ok_or_else(|| PyValueError::new_err("a record is wanted"))?;
+        Ok(answer(wait_on(py, async move { client.ingest(submission).await })?))
+    }
+
+    /// Records in their order; answers each.
+    fn ingest_many(
+        &self,
+        py: Python<'_>,
+        items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>,
+    ) -> PyResult<Vec<Answer>> {
+        let client = self.client()?;
+        let submissions = submissions(items)?;
+        let answers = wait_on(py, async move { client.ingest_many(submissions).await })?;
+        Ok(answers.into_iter().map(answer).collect())
+    }
+}
+
+impl ClientCore {
+    /// The client, unless it is closed.
+    pub(crate) fn client(&self) -> PyResult<Client> {
+        let client = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        client.ok_or_else(|| PyValueError::new_err("the client is closed"))
+    }
+}
