@@ -78,7 +78,7 @@ pub(crate) enum Command {
 }
 
 /// The names of the commands.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 15] = [
     "verify-chain",
     "heads",
     "keygen",

@@ -78,7 +78,7 @@ fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, newest_ms: u64) -
     let from = times::shown(backup.finished_at_ms);
     let restores = match (covered.newest, covered.gaps.first()) {
         (_, Some(gap)) => format!("{from} to a gap at {}", gap.first),
-        (Some(newest), None) if newest_ms > backup.finished_at_ms => {
+        (Some(_), None) if newest_ms > backup.finished_at_ms => {
             format!("{from} to {}", times::shown(newest_ms))
         }
         _ => format!("{from} only: no log behind it is archived"),
