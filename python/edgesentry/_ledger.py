@@ -411,7 +411,8 @@ def _text(value: Path | None) -> str | None:
 
 
 def _outcome(record: Record, answer: _Answer) -> Outcome:
-    return Outcome(*_name(record), *answer)
+    device_id, sequence = _name(record)
+    return Outcome(device_id, sequence, *answer)
 
 
 def _name(record: Record) -> tuple[str, int]:

@@ -114,6 +114,11 @@ impl IngestService {
         &self.0.ledger
     }
 
+    /// The metrics that it counts on.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// The payload store.
     pub fn payloads(&self) -> &Arc<dyn PayloadStore> {
         &self.0.payloads

@@ -35,6 +35,7 @@ use super::rates::Rates;
 use super::settings::{ServeLimits, ServeSettings};
 use super::tokens::{Scope, Tokens};
 use crate::ingest::storage::IngestService;
+use crate::telemetry::TraceContext;
 
 /// How long a batch or an export waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
@@ -165,17 +166,36 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/devices", post(admin::register))
         .route("/api/v1/devices/revoke", post(admin::revoke))
         .route_layer(axum::middleware::from_fn(administrators));
+    let metrics = super::metrics::router(app.service.metrics().clone())
+        .route_layer(axum::middleware::from_fn(scrapers));
     Router::new()
         .route("/api/v1/ingest", post(ingest::ingest))
         .route("/api/v1/ingest/batch", post(batch::batch))
         .merge(read)
         .merge(admin)
+        .merge(metrics)
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/openapi.json", get(openapi::document))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(axum::middleware::from_fn(traced))
         .layer(Extension(app))
+}
+
+/// The trace of the caller goes on in ours.
+async fn traced(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let trace = TraceContext::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()));
+    trace.scope(next.run(request)).await
+}
+
+/// Metrics are for everybody who may connect, until a token is made for them.
+async fn scrapers(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
+    if app.tokens.has(Scope::Metrics) {
+        app.require(request.headers(), Scope::Metrics)?;
+    }
+    Ok(next.run(request).await)
 }
 
 async fn readers(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {

@@ -39,6 +39,19 @@ async fn nobody_reads_without_a_token_that_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_there_and_can_be_kept_for_a_token() {
+    let open = Serving::start("").await;
+    let answer = open.get("/metrics", None).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("content-type").starts_with("text/plain"));
+    assert!(String::from_utf8_lossy(&answer.body).contains("edgesentry_ingest_accepted_total "));
+    let token = format!("[serve.tokens.scraper]\nhash = \"{}\"\nscopes = \"metrics\"\n", hash_of_token("s"));
+    let closed = Serving::start(&token).await;
+    assert_eq!(closed.get("/metrics", None).await.problem(), (401, "unauthenticated".to_owned()));
+    assert_eq!(closed.get("/metrics", Some("s")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_come_in_pages_and_exports_verify() {
     let serving = Serving::start(&tokens()).await;
     let ledger = serving.service.ledger();

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use clap::Args;
 use edgesentry_rs::IngestService;
 use edgesentry_rs::settings::Access;
+use edgesentry_rs::telemetry::metrics::Metrics;
+use edgesentry_rs::telemetry::subscriber;
+use edgesentry_rs::transport::metrics::MetricsServer;
 use edgesentry_rs::transport::{Server, Stopped};
 use sd_notify::NotifyState;
 use serde_json::json;
@@ -14,12 +17,16 @@ use crate::interrupt;
 use crate::output::{Answer, Output, complain};
 use crate::stores::{Opened, StoreArgs};
 
+/// What a service logs where nobody says otherwise.
+const LOGGED: &str = "edgesentry_rs=info";
+
 /// Take records in over HTTP until SIGTERM or Ctrl-C
 ///
 /// Everything else is in the settings, under [serve]: networks that may connect, TLS, client certificates, tokens,
 /// limits. Without settings it listens on 127.0.0.1:8080 for this machine only, without TLS, and nobody may read.
 /// On SIGTERM it takes no more requests and finishes those that are under way; SIGHUP loads certificates again.
-/// Exit code 0 after that, 3 if requests had to be cut off or a store failed.
+/// Exit code 0 after that, 3 if requests had to be cut off or a store failed. It logs to stderr, one JSON object a line:
+/// what RUST_LOG or [telemetry] says, or edgesentry_rs=info. GET /metrics is for Prometheus.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -41,6 +48,7 @@ impl Serve {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         raise_file_limit();
         let opened = self.stores.open(if self.create { Access::Create } else { Access::Existing })?;
+        subscriber::init(&opened.settings.telemetry, LOGGED)?;
         let stopped = opened.runtime.block_on(self.serve(&opened))?;
         let failure = match stopped {
             Stopped::Finished => None,
@@ -66,6 +74,10 @@ impl Serve {
         let service =
             IngestService::start(opened.ledger.clone(), opened.payloads()?, opened.settings.ingest.clone());
         let server = Server::bind(service, &settings).await?;
+        let metrics = match &opened.settings.telemetry.metrics_listen {
+            Some(listen) => Some(MetricsServer::start(listen, Metrics::global()).await?),
+            None => None,
+        };
         let scheme = if settings.tls.is_some() { "https" } else { "http" };
         for address in server.addresses() {
             complain(&format!("listening on {scheme}://{address}, ledger {}", opened.ledger.place()));
@@ -78,6 +90,9 @@ impl Serve {
         let stopped = server.run(asked_to_stop()).await;
         reloading.abort();
         watchdog.abort();
+        if let Some(metrics) = metrics {
+            metrics.stop().await;
+        }
         Ok(stopped)
     }
 }
