@@ -162,7 +162,7 @@ impl IngestService {
         units: impl Stream<Item = Vec<Submission>> + Send + 'a,
     ) -> impl Stream<Item = Vec<Result<Outcome, Error>>> + Send + 'a {
         let service = &self.0;
-        let prepare = |unit| async move { (Instant::now(), service.prepare(unit).await) };
+        let prepare = move |unit| async move { (Instant::now(), service.prepare(unit).await) };
         let prepared = units.map(prepare).buffered(2);
         let state = (Box::pin(prepared), Failed::default());
         futures::stream::unfold(state, move |(mut prepared, mut failed)| async move {

@@ -121,8 +121,12 @@ impl Metrics {
         let signature_fail =
             counter(r, "signature_fail", "Records that were rejected because their signature does not hold");
         let ingest = Histogram::new(SECONDS);
-        let ingest =
-            register(r, "ingest_duration_seconds", "Time from a call with at most some thousands of records to its answers", ingest);
+        let ingest = register(
+            r,
+            "ingest_duration_seconds",
+            "Time from a call with at most some thousands of records to its answers",
+            ingest,
+        );
         let insert = Histogram::new(SECONDS);
         let help = "Time to insert a group of entries into the operation log, failed ones included";
         let operation_log_insert = register(r, "operation_log_insert_duration_seconds", help, insert);

@@ -50,7 +50,9 @@ mod tests {
 
     fn findings(counts: &[(FindingCode, usize)]) -> Vec<Finding> {
         let of = |(code, count): &(FindingCode, usize)| {
-            vec![Finding { code: *code, ..Finding::malformed(0, "", "") }; *count]
+            let mut finding = Finding::malformed(0, "", "");
+            finding.code = *code;
+            vec![finding; *count]
         };
         counts.iter().flat_map(of).collect()
     }

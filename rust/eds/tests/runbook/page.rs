@@ -2,7 +2,7 @@
 
 /// A block to execute.
 #[derive(PartialEq, Eq, Debug)]
-pub struct Block {
+pub(crate) struct Block {
     /// The line of the page, from 1.
     pub line: usize,
     pub script: String,
@@ -13,7 +13,7 @@ pub struct Block {
 }
 
 /// The blocks of a page that are marked for execution.
-pub fn blocks(page: &str) -> Result<Vec<Block>, String> {
+pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut lines = page.lines().enumerate();
     while let Some((at, line)) = lines.next() {
@@ -51,7 +51,7 @@ pub fn blocks(page: &str) -> Result<Vec<Block>, String> {
 }
 
 /// Whether an output is as expected: `…` stands for anything within a line, a line `...` for any lines.
-pub fn matches(expected: &str, output: &str) -> bool {
+pub(crate) fn matches(expected: &str, output: &str) -> bool {
     let lines = |text: &str| -> Vec<String> {
         let text = text.trim_matches('\n');
         text.lines().map(|line| line.trim_end().to_owned()).collect()

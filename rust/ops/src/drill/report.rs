@@ -42,9 +42,12 @@ pub struct DrillReport {
     pub listener: Listener,
 }
 
+/// What is done with a step.
+type Tell = dyn Fn(&Event) + Send + Sync;
+
 /// Hears of the steps of a drill while it runs; by default nobody does.
 #[derive(Clone, Default)]
-pub struct Listener(Option<Arc<dyn Fn(&Event) + Send + Sync>>);
+pub struct Listener(Option<Arc<Tell>>);
 
 impl Listener {
     /// Calls `hear` at each step.

@@ -119,13 +119,12 @@ mod tests {
     use super::*;
 
     fn found(code: FindingCode, expected: u64, actual: u64) -> Finding {
-        Finding {
-            code,
-            sequence: Some(actual),
-            expected: Evidence::Sequence(expected),
-            actual: Evidence::Sequence(actual),
-            ..Finding::malformed(0, "", "")
-        }
+        let mut finding = Finding::malformed(0, "", "");
+        finding.code = code;
+        finding.sequence = Some(actual);
+        finding.expected = Evidence::Sequence(expected);
+        finding.actual = Evidence::Sequence(actual);
+        finding
     }
 
     fn span(lowest_sequence: u64, highest_sequence: u64) -> ChainSpan {
