@@ -305,7 +305,7 @@ mod tests {
         );
         for histogram in ["ingest_duration_seconds", "operation_log_insert_duration_seconds"] {
             series.push(format!("{histogram}_count"));
-            series.extend(["2.0", "3.0", "+Inf"].map(|le| format!("{histogram}_bucket{{le=\"{le}\"}}")));
+            series.extend(["2", "3", "+Inf"].map(|le| format!("{histogram}_bucket{{le=\"{le}\"}}")));
         }
         for series in series {
             assert_eq!(value(&text, &format!("edgesentry_{series}")), Some(0.0), "{series} in {text}");

@@ -19,8 +19,12 @@ fn the_drills_are_listed_with_what_they_need() {
     assert_eq!(run.code, 0);
     assert!(run.stdout.contains("alert-fire\n"), "{}", run.stdout);
     let listed = folder.eds("--json drill list").envelope()["drills"].clone();
-    assert_eq!(listed[0]["name"], "alert-fire");
-    assert_eq!(listed[0]["needs"][0]["program"], "prometheus");
+    let drills = listed.as_array().unwrap();
+    let named = |name: &str| drills.iter().find(|drill| drill["name"] == name).unwrap();
+    assert_eq!(named("alert-fire")["needs"][0]["program"], "prometheus");
+    for name in ["db-failover", "db-restore", "s3-object-recovery", "rpo"] {
+        assert!(!named(name)["needs"].as_array().unwrap().is_empty(), "{name}");
+    }
 }
 
 #[test]
