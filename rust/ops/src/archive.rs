@@ -9,6 +9,7 @@
 //! dumps/ID/ledger.dump, dumps/ID/dump.json
 //! ```
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,7 +48,8 @@ struct Mark {
 #[derive(Clone)]
 pub struct Archive {
     objects: Arc<dyn Objects>,
-    temp: PathBuf,
+    /// Where temporary files go, where the settings say so.
+    temp: Option<PathBuf>,
 }
 
 impl Archive {
@@ -58,7 +60,7 @@ impl Archive {
             return Err(Error::Config(message.to_owned()));
         };
         let objects = objects::open(url, settings.ops.s3.as_ref().unwrap_or(&settings.s3)).await?;
-        Ok(Archive { objects, temp: settings.ops.temp.clone().unwrap_or_else(std::env::temp_dir) })
+        Ok(Archive { objects, temp: settings.ops.temp.clone() })
     }
 
     /// Where it is, without secrets.
@@ -71,10 +73,20 @@ impl Archive {
         &*self.objects
     }
 
-    /// A folder of its own for temporary files, gone when dropped.
+    /// A folder of its own for temporary files, gone when dropped: in `ops.temp`, else in the system's folder for them,
+    /// else, where that is closed to the user that PostgreSQL runs as, in the current one. For the commands that
+    /// PostgreSQL runs this is its data directory; base backups leave out what begins with `pgsql_tmp`
+    /// (<https://www.postgresql.org/docs/current/protocol-replication.html>, BASE_BACKUP).
     pub fn temporary(&self) -> Result<TempDir, Error> {
-        let folder = tempfile::Builder::new().prefix("edgesentry-ops-").tempdir_in(&self.temp);
-        folder.map_err(Error::io("make a temporary folder", &self.temp))
+        let make = |prefix: &str, folder: &Path| tempfile::Builder::new().prefix(prefix).tempdir_in(folder);
+        let preferred = self.temp.clone().unwrap_or_else(std::env::temp_dir);
+        let made = match make("edgesentry-ops-", &preferred) {
+            Err(error) if self.temp.is_none() && error.kind() == ErrorKind::PermissionDenied => {
+                make("pgsql_tmp_edgesentry-", Path::new(".")).map_err(|_| error)
+            }
+            made => made,
+        };
+        made.map_err(Error::io("make a temporary folder", &preferred))
     }
 
     /// Whose it is; none where nothing was ever archived, provably.

@@ -103,6 +103,7 @@ fn shell(page: &str, folder: &Path, blocks: &[Block]) -> String {
         .env("PATH", path)
         .env("SERVERS", root().join("scripts/servers"))
         .env("PROJECT", root())
+        .env("WEED", edgesentry_ops::servers::find_weed(None).unwrap())
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(log)
