@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,11 +32,12 @@ def payload(record: AuditRecord) -> bytes:
 
 
 def _sign(devices: list[Device], records: int) -> Iterator[AuditRecord]:
-    for sequence in range(1, records + 1):
+    for _ in range(records):
         for signer in devices:
-            content = f"{signer.device_id} {sequence}".encode()
-            reference = f"{signer.device_id}/{sequence}.bin"
-            yield signer.sign(content, reference, START_MS + 1000 * sequence)
+            number = signer.head.sequence + 1 if signer.head else 1
+            content = f"{signer.device_id} {number}".encode()
+            reference = f"{signer.device_id}/{number}.bin"
+            yield signer.sign(content, reference, START_MS + 1000 * number)
 
 
 def key_ring(devices: Iterable[Device]) -> KeyRing:
@@ -60,7 +62,11 @@ def serve(ledger: str, *more: str) -> Iterator[str]:
         ledger,
         *more,
     ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    # Nobody reads what it would log.
+    quiet = {**os.environ, "RUST_LOG": "off"}
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=quiet
+    ) as process:
         assert process.stderr is not None
         try:
             line = process.stderr.readline()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, Self, TypeVar
 
 from edgesentry._core import ClientCore
@@ -100,10 +98,14 @@ class AsyncClient:
     __module__ = "edgesentry"
 
     def __init__(self, url: str, *, at_once: int = _AT_ONCE, **options: Any) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self.client = Client(url, **options)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="edgesentry-client")
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        import asyncio
+
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
 
     async def __aenter__(self) -> Self:
@@ -114,6 +116,8 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Waits for what runs, then ends the connections."""
+        import asyncio
+
         await asyncio.to_thread(self._threads.shutdown)
         self.client.close()
 

@@ -160,7 +160,14 @@ fn what_there_is(site: &Site, backup: &Value) {
     }
     assert!(site.json("dump", 0)["dump"]["entries"].as_u64().unwrap() > 0);
     assert_eq!(site.json("verify-backup --dump", 0)["checklist"]["status"], "passed");
-    assert_eq!(site.json("retention", 0)["retention"]["plan"]["delete"], serde_json::json!([]));
+    // What lies before the beginning of the only backup serves nobody; nothing else may go.
+    let plan = site.json("retention", 0)["retention"]["plan"]["delete"].clone();
+    for delete in plan.as_array().unwrap() {
+        for key in delete["keys"].as_array().unwrap() {
+            assert!(key.as_str().unwrap().starts_with("wal/"), "{plan}");
+        }
+    }
+    assert_eq!(site.json("backups", 0)["archive"]["backups"][0]["backup"], *backup);
     let settings = site.json("configure-postgres", 0)["postgres"]["settings"].clone();
     let differs = |name: &str| {
         let setting = settings.as_array().unwrap().iter().find(|setting| setting["name"] == name).unwrap();
