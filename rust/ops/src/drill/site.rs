@@ -135,7 +135,9 @@ impl Site {
         ));
         let ledger = connect(primary.url("postgres")).await?;
         let payloads: Arc<dyn PayloadStore> = Arc::new(Memory::default());
-        let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
+        // Devices send again by themselves, and when the primary is dead for good they need not wait for it.
+        let limits = Limits { attempts: 1, ..Limits::default() };
+        let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), limits);
         Ok(Site { primary, settings, archive, service, ledger, payloads, scratch, seaweed })
     }
 

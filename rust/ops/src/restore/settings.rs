@@ -122,8 +122,10 @@ fn recovery(restore: &Restore) -> Vec<(&'static str, String)> {
     match &restore.target {
         Target::Latest => {}
         Target::Time(time) => {
-            let utc = time.to_offset(time::UtcOffset::UTC);
-            settings.push(("recovery_target_time", utc.format(&Rfc3339).unwrap_or_default()));
+            // A number for the zone: when these settings are read, PostgreSQL does not know the names of zones yet, and
+            // refuses even Z.
+            let utc = time.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default();
+            settings.push(("recovery_target_time", utc.replace('Z', "+00:00")));
         }
         Target::Point(name) => settings.push(("recovery_target_name", name.clone())),
     }
