@@ -79,6 +79,7 @@ impl Serve {
             None => None,
         };
         let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        let asked = interrupt::asked();
         for address in server.addresses() {
             complain(&format!("listening on {scheme}://{address}, ledger {}", opened.ledger.place()));
         }
@@ -87,7 +88,12 @@ impl Serve {
         let reload = server.reload();
         let reloading = tokio::spawn(async move { reload_on_hangup(reload).await });
         let watchdog = tokio::spawn(watchdog());
-        let stopped = server.run(asked_to_stop()).await;
+        let stopped = server
+            .run(async {
+                asked.await;
+                let _ = sd_notify::notify(&[NotifyState::Stopping]);
+            })
+            .await;
         reloading.abort();
         watchdog.abort();
         if let Some(metrics) = metrics {
@@ -95,18 +101,6 @@ impl Serve {
         }
         Ok(stopped)
     }
-}
-
-/// Ready at SIGTERM or Ctrl-C.
-async fn asked_to_stop() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    interrupt::unless_asked(terminated).await;
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
 }
 
 async fn reload_on_hangup(reload: impl Fn() -> Result<(), edgesentry_rs::Error>) {
