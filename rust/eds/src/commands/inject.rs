@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::attacks::{ATTACKS, Attack, Victim};
-use crate::commands::push::ServiceArgs;
+use crate::commands::push::ReachArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::text::number;
@@ -27,15 +27,20 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Registers devices of its own, which needs a token with the scope admin, sends good records, then the attacks, and
 /// after each a good record again: whatever was tried must be in nobody's way. Where the service gives out metrics,
 /// the counter of the reason must have moved. Leaves its devices and records in the ledger: not for a production
-/// ledger. Exit code 0 if every attack was answered rightly, 1 if any was not, 3 if the service could not be reached.
+/// ledger. Several services are attacked at once, each with devices of its own. Exit code 0 if every attack was answered rightly, 1 if any was not, 3 if the service could not be reached.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds inject --url http://127.0.0.1:8080 --token-file admin.token
-  eds inject --url http://127.0.0.1:8080 --token-file admin.token --attack bad-signature --count 30 --rate 10")]
+  eds inject --url http://127.0.0.1:8080 --token-file admin.token --attack bad-signature --count 30 --rate 10
+  eds inject --url https://node-1:8443 --url https://node-2:8443 --token-file admin.token")]
 pub(crate) struct Inject {
+    /// The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one ledger or
+    /// for services apart
+    #[arg(long, value_name = "URL", required = true)]
+    url: Vec<String>,
     #[command(flatten)]
-    service: ServiceArgs,
+    reach: ReachArgs,
     /// Only this attack; may be given several times [default: all]
     #[arg(long, value_name = "NAME", value_parser = attack)]
     attack: Vec<&'static Attack>,
@@ -55,8 +60,9 @@ fn attack(name: &str) -> Result<&'static Attack, String> {
 }
 
 /// What became of one kind of attack.
-#[derive(Serialize)]
+#[derive(Serialize, Clone)]
 struct Injected {
+    service: String,
     attack: &'static str,
     what: &'static str,
     expected_status: u16,
@@ -81,14 +87,20 @@ impl Injected {
 
 impl Inject {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let client = self.service.client()?;
+        let clients =
+            self.url.iter().map(|url| self.reach.client(url)).collect::<Result<Vec<_>, Failure>>()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
-        let results = runtime.block_on(self.inject(&client))?;
+        let attacked = futures::future::try_join_all(clients.iter().map(|client| self.inject(client)));
+        let results = runtime.block_on(attacked)?.concat();
         let ok = results.iter().all(Injected::holds);
         let mut text = String::new();
-        for result in &results {
+        for (at, result) in results.iter().enumerate() {
+            let begins = at == 0 || results[at - 1].service != result.service;
+            if begins && self.url.len() > 1 {
+                text.push_str(&format!("{}\n", result.service));
+            }
             let (style, verdict) = if result.holds() { (GOOD, "ok   ") } else { (BAD, "WRONG") };
             let counted =
                 result.counted.map_or_else(String::new, |counted| format!(", counted {}", number(counted)));
@@ -129,6 +141,7 @@ impl Inject {
             victim.send(client).await?;
             let before = counter(client, attack).await;
             let mut result = Injected {
+                service: client.url().to_owned(),
                 attack: attack.name,
                 what: attack.what,
                 expected_status: attack.status,

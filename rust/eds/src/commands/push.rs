@@ -59,6 +59,13 @@ pub(crate) struct ServiceArgs {
     /// The service: http://HOST:PORT or https://HOST:PORT
     #[arg(long, value_name = "URL")]
     url: String,
+    #[command(flatten)]
+    reach: ReachArgs,
+}
+
+/// How a service is reached.
+#[derive(Args, Debug)]
+pub(crate) struct ReachArgs {
     /// File with a token, where the service asks for one; the variable EDGESENTRY_TOKEN serves as well
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -81,7 +88,14 @@ pub(crate) struct ServiceArgs {
 
 impl ServiceArgs {
     /// A client of the service.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
+    fn client(&self) -> Result<Client, Failure> {
+        self.reach.client(&self.url)
+    }
+}
+
+impl ReachArgs {
+    /// A client of the service at `url`.
+    pub(crate) fn client(&self, url: &str) -> Result<Client, Failure> {
         let token = match &self.token_file {
             Some(path) => {
                 let bytes = inputs::bytes(path, "token_unreadable")?;
@@ -98,7 +112,7 @@ impl ServiceArgs {
             identity: self.cert.clone().zip(self.cert_key.clone()),
             timeout: Duration::from_secs(self.timeout),
             attempts: self.attempts,
-            ..ClientSettings::new(&self.url)
+            ..ClientSettings::new(url)
         };
         Ok(Client::new(settings)?)
     }

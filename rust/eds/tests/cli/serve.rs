@@ -224,23 +224,128 @@ async fn moving(
 }
 
 #[test]
+fn what_waits_in_an_outbox_is_pushed() {
+    let folder = Folder::new();
+    let mut command = folder.command();
+    command.env("EDS_LEDGER", "sqlite:edgesentry.db");
+    let served = Served::start(command, "127.0.0.1:0");
+    folder.write("lift.seed", format!("{}\n", "07".repeat(32)));
+    let mine = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(folder.path("lift.seed"), mine).unwrap();
+    let device = Device::from_seed("lift-01", [7; 32], Scheme::Record);
+    let key = device.public_key().unwrap();
+    assert_eq!(folder.eds(&format!("device register lift-01 --key {key}")).code, 0);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sign = |from: u64, to: u64| {
+        runtime.block_on(async {
+            let agent = Agent::open(&folder.path("lift.outbox"), device.clone()).await.unwrap();
+            let items = (from..=to).map(|at| (at, Bytes::from(at.to_string()), format!("lift-01/{at}.bin")));
+            agent.sign_many(items).await.unwrap();
+            agent.close().await;
+        });
+    };
+    let push = |url: &str| {
+        folder.eds(&format!(
+            "--json push --url {url} --outbox lift.outbox --device lift-01 --key lift.seed --attempts 1"
+        ))
+    };
+    sign(1, 30);
+    let run = push(&served.url);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let pushed = &run.envelope()["push"];
+    assert_eq!((&pushed["accepted"], &pushed["waiting"]), (&json!(30), &json!(0)));
+    // Nobody there: it waits, and nothing is lost.
+    let url = served.url.clone();
+    assert_eq!(served.stop(), Some(0));
+    sign(31, 40);
+    let run = push(&url);
+    assert_eq!((run.code, &run.envelope()["push"]["waiting"]), (3, &json!(10)), "{}", run.stdout);
+    let mut command = folder.command();
+    command.env("EDS_LEDGER", "sqlite:edgesentry.db");
+    let served = Served::start(command, url.split_once("://").unwrap().1);
+    let pushed = push(&served.url).envelope()["push"].clone();
+    assert_eq!((&pushed["accepted"], &pushed["waiting"]), (&json!(10), &json!(0)));
+    assert_eq!(served.stop(), Some(0));
+    let missing = folder.eds("push --url http://127.0.0.1:1 --outbox none --device lift-01 --key lift.seed");
+    assert_eq!(missing.code, 2, "{}", missing.stderr);
+    assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
+}
+
+#[test]
+fn it_stops_in_order_from_the_moment_it_listens() {
+    let folder = Folder::new();
+    for round in 0..20 {
+        let mut command = folder.command();
+        command.env("EDS_LEDGER", "sqlite:edgesentry.db");
+        assert_eq!(Served::start(command, "127.0.0.1:0").stop(), Some(0), "{round}");
+    }
+}
+
+#[test]
+fn ten_thousand_idle_connections_leave_it_answering() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+    let (folder, fleet) = fleet(50);
+    folder.write_payloads("payloads", &fleet);
+    folder.write_records("first.ndjson", &fleet.records[..1]);
+    assert_eq!(folder.eds("ingest first.ndjson --payloads-from payloads --register keys.json").code, 0);
+    let mut command = folder.command();
+    // On a slow machine it takes long to make so many; none may be let go meanwhile.
+    command.env("EDS_SERVE__LIMITS__HEADER_SECONDS", "600");
+    let served = Served::start(command, "127.0.0.1:0");
+    let address: std::net::SocketAddr = served.address().parse().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let idle = runtime.block_on(async {
+        let mut idle = Vec::new();
+        for at in 0..10_000 {
+            // No address has more than it may.
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 1, 1 + (at % 4) as u8], 0).into()).unwrap();
+            idle.push(socket.connect(address).await.unwrap());
+        }
+        idle
+    });
+    let run = push(&folder, &served, "export.ndjson");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    // They are all still there: nobody was let go to make room.
+    let open = idle.iter().filter(|stream| {
+        matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    });
+    assert_eq!(open.count(), 10_000);
+    assert_eq!(served.stop(), Some(0));
+}
+
+#[test]
 fn every_attack_gets_its_answer_and_harms_nobody() {
     let folder = Folder::new();
     let made = folder.eds("--json token keeper --scope admin").envelope()["token"].clone();
     folder.write("admin.token", made["token"].as_str().unwrap());
     let entry = format!("[serve.tokens.keeper]\nhash = {}\nscopes = [\"admin\"]\n", made["hash"]);
     folder.write("eds.toml", entry);
-    let mut command = folder.command();
-    command.env("EDS_CONFIG", "eds.toml");
-    let served = Served::start(command, "127.0.0.1:0");
+    let start = |ledger: &str| {
+        let mut command = folder.command();
+        command.env("EDS_CONFIG", "eds.toml").env("EDS_LEDGER", ledger);
+        Served::start(command, "127.0.0.1:0")
+    };
+    let (served, other) = (start("sqlite:edgesentry.db"), start("sqlite:other.db"));
     let url = &served.url;
-    let run = folder.eds(&format!("--json inject --url {url} --token-file admin.token --count 3"));
+    let both = format!("--url {url} --url {} --token-file admin.token", other.url);
+    let run = folder.eds(&format!("--json inject {both} --count 3"));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let results = run.envelope()["inject"].as_array().unwrap().clone();
-    assert_eq!(results.len(), eds::attacks::ATTACKS.len());
-    for result in results {
+    let attacks = eds::attacks::ATTACKS;
+    assert_eq!(results.len(), 2 * attacks.len());
+    for (result, attack) in results.iter().zip(attacks.iter().chain(&attacks)) {
+        assert_eq!(result["attack"], attack.name);
         assert_eq!((&result["answered_rightly"], &result["unharmed"]), (&json!(3), &json!(true)), "{result}");
+        // What is no record is no rejection, and not counted as one.
+        let counted = if attack.is_rejection() { json!(3) } else { json!(null) };
+        assert_eq!(result["counted"], counted, "{result}");
     }
+    let text = folder.eds(&format!("inject {both} --attack forked")).stdout;
+    assert!(text.contains(&format!("{url}\nok     forked")) && text.contains(&format!("{}\nok", other.url)));
+    assert_eq!(other.stop(), Some(0));
     let one = format!("inject --url {url} --token-file admin.token --attack forked --count 5 --rate 100");
     assert!(folder.eds(&one).stdout.starts_with("ok     forked           409 fork "));
     let nobody = folder.eds(&format!("--json inject --url {url}"));
