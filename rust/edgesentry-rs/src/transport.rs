@@ -6,6 +6,7 @@ pub mod client;
 pub mod http;
 mod identity;
 pub mod metrics;
+pub mod mqtt;
 pub mod policy;
 mod rates;
 mod server;
@@ -16,6 +17,7 @@ mod tokens;
 
 pub use client::{Client, ClientSettings, Response};
 pub use http::write_submission;
+pub use mqtt::{MqttSettings, MqttSource};
 pub use server::{Server, Stopped};
 pub use settings::ServeSettings;
 pub use tokens::{Scope, hash_of_token};

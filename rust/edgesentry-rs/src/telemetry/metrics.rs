@@ -72,6 +72,11 @@ struct QueueName {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Broker {
+    broker: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Build {
     version: &'static str,
 }
@@ -93,6 +98,7 @@ struct Inner {
     queues: Vec<(Queue, Gauge)>,
     last_success: Gauge<f64, AtomicU64>,
     events_dropped: Counter,
+    mqtt_connected: Family<Broker, Gauge>,
 }
 
 tokio::task_local! {
@@ -140,6 +146,10 @@ impl Metrics {
             "telemetry_dropped_events",
             "Events that Python's logging did not get because too many waited",
         );
+        let mqtt = Family::<Broker, Gauge>::default();
+        let help =
+            "Whether records are taken from an MQTT broker: 1 while they are, 0 while it cannot be reached";
+        let mqtt_connected = register(r, "mqtt_connected", help, mqtt);
         let build = Family::<Build, Gauge>::default();
         let build = register(r, "build_info", "The version that runs; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -161,6 +171,7 @@ impl Metrics {
                 .into(),
             last_success,
             events_dropped,
+            mqtt_connected,
             registry,
         }))
     }
@@ -182,6 +193,12 @@ impl Metrics {
     /// Counts events that could not be handed on.
     pub fn count_dropped_events(&self, events: u64) {
         self.0.events_dropped.inc_by(events);
+    }
+
+    /// Says whether records are taken from a broker.
+    pub(crate) fn mqtt_connected(&self, broker: &str, connected: bool) {
+        let broker = Broker { broker: broker.to_owned() };
+        self.0.mqtt_connected.get_or_create(&broker).set(connected.into());
     }
 
     /// Counts an answer.

@@ -12,14 +12,11 @@ use async_trait::async_trait;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::ring;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 use self::wire::{Call, Reply};
-use super::tls::{authorities, certificates};
+use super::tls;
 use crate::agent::Sink;
 use crate::error::Error;
 use crate::ingest::verify::{Outcome, Submission};
@@ -107,7 +104,7 @@ impl Client {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(settings.timeout.min(Duration::from_secs(10))));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls(&settings)?)
+            .with_tls_config(client_tls(&settings)?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -243,25 +240,13 @@ impl Sink for Client {
     }
 }
 
-fn tls(settings: &ClientSettings) -> Result<ClientConfig, Error> {
-    let roots = match &settings.ca {
-        Some(path) => authorities(path)?,
-        None if !settings.url.starts_with("https") => RootCertStore::empty(),
-        None => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            roots
-        }
-    };
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| Error::Config(format!("tls: {error}")))?
-        .with_root_certificates(roots);
-    let Some((certificate, key)) = &settings.identity else { return Ok(builder.with_no_client_auth()) };
-    let chain = certificates(certificate)?;
-    let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("{}: {error}", key.display()));
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))
+fn client_tls(settings: &ClientSettings) -> Result<ClientConfig, Error> {
+    let identity =
+        settings.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    if settings.ca.is_none() && !settings.url.starts_with("https") {
+        return tls::client_config_of(RootCertStore::empty(), identity);
+    }
+    tls::client_config(settings.ca.as_deref(), identity)
 }
 
 /// Replies that came, in order, and what ended them early.

@@ -30,7 +30,8 @@ use tokio::sync::Semaphore;
 
 pub(super) use self::answer::Answer;
 pub use self::openapi::openapi;
-use self::problem::Problem;
+pub(super) use self::problem::Problem;
+pub(super) use self::submission::submission;
 pub use self::submission::write_submission;
 use super::bodies::Memory;
 use super::identity::{Peer, Sender};

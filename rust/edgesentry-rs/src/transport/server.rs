@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 use super::activity::{Activity, Watched};
 use super::http::{App, router};
 use super::identity::{Peer, devices_of};
+use super::mqtt::MqttSource;
 use super::policy::{NetworkPolicy, caller};
 use super::settings::{ServeLimits, ServeSettings};
 use super::stall::Stalling;
@@ -47,6 +48,7 @@ pub enum Stopped {
 /// The ingest service on the network.
 pub struct Server {
     listeners: Vec<TcpListener>,
+    mqtt: Option<MqttSource>,
     shared: Arc<Shared>,
 }
 
@@ -75,6 +77,7 @@ impl Server {
             return Err(Error::Config("serve.listen: there is no address to listen on".to_owned()));
         }
         let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
+        let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
         let app = Arc::new(App::new(service, settings));
         let shared = Shared {
             policy: NetworkPolicy::new(settings.allow.iter().copied()),
@@ -86,7 +89,7 @@ impl Server {
             app,
             stop: CancellationToken::new(),
         };
-        Ok(Server { listeners, shared: Arc::new(shared) })
+        Ok(Server { listeners, mqtt, shared: Arc::new(shared) })
     }
 
     /// Where it listens.
@@ -100,8 +103,8 @@ impl Server {
         move || shared.tls.as_ref().map_or(Ok(()), ServerTls::reload)
     }
 
-    /// Serves until `shutdown` is ready; then takes no connection and no request any more, and finishes those that
-    /// are under way.
+    /// Serves until `shutdown` is ready; then takes no connection, no request and no message any more, and finishes
+    /// those that are under way.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Stopped {
         let (shared, tasks) = (self.shared, TaskTracker::new());
         let accepting: Vec<_> = self
@@ -109,6 +112,9 @@ impl Server {
             .into_iter()
             .map(|listener| tokio::spawn(accept(Arc::clone(&shared), listener, tasks.clone())))
             .collect();
+        if let Some(mqtt) = self.mqtt {
+            tasks.spawn(mqtt.run(shared.stop.clone()));
+        }
         let watch = {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move { futures::join!(watch(&shared), tidy(&shared)) })

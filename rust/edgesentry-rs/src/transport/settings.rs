@@ -25,6 +25,7 @@ use edgesentry_chain::Hash;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use super::mqtt::MqttSettings;
 use super::tokens::Scope;
 
 /// What `eds serve` does.
@@ -39,6 +40,8 @@ pub struct ServeSettings {
     pub allow: Vec<IpNet>,
     /// TLS; without it the service speaks plain HTTP.
     pub tls: Option<TlsSettings>,
+    /// An MQTT broker from which records are taken, too.
+    pub mqtt: Option<MqttSettings>,
     /// Tokens by name.
     pub tokens: BTreeMap<String, TokenSettings>,
     /// How much at most.
@@ -56,6 +59,7 @@ impl Default for ServeSettings {
                 IpNet::from(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128)),
             ],
             tls: None,
+            mqtt: None,
             tokens: BTreeMap::new(),
             limits: ServeLimits::default(),
             rate: RateSettings::default(),
@@ -188,7 +192,7 @@ pub struct RateSettings {
 }
 
 /// A list, or a text with commas, which is all that a variable can be.
-fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr,

@@ -9,7 +9,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tracing::{info, warn};
 
 use super::settings::TlsSettings;
@@ -106,6 +106,38 @@ fn config(settings: &TlsSettings) -> Result<ServerConfig, Error> {
         config.send_tls13_tickets = 0;
     }
     Ok(config)
+}
+
+/// What a client trusts, `ca` or else the authorities of the system, and its own certificate and key.
+pub(super) fn client_config(
+    ca: Option<&Path>,
+    identity: Option<(&Path, &Path)>,
+) -> Result<ClientConfig, Error> {
+    let roots = match ca {
+        Some(path) => authorities(path)?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
+        }
+    };
+    client_config_of(roots, identity)
+}
+
+/// [`client_config`] with authorities at hand.
+pub(super) fn client_config_of(
+    roots: RootCertStore,
+    identity: Option<(&Path, &Path)>,
+) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| Error::Config(format!("tls: {error}")))?
+        .with_root_certificates(roots);
+    let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates(certificate)?;
+    let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("{}: {error}", key.display()));
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))
 }
 
 /// The certificates of a PEM file, of which there must be one at least.

@@ -9,6 +9,7 @@ mod clients;
 #[path = "../stores/common.rs"]
 mod common;
 mod hostile;
+mod mqtt;
 mod openapi;
 mod reads;
 mod secure;

@@ -41,7 +41,7 @@ pub(in crate::transport) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(record: &AuditRecord, outcome: Result<Outcome, Error>) -> Answer {
+    pub(in crate::transport) fn new(record: &AuditRecord, outcome: Result<Outcome, Error>) -> Answer {
         let name = match &outcome {
             Ok(outcome) => outcome.name(),
             Err(_) => "error",
@@ -65,14 +65,14 @@ impl Answer {
     }
 
     /// A record that was not handed to the service.
-    pub(super) fn refused(record: &AuditRecord, problem: &Problem, retryable: bool) -> Answer {
+    pub(in crate::transport) fn refused(record: &AuditRecord, problem: &Problem, retryable: bool) -> Answer {
         let outcome = if retryable { "error" } else { "rejected" };
         let (reason, detail) = (problem.code().to_owned(), problem.detail().to_owned());
         Answer { reason: Some(reason), detail: Some(detail), retryable, ..Answer::of(record, outcome) }
     }
 
     /// A line that is no record.
-    pub(super) fn malformed(problem: &Problem) -> Answer {
+    pub(in crate::transport) fn malformed(problem: &Problem) -> Answer {
         Answer {
             line: None,
             device_id: None,

@@ -17,7 +17,7 @@ const RETRY_SECONDS: u64 = 1;
 /// A problem document.
 #[derive(Serialize, ToSchema, Debug)]
 #[schema(title = "Problem")]
-pub(super) struct Problem {
+pub(in crate::transport) struct Problem {
     /// `urn:edgesentry:problem:` and the code.
     #[serde(rename = "type")]
     kind: String,
@@ -65,7 +65,7 @@ impl Problem {
         self.code
     }
 
-    pub(super) fn detail(&self) -> &str {
+    pub(in crate::transport) fn detail(&self) -> &str {
         &self.detail
     }
 
@@ -87,7 +87,7 @@ impl Problem {
     }
 
     /// The sender may not send records of this device.
-    pub(super) fn other_device(device_id: &str) -> Problem {
+    pub(in crate::transport) fn other_device(device_id: &str) -> Problem {
         let shown: String = device_id.chars().take(200).collect();
         let detail = format!("the sender's certificate or token is not one of device {shown:?}");
         Problem::new(StatusCode::FORBIDDEN, "device_mismatch", detail)

@@ -61,7 +61,7 @@ pub(super) enum WireBytes {
 }
 
 /// Reads a record with its payload.
-pub(super) fn submission(text: &[u8]) -> Result<Submission, Problem> {
+pub(in crate::transport) fn submission(text: &[u8]) -> Result<Submission, Problem> {
     let wire: Wire<'_> = serde_json::from_slice(text).map_err(|error| {
         // Names that a sender chose are shown, but not at any length.
         let problem: String = error.to_string().chars().take(300).collect();
