@@ -13,7 +13,7 @@ use sd_notify::NotifyState;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
-use crate::interrupt;
+use crate::interrupt::{self, Hangups};
 use crate::output::{Answer, Output, complain};
 use crate::stores::{Opened, StoreArgs};
 
@@ -82,10 +82,12 @@ impl Serve {
         for address in server.addresses() {
             complain(&format!("listening on {scheme}://{address}, ledger {}", opened.ledger.place()));
         }
+        // Before anybody may think that it is there.
+        let hangups = Hangups::take();
+        let reload = server.reload();
+        let reloading = tokio::spawn(reload_on_hangup(hangups, reload));
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
-        let reload = server.reload();
-        let reloading = tokio::spawn(async move { reload_on_hangup(reload).await });
         let watchdog = tokio::spawn(watchdog());
         let stopped = server.run(asked_to_stop()).await;
         reloading.abort();
@@ -97,23 +99,15 @@ impl Serve {
     }
 }
 
-/// Ready at SIGTERM or Ctrl-C.
+/// Ready at SIGTERM or Ctrl-C. A second one ends the process, also while requests are finished.
 async fn asked_to_stop() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    interrupt::unless_asked(terminated).await;
+    interrupt::asked().await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
 }
 
-async fn reload_on_hangup(reload: impl Fn() -> Result<(), edgesentry_rs::Error>) {
-    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
-        return;
-    };
-    while hangup.recv().await.is_some() {
+async fn reload_on_hangup(mut hangups: Hangups, reload: impl Fn() -> Result<(), edgesentry_rs::Error>) {
+    loop {
+        hangups.next().await;
         if let Err(error) = reload() {
             complain(&format!("the certificates of before stay in use: {error}"));
         }
