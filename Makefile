@@ -10,7 +10,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench docs docs-rust generated screenshots wheel check-wheel venv module clean load soak-serve
+.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ wheel: venv ## Build the Python wheel and the sdist into dist
 
 check-wheel: wheel ## Install the wheel where there is no Rust; audit its ABI, its components and their licences
 	$(BIN)/python scripts/check-wheel
+
+check-sdist: wheel ## The same, and let pip build the package from the sdist: all of it anew, minutes
+	$(BIN)/python scripts/check-wheel --sdist
 
 venv: ## Make .venv, or bring it up to date
 	scripts/venv

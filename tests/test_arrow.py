@@ -158,6 +158,7 @@ def test_findings_are_a_table(records: list[AuditRecord], keys: KeyRing) -> None
         assert row["code"] == finding.code
         assert row["device_id"] == finding.device_id
         assert row["sequence"] == finding.sequence
+        assert row["timestamp_ms"] == finding.timestamp_ms
         assert row["index"] == finding.index
         assert row["expected"] == finding.expected
         assert row["actual"] == finding.actual

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,16 @@ import pyarrow as pa
 import pytest
 
 import edgesentry
-from edgesentry import AuditRecord, Device, device_statistics, read_records, verify_chain, write_records
+from edgesentry import (
+    AuditRecord,
+    Device,
+    Findings,
+    UnreadableError,
+    device_statistics,
+    read_records,
+    verify_chain,
+    write_records,
+)
 from edgesentry.testing import attacks, make_fleet
 from support import START_MS, chains, device
 
@@ -70,6 +82,111 @@ def test_findings_are_handed_over_without_a_copy() -> None:
     whole = pa.table(findings)
     assert addresses(pa.table(findings)) == addresses(whole)
     assert pa.table(findings[3:9]).equals(whole.slice(3, 6))
+
+
+def every_kind_of_finding() -> Findings:
+    """Findings with and without records, causes and places."""
+    fleet = make_fleet(3, 8)
+    lines = [json.dumps(record.to_dict()) for record in fleet.records]
+    del lines[5]
+    lines[9] = lines[9].replace('"timestamp_ms": 1', '"timestamp_ms": 2')
+    content = "\n".join([*lines[:20], "{}", *lines[20:]]).encode()
+    heads = {**fleet.heads, "lift-09": fleet.heads["lift-01"]}
+    report = verify_chain(content, keys=fleet.keys, heads=heads)
+    assert len(report.counts) > 3
+    assert any(finding.cause for finding in report.findings)
+    return report.findings
+
+
+def test_findings_come_back_from_every_library() -> None:
+    findings = every_kind_of_finding()
+    table, frame = pa.table(findings), findings.to_polars()
+    views = frame.with_columns(pl.col("code").cast(pl.Categorical), pl.col("index").cast(pl.Int32))
+    kept = io.BytesIO()
+    frame.write_parquet(kept)
+    for source in (
+        findings,
+        table,
+        table.to_batches()[0],
+        pa.Table.from_batches(table.to_batches(max_chunksize=2)),
+        pa.RecordBatchReader.from_batches(table.schema, iter(table.to_batches(max_chunksize=1))),
+        table.select(table.column_names[::-1]).append_column("mine", [list(range(len(findings)))]),
+        frame,
+        views,
+        pl.read_parquet(kept.getvalue()),
+        duckdb.from_arrow(table),
+    ):
+        back = Findings.from_arrow(source)
+        assert back == findings
+        assert [one.to_dict() for one in back] == [one.to_dict() for one in findings]
+        assert list(map(hash, back)) == list(map(hash, findings))
+        assert back.index(findings[-1]) == len(findings) - 1
+        assert findings[0] in back
+        assert back.count(findings[0]) == 1
+        # And on, in our own form.
+        assert pa.table(back).equals(table)
+        assert pa.table(back[1:3]).equals(table.slice(1, 2))
+    assert len(Findings.from_arrow(table.slice(0, 0))) == 0
+    chosen = Findings.from_arrow(frame.filter(pl.col("code") == "record_malformed"))
+    assert [finding.code for finding in chosen] == ["record_malformed"]
+    other = Findings.from_arrow(frame.with_columns(actual=pl.lit("x")))
+    assert other != findings
+    assert other[0] not in findings
+
+
+def test_findings_go_through_without_a_copy() -> None:
+    table = pa.table(every_kind_of_finding())
+    assert addresses(pa.table(Findings.from_arrow(table))) == addresses(table)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"sequence": pa.array(["1", "2"])}, "column sequence has type Utf8; cast it to an integer column"),
+        ({"index": pa.array([1.0, 2.0])}, "column index has type Float64; cast it to an integer column"),
+        ({"device_id": pa.array([1, 2])}, "column device_id has type Int64; cast it to a string column"),
+        ({"code": pa.nulls(2)}, "column code has type Null; cast it to a string column"),
+        ({"code": pa.array(["fork", "forks"])}, 'row 2: no finding is called "forks"'),
+        ({"code": pa.array(["fork", None])}, "row 2: code is null"),
+        ({"expected": pa.array([None, "x"])}, "row 1: expected is null"),
+        ({"record": pa.array([-1, 1])}, "column record holds what it may not: .*-1"),
+        ({"record_hash": pa.array(["00", None])}, 'row 1: record_hash is "00", not 64 hex digits'),
+        ({"cause_code": pa.array([None, "fork"])}, "row 2: cause_code and cause_index are given together"),
+        ({"cause_sequence": pa.array([1, None])}, "row 1: cause_code and cause_index are given together"),
+        ({"input": pa.array(["a", None])}, "row 1: input and record are given together"),
+    ],
+)
+def test_a_table_that_holds_no_findings_is_refused(changed: dict[str, pa.Array], problem: str) -> None:
+    columns = {name: pa.nulls(2, pa.string()) for name in pa.schema(every_kind_of_finding()).names}
+    numbers = ("sequence", "timestamp_ms", "index", "cause_sequence", "cause_index", "record")
+    columns |= dict.fromkeys(numbers, pa.nulls(2, pa.uint64()))
+    columns |= {
+        "code": pa.array(["fork"] * 2),
+        "expected": pa.array(["x"] * 2),
+        "actual": pa.array(["y"] * 2),
+    }
+    assert len(Findings.from_arrow(pa.table(columns))) == 2
+    with pytest.raises(UnreadableError, match=f"^Table: {problem}"):
+        Findings.from_arrow(pa.table(columns | changed))
+
+
+def test_what_is_no_table_of_findings_is_refused() -> None:
+    table = pa.table(every_kind_of_finding())
+    with pytest.raises(UnreadableError, match=r"^Table: column cause_index is missing; findings have"):
+        Findings.from_arrow(table.drop_columns(["cause_index"]))
+    with pytest.raises(UnreadableError, match=r"^RecordReader: columns code, index, .* are missing"):
+        Findings.from_arrow(read_records(bad()))
+    with pytest.raises(UnreadableError, match="column code is there twice; keep one"):
+        Findings.from_arrow(table.append_column("code", table["code"]))
+    with pytest.raises(TypeError, match="__arrow_c_stream__, not list"):
+        Findings.from_arrow([])  # type: ignore[arg-type]
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield from table.to_batches()
+        raise RuntimeError("the network is gone")
+
+    with pytest.raises(UnreadableError, match="the network is gone"):
+        Findings.from_arrow(pa.RecordBatchReader.from_batches(table.schema, broken()))
 
 
 @pytest.mark.parametrize(("method", "module"), [("to_polars", "polars"), ("to_pandas", "pandas")])

@@ -11,15 +11,49 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-from edgesentry import write_records
-from support import chains, device, key_ring
+import edgesentry
+from edgesentry import Device, write_heads, write_records
+from edgesentry.testing import Place, serve, write_payloads
+from support import chains, device, key_ring, payload
+from test_plugin import passed
+from test_plugin import run as run_pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# Pages whose shell blocks run here, in a folder that holds an export. Those of others need what is not here,
-# such as a cluster or a checkout. Tests of their own hold them.
-SHELL = ["docs/tutorial.md", "docs/how-to/report.md", "docs/how-to/pipelines.md"]
+# Shell blocks run here, but those of the runbook, which need a cluster and have tests in rust/eds/tests. A
+# block that cannot run says so, and why, in its first line.
+SHELL = [page for page in PAGES if not page.is_relative_to(ROOT / "docs" / "runbook")]
+NOT_RUN = re.compile(r"# not run by the tests: \S.*\n")
+# Where a page says that its reader has nothing yet.
+EMPTY = {("docs/tutorial.md", "sh"), ("README.md", "python")}
+# The service of the examples, which is one of ours here.
+SERVICE = "https://audit.example"
+# What a reader has in another window is here in the background.
+PRELUDE = r"""
+set -euo pipefail
+served= url=
+trap '[ -z "$served" ] || kill "$served"' EXIT
+eds() {
+    if [ "$1" = serve ]; then
+        command eds "$@" 2>served.log & served=$!
+        until url=$(sed -n 's/^listening on \([^,]*\),.*/\1/p' served.log) && [ -n "$url" ]; do
+            kill -0 "$served"
+            sleep 0.05
+        done
+    else
+        command eds "${@//SERVICE/$url}"
+    fi
+}
+""".replace("SERVICE", SERVICE.replace("/", "\\/"))
+EPILOGUE = """
+if [ -n "$served" ]; then
+    kill "$served"
+    wait "$served"
+    served=
+fi
+"""
 
 
 def name(page: Path) -> str:
@@ -36,45 +70,122 @@ def having(language: str) -> list[Path]:
     return [page for page in PAGES if blocks(page, language)]
 
 
+def to_run(page: Path) -> list[str]:
+    return [block for block in blocks(page, "sh") if not NOT_RUN.match(block)]
+
+
+def fill(folder: Path) -> list[Device]:
+    """What the reader of a page has: exports, keys, heads, payloads, settings. Its devices."""
+    devices = [device(1), device(2)]
+    records = chains(devices, 20)
+    write_records(records, folder / "export.json")
+    for own in ("records.ndjson", "day.ndjson"):
+        write_records([record for record in records if record.device_id == "lift-01"], folder / own)
+    write_heads(edgesentry.verify_chain(records).heads, folder / "heads.json")
+    write_payloads({record.object_ref: payload(record) for record in records}, folder / "payloads")
+    lift = ["-m", "edgesentry", "keygen", "--device", "lift-07"]
+    subprocess.run([sys.executable, *lift], cwd=folder, check=True, capture_output=True)
+    devices.append(Device.from_seed_file("lift-07", folder / "lift-07.seed"))
+    key_ring(devices).save(folder / "keys.json")
+    (folder / "eds.toml").write_text('ledger = "sqlite:served.db"\n[serve]\nlisten = ["127.0.0.1:0"]\n')
+    for shells in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
+        (folder / shells).mkdir(parents=True)
+    return devices
+
+
+def place(folder: Path, devices: list[Device]) -> Place:
+    """The ledger that the settings name, with the devices registered."""
+    made = Place("sqlite", f"sqlite:{folder / 'served.db'}", "ledger")
+    with made.open() as ledger:
+        for known in devices:
+            ledger.register_device(known)
+    return made
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an export and its key ring, and the command on the path."""
+    """An empty folder, which is where we are, and the command on the path."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    devices = [device(1), device(2)]
-    write_records(chains(devices, 20), tmp_path / "export.json")
-    key_ring(devices).save(tmp_path / "keys.json")
     return tmp_path
 
 
 @pytest.mark.parametrize("page", having("python"), ids=name)
 def test_python_blocks_run(page: Path, folder: Path) -> None:
     """One after the other, in one namespace a page."""
-    if page.name == "README.md" and page.parent == ROOT:
-        for made in folder.iterdir():
-            made.unlink()
-    names: dict[str, object] = {}
-    for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec"), names)
+    devices = [] if (name(page), "python") in EMPTY else fill(folder)
+    code = blocks(page, "python")
+
+    def run(url: str) -> None:
+        names: dict[str, object] = {}
+        for block in code:
+            exec(compile(block.replace(SERVICE, url), str(page), "exec"), names)
+
+    if any(SERVICE in block for block in code):
+        with serve(place(folder, devices), folder) as served:
+            run(served.url)
+    else:
+        run(SERVICE)
 
 
-@pytest.mark.parametrize("page", [ROOT / page for page in SHELL], ids=name)
+def test_the_tests_of_the_docs_pass(folder: Path) -> None:
+    """Those that a page shows: functions with fixtures, which do nothing when the page runs as a script."""
+    showing = [page for page in having("python") if re.search(r"^def test_", page.read_text(), re.MULTILINE)]
+    assert [name(page) for page in showing] == ["docs/how-to/testing.md"]
+    for page in showing:
+        shown = "\n".join(blocks(page, "python"))
+        file = folder / f"test_{page.stem}.py"
+        file.write_text(shown)
+        assert passed(run_pytest(folder, "-q", file.name)) >= len(
+            re.findall(r"^def test_", shown, re.MULTILINE)
+        )
+
+
+@pytest.mark.parametrize("page", [page for page in SHELL if to_run(page)], ids=name)
 def test_shell_blocks_run(page: Path, folder: Path) -> None:
     """All of a page in one shell, which ends at the first command that fails."""
-    if page.name == "tutorial.md":
-        for made in folder.iterdir():
-            made.unlink()
-    script = "set -euo pipefail\n" + "\n".join(blocks(page, "sh"))
+    if (name(page), "sh") not in EMPTY:
+        devices = fill(folder)
+        if any("eds serve" in block for block in to_run(page)):
+            place(folder, devices)
+    script = "\n".join([PRELUDE, *to_run(page), EPILOGUE])
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_json_and_toml_can_be_read() -> None:
+def test_every_shell_block_runs_or_says_why_not() -> None:
+    """And none hides behind another language."""
+    run = {name(page) for page in SHELL if to_run(page)}
+    assert run >= {
+        "README.md",
+        "docs/http.md",
+        "docs/tutorial.md",
+        "docs/how-to/install.md",
+        "docs/how-to/pipelines.md",
+        "docs/how-to/report.md",
+    }
+    command = re.compile(r"^(\$ |#!|(eds|pip|python|make|cargo|scripts/\S+|curl|sudo|apt) )", re.MULTILINE)
+    for page in SHELL:
+        for block in blocks(page, "sh"):
+            assert block.count("not run by the tests") == bool(NOT_RUN.match(block)), name(page)
+        # The reference, which is made from the parser, has usage lines.
+        other = [] if page.name == "cli.md" else ["text", "console", "bash", "shell"]
+        for language in other:
+            for block in blocks(page, language):
+                assert not command.search(block), f"{name(page)}: these are commands, in a block {language}"
+
+
+def test_what_is_data_can_be_read() -> None:
     for page in PAGES:
         for block in blocks(page, "json"):
             json.loads(block)
+        for block in blocks(page, "ndjson"):
+            assert [json.loads(line) for line in block.splitlines()]
         for block in blocks(page, "toml"):
             tomllib.loads(block)
+        for block in blocks(page, "yaml"):
+            yaml.safe_load(block)
 
 
 def test_every_block_says_its_language() -> None:

@@ -43,6 +43,14 @@ SCRIPTS = {
         ledger.register_device(device)
         ledger.ingest_many((device.sign(b"x", str(n)), b"x") for n in itertools.count())
     """,
+    "export": """
+        import itertools
+        device = edgesentry.Device.from_seed("lift-09", bytes([9] * 32))
+        ledger = edgesentry.open(path + ".export.db")
+        ledger.register_device(device)
+        ledger.ingest_many((device.sign(b"x", str(n)), b"x") for n in range(1000))
+        for _ in itertools.count(): ledger.export(path + ".export.parquet")
+    """,
     "stalled": """
         import os
         reader, writer = os.pipe()

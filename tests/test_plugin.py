@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import pytest_edgesentry
+from edgesentry import Client
+from edgesentry.testing import Place, make_fleet, serve
 from test_ledger import server
 
 PROJECT = Path(__file__).parent / "sample_project"
@@ -53,6 +55,31 @@ def test_the_sample_project_passes_on_every_store(project: Path) -> None:
     for store in ("sqlite", "postgres", "s3"):
         assert f"test_a_fleet_is_received[{store}]" in done.stdout
     assert "test_an_attack_is_not_archived[delete_middle]" in done.stdout
+
+
+def test_the_sample_project_passes_against_a_service_on_the_network(project: Path, tmp_path: Path) -> None:
+    # What configures services of ours says nothing to that of a test.
+    ours = {"EDS_LEDGER": "sqlite:/nowhere/at/all.db", "RUST_LOG": "off"}
+    done = run(project, "-v", "tests/test_forward.py", f"--basetemp={tmp_path / 'kept'}", **ours)
+    assert passed(done) == 3
+    logs = list((tmp_path / "kept").rglob("edgesentry-server.log"))
+    assert len(logs) == 3
+    for log in logs:
+        text = log.read_text()
+        assert "stopped; requests under way were finished" in text
+        url = re.search(r"^listening on (http://127\.0\.0\.1:\d+)", text, re.MULTILINE)
+        assert url is not None
+        with Client(url.group(1), attempts=1) as client:
+            outcome = client.ingest(make_fleet().records[0], b"")
+        assert outcome.status == "error"
+        assert "unreachable" in (outcome.error or "")
+
+
+def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
+    place = Place("sqlite", "sqlite:/nowhere/at/all.db", "ledger")
+    why = r"ended at once, with exit code 3: .*/nowhere/at/all\.db"
+    with pytest.raises(RuntimeError, match=why), serve(place, tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("name", ["postgres", "s3"])

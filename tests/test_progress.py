@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -80,6 +81,10 @@ def test_true_is_tqdm(
 ) -> None:
     verify_chain(long_export, progress=True)
     assert "verify: 100%" in capsys.readouterr().err
+    with edgesentry.open(long_export.with_name("true.db")) as ledger:
+        make_fleet().fill(ledger)
+        ledger.export(long_export.with_name("true.json"), progress=True)
+    assert "export: 24.0 records " in capsys.readouterr().err
     verify_chain(long_export, progress=False)
     assert capsys.readouterr().err == ""
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
@@ -88,9 +93,16 @@ def test_true_is_tqdm(
 
 
 @pytest.mark.parametrize("widgets", [True, False])
-def test_a_notebook_has_the_same_bar(long_export: Path, widgets: bool) -> None:
+@pytest.mark.parametrize("work", ["verify", "export"])
+def test_a_notebook_has_the_same_bar(long_export: Path, tmp_path: Path, work: str, widgets: bool) -> None:
     hide = "" if widgets else "import sys; sys.modules['ipywidgets'] = None\n"
-    code = f"{hide}import edgesentry; edgesentry.verify_chain({str(long_export)!r}, progress=True).ok"
+    does = f"edgesentry.verify_chain({str(long_export)!r}, progress=True).ok"
+    if work == "export":
+        with edgesentry.open(tmp_path / "ledger.db") as ledger:
+            make_fleet().fill(ledger)
+        place, path = str(tmp_path / "ledger.db"), str(tmp_path / "export.json")
+        does = f"edgesentry.open({place!r}).export({path!r}, progress=True).records == 24"
+    code = f"{hide}import edgesentry; {does}"
     cell: dict[str, object] = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": []}
     cell |= {"source": code, "execution_count": None}
     text = json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
@@ -99,8 +111,9 @@ def test_a_notebook_has_the_same_bar(long_export: Path, widgets: bool) -> None:
     shown = "".join(
         str(output.get("text", "") or output["data"]["text/plain"]) for output in notebook.cells[0].outputs
     )
-    # The text of a widget is that of its beginning.
-    assert ("verify:   0%" if widgets else "verify: 100%") in shown
+    # The text of a widget is that of its beginning. An export does not know how much there is.
+    done = {"verify": ("verify:   0%", "verify: 100%"), "export": ("export: ", "export: 24.0 records ")}[work]
+    assert done[0 if widgets else 1] in shown
     kinds = {kind for output in notebook.cells[0].outputs for kind in output.get("data", {})}
     assert ("application/vnd.jupyter.widget-view+json" in kinds) == widgets
     assert shown.endswith("True")
@@ -119,6 +132,44 @@ def test_records_that_go_into_a_ledger_are_counted(bar: type[Bar], tmp_path: Pat
             ledger.ingest_many(fleet.pairs(), progress=5)  # type: ignore[arg-type]
     edgesentry.device_statistics(fleet.records, progress=bar)
     assert (bar.made[1].desc, sum(bar.made[1].steps)) == ("read", 24)
+
+
+def test_records_of_an_export_are_counted(bar: type[Bar], tmp_path: Path) -> None:
+    fleet = make_fleet()
+    with edgesentry.open(tmp_path / "ledger.db") as ledger:
+        fleet.fill(ledger)
+        assert ledger.export(tmp_path / "export.json", progress=bar).records == 24
+        (made,) = bar.made
+        assert (made.total, made.unit, made.desc, sum(made.steps)) == (None, " records", "export", 24)
+        assert made.closed
+        assert made.threads == {threading.get_ident()}
+        with pytest.raises(TypeError, match="progress"):
+            ledger.export(tmp_path / "export.json", progress=5)  # type: ignore[arg-type]
+
+    async def export() -> int:
+        async with await edgesentry.open_async(tmp_path / "ledger.db") as ledger:
+            manifest = await ledger.export(tmp_path / "b.json", devices="lift-01", progress=bar)
+            return manifest.records
+
+    assert asyncio.run(export()) == 8
+    assert (bar.made[1].desc, sum(bar.made[1].steps), bar.made[1].closed) == ("export", 8, True)
+
+
+def test_an_exception_of_the_bar_ends_an_export_without_half_a_file(bar: type[Bar], tmp_path: Path) -> None:
+    class Broken(bar):  # type: ignore[valid-type, misc]
+        def update(self, n: int, /) -> None:
+            raise InterruptedError
+
+    with edgesentry.open(tmp_path / "ledger.db") as ledger:
+        make_fleet(2, 5000).fill(ledger)
+        with pytest.raises(InterruptedError):
+            ledger.export(tmp_path / "export.parquet", progress=Broken)
+    assert bar.made[0].closed
+    written = {path.name for path in tmp_path.iterdir()} - {
+        f"ledger.db{more}" for more in ("", "-wal", "-shm")
+    }
+    # It may have come too late.
+    assert written in (set(), {"export.parquet", "export.parquet.manifest.json"})
 
 
 def test_what_makes_no_bar_is_a_type_error(long_export: Path) -> None:

@@ -118,9 +118,11 @@ class AsyncLedger:
         outcomes += await self._run(self.ledger.ingest_many, batch)
         return Outcomes(outcomes)
 
-    async def export(self, path: Path, **filters: Any) -> Manifest:
-        """See `Ledger.export`."""
-        return await self._run(self.ledger.export, path, **filters)
+    async def export(
+        self, path: Path, *, progress: bool | BarFactory | None = None, **filters: Any
+    ) -> Manifest:
+        """See `Ledger.export`. The bar is fed by another thread than that of the event loop."""
+        return await self._run(self.ledger.export, path, progress=progress, **filters)
 
     async def records(self, **filters: Any) -> list[AuditRecord]:
         """All records of the filters as a list; `ledger.records` streams them. See `Ledger.records`."""

@@ -7,6 +7,7 @@ import pandas
 import polars
 
 from edgesentry._typing import (
+    ArrowStream,
     BarFactory,
     ByteField,
     Bytes,
@@ -411,9 +412,24 @@ class Finding:
 class Findings:
     """The findings of a report: a sequence, and an Arrow stream of one row a finding.
 
-    Arrow columns: code, device_id, sequence, index, expected, actual, record_hash, cause_code,
+    Arrow columns: code, device_id, sequence, timestamp_ms, index, expected, actual, record_hash, cause_code,
     cause_sequence, cause_index, input, record. Hashes are hex digits.
     """
+
+    @classmethod
+    def from_arrow(cls, table: ArrowStream) -> Findings:
+        """Findings from a table of them, such as one that was kept as Parquet or filtered in polars.
+
+        The columns may come in any order, and in any type that holds them; further ones are left out. Those
+        that have the types of `Findings` are handed on by it as the very same buffers.
+
+        Args:
+            table: Any object with `__arrow_c_stream__`: of pyarrow, polars, DuckDB and others.
+
+        Raises:
+            TypeError: The object exports no Arrow.
+            UnreadableError: A column is missing or of another type, or a row is no finding.
+        """
 
     def __len__(self) -> int: ...
     @overload
@@ -959,6 +975,7 @@ class LedgerCore:
         to_sequence: int | None,
         from_ms: int | None,
         before_ms: int | None,
+        progress: bool | BarFactory | None,
     ) -> str: ...
     def records(
         self,

@@ -315,6 +315,7 @@ class Ledger:
         to_sequence: int | None = None,
         since: Time | None = None,
         before: Time | None = None,
+        progress: bool | BarFactory | None = None,
     ) -> Manifest:
         """Exports records into a file, with a manifest beside it, in bounded memory.
 
@@ -327,13 +328,16 @@ class Ledger:
             since: The earliest timestamp, Unix milliseconds or a datetime with a time zone.
             before: The timestamp before which records lie. Where a device's clock ran backwards, a range of
                 time has gaps, and a verification says so.
+            progress: True for a bar, or a callable that makes one, such as tqdm; it counts records.
+
+        Ctrl-C, and an exception of the bar, end the export; the file is whole or not there.
 
         Raises:
             OSError: The file cannot be written; then there is none.
             StoreError: The ledger failed.
         """
         filters = _filters(devices, from_sequence, to_sequence, since, before)
-        manifest = json.loads(self._core.export(os.fspath(path), *filters))
+        manifest = json.loads(self._core.export(os.fspath(path), *filters, progress))
         names = ("records", "devices", "file", "filter", "ledger", "created_at_ms")
         fields = {name: manifest[name] for name in names}
         heads, start_heads = _heads(manifest["heads"]), _heads(manifest["start_heads"])

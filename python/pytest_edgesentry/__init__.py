@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from edgesentry import AuditRecord, Device, KeyRing, Ledger, Scheme
-    from edgesentry.testing import Attack, Fleet, MalformedFile, Place, Tampered
+    from edgesentry.testing import Attack, Fleet, MalformedFile, Place, Served, Tampered
 
 pytest.register_assert_rewrite("edgesentry.testing._assert")
 
@@ -147,3 +147,19 @@ def edgesentry_service(edgesentry_ledger: Ledger, edgesentry_fleet: Fleet) -> Le
     """
     edgesentry_fleet.register(edgesentry_ledger)
     return edgesentry_ledger
+
+
+@pytest.fixture
+def edgesentry_server(edgesentry_fleet: Fleet, tmp_path: Path) -> Iterator[Served]:
+    """`eds serve` in a process of its own, on a free port of this machine, with a ledger in SQLite.
+
+    It is ready, and is stopped by SIGTERM behind the test. The devices of `edgesentry_fleet` are registered;
+    none of their records is taken in yet.
+    """
+    from edgesentry.testing import Place, serve
+
+    place = Place("sqlite", f"sqlite:{tmp_path / 'edgesentry-server.db'}", "ledger")
+    with place.open() as ledger:
+        edgesentry_fleet.register(ledger)
+    with serve(place, tmp_path) as served:
+        yield served

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import edgesentry
-from edgesentry import AuditRecord, Head, KeyRing, Ledger, Report
+from edgesentry import AuditRecord, Client, Head, KeyRing, Ledger, Report
 
 
 class SuspiciousArchive(Exception):
@@ -20,6 +20,11 @@ class SuspiciousArchive(Exception):
 def receive(ledger: Ledger, pairs: Iterable[tuple[AuditRecord, bytes]]) -> dict[str, int]:
     """Takes records in; how many there are of each outcome."""
     return ledger.ingest_many(pairs).counts
+
+
+def forward(client: Client, pairs: Iterable[tuple[AuditRecord, bytes]]) -> dict[str, int]:
+    """Sends records on to the service of the head office; how many there are of each outcome."""
+    return client.ingest_many(pairs).counts
 
 
 def archive(

@@ -18,6 +18,7 @@ from edgesentry.testing._expected import Expectations, Expected, Tampered, found
 from edgesentry.testing._fleet import Fleet, Signer, make_fleet, write_payloads
 from edgesentry.testing._malformed import MALFORMED_FILES, BrokenFile, MalformedFile
 from edgesentry.testing._place import Place
+from edgesentry.testing._served import Served, serve
 from edgesentry.testing._signatures import weak_keys
 from edgesentry.testing._sql import Dialect, to_sql
 
@@ -33,6 +34,7 @@ __all__ = [
     "Fleet",
     "MalformedFile",
     "Place",
+    "Served",
     "Signer",
     "Tampered",
     "Victim",
@@ -40,6 +42,7 @@ __all__ = [
     "attacks",
     "found",
     "make_fleet",
+    "serve",
     "to_sql",
     "weak_keys",
     "write_payloads",

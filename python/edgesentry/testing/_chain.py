@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgesentry._core import AuditRecord
 from edgesentry._typing import FindingCode
@@ -26,6 +26,14 @@ def position(records: Sequence[AuditRecord], device_id: str, sequence: int) -> i
 def find(records: Sequence[AuditRecord], device_id: str, sequence: int) -> AuditRecord:
     """The record of a device at a sequence."""
     return records[position(records, device_id, sequence)]
+
+
+def edited(
+    records: Sequence[AuditRecord], device_id: str, sequence: int, changes: Mapping[str, object]
+) -> list[AuditRecord]:
+    """The records, one of them with other values."""
+    at = position(records, device_id, sequence)
+    return [*records[:at], records[at].replace(**changes), *records[at + 1 :]]
 
 
 def last_of(records: Sequence[AuditRecord], device_id: str) -> AuditRecord:
@@ -80,3 +88,8 @@ def hole(device_id: str, sequence: int, following: int) -> Expected:
 def invalid(device_id: str, sequences: range) -> Expecteds:
     """Signatures that do not hold."""
     return tuple(Expected("signature_invalid", device_id, sequence) for sequence in sequences)
+
+
+def invalid_at(device_id: str, sequence: int) -> Expecteds:
+    """The one signature of a record, which does not hold."""
+    return invalid(device_id, range(sequence, sequence + 1))

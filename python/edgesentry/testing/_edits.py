@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edgesentry._core import AuditRecord, payload_hash
 from edgesentry._typing import FindingCode
 from edgesentry.testing._chain import (
+    edited,
     find,
     head_is_missed,
     hole,
-    invalid,
+    invalid_at,
     last_of,
     next_link_breaks,
     own_link_breaks,
-    position,
 )
 from edgesentry.testing._expected import (
     Expectations,
@@ -26,20 +26,19 @@ from edgesentry.testing._expected import (
 )
 
 
-def replace_record(
+def edit(
     records: Sequence[AuditRecord],
     device_id: str,
     sequence: int,
-    edited: AuditRecord,
+    changes: Mapping[str, object],
     *,
     links: Expecteds = (),
     under_record: Expecteds = (),
     under_payload_hash: Expecteds = (),
     payloads: Expecteds = (),
 ) -> Tampered:
-    """Another record in place of one, with the findings besides the broken link behind it."""
-    changed = list(records)
-    changed[position(records, device_id, sequence)] = edited
+    """Other values in a record, with the findings besides the broken link behind it."""
+    changed = edited(records, device_id, sequence, changes)
     expectations = Expectations(
         links=(*links, *next_link_breaks(records, device_id, sequence)),
         signatures=by_scheme(record=under_record, payload_hash=under_payload_hash),
@@ -61,11 +60,11 @@ def flip_payload_hash_bit(
         bit: Which of the 256 bits.
     """
     record = find(records, device_id, sequence)
-    edited = record.replace(payload_hash=_flip(record.payload_hash, bit))
-    bad = invalid(device_id, range(sequence, sequence + 1))
+    changes = {"payload_hash": _flip(record.payload_hash, bit)}
+    bad = invalid_at(device_id, sequence)
     payloads = (Expected("payload_hash_mismatch", device_id, sequence),)
-    return replace_record(
-        records, device_id, sequence, edited, under_record=bad, under_payload_hash=bad, payloads=payloads
+    return edit(
+        records, device_id, sequence, changes, under_record=bad, under_payload_hash=bad, payloads=payloads
     )
 
 
@@ -81,9 +80,9 @@ def flip_signature_bit(
         bit: Which of the 512 bits; the first 256 are those of R, the others those of S.
     """
     record = find(records, device_id, sequence)
-    edited = record.replace(signature=_flip(record.signature, bit))
-    bad = invalid(device_id, range(sequence, sequence + 1))
-    return replace_record(records, device_id, sequence, edited, under_record=bad, under_payload_hash=bad)
+    changes = {"signature": _flip(record.signature, bit)}
+    bad = invalid_at(device_id, sequence)
+    return edit(records, device_id, sequence, changes, under_record=bad, under_payload_hash=bad)
 
 
 def flip_prev_record_hash_bit(
@@ -98,9 +97,9 @@ def flip_prev_record_hash_bit(
         bit: Which of the 256 bits.
     """
     record = find(records, device_id, sequence)
-    edited = record.replace(prev_record_hash=_flip(record.prev_record_hash, bit))
-    links, bad = own_link_breaks(device_id, sequence), invalid(device_id, range(sequence, sequence + 1))
-    return replace_record(records, device_id, sequence, edited, links=links, under_record=bad)
+    changes = {"prev_record_hash": _flip(record.prev_record_hash, bit)}
+    links, bad = own_link_breaks(device_id, sequence), invalid_at(device_id, sequence)
+    return edit(records, device_id, sequence, changes, links=links, under_record=bad)
 
 
 def flip_timestamp_bit(
@@ -115,9 +114,9 @@ def flip_timestamp_bit(
         bit: Which of the 64 bits.
     """
     record = find(records, device_id, sequence)
-    edited = record.replace(timestamp_ms=record.timestamp_ms ^ 1 << bit)
-    bad = invalid(device_id, range(sequence, sequence + 1))
-    return replace_record(records, device_id, sequence, edited, under_record=bad)
+    changes = {"timestamp_ms": record.timestamp_ms ^ 1 << bit}
+    bad = invalid_at(device_id, sequence)
+    return edit(records, device_id, sequence, changes, under_record=bad)
 
 
 def flip_object_ref_bit(
@@ -151,12 +150,12 @@ def edit_object_ref(
         object_ref: The new reference.
     """
     record = find(records, device_id, sequence)
-    return replace_record(
+    return edit(
         records,
         device_id,
         sequence,
-        record.replace(object_ref=object_ref),
-        under_record=invalid(device_id, range(sequence, sequence + 1)),
+        {"object_ref": object_ref},
+        under_record=invalid_at(device_id, sequence),
         payloads=payload_behind(records, record, object_ref),
     )
 
@@ -184,7 +183,6 @@ def flip_device_id_bit(
     Raises:
         ValueError: The result is no text, or another device of the records.
     """
-    record = find(records, device_id, sequence)
     stranger = _flip(device_id.encode(), bit).decode()
     if any(other.device_id == stranger for other in records):
         raise ValueError(f"device {stranger!r} is there; flip another bit")
@@ -197,8 +195,7 @@ def flip_device_id_bit(
     heads = head_is_missed(records, device_id, sequence)
     if last == 1:
         heads = (Expected("device_missing", device_id, 1),)
-    changed = list(records)
-    changed[position(records, device_id, sequence)] = record.replace(device_id=stranger)
+    changed = edited(records, device_id, sequence, {"device_id": stranger})
     unknown = both(Expected("unknown_device", stranger, sequence))
     return Tampered(tuple(changed), Expectations(links=links, signatures=unknown, heads=heads))
 
@@ -214,7 +211,7 @@ def flip_sequence_bit(
         sequence: The victim's sequence.
         bit: Which of the 64 bits.
     """
-    record, last = find(records, device_id, sequence), last_of(records, device_id).sequence
+    last = last_of(records, device_id).sequence
     claimed = sequence ^ 1 << bit
     links: Expecteds = (_link_of_claimed(device_id, sequence, claimed),)
     if sequence < last:
@@ -223,10 +220,9 @@ def flip_sequence_bit(
         no_key = Expected("key_not_valid_at_sequence", device_id, 0)
         signatures = both(no_key)
     else:
-        bad = invalid(device_id, range(claimed, claimed + 1))
+        bad = invalid_at(device_id, claimed)
         signatures = by_scheme(record=bad, payload_hash=())
-    changed = list(records)
-    changed[position(records, device_id, sequence)] = record.replace(sequence=claimed)
+    changed = edited(records, device_id, sequence, {"sequence": claimed})
     heads = head_is_missed(records, device_id, sequence)
     return Tampered(tuple(changed), Expectations(links=links, signatures=signatures, heads=heads))
 
@@ -259,9 +255,9 @@ def forge_payload(
         payload: The new payload.
     """
     record = find(records, device_id, sequence)
-    bad = invalid(device_id, range(sequence, sequence + 1))
-    edited = record.replace(payload_hash=payload_hash(payload))
-    tampered = replace_record(records, device_id, sequence, edited, under_record=bad, under_payload_hash=bad)
+    bad = invalid_at(device_id, sequence)
+    changes = {"payload_hash": payload_hash(payload)}
+    tampered = edit(records, device_id, sequence, changes, under_record=bad, under_payload_hash=bad)
     return Tampered(tampered.records, tampered.expectations, {record.object_ref: payload})
 
 

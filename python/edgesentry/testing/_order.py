@@ -11,6 +11,7 @@ from edgesentry.testing._chain import (
     head_is_missed,
     hole,
     invalid,
+    invalid_at,
     last_of,
     next_link_breaks,
     position,
@@ -155,7 +156,7 @@ def insert_forged(
         forger: Who signs, under the device's id and scheme.
         payload: What the second record says.
     """
-    bad = both(*invalid(device_id, range(sequence, sequence + 1)))
+    bad = both(*invalid_at(device_id, sequence))
     return _forked(records, device_id, sequence, forger, payload, bad)
 
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from edgesentry._core import AuditRecord, Device, payload_hash
-from edgesentry.testing._chain import find, head_is_missed, invalid, last_of, position, relink
+from edgesentry.testing._chain import (
+    edited,
+    find,
+    head_is_missed,
+    invalid,
+    invalid_at,
+    last_of,
+    position,
+    relink,
+)
 from edgesentry.testing._edits import payload_behind
 from edgesentry.testing._expected import (
     Expectations,
@@ -32,7 +41,7 @@ def edit_time_and_relink(
         by_ms: How far, in milliseconds.
     """
     time = find(records, device_id, sequence).timestamp_ms + by_ms
-    return _edited(records, device_id, sequence, {"timestamp_ms": time})
+    return _edit_and_relink(records, device_id, sequence, {"timestamp_ms": time})
 
 
 def edit_object_ref_and_relink(
@@ -47,7 +56,7 @@ def edit_object_ref_and_relink(
         object_ref: The new reference.
     """
     payloads = payload_behind(records, find(records, device_id, sequence), object_ref)
-    return _edited(records, device_id, sequence, {"object_ref": object_ref}, payloads=payloads)
+    return _edit_and_relink(records, device_id, sequence, {"object_ref": object_ref}, payloads=payloads)
 
 
 def forge_payload_and_relink(
@@ -61,14 +70,14 @@ def forge_payload_and_relink(
         sequence: The victim's sequence.
         payload: The new payload.
     """
-    bad = invalid(device_id, range(sequence, sequence + 1))
+    bad = invalid_at(device_id, sequence)
     change = {"payload_hash": payload_hash(payload)}
-    tampered = _edited(records, device_id, sequence, change, under_payload_hash=bad)
+    tampered = _edit_and_relink(records, device_id, sequence, change, under_payload_hash=bad)
     reference = find(records, device_id, sequence).object_ref
     return Tampered(tampered.records, tampered.expectations, {reference: payload})
 
 
-def _edited(
+def _edit_and_relink(
     records: Sequence[AuditRecord],
     device_id: str,
     sequence: int,
@@ -78,10 +87,8 @@ def _edited(
     payloads: Expecteds = (),
 ) -> Tampered:
     last = last_of(records, device_id).sequence
-    edited = list(records)
-    at = position(records, device_id, sequence)
-    edited[at] = records[at].replace(**changes)
-    relink(edited, device_id)
+    changed = edited(records, device_id, sequence, changes)
+    relink(changed, device_id)
     expectations = Expectations(
         signatures=by_scheme(
             record=invalid(device_id, range(sequence, last + 1)), payload_hash=under_payload_hash
@@ -89,7 +96,7 @@ def _edited(
         payloads=payloads,
         heads=head_is_missed(records, device_id),
     )
-    return Tampered(tuple(edited), expectations)
+    return Tampered(tuple(changed), expectations)
 
 
 def delete_and_relink(

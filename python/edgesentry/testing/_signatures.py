@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from edgesentry._core import AuditRecord, Device
 from edgesentry._typing import Scheme
 from edgesentry.testing import _curve
-from edgesentry.testing._chain import find, invalid, last_of
-from edgesentry.testing._edits import replace_record
+from edgesentry.testing._chain import find, invalid_at, last_of
+from edgesentry.testing._edits import edit
 from edgesentry.testing._expected import Expectations, Expected, Expecteds, Tampered, both
 
 _OTHER: dict[Scheme, Scheme] = {"record": "payload-hash", "payload-hash": "record"}
@@ -31,13 +31,10 @@ def set_signature(
         signature: The new signature, 64 bytes.
         findings: What the signature level finds under either scheme; that it does not hold if None.
     """
-    record = find(records, device_id, sequence)
     if findings is None:
-        findings = invalid(device_id, range(sequence, sequence + 1))
-    edited = record.replace(signature=signature)
-    return replace_record(
-        records, device_id, sequence, edited, under_record=findings, under_payload_hash=findings
-    )
+        findings = invalid_at(device_id, sequence)
+    changes = {"signature": signature}
+    return edit(records, device_id, sequence, changes, under_record=findings, under_payload_hash=findings)
 
 
 def zero_signature(records: Sequence[AuditRecord], device_id: str, sequence: int) -> Tampered:

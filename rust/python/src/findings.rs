@@ -2,22 +2,47 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatchReader;
 use edgesentry_chain as chain;
-use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
+use edgesentry_formats::{Error as FormatError, Progress};
+use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyIterator, PyList, PySlice};
+use pyo3::types::{PyCapsule, PyIterator, PyList, PySlice, PyType};
+use pyo3_arrow::input::AnyRecordBatch;
 
-use crate::arrow::{FindingTable, findings_schema, schema_capsule, stream_capsule};
+use crate::arrow::{schema_capsule, stream_capsule};
+use crate::finding_table::{self, FindingTable, findings_schema};
 use crate::frames;
 use crate::html;
+use crate::progress::Bar;
+use crate::source::name_of_type;
+use crate::verify::wait;
+use crate::work::Work;
 
-/// The findings of a report: a sequence, and an Arrow stream.
+/// Findings, of a report or from elsewhere: a sequence, and an Arrow stream.
 // Not registered as collections.abc.Sequence: polars would then take it for a list of objects, not for a table.
 #[pyclass(frozen, sequence, module = "edgesentry")]
 pub(crate) struct Findings {
-    report: Arc<chain::Report>,
+    held: Held,
     table: FindingTable,
     positions: Positions,
+}
+
+/// Where findings are.
+#[derive(Clone)]
+enum Held {
+    Report(Arc<chain::Report>),
+    Alone(Arc<[chain::Finding]>),
+}
+
+impl Held {
+    fn all(&self) -> &[chain::Finding] {
+        match self {
+            Held::Report(report) => &report.findings,
+            Held::Alone(findings) => findings,
+        }
+    }
 }
 
 /// A run of findings.
@@ -29,6 +54,26 @@ struct Positions {
 
 #[pymethods]
 impl Findings {
+    /// From Arrow. The stream is read on a thread of its own, as it may run Python.
+    #[classmethod]
+    fn from_arrow(
+        _class: &Bound<'_, PyType>,
+        py: Python<'_>,
+        table: &Bound<'_, PyAny>,
+    ) -> PyResult<Findings> {
+        let exports = |method| table.hasattr(method);
+        if !exports(intern!(py, "__arrow_c_stream__"))? && !exports(intern!(py, "__arrow_c_array__"))? {
+            let kind = table.get_type().name()?;
+            let message = format!("findings come from an object with __arrow_c_stream__, not {kind}");
+            return Err(PyTypeError::new_err(message));
+        }
+        let (name, batches) = (name_of_type(table), table.extract::<AnyRecordBatch>()?.into_reader()?);
+        let work = Work::start(Vec::new(), move |_, progress, results| {
+            results.put(read(&name, batches, progress)?)
+        })?;
+        wait(py, work, Bar::new(None)?)
+    }
+
     fn __len__(&self) -> usize {
         self.positions.end - self.positions.start
     }
@@ -41,11 +86,7 @@ impl Findings {
             if indices.step == 1 {
                 let start = findings.positions.start + indices.start as usize;
                 let positions = Positions { start, end: start + indices.slicelength };
-                let part = Findings {
-                    report: Arc::clone(&findings.report),
-                    table: findings.table.clone(),
-                    positions,
-                };
+                let part = Findings { held: findings.held.clone(), table: findings.table.clone(), positions };
                 return Ok(Bound::new(py, part)?.into_any());
             }
             let message = "findings are sliced without a step; for one, use list(findings)[...]";
@@ -71,16 +112,16 @@ impl Findings {
     }
 
     fn __contains__(&self, value: &Bound<'_, PyAny>) -> bool {
-        value.cast::<Finding>().is_ok_and(|finding| self.as_slice().contains(&finding.get().0))
+        value.cast::<Finding>().is_ok_and(|finding| self.place(&finding.get().0).is_some())
     }
 
     fn index(&self, value: &Bound<'_, Finding>) -> PyResult<usize> {
-        let at = self.as_slice().iter().position(|finding| *finding == value.get().0);
+        let at = self.place(&value.get().0);
         at.ok_or_else(|| PyValueError::new_err("the finding is not among them"))
     }
 
     fn count(&self, value: &Bound<'_, Finding>) -> usize {
-        self.as_slice().iter().filter(|finding| **finding == value.get().0).count()
+        self.as_slice().iter().filter(|finding| same(finding, &value.get().0)).count()
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
@@ -94,7 +135,7 @@ impl Findings {
         requested_schema: Option<Bound<'py, PyCapsule>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let Positions { start, end } = self.positions;
-        let batches = py.detach(|| self.table.batches(&self.report, start..end));
+        let batches = py.detach(|| self.table.batches(self.held.all(), start..end));
         let batches = batches.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
         stream_capsule(py, findings_schema(), batches.into_iter().map(Ok), requested_schema)
     }
@@ -112,7 +153,10 @@ impl Findings {
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<Findings>().is_ok_and(|other| other.get().as_slice() == self.as_slice())
+        other.cast::<Findings>().is_ok_and(|other| {
+            let (these, those) = (self.as_slice(), other.get().as_slice());
+            these.len() == those.len() && these.iter().zip(those).all(|(this, that)| same(this, that))
+        })
     }
 
     fn __repr__(&self) -> String {
@@ -128,16 +172,59 @@ impl Findings {
     /// All findings of a report.
     pub(crate) fn all(report: &Arc<chain::Report>, table: &FindingTable) -> Findings {
         let positions = Positions { start: 0, end: report.findings.len() };
-        Findings { report: Arc::clone(report), table: table.clone(), positions }
+        Findings { held: Held::Report(Arc::clone(report)), table: table.clone(), positions }
     }
 
     fn as_slice(&self) -> &[chain::Finding] {
-        &self.report.findings[self.positions.start..self.positions.end]
+        &self.held.all()[self.positions.start..self.positions.end]
+    }
+
+    fn place(&self, wanted: &chain::Finding) -> Option<usize> {
+        self.as_slice().iter().position(|finding| same(finding, wanted))
     }
 
     fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         PyList::new(py, self.as_slice().iter().cloned().map(Finding))
     }
+}
+
+/// The findings in batches from elsewhere, which are kept as their table.
+fn read(
+    name: &Arc<str>,
+    batches: Box<dyn RecordBatchReader + Send>,
+    progress: &Progress,
+) -> Result<Findings, FormatError> {
+    let unreadable = |problem| FormatError::Unreadable { name: name.clone(), problem };
+    if let Some(problem) = finding_table::schema_problem(&batches.schema()) {
+        return Err(unreadable(problem));
+    }
+    let (mut tables, mut findings) = (Vec::new(), Vec::new());
+    for batch in batches {
+        if progress.is_cancelled() {
+            return Err(FormatError::Cancelled);
+        }
+        let batch = batch.map_err(|error| unreadable(error.to_string()))?;
+        let (table, more) = finding_table::read(&batch, findings.len()).map_err(unreadable)?;
+        tables.push(table);
+        findings.extend(more);
+    }
+    let positions = Positions { start: 0, end: findings.len() };
+    Ok(Findings { held: Held::Alone(findings.into()), table: FindingTable::of(tables), positions })
+}
+
+/// Whether two findings say the same. One from elsewhere has its evidence as text.
+fn same(one: &chain::Finding, other: &chain::Finding) -> bool {
+    let told = |evidence: &chain::Evidence| evidence.to_string();
+    one.code == other.code
+        && one.device_id == other.device_id
+        && one.sequence == other.sequence
+        && one.timestamp_ms == other.timestamp_ms
+        && one.index == other.index
+        && one.record_hash == other.record_hash
+        && one.cause == other.cause
+        && one.location == other.location
+        && (one.expected == other.expected || told(&one.expected) == told(&other.expected))
+        && (one.actual == other.actual || told(&one.actual) == told(&other.actual))
 }
 
 /// One failed check.
@@ -208,7 +295,7 @@ impl Finding {
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<Finding>().is_ok_and(|other| other.get().0 == self.0)
+        other.cast::<Finding>().is_ok_and(|other| same(&other.get().0, &self.0))
     }
 
     fn __hash__(&self) -> u64 {

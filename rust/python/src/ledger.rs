@@ -26,7 +26,7 @@ use crate::record::record_from_any;
 use crate::report::Report;
 use crate::service::{runtime, service_failure, wait_on};
 use crate::source::Input;
-use crate::telemetry::trace_context;
+use crate::telemetry::{self, trace_context};
 use crate::verify::{pool, wait};
 use crate::work::Work;
 
@@ -143,8 +143,8 @@ impl LedgerCore {
         Ok(answers.into_iter().map(answer).collect())
     }
 
-    /// Writes an export and returns its manifest as JSON.
-    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms))]
+    /// Writes an export and returns its manifest as JSON. After Ctrl-C there is no file.
+    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms, progress))]
     #[allow(clippy::too_many_arguments)]
     fn export(
         &self,
@@ -155,13 +155,30 @@ impl LedgerCore {
         to_sequence: Option<u64>,
         from_ms: Option<u64>,
         before_ms: Option<u64>,
+        progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<String> {
         let open = self.open()?;
         let filter = Filter { devices, from_sequence, to_sequence, from_ms, before_ms };
-        let manifest = wait_on(py, async move {
-            let manifest = export(&*open.ledger, &filter, Target::File(path), |_| true).await?;
-            serde_json::to_string(&manifest).map_err(|error| Error::Config(error.to_string()))
+        telemetry::ask_loggers(py)?;
+        let (bar, handle) = (Bar::named("export", progress)?, runtime()?.handle().clone());
+        let work = Work::start(Vec::new(), move |_, progress, results| {
+            let mut before = 0;
+            let exported = |records| {
+                progress.add_records(records - before);
+                before = records;
+                !progress.is_cancelled()
+            };
+            let manifest = handle
+                .block_on(export(&*open.ledger, &filter, Target::File(path), exported))
+                .and_then(|manifest| {
+                    serde_json::to_string(&manifest).map_err(|error| Error::Config(error.to_string()))
+                });
+            results.put(manifest)
         })?;
+        // Events of the ledger wait until here.
+        let done = wait(py, work, bar);
+        telemetry::hand_over(py)?;
+        let manifest = done?;
         manifest.map_err(|error| service_failure(py, error))
     }
 

@@ -12,6 +12,7 @@ mod coverage;
 mod database;
 mod device;
 mod errors;
+mod finding_table;
 mod findings;
 mod frames;
 mod heads;

@@ -8,9 +8,10 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 
-use crate::arrow::{FindingTable, findings_schema, schema_capsule};
+use crate::arrow::schema_capsule;
 use crate::coverage::{ChainSpan, Coverage, Input};
 use crate::errors::VerificationError;
+use crate::finding_table::{FindingTable, findings_schema};
 use crate::findings::Findings;
 use crate::heads::heads_to_dict;
 use crate::html::{self, count};

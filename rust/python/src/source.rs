@@ -92,7 +92,8 @@ fn file(py: Python<'_>, path: PathBuf) -> PyResult<Input> {
     Ok(Input::Ready(Source::Path(path)))
 }
 
-fn name_of_type(source: &Bound<'_, PyAny>) -> Arc<str> {
+/// What to call a value in messages.
+pub(crate) fn name_of_type(source: &Bound<'_, PyAny>) -> Arc<str> {
     let name = source.get_type().name().map(|name| name.to_string());
     name.map_or_else(|_| "source".into(), Arc::from)
 }

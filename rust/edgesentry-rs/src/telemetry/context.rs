@@ -16,6 +16,10 @@ impl TraceContext {
     /// is, as the standard wants it, no error: a trace of our own begins.
     pub fn extract<'a>(header: impl Fn(&str) -> Option<&'a str>) -> TraceContext {
         let headers = Headers(NAMES.map(header));
+        // The propagator takes more than the standard allows, such as flags of one digit.
+        if !headers.0[0].is_some_and(is_traceparent) {
+            return TraceContext::default();
+        }
         TraceContext(TraceContextPropagator::new().extract_with_context(&Context::new(), &headers))
     }
 
@@ -48,6 +52,24 @@ impl TraceContext {
 }
 
 const NAMES: [&str; 2] = ["traceparent", "tracestate"];
+
+/// Whether a value is one of `traceparent`: <https://www.w3.org/TR/trace-context/#traceparent-header-field-values>.
+/// Versions above 00 may go on behind another dash.
+fn is_traceparent(value: &str) -> bool {
+    let parts: Vec<&str> = value.splitn(5, '-').collect();
+    let [version, trace_id, parent_id, flags, rest @ ..] = &parts[..] else { return false };
+    let is_id = |id: &str, digits| is_hex(id, digits) && id.bytes().any(|digit| digit != b'0');
+    is_hex(version, 2)
+        && *version != "ff"
+        && is_id(trace_id, 32)
+        && is_id(parent_id, 16)
+        && is_hex(flags, 2)
+        && (rest.is_empty() || *version != "00")
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
 
 /// The values of `NAMES`.
 struct Headers<'a>([Option<&'a str>; 2]);
@@ -88,6 +110,58 @@ mod tests {
             assert!(context.headers().is_empty());
         }
         assert!(!TraceContext::current().is_valid());
+    }
+
+    /// `PARENT` with another version and other flags.
+    fn parent(version: &str, flags_and_more: &str) -> String {
+        format!("{version}{}{flags_and_more}", &PARENT[2..53])
+    }
+
+    #[test]
+    fn the_header_is_taken_as_the_standard_has_it() {
+        let zero = |digits: &str| PARENT.replace(digits, &"0".repeat(digits.len()));
+        let refused = [
+            parent("00", "1"),
+            parent("00", ""),
+            parent("00", "001"),
+            parent("00", "0g"),
+            parent("00", "0A"),
+            parent("00", "+1"),
+            parent("0", "01"),
+            parent("000", "01"),
+            parent("FE", "01"),
+            parent("+0", "01"),
+            parent("ff", "01"),
+            parent("ff", "01-more"),
+            parent("00", "01-"),
+            parent("00", "01-more"),
+            parent("01", "01.more"),
+            parent("01", "1"),
+            zero("0af7651916cd43dd8448eb211c80319c"),
+            zero("b7ad6b7169203331"),
+            PARENT.replace("0af7", "af7"),
+            PARENT.replace("b7ad", "b7a"),
+            PARENT.replace("b7ad", "B7AD"),
+            PARENT.replace("0af7", "é7"),
+            PARENT.replace('-', ""),
+            format!(" {PARENT}"),
+            format!("{PARENT} "),
+        ];
+        for header in &refused {
+            assert!(!TraceContext::parse(header, Some("vendor=1")).is_valid(), "{header:?}");
+        }
+        let sampled = |header: &str| {
+            let context = TraceContext::parse(header, None);
+            assert!(context.is_valid(), "{header:?}");
+            context.headers()[0].1.ends_with("-01")
+        };
+        // Flags that this version does not know are not handed on.
+        for (flags, is_sampled) in [("00", false), ("01", true), ("02", false), ("03", true), ("ff", true)] {
+            assert_eq!(sampled(&parent("00", flags)), is_sampled, "{flags}");
+        }
+        for header in [parent("01", "01"), parent("fe", "01-"), parent("cc", "01-what-is-to-come")] {
+            assert!(sampled(&header));
+        }
     }
 
     #[tokio::test]

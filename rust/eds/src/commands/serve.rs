@@ -13,7 +13,7 @@ use sd_notify::NotifyState;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
-use crate::interrupt;
+use crate::interrupt::{self, Hangups};
 use crate::output::{Answer, Output, complain};
 use crate::stores::{Opened, StoreArgs};
 
@@ -79,14 +79,16 @@ impl Serve {
             None => None,
         };
         let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        // Before anybody may think that it is there.
         let asked = interrupt::asked();
+        let hangups = Hangups::take();
         for address in server.addresses() {
             complain(&format!("listening on {scheme}://{address}, ledger {}", opened.ledger.place()));
         }
+        let reload = server.reload();
+        let reloading = tokio::spawn(reload_on_hangup(hangups, reload));
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
-        let reload = server.reload();
-        let reloading = tokio::spawn(async move { reload_on_hangup(reload).await });
         let watchdog = tokio::spawn(watchdog());
         let stopped = server
             .run(async {
@@ -103,11 +105,9 @@ impl Serve {
     }
 }
 
-async fn reload_on_hangup(reload: impl Fn() -> Result<(), edgesentry_rs::Error>) {
-    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else {
-        return;
-    };
-    while hangup.recv().await.is_some() {
+async fn reload_on_hangup(mut hangups: Hangups, reload: impl Fn() -> Result<(), edgesentry_rs::Error>) {
+    loop {
+        hangups.next().await;
         if let Err(error) = reload() {
             complain(&format!("the certificates of before stay in use: {error}"));
         }

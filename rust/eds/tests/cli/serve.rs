@@ -44,10 +44,13 @@ impl Served {
         self.child.wait().unwrap();
     }
 
+    fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Asks it to stop and waits.
     fn stop(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap().code()
     }
 }
@@ -86,6 +89,23 @@ fn files_are_pushed_to_a_service() {
     let nobody = folder
         .eds("--json push --url http://127.0.0.1:9 --attempts 1 --payloads-from payloads export.ndjson");
     assert_eq!((nobody.code, nobody.envelope()["error"]["code"].as_str()), (3, Some("service")));
+}
+
+#[test]
+fn it_reloads_at_sighup_and_ends_well_at_sigterm() {
+    let (folder, fleet) = fleet(20);
+    folder.write_payloads("payloads", &fleet);
+    let run = folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    // Often, as it depended on which thread heard of the signal first.
+    for _ in 0..5 {
+        let served = Served::start(folder.command(), "127.0.0.1:0");
+        for _ in 0..3 {
+            served.signal(rustix::process::Signal::HUP);
+            assert_eq!(push(&folder, &served, "export.ndjson").envelope()["push"]["duplicate"], 20);
+        }
+        assert_eq!(served.stop(), Some(0));
+    }
 }
 
 #[test]

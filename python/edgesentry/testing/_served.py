@@ -1,0 +1,149 @@
+"""A service on the network for a test: `eds serve` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgesentry._client import Client
+from edgesentry._core import payload_hash
+from edgesentry.testing._place import Place
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A service that runs, and what its callers need.
+
+    Attributes:
+        url: Where it listens, on this machine only.
+        client: A client that sends to it; nobody is asked for a token to send.
+        token: A token with the scope `read`.
+        place: Its ledger, to open beside it.
+        log: The file with what it logs and says.
+    """
+
+    url: str
+    client: Client
+    token: str = field(repr=False)
+    place: Place
+    log: Path
+
+    def read(self, route: str) -> bytes:
+        """The answer to a GET with the token, such as `served.read("/api/v1/heads")`.
+
+        Raises:
+            urllib.error.HTTPError: The service answers with an error.
+        """
+        return _fetch(self.url + route, {"Authorization": f"Bearer {self.token}"})
+
+
+@contextmanager
+def serve(place: Place, folder: Path) -> Iterator[Served]:
+    """Runs the service on a ledger until the end of a `with` block, then stops it by SIGTERM.
+
+    It listens on a free port of 127.0.0.1 and is ready, by its own word, when the block begins. Variables
+    `EDS_...` do not reach it.
+
+    Args:
+        place: The ledger. It is made where it is not there yet.
+        folder: Where settings and log go.
+
+    Raises:
+        RuntimeError: It does not become ready, or does not end well.
+    """
+    token = f"eds_{secrets.token_hex(32)}"
+    settings, log = folder / "edgesentry-server.toml", folder / "edgesentry-server.log"
+    settings.touch(mode=0o600)
+    settings.write_text(_settings(place, token))
+    command = [sys.executable, "-m", "edgesentry", "serve", "--config", str(settings), "--create"]
+    theirs = ("EDS_", "RUST_LOG")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment
+        )
+    try:
+        url = _wait_until_ready(process, log)
+        with Client(url) as client:
+            yield Served(url, client, token, place, log)
+        process.terminate()
+        _wait_until_gone(process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _settings(place: Place, token: str) -> str:
+    # A JSON text is a TOML text.
+    lines = [f"ledger = {json.dumps(place.url)}", f"payloads = {json.dumps(place.payloads)}"]
+    lines += ["[serve]", 'listen = ["127.0.0.1:0"]', "[serve.tokens.reader]", 'scopes = ["read"]']
+    lines += [f"hash = {json.dumps(payload_hash(token.encode()).hex())}"]
+    # Its own tables, such as [s3].
+    lines += [place.config.read_text()] if place.config else []
+    return "\n".join([*lines, ""])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Its URL, as soon as `/readyz` answers."""
+    from urllib.error import URLError
+
+    url, deadline = None, time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(
+                f"eds serve ended at once, with exit code {process.returncode}: {_last_line(log)}"
+            )
+        url = url or _listening(log)
+        if url is not None:
+            try:
+                _fetch(f"{url}/readyz", {})
+            except (URLError, ConnectionError, TimeoutError):
+                pass  # not yet
+            else:
+                return url
+        time.sleep(_POLL_SECONDS)
+    raise RuntimeError(f"eds serve was not ready after {_START_SECONDS:.0f} s: {_last_line(log)}")
+
+
+def _listening(log: Path) -> str | None:
+    for line in log.read_text(errors="replace").splitlines(keepends=True):
+        if line.startswith("listening on ") and line.endswith("\n"):
+            return line.removeprefix("listening on ").split(",")[0]
+    return None
+
+
+def _wait_until_gone(process: subprocess.Popen[bytes], log: Path) -> None:
+    try:
+        code = process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(
+            f"eds serve did not stop in {_STOP_SECONDS:.0f} s; its log is {log}: {_last_line(log)}"
+        ) from None
+    if code != 0:
+        raise RuntimeError(f"eds serve ended with exit code {code}: {_last_line(log)}")
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
+
+
+def _fetch(url: str, headers: dict[str, str]) -> bytes:
+    """What is there, past any proxy: it is on this machine."""
+    from urllib.request import ProxyHandler, Request, build_opener
+
+    opener = build_opener(ProxyHandler({}))
+    with opener.open(Request(url, headers=headers), timeout=_START_SECONDS) as answer:
+        body: bytes = answer.read()
+        return body
