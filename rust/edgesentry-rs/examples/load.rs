@@ -4,7 +4,8 @@
 //! the servers that `scripts/servers/with` starts. Service and clients share this process and its cores.
 //!
 //! Variables: `LOAD_SECONDS` (at most so long a measurement, 10), `LOAD_CLIENTS` (64), `LOAD_RECORDS` (of one
-//! measurement, 40000), `LOAD_PAYLOADS` (`s3,folder`), `LOAD_SOAK_SECONDS` (instead of all that: single records from all
+//! measurement, 40000), `LOAD_PAYLOADS` (`s3,folder,memory`; in memory only the ledger is durable, which shows what the
+//! network and PostgreSQL take), `LOAD_SOAK_SECONDS` (instead of all that: single records from all
 //! clients for so long, with the memory of the process every 10 s).
 #![allow(clippy::unwrap_used)]
 
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use edgesentry_chain::{Device, Scheme};
 use edgesentry_rs::ledger::{Ledger, Registration};
+use edgesentry_rs::payload::Memory;
 use edgesentry_rs::settings::{Access, Overrides};
 use edgesentry_rs::transport::{Client, ClientSettings, ServeSettings, Server};
 use edgesentry_rs::{IngestService, Outcome, Settings, Submission};
@@ -43,7 +45,7 @@ async fn main() {
         clients: usize::try_from(variable("LOAD_CLIENTS", 64)).unwrap().max(1),
         records: usize::try_from(variable("LOAD_RECORDS", 40_000)).unwrap(),
     };
-    let stores = std::env::var("LOAD_PAYLOADS").unwrap_or_else(|_| "s3,folder".to_owned());
+    let stores = std::env::var("LOAD_PAYLOADS").unwrap_or_else(|_| "s3,folder,memory".to_owned());
     let folder = tempfile::tempdir().unwrap();
     let mut rows = Vec::new();
     for payloads in stores.split(',') {
@@ -86,15 +88,16 @@ impl Bench {
                 settings.s3.secret_access_key = Some("edgesentry-secret".to_owned().into());
                 bucket(&settings, &name.replace('_', "-")).await
             }
-            "folder" => format!("folder:{}", folder.join("payloads").display()),
-            other => panic!("LOAD_PAYLOADS: s3 or folder, not {other}"),
+            // The folder is not written to then.
+            "folder" | "memory" => format!("folder:{}", folder.join("payloads").display()),
+            other => panic!("LOAD_PAYLOADS: s3, folder or memory, not {other}"),
         });
         let stores = settings.open(Access::Create).await.unwrap();
-        let service = IngestService::start(
-            Arc::clone(&stores.ledger),
-            stores.payloads().unwrap(),
-            settings.ingest.clone(),
-        );
+        let kept = match payloads {
+            "memory" => Arc::new(Memory::default()),
+            _ => stores.payloads().unwrap(),
+        };
+        let service = IngestService::start(Arc::clone(&stores.ledger), kept, settings.ingest.clone());
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
