@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -66,6 +67,22 @@ def test_an_import_loads_little() -> None:
         "pytest",
     }
     assert heavy.isdisjoint(loaded)
+
+
+def test_what_is_compiled_in_comes_with_the_sdist() -> None:
+    """The crates themselves do; files beside them must be named."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["maturin"]
+    patterns = [entry["path"] for entry in settings["include"]]
+    beside = set()
+    for source in (ROOT / "rust").glob("*/src/**/*.rs"):
+        for path in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', source.read_text()):
+            file = (source.parent / path).resolve()
+            assert file.is_file()
+            if not file.is_relative_to(ROOT / "rust"):
+                beside.add(file)
+    named = {file for pattern in patterns for file in ROOT.glob(pattern)}
+    assert beside
+    assert beside - named == set()
 
 
 def test_the_extras_are_there() -> None:
