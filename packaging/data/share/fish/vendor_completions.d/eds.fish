@@ -226,7 +226,7 @@ always\t'Everywhere; as lines where stderr is no terminal'
 never\t'Nowhere'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand push" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand inject" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT' -r
+complete -c eds -n "__fish_eds_using_subcommand inject" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one ledger or for services apart' -r
 complete -c eds -n "__fish_eds_using_subcommand inject" -l token-file -d 'File with a token, where the service asks for one; the variable EDGESENTRY_TOKEN serves as well' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inject" -l ca -d 'PEM file of the authorities to trust [default: those of the system]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand inject" -l cert -d 'PEM file of a client certificate' -r -F
