@@ -1,6 +1,10 @@
 //! Backup, archive and restore from outside, on a real PostgreSQL and a real S3.
 #![allow(clippy::unwrap_used)]
 
+mod archive_drill;
+mod payloads;
+mod sidecar;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
