@@ -4,6 +4,7 @@
 mod archive_drill;
 mod payloads;
 mod sidecar;
+mod wrong_input;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
