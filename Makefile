@@ -32,6 +32,7 @@ soak: venv ## Kill the ingest service a thousand times under load
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
 
 test-python: module ## Run the Python tests with the same servers
+	$(CARGO) build --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python -m pytest
 
 notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' to renew outputs

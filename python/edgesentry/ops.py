@@ -7,8 +7,10 @@ of a drill are its business, and answers what the command answers with `--json`.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable
 from os import PathLike, fspath
 from typing import Any
@@ -37,7 +39,16 @@ _USAGE = 2
 
 def _run(arguments: Iterable[str], content: str) -> Any:
     command = [sys.executable, "-m", "edgesentry", "--json", *arguments]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False)
+    # PostgreSQL archives and recovers with the command of this package, which may be in no PATH.
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    ended = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": path},
+    )
     try:
         envelope = json.loads(ended.stdout)
     except ValueError:
@@ -136,7 +147,8 @@ def configure_postgres(*, apply: bool = False, **options: object) -> dict[str, A
 
     Args:
         apply: Change what differs; a restart is left to the caller.
-        options: `archive_timeout`, `standby`, `config`.
+        options: `archive_timeout`, `standby`, `eds` (the program that PostgreSQL archives with; that of this
+            package by default), `config`.
     """
     flags = _options({"apply": apply, **options})
     answer: dict[str, Any] = _run(["ops", "configure-postgres", *flags], "postgres")
@@ -150,7 +162,8 @@ def restore(data: str | PathLike[str], port: int, **options: object) -> dict[str
         data: The data folder: empty, or not there yet.
         port: The port on loopback.
         options: `target_time` (RFC 3339 with its zone), `target_name`, `backup`, `drill`, `accept_loss`,
-            `patience` in minutes, `config`.
+            `patience` in minutes, `eds` (the program that PostgreSQL recovers with; that of this package by
+            default, which its user must be able to run), `config`.
 
     Returns:
         What was restored: `pid`, `timeline`, `last_commit`, seconds of each step, `notes`.

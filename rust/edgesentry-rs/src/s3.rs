@@ -6,7 +6,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::DateTime;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use serde::Deserialize;
@@ -119,16 +119,35 @@ pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What there is to say of a bucket that is not there.
+const NO_BUCKET: &str = "there is no such bucket; look at its name and at the endpoint";
+
+/// Why a bucket cannot be reached: the answer to a request for its head has no words of its own.
+pub(crate) fn unreachable<E>(error: SdkError<E>) -> (bool, BoxError)
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) {
+        return (false, format!("HTTP 404: {NO_BUCKET}").into());
+    }
+    reason(error)
+}
+
 /// Why a request failed, and whether it may succeed later.
 pub(crate) fn reason<E>(error: SdkError<E>) -> (bool, BoxError)
 where
-    E: std::error::Error + Send + Sync + 'static,
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     match error {
         SdkError::ConstructionFailure(_) => (false, Box::new(error)),
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            let text = crate::error::describe(&service.into_err());
+            let error = service.into_err();
+            let text = match (error.code(), error.message()) {
+                (Some("NoSuchBucket"), _) => NO_BUCKET.to_owned(),
+                (Some(code), Some(message)) => format!("{code}: {message}"),
+                _ => crate::error::describe(&error),
+            };
             let retryable = status >= 500 || [408, 409, 429].contains(&status);
             (retryable, format!("HTTP {status}: {text}").into())
         }

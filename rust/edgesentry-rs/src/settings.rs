@@ -191,6 +191,12 @@ impl Settings {
         Ok(Stores { ledger: Arc::new(ledger), payloads })
     }
 
+    /// Opens the payload store alone, which must exist; none where none is named or where the ledger keeps the payloads.
+    pub async fn open_payloads(&self) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
+        tls::install_provider();
+        self.payload_store(self.payloads.as_deref().filter(|wanted| *wanted != "ledger"), false).await
+    }
+
     async fn payload_store(
         &self,
         wanted: Option<&str>,

@@ -52,6 +52,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     exit.code()
 }
 
+/// Whether arguments are ones that the command takes; the first is the name of the program. Nothing is done.
+pub fn parses(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    Cli::try_parse_from(args).map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// The report as `eds verify-chain` prints it, without colours.
 pub fn summary(report: &edgesentry_chain::Report) -> String {
     anstream::adapter::strip_str(&render::report(report)).to_string()

@@ -84,6 +84,7 @@ impl Backup {
 
 /// Takes a backup, proves it, and archives it; the manifest comes last, so that half a backup is none.
 pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Backup, Error> {
+    source.programs.require(&["pg_basebackup", "pg_verifybackup"])?;
     archive.objects().check().await?;
     archive.claim(source.identity).await?;
     let folder = archive.temporary()?;
@@ -172,6 +173,7 @@ pub async fn verify(
     backup: &Backup,
     observer: Observer<'_>,
 ) -> Result<Vec<Check>, Error> {
+    programs.require(&["pg_verifybackup"])?;
     let folder = archive.temporary()?;
     let files = folder.path().join("files");
     let mut checks = download(archive, backup, &files, observer).await?;

@@ -46,6 +46,7 @@ impl Dump {
 
 /// Takes a dump of the database of the settings.
 pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Dump, Error> {
+    source.programs.require(&["pg_dump", "pg_restore"])?;
     archive.objects().check().await?;
     archive.claim(source.identity).await?;
     let folder = archive.temporary()?;
@@ -90,6 +91,7 @@ pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
 
 /// Downloads a dump, compares its hash and lists it again.
 pub async fn verify(archive: &Archive, programs: &Programs, dump: &Dump) -> Result<Vec<Check>, Error> {
+    programs.require(&["pg_restore"])?;
     let folder = archive.temporary()?;
     let path = folder.path().join(FILE);
     let (name, lists) = (format!("{FILE} is what was archived"), "pg_restore lists it");

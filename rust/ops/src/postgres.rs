@@ -63,6 +63,22 @@ impl Programs {
         self.major
     }
 
+    /// Whether the programs that an operation comes to need late are there: better said before hours of work than after.
+    pub fn require(&self, programs: &[&str]) -> Result<(), Error> {
+        let missing: Vec<&str> =
+            programs.iter().copied().filter(|name| !self.folder.join(name).is_file()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Missing(format!(
+            "PostgreSQL is not complete: no {} in {}; install its client programs (on Debian: apt install \
+             postgresql-client-{}) and try again",
+            missing.join(", "),
+            self.folder.display(),
+            self.major
+        )))
+    }
+
     /// A program, with no setting of the environment that would change what it connects to.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.folder.join(program));

@@ -21,6 +21,14 @@ pub struct Ended {
     pub stderr: String,
 }
 
+impl Ended {
+    /// What it said in failing, on one line; else how it ended.
+    pub(crate) fn said(&self) -> String {
+        let lines: Vec<&str> = self.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.is_empty() { self.status.to_string() } else { lines.join(" ") }
+    }
+}
+
 /// Runs a program to its end; one that takes longer than `patience` is killed, which is an error.
 pub fn run(command: &mut Command, patience: Duration) -> Result<Ended, Error> {
     let program = name(command);
@@ -46,11 +54,7 @@ pub fn done(command: &mut Command, patience: Duration) -> Result<String, Error> 
     if ended.status.success() {
         return Ok(ended.stdout);
     }
-    let said = match ended.stderr.trim() {
-        "" => ended.status.to_string(),
-        said => said.to_owned(),
-    };
-    Err(Error::Program { program: name(command), said })
+    Err(Error::Program { program: name(command), said: ended.said() })
 }
 
 /// Waits at most so long.

@@ -128,12 +128,16 @@ pub async fn restore(
     let covered = coverage(&Inventory::of(archive).await?, backup.first_segment);
     let mut notes = gaps(&covered, restore, archive)?;
 
-    let begin = Instant::now();
     // Beside the data folder, where there is room for the data.
     let parent = restore.data.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
     let folder = tempfile::Builder::new().prefix(".edgesentry-restore-").tempdir_in(&parent);
     let folder = folder.map_err(Error::io("make a temporary folder", &parent))?;
+    programs.own(folder.path())?;
+    let (command, owner, place) = (restore.command.clone(), programs.clone(), folder.path().to_owned());
+    blocking(move || command.attempt(&owner, &place)).await?;
+
+    let begin = Instant::now();
     let files = folder.path().join("files");
     let checks = backup::download(archive, &backup, &files, observer).await?;
     if let Some(check) = checks.iter().find(|check| check.status != Status::Passed) {

@@ -224,7 +224,11 @@ fn log_before(contents: &Contents, first: Segment, backup: &str) -> Option<Delet
         return None;
     }
     Some(Deletion {
-        what: format!("{} files of write-ahead log before {first}", old.len()),
+        what: format!(
+            "{} file{} of write-ahead log before {first}",
+            old.len(),
+            if old.len() == 1 { "" } else { "s" }
+        ),
         why: format!("the oldest kept backup, {backup}, begins there"),
         size_bytes: old.iter().map(|object| object.size_bytes).sum(),
         keys: old.into_iter().map(|object| object.key.clone()).collect(),

@@ -91,10 +91,11 @@ impl Source {
                 version_number / 10_000
             )));
         }
-        if parse(tablespaces)? > 0 {
-            return Err(wrong(
-                "it has tablespaces of its own, which are not backed up; move their tables".into(),
-            ));
+        if !tablespaces.is_empty() {
+            return Err(wrong(format!(
+                "it has tablespaces of its own ({tablespaces}), which a backup would not hold; move what is in them with \
+                 ALTER TABLE ... SET TABLESPACE pg_default, drop them, and try again"
+            )));
         }
         Ok(Some(Source {
             programs: programs.clone(),
@@ -108,7 +109,8 @@ impl Source {
 
 const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), \
     (SELECT system_identifier FROM pg_control_system()), pg_size_bytes(current_setting('wal_segment_size')), \
-    (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')), pg_is_in_recovery()";
+    (SELECT string_agg(quote_ident(replace(spcname, '|', '_')), ', ' ORDER BY spcname) FROM pg_tablespace \
+    WHERE spcname NOT IN ('pg_default', 'pg_global')), pg_is_in_recovery()";
 
 /// One URL for each host of a list.
 fn each_host(url: &str) -> Vec<String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
@@ -71,7 +71,7 @@ impl S3Objects {
 
     fn failed<E>(&self, action: &'static str, error: SdkError<E>) -> StoreError
     where
-        E: std::error::Error + Send + Sync + 'static,
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
         let (retryable, source) = s3::reason(error);
         self.error(action, retryable, source)
@@ -80,7 +80,7 @@ impl S3Objects {
     /// What came of a write.
     fn written<T, E>(&self, answer: Result<T, SdkError<E>>) -> Result<Written, StoreError>
     where
-        E: std::error::Error + Send + Sync + 'static,
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
         match answer {
             Ok(_) => Ok(Written::Stored),
@@ -230,7 +230,9 @@ impl Objects for S3Objects {
 
     async fn check(&self) -> Result<(), StoreError> {
         let answer = self.client.head_bucket().bucket(&*self.bucket).send().await;
-        answer.map(|_| ()).map_err(|error| self.failed("reach the bucket of the archive", error))
+        let Err(error) = answer else { return Ok(()) };
+        let (retryable, source) = s3::unreachable(error);
+        Err(self.error("reach the bucket of the archive", retryable, source))
     }
 
     async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
@@ -100,7 +100,7 @@ impl S3 {
 
     fn failed<E>(&self, action: &'static str, error: SdkError<E>) -> StoreError
     where
-        E: std::error::Error + Send + Sync + 'static,
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
         let (retryable, source) = s3::reason(error);
         self.error(action, retryable, source)
@@ -119,7 +119,9 @@ impl PayloadStore for S3 {
 
     async fn check(&self) -> Result<(), StoreError> {
         let answer = self.client.head_bucket().bucket(&*self.bucket).send().await;
-        answer.map(|_| ()).map_err(|error| self.failed("reach the bucket", error))
+        let Err(error) = answer else { return Ok(()) };
+        let (retryable, source) = s3::unreachable(error);
+        Err(self.error("reach the bucket", retryable, source))
     }
 
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {

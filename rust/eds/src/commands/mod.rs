@@ -13,6 +13,7 @@ mod inspect_key;
 mod keygen;
 mod log;
 mod ops;
+mod program;
 mod push;
 mod sending;
 mod serve;

@@ -14,6 +14,7 @@ mod ingest;
 mod log;
 mod log_metrics;
 mod runbook;
+mod schedule;
 mod serve;
 mod signing;
 mod telemetry;

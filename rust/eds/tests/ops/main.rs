@@ -1,6 +1,12 @@
 //! Backup, archive and restore from outside, on a real PostgreSQL and a real S3.
 #![allow(clippy::unwrap_used)]
 
+mod archive_drill;
+mod payloads;
+mod sidecar;
+mod wrong_input;
+
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -23,6 +29,11 @@ struct Site {
 
 impl Site {
     fn start() -> Site {
+        Site::start_with("on")
+    }
+
+    /// With `archive_mode` on or off.
+    fn start_with(archive_mode: &str) -> Site {
         let folder = TempDir::new().unwrap();
         // PostgreSQL runs as another user, which must get in.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -36,7 +47,8 @@ impl Site {
         let config = folder.path().join("eds.toml");
         let command =
             format!("archive_command = '{EDS} ops archive-wal --config {} %p %f'", config.display());
-        let settings = ["wal_level = replica", "archive_mode = on", &command, "max_connections = 37"];
+        let archive_mode = format!("archive_mode = {archive_mode}");
+        let settings = ["wal_level = replica", &archive_mode, &command, "max_connections = 37"];
         let mut cluster = Cluster::create(&programs, "primary", &settings).unwrap();
         let site = |cluster| Site { cluster, s3, folder };
         cluster.start().unwrap();
@@ -64,12 +76,14 @@ impl Site {
 
     /// Runs `eds ops` with a settings file.
     fn with(&self, config: &str, line: &str) -> Output {
-        let mut command = Command::new(EDS);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EDS_")) {
-            command.env_remove(name);
-        }
-        command.current_dir(self.folder.path()).arg("ops").args(line.split_whitespace());
-        command.arg("--config").arg(config).output().unwrap()
+        self.eds(&format!("ops {line} --config {config}")).output().unwrap()
+    }
+
+    /// `eds` in the folder of the site, its arguments split at spaces.
+    fn eds(&self, line: &str) -> Command {
+        let mut command = eds(line);
+        command.current_dir(self.folder.path());
+        command
     }
 
     fn ops(&self, line: &str) -> Output {
@@ -87,6 +101,27 @@ impl Site {
         self.cluster.sql().unwrap().query(sql).unwrap()
     }
 
+    /// The key and the size of everything in the archive.
+    fn archived(&self) -> Vec<(String, u64)> {
+        let url = format!("s3://{BUCKET}/ledger");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listed = runtime.block_on(async {
+            edgesentry_rs::objects::open(&url, &self.s3.settings()).await.unwrap().list("").await.unwrap()
+        });
+        listed.into_iter().map(|object| (object.key, object.size_bytes)).collect()
+    }
+
+    /// The server's clock, as a moment to restore to.
+    fn moment(&self) -> String {
+        self.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+    }
+
+    /// The database of a restored server on a port.
+    fn restored(&self, port: u16) -> Sql {
+        let url = self.cluster.url("postgres").replace(&self.cluster.port().to_string(), &port.to_string());
+        Sql::new(&Programs::find(None).unwrap(), &url).unwrap()
+    }
+
     /// Switches the segment and waits until it is archived; its name.
     fn archive_now(&self) -> String {
         let segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())");
@@ -100,6 +135,23 @@ impl Site {
     }
 }
 
+/// `eds` without settings of the environment.
+fn eds(line: &str) -> Command {
+    let mut command = Command::new(EDS);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EDS_")) {
+        command.env_remove(name);
+    }
+    command.args(line.split_whitespace());
+    command
+}
+
+/// The error of a command: one sentence on one line.
+fn sentence(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.starts_with("error: ") && stderr.trim_end().lines().count() == 1, "{}", said(output));
+    stderr
+}
+
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -111,8 +163,7 @@ fn a_ledger_comes_back_as_it_was_at_a_moment() {
     let backup = site.json("backup", 0)["backup"].clone();
     assert!(backup["verified"].as_str().unwrap().contains("successfully verified"), "{backup}");
     site.sql("INSERT INTO t SELECT generate_series(1001, 1500)");
-    let moment =
-        site.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')");
+    let moment = site.moment();
     site.sql("SELECT pg_sleep(0.05);\nDELETE FROM t");
     let segment = site.archive_now();
 
@@ -126,8 +177,7 @@ fn a_ledger_comes_back_as_it_was_at_a_moment() {
     // The server runs as another user: the folder around its data must let it in, and does.
     let restore = format!("restore --drill --data {} --port {port} --target-time {moment}", data.display());
     let restored = site.json(&restore, 0)["restored"].clone();
-    let url = site.cluster.url("postgres").replace(&site.cluster.port().to_string(), &port.to_string());
-    let sql = Sql::new(&Programs::find(None).unwrap(), &url).unwrap();
+    let sql = site.restored(port);
     assert_eq!(sql.query("SELECT count(*), pg_is_in_recovery() FROM t").unwrap(), "1500|f");
     assert_eq!(sql.query("SHOW archive_mode").unwrap(), "off");
     // It would hold for the next recovery.
@@ -160,13 +210,7 @@ fn what_there_is(site: &Site, backup: &Value) {
     }
     assert!(site.json("dump", 0)["dump"]["entries"].as_u64().unwrap() > 0);
     assert_eq!(site.json("verify-backup --dump", 0)["checklist"]["status"], "passed");
-    // What lies before the beginning of the only backup serves nobody; nothing else may go.
-    let plan = site.json("retention", 0)["retention"]["plan"]["delete"].clone();
-    for delete in plan.as_array().unwrap() {
-        for key in delete["keys"].as_array().unwrap() {
-            assert!(key.as_str().unwrap().starts_with("wal/"), "{plan}");
-        }
-    }
+    only_log_before_the_backup_may_go(site, backup["first_segment"].as_str().unwrap());
     assert_eq!(site.json("backups", 0)["archive"]["backups"][0]["backup"], *backup);
     let settings = site.json("configure-postgres", 0)["postgres"]["settings"].clone();
     let differs = |name: &str| {
@@ -174,6 +218,26 @@ fn what_there_is(site: &Site, backup: &Value) {
         setting["is"] != setting["should_be"]
     };
     assert!(differs("archive_timeout") && !differs("archive_mode") && !differs("wal_level"), "{settings}");
+}
+
+/// The plan of the retention is the segments before the first one that the only backup needs: all of them, nothing else.
+fn only_log_before_the_backup_may_go(site: &Site, first: &str) {
+    let plan = site.json("retention", 0)["retention"]["plan"]["delete"].clone();
+    let deletions = plan.as_array().unwrap();
+    let planned: BTreeSet<String> = deletions
+        .iter()
+        .flat_map(|deletion| deletion["keys"].as_array().unwrap())
+        .map(|key| key.as_str().unwrap().to_owned())
+        .collect();
+    // Names of one timeline are ordered as their numbers are.
+    let is_before = |key: &String| {
+        let name = key.strip_prefix("wal/00000001/").and_then(|name| name.strip_suffix(".zst"));
+        name.is_some_and(|name| name.len() == first.len() && name < first)
+    };
+    let before: BTreeSet<String> =
+        site.archived().into_iter().map(|(key, _)| key).filter(is_before).collect();
+    assert!(!before.is_empty() && first.starts_with("00000001"), "{first}: {:?}", site.archived());
+    assert_eq!(planned, before, "{plan}");
 }
 
 fn what_is_archived_stays(site: &Site, segment: &str) {

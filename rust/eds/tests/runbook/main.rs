@@ -27,7 +27,7 @@ macro_rules! pages {
     };
 }
 
-pages!(drills, failover, s3);
+pages!(backup, drills, failover, restore, s3);
 
 #[test]
 fn every_page_with_commands_is_executed() {
@@ -49,7 +49,9 @@ fn runbook() -> PathBuf {
 
 fn execute(page: &str) {
     let file = format!("docs/runbook/{page}.md");
-    let blocks = blocks(&std::fs::read_to_string(root().join(&file)).unwrap()).unwrap();
+    let text = std::fs::read_to_string(root().join(&file)).unwrap();
+    assert!(!text.contains("```sh\n"), "{file}: a block of commands is not marked for execution");
+    let blocks = blocks(&text).unwrap();
     assert!(!blocks.is_empty(), "{file}: no block is marked for execution");
     let folder = tempfile::tempdir().unwrap();
     // Servers run as another user, who must get in.

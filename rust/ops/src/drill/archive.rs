@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use edgesentry_chain::{Heads, KeyRing};
-use edgesentry_rs::{PayloadStore, Settings};
+use edgesentry_rs::Settings;
 use time::OffsetDateTime;
 
 use super::DrillReport;
@@ -22,7 +22,7 @@ use crate::source;
 
 /// How the drill is run.
 pub struct ArchiveDrill {
-    /// The settings that name the archive and its server.
+    /// The settings that name the archive, its server, and the payload store, whose payloads are hashed again.
     pub settings: Settings,
     /// The same as a file, for the commands that PostgreSQL runs; none where they are `EDS_` variables.
     pub config: Option<PathBuf>,
@@ -34,14 +34,13 @@ pub struct ArchiveDrill {
     pub heads: Option<Heads>,
     /// The devices' keys; those of the ledger where none are given.
     pub keys: Option<KeyRing>,
-    /// Payloads to hash again.
-    pub payloads: Option<Arc<dyn PayloadStore>>,
 }
 
 impl ArchiveDrill {
     /// Runs the drill. The archive is only read; the restored server archives nothing, and is gone when it is over.
     pub async fn run(self, report: &mut DrillReport) -> Result<(), Error> {
         let archive = Archive::open(&self.settings).await?;
+        let payloads = self.settings.open_payloads().await?;
         let programs = source::programs(&self.settings)?;
         let scratch =
             Scratch::new(&programs, &self.eds, self.config.as_deref(), self.settings.ops.temp.as_deref())?;
@@ -67,7 +66,7 @@ impl ArchiveDrill {
         let target_ms = u64::try_from(target.unix_timestamp_nanos() / 1_000_000).ok();
         let recovery = Recovery {
             ledger: Arc::clone(&ledger),
-            payloads: self.payloads,
+            payloads,
             heads: self.heads,
             keys: self.keys,
             target_ms,

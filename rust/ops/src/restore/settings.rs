@@ -3,12 +3,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use time::format_description::well_known::Rfc3339;
 
 use super::{Restore, Target};
 use crate::error::Error;
 use crate::postgres::Programs;
+use crate::program;
+
+/// How long the archive may take to answer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A history that no archive has: timelines are counted from 1.
+const NO_FILE: &str = "FFFFFFFF.history";
 
 /// How a server fetches write-ahead log: this program, with the settings that name the archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +37,28 @@ impl RestoreCommand {
             }
         }
         Ok(())
+    }
+
+    /// Asks it for what is in no archive, as the user whom the server runs as and from a folder of that user: a program
+    /// that this user may not run, settings that it may not read or an archive that it does not reach would end recovery.
+    pub(super) fn attempt(&self, programs: &Programs, folder: &Path) -> Result<(), Error> {
+        let mut fetch = programs.owned(&self.eds.to_string_lossy());
+        fetch.current_dir(folder).args(["ops", "fetch-wal"]);
+        if let Some(config) = &self.config {
+            fetch.arg("--config").arg(config);
+        }
+        let why = match program::run(fetch.args([NO_FILE, "nothing"]), PATIENCE) {
+            // The exit code alone would be that of a broken installation of Python, too.
+            Ok(ended) if ended.status.code() == Some(1) && ended.stderr.contains(NO_FILE) => return Ok(()),
+            Ok(ended) => ended.said(),
+            Err(Error::Program { said, .. }) => said,
+            Err(error) => return Err(error),
+        };
+        Err(Error::Config(format!(
+            "{}: the user whom PostgreSQL runs as cannot fetch write-ahead log with it: {why}; see that this user may run \
+             it, and read the settings",
+            self.eds.display()
+        )))
     }
 
     /// The value of `restore_command`.

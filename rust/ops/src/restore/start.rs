@@ -158,7 +158,12 @@ fn problem(restore: &Restore, problem: &str, log: &Path) -> Error {
     let text = String::from_utf8_lossy(&text);
     let grave = |line: &&str| ["FATAL:", "PANIC:", "error:"].iter().any(|word| line.contains(word));
     // A server on its way up or out refuses every client, which explains nothing.
-    let tells = |line: &&str| !line.contains("is starting up") && !line.contains("is shutting down");
+    let is_refusal = |line: &str| {
+        ["is starting up", "is shutting down", "is not yet accepting connections"]
+            .iter()
+            .any(|words| line.contains(words))
+    };
+    let tells = |line: &&str| !is_refusal(line);
     let why: Vec<&str> = text.lines().filter(grave).filter(tells).collect();
     let why = &why[why.len().saturating_sub(3)..];
     let why = if why.is_empty() { "its log says no reason".to_owned() } else { why.join("; ") };

@@ -51,6 +51,15 @@ struct Sent {
 }
 
 impl Receiver {
+    /// Archives what an earlier receiver has left in the folder: after a crash of it, that may be what nobody else has,
+    /// and the server may be gone.
+    pub async fn archive_left(&self, archive: &Archive) -> Result<Received, Error> {
+        if !self.folder.is_dir() || archive.identity().await?.is_none() {
+            return Ok(Received::default());
+        }
+        self.archive_received(archive, &mut Sent::default()).await
+    }
+
     /// Makes the slot, then receives and archives until `stop` answers, and once more after that.
     pub async fn run(
         &self,
@@ -59,6 +68,7 @@ impl Receiver {
         stop: impl Future<Output = ()>,
         observer: Observer<'_>,
     ) -> Result<(), Error> {
+        source.programs.require(&["pg_receivewal"])?;
         archive.claim(source.identity).await?;
         std::fs::create_dir_all(&self.folder).map_err(Error::io("make a folder", &self.folder))?;
         let mut create = source.sql.client("pg_receivewal");

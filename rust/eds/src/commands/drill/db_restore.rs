@@ -22,7 +22,8 @@ use crate::output::Output;
 /// A primary archives into an S3 of the drill's own. Half of the records are in the base backup, half in the write-ahead
 /// log behind it. Records are then deleted in the database, and a new server is restored to the moment before. With
 /// --archive the archive of the settings is restored instead, an hour back, onto a server of the drill's own: the archive is
-/// only read, and the server that it belongs to is not spoken to.
+/// only read, and the server that it belongs to is not spoken to. The payloads of the settings are hashed again; where
+/// they name no store, or no --heads are given, the drill cannot pass.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -68,7 +69,6 @@ impl DbRestore {
             back: Duration::from_secs(self.back),
             heads: self.heads.as_deref().map(inputs::heads).transpose()?,
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
-            payloads: None,
         };
         self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
     }

@@ -5,7 +5,7 @@ use clap::Args;
 use edgesentry_ops::backup::{Backup, backups};
 use edgesentry_ops::dump::dumps;
 use edgesentry_ops::retention::now_ms;
-use edgesentry_ops::wal::{Coverage, Inventory, coverage};
+use edgesentry_ops::wal::{Coverage, Inventory, Segment, coverage};
 use serde_json::json;
 
 use super::session::{Session, size};
@@ -52,7 +52,7 @@ impl Backups {
         });
         let mut text = format!("{BOLD}{:<18}  {:>9}  {:>11}  RESTORES{BOLD:#}\n", "BACKUP", "AGE", "SIZE");
         for (backup, covered) in backups.iter().zip(&covered) {
-            text.push_str(&line(backup, covered, age_seconds(backup.finished_at_ms), inventory.newest_ms));
+            text.push_str(&line(backup, covered, age_seconds(backup.finished_at_ms), &inventory));
         }
         for dump in &dumps {
             let bytes = dump.files.iter().map(|file| file.size_bytes).sum();
@@ -74,14 +74,17 @@ impl Backups {
     }
 }
 
-fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, newest_ms: u64) -> String {
+fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, inventory: &Inventory) -> String {
     let from = times::shown(backup.finished_at_ms);
-    let restores = match (covered.newest, covered.gaps.first()) {
-        (_, Some(gap)) => format!("{from} to a gap at {}", gap.first),
-        (Some(_), None) if newest_ms > backup.finished_at_ms => {
-            format!("{from} to {}", times::shown(newest_ms))
+    let number = |segment: Segment| segment.number(inventory.segment_bytes);
+    // The clock of the store may lag behind that of the server, and S3 tells whole seconds only: names decide.
+    let goes_on = covered.newest.is_some_and(|newest| number(newest) > number(backup.last_segment));
+    let restores = match covered.gaps.first() {
+        Some(gap) => format!("{from} to a gap at {}", gap.first),
+        None if goes_on || covered.receiving.is_some() => {
+            format!("{from} to {}", times::shown(inventory.newest_ms.max(backup.finished_at_ms)))
         }
-        _ => format!("{from} only: no log behind it is archived"),
+        None => format!("{from} only: no log behind it is archived"),
     };
     format!("{:<18}  {:>9}  {:>11}  {restores}\n", backup.id, age(age_seconds), size(backup.size_bytes()))
 }

@@ -7,8 +7,8 @@ use edgesentry_ops::restore::RestoreCommand;
 use edgesentry_ops::source::Source;
 use serde_json::json;
 
-use super::restore::this_program;
 use super::session::Session;
+use crate::commands::program::EdsArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -32,13 +32,15 @@ pub(super) struct ConfigurePostgres {
     #[arg(long = "standby", value_name = "NAME", value_parser = standby_name)]
     standbys: Vec<String>,
     #[command(flatten)]
+    eds: EdsArgs,
+    #[command(flatten)]
     file: ConfigFile,
 }
 
 impl ConfigurePostgres {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let session = Session::new(&self.file)?;
-        let command = RestoreCommand { eds: this_program()?, config: session.config()? };
+        let command = RestoreCommand { eds: self.eds.find()?, config: session.config()? };
         let wanted = Wanted {
             command,
             archive_timeout_seconds: self.archive_timeout,

@@ -44,6 +44,7 @@ impl ReceiveWal {
         };
         let telling = Telling::new(output.json);
         session.run(async {
+            receiver.archive_left(&archive).await?;
             let source = Source::connect(&session.settings).await?;
             receiver.run(&archive, &source, interrupt::asked(), &|event| telling.tell(event)).await
         })?;

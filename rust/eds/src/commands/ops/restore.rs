@@ -1,6 +1,6 @@
 //! `eds ops restore`: a ledger as it was at some moment, in a new server.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -8,6 +8,7 @@ use clap::Args;
 use edgesentry_ops::restore::{Restore, RestoreCommand, Restored, Target, restore};
 
 use super::session::{Session, Telling};
+use crate::commands::program::EdsArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -51,6 +52,8 @@ pub(super) struct RestoreTo {
     #[arg(long, value_name = "MINUTES", default_value_t = 720)]
     patience: u64,
     #[command(flatten)]
+    eds: EdsArgs,
+    #[command(flatten)]
     file: ConfigFile,
 }
 
@@ -68,7 +71,7 @@ impl RestoreTo {
             target,
             data: self.data.clone(),
             port: self.port,
-            command: RestoreCommand { eds: this_program()?, config: session.config()? },
+            command: RestoreCommand { eds: self.eds.find()?, config: session.config()? },
             drill: self.drill,
             accept_loss: self.accept_loss,
             patience: Duration::from_secs(self.patience * 60),
@@ -105,20 +108,4 @@ fn summary(restored: &Restored) -> String {
     }
     text.push_str("  next      eds ops verify-recovery --heads HEADS --ledger URL\n");
     text
-}
-
-/// This very program, for PostgreSQL to call; a Python package has its `eds` beside the interpreter.
-pub(super) fn this_program() -> Result<PathBuf, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::unfinished("io", format!("cannot find this program: {error}")))?;
-    let is_eds = |path: &Path| path.file_name().is_some_and(|name| name == "eds");
-    if is_eds(&program) {
-        return Ok(program);
-    }
-    let beside = program.with_file_name("eds");
-    if beside.is_file() {
-        return Ok(beside);
-    }
-    let message = "cannot find the program eds for PostgreSQL to call; run eds itself";
-    Err(Failure::usage("program_missing", message))
 }

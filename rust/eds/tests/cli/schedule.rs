@@ -1,0 +1,98 @@
+//! What deploy/ starts by itself, and when: every command line is one that the command takes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn deploy(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(path)
+}
+
+/// The files of a folder by their names, with their text.
+fn files(folder: &str) -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(deploy(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: PathBuf| {
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+    };
+    entries.map(named).collect()
+}
+
+/// The units of a kind, by what stands before the dot.
+fn units(extension: &str) -> Vec<(String, String)> {
+    let units = files("systemd").into_iter();
+    units.filter_map(|(name, text)| Some((name.strip_suffix(extension)?.to_owned(), text))).collect()
+}
+
+/// The values of a setting of a unit.
+fn values<'a>(unit: &'a str, name: &str) -> Vec<&'a str> {
+    unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect()
+}
+
+/// A command line that a unit or cron runs.
+fn accept(place: &str, line: &str) {
+    let mut words = line.split_whitespace();
+    assert_eq!(words.next(), Some("/usr/local/bin/eds"), "{place}: {line}");
+    let arguments = std::iter::once("eds").chain(words).map(Into::into);
+    eds::parses(arguments).unwrap_or_else(|why| panic!("{place}: {line}\n{why}"));
+}
+
+/// Commands of the cron files, without time and user.
+fn cron() -> Vec<String> {
+    let mut commands = Vec::new();
+    for (name, text) in files("cron") {
+        for line in text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("SHELL=")) {
+            let fields: Vec<&str> = line.splitn(7, ' ').collect();
+            let [times @ .., user, command] = fields.as_slice() else { panic!("{name}: {line}") };
+            let in_time = |field: &&str| field.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c));
+            assert!(times.len() == 5 && times.iter().all(in_time), "{name}: {line}");
+            assert!(["postgres", "edgesentry"].contains(user), "{name}: {line}");
+            commands.push((*command).to_owned());
+        }
+    }
+    commands
+}
+
+#[test]
+fn what_is_run_by_itself_is_what_the_command_takes() {
+    let service = std::fs::read_to_string(deploy("eds.service")).unwrap();
+    for (name, unit) in units(".service").into_iter().chain([("eds".to_owned(), service)]) {
+        let [line] = values(&unit, "ExecStart")[..] else { panic!("{name}: one ExecStart is wanted") };
+        accept(&name, line);
+    }
+    for line in cron() {
+        accept("cron", &line);
+    }
+}
+
+#[test]
+fn timers_and_cron_run_the_same() {
+    let mut timed = BTreeSet::new();
+    let services = units(".service");
+    for (name, timer) in units(".timer") {
+        assert_eq!(values(&timer, "OnCalendar").len(), 1, "{name}");
+        assert_eq!(values(&timer, "WantedBy"), ["timers.target"], "{name}");
+        let (_, service) = services.iter().find(|(service, _)| *service == name).expect(&name);
+        assert_eq!(values(service, "Type"), ["oneshot"], "{name}");
+        timed.insert(values(service, "ExecStart")[0].to_owned());
+    }
+    assert_eq!(timed, cron().into_iter().collect());
+    // What no timer starts runs all the time.
+    let always: Vec<&str> = services
+        .iter()
+        .filter(|(_, service)| !values(service, "WantedBy").is_empty())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(always, ["edgesentry-receive-wal"]);
+    assert_eq!(services.len(), units(".timer").len() + always.len());
+}
+
+#[test]
+fn the_runbook_names_every_unit() {
+    let page = |name: &str| std::fs::read_to_string(deploy("../docs/runbook").join(name)).unwrap();
+    let pages = page("backup.md") + &page("drills.md");
+    for (name, _) in files("systemd").into_iter().filter(|(name, _)| !name.ends_with(".service")) {
+        assert!(pages.contains(&name), "{name}");
+    }
+    for (name, _) in files("cron") {
+        assert!(pages.contains(&format!("deploy/cron/{name}")), "{name}");
+    }
+}

@@ -1,0 +1,97 @@
+//! `eds drill db-restore --archive`: the archive of a site that is there, restored beside it.
+
+use std::time::Duration;
+
+use eds::fleet::Fleet;
+use serde_json::Value;
+
+use crate::{Site, said, sentence};
+
+/// Between the records that are to be there and those that are not, so that the drill can aim at it.
+const GAP: Duration = Duration::from_secs(5);
+
+impl Site {
+    /// Takes records of a fleet into the ledger of the site, payloads into a folder.
+    fn ingest(&self, fleet: &Fleet, records: std::ops::Range<usize>) {
+        for (record, payload) in fleet.records.iter().zip(&fleet.payloads) {
+            let folder = self.path("sent").join(&record.device_id);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(format!("{}.csv", record.sequence)), payload).unwrap();
+        }
+        let lines = fleet.records[records].iter().map(|record| {
+            let record = serde_json::json!({
+                "device_id": record.device_id,
+                "sequence": record.sequence,
+                "timestamp_ms": record.timestamp_ms,
+                "payload_hash": record.payload_hash.as_bytes(),
+                "signature": record.signature.as_slice(),
+                "prev_record_hash": record.prev_record_hash.as_bytes(),
+                "object_ref": record.object_ref,
+            });
+            format!("{record}\n")
+        });
+        self.write("chain.ndjson", &lines.collect::<String>());
+        let line = "ingest chain.ndjson --payloads-from sent --register keys.json --config payloads.toml";
+        let output = self.eds(line).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+
+    /// Writes the heads of the ledger down.
+    fn heads(&self, file: &str) {
+        let output = self.eds("heads --ledger --config payloads.toml").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        self.write(file, &String::from_utf8(output.stdout).unwrap());
+    }
+
+    /// Holds the drill; the target is a moment within the gap that began at `since`.
+    fn drill(&self, since: &str, line: &str, code: i32) -> Value {
+        let back = self.sql(&format!("SELECT floor(extract(epoch FROM clock_timestamp() - '{since}'))"));
+        let line = format!("--json drill db-restore --archive payloads.toml --back {back} {line}");
+        let output = self.eds(&line).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}: {}", said(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["drill"].clone()
+    }
+}
+
+#[test]
+fn an_archive_that_is_there_is_restored_beside_its_server() {
+    let site = Site::start();
+    let settings = site.settings(crate::BUCKET, "edgesentry-secret");
+    let store = site.path("payload-store");
+    site.write("payloads.toml", &format!("payloads = \"folder:{}\"\n{settings}", store.display()));
+    let fleet = Fleet::new(60).unwrap();
+    site.write("keys.json", &edgesentry_formats::write_key_ring(&fleet.keys));
+    site.ingest(&fleet, 0..30);
+    site.json("backup", 0);
+    site.ingest(&fleet, 30..50);
+    site.heads("heads.json");
+    let since = site.moment();
+    std::thread::sleep(GAP);
+    site.ingest(&fleet, 50..60);
+    site.heads("later.json");
+    site.archive_now();
+    let (archived, rows) = (site.archived(), site.sql("SELECT count(*) FROM audit_records"));
+
+    let drill = site.drill(&since, "--heads heads.json --keys keys.json --report-dir reports", 0);
+    assert_eq!(drill["status"], "passed", "{drill}");
+    let evidence: Vec<&str> =
+        drill["checks"].as_array().unwrap().iter().map(|check| check["evidence"].as_str().unwrap()).collect();
+    assert!(evidence.contains(&"50 payloads were hashed again"), "{evidence:?}");
+    assert!(evidence.iter().any(|evidence| evidence.starts_with("50 records of ")), "{evidence:?}");
+    assert_eq!(std::fs::read_dir(site.path("reports")).unwrap().count(), 2);
+
+    // A snapshot of later is not reached, and the drill says so.
+    let drill = site.drill(&since, "--heads later.json --keys keys.json", 1);
+    assert!(drill["checks"].to_string().contains("10 records are missing"), "{drill}");
+
+    // It was only read: the archive is as it was, and so is the server.
+    assert_eq!(site.archived(), archived);
+    assert_eq!(site.sql("SELECT count(*) FROM audit_records"), rows);
+
+    let early = site.eds("drill db-restore --archive payloads.toml --back 86400").output().unwrap();
+    assert_eq!(early.status.code(), Some(3), "{}", said(&early));
+    assert!(said(&early).contains("no backup was finished by"), "{}", said(&early));
+    let missing = site.eds("drill db-restore --archive nothing.toml").output().unwrap();
+    assert_eq!(missing.status.code(), Some(2), "{}", said(&missing));
+    assert!(sentence(&missing).contains("nothing.toml"), "{}", said(&missing));
+}

@@ -1,0 +1,192 @@
+//! `eds ops restore-object` on a bucket in which payloads were deleted and overwritten.
+
+use std::path::Path;
+use std::process::Output;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use edgesentry_ops::servers::{SeaweedFs, find_weed};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::{eds, said, sentence};
+
+const BUCKET: &str = "audit-payloads";
+
+/// A bucket that keeps versions and protects none of them, and a ledger whose payloads are there.
+struct Payloads {
+    folder: TempDir,
+    _s3: SeaweedFs,
+    client: Client,
+    runtime: Runtime,
+}
+
+impl Payloads {
+    fn new(records: u64) -> Payloads {
+        let s3 = SeaweedFs::start(&find_weed(None).unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = runtime.block_on(async {
+            let client = s3.settings().client().await.unwrap();
+            client.create_bucket().bucket(BUCKET).send().await.unwrap();
+            let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+            let versioning = client.put_bucket_versioning().bucket(BUCKET);
+            versioning.versioning_configuration(enabled).send().await.unwrap();
+            client
+        });
+        let folder = TempDir::new().unwrap();
+        let settings = format!(
+            "ledger = \"sqlite:audit.db\"\npayloads = \"s3://{BUCKET}\"\n[s3]\nendpoint = \"{}\"\n\
+             access_key_id = \"edgesentry\"\nsecret_access_key = \"edgesentry-secret\"\n",
+            s3.endpoint()
+        );
+        std::fs::write(folder.path().join("eds.toml"), settings).unwrap();
+        let payloads = Payloads { folder, _s3: s3, client, runtime };
+        payloads.ingest(records);
+        payloads
+    }
+
+    /// A chain of one device, taken in.
+    fn ingest(&self, records: u64) {
+        let (chain, keys) = chain(self.folder.path(), records);
+        std::fs::write(self.folder.path().join("chain.ndjson"), chain).unwrap();
+        std::fs::write(self.folder.path().join("keys.json"), keys).unwrap();
+        let output = self.eds("ingest chain.ndjson --payloads-from payloads --register keys.json");
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+
+    fn eds(&self, line: &str) -> Output {
+        let mut command = eds(line);
+        command.current_dir(self.folder.path()).args(["--config", "eds.toml"]).output().unwrap()
+    }
+
+    /// What `restore-object` answers for a range.
+    fn restore(&self, line: &str, code: i32) -> Value {
+        let output = self.eds(&format!("--json ops restore-object lift-01 {line}"));
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["payloads"].clone()
+    }
+
+    fn read(&self, key: &str) -> Vec<u8> {
+        let answer = self.client.get_object().bucket(BUCKET).key(key).send();
+        self.runtime.block_on(async { answer.await.unwrap().body.collect().await.unwrap().to_vec() })
+    }
+
+    fn delete(&self, key: &str) {
+        self.runtime.block_on(self.client.delete_object().bucket(BUCKET).key(key).send()).unwrap();
+    }
+
+    fn overwrite(&self, key: &str) {
+        let other = ByteStream::from_static(b"something else");
+        let put = self.client.put_object().bucket(BUCKET).key(key).body(other);
+        self.runtime.block_on(put.send()).unwrap();
+    }
+
+    /// The versions of an object, deletions among them.
+    fn versions(&self, key: &str) -> Vec<String> {
+        let listed = self.client.list_object_versions().bucket(BUCKET).prefix(key).send();
+        let listed = self.runtime.block_on(listed).unwrap();
+        let versions = listed.versions().iter().filter_map(|version| version.version_id());
+        let deletions = listed.delete_markers().iter().filter_map(|marker| marker.version_id());
+        versions.chain(deletions).map(str::to_owned).collect()
+    }
+
+    /// Deletes every version of an object for good.
+    fn destroy(&self, key: &str) {
+        for version in self.versions(key) {
+            let delete = self.client.delete_object().bucket(BUCKET).key(key).version_id(version);
+            self.runtime.block_on(delete.send()).unwrap();
+        }
+    }
+}
+
+/// Writes payloads, and answers the records over them and a key ring.
+fn chain(folder: &Path, records: u64) -> (String, String) {
+    let mut device =
+        edgesentry_chain::Device::from_seed("lift-01", [7; 32], edgesentry_chain::Scheme::Record);
+    let key = device.public_key().unwrap();
+    std::fs::create_dir_all(folder.join("payloads/lift-01")).unwrap();
+    let records = (1..=records).map(|sequence| {
+        let object_ref = format!("lift-01/{sequence}.bin");
+        std::fs::write(folder.join("payloads").join(&object_ref), payload(sequence)).unwrap();
+        let record = device.sign(1_700_000_000_000 + sequence, &payload(sequence), object_ref).unwrap();
+        let record = serde_json::json!({
+            "device_id": record.device_id,
+            "sequence": record.sequence,
+            "timestamp_ms": record.timestamp_ms,
+            "payload_hash": record.payload_hash.as_bytes(),
+            "signature": record.signature.as_slice(),
+            "prev_record_hash": record.prev_record_hash.as_bytes(),
+            "object_ref": record.object_ref,
+        });
+        format!("{record}\n")
+    });
+    (records.collect(), format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"))
+}
+
+/// Every byte there is, and the number of the record.
+fn payload(sequence: u64) -> Vec<u8> {
+    (0..=255).chain(sequence.to_be_bytes()).collect()
+}
+
+#[test]
+fn payloads_come_back_byte_identical_or_are_named_as_lost() {
+    let payloads = Payloads::new(5);
+    payloads.delete("lift-01/2.bin");
+    payloads.overwrite("lift-01/3.bin");
+    payloads.destroy("lift-01/4.bin");
+    payloads.destroy("lift-01/5.bin");
+    payloads.overwrite("lift-01/5.bin");
+    let of = |answer: &Value| -> Vec<(u64, String)> {
+        let damaged = answer["damaged"].as_array().unwrap().iter();
+        damaged.map(|one| (one["sequence"].as_u64().unwrap(), one["state"].to_string())).collect()
+    };
+    let states = |two: &str| {
+        [(2, two), (3, two), (4, "lost"), (5, "lost")].map(|(at, state)| (at, format!("{state:?}")))
+    };
+
+    // A look changes nothing.
+    assert_eq!(of(&payloads.restore("", 1)), states("restorable"));
+    assert_eq!(payloads.versions("lift-01/2.bin").len(), 2);
+    assert_eq!(of(&payloads.restore("--apply", 1)), states("restored"));
+    for sequence in 1..=3 {
+        assert_eq!(payloads.read(&format!("lift-01/{sequence}.bin")), payload(sequence), "{sequence}");
+    }
+    // What was done to them stays, as evidence; what has no version was not touched.
+    for (sequence, versions) in [(1, 1), (2, 3), (3, 3), (4, 0), (5, 1)] {
+        assert_eq!(payloads.versions(&format!("lift-01/{sequence}.bin")).len(), versions, "{sequence}");
+    }
+    assert_eq!(payloads.restore("--from 1 --to 3", 0)["intact"], 3);
+
+    for (sequence, sentence) in [
+        (4, "it is deleted or was never there; none of 0 versions has its bytes"),
+        (5, "; none of 1 versions has its bytes"),
+    ] {
+        let output =
+            payloads.eds(&format!("ops restore-object lift-01 --from {sequence} --to {sequence} --apply"));
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert_eq!(lines[0], format!("lost        lift-01 {sequence}  lift-01/{sequence}.bin"));
+        assert!(lines[1].ends_with(sentence), "{text}");
+        assert_eq!(lines[2], "1 payload: 0 intact, 0 restorable, 0 restored, 1 lost");
+    }
+}
+
+#[test]
+fn what_cannot_be_restored_is_one_sentence() {
+    let payloads = Payloads::new(1);
+    for (line, code, why) in [
+        ("lift-02", 2, "device \"lift-02\" is not registered"),
+        ("lift-01 --from 9", 3, "has no record there"),
+        ("lift-01 --payloads folder:payloads", 2, "versions are kept in S3 only"),
+        ("lift-01 --payloads s3://nowhere", 3, "HTTP 404: there is no such bucket"),
+    ] {
+        let output = payloads.eds(&format!("ops restore-object {line} --apply"));
+        assert_eq!(output.status.code(), Some(code), "{line}: {}", said(&output));
+        assert!(sentence(&output).contains(why), "{line}: {}", said(&output));
+    }
+    assert_eq!(payloads.versions("lift-01/1.bin").len(), 1);
+}

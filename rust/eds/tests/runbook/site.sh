@@ -1,0 +1,47 @@
+# Shared by scenes: a PostgreSQL with three records of a device, a folder of payloads, an S3 with a bucket for the archive,
+# and the settings of all of them.
+stop_servers() {
+    for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
+    wait
+    for name in primary restored; do "$SERVERS/postgres" stop "$PWD/$name" immediate || true; done
+    "$SERVERS/seaweedfs" stop "$PWD/seaweedfs"
+}
+trap stop_servers EXIT
+as_postgres() {
+    if [ "$(id -u)" = 0 ]; then setpriv --reuid postgres --regid postgres --init-groups "$@"; else "$@"; fi
+}
+restart_postgres() {
+    "$SERVERS/postgres" stop "$PWD/primary"
+    "$SERVERS/postgres" start "$PWD/primary" >/dev/null
+}
+sign_record() { # SEQUENCE
+    local after=()
+    [ "$1" = 1 ] || after=(--after chain.ndjson)
+    printf 'door event %s\n' "$1" >"payloads/lift-01/$1.bin"
+    eds sign-record --key lift-01.seed --device lift-01 --payload "payloads/lift-01/$1.bin" \
+        --object-ref "lift-01/$1.bin" "${after[@]}" >next.ndjson
+    cat next.ndjson >>chain.ndjson
+}
+chmod 755 .
+PRIMARY=$("$SERVERS/postgres" start "$PWD/primary")
+S3=$("$SERVERS/seaweedfs" start "$PWD/seaweedfs")
+curl -sf -X PUT --aws-sigv4 aws:amz:us-east-1:s3 --user edgesentry:edgesentry-secret "$S3/audit-archive"
+export EDS_CONFIG=$PWD/eds.toml
+cat >"$EDS_CONFIG" <<TOML
+ledger = "$PRIMARY"
+payloads = "folder:$PWD/payload-store"
+
+[s3]
+endpoint = "$S3"
+access_key_id = "edgesentry"
+secret_access_key = "edgesentry-secret"
+
+[ops]
+archive = "s3://audit-archive/db-1"
+TOML
+mkdir -p payloads/lift-01
+key=$(eds keygen --device lift-01 | sed -n 's/^public key  //p')
+printf '{"lift-01": {"key": "%s", "scheme": "record"}}\n' "$key" >keys.json
+touch chain.ndjson
+for sequence in 1 2 3; do sign_record "$sequence"; done
+eds ingest chain.ndjson --payloads-from payloads --register keys.json >/dev/null
