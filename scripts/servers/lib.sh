@@ -6,14 +6,14 @@ fail() {
     exit 1
 }
 
-# The first of so many consecutive ports that nobody listens on.
+# The first of so many consecutive ports that nobody listens on, below those that the system gives to connections.
 free_ports() {
     python3 - "$1" <<'PY'
 import random, socket, sys
 
 wanted = int(sys.argv[1])
 for _ in range(1000):
-    first = random.randrange(20000, 60000 - wanted)
+    first = random.randrange(10000, 32000 - wanted)
     sockets = []
     try:
         for port in range(first, first + wanted):
