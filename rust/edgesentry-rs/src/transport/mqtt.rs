@@ -90,6 +90,7 @@ impl MqttSource {
     /// is made again.
     pub async fn run(self, stop: CancellationToken) {
         let metrics = self.service.metrics().clone();
+        metrics.mqtt_connected(&self.place, false);
         let mut pauses = pauses_anew();
         loop {
             let mut connected = false;
@@ -98,8 +99,10 @@ impl MqttSource {
                 metrics.mqtt_connected(&self.place, true);
                 info!(broker = %self.place, "records are taken from the broker");
             });
+            let ended = ended.await;
+            // At once: the pause before the next attempt is long when the broker stays away.
             metrics.mqtt_connected(&self.place, false);
-            match ended.await {
+            match ended {
                 Ended::Asked => return,
                 Ended::Broken(problem) => {
                     if connected {

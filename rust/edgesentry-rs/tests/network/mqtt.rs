@@ -305,6 +305,8 @@ async fn a_broker_that_is_killed_costs_nothing_that_was_acknowledged() {
         settle(&mut field, &mut open, if kill == KILLS { 0 } else { 60 }).await;
         if kill < KILLS {
             broker.kill();
+            let gone = || async { series(&serving.service, "edgesentry_mqtt_connected{") == 0.0 };
+            assert!(poll(gone).await);
             broker.resume();
             connected(&serving).await;
         }
