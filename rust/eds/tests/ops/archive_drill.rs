@@ -5,7 +5,7 @@ use std::time::Duration;
 use eds::fleet::Fleet;
 use serde_json::Value;
 
-use crate::{Site, said, sentence};
+use crate::{Site, line, said, sentence};
 
 /// Between the records that are to be there and those that are not, so that the drill can aim at it.
 const GAP: Duration = Duration::from_secs(5);
@@ -18,18 +18,7 @@ impl Site {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join(format!("{}.csv", record.sequence)), payload).unwrap();
         }
-        let lines = fleet.records[records].iter().map(|record| {
-            let record = serde_json::json!({
-                "device_id": record.device_id,
-                "sequence": record.sequence,
-                "timestamp_ms": record.timestamp_ms,
-                "payload_hash": record.payload_hash.as_bytes(),
-                "signature": record.signature.as_slice(),
-                "prev_record_hash": record.prev_record_hash.as_bytes(),
-                "object_ref": record.object_ref,
-            });
-            format!("{record}\n")
-        });
+        let lines = fleet.records[records].iter().map(line);
         self.write("chain.ndjson", &lines.collect::<String>());
         let line = "ingest chain.ndjson --payloads-from sent --register keys.json --config payloads.toml";
         let output = self.eds(line).output().unwrap();

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use edgesentry_chain::AuditRecord;
 use edgesentry_ops::postgres::{Programs, Sql};
 use edgesentry_ops::servers::{Cluster, SeaweedFs, find_weed, free_port};
 use serde_json::Value;
@@ -143,6 +144,14 @@ fn eds(line: &str) -> Command {
     }
     command.args(line.split_whitespace());
     command
+}
+
+/// A record as a line of a file.
+fn line(record: &AuditRecord) -> String {
+    let mut line = Vec::new();
+    edgesentry_formats::record_to_json(record, &mut line);
+    line.push(b'\n');
+    String::from_utf8(line).unwrap()
 }
 
 /// The error of a command: one sentence on one line.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{eds, said, sentence};
+use crate::{eds, line, said, sentence};
 
 const BUCKET: &str = "audit-payloads";
 
@@ -111,16 +111,7 @@ fn chain(folder: &Path, records: u64) -> (String, String) {
         let object_ref = format!("lift-01/{sequence}.bin");
         std::fs::write(folder.join("payloads").join(&object_ref), payload(sequence)).unwrap();
         let record = device.sign(1_700_000_000_000 + sequence, &payload(sequence), object_ref).unwrap();
-        let record = serde_json::json!({
-            "device_id": record.device_id,
-            "sequence": record.sequence,
-            "timestamp_ms": record.timestamp_ms,
-            "payload_hash": record.payload_hash.as_bytes(),
-            "signature": record.signature.as_slice(),
-            "prev_record_hash": record.prev_record_hash.as_bytes(),
-            "object_ref": record.object_ref,
-        });
-        format!("{record}\n")
+        line(&record)
     });
     (records.collect(), format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"))
 }
