@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::escape;
 use crate::hash::Hash;
 use crate::key::Scheme;
 
@@ -208,12 +209,13 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
         if let Some(device_id) = &self.device_id {
-            write!(f, " device {device_id:?}")?;
+            write!(f, " device {}", escape::quoted(device_id))?;
         }
         if let Some(sequence) = self.sequence {
             write!(f, " sequence {sequence}")?;
         }
-        write!(f, ": expected {}, found {}", self.expected, self.actual)?;
+        let (expected, actual) = (self.expected.to_string(), self.actual.to_string());
+        write!(f, ": expected {}, found {}", escape::sentence(&expected), escape::sentence(&actual))?;
         if let Some(cause) = &self.cause {
             write!(f, " (likely because of {}", cause.code)?;
             if let Some(sequence) = cause.sequence {

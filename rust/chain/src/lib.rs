@@ -5,6 +5,7 @@
 //! in the code.
 
 mod device;
+pub mod escape;
 mod finding;
 mod hash;
 mod head;

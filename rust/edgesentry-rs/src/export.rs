@@ -1,12 +1,11 @@
 //! Exports: records of a ledger in a file, with a manifest beside it.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash, Head, Heads};
-use edgesentry_formats::{Error as FormatError, RecordWriter, by_name};
+use edgesentry_formats::{Destination, Destinations, Error as FormatError, Readers, RecordWriter, by_name};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -90,23 +89,16 @@ impl Manifest {
 
     /// Writes the manifest, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
+        self.write_at(&Destination::of("manifest", path).map_err(FormatError::from)?, path)
+    }
+
+    fn write_at(&self, destination: &Destination, path: &Path) -> Result<(), Error> {
         let failed = |source| {
             Error::from(FormatError::Io { name: path.display().to_string().into(), action: "write", source })
         };
         let mut text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
         text.push('\n');
-        let mut part = path.as_os_str().to_owned();
-        part.push(format!(".{}.part", std::process::id()));
-        let write = || {
-            let mut file = File::create(&part)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&part, path)
-        };
-        write().map_err(|error| {
-            let _ = std::fs::remove_file(&part);
-            failed(error)
-        })
+        destination.write(Readers::Umask, text.as_bytes()).map_err(failed)
     }
 }
 
@@ -114,6 +106,15 @@ impl Manifest {
 pub enum Target {
     /// A file whose name says the format; the manifest is written beside it.
     File(PathBuf),
+    /// Like [`Target::File`], at places that [`edgesentry_formats::Destinations`] has decided on.
+    Placed {
+        /// The name of the file.
+        path: PathBuf,
+        /// Where it goes.
+        destination: Destination,
+        /// Where the manifest goes.
+        manifest: Destination,
+    },
     /// A writer; nothing but the records is written.
     Writer(Box<RecordWriter>),
 }
@@ -127,10 +128,26 @@ pub async fn export(
     mut exported: impl FnMut(u64) -> bool,
 ) -> Result<Manifest, Error> {
     let starts = start_heads(ledger, filter).await?;
-    let (path, writer) = match target {
-        Target::File(path) => (Some(path.clone()), Box::new(RecordWriter::create(&path)?)),
+    let (file, writer) = match target {
+        Target::File(path) => {
+            let mut destinations = Destinations::default();
+            let destination = destinations.place("path", &path).map_err(FormatError::from)?;
+            let writer = Box::new(RecordWriter::create_at(&destination, &path)?);
+            // A FIFO has no place beside it, and cannot be read again to be measured.
+            if destination.file().is_none() {
+                (None, writer)
+            } else {
+                let manifest = destinations.place("manifest", &Manifest::path_for(&path));
+                (Some((path, manifest.map_err(FormatError::from)?)), writer)
+            }
+        }
+        Target::Placed { path, destination, manifest } => {
+            let writer = RecordWriter::create_at(&destination, &path)?;
+            (Some((path, manifest)), Box::new(writer))
+        }
         Target::Writer(writer) => (None, writer),
     };
+    let (path, manifest_place) = file.unzip();
     let mut records = ledger.records(filter);
     let (chunks, work) = mpsc::channel::<Arc<Vec<AuditRecord>>>(2);
     // Compression keeps a thread busy; meanwhile the next records are read.
@@ -177,8 +194,8 @@ pub async fn export(
     })??;
     let manifest =
         summary.manifest(ledger.place(), filter, starts, file.as_ref().map(|(file, _)| file.clone()));
-    if let Some((_, path)) = file {
-        manifest.write(&Manifest::path_for(&path))?;
+    if let (Some((_, path)), Some(place)) = (file, manifest_place) {
+        manifest.write_at(&place, &Manifest::path_for(&path))?;
     }
     Ok(manifest)
 }

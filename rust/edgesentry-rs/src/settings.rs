@@ -191,6 +191,24 @@ impl Settings {
         Ok(Stores { ledger: Arc::new(ledger), payloads })
     }
 
+    /// The file of a SQLite ledger; none for another ledger, or if the name is wrong.
+    pub fn ledger_file(&self) -> Option<PathBuf> {
+        let url = self.ledger.reveal();
+        let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if is_postgres { None } else { sqlite_path(url).ok() }
+    }
+
+    /// The folder of payloads, if they are kept in one.
+    pub fn payload_folder(&self) -> Option<PathBuf> {
+        let wanted = self.payloads.as_deref().filter(|wanted| !matches!(*wanted, "" | "ledger"))?;
+        match wanted.split_once(':') {
+            Some(("folder", path)) => Some(path.into()),
+            Some(("file", path)) => Some(path.strip_prefix("//").unwrap_or(path).into()),
+            _ if wanted.contains("://") => None,
+            _ => Some(wanted.into()),
+        }
+    }
+
     /// Opens the payload store alone, which must exist; none where none is named or where the ledger keeps the payloads.
     pub async fn open_payloads(&self) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
         tls::install_provider();

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use edgesentry_formats::Error as FormatError;
+use edgesentry_formats::{DestinationError, Error as FormatError, SeedError};
 use edgesentry_rs::StoreError;
 
 /// How the command ends.
@@ -67,7 +67,26 @@ impl Failure {
 
 impl From<FormatError> for Failure {
     fn from(error: FormatError) -> Failure {
-        Failure::unfinished(format_code(&error), chain(&error))
+        of_format(&error)
+    }
+}
+
+impl From<DestinationError> for Failure {
+    fn from(error: DestinationError) -> Failure {
+        of_destination(&error)
+    }
+}
+
+impl From<SeedError> for Failure {
+    fn from(error: SeedError) -> Failure {
+        let message = chain(&error);
+        match error {
+            SeedError::Exists { .. } => Failure::usage("seed_file_exists", message),
+            SeedError::Malformed(_) => Failure::usage("seed_malformed", message),
+            SeedError::Shared { .. } => Failure::usage("seed_file_shared", message),
+            SeedError::Io { action: "read", .. } => Failure::usage("seed_unreadable", message),
+            SeedError::Io { .. } => Failure::unfinished("io", message),
+        }
     }
 }
 
@@ -76,7 +95,7 @@ impl From<edgesentry_rs::Error> for Failure {
         use edgesentry_rs::Error;
         match &error {
             Error::Config(_) | Error::Registry { .. } => Failure::usage(error.code(), chain(&error)),
-            Error::Export(source) => Failure::unfinished(format_code(source), chain(&error)),
+            Error::Export(source) => of_format(source),
             _ => Failure::unfinished(error.code(), chain(&error)),
         }
     }
@@ -99,13 +118,22 @@ impl From<edgesentry_ops::Error> for Failure {
     }
 }
 
-fn format_code(error: &FormatError) -> &'static str {
-    match error {
+fn of_format(error: &FormatError) -> Failure {
+    let code = match error {
+        FormatError::Destination(error) => return of_destination(error),
         FormatError::Io { .. } => "io",
         FormatError::Unreadable { .. } => "unreadable",
         FormatError::Payload(_) => "payload_unreadable",
         FormatError::Cancelled => "cancelled",
         FormatError::Source { .. } => "source",
+    };
+    Failure::unfinished(code, chain(error))
+}
+
+fn of_destination(error: &DestinationError) -> Failure {
+    match error {
+        DestinationError::Unusable { .. } => Failure::unfinished("io", chain(error)),
+        _ => Failure::usage("output_refused", chain(error)),
     }
 }
 

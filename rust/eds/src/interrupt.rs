@@ -69,6 +69,7 @@ impl Signals {
         if is_hangup && HANGUPS_TAKEN.load(SeqCst) {
             HANGUP.notify_one();
         } else if came.is_some() && !self.asks_for_the_end() {
+            edgesentry_formats::remove_unfinished();
             complain("\ninterrupted: the work was not finished, so there is no verdict");
             std::process::exit(Exit::Interrupted.code().into());
         }

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use edgesentry_rs::settings::{Access, Overrides};
+use edgesentry_formats::Destinations;
+use edgesentry_rs::settings::{Access, FILE_VARIABLE, Overrides};
 use edgesentry_rs::telemetry::subscriber;
 use edgesentry_rs::{Error, Ledger, PayloadStore, Settings};
 use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
+use crate::outputs;
 
 /// The ledger of a command that always works on one.
 #[derive(Args, Debug)]
@@ -74,6 +76,12 @@ impl LedgerArgs {
     pub(crate) fn config(&self) -> Option<&PathBuf> {
         self.file.config.as_ref()
     }
+
+    /// Notes the files of the ledger, and the settings, as files that are read.
+    pub(crate) fn read(&self, opened: &Opened, destinations: &mut Destinations) {
+        read_settings(destinations, self.config());
+        outputs::read_stores(destinations, &opened.settings);
+    }
 }
 
 impl StoreArgs {
@@ -95,13 +103,29 @@ impl InsteadOfFiles {
         self.ledger.is_some()
     }
 
-    /// Opens the ledger, which must exist; with the payload store where one is wanted: a certain one, or with an
-    /// empty name the configured one.
-    pub(crate) fn open(&self, payloads: Option<&str>) -> Result<Opened, Failure> {
+    /// Notes the files of the stores, and the settings, as files that are read.
+    pub(crate) fn read(
+        &self,
+        payloads: Option<&str>,
+        destinations: &mut Destinations,
+    ) -> Result<(), Failure> {
+        let settings = self.settings(payloads)?;
+        read_settings(destinations, self.config.as_ref());
+        outputs::read_stores(destinations, &settings);
+        Ok(())
+    }
+
+    fn settings(&self, payloads: Option<&str>) -> Result<Settings, Failure> {
         let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let overrides =
             Overrides { ledger: self.ledger.as_deref().and_then(given), payloads: payloads.and_then(given) };
-        let settings = Settings::load(self.config.as_deref(), &overrides)?;
+        Ok(Settings::load(self.config.as_deref(), &overrides)?)
+    }
+
+    /// Opens the ledger, which must exist; with the payload store where one is wanted: a certain one, or with an
+    /// empty name the configured one.
+    pub(crate) fn open(&self, payloads: Option<&str>) -> Result<Opened, Failure> {
+        let settings = self.settings(payloads)?;
         match payloads {
             None => Opened::ledger_only(settings, Access::Existing),
             Some(_) => {
@@ -110,6 +134,14 @@ impl InsteadOfFiles {
                 Ok(opened)
             }
         }
+    }
+}
+
+/// Notes the settings file, named on the command line or by the variable.
+fn read_settings(destinations: &mut Destinations, config: Option<&PathBuf>) {
+    let variable = std::env::var_os(FILE_VARIABLE).map(PathBuf::from);
+    if let Some(file) = config.or(variable.as_ref()) {
+        destinations.read("the settings", file);
     }
 }
 

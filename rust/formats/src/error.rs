@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use edgesentry_chain::PayloadError;
 
+use crate::DestinationError;
+
 /// Why an input could not be read or an output not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,6 +32,9 @@ pub enum Error {
     /// A payload could not be read.
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    /// Output cannot go where it was to go.
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

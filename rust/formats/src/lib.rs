@@ -2,6 +2,7 @@
 //! one driver that verifies whatever can be read.
 
 mod arrow;
+mod destination;
 mod error;
 mod format;
 #[doc(hidden)]
@@ -9,22 +10,27 @@ pub mod fuzzing;
 mod heads;
 mod json;
 mod keys;
+mod new_file;
 mod payloads;
 mod progress;
 mod read;
+mod seed;
 mod statistics;
 mod verify;
 mod write;
 
 pub use arrow::{record_batch, records_from_batch, records_to_batch, schema};
+pub use destination::{Destination, DestinationError, Destinations, Writing};
 pub use error::Error;
 pub use format::{Compression, Format, by_name};
 pub use heads::{HeadsError, read_heads, write_heads};
 pub use json::record_from_json;
 pub use keys::{KeysError, read_key_ring, write_key_ring};
+pub use new_file::{NewFile, Readers, create_file, remove_unfinished, replace_file, sync_folder};
 pub use payloads::PayloadFolder;
 pub use progress::Progress;
 pub use read::{BoxError, Chunk, Decoded, Malformed, Source, records};
+pub use seed::{Seed, SeedError, create_seed_file, read_seed_file};
 pub use statistics::{Statistics, device_statistics};
 pub use verify::{Options, verify};
 pub use write::{RecordWriter, record_to_json};

@@ -18,10 +18,12 @@ use edgesentry_chain::AuditRecord;
 
 pub use self::json::record_to_json;
 use self::json::write_record;
-use self::output::{NewFile, Output};
-use crate::Error;
+use self::output::Output;
 use crate::arrow::{Rows, schema};
+use crate::destination::{Destination, Writing};
 use crate::format::{Compression, Format, by_name};
+use crate::new_file::{NewFile, Readers};
+use crate::{DestinationError, Error};
 
 /// Rows and bytes of a Parquet row group, at most: reader and writer hold about one.
 const ROW_GROUP_ROWS: usize = 65_536;
@@ -58,21 +60,51 @@ enum Layout {
 }
 
 impl RecordWriter {
-    /// A new file in the format that its name says, see [`by_name`]. It is written beside its final place.
+    /// A new file in the format that its name says, see [`by_name`]. It is written beside its final place. For a run
+    /// that reads files too, see [`RecordWriter::create_at`].
+    ///
+    /// # Errors
+    /// The name says no format, or nothing can be written there.
     pub fn create(path: &Path) -> Result<RecordWriter, Error> {
+        let (format, compression) = format_of(path)?;
+        let destination = Destination::of("output", path).map_err(|error| creating(path, error))?;
+        RecordWriter::to_destination(&destination, path, format, compression)
+    }
+
+    /// Like [`RecordWriter::create`], at a place that [`crate::Destinations`] has decided on; `path` is its name.
+    ///
+    /// # Errors
+    /// As [`RecordWriter::create`].
+    pub fn create_at(destination: &Destination, path: &Path) -> Result<RecordWriter, Error> {
+        let (format, compression) = format_of(path)?;
+        RecordWriter::to_destination(destination, path, format, compression)
+    }
+
+    /// Like [`RecordWriter::create_at`], in a format that the name need not say.
+    ///
+    /// # Errors
+    /// As [`RecordWriter::to_writer`], or nothing can be written there.
+    pub fn to_destination(
+        destination: &Destination,
+        path: &Path,
+        format: Format,
+        compression: Compression,
+    ) -> Result<RecordWriter, Error> {
         let name: Arc<str> = path.display().to_string().into();
-        let Some((format, compression)) = by_name(path) else {
-            let problem = "its name does not say the format; end it in .json, .ndjson, .arrow or .parquet, the \
-                           first two also with .gz or .zst on top";
-            return Err(Error::Unreadable { name, problem: problem.to_owned() });
-        };
+        refuse_outer_compression(&name, format, compression)?;
         let create = || {
-            let (file, writer) = NewFile::beside(path)?;
-            Ok((file, RecordWriter::new(Arc::clone(&name), Box::new(writer), format, compression)?))
+            let (file, out): (_, Box<dyn Write + Send>) = match destination.open(Readers::Umask)? {
+                Writing::Stream(stream) => (None, stream),
+                Writing::File(file) => {
+                    let writer = file.writer()?;
+                    (Some(file), Box::new(writer))
+                }
+            };
+            Ok((file, RecordWriter::new(Arc::clone(&name), out, format, compression)?))
         };
         let (file, writer) =
             create().map_err(|source| Error::Io { name: Arc::clone(&name), action: "create", source })?;
-        Ok(RecordWriter { file: Some(file), ..writer })
+        Ok(RecordWriter { file, ..writer })
     }
 
     /// Writes to a stream. Arrow and Parquet compress in their own way: around them there is
@@ -83,10 +115,7 @@ impl RecordWriter {
         format: Format,
         compression: Compression,
     ) -> Result<RecordWriter, Error> {
-        if matches!(format, Format::Arrow | Format::Parquet) && compression != Compression::None {
-            let problem = format!("{format} is not compressed as a whole; write it without gzip or zstd");
-            return Err(Error::Unreadable { name, problem });
-        }
+        refuse_outer_compression(&name, format, compression)?;
         RecordWriter::new(Arc::clone(&name), out, format, compression).map_err(|source| Error::Io {
             name,
             action: "write",
@@ -137,7 +166,7 @@ impl RecordWriter {
             Some(layout) => layout.finish(),
             None => Err(failed_before()),
         };
-        let placed = finished.and_then(|()| self.file.take().map_or(Ok(()), NewFile::place));
+        let placed = finished.and_then(|()| self.file.take().map_or(Ok(()), NewFile::replace));
         placed.map_err(|source| self.error(source))?;
         Ok(self.records)
     }
@@ -227,6 +256,32 @@ fn parquet_properties() -> WriterProperties {
             .set_column_statistics_enabled(column, ::parquet::file::properties::EnabledStatistics::None);
     }
     properties.build()
+}
+
+/// The format that the name of a file says.
+fn format_of(path: &Path) -> Result<(Format, Compression), Error> {
+    by_name(path).ok_or_else(|| {
+        let problem = "its name does not say the format; end it in .json, .ndjson, .arrow or .parquet, the first two \
+                       also with .gz or .zst on top";
+        Error::Unreadable { name: path.display().to_string().into(), problem: problem.to_owned() }
+    })
+}
+
+fn refuse_outer_compression(name: &Arc<str>, format: Format, compression: Compression) -> Result<(), Error> {
+    if matches!(format, Format::Arrow | Format::Parquet) && compression != Compression::None {
+        let problem = format!("{format} is not compressed as a whole; write it without gzip or zstd");
+        return Err(Error::Unreadable { name: Arc::clone(name), problem });
+    }
+    Ok(())
+}
+
+fn creating(path: &Path, error: DestinationError) -> Error {
+    match error {
+        DestinationError::Unusable { source, .. } => {
+            Error::Io { name: path.display().to_string().into(), action: "create", source }
+        }
+        other => other.into(),
+    }
 }
 
 fn failed_before() -> io::Error {

@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use edgesentry_formats::{Readers, replace_file};
 
 use crate::check::Status;
 use crate::drill::DrillReport;
@@ -128,7 +130,8 @@ impl Textfile {
         lock.lock().map_err(write)?;
         let mut series = self.read()?;
         series.extend(samples.iter().map(|sample| (sample.series.clone(), sample.value.to_string())));
-        self.replace(&render(&series)).map_err(write)
+        // Written under a name that the collector does not read; one without rights of its own reads the result.
+        replace_file(&self.0, Readers::Umask, render(&series).as_bytes()).map_err(write)
     }
 
     /// Sets what a drill that is over leaves behind.
@@ -178,22 +181,6 @@ impl Textfile {
             series.insert(name.to_owned(), value.to_owned());
         }
         Ok(series)
-    }
-
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let mut name = self.0.file_name().unwrap_or_default().to_owned();
-        // Not a name that the collector reads.
-        name.push(format!(".{}.part", std::process::id()));
-        let part = self.0.with_file_name(name);
-        let write = || {
-            let mut file = File::create(&part)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&part, &self.0)
-        };
-        write().inspect_err(|_| {
-            let _ = std::fs::remove_file(&part);
-        })
     }
 }
 

@@ -6,17 +6,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use edgesentry_chain as chain;
 use edgesentry_chain::SEED_BYTES;
+use edgesentry_formats::{create_seed_file, read_seed_file};
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyType;
 use zeroize::Zeroizing;
 
-use crate::errors::{bad_key, chain_full};
+use crate::errors::{bad_key, bad_seed_file, chain_full};
 use crate::heads::Head;
 use crate::keys::scheme_of;
 use crate::record::{AuditRecord, bytes, unsigned};
-use crate::seed_file;
 
 /// A device that signs its records.
 #[pyclass(frozen, module = "edgesentry")]
@@ -52,12 +52,16 @@ impl Device {
         path: PathBuf,
         scheme: &str,
     ) -> PyResult<Device> {
-        Device::at_start(device_id, &seed_file::read(cls.py(), &path)?, scheme)
+        Device::at_start(
+            device_id,
+            &read_seed_file(&path).map_err(|error| bad_seed_file(cls.py(), error))?,
+            scheme,
+        )
     }
 
     fn save_seed(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let seed = self.device().seed();
-        seed_file::create(py, &path, &seed)
+        create_seed_file(&path, &seed).map_err(|error| bad_seed_file(py, error))
     }
 
     #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]

@@ -2,11 +2,14 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 
 use edgesentry_chain::{ChainFull, KeyError, PayloadError};
-use edgesentry_formats::{Error as FormatError, HeadsError, KeysError, Malformed};
+use edgesentry_formats::{
+    Destination, DestinationError, Error as FormatError, HeadsError, KeysError, Malformed, Readers, SeedError,
+};
 use pyo3::exceptions::{
-    PyFileExistsError, PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError,
+    PyFileExistsError, PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError, PyValueError,
 };
 use pyo3::prelude::*;
 
@@ -42,6 +45,7 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
                 Err(_) => UnreadableError::new_err(message),
             },
         },
+        FormatError::Destination(error) => bad_destination(py, error),
         FormatError::Cancelled => EdgesentryError::new_err(message),
     }
 }
@@ -89,6 +93,34 @@ pub(crate) fn bad_keys(name: &str, error: &KeysError) -> PyErr {
 
 pub(crate) fn bad_heads(name: &str, error: &HeadsError) -> PyErr {
     ConfigError::new_err(format!("{name}: {}", sentence(error)))
+}
+
+/// The exception for a place that output must not go to.
+pub(crate) fn bad_destination(py: Python<'_>, error: DestinationError) -> PyErr {
+    let message = sentence(&error);
+    match error {
+        DestinationError::Unusable { path, source } => {
+            os_error(py, &source, &path.display().to_string(), &message)
+        }
+        _ => PyValueError::new_err(message),
+    }
+}
+
+/// Writes a text whole or not at all.
+pub(crate) fn write_text(py: Python<'_>, path: &Path, text: &str) -> PyResult<()> {
+    let destination = Destination::of("path", path).map_err(|error| bad_destination(py, error))?;
+    let name = path.display().to_string();
+    let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot write: {error}"));
+    destination.write(Readers::Umask, text.as_bytes()).map_err(failed)
+}
+
+pub(crate) fn bad_seed_file(py: Python<'_>, error: SeedError) -> PyErr {
+    let message = sentence(&error);
+    match error {
+        SeedError::Exists { path, error } => os_error(py, &error, &path.display().to_string(), &message),
+        SeedError::Io { path, source, .. } => os_error(py, &source, &path.display().to_string(), &message),
+        SeedError::Malformed(_) | SeedError::Shared { .. } => ConfigError::new_err(message),
+    }
 }
 
 pub(crate) fn chain_full(error: ChainFull) -> PyErr {

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping};
 
-use crate::errors::{bad_heads, os_error};
+use crate::errors::{bad_heads, os_error, write_text};
 use crate::record::{bytes, unsigned};
 use crate::report::Report;
 use crate::source::path_of;
@@ -74,9 +74,7 @@ pub(crate) fn read_heads<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<
 pub(crate) fn write_heads(py: Python<'_>, heads: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<()> {
     let heads = heads_from_any(heads)?;
     let text = edgesentry_formats::write_heads(&heads);
-    let name = path.display().to_string();
-    let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot write: {error}"));
-    fs::write(&path, text).map_err(failed)
+    write_text(py, &path, &text)
 }
 
 /// Heads from a snapshot file, a report, or a mapping from device id to head.

@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
-use crate::errors::{bad_key, bad_keys, os_error};
+use crate::errors::{bad_key, bad_keys, os_error, write_text};
 use crate::html;
 use crate::record::{AuditRecord, bytes};
 use crate::source::path_of;
@@ -62,9 +62,7 @@ impl KeyRing {
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        let name = path.display().to_string();
-        let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot write: {error}"));
-        fs::write(&path, self.to_json()).map_err(failed)
+        write_text(py, &path, &self.to_json())
     }
 
     fn __len__(&self) -> usize {

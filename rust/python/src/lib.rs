@@ -24,7 +24,6 @@ mod progress;
 mod read;
 mod record;
 mod report;
-mod seed_file;
 mod service;
 mod source;
 mod statistics;

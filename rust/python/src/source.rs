@@ -1,7 +1,7 @@
 //! Inputs: what Python users may give as a source of records.
 
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgesentry_formats::Source;
@@ -33,6 +33,17 @@ pub(crate) enum Input {
         /// Its iterator.
         iterator: Py<PyIterator>,
     },
+}
+
+impl Input {
+    /// The file that is read, as far as it is known.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Input::Ready(Source::Path(path)) => Some(path),
+            Input::File { name, .. } => Some(Path::new(&**name)),
+            Input::Ready(_) | Input::Records { .. } => None,
+        }
+    }
 }
 
 /// The inputs in a path, a list of paths, bytes, a binary file object, an iterable of records, or an object that

@@ -1,14 +1,16 @@
 //! `write_records`: records into a file, in the format its name says.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use edgesentry_formats::{Error, Malformed, Progress, RecordWriter, Source, by_name, records};
+use edgesentry_formats::{
+    Destination, Destinations, Error, Malformed, Progress, RecordWriter, Source, by_name, records,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::errors::malformed;
+use crate::errors::{bad_destination, malformed};
 use crate::progress::Bar;
-use crate::source::inputs;
+use crate::source::{Input, inputs};
 use crate::verify::wait;
 use crate::work::Work;
 
@@ -25,8 +27,14 @@ pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: Pa
             path.display()
         )));
     }
-    let work = Work::start(inputs(records)?, move |sources, progress, results| {
-        let written = copy(sources, path, progress)?;
+    let inputs = inputs(records)?;
+    let mut destinations = Destinations::default();
+    for file in inputs.iter().filter_map(Input::path) {
+        destinations.read("a source", file);
+    }
+    let destination = destinations.place("path", &path).map_err(|error| bad_destination(py, error))?;
+    let work = Work::start(inputs, move |sources, progress, results| {
+        let written = copy(sources, &destination, &path, progress)?;
         results.put(written)
     })?;
     wait(py, work, Bar::new(None)?)?.map_err(|(index, reason)| malformed(index, &reason))
@@ -35,8 +43,13 @@ pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: Pa
 /// How many records were written, or the entry that is none; then no file is left behind.
 type Written = Result<u64, (u64, Malformed)>;
 
-fn copy(sources: Vec<Source>, path: PathBuf, progress: &Progress) -> Result<Written, Error> {
-    let mut writer = RecordWriter::create(&path)?;
+fn copy(
+    sources: Vec<Source>,
+    destination: &Destination,
+    path: &Path,
+    progress: &Progress,
+) -> Result<Written, Error> {
+    let mut writer = RecordWriter::create_at(destination, path)?;
     let mut block = Vec::with_capacity(BLOCK);
     let mut index = 0;
     for source in sources {

@@ -2,19 +2,20 @@
 
 mod list;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use edgesentry_chain::{Head, PublicKey, Scheme};
+use edgesentry_formats::Destinations;
 use edgesentry_rs::ledger::{Registration, key_ring};
 use edgesentry_rs::settings::Access;
 use serde_json::json;
 
-use crate::commands::heads::replace;
 use crate::commands::{device_id, known_devices, scheme};
 use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure, chain};
 use crate::output::{Answer, Output};
+use crate::outputs::save;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name};
 
@@ -119,9 +120,7 @@ impl Device {
                 let devices = opened.wait(opened.ledger.devices())?;
                 answer(output, "devices", &list::content(&devices), list::table(&devices))
             }
-            Action::Keys { output: file, ledger } => {
-                keys(&ledger.open(Access::Existing)?, file.as_ref(), output)
-            }
+            Action::Keys { output: file, ledger } => keys(ledger, file.as_deref(), output),
         }
     }
 }
@@ -178,14 +177,21 @@ fn register(opened: &Opened, registration: &Registration, output: &Output) -> Re
     answer(output, "device", &content, text)
 }
 
-fn keys(opened: &Opened, file: Option<&PathBuf>, output: &Output) -> Result<Exit, Failure> {
+fn keys(ledger: &LedgerArgs, file: Option<&Path>, output: &Output) -> Result<Exit, Failure> {
+    let opened = ledger.open(Access::Existing)?;
+    let mut destinations = Destinations::default();
+    ledger.read(&opened, &mut destinations);
+    let destination = match file {
+        Some(path) => Some((path, destinations.place("--output", path)?)),
+        None => None,
+    };
     let devices = opened.wait(opened.ledger.devices())?;
     let ring = key_ring(&devices).map_err(|error| Failure::unfinished("keys", chain(&error)))?;
     let ring = edgesentry_formats::write_key_ring(&ring);
-    let text = match file {
+    let text = match destination.filter(|(_, destination)| !destination.is_stdout()) {
         None => format!("{}\n", terminal_safe(ring.trim_end())),
-        Some(path) => {
-            replace(path, &ring)?;
+        Some((path, destination)) => {
+            save(&destination, path, &ring)?;
             let devices = count(devices.len() as u64, "device");
             output.note(&format!("{}: keys of {devices} written", path.display()));
             String::new()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use edgesentry_formats::{Compression, Format, Progress, RecordWriter};
+use edgesentry_formats::{Compression, Destination, Destinations, Format, Progress, RecordWriter};
 use edgesentry_rs::export::{Manifest, Target, export};
 use edgesentry_rs::ledger::Filter;
 use edgesentry_rs::settings::Access;
@@ -37,9 +37,9 @@ Examples:
   eds verify-chain range.json --manifest range.json.manifest.json --keys keys.json")]
 pub(crate) struct Export {
     /// File to write; its name says the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet
-    #[arg(short, long, value_name = "FILE", required_unless_present = "format", conflicts_with = "format")]
+    #[arg(short, long, value_name = "FILE", required_unless_present = "format")]
     output: Option<PathBuf>,
-    /// Write to stdout in this format, without a manifest
+    /// Write to stdout, or another stream that --output names, in this format and without a manifest
     #[arg(long, value_name = "FORMAT")]
     format: Option<Layout>,
     /// Only this device; may be repeated
@@ -72,24 +72,61 @@ enum Layout {
     Parquet,
 }
 
+impl Layout {
+    fn format(self) -> Format {
+        match self {
+            Layout::Json => Format::Json,
+            Layout::Ndjson => Format::Ndjson,
+            Layout::Arrow => Format::Arrow,
+            Layout::Parquet => Format::Parquet,
+        }
+    }
+}
+
+/// Records and the answer cannot both be on stdout.
+fn refuse_json_beside(output: &Output) -> Result<(), Failure> {
+    if !output.json {
+        return Ok(());
+    }
+    let message = "--json answers on stdout, where --format writes the records; name a file with --output";
+    Err(Failure::usage("usage", message))
+}
+
 impl Export {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         self.refuse_contradictions(output)?;
         let opened = self.ledger.open(Access::Existing)?;
         known_devices(&opened, &self.devices)?;
-        match (&self.output, self.format) {
-            (Some(path), _) => self.to_file(&opened, path, output),
-            (None, Some(layout)) => self.to_stdout(&opened, layout, output),
-            (None, None) => Err(Failure::usage("usage", "name a file with --output or a --format")),
+        let Some(path) = &self.output else {
+            return match self.format {
+                Some(layout) => self.to_stdout(&opened, layout, output),
+                None => Err(Failure::usage("usage", "name a file with --output or a --format")),
+            };
+        };
+        let mut destinations = Destinations::default();
+        self.ledger.read(&opened, &mut destinations);
+        let destination = destinations.place("--output", path)?;
+        if destination.is_stdout() {
+            let Some(layout) = self.format else {
+                return Err(Failure::usage("usage", "stdout has no name that says the format; add --format"));
+            };
+            refuse_json_beside(output)?;
+            self.to_stdout(&opened, layout, output)
+        } else if destination.file().is_none() {
+            self.to_stream(&opened, path, &destination, output)
+        } else if self.format.is_some() {
+            let message = "--format is for stdout and other streams; the name of a file says its format";
+            Err(Failure::usage("usage", message))
+        } else {
+            let manifest = destinations.place("the manifest beside --output", &Manifest::path_for(path))?;
+            self.to_file(&opened, Target::Placed { path: path.clone(), destination, manifest }, path, output)
         }
     }
 
     fn refuse_contradictions(&self, output: &Output) -> Result<(), Failure> {
         let refuse = |message: &str| Err(Failure::usage("usage", message));
-        if self.format.is_some() && output.json {
-            return refuse(
-                "--json answers on stdout, where --format writes the records; name a file with --output",
-            );
+        if self.output.is_none() {
+            refuse_json_beside(output)?;
         }
         if self.from_sequence.zip(self.to_sequence).is_some_and(|(from, to)| from > to) {
             return refuse("--from-sequence lies above --to-sequence, so no record can match");
@@ -110,8 +147,13 @@ impl Export {
         }
     }
 
-    fn to_file(&self, opened: &Opened, path: &Path, output: &Output) -> Result<Exit, Failure> {
-        let target = Target::File(path.to_owned());
+    fn to_file(
+        &self,
+        opened: &Opened,
+        target: Target,
+        path: &Path,
+        output: &Output,
+    ) -> Result<Exit, Failure> {
         let manifest = self.showing.show(|progress| self.export(opened, target, progress, || true))?;
         let manifest_path = Manifest::path_for(path);
         let content = json!({
@@ -127,13 +169,32 @@ impl Export {
         Ok(Exit::Holds)
     }
 
-    fn to_stdout(&self, opened: &Opened, layout: Layout, output: &Output) -> Result<Exit, Failure> {
-        let format = match layout {
-            Layout::Json => Format::Json,
-            Layout::Ndjson => Format::Ndjson,
-            Layout::Arrow => Format::Arrow,
-            Layout::Parquet => Format::Parquet,
+    /// Into a FIFO or a device: without a manifest, as nothing stays there.
+    fn to_stream(
+        &self,
+        opened: &Opened,
+        path: &Path,
+        destination: &Destination,
+        output: &Output,
+    ) -> Result<Exit, Failure> {
+        let writer = match self.format {
+            Some(layout) => {
+                RecordWriter::to_destination(destination, path, layout.format(), Compression::None)?
+            }
+            None => RecordWriter::create_at(destination, path)?,
         };
+        let target = Target::Writer(Box::new(writer));
+        let manifest = self.showing.show(|progress| self.export(opened, target, progress, || true))?;
+        let (records, devices) = (count(manifest.records, "record"), count(manifest.devices, "device"));
+        let shown_path = path.display().to_string();
+        let text = format!("{}: {records} of {devices}\n", name(&shown_path));
+        let content = json!({ "file": shown_path, "manifest_file": null, "manifest": manifest });
+        output.answer(&Answer { ok: true, name: "export", content: &content, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+
+    fn to_stdout(&self, opened: &Opened, layout: Layout, output: &Output) -> Result<Exit, Failure> {
+        let format = layout.format();
         let is_text = matches!(layout, Layout::Json | Layout::Ndjson);
         let (out, reader) = Stdout::open(is_text)?;
         let writer = RecordWriter::to_writer("<stdout>".into(), Box::new(out), format, Compression::None)?;

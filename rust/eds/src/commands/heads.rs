@@ -1,17 +1,17 @@
 //! `eds heads`: the snapshot that `--heads` later checks.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use edgesentry_chain::{Checks, Heads, Report, Scheme, Verdict};
+use edgesentry_formats::{Destination, Destinations};
 
 use crate::commands::scheme;
 use crate::envelope;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
 use crate::output::{Answer, Output};
+use crate::outputs::{self, save};
 use crate::stores::InsteadOfFiles;
 use crate::text::{count, number};
 
@@ -54,12 +54,13 @@ pub(crate) struct WriteHeads {
 
 impl WriteHeads {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let destination = self.destination()?;
         let heads = if self.ledger.is_given() { self.of_ledger()? } else { self.of_files(output)? };
         let snapshot = edgesentry_formats::write_heads(&heads);
-        let text = match &self.output {
+        let text = match destination.filter(|(_, destination)| !destination.is_stdout()) {
             None => format!("{}\n", envelope::terminal_safe(snapshot.trim_end())),
-            Some(path) => {
-                replace(path, &snapshot)?;
+            Some((path, destination)) => {
+                save(&destination, path, &snapshot)?;
                 let heads = count(heads.len() as u64, "head");
                 output.note(&format!("{}: {heads} written", path.display()));
                 String::new()
@@ -67,6 +68,23 @@ impl WriteHeads {
         };
         output.answer(&Answer { ok: true, name: "heads", content: &heads, text, failure: None })?;
         Ok(Exit::Holds)
+    }
+
+    /// Where the snapshot goes: over nothing that is read.
+    fn destination(&self) -> Result<Option<(&Path, Destination)>, Failure> {
+        let Some(path) = &self.output else { return Ok(None) };
+        let mut destinations = Destinations::default();
+        for file in &self.files {
+            destinations.read("an input", file);
+        }
+        outputs::read(
+            &mut destinations,
+            [("the key ring", self.keys.as_ref()), ("start heads", self.start_heads.as_ref())],
+        );
+        if self.ledger.is_given() {
+            self.ledger.read(None, &mut destinations)?;
+        }
+        Ok(Some((path, destinations.place("--output", path)?)))
     }
 
     fn of_ledger(&self) -> Result<Heads, Failure> {
@@ -109,22 +127,4 @@ fn refusal(report: &Report) -> Failure {
         counts.join(", ")
     );
     Failure { code: "chain_broken", message, exit: Exit::Findings }
-}
-
-/// Writes a text file whole or not at all.
-pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let write = || {
-        let mut file = File::create(&part)?;
-        file.write_all(text.trim_end().as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    };
-    write().map_err(|error| {
-        let _ = std::fs::remove_file(&part);
-        Failure::unfinished("io", format!("{}: cannot write: {error}", path.display()))
-    })
 }

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use crate::exit::{Exit, Failure, chain};
 use crate::output::{Answer, Output};
-use crate::seed_file;
 
 /// Show the public key of a seed file, or check a public key
 ///
@@ -34,7 +33,7 @@ impl InspectKey {
         let (source, text, key) = if is_hex {
             ("public key", self.key.to_ascii_lowercase(), self.key.parse())
         } else {
-            let seed = seed_file::read(Path::new(&self.key))?;
+            let seed = edgesentry_formats::read_seed_file(Path::new(&self.key))?;
             let key = Device::from_seed("", *seed, Scheme::Record).public_key();
             ("seed file", key.as_ref().map_or_else(|_| String::new(), PublicKey::to_string), key)
         };

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use edgesentry_chain::{Device, Scheme};
+use edgesentry_formats::{Seed, create_seed_file};
 use serde_json::json;
 
 use crate::commands::{device_id, scheme};
 use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure, chain};
+use crate::inputs;
 use crate::output::{Answer, Output};
-use crate::{inputs, seed_file};
 
 /// Make a new key pair: a seed file for the device, a key-ring entry for the auditor
 ///
@@ -35,7 +36,13 @@ pub(crate) struct Keygen {
 impl Keygen {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let path = self.out.clone().unwrap_or_else(|| default_path(self.device.as_deref()));
-        let seed = seed_file::generate()?;
+        if inputs::is_stdin(&path) {
+            return Err(Failure::usage("usage", "--out: a seed is not written to stdout; name a file"));
+        }
+        let mut seed = Seed::default();
+        getrandom::fill(seed.as_mut_slice()).map_err(|error| {
+            Failure::unfinished("random", format!("no random bytes from the system: {error}"))
+        })?;
         let key = Device::from_seed("", *seed, self.scheme).public_key();
         let key = key.map_err(|error| Failure::unfinished("key", chain(&error)))?;
         let entry = match &self.device {
@@ -44,7 +51,7 @@ impl Keygen {
             }
             None => None,
         };
-        seed_file::create(&path, &seed)?;
+        create_seed_file(&path, &seed)?;
 
         let place = path.display();
         let mut text = format!("seed file   {place} (mode 0600; keep it on the device)\npublic key  {key}\n");

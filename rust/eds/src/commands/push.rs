@@ -16,7 +16,6 @@ use crate::commands::sending::{Sending, conclude};
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
 use crate::output::{Answer, Output};
-use crate::seed_file;
 use crate::text::number;
 
 /// Send records to a service on the network: from files, or what waits in an outbox
@@ -153,7 +152,7 @@ impl Push {
             let message = format!("{}: there is no outbox", outbox.display());
             return Err(Failure::usage("outbox_unreadable", message));
         }
-        let seed = seed_file::read(key)?;
+        let seed = edgesentry_formats::read_seed_file(key)?;
         // Nothing is signed, so that the scheme does not matter.
         let device = Device::from_seed(device.as_str(), *seed, Scheme::Record);
         let (flushed, waiting) = runtime.block_on(async {

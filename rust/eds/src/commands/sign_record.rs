@@ -9,9 +9,9 @@ use edgesentry_chain::{Device, Head, Scheme};
 use crate::commands::{device_id, scheme};
 use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure, chain};
+use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::record_json::RecordJson;
-use crate::{inputs, seed_file};
 
 /// Sign a payload as the next record of a chain, and print the record as one line of NDJSON
 #[derive(Args, Debug)]
@@ -53,7 +53,7 @@ impl SignRecord {
             Some(timestamp_ms) => timestamp_ms,
             None => now_ms()?,
         };
-        let seed = seed_file::read(&self.key)?;
+        let seed = edgesentry_formats::read_seed_file(&self.key)?;
         let mut device = Device::from_seed(self.device.as_str(), *seed, self.scheme).resume(head);
         let record = device.sign(timestamp_ms, &payload, self.object_ref.as_str());
         let record = record.map_err(|error| Failure::unfinished("chain_full", chain(&error)))?;

@@ -9,15 +9,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use edgesentry_chain::{Checks, Payloads, Report, Scheme, Verdict};
+use edgesentry_formats::Destinations;
 use edgesentry_rs::export::Manifest;
 
 use self::in_place::InPlace;
-use self::reports::Reports;
+use self::reports::{Places, Reports};
 use self::required::Required;
 use crate::commands::scheme;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
 use crate::output::{Answer, Output};
+use crate::outputs;
 use crate::page;
 use crate::render;
 
@@ -80,7 +82,7 @@ impl VerifyChain {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         // Before anything is read: a long verification must not end in a usage error.
         self.refuse_missing_inputs()?;
-        self.reports.refuse_bad_targets()?;
+        let places = self.report_places()?;
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
         let heads = self.heads.as_deref().map(inputs::heads).transpose()?;
         let (report, other_file) = if self.in_place.is_given() {
@@ -100,8 +102,30 @@ impl VerifyChain {
         };
         let uncovered = required::uncovered(&self.require, &report.coverage);
         let exit = conclude(output, &report, other_file.or(uncovered))?;
-        self.reports.write(&report)?;
+        self.reports.write(&places, &report)?;
         Ok(exit)
+    }
+
+    /// Where the reports go: over nothing that is read.
+    fn report_places(&self) -> Result<Places, Failure> {
+        let mut destinations = Destinations::default();
+        for file in &self.files {
+            destinations.read("an input", file);
+        }
+        outputs::read(
+            &mut destinations,
+            [
+                ("the key ring", self.keys.as_ref()),
+                ("heads", self.heads.as_ref()),
+                ("start heads", self.start_heads.as_ref()),
+                ("the manifest", self.manifest.as_ref()),
+            ],
+        );
+        if let Some(payloads) = &self.payloads {
+            destinations.read_folder("payloads", payloads);
+        }
+        self.in_place.read_stores(&mut destinations)?;
+        self.reports.places(&mut destinations)
     }
 
     fn refuse_missing_inputs(&self) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ mod in_place;
 mod ingest;
 mod log;
 mod log_metrics;
+mod outputs;
 mod runbook;
 mod schedule;
 mod serve;

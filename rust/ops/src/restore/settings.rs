@@ -2,9 +2,11 @@
 //! refused since PostgreSQL 12.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use edgesentry_formats::{NewFile, Readers};
 use time::format_description::well_known::Rfc3339;
 
 use super::{Restore, Target};
@@ -178,14 +180,12 @@ pub(super) fn clear(programs: &Programs, restore: &Restore) -> Result<(), Error>
 }
 
 fn write_file(programs: &Programs, path: &Path, text: &str) -> Result<(), Error> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    fs::write(&part, text)
-        .and_then(|()| fs::set_permissions(&part, std::os::unix::fs::PermissionsExt::from_mode(0o600)))
-        .map_err(Error::io("write", &part))?;
-    programs.own(&part)?;
-    fs::rename(&part, path).map_err(Error::io("write", path))
+    let mut file = NewFile::beside(path, Readers::Owner).map_err(Error::io("write", path))?;
+    file.write_all(text.as_bytes()).map_err(Error::io("write", path))?;
+    if let Some(temporary) = file.temporary_path() {
+        programs.own(temporary)?;
+    }
+    file.replace().map_err(Error::io("write", path))
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ never\t'Nowhere'"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand export" -s o -l output -d 'File to write; its name says the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet' -r -F
-complete -c eds -n "__fish_eds_using_subcommand export" -l format -d 'Write to stdout in this format, without a manifest' -r -f -a "json\t''
+complete -c eds -n "__fish_eds_using_subcommand export" -l format -d 'Write to stdout, or another stream that --output names, in this format and without a manifest' -r -f -a "json\t''
 ndjson\t''
 arrow\t''
 parquet\t''"

@@ -12,10 +12,11 @@ use edgesentry_ops::drill::restore::{self, RestoreDrill};
 use edgesentry_ops::drill::rpo::{self, Rpo};
 use serde_json::{Value, json};
 
-use super::outcome::{Held, Outcome, cannot_write, unfinished};
+use super::outcome::{Held, Outcome, unfinished};
 use super::servers::ToolArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
+use crate::outputs::save_to;
 use crate::times;
 
 /// Hold every drill on servers of its own, one after the other; one that fails does not stop the others
@@ -133,8 +134,7 @@ impl All {
         let name = format!("all-{}", began.replace(':', ""));
         let files = [("md", summary.markdown()), ("html", summary.html())].map(|(extension, text)| {
             let path = folder.join(format!("{name}.{extension}"));
-            let written = std::fs::write(&path, text).map_err(|error| cannot_write(&path, &error));
-            written.map(|()| path.display().to_string())
+            save_to(&path, &text).map(|()| path.display().to_string())
         });
         files.into_iter().collect()
     }

@@ -15,6 +15,7 @@ use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure, chain};
 use crate::interrupt;
 use crate::output::{Answer, Output, complain};
+use crate::outputs::{cannot_write, save_to};
 use crate::text::{sentence, wrapped};
 use crate::times;
 
@@ -147,7 +148,7 @@ fn write_report(folder: &Path, report: &DrillReport, content: &Value) -> Result<
     let mut written = Vec::new();
     for (extension, text) in [("json", json), ("txt", report.text())] {
         let path = folder.join(format!("{name}.{extension}"));
-        fs::write(&path, text.trim_end().to_owned() + "\n").map_err(|error| cannot_write(&path, &error))?;
+        save_to(&path, &text)?;
         written.push(path.display().to_string());
     }
     Ok(written)
@@ -218,8 +219,4 @@ fn cannot_set(error: TextfileError) -> Failure {
         TextfileError::Io { .. } => Failure::unfinished("io", message),
         TextfileError::Name(_) | TextfileError::Foreign { .. } => Failure::usage("metrics_file", message),
     }
-}
-
-pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::unfinished("io", format!("{}: cannot write: {error}", path.display()))
 }

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
+use edgesentry_formats::{Destination, Destinations};
 use edgesentry_ops::check::Status;
 use edgesentry_ops::drill::quarter::{Quarter, Summary};
 use serde_json::json;
 
-use super::outcome::cannot_write;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
+use crate::outputs::save;
 
 /// Tell what the drills of a quarter have shown, from the reports in a folder: Markdown on stdout, or files
 ///
@@ -48,12 +49,14 @@ impl Report {
             None if self.last_quarter => current.before(),
             None => current,
         };
+        let [markdown, html] = self.destinations()?;
         let summary = Summary::of_quarter(&self.folder, quarter)?;
         let mut written = Vec::new();
-        for (file, text) in [(&self.markdown, summary.markdown()), (&self.html, summary.html())] {
-            let Some(file) = file else { continue };
-            std::fs::write(file, text).map_err(|error| cannot_write(file, &error))?;
-            written.push(file.display().to_string());
+        let files = [(&self.markdown, markdown, summary.markdown()), (&self.html, html, summary.html())];
+        for (path, destination, text) in files {
+            let (Some(path), Some(destination)) = (path, destination) else { continue };
+            save(&destination, path, &text)?;
+            written.push(path.display().to_string());
         }
         let text = match written.as_slice() {
             [] => summary.markdown(),
@@ -83,5 +86,19 @@ impl Report {
             failure: None,
         })?;
         Ok(exit)
+    }
+
+    /// Where Markdown and HTML go: never over a report that is read.
+    fn destinations(&self) -> Result<[Option<Destination>; 2], Failure> {
+        let mut destinations = Destinations::default();
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "json") {
+                destinations.read("the report of a drill", &entry.path());
+            }
+        }
+        let mut place = |option, path: &Option<PathBuf>| {
+            path.as_ref().map(|path| destinations.place(option, path)).transpose()
+        };
+        Ok([place("--markdown", &self.markdown)?, place("--html", &self.html)?])
     }
 }

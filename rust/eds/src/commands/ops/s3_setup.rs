@@ -10,6 +10,7 @@ use serde_json::json;
 use super::bucket::BucketArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
+use crate::outputs::{cannot_write, save_to};
 use crate::text::sentence;
 
 /// Set up the bucket of payloads: versions, Object Lock COMPLIANCE, lifecycle, replication; shows what it would do
@@ -95,14 +96,11 @@ fn exit(steps: &[Step]) -> Exit {
 }
 
 fn write_policies(folder: &Path, bucket: &str) -> Result<Vec<String>, Failure> {
-    let failed = |path: &Path, error: &std::io::Error| {
-        Failure::unfinished("io", format!("{}: cannot write: {error}", path.display()))
-    };
-    std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     let write = |policy: s3::Policy| {
         let path = folder.join(format!("{}.json", policy.role));
         let document = serde_json::to_string_pretty(&policy.document).unwrap_or_default() + "\n";
-        std::fs::write(&path, document).map_err(|error| failed(&path, &error))?;
+        save_to(&path, &document)?;
         Ok(path.display().to_string())
     };
     s3::policies(bucket).into_iter().map(write).collect()

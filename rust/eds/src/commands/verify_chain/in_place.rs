@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::{Heads, KeyRing, Report};
+use edgesentry_formats::Destinations;
 use edgesentry_rs::ledger::{self, Filter};
 use edgesentry_rs::verify::Verification;
 
@@ -36,6 +37,14 @@ impl InPlace {
     /// Whether a ledger is to be verified.
     pub(super) fn is_given(&self) -> bool {
         self.ledger.is_given()
+    }
+
+    /// Notes the files of the stores as files that are read.
+    pub(super) fn read_stores(&self, destinations: &mut Destinations) -> Result<(), Failure> {
+        if self.is_given() {
+            self.ledger.read(self.payload_store.as_deref(), destinations)?;
+        }
+        Ok(())
     }
 
     /// Whether payloads are hashed again.

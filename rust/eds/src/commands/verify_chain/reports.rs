@@ -1,13 +1,15 @@
 //! The report in further forms: a page for people, files and annotations for pipelines.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use edgesentry_chain::Report;
+use edgesentry_formats::{Destination, Destinations};
 
 use crate::exit::Failure;
 use crate::inputs::is_stdin;
 use crate::output::write_stderr;
+use crate::outputs::save;
 use crate::page::{self, Circumstances};
 use crate::pipeline::{github, junit, sarif};
 
@@ -32,12 +34,19 @@ pub(super) struct Reports {
     pub(super) command_line: String,
 }
 
+/// Where the reports of a run go.
+#[derive(Default)]
+pub(super) struct Places {
+    html: Option<Destination>,
+    junit: Option<Destination>,
+    sarif: Option<Destination>,
+}
+
 impl Reports {
-    /// Refuses what could never be written, before anything is read.
-    pub(super) fn refuse_bad_targets(&self) -> Result<(), Failure> {
-        let targets = [("--html", &self.html), ("--junit", &self.junit), ("--sarif", &self.sarif)];
-        for (option, target) in targets {
-            let Some(path) = target else { continue };
+    /// Refuses what could never be written, or would destroy what is read, before anything is read.
+    pub(super) fn places(&self, destinations: &mut Destinations) -> Result<Places, Failure> {
+        let mut place = |option: &str, path: &Option<PathBuf>| -> Result<Option<Destination>, Failure> {
+            let Some(path) = path else { return Ok(None) };
             if is_stdin(path) {
                 let message = format!("{option} writes a file, and stdout has the answer; name a file");
                 return Err(Failure::usage("usage", message));
@@ -47,29 +56,29 @@ impl Reports {
                 let message = format!("{option}: there is no folder {}; make it first", folder.display());
                 return Err(Failure::usage("usage", message));
             }
-        }
-        Ok(())
+            Ok(Some(destinations.place(option, path)?))
+        };
+        Ok(Places {
+            html: place("--html", &self.html)?,
+            junit: place("--junit", &self.junit)?,
+            sarif: place("--sarif", &self.sarif)?,
+        })
     }
 
-    pub(super) fn write(&self, report: &Report) -> Result<(), Failure> {
-        if let Some(path) = &self.html {
+    pub(super) fn write(&self, places: &Places, report: &Report) -> Result<(), Failure> {
+        if let (Some(path), Some(place)) = (&self.html, &places.html) {
             let command = Some(self.command_line.clone());
-            save(path, &page::render(report, &Circumstances::now(command)))?;
+            save(place, path, &page::render(report, &Circumstances::now(command)))?;
         }
-        if let Some(path) = &self.junit {
-            save(path, &junit::junit(report))?;
+        if let (Some(path), Some(place)) = (&self.junit, &places.junit) {
+            save(place, path, &junit::junit(report))?;
         }
-        if let Some(path) = &self.sarif {
-            save(path, &format!("{:#}\n", sarif::sarif(report)))?;
+        if let (Some(path), Some(place)) = (&self.sarif, &places.sarif) {
+            save(place, path, &format!("{:#}\n", sarif::sarif(report)))?;
         }
         if self.github {
             write_stderr(&github::annotations(report));
         }
         Ok(())
     }
-}
-
-fn save(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text)
-        .map_err(|error| Failure::unfinished("io", format!("cannot write {}: {error}", path.display())))
 }

@@ -1,0 +1,251 @@
+//! The functions, one for each kind of place.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::unseen::is_unseen;
+
+/// A name within text: what cannot be seen is written as `\u{..}`, and so is what a runner would act on.
+///
+/// Different names give different text: a backslash that would begin such an escape is written out too.
+///
+/// ```
+/// use edgesentry_chain::escape;
+/// assert_eq!(escape::name("lift-01"), "lift-01");
+/// assert_eq!(escape::name("lift\u{3164}"), r"lift\u{3164}");
+/// assert_eq!(escape::name("##vso[x]"), r"#\u{23}vso[x]");
+/// assert_eq!(escape::name("::error::x"), r"\u{3a}:error::x");
+/// ```
+pub fn name(text: &str) -> Cow<'_, str> {
+    escaped(text, true)
+}
+
+/// [`name`] in quotes, with quotes and backslashes in it escaped.
+pub fn quoted(text: &str) -> String {
+    let plain = text.replace('\\', r"\\").replace('"', "\\\"");
+    // A backslash is doubled already.
+    format!("\"{}\"", escaped(&plain, false))
+}
+
+/// A sentence of our own that quotes something: like [`name`], but backslashes stay, because what is quoted may be
+/// escaped already.
+pub fn sentence(text: &str) -> Cow<'_, str> {
+    escaped(text, false)
+}
+
+fn escaped(text: &str, is_name: bool) -> Cow<'_, str> {
+    let begins_command = text.trim_start_matches(' ').starts_with("::");
+    let is_plain = !begins_command
+        && !text.contains("##")
+        && !(is_name && text.contains(r"\u{"))
+        && !text.chars().any(is_unseen);
+    if is_plain {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    let mut rest = text.char_indices().peekable();
+    let mut colon = begins_command;
+    while let Some((at, character)) = rest.next() {
+        let next = rest.peek().map(|(_, next)| *next);
+        let is_second_sign = character == '#' && text[..at].ends_with('#');
+        let is_escape = is_name && character == '\\' && next == Some('u') && text[at..].starts_with(r"\u{");
+        if is_unseen(character) || is_second_sign || is_escape || (colon && character == ':') {
+            colon &= character != ':';
+            let _ = write!(safe, "{}", character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Finished text of several lines, perhaps with colours: each line loses what a runner would act on. The names in it
+/// are escaped already; this guards lines that break within one, and text from elsewhere.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    if !text.contains("##") && !text.contains("::") {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for line in text.split_inclusive('\n') {
+        let start = line.len() - without_colours(line).len();
+        let (before, line) = line.split_at(start);
+        safe.push_str(before);
+        let line = match line.strip_prefix("::") {
+            Some(rest) => {
+                safe.push_str(r"\u{3a}:");
+                rest
+            }
+            None => line,
+        };
+        push_without_signs(&mut safe, line);
+    }
+    Cow::Owned(safe)
+}
+
+/// A line behind the spaces and colours that it begins with.
+fn without_colours(line: &str) -> &str {
+    let mut rest = line;
+    loop {
+        let trimmed = rest.trim_start_matches([' ', '\t', '\r']);
+        let after = trimmed.strip_prefix("\x1b[").and_then(|code| code.split_once('m'));
+        match after.filter(|(code, _)| code.bytes().all(|byte| byte.is_ascii_digit() || byte == b';')) {
+            Some((_, after)) => rest = after,
+            None => return trimmed,
+        }
+    }
+}
+
+/// Appends text; of `##` before a word and a bracket the second sign is written out.
+fn push_without_signs(safe: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.find("##") {
+        let (before, after) = rest.split_at(at + 1);
+        safe.push_str(before);
+        let word = after[1..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if word.starts_with('[') {
+            safe.push_str(r"\u{23}");
+            rest = &after[1..];
+        } else {
+            rest = after;
+        }
+    }
+    safe.push_str(rest);
+}
+
+/// A whole JSON text: what cannot be seen, and the second sign of `##`, is written as `\uXXXX`. Both can stand inside
+/// strings only, so the value stays the same. Line breaks between values stay.
+///
+/// ```
+/// use edgesentry_chain::escape;
+/// assert_eq!(escape::json("{\"id\": \"##[x]\"}\n"), "{\"id\": \"#\\u0023[x]\"}\n");
+/// ```
+pub fn json(text: &str) -> Cow<'_, str> {
+    let is_unseen = |character: char| character != '\n' && is_unseen(character);
+    if !text.contains("##") && !text.chars().any(is_unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    let mut before = '\0';
+    for character in text.chars() {
+        if is_unseen(character) || (character == '#' && before == '#') {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(character);
+        }
+        before = character;
+    }
+    Cow::Owned(safe)
+}
+
+/// Text between tags or in an attribute of HTML or XML: [`sentence`], and the five characters of markup as entities.
+///
+/// What is written by a template that escapes markup itself takes [`name`] or [`sentence`] instead.
+pub fn markup(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in sentence(text).chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            character => safe.push(character),
+        }
+    }
+    safe
+}
+
+/// The text of a workflow command of GitHub Actions, `::error …::TEXT`.
+pub fn github_data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// The value of a property of a workflow command, where colons and commas mean something too.
+///
+/// ```
+/// use edgesentry_chain::escape;
+/// assert_eq!(escape::github_property("a b,c:50%.ndjson"), "a b%2Cc%3A50%25.ndjson");
+/// ```
+pub fn github_property(text: &str) -> String {
+    github_data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// A string literal, or a whole expression, as Python's `repr` has it: what cannot be seen, and the second sign of
+/// `##`, is written as an escape that Python reads as the same character.
+pub fn python_literal(text: &str) -> Cow<'_, str> {
+    if !text.contains("##") && !text.chars().any(is_unseen) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    let mut before = '\0';
+    for character in text.chars() {
+        let code = u32::from(character);
+        if is_unseen(character) || (character == '#' && before == '#') {
+            let _ = match code {
+                0..=0xFF => write!(safe, "\\x{code:02x}"),
+                0x100..=0xFFFF => write!(safe, "\\u{code:04x}"),
+                _ => write!(safe, "\\U{code:08x}"),
+            };
+        } else {
+            safe.push(character);
+        }
+        before = character;
+    }
+    Cow::Owned(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_runners_are_broken() {
+        assert_eq!(name("  ::stop-commands::x"), r"  \u{3a}:stop-commands::x");
+        assert_eq!(name("a::b"), "a::b");
+        assert_eq!(name("###[x"), r"#\u{23}\u{23}[x");
+        assert_eq!(sentence("device \"##[group]\" is unknown"), r##"device "#\u{23}[group]" is unknown"##);
+        let text = "# Title\n## Runs\n  \x1b[1m::error::x\n ::debug::y\na ##[set-output name=v;]z ##vso[t]\n";
+        let safe = lines(text);
+        assert_eq!(
+            safe,
+            "# Title\n## Runs\n  \x1b[1m\\u{3a}:error::x\n \\u{3a}:debug::y\na #\\u{23}[set-output name=v;]z #\\u{23}vso[t]\n"
+        );
+        assert_eq!(lines("###[a]"), r"##\u{23}[a]");
+    }
+
+    #[test]
+    fn different_names_give_different_text() {
+        let names = [
+            "a",
+            "a\u{3164}",
+            r"a\u{3164}",
+            r"a\u{5c}u{3164}",
+            "a\u{fe0f}",
+            "a ",
+            "a\u{2003}",
+            "##",
+            r"#\u{23}",
+            "::",
+            r"\u{3a}:",
+            r"\",
+            r"\\",
+        ];
+        for (at, one) in names.iter().enumerate() {
+            for other in &names[at + 1..] {
+                assert_ne!(name(one), name(other));
+                assert_ne!(quoted(one), quoted(other));
+            }
+        }
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let hostile = "##vso[a]\u{3164}\u{1d159}\u{e0001}\u{a0}\x7f ::x";
+        let text = serde_json::to_string(hostile).unwrap();
+        let safe = json(&text);
+        assert!(!safe.contains("##") && !safe.chars().any(is_unseen));
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), hostile);
+    }
+}

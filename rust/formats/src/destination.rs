@@ -1,0 +1,426 @@
+//! Where output may go: decided once, before anything is read, for every command and for Python.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::new_file::{NewFile, Readers, folder_of};
+
+/// The name of stdout on the command line.
+const STDOUT: &str = "-";
+/// What a SQLite file begins with.
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// What SQLite appends to the name of a database for its own files.
+const SQLITE_SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// Symbolic links that are followed, as by Linux.
+const MAX_LINKS: usize = 40;
+
+/// The files of one run: what it reads, and where it will write.
+///
+/// An output must not be an input, by whatever name or link, nor the file of another output, nor a database. A symbolic
+/// link is written through: what it points to is replaced, and the link stays. A FIFO, a terminal or another character
+/// device is written to, never replaced; so is a descriptor such as `/dev/stdout`. `-` is stdout.
+///
+/// ```
+/// use edgesentry_formats::{Destinations, Readers};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = |name: &str| folder.path().join(name);
+/// # std::fs::write(path("jan.ndjson"), "")?;
+/// let mut destinations = Destinations::default();
+/// destinations.read("an input", &path("jan.ndjson"));
+/// assert!(destinations.place("--html", &path("jan.ndjson")).is_err());
+/// let report = destinations.place("--html", &path("report.html"))?;
+/// report.write(Readers::Umask, b"<!doctype html>")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default, Debug)]
+pub struct Destinations {
+    read: Vec<Named>,
+    folders: Vec<(String, PathBuf)>,
+    written: Vec<Named>,
+}
+
+/// A file and what it is for.
+#[derive(Debug)]
+struct Named {
+    role: String,
+    identity: Identity,
+}
+
+/// Why output cannot go to a place. Nothing has been read or written yet.
+#[derive(Debug, thiserror::Error)]
+pub enum DestinationError {
+    /// It is read in the same run.
+    #[error("{option}: {} is read as {role}, and writing would destroy it; name another file", path.display())]
+    Input {
+        /// The option or argument that named it.
+        option: String,
+        /// The path as it was given.
+        path: PathBuf,
+        /// What it is read as.
+        role: String,
+    },
+    /// Two outputs would go to one file.
+    #[error("{option}: {} is written by {other} too; name another file", path.display())]
+    Twice {
+        /// The option or argument that named it.
+        option: String,
+        /// The path as it was given.
+        path: PathBuf,
+        /// The other option.
+        other: String,
+    },
+    /// It is a database, or a file of one.
+    #[error("{option}: {} belongs to a database, perhaps a ledger, and is not replaced; name another file", path.display())]
+    Database {
+        /// The option or argument that named it.
+        option: String,
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// It lies in a folder that is read.
+    #[error("{option}: {} lies in a folder that is read as {role}; write it elsewhere", path.display())]
+    InFolder {
+        /// The option or argument that named it.
+        option: String,
+        /// The path as it was given.
+        path: PathBuf,
+        /// What the folder is read as.
+        role: String,
+    },
+    /// Nothing can be written there.
+    #[error("{}: cannot write", path.display())]
+    Unusable {
+        /// The path as it was given.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Destinations {
+    /// Notes a file that is read; `role` says as what, such as `an input`. `-` is stdin.
+    pub fn read(&mut self, role: &str, path: &Path) {
+        let path = if path.as_os_str() == STDOUT { Path::new("/dev/stdin") } else { path };
+        // A file that cannot be found fails when it is read.
+        if let Ok(place) = resolve(path) {
+            self.read.push(Named { role: role.to_owned(), identity: place.identity() });
+        }
+    }
+
+    /// Notes a folder that is read: nothing is written into it.
+    pub fn read_folder(&mut self, role: &str, path: &Path) {
+        if let Ok(folder) = path.canonicalize() {
+            self.folders.push((role.to_owned(), folder));
+        }
+    }
+
+    /// Notes a SQLite file that is read, with the files that SQLite keeps beside it.
+    pub fn read_database(&mut self, role: &str, path: &Path) {
+        self.read(role, path);
+        for sidecar in SQLITE_SIDECARS {
+            self.read(role, &with_suffix(path, sidecar));
+        }
+    }
+
+    /// Decides whether output may go to `path`; `option` is the option or argument that named it.
+    ///
+    /// # Errors
+    /// See [`DestinationError`].
+    pub fn place(&mut self, option: &str, path: &Path) -> Result<Destination, DestinationError> {
+        let unusable = |source| DestinationError::Unusable { path: path.to_owned(), source };
+        let option_name = || option.to_owned();
+        let place =
+            if path.as_os_str() == STDOUT { Place::Stdout } else { resolve(path).map_err(unusable)? };
+        let identity = place.identity();
+        if let Some(named) = self.read.iter().find(|named| named.identity.is_same(&identity)) {
+            let role = named.role.clone();
+            return Err(DestinationError::Input { option: option_name(), path: path.to_owned(), role });
+        }
+        if let Some(named) = self.written.iter().find(|named| named.identity.is_same(&identity)) {
+            let other = named.role.clone();
+            return Err(DestinationError::Twice { option: option_name(), path: path.to_owned(), other });
+        }
+        if let Place::File(file) = &place {
+            if let Some((role, _)) = self.folders.iter().find(|(_, folder)| file.starts_with(folder)) {
+                let role = role.clone();
+                return Err(DestinationError::InFolder {
+                    option: option_name(),
+                    path: path.to_owned(),
+                    role,
+                });
+            }
+            if is_of_database(file).map_err(unusable)? {
+                return Err(DestinationError::Database { option: option_name(), path: path.to_owned() });
+            }
+        }
+        self.written.push(Named { role: option_name(), identity });
+        Ok(Destination { place })
+    }
+}
+
+/// A place where output may go.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    place: Place,
+}
+
+impl Destination {
+    /// Decides for a single output of a run that reads no files.
+    ///
+    /// # Errors
+    /// As [`Destinations::place`].
+    pub fn of(option: &str, path: &Path) -> Result<Destination, DestinationError> {
+        Destinations::default().place(option, path)
+    }
+
+    /// Whether it is stdout.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self.place, Place::Stdout)
+    }
+
+    /// The file that is replaced, links resolved; none if the output goes to a stream.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Stream(_) | Place::Stdout => None,
+        }
+    }
+
+    /// Begins the output. A FIFO is waited for until it is read.
+    ///
+    /// # Errors
+    /// The file or stream cannot be opened.
+    pub fn open(&self, readers: Readers) -> io::Result<Writing> {
+        Ok(match &self.place {
+            Place::Stdout => Writing::Stream(Box::new(io::stdout())),
+            // Appended: a descriptor may be a file that others write to as well.
+            Place::Stream(path) => Writing::Stream(Box::new(OpenOptions::new().append(true).open(path)?)),
+            Place::File(path) => Writing::File(NewFile::beside(path, readers)?),
+        })
+    }
+
+    /// Writes the whole output.
+    ///
+    /// # Errors
+    /// The output cannot be opened or written; a file that is there then stays as it is.
+    pub fn write(&self, readers: Readers, bytes: &[u8]) -> io::Result<()> {
+        let mut writing = self.open(readers)?;
+        writing.write_all(bytes)?;
+        writing.finish()
+    }
+}
+
+/// Output that has begun.
+pub enum Writing {
+    /// A file that gets its name at the end.
+    File(NewFile),
+    /// A stream.
+    Stream(Box<dyn Write + Send>),
+}
+
+impl Writing {
+    /// Ends the output: a file gets its name, complete and synced.
+    ///
+    /// # Errors
+    /// As [`NewFile::replace`], or the stream cannot be flushed.
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Writing::File(file) => file.replace(),
+            Writing::Stream(mut stream) => stream.flush(),
+        }
+    }
+}
+
+impl Write for Writing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Writing::File(file) => file.write(bytes),
+            Writing::Stream(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Writing::File(file) => file.flush(),
+            Writing::Stream(stream) => stream.flush(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Stdout,
+    /// What is opened and written to.
+    Stream(PathBuf),
+    /// What is replaced: no link, in a folder that exists.
+    File(PathBuf),
+}
+
+impl Place {
+    fn identity(&self) -> Identity {
+        let path = match self {
+            Place::Stdout => Path::new("/dev/stdout"),
+            Place::Stream(path) | Place::File(path) => path,
+        };
+        let metadata = fs::metadata(path).ok();
+        // Terminals and /dev/null are no file of anybody: they can be read and written many times.
+        let is_device = metadata.as_ref().is_some_and(is_character_device);
+        let path = match self {
+            _ if is_device => None,
+            Place::Stdout => Some(PathBuf::from(STDOUT)),
+            Place::Stream(path) | Place::File(path) => Some(path.clone()),
+        };
+        let node = metadata.filter(|_| !is_device).and_then(|metadata| node(&metadata));
+        Identity { path, node }
+    }
+}
+
+/// What makes two names one file.
+#[derive(Debug)]
+struct Identity {
+    path: Option<PathBuf>,
+    /// Device and inode, if the file exists.
+    node: Option<(u64, u64)>,
+}
+
+impl Identity {
+    fn is_same(&self, other: &Identity) -> bool {
+        (self.node.is_some() && self.node == other.node) || (self.path.is_some() && self.path == other.path)
+    }
+}
+
+/// Follows links to what would be written.
+fn resolve(path: &Path) -> io::Result<Place> {
+    let problem = |text: &str| io::Error::new(ErrorKind::InvalidInput, text.to_owned());
+    let is_a_directory = || io::Error::new(ErrorKind::IsADirectory, "it is a directory");
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let folder = folder_of(&path);
+        let folder = folder.canonicalize().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => io::Error::new(
+                error.kind(),
+                format!("there is no folder {}; make it first", folder.display()),
+            ),
+            _ => error,
+        })?;
+        let place = folder.join(path.file_name().ok_or_else(is_a_directory)?);
+        if is_folder_of_descriptors(&folder) {
+            let own = folder == Path::new(&format!("/proc/{}/fd", std::process::id()));
+            let is_stdout = own && place.file_name().is_some_and(|name| name == "1");
+            return Ok(if is_stdout { Place::Stdout } else { Place::Stream(place) });
+        }
+        let metadata = match place.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Place::File(place)),
+            Err(error) => return Err(error),
+        };
+        if metadata.is_symlink() {
+            if is_planted(&folder, &metadata) {
+                return Err(problem(
+                    "it is a symbolic link that another user made in a folder of everybody's",
+                ));
+            }
+            path = folder.join(fs::read_link(&place)?);
+        } else if metadata.is_dir() {
+            return Err(is_a_directory());
+        } else if metadata.is_file() {
+            return Ok(Place::File(place));
+        } else if is_written_to(&metadata) {
+            return Ok(Place::Stream(place));
+        } else {
+            return Err(problem("it is neither a file nor a stream"));
+        }
+    }
+    Err(problem("it is a loop of symbolic links"))
+}
+
+/// `/proc/PID/fd`, which `/dev/fd` and `/dev/stdout` lead to.
+fn is_folder_of_descriptors(folder: &Path) -> bool {
+    folder.starts_with("/proc") && folder.file_name().is_some_and(|name| name == "fd")
+}
+
+/// Whether a file is a database of SQLite, or one of the files beside it.
+fn is_of_database(file: &Path) -> io::Result<bool> {
+    if begins_as_database(file)? {
+        return Ok(true);
+    }
+    let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
+    for sidecar in SQLITE_SIDECARS {
+        if let Some(database) = name.strip_suffix(sidecar).filter(|name| !name.is_empty())
+            && begins_as_database(&file.with_file_name(database))?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn begins_as_database(file: &Path) -> io::Result<bool> {
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(false);
+    }
+    let mut start = Vec::with_capacity(SQLITE_MAGIC.len());
+    match File::open(file) {
+        Ok(file) => file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut start)?,
+        // Not ours to read; replacing it is decided by the rights on its folder.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(start == SQLITE_MAGIC)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(unix)]
+fn node(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn node(_: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+#[cfg(unix)]
+fn is_character_device(metadata: &Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_char_device(&metadata.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_character_device(_: &Metadata) -> bool {
+    false
+}
+
+/// A FIFO or a character device: what is written there goes on to a reader.
+#[cfg(unix)]
+fn is_written_to(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    metadata.file_type().is_fifo() || metadata.file_type().is_char_device()
+}
+
+#[cfg(not(unix))]
+fn is_written_to(_: &Metadata) -> bool {
+    false
+}
+
+/// Whether a link in a folder like `/tmp` belongs neither to us nor to the owner of the folder. Linux does not follow
+/// such links either (`fs.protected_symlinks`).
+#[cfg(unix)]
+fn is_planted(folder: &Path, link: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(folder) = folder.metadata() else { return true };
+    let is_everybodys = folder.mode() & 0o1002 == 0o1002;
+    is_everybodys && link.uid() != folder.uid() && link.uid() != rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn is_planted(_: &Path, _: &Metadata) -> bool {
+    false
+}
