@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from support import EXPORTS, chains, device, key_ring
 
 # A project of its own, which test_plugin.py runs.
 collect_ignore = ["sample_project"]
+
+# As a terminal starts Python. `nohup make test &` ignores SIGINT, and processes of tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

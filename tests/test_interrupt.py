@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from edgesentry import write_records
+from edgesentry import verify_chain, write_records
 
 # Far more than a verification needs; a process that does not answer fails the test by it.
 PATIENCE_S = 60
+# Far more than is written before the interrupt comes; without one, the write fails at this size.
+LARGEST_FILE_BYTES = 1 << 30
+
+
+@contextmanager
+def file_size_limit(most_bytes: int) -> Iterator[None]:
+    """Lets no file grow beyond a size, whatever happens; Python ignores SIGXFSZ, so the write fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
 
 SCRIPTS = {
     "files": """
@@ -67,7 +84,10 @@ SCRIPTS = {
 
 def interrupt(command: list[str], after_s: float) -> tuple[int, str]:
     """Runs a command, sends it SIGINT once it says that it has begun, and waits for its end."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        file_size_limit(LARGEST_FILE_BYTES),
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+    ):
         assert process.stdout is not None
         try:
             if after_s:
@@ -109,7 +129,7 @@ def test_an_interrupted_write_changes_no_file(tmp_path: Path, long_export: Path)
     path.write_bytes(b"as it was")
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with file_size_limit(LARGEST_FILE_BYTES), pytest.raises(KeyboardInterrupt):
         write_records([long_export] * 100_000, path)
     timer.join()
     # A busy machine may take a little longer to remove the half-written file.
@@ -125,3 +145,43 @@ def test_ctrl_c_ends_the_command(long_export: Path) -> None:
     status, errors = interrupt(command, after_s=2)
     assert status in (130, -signal.SIGINT), errors
     assert "Traceback" not in errors
+
+
+# As `nohup python ... &` starts it: SIGINT and SIGHUP are ignored.
+IN_BACKGROUND = ["env", "--ignore-signal=INT,HUP"]
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGHUP), (signal.SIGTERM,)])
+def test_signals_ignored_at_the_start_stay_ignored(signals: tuple[signal.Signals, ...]) -> None:
+    command = [*IN_BACKGROUND, sys.executable, "-m", "edgesentry", "verify-chain", "-"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            # It waits for more on stdin.
+            time.sleep(2)
+            for number in signals:
+                process.send_signal(number)
+                time.sleep(0.2)
+            _, errors = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+    # Nothing on stdin is nothing to verify.
+    assert process.returncode == (130 if signal.SIGTERM in signals else 3), errors
+
+
+def test_ctrl_c_reaches_the_main_thread_while_another_works(long_export: Path) -> None:
+    ended = threading.Event()
+
+    def work() -> None:
+        # Python hands signals to the main thread alone; this one goes on to its end.
+        assert verify_chain([long_export] * 50).ok is False
+        ended.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    # A handler of Python runs in the main thread.
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    worker.join(PATIENCE_S)
+    assert ended.is_set()

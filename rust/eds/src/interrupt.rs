@@ -1,5 +1,6 @@
 //! Ctrl-C, SIGTERM or a terminal that is gone: they end the process at once, or ask work that must clean up behind
-//! itself to end.
+//! itself to end. A signal that the process was started to ignore, as by `nohup` or in the background of a script,
+//! stays ignored.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -38,9 +39,9 @@ fn start() -> std::io::Result<()> {
     let mut signals = {
         let _inside = runtime.enter();
         Signals {
-            interrupt: signal(SignalKind::interrupt())?,
+            interrupt: unless_ignored(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: unless_ignored(SignalKind::hangup())?,
             asked_at: None,
         }
     };
@@ -49,11 +50,33 @@ fn start() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Listens for a signal, unless the process was started to ignore it.
+fn unless_ignored(kind: SignalKind) -> std::io::Result<Option<Signal>> {
+    if is_ignored(kind) { Ok(None) } else { signal(kind).map(Some) }
+}
+
+/// Whether a signal is ignored now. Where the system does not say so, it is not.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    // The lowest bit is signal 1.
+    u32::try_from(kind.as_raw_value() - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or(0) & 1 == 1)
+}
+
+/// The next of a signal; never where it is ignored.
+async fn next_of(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What asks a process to end.
 struct Signals {
-    interrupt: Signal,
+    interrupt: Option<Signal>,
     terminate: Signal,
-    hangup: Signal,
+    hangup: Option<Signal>,
     /// When the end was asked for.
     asked_at: Option<Instant>,
 }
@@ -62,9 +85,9 @@ impl Signals {
     /// Answers the next one; false where none will come any more.
     async fn next(&mut self) -> bool {
         let (came, is_hangup) = tokio::select! {
-            came = self.interrupt.recv() => (came, false),
+            came = next_of(&mut self.interrupt) => (came, false),
             came = self.terminate.recv() => (came, false),
-            came = self.hangup.recv() => (came, true),
+            came = next_of(&mut self.hangup) => (came, true),
         };
         if is_hangup && HANGUPS_TAKEN.load(SeqCst) {
             HANGUP.notify_one();
@@ -114,17 +137,27 @@ pub(crate) fn asked() -> impl Future<Output = ()> + Send + 'static {
 }
 
 /// SIGHUP for whoever holds this; it no longer asks for the end.
-pub(crate) struct Hangups(());
+pub(crate) struct Hangups {
+    /// Listens for them where the process was started to ignore them, so that nothing else does.
+    ignored: Option<Signal>,
+}
 
 impl Hangups {
+    /// Takes them from now on, within a runtime.
     pub(crate) fn take() -> Hangups {
         HANGUPS_TAKEN.store(true, SeqCst);
-        Hangups(())
+        let hangup = SignalKind::hangup();
+        // Without the signal there is nothing to take, and nothing asks for the end.
+        Hangups { ignored: if is_ignored(hangup) { signal(hangup).ok() } else { None } }
     }
 
     /// Waits for the next one; several that came meanwhile are one.
     pub(crate) async fn next(&mut self) {
-        HANGUP.notified().await;
+        match &mut self.ignored {
+            // It ends with the process.
+            Some(signal) => drop(signal.recv().await),
+            None => HANGUP.notified().await,
+        }
     }
 }
 

@@ -9,9 +9,11 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The command, with a folder for temporary files of its own: nothing may be left in it.
+/// The command, with a folder for temporary files of its own: nothing may be left in it. SIGINT reaches it, even if
+/// whoever runs the tests ignores it.
 fn eds(temporary: &Path) -> Command {
-    let mut eds = Command::new(env!("CARGO_BIN_EXE_eds"));
+    let mut eds = Command::new("env");
+    eds.args(["--default-signal=INT", env!("CARGO_BIN_EXE_eds")]);
     for name in std::env::vars_os().map(|(name, _)| name) {
         if name.to_string_lossy().starts_with("EDS_") {
             eds.env_remove(name);

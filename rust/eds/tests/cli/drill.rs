@@ -168,7 +168,7 @@ fn what_cannot_be_used_is_refused_before_anything_is_started() {
 #[test]
 fn ctrl_c_stops_every_server() {
     let folder = Folder::new();
-    let mut command = folder.command();
+    let mut command = folder.command_for_signals();
     command.args(["drill", "alert-fire"]).env("TMPDIR", folder.0.path());
     let mut drill = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(drill.stderr.take().unwrap()).lines();

@@ -177,7 +177,7 @@ fn ctrl_c_leaves_no_half_file() {
     folder.write("export.json", "what was there before");
     // Somebody else has the database for themselves, so that the export cannot end before it is interrupted.
     let held = folder.hold("edgesentry.db");
-    let mut command = folder.command();
+    let mut command = folder.command_for_signals();
     let child = command.args(["export", "-o", "export.json"]).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();

@@ -1,6 +1,9 @@
 //! The command from outside: arguments in, text, JSON and exit code out.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../checked.rs"]
+mod checked;
+
 mod answers;
 mod config;
 mod demo;
@@ -17,6 +20,7 @@ mod outputs;
 mod runbook;
 mod schedule;
 mod serve;
+mod signals;
 mod signing;
 mod telemetry;
 mod verify_chain;
@@ -88,6 +92,21 @@ impl Folder {
         for name in settings.filter(|name| name.to_string_lossy().starts_with("EDS_")) {
             command.env_remove(name);
         }
+        command
+    }
+
+    /// The command as a terminal starts it, which SIGINT reaches. The tests may run with SIGINT ignored, as by `nohup
+    /// make test &`, and a child inherits that.
+    fn command_for_signals(&self) -> Command {
+        let mut command = self.command_of("env");
+        command.args(["--default-signal=INT,HUP", env!("CARGO_BIN_EXE_eds")]);
+        command
+    }
+
+    /// The command as `nohup eds ... &` starts it: SIGINT and SIGHUP are ignored.
+    fn command_in_background(&self) -> Command {
+        let mut command = self.command_of("env");
+        command.args(["--ignore-signal=INT,HUP", env!("CARGO_BIN_EXE_eds")]);
         command
     }
 

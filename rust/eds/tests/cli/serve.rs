@@ -97,9 +97,10 @@ fn it_reloads_at_sighup_and_ends_well_at_sigterm() {
     folder.write_payloads("payloads", &fleet);
     let run = folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    // Often, as it depended on which thread heard of the signal first.
-    for _ in 0..5 {
-        let served = Served::start(folder.command(), "127.0.0.1:0");
+    // Often, as it depended on which thread heard of the signal first; and in the background, where SIGHUP is ignored
+    // until the service takes it.
+    for start in [Folder::command_for_signals, Folder::command_in_background].into_iter().cycle().take(6) {
+        let served = Served::start(start(&folder), "127.0.0.1:0");
         for _ in 0..3 {
             served.signal(rustix::process::Signal::HUP);
             assert_eq!(push(&folder, &served, "export.ndjson").envelope()["push"]["duplicate"], 20);

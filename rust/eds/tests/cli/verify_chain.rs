@@ -224,7 +224,7 @@ fn progress_goes_to_stderr() {
 #[test]
 fn ctrl_c_ends_it_with_one_sentence() {
     let (folder, _) = fleet(100);
-    let mut command = folder.command();
+    let mut command = folder.command_for_signals();
     command.args(["verify-chain", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // The pipe stays open, so the command waits for more.

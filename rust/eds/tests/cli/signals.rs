@@ -1,0 +1,44 @@
+//! Signals that the command was started to ignore.
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Folder, fleet};
+
+/// A verification that waits for more on stdin, started with SIGINT and SIGHUP ignored.
+fn waiting(folder: &Folder) -> Child {
+    let mut command = folder.command_in_background();
+    command.args(["verify-chain", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    // Its signals are in place soon after its start.
+    std::thread::sleep(Duration::from_millis(300));
+    child
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn what_was_ignored_at_the_start_stays_ignored() {
+    let (folder, _) = fleet(100);
+    let mut child = waiting(&folder);
+    for signal in [Signal::INT, Signal::HUP] {
+        send(&child, signal);
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(child.try_wait().unwrap(), None, "{signal:?}");
+    }
+    let export = folder.read("export.ndjson");
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), export.as_bytes()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn sigterm_ends_it_all_the_same() {
+    let (folder, _) = fleet(100);
+    let mut child = waiting(&folder);
+    send(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
