@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -491,12 +494,14 @@ def test_other_threads_run_while_a_verification_does(long_export: Path) -> None:
 
     ticker = threading.Thread(target=tick)
     ticker.start()
-    before = ticks
-    # One call of native code; a held GIL would leave the ticker standing.
-    verify_chain([long_export] * 60, keys=key_ring([device(9)]))
-    during = ticks - before
-    done.set()
-    ticker.join()
+    try:
+        before = ticks
+        # One call of native code; a held GIL would leave the ticker standing.
+        verify_chain([long_export] * 60, keys=key_ring([device(9)]))
+        during = ticks - before
+    finally:
+        done.set()
+        ticker.join()
     assert during > 20
 
 
@@ -515,3 +520,40 @@ def test_a_forked_process_verifies_too(long_export: Path) -> None:
     assert verdict_of(long_export)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map_async(verdict_of, [long_export] * 4).get(timeout=120) == [True] * 4
+
+
+THREADS = """
+import os, sys, time, edgesentry
+from pathlib import Path
+
+def working():
+    names = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    return sum(name.removeprefix("edgesentry-").isdigit() for name in names)
+
+def records():
+    # The threads are there before a record is asked for, and take their names soon.
+    time.sleep(0.5)
+    print(working())
+    yield from edgesentry.read_records(sys.argv[1])
+
+edgesentry.verify_chain(records(), threads=eval(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "argument", "expected"),
+    [
+        ({"OMP_NUM_THREADS": "1"}, None, 1),
+        ({"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "3"}, None, 3),
+        ({"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "3"}, 2, 2),
+    ],
+)
+def test_the_environment_sets_the_threads(
+    long_export: Path, variables: dict[str, str], argument: int | None, expected: int
+) -> None:
+    command = [sys.executable, "-c", THREADS, str(long_export), repr(argument)]
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    ended = subprocess.run(
+        command, env={**environment, **variables}, capture_output=True, text=True, check=True
+    )
+    assert int(ended.stdout) == expected

@@ -794,7 +794,8 @@ def verify_chain(
         scheme: The scheme of keys that do not name one.
         require: Levels that must be checked; an error if the input of one is not given.
         progress: True for a `tqdm.auto` bar, or a callable that makes such a bar.
-        threads: Threads to verify with; one a core if None.
+        threads: Threads to verify with. If None, the variable RAYON_NUM_THREADS decides, else
+            OMP_NUM_THREADS, else there is one a core; a CPU limit of a container counts.
         max_findings: Findings to keep in the report; all are counted.
 
     Returns:

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, PublicKey, Report, RingKey, Scheme};
-use edgesentry_formats::{Malformed, Options, PayloadFolder, Progress, Source};
+use edgesentry_formats::{Malformed, Options, PayloadFolder, Progress, Source, thread_count};
 
 use crate::exit::{Failure, chain};
 use crate::progress::{self, When};
@@ -18,7 +18,7 @@ const STDIN: &str = "-";
 pub(crate) struct Running {
     #[command(flatten)]
     showing: Showing,
-    /// Threads to verify with [default: one a core]
+    /// Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Findings to keep in the report; all are counted
@@ -53,7 +53,7 @@ impl Running {
         &self,
         work: impl FnOnce(&Options, &Arc<Progress>) -> T + Send,
     ) -> Result<T, Failure> {
-        let threads = self.threads.unwrap_or(0).into();
+        let threads = thread_count(self.threads.map(usize::from));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool =
             pool.map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;

@@ -16,6 +16,7 @@ mod progress;
 mod read;
 mod seed;
 mod statistics;
+mod threads;
 mod verify;
 mod write;
 
@@ -32,5 +33,6 @@ pub use progress::Progress;
 pub use read::{BoxError, Chunk, Decoded, Malformed, Source, records};
 pub use seed::{Seed, SeedError, create_seed_file, read_seed_file};
 pub use statistics::{Statistics, device_statistics};
+pub use threads::{limit_shared_threads, thread_count};
 pub use verify::{Options, verify};
 pub use write::{RecordWriter, record_to_json};

@@ -1,6 +1,9 @@
 //! The heads file: round trip and refusals.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../checked.rs"]
+mod checked;
+
 mod common;
 
 use common::sentence;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgesentry_chain::{Checks, Heads, KeyRing, Payloads};
-use edgesentry_formats::{Options, PayloadFolder};
+use edgesentry_formats::{Options, PayloadFolder, thread_count};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rayon::ThreadPoolBuilder;
@@ -69,7 +69,7 @@ pub(crate) fn verify_chain(
 /// A pool for this call alone: a global one would be dead after a fork.
 pub(crate) fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
     let threads = match threads {
-        None => 0,
+        None => thread_count(None),
         Some(threads @ 1..=1024) => threads as usize,
         Some(_) => {
             return Err(PyValueError::new_err("threads is a number from 1 to 1024, or None for one a core"));

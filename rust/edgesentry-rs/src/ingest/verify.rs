@@ -214,6 +214,7 @@ pub fn admit(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Ad
 /// [`admit`] without a word: what old keys reject is not rejected yet, and threads that work in parallel do not wait
 /// for whoever listens.
 pub(super) fn decide(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
+    edgesentry_formats::limit_shared_threads();
     // A thread is worth waking for some dozens of signatures, and a batch pays from some dozens on.
     let share = submissions.len().div_ceil(rayon::current_num_threads()).max(64);
     if submissions.len() <= share {

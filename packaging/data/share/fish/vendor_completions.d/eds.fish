@@ -66,7 +66,7 @@ complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l device -d 'Only
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l progress -d 'Show progress on stderr: auto (where it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
 always\t'Everywhere; as lines where stderr is no terminal'
 never\t'Nowhere'"
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l threads -d 'Threads to verify with [default: one a core]' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one a core]' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l max-findings -d 'Findings to keep in the report; all are counted' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l github -d 'Also write annotations of GitHub Actions to stderr'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l registered -d 'Keys and heads, where none are given, as the ledger itself has them: whoever can change the ledger can change them too'
@@ -81,7 +81,7 @@ complete -c eds -n "__fish_eds_using_subcommand heads" -l config -d 'Settings fi
 complete -c eds -n "__fish_eds_using_subcommand heads" -l progress -d 'Show progress on stderr: auto (where it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
 always\t'Everywhere; as lines where stderr is no terminal'
 never\t'Nowhere'"
-complete -c eds -n "__fish_eds_using_subcommand heads" -l threads -d 'Threads to verify with [default: one a core]' -r
+complete -c eds -n "__fish_eds_using_subcommand heads" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one a core]' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l max-findings -d 'Findings to keep in the report; all are counted' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l force -d 'Write the snapshot even where the chains do not hold'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
