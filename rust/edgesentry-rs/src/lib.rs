@@ -12,6 +12,7 @@ pub mod export;
 mod files;
 pub mod ingest;
 pub mod ledger;
+mod loopback;
 pub mod objects;
 pub mod payload;
 mod s3;

@@ -8,10 +8,14 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::DateTime;
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use serde::Deserialize;
+use url::Url;
 
 use crate::error::{BoxError, Error};
+use crate::loopback::is_loopback;
 use crate::secret::Secret;
 use crate::tls;
 
@@ -75,10 +79,13 @@ pub(crate) async fn client(settings: &S3Settings, timeout: Duration) -> Result<C
         .operation_attempt_timeout(timeout)
         .operation_timeout(timeout * attempts)
         .build();
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .pool_idle_timeout(Duration::from_secs(20))
-        .build_https();
+    let proxies = proxies(settings);
+    let http = aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder().pool_idle_timeout(Duration::from_secs(20));
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).proxy_config(proxies.clone()).build()
+    });
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts)
@@ -105,6 +112,16 @@ pub(crate) async fn client(settings: &S3Settings, timeout: Duration) -> Result<C
     let path_style = settings.path_style.unwrap_or(settings.endpoint.is_some());
     let config = aws_sdk_s3::config::Builder::from(&loader.load().await).force_path_style(path_style);
     Ok(Client::from_conf(config.build()))
+}
+
+/// The proxies that the environment names. A server on this machine is always reached directly.
+fn proxies(settings: &S3Settings) -> ProxyConfig {
+    let endpoint = settings.endpoint.as_ref().and_then(|endpoint| Url::parse(endpoint).ok());
+    if endpoint.is_some_and(|endpoint| is_loopback(&endpoint)) {
+        ProxyConfig::disabled()
+    } else {
+        ProxyConfig::from_env()
+    }
 }
 
 /// Refuses keys that some server would take for other ones.

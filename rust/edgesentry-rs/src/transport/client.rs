@@ -3,6 +3,7 @@
 //! Whatever fails is sent again, after the time that the service asks for: a record that is there already is a
 //! duplicate. The client is a [`Sink`]: an outbox flushes through it.
 
+mod proxy;
 mod wire;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
+use self::proxy::Proxy;
 use self::wire::{Call, Reply};
 use super::tls;
 use crate::agent::Sink;
@@ -31,7 +33,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// How to reach a service.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
-    /// `https://host:port`, or `http://` without TLS.
+    /// `https://host:port`, or `http://` without TLS. Reached through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or
+    /// `ALL_PROXY` names, unless `NO_PROXY` has the host.
     pub url: String,
     /// A token with the scope `ingest`, where the service asks for one.
     pub token: Option<Secret>,
@@ -71,7 +74,7 @@ pub struct Response {
     pub body: bytes::Bytes,
 }
 
-type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
+type Connector = hyper_rustls::HttpsConnector<proxy::Connector>;
 type Transport = Http<Connector, http_body_util::Full<bytes::Bytes>>;
 
 /// A client. Cheap to clone; clones share connections.
@@ -81,6 +84,7 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     http: Transport,
     base: Url,
+    proxy: Option<Proxy>,
     settings: ClientSettings,
 }
 
@@ -99,21 +103,22 @@ impl Client {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(settings.timeout.min(Duration::from_secs(10))));
+        let proxy = Proxy::to(&base)?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(settings.timeout.min(Duration::from_secs(10))));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(client_tls(&settings)?)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(connector);
+            .wrap_connector(proxy::Connector { tcp, proxy: proxy.clone() });
         let http = Http::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             // Shorter than any service keeps an idle connection.
             .pool_idle_timeout(Duration::from_secs(15))
             .build(connector);
-        Ok(Client(Arc::new(Inner { http, base, settings })))
+        Ok(Client(Arc::new(Inner { http, base, proxy, settings })))
     }
 
     /// The URL of the service.

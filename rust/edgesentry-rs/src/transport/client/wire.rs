@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::proxy::Proxy;
 use super::{Client, Replies, Response as Whole};
 use crate::error::{Error, describe};
 use crate::ingest::verify::{Outcome, Rejection, RejectionCode, Submission};
@@ -145,6 +146,9 @@ impl Client {
         if let Some(token) = &self.0.settings.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
         }
+        if let Some(authorization) = self.0.proxy.as_ref().and_then(Proxy::authorization) {
+            request = request.header(header::PROXY_AUTHORIZATION, authorization);
+        }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| Call {
             error: Error::Config(format!("url or token: {error}")),
             pause: Duration::ZERO,
@@ -203,7 +207,11 @@ impl Client {
     }
 
     fn broken(&self, problem: &str) -> Call {
-        Call { error: self.error("unreachable".to_owned(), problem, true), pause: Duration::ZERO }
+        let problem = match &self.0.proxy {
+            Some(proxy) => format!("{problem} (through the proxy {})", proxy.place()),
+            None => problem.to_owned(),
+        };
+        Call { error: self.error("unreachable".to_owned(), &problem, true), pause: Duration::ZERO }
     }
 
     fn error(&self, code: String, detail: &str, retryable: bool) -> Error {
