@@ -4,13 +4,15 @@ CARGO ?= cargo
 PYTHON ?= python3
 BIN := .venv/bin
 SERVERS := scripts/servers/with
+CHECKED := EDGESENTRY_CHECKED=1
+CHECKED_CONFIG := --config .config/checked.toml
 
 # maturin installs into this environment, whichever is active.
 export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
+.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench bench-against docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,16 +23,20 @@ demo: ## Verify chains of real telemetry, tamper with them, show what is caught 
 
 test: test-rust test-python notebooks ## Run all tests and all notebooks
 
+# With debug assertions and overflow checks in our crates; target/release/eds is then a checked one.
 test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS: by nextest where it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(SERVERS) $(CARGO) nextest run --release --locked --workspace; \
-	else $(SERVERS) $(CARGO) test --release --locked --workspace --lib --bins --tests; fi
-	$(CARGO) test --release --locked --workspace --doc
+	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace; \
+	else $(CHECKED) $(SERVERS) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests; fi
+	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 
-soak: venv ## Kill the ingest service a thousand times under load
+soak: module ## Kill the ingest service a thousand times under load, then strike every system call in turn
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
+	$(CARGO) build --release --locked --workspace --bin eds
+	EDGESENTRY_EVERY_FAULT=1 $(BIN)/python -m pytest tests/faults
 
+# The plain eds, in place of the checked one of test-rust.
 test-python: module ## Run the Python tests with the same servers
 	$(CARGO) build --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python -m pytest
@@ -57,6 +63,10 @@ bench: module ## Measure the parts, then compare with other implementations
 	$(CARGO) bench --locked --workspace --bench '*'
 	$(BIN)/python benches/compare.py
 	$(SERVERS) $(CARGO) run --release --locked --manifest-path benches/ingest/Cargo.toml
+
+bench-against: module ## Compare verification and ingest with another build: BASE=path of its eds, target or checkout
+	$(CARGO) build --release --locked --workspace --bin eds
+	$(SERVERS) $(BIN)/python benches/against.py $(AGAINST) $(BASE)
 
 load: venv ## Measure the service over HTTP and HTTPS, on PostgreSQL with SeaweedFS and with a folder
 	$(SERVERS) $(CARGO) run --release --locked --example load

@@ -2,6 +2,9 @@
 //! changes nothing.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../checked.rs"]
+mod checked;
+
 use std::sync::Arc;
 
 use edgesentry_chain::{

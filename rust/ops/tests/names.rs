@@ -1,6 +1,9 @@
 //! Every metric that an alert, a dashboard, a log pipeline or the runbook names is one that is really served.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../checked.rs"]
+mod checked;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

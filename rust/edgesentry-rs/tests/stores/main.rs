@@ -3,6 +3,9 @@
 //! `make test` starts the servers; by hand: `scripts/servers/with cargo nextest run --release -p edgesentry-rs`.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+#[path = "../../../checked.rs"]
+mod checked;
+
 mod agent;
 mod common;
 mod crash;

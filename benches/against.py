@@ -1,0 +1,235 @@
+"""Two builds of `eds` side by side: verification and ingest, whole processes, in one run.
+
+    make bench-against BASE=PATH    PATH is an eds, or the target folder or checkout of another commit
+
+Each job runs in pairs, one process of each build, in turns of order; the figure is the median of the ratios
+of the pairs, so what else the machine does hits both. A job that takes longer than its limit fails the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+from edgesentry import AuditRecord, Device, KeyRing, Scheme, verify_chain, write_records
+
+ROOT = Path(__file__).resolve().parent.parent
+START_MS = 1_700_000_000_000
+VERIFICATION_LIMIT, INGEST_LIMIT = 1.03, 1.10
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something that both builds do.
+
+    Attributes:
+        name: What the table calls it.
+        limit: The largest ratio of ours to theirs that passes.
+        command: The arguments of `eds`, for a new folder.
+        clean: Undoes what a run has left outside of its folder.
+    """
+
+    name: str
+    limit: float
+    command: Callable[[Path], list[str]]
+    clean: Callable[[Path], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Records of some devices that take turns."""
+
+    name: str
+    file: str
+    devices: int
+    scheme: Scheme
+
+
+SHAPES = [
+    Shape("10 devices", "few.ndjson", 10, "record"),
+    Shape("10 devices, whole objects", "few.json", 10, "record"),
+    Shape("2,000 devices", "many.ndjson", 2000, "record"),
+    Shape("2,000 devices, zstd", "many.ndjson.zst", 2000, "payload-hash"),
+    Shape("10 devices, Parquet", "few.parquet", 10, "payload-hash"),
+]
+
+
+def payload(record: AuditRecord) -> bytes:
+    return f"{record.device_id} {record.sequence}".encode() * 8
+
+
+def records(shape: Shape, count: int) -> Iterator[AuditRecord]:
+    devices = [
+        Device.from_seed(f"device-{number:05}", number.to_bytes(32, "big"), scheme=shape.scheme)
+        for number in range(1, shape.devices + 1)
+    ]
+    for number in range(count):
+        device = devices[number % len(devices)]
+        sequence = number // len(devices) + 1
+        content = f"{device.device_id} {sequence}".encode() * 8
+        yield device.sign(content, f"{device.device_id}/{sequence}.bin", START_MS + 1000 * sequence)
+
+
+def keys(shape: Shape) -> KeyRing:
+    ring = KeyRing()
+    for number in range(1, shape.devices + 1):
+        device = Device.from_seed(f"device-{number:05}", number.to_bytes(32, "big"), scheme=shape.scheme)
+        ring.add(device.device_id, device.public_key, scheme=device.scheme)
+    return ring
+
+
+def verification(name: str, arguments: list[str]) -> Job:
+    return Job(f"verify {name}", VERIFICATION_LIMIT, lambda _: arguments)
+
+
+def verifications(folder: Path, count: int) -> Iterator[Job]:
+    for shape in SHAPES:
+        path, ring = folder / shape.file, folder / f"{shape.file}.keys.json"
+        write_records(records(shape, count), path)
+        keys(shape).save(ring)
+        assert verify_chain(path, keys=ring).ok
+        yield verification(shape.name, ["verify-chain", str(path), "--keys", str(ring)])
+
+
+def ingests(folder: Path, count: int, postgres: str | None) -> Iterator[Job]:
+    shape = SHAPES[0]
+    source = folder / "ingest"
+    chain = list(islice(records(shape, count), count))
+    for record in chain:
+        path = source / record.object_ref
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(payload(record))
+    write_records(chain, folder / "ingest.ndjson")
+    keys(shape).save(folder / "ingest.keys.json")
+    common = ["ingest", str(folder / "ingest.ndjson"), "--payloads-from", str(source)]
+    common += ["--register", str(folder / "ingest.keys.json")]
+
+    def sqlite(place: Path) -> list[str]:
+        return [*common, "--ledger", str(place / "ledger.db")]
+
+    def sqlite_and_folder(place: Path) -> list[str]:
+        return [*common, "--ledger", str(place / "ledger.db"), "--payloads", f"folder:{place / 'payloads'}"]
+
+    yield Job("ingest SQLite", INGEST_LIMIT, sqlite)
+    yield Job("ingest SQLite and a folder", INGEST_LIMIT, sqlite_and_folder)
+    if postgres is None:
+        return
+
+    def psql(sql: str) -> None:
+        subprocess.run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", postgres, "-c", sql], check=True)
+
+    def database(place: Path) -> str:
+        return f"against_{place.name.replace('-', '_')}"
+
+    def into_postgres(place: Path) -> list[str]:
+        psql(f"CREATE DATABASE {database(place)}")
+        base, _, _ = postgres.rpartition("/")
+        url = f"{base}/{database(place)}"
+        return [*common, "--ledger", url, "--payloads", f"folder:{place / 'payloads'}"]
+
+    yield Job(
+        "ingest PostgreSQL and a folder",
+        INGEST_LIMIT,
+        into_postgres,
+        lambda place: psql(f"DROP DATABASE {database(place)}"),
+    )
+
+
+def seconds(eds: Path, job: Job, scratch: Path) -> float:
+    """How long one process takes, from its start to its end."""
+    place = scratch / uuid.uuid4().hex[:12]
+    place.mkdir()
+    try:
+        arguments = job.command(place)
+        # What the job before has written is on the disk before this one begins.
+        os.sync()
+        begin = time.perf_counter()
+        ended = subprocess.run([eds, *arguments], capture_output=True, text=True, check=False)
+        taken = time.perf_counter() - begin
+        if ended.returncode != 0:
+            sys.exit(
+                f"{eds} {' '.join(arguments)}: exit code {ended.returncode}\n{ended.stdout}{ended.stderr}"
+            )
+        return taken
+    finally:
+        job.clean(place)
+        shutil.rmtree(place)
+
+
+Times: TypeAlias = tuple[list[float], list[float]]
+
+
+def compare(job: Job, builds: tuple[Path, Path], pairs: int, scratch: Path) -> Times:
+    """The times of both builds, pair by pair, after one that does not count."""
+    times: Times = ([], [])
+    for pair in range(-1, pairs):
+        for which in (0, 1) if pair % 2 else (1, 0):
+            taken = seconds(builds[which], job, scratch)
+            if pair >= 0:
+                times[which].append(taken)
+    return times
+
+
+def find_eds(path: Path) -> Path:
+    for candidate in (path, path / "release" / "eds", path / "target" / "release" / "eds"):
+        if candidate.is_file():
+            return candidate.resolve()
+    sys.exit(f"{path}: no eds there; name the binary, its target folder or its checkout")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("base", type=Path, help="eds of the other commit, or its target folder or checkout")
+    parser.add_argument("--ours", type=Path, default=ROOT / "target", help="this build [default: target]")
+    parser.add_argument("--pairs", type=int, default=11, help="pairs that count [default: %(default)s]")
+    parser.add_argument(
+        "--records", type=int, default=200_000, help="of a verification [default: %(default)s]"
+    )
+    parser.add_argument("--ingest-records", type=int, default=20_000, help="[default: %(default)s]")
+    parser.add_argument(
+        "--postgres", default=os.environ.get("EDGESENTRY_TEST_POSTGRES"), help="URL of a server"
+    )
+    arguments = parser.parse_args()
+    builds = (find_eds(arguments.base), find_eds(arguments.ours))
+    if arguments.postgres is None:
+        print("no PostgreSQL: give --postgres, or run it by scripts/servers/with", file=sys.stderr)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {arguments.pairs} pairs")
+    print("| job | base s | ours s | ratio | from | to | at most |\n|---|---:|---:|---:|---:|---:|---:|")
+    slower = []
+    with tempfile.TemporaryDirectory(prefix="edgesentry-against-") as scratch:
+        folder = Path(scratch) / "data"
+        folder.mkdir()
+        jobs = [*verifications(folder, arguments.records)]
+        jobs += ingests(folder, arguments.ingest_records, arguments.postgres)
+        for job in jobs:
+            base, ours = compare(job, builds, arguments.pairs, Path(scratch))
+            ratios = [after / before for before, after in zip(base, ours, strict=True)]
+            ratio = statistics.median(ratios)
+            print(
+                f"| {job.name} | {statistics.median(base):.3f} | {statistics.median(ours):.3f} | {ratio:.3f} "
+                f"| {min(ratios):.3f} | {max(ratios):.3f} | {job.limit:.2f} |",
+                flush=True,
+            )
+            if ratio > job.limit:
+                slower.append(job.name)
+    if slower:
+        sys.exit(f"slower than the limit: {', '.join(slower)}")
+
+
+if __name__ == "__main__":
+    main()
