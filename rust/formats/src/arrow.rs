@@ -2,10 +2,12 @@
 
 mod batches;
 mod column;
+mod delta;
 mod guard;
 mod ipc;
 mod metadata;
 mod page;
+mod pages;
 mod parquet;
 mod schema;
 #[cfg(test)]

@@ -49,20 +49,20 @@ pub enum Error {
     },
 }
 
-/// Compressed data that cannot be unpacked; travels as the source of an [`io::Error`].
+/// Why data that is read through a decoder cannot be; travels as the source of an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-#[error("the {format} data is damaged or truncated ({error}); get an intact copy")]
-pub(crate) struct Damaged {
-    pub(crate) format: &'static str,
-    pub(crate) error: io::Error,
+#[error("{problem}")]
+pub(crate) struct Undecodable {
+    /// What is wrong and what to do.
+    pub(crate) problem: String,
 }
 
 impl Error {
-    /// What a failed read means: that the input is damaged, where its decompressor says so.
+    /// What a failed read means: that the input cannot be decoded, if its decoder says so.
     pub(crate) fn reading(name: &Arc<str>, source: io::Error) -> Error {
         let name = Arc::clone(name);
-        match source.get_ref().and_then(|source| source.downcast_ref::<Damaged>()) {
-            Some(damaged) => Error::Unreadable { name, problem: damaged.to_string() },
+        match source.get_ref().and_then(|source| source.downcast_ref::<Undecodable>()) {
+            Some(undecodable) => Error::Unreadable { name, problem: undecodable.to_string() },
             None => Error::Io { name, action: "read", source },
         }
     }

@@ -1,10 +1,11 @@
 //! JSON arrays and NDJSON: cut into entries by one thread, decoded by many.
 //!
-//! The cutting ([`split`]) looks only at braces and strings. Each entry is decoded by a fast path ([`fast`])
-//! that knows the usual way of writing a record, and where that does not apply by the strict one ([`strict`]),
-//! which alone decides what is malformed.
+//! The cutting ([`split`] for arrays, [`objects`] for objects that no array holds) looks only at lines, braces and
+//! strings. Each entry is decoded by a fast path ([`fast`]) that knows the usual way of writing a record, and where
+//! that does not apply by the strict one ([`strict`]), which alone decides what is malformed.
 
 mod fast;
+mod objects;
 mod split;
 mod strict;
 
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use edgesentry_chain::AuditRecord;
-use split::{Cut, Splitter};
+use split::{Cut, Fault, Splitter};
 
 use crate::error::Error;
 use crate::format::Format;
@@ -24,8 +25,13 @@ use crate::read::{Chunk, ChunkReader, Decoded, Malformed};
 pub(crate) const MAX_ENTRY_BYTES: usize = 16 << 20;
 /// Text read ahead for each thread.
 const CHUNK_BYTES_PER_THREAD: usize = 4 << 20;
+/// Entries of a chunk, at most: one for so many bytes of its text. A record takes more, so only other entries are held
+/// back, whose places and findings would take many times the memory of the text.
+const MIN_ENTRY_BYTES: usize = 128;
 /// Zero bytes behind the text, so that the fast path may load whole words.
 const PADDING: usize = 8;
+/// Text between two places whose lines are counted ahead.
+const LINES_BYTES: usize = 64 << 10;
 
 /// Some text and where its entries are.
 #[derive(Debug)]
@@ -35,15 +41,36 @@ pub struct TextChunk {
     fault: Option<(u64, String)>,
     first_byte: u64,
     first_line: u64,
+    /// The line at every multiple of [`LINES_BYTES`].
+    lines: Vec<u64>,
 }
 
 impl TextChunk {
+    /// A chunk of `text` and the line behind it.
+    fn new(
+        mut text: Vec<u8>,
+        entries: Vec<(u32, u32)>,
+        first_byte: u64,
+        first_line: u64,
+    ) -> (TextChunk, u64) {
+        let mut line = first_line;
+        let count = |block: &[u8]| {
+            let first = line;
+            line += newlines(block);
+            first
+        };
+        let lines = text.chunks(LINES_BYTES).map(count).collect();
+        text.resize(text.len() + PADDING, 0);
+        (TextChunk { text, entries, fault: None, first_byte, first_line, lines }, line)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len() + usize::from(self.fault.is_some())
     }
 
     pub(crate) fn decode(&self, range: Range<usize>) -> Decoded {
         let mut decoded = Decoded::with_capacity(range.len());
+        let mut places = Places::of(self);
         for (position, at) in range.enumerate() {
             let Some((start, end)) =
                 self.entries.get(at).map(|(start, end)| (*start as usize, *end as usize))
@@ -58,7 +85,7 @@ impl TextChunk {
                 None => match strict::record(&self.text[start..end]) {
                     Ok(record) => decoded.records.push(record),
                     Err(fault) => {
-                        let actual = self.place(start + fault.offset, &fault.problem);
+                        let actual = places.place(start + fault.offset, &fault.problem);
                         decoded
                             .malformed
                             .push((position, Malformed { expected: strict::EXPECTED.into(), actual }));
@@ -68,10 +95,32 @@ impl TextChunk {
         }
         decoded
     }
+}
 
-    fn place(&self, at: usize, problem: &str) -> String {
-        let line = self.first_line + newlines(&self.text[..at.min(self.text.len())]);
-        format!("line {line}, byte {}: {problem}", self.first_byte + at as u64)
+/// Finds lines of places that come in order. Each byte is counted once, but for a block before the first place.
+struct Places<'a> {
+    chunk: &'a TextChunk,
+    /// A place and its line.
+    known: (usize, u64),
+}
+
+impl Places<'_> {
+    fn of(chunk: &TextChunk) -> Places<'_> {
+        Places { chunk, known: (0, chunk.first_line) }
+    }
+
+    fn place(&mut self, at: usize, problem: &str) -> String {
+        let TextChunk { text, lines, first_byte, .. } = self.chunk;
+        let counted = at.min(text.len());
+        let block = (counted / LINES_BYTES).min(lines.len().saturating_sub(1));
+        if let Some(line) = lines.get(block)
+            && !(block * LINES_BYTES..=counted).contains(&self.known.0)
+        {
+            self.known = (block * LINES_BYTES, *line);
+        }
+        let line = self.known.1 + newlines(&text[self.known.0..counted]);
+        self.known = (counted, line);
+        format!("line {line}, byte {}: {problem}", first_byte + at as u64)
     }
 }
 
@@ -107,7 +156,10 @@ pub(crate) struct TextChunks {
     name: Arc<str>,
     reader: Box<dyn Read + Send>,
     splitter: Splitter,
-    rest: Vec<u8>,
+    /// Text that was read; its first `cut_bytes` have been given out.
+    text: Vec<u8>,
+    cut_bytes: usize,
+    /// The place of the text that was not given out.
     first_byte: u64,
     first_line: u64,
     chunk_bytes: usize,
@@ -120,7 +172,8 @@ impl TextChunks {
             name,
             reader,
             splitter: Splitter::new(format),
-            rest: Vec::new(),
+            text: Vec::new(),
+            cut_bytes: 0,
             first_byte: 0,
             first_line: 1,
             chunk_bytes: (CHUNK_BYTES_PER_THREAD * rayon::current_num_threads()).clamp(4 << 20, 64 << 20),
@@ -133,69 +186,88 @@ impl TextChunks {
         self
     }
 
-    /// Reads until `text` is `target` bytes long or the input ends.
-    fn fill(&mut self, text: &mut Vec<u8>, target: usize) -> Result<(), Error> {
-        let missing = target.saturating_sub(text.len()) as u64;
-        text.reserve_exact(missing as usize + PADDING);
+    /// Reads until `target` bytes of text are there that were not given out, or the input ends.
+    fn fill(&mut self, target: usize) -> Result<(), Error> {
+        self.text.drain(..self.cut_bytes);
+        self.cut_bytes = 0;
+        let missing = target.saturating_sub(self.text.len()) as u64;
+        self.text.reserve_exact(missing as usize + PADDING);
         let io_error = |source| Error::reading(&self.name, source);
-        let read = self.reader.by_ref().take(missing).read_to_end(text).map_err(io_error)?;
+        let read = self.reader.by_ref().take(missing).read_to_end(&mut self.text).map_err(io_error)?;
         self.at_end = (read as u64) < missing;
         Ok(())
+    }
+
+    /// Passes over `bytes` of the text that was not given out.
+    fn skip(&mut self, bytes: usize) {
+        let skipped = &self.text[self.cut_bytes..self.cut_bytes + bytes];
+        self.first_line += newlines(skipped);
+        self.first_byte += bytes as u64;
+        self.cut_bytes += bytes;
+    }
+
+    /// Gives out `bytes` of the text with their entries. The longer part is left where it is, not copied.
+    fn give_out(&mut self, bytes: usize, entries: Vec<(u32, u32)>, fault: Option<Fault>) -> TextChunk {
+        let end = self.cut_bytes + bytes;
+        let text = if bytes < (self.text.len() - end) || self.cut_bytes > 0 {
+            let mut text = Vec::with_capacity(bytes + PADDING);
+            text.extend_from_slice(&self.text[self.cut_bytes..end]);
+            self.cut_bytes = end;
+            text
+        } else {
+            let rest = self.text[end..].to_vec();
+            let mut text = std::mem::replace(&mut self.text, rest);
+            text.truncate(end);
+            text
+        };
+        let (mut chunk, next_line) = TextChunk::new(text, entries, self.first_byte, self.first_line);
+        let place = |fault: Fault| {
+            (chunk.first_byte + fault.at as u64, Places::of(&chunk).place(fault.at, &fault.problem))
+        };
+        chunk.fault = fault.map(place);
+        self.first_byte += bytes as u64;
+        self.first_line = next_line;
+        chunk
+    }
+
+    fn too_long(&self) -> Error {
+        let (line, byte) = (self.first_line, self.first_byte);
+        let problem = format!(
+            "the entry at line {line}, byte {byte} is longer than {} MiB, so this is no export of audit records",
+            MAX_ENTRY_BYTES >> 20
+        );
+        Error::Unreadable { name: Arc::clone(&self.name), problem }
     }
 }
 
 impl ChunkReader for TextChunks {
     fn next_chunk(&mut self, _: &Progress) -> Result<Option<Chunk>, Error> {
-        let mut text = std::mem::take(&mut self.rest);
-        let mut target = self.chunk_bytes.max(text.len());
+        let mut target = self.chunk_bytes;
+        let mut is_short = self.text.len() - self.cut_bytes <= self.chunk_bytes / 2;
         loop {
-            if !self.at_end {
-                self.fill(&mut text, target)?;
+            if is_short && !self.at_end {
+                self.fill(target)?;
             }
-            let Cut { entries, consumed, fault, splitter } = self.splitter.cut(&text, self.at_end);
-            if entries.is_empty() && fault.is_none() {
-                if self.at_end {
-                    return Ok(None);
-                }
-                if text.len() - consumed > MAX_ENTRY_BYTES {
-                    let line = self.first_line + newlines(&text[..consumed]);
-                    let byte = self.first_byte + consumed as u64;
-                    return Err(Error::Unreadable {
-                        name: Arc::clone(&self.name),
-                        problem: format!(
-                            "the entry at line {line}, byte {byte} is longer than {} MiB, so this is no export of \
-                             audit records",
-                            MAX_ENTRY_BYTES >> 20
-                        ),
-                    });
-                }
-                // Doubling keeps the cutting linear, however long the entry.
-                target = text.len() + self.chunk_bytes.max(text.len());
-                // White space ahead of an entry is not kept.
-                self.first_line += newlines(&text[..consumed]);
-                self.first_byte += consumed as u64;
-                text.drain(..consumed);
-                target -= consumed;
-                self.splitter = splitter;
-                continue;
-            }
+            let text = &self.text[self.cut_bytes..];
+            let max_entries = (self.chunk_bytes / MIN_ENTRY_BYTES).max(1);
+            let Cut { entries, consumed, fault, splitter } =
+                self.splitter.cut(text, self.at_end, max_entries);
             self.splitter = splitter;
-            self.rest = text[consumed..].to_vec();
-            text.truncate(consumed);
-            let lines = newlines(&text);
-            text.resize(consumed + PADDING, 0);
-            let mut chunk = TextChunk {
-                text,
-                entries,
-                fault: None,
-                first_byte: self.first_byte,
-                first_line: self.first_line,
-            };
-            chunk.fault = fault
-                .map(|fault| (chunk.first_byte + fault.at as u64, chunk.place(fault.at, &fault.problem)));
-            self.first_byte += consumed as u64;
-            self.first_line += lines;
-            return Ok(Some(Chunk::Text(chunk)));
+            if !entries.is_empty() || fault.is_some() {
+                return Ok(Some(Chunk::Text(self.give_out(consumed, entries, fault))));
+            }
+            if self.at_end {
+                return Ok(None);
+            }
+            // White space ahead of an entry is not kept.
+            self.skip(consumed);
+            let left = self.text.len() - self.cut_bytes;
+            if left > MAX_ENTRY_BYTES {
+                return Err(self.too_long());
+            }
+            // Doubling keeps the cutting linear, however long the entry.
+            target = left + self.chunk_bytes.max(left);
+            is_short = true;
         }
     }
 }

@@ -2,6 +2,7 @@
 //! one driver that verifies whatever can be read.
 
 mod arrow;
+mod compressed;
 mod destination;
 mod error;
 mod format;
@@ -11,9 +12,11 @@ mod heads;
 mod json;
 mod keys;
 mod new_file;
+mod object_path;
 mod payloads;
 mod progress;
 mod read;
+mod recognise;
 mod seed;
 mod statistics;
 mod threads;
@@ -28,6 +31,7 @@ pub use heads::{HeadsError, read_heads, write_heads};
 pub use json::record_from_json;
 pub use keys::{KeysError, read_key_ring, write_key_ring};
 pub use new_file::{NewFile, Readers, create_file, remove_unfinished, replace_file, sync_folder};
+pub use object_path::{DEVICES, content_path, device_name};
 pub use payloads::PayloadFolder;
 pub use progress::Progress;
 pub use read::{BoxError, Chunk, Decoded, Malformed, Source, records};

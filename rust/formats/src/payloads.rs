@@ -2,17 +2,20 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash, PayloadError, Payloads};
 
 use crate::Error;
+use crate::object_path::payload_paths;
 
-/// A folder that holds payloads under their object references, such as a download of a bucket.
+/// A folder that holds payloads under their object references, such as a download of a bucket, or as a store keeps
+/// them, under their devices and hashes ([`crate::content_path`]).
 ///
-/// The payload of `s3://bucket/lift-01/1.bin` is `lift-01/1.bin`, or else `bucket/lift-01/1.bin`; that of
-/// `file:///lift-01/1.bin` or just `lift-01/1.bin` is `lift-01/1.bin`. References come from records, which nobody
+/// The payload of `s3://bucket/lift-01/1.bin` is `lift-01/1.bin` or `bucket/lift-01/1.bin`; that of
+/// `file:///lift-01/1.bin` or just `lift-01/1.bin` is `lift-01/1.bin`. If several of these files are there, the one
+/// with the payload hash of the record is its payload, or else the first. References come from records, which nobody
 /// vouches for: one that leads out of the folder, by `..` or by a symbolic link, has no payload, and neither has
 /// one that leads to anything but a regular file.
 #[derive(Debug, Clone)]
@@ -33,28 +36,37 @@ impl PayloadFolder {
         Ok(PayloadFolder { root })
     }
 
-    /// The payload of an object reference, if there is one; of a longer payload the first `most_bytes`.
-    pub fn read(&self, object_ref: &str, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
+    /// The payload of a record, if there is one; of a longer payload the first `most_bytes`.
+    pub fn read(&self, record: &AuditRecord, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
         let read = |file: File| {
             let mut payload = Vec::new();
             file.take(most_bytes).read_to_end(&mut payload).map(|_| payload)
         };
-        let payload = self.find(object_ref).and_then(|file| file.map(read).transpose());
-        payload.map_err(|source| Error::Io {
-            name: format!("{object_ref} in {}", self.root.display()).into(),
+        let matches = |payload: &Vec<u8>| Hash::of(payload) == record.payload_hash;
+        self.best(record, read, matches).map_err(|source| Error::Io {
+            name: format!("{} in {}", record.object_ref, self.root.display()).into(),
             action: "read the payload",
             source,
         })
     }
 
-    /// The file of an object reference, if there is one.
-    fn find(&self, object_ref: &str) -> io::Result<Option<File>> {
-        for candidate in object_paths(object_ref) {
-            if let Some(file) = self.regular_file(&candidate)? {
-                return Ok(Some(file));
+    /// What `read` makes of the first file of a record that `matches`, or else of its first file.
+    fn best<T>(
+        &self,
+        record: &AuditRecord,
+        read: impl Fn(File) -> io::Result<T>,
+        matches: impl Fn(&T) -> bool,
+    ) -> io::Result<Option<T>> {
+        let mut first = None;
+        for candidate in payload_paths(record) {
+            let Some(file) = self.regular_file(&candidate)? else { continue };
+            let found = read(file)?;
+            if matches(&found) {
+                return Ok(Some(found));
             }
+            first.get_or_insert(found);
         }
-        Ok(None)
+        Ok(first)
     }
 
     fn regular_file(&self, candidate: &Path) -> io::Result<Option<File>> {
@@ -74,7 +86,7 @@ impl PayloadFolder {
 
 impl Payloads for PayloadFolder {
     fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError> {
-        let hash = self.find(&record.object_ref).and_then(|file| file.map(hash_of).transpose());
+        let hash = self.best(record, hash_of, |hash| *hash == record.payload_hash);
         hash.map_err(|source| PayloadError {
             device_id: record.device_id.clone(),
             sequence: record.sequence,
@@ -90,36 +102,14 @@ fn hash_of(file: File) -> io::Result<Hash> {
     Ok(Hash(*hasher.finalize().as_bytes()))
 }
 
-/// Whether the file system says that nothing can have this name.
+/// Whether the file system says that nothing can have this name; a circle of links leads to nothing.
 fn is_absence(error: &io::Error) -> bool {
     use io::ErrorKind::*;
+    #[cfg(unix)]
+    if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP) {
+        return true;
+    }
     matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
-}
-
-/// Where the payload of an object reference may be, in this order, relative to the folder. Empty where the
-/// reference could lead elsewhere.
-pub(crate) fn object_paths(object_ref: &str) -> Vec<PathBuf> {
-    let candidates = match object_ref.split_once("://") {
-        None => vec![relative_path(object_ref)],
-        Some((_, rest)) => match rest.split_once('/') {
-            Some(("", key)) => vec![relative_path(key)],
-            Some((_, key)) => vec![relative_path(key), relative_path(rest)],
-            None => Vec::new(),
-        },
-    };
-    // A key that is no path makes no path with its bucket either; a bad bucket leaves the key.
-    candidates.into_iter().flatten().collect()
-}
-
-/// A path of ordinary names only.
-fn relative_path(key: &str) -> Option<PathBuf> {
-    let ordinary = |name: &str| {
-        let mut components = Path::new(name).components();
-        // Not `.`, `..`, a drive or, where they separate, something with a backslash.
-        let one = matches!(components.next(), Some(Component::Normal(normal)) if normal == name);
-        one && components.next().is_none() && !name.contains('\0')
-    };
-    key.split('/').all(ordinary).then(|| key.split('/').collect())
 }
 
 #[cfg(test)]
@@ -131,42 +121,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("1.bin"), b"four").unwrap();
         let payloads = PayloadFolder::open(folder.path()).unwrap();
-        assert_eq!(payloads.read("s3://bucket/1.bin", 4).unwrap().as_deref(), Some(&b"four"[..]));
-        assert_eq!(payloads.read("1.bin", 2).unwrap().as_deref(), Some(&b"fo"[..]));
-        assert_eq!(payloads.read("../1.bin", 4).unwrap(), None);
-    }
-
-    #[test]
-    fn references_become_paths_within_the_folder() {
-        let paths = |object_ref| {
-            object_paths(object_ref).iter().map(|path| path.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let record = |object_ref: &str| AuditRecord {
+            device_id: "lift-01".into(),
+            sequence: 1,
+            timestamp_ms: 1,
+            payload_hash: Hash::of(b"four"),
+            signature: [0; 64],
+            prev_record_hash: Hash::ZERO,
+            object_ref: object_ref.into(),
         };
-        assert_eq!(paths("s3://bucket/lift/1.bin"), ["lift/1.bin", "bucket/lift/1.bin"]);
-        assert_eq!(paths("file:///lift/1.bin"), ["lift/1.bin"]);
-        assert_eq!(paths("lift/1.bin"), ["lift/1.bin"]);
-        assert_eq!(paths("s3://../1.bin"), ["1.bin"]);
-        for traps in [
-            "",
-            "/",
-            "/etc/passwd",
-            "..",
-            "../x",
-            "a/../../x",
-            "a/./b",
-            ".",
-            "a//b",
-            "a/",
-            "a\0b",
-            "s3://",
-            "s3://b",
-            "s3://b/",
-            "s3://b//etc/passwd",
-            "s3://b/../x",
-            "s3://b/a/../../x",
-            "file:////etc/passwd",
-            "file:///../x",
-        ] {
-            assert!(paths(traps).is_empty(), "{traps:?} gives {:?}", paths(traps));
-        }
+        let read = |object_ref, most_bytes| payloads.read(&record(object_ref), most_bytes).unwrap();
+        assert_eq!(read("s3://bucket/1.bin", 4).as_deref(), Some(&b"four"[..]));
+        assert_eq!(read("1.bin", 2).as_deref(), Some(&b"fo"[..]));
+        assert_eq!(read("../1.bin", 4), None);
     }
 }

@@ -6,17 +6,21 @@ use std::io::{self, Cursor, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use edgesentry_chain::AuditRecord;
 
 use crate::arrow;
-use crate::error::{Damaged, Error};
-use crate::format::{Compression, Format};
+use crate::compressed::peel;
+use crate::error::Error;
+use crate::format::Compression;
 use crate::json::{TextChunk, TextChunks};
 use crate::progress::Progress;
+use crate::recognise::{text_format, unreadable_head};
+
+/// Bytes at the beginning of a file by which a format without text is recognised.
+const HEAD_BYTES: usize = 512;
 
 /// An error of a caller's own iterator.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -166,10 +170,13 @@ fn open_path(path: &Path, progress: &Arc<Progress>) -> Result<Opened, Error> {
     }
     let bytes = metadata.is_file().then_some(metadata.len());
     let modified = bytes.and(metadata.modified().ok());
-    let mut head = [0u8; 8];
+    let mut head = [0u8; HEAD_BYTES];
     if bytes.is_some() {
         let length = read_head(&file, &mut head).map_err(io_error)?;
         let file = || File::open(path).map_err(io_error);
+        if let Some(problem) = unreadable_head(&head[..length]) {
+            return Err(Error::Unreadable { name, problem });
+        }
         if head[..length].starts_with(b"PAR1") {
             let chunks = arrow::ParquetChunks::open(Arc::clone(&name), file()?)?;
             return Ok(Opened { name, format: "parquet".into(), bytes, modified, chunks: Box::new(chunks) });
@@ -205,6 +212,9 @@ fn open_reader(
     let reader = Counted { reader, progress: Arc::clone(progress) };
     let (compression, reader) = peel(&name, Box::new(reader))?;
     let (head, reader) = peek(&name, reader, 64 << 10)?;
+    if let Some(problem) = unreadable_head(&head) {
+        return Err(Error::Unreadable { name, problem });
+    }
     let suffix = match compression {
         Compression::None => "",
         Compression::Gzip => "+gzip",
@@ -236,59 +246,8 @@ fn open_reader(
     Ok(opened(&format.to_string(), Box::new(chunks)))
 }
 
-/// Takes gzip or zstd off.
-fn peel(name: &Arc<str>, reader: Box<dyn Read + Send>) -> Result<(Compression, Box<dyn Read + Send>), Error> {
-    let (head, reader) = peek(name, reader, 4)?;
-    let failed = Arc::new(AtomicBool::new(false));
-    let packed = |reader| Packed { reader, failed: Arc::clone(&failed) };
-    if head.starts_with(&[0x1f, 0x8b]) {
-        let reader = flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, packed(reader)));
-        return Ok((Compression::Gzip, Box::new(Unpacked { format: "gzip", reader, failed })));
-    }
-    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let reader = zstd::stream::read::Decoder::new(packed(reader)).map_err(|source| Error::Io {
-            name: Arc::clone(name),
-            action: "read",
-            source,
-        })?;
-        return Ok((Compression::Zstd, Box::new(Unpacked { format: "zstd", reader, failed })));
-    }
-    Ok((Compression::None, reader))
-}
-
-/// What a decompressor reads from; remembers whether that has failed.
-struct Packed {
-    reader: Box<dyn Read + Send>,
-    failed: Arc<AtomicBool>,
-}
-
-impl Read for Packed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer);
-        self.failed.store(read.is_err(), Relaxed);
-        read
-    }
-}
-
-/// A decompressor. What it cannot unpack is a damaged file, not a failure to read one.
-struct Unpacked<R> {
-    format: &'static str,
-    reader: R,
-    failed: Arc<AtomicBool>,
-}
-
-impl<R: Read> Read for Unpacked<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let damaged = |error| match self.failed.load(Relaxed) {
-            true => error,
-            false => io::Error::new(io::ErrorKind::InvalidData, Damaged { format: self.format, error }),
-        };
-        self.reader.read(buffer).map_err(damaged)
-    }
-}
-
 /// The first bytes of a stream, and the stream from its beginning.
-fn peek(
+pub(crate) fn peek(
     name: &Arc<str>,
     mut reader: Box<dyn Read + Send>,
     length: u64,
@@ -297,25 +256,6 @@ fn peek(
     reader.by_ref().take(length).read_to_end(&mut head).map_err(|source| Error::reading(name, source))?;
     let whole = Cursor::new(head.clone()).chain(reader);
     Ok((head, Box::new(whole)))
-}
-
-fn text_format(name: &Arc<str>, head: &[u8]) -> Result<Format, Error> {
-    let unreadable =
-        |problem: &str| Err(Error::Unreadable { name: Arc::clone(name), problem: problem.into() });
-    if head.starts_with(&[0xef, 0xbb, 0xbf])
-        || head.starts_with(&[0xff, 0xfe])
-        || head.starts_with(&[0xfe, 0xff])
-    {
-        return unreadable("line 1, byte 0: a byte order mark; save the file as UTF-8 without it");
-    }
-    match head.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'[') => Ok(Format::Json),
-        // An empty input has no records in any format.
-        Some(b'{') | None => Ok(Format::Ndjson),
-        Some(_) => unreadable(
-            "line 1, byte 0: neither a JSON array, NDJSON, Arrow IPC nor Parquet, nor one of them in gzip or zstd",
-        ),
-    }
 }
 
 struct Counted {

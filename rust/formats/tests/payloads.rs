@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::some_records;
 use edgesentry_chain::{Hash, PayloadError, Payloads};
-use edgesentry_formats::{Error, PayloadFolder};
+use edgesentry_formats::{Error, PayloadFolder, content_path};
 
 fn look_up(folder: &PayloadFolder, object_ref: &str) -> Result<Option<Hash>, PayloadError> {
     let mut record = some_records(1).remove(0);
@@ -124,18 +124,55 @@ fn pipes_sockets_and_folders_are_no_payloads() {
 
 #[cfg(unix)]
 #[test]
-fn what_cannot_be_read_is_an_error_and_no_verdict() {
+fn circles_of_links_are_no_payloads() {
     use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().unwrap();
-    // Root reads everything, but a circle of links stops even root.
     symlink("circle-2", dir.path().join("circle-1")).unwrap();
     symlink("circle-1", dir.path().join("circle-2")).unwrap();
+    symlink("itself", dir.path().join("itself")).unwrap();
+    write(&dir.path().join("b/circle-1"), b"behind a circle");
     let folder = PayloadFolder::open(dir.path()).unwrap();
-    let error = look_up(&folder, "circle-1").unwrap_err();
-    assert_eq!(
-        (error.device_id.as_str(), error.sequence, error.object_ref.as_str()),
-        ("lift-01", 1, "circle-1")
-    );
+    for circle in ["circle-1", "itself", "itself/1.bin", "s3://a/circle-2"] {
+        assert_eq!(look_up(&folder, circle).unwrap(), None, "{circle}");
+    }
+    assert_eq!(look_up(&folder, "s3://b/circle-1").unwrap(), Some(Hash::of(b"behind a circle")));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_read_is_an_error_and_no_verdict() {
+    // Even root cannot read the first page of memory.
+    let folder = PayloadFolder::open(Path::new("/proc/self")).unwrap();
+    let error = look_up(&folder, "mem").unwrap_err();
+    assert_eq!((error.device_id.as_str(), error.sequence, error.object_ref.as_str()), ("lift-01", 1, "mem"));
+}
+
+#[test]
+fn the_payload_of_a_record_is_the_file_with_its_hash() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("x"), b"of the reference x");
+    write(&dir.path().join("b/x"), b"of the reference s3://b/x");
+    let folder = PayloadFolder::open(dir.path()).unwrap();
+    let mut record = some_records(1).remove(0);
+    let stored = content_path(&record.device_id, &Hash::of(b"stored"));
+    write(&dir.path().join(stored), b"stored");
+    for (object_ref, payload) in [
+        ("x", &b"of the reference x"[..]),
+        ("s3://b/x", b"of the reference s3://b/x"),
+        // The same key in another bucket: the first file is compared, as before.
+        ("s3://c/x", b"of the reference x"),
+        ("x", b"stored"),
+        ("s3://b/nothing", b"stored"),
+        ("../nothing", b"stored"),
+    ] {
+        record.object_ref = object_ref.to_owned();
+        record.payload_hash = Hash::of(payload);
+        assert_eq!(folder.payload_hash(&record).unwrap(), Some(record.payload_hash), "{object_ref}");
+        assert_eq!(folder.read(&record, 100).unwrap().as_deref(), Some(payload), "{object_ref}");
+    }
+    // Another device has no part in what is stored.
+    record.device_id = "lift-02".into();
+    assert_eq!(folder.payload_hash(&record).unwrap(), None);
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl<'a> Sending<'a> {
             return Ok(());
         }
         // One byte more than there may be, so that the service sees that it is too long.
-        let Some(payload) = self.folder.read(&record.object_ref, LARGEST_PAYLOAD as u64 + 1)? else {
+        let Some(payload) = self.folder.read(&record, LARGEST_PAYLOAD as u64 + 1)? else {
             self.tally.unsent(&record, Unsent::PayloadMissing { folder: self.folder_path });
             self.stopped.insert(record.device_id);
             return Ok(());

@@ -296,9 +296,12 @@ impl StreamMessages {
 
     fn next(&mut self) -> Result<Option<(Vec<u8>, Buffer)>, Problem> {
         let mut mark = read_at_most(&mut self.reader)?;
-        // A stream may simply end between two messages.
+        // Without its end mark, a stream that was cut off between two messages would pass as a whole one.
         if mark.is_empty() {
-            return Ok(None);
+            return Err(Problem::said(
+                "the Arrow stream ends without its end-of-stream mark, so it may have been cut off; get the whole \
+                 stream, or close its writer when you write it",
+            ));
         }
         if mark == CONTINUATION {
             mark = read_at_most(&mut self.reader)?;

@@ -20,20 +20,61 @@ pub(super) fn check_footer(footer: &[u8]) -> Result<(), Problem> {
 }
 
 /// What a page header says of the page.
-pub(super) struct PageSizes {
+#[derive(Default)]
+pub(super) struct PageHeader {
     pub(super) uncompressed: u64,
     pub(super) compressed: u64,
+    /// 0 and 3 are data pages of version 1 and 2, 2 is a dictionary.
+    pub(super) kind: u64,
+    pub(super) values: u64,
+    pub(super) encoding: u64,
+    /// The encodings of definition and repetition levels, in version 1.
+    pub(super) level_encodings: [Option<u64>; 2],
+    /// The bytes of definition and repetition levels, in version 2.
+    pub(super) level_bytes: u64,
+    /// Whether the values are compressed, in version 2.
+    pub(super) is_compressed: bool,
 }
 
 /// Walks over the page header at the beginning of `bytes`; the answer is its length and what it says.
-pub(super) fn page_header(bytes: &[u8]) -> Result<(usize, PageSizes), Problem> {
+pub(super) fn page_header(bytes: &[u8]) -> Result<(usize, PageHeader), Problem> {
     let mut walk = Walk::over(bytes);
     walk.fields(PAGE_HEADER, DEPTH)?;
-    let [Some(uncompressed), Some(compressed)] = walk.sizes else {
+    let said = |which: Said| walk.said[which as usize];
+    let (Some(uncompressed), Some(compressed)) = (said(Said::Uncompressed), said(Said::Compressed)) else {
         return Err(damaged("a page has no size"));
     };
-    Ok((bytes.len() - walk.rest.len(), PageSizes { uncompressed, compressed }))
+    let header = PageHeader {
+        uncompressed,
+        compressed,
+        kind: said(Said::Kind).unwrap_or_default(),
+        values: said(Said::Values).unwrap_or_default(),
+        encoding: said(Said::Encoding).unwrap_or_default(),
+        level_encodings: [said(Said::DefinitionEncoding), said(Said::RepetitionEncoding)],
+        level_bytes: said(Said::DefinitionBytes).unwrap_or_default()
+            + said(Said::RepetitionBytes).unwrap_or_default(),
+        is_compressed: said(Said::IsCompressed) != Some(0),
+    };
+    Ok((bytes.len() - walk.rest.len(), header))
 }
+
+/// The numbers that are taken from a page header.
+#[derive(Clone, Copy)]
+enum Said {
+    Kind,
+    Uncompressed,
+    Compressed,
+    Values,
+    Encoding,
+    DefinitionEncoding,
+    RepetitionEncoding,
+    DefinitionBytes,
+    RepetitionBytes,
+    IsCompressed,
+}
+
+/// How many there are.
+const SAID: usize = Said::IsCompressed as usize + 1;
 
 /// The type of a field.
 enum Type {
@@ -50,14 +91,20 @@ enum Type {
     Short(&'static Type, usize, fn(usize) -> Problem),
     /// A number of schema elements.
     Children,
-    /// One of the two sizes of a page.
-    Size(usize),
+    /// A number of a page header, not negative and given once.
+    Number(Said),
+    /// A flag of a page header.
+    Switch(Said),
+    /// What is there only if the column is encrypted.
+    Encrypted,
 }
 
 /// Fields by their numbers. Unions are structs with one field.
 type Fields = &'static [(i16, Type)];
 
-use Type::{Binary, Byte, Children, Double, Flag, I16, I32, I64, List, Short, Size, Struct};
+use Type::{
+    Binary, Byte, Children, Double, Encrypted, Flag, I16, I32, I64, List, Number, Short, Struct, Switch,
+};
 
 const EMPTY: Type = Struct(&[]);
 
@@ -125,6 +172,7 @@ const COLUMN_CHUNK: Fields = &[
     (5, I32),
     (6, I64),
     (7, I32),
+    (8, Encrypted),
     (9, Binary),
 ];
 
@@ -157,23 +205,32 @@ const BOUNDING_BOX: Fields =
     &[(1, Double), (2, Double), (3, Double), (4, Double), (5, Double), (6, Double), (7, Double), (8, Double)];
 
 const PAGE_HEADER: Fields = &[
-    (1, I32),
-    (2, Size(0)),
-    (3, Size(1)),
+    (1, Number(Said::Kind)),
+    (2, Number(Said::Uncompressed)),
+    (3, Number(Said::Compressed)),
     (4, I32),
-    (5, Struct(&[(1, I32), (2, I32), (3, I32), (4, I32), (5, Struct(STATISTICS))])),
+    (
+        5,
+        Struct(&[
+            (1, Number(Said::Values)),
+            (2, Number(Said::Encoding)),
+            (3, Number(Said::DefinitionEncoding)),
+            (4, Number(Said::RepetitionEncoding)),
+            (5, Struct(STATISTICS)),
+        ]),
+    ),
     (6, EMPTY),
-    (7, Struct(&[(1, I32), (2, I32), (3, Flag)])),
+    (7, Struct(&[(1, Number(Said::Values)), (2, Number(Said::Encoding)), (3, Flag)])),
     (
         8,
         Struct(&[
-            (1, I32),
+            (1, Number(Said::Values)),
             (2, I32),
             (3, I32),
-            (4, I32),
-            (5, I32),
-            (6, I32),
-            (7, Flag),
+            (4, Number(Said::Encoding)),
+            (5, Number(Said::DefinitionBytes)),
+            (6, Number(Said::RepetitionBytes)),
+            (7, Switch(Said::IsCompressed)),
             (8, Struct(STATISTICS)),
         ]),
     ),
@@ -207,12 +264,12 @@ const UUID: u8 = 13;
 
 struct Walk<'a> {
     rest: &'a [u8],
-    sizes: [Option<u64>; 2],
+    said: [Option<u64>; SAID],
 }
 
 impl Walk<'_> {
     fn over(bytes: &[u8]) -> Walk<'_> {
-        Walk { rest: bytes, sizes: [None; 2] }
+        Walk { rest: bytes, said: [None; SAID] }
     }
 
     /// A struct with these fields, and perhaps others of a later format.
@@ -265,16 +322,24 @@ impl Walk<'_> {
                 }
                 _ => Ok(()),
             },
-            (Size(which), INT) => {
+            (Number(which), INT) => {
                 let zigzag = self.varint()?;
                 let negative = zigzag & 1 == 1;
-                if negative || zigzag >> 1 > i32::MAX as u64 || self.sizes[*which].is_some() {
+                if negative || zigzag >> 1 > i32::MAX as u64 {
                     return Err(damaged("a page has no proper size"));
                 }
-                self.sizes[*which] = Some(zigzag >> 1);
-                Ok(())
+                self.say(*which, zigzag >> 1)
             }
+            (Switch(which), TRUE | FALSE) => self.say(*which, u64::from(kind == TRUE)),
+            (Encrypted, _) => Err(Problem::said("its columns are encrypted; decrypt the file first")),
             _ => Err(damaged("a field of its metadata has the wrong type")),
+        }
+    }
+
+    fn say(&mut self, which: Said, value: u64) -> Result<(), Problem> {
+        match self.said[which as usize].replace(value) {
+            None => Ok(()),
+            Some(_) => Err(damaged("a page header says the same twice")),
         }
     }
 

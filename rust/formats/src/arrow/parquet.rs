@@ -11,24 +11,28 @@ use ::parquet::arrow::arrow_reader::{
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::ParquetMetaDataReader;
 use ::parquet::file::reader::{ChunkReader as FileRanges, Length};
+use arrow_schema::{DataType, FieldRef, Schema, SchemaRef};
 
 use super::guard::{Problem, caught};
 use super::metadata::check_footer;
-use super::page::{Columns, PageFault};
+use super::page::PageFault;
+use super::pages::Columns;
 use super::{CHUNK_ROWS, Consumed, Slices, check_schema};
 use crate::Error;
+use crate::error::Undecodable;
 use crate::progress::Progress;
 use crate::read::{Chunk, ChunkReader};
 
 /// Bytes of a footer, at most.
 const FOOTER_BYTES: u64 = 64 << 20;
 
-/// Chunks of a Parquet file. A page of each column is in memory at a time.
+/// Chunks of a Parquet file. The pages of a chunk of rows are in memory at a time, 1 GiB at most.
 pub(crate) struct ParquetChunks {
     name: Arc<str>,
     rows: ParquetRecordBatchReader,
     rows_left: u64,
     input: Arc<Input>,
+    columns: Arc<Columns>,
     consumed: Consumed,
     slices: Slices,
     done: bool,
@@ -39,7 +43,7 @@ impl ParquetChunks {
     pub(crate) fn open(name: Arc<str>, file: File) -> Result<ParquetChunks, Error> {
         let (ranges, metadata) = caught(&name, "Parquet", || open(file))?;
         check_schema(&name, metadata.schema())?;
-        let (size, input) = (ranges.size, Arc::clone(&ranges.input));
+        let (size, input, columns) = (ranges.size, Arc::clone(&ranges.input), Arc::clone(&ranges.columns));
         let (rows, rows_left) = caught(&name, "Parquet", || {
             let mut rows_left = 0u64;
             for group in metadata.metadata().row_groups() {
@@ -53,7 +57,8 @@ impl ParquetChunks {
             Ok((rows, rows_left))
         })?;
         let consumed = Consumed { left: size };
-        Ok(ParquetChunks { name, rows, rows_left, input, consumed, slices: Slices::default(), done: false })
+        let slices = Slices::default();
+        Ok(ParquetChunks { name, rows, rows_left, input, columns, consumed, slices, done: false })
     }
 
     /// For a file whose bytes have been counted before.
@@ -72,7 +77,8 @@ impl ChunkReader for ParquetChunks {
             if self.done {
                 return Ok(None);
             }
-            let ParquetChunks { name, rows, rows_left, .. } = self;
+            let ParquetChunks { name, rows, rows_left, columns, .. } = self;
+            columns.give_out();
             let step = caught(name, "Parquet", || {
                 let batch = rows.next().transpose().map_err(Problem::decoder)?;
                 let size = batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
@@ -121,11 +127,28 @@ fn open(mut file: File) -> Result<(Ranges, ArrowReaderMetadata), Problem> {
     check_footer(&footer)?;
     let metadata = ParquetMetaDataReader::decode_metadata(&footer).map_err(Problem::decoder)?;
     // The Arrow schema that some writers embed says nothing that the columns do not.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options).map_err(Problem::decoder)?;
+    let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options()).map_err(Problem::decoder)?;
+    let columns = Columns::of(metadata.metadata(), size)?;
+    let options = options().with_schema(viewed(metadata.schema()));
+    let metadata = Arc::clone(metadata.metadata());
+    let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(Problem::decoder)?;
     let input = Input { file: Mutex::new(file), read: AtomicU64::new(0), failure: Mutex::new(None) };
-    let columns = Columns::of(metadata.metadata())?;
-    Ok((Ranges { input: Arc::new(input), size, columns }, metadata))
+    Ok((Ranges { input: Arc::new(input), size, columns: Arc::new(columns) }, metadata))
+}
+
+/// The schema with texts and bytes as views into the pages: a value of a dictionary is there once, however many rows
+/// have it.
+fn viewed(schema: &Schema) -> SchemaRef {
+    let view = |field: &FieldRef| {
+        let data_type = match field.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+            other => other.clone(),
+        };
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(view).collect::<Vec<_>>()))
 }
 
 /// The file while the decoder reads it.
@@ -144,10 +167,14 @@ impl Input {
         outcome.map_err(|error| {
             let kind = error.kind();
             if kind != io::ErrorKind::Interrupted {
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                self.fail(error);
             }
             kind.into()
         })
+    }
+
+    fn fail(&self, error: io::Error) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
     fn take_failure(&self) -> Option<io::Error> {
@@ -159,7 +186,7 @@ impl Input {
 struct Ranges {
     input: Arc<Input>,
     size: u64,
-    columns: Columns,
+    columns: Arc<Columns>,
 }
 
 impl Length for Ranges {
@@ -177,6 +204,10 @@ impl FileRanges for Ranges {
         match self.columns.header(start, read) {
             Ok(header) => Ok(Cursor::new(header)),
             Err(PageFault::Damaged(problem)) => Err(ParquetError::General(problem)),
+            Err(PageFault::Said(problem)) => {
+                self.input.fail(io::Error::other(Undecodable { problem }));
+                Err(ParquetError::General("not read".into()))
+            }
             Err(PageFault::Io(error)) => Err(error.into()),
         }
     }

@@ -1,14 +1,20 @@
 //! Cuts text into entries without decoding them.
 
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr2, memchr3};
 
+use super::objects;
 use crate::format::Format;
 
 /// Where in the file we are, between two cuts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Splitter {
-    /// NDJSON, at the beginning of a line.
-    Lines,
+    /// Objects, before the first of them: whether each has a line of its own is not known yet.
+    Start,
+    /// NDJSON, at the beginning of a line. An object that begins within so many bytes is not looked for in the lines
+    /// behind its own: one that was looked for from an earlier line did not end before.
+    Lines(usize),
+    /// Objects one behind the other, over several lines or with others on a line.
+    Objects,
     /// JSON, before the opening bracket.
     Open,
     /// JSON, before the first element or the closing bracket.
@@ -42,38 +48,23 @@ pub(super) struct Cut {
 
 impl Splitter {
     pub(super) fn new(format: Format) -> Splitter {
-        if format == Format::Ndjson { Splitter::Lines } else { Splitter::Open }
+        if format == Format::Ndjson { Splitter::Start } else { Splitter::Open }
     }
 
-    /// Cuts `text`, which begins where the last cut had consumed; `at_end` says that no text follows.
-    pub(super) fn cut(self, text: &[u8], at_end: bool) -> Cut {
+    /// Cuts `text`, which begins where the last cut had consumed, into `max_entries` at most; `at_end` says that no
+    /// text follows.
+    pub(super) fn cut(self, text: &[u8], at_end: bool, max_entries: usize) -> Cut {
         match self {
-            Splitter::Lines => cut_lines(text, at_end),
-            splitter => cut_array(splitter, text, at_end),
+            Splitter::Start | Splitter::Lines(_) | Splitter::Objects => {
+                objects::cut(self, text, at_end, max_entries)
+            }
+            splitter => cut_array(splitter, text, at_end, max_entries),
         }
     }
 }
 
-fn cut_lines(text: &[u8], at_end: bool) -> Cut {
-    let mut entries = Vec::with_capacity(text.len() / 512);
-    let mut start = 0;
-    while start < text.len() {
-        let end = match memchr(b'\n', &text[start..]) {
-            Some(length) => start + length,
-            None if at_end => text.len(),
-            None => break,
-        };
-        // A blank line is no entry.
-        if text[start..end].iter().any(|byte| !is_space(*byte)) {
-            entries.push((start as u32, end as u32));
-        }
-        start = (end + 1).min(text.len());
-    }
-    Cut { entries, consumed: start, fault: None, splitter: Splitter::Lines }
-}
-
-fn cut_array(mut splitter: Splitter, text: &[u8], at_end: bool) -> Cut {
-    let mut entries = Vec::with_capacity(text.len() / 512);
+fn cut_array(mut splitter: Splitter, text: &[u8], at_end: bool, max_entries: usize) -> Cut {
+    let mut entries = Vec::with_capacity(max_entries.min(text.len() / 512));
     let mut at = 0;
     let mut fault = None;
     let mut fail = |at: usize, problem: String| {
@@ -83,6 +74,9 @@ fn cut_array(mut splitter: Splitter, text: &[u8], at_end: bool) -> Cut {
     loop {
         if splitter == Splitter::Broken {
             at = text.len();
+            break;
+        }
+        if entries.len() >= max_entries {
             break;
         }
         at += text[at..].iter().take_while(|byte| is_space(**byte)).count();
@@ -124,7 +118,7 @@ fn cut_array(mut splitter: Splitter, text: &[u8], at_end: bool) -> Cut {
     Cut { entries, consumed: at, fault, splitter }
 }
 
-fn is_space(byte: u8) -> bool {
+pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
@@ -145,7 +139,8 @@ fn element_end(text: &[u8], at_end: bool) -> ElementEnd {
     }
 }
 
-fn object_end(text: &[u8]) -> Option<usize> {
+/// Behind the brace that closes the object at the beginning of `text`.
+pub(super) fn object_end(text: &[u8]) -> Option<usize> {
     let mut depth = 0u64;
     let mut at = 0;
     loop {

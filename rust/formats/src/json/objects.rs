@@ -1,0 +1,167 @@
+//! Cuts text of objects that no array holds: one a line, or one behind the other in any layout, as jq writes them.
+//!
+//! In NDJSON a line is an entry whatever is in it, so that a damaged line does not harm its neighbours. An object that
+//! provably goes on over the end of its line shows that the layout is another one; from there on an entry ends at its
+//! closing brace or, if it has none, before the next line that begins with a brace.
+
+use memchr::{memchr, memchr_iter, memmem};
+use serde::de::IgnoredAny;
+
+use super::MAX_ENTRY_BYTES;
+use super::split::{Cut, Splitter, is_space, object_end};
+
+type Entries = Vec<(u32, u32)>;
+
+/// Cuts `text`, in the state `splitter`, into at most `max_entries`.
+pub(super) fn cut(splitter: Splitter, text: &[u8], at_end: bool, max_entries: usize) -> Cut {
+    let mut entries = Entries::with_capacity(max_entries.min(text.len() / 512));
+    let (consumed, splitter) = match splitter {
+        Splitter::Start => {
+            let start = space(text);
+            match first_object(&text[start..], at_end) {
+                Layout::Lines(plain) => cut_lines(text, 0, start + plain, at_end, max_entries, &mut entries),
+                Layout::Objects => cut_objects(text, start, at_end, max_entries, &mut entries),
+                Layout::Unknown => (start, Splitter::Start),
+            }
+        }
+        Splitter::Lines(plain) => cut_lines(text, 0, plain, at_end, max_entries, &mut entries),
+        _ => cut_objects(text, 0, at_end, max_entries, &mut entries),
+    };
+    Cut { entries, consumed, fault: None, splitter }
+}
+
+/// The lines of `text` from `start` on; objects over several lines are not looked for before `plain`.
+fn cut_lines(
+    text: &[u8],
+    mut start: usize,
+    mut plain: usize,
+    at_end: bool,
+    max_entries: usize,
+    entries: &mut Entries,
+) -> (usize, Splitter) {
+    while start < text.len() && entries.len() < max_entries {
+        let end = match memchr(b'\n', &text[start..]) {
+            Some(length) => start + length,
+            None if at_end => text.len(),
+            None => break,
+        };
+        if start >= plain && is_open(&text[start..end]) {
+            match object_over_lines(&text[start..], at_end) {
+                Layout::Lines(tried) => plain = start + tried,
+                Layout::Objects => return cut_objects(text, start, at_end, max_entries, entries),
+                Layout::Unknown => break,
+            }
+        }
+        // A blank line is no entry.
+        if text[start..end].iter().any(|byte| !is_space(*byte)) {
+            entries.push((start as u32, end as u32));
+        }
+        start = (end + 1).min(text.len());
+    }
+    (start, Splitter::Lines(plain.saturating_sub(start)))
+}
+
+/// The objects of `text` from `at` on.
+fn cut_objects(
+    text: &[u8],
+    mut at: usize,
+    at_end: bool,
+    max_entries: usize,
+    entries: &mut Entries,
+) -> (usize, Splitter) {
+    let line_with_brace = memmem::Finder::new(b"\n{");
+    // The next line that begins with a brace; the end of the text if there is none.
+    let mut next_object = 0;
+    while entries.len() < max_entries {
+        at += space(&text[at..]);
+        let Some(byte) = text.get(at) else { break };
+        let end = if *byte == b'{' {
+            if next_object <= at {
+                let found = line_with_brace.find(&text[at..]);
+                next_object = found.map_or(text.len(), |newline| at + newline + 1);
+            }
+            match object_end(&text[at..next_object]) {
+                Some(length) => at + length,
+                None if next_object < text.len() || at_end => next_object,
+                None => break,
+            }
+        } else {
+            // No object: it is malformed, and what is behind it on its line as well.
+            match memchr(b'\n', &text[at..]) {
+                Some(length) => at + length,
+                None if at_end => text.len(),
+                None => break,
+            }
+        };
+        entries.push((at as u32, end as u32));
+        at = end;
+    }
+    (at, Splitter::Objects)
+}
+
+enum Layout {
+    /// Each line is an entry. No object that begins within so many bytes goes on over its line.
+    Lines(usize),
+    /// Objects in another layout.
+    Objects,
+    /// More text decides.
+    Unknown,
+}
+
+/// The layout by the first object, which begins `text`.
+fn first_object(text: &[u8], at_end: bool) -> Layout {
+    match object_over_lines(text, at_end) {
+        Layout::Lines(0) => {}
+        other => return other,
+    }
+    // It ends on its line. Does another one follow there?
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    let Some(Ok(IgnoredAny)) = values.next() else { return Layout::Lines(0) };
+    let behind = &text[values.byte_offset()..];
+    match behind.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
+        Some(b'{') => Layout::Objects,
+        None if !at_end => Layout::Unknown,
+        _ => Layout::Lines(0),
+    }
+}
+
+/// Whether the object at the beginning of `text` is a whole and sound one over several lines.
+fn object_over_lines(text: &[u8], at_end: bool) -> Layout {
+    // No entry may be longer.
+    let window = &text[..text.len().min(MAX_ENTRY_BYTES)];
+    let mut json = serde_json::Deserializer::from_slice(window).into_iter::<IgnoredAny>();
+    match json.next() {
+        Some(Ok(IgnoredAny)) if memchr(b'\n', &window[..json.byte_offset()]).is_some() => Layout::Objects,
+        Some(Ok(IgnoredAny)) => Layout::Lines(0),
+        Some(Err(error)) if error.is_eof() => match at_end || window.len() < text.len() {
+            true => Layout::Lines(window.len()),
+            false => Layout::Unknown,
+        },
+        Some(Err(error)) => Layout::Lines(line_start(window, error.line())),
+        None => {
+            if at_end {
+                Layout::Lines(0)
+            } else {
+                Layout::Unknown
+            }
+        }
+    }
+}
+
+/// Where the line with this number, from 1, begins.
+fn line_start(text: &[u8], line: usize) -> usize {
+    match line.checked_sub(2) {
+        None => 0,
+        Some(at) => memchr_iter(b'\n', text).nth(at).map_or(text.len(), |newline| newline + 1),
+    }
+}
+
+/// Whether a line begins an object and does not end with a brace, as that of a whole object does.
+fn is_open(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line.first() == Some(&b'{') && line.last() != Some(&b'}')
+}
+
+fn space(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| is_space(**byte)).count()
+}

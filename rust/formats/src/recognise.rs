@@ -1,0 +1,82 @@
+//! What an input is, by its first bytes, and the advice for those that hold no records as they are.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::format::Format;
+
+/// Beginnings of files that are not read, with the words for each.
+const OTHERS: [(&[u8], &str); 21] = [
+    (b"PK\x03\x04", "a ZIP archive; unpack it and pass the files in it"),
+    (b"PK\x05\x06", "an empty ZIP archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it and pass the files in it"),
+    (b"Rar!\x1a\x07", "a RAR archive; unpack it and pass the files in it"),
+    (b"\xfd7zXZ\0", "xz data; decompress it first: xz -dc FILE | eds verify-chain -"),
+    (b"BZh", "bzip2 data; decompress it first: bzip2 -dc FILE | eds verify-chain -"),
+    (b"\x04\x22\x4d\x18", "lz4 data; decompress it first: lz4 -dc FILE | eds verify-chain -"),
+    (b"LZIP", "lzip data; decompress it first: lzip -dc FILE | eds verify-chain -"),
+    (b"\x89LZO\0", "lzop data; decompress it first: lzop -dc FILE | eds verify-chain -"),
+    (b"\x1f\x9d", "compress (.Z) data; decompress it first: uncompress -c FILE | eds verify-chain -"),
+    (b"\xff\x06\0\0sNaPpY", "Snappy data; decompress it first: snzip -dc FILE | eds verify-chain -"),
+    (b"PARE", "Parquet with an encrypted footer; decrypt the file first"),
+    (
+        b"FEA1",
+        "Feather version 1, which Arrow no longer writes; read it with pyarrow.feather and write version 2",
+    ),
+    (b"Obj\x01", "Avro; convert it to Parquet, Arrow or NDJSON first"),
+    (b"ORC", "ORC; convert it to Parquet, Arrow or NDJSON first"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5; convert it to Parquet, Arrow or NDJSON first"),
+    (
+        b"SQLite format 3\0",
+        "an SQLite database; if it is a ledger, verify it in place: eds verify-chain --ledger FILE",
+    ),
+    (
+        b"PGDMP",
+        "a PostgreSQL dump; restore it and verify the ledger in place: eds verify-chain --ledger postgres://...",
+    ),
+    (b"\x1e", "a sequence of JSON texts (RFC 7464); write it without the separators, as NDJSON"),
+    (b"-----BEGIN ", "PEM, a key or a certificate and no records"),
+    (b"device_id,", "CSV, which has no form for bytes; write the records as NDJSON, Arrow or Parquet"),
+];
+/// Where the mark of a tar archive stands.
+const TAR: (usize, &[u8]) = (257, b"ustar");
+
+/// The sentence for an input that is recognised and not read.
+pub(crate) fn unreadable_head(head: &[u8]) -> Option<String> {
+    let (at, mark) = TAR;
+    if head.get(at..).is_some_and(|rest| rest.starts_with(mark)) {
+        return Some("it is a tar archive; unpack it and pass the files in it".to_owned());
+    }
+    let (_, words) = OTHERS.iter().find(|(beginning, _)| head.starts_with(beginning))?;
+    Some(format!("it is {words}"))
+}
+
+/// JSON or NDJSON, by the first bytes of a text.
+pub(crate) fn text_format(name: &Arc<str>, head: &[u8]) -> Result<Format, Error> {
+    let unreadable =
+        |problem: &str| Err(Error::Unreadable { name: Arc::clone(name), problem: problem.into() });
+    if head.starts_with(&[0xef, 0xbb, 0xbf]) {
+        return unreadable("line 1, byte 0: a byte order mark; save the file as UTF-8 without it");
+    }
+    // UTF-16 and UTF-32, with a byte order mark or without one: a brace or a bracket and zeros.
+    let is_wide =
+        matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'[' | b'{', 0, ..] | [0, b'[' | b'{', ..])
+            || head.starts_with(&[0, 0, 0xfe, 0xff])
+            || matches!(head, [0, 0, 0, b'[' | b'{', ..]);
+    if is_wide {
+        return unreadable(
+            "line 1, byte 0: UTF-16 or UTF-32, perhaps with a byte order mark; save the file as UTF-8",
+        );
+    }
+    match head.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => Ok(Format::Json),
+        // An empty input has no records in any format.
+        Some(b'{') | None => Ok(Format::Ndjson),
+        Some(_) if head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) => {
+            unreadable("it is compressed twice; decompress it once: with gzip -dc or zstd -dc")
+        }
+        Some(_) => unreadable(
+            "line 1, byte 0: neither a JSON array, NDJSON, Arrow IPC nor Parquet, nor one of them in gzip or zstd",
+        ),
+    }
+}
