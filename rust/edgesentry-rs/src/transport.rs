@@ -3,6 +3,7 @@
 mod activity;
 mod bodies;
 pub mod client;
+mod failures;
 pub mod http;
 mod identity;
 pub mod metrics;

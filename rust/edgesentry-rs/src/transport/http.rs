@@ -34,6 +34,7 @@ pub(super) use self::problem::Problem;
 pub(super) use self::submission::submission;
 pub use self::submission::write_submission;
 use super::bodies::Memory;
+use super::failures::StoreFailures;
 use super::identity::{Peer, Sender};
 use super::rates::Rates;
 use super::settings::{ServeLimits, ServeSettings};
@@ -57,6 +58,7 @@ pub(super) struct App {
     knows_senders: bool,
     stopping: AtomicBool,
     readiness: health::Readiness,
+    failures: Arc<StoreFailures>,
 }
 
 impl App {
@@ -74,12 +76,18 @@ impl App {
             exports: Arc::new(Semaphore::new(settings.limits.exports.max(1))),
             stopping: AtomicBool::new(false),
             readiness: health::Readiness::default(),
+            failures: Arc::default(),
         }
     }
 
     /// From now on not ready.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// What is known of failing stores.
+    pub(super) fn failures(&self) -> &Arc<StoreFailures> {
+        &self.failures
     }
 
     pub(super) fn tidy(&self) {

@@ -1,11 +1,16 @@
 //! Records from an MQTT 5 broker.
 //!
 //! A message is what `POST /api/v1/ingest` takes. It is acknowledged when its record is decided (accepted and durable, a
-//! duplicate, or rejected) and its outcome has reached the broker; what is not acknowledged the broker sends again.
+//! duplicate, rejected, or left with its device because of an error) and its outcome has reached the broker; what is not
+//! acknowledged the broker sends again.
 //! Nothing of a connection outlives it: packet identifiers of one mean other messages in the next.
 
 mod connection;
+mod held;
+mod intake;
+mod outcomes;
 mod settings;
+mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::connection::{Connection, Ended};
-use self::settings::Filter;
 pub use self::settings::MqttSettings;
+use self::topics::Topics;
+use super::failures::StoreFailures;
 use super::tls;
 use crate::error::Error;
 use crate::ingest::storage::IngestService;
@@ -38,19 +44,20 @@ const FORMAT: u16 = 1;
 pub struct MqttSource {
     service: IngestService,
     settings: MqttSettings,
-    filters: Vec<Filter>,
+    topics: Topics,
     options: MqttOptions,
     place: String,
+    failures: Arc<StoreFailures>,
 }
 
 impl MqttSource {
     /// Checks the settings; nothing is connected yet.
     pub fn new(service: IngestService, settings: &MqttSettings) -> Result<MqttSource, Error> {
         let broker = settings.broker()?;
-        let filters = settings.filters()?;
+        let topics = settings.topics()?;
         let wrong = |problem: &str| Error::Config(format!("serve.mqtt.{problem}"));
         if settings.client_id.is_empty() {
-            return Err(wrong("client_id: a name of this node alone is wanted"));
+            return Err(wrong("client_id must be set and unique to this node"));
         }
         let place = format!("{}:{}", broker.host, broker.port);
         let mut options = MqttOptions::new(settings.client_id.clone(), (broker.host, broker.port));
@@ -83,7 +90,22 @@ impl MqttSource {
             .set_max_packet_size(Some(settings.message_bytes.max(1024)))
             .set_keep_alive(settings.keep_alive_seconds.max(5))
             .set_connect_timeout(PATIENCE);
-        Ok(MqttSource { service, settings: settings.clone(), filters, options, place })
+        if topics.leaves_outcomes_out() {
+            warn!("serve.mqtt.topics: messages on topics without {{device_id}} have no outcomes");
+        }
+        let failures = Arc::default();
+        Ok(MqttSource { service, settings: settings.clone(), topics, options, place, failures })
+    }
+
+    /// Shares what is known of failing stores.
+    pub(super) fn sharing(mut self, failures: &Arc<StoreFailures>) -> MqttSource {
+        self.failures = Arc::clone(failures);
+        self
+    }
+
+    /// How long records are tried that the stores do not take although they take others.
+    fn hold(&self) -> Duration {
+        Duration::from_secs(self.settings.hold_seconds.max(1))
     }
 
     /// Takes records until `stop`; then finishes those that are there and leaves the broker. A connection that breaks

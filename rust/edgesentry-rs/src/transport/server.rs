@@ -79,6 +79,7 @@ impl Server {
         let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
         let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
         let app = Arc::new(App::new(service, settings));
+        let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures()));
         let shared = Shared {
             policy: NetworkPolicy::new(settings.allow.iter().copied()),
             limits: settings.limits.clone(),

@@ -10,6 +10,7 @@ mod clients;
 mod common;
 mod hostile;
 mod mqtt;
+mod mqtt_senders;
 mod openapi;
 mod reads;
 mod secure;

@@ -29,7 +29,7 @@ use crate::serving::{Serving, settings, wire};
 use crate::single::poll;
 
 /// A Mosquitto of the test's own.
-struct Broker {
+pub struct Broker {
     folder: TempDir,
     port: u16,
     /// Lines for its settings.
@@ -37,7 +37,7 @@ struct Broker {
 }
 
 impl Broker {
-    fn start(more: &str) -> Broker {
+    pub fn start(more: &str) -> Broker {
         let mut broker = Broker { folder: TempDir::new().unwrap(), port: 0, more: more.to_owned() };
         broker.port = broker.run("start", &[]).parse().unwrap();
         broker
@@ -64,7 +64,7 @@ impl Broker {
         self.run("start", &[&self.port.to_string()]);
     }
 
-    fn source(&self, more: &str) -> String {
+    pub fn source(&self, more: &str) -> String {
         let port = self.port;
         let scheme = if self.more.contains("certfile") { "mqtts" } else { "mqtt" };
         format!(
@@ -81,9 +81,9 @@ impl Drop for Broker {
 }
 
 /// A device in the field, or whoever else is at the broker.
-struct Field {
+pub struct Field {
     client: AsyncClient,
-    outcomes: mpsc::UnboundedReceiver<(Value, Option<PublishProperties>)>,
+    pub outcomes: mpsc::UnboundedReceiver<(Value, Option<PublishProperties>)>,
     polling: tokio::task::JoinHandle<()>,
 }
 
@@ -130,38 +130,38 @@ impl Field {
         Field { client, outcomes, polling }
     }
 
-    async fn at(broker: &Broker, name: &str, topics: &[&str]) -> Field {
+    pub async fn at(broker: &Broker, name: &str, topics: &[&str]) -> Field {
         Field::join(MqttOptions::new(name, ("localhost", broker.port)), topics).await
     }
 
-    async fn send(&self, topic: &str, text: impl Into<Vec<u8>>, properties: PublishProperties) {
+    pub async fn send(&self, topic: &str, text: impl Into<Vec<u8>>, properties: PublishProperties) {
         let options = PublishOptions::new(QoS::AtLeastOnce).properties(properties);
         self.client.publish(topic, text.into(), options).await.unwrap();
     }
 
-    async fn record(&self, submission: &Submission) {
+    pub async fn record(&self, submission: &Submission) {
         let topic = format!("edgesentry/{}/records", submission.record.device_id);
         self.send(&topic, wire(submission).to_string(), PublishProperties::default()).await;
     }
 
-    async fn outcome(&mut self) -> Value {
+    pub async fn outcome(&mut self) -> Value {
         self.outcomes.recv().await.unwrap().0
     }
 }
 
 /// A service with metrics of its own.
-async fn serve(place: &Place, broker: &Broker, more: &str) -> Serving {
+pub async fn serve(place: &Place, broker: &Broker, more: &str) -> Serving {
     let service = place.service_with(Limits::default(), Metrics::new()).await;
     Serving::with(service, &settings(&broker.source(more))).await
 }
 
-fn series(service: &IngestService, name: &str) -> f64 {
+pub fn series(service: &IngestService, name: &str) -> f64 {
     let text = service.metrics().text();
     let line = text.lines().find(|line| line.starts_with(name));
     line.map_or(0.0, |line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
 }
 
-async fn connected(serving: &Serving) {
+pub async fn connected(serving: &Serving) {
     assert!(poll(|| async { series(&serving.service, "edgesentry_mqtt_connected{") == 1.0 }).await);
 }
 
@@ -173,7 +173,9 @@ async fn records_are_decided_and_their_outcomes_told() {
         let serving = serve(&place, &broker, "in_flight = 16\n").await;
         connected(&serving).await;
         let mut lift = devices(&*place.ledger().await, 1).await.remove(0);
-        let mut field = Field::at(&broker, "lift-01", &["edgesentry/lift-01/outcomes", "replies/#"]).await;
+        let mut field =
+            Field::at(&broker, "lift-01", &["edgesentry/lift-01/outcomes", "edgesentry/lift-01/replies"])
+                .await;
         let chain = common::chain(&mut lift, 100);
         for submission in &chain {
             field.record(submission).await;
@@ -184,7 +186,7 @@ async fn records_are_decided_and_their_outcomes_told() {
         }
         // Who asks for it has the answer where it wants it.
         let properties = PublishProperties {
-            response_topic: Some("replies/lift".to_owned()),
+            response_topic: Some("edgesentry/lift-01/replies".to_owned()),
             correlation_data: Some("seven".into()),
             ..PublishProperties::default()
         };
@@ -221,22 +223,25 @@ async fn what_is_no_record_of_its_topic_is_refused() {
     let serving = serve(&place, &broker, "").await;
     connected(&serving).await;
     let mut devices = devices(&*place.ledger().await, 2).await;
-    let mut field = Field::at(&broker, "field", &["edgesentry/+/outcomes", "replies"]).await;
+    let mut field = Field::at(&broker, "field", &["edgesentry/+/outcomes", "edgesentry/+/replies"]).await;
     let to = |topic: &str| PublishProperties {
         response_topic: Some(topic.to_owned()),
         ..PublishProperties::default()
     };
     let first = next(&mut devices[0]);
     // The broker knows who may send to a topic; the record must be of the device that the topic names.
-    field.send("edgesentry/lift-02/records", wire(&first).to_string(), to("replies")).await;
+    field
+        .send("edgesentry/lift-02/records", wire(&first).to_string(), to("edgesentry/lift-02/replies"))
+        .await;
     let outcome = field.outcome().await;
     assert_eq!((&outcome["outcome"], &outcome["reason"]), (&json!("rejected"), &json!("device_mismatch")));
     for text in ["", "{", "[]", "{\"record\":{}}", "\u{0}\u{1}"] {
-        field.send("edgesentry/lift-01/records", text, to("replies")).await;
+        field.send("edgesentry/lift-01/records", text, to("edgesentry/lift-01/replies")).await;
         assert_eq!(field.outcome().await["reason"], "malformed", "{text:?}");
     }
-    // Without a device nobody knows where the outcome is wanted; one that would come back to us is not sent.
+    // The topic says whose outcome it is, whatever the message is. One that would come back to us is not sent.
     field.send("edgesentry/lift-01/records", "{", PublishProperties::default()).await;
+    assert_eq!(field.outcome().await["reason"], "malformed");
     field.send("edgesentry/lift-01/records", "{", to("edgesentry/lift-01/records")).await;
     field.record(&first).await;
     assert_eq!(field.outcome().await["outcome"], "accepted");
@@ -401,6 +406,7 @@ async fn wrong_settings_are_told_before_anything_is_connected() {
         ("broker = \"mqtt://x\"\nclient_id = \"\"", "serve.mqtt.client_id"),
         ("broker = \"mqtt://x\"\nclient_id = \"a\"\ntopics = \"a/#/b\"", "serve.mqtt.topics"),
         ("broker = \"mqtt://x\"\nclient_id = \"a\"\nca = \"/ca\"", "mqtts://"),
+        ("broker = \"mqtt://x\"\nclient_id = \"a\"\nresponses = \"replies\"", "serve.mqtt.responses"),
         ("broker = \"mqtts://x\"\nclient_id = \"a\"\nca = \"/nowhere/ca.pem\"", "/nowhere/ca.pem"),
         ("broker = \"mqtts://x\"\nclient_id = \"a\"\ncertificate = \"/c\"", "belong together"),
         ("broker = \"mqtt://x\"\nclient_id = \"a\"\npassword = \"secret\"", "serve.mqtt.password"),

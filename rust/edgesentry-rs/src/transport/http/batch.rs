@@ -111,7 +111,8 @@ enum Slot {
 }
 
 async fn take_in(incoming: Incoming, outgoing: Outgoing) {
-    let service = incoming.app.service.clone();
+    let app = Arc::clone(&incoming.app);
+    let service = app.service.clone();
     // What stands between the lines of a unit and the answers of the service, unit by unit.
     let (slots, mut waiting) = mpsc::unbounded_channel::<Vec<Slot>>();
     let (ending, end) = oneshot::channel::<Option<BodyError>>();
@@ -127,6 +128,7 @@ async fn take_in(incoming: Incoming, outgoing: Outgoing) {
                 Slot::Answered(answer) => *answer,
                 Slot::Sent(record) => {
                     let outcome = outcomes.next().unwrap_or(Err(crate::Error::Stopped));
+                    app.failures.observe(&record.device_id, &outcome);
                     Answer::new(&record, outcome)
                 }
             };

@@ -33,7 +33,7 @@ pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether records can be taken: the stores answer, and the service is not shutting down
+/// Whether records can be taken: the stores answer and do not fail for all devices, and the service is not shutting down
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
@@ -60,5 +60,8 @@ pub(super) async fn readyz(State(app): State) -> Result<Json<Health>, Problem> {
             ready
         }
     };
+    if app.failures.are_for_all() {
+        return Err(Problem::not_ready("the stores answer, but they take no records"));
+    }
     ready.map(|()| Json(Health { status: "ok" })).map_err(Problem::not_ready)
 }

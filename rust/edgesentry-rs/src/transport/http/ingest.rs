@@ -61,6 +61,7 @@ pub(super) async fn ingest(
     let record = std::sync::Arc::clone(&submission.record);
     let outcome = app.service.ingest(submission).await;
     drop(held);
+    app.failures.observe(&record.device_id, &outcome);
     let status = match outcome? {
         Outcome::Rejected(rejection) => return Err(rejection.into()),
         outcome @ Outcome::Accepted => (StatusCode::ACCEPTED, outcome),

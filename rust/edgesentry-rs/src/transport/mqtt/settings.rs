@@ -10,16 +10,13 @@
 
 use std::path::PathBuf;
 
-use rumqttc::{matches, valid_filter, valid_topic};
 use serde::Deserialize;
 use url::Url;
 
 use super::super::settings::list;
+use super::topics::{DEVICE, Topics};
 use crate::error::Error;
 use crate::secret::Secret;
-
-/// Stands for the device in a topic.
-const DEVICE: &str = "{device_id}";
 
 /// What is taken from an MQTT broker.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -29,12 +26,22 @@ pub struct MqttSettings {
     pub broker: String,
     /// The client identifier, of this node alone: under it the broker keeps what comes while the node is away.
     pub client_id: String,
-    /// Topic filters. A level that is `{device_id}` is any device, and the record must be of the device it names.
+    /// Topic filters. A level that is `{device_id}` is any device, and the record must be of the device it names. The
+    /// messages of a filter without it have no outcomes.
     #[serde(default = "topics", deserialize_with = "list")]
     pub topics: Vec<String>,
-    /// Where the outcome of a message goes that names no response topic; nowhere by default.
+    /// Where the outcome of a message goes that names no response topic, `{device_id}` being the device of the topic on
+    /// which the message came; nowhere by default.
     #[serde(default)]
     pub outcomes: Option<String>,
+    /// Topics with `{device_id}` as a level, at or below which a message may ask for its outcome. By default only below
+    /// the level of the device in the topic on which the message came.
+    #[serde(default, deserialize_with = "list")]
+    pub responses: Vec<String>,
+    /// Seconds that a record is tried which the stores do not take although they take others; then its outcome is an
+    /// error, and its device sends it again.
+    #[serde(default = "hold_seconds")]
+    pub hold_seconds: u64,
     /// A user of the broker.
     #[serde(default)]
     pub username: Option<String>,
@@ -66,6 +73,10 @@ pub struct MqttSettings {
 
 fn topics() -> Vec<String> {
     vec![format!("edgesentry/{DEVICE}/records")]
+}
+
+fn hold_seconds() -> u64 {
+    30
 }
 
 fn in_flight() -> u16 {
@@ -111,72 +122,9 @@ impl MqttSettings {
         Ok(Broker { host, port: url.port().unwrap_or(if tls { 8883 } else { 1883 }), tls })
     }
 
-    /// What is subscribed to.
-    pub(super) fn filters(&self) -> Result<Vec<Filter>, Error> {
-        if self.topics.is_empty() {
-            return Err(Error::Config("serve.mqtt.topics: there is no topic to subscribe to".to_owned()));
-        }
-        let filters: Vec<Filter> =
-            self.topics.iter().map(|topic| Filter::new(topic)).collect::<Result<_, _>>()?;
-        if let Some(outcomes) = &self.outcomes {
-            let example = outcomes_topic(outcomes, "device");
-            if !valid_topic(&example) {
-                let problem = "serve.mqtt.outcomes: a topic without wildcards is wanted";
-                return Err(Error::Config(problem.to_owned()));
-            }
-            if filters.iter().any(|filter| filter.matches(&example)) {
-                let problem = "serve.mqtt.outcomes: outcomes must not go where records are taken from";
-                return Err(Error::Config(problem.to_owned()));
-            }
-        }
-        Ok(filters)
-    }
-}
-
-/// The topic for the outcomes of a device.
-pub(super) fn outcomes_topic(pattern: &str, device_id: &str) -> String {
-    pattern.replace(DEVICE, device_id)
-}
-
-/// A topic filter whose level for the device is known.
-#[derive(Debug)]
-pub(super) struct Filter {
-    /// What the broker is asked for.
-    pub(super) subscribed: String,
-    /// The filter without the share it belongs to.
-    plain: String,
-    /// Which level of a topic names the device.
-    device: Option<usize>,
-}
-
-impl Filter {
-    fn new(pattern: &str) -> Result<Filter, Error> {
-        let wrong = |problem: &str| Error::Config(format!("serve.mqtt.topics: {pattern:?}: {problem}"));
-        let levels: Vec<&str> = pattern.split('/').collect();
-        let share = if levels[0] == "$share" { 2 } else { 0 };
-        if levels.len() <= share {
-            return Err(wrong("$share/GROUP/FILTER is wanted"));
-        }
-        let mut named = levels[share..].iter().enumerate().filter(|(_, level)| **level == DEVICE);
-        let device = named.next().map(|(level, _)| level);
-        if named.next().is_some() || levels.iter().any(|level| level.contains(DEVICE) && *level != DEVICE) {
-            return Err(wrong("{device_id} is wanted once, as a level of its own"));
-        }
-        let subscribed = pattern.replace(DEVICE, "+");
-        let plain = subscribed.splitn(share + 1, '/').last().unwrap_or_default().to_owned();
-        if !valid_filter(&plain) {
-            return Err(wrong("it is no topic filter"));
-        }
-        Ok(Filter { subscribed, plain, device })
-    }
-
-    pub(super) fn matches(&self, topic: &str) -> bool {
-        matches(topic, &self.plain)
-    }
-
-    /// Whether a message on this topic may carry a record of the device.
-    pub(super) fn allows(&self, topic: &str, device_id: &str) -> bool {
-        self.device.is_none_or(|level| topic.split('/').nth(level) == Some(device_id))
+    /// What is subscribed to, and where outcomes may go.
+    pub(super) fn topics(&self) -> Result<Topics, Error> {
+        Topics::new(&self.topics, self.outcomes.as_ref(), &self.responses)
     }
 }
 
@@ -205,31 +153,5 @@ mod tests {
             let error = broker(wrong).unwrap_err().to_string();
             assert!(error.contains("serve.mqtt.broker") && !error.contains("secret"), "{wrong}: {error}");
         }
-    }
-
-    #[test]
-    fn a_level_of_a_topic_names_the_device() {
-        let filter = Filter::new("fleet/{device_id}/records/#").unwrap();
-        assert_eq!(filter.subscribed, "fleet/+/records/#");
-        assert!(filter.matches("fleet/lift-01/records/door") && !filter.matches("fleet/lift-01/outcomes"));
-        assert!(filter.allows("fleet/lift-01/records", "lift-01"));
-        assert!(!filter.allows("fleet/lift-01/records", "lift-02"));
-        let shared = Filter::new("$share/nodes/{device_id}/records").unwrap();
-        assert_eq!(shared.subscribed, "$share/nodes/+/records");
-        assert!(shared.matches("lift-01/records") && shared.allows("lift-01/records", "lift-01"));
-        assert!(Filter::new("records").unwrap().allows("records", "any"));
-        for wrong in ["", "a/#/b", "a+", "$share/nodes", "{device_id}/{device_id}", "lift-{device_id}/x"] {
-            assert!(Filter::new(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn outcomes_are_not_taken_for_records() {
-        let with = |more: Value| settings(more).filters();
-        assert!(with(json!({"outcomes": "edgesentry/{device_id}/outcomes"})).is_ok());
-        assert!(with(json!({"outcomes": "edgesentry/{device_id}/records"})).is_err());
-        assert!(with(json!({"topics": ["#"], "outcomes": "any/where"})).is_err());
-        assert!(with(json!({"outcomes": "edgesentry/+/outcomes"})).is_err());
-        assert!(with(json!({"topics": []})).is_err());
     }
 }
