@@ -280,6 +280,30 @@ def test_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         edgesentry.open("text.db")
 
 
+def test_reading_only_changes_nothing(tmp_path: Path) -> None:
+    path, lift = tmp_path / "ledger.db", device(1)
+    with edgesentry.open(path) as ledger:
+        ledger.register_device(lift)
+        assert ledger.ingest_many(pairs(chains([lift], 50))).ok
+    state = [(file.name, file.read_bytes(), file.stat().st_mtime_ns) for file in tmp_path.iterdir()]
+    with edgesentry.open(path, read_only=True) as ledger:
+        assert len(list(ledger.records())) == 50
+        assert ledger.verify(keys="registered", payloads=True).ok
+        assert len(ledger.operation_log()) == 50
+        assert ledger.export(tmp_path / "export.ndjson").records == 50
+        assert ledger.payload("lift-01/1.bin") is not None
+        with pytest.raises(edgesentry.ConfigError, match="open for reading only"):
+            ledger.ingest_many(pairs(chains([lift], 1)))
+        with pytest.raises(edgesentry.StoreError, match="open for reading only") as caught:
+            ledger.revoke_device("lift-01")
+        assert not caught.value.retryable
+    for name in ("export.ndjson", "export.ndjson.manifest.json"):
+        (tmp_path / name).unlink()
+    assert [(file.name, file.read_bytes(), file.stat().st_mtime_ns) for file in tmp_path.iterdir()] == state
+    with pytest.raises(edgesentry.ConfigError, match="no ledger"):
+        edgesentry.open(tmp_path / "none.db", read_only=True)
+
+
 def test_a_tampered_ledger_is_found_out(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     lift = device(1)

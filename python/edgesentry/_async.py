@@ -23,6 +23,7 @@ async def open_async(
     *,
     config: Path | None = None,
     create: bool = True,
+    read_only: bool = False,
     at_once: int = _AT_ONCE,
 ) -> AsyncLedger:
     """Opens a ledger for asyncio; arguments as for `edgesentry.open`.
@@ -32,12 +33,13 @@ async def open_async(
         payloads: See `edgesentry.open`.
         config: See `edgesentry.open`.
         create: See `edgesentry.open`.
+        read_only: See `edgesentry.open`.
         at_once: Calls that may run at once; further ones wait.
     """
     # Where it is needed: it is more than half of what an import would load, and most programs do without.
     import asyncio
 
-    ledger = await asyncio.to_thread(open, url, payloads, config=config, create=create)
+    ledger = await asyncio.to_thread(open, url, payloads, config=config, create=create, read_only=read_only)
     return AsyncLedger(ledger, at_once)
 
 

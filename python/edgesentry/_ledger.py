@@ -148,7 +148,12 @@ for _public in (Outcome, Manifest):
 
 
 def open(
-    url: Path | None = None, payloads: Path | None = None, *, config: Path | None = None, create: bool = True
+    url: Path | None = None,
+    payloads: Path | None = None,
+    *,
+    config: Path | None = None,
+    create: bool = True,
+    read_only: bool = False,
 ) -> Ledger:
     """Opens a ledger and its payload store.
 
@@ -160,12 +165,16 @@ def open(
         config: A TOML file of settings; by default the one that the variable EDS_CONFIG names. Variables
             `EDS_...` come before it, arguments before both.
         create: Whether a missing file or folder is made.
+        read_only: Whether the ledger is only read. Then nothing of it is changed: no file beside it appears,
+            no table is created or migrated, and its writer is not held up. It works on a read-only mount,
+            with a PostgreSQL role that may only SELECT, and on a standby. Methods that write raise.
 
     Raises:
-        ConfigError: A setting is wrong or unknown, or there is no such ledger.
+        ConfigError: A setting is wrong or unknown, or there is no such ledger, or the file or the database
+            holds other tables.
         StoreError: A store cannot be reached.
     """
-    return Ledger(LedgerCore(_text(url), _text(payloads), config, create))
+    return Ledger(LedgerCore(_text(url), _text(payloads), config, create, read_only))
 
 
 class Ledger:

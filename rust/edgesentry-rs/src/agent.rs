@@ -19,10 +19,13 @@ use crate::error::{Component, Error, StoreError};
 use crate::ingest::storage::IngestService;
 use crate::ingest::verify::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, Outcome, Submission, is_name};
 use crate::sql::failed;
-use crate::sqlite::{Database, insert};
+use crate::sqlite::{Database, Schema, insert};
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql"))];
+static SCHEMA: Schema = Schema {
+    name: "outbox",
+    tables: &["device", "waiting", "rejection"],
+    migrations: &[(1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql"))],
+};
 
 /// Records and payload bytes that are sent at a time.
 const SEND_RECORDS: i64 = 1024;
@@ -78,7 +81,7 @@ impl Agent {
     /// Opens the outbox of a device, making it where it is missing. A new outbox begins after the head of `device`;
     /// one that is there knows its own, and `device` must agree or have none.
     pub async fn open(outbox: &Path, device: Device) -> Result<Agent, Error> {
-        let outbox = Database::open(outbox, Component::Outbox, true, &MIGRATIONS).await?;
+        let outbox = Database::open(outbox, Component::Outbox, true, &SCHEMA).await?;
         let agent = Agent { device, outbox };
         agent.claim().await?;
         Ok(agent)

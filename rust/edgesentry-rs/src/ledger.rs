@@ -24,6 +24,9 @@ use crate::payload::Stored;
 pub use postgres::{Postgres, PostgresSettings, create_database, drop_database};
 pub use sqlite::Sqlite;
 
+/// The tables by which a ledger is known.
+const TABLES: [&str; 4] = ["audit_records", "chain_heads", "devices", "operation_logs"];
+
 /// One entry of a group.
 #[derive(Clone, Debug)]
 pub enum Entry {
@@ -160,6 +163,11 @@ pub type RecordStream = BoxStream<'static, Result<Vec<AuditRecord>, StoreError>>
 pub trait Ledger: Send + Sync + 'static {
     /// Where the ledger is, without secrets.
     fn place(&self) -> &str;
+
+    /// Remarks for people about what is read, and how it is reached; one sentence each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Whether the ledger can be reached.
     async fn check(&self) -> Result<(), StoreError> {

@@ -14,6 +14,9 @@
 //! A variable names a key in capitals, with two underscores for the dot: `EDS_S3__ENDPOINT`. A key that nobody knows
 //! is an error.
 
+mod environment;
+mod location;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,10 +27,13 @@ use crate::error::{Error, describe};
 use crate::ingest::storage::Limits;
 use crate::ledger::{Ledger, Postgres, PostgresSettings, Sqlite};
 use crate::payload::{Folder, PayloadStore, S3, S3Settings};
-use crate::secret::Secret;
+use crate::secret::{Secret, redact};
 use crate::telemetry::TelemetrySettings;
 use crate::tls;
 use crate::transport::ServeSettings;
+
+pub use environment::variables;
+pub use location::Location;
 
 /// The variable that names the file; no setting itself.
 pub const FILE_VARIABLE: &str = "EDS_CONFIG";
@@ -105,16 +111,15 @@ pub enum Access {
     Create,
     /// A missing file or folder is an error.
     Existing,
+    /// The same, and nothing is changed: no migration, no file, no lock that holds up those who write. The ledger may be
+    /// a standby, on a read-only mount, or one that only grants SELECT.
+    Read,
 }
 
 impl Settings {
     /// Reads the file, where one is named here or by `EDS_CONFIG`, then the environment, then `overrides`.
     pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Error> {
-        let variables: Vec<(String, String)> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with("EDS_"))
-            .collect();
-        Settings::load_from(file, variables, overrides)
+        Settings::load_from(file, variables(), overrides)
     }
 
     fn load_from(
@@ -143,7 +148,7 @@ impl Settings {
             )
         };
         let wrong = |error: config::ConfigError| {
-            Error::Config(format!("settings ({}): {}", place(), describe(&error)))
+            Error::Config(format!("settings ({}): {}", place(), redact(&describe(&error))))
         };
         let settings = builder
             .set_override_option("ledger", overrides.ledger.clone())
@@ -151,51 +156,57 @@ impl Settings {
             .and_then(|builder| builder.build())
             .map_err(wrong)?;
         let settings: Settings = settings.try_deserialize().map_err(wrong)?;
-        if settings.ledger.reveal().is_empty() {
-            return Err(Error::Config(
-                "settings: ledger is empty; name sqlite:PATH or postgres://…".to_owned(),
-            ));
-        }
+        settings.location()?;
         Ok(settings)
+    }
+
+    /// Where the ledger is.
+    pub fn location(&self) -> Result<Location, Error> {
+        Location::parse(self.ledger.reveal())
     }
 
     /// Opens the ledger and the payload store.
     pub async fn open(&self, access: Access) -> Result<Stores, Error> {
         tls::install_provider();
-        let url = self.ledger.reveal();
-        let create = access == Access::Create;
         let wanted = self.payloads.as_deref();
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        let Location::Sqlite(path) = self.location()? else {
             if wanted == Some("ledger") {
                 let problem = "payloads: PostgreSQL keeps none; name folder:PATH or s3://BUCKET";
                 return Err(Error::Config(problem.to_owned()));
             }
-            let settings = PostgresSettings { url: url.to_owned().into(), ..self.postgres.clone() };
-            let ledger = Postgres::connect(&settings).await?;
+            let settings = PostgresSettings { url: self.ledger.clone(), ..self.postgres.clone() };
+            let ledger = match access {
+                Access::Read => Postgres::read(&settings).await?,
+                Access::Create | Access::Existing => Postgres::connect(&settings).await?,
+            };
             return Ok(Stores {
                 ledger: Arc::new(ledger),
-                payloads: self.payload_store(wanted, create).await?,
+                payloads: self.payload_store(wanted, access).await?,
             });
-        }
-        let path = sqlite_path(url)?;
-        if !create && !path.exists() {
+        };
+        if access != Access::Create && !path.exists() {
             let problem =
                 format!("{}: there is no ledger; name it as sqlite:PATH or postgres://…", path.display());
             return Err(Error::Config(problem));
         }
-        let ledger = if create { Sqlite::open(&path).await? } else { Sqlite::open_existing(&path).await? };
+        let ledger = match access {
+            Access::Create => Sqlite::open(&path).await?,
+            Access::Existing => Sqlite::open_existing(&path).await?,
+            Access::Read => Sqlite::read(&path).await?,
+        };
         let payloads = match wanted {
             None | Some("ledger") => Some(Arc::new(ledger.payloads()) as Arc<dyn PayloadStore>),
-            wanted => self.payload_store(wanted, create).await?,
+            wanted => self.payload_store(wanted, access).await?,
         };
         Ok(Stores { ledger: Arc::new(ledger), payloads })
     }
 
     /// The file of a SQLite ledger; none for another ledger, or if the name is wrong.
     pub fn ledger_file(&self) -> Option<PathBuf> {
-        let url = self.ledger.reveal();
-        let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        if is_postgres { None } else { sqlite_path(url).ok() }
+        match self.location() {
+            Ok(Location::Sqlite(path)) => Some(path),
+            Ok(Location::Postgres) | Err(_) => None,
+        }
     }
 
     /// The folder of payloads, if they are kept in one.
@@ -212,13 +223,14 @@ impl Settings {
     /// Opens the payload store alone, which must exist; none where none is named or where the ledger keeps the payloads.
     pub async fn open_payloads(&self) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
         tls::install_provider();
-        self.payload_store(self.payloads.as_deref().filter(|wanted| *wanted != "ledger"), false).await
+        let wanted = self.payloads.as_deref().filter(|wanted| *wanted != "ledger");
+        self.payload_store(wanted, Access::Existing).await
     }
 
     async fn payload_store(
         &self,
         wanted: Option<&str>,
-        create: bool,
+        access: Access,
     ) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
         let Some(wanted) = wanted else { return Ok(None) };
         if let Some(bucket) = wanted.strip_prefix("s3://") {
@@ -234,24 +246,13 @@ impl Settings {
             }
             _ => wanted,
         };
-        if !create && !Path::new(path).is_dir() {
-            return Err(Error::Config(format!("{path}: there is no folder of payloads")));
+        let path = Path::new(path);
+        if access != Access::Create && !path.is_dir() {
+            return Err(Error::Config(format!("{}: there is no folder of payloads", path.display())));
         }
-        Ok(Some(Arc::new(Folder::open(Path::new(path))?)))
+        let folder = if access == Access::Read { Folder::read(path)? } else { Folder::open(path)? };
+        Ok(Some(Arc::new(folder)))
     }
-}
-
-fn sqlite_path(url: &str) -> Result<PathBuf, Error> {
-    let path = url.strip_prefix("sqlite:").map_or(url, |path| path.strip_prefix("//").unwrap_or(path));
-    if path.is_empty() || path.contains("://") || path.starts_with(':') {
-        // Without what follows the scheme: it may be a password.
-        let scheme = url.split("://").next().unwrap_or_default();
-        let problem = format!(
-            "the ledger is sqlite:PATH, a path, or postgres://HOST/DATABASE; {scheme:?} is none of them"
-        );
-        return Err(Error::Config(problem));
-    }
-    Ok(PathBuf::from(path))
 }
 
 /// Open stores.
@@ -320,6 +321,17 @@ mod tests {
         let settings =
             load("ledger = \"postgres://me:hush@db/x\"\n[s3]\nsecret_access_key = \"hush\"", &[]).unwrap();
         assert!(!format!("{settings:?}").contains("hush"));
-        assert!(!sqlite_path("mysql://me:hush@x").unwrap_err().to_string().contains("hush"));
+        for (toml, variables) in [
+            ("ledger = postgres://me:hush@db/x", &[][..]),
+            ("ledger = \"postgres:me:hush@db\"", &[]),
+            ("[serve.tokens.a]\nhash = \"hush\"\nscopes = [\"read\"]", &[]),
+            ("[serve.tokens.a]\nscopes = [\"hush\"]", &[]),
+            ("[s3]\ntimeout_seconds = \"hush\"", &[]),
+            ("", &[("EDS_POSTGRES__CONNECTIONS", "hush")]),
+            ("", &[("EDS_S3", "hush")]),
+        ] {
+            let error = load(toml, variables).unwrap_err().to_string();
+            assert!(!error.contains("hush") && !error.contains('\n'), "{error}");
+        }
     }
 }

@@ -15,13 +15,26 @@ pub(crate) fn failed(
     action: &'static str,
 ) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
     let place = Arc::clone(place);
-    move |source| StoreError {
-        component,
-        action,
-        place,
-        retryable: is_retryable(&source),
-        source: Arc::new(source),
+    move |source| {
+        let retryable = is_retryable(&source);
+        let source: Arc<dyn std::error::Error + Send + Sync> =
+            if is_pooled(&source) { Arc::new(Pooled(source)) } else { Arc::new(source) };
+        StoreError { component, action, place, retryable, source }
     }
+}
+
+/// A pooler of transactions stands between, and was not announced.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a prepared statement was lost; behind a pooler of transactions, such as PgBouncer, set postgres.transaction_pooling \
+     = true"
+)]
+struct Pooled(#[source] sqlx::Error);
+
+/// A statement that another client left prepared under the name of ours, or one of ours that is gone.
+fn is_pooled(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["42P05", "26000"].contains(&&*code))
 }
 
 /// Whether the same call may succeed later: everything but what the database itself says is wrong with the call or

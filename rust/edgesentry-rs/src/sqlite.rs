@@ -1,17 +1,24 @@
 //! An embedded database file: one writer in this process, many readers, any number of processes.
 
+mod contents;
+mod reading;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::error::{Component, StoreError};
+use crate::error::{Component, Error};
 use crate::sql::failed;
+
+pub(crate) use contents::{Contents, MAX_NAMES, MIGRATIONS_TABLE, Schema};
+use reading::{Reading, beside, reader_of};
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(30);
@@ -20,24 +27,39 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How many rows go into one INSERT; few sizes, so that their statements stay prepared.
 const ROWS: [usize; 4] = [256, 32, 4, 1];
 
+/// Looks at a file that another process is about to create: how often, and how long between.
+const LOOKS: usize = 5;
+const LOOK_INTERVAL: Duration = Duration::from_millis(40);
+
 /// An open database file.
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) place: Arc<str>,
     pub(crate) readers: SqlitePool,
-    /// None once it is closed.
+    /// None if the file is read only, and once it is closed.
     writer: Mutex<Option<SqliteConnection>>,
+    reading: Option<Reading>,
 }
 
 impl Database {
-    /// Opens a file and brings its tables up to date; `create` makes it where it is missing.
+    /// Opens a file and brings its tables up to date; `create` makes a missing file, and the tables of an empty one.
+    /// A file that holds other tables is refused and stays as it is.
     pub(crate) async fn open(
         path: &Path,
         component: Component,
         create: bool,
-        migrations: &[(i64, &'static str, &'static str)],
-    ) -> Result<Database, StoreError> {
+        schema: &'static Schema,
+    ) -> Result<Database, Error> {
         let place: Arc<str> = path.display().to_string().into();
+        let opening = || failed(&place, component, "open the database");
+        // SQLite takes `file:` and `:memory:` as they stand for something else than a file of that name.
+        let path = &std::path::absolute(path).map_err(|error| opening()(error.into()))?;
+        let looked = look_before_writing(path, schema).await.map_err(no_database(schema));
+        match looked.map_err(opening())? {
+            Contents::Empty if create => {}
+            Contents::Complete { version } => schema.refuse_newer(&place, version)?,
+            contents => return Err(schema.missing(&place, &contents)),
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(create)
@@ -52,17 +74,63 @@ impl Database {
             .pragma("wal_autocheckpoint", "8192")
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
-        let mut writer = options.connect().await.map_err(failed(&place, component, "open the database"))?;
-        migrate(&mut writer, migrations)
+        let mut writer = options.connect().await.map_err(opening())?;
+        migrate(&mut writer, schema.migrations)
             .await
             .map_err(|error| failed(&place, component, "bring the tables up to date")(into_sqlx(error)))?;
         let readers =
             SqlitePoolOptions::new().max_connections(8).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Database { place, readers, writer: Mutex::new(Some(writer)) })
+        Ok(Database { place, readers, writer: Mutex::new(Some(writer)), reading: None })
+    }
+
+    /// Opens a file for reading. Neither the file nor anything beside it is changed, and its tables are read in the
+    /// version that they have.
+    pub(crate) async fn read(
+        path: &Path,
+        component: Component,
+        schema: &'static Schema,
+    ) -> Result<Database, Error> {
+        let place: Arc<str> = path.display().to_string().into();
+        let opening = || failed(&place, component, "open the database for reading");
+        let path = &std::path::absolute(path).map_err(|error| opening()(error.into()))?;
+        if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) {
+            return Err(schema.missing(&place, &Contents::Empty));
+        }
+        let opened = Reading::open(path).await.map_err(no_database(schema));
+        let (reading, readers) = opened.map_err(opening())?;
+        let database =
+            Database { place: Arc::clone(&place), readers, writer: Mutex::new(None), reading: Some(reading) };
+        let looked = async { contents::contents(&mut *database.reader().await?, schema).await };
+        let contents = database.unchanged(looked.await).map_err(no_database(schema)).map_err(opening())?;
+        match contents {
+            Contents::Complete { version } => schema.refuse_newer(&place, version)?,
+            contents => return Err(schema.missing(&place, &contents)),
+        }
+        Ok(database)
+    }
+
+    /// A connection that reads. Its answers count once [`Database::unchanged`] has passed them.
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+        self.readers.acquire().await
+    }
+
+    /// The result of a read, if the file stayed as it was when it was opened. Only a file that is read without locks
+    /// can have changed; then rows may be missing or damaged in what was read.
+    pub(crate) fn unchanged<T>(&self, read: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        self.reading.as_ref().map_or(Ok(()), Reading::check_unchanged)?;
+        read
+    }
+
+    /// A remark for people, if files beside the database are part of what is read.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.reading.as_ref()?.note(&self.place)
     }
 
     /// The connection that writes.
     pub(crate) async fn writer(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, sqlx::Error> {
+        if self.reading.is_some() {
+            return Err(sqlx::Error::Configuration("it is open for reading only".into()));
+        }
         let writer = self.writer.lock().await;
         MutexGuard::try_map(writer, Option::as_mut).map_err(|_| sqlx::Error::PoolClosed)
     }
@@ -76,12 +144,53 @@ impl Database {
             // What is not copied now is copied when the file is opened again.
             let _ = writer.close().await;
         }
+        if let Some(reading) = &self.reading {
+            reading.close().await;
+        }
+    }
+}
+
+/// Looks at a file that is to be written, and leaves it as it is.
+async fn look_before_writing(path: &Path, schema: &Schema) -> Result<Contents, sqlx::Error> {
+    let is_there = || std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+    for _ in 1..LOOKS {
+        if !is_there() {
+            return Ok(Contents::Empty);
+        }
+        let contents = look(path, schema).await;
+        if matches!(contents, Ok(Contents::Empty | Contents::Complete { .. })) {
+            return contents;
+        }
+        // Half of it may be there while another process creates it.
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    look(path, schema).await
+}
+
+async fn look(path: &Path, schema: &Schema) -> Result<Contents, sqlx::Error> {
+    let is_logged = beside(&path.canonicalize()?, "-wal").exists();
+    // With a log, as every other writer of the file reads it; without, in a way that makes none.
+    let parameters = if is_logged { "mode=ro" } else { "immutable=1" };
+    let mut connection = reader_of(path, parameters).connect().await?;
+    let contents = contents::contents(&mut connection, schema).await;
+    connection.close().await?;
+    contents
+}
+
+/// SQLITE_NOTADB says no more than that the file is not a database.
+fn no_database(schema: &'static Schema) -> impl Fn(sqlx::Error) -> sqlx::Error {
+    move |error| match error.as_database_error().and_then(|error| error.code()) {
+        Some(code) if code == "26" => {
+            let problem = format!("it is not a SQLite database, so there is no {} in it", schema.name);
+            sqlx::Error::Configuration(problem.into())
+        }
+        _ => error,
     }
 }
 
 async fn migrate(
     connection: &mut SqliteConnection,
-    migrations: &[(i64, &'static str, &'static str)],
+    migrations: &[contents::Migration],
 ) -> Result<(), MigrateError> {
     let migrations = migrations.iter().map(|(version, name, sql)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -27,6 +27,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use edgesentry_rs::secret::without_password;
 
 use crate::commands::Cli;
 use crate::exit::{Exit, Failure};
@@ -62,6 +63,12 @@ pub fn summary(report: &edgesentry_chain::Report) -> String {
     anstream::adapter::strip_str(&render::report(report)).to_string()
 }
 
+/// A message that quotes arguments, without the passwords of URLs in them.
+fn without_passwords(text: &str) -> String {
+    let line = |line: &str| line.split(' ').map(without_password).collect::<Vec<_>>().join(" ");
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// The answer to arguments that do not parse, or to --help and --version.
 fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
     let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -70,7 +77,7 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
         let command = commands::NAMES
             .into_iter()
             .find(|name| args.get(1..).unwrap_or_default().contains(&(*name).into()));
-        let text = error.to_string();
+        let text = without_passwords(&error.to_string());
         let sentence = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");
         let message = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut failure = Failure::usage("usage", message);
@@ -79,8 +86,13 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
         }
         return Output { json: true, command }.fail(&failure);
     }
-    // A closed pipe is not worth a word.
-    let _ = error.print();
+    let (text, safe) = (error.to_string(), without_passwords(&error.to_string()));
+    if safe == text {
+        // A closed pipe is not worth a word.
+        let _ = error.print();
+    } else {
+        output::write_stderr(&safe);
+    }
     match is_request {
         true => Exit::Holds,
         // PostgreSQL takes every small code for the end of the log.

@@ -17,6 +17,7 @@ use std::ffi::OsString;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use edgesentry_chain::{Report, Verdict};
+use edgesentry_rs::secret::without_password;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
@@ -134,30 +135,6 @@ pub(crate) fn command_line(arguments: &[OsString]) -> String {
     let arguments = arguments.iter().skip(1).map(|argument| without_password(&argument.to_string_lossy()));
     let words: Vec<String> = arguments.map(|argument| shell_word(&argument)).collect();
     sentence(&format!("eds {}", words.join(" ")))
-}
-
-fn without_password(argument: &str) -> String {
-    let Some((before, url)) = argument.split_once("://") else { return argument.to_owned() };
-    let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    // A password may hold a slash or an at sign that should have been encoded.
-    let address = match address.rsplit_once('@') {
-        Some((login, server)) => match login.split_once(':') {
-            Some((user, _)) => format!("{user}:***@{server}"),
-            None => address.to_owned(),
-        },
-        None => address.to_owned(),
-    };
-    let secret = |key: &str| key.to_ascii_lowercase().contains("password");
-    let query: Vec<String> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| match pair.split_once('=') {
-            Some((key, _)) if secret(key) => format!("{key}=***"),
-            _ => pair.to_owned(),
-        })
-        .collect();
-    let mark = if query.is_empty() { "" } else { "?" };
-    format!("{before}://{address}{mark}{}", query.join("&"))
 }
 
 /// Nothing is loaded and nothing runs but the one style and the one script of the page.

@@ -11,7 +11,9 @@ use edgesentry_rs::{Error, Ledger, PayloadStore, Settings};
 use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
+use crate::output::complain;
 use crate::outputs;
+use crate::text::sentence;
 
 /// The ledger of a command that always works on one.
 #[derive(Args, Debug)]
@@ -122,14 +124,14 @@ impl InsteadOfFiles {
         Ok(Settings::load(self.config.as_deref(), &overrides)?)
     }
 
-    /// Opens the ledger, which must exist; with the payload store where one is wanted: a certain one, or with an
+    /// Opens the ledger for reading; with the payload store where one is wanted: a certain one, or with an
     /// empty name the configured one.
     pub(crate) fn open(&self, payloads: Option<&str>) -> Result<Opened, Failure> {
         let settings = self.settings(payloads)?;
         match payloads {
-            None => Opened::ledger_only(settings, Access::Existing),
+            None => Opened::ledger_only(settings, Access::Read),
             Some(_) => {
-                let opened = Opened::new(settings, Access::Existing)?;
+                let opened = Opened::new(settings, Access::Read)?;
                 opened.payloads()?;
                 Ok(opened)
             }
@@ -167,6 +169,9 @@ impl Opened {
         // A command says what matters by itself: logs are for who asks for them.
         subscriber::init(&settings.telemetry, "off")?;
         let stores = runtime.block_on(settings.open(access))?;
+        for note in stores.ledger.notes() {
+            complain(&format!("note: {}", sentence(&note)));
+        }
         Ok(Opened { settings, ledger: stores.ledger, payloads: stores.payloads, runtime })
     }
 

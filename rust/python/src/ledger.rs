@@ -40,6 +40,7 @@ pub(crate) struct Open {
     ledger: Arc<dyn edgesentry_rs::Ledger>,
     payloads: Option<Arc<dyn PayloadStore>>,
     service: Option<IngestService>,
+    read_only: bool,
 }
 
 /// An outcome: status, reason, expected, actual, error, whether it is retryable.
@@ -49,23 +50,29 @@ pub(crate) type Answer =
 #[pymethods]
 impl LedgerCore {
     #[new]
-    #[pyo3(signature = (url, payloads, config, create))]
+    #[pyo3(signature = (url, payloads, config, create, read_only))]
     fn new(
         py: Python<'_>,
         url: Option<String>,
         payloads: Option<String>,
         config: Option<PathBuf>,
         create: bool,
+        read_only: bool,
     ) -> PyResult<LedgerCore> {
-        let access = if create { Access::Create } else { Access::Existing };
+        let access = match (read_only, create) {
+            (true, _) => Access::Read,
+            (false, true) => Access::Create,
+            (false, false) => Access::Existing,
+        };
         let opened = wait_on(py, async move {
             let overrides = Overrides { ledger: url, payloads };
             let settings = Settings::load(config.as_deref(), &overrides)?;
             let stores = settings.open(access).await?;
-            let service = stores.payloads.clone().map(|payloads| {
+            let payloads = stores.payloads.clone().filter(|_| !read_only);
+            let service = payloads.map(|payloads| {
                 IngestService::start(Arc::clone(&stores.ledger), payloads, settings.ingest.clone())
             });
-            Ok(Open { ledger: stores.ledger, payloads: stores.payloads, service })
+            Ok(Open { ledger: stores.ledger, payloads: stores.payloads, service, read_only })
         })?;
         let open = opened.map_err(|error| service_failure(py, error))?;
         Ok(LedgerCore(Mutex::new(Some(open))))
@@ -133,8 +140,12 @@ impl LedgerCore {
 
     /// Takes records in, in their order; answers each.
     fn ingest(&self, py: Python<'_>, items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyResult<Vec<Answer>> {
-        let Some(service) = self.open()?.service else {
-            let problem = "payloads: no store is named; give payloads=\"folder:PATH\" or \"s3://BUCKET\"";
+        let open = self.open()?;
+        let Some(service) = open.service else {
+            let problem = match open.read_only {
+                true => "the ledger is open for reading only; open it without read_only=True",
+                false => "payloads: no store is named; give payloads=\"folder:PATH\" or \"s3://BUCKET\"",
+            };
             return Err(service_failure(py, Error::Config(problem.to_owned())));
         };
         let submissions = submissions(items)?;

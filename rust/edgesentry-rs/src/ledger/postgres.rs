@@ -3,15 +3,17 @@
 mod connect;
 mod copy;
 mod database;
+mod schema;
+mod url;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use edgesentry_chain::{Hash, Head, Heads};
 use sqlx::postgres::PgRow;
-use sqlx::{Acquire, PgConnection, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use self::connect::Servers;
+use self::connect::{Servers, Use};
 use super::change::{self, Change};
 use super::plan::{self, Chains, Held, Locked, LogRow, Plan, hash};
 use super::{
@@ -34,9 +36,17 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Connects to the server of the list that takes writes, and brings the tables up to date.
+    /// Connects to the server of the list that takes writes, and brings the tables up to date. A database that holds
+    /// other tables in its public schema, and no ledger, is an error, and stays as it is.
     pub async fn connect(settings: &PostgresSettings) -> Result<Postgres, Error> {
-        let servers = Servers::connect(settings).await?;
+        let servers = Servers::connect(settings, Use::Write).await?;
+        Ok(Postgres { servers: Arc::new(servers) })
+    }
+
+    /// Connects for reading, in transactions that cannot write: to a server of the list that takes writes if one answers,
+    /// else to a standby. The role needs SELECT only; tables of an older version are read as they are.
+    pub async fn read(settings: &PostgresSettings) -> Result<Postgres, Error> {
+        let servers = Servers::connect(settings, Use::Read).await?;
         Ok(Postgres { servers: Arc::new(servers) })
     }
 
@@ -44,12 +54,21 @@ impl Postgres {
         failed(self.servers.place(), Component::AuditLedger, action)
     }
 
+    async fn keys_failed(&self, error: sqlx::Error) -> StoreError {
+        let error = self.failed("read device keys")(error);
+        if error.retryable {
+            self.servers.look_again().await;
+        }
+        error
+    }
+
     async fn append_once(
         &self,
         connection: &mut PgConnection,
         entries: &[Entry],
     ) -> Result<Vec<Outcome>, AppendError> {
-        let mut transaction = connection.begin().await.map_err(self.failed("begin a transaction"))?;
+        let mut transaction =
+            self.servers.begin(connection).await.map_err(self.failed("begin a transaction"))?;
         let chains = lock(&mut transaction, entries).await.map_err(self.failed("lock the heads"))?;
         if !plan::keys_are_current(entries, &chains) {
             return Err(AppendError::KeysChanged);
@@ -65,7 +84,8 @@ impl Postgres {
 
     async fn register_once(&self, registration: &Registration) -> Result<(), Error> {
         let failed = || self.failed("register a device");
-        let mut transaction = self.servers.pool().await.begin().await.map_err(failed())?;
+        let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
+        let mut transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
         // Only the first key of a new device finds no row to lock; of two at once one fails on the primary key.
         sqlx::query("SELECT FROM chain_heads WHERE device_id = $1 FOR UPDATE")
             .bind(&registration.device_id)
@@ -84,6 +104,10 @@ impl Postgres {
 impl Ledger for Postgres {
     fn place(&self) -> &str {
         self.servers.place()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.servers.notes().to_vec()
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
@@ -112,25 +136,23 @@ impl Ledger for Postgres {
 
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
         let names: Vec<&str> = device_ids.iter().map(|id| &**id).collect();
-        let pool = self.servers.pool().await;
+        let mut reader = match self.servers.reader().await {
+            Ok(reader) => reader,
+            Err(error) => return Err(self.keys_failed(error).await),
+        };
         let rows = sqlx::query(
             "SELECT h.device_id, h.keys_version, d.public_key, d.scheme, d.valid_from, d.revoked_from
              FROM chain_heads h JOIN devices d USING (device_id) WHERE h.device_id = ANY($1)
              ORDER BY h.device_id, d.valid_from",
         )
         .bind(names)
-        .fetch_all(&pool)
+        .fetch_all(&mut *reader)
         .await;
-        let decoded = rows.and_then(|rows| rows.iter().map(keys_row).collect::<Result<Vec<_>, _>>());
-        match decoded {
+        let ended = reader.end().await;
+        let rows = rows.and_then(|rows| ended.map(|()| rows));
+        match rows.and_then(|rows| rows.iter().map(keys_row).collect::<Result<Vec<_>, _>>()) {
             Ok(rows) => Ok(stream::registry(rows)),
-            Err(error) => {
-                let error = self.failed("read device keys")(error);
-                if error.retryable {
-                    self.servers.look_again().await;
-                }
-                Err(error)
-            }
+            Err(error) => Err(self.keys_failed(error).await),
         }
     }
 
@@ -144,7 +166,8 @@ impl Ledger for Postgres {
 
     async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
         let failed = || self.failed("revoke the keys of a device");
-        let mut transaction = self.servers.pool().await.begin().await.map_err(failed())?;
+        let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
+        let mut transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
         let next: Option<i64> = sqlx::query_scalar(
             "UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1 RETURNING sequence + 1",
         )
@@ -165,19 +188,25 @@ impl Ledger for Postgres {
 
     async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError> {
         let failed = || self.failed("read the devices");
-        let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
-        devices(&mut connection, None).await.map_err(failed())
+        let mut reader = self.servers.reader().await.map_err(failed())?;
+        let devices = devices(&mut reader, None).await.map_err(failed())?;
+        reader.end().await.map_err(failed())?;
+        Ok(devices)
     }
 
     async fn heads(&self) -> Result<Heads, StoreError> {
-        let pool = self.servers.pool().await;
-        let rows = sqlx::query(
-            "SELECT device_id, sequence, record_hash FROM chain_heads WHERE sequence > start_sequence",
-        )
-        .fetch_all(&pool)
+        let failed = || self.failed("read the heads");
+        let mut reader = self.servers.reader().await.map_err(failed())?;
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {}, sequence, {} FROM chain_heads WHERE sequence > start_sequence",
+            bounded("device_id"),
+            bounded("record_hash"),
+        )))
+        .fetch_all(&mut *reader)
         .await;
-        let heads = rows.and_then(|rows| rows.iter().map(head_row).collect());
-        heads.map_err(self.failed("read the heads"))
+        let heads = rows.and_then(|rows| rows.iter().map(head_row).collect()).map_err(failed())?;
+        reader.end().await.map_err(failed())?;
+        Ok(heads)
     }
 
     fn records(&self, filter: &Filter) -> RecordStream {
@@ -192,22 +221,36 @@ impl Ledger for Postgres {
     }
 
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
-        let pool = self.servers.pool().await;
-        let rows = sqlx::query(
-            "SELECT id, at_ms, device_id, sequence, outcome, reason, record_hash, expected, actual, evidence
-             FROM operation_logs WHERE id > $1 AND ($2::text IS NULL OR device_id = $2)
+        let place = self.servers.place();
+        let failed = || failed(place, Component::OperationLog, "read the operation log");
+        let mut reader = self.servers.reader().await.map_err(failed())?;
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT id, at_ms, {}, sequence, {}, {}, {}, {}, {}, {} FROM operation_logs WHERE id > $1 AND ($2::text IS NULL OR device_id = $2)
              AND ($3::text IS NULL OR outcome = $3) AND ($4::text IS NULL OR reason = $4) ORDER BY id LIMIT $5",
-        )
+            bounded("device_id"),
+            bounded("outcome"),
+            bounded("reason"),
+            bounded("record_hash"),
+            bounded("expected"),
+            bounded("actual"),
+            format!("CASE WHEN octet_length(evidence) <= {} THEN evidence END", stream::MAX_EVIDENCE_BYTES),
+        )))
         .bind(stream::column(Some(query.after_id), 0))
         .bind(query.device_id.as_deref())
         .bind(query.outcome.as_deref())
         .bind(query.reason.as_deref())
         .bind(i64::from(query.limit))
-        .fetch_all(&pool)
+        .fetch_all(&mut *reader)
         .await;
-        let entries = rows.and_then(|rows| rows.iter().map(log_entry).collect());
-        entries.map_err(failed(self.servers.place(), Component::OperationLog, "read the operation log"))
+        let entries = rows.and_then(|rows| rows.iter().map(log_entry).collect()).map_err(failed())?;
+        reader.end().await.map_err(failed())?;
+        Ok(entries)
     }
+}
+
+/// A column that is not sent if it is longer than any that a ledger writes: then it arrives as NULL, an error.
+fn bounded(column: &str) -> String {
+    format!("CASE WHEN octet_length({column}) <= {} THEN {column} END", stream::MAX_TEXT_BYTES)
 }
 
 fn is_unique_violation(error: &StoreError) -> bool {
@@ -365,12 +408,16 @@ async fn devices(
     connection: &mut PgConnection,
     device_id: Option<&str>,
 ) -> Result<Vec<RegisteredDevice>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT h.device_id, h.sequence, h.record_hash, h.start_sequence, h.start_hash, d.public_key, d.scheme,
-                d.valid_from, d.revoked_from
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "SELECT {}, h.sequence, {}, h.start_sequence, {}, {}, {}, d.valid_from, d.revoked_from
          FROM chain_heads h JOIN devices d USING (device_id) WHERE $1::text IS NULL OR h.device_id = $1
          ORDER BY h.device_id, d.valid_from",
-    )
+        bounded("h.device_id"),
+        bounded("h.record_hash"),
+        bounded("h.start_hash"),
+        bounded("d.public_key"),
+        bounded("d.scheme"),
+    )))
     .bind(device_id)
     .fetch_all(connection)
     .await?;
@@ -381,8 +428,8 @@ async fn devices(
 fn device_row(row: &PgRow) -> Result<stream::DeviceRow, sqlx::Error> {
     let device_id: String = row.try_get(0)?;
     let key = key(&device_id, row.try_get(5)?, row.try_get(6)?, row.try_get(7)?, row.try_get(8)?)?;
-    let head = stream::head(row.try_get(1)?, row.try_get(2)?);
-    let start = stream::head(row.try_get(3)?, row.try_get(4)?);
+    let head = stream::head(&device_id, row.try_get(1)?, row.try_get(2)?)?;
+    let start = stream::head(&device_id, row.try_get(3)?, row.try_get(4)?)?;
     Ok(stream::DeviceRow { device_id, head, start, key })
 }
 
@@ -393,7 +440,8 @@ fn keys_row(row: &PgRow) -> Result<stream::KeysRow, sqlx::Error> {
 }
 
 fn head_row(row: &PgRow) -> Result<(Arc<str>, Head), sqlx::Error> {
-    Ok((row.try_get::<&str, _>(0)?.into(), stream::head(row.try_get(1)?, row.try_get(2)?)))
+    let device_id: &str = row.try_get(0)?;
+    Ok((device_id.into(), stream::head(device_id, row.try_get(1)?, row.try_get(2)?)?))
 }
 
 fn log_entry(row: &PgRow) -> Result<LogEntry, sqlx::Error> {
@@ -404,7 +452,7 @@ fn log_entry(row: &PgRow) -> Result<LogEntry, sqlx::Error> {
         sequence: row.try_get::<Option<i64>, _>(3)?.map(i64::cast_unsigned),
         outcome: row.try_get(4)?,
         reason: row.try_get(5)?,
-        record_hash: hash(row.try_get(6)?),
+        record_hash: stream::head("", 0, row.try_get(6)?)?.hash,
         expected: row.try_get(7)?,
         actual: row.try_get(8)?,
         evidence: row.try_get(9)?,

@@ -1,10 +1,12 @@
 //! A ledger in an embedded database file.
 
+mod rows;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use edgesentry_chain::{AuditRecord, Head, Heads};
+use edgesentry_chain::{Head, Heads};
 use futures::TryStreamExt;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
@@ -19,12 +21,15 @@ use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::ingest::verify::{Outcome, Registry};
 use crate::payload::{SqlitePayloads, Stored};
-use crate::sql::{failed, key};
-use crate::sqlite::{Database, insert};
+use crate::sql::failed;
+use crate::sqlite::{Database, Schema, insert};
 use crate::telemetry::metrics::timing_operation_log;
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql"))];
+static SCHEMA: Schema = Schema {
+    name: "ledger",
+    tables: &super::TABLES,
+    migrations: &[(1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql"))],
+};
 
 /// The embedded ledger: one file, beside it a write-ahead log while it is open. Several processes may use the file.
 #[derive(Debug, Clone)]
@@ -33,18 +38,26 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file, creating it where it is missing.
-    pub async fn open(path: &Path) -> Result<Sqlite, StoreError> {
+    /// Opens the file, creating it if it is missing. A file that holds other tables is an error, and stays as it is.
+    pub async fn open(path: &Path) -> Result<Sqlite, Error> {
         Sqlite::open_or(path, true).await
     }
 
-    /// Opens the file, which must exist.
-    pub async fn open_existing(path: &Path) -> Result<Sqlite, StoreError> {
+    /// Opens the file, which must exist and hold a ledger.
+    pub async fn open_existing(path: &Path) -> Result<Sqlite, Error> {
         Sqlite::open_or(path, false).await
     }
 
-    async fn open_or(path: &Path, create: bool) -> Result<Sqlite, StoreError> {
-        let database = Database::open(path, Component::AuditLedger, create, &MIGRATIONS).await?;
+    /// Opens the file for reading: neither the file nor anything beside it is changed, migrated or locked against
+    /// those who write. A write-ahead log beside it is part of what is read; [`Ledger::notes`] says
+    /// so.
+    pub async fn read(path: &Path) -> Result<Sqlite, Error> {
+        let database = Database::read(path, Component::AuditLedger, &SCHEMA).await?;
+        Ok(Sqlite { database: Arc::new(database) })
+    }
+
+    async fn open_or(path: &Path, create: bool) -> Result<Sqlite, Error> {
+        let database = Database::open(path, Component::AuditLedger, create, &SCHEMA).await?;
         Ok(Sqlite { database: Arc::new(database) })
     }
 
@@ -58,8 +71,9 @@ impl Sqlite {
     }
 
     async fn registered(&self, device_id: Option<&str>) -> Result<Vec<RegisteredDevice>, StoreError> {
-        let mut reader = self.database.readers.acquire().await.map_err(self.failed("read the devices"))?;
-        devices(&mut reader, device_id).await.map_err(self.failed("read the devices"))
+        let mut reader = self.database.reader().await.map_err(self.failed("read the devices"))?;
+        let devices = devices(&mut reader, device_id).await;
+        self.database.unchanged(devices).map_err(self.failed("read the devices"))
     }
 }
 
@@ -67,6 +81,10 @@ impl Sqlite {
 impl Ledger for Sqlite {
     fn place(&self) -> &str {
         &self.database.place
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.database.note().into_iter().collect()
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
@@ -92,17 +110,17 @@ impl Ledger for Sqlite {
 
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
         let names = serde_json::json!(device_ids.iter().map(|id| &**id).collect::<Vec<_>>()).to_string();
-        let rows = sqlx::query(
-            "SELECT h.device_id, h.keys_version, d.public_key, d.scheme, d.valid_from, d.revoked_from
-             FROM json_each(?) j JOIN chain_heads h ON h.device_id = j.value
+        let columns = rows::columns(&rows::KEYS);
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {columns} FROM json_each(?) j JOIN chain_heads h ON h.device_id = j.value
              JOIN devices d ON d.device_id = h.device_id ORDER BY d.device_id, d.valid_from",
-        )
+        )))
         .bind(names)
         .fetch_all(&self.database.readers)
-        .await
-        .map_err(self.failed("read device keys"))?;
-        let decoded: Result<Vec<_>, sqlx::Error> = rows.iter().map(keys_row).collect();
-        Ok(stream::registry(decoded.map_err(self.failed("read device keys"))?))
+        .await;
+        let decoded = rows.and_then(|rows| rows.iter().map(rows::keys).collect::<Result<Vec<_>, _>>());
+        let decoded = self.database.unchanged(decoded).map_err(self.failed("read device keys"))?;
+        Ok(stream::registry(decoded))
     }
 
     async fn register(&self, registration: &Registration) -> Result<(), Error> {
@@ -143,25 +161,26 @@ impl Ledger for Sqlite {
     }
 
     async fn heads(&self) -> Result<Heads, StoreError> {
-        let rows = sqlx::query(
-            "SELECT device_id, sequence, record_hash FROM chain_heads WHERE sequence > start_sequence",
-        )
+        let columns = rows::columns(&rows::HEAD);
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {columns} FROM chain_heads h WHERE sequence > start_sequence",
+        )))
         .fetch_all(&self.database.readers)
-        .await
-        .map_err(self.failed("read the heads"))?;
-        let decoded: Result<Heads, sqlx::Error> = rows.iter().map(head_row).collect();
-        decoded.map_err(self.failed("read the heads"))
+        .await;
+        let decoded = rows.and_then(|rows| rows.iter().map(rows::head).collect());
+        self.database.unchanged(decoded).map_err(self.failed("read the heads"))
     }
 
     fn records(&self, filter: &Filter) -> RecordStream {
         let (database, filter) = (Arc::clone(&self.database), filter.clone());
         let reading = failed(&database.place, Component::AuditLedger, "read records");
         stream::spawn(move |sender| async move {
+            let columns = rows::columns(&rows::RECORD);
             let sql =
-                format!("SELECT {COLUMNS} FROM audit_records WHERE {FILTER} ORDER BY device_id, sequence");
+                format!("SELECT {columns} FROM audit_records WHERE {FILTER} ORDER BY device_id, sequence");
             let names = (!filter.devices.is_empty()).then(|| serde_json::json!(filter.devices).to_string());
             let read = async {
-                let mut rows = sqlx::query(AssertSqlSafe(sql))
+                let mut found = sqlx::query(AssertSqlSafe(sql))
                     .bind(names)
                     .bind(stream::column(filter.from_sequence, 0))
                     .bind(stream::column(filter.to_sequence, u64::MAX))
@@ -170,15 +189,17 @@ impl Ledger for Sqlite {
                     .bind(filter.before_ms == Some(0))
                     .fetch(&database.readers);
                 let mut chunk = Vec::with_capacity(CHUNK);
-                while let Some(row) = rows.try_next().await? {
-                    chunk.push(record_row(&row)?);
+                while let Some(row) = found.try_next().await? {
+                    chunk.push(rows::record(&row)?);
                     if chunk.len() == CHUNK {
                         let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+                        database.unchanged(Ok(()))?;
                         if sender.send(Ok(full)).await.is_err() {
                             return Ok(());
                         }
                     }
                 }
+                database.unchanged(Ok(()))?;
                 if !chunk.is_empty() {
                     // A receiver that has gone away wants nothing.
                     let _ = sender.send(Ok(chunk)).await;
@@ -186,32 +207,32 @@ impl Ledger for Sqlite {
                 Ok(())
             };
             if let Err(error) = read.await {
+                // Damage that is none: rows that were read while the file was written.
+                let error = database.unchanged::<()>(Err(error)).err().unwrap_or(sqlx::Error::WorkerCrashed);
                 let _ = sender.send(Err(reading(error))).await;
             }
         })
     }
 
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, at_ms, device_id, sequence, outcome, reason, record_hash, expected, actual, evidence
-             FROM operation_logs WHERE id > ?1 AND (?2 IS NULL OR device_id = ?2) AND (?3 IS NULL OR outcome = ?3)
+        let columns = rows::columns(&rows::LOG);
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {columns} FROM operation_logs WHERE id > ?1 AND (?2 IS NULL OR device_id = ?2) AND (?3 IS NULL OR outcome = ?3)
              AND (?4 IS NULL OR reason = ?4) ORDER BY id LIMIT ?5",
-        )
+        )))
         .bind(stream::column(Some(query.after_id), 0))
         .bind(query.device_id.as_deref())
         .bind(query.outcome.as_deref())
         .bind(query.reason.as_deref())
         .bind(i64::from(query.limit))
         .fetch_all(&self.database.readers)
-        .await
-        .map_err(failed(&self.database.place, Component::OperationLog, "read the operation log"))?;
-        let decoded: Result<Vec<LogEntry>, sqlx::Error> = rows.iter().map(log_entry).collect();
-        decoded.map_err(failed(&self.database.place, Component::OperationLog, "read the operation log"))
+        .await;
+        let decoded = rows.and_then(|rows| rows.iter().map(rows::log_entry).collect());
+        let reading = failed(&self.database.place, Component::OperationLog, "read the operation log");
+        self.database.unchanged(decoded).map_err(reading)
     }
 }
 
-const COLUMNS: &str =
-    "device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref";
 const FILTER: &str = "(?1 IS NULL OR device_id IN (SELECT value FROM json_each(?1)))
     AND sequence BETWEEN ?2 AND ?3 AND timestamp_ms BETWEEN ?4 AND ?5 AND NOT ?6";
 
@@ -348,60 +369,14 @@ async fn devices(
     connection: &mut SqliteConnection,
     device_id: Option<&str>,
 ) -> Result<Vec<RegisteredDevice>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT h.device_id, h.sequence, h.record_hash, h.start_sequence, h.start_hash, d.public_key, d.scheme,
-                d.valid_from, d.revoked_from
-         FROM chain_heads h JOIN devices d ON d.device_id = h.device_id WHERE ?1 IS NULL OR h.device_id = ?1
-         ORDER BY h.device_id, d.valid_from",
-    )
+    let columns = rows::columns(&rows::DEVICE);
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "SELECT {columns} FROM chain_heads h JOIN devices d ON d.device_id = h.device_id
+         WHERE ?1 IS NULL OR h.device_id = ?1 ORDER BY h.device_id, d.valid_from",
+    )))
     .bind(device_id)
     .fetch_all(connection)
     .await?;
-    let rows: Result<Vec<_>, sqlx::Error> = rows.iter().map(device_row).collect();
+    let rows: Result<Vec<_>, sqlx::Error> = rows.iter().map(rows::device).collect();
     Ok(stream::devices(rows?))
-}
-
-fn device_row(row: &SqliteRow) -> Result<stream::DeviceRow, sqlx::Error> {
-    let device_id: String = row.try_get(0)?;
-    let key = key(&device_id, row.try_get(5)?, row.try_get(6)?, row.try_get(7)?, row.try_get(8)?)?;
-    let head = stream::head(row.try_get(1)?, row.try_get(2)?);
-    let start = stream::head(row.try_get(3)?, row.try_get(4)?);
-    Ok(stream::DeviceRow { device_id, head, start, key })
-}
-
-fn keys_row(row: &SqliteRow) -> Result<stream::KeysRow, sqlx::Error> {
-    let device_id: &str = row.try_get(0)?;
-    let key = key(device_id, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?)?;
-    Ok(stream::KeysRow { device_id: device_id.into(), version: row.try_get(1)?, key })
-}
-
-fn head_row(row: &SqliteRow) -> Result<(Arc<str>, Head), sqlx::Error> {
-    Ok((row.try_get::<&str, _>(0)?.into(), stream::head(row.try_get(1)?, row.try_get(2)?)))
-}
-
-fn record_row(row: &SqliteRow) -> Result<AuditRecord, sqlx::Error> {
-    Ok(AuditRecord {
-        device_id: row.try_get(0)?,
-        sequence: row.try_get::<i64, _>(1)?.cast_unsigned(),
-        timestamp_ms: row.try_get::<i64, _>(2)?.cast_unsigned(),
-        payload_hash: hash(row.try_get(3)?),
-        signature: row.try_get::<&[u8], _>(4)?.try_into().unwrap_or([0; 64]),
-        prev_record_hash: hash(row.try_get(5)?),
-        object_ref: row.try_get(6)?,
-    })
-}
-
-fn log_entry(row: &SqliteRow) -> Result<LogEntry, sqlx::Error> {
-    Ok(LogEntry {
-        id: row.try_get::<i64, _>(0)?.cast_unsigned(),
-        at_ms: row.try_get::<i64, _>(1)?.cast_unsigned(),
-        device_id: row.try_get(2)?,
-        sequence: row.try_get::<Option<i64>, _>(3)?.map(i64::cast_unsigned),
-        outcome: row.try_get(4)?,
-        reason: row.try_get(5)?,
-        record_hash: hash(row.try_get(6)?),
-        expected: row.try_get(7)?,
-        actual: row.try_get(8)?,
-        evidence: row.try_get(9)?,
-    })
 }

@@ -3,11 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use edgesentry_chain::{AuditRecord, Head};
+use edgesentry_chain::{AuditRecord, Hash, Head};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
-use super::plan::hash;
 use super::{RecordStream, RegisteredDevice};
 use crate::error::StoreError;
 use crate::ingest::verify::{DeviceKeys, RegisteredKey, Registry};
@@ -39,9 +38,27 @@ pub(super) fn column(bound: Option<u64>, none: u64) -> i64 {
     i64::try_from(bound.unwrap_or(none)).unwrap_or(i64::MAX)
 }
 
+/// The longest text or hash that is read from a column: no ledger writes as long a one, and a larger one is not loaded.
+pub(super) const MAX_TEXT_BYTES: usize = 64 << 10;
+/// The same for the evidence of a rejection.
+pub(super) const MAX_EVIDENCE_BYTES: usize = 16 << 20;
+
+/// A value that no ledger writes.
+pub(super) fn malformed(place: &str, column: &str, problem: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("{place}: {column} {problem}; another program changed the tables").into())
+}
+
+/// A number of a column, none if it is negative.
+pub(super) fn number(value: i64) -> Option<u64> {
+    u64::try_from(value).ok()
+}
+
 /// A link of two columns.
-pub(super) fn head(sequence: i64, record_hash: &[u8]) -> Head {
-    Head { sequence: sequence.cast_unsigned(), hash: hash(record_hash) }
+pub(super) fn head(device_id: &str, sequence: i64, record_hash: &[u8]) -> Result<Head, sqlx::Error> {
+    let place = || format!("device_id {device_id:?}, sequence {sequence}");
+    let hash = record_hash.try_into().map_err(|_| malformed(&place(), "a hash", "has not 32 bytes"))?;
+    let sequence = number(sequence).ok_or_else(|| malformed(&place(), "sequence", "is negative"))?;
+    Ok(Head { sequence, hash: Hash(hash) })
 }
 
 /// A device with one of its keys.

@@ -47,6 +47,15 @@ impl Folder {
         }
     }
 
+    /// Opens a folder that is there, for reading: nothing in it is changed.
+    pub fn read(root: &Path) -> Result<Folder, StoreError> {
+        let place: Arc<str> = root.display().to_string().into();
+        match root.canonicalize() {
+            Ok(root) => Ok(Folder { root, place }),
+            Err(source) => Err(error(&place, "open the payload folder", source)),
+        }
+    }
+
     fn path(&self, object_ref: &str) -> Result<PathBuf, String> {
         let path = object_ref.split_once("://").map_or(object_ref, |(_, path)| path);
         let path = path.trim_start_matches('/');

@@ -75,12 +75,12 @@ impl PayloadStore for SqlitePayloads {
     }
 
     async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        let payload: Option<Vec<u8>> =
+        let payload: Result<Option<Vec<u8>>, sqlx::Error> =
             sqlx::query_scalar("SELECT payload FROM payloads WHERE object_ref = ?")
                 .bind(object_ref)
                 .fetch_optional(&self.database.readers)
-                .await
-                .map_err(self.failed("read a payload"))?;
+                .await;
+        let payload = self.database.unchanged(payload).map_err(self.failed("read a payload"))?;
         Ok(payload.map(Bytes::from))
     }
 

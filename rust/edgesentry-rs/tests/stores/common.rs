@@ -163,18 +163,31 @@ pub struct Server {
 
 impl Server {
     pub fn start(script: &str, how: &str) -> Server {
+        Server::start_with(script, how, &[])
+    }
+
+    /// Its cluster, where it is a PostgreSQL.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("server/data")
+    }
+
+    pub fn start_with(script: &str, how: &str, arguments: &[&str]) -> Server {
         let folder = TempDir::new().unwrap();
         // PostgreSQL runs as another user, which must get in.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/servers").join(script);
         let mut server = Server { url: String::new(), script, folder };
-        server.url = server.run(how);
+        server.url = server.run_with(how, arguments);
         server
     }
 
     pub fn run(&self, command: &str) -> String {
+        self.run_with(command, &[])
+    }
+
+    fn run_with(&self, command: &str, arguments: &[&str]) -> String {
         let folder = self.folder.path().join("server");
-        let output = Command::new(&self.script).arg(command).arg(folder).output().unwrap();
+        let output = Command::new(&self.script).arg(command).arg(folder).args(arguments).output().unwrap();
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }

@@ -16,5 +16,6 @@ mod ledgers;
 mod metrics;
 mod payloads;
 mod race;
+mod reading;
 mod service;
 mod worker;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anstyle::{AnsiColor, Style};
 use clap::{Args, Subcommand};
 use edgesentry_rs::StoreError;
-use edgesentry_rs::settings::{Access, FILE_VARIABLE};
+use edgesentry_rs::settings::{self, Access, FILE_VARIABLE, Location};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, chain};
@@ -57,7 +57,7 @@ struct Checked {
 impl Config {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let Action::Check { create, stores } = &self.action;
-        let opened = stores.open(if *create { Access::Create } else { Access::Existing })?;
+        let opened = stores.open(if *create { Access::Create } else { Access::Read })?;
         let (ledger, payloads) = (check_ledger(&opened), check_payloads(&opened));
         let file = stores.config().cloned().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
         let file = file.map(|file| file.display().to_string());
@@ -105,8 +105,7 @@ impl Config {
 }
 
 fn check_ledger(opened: &Opened) -> Checked {
-    let url = opened.settings.ledger.reveal();
-    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    let is_postgres = matches!(opened.settings.location(), Ok(Location::Postgres));
     Checked {
         kind: if is_postgres { "postgres" } else { "sqlite" },
         place: opened.ledger.place().to_owned(),
@@ -127,11 +126,8 @@ fn check_payloads(opened: &Opened) -> Option<Checked> {
 
 /// The names of the variables that set something; their values may be secret.
 fn variables() -> Vec<String> {
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let mut names: Vec<String> =
-        names.filter(|name| name.starts_with("EDS_") && name != FILE_VARIABLE).collect();
-    names.sort();
-    names
+    let names = settings::variables().into_iter().map(|(name, _)| name);
+    names.filter(|name| name != FILE_VARIABLE).collect()
 }
 
 impl Checked {

@@ -116,7 +116,7 @@ impl Device {
                 answer(output, "device", &content, text)
             }
             Action::List { ledger } => {
-                let opened = ledger.open(Access::Existing)?;
+                let opened = ledger.open(Access::Read)?;
                 let devices = opened.wait(opened.ledger.devices())?;
                 answer(output, "devices", &list::content(&devices), list::table(&devices))
             }
@@ -178,7 +178,7 @@ fn register(opened: &Opened, registration: &Registration, output: &Output) -> Re
 }
 
 fn keys(ledger: &LedgerArgs, file: Option<&Path>, output: &Output) -> Result<Exit, Failure> {
-    let opened = ledger.open(Access::Existing)?;
+    let opened = ledger.open(Access::Read)?;
     let mut destinations = Destinations::default();
     ledger.read(&opened, &mut destinations);
     let destination = match file {

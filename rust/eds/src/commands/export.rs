@@ -95,7 +95,7 @@ fn refuse_json_beside(output: &Output) -> Result<(), Failure> {
 impl Export {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         self.refuse_contradictions(output)?;
-        let opened = self.ledger.open(Access::Existing)?;
+        let opened = self.ledger.open(Access::Read)?;
         known_devices(&opened, &self.devices)?;
         let Some(path) = &self.output else {
             return match self.format {

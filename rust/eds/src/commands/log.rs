@@ -68,7 +68,7 @@ fn reason(text: &str) -> Result<RejectionCode, String> {
 
 impl Log {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let opened = self.ledger.open(Access::Existing)?;
+        let opened = self.ledger.open(Access::Read)?;
         let query = LogQuery {
             device_id: self.device.clone(),
             outcome: self.outcome.map(|outcome| outcome.name().to_owned()),

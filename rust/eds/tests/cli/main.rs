@@ -17,6 +17,7 @@ mod ingest;
 mod log;
 mod log_metrics;
 mod outputs;
+mod reading;
 mod runbook;
 mod schedule;
 mod serve;

@@ -1,25 +1,21 @@
-//! Which server to talk to: of a list, the one that takes writes.
+//! Which server to talk to: of a list, the one that takes writes, or for reading one that answers.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use serde::Deserialize;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
 use tokio::sync::{Mutex, RwLock};
 use tracing::warn;
-use url::Url;
 
-use crate::error::{Component, Error, StoreError, describe};
+use super::schema::{self, SCHEMA};
+use super::url::{parse, unencrypted};
+use crate::error::{Component, Error, StoreError};
 use crate::secret::Secret;
 use crate::sql::failed;
-use crate::sqlite::into_sqlx;
-
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql"))];
 
 /// How long one server of a list may take to answer before the next is tried.
 const TRY: Duration = Duration::from_secs(5);
@@ -40,41 +36,109 @@ pub struct PostgresSettings {
     pub connections: u32,
     /// Seconds to wait for a free connection, and for a commit.
     pub timeout_seconds: u64,
+    /// Whether a pooler such as PgBouncer in its transaction mode stands between: each transaction may reach another
+    /// connection of the server, so that no statement stays prepared and each read is a transaction.
+    pub transaction_pooling: bool,
 }
 
 impl Default for PostgresSettings {
     fn default() -> PostgresSettings {
-        PostgresSettings { url: String::new().into(), connections: 8, timeout_seconds: 30 }
+        PostgresSettings {
+            url: String::new().into(),
+            connections: 8,
+            timeout_seconds: 30,
+            transaction_pooling: false,
+        }
     }
 }
 
-/// The servers of a list, and connections to the one that takes writes.
+/// What connections are for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Use {
+    /// Reading and writing, on the server that takes writes.
+    Write,
+    /// Reading only, on a standby if no other server answers.
+    Read,
+}
+
+/// The servers of a list, and connections to the one that is used.
 #[derive(Debug)]
 pub(super) struct Servers {
     place: Arc<str>,
     hosts: Vec<PgConnectOptions>,
+    purpose: Use,
+    pooled: bool,
     connections: u32,
     patience: Duration,
     pool: RwLock<PgPool>,
     looked: Mutex<Instant>,
+    notes: Vec<String>,
 }
 
 impl Servers {
-    pub(super) async fn connect(settings: &PostgresSettings) -> Result<Servers, Error> {
+    pub(super) async fn connect(settings: &PostgresSettings, purpose: Use) -> Result<Servers, Error> {
         let (place, hosts) = parse(settings.url.reveal())?;
         let patience = Duration::from_secs(settings.timeout_seconds.max(1));
-        let (options, mut connection) = writable(&hosts, &place).await?;
-        migrate(&mut connection).await.map_err(failed(
-            &place,
-            Component::AuditLedger,
-            "bring the tables up to date",
-        ))?;
-        warn_of_lost_commits(&mut connection, &place).await;
+        let pooled = settings.transaction_pooling;
+        let mut notes: Vec<String> = unencrypted(&place, &hosts).into_iter().collect();
+        for note in &notes {
+            warn!("{note}");
+        }
+        let Found { options, mut connection, is_standby } = find(&hosts, &place, purpose).await?;
+        let version = schema::check(&mut connection, &place, purpose == Use::Write).await?;
+        match purpose {
+            Use::Read if is_standby => {
+                let (host, port) = (options.get_host(), options.get_port());
+                notes.push(format!("{place}: read from the standby {host}:{port}, which may lag behind"));
+            }
+            Use::Read => {}
+            Use::Write => {
+                if version < SCHEMA.version() {
+                    let migrating = failed(&place, Component::AuditLedger, "bring the tables up to date");
+                    schema::migrate(&mut connection, pooled).await.map_err(migrating)?;
+                }
+                warn_of_lost_commits(&mut connection, &place).await;
+            }
+        }
         // Nothing is lost with a connection that does not say goodbye.
         let _ = connection.close().await;
-        let pool = RwLock::new(pool(options, settings.connections, patience));
+        let pool = RwLock::new(pool(options, settings.connections, patience, purpose, pooled));
         let connections = settings.connections;
-        Ok(Servers { place, hosts, connections, patience, pool, looked: Mutex::new(Instant::now()) })
+        let looked = Mutex::new(Instant::now());
+        Ok(Servers { place, hosts, purpose, pooled, connections, patience, pool, looked, notes })
+    }
+
+    /// Remarks for people.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Begins a transaction that writes and is durable when it is committed.
+    pub(super) async fn begin<'c>(
+        &self,
+        connection: &'c mut PgConnection,
+    ) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
+        if self.purpose == Use::Read {
+            return Err(sqlx::Error::Configuration("it is open for reading only".into()));
+        }
+        let mut transaction = connection.begin().await?;
+        if self.pooled {
+            transaction.execute(POOLED_WRITE).await?;
+        }
+        Ok(transaction)
+    }
+
+    /// A connection for reads: in a transaction that cannot write if it is open for reading only.
+    pub(super) async fn reader(&self) -> Result<Reader, sqlx::Error> {
+        let pool = self.pool().await;
+        if self.purpose == Use::Write && !self.pooled {
+            return Ok(Reader::Connection(pool.acquire().await?));
+        }
+        let mut transaction = pool.begin_with("BEGIN TRANSACTION READ ONLY").await?;
+        if self.pooled {
+            transaction.execute(POOLED_READ).await?;
+        }
+        Ok(Reader::Transaction(transaction))
     }
 
     /// Where, without secrets.
@@ -118,14 +182,15 @@ impl Servers {
         if looked.elapsed() < PAUSE {
             return;
         }
-        if let Ok((options, connection)) = writable(&self.hosts, &self.place).await {
+        if let Ok(Found { options, connection, .. }) = find(&self.hosts, &self.place, self.purpose).await {
             let _ = connection.close().await;
             let mut current = self.pool.write().await;
             let now = (options.get_host().to_owned(), options.get_port());
             let then = current.connect_options();
             if (then.get_host(), then.get_port()) != (now.0.as_str(), now.1) {
                 warn!(host = now.0, port = now.1, "another server takes the ledger's writes now");
-                let old = std::mem::replace(&mut *current, pool(options, self.connections, self.patience));
+                let new = pool(options, self.connections, self.patience, self.purpose, self.pooled);
+                let old = std::mem::replace(&mut *current, new);
                 tokio::spawn(async move { old.close().await });
             }
         }
@@ -133,15 +198,28 @@ impl Servers {
     }
 }
 
-fn pool(options: PgConnectOptions, connections: u32, patience: Duration) -> PgPool {
-    PgPoolOptions::new()
+fn pool(
+    options: PgConnectOptions,
+    connections: u32,
+    patience: Duration,
+    purpose: Use,
+    pooled: bool,
+) -> PgPool {
+    let pool = PgPoolOptions::new()
         .max_connections(connections.max(2))
-        .acquire_timeout(patience.min(Duration::from_secs(10)))
-        .after_connect(|connection, _| Box::pin(prepare(connection)))
-        .connect_lazy_with(options)
+        .acquire_timeout(patience.min(Duration::from_secs(10)));
+    if pooled {
+        return pool.connect_lazy_with(options.statement_cache_capacity(0));
+    }
+    match purpose {
+        Use::Read => pool.connect_lazy_with(options),
+        Use::Write => {
+            pool.after_connect(|connection, _| Box::pin(prepare(connection))).connect_lazy_with(options)
+        }
+    }
 }
 
-/// A commit that is acknowledged must be on the disk: where the server's default says otherwise, ours does not.
+/// A commit that is acknowledged must be on the disk: if the server's default says otherwise, ours does not.
 async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
@@ -151,11 +229,55 @@ async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
+/// Begins a transaction behind a pooler of transactions: the statements that another client left prepared on this
+/// connection of the server have the names of ours.
+const POOLED_READ: &str = "DEALLOCATE ALL";
+/// The same, and what [`prepare`] does, for this transaction.
+const POOLED_WRITE: &str = "DEALLOCATE ALL; SELECT set_config('synchronous_commit', 'on', true) \
+                            WHERE current_setting('synchronous_commit') = 'off'";
+
+/// A connection for reads.
+pub(super) enum Reader {
+    Connection(PoolConnection<Postgres>),
+    Transaction(Transaction<'static, Postgres>),
+}
+
+impl Reader {
+    /// Ends the transaction, if it is one.
+    pub(super) async fn end(self) -> Result<(), sqlx::Error> {
+        match self {
+            Reader::Connection(_) => Ok(()),
+            Reader::Transaction(transaction) => transaction.commit().await,
+        }
+    }
+}
+
+impl Deref for Reader {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match self {
+            Reader::Connection(connection) => connection,
+            Reader::Transaction(transaction) => transaction,
+        }
+    }
+}
+
+impl DerefMut for Reader {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Reader::Connection(connection) => connection,
+            Reader::Transaction(transaction) => transaction,
+        }
+    }
+}
+
 async fn warn_of_lost_commits(connection: &mut PgConnection, place: &str) {
-    let settings: Result<(String, String), _> =
-        sqlx::query_as("SELECT current_setting('fsync'), current_setting('full_page_writes')")
-            .fetch_one(connection)
-            .await;
+    // A simple query, which a pooler hands on as a whole.
+    let settings = connection
+        .fetch_one("SELECT current_setting('fsync'), current_setting('full_page_writes')")
+        .await
+        .and_then(|row| Ok((row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?)));
     if let Ok((fsync, pages)) = settings
         && (fsync, pages) != ("on".to_owned(), "on".to_owned())
     {
@@ -166,22 +288,28 @@ async fn warn_of_lost_commits(connection: &mut PgConnection, place: &str) {
     }
 }
 
-/// The first server of the list that is not a standby.
-pub(super) async fn writable(
+/// A server of the list, with a connection to it.
+pub(super) struct Found {
+    pub(super) options: PgConnectOptions,
+    pub(super) connection: PgConnection,
+    pub(super) is_standby: bool,
+}
+
+/// The first server of the list that is not a standby; for reading, a standby will do.
+pub(super) async fn find(
     hosts: &[PgConnectOptions],
     place: &Arc<str>,
-) -> Result<(PgConnectOptions, PgConnection), StoreError> {
+    purpose: Use,
+) -> Result<Found, StoreError> {
     let mut last = sqlx::Error::PoolTimedOut;
+    let mut standby = None;
     for options in hosts {
-        let connect = async {
-            let mut connection = options.connect().await?;
-            let standby: bool =
-                sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut connection).await?;
-            Ok::<_, sqlx::Error>((connection, standby))
-        };
-        match tokio::time::timeout(TRY, connect).await {
-            Ok(Ok((connection, false))) => return Ok((options.clone(), connection)),
-            Ok(Ok((_, true))) => {
+        match tokio::time::timeout(TRY, connect(options)).await {
+            Ok(Ok(found)) if !found.is_standby => return Ok(found),
+            Ok(Ok(found)) if purpose == Use::Read => {
+                standby.get_or_insert(found);
+            }
+            Ok(Ok(_)) => {
                 let standby = format!("{}:{} is a standby", options.get_host(), options.get_port());
                 last = sqlx::Error::Io(std::io::Error::other(standby));
             }
@@ -189,52 +317,21 @@ pub(super) async fn writable(
             Err(elapsed) => last = sqlx::Error::Io(elapsed.into()),
         }
     }
-    Err(failed(place, Component::AuditLedger, "connect to a server that takes writes")(last))
+    let action = match purpose {
+        Use::Write => "connect to a server that takes writes",
+        Use::Read => "connect to a server",
+    };
+    standby.ok_or_else(|| failed(place, Component::AuditLedger, action)(last))
 }
 
-// Boxed: the compiler cannot prove the plain future to be Send.
-fn migrate(connection: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {
-    let migrations = MIGRATIONS.iter().map(|(version, name, sql)| {
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    // Under an advisory lock, so that several services may start at once.
-    let migrator = Migrator::with_migrations(migrations.collect());
-    Box::pin(async move { migrator.run_direct(None, connection, false).await.map_err(into_sqlx) })
-}
-
-/// Splits a URL with several hosts into one set of options each, and a name without secrets.
-pub(super) fn parse(url: &str) -> Result<(Arc<str>, Vec<PgConnectOptions>), Error> {
-    let wrong = |problem: &str| Error::Config(format!("the ledger URL: {problem}"));
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it is not postgres://HOST/DATABASE"))?;
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
-    let database = tail.split('?').next().unwrap_or_default().trim_start_matches('/');
-    let mut options = Vec::new();
-    for host in hosts.split(',') {
-        let at = if user.is_empty() { String::new() } else { format!("{user}@") };
-        let one = format!("{scheme}://{at}{host}{tail}");
-        let parsed = Url::parse(&one).map_err(|error| wrong(&error.to_string()))?;
-        // Never part of the error: it may quote the password.
-        let parsed = PgConnectOptions::from_url(&parsed).map_err(|error| wrong(&describe(&error)))?;
-        options.push(parsed.application_name("edgesentry").disable_statement_logging());
-    }
-    Ok((format!("postgres://{hosts}/{database}").into(), options))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_hosts_becomes_one_set_of_options_each() {
-        let (place, hosts) = parse("postgres://me:p%40ss@one:5433,two/audit?sslmode=require").unwrap();
-        assert_eq!(&*place, "postgres://one:5433,two/audit");
-        let hosts: Vec<_> =
-            hosts.iter().map(|host| (host.get_host(), host.get_port(), host.get_database())).collect();
-        assert_eq!(hosts, [("one", 5433, Some("audit")), ("two", 5432, Some("audit"))]);
-        assert!(!parse("postgres://me:secret@host:port/x").unwrap_err().to_string().contains("secret"));
-        assert!(parse("audit").is_err());
-    }
+async fn connect(options: &PgConnectOptions) -> Result<Found, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    // One transaction, so that a pooler sends both parts of the statement to one server.
+    let mut transaction = connection.begin_with("BEGIN TRANSACTION READ ONLY").await?;
+    let is_standby = sqlx::query_scalar("SELECT pg_is_in_recovery()")
+        .persistent(false)
+        .fetch_one(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(Found { options: options.clone(), connection, is_standby })
 }

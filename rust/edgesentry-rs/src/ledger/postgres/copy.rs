@@ -4,7 +4,7 @@
 
 use edgesentry_chain::{AuditRecord, Hash};
 use futures::TryStreamExt;
-use sqlx::Connection;
+use sqlx::{Connection, Executor};
 
 use super::Servers;
 use crate::ledger::Filter;
@@ -18,6 +18,7 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 pub(super) async fn read(servers: &Servers, filter: &Filter, chunks: &Chunks) -> Result<(), sqlx::Error> {
     // Taken out of the pool: a reader that stops early leaves rows behind in it.
     let mut connection = servers.pool().await.acquire().await?.detach();
+    connection.execute("BEGIN TRANSACTION READ ONLY").await?;
     let sql = statement(filter);
     let mut rows = connection.copy_out_raw(&sql).await?;
     let mut buffer: Vec<u8> = Vec::new();
@@ -70,9 +71,11 @@ fn statement(filter: &Filter) -> String {
     bound("sequence", "<=", filter.to_sequence);
     bound("timestamp_ms", ">=", filter.from_ms);
     bound("timestamp_ms", "<", filter.before_ms);
+    let [device_id, payload_hash, signature, prev_record_hash, object_ref] =
+        ["device_id", "payload_hash", "signature", "prev_record_hash", "object_ref"].map(super::bounded);
     format!(
-        "COPY (SELECT device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref
-         FROM audit_records WHERE {} ORDER BY device_id, sequence) TO STDOUT (FORMAT binary)",
+        "COPY (SELECT {device_id}, sequence, timestamp_ms, {payload_hash}, {signature}, {prev_record_hash}, {object_ref}
+         FROM audit_records r WHERE {} ORDER BY r.device_id, r.sequence) TO STDOUT (FORMAT binary)",
         conditions.join(" AND ")
     )
 }
@@ -103,31 +106,47 @@ fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
     let mut values: [&[u8]; 7] = [&[]; 7];
     for value in &mut values {
         let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(None) };
-        let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| malformed())?;
+        // NULL has the length -1.
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+            return Err(wrong(values[0], values[1], "a column, NULL or too long,"));
+        };
+        if length > stream::MAX_TEXT_BYTES {
+            return Err(malformed());
+        }
         let Some(bytes) = bytes.get(at + 4..at + 4 + length) else { return Ok(None) };
         (*value, at) = (bytes, at + 4 + length);
     }
     let [device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref] = values;
+    let wrong = |column: &'static str| move || wrong(device_id, sequence, column);
     let record = AuditRecord {
-        device_id: text(device_id)?,
-        sequence: number(sequence)?,
-        timestamp_ms: number(timestamp_ms)?,
-        payload_hash: Hash(array(payload_hash)?),
-        signature: array(signature)?,
-        prev_record_hash: Hash(array(prev_record_hash)?),
-        object_ref: text(object_ref)?,
+        device_id: text(device_id).ok_or_else(wrong("device_id"))?,
+        sequence: number(sequence).ok_or_else(wrong("sequence"))?,
+        timestamp_ms: number(timestamp_ms).ok_or_else(wrong("timestamp_ms"))?,
+        payload_hash: array(payload_hash).map(Hash).ok_or_else(wrong("payload_hash"))?,
+        signature: array(signature).ok_or_else(wrong("signature"))?,
+        prev_record_hash: array(prev_record_hash).map(Hash).ok_or_else(wrong("prev_record_hash"))?,
+        object_ref: text(object_ref).ok_or_else(wrong("object_ref"))?,
     };
     Ok(Some((record, at)))
 }
 
-fn text(bytes: &[u8]) -> Result<String, sqlx::Error> {
-    str::from_utf8(bytes).map(str::to_owned).map_err(|_| malformed())
+/// A value that no ledger writes, and its row.
+fn wrong(device_id: &[u8], sequence: &[u8], column: &str) -> sqlx::Error {
+    let device_id: String = String::from_utf8_lossy(device_id).chars().take(64).collect();
+    let sequence =
+        array(sequence).map_or_else(|| "?".to_owned(), |bytes| i64::from_be_bytes(bytes).to_string());
+    let place = format!("device_id {device_id:?}, sequence {sequence}");
+    stream::malformed(&place, column, "is not what a ledger writes")
 }
 
-fn number(bytes: &[u8]) -> Result<u64, sqlx::Error> {
-    Ok(i64::from_be_bytes(array(bytes)?).cast_unsigned())
+fn text(bytes: &[u8]) -> Option<String> {
+    str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
-fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], sqlx::Error> {
-    bytes.try_into().map_err(|_| malformed())
+fn number(bytes: &[u8]) -> Option<u64> {
+    stream::number(i64::from_be_bytes(array(bytes)?))
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
-use super::connect::{parse, writable};
+use super::connect::{Found, Use, find};
+use super::url::parse;
 use crate::error::{Component, Error};
 use crate::sql::failed;
 
@@ -33,7 +34,7 @@ pub async fn drop_database(url: &str, name: &str) -> Result<(), Error> {
 
 async fn run(url: &str, statement: String, action: &'static str) -> Result<(), Error> {
     let (place, hosts) = parse(url)?;
-    let (_, mut connection) = writable(&hosts, &place).await?;
+    let Found { mut connection, .. } = find(&hosts, &place, Use::Write).await?;
     let done = connection.execute(AssertSqlSafe(statement)).await;
     done.map_err(failed(&Arc::clone(&place), Component::AuditLedger, action))?;
     // Nothing is lost with a connection that does not say goodbye.

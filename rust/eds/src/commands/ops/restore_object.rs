@@ -46,7 +46,7 @@ pub(super) struct RestoreObject {
 
 impl RestoreObject {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let opened = self.stores.open(Access::Existing)?;
+        let opened = self.stores.open(Access::Read)?;
         let bucket = opened.settings.payloads.as_deref().and_then(|url| url.strip_prefix("s3://"));
         let Some(bucket) = bucket else {
             return Err(Failure::usage("config", "payloads: versions are kept in S3 only; name s3://BUCKET"));

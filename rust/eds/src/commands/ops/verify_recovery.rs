@@ -48,7 +48,7 @@ impl VerifyRecovery {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let heads = self.heads.as_deref().map(inputs::heads).transpose()?;
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
-        let opened = self.stores.open(Access::Existing)?;
+        let opened = self.stores.open(Access::Read)?;
         let checks = self.showing.show(|progress| {
             opened.runtime.block_on(async {
                 let silences = match &self.alertmanager {

@@ -1,0 +1,105 @@
+//! The tables in PostgreSQL: whether they are there, and bringing them up to date.
+
+use futures::future::BoxFuture;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr};
+
+use crate::error::{Component, Error};
+use crate::ledger::TABLES;
+use crate::sql::failed;
+use crate::sqlite::{Contents, MAX_NAMES, MIGRATIONS_TABLE, Schema, into_sqlx};
+
+pub(super) const SCHEMA: Schema = Schema {
+    name: "ledger",
+    tables: &TABLES,
+    migrations: &[(1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql"))],
+};
+
+/// Two services that start at once create the tables one after the other.
+const MIGRATION_LOCK: i64 = 0x6564_7365_6e74_7279;
+
+/// Looks at the tables, in a transaction that only reads. Nothing but SELECT is needed, on a standby too.
+// Boxed, like all that use a transaction: the compiler cannot prove the plain futures to be Send.
+pub(super) fn contents(connection: &mut PgConnection) -> BoxFuture<'_, Result<Contents, sqlx::Error>> {
+    Box::pin(async move {
+        let mut transaction = connection.begin_with("BEGIN TRANSACTION READ ONLY").await?;
+        let contents = look(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(contents)
+    })
+}
+
+/// Views count as foreign: they can show each reader something else. Of migrations only those that this role may see are
+/// known.
+async fn look(connection: &mut PgConnection) -> Result<Contents, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT (SELECT count(*) FROM unnest($1::text[]) AS t (name)
+                 JOIN pg_class c ON c.oid = to_regclass(t.name) WHERE c.relkind IN ('r', 'p')),
+                coalesce(has_table_privilege(to_regclass($2), 'SELECT'), false)",
+    )
+    .bind(TABLES.as_slice())
+    .bind(MIGRATIONS_TABLE)
+    .persistent(false)
+    .fetch_one(&mut *connection)
+    .await?;
+    let (ours, recorded): (i64, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if usize::try_from(ours) == Ok(TABLES.len()) {
+        let version = if recorded {
+            let newest = format!("SELECT coalesce(max(version), 0) FROM {MIGRATIONS_TABLE}");
+            sqlx::query_scalar(AssertSqlSafe(newest)).persistent(false).fetch_one(connection).await?
+        } else {
+            0
+        };
+        return Ok(Contents::Complete { version });
+    }
+    // In a schema of its own a ledger may stand beside other tables; the public one is for a database of its own.
+    let others: Vec<String> = sqlx::query_scalar(
+        "SELECT left(n.nspname || '.' || c.relname, 128) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND c.relname <> $1
+         AND (n.nspname = current_schema() OR coalesce(current_schema(), 'public') = 'public')
+         AND n.nspname <> 'information_schema' AND NOT starts_with(n.nspname, 'pg_')
+         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                         AND d.deptype = 'e')
+         ORDER BY 1 LIMIT $2",
+    )
+    .bind(MIGRATIONS_TABLE)
+    .bind(i64::try_from(MAX_NAMES).unwrap_or(i64::MAX))
+    .persistent(false)
+    .fetch_all(connection)
+    .await?;
+    Ok(if others.is_empty() { Contents::Empty } else { Contents::Foreign(others) })
+}
+
+/// Refuses a database that holds no ledger; for writing, an empty one is as good.
+pub(super) async fn check(connection: &mut PgConnection, place: &str, write: bool) -> Result<i64, Error> {
+    let looking = failed(&place.into(), Component::AuditLedger, "look for the tables");
+    match contents(connection).await.map_err(looking)? {
+        Contents::Empty if write => Ok(0),
+        Contents::Complete { version } => SCHEMA.refuse_newer(place, version).map(|()| version),
+        contents => Err(SCHEMA.missing(place, &contents)),
+    }
+}
+
+/// Brings the tables up to date, in one transaction and under a lock that ends with it, so that it works through a
+/// pooler of transactions as well.
+pub(super) fn migrate(connection: &mut PgConnection, pooled: bool) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+    let migrations = SCHEMA.migrations.iter().map(|(version, name, sql)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_locking(false);
+    Box::pin(async move {
+        let mut transaction = connection.begin().await?;
+        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        transaction.execute(AssertSqlSafe(lock)).await?;
+        // The migrator names its statements, and a server's connection that the pooler hands on keeps them.
+        if pooled {
+            transaction.execute("DEALLOCATE ALL").await?;
+        }
+        migrator.run_direct(None, &mut *transaction, false).await.map_err(into_sqlx)?;
+        if pooled {
+            transaction.execute("DEALLOCATE ALL").await?;
+        }
+        transaction.commit().await
+    })
+}

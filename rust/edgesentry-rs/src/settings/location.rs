@@ -1,0 +1,145 @@
+//! The name of a ledger, as settings and the command line have it.
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+
+/// Where a ledger is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Location {
+    /// A file: `sqlite:PATH`, or the path alone. Every character of the path stands for itself.
+    Sqlite(PathBuf),
+    /// A database: `postgres://…`. The URL may hold a password and stays in the settings.
+    Postgres,
+}
+
+impl Location {
+    /// Reads a name. What is not one of the forms is an error that shows no more than the scheme, because the rest may
+    /// be a password.
+    pub fn parse(name: &str) -> Result<Location, Error> {
+        if name.is_empty() {
+            return Err(Error::Config(
+                "settings: ledger is empty; name sqlite:PATH or postgres://…".to_owned(),
+            ));
+        }
+        let scheme = scheme_of(name);
+        let path = match scheme {
+            Some("postgres" | "postgresql") if has_authority(name) => return Ok(Location::Postgres),
+            Some("postgres" | "postgresql") => {
+                return Err(wrong("a PostgreSQL ledger is named postgres://HOST/DATABASE, with two slashes"));
+            }
+            Some("sqlite") => {
+                let path = &name["sqlite:".len()..];
+                path.strip_prefix("//").unwrap_or(path)
+            }
+            None => name,
+            Some(scheme) => {
+                return Err(wrong(&format!(
+                    "the scheme {scheme:?} is not known; a ledger is named sqlite:PATH, a path, or \
+                     postgres://HOST/DATABASE (a file whose name begins so: ./NAME)"
+                )));
+            }
+        };
+        if path.is_empty() || path.contains('\0') || path.contains("://") {
+            return Err(wrong("a ledger is named sqlite:PATH, a path, or postgres://HOST/DATABASE"));
+        }
+        if path.starts_with(':') {
+            return Err(wrong(
+                "a ledger in memory would lose what it has acknowledged; name a file, sqlite:PATH",
+            ));
+        }
+        if has_parameters(path) {
+            return Err(wrong(
+                "a SQLite ledger takes no parameters behind a ?; name the file alone, sqlite:PATH",
+            ));
+        }
+        if looks_like_login(path) {
+            return Err(wrong(
+                "it looks like a login without its scheme; a PostgreSQL ledger is named \
+                              postgres://USER:PASSWORD@HOST/DATABASE",
+            ));
+        }
+        Ok(Location::Sqlite(PathBuf::from(path)))
+    }
+}
+
+fn wrong(problem: &str) -> Error {
+    Error::Config(format!("the ledger: {problem}"))
+}
+
+/// The letters before the first colon, if it is a scheme of RFC 3986.
+fn scheme_of(name: &str) -> Option<&str> {
+    let (scheme, _) = name.split_once(':')?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|other| other.is_ascii_alphanumeric() || "+.-".contains(other));
+    is_scheme.then_some(scheme)
+}
+
+fn has_authority(name: &str) -> bool {
+    name.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"))
+}
+
+/// `user:password@host`, where a path would begin with a name of a folder.
+fn looks_like_login(path: &str) -> bool {
+    let login = path.split_once('@').map(|(login, _)| login).filter(|_| !path.starts_with(['/', '.']));
+    login.is_some_and(|login| login.contains(':'))
+}
+
+/// Whether a name ends as `?mode=memory&cache=shared`. Without the equals sign it is a name with a question mark.
+fn has_parameters(path: &str) -> bool {
+    path.split_once('?').is_some_and(|(_, query)| query.contains('='))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_stands_for_itself() {
+        for (name, path) in [
+            ("sqlite:audit.db", "audit.db"),
+            ("sqlite://audit.db", "audit.db"),
+            ("sqlite:///srv/audit.db", "/srv/audit.db"),
+            ("audit.db", "audit.db"),
+            ("sqlite:what?.db", "what?.db"),
+            ("50%25 #1.db", "50%25 #1.db"),
+            ("./file:x.db", "./file:x.db"),
+            ("/srv/a:b/me@home.db", "/srv/a:b/me@home.db"),
+        ] {
+            assert_eq!(Location::parse(name).unwrap(), Location::Sqlite(path.into()), "{name}");
+        }
+        for name in ["postgres://db/audit", "postgresql://u:p@db/audit"] {
+            assert_eq!(Location::parse(name).unwrap(), Location::Postgres);
+        }
+    }
+
+    #[test]
+    fn all_else_is_refused_and_no_secret_is_shown() {
+        for name in [
+            "",
+            "sqlite:",
+            "sqlite://",
+            ":memory:",
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "file:audit?mode=memory&cache=shared",
+            "file:b.db",
+            "sqlite:x.db?mode=rwc",
+            "x.db?mode=rwc",
+            "sqlite3:x.db",
+            "SQLITE:x.db",
+            "postgres:u:hush@db",
+            "postgres:/db",
+            "POSTGRES://u:hush@db/x",
+            "mysql://me:hush@x",
+            "mysql:hush",
+            "u:hush@db/x",
+            "sqlite:u:hush@db/x",
+            "sqlite:a\0b",
+        ] {
+            let error = Location::parse(name).unwrap_err().to_string();
+            assert!(!error.contains("hush") && !error.contains('\n'), "{name}: {error}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Whose tables a database file holds. They are looked for before anything is written to it.
+
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use crate::error::Error;
+
+/// A migration: version, name, statements.
+pub(crate) type Migration = (i64, &'static str, &'static str);
+
+/// The tables that a file is expected to hold.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    /// The thing that the tables are: `ledger`, `outbox`.
+    pub(crate) name: &'static str,
+    /// Tables of every version.
+    pub(crate) tables: &'static [&'static str],
+    pub(crate) migrations: &'static [Migration],
+}
+
+impl Schema {
+    /// The version that this program knows.
+    pub(crate) fn version(&self) -> i64 {
+        self.migrations.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+    }
+
+    /// Reading works with older versions, too; tables of a newer one may mean something else.
+    pub(crate) fn refuse_newer(&self, place: &str, version: i64) -> Result<(), Error> {
+        if version <= self.version() {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "{place}: the {} has schema version {version}, and this program knows versions up to {}; use a newer \
+             version of EdgeSentry",
+            self.name,
+            self.version()
+        )))
+    }
+
+    /// The error for a database that holds something else.
+    pub(crate) fn missing(&self, place: &str, contents: &Contents) -> Error {
+        let name = self.name;
+        Error::Config(match contents {
+            Contents::Empty | Contents::Complete { .. } => {
+                format!("{place}: there is no {name} in it: it is empty")
+            }
+            Contents::Foreign(tables) => format!(
+                "{place}: there is no {name} in it: it holds other tables ({}); nothing was changed",
+                tables.iter().map(|table| format!("{table:?}")).collect::<Vec<_>>().join(", ")
+            ),
+        })
+    }
+}
+
+/// The tables of a database.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// None: the schema may be created.
+    Empty,
+    /// All of the schema, with the version of its last migration; 0 if no migration is recorded.
+    Complete { version: i64 },
+    /// Others; some of their names.
+    Foreign(Vec<String>),
+}
+
+/// How many tables of another program are named.
+pub(crate) const MAX_NAMES: usize = 3;
+/// Where migrations are recorded.
+pub(crate) const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
+
+/// Looks at the tables of a file. Views and virtual tables of our names count as foreign: they can show each reader
+/// something else.
+pub(super) async fn contents(
+    connection: &mut SqliteConnection,
+    schema: &Schema,
+) -> Result<Contents, sqlx::Error> {
+    let names = serde_json::json!(schema.tables).to_string();
+    let ours: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0
+         AND name IN (SELECT value FROM json_each(?))",
+    )
+    .bind(names)
+    .fetch_one(&mut *connection)
+    .await?;
+    let recorded: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?)")
+            .bind(MIGRATIONS_TABLE)
+            .fetch_one(&mut *connection)
+            .await?;
+    if usize::try_from(ours) == Ok(schema.tables.len()) {
+        let version = if recorded {
+            let newest = format!("SELECT coalesce(max(version), 0) FROM {MIGRATIONS_TABLE}");
+            sqlx::query_scalar(AssertSqlSafe(newest)).fetch_one(&mut *connection).await?
+        } else {
+            0
+        };
+        return Ok(Contents::Complete { version });
+    }
+    let others: Vec<String> = sqlx::query_scalar(
+        "SELECT substr(name, 1, 64) FROM sqlite_master WHERE type IN ('table', 'view') AND name <> ?
+         AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name LIMIT ?",
+    )
+    .bind(MIGRATIONS_TABLE)
+    .bind(i64::try_from(MAX_NAMES).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    // A process that creates the schema now, or ended while it did, leaves the table of migrations first.
+    Ok(if others.is_empty() { Contents::Empty } else { Contents::Foreign(others) })
+}

@@ -1,0 +1,272 @@
+//! Reading a database file without changing it, the files beside it, or their names.
+//!
+//! SQLite by itself makes `-wal` and `-shm` files even for a reader, which then belong to the reader and can stop the
+//! owner; and the last connection folds the write-ahead log into the file. The three ways here do neither.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use tempfile::TempDir;
+
+use super::BUSY;
+
+/// Connections to a private copy: all are opened at once, because its name is removed then.
+const COPY_CONNECTIONS: u32 = 4;
+/// The header of a write-ahead log, <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>, and more of a journal
+/// than its own.
+const HEADER_BYTES: usize = 32;
+/// Free space that stays, in bytes, when a private copy is made.
+const SPARE_BYTES: u64 = 64 << 20;
+
+/// How often a file is opened whose writer opens or closes it at the same time, and how long between.
+const OPENS: usize = 10;
+const OPEN_INTERVAL: Duration = Duration::from_millis(20);
+/// How often a copy is made of a file that is written meanwhile.
+const COPIES: usize = 5;
+
+/// How a file is read.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// Without locks, because no write-ahead log lies beside it. Each read ends with a comparison of the file's state.
+    Alone { path: PathBuf, state: State },
+    /// With the write-ahead log beside it, together with a process that writes. The log's index is only read.
+    Shared { log_bytes: u64, keeper: tokio::sync::Mutex<Option<SqliteConnection>> },
+    /// As a private copy, made with the log or journal beside it: because the log has no index, or because this user
+    /// could leave files that the owner cannot write.
+    Copy { log: &'static str, log_bytes: u64 },
+}
+
+/// The state of a file that changes when it is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct State {
+    inode: (u64, u64),
+    size_bytes: u64,
+    modified: (i64, i64),
+}
+
+impl State {
+    fn of(path: &Path) -> io::Result<State> {
+        let file = fs::metadata(path)?;
+        let inode = (file.dev(), file.ino());
+        Ok(State { inode, size_bytes: file.size(), modified: (file.mtime(), file.mtime_nsec()) })
+    }
+}
+
+impl Reading {
+    /// Opens a file for reading.
+    pub(super) async fn open(path: &Path) -> Result<(Reading, SqlitePool), sqlx::Error> {
+        for _ in 1..OPENS {
+            match Reading::open_once(path).await {
+                // The files beside it came or went at this moment, with the writer.
+                Err(error) if cannot_open(&error) => tokio::time::sleep(OPEN_INTERVAL).await,
+                opened => return opened,
+            }
+        }
+        Reading::open_once(path).await
+    }
+
+    async fn open_once(path: &Path) -> Result<(Reading, SqlitePool), sqlx::Error> {
+        // SQLite looks for the log beside the file itself, not beside a link to it.
+        let path = path.canonicalize()?;
+        let (log, index, journal) = (beside(&path, "-wal"), beside(&path, "-shm"), beside(&path, "-journal"));
+        let journal_bytes = size(&journal).unwrap_or(0);
+        if journal_bytes > 0 {
+            return copy(&path, "-journal", journal_bytes).await;
+        }
+        match (size(&log), size(&index)) {
+            (Some(log_bytes), Some(_)) if may_leave_files(&path)? => match log_bytes {
+                0 => Reading::alone(path),
+                _ => copy(&path, "-wal", log_bytes).await,
+            },
+            (Some(log_bytes), Some(_)) => {
+                let options = reader_of(&path, "readonly_shm=1");
+                let mut keeper = options.connect().await?;
+                // The log is opened by the first read, and stays while a connection has it open.
+                sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut keeper).await?;
+                let keeper = tokio::sync::Mutex::new(Some(keeper));
+                Ok((Reading::Shared { log_bytes, keeper }, pool(8).connect_lazy_with(options)))
+            }
+            (Some(log_bytes), None) if log_bytes > 0 => copy(&path, "-wal", log_bytes).await,
+            _ => Reading::alone(path),
+        }
+    }
+
+    fn alone(path: PathBuf) -> Result<(Reading, SqlitePool), sqlx::Error> {
+        let state = State::of(&path)?;
+        let readers = pool(8).connect_lazy_with(reader_of(&path, "immutable=1"));
+        Ok((Reading::Alone { path, state }, readers))
+    }
+
+    /// Fails if the file was written since it was opened, so that what was read may be a mixture.
+    pub(super) fn check_unchanged(&self) -> Result<(), sqlx::Error> {
+        match self {
+            Reading::Alone { path, state } if State::of(path)? != *state => Err(changed()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes what the readers' pool does not.
+    pub(super) async fn close(&self) {
+        if let Reading::Shared { keeper, .. } = self
+            && let Some(keeper) = keeper.lock().await.take()
+        {
+            // A reader's connection has nothing to write.
+            let _ = keeper.close().await;
+        }
+    }
+
+    /// A remark for people, if files beside the database are part of what is read.
+    pub(crate) fn note(&self, place: &str) -> Option<String> {
+        let bytes = |bytes: u64| if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
+        match self {
+            Reading::Shared { log_bytes, .. } if *log_bytes > 0 => {
+                let log_bytes = bytes(*log_bytes);
+                Some(format!("{place}: read together with its write-ahead log {place}-wal ({log_bytes})"))
+            }
+            Reading::Copy { log, log_bytes } => {
+                let log_bytes = bytes(*log_bytes);
+                Some(format!("{place}: read as a temporary copy together with {place}{log} ({log_bytes})"))
+            }
+            Reading::Alone { .. } | Reading::Shared { .. } => None,
+        }
+    }
+}
+
+/// Options that read a file; `parameters` are those of <https://www.sqlite.org/uri.html>.
+pub(super) fn reader_of(path: &Path, parameters: &str) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(uri(path, parameters))
+        .read_only(true)
+        .busy_timeout(BUSY)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+        .pragma("query_only", "ON")
+        .disable_statement_logging()
+}
+
+/// A path as a URI of SQLite.
+fn uri(path: &Path, parameters: &str) -> String {
+    use std::fmt::Write as _;
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    format!("{uri}?{parameters}")
+}
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn size(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|file| file.len())
+}
+
+// A reader keeps its connections: as long as it has one, the log stays where it is.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None)
+}
+
+/// Whether files that SQLite makes for this reader, if the writer closes the file at this moment, would stop the writer:
+/// those of the owner and of root belong to the owner.
+fn may_leave_files(path: &Path) -> io::Result<bool> {
+    let user = rustix::process::geteuid();
+    let folder = path.parent().unwrap_or(path);
+    Ok(!user.is_root()
+        && fs::metadata(path)?.uid() != user.as_raw()
+        && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok())
+}
+
+/// SQLITE_CANTOPEN, SQLITE_READONLY and their extended codes.
+fn cannot_open(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| [8, 14].contains(&(code & 0xff)))
+}
+
+fn changed() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::other("the file was written to while it was read; run the command again"))
+}
+
+/// Reads a private copy of the file and of the log or journal beside it. The copy has no name once it is open, so
+/// that its space is free when the process ends, however it ends.
+async fn copy(path: &Path, log: &'static str, log_bytes: u64) -> Result<(Reading, SqlitePool), sqlx::Error> {
+    let source = path.to_owned();
+    let folder = tokio::task::spawn_blocking(move || copy_files(&source, log)).await;
+    let folder = folder.map_err(|error| sqlx::Error::Io(io::Error::other(error)))??;
+    let copied = folder.path().join("copy");
+    let whole = SqliteConnectOptions::new()
+        .filename(&copied)
+        .pragma("trusted_schema", "OFF")
+        .journal_mode(SqliteJournalMode::Delete)
+        .disable_statement_logging();
+    // Takes over the log or rolls the journal back, in the copy.
+    whole.connect().await?.close().await?;
+    let readers = pool(COPY_CONNECTIONS).connect_lazy_with(reader_of(&copied, "immutable=1"));
+    let mut opened = Vec::new();
+    for _ in 0..COPY_CONNECTIONS {
+        let mut reader = readers.acquire().await?;
+        sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut *reader).await?;
+        opened.push(reader);
+    }
+    drop(opened);
+    folder.close()?;
+    Ok((Reading::Copy { log, log_bytes }, readers))
+}
+
+fn copy_files(path: &Path, log: &str) -> io::Result<TempDir> {
+    for _ in 1..COPIES {
+        if let Some(folder) = copy_once(path, log)? {
+            return Ok(folder);
+        }
+    }
+    let busy = || io::Error::other("the file was written to each time it was copied; run the command again");
+    copy_once(path, log)?.ok_or_else(busy)
+}
+
+/// None if pages of the file were written meanwhile. What is appended to the log meanwhile does not count: its frames
+/// have checksums, and one that is half there ends the log.
+fn copy_once(path: &Path, log: &str) -> io::Result<Option<TempDir>> {
+    let parts = [(path.to_owned(), ""), (beside(path, log), log)];
+    let identity = || Ok::<_, io::Error>((State::of(path)?, beginning(&parts[1].0)?));
+    let before = identity()?;
+    let log_bytes = fs::metadata(&parts[1].0)?.len();
+    let folder = TempDir::with_prefix("edgesentry-read-")?;
+    let free = rustix::fs::statvfs(folder.path())?;
+    let free_bytes = free.f_bavail.saturating_mul(free.f_frsize);
+    // The log's pages are written into the copy, too.
+    let needed_bytes = before.0.size_bytes + 2 * log_bytes + SPARE_BYTES;
+    if free_bytes < needed_bytes {
+        return Err(io::Error::other(format!(
+            "a temporary copy with the {log} file beside it needs {needed_bytes} bytes in {}, which has {free_bytes}; \
+             set TMPDIR to a folder with more",
+            std::env::temp_dir().display()
+        )));
+    }
+    for (part, suffix) in &parts {
+        let copied = folder.path().join(format!("copy{suffix}"));
+        let mut copied = OpenOptions::new().write(true).create_new(true).mode(0o600).open(copied)?;
+        // No more than what the space was counted for.
+        let most_bytes = if suffix.is_empty() { before.0.size_bytes } else { log_bytes };
+        io::copy(&mut File::open(part)?.take(most_bytes), &mut copied)?;
+    }
+    Ok((identity()? == before).then_some(folder))
+}
+
+/// The header of a log, which changes when the log begins again.
+fn beginning(log: &Path) -> io::Result<Vec<u8>> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    File::open(log)?.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
+    Ok(header)
+}

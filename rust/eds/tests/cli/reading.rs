@@ -1,0 +1,281 @@
+//! Commands that read a ledger change nothing: no byte, name, mode or time of its files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use sqlx::{Connection, Executor, SqliteConnection};
+
+use crate::{Folder, ledger};
+
+/// Each command that reads a ledger; `{}` stands for it.
+const COMMANDS: [&str; 9] = [
+    "verify-chain --ledger {} --registered --payload-store",
+    "export --ledger {} --format ndjson",
+    "heads --ledger {}",
+    "log --ledger {}",
+    "device list --ledger {}",
+    "device keys --ledger {}",
+    "config check --ledger {}",
+    "ops verify-recovery --ledger {}",
+    "--json verify-chain --ledger {}",
+];
+
+type State = BTreeMap<String, (Vec<u8>, u32, u32, (i64, i64), u64)>;
+
+/// Everything about the files of a folder that a reader might change.
+fn state(folder: &Path) -> State {
+    let of = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().unwrap();
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        let bytes = fs::read(entry.path()).unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        (name, (bytes, metadata.mode(), metadata.uid(), modified, metadata.ino()))
+    };
+    fs::read_dir(folder).unwrap().map(|entry| of(entry.unwrap())).collect()
+}
+
+/// A checklist without snapshots to compare with has items that are unknown.
+fn is_done(command: &str, code: Option<i32>) -> bool {
+    code == Some(0) || (command.starts_with("ops verify-recovery") && code == Some(3))
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The user nobody, who owns nothing here; without root nobody else can be had, and the modes decide.
+fn as_nobody(command: &mut Command) -> &mut Command {
+    if is_root() { command.uid(65534).gid(65534) } else { command }
+}
+
+fn open(folder: &Folder, database: &str) -> (tokio::runtime::Runtime, SqliteConnection) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let url = format!("sqlite:{}", folder.path(database).display());
+    let connection = runtime.block_on(async {
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        // A connection has the log open from its first read on.
+        connection.execute("SELECT count(*) FROM audit_records").await.unwrap();
+        connection
+    });
+    (runtime, connection)
+}
+
+/// A ledger as it lies there after its writer was closed, was killed, and as a copy of the latter without the index of
+/// the log; each in a folder of its own.
+fn evidence() -> (Folder, [&'static str; 3]) {
+    let (folder, _) = ledger(60);
+    for name in ["closed", "killed", "copied"] {
+        fs::create_dir(folder.path(name)).unwrap();
+    }
+    fs::copy(folder.path("edgesentry.db"), folder.path("closed/x.db")).unwrap();
+    let (_runtime, _connection) = open(&folder, "edgesentry.db");
+    let key = "00".repeat(31) + "01";
+    let run =
+        folder.eds(&format!("device register new --key {} --ledger edgesentry.db", key_of(&folder, &key)));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for (name, suffixes) in [("killed", &["", "-wal", "-shm"][..]), ("copied", &["", "-wal"])] {
+        for suffix in suffixes {
+            let to = folder.path(&format!("{name}/x.db{suffix}"));
+            fs::copy(folder.path(&format!("edgesentry.db{suffix}")), to).unwrap();
+        }
+    }
+    (folder, ["closed", "killed", "copied"])
+}
+
+fn key_of(folder: &Folder, seed: &str) -> String {
+    folder.write("seed", seed);
+    fs::set_permissions(folder.path("seed"), fs::Permissions::from_mode(0o600)).unwrap();
+    let run = folder.eds("--json inspect-key seed");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    run.envelope()["key"]["public_key"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn evidence_stays_as_it_is() {
+    let (folder, kinds) = evidence();
+    for kind in kinds {
+        let before = state(&folder.path(kind));
+        for command in COMMANDS {
+            let run = folder.eds(&command.replace("{}", &format!("sqlite:{kind}/x.db")));
+            assert!(is_done(command, Some(run.code)), "{command}: {}{}", run.stdout, run.stderr);
+            // The log is a part of the evidence, and the output says so.
+            assert_eq!(run.stderr.contains("x.db-wal"), kind != "closed", "{command}: {}", run.stderr);
+            assert!(state(&folder.path(kind)) == before, "{kind}: {command}");
+        }
+        let run = folder.eds(&format!("device list --ledger {kind}/x.db"));
+        assert_eq!(run.stdout.contains("new"), kind != "closed", "{kind}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn a_reader_who_may_not_write_changes_nothing_either() {
+    let (folder, kinds) = evidence();
+    fs::set_permissions(folder.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    // Where nobody may get at it.
+    let program = folder.path("eds");
+    fs::copy(env!("CARGO_BIN_EXE_eds"), &program).unwrap();
+    for kind in kinds {
+        for entry in fs::read_dir(folder.path(kind)).unwrap() {
+            fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o444)).unwrap();
+        }
+        fs::set_permissions(folder.path(kind), fs::Permissions::from_mode(0o555)).unwrap();
+        let before = state(&folder.path(kind));
+        for command in COMMANDS {
+            let line = command.replace("{}", &format!("{kind}/x.db"));
+            let mut eds = folder.command_of(program.to_str().unwrap());
+            let run = as_nobody(eds.args(line.split_whitespace())).output().unwrap();
+            let said = String::from_utf8_lossy(&run.stderr).into_owned();
+            assert!(is_done(command, run.status.code()), "{kind}: {line}: {said}");
+            assert!(state(&folder.path(kind)) == before, "{kind}: {line}");
+        }
+        fs::set_permissions(folder.path(kind), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn a_reader_does_not_stop_the_writer() {
+    let (folder, fleet) = ledger(60);
+    folder.write_records("new.ndjson", &fleet.records);
+    fs::create_dir(folder.path("led")).unwrap();
+    fs::rename(folder.path("edgesentry.db"), folder.path("led/a.db")).unwrap();
+    // The folder belongs to a group that may write, as that of a service and its auditors.
+    fs::set_permissions(folder.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(folder.path("led"), fs::Permissions::from_mode(0o2777)).unwrap();
+    let program = folder.path("eds");
+    fs::copy(env!("CARGO_BIN_EXE_eds"), &program).unwrap();
+    let before = state(&folder.path("led"));
+    for command in COMMANDS {
+        let line = command.replace("{}", "led/a.db");
+        let mut eds = folder.command_of(program.to_str().unwrap());
+        let run = as_nobody(eds.args(line.split_whitespace())).output().unwrap();
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(is_done(command, run.status.code()), "{line}: {said}");
+        assert!(state(&folder.path("led")) == before, "{line}");
+    }
+    let run = folder.eds("ingest new.ndjson --payloads-from payloads --ledger led/a.db");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    // While the writer runs, its log and the log's index stay its own, and it can do all that it could before.
+    let (runtime, mut writer) = open(&folder, "led/a.db");
+    let run = folder.eds("device revoke water-branch-1 --ledger led/a.db");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let names: Vec<String> = state(&folder.path("led")).into_keys().collect();
+    assert_eq!(names, ["a.db", "a.db-shm", "a.db-wal"]);
+    for command in COMMANDS {
+        let line = command.replace("{}", "led/a.db");
+        let mut eds = folder.command_of(program.to_str().unwrap());
+        let run = as_nobody(eds.args(line.split_whitespace())).output().unwrap();
+        assert!(is_done(command, run.status.code()), "{line}: {}", String::from_utf8_lossy(&run.stderr));
+        assert_eq!(state(&folder.path("led")).into_keys().collect::<Vec<_>>(), names);
+    }
+    runtime.block_on(async {
+        let busy: (i64, i64, i64) =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut writer).await.unwrap();
+        assert_eq!(busy.0, 0);
+        writer.close().await.unwrap();
+    });
+    assert_eq!(state(&folder.path("led")).into_keys().collect::<Vec<_>>(), ["a.db"]);
+}
+
+#[test]
+fn files_without_a_ledger_are_named_so_and_stay_as_they_are() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("x")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for (name, journal) in [("notes", "delete"), ("logged", "wal")] {
+            let url = format!("sqlite:{}?mode=rwc", folder.path(&format!("x/{name}.db")).display());
+            let mut connection = SqliteConnection::connect(&url).await.unwrap();
+            let sql = format!(
+                "PRAGMA journal_mode = {journal}; CREATE TABLE notes (x); INSERT INTO notes VALUES (1)"
+            );
+            connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+            connection.close().await.unwrap();
+        }
+    });
+    folder.write(
+        "x/text.db",
+        "no database, but longer than the header of one, which has a hundred bytes: ".repeat(9),
+    );
+    folder.write("x/empty.db", "");
+    let before = state(&folder.path("x"));
+    let writing =
+        ["device register a --key {KEY} --ledger {}", "ingest none.ndjson --payloads-from x --ledger {}"];
+    folder.write("none.ndjson", "");
+    let key = key_of(&folder, &("00".repeat(31) + "01"));
+    for name in ["notes", "logged", "text", "empty"] {
+        for command in COMMANDS.iter().chain(&writing) {
+            if name == "empty" && command.starts_with("device register") {
+                continue;
+            }
+            let line = command.replace("{}", &format!("x/{name}.db")).replace("{KEY}", &key);
+            let run = folder.eds(&line);
+            // A file that is not a database could not be opened; others are no ledger.
+            let code = if name == "text" { 3 } else { 2 };
+            assert_eq!(run.code, code, "{line}: {}{}", run.stdout, run.stderr);
+            let said = format!("{}{}", run.stdout, run.stderr);
+            assert!(said.contains("no ledger in it"), "{line}: {said}");
+            assert!(state(&folder.path("x")) == before, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_no_file_makes_none() {
+    let folder = Folder::new();
+    let key = key_of(&folder, &("00".repeat(31) + "01"));
+    let before = state(&folder.path("."));
+    for name in [
+        "file:audit?mode=memory&cache=shared",
+        "file:b.db",
+        "sqlite:x.db?mode=rwc",
+        "x.db?mode=memory",
+        "sqlite3:x.db",
+        "sqlite::memory:",
+        ":memory:",
+        "postgres:u:hush@db",
+        "u:hush@db/x",
+        "postgres://u:/hush@db/x",
+        "postgres://u:12/34hush@db/x",
+    ] {
+        let run = folder.eds(&format!("device register a --key {key} --ledger {name}"));
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{name}: {}", run.stderr);
+        assert!(run.stderr.lines().count() == 1 && !run.stderr.contains("hush"), "{name}: {}", run.stderr);
+        assert!(state(&folder.path(".")) == before, "{name}");
+    }
+    // Every character of a path stands for itself.
+    for name in ["what?.db", "50%25.db", "a#b.db", "sqlite:c d?%.db"] {
+        let run = folder.run(&["device", "register", "a", "--key", &key, "--ledger", name], b"");
+        assert_eq!(run.code, 0, "{name}: {}", run.stderr);
+        assert!(folder.path(name.trim_start_matches("sqlite:")).is_file(), "{name}");
+        let run = folder.run(&["device", "list", "--ledger", name], b"");
+        assert_eq!(run.code, 0, "{name}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn variables_of_a_kubernetes_service_are_no_settings() {
+    let (folder, _) = ledger(60);
+    let check = |more: &[(&str, &str)]| {
+        let mut command = folder.command();
+        command.args(["--json", "config", "check"]);
+        command
+            .env("EDS_SERVICE_HOST", "10.96.0.10")
+            .env("EDS_SERVICE_PORT", "7321")
+            .env("EDS_SERVICE_PORT_HTTP", "7321")
+            .env("EDS_PORT", "tcp://10.96.0.10:7321")
+            .env("EDS_PORT_7321_TCP", "tcp://10.96.0.10:7321")
+            .env("EDS_PORT_7321_TCP_PROTO", "tcp")
+            .env("EDS_PORT_7321_TCP_PORT", "7321")
+            .env("EDS_PORT_7321_TCP_ADDR", "10.96.0.10");
+        command.envs(more.iter().copied()).output().unwrap()
+    };
+    let run = check(&[]);
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stdout));
+    let answer: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(answer["config"]["variables"], serde_json::json!([]));
+    assert_eq!(check(&[("EDS_PORTS", "tcp://10.96.0.10:7321")]).status.code(), Some(2));
+}
