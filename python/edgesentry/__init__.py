@@ -33,6 +33,7 @@ from edgesentry._core import (
     write_heads,
     write_records,
 )
+from edgesentry._keys import PublicKey
 from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, open
 from edgesentry._typing import FindingCode, Level, OutcomeStatus, RejectionCode, Scheme, Verdict
 from edgesentry.exceptions import (
@@ -75,6 +76,7 @@ __all__ = [
     "OutcomeStatus",
     "Outcomes",
     "PayloadCoverage",
+    "PublicKey",
     "RecordMalformed",
     "RecordReader",
     "RegistryError",

@@ -6,6 +6,7 @@ from typing import Final, Literal, Self, final, overload
 import pandas
 import polars
 
+from edgesentry._keys import PublicKey
 from edgesentry._typing import (
     ArrowStream,
     BarFactory,
@@ -275,8 +276,8 @@ class Device:
         """What its signatures cover."""
 
     @property
-    def public_key(self) -> str:
-        """The public key to register, 64 hex digits."""
+    def public_key(self) -> PublicKey:
+        """The public key to register, 64 hex digits, with its scheme."""
 
     @property
     def head(self) -> Head | None:
@@ -288,28 +289,31 @@ class KeyRing:
 
     Args:
         keys: A path to a key ring in JSON, another ring, or a mapping from device id to a key: 64 hex digits,
-            a dict with `key` and optionally `scheme` and `valid_from`, or a list of such dicts.
-        scheme: The scheme of keys that do not name one.
+            a `PublicKey` or a `Device`, which bring their scheme, a dict with `key` and optionally `scheme` and
+            `valid_from`, or a list of such; or a `Device`, or a list of them.
+        scheme: The scheme of keys that neither name nor bring one.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ConfigError: The keys are malformed, or one of them is weak.
+        ConfigError: The keys are malformed, one of them is weak, or one is there with both schemes.
     """
 
     def __new__(cls, keys: Keys | None = None, *, scheme: Scheme = "payload-hash") -> Self: ...
     def add(
-        self, device_id: str, key: ByteField, *, scheme: Scheme = "payload-hash", valid_from: int = 1
+        self, device_id: str, key: ByteField, *, scheme: Scheme | None = None, valid_from: int = 1
     ) -> None:
         """Adds a key.
 
         Args:
             device_id: The device.
             key: Its public key, 32 bytes or 64 hex digits.
-            scheme: What its signatures cover.
+            scheme: What its signatures cover; by default the scheme of the key if it is a `PublicKey`, else
+                `payload-hash`.
             valid_from: The first sequence that it signs; it holds until the next key of the device begins.
 
         Raises:
-            ConfigError: The key is weak, or the device has another key from this sequence.
+            ConfigError: The key is weak, the ring has it with the other scheme, or the device has another key from
+                this sequence.
         """
 
     @property
@@ -609,6 +613,13 @@ class Report:
         """Findings that were counted but not kept."""
 
     @property
+    def hints(self) -> list[str]:
+        """Likely causes of many findings at once, and their cures; one sentence each.
+
+        `to_dict()["hints"]` has them with their codes and figures.
+        """
+
+    @property
     def counts(self) -> dict[FindingCode, int]:
         """How many findings of each code, those that were not kept included."""
 
@@ -847,13 +858,14 @@ def create_database(url: str, name: str) -> str:
 def drop_database(url: str, name: str) -> None:
     """Drops a database of `create_database`."""
 
-def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme = "payload-hash") -> bool:
+def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme | None = None) -> bool:
     """Whether the signature of one record holds under a public key.
 
     Args:
         record: The record.
         key: The public key, 32 bytes or 64 hex digits.
-        scheme: What the signature covers.
+        scheme: What the signature covers; by default the scheme of the key if it is a `PublicKey`, else
+            `payload-hash`.
 
     Raises:
         ConfigError: The key is weak or malformed.

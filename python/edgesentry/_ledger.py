@@ -20,6 +20,7 @@ from edgesentry._core import (
     Report,
     read_records,
 )
+from edgesentry._keys import PublicKey
 from edgesentry._progress import open_bar
 from edgesentry._typing import (
     BarFactory,
@@ -231,13 +232,14 @@ class Ledger:
         Args:
             device: A device id, or a `Device`, which brings its key and scheme.
             public_key: The key, where `device` is an id: 32 bytes or 64 hex digits.
-            scheme: What its signatures cover; `record` by default.
+            scheme: What its signatures cover; by default the scheme of the key if it is a `PublicKey`, else `record`.
             valid_from: The first sequence that the key signs; by default the next one of the chain.
             start: For a chain that began elsewhere: the last link that this ledger will not hold.
 
         Raises:
             ConfigError: The key is weak or no key.
-            RegistryError: The change would touch the past, or another key begins there.
+            RegistryError: The change would touch the past, another key begins there, or the key is registered with
+                the other scheme.
         """
         if isinstance(device, Device):
             device_id, scheme = device.device_id, scheme or device.scheme
@@ -246,6 +248,8 @@ class Ledger:
             device_id = device
         if public_key is None:
             raise TypeError("a device id needs a public_key; or give a Device")
+        if scheme is None and isinstance(public_key, PublicKey):
+            scheme = public_key.scheme
         self._core.register(device_id, public_key, scheme or "record", valid_from, start)
 
     def revoke_device(self, device_id: str) -> int:

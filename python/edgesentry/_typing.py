@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias, TypedDict
 
-from edgesentry._core import AuditRecord, Head, KeyRing, Report
+from edgesentry._core import AuditRecord, Device, Head, KeyRing, Report
 
 Scheme: TypeAlias = Literal["payload-hash", "record"]
 """What a signature covers: the payload hash only, or the whole record."""
@@ -173,5 +173,5 @@ class BarFactory(Protocol):
 
 Records: TypeAlias = Iterable[AuditRecord | Mapping[str, object]]
 Source: TypeAlias = Path | Sequence[Path] | Bytes | BinaryFile | ArrowStream | Records
-Keys: TypeAlias = Path | KeyRing | Mapping[str, object]
+Keys: TypeAlias = Path | KeyRing | Device | Sequence[Device] | Mapping[str, object]
 Heads: TypeAlias = Path | Report | Mapping[str, Head] | Mapping[str, HeadDict]

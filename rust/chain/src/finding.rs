@@ -107,6 +107,13 @@ pub enum Evidence {
         /// What it signs.
         scheme: Scheme,
     },
+    /// A signature that holds under the key, but only under a scheme for which the key is not registered.
+    OtherScheme {
+        /// The key.
+        key: [u8; 32],
+        /// The scheme under which the signature holds.
+        scheme: Scheme,
+    },
     /// A signature.
     Signature(Box<[u8; 64]>),
     /// Words.
@@ -126,6 +133,12 @@ impl fmt::Display for Evidence {
             Evidence::Sequence(sequence) => write!(f, "{sequence}"),
             Evidence::Head { sequence, hash } => write!(f, "sequence {sequence}, hash {hash}"),
             Evidence::Key { key, scheme } => write!(f, "a signature by key {} ({scheme})", hex::encode(key)),
+            Evidence::OtherScheme { key, scheme } => write!(
+                f,
+                "a signature by key {} that holds under scheme {scheme}: {}",
+                hex::encode(key),
+                scheme.advice()
+            ),
             Evidence::Signature(bytes) => write!(f, "signature {}", hex::encode(bytes.as_slice())),
             Evidence::Text(text) => f.write_str(text),
         }

@@ -1,36 +1,29 @@
-//! What a chain has said so far, to tell a repeated record, a fork and a late record apart (step 4.4).
-
-use std::collections::{HashMap, HashSet};
+//! The records that a chain has shown so far, to tell a repeated record, a fork and a late record apart (step 4.4).
 
 use crate::hash::Hash;
 
-/// Records at positions from here on are not remembered: 2^24 of them take 128 MiB. A sequence that runs
-/// backwards beyond that is still found, as `sequence_out_of_order`, but no longer called duplicate or fork.
+/// Records at positions from here on are not remembered. A sequence that runs backwards beyond that is still found,
+/// as `sequence_out_of_order`, but no longer called duplicate or fork. 2^24 records take 128 MiB; those that do not
+/// follow the one before take 16 bytes more each, and while they are looked up at most 24 bytes more.
 pub(crate) const HISTORY_LIMIT: u64 = 1 << 24;
-
-/// Runs are cut here, so that growing one never copies much.
-const RUN_LENGTH: usize = 1 << 15;
 
 /// Sequence and hash prefix of every record of a chain, in the order found, as runs of ascending sequences.
 #[derive(Clone, Default, Debug, PartialEq)]
 pub(crate) struct History {
     runs: Vec<Run>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Run {
-    first_sequence: u64,
-    first_index: u64,
     prefixes: Vec<u64>,
 }
 
-impl Run {
-    fn next_sequence(&self) -> Option<u64> {
-        self.first_sequence.checked_add(self.prefixes.len() as u64)
-    }
+/// Positions and prefixes are fewer than [`HISTORY_LIMIT`], so 32 bits hold them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Run {
+    first_sequence: u64,
+    first_index: u32,
+    /// Where its prefixes begin.
+    start: u32,
 }
 
-/// What the history says of a record whose sequence runs backwards.
+/// How a record whose sequence runs backwards relates to the records before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// Nothing stood at this sequence before.
@@ -41,72 +34,108 @@ pub(crate) enum Seen {
     Other(u64),
 }
 
+/// A record at one of the sequences that are looked up.
+#[derive(Clone, Copy)]
+struct Place {
+    sequence: u64,
+    /// Which of the prefixes.
+    at: u32,
+    /// The run that it begins, if it runs backwards.
+    backwards: Option<std::num::NonZeroU32>,
+}
+
 impl History {
     pub(crate) fn push(&mut self, sequence: u64, hash: &Hash, index: u64) {
         if index >= HISTORY_LIMIT {
             return;
         }
-        match self.runs.last_mut() {
-            Some(run) if run.next_sequence() == Some(sequence) && run.prefixes.len() < RUN_LENGTH => {
-                run.prefixes.push(hash.prefix());
-            }
-            _ => self.runs.push(Run {
-                first_sequence: sequence,
-                first_index: index,
-                prefixes: vec![hash.prefix()],
-            }),
+        if self.next_sequence() != Some(sequence) {
+            let start = self.prefixes.len() as u32;
+            self.runs.push(Run { first_sequence: sequence, first_index: index as u32, start });
         }
+        self.prefixes.push(hash.prefix());
     }
 
     /// Appends the history that follows this one.
-    pub(crate) fn append(&mut self, mut next: History) {
-        let joins = match (self.runs.last(), next.runs.first()) {
-            (Some(last), Some(first)) => {
-                last.next_sequence() == Some(first.first_sequence)
-                    && last.prefixes.len() + first.prefixes.len() <= RUN_LENGTH
-            }
-            _ => false,
-        };
-        if joins {
-            let first = next.runs.remove(0);
-            if let Some(last) = self.runs.last_mut() {
-                last.prefixes.extend_from_slice(&first.prefixes);
-            }
-        }
-        self.runs.append(&mut next.runs);
+    pub(crate) fn append(&mut self, next: History) {
+        let Some(first) = next.runs.first() else { return };
+        let joins = self.next_sequence() == Some(first.first_sequence);
+        let offset = self.prefixes.len() as u32;
+        let runs = next.runs.iter().skip(usize::from(joins));
+        self.runs.extend(runs.map(|run| Run { start: run.start + offset, ..*run }));
+        self.prefixes.extend_from_slice(&next.prefixes);
     }
 
-    /// For each (sequence, index) of a record that ran backwards: what stood there before it. One pass over
-    /// the runs, whatever their number and the number of queries.
-    pub(crate) fn look_up(&self, queries: &[(u64, u64)]) -> HashMap<u64, Seen> {
-        let mut sequences: Vec<u64> = queries.iter().map(|(sequence, _)| *sequence).collect();
-        sequences.sort_unstable();
-        sequences.dedup();
-        let asked: HashSet<u64> = queries.iter().map(|(_, index)| *index).collect();
+    /// The sequence that continues the last run.
+    fn next_sequence(&self) -> Option<u64> {
+        let last = self.runs.last()?;
+        last.first_sequence.checked_add(self.prefixes.len() as u64 - u64::from(last.start))
+    }
 
-        let mut first_seen: HashMap<u64, u64> = HashMap::new();
-        let mut seen: HashSet<(u64, u64)> = HashSet::new();
-        let mut answers = HashMap::new();
-        for run in &self.runs {
-            // A record that ran backwards begins a run.
-            if asked.contains(&run.first_index)
-                && let Some(prefix) = run.prefixes.first()
-            {
-                let answer = match first_seen.get(&run.first_sequence) {
-                    None => Seen::Never,
-                    Some(_) if seen.contains(&(run.first_sequence, *prefix)) => Seen::Same,
-                    Some(other) => Seen::Other(*other),
+    /// The prefixes of a run.
+    fn prefixes(&self, run: usize) -> &[u64] {
+        let end = self.runs.get(run + 1).map_or(self.prefixes.len(), |next| next.start as usize);
+        &self.prefixes[self.runs[run].start as usize..end]
+    }
+
+    /// Whether the record that begins `run` has a lower sequence than the record before it.
+    fn runs_backwards(&self, run: usize) -> bool {
+        let Some(before) = run.checked_sub(1) else { return false };
+        let last = self.runs[before].first_sequence + (self.prefixes(before).len() as u64 - 1);
+        self.runs[run].first_sequence < last
+    }
+
+    /// Tells `name` of each record whose sequence runs backwards: its position in the input, and how it relates to
+    /// the records before it. In no particular order.
+    pub(crate) fn name_backwards(&self, mut name: impl FnMut(u64, Seen)) {
+        let mut places = self.places();
+        places.sort_unstable_by_key(|place| (place.sequence, place.at));
+        for group in places.chunk_by_mut(|a, b| a.sequence == b.sequence) {
+            let first = group[0].at;
+            let first_prefix = self.prefixes[first as usize];
+            group.sort_unstable_by_key(|place| (self.prefixes[place.at as usize], place.at));
+            let mut before = None;
+            for place in &*group {
+                let prefix = self.prefixes[place.at as usize];
+                let seen = match before {
+                    _ if place.at == first => Seen::Never,
+                    Some(before) if before == prefix => Seen::Same,
+                    _ => Seen::Other(first_prefix),
                 };
-                answers.insert(run.first_index, answer);
-            }
-            let from = sequences.partition_point(|sequence| *sequence < run.first_sequence);
-            for sequence in &sequences[from..] {
-                let offset = (sequence - run.first_sequence) as usize;
-                let Some(prefix) = run.prefixes.get(offset) else { break };
-                first_seen.entry(*sequence).or_insert(*prefix);
-                seen.insert((*sequence, *prefix));
+                before = Some(prefix);
+                if let Some(run) = place.backwards {
+                    name(u64::from(self.runs[run.get() as usize].first_index), seen);
+                }
             }
         }
-        answers
+    }
+
+    /// All records at sequences at which a record runs backwards.
+    fn places(&self) -> Vec<Place> {
+        let backwards = (1..self.runs.len()).filter(|run| self.runs_backwards(*run));
+        let mut sequences: Vec<u64> = backwards.map(|run| self.runs[run].first_sequence).collect();
+        sequences.sort_unstable();
+        sequences.dedup();
+        let mut places = Vec::new();
+        if sequences.is_empty() {
+            return places;
+        }
+        for (number, run) in self.runs.iter().enumerate() {
+            let length = self.prefixes(number).len() as u64;
+            let from = sequences.partition_point(|sequence| *sequence < run.first_sequence);
+            for sequence in &sequences[from..] {
+                let offset = sequence - run.first_sequence;
+                if offset >= length {
+                    break;
+                }
+                let begins = offset == 0 && self.runs_backwards(number);
+                places.push(Place {
+                    sequence: *sequence,
+                    at: run.start + offset as u32,
+                    backwards: std::num::NonZeroU32::new(number as u32).filter(|_| begins),
+                });
+            }
+        }
+        places
     }
 }

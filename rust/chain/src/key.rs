@@ -1,6 +1,6 @@
 //! Public keys, signature schemes and the key ring (docs/spec.md, step 2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,6 +26,26 @@ impl Scheme {
         match self {
             Scheme::PayloadHash => "payload-hash",
             Scheme::Record => "record",
+        }
+    }
+
+    /// The other scheme.
+    pub fn other(self) -> Scheme {
+        match self {
+            Scheme::PayloadHash => Scheme::Record,
+            Scheme::Record => Scheme::PayloadHash,
+        }
+    }
+
+    /// How to deal with signatures that hold under this scheme and whose key is registered under the other. A payload
+    /// hash can be chosen to equal the digest that scheme `record` signs, so signatures alone are no reason to register
+    /// a key with the weaker scheme.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Scheme::Record => "register the key with it",
+            Scheme::PayloadHash => {
+                "register the key with it only if its owner confirms that the device signs payload hashes alone"
+            }
         }
     }
 }
@@ -71,6 +91,21 @@ pub enum KeyError {
         /// Where both begin.
         valid_from: u64,
     },
+    /// One key under both schemes: a signature made under one of them would hold under the other for another record.
+    #[error(
+        "key {key}… is given to device {device_id:?} with scheme {scheme} and to device {other_device_id:?} with \
+         scheme {}: a key belongs to one scheme, so correct the scheme or make another key", scheme.other()
+    )]
+    TwoSchemes {
+        /// The first digits of the key.
+        key: String,
+        /// The device whose key is refused.
+        device_id: String,
+        /// With this scheme.
+        scheme: Scheme,
+        /// The device that has the key with the other scheme; it may be the same one.
+        other_device_id: String,
+    },
     /// Neither `payload-hash` nor `record`.
     #[error("unknown signature scheme {0:?}: use \"payload-hash\" or \"record\"")]
     UnknownScheme(String),
@@ -103,6 +138,11 @@ impl PublicKey {
     /// The encoding.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.bytes
+    }
+
+    /// The first digits, to name the key in a message.
+    pub fn short(&self) -> String {
+        hex::encode(&self.bytes[..8])
     }
 
     /// −A, the form in which the signature equation uses it.
@@ -165,6 +205,8 @@ pub struct RingKey {
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct KeyRing {
     devices: BTreeMap<String, Vec<RingKey>>,
+    /// A key belongs to one scheme, whichever devices have it (step 2.3).
+    schemes: HashMap<[u8; 32], Scheme>,
 }
 
 impl KeyRing {
@@ -173,16 +215,35 @@ impl KeyRing {
         KeyRing::default()
     }
 
-    /// Adds a key; a device's keys are kept by the sequence from which they are valid.
+    /// Adds a key; a device's keys are kept by the sequence from which they are valid. Refuses two keys of a device that
+    /// begin at one sequence, and one key under both schemes.
     pub fn insert(&mut self, device_id: &str, key: RingKey) -> Result<(), KeyError> {
+        if self.schemes.get(key.key.as_bytes()).is_some_and(|scheme| *scheme != key.scheme) {
+            return Err(self.two_schemes(device_id, &key));
+        }
         let keys = self.devices.entry(device_id.to_owned()).or_default();
         match keys.binary_search_by_key(&key.valid_from, |other| other.valid_from) {
-            Ok(at) if keys[at] == key => Ok(()),
-            Ok(_) => Err(KeyError::SameStart { device_id: device_id.to_owned(), valid_from: key.valid_from }),
-            Err(at) => {
-                keys.insert(at, key);
-                Ok(())
+            Ok(at) if keys[at] == key => {}
+            Ok(_) => {
+                return Err(KeyError::SameStart {
+                    device_id: device_id.to_owned(),
+                    valid_from: key.valid_from,
+                });
             }
+            Err(at) => keys.insert(at, key),
+        }
+        self.schemes.insert(*key.key.as_bytes(), key.scheme);
+        Ok(())
+    }
+
+    fn two_schemes(&self, device_id: &str, key: &RingKey) -> KeyError {
+        let has_key = |keys: &[RingKey]| keys.iter().any(|other| other.key == key.key);
+        let other = self.iter().find(|(_, keys)| has_key(keys)).map_or(device_id, |(other, _)| other);
+        KeyError::TwoSchemes {
+            key: key.key.short(),
+            device_id: device_id.to_owned(),
+            scheme: key.scheme,
+            other_device_id: other.to_owned(),
         }
     }
 

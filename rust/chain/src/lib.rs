@@ -9,21 +9,27 @@ pub mod escape;
 mod finding;
 mod hash;
 mod head;
+mod hint;
 mod history;
 #[doc(hidden)]
 pub mod internals;
+mod kept;
 mod key;
+mod order;
 mod record;
 mod report;
 mod rsum;
 mod segment;
 mod signature;
+mod slice;
 mod statistics;
 
 pub use device::{ChainFull, Device, SEED_BYTES};
 pub use finding::{Cause, Evidence, Finding, FindingCode, Location, UnknownCode};
 pub use hash::{Hash, HashTextError};
 pub use head::{Head, Heads};
+pub use hint::Hint;
+pub use kept::Kept;
 pub use key::{KeyError, KeyRing, PublicKey, RingKey, Scheme};
 pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
 pub use report::{

@@ -10,8 +10,11 @@ use serde::Serialize;
 use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
 use crate::head::{Head, Heads};
+use crate::hint::{Among, Hint};
 use crate::history::Seen;
-use crate::segment::{Checks, Extent, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
+use crate::kept;
+use crate::key::Scheme;
+use crate::segment::{Checks, Extent, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
 /// What the verification says of the whole input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -127,6 +130,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Findings that were counted but not kept.
     pub findings_omitted: u64,
+    /// Likely causes of many findings at once.
+    pub hints: Vec<Hint>,
     /// The last link of each chain, as found.
     pub heads: Heads,
     /// What each chain spans.
@@ -158,6 +163,11 @@ impl Report {
             starts.push(start);
             start += input.entries;
         }
+        for hint in &mut self.hints {
+            if let Hint::NotInOrder { many_inputs, .. } = hint {
+                *many_inputs = inputs.len() > 1;
+            }
+        }
         for finding in &mut self.findings {
             let Some(index) = finding.index else { continue };
             let at = starts.partition_point(|start| *start <= index).saturating_sub(1);
@@ -181,45 +191,40 @@ impl fmt::Display for Verdict {
 }
 
 impl Checks<'_> {
-    /// Turns the segments of a whole input into its report: where each chain begins (4.1), what was seen twice
-    /// (4.4), the trusted heads (6), likely causes (7), coverage and verdict (9).
+    /// Turns the segments of a whole input into its report: where each chain begins (4.1), which devices are unknown
+    /// (3.4), which records were seen twice (4.4), the trusted heads (6), likely causes (7), coverage and verdict (9).
     pub fn report(&self, segments: Segments) -> Report {
-        let Segments { mut chains, malformed, omitted } = segments;
-        let mut findings = Vec::new();
+        let Segments { chains, mut found } = segments;
+        let hints = self.hints(&chains);
+        name_repetitions(&chains, &mut found);
         let mut absences = Vec::new();
         let mut heads = Heads::new();
         let mut spans = BTreeMap::new();
         let mut tally = Tally::default();
-        for (device_id, segment) in &mut chains {
-            findings.extend(self.begin(device_id, segment));
-            name_repetitions(segment);
-            findings.append(&mut segment.findings);
+        for (device_id, segment) in &chains {
+            let unknown = self.unknown(device_id, segment);
+            self.begin(device_id, segment).into_iter().chain(unknown).for_each(|finding| found.add(finding));
             absences.extend(self.end(device_id, segment));
             tally.add(&segment.tally);
             let last = Head { sequence: segment.last.sequence, hash: segment.last.hash };
             heads.insert(Arc::clone(device_id), last);
-            spans.insert(Arc::clone(device_id), ChainSpan::from(&*segment));
+            spans.insert(Arc::clone(device_id), ChainSpan::from(segment));
         }
         for (device_id, head) in self.heads.into_iter().flatten() {
             if !chains.contains_key(device_id) {
                 absences.push(absent_device(device_id, head));
             }
         }
-        let malformed_count = malformed.len() as u64 + omitted[FindingCode::RecordMalformed as usize];
-        let malformed_at: Vec<u64> = malformed.iter().filter_map(|finding| finding.index).collect();
-        findings.extend(malformed);
-        findings.sort_by_key(|finding| (finding.index, finding.code));
-        name_causes(&mut findings, &malformed_at);
+        found.findings.sort_by_key(kept::place);
+        name_causes(&mut found.findings);
         absences.sort_by(|a, b| (&a.device_id, a.code).cmp(&(&b.device_id, b.code)));
-        findings.append(&mut absences);
+        absences.into_iter().for_each(|finding| found.add(finding));
 
-        let mut counts: BTreeMap<FindingCode, u64> = BTreeMap::new();
-        for finding in &findings {
-            *counts.entry(finding.code).or_default() += 1;
-        }
-        for (code, count) in FindingCode::ALL.iter().zip(omitted).filter(|(_, count)| *count > 0) {
-            *counts.entry(*code).or_default() += count;
-        }
+        let Found { findings, counts } = found;
+        let malformed = counts[FindingCode::RecordMalformed as usize];
+        let findings_omitted = counts.iter().sum::<u64>() - findings.len() as u64;
+        let counts: BTreeMap<FindingCode, u64> =
+            FindingCode::ALL.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect();
         let verdict = if !counts.is_empty() {
             Verdict::Findings
         } else if tally.records == 0 {
@@ -231,12 +236,51 @@ impl Checks<'_> {
             verdict,
             counts,
             findings,
-            findings_omitted: omitted.iter().sum(),
-            coverage: self.coverage(&tally, &heads, malformed_count),
+            findings_omitted,
+            hints,
+            coverage: self.coverage(&tally, &heads, malformed),
             heads,
             chains: spans,
             inputs: Vec::new(),
         }
+    }
+
+    /// Step 7: likely causes that show in the chains as a whole.
+    fn hints(&self, chains: &HashMap<Arc<str>, Segment>) -> Vec<Hint> {
+        let mut not_in_order = Among::default();
+        let mut other_scheme = [Scheme::PayloadHash, Scheme::Record].map(|scheme| (scheme, Among::default()));
+        for (device_id, segment) in chains {
+            not_in_order.add(device_id, u64::from(segment.lacks_only_order()));
+            for (scheme, among) in &mut other_scheme {
+                among.add(device_id, segment.tally.other_scheme[*scheme as usize]);
+            }
+        }
+        let mut hints = Vec::new();
+        if let Some(device_id) = not_in_order.first() {
+            hints.push(Hint::NotInOrder { devices: not_in_order.devices, device_id, many_inputs: false });
+        }
+        for (scheme, among) in other_scheme {
+            if let Some(device_id) = among.first() {
+                let (signatures, devices) = (among.cases, among.devices);
+                hints.push(Hint::OtherScheme { scheme, signatures, devices, device_id });
+            }
+        }
+        if let Some(heads) = self.heads {
+            let present = heads.keys().filter(|device_id| chains.contains_key(*device_id)).count() as u64;
+            let missing = heads.len() as u64 - present;
+            if present > 0 && missing > present {
+                hints.push(Hint::PartOfExport { missing, present });
+            }
+        }
+        hints
+    }
+
+    /// Step 3.4: a device without a key, once a chain.
+    fn unknown(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
+        self.keys.filter(|ring| ring.keys(device_id).is_none())?;
+        let expected = Evidence::text("a key in the key ring");
+        let actual = Evidence::text("no key: none of the device's signatures was checked");
+        Some(at_link(FindingCode::UnknownDevice, device_id, &segment.first, expected, actual))
     }
 
     /// Step 4.1: the first record of a chain.
@@ -354,33 +398,45 @@ fn absent_device(device_id: &Arc<str>, head: &Head) -> Finding {
     }
 }
 
-/// Step 4.4: a sequence that runs backwards is a duplicate, a fork, or a late record.
-fn name_repetitions(segment: &mut Segment) {
-    let backwards = |finding: &&mut Finding| finding.code == FindingCode::SequenceOutOfOrder;
-    let queries: Vec<(u64, u64)> =
-        segment.findings.iter_mut().filter(backwards).filter_map(|f| Some((f.sequence?, f.index?))).collect();
-    if queries.is_empty() {
+/// Step 4.4: a sequence that runs backwards is a duplicate, a fork, or a late record. Findings that are not kept are
+/// counted by their right names too.
+fn name_repetitions(chains: &HashMap<Arc<str>, Segment>, found: &mut Found) {
+    let Found { findings, counts } = found;
+    if counts[FindingCode::SequenceOutOfOrder as usize] == 0 {
         return;
     }
-    let seen = segment.history.look_up(&queries);
-    for finding in segment.findings.iter_mut().filter(backwards) {
-        match finding.index.and_then(|index| seen.get(&index)) {
-            Some(Seen::Same) => finding.code = FindingCode::SequenceDuplicate,
-            Some(Seen::Other(prefix)) => {
-                finding.code = FindingCode::Fork;
+    let mut kept: HashMap<u64, &mut Finding> = findings
+        .iter_mut()
+        .filter(|finding| finding.code == FindingCode::SequenceOutOfOrder)
+        .filter_map(|finding| Some((finding.index?, finding)))
+        .collect();
+    for segment in chains.values() {
+        segment.history.name_backwards(|index, seen| {
+            let code = match seen {
+                Seen::Never => return,
+                Seen::Same => FindingCode::SequenceDuplicate,
+                Seen::Other(_) => FindingCode::Fork,
+            };
+            counts[FindingCode::SequenceOutOfOrder as usize] -= 1;
+            counts[code as usize] += 1;
+            let Some(finding) = kept.get_mut(&index) else { return };
+            finding.code = code;
+            if let Seen::Other(prefix) = seen {
                 let prefix = hex::encode(prefix.to_le_bytes());
                 finding.expected = Evidence::text(format!("the record seen before, with hash {prefix}…"));
                 if let Some(hash) = finding.record_hash {
                     finding.actual = Evidence::Hash(hash);
                 }
             }
-            Some(Seen::Never) | None => {}
-        }
+        });
     }
 }
 
-/// Step 7: a link that fails behind a record with a finding, or behind a malformed entry, names it.
-fn name_causes(findings: &mut [Finding], malformed_at: &[u64]) {
+/// Step 7: a link that fails behind a record with a finding, or behind a malformed entry, names it. A cause stands
+/// before its effect, so that it does not depend on how many findings are kept.
+fn name_causes(findings: &mut [Finding]) {
+    let malformed = findings.iter().filter(|finding| finding.code == FindingCode::RecordMalformed);
+    let malformed_at: Vec<u64> = malformed.filter_map(|finding| finding.index).collect();
     let mut first_at: HashMap<u64, usize> = HashMap::new();
     for (at, finding) in findings.iter().enumerate() {
         if let Some(index) = finding.index {

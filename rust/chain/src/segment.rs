@@ -10,11 +10,13 @@ use rayon::prelude::*;
 
 use crate::finding::{Evidence, Finding, FindingCode};
 use crate::hash::Hash;
-use crate::head::{Head, Heads};
+use crate::head::Heads;
 use crate::history::History;
-use crate::key::{KeyRing, RingKey, Scheme, key_at};
+use crate::kept::Kept;
+use crate::key::KeyRing;
+use crate::order::Breaks;
 use crate::record::AuditRecord;
-use crate::signature::{Signed, signed_message, verify_signature, verify_signatures};
+use crate::slice::Slice;
 
 /// Records decided by one thread at a time, and so the largest signature batch.
 pub const SLICE_RECORDS: usize = 4096;
@@ -79,7 +81,8 @@ pub(crate) struct Segment {
     pub(crate) last: Link,
     pub(crate) tally: Tally,
     pub(crate) extent: Extent,
-    pub(crate) findings: Vec<Finding>,
+    /// The links that fail, if any.
+    pub(crate) breaks: Option<Box<Breaks>>,
     pub(crate) sight: HeadSight,
     pub(crate) history: History,
 }
@@ -91,6 +94,8 @@ pub(crate) struct Tally {
     pub(crate) payload_hash_signatures: u64,
     pub(crate) record_signatures: u64,
     pub(crate) unsigned: u64,
+    /// Invalid signatures that hold under a scheme for which their key is not registered, by that scheme.
+    pub(crate) other_scheme: [u64; 2],
     pub(crate) payloads: u64,
 }
 
@@ -100,6 +105,9 @@ impl Tally {
         self.payload_hash_signatures += other.payload_hash_signatures;
         self.record_signatures += other.record_signatures;
         self.unsigned += other.unsigned;
+        for (count, more) in self.other_scheme.iter_mut().zip(other.other_scheme) {
+            *count += more;
+        }
         self.payloads += other.payloads;
     }
 }
@@ -136,16 +144,47 @@ impl Extent {
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Segments {
     pub(crate) chains: HashMap<Arc<str>, Segment>,
-    pub(crate) malformed: Vec<Finding>,
-    pub(crate) omitted: [u64; FindingCode::ALL.len()],
+    pub(crate) found: Found,
+}
+
+/// Findings, and how many of each code there were, those included that were taken out.
+///
+/// Findings that only the whole input decides (where a chain begins, devices without keys, heads) are not among them.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub(crate) struct Found {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) counts: [u64; FindingCode::ALL.len()],
+}
+
+impl Found {
+    pub(crate) fn add(&mut self, finding: Finding) {
+        self.counts[finding.code as usize] += 1;
+        self.findings.push(finding);
+    }
+
+    fn append(&mut self, mut next: Found) {
+        self.findings.append(&mut next.findings);
+        for (count, more) in self.counts.iter_mut().zip(next.counts) {
+            *count += more;
+        }
+    }
 }
 
 impl Checks<'_> {
     /// Verifies records that follow each other; `first_index` is the position of the first in the whole input.
     /// Records of many devices may interleave.
     pub fn verify(&self, records: &[AuditRecord], first_index: u64) -> Result<Segments, PayloadError> {
+        self.verify_indexed(records.iter().zip(first_index..))
+    }
+
+    /// [`Checks::verify`] for records that do not follow each other: each comes with its position in the whole input,
+    /// in ascending order.
+    pub fn verify_indexed<'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
+    ) -> Result<Segments, PayloadError> {
         let mut slice = Slice::new(self);
-        for (record, index) in records.iter().zip(first_index..) {
+        for (record, index) in records {
             slice.push(record, index)?;
         }
         Ok(slice.finish())
@@ -173,30 +212,28 @@ pub fn slice_size(records: usize) -> usize {
 }
 
 impl Segments {
-    /// A segment that holds nothing but an entry that is no record.
-    pub fn malformed(finding: Finding) -> Segments {
-        Segments { malformed: vec![finding], ..Segments::default() }
+    /// Adds an entry that is no record.
+    pub fn add_malformed(&mut self, finding: Finding) {
+        self.found.add(finding);
     }
 
     /// Joins the segments of two slices, `next` being what follows `self`.
     #[must_use]
     pub fn merge(mut self, next: Segments) -> Segments {
+        let Segments { chains, found } = next;
         if self.chains.is_empty() {
-            self.chains = next.chains;
+            self.chains = chains;
         } else {
-            for (device_id, segment) in next.chains {
+            for (device_id, segment) in chains {
                 match self.chains.get_mut(&device_id) {
-                    Some(chain) => chain.append(&device_id, segment),
+                    Some(chain) => chain.append(&device_id, segment, &mut self.found),
                     None => {
                         self.chains.insert(device_id, segment);
                     }
                 }
             }
         }
-        self.malformed.extend(next.malformed);
-        for (count, more) in self.omitted.iter_mut().zip(next.omitted) {
-            *count += more;
-        }
+        self.found.append(found);
         self
     }
 
@@ -205,30 +242,20 @@ impl Segments {
         self.chains.values().map(|chain| chain.tally.records).sum()
     }
 
-    /// How many findings they keep.
-    pub fn findings(&self) -> usize {
-        self.malformed.len() + self.chains.values().map(|chain| chain.findings.len()).sum::<usize>()
+    /// Takes the findings out. They remain counted, and [`Segments::keep`] brings back those that were kept.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.found.findings)
     }
 
-    /// Forgets the findings that came from position `from_index` on, but counts them.
-    pub fn omit_findings(&mut self, from_index: u64) {
-        let omitted = &mut self.omitted;
-        let mut keep = |finding: &Finding| {
-            let kept = finding.index.is_none_or(|index| index < from_index);
-            if !kept {
-                omitted[finding.code as usize] += 1;
-            }
-            kept
-        };
-        self.malformed.retain(&mut keep);
-        for chain in self.chains.values_mut() {
-            chain.findings.retain(&mut keep);
-        }
+    /// Brings back the findings that were kept of all that were taken out.
+    pub fn keep(&mut self, mut kept: Kept) {
+        kept.add(self.take_findings());
+        self.found.findings = kept.into_findings();
     }
 }
 
 impl Segment {
-    fn new(first: Link) -> Segment {
+    pub(crate) fn new(first: Link) -> Segment {
         let mut history = History::default();
         history.push(first.sequence, &first.hash, first.index);
         Segment {
@@ -236,25 +263,25 @@ impl Segment {
             last: first,
             tally: Tally { records: 1, ..Tally::default() },
             extent: Extent::of(&first),
-            findings: Vec::new(),
+            breaks: None,
             sight: HeadSight::None,
             history,
         }
     }
 
-    fn push(&mut self, device_id: &Arc<str>, link: Link) {
-        self.findings.extend(check_link(device_id, &self.last, &link));
+    pub(crate) fn push(&mut self, device_id: &Arc<str>, link: Link, found: &mut Found) {
+        self.link(device_id, &link, found);
         self.history.push(link.sequence, &link.hash, link.index);
         self.last = link;
         self.extent.add(Extent::of(&link));
         self.tally.records += 1;
     }
 
-    fn append(&mut self, device_id: &Arc<str>, next: Segment) {
-        self.findings.extend(check_link(device_id, &self.last, &next.first));
-        let known_unknown = self.findings.iter().any(|finding| finding.code == FindingCode::UnknownDevice);
-        let repeated = |finding: &Finding| known_unknown && finding.code == FindingCode::UnknownDevice;
-        self.findings.extend(next.findings.into_iter().filter(|finding| !repeated(finding)));
+    fn append(&mut self, device_id: &Arc<str>, next: Segment, found: &mut Found) {
+        self.link(device_id, &next.first, found);
+        if let Some(breaks) = next.breaks {
+            self.add_breaks(*breaks);
+        }
         self.history.append(next.history);
         self.last = next.last;
         self.tally.add(&next.tally);
@@ -262,7 +289,28 @@ impl Segment {
         self.see(next.sight);
     }
 
-    fn see(&mut self, sight: HeadSight) {
+    /// Checks a record against the last one.
+    fn link(&mut self, device_id: &Arc<str>, link: &Link, found: &mut Found) {
+        if let Some(finding) = check_link(device_id, &self.last, link) {
+            found.add(finding);
+            self.add_breaks(Breaks::between(&self.last, link));
+        }
+    }
+
+    fn add_breaks(&mut self, more: Breaks) {
+        match &mut self.breaks {
+            Some(breaks) => breaks.add(&more),
+            None => self.breaks = Some(Box::new(more)),
+        }
+    }
+
+    /// Whether the chain is whole and its links hold, but not in the order in which its records came.
+    pub(crate) fn lacks_only_order(&self) -> bool {
+        let breaks = self.breaks.as_ref();
+        breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.tally.records))
+    }
+
+    pub(crate) fn see(&mut self, sight: HeadSight) {
         self.sight = match (self.sight, sight) {
             (HeadSight::Matches, _) | (_, HeadSight::Matches) => HeadSight::Matches,
             (HeadSight::Differs(hash), _) | (HeadSight::None, HeadSight::Differs(hash)) => {
@@ -319,199 +367,5 @@ pub(crate) fn at_link(
         cause: None,
         location: None,
         predecessor: None,
-    }
-}
-
-/// One slice on its way to becoming [`Segments`].
-struct Slice<'c, 'r> {
-    checks: &'c Checks<'c>,
-    chains: Vec<Chain<'c>>,
-    by_device: HashMap<&'r str, usize>,
-    latest: Option<(&'r str, usize)>,
-    signers: Vec<Signer<'r>>,
-    scratch: Vec<u8>,
-}
-
-struct Chain<'c> {
-    device_id: Arc<str>,
-    segment: Segment,
-    keys: Option<&'c [RingKey]>,
-    head: Option<&'c Head>,
-}
-
-#[derive(Clone, Copy)]
-struct Signer<'r> {
-    chain: usize,
-    key: &'r RingKey,
-    message: [u8; 32],
-    signature: &'r [u8; 64],
-    link: Link,
-}
-
-impl Signer<'_> {
-    fn under<'a>(&'a self, key: &'a RingKey) -> Signed<'a> {
-        Signed { key: &key.key, message: &self.message, signature: self.signature }
-    }
-}
-
-impl<'c: 'r, 'r> Slice<'c, 'r> {
-    fn new(checks: &'c Checks<'c>) -> Slice<'c, 'r> {
-        Slice {
-            checks,
-            chains: Vec::new(),
-            by_device: HashMap::new(),
-            latest: None,
-            signers: Vec::new(),
-            scratch: Vec::with_capacity(512),
-        }
-    }
-
-    fn push(&mut self, record: &'r AuditRecord, index: u64) -> Result<(), PayloadError> {
-        // Step 1: the record hash.
-        let link = Link {
-            sequence: record.sequence,
-            hash: record.hash_with(&mut self.scratch),
-            prev: record.prev_record_hash,
-            timestamp_ms: record.timestamp_ms,
-            index,
-        };
-        // Step 4: the link.
-        let at = self.link(&record.device_id, link);
-        let checks = self.checks;
-        let chain = &mut self.chains[at];
-        // Step 2.2: the key; the signatures of a slice are decided together, in `finish`.
-        if checks.keys.is_some() {
-            match chain.keys {
-                None => chain.unknown_device(&link),
-                Some(keys) => match key_at(keys, record.sequence) {
-                    None => chain.no_key_yet(&link, keys),
-                    Some(key) => {
-                        let message = signed_message(record, key.scheme);
-                        self.signers.push(Signer {
-                            chain: at,
-                            key,
-                            message,
-                            signature: &record.signature,
-                            link,
-                        });
-                    }
-                },
-            }
-        }
-        // Step 5: the payload.
-        if let Some(payloads) = checks.payloads {
-            let payload_hash = payloads.payload_hash(record)?;
-            chain.payload(&link, record, payload_hash);
-        }
-        // Step 6: the trusted head.
-        if let Some(head) = chain.head
-            && head.sequence == link.sequence
-        {
-            let matches = head.hash == link.hash;
-            chain.segment.see(if matches { HeadSight::Matches } else { HeadSight::Differs(link.hash) });
-        }
-        Ok(())
-    }
-
-    fn link(&mut self, device_id: &'r str, link: Link) -> usize {
-        let known = match self.latest {
-            Some((latest, at)) if latest == device_id => Some(at),
-            _ => self.by_device.get(device_id).copied(),
-        };
-        let at = match known {
-            Some(at) => {
-                let chain = &mut self.chains[at];
-                chain.segment.push(&chain.device_id, link);
-                at
-            }
-            None => {
-                self.chains.push(Chain {
-                    device_id: device_id.into(),
-                    segment: Segment::new(link),
-                    keys: self.checks.keys.and_then(|ring| ring.keys(device_id)),
-                    head: self.checks.heads.and_then(|heads| heads.get(device_id)),
-                });
-                self.by_device.insert(device_id, self.chains.len() - 1);
-                self.chains.len() - 1
-            }
-        };
-        self.latest = Some((device_id, at));
-        at
-    }
-
-    /// Step 3: the signatures of the slice, in one batch.
-    fn finish(mut self) -> Segments {
-        let signed: Vec<Signed<'_>> = self.signers.iter().map(|signer| signer.under(signer.key)).collect();
-        for at in verify_signatures(&signed) {
-            let signer = &self.signers[at];
-            self.chains[signer.chain].bad_signature(signer);
-        }
-        for signer in &self.signers {
-            let tally = &mut self.chains[signer.chain].segment.tally;
-            match signer.key.scheme {
-                Scheme::PayloadHash => tally.payload_hash_signatures += 1,
-                Scheme::Record => tally.record_signatures += 1,
-            }
-        }
-        let chains = self.chains.into_iter().map(|chain| (chain.device_id, chain.segment)).collect();
-        Segments { chains, ..Segments::default() }
-    }
-}
-
-impl Chain<'_> {
-    fn add(&mut self, code: FindingCode, link: &Link, expected: Evidence, actual: Evidence) {
-        self.segment.findings.push(at_link(code, &self.device_id, link, expected, actual));
-    }
-
-    /// Reported once a chain: no record of it can be checked.
-    fn unknown_device(&mut self, link: &Link) {
-        if self.segment.tally.unsigned == 0 {
-            let actual = Evidence::text("no key: none of the device's signatures was checked");
-            self.add(FindingCode::UnknownDevice, link, Evidence::text("a key in the key ring"), actual);
-        }
-        self.segment.tally.unsigned += 1;
-    }
-
-    fn no_key_yet(&mut self, link: &Link, keys: &[RingKey]) {
-        self.segment.tally.unsigned += 1;
-        let first = keys.first().map_or(0, |key| key.valid_from);
-        let actual = Evidence::text(format!("the device's first key is valid from sequence {first}"));
-        let expected = Evidence::text(format!("a key valid at sequence {}", link.sequence));
-        self.add(FindingCode::KeyNotValidAtSequence, link, expected, actual);
-    }
-
-    /// Step 3.4: a signature that does not hold, unless it is that of another key of the device.
-    fn bad_signature(&mut self, signer: &Signer<'_>) {
-        let due = Evidence::Key { key: *signer.key.key.as_bytes(), scheme: signer.key.scheme };
-        let same_message = |key: &&RingKey| key.scheme == signer.key.scheme && key.key != signer.key.key;
-        let others = self.keys.unwrap_or_default().iter().filter(same_message);
-        let holds = |key: &&RingKey| verify_signature(&signer.under(key));
-        match others.into_iter().find(holds) {
-            Some(other) => {
-                let found = Evidence::Key { key: *other.key.as_bytes(), scheme: other.scheme };
-                self.add(FindingCode::KeyNotValidAtSequence, &signer.link, due, found);
-            }
-            None => {
-                let found = Evidence::Signature(Box::new(*signer.signature));
-                self.add(FindingCode::SignatureInvalid, &signer.link, due, found);
-            }
-        }
-    }
-
-    fn payload(&mut self, link: &Link, record: &AuditRecord, payload_hash: Option<Hash>) {
-        self.segment.tally.payloads += 1;
-        match payload_hash {
-            Some(hash) if hash == record.payload_hash => {}
-            Some(hash) => self.add(
-                FindingCode::PayloadHashMismatch,
-                link,
-                Evidence::Hash(record.payload_hash),
-                Evidence::Hash(hash),
-            ),
-            None => {
-                let expected = Evidence::text(format!("a payload at {:?}", record.object_ref));
-                self.add(FindingCode::PayloadMissing, link, expected, Evidence::text("nothing"));
-            }
-        }
     }
 }

@@ -8,8 +8,8 @@ mod checked;
 use std::sync::Arc;
 
 use edgesentry_chain::{
-    AuditRecord, Checks, Device, FindingCode as Code, Hash, Head, Heads, KeyRing, Payloads, Report, RingKey,
-    Scheme, Segments, Verdict,
+    AuditRecord, Checks, Device, Evidence, FindingCode as Code, Hash, Head, Heads, Hint, KeyError, KeyRing,
+    Payloads, Report, RingKey, Scheme, Segments, Verdict,
 };
 use proptest::prelude::*;
 
@@ -216,6 +216,135 @@ fn the_end_of_the_numbers_is_no_overflow() {
     let codes: Vec<Code> =
         report(&[record, next], &Checks::default()).findings.iter().map(|f| f.code).collect();
     assert_eq!(codes, [Code::FirstRecordNotGenesis, Code::SequenceOutOfOrder]);
+}
+
+/// The hints of a report, as sentences.
+fn hints(report: &Report) -> Vec<String> {
+    report.hints.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn whole_chains_that_do_not_come_in_order_are_said_to_be_whole() {
+    let mut two = chain(&mut device("lift-02", Scheme::Record), 10);
+    two.rotate_left(7);
+    let mut records = ten();
+    records.reverse();
+    records.extend(two);
+    let report = report(&records, &Checks::default());
+    assert_eq!(report.verdict, Verdict::Findings);
+    let hint = Hint::NotInOrder { devices: 2, device_id: "lift-01".into(), many_inputs: false };
+    assert_eq!(report.hints, [hint]);
+    assert_eq!(
+        hints(&report),
+        [
+            "the records of 2 devices (the first is \"lift-01\") are complete and linked, but do not come in the \
+          order of their sequence: sort the records by device_id and sequence"
+        ]
+    );
+}
+
+#[test]
+fn a_chain_that_lacks_more_than_order_has_no_such_hint() {
+    let not_in_order = |records: &[AuditRecord]| {
+        report(records, &Checks::default()).hints.iter().any(|hint| matches!(hint, Hint::NotInOrder { .. }))
+    };
+    let rotated = || [&ten()[4..], &ten()[..4]].concat();
+    assert!(not_in_order(&rotated()));
+    // A range of a chain is whole too.
+    assert!(not_in_order(&[&ten()[5..], &ten()[2..5]].concat()));
+    assert!(!not_in_order(&ten()));
+    assert!(!not_in_order(&ten()[2..]));
+    for at in [0, 3, 5, 6, 9] {
+        let (mut missing, mut twice, mut edited, mut renumbered) =
+            (rotated(), rotated(), rotated(), rotated());
+        missing.remove(at);
+        twice.insert(at, twice[at].clone());
+        edited[at].timestamp_ms += 1;
+        renumbered[at].sequence = 4;
+        // Without the first or the last link of the chain the rest is whole.
+        assert_eq!(not_in_order(&missing), at == 5 || at == 6, "{at}");
+        assert!(!not_in_order(&twice), "{at}");
+        // The hash of the last record is in no record behind it.
+        assert_eq!(not_in_order(&edited), at == 5, "{at}");
+        assert_eq!(not_in_order(&renumbered), renumbered == rotated(), "{at}");
+    }
+}
+
+#[test]
+fn one_part_of_an_export_is_said_to_be_one() {
+    let mut heads: Heads =
+        (0..9).map(|at| (format!("other-{at}").into(), Head { sequence: 1, hash: Hash::ZERO })).collect();
+    let records = ten();
+    heads.insert("lift-01".into(), Head { sequence: 10, hash: records[9].hash() });
+    let report = report(&records, &Checks { heads: Some(&heads), ..Checks::default() });
+    assert_eq!(report.counts[&Code::DeviceMissing], 9);
+    assert_eq!(report.hints, [Hint::PartOfExport { missing: 9, present: 1 }]);
+}
+
+#[test]
+fn a_signature_that_holds_under_the_other_scheme_says_so_and_stays_invalid() {
+    for (signs, registered) in [(Scheme::Record, Scheme::PayloadHash), (Scheme::PayloadHash, Scheme::Record)]
+    {
+        let mut lift = device("lift-01", signs);
+        let mut records = chain(&mut lift, 3);
+        records[1].signature[0] ^= 1;
+        let key = lift.public_key().unwrap();
+        let mut ring = KeyRing::new();
+        ring.insert("lift-01", RingKey { key, scheme: registered, valid_from: 1 }).unwrap();
+        let report = report(&records, &Checks { keys: Some(&ring), ..Checks::default() });
+        assert_eq!(report.counts[&Code::SignatureInvalid], 3);
+        let other = Evidence::OtherScheme { key: *key.as_bytes(), scheme: signs };
+        let evidence: Vec<bool> = report
+            .findings
+            .iter()
+            .filter(|finding| finding.code == Code::SignatureInvalid)
+            .map(|finding| finding.actual == other)
+            .collect();
+        assert_eq!(evidence, [true, false, true]);
+        let device_id = "lift-01".into();
+        let hint = Hint::OtherScheme { scheme: signs, signatures: 2, devices: 1, device_id };
+        assert_eq!(report.hints, [hint]);
+        // Nobody is told to register a key with the weaker scheme for what signatures say alone.
+        let confirms = hints(&report)[0].contains("only if its owner confirms");
+        assert_eq!(confirms, signs == Scheme::PayloadHash, "{:?}", hints(&report));
+    }
+}
+
+#[test]
+fn an_old_key_is_named_whatever_its_scheme() {
+    let mut old = device("lift-01", Scheme::PayloadHash);
+    let records = chain(&mut old, 3);
+    let mut ring = ring(&[old]);
+    let key = Device::from_seed("lift-01", [42; 32], Scheme::Record).public_key().unwrap();
+    ring.insert("lift-01", RingKey { key, scheme: Scheme::Record, valid_from: 3 }).unwrap();
+    let report = report(&records, &Checks { keys: Some(&ring), ..Checks::default() });
+    assert_eq!(found(&report), [(Code::KeyNotValidAtSequence, 3)]);
+}
+
+/// A signature of scheme record over digest D is one of scheme payload-hash for a record whose payload hash is D.
+#[test]
+fn a_key_belongs_to_one_scheme() {
+    let mut honest = device("lift-01", Scheme::Record);
+    let record = chain(&mut honest, 1).remove(0);
+    let mut forged = record.clone();
+    (forged.device_id, forged.object_ref) = ("lift-02".into(), "never/signed".into());
+    forged.payload_hash = Hash(record.signing_digest());
+
+    let mut ring = ring(&[honest.clone()]);
+    let key = RingKey { key: honest.public_key().unwrap(), scheme: Scheme::PayloadHash, valid_from: 1 };
+    for device_id in ["lift-02", "lift-01"] {
+        let error = ring.insert(device_id, key).unwrap_err();
+        assert!(
+            matches!(&error, KeyError::TwoSchemes { other_device_id, .. } if other_device_id == "lift-01")
+        );
+        let message = error.to_string();
+        let parts = [&key.key.short(), device_id, "lift-01", "payload-hash", "scheme record", "one scheme"];
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
+    assert!(ring.keys("lift-02").is_none());
+    assert!(!report(&[forged], &Checks { keys: Some(&ring), ..Checks::default() }).ok());
+    // The same key with the same scheme may serve more than one device.
+    ring.insert("lift-02", RingKey { scheme: Scheme::Record, ..key }).unwrap();
 }
 
 struct Observed;

@@ -44,6 +44,7 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
             findings(out, report, *code, *total)?;
         }
     }
+    hints(out, report)?;
     heads(out, report)
 }
 
@@ -83,6 +84,18 @@ fn coverage(out: &mut String, examined: &Examined<'_>) -> fmt::Result {
     for note in notes {
         for line in wrapped(&sentence(note), WIDTH - 16) {
             writeln!(out, "                {DIM}{line}{DIM:#}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Likely causes of many findings at once.
+fn hints(out: &mut String, report: &Report) -> fmt::Result {
+    for hint in &report.hints {
+        writeln!(out)?;
+        let text = sentence(&format!("Likely cause: {hint}"));
+        for line in wrapped(&text, WIDTH) {
+            writeln!(out, "{CARE}{line}{CARE:#}")?;
         }
     }
     Ok(())

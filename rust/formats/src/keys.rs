@@ -16,7 +16,7 @@ pub enum KeysError {
     /// It is not JSON of the right shape.
     #[error("key ring: {0}")]
     Json(#[from] serde_json::Error),
-    /// A key is none, is weak, or begins where another does.
+    /// A key is malformed or weak, or begins where another does.
     #[error("key ring: device {device:?}: register a sound key")]
     Key {
         /// The device.
@@ -25,13 +25,16 @@ pub enum KeysError {
         #[source]
         source: KeyError,
     },
+    /// A key is there under both schemes.
+    #[error("key ring")]
+    TwoSchemes(#[source] KeyError),
 }
 
 /// Reads a key ring. Each device has a key as hex, `{"lift-01": "64 hex digits"}`, or with its scheme and the
 /// first sequence it signs, `{"lift-01": {"key": "64 hex digits", "scheme": "record", "valid_from": 1}}`, or a list
 /// of either. A key without a scheme gets `default_scheme`; without `valid_from` it signs from sequence 1.
 ///
-/// Unknown fields, devices or fields that come twice, and weak keys are refused.
+/// Unknown fields, devices or fields that come twice, weak keys, and one key under both schemes are refused.
 ///
 /// ```
 /// use edgesentry_chain::Scheme;
@@ -49,11 +52,17 @@ pub fn read_key_ring(json: &[u8], default_scheme: Scheme) -> Result<KeyRing, Key
     let mut ring = KeyRing::new();
     for (device, entries) in devices {
         for entry in entries {
-            insert(&mut ring, &device, entry, default_scheme)
-                .map_err(|source| KeysError::Key { device: device.clone(), source })?;
+            insert(&mut ring, &device, entry, default_scheme).map_err(|source| refused(&device, source))?;
         }
     }
     Ok(ring)
+}
+
+fn refused(device: &str, source: KeyError) -> KeysError {
+    match source {
+        source @ KeyError::TwoSchemes { .. } => KeysError::TwoSchemes(source),
+        source => KeysError::Key { device: device.to_owned(), source },
+    }
 }
 
 fn insert(ring: &mut KeyRing, device: &str, entry: Entry, default_scheme: Scheme) -> Result<(), KeyError> {

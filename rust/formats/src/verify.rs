@@ -1,8 +1,8 @@
 //! The one driver: reads sources chunk by chunk, decodes and verifies them on all threads, merges the segments.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use edgesentry_chain::{Checks, Finding, Input, Report, Segments, slice_size};
+use edgesentry_chain::{Checks, Finding, Input, Kept, Report, Segments, slice_size};
 use rayon::prelude::*;
 
 use crate::error::Error;
@@ -33,14 +33,16 @@ pub fn verify(
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
     progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());
-    let mut fold =
-        Fold { checks, options, progress, total: Segments::default(), next_index: 0, kept: 0, chunks: 0 };
+    let kept = Mutex::new(Kept::new(options.max_findings));
+    let mut fold = Fold { checks, kept: &kept, progress, total: Segments::default(), next_index: 0 };
     let mut inputs = Vec::with_capacity(sources.len());
     for source in sources {
         let opened = read::open(source, progress)?;
         inputs.push(fold.input(opened)?);
     }
-    let mut report = checks.report(fold.total);
+    let mut total = fold.total;
+    total.keep(kept.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let mut report = checks.report(total);
     report.keep(options.max_findings);
     report.locate(inputs);
     Ok(report)
@@ -48,12 +50,10 @@ pub fn verify(
 
 struct Fold<'a> {
     checks: &'a Checks<'a>,
-    options: &'a Options,
+    kept: &'a Mutex<Kept>,
     progress: &'a Arc<Progress>,
     total: Segments,
     next_index: u64,
-    kept: usize,
-    chunks: u64,
 }
 
 impl Fold<'_> {
@@ -65,10 +65,11 @@ impl Fold<'_> {
             let entries = chunk.len() as u64;
             let first_index = self.next_index;
             let (segments, read) = rayon::join(
-                || verify_chunk(self.checks, &chunk, first_index, self.progress),
+                || self.verify_chunk(&chunk, first_index),
                 || opened.chunks.next_chunk(self.progress),
             );
-            self.add(segments?);
+            let total = std::mem::take(&mut self.total);
+            self.total = self.join(total, segments?);
             self.next_index += entries;
             next = read?;
             if self.progress.is_cancelled() {
@@ -85,44 +86,38 @@ impl Fold<'_> {
         })
     }
 
-    fn add(&mut self, mut segments: Segments) {
-        let full = self.kept >= self.options.max_findings;
-        if full {
-            segments.omit_findings(self.next_index);
-        }
-        self.kept += segments.findings();
-        self.total = std::mem::take(&mut self.total).merge(segments);
-        self.chunks += 1;
-        // Merging adds findings where chunks meet; these are few, but a hostile input may have many chunks.
-        if full && self.chunks.is_multiple_of(64) {
-            self.total.omit_findings(self.next_index);
-        }
+    fn verify_chunk(&self, chunk: &Chunk, first_index: u64) -> Result<Segments, Error> {
+        let size = slice_records(self.checks, chunk.len());
+        (0..chunk.len().div_ceil(size))
+            .into_par_iter()
+            .map(|at| {
+                if self.progress.is_cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                let range = at * size..chunk.len().min((at + 1) * size);
+                let (entries, first_index) = (range.len() as u64, first_index + range.start as u64);
+                let segments = match chunk {
+                    Chunk::Records(records) => self.checks.verify(&records[range], first_index)?,
+                    _ => verify_decoded(self.checks, chunk.decode(range), first_index)?,
+                };
+                self.progress.add_records(entries);
+                Ok(self.keep(segments))
+            })
+            .try_reduce(Segments::default, |left, right| Ok(self.join(left, right)))
     }
-}
 
-fn verify_chunk(
-    checks: &Checks<'_>,
-    chunk: &Chunk,
-    first_index: u64,
-    progress: &Progress,
-) -> Result<Segments, Error> {
-    let size = slice_records(checks, chunk.len());
-    (0..chunk.len().div_ceil(size))
-        .into_par_iter()
-        .map(|at| {
-            if progress.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let range = at * size..chunk.len().min((at + 1) * size);
-            let (entries, first_index) = (range.len() as u64, first_index + range.start as u64);
-            let segments = match chunk {
-                Chunk::Records(records) => checks.verify(&records[range], first_index)?,
-                _ => verify_decoded(checks, chunk.decode(range), first_index)?,
-            };
-            progress.add_records(entries);
-            Ok(segments)
-        })
-        .try_reduce(Segments::default, |left, right| Ok(left.merge(right)))
+    fn join(&self, left: Segments, right: Segments) -> Segments {
+        self.keep(left.merge(right))
+    }
+
+    /// Moves findings to the ones that are kept, at once, so that no chunk holds more than that.
+    fn keep(&self, mut segments: Segments) -> Segments {
+        let findings = segments.take_findings();
+        if !findings.is_empty() {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).add(findings);
+        }
+        segments
+    }
 }
 
 /// How many entries a thread takes at a time. Signatures pay for large slices; links alone do not, and small ones
@@ -134,21 +129,20 @@ fn slice_records(checks: &Checks<'_>, entries: usize) -> usize {
     }
 }
 
-/// Verifies the runs of records between malformed entries.
+/// Verifies the records among decoded entries, and counts the malformed ones.
 fn verify_decoded(checks: &Checks<'_>, decoded: Decoded, first_index: u64) -> Result<Segments, Error> {
-    let mut segments = Segments::default();
-    let mut records = decoded.records.as_slice();
-    let mut position = 0;
-    for (at, malformed) in decoded.malformed {
-        let (run, rest) = records.split_at(at - position);
-        if !run.is_empty() {
-            segments = segments.merge(checks.verify(run, first_index + position as u64)?);
-        }
-        let finding = Finding::malformed(first_index + at as u64, malformed.expected, malformed.actual);
-        segments = segments.merge(Segments::malformed(finding));
-        records = rest;
-        position = at + 1;
+    let Decoded { records, malformed } = decoded;
+    if malformed.is_empty() {
+        return Ok(checks.verify(&records, first_index)?);
     }
-    let last = checks.verify(records, first_index + position as u64)?;
-    Ok(segments.merge(last))
+    let entries = records.len() + malformed.len();
+    let mut malformed_at = malformed.iter().map(|(at, _)| *at).peekable();
+    let positions = (0..entries).filter(|at| malformed_at.next_if_eq(at).is_none());
+    let mut segments =
+        checks.verify_indexed(records.iter().zip(positions.map(|at| first_index + at as u64)))?;
+    for (at, malformed) in malformed {
+        let index = first_index + at as u64;
+        segments.add_malformed(Finding::malformed(index, malformed.expected, malformed.actual));
+    }
+    Ok(segments)
 }

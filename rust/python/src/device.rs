@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::errors::{bad_key, bad_seed_file, chain_full};
 use crate::heads::Head;
-use crate::keys::scheme_of;
+use crate::keys::{public_key_type, scheme_of};
 use crate::record::{AuditRecord, bytes, unsigned};
 
 /// A device that signs its records.
@@ -109,8 +109,9 @@ impl Device {
     }
 
     #[getter]
-    fn public_key(&self) -> PyResult<String> {
-        self.device().public_key().map(|key| key.to_string()).map_err(bad_key)
+    fn public_key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let key = self.hex_key()?;
+        public_key_type(py)?.call1((key, self.scheme()))
     }
 
     #[getter]
@@ -119,7 +120,7 @@ impl Device {
     }
 
     fn __repr__(&self) -> PyResult<String> {
-        let key = self.public_key()?;
+        let key = self.hex_key()?;
         let device = self.device();
         let sequence = device.head().map_or(0, |head| head.sequence);
         let (device_id, scheme) = (device.device_id(), device.scheme());
@@ -133,6 +134,10 @@ impl Device {
             return Err(PyValueError::new_err("a device id has at least one character"));
         }
         Ok(Device(Mutex::new(chain::Device::from_seed(device_id, **seed, scheme_of(scheme)?))))
+    }
+
+    fn hex_key(&self) -> PyResult<String> {
+        self.device().public_key().map(|key| key.to_string()).map_err(bad_key)
     }
 
     /// The device, locked.

@@ -8,8 +8,9 @@ use edgesentry_chain as chain;
 use edgesentry_chain::{PublicKey, RingKey, Scheme, Signed, signed_message, verify_signature};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 
+use crate::device::Device;
 use crate::errors::{bad_key, bad_keys, os_error, write_text};
 use crate::html;
 use crate::record::{AuditRecord, bytes};
@@ -31,12 +32,18 @@ impl KeyRing {
         Ok(KeyRing(Mutex::new(ring)))
     }
 
-    #[pyo3(signature = (device_id, key, *, scheme = "payload-hash", valid_from = 1))]
-    fn add(&self, device_id: &str, key: &Bound<'_, PyAny>, scheme: &str, valid_from: i128) -> PyResult<()> {
+    #[pyo3(signature = (device_id, key, *, scheme = None, valid_from = 1))]
+    fn add(
+        &self,
+        device_id: &str,
+        key: &Bound<'_, PyAny>,
+        scheme: Option<&str>,
+        valid_from: i128,
+    ) -> PyResult<()> {
         let Ok(valid_from) = u64::try_from(valid_from) else {
             return Err(PyValueError::new_err(format!("valid_from is a sequence from 0 to {}", u64::MAX)));
         };
-        let key = RingKey { key: public_key(key)?, scheme: scheme_of(scheme)?, valid_from };
+        let key = RingKey { key: public_key(key)?, scheme: scheme_for(key, scheme)?, valid_from };
         Arc::make_mut(&mut self.ring()).insert(device_id, key).map_err(bad_key)
     }
 
@@ -99,16 +106,36 @@ impl KeyRing {
 
 /// Whether the signature of a record holds under a key.
 #[pyfunction]
-#[pyo3(signature = (record, key, scheme = "payload-hash"))]
+#[pyo3(signature = (record, key, scheme = None))]
 pub(crate) fn verify_record(
     record: &Bound<'_, AuditRecord>,
     key: &Bound<'_, PyAny>,
-    scheme: &str,
+    scheme: Option<&str>,
 ) -> PyResult<bool> {
     let record = &record.get().0;
+    let message = signed_message(record, scheme_for(key, scheme)?);
     let key = public_key(key)?;
-    let message = signed_message(record, scheme_of(scheme)?);
     Ok(verify_signature(&Signed { key: &key, message: &message, signature: &record.signature }))
+}
+
+/// The scheme of a key: the one given, or else the one that the key carries, or else `payload-hash`.
+fn scheme_for(key: &Bound<'_, PyAny>, scheme: Option<&str>) -> PyResult<Scheme> {
+    match (scheme, scheme_carried(key)?) {
+        (Some(scheme), _) => scheme_of(scheme),
+        (None, Some(scheme)) => scheme_of(&scheme),
+        (None, None) => Ok(Scheme::PayloadHash),
+    }
+}
+
+/// The scheme of a `PublicKey`.
+fn scheme_carried(key: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    let is_public_key = key.is_instance(&public_key_type(key.py())?)?;
+    is_public_key.then(|| key.getattr("scheme")?.extract()).transpose()
+}
+
+/// `edgesentry.PublicKey`: hex digits with their scheme.
+pub(crate) fn public_key_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("edgesentry._keys")?.getattr("PublicKey")
 }
 
 /// A scheme by its name.
@@ -124,11 +151,14 @@ pub(crate) fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
     .map_err(bad_key)
 }
 
-/// Keys from a file, a key ring, or a mapping such as such a file holds.
+/// Keys from a file, a key ring, devices, or a mapping such as such a file holds.
 pub(crate) fn keys_from_any(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResult<Arc<chain::KeyRing>> {
     let py = value.py();
     if let Ok(ring) = value.cast::<KeyRing>() {
         return Ok(ring.get().snapshot());
+    }
+    if let Some(ring) = keys_of_devices(value)? {
+        return Ok(Arc::new(ring));
     }
     let (name, json) = if let Some(path) = path_of(value)? {
         let name = path.display().to_string();
@@ -144,7 +174,7 @@ pub(crate) fn keys_from_any(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResul
 
 fn mapping_as_json(value: &Bound<'_, PyAny>) -> PyResult<String> {
     let Ok(mapping) = value.cast::<PyMapping>() else {
-        let message = "keys are a path, a KeyRing, or a mapping from device id to key, not ";
+        let message = "keys are a path, a KeyRing, a Device or a list of them, or a mapping from device id to key, not ";
         return Err(PyTypeError::new_err(format!("{message}{}", value.get_type().name()?)));
     };
     let keys = PyDict::new(value.py());
@@ -153,7 +183,53 @@ fn mapping_as_json(value: &Bound<'_, PyAny>) -> PyResult<String> {
         if !device_id.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err(format!("a device id is a str, not {}", device_id.repr()?)));
         }
-        keys.set_item(device_id, key)?;
+        keys.set_item(device_id, key_entry(&key)?)?;
     }
     value.py().import("json")?.call_method1("dumps", (keys,))?.extract()
+}
+
+/// A key of a mapping as a key ring file has it; a device and a `PublicKey` bring their scheme.
+fn key_entry<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = key.py();
+    if let Ok(tuple) = key.cast::<PyTuple>() {
+        return key_entry(&tuple.to_list());
+    }
+    if let Ok(list) = key.cast::<PyList>() {
+        let entries = list.iter().map(|key| key_entry(&key)).collect::<PyResult<Vec<_>>>()?;
+        return Ok(PyList::new(py, entries)?.into_any());
+    }
+    let entry = match (key.cast::<Device>(), key.cast::<PyDict>()) {
+        (Ok(device), _) => return key_entry(&device.getattr("public_key")?),
+        (_, Ok(entry)) if !entry.contains("scheme")? => entry.copy()?,
+        (_, Ok(_)) => return Ok(key.clone()),
+        _ => {
+            let entry = PyDict::new(py);
+            entry.set_item("key", key)?;
+            entry
+        }
+    };
+    let carried = entry.get_item("key")?.map(|key| scheme_carried(&key)).transpose()?.flatten();
+    let Some(scheme) = carried else { return Ok(key.clone()) };
+    entry.set_item("scheme", scheme)?;
+    Ok(entry.into_any())
+}
+
+/// The key ring of one device or of a list of them.
+fn keys_of_devices(value: &Bound<'_, PyAny>) -> PyResult<Option<chain::KeyRing>> {
+    let devices: Vec<Bound<'_, Device>> = match value.cast::<Device>() {
+        Ok(device) => vec![device.clone()],
+        Err(_) if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() => {
+            let Ok(devices) = value.extract() else { return Ok(None) };
+            devices
+        }
+        Err(_) => return Ok(None),
+    };
+    let mut ring = chain::KeyRing::new();
+    for device in devices {
+        let device = device.get().device();
+        let key =
+            RingKey { key: device.public_key().map_err(bad_key)?, scheme: device.scheme(), valid_from: 1 };
+        ring.insert(device.device_id(), key).map_err(bad_key)?;
+    }
+    Ok(Some(ring))
 }

@@ -53,6 +53,11 @@ impl Report {
     }
 
     #[getter]
+    fn hints(&self) -> Vec<String> {
+        self.0.hints.iter().map(ToString::to_string).collect()
+    }
+
+    #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
         for (code, count) in &self.0.counts {

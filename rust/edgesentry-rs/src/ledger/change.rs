@@ -71,6 +71,23 @@ pub(super) fn change(
     Ok(Change::Key(ring_key(valid_from)))
 }
 
+/// A key belongs to one scheme, whichever devices have it (docs/spec.md, step 2.3): refuses a key that `other_device_id`
+/// has under the other one.
+pub(super) fn check_scheme(
+    registration: &Registration,
+    other_device_id: Option<String>,
+) -> Result<(), Error> {
+    let Registration { device_id, key, scheme, .. } = registration;
+    let Some(other_device_id) = other_device_id else { return Ok(()) };
+    let problem = format!(
+        "key {}… is registered for device {other_device_id:?} with scheme {}, and a key belongs to one scheme: \
+         register this device with that scheme, or with a key of its own for scheme {scheme}",
+        key.short(),
+        scheme.other(),
+    );
+    Err(refused(device_id, problem))
+}
+
 /// The answer to a device that is not registered.
 pub(super) fn unknown(device_id: &str) -> Error {
     refused(device_id, "it is not registered".to_owned())

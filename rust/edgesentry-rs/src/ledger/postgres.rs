@@ -94,6 +94,10 @@ impl Postgres {
             .map_err(failed())?;
         let known = devices(&mut transaction, Some(&registration.device_id)).await.map_err(failed())?;
         let change = change::change(registration, known.first())?;
+        if change != Change::Nothing {
+            let other = other_scheme(&mut transaction, registration).await.map_err(failed())?;
+            change::check_scheme(registration, other)?;
+        }
         write_registration(&mut transaction, registration, change).await.map_err(failed())?;
         transaction.commit().await.map_err(failed())?;
         Ok(())
@@ -402,6 +406,20 @@ async fn write_registration(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// A device that has the key under the other scheme. Until the transaction ends no other key is registered, so two at
+/// once cannot both find none.
+async fn other_scheme(
+    connection: &mut PgConnection,
+    registration: &Registration,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query("LOCK TABLE devices IN SHARE ROW EXCLUSIVE MODE").execute(&mut *connection).await?;
+    sqlx::query_scalar("SELECT min(device_id) FROM devices WHERE public_key = $1 AND scheme <> $2")
+        .bind(&registration.key.as_bytes()[..])
+        .bind(registration.scheme.name())
+        .fetch_one(connection)
+        .await
 }
 
 async fn devices(

@@ -130,6 +130,10 @@ impl Ledger for Sqlite {
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
         let known = devices(&mut transaction, Some(&registration.device_id)).await.map_err(failed())?;
         let change = change::change(registration, known.first())?;
+        if change != Change::Nothing {
+            let other = other_scheme(&mut transaction, registration).await.map_err(failed())?;
+            change::check_scheme(registration, other)?;
+        }
         write_registration(&mut transaction, registration, change).await.map_err(failed())?;
         transaction.commit().await.map_err(failed())?;
         Ok(())
@@ -363,6 +367,18 @@ async fn write_registration(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// A device that has the key under the other scheme. The transaction has the file's only write lock already.
+async fn other_scheme(
+    connection: &mut SqliteConnection,
+    registration: &Registration,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT min(device_id) FROM devices WHERE public_key = ? AND scheme <> ?")
+        .bind(registration.key.as_bytes().to_vec())
+        .bind(registration.scheme.name())
+        .fetch_one(connection)
+        .await
 }
 
 async fn devices(

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use edgesentry_chain::{
-    AuditRecord, Checks, Finding, FindingCode, Hash, Head, Heads, Input, KeyRing, PayloadError, Payloads,
-    PublicKey, Report, Scheme, Segments,
+    AuditRecord, Checks, Finding, Hash, Head, Heads, Input, PayloadError, Payloads, PublicKey, Report,
+    Scheme, Segments,
 };
 use edgesentry_formats::Malformed;
 
@@ -64,8 +64,9 @@ impl VerifyRecord {
             Ok(record) => record,
             Err(Malformed { expected, actual }) => {
                 let checks = Checks { keys: ring.as_ref(), payloads, ..Checks::default() };
-                let report = checks.report(Segments::malformed(Finding::malformed(0, expected, actual)));
-                return self.conclude(output, report);
+                let mut segments = Segments::default();
+                segments.add_malformed(Finding::malformed(0, expected, actual));
+                return self.conclude(output, checks.report(segments));
             }
         };
         let keys = match (key, ring) {
@@ -84,9 +85,6 @@ impl VerifyRecord {
         if self.previous.is_none() && record.sequence != 1 {
             let note = "links: the record before was not given, so the link to it was not checked";
             report.coverage.not_checked.insert(0, note.into());
-        }
-        if let Some(hint) = scheme_hint(&report, &record, &keys) {
-            output.note(&hint);
         }
         self.conclude(output, report)
     }
@@ -127,19 +125,4 @@ impl VerifyRecord {
 
 fn public_key(text: &str) -> Result<PublicKey, Failure> {
     text.parse().map_err(|error| Failure::usage("key", format!("--key: {}", chain(&error))))
-}
-
-/// A signature that fails under one scheme and holds under the other is most likely a forgotten --scheme.
-fn scheme_hint(report: &Report, record: &AuditRecord, keys: &KeyRing) -> Option<String> {
-    report.counts.get(&FindingCode::SignatureInvalid)?;
-    let key = keys.key_at(&record.device_id, record.sequence)?;
-    let other = match key.scheme {
-        Scheme::PayloadHash => Scheme::Record,
-        Scheme::Record => Scheme::PayloadHash,
-    };
-    let ring = inputs::single_key(&record.device_id, key.key, other).ok()?;
-    let checks = Checks { keys: Some(&ring), ..Checks::default() };
-    let report = checks.report(checks.verify(std::slice::from_ref(record), 0).ok()?);
-    let holds = !report.counts.contains_key(&FindingCode::SignatureInvalid);
-    holds.then(|| format!("hint: the signature holds under scheme {other}; is that the scheme of this key?"))
 }

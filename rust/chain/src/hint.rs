@@ -1,0 +1,145 @@
+//! Likely causes of many findings at once, as the records themselves show them (docs/spec.md, step 7).
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::key::Scheme;
+
+/// A likely cause of many findings at once, and its cure. A hint explains findings; it never removes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Hint {
+    /// The chains of some devices are whole and their links hold, but the records do not come in that order.
+    NotInOrder {
+        /// How many devices.
+        devices: u64,
+        /// The first of them by name.
+        device_id: Arc<str>,
+        /// Whether the records came from more than one input.
+        many_inputs: bool,
+    },
+    /// Signatures hold under the scheme for which their key is not registered.
+    OtherScheme {
+        /// The scheme under which they hold.
+        scheme: Scheme,
+        /// How many signatures.
+        signatures: u64,
+        /// Of how many devices.
+        devices: u64,
+        /// The first of them by name.
+        device_id: Arc<str>,
+    },
+    /// Most devices of the trusted heads have no record, as in one part of a larger export.
+    PartOfExport {
+        /// Devices of the trusted heads without a record.
+        missing: u64,
+        /// Devices with records.
+        present: u64,
+    },
+}
+
+impl Hint {
+    /// The stable name, such as `not_in_order`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Hint::NotInOrder { .. } => "not_in_order",
+            Hint::OtherScheme { .. } => "other_scheme",
+            Hint::PartOfExport { .. } => "part_of_export",
+        }
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hint::NotInOrder { devices, device_id, many_inputs } => {
+                let (whose, its) = owner(*devices, device_id);
+                write!(
+                    f,
+                    "the records of {whose} are complete and linked, but do not come in the order of {its} \
+                     sequence: "
+                )?;
+                if *many_inputs {
+                    f.write_str(
+                        "give the inputs in the order of their records (part-2 before part-10), or ",
+                    )?;
+                }
+                f.write_str("sort the records by device_id and sequence")
+            }
+            Hint::OtherScheme { scheme, signatures, devices, device_id } => {
+                let (whose, _) = owner(*devices, device_id);
+                let hold = if *signatures == 1 { "signature holds" } else { "signatures hold" };
+                write!(
+                    f,
+                    "{signatures} invalid {hold} under scheme {scheme}, of {whose}: {}",
+                    scheme.advice()
+                )
+            }
+            Hint::PartOfExport { missing, present } => {
+                let trusted = missing + present;
+                write!(
+                    f,
+                    "{missing} of the {trusted} devices of the trusted heads have no record here: if this is one \
+                     part of an export, verify all parts as one input, or each part with the heads of its devices"
+                )
+            }
+        }
+    }
+}
+
+/// `device "a"` or `3 devices, the first of which is "a"`, and the pronoun for it.
+fn owner(devices: u64, device_id: &str) -> (String, &'static str) {
+    match devices {
+        1 => (format!("device {device_id:?}"), "its"),
+        devices => (format!("{devices} devices (the first is {device_id:?})"), "their"),
+    }
+}
+
+impl Serialize for Hint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("code", self.code())?;
+        match self {
+            Hint::NotInOrder { devices, device_id, .. } => {
+                map.serialize_entry("devices", devices)?;
+                map.serialize_entry("device_id", device_id)?;
+            }
+            Hint::OtherScheme { scheme, signatures, devices, device_id } => {
+                map.serialize_entry("scheme", scheme)?;
+                map.serialize_entry("signatures", signatures)?;
+                map.serialize_entry("devices", devices)?;
+                map.serialize_entry("device_id", device_id)?;
+            }
+            Hint::PartOfExport { missing, present } => {
+                map.serialize_entry("missing", missing)?;
+                map.serialize_entry("present", present)?;
+            }
+        }
+        map.serialize_entry("message", &self.to_string())?;
+        map.end()
+    }
+}
+
+/// Devices to which one hint applies, and how often.
+#[derive(Default)]
+pub(crate) struct Among<'a> {
+    pub(crate) devices: u64,
+    pub(crate) cases: u64,
+    first: Option<&'a Arc<str>>,
+}
+
+impl<'a> Among<'a> {
+    pub(crate) fn add(&mut self, device_id: &'a Arc<str>, cases: u64) {
+        if cases > 0 {
+            self.devices += 1;
+            self.cases += cases;
+            self.first = self.first.into_iter().chain([device_id]).min();
+        }
+    }
+
+    /// The first device by name, if there is one.
+    pub(crate) fn first(&self) -> Option<Arc<str>> {
+        self.first.cloned()
+    }
+}

@@ -1,0 +1,217 @@
+//! One slice of records on its way to becoming [`Segments`] (docs/spec.md, steps 1 to 6).
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::finding::{Evidence, Finding, FindingCode};
+use crate::hash::Hash;
+use crate::head::Head;
+use crate::key::{RingKey, Scheme, key_at};
+use crate::record::AuditRecord;
+use crate::segment::{Checks, Found, HeadSight, Link, PayloadError, Segment, Segments, at_link};
+use crate::signature::{Signed, signed_message, verify_signature, verify_signatures};
+
+/// The longest part of a record's text that evidence shows: a device may have chosen it.
+const MAX_SHOWN_CHARS: usize = 1000;
+
+/// One slice.
+pub(crate) struct Slice<'c, 'r> {
+    checks: &'c Checks<'c>,
+    chains: Vec<Chain<'c>>,
+    by_device: HashMap<&'r str, usize>,
+    latest: Option<(&'r str, usize)>,
+    signers: Vec<Signer<'r>>,
+    found: Found,
+    scratch: Vec<u8>,
+}
+
+struct Chain<'c> {
+    device_id: Arc<str>,
+    segment: Segment,
+    keys: Option<&'c [RingKey]>,
+    head: Option<&'c Head>,
+}
+
+#[derive(Clone, Copy)]
+struct Signer<'r> {
+    chain: usize,
+    key: &'r RingKey,
+    message: [u8; 32],
+    record: &'r AuditRecord,
+    link: Link,
+}
+
+impl Signer<'_> {
+    fn signed(&self) -> Signed<'_> {
+        Signed { key: &self.key.key, message: &self.message, signature: &self.record.signature }
+    }
+
+    /// Whether the signature holds under `key`, if that is registered for `scheme`.
+    fn holds_under(&self, key: &RingKey, scheme: Scheme) -> bool {
+        let message =
+            if scheme == self.key.scheme { self.message } else { signed_message(self.record, scheme) };
+        verify_signature(&Signed { key: &key.key, message: &message, signature: &self.record.signature })
+    }
+}
+
+impl<'c: 'r, 'r> Slice<'c, 'r> {
+    pub(crate) fn new(checks: &'c Checks<'c>) -> Slice<'c, 'r> {
+        Slice {
+            checks,
+            chains: Vec::new(),
+            by_device: HashMap::new(),
+            latest: None,
+            signers: Vec::new(),
+            found: Found::default(),
+            scratch: Vec::with_capacity(512),
+        }
+    }
+
+    pub(crate) fn push(&mut self, record: &'r AuditRecord, index: u64) -> Result<(), PayloadError> {
+        // Step 1: the record hash.
+        let link = Link {
+            sequence: record.sequence,
+            hash: record.hash_with(&mut self.scratch),
+            prev: record.prev_record_hash,
+            timestamp_ms: record.timestamp_ms,
+            index,
+        };
+        // Step 4: the link.
+        let at = self.link(&record.device_id, link);
+        let checks = self.checks;
+        let chain = &mut self.chains[at];
+        // Step 2.2: the key; the signatures of a slice are decided together, in `finish`.
+        if checks.keys.is_some() {
+            match chain.keys {
+                // The device is unknown: reported once a chain, by the report.
+                None => chain.segment.tally.unsigned += 1,
+                Some(keys) => match key_at(keys, record.sequence) {
+                    None => chain.no_key_yet(&link, keys, &mut self.found),
+                    Some(key) => {
+                        let message = signed_message(record, key.scheme);
+                        self.signers.push(Signer { chain: at, key, message, record, link });
+                    }
+                },
+            }
+        }
+        // Step 5: the payload.
+        if let Some(payloads) = checks.payloads {
+            let payload_hash = payloads.payload_hash(record)?;
+            chain.payload(&link, record, payload_hash, &mut self.found);
+        }
+        // Step 6: the trusted head.
+        if let Some(head) = chain.head
+            && head.sequence == link.sequence
+        {
+            let matches = head.hash == link.hash;
+            chain.segment.see(if matches { HeadSight::Matches } else { HeadSight::Differs(link.hash) });
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, device_id: &'r str, link: Link) -> usize {
+        let known = match self.latest {
+            Some((latest, at)) if latest == device_id => Some(at),
+            _ => self.by_device.get(device_id).copied(),
+        };
+        let at = match known {
+            Some(at) => {
+                let chain = &mut self.chains[at];
+                chain.segment.push(&chain.device_id, link, &mut self.found);
+                at
+            }
+            None => {
+                self.chains.push(Chain {
+                    device_id: device_id.into(),
+                    segment: Segment::new(link),
+                    keys: self.checks.keys.and_then(|ring| ring.keys(device_id)),
+                    head: self.checks.heads.and_then(|heads| heads.get(device_id)),
+                });
+                self.by_device.insert(device_id, self.chains.len() - 1);
+                self.chains.len() - 1
+            }
+        };
+        self.latest = Some((device_id, at));
+        at
+    }
+
+    /// Step 3: the signatures of the slice, in one batch.
+    pub(crate) fn finish(mut self) -> Segments {
+        let signed: Vec<Signed<'_>> = self.signers.iter().map(Signer::signed).collect();
+        for at in verify_signatures(&signed) {
+            let signer = &self.signers[at];
+            self.chains[signer.chain].bad_signature(signer, &mut self.found);
+        }
+        for signer in &self.signers {
+            let tally = &mut self.chains[signer.chain].segment.tally;
+            match signer.key.scheme {
+                Scheme::PayloadHash => tally.payload_hash_signatures += 1,
+                Scheme::Record => tally.record_signatures += 1,
+            }
+        }
+        let chains = self.chains.into_iter().map(|chain| (chain.device_id, chain.segment)).collect();
+        Segments { chains, found: self.found }
+    }
+}
+
+impl Chain<'_> {
+    fn finding(&self, code: FindingCode, link: &Link, expected: Evidence, actual: Evidence) -> Finding {
+        at_link(code, &self.device_id, link, expected, actual)
+    }
+
+    fn no_key_yet(&mut self, link: &Link, keys: &[RingKey], found: &mut Found) {
+        self.segment.tally.unsigned += 1;
+        let first = keys.first().map_or(0, |key| key.valid_from);
+        let actual = Evidence::text(format!("the device's first key is valid from sequence {first}"));
+        let expected = Evidence::text(format!("a key valid at sequence {}", link.sequence));
+        found.add(self.finding(FindingCode::KeyNotValidAtSequence, link, expected, actual));
+    }
+
+    /// Step 3.4: a signature that does not hold, unless it is that of another key of the device.
+    fn bad_signature(&mut self, signer: &Signer<'_>, found: &mut Found) {
+        let due = Evidence::Key { key: *signer.key.key.as_bytes(), scheme: signer.key.scheme };
+        let mut others = self.keys.unwrap_or_default().iter().filter(|key| key.key != signer.key.key);
+        let (code, actual) = match others.find(|key| signer.holds_under(key, key.scheme)) {
+            Some(RingKey { key, scheme, .. }) => {
+                (FindingCode::KeyNotValidAtSequence, Evidence::Key { key: *key.as_bytes(), scheme: *scheme })
+            }
+            None => (FindingCode::SignatureInvalid, self.invalid_signature(signer)),
+        };
+        found.add(self.finding(code, &signer.link, due, actual));
+    }
+
+    /// The other scheme is tried to name a likely cause, never to accept a signature.
+    fn invalid_signature(&mut self, signer: &Signer<'_>) -> Evidence {
+        let RingKey { key, scheme, .. } = signer.key;
+        let scheme = scheme.other();
+        if signer.holds_under(signer.key, scheme) {
+            self.segment.tally.other_scheme[scheme as usize] += 1;
+            return Evidence::OtherScheme { key: *key.as_bytes(), scheme };
+        }
+        Evidence::Signature(Box::new(signer.record.signature))
+    }
+
+    fn payload(&mut self, link: &Link, record: &AuditRecord, payload_hash: Option<Hash>, found: &mut Found) {
+        self.segment.tally.payloads += 1;
+        let (code, expected, actual) = match payload_hash {
+            Some(hash) if hash == record.payload_hash => return,
+            Some(hash) => {
+                (FindingCode::PayloadHashMismatch, Evidence::Hash(record.payload_hash), Evidence::Hash(hash))
+            }
+            None => {
+                let expected = Evidence::text(format!("a payload at {:?}", shown(&record.object_ref)));
+                (FindingCode::PayloadMissing, expected, Evidence::text("nothing"))
+            }
+        };
+        found.add(self.finding(code, link, expected, actual));
+    }
+}
+
+/// Text of a record, at no more than some length.
+fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}

@@ -1,0 +1,312 @@
+//! Counts, verdict, coverage and the findings that are kept depend on the input alone: not on how many are kept, on
+//! batches, on threads, or on how the input is cut into files.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Cursor;
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{Array, RecordBatch, RecordBatchIterator, UInt64Array};
+use arrow_schema::{DataType, Field, Schema};
+use edgesentry_chain::{
+    AuditRecord, Checks, Device, Evidence, Finding, FindingCode as Code, Hash, Head, Heads, Hint, KeyRing,
+    Report, RingKey, Scheme,
+};
+use edgesentry_formats::{Options, Progress, Source, record_to_json, records_to_batch, verify};
+use proptest::prelude::*;
+
+const DEVICES: [&str; 4] = ["a", "b", "c", "d"];
+const RECORDS_PER_DEVICE: usize = 300;
+
+/// A record, or an entry that is none.
+type Entry = Option<AuditRecord>;
+
+fn device(name: &str) -> Device {
+    let scheme = if name == "b" { Scheme::PayloadHash } else { Scheme::Record };
+    Device::from_seed(name, *Hash::of(name.as_bytes()).as_bytes(), scheme)
+}
+
+static CHAINS: LazyLock<Vec<Vec<AuditRecord>>> = LazyLock::new(|| {
+    let chain = |name: &&str| {
+        let mut device = device(name);
+        (0..RECORDS_PER_DEVICE as u64).map(|at| device.sign(at, b"x", format!("{at}")).unwrap()).collect()
+    };
+    DEVICES.iter().map(chain).collect()
+});
+
+/// Device d has no key; the key of device c is registered under the wrong scheme.
+static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {
+    let mut ring = KeyRing::new();
+    for name in ["a", "b", "c"] {
+        let key = device(name).public_key().unwrap();
+        let scheme = if name == "a" { Scheme::Record } else { Scheme::PayloadHash };
+        ring.insert(name, RingKey { key, scheme, valid_from: 1 }).unwrap();
+    }
+    ring
+});
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Drop,
+    Repeat { times: usize, length: usize },
+    Swap { with: prop::sample::Index },
+    Reverse { length: usize },
+    Fork,
+    Renumber(u64),
+    BadSignature,
+    Malformed { length: usize },
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        Just(Edit::Drop),
+        (1usize..40, 1usize..4).prop_map(|(times, length)| Edit::Repeat { times, length }),
+        any::<prop::sample::Index>().prop_map(|with| Edit::Swap { with }),
+        (2usize..400).prop_map(|length| Edit::Reverse { length }),
+        Just(Edit::Fork),
+        (0u64..310).prop_map(Edit::Renumber),
+        Just(Edit::BadSignature),
+        (1usize..300).prop_map(|length| Edit::Malformed { length }),
+    ]
+}
+
+/// Chains, interleaved or one after the other, and some mischief.
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    let edits = proptest::collection::vec((any::<prop::sample::Index>(), edit()), 0..8);
+    (any::<bool>(), 1..RECORDS_PER_DEVICE, edits).prop_map(|(interleaved, records, edits)| {
+        let chains = CHAINS.iter().map(|chain| &chain[..records]);
+        let mut entries: Vec<Entry> = if interleaved {
+            (0..records).flat_map(|at| chains.clone().map(move |chain| Some(chain[at].clone()))).collect()
+        } else {
+            chains.flatten().cloned().map(Some).collect()
+        };
+        for (at, edit) in edits {
+            if !entries.is_empty() {
+                apply(&mut entries, at, edit);
+            }
+        }
+        entries
+    })
+}
+
+fn apply(entries: &mut Vec<Entry>, at: prop::sample::Index, edit: Edit) {
+    let at = at.index(entries.len());
+    let until = |length: usize| at..entries.len().min(at + length);
+    match edit {
+        Edit::Drop => drop(entries.remove(at)),
+        Edit::Repeat { times, length } => {
+            let again = vec![entries[until(length)].to_vec(); times].concat();
+            entries.splice(at..at, again);
+        }
+        Edit::Swap { with } => {
+            let with = with.index(entries.len());
+            entries.swap(at, with);
+        }
+        Edit::Reverse { length } => {
+            let range = until(length);
+            entries[range].reverse();
+        }
+        Edit::Fork => {
+            let mut rival = entries[at].clone();
+            rival.iter_mut().for_each(|record| record.timestamp_ms += 1);
+            entries.insert(at, rival);
+        }
+        Edit::Renumber(sequence) => entries[at].iter_mut().for_each(|record| record.sequence = sequence),
+        Edit::BadSignature => entries[at].iter_mut().for_each(|record| record.signature[3] ^= 1),
+        Edit::Malformed { length } => {
+            entries.splice(at..at, vec![None; length]);
+        }
+    }
+}
+
+/// How one input is given and verified.
+#[derive(Clone, Debug)]
+struct Way {
+    cap: usize,
+    threads: usize,
+    /// Rows of an Arrow batch; none for NDJSON.
+    batch_rows: Option<usize>,
+    cuts: Vec<prop::sample::Index>,
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    let cap = prop_oneof![0usize..4, 4usize..2000];
+    let batch_rows = proptest::option::of(1usize..400);
+    let cuts = proptest::collection::vec(any::<prop::sample::Index>(), 0..5);
+    (cap, 1usize..4, batch_rows, cuts).prop_map(|(cap, threads, batch_rows, cuts)| Way {
+        cap,
+        threads,
+        batch_rows,
+        cuts,
+    })
+}
+
+impl Way {
+    fn verify(&self, entries: &[Entry], checks: &Checks<'_>) -> Report {
+        let mut cuts: Vec<usize> = self.cuts.iter().map(|cut| cut.index(entries.len() + 1)).collect();
+        cuts.extend([0, entries.len()]);
+        cuts.sort_unstable();
+        let sources = cuts.windows(2).map(|cut| match self.batch_rows {
+            None => ndjson(&entries[cut[0]..cut[1]]),
+            Some(rows) => batches(&entries[cut[0]..cut[1]], rows),
+        });
+        let options = Options { max_findings: self.cap };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build().unwrap();
+        let sources = sources.collect();
+        pool.install(|| verify(sources, checks, &options, &Arc::new(Progress::default()))).unwrap()
+    }
+}
+
+fn ndjson(entries: &[Entry]) -> Source {
+    let mut text = Vec::new();
+    for entry in entries {
+        match entry {
+            Some(record) => record_to_json(record, &mut text),
+            None => text.extend(b"{}"),
+        }
+        text.push(b'\n');
+    }
+    Source::Reader { name: "lines".into(), reader: Box::new(Cursor::new(text)) }
+}
+
+/// Rows without a sequence are malformed.
+fn batches(entries: &[Entry], rows: usize) -> Source {
+    let schema = records_to_batch(&[]).schema();
+    let fields = schema.fields().iter().map(|field| match field.name().as_str() {
+        "sequence" => Arc::new(Field::new("sequence", DataType::UInt64, true)),
+        _ => Arc::clone(field),
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let batch = |entries: &[Entry]| {
+        let placeholder = &CHAINS[0][0];
+        let records: Vec<AuditRecord> =
+            entries.iter().map(|entry| entry.as_ref().unwrap_or(placeholder).clone()).collect();
+        let mut columns = records_to_batch(&records).columns().to_vec();
+        let sequences = entries.iter().map(|entry| entry.as_ref().map(|record| record.sequence));
+        let at = schema.index_of("sequence").unwrap();
+        columns[at] = Arc::new(UInt64Array::from_iter(sequences)) as Arc<dyn Array>;
+        RecordBatch::try_new(Arc::clone(&schema), columns)
+    };
+    let batches: Vec<_> = entries.chunks(rows).map(batch).collect();
+    Source::Batches { name: "rows".into(), batches: Box::new(RecordBatchIterator::new(batches, schema)) }
+}
+
+/// One slice, one thread, and every finding kept.
+fn reference(entries: &[Entry], checks: &Checks<'_>) -> Report {
+    let records = entries.iter().zip(0u64..).filter_map(|(entry, index)| Some((entry.as_ref()?, index)));
+    let mut segments = checks.verify_indexed(records).unwrap();
+    for (_, index) in entries.iter().zip(0u64..).filter(|(entry, _)| entry.is_none()) {
+        segments.add_malformed(Finding::malformed(index, "", ""));
+    }
+    checks.report(segments)
+}
+
+/// Without the places of malformed entries, which are lines or rows of their file.
+fn plain(findings: &[Finding]) -> Vec<Finding> {
+    let mut findings = findings.to_vec();
+    for finding in &mut findings {
+        finding.location = None;
+        if finding.code == Code::RecordMalformed {
+            finding.expected = Evidence::Text("".into());
+            finding.actual = Evidence::Text("".into());
+        }
+    }
+    findings
+}
+
+fn plain_hints(report: &Report) -> Vec<Hint> {
+    let mut hints = report.hints.clone();
+    for hint in &mut hints {
+        if let Hint::NotInOrder { many_inputs, .. } = hint {
+            *many_inputs = false;
+        }
+    }
+    hints
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_report_depends_on_the_input_alone(
+        entries in entries(),
+        levels in (any::<bool>(), any::<bool>()),
+        ways in proptest::collection::vec(way(), 4),
+    ) {
+        let heads = Heads::from([
+            ("a".into(), Head { sequence: 3, hash: CHAINS[0][2].hash() }),
+            ("b".into(), Head { sequence: 300, hash: Hash::ZERO }),
+            ("e".into(), Head { sequence: 1, hash: Hash::ZERO }),
+        ]);
+        let (keys, heads) = (levels.0.then_some(&*KEYS), levels.1.then_some(&heads));
+        let checks = Checks { keys, heads, ..Checks::default() };
+        let expected = reference(&entries, &checks);
+        let total: u64 = expected.counts.values().sum();
+        prop_assert_eq!(total, expected.findings.len() as u64);
+        for way in ways {
+            let report = way.verify(&entries, &checks);
+            prop_assert_eq!(report.verdict, expected.verdict, "{:?}", way);
+            prop_assert_eq!(&report.counts, &expected.counts, "{:?}", way);
+            prop_assert_eq!(&report.coverage, &expected.coverage, "{:?}", way);
+            prop_assert_eq!(&report.chains, &expected.chains, "{:?}", way);
+            prop_assert_eq!(&report.heads, &expected.heads, "{:?}", way);
+            prop_assert_eq!(plain_hints(&report), plain_hints(&expected), "{:?}", way);
+            let kept = way.cap.min(expected.findings.len());
+            prop_assert_eq!(plain(&report.findings), plain(&expected.findings[..kept]), "{:?}", way);
+            prop_assert_eq!(report.findings_omitted, total - kept as u64, "{:?}", way);
+        }
+    }
+}
+
+/// A chain that nobody signed: what is counted here needs no signature to hold.
+fn unsigned(sequences: impl Iterator<Item = u64>) -> Vec<AuditRecord> {
+    let mut prev_record_hash = Hash::ZERO;
+    sequences
+        .map(|sequence| {
+            let record = AuditRecord {
+                device_id: "a".into(),
+                sequence,
+                timestamp_ms: sequence,
+                payload_hash: Hash::ZERO,
+                signature: [0; 64],
+                prev_record_hash,
+                object_ref: String::new(),
+            };
+            prev_record_hash = record.hash();
+            record
+        })
+        .collect()
+}
+
+fn in_batches(records: &[AuditRecord], rows: usize) -> Source {
+    let batches: Vec<_> = records.chunks(rows).map(|chunk| Ok(records_to_batch(chunk))).collect();
+    let batches = RecordBatchIterator::new(batches, records_to_batch(&[]).schema());
+    Source::Batches { name: "rows".into(), batches: Box::new(batches) }
+}
+
+fn counts(source: Source, cap: usize, keys: Option<&KeyRing>) -> Vec<(Code, u64)> {
+    let checks = Checks { keys, ..Checks::default() };
+    let options = Options { max_findings: cap };
+    let report = verify(vec![source], &checks, &options, &Arc::new(Progress::default())).unwrap();
+    assert!(report.findings.len() <= cap);
+    report.counts.into_iter().collect()
+}
+
+#[test]
+fn an_unknown_device_is_counted_once_whatever_is_kept() {
+    let (records, keys) = (unsigned(1..=200_000), KeyRing::new());
+    for (cap, rows) in [(1000, 65_536), (1, 8192), (0, 5000), (0, 20_000), (0, 65_536)] {
+        let counts = counts(in_batches(&records, rows), cap, Some(&keys));
+        assert_eq!(counts, [(Code::UnknownDevice, 1)], "a cap of {cap}, batches of {rows}");
+    }
+}
+
+#[test]
+fn repetitions_are_named_whatever_is_kept() {
+    let chain = unsigned(1..=50_000);
+    let pairs: Vec<AuditRecord> = chain.chunks(2).flat_map(|pair| [pair, pair].concat()).collect();
+    assert_eq!(pairs.len(), 100_000);
+    for (cap, rows) in [(100_000, 65_536), (10, 8192), (10, 4096), (0, 1000)] {
+        let counts = counts(in_batches(&pairs, rows), cap, None);
+        assert_eq!(counts, [(Code::SequenceDuplicate, 25_000)], "a cap of {cap}, batches of {rows}");
+    }
+}
