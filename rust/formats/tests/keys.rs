@@ -9,6 +9,7 @@ use edgesentry_formats::{KeysError, read_key_ring, write_key_ring};
 
 const A: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
 const B: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+const C: &str = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
 
 fn refusal(json: &str) -> String {
     sentence(&read_key_ring(json.as_bytes(), Scheme::PayloadHash).unwrap_err())
@@ -17,7 +18,7 @@ fn refusal(json: &str) -> String {
 #[test]
 fn every_form_is_read() {
     let json = format!(
-        r#"{{"bare": "{A}", "rich": {{"key": "{A}", "scheme": "record", "valid_from": 5}},
+        r#"{{"bare": "{A}", "rich": {{"key": "{C}", "scheme": "record", "valid_from": 5}},
             "plain object": {{"key": "{B}"}}, "list": [{{"key": "{B}", "valid_from": 9}}, "{A}"], "": ["{A}"]}}"#
     );
     let ring = read_key_ring(json.as_bytes(), Scheme::PayloadHash).unwrap();
@@ -27,7 +28,7 @@ fn every_form_is_read() {
     };
     assert_eq!(key("bare", 1), Some((A.into(), Scheme::PayloadHash, 1)));
     assert_eq!(key("rich", 4), None);
-    assert_eq!(key("rich", 5), Some((A.into(), Scheme::Record, 5)));
+    assert_eq!(key("rich", 5), Some((C.into(), Scheme::Record, 5)));
     assert_eq!(key("plain object", 5), Some((B.into(), Scheme::PayloadHash, 1)));
     assert_eq!(key("list", 8), Some((A.into(), Scheme::PayloadHash, 1)));
     assert_eq!(key("list", 9), Some((B.into(), Scheme::PayloadHash, 9)));
@@ -36,6 +37,19 @@ fn every_form_is_read() {
     assert_eq!(read_key_ring(text.as_bytes(), Scheme::Record).unwrap(), ring, "{text}");
     let other = read_key_ring(json.as_bytes(), Scheme::Record).unwrap();
     assert_eq!(other.key_at("bare", 1).unwrap().scheme, Scheme::Record);
+}
+
+#[test]
+fn one_key_under_both_schemes_is_refused() {
+    let json = format!(r#"{{"a": {{"key": "{A}", "scheme": "record"}}, "b": "{B}", "c": "{A}"}}"#);
+    assert_eq!(
+        refusal(&json),
+        "key ring: key d75a980182b10ab7… is given to device \"c\" with scheme payload-hash and to device \"a\" with \
+         scheme record: a key belongs to one scheme, so correct the scheme or make another key"
+    );
+    // Two devices may share a key under one scheme.
+    let ring = read_key_ring(json.as_bytes(), Scheme::Record).unwrap();
+    assert_eq!(ring.len(), 3);
 }
 
 #[test]
