@@ -22,6 +22,7 @@ on_every_ledger!(
     filters_choose,
     a_chain_may_begin_elsewhere,
     registrations_are_idempotent_and_never_change_the_past,
+    a_key_belongs_to_one_scheme,
     keys_that_changed_refuse_the_group,
     revoked_keys_accept_nothing_more,
     the_operation_log_keeps_every_decision,
@@ -216,6 +217,31 @@ async fn registrations_are_idempotent_and_never_change_the_past(place: Place) {
     let mut rotated = Device::from_seed("lift-01", [77; 32], Scheme::Record).resume(lift.head());
     assert_eq!(append(&*ledger, chain(&mut rotated, 2)).await, ["accepted"; 2]);
     assert!(verify(ledger, None).await.ok());
+}
+
+/// A signature of scheme record over digest D is one of scheme payload-hash for a record whose payload hash is D.
+async fn a_key_belongs_to_one_scheme(place: Place) {
+    let ledger = place.ledger().await;
+    let of =
+        |device_id: &str, key: u8, scheme| registration(&Device::from_seed(device_id, [key; 32], scheme));
+    ledger.register(&of("lift-01", 1, Scheme::Record)).await.unwrap();
+    // Revoked keys too: what they signed is still in the ledger.
+    ledger.revoke("lift-01").await.unwrap();
+    for device_id in ["lift-01", "lift-02"] {
+        let error = ledger.register(&of(device_id, 1, Scheme::PayloadHash)).await.unwrap_err();
+        assert!(matches!(error, Error::Registry { .. }) && !error.is_retryable());
+        let message = error.to_string();
+        let parts = ["key ", device_id, "device \"lift-01\" with scheme record", "belongs to one scheme"];
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
+    assert_eq!(ledger.devices().await.unwrap().len(), 1);
+    // Two devices may share a key under one scheme.
+    ledger.register(&of("lift-02", 1, Scheme::Record)).await.unwrap();
+    // Of two at once one is refused.
+    let (record, payload_hash) = (of("a", 9, Scheme::Record), of("b", 9, Scheme::PayloadHash));
+    let (first, second) = tokio::join!(ledger.register(&record), ledger.register(&payload_hash));
+    assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+    registered_keys(&*ledger).await;
 }
 
 async fn keys_that_changed_refuse_the_group(place: Place) {

@@ -161,6 +161,9 @@ pub(super) fn kinds(report: &Report) -> Markup {
     html! {
         section #kinds aria-labelledby="kinds-title" {
             h2 #kinds-title { "Findings by kind" }
+            @for hint in &report.hints {
+                p .always { strong { "Likely cause: " } (sentence(&hint.to_string())) "." }
+            }
             div .scroll {
                 table .kinds {
                     thead {
