@@ -1,11 +1,14 @@
 //! Exports: records of a ledger in a file, with a manifest beside it.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash, Head, Heads};
-use edgesentry_formats::{Destination, Destinations, Error as FormatError, Readers, RecordWriter, by_name};
+use edgesentry_formats::{
+    Destination, Destinations, Error as FormatError, Readers, RecordWriter, Writing, by_name,
+};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -79,7 +82,7 @@ impl Manifest {
     /// What in the file is not as the manifest says; `None` where it is the very file.
     pub fn difference(&self, file: &Path) -> Result<Option<String>, Error> {
         let Some(expected) = &self.file else { return Ok(None) };
-        let found = measure(file, String::new())?;
+        let found = measure(file, file)?;
         if found.blake3 == expected.blake3 {
             return Ok(None);
         }
@@ -89,16 +92,31 @@ impl Manifest {
 
     /// Writes the manifest, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        self.write_at(&Destination::of("manifest", path).map_err(FormatError::from)?, path)
+        self.prepare(&Destination::of("manifest", path).map_err(FormatError::from)?, path)?()
     }
 
-    fn write_at(&self, destination: &Destination, path: &Path) -> Result<(), Error> {
-        let failed = |source| {
-            Error::from(FormatError::Io { name: path.display().to_string().into(), action: "write", source })
+    /// Writes the manifest durably; it takes its name when the function that is returned is called.
+    fn prepare(
+        &self,
+        destination: &Destination,
+        path: &Path,
+    ) -> Result<impl FnOnce() -> Result<(), Error> + use<>, Error> {
+        let name: Arc<str> = path.display().to_string().into();
+        let failed = move |source| Error::from(FormatError::Io { name, action: "write", source });
+        let write = || -> std::io::Result<Writing> {
+            let mut text = serde_json::to_string_pretty(self)?;
+            text.push('\n');
+            let mut writing = destination.open(Readers::Umask)?;
+            writing.write_all(text.as_bytes())?;
+            if let Writing::File(file) = &mut writing {
+                file.sync()?;
+            }
+            Ok(writing)
         };
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))?;
-        text.push('\n');
-        destination.write(Readers::Umask, text.as_bytes()).map_err(failed)
+        match write() {
+            Ok(writing) => Ok(move || writing.finish().map_err(failed)),
+            Err(source) => Err(failed(source)),
+        }
     }
 }
 
@@ -183,21 +201,30 @@ pub async fn export(
     if let Some(error) = failed {
         return Err(error);
     }
-    let file = tokio::task::spawn_blocking(move || {
-        writer.finish()?;
-        path.map(|path| Ok::<_, Error>((measure(&path, format_of(&path))?, path))).transpose()
+    let (place, filter) = (ledger.place().to_owned(), filter.clone());
+    let finished = tokio::task::spawn_blocking(move || {
+        let output = writer.complete()?;
+        let file = match (&path, output.path()) {
+            (Some(path), Some(written)) => Some(measure(written, path)?),
+            _ => None,
+        };
+        let manifest = summary.manifest(&place, &filter, starts, file);
+        match path.zip(manifest_place) {
+            None => drop(output.place()?),
+            Some((path, place)) => {
+                // Both are on the disk before either gets its name, so that they do not part where it is full.
+                let prepared = manifest.prepare(&place, &Manifest::path_for(&path))?;
+                output.place()?;
+                prepared()?;
+            }
+        }
+        Ok::<_, Error>(manifest)
     });
-    let file = file.await.map_err(|error| FormatError::Io {
+    finished.await.map_err(|error| FormatError::Io {
         name: "export".into(),
         action: "write",
         source: std::io::Error::other(error),
-    })??;
-    let manifest =
-        summary.manifest(ledger.place(), filter, starts, file.as_ref().map(|(file, _)| file.clone()));
-    if let (Some((_, path)), Some(place)) = (file, manifest_place) {
-        manifest.write_at(&place, &Manifest::path_for(&path))?;
-    }
-    Ok(manifest)
+    })?
 }
 
 fn write_all(
@@ -210,13 +237,11 @@ fn write_all(
     Ok(writer)
 }
 
-fn format_of(path: &Path) -> String {
-    by_name(path).map(|(format, _)| format.to_string()).unwrap_or_default()
-}
-
-fn measure(path: &Path, format: String) -> Result<ExportFile, Error> {
+/// Measures a file, whose name is or will be `path`.
+fn measure(written: &Path, path: &Path) -> Result<ExportFile, Error> {
+    let format = by_name(path).map(|(format, _)| format.to_string()).unwrap_or_default();
     let failed = |source| FormatError::Io { name: path.display().to_string().into(), action: "read", source };
-    let file = File::open(path).map_err(failed)?;
+    let file = File::open(written).map_err(failed)?;
     let size_bytes = file.metadata().map_err(failed)?.len();
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file).map_err(failed)?;

@@ -37,8 +37,33 @@ pub(crate) struct Database {
     pub(crate) place: Arc<str>,
     pub(crate) readers: SqlitePool,
     /// None if the file is read only, and once it is closed.
-    writer: Mutex<Option<SqliteConnection>>,
+    writer: Mutex<Option<Writer>>,
     reading: Option<Reading>,
+}
+
+/// The connection that writes, and how it is opened.
+#[derive(Debug)]
+struct Writer {
+    connection: SqliteConnection,
+    options: SqliteConnectOptions,
+}
+
+impl Writer {
+    /// Replaces a connection on which a transaction hangs. SQLite ends a transaction by itself when a write to the disk
+    /// fails; sqlx cannot end it once more then, and would refuse every later one.
+    async fn mend(&mut self) -> Result<(), sqlx::Error> {
+        if !self.connection.is_in_transaction() {
+            return Ok(());
+        }
+        // The rollback of a transaction that was dropped may be under way; it comes before the ping.
+        let _ = self.connection.ping().await;
+        if self.connection.is_in_transaction() {
+            let mut fresh = self.options.connect().await?;
+            refuse_read_only(&mut fresh).await?;
+            let _ = std::mem::replace(&mut self.connection, fresh).close().await;
+        }
+        Ok(())
+    }
 }
 
 impl Database {
@@ -75,11 +100,18 @@ impl Database {
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
         let mut writer = options.connect().await.map_err(opening())?;
+        let writer_options = options.clone();
         migrate(&mut writer, schema.migrations)
             .await
             .map_err(|error| failed(&place, component, "bring the tables up to date")(into_sqlx(error)))?;
         let readers =
             SqlitePoolOptions::new().max_connections(8).connect_lazy_with(options.pragma("query_only", "ON"));
+        refuse_read_only(&mut writer).await.map_err(failed(
+            &place,
+            component,
+            "open the database for writing",
+        ))?;
+        let writer = Writer { connection: writer, options: writer_options };
         Ok(Database { place, readers, writer: Mutex::new(Some(writer)), reading: None })
     }
 
@@ -131,8 +163,12 @@ impl Database {
         if self.reading.is_some() {
             return Err(sqlx::Error::Configuration("it is open for reading only".into()));
         }
-        let writer = self.writer.lock().await;
-        MutexGuard::try_map(writer, Option::as_mut).map_err(|_| sqlx::Error::PoolClosed)
+        let mut writer = self.writer.lock().await;
+        if let Some(writer) = writer.as_mut() {
+            writer.mend().await?;
+        }
+        MutexGuard::try_map(writer, |writer| writer.as_mut().map(|writer| &mut writer.connection))
+            .map_err(|_| sqlx::Error::PoolClosed)
     }
 
     /// Closes the file once those who read and write have ended; the last process to close it copies the write-ahead
@@ -142,7 +178,7 @@ impl Database {
         let _ = tokio::time::timeout(PATIENCE, self.readers.close()).await;
         if let Some(writer) = self.writer.lock().await.take() {
             // What is not copied now is copied when the file is opened again.
-            let _ = writer.close().await;
+            let _ = writer.connection.close().await;
         }
         if let Some(reading) = &self.reading {
             reading.close().await;
@@ -186,6 +222,13 @@ fn no_database(schema: &'static Schema) -> impl Fn(sqlx::Error) -> sqlx::Error {
         }
         _ => error,
     }
+}
+
+/// Refuses a connection that cannot write. SQLite opens a file for reading only if it cannot be opened for writing, if
+/// only for a moment, and says nothing until the first write.
+async fn refuse_read_only(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let nothing = "UPDATE _sqlx_migrations SET success = success WHERE false";
+    sqlx::query(nothing).execute(writer).await.map(|_| ())
 }
 
 async fn migrate(

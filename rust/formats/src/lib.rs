@@ -39,4 +39,4 @@ pub use seed::{Seed, SeedError, create_seed_file, read_seed_file};
 pub use statistics::{Statistics, device_statistics};
 pub use threads::{limit_shared_threads, thread_count};
 pub use verify::{Options, verify};
-pub use write::{RecordWriter, record_to_json};
+pub use write::{CompleteOutput, RecordWriter, record_to_json};

@@ -41,6 +41,8 @@ pub struct NewFile {
     /// None once it has its final name.
     temporary: Option<TempPath>,
     place: PathBuf,
+    /// Whether all that was written is durable.
+    is_synced: bool,
 }
 
 impl NewFile {
@@ -67,7 +69,7 @@ impl NewFile {
         let (file, temporary) = builder.tempfile_in(folder_of(place))?.into_parts();
         unfinished.insert(temporary.to_path_buf());
         drop(unfinished);
-        let new = NewFile { file, temporary: Some(temporary), place: place.to_owned() };
+        let new = NewFile { file, temporary: Some(temporary), place: place.to_owned(), is_synced: false };
         if let (Readers::Umask, Some(permissions)) = (readers, before) {
             new.file.set_permissions(permissions)?;
         }
@@ -87,12 +89,24 @@ impl NewFile {
         self.file.try_clone()
     }
 
+    /// Makes the content durable, after its last byte, so that only the name can still fail.
+    ///
+    /// # Errors
+    /// The disk is full, or fails.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if !self.is_synced {
+            self.file.sync_all()?;
+            self.is_synced = true;
+        }
+        Ok(())
+    }
+
     /// Syncs the file, gives it its name, and syncs the folder. A file that had the name is replaced at once.
     ///
     /// # Errors
     /// One of the three failed. If it was the last, the file has its name, but a crash may take it away.
     pub fn replace(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.sync()?;
         if let Some(temporary) = self.temporary.take() {
             let path = temporary.to_path_buf();
             let placed = temporary.persist(&self.place);
@@ -107,7 +121,7 @@ impl NewFile {
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] if the name is taken; after any error the name is as it was.
     pub fn create(mut self) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.sync()?;
         if let Some(temporary) = self.temporary.take() {
             let path = temporary.to_path_buf();
             let placed = temporary.persist_noclobber(&self.place);
@@ -122,6 +136,7 @@ impl NewFile {
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.is_synced = false;
         self.file.write(bytes)
     }
 

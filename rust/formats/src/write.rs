@@ -161,18 +161,50 @@ impl RecordWriter {
     }
 
     /// Completes the output and answers how many records it has. A file is synced and takes its name.
-    pub fn finish(mut self) -> Result<u64, Error> {
+    pub fn finish(self) -> Result<u64, Error> {
+        self.complete()?.place()
+    }
+
+    /// Completes the output; a file is synced, and has not taken its name yet.
+    ///
+    /// # Errors
+    /// The last bytes cannot be written.
+    pub fn complete(mut self) -> Result<CompleteOutput, Error> {
         let finished = match self.layout.take() {
             Some(layout) => layout.finish(),
             None => Err(failed_before()),
         };
-        let placed = finished.and_then(|()| self.file.take().map_or(Ok(()), NewFile::replace));
-        placed.map_err(|source| self.error(source))?;
-        Ok(self.records)
+        let synced = finished.and_then(|()| self.file.as_mut().map_or(Ok(()), NewFile::sync));
+        synced.map_err(|source| self.error(source))?;
+        Ok(CompleteOutput { name: self.name, file: self.file, records: self.records })
     }
 
     fn error(&self, source: io::Error) -> Error {
         Error::Io { name: Arc::clone(&self.name), action: "write", source }
+    }
+}
+
+/// Records that are written, before a file of them takes its name. Dropped, the file is removed.
+pub struct CompleteOutput {
+    name: Arc<str>,
+    file: Option<NewFile>,
+    records: u64,
+}
+
+impl CompleteOutput {
+    /// Where the file is meanwhile; none for a stream.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().and_then(NewFile::temporary_path)
+    }
+
+    /// Gives the file its name, and answers how many records it has.
+    ///
+    /// # Errors
+    /// As [`NewFile::replace`].
+    pub fn place(self) -> Result<u64, Error> {
+        let placed = self.file.map_or(Ok(()), NewFile::replace);
+        placed.map_err(|source| Error::Io { name: self.name, action: "write", source })?;
+        Ok(self.records)
     }
 }
 

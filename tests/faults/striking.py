@@ -1,0 +1,114 @@
+"""Processes of which one system call fails: see strike.c."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+# `make soak` sets it: every call, with every action. Otherwise a sample of the calls.
+EVERY = bool(os.environ.get("EDGESENTRY_EVERY_FAULT"))
+# The sample is another one each time; a failure names its seed.
+SEED = int(os.environ.get("EDGESENTRY_FAULT_SEED") or random.randrange(1 << 32))
+# Far more than one run takes.
+PATIENCE_S = 120
+
+
+@dataclass(frozen=True)
+class Action:
+    """What becomes of a call.
+
+    Attributes:
+        name: An error such as `EIO`; `short`, a write of half the bytes; or `kill`, no call and no process.
+        sticky: Whether all later calls fail alike, as on a disk that stays full.
+    """
+
+    name: str
+    sticky: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}-on" if self.sticky else self.name
+
+    @property
+    def passes(self) -> bool:
+        """Whether the process can go on as if nothing had been."""
+        return self.name not in ("kill",) and not self.sticky
+
+
+ACTIONS = [
+    Action("EIO"),
+    Action("ENOSPC"),
+    Action("ENOSPC", sticky=True),
+    Action("short"),
+    Action("kill"),
+]
+
+
+@dataclass(frozen=True)
+class Struck:
+    """A process that has ended.
+
+    Attributes:
+        code: Its exit code; 137 after `kill`.
+        calls: How many calls there were that change files.
+        struck: The calls that were struck, one a line, with their paths.
+        stdout: What it wrote.
+        stderr: What it wrote.
+    """
+
+    code: int
+    calls: int
+    struck: list[str]
+    stdout: str
+    stderr: str
+
+    def __str__(self) -> str:
+        return f"struck: {self.struck}; exit code {self.code}\n{self.stdout}{self.stderr}"
+
+
+@cache
+def _program() -> Path:
+    folder = tempfile.mkdtemp(prefix="edgesentry-strike-")
+    program = Path(folder) / "strike"
+    source = HERE / "strike.c"
+    subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, source], check=True)
+    return program
+
+
+def run(
+    command: list[str | Path], folder: Path, action: Action | None = None, at: int = 0, stdin: str = ""
+) -> Struck:
+    """Runs a command of which call number `at` on files below `folder` becomes what the action says."""
+    with tempfile.NamedTemporaryFile(prefix="edgesentry-strike-", mode="r") as report:
+        struck: list[str | Path] = [_program(), "-r", folder, "-o", report.name]
+        if action is not None:
+            struck += ["-a", action.name, "-n", str(at), *(["-s"] if action.sticky else [])]
+        ended = subprocess.run(
+            [*struck, "--", *command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+            cwd=folder,
+        )
+        *lines, total = Path(report.name).read_text().splitlines() or ["0 calls"]
+    assert "strike: " not in ended.stderr, ended.stderr
+    assert "panicked" not in ended.stderr, ended.stderr
+    return Struck(ended.returncode, int(total.split()[0]), lines, ended.stdout, ended.stderr)
+
+
+def numbers(calls: int, action: Action, most: int, scene: str) -> Iterator[int]:
+    """The calls to strike: all of them, and one more in case there are more this time; or a sample."""
+    if EVERY or calls <= most:
+        yield from range(1, calls + 2)
+    else:
+        chosen = random.Random(f"{SEED} {scene} {action}").sample(range(1, calls + 1), most)
+        yield from sorted(chosen)

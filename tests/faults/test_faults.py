@@ -1,0 +1,317 @@
+"""Every system call that changes a file fails once: what was acknowledged stays, what is sent again is taken.
+
+A scene is a folder, a process at work in it, and what must hold of the folder afterwards. In the short form a
+sample of its calls is struck; `make soak` strikes every one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+from striking import ACTIONS, HERE, ROOT, SEED, Action, Struck, numbers, run
+
+import edgesentry
+from edgesentry import (
+    AuditRecord,
+    Device,
+    KeyRing,
+    Outbox,
+    read_heads,
+    read_records,
+    verify_chain,
+    write_records,
+)
+from support import chains, device, key_ring, payload
+
+# Calls of a scene that are struck with one action in the short form.
+SAMPLE = 5
+EDS = ROOT / "target" / "release" / "eds"
+DEVICES = [device(1), device(2)]
+RECORDS = chains(DEVICES, 6)
+KEYS = key_ring(DEVICES)
+# The ledger of a template holds so many records; they are trusted, as are their heads.
+HELD = 4
+WORKER = [sys.executable, str(HERE / "worker.py")]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A process, where it works, and what must hold afterwards.
+
+    Attributes:
+        prepare: Fills a new folder.
+        command: The process.
+        check: Looks at the folder after the process has ended.
+    """
+
+    prepare: Callable[[Path], None]
+    command: list[str]
+    check: Callable[[Path, Struck, Action], None]
+
+
+def write_input(folder: Path) -> None:
+    source = folder / "input"
+    source.mkdir()
+    write_records(RECORDS, source / "records.ndjson")
+    KEYS.save(source / "keys.json")
+    for record in RECORDS:
+        path = source / record.object_ref
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(payload(record))
+
+
+def pairs(records: list[AuditRecord]) -> list[tuple[AuditRecord, bytes]]:
+    return [(record, payload(record)) for record in records]
+
+
+def open_ledger(folder: Path) -> edgesentry.Ledger:
+    payloads = None if (folder / "in-ledger").exists() else f"folder:{folder / 'payloads'}"
+    return edgesentry.open(folder / "ledger.db", payloads)
+
+
+def fill(folder: Path, records: list[AuditRecord]) -> None:
+    with open_ledger(folder) as ledger:
+        for signer in DEVICES:
+            ledger.register_device(signer)
+        assert ledger.ingest_many(pairs(records)).ok
+
+
+def with_ledger(folder: Path) -> None:
+    write_input(folder)
+    fill(folder, RECORDS[:HELD])
+
+
+def with_ledger_alone(folder: Path) -> None:
+    """Payloads in the ledger."""
+    (folder / "in-ledger").touch()
+    with_ledger(folder)
+
+
+# The ledger.
+
+
+def acknowledged(struck: Struck) -> set[tuple[str, int]]:
+    words = [line.split() for line in struck.stdout.splitlines()]
+    taken = [word for word in words if word and word[0] in ("accepted", "duplicate")]
+    return {(device_id, int(sequence)) for _, device_id, sequence, *_ in taken}
+
+
+def check_ledger(folder: Path, struck: Struck, action: Action) -> None:
+    """Everything acknowledged is there and verifies, and everything sent again is taken."""
+    if action.passes:
+        assert struck.code == 0, struck
+    said = acknowledged(struck)
+    with open_ledger(folder) as ledger:
+        for signer in DEVICES:
+            # Only where the process was to register them is it a change.
+            ledger.register_device(signer)
+        held = {(record.device_id, record.sequence) for record in ledger.records()}
+        assert said <= held, struck
+        if held:
+            assert ledger.verify(keys=KEYS, payloads=True).ok, struck
+        for record in ledger.records():
+            assert ledger.payload(record.object_ref) == payload(record), struck
+        logged = ledger.operation_log(outcome="accepted")
+        # Acknowledged or not: a record is in the ledger with its entry, or neither is.
+        assert {(entry["device_id"], entry["sequence"]) for entry in logged} == held, struck
+        outcomes = ledger.ingest_many(pairs(RECORDS))
+        assert outcomes.ok, (outcomes, struck)
+        report = ledger.verify(keys=KEYS, payloads=True)
+        assert report.ok, struck
+        assert report.coverage.records == len(RECORDS)
+
+
+def check_command(folder: Path, struck: Struck, action: Action) -> None:
+    """As `check_ledger`; the command makes no call again, and says what it could not do."""
+    if struck.code not in (0, 137):
+        envelope = json.loads(struck.stdout)
+        assert struck.code == 3, struck
+        assert envelope["error"]["code"] in ("store", "io"), struck
+    check_ledger(folder, Struck(0, 0, struck.struck, "", struck.stderr), action)
+
+
+# Exports and heads.
+
+
+def check_nothing_left(folder: Path, struck: Struck) -> None:
+    """Nothing but a killed process, or one that may not remove it, leaves a part of a file behind."""
+    left = [path.name for path in folder.iterdir() if path.name.endswith(".part")]
+    assert not left or struck.code == 137 or " unlink" in struck.struck[0], struck
+
+
+def check_whole(folder: Path, name: str, before: bytes, struck: Struck, late: tuple[str, ...] = ()) -> None:
+    """A file is what it was if the process has failed; that it is whole is what the callers look at.
+
+    The exception is a call after which the file has its name: that which makes the name durable, and `late`.
+    """
+    check_nothing_left(folder, struck)
+    if struck.code not in (0, 137):
+        _, call, path = struck.struck[0].split(" ", 2)
+        is_late = call in late or (call == "fsync" and Path(path) == folder)
+        assert is_late or (folder / name).read_bytes() == before, struck
+
+
+def with_export(folder: Path) -> None:
+    with_ledger(folder)
+    with open_ledger(folder) as ledger:
+        ledger.export(folder / "export.ndjson.zst")
+        assert ledger.ingest_many(pairs(RECORDS)).ok
+    shutil.copytree(folder, folder.parent / "old", dirs_exist_ok=True)
+
+
+def old(folder: Path, name: str) -> bytes:
+    return (folder.parent / "old" / name).read_bytes()
+
+
+def check_export(folder: Path, struck: Struck, action: Action) -> None:
+    file, manifest = "export.ndjson.zst", "export.ndjson.zst.manifest.json"
+    # Of two files one gets its name first.
+    check_whole(folder, file, old(folder, file), struck, late=("rename", "renameat", "renameat2"))
+    check_whole(folder, manifest, old(folder, manifest), struck)
+    found, described = (folder / file).read_bytes(), (folder / manifest).read_bytes()
+    report = verify_chain(folder / file, keys=KEYS)
+    assert report.ok, struck
+    assert report.coverage.records == (HELD if found == old(folder, file) else len(RECORDS)), struck
+    # Whole, whichever it is.
+    assert json.loads(described)["records"] in (HELD, len(RECORDS)), struck
+    if struck.code == 0:
+        assert json.loads(described)["records"] == report.coverage.records == len(RECORDS), struck
+    # Nothing that is left stands in the way of the next.
+    again = run([EDS, "export", "--ledger", "ledger.db", "-o", file], folder)
+    assert again.code == 0, again
+    assert run([EDS, "verify-chain", file, "--manifest", manifest], folder).code == 0
+
+
+def with_heads(folder: Path) -> None:
+    with_ledger(folder)
+    heads = run([EDS, "heads", "--ledger", "ledger.db", "-o", "heads.json"], folder)
+    assert heads.code == 0, heads
+    with open_ledger(folder) as ledger:
+        assert ledger.ingest_many(pairs(RECORDS)).ok
+    shutil.copytree(folder, folder.parent / "old", dirs_exist_ok=True)
+
+
+def check_heads(folder: Path, struck: Struck, action: Action) -> None:
+    check_whole(folder, "heads.json", old(folder, "heads.json"), struck)
+    sequences = {head.sequence for head in read_heads(folder / "heads.json").values()}
+    assert sequences in ({HELD // 2}, {len(RECORDS) // 2}), struck
+    assert struck.code != 0 or sequences == {len(RECORDS) // 2}, struck
+    again = run([EDS, "heads", "--ledger", "ledger.db", "-o", "heads.json"], folder)
+    assert again.code == 0, again
+
+
+READERS: dict[str, Callable[[Path], bool]] = {
+    "copy.parquet": lambda path: list(read_records(path)) == RECORDS,
+    "heads.json": lambda path: read_heads(path) == verify_chain(RECORDS).heads,
+    "keys.json": lambda path: KeyRing(path) == KEYS,
+    "seed": lambda path: Device.from_seed_file("lift-01", path).public_key == DEVICES[0].public_key,
+}
+
+
+def check_outputs(folder: Path, struck: Struck, action: Action) -> None:
+    if action.passes:
+        assert struck.code == 0, struck
+    written = {line.split()[1] for line in struck.stdout.splitlines() if line.startswith("wrote ")}
+    check_nothing_left(folder, struck)
+    for name, is_whole in READERS.items():
+        path = folder / name
+        # Whole or not at all.
+        assert name not in written or path.exists(), struck
+        assert not path.exists() or is_whole(path), (name, struck)
+
+
+# The outbox.
+
+
+def with_outbox(folder: Path) -> None:
+    """Two records wait, and a ledger waits for them."""
+    signer = Device.from_seed("lift-01", bytes([1] * 32))
+    outbox = Outbox(folder / "outbox.db", signer)
+    for number in range(2):
+        outbox.sign(b"before", f"lift-01/before-{number}", number)
+    outbox.close()
+    fill(folder, [])
+
+
+def check_outbox(folder: Path, struck: Struck, action: Action) -> None:
+    """What was signed is what the ledger gets, in one chain without a fork."""
+    if action.passes:
+        assert struck.code == 0, struck
+    said = [line.removeprefix("signed ") for line in struck.stdout.splitlines() if line.startswith("signed ")]
+    signed = [AuditRecord.from_dict(json.loads(line)) for line in said]
+    outbox = Outbox(folder / "outbox.db", Device.from_seed("lift-01", bytes([1] * 32)))
+    next_one = outbox.sign(b"after", "lift-01/after")
+    with open_ledger(folder) as ledger:
+        flushed = outbox.flush(ledger)
+        assert (flushed["waiting"], flushed["rejection"]) == (0, None), (flushed, struck)
+        held = list(ledger.records())
+        assert set(signed) | {next_one} <= set(held), struck
+        assert [record.sequence for record in held] == list(range(1, len(held) + 1)), struck
+        assert ledger.verify(keys=KEYS, payloads=True).ok, struck
+    outbox.close()
+
+
+def eds(*arguments: str) -> list[str]:
+    return [str(EDS), *arguments]
+
+
+SCENES = {
+    "ingest": Scene(with_ledger, [*WORKER, "ingest", "."], check_ledger),
+    "ingest-in-ledger": Scene(with_ledger_alone, [*WORKER, "ingest", "."], check_ledger),
+    "new-ledger": Scene(write_input, [*WORKER, "register", "."], check_ledger),
+    "command": Scene(
+        write_input,
+        eds(
+            *("--json", "ingest", "input/records.ndjson", "--payloads-from", "input"),
+            *("--register", "input/keys.json", "--ledger", "ledger.db", "--payloads", "folder:payloads"),
+        ),
+        check_command,
+    ),
+    "export": Scene(
+        with_export, eds("export", "--ledger", "ledger.db", "-o", "export.ndjson.zst"), check_export
+    ),
+    "heads": Scene(with_heads, eds("heads", "--ledger", "ledger.db", "-o", "heads.json"), check_heads),
+    "outputs": Scene(write_input, [*WORKER, "outputs", "."], check_outputs),
+    "sign": Scene(with_outbox, [*WORKER, "sign", "."], check_outbox),
+    "flush": Scene(with_outbox, [*WORKER, "flush", "."], check_outbox),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_each_call_fails_in_turn(name: str) -> None:
+    scene = SCENES[name]
+    with tempfile.TemporaryDirectory(prefix="edgesentry-faults-") as place:
+        template = Path(place) / "template"
+        template.mkdir()
+        scene.prepare(template)
+        calls = strike(scene, template, None, 0).calls
+        assert calls > 3, "the calls are not counted"
+        with ThreadPoolExecutor(2) as threads:
+            for action in ACTIONS:
+                chosen = list(numbers(calls, action, SAMPLE, name))
+                ended = list(threads.map(partial(strike, scene, template, action), chosen))
+                assert action.name == "short" or any(one.struck for one in ended), (action, calls)
+
+
+def strike(scene: Scene, template: Path, action: Action | None, at: int) -> Struck:
+    """Runs the process of a scene in a folder of its own, and looks at what it leaves behind."""
+    folder = template.parent / f"{action}-{at}"
+    shutil.copytree(template, folder)
+    try:
+        struck = run(list(scene.command), folder, action, at)
+        try:
+            scene.check(folder, struck, action or Action("EIO"))
+        except Exception as error:
+            raise AssertionError(f"{action} at call {at}, seed {SEED}: {struck}") from error
+        return struck
+    finally:
+        shutil.rmtree(folder)
