@@ -9,11 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from edgesentry import ConfigError, Device, KeyRing, PublicKey, verify_chain, verify_record, write_records
+from edgesentry import (
+    AuditRecord,
+    ConfigError,
+    Device,
+    KeyRing,
+    PublicKey,
+    verify_chain,
+    verify_record,
+    write_records,
+)
 from support import device
 
 
-def chain(signer: Device, count: int) -> list:
+def chain(signer: Device, count: int) -> list[AuditRecord]:
     return [signer.sign(f"{at}".encode(), f"{at}", timestamp_ms=at) for at in range(count)]
 
 
@@ -28,7 +37,7 @@ def test_files_in_glob_order_are_said_to_be_in_the_wrong_order(tmp_path: Path) -
         'the records of device "lift-01" are complete and linked, but do not come in the order'
     )
     assert "give the inputs in the order of their records (part-2 before part-10)" in hint
-    [entry] = report.to_dict()["hints"]
+    [entry] = json.loads(report.to_json())["hints"]
     assert (entry["code"], entry["devices"], entry["message"]) == ("not_in_order", 1, hint)
     assert "Likely cause: the records of device" in report.summary()
     assert "Likely cause" in report.to_html()
@@ -77,7 +86,8 @@ def test_the_key_of_a_device_knows_its_scheme(tmp_path: Path) -> None:
     ):
         assert verify_chain(records, keys=keys).ok, keys
     assert verify_chain(records[:3], keys=signer).ok
-    assert verify_record(records[0], key) and verify_record(records[3], plain.public_key)
+    assert verify_record(records[0], key)
+    assert verify_record(records[3], plain.public_key)
     # A scheme that is given counts, and JSON holds digits alone.
     assert KeyRing({"a": key}).keys("a")[0]["scheme"] == "record"
     assert KeyRing({"a": {"key": key, "scheme": "payload-hash"}}).keys("a")[0]["scheme"] == "payload-hash"

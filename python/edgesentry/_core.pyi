@@ -289,8 +289,8 @@ class KeyRing:
 
     Args:
         keys: A path to a key ring in JSON, another ring, or a mapping from device id to a key: 64 hex digits,
-            a `PublicKey` or a `Device`, which bring their scheme, a dict with `key` and optionally `scheme` and
-            `valid_from`, or a list of such; or a `Device`, or a list of them.
+            a `PublicKey` or a `Device`, which bring their scheme, a dict with `key` and optionally `scheme`
+            and `valid_from`, or a list of such; or a `Device`, or a list of them.
         scheme: The scheme of keys that neither name nor bring one.
 
     Raises:
@@ -312,8 +312,8 @@ class KeyRing:
             valid_from: The first sequence that it signs; it holds until the next key of the device begins.
 
         Raises:
-            ConfigError: The key is weak, the ring has it with the other scheme, or the device has another key from
-                this sequence.
+            ConfigError: The key is weak, the ring has it with the other scheme, or the device has another key
+                from this sequence.
         """
 
     @property

@@ -232,14 +232,15 @@ class Ledger:
         Args:
             device: A device id, or a `Device`, which brings its key and scheme.
             public_key: The key, where `device` is an id: 32 bytes or 64 hex digits.
-            scheme: What its signatures cover; by default the scheme of the key if it is a `PublicKey`, else `record`.
+            scheme: What its signatures cover; by default the scheme of the key if it is a `PublicKey`, else
+                `record`.
             valid_from: The first sequence that the key signs; by default the next one of the chain.
             start: For a chain that began elsewhere: the last link that this ledger will not hold.
 
         Raises:
             ConfigError: The key is weak or no key.
-            RegistryError: The change would touch the past, another key begins there, or the key is registered with
-                the other scheme.
+            RegistryError: The change would touch the past, another key begins there, or the key is registered
+                with the other scheme.
         """
         if isinstance(device, Device):
             device_id, scheme = device.device_id, scheme or device.scheme

@@ -3,9 +3,22 @@
 //! A chain breaks into runs where a link fails. Sorted by sequence, the runs of a whole chain follow each other: every
 //! run but the first begins behind the end of another. The sum over all ends less the sum over all beginnings is then
 //! that of the last end less the first beginning, in whatever order they were added. Only failing links cost anything.
+//!
+//! The terms are keyed by chance, once a process, so that nobody can choose records whose sums agree.
 
-use crate::hash::Hash;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
+
 use crate::segment::Link;
+
+static KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
+    let mut key = [0; 32];
+    for (number, word) in key.chunks_exact_mut(8).enumerate() {
+        word.copy_from_slice(&RandomState::new().hash_one(number).to_le_bytes());
+    }
+    key
+});
 
 /// Where the runs of a chain end and begin.
 #[derive(Clone, PartialEq, Debug)]
@@ -40,7 +53,7 @@ impl Place {
         bytes[..8].copy_from_slice(&self.sequence.to_le_bytes());
         bytes[8..].copy_from_slice(&self.hash);
         let mut term = [0; 16];
-        term.copy_from_slice(&Hash::of(&bytes).as_bytes()[..16]);
+        term.copy_from_slice(&blake3::keyed_hash(&KEY, &bytes).as_bytes()[..16]);
         u128::from_le_bytes(term)
     }
 }
