@@ -142,6 +142,6 @@ class AsyncLedger:
         """See `Ledger.operation_log`."""
         return await self._run(self.ledger.operation_log, **query)
 
-    async def payload(self, object_ref: str) -> bytes | None:
+    async def payload(self, record: Record | str) -> bytes | None:
         """See `Ledger.payload`."""
-        return await self._run(self.ledger.payload, object_ref)
+        return await self._run(self.ledger.payload, record)

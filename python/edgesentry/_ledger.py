@@ -419,9 +419,17 @@ class Ledger:
         """
         return self._core.operation_log(device_id, outcome, reason, after_id, limit)
 
-    def payload(self, object_ref: str) -> bytes | None:
-        """A payload; None where the store has none."""
-        return self._core.payload(object_ref)
+    def payload(self, record: Record | str) -> bytes | None:
+        """The payload of a record; None where the store has none.
+
+        Args:
+            record: The record, or its object reference. By reference it is slow, because all records are read to
+                find the one that has it.
+
+        Raises:
+            ValueError: Several records with other payloads have this object reference, or there is no payload store.
+        """
+        return self._core.payload(record)
 
 
 def _text(value: Path | None) -> str | None:

@@ -47,6 +47,7 @@ RejectionCode: TypeAlias = Literal[
     "out_of_range",
     "object_conflict",
     "object_ref_invalid",
+    "store_refused",
 ]
 """Why the ingest service does not take a record."""
 
@@ -126,7 +127,8 @@ class FlushedDict(TypedDict):
 
 
 class LogEntryDict(TypedDict):
-    """An entry of the operation log. `evidence` holds the canonical bytes of a rejected record."""
+    """An entry of the operation log. `evidence` holds the canonical bytes of a rejected record; the first
+    512 of them if its signature was not known to hold."""
 
     id: int
     at_ms: int

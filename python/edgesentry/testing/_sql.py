@@ -10,10 +10,18 @@ from edgesentry.testing._expected import Tampered
 Dialect: TypeAlias = Literal["sqlite", "postgres"]
 
 
+_BY_REFERENCE = [
+    "INSERT OR IGNORE INTO payloads SELECT object_ref, payload, stored_at_ms FROM record_payloads "
+    "JOIN audit_records USING (device_id, sequence, payload_hash);",
+    "DELETE FROM record_payloads;",
+]
+
+
 def to_sql(tampered: Tampered, *, dialect: Dialect = "sqlite") -> str:
     """A script that makes a ledger hold the tampered records, and its heads agree with them.
 
-    For SQLite it changes the payloads too, where they are in the same file. Run it by `sqlite3.executescript`
+    For SQLite it changes the payloads too, where they are in the same file: it moves all of them under their object
+    references, where earlier releases kept them, so that what a record says of its payload counts. Run it by `sqlite3.executescript`
     or by `psql`, while no service writes. A SQLite file that this process holds open as a `Ledger` must be
     altered by another process: two copies of SQLite in one do not see each other's locks.
 
@@ -27,7 +35,7 @@ def to_sql(tampered: Tampered, *, dialect: Dialect = "sqlite") -> str:
     """
     if not tampered.fits_table:
         raise ValueError("the key (device, sequence) of the ledger does not allow these records")
-    lines = ["BEGIN;", "DELETE FROM audit_records;"]
+    lines = ["BEGIN;", *(_BY_REFERENCE if dialect == "sqlite" else []), "DELETE FROM audit_records;"]
     lines += [_insert(record, dialect) for record in tampered.records]
     # Whoever can write to the ledger moves its heads along.
     lines += [_move_head(record, dialect) for record in _lasts(tampered)]

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use edgesentry_chain::{Device, Heads, Scheme};
+use edgesentry_chain::{Device, Hash, Head, Heads, Scheme};
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{DeviceKeys, Outcome, RegisteredKey, Registry, Submission};
 use edgesentry_rs::ledger::{
-    AppendError, Entry, Ledger, LogEntry, LogQuery, RecordStream, RegisteredDevice, Registration,
+    AppendError, Decision, Entry, Ledger, LogEntry, LogQuery, RecordStream, RegisteredDevice, Registration,
 };
 use edgesentry_rs::payload::{Memory, PayloadStore};
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -35,8 +35,8 @@ impl Ledger for Nowhere {
         "nowhere"
     }
 
-    async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
-        Ok(vec![Outcome::Accepted; entries.len()])
+    async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
+        Ok(vec![Decision::Decided(Outcome::Accepted); entries.len()])
     }
 
     async fn keys(&self, _: &[Arc<str>]) -> Result<Registry, StoreError> {
@@ -72,7 +72,8 @@ impl Ledger for Nowhere {
 fn service(runtime: &Runtime, device: &Device) -> IngestService {
     let key = device.public_key().unwrap();
     let key = edgesentry_chain::RingKey { key, scheme: device.scheme(), valid_from: 1 };
-    let keys = DeviceKeys { version: 1, keys: [RegisteredKey { key, revoked_from: None }].into() };
+    let head = Head { sequence: 0, hash: Hash::ZERO };
+    let keys = DeviceKeys { version: 1, keys: [RegisteredKey { key, revoked_from: None }].into(), head };
     let ledger = Nowhere(Registry::from([(device.device_id().into(), keys)]));
     let payloads: Arc<dyn PayloadStore> = Arc::new(Memory::default());
     let _inside = runtime.enter();

@@ -6,6 +6,30 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
+use crate::error::FailureKind;
+
+/// What an error of a file system says of the next attempt: by its number, as errno(3) has it.
+///
+/// The names that we give are short and made of plain letters, so what stands in their way was put there by others.
+/// `EROFS`, `ENOSPC` and the like concern the whole file system, and everything waits for it.
+pub(crate) fn failure(error: &io::Error) -> FailureKind {
+    match error.kind() {
+        // EFBIG, ENAMETOOLONG, EINVAL.
+        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => {
+            FailureKind::Item
+        }
+        // EPERM and EACCES; ENOTDIR, EISDIR and EEXIST; ENOTSUP and ENOSYS; bytes that should not be there.
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::Unsupported
+        | io::ErrorKind::InvalidData => FailureKind::Setup,
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => FailureKind::Setup,
+        _ => FailureKind::Passing,
+    }
+}
+
 /// A name that no other writer of this machine uses now.
 pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -17,6 +41,72 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// What is known of the names that files are put under.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Names {
+    /// A name belongs to one content: whoever writes it at the same time writes the same bytes.
+    OfContent,
+    /// Anybody may write anything under a name.
+    Free,
+}
+
+/// Gives a temporary file its name unless something is there; answers whether it did. The temporary file may stay.
+///
+/// By a hard link; where the file system has none, by a rename that replaces nothing; and where it has no such rename
+/// either, by a plain one, if that can only replace the same bytes.
+pub(crate) fn place_new(partial: &Path, path: &Path, names: Names) -> io::Result<bool> {
+    let ways: [Way; 2] = [&|from, to| std::fs::hard_link(from, to), &rename_new];
+    place_by(&ways, partial, path, names)
+}
+
+type Way<'a> = &'a dyn Fn(&Path, &Path) -> io::Result<()>;
+
+fn place_by(ways: &[Way<'_>], partial: &Path, path: &Path, names: Names) -> io::Result<bool> {
+    let mut forbidden = None;
+    for way in ways {
+        match way(partial, path) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) if !is_unsupported(&error) => return Err(error),
+            // Without the right to do it both ways say so.
+            Err(error) => {
+                forbidden = Some(error).filter(|error| error.kind() == io::ErrorKind::PermissionDenied)
+            }
+        }
+    }
+    if let Some(error) = forbidden {
+        return Err(error);
+    }
+    match names {
+        Names::OfContent if std::fs::symlink_metadata(path).is_ok() => Ok(false),
+        Names::OfContent => std::fs::rename(partial, path).map(|()| true),
+        Names::Free => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this file system has neither hard links nor renames that replace nothing; use a folder of another one",
+        )),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn rename_new(_from: &Path, _to: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether a file system says that it cannot do this at all. EPERM is what link(2) answers without hard links, EINVAL
+/// what renameat2(2) answers without the flag, EMLINK comes from file systems with few links.
+fn is_unsupported(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let number = Errno::from_io_error(error);
+    let numbers = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::MLINK, Errno::NOTTY];
+    error.kind() == io::ErrorKind::Unsupported || number.is_some_and(|number| numbers.contains(&number))
 }
 
 /// Makes the name of a file durable, and those of the folders above it up to the root.
@@ -31,4 +121,63 @@ pub(crate) fn sync_parents(root: &Path, path: &Path) -> io::Result<()> {
 pub(crate) fn modified_ms(metadata: &Metadata) -> u64 {
     let age = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(number: rustix::io::Errno) -> impl Fn(&Path, &Path) -> io::Result<()> {
+        move |_, _| Err(number.into())
+    }
+
+    #[test]
+    fn file_systems_without_hard_links_are_used_by_renames() {
+        use rustix::io::Errno;
+        let folder = tempfile::tempdir().unwrap();
+        let (partial, path) = (folder.path().join("partial"), folder.path().join("name"));
+        let (no_links, no_renames) = (refuse(Errno::PERM), refuse(Errno::INVAL));
+        let ways: [&[Way]; 2] = [&[&no_links, &rename_new], &[&no_links, &no_renames]];
+        for ways in ways {
+            std::fs::write(&partial, "first").unwrap();
+            assert!(place_by(ways, &partial, &path, Names::OfContent).unwrap());
+            assert!(!partial.exists());
+            std::fs::write(&partial, "second").unwrap();
+            assert!(!place_by(ways, &partial, &path, Names::OfContent).unwrap());
+            assert_eq!(std::fs::read(&path).unwrap(), b"first");
+            std::fs::remove_file(&path).unwrap();
+        }
+        let error = place_by(ways[1], &partial, &path, Names::Free).unwrap_err();
+        assert!(error.to_string().contains("neither hard links"), "{error}");
+        assert_eq!(failure(&error), FailureKind::Setup);
+        // Any other error is what it is.
+        let full = refuse(Errno::NOSPC);
+        let error = place_by(&[&full, &rename_new], &partial, &path, Names::OfContent).unwrap_err();
+        assert_eq!((error.kind(), path.exists()), (io::ErrorKind::StorageFull, false));
+    }
+
+    #[test]
+    fn errors_are_told_apart_by_their_number() {
+        use rustix::io::Errno;
+        for (numbers, kind) in [
+            (&[Errno::FBIG, Errno::NAMETOOLONG, Errno::INVAL][..], FailureKind::Item),
+            (&[Errno::PERM, Errno::ACCESS, Errno::NOTDIR, Errno::ISDIR, Errno::LOOP], FailureKind::Setup),
+            (
+                &[
+                    Errno::NOSPC,
+                    Errno::DQUOT,
+                    Errno::IO,
+                    Errno::ROFS,
+                    Errno::STALE,
+                    Errno::NFILE,
+                    Errno::NOENT,
+                ],
+                FailureKind::Passing,
+            ),
+        ] {
+            for number in numbers {
+                assert_eq!(failure(&io::Error::from(*number)), kind, "{number:?}");
+            }
+        }
+    }
 }

@@ -18,7 +18,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, StoreError};
-use crate::ingest::verify::{Outcome, RegisteredKey, Registry, Rejection};
+use crate::ingest::verify::{Admitted, Outcome, RegisteredKey, Registry, Rejection};
 use crate::payload::Stored;
 
 pub use postgres::{Postgres, PostgresSettings, create_database, drop_database};
@@ -32,8 +32,32 @@ const TABLES: [&str; 4] = ["audit_records", "chain_heads", "devices", "operation
 pub enum Entry {
     /// A record that passed admission and whose payload is stored: the ledger decides whether it continues its chain.
     Record(Stored),
+    /// A record that passed admission and does not seem to continue its chain, so that its payload is not stored: the
+    /// ledger decides it in the same way, and does not take it in without its payload.
+    Doubtful(Admitted),
     /// A record that was rejected before: for the operation log only.
     Rejected(Rejection),
+}
+
+impl Entry {
+    /// The record and its payload, if admission has passed it.
+    pub fn admitted(&self) -> Option<&Admitted> {
+        match self {
+            Entry::Record(stored) => Some(stored.admitted()),
+            Entry::Doubtful(admitted) => Some(admitted),
+            Entry::Rejected(_) => None,
+        }
+    }
+}
+
+/// What a ledger has decided of an entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// It is decided, and the operation log says so.
+    Decided(Outcome),
+    /// Nothing is decided or written: a doubtful entry does continue its chain, or stands behind one that does. With its
+    /// payload stored it is to be appended again, as a record.
+    PayloadWanted,
 }
 
 /// Why a group was not taken; nothing of it is in the ledger.
@@ -137,6 +161,40 @@ impl Default for LogQuery {
     }
 }
 
+/// How many rejections the operation log keeps. What strangers can cause is bounded by age and number; what a device has
+/// signed by number only, device by device, so that no device can push out what is known of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RejectionLimits {
+    /// Entries of records whose signature was not known to hold, of each reason.
+    pub unsigned_entries: u64,
+    /// The time before which such entries go, Unix milliseconds.
+    pub unsigned_from_ms: u64,
+    /// Entries of records that a device has signed, of each reason and device.
+    pub signed_entries: u64,
+}
+
+/// The rejections of one reason.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejections {
+    /// The reason code.
+    pub reason: &'static str,
+    /// Entries that are kept.
+    pub kept: u64,
+    /// Entries that were deleted by this call because there were too many.
+    pub pruned_by_number: u64,
+    /// Entries that were deleted by this call because they were too old.
+    pub pruned_by_age: u64,
+}
+
+/// What was ever deleted of the operation log.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Pruned {
+    /// How many entries.
+    pub entries: u64,
+    /// No entry after this id was deleted.
+    pub up_to_id: u64,
+}
+
 /// The keys of devices as a key ring. It has no place for revocations: no ledger of ours takes a record under a
 /// revoked key.
 pub fn key_ring(devices: &[RegisteredDevice]) -> Result<KeyRing, KeyError> {
@@ -178,10 +236,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// time later. What is under way may finish, within seconds.
     async fn close(&self) {}
 
-    /// Decides and writes one group in one transaction; durable when it returns. The outcomes are in the order of
+    /// Decides and writes one group in one transaction; durable when it returns. The decisions are in the order of
     /// `entries`. Nothing of the group is in the ledger after an error, except that after a lost connection it may
     /// be there as a whole: repeating the call is always safe and then answers `duplicate`.
-    async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError>;
+    async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError>;
 
     /// The registered keys of these devices; unknown devices are left out.
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError>;
@@ -205,4 +263,15 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// A page of the operation log.
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError>;
+
+    /// Deletes the oldest rejections beyond `limits`, at most some ten thousand of a reason, and counts what is left.
+    /// Other ledgers than databases keep nothing that could grow.
+    async fn prune_rejections(&self, _limits: &RejectionLimits) -> Result<Vec<Rejections>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// What [`Ledger::prune_rejections`] has ever deleted.
+    async fn pruned(&self) -> Result<Pruned, StoreError> {
+        Ok(Pruned::default())
+    }
 }

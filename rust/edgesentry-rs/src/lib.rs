@@ -25,7 +25,7 @@ mod tls;
 pub mod transport;
 pub mod verify;
 
-pub use error::{BoxError, Component, Error, StoreError};
+pub use error::{BoxError, Component, Error, FailureKind, StoreError};
 pub use ingest::storage::{IngestService, Limits};
 pub use ingest::verify::{Admitted, Outcome, Rejection, RejectionCode, Submission};
 pub use ledger::{Filter, Ledger};

@@ -1,6 +1,14 @@
-//! Payload stores: they keep the bytes that records commit to, under the records' object references.
+//! Payload stores: they keep the bytes that records commit to.
 //!
-//! A write is conditional: what is there already is never overwritten, neither by a mistake nor by an attacker.
+//! A payload is kept under the name of its record ([`edgesentry_formats::content_path`]): device, sequence and hash. No
+//! device can take, block or probe a name of another's, whatever object reference its records show; an object reference
+//! is a name for people and other systems.
+//!
+//! Payloads that earlier releases stored are under the object references of their records. They are found there, after
+//! the name of the record.
+//!
+//! A write is conditional: what is there already is never overwritten. Other bytes under the name of a record are a
+//! damaged store: an error, and no verdict on the record.
 
 mod folder;
 mod memory;
@@ -9,7 +17,7 @@ mod sqlite;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_chain::Hash;
+use edgesentry_chain::{AuditRecord, Hash};
 use futures::StreamExt;
 
 use crate::error::StoreError;
@@ -26,22 +34,22 @@ pub use sqlite::SqlitePayloads;
 pub enum Put {
     /// The payload is there now, durably.
     Stored,
-    /// The same bytes were there already.
+    /// It was there already.
     AlreadyThere,
-    /// Other bytes are there; they stay.
-    Conflict(Hash),
 }
 
 /// One version of a payload, in stores that keep versions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Version {
+    /// The name under which the store keeps it.
+    pub key: String,
     /// The store's name of the version; empty in stores without versions.
     pub id: String,
     /// Its size.
     pub size_bytes: u64,
-    /// When it was stored, Unix milliseconds; 0 where the store does not say.
+    /// When it was stored, Unix milliseconds; 0 if the store does not say.
     pub stored_at_ms: u64,
-    /// Whether it is what a plain read returns.
+    /// Whether it is what a plain read of the key returns.
     pub current: bool,
     /// Whether this version says that the object was deleted.
     pub deleted: bool,
@@ -56,15 +64,13 @@ pub trait PayloadStore: Send + Sync + 'static {
     /// Whether the store can be reached.
     async fn check(&self) -> Result<(), StoreError>;
 
-    /// What is wrong with an object reference that this store cannot keep anything under.
-    fn refuses(&self, object_ref: &str) -> Option<String>;
-
     /// Whether a few large calls of [`PayloadStore::put_many`] cost less than many small ones at once.
     fn prefers_batches(&self) -> bool {
         false
     }
 
-    /// Writes the payload of `admitted` unless something is there already; durable when it returns.
+    /// Writes the payload of `admitted` unless it is there already; durable when it returns. An error whose kind is
+    /// [`FailureKind::Item`](crate::FailureKind::Item) says that the store can never keep this payload.
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError>;
 
     /// [`PayloadStore::put`] for many, in any order, `concurrency` at a time; results in the order of `admitted`.
@@ -74,40 +80,42 @@ pub trait PayloadStore: Send + Sync + 'static {
         futures::stream::iter(puts).buffered(concurrency.max(1)).collect().await
     }
 
-    /// The payload; `None` where the store proves that there is none.
-    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError>;
+    /// The payload of a record: the bytes that it commits to if the store has them, else other bytes that stand in their
+    /// place; `None` if the store proves that there are none.
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError>;
 
-    /// Whether there is a payload.
-    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError>;
-
-    /// The versions of a payload, newest first; at most one in a store without versions.
-    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError>;
+    /// The versions of a payload, those under the name of the record first, newest first; at most one of a name in a
+    /// store without versions.
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError>;
 }
 
-/// An admitted record for which a payload store has answered; only [`Stored::new`] makes one.
+/// An admitted record whose payload is stored; only [`Stored::new`] makes one.
 #[derive(Clone, Debug)]
 pub struct Stored {
     admitted: Admitted,
-    conflict: Option<Hash>,
 }
 
 impl Stored {
-    /// What a payload store has answered for a record.
-    pub fn new(admitted: Admitted, put: Put) -> Stored {
-        let conflict = match put {
-            Put::Stored | Put::AlreadyThere => None,
-            Put::Conflict(there) => Some(there),
-        };
-        Stored { admitted, conflict }
+    /// A record after a payload store has answered.
+    pub fn new(admitted: Admitted, _answer: Put) -> Stored {
+        Stored { admitted }
     }
 
     /// The admitted record.
     pub fn admitted(&self) -> &Admitted {
         &self.admitted
     }
+}
 
-    /// The hash of the other bytes that are under its object reference: the record cannot be accepted.
-    pub fn conflict(&self) -> Option<Hash> {
-        self.conflict
-    }
+/// Whether a record commits to these bytes.
+fn is_of(record: &AuditRecord, payload: &[u8]) -> bool {
+    Hash::of(payload) == record.payload_hash
+}
+
+/// What is wrong with a store that has other bytes under the name of a record.
+fn damaged(key: &str) -> String {
+    format!(
+        "{key} holds other bytes than its name says: the store is damaged or was changed; keep them as evidence and \
+         move them away"
+    )
 }

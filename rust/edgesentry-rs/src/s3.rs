@@ -14,7 +14,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use serde::Deserialize;
 use url::Url;
 
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, FailureKind};
 use crate::loopback::is_loopback;
 use crate::secret::Secret;
 use crate::tls;
@@ -140,23 +140,23 @@ pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
 const NO_BUCKET: &str = "there is no such bucket; look at its name and at the endpoint";
 
 /// Why a bucket cannot be reached: the answer to a request for its head has no words of its own.
-pub(crate) fn unreachable<E>(error: SdkError<E>) -> (bool, BoxError)
+pub(crate) fn unreachable<E>(error: SdkError<E>) -> (FailureKind, BoxError)
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) {
-        return (false, format!("HTTP 404: {NO_BUCKET}").into());
+        return (FailureKind::Setup, format!("HTTP 404: {NO_BUCKET}").into());
     }
     reason(error)
 }
 
-/// Why a request failed, and whether it may succeed later.
-pub(crate) fn reason<E>(error: SdkError<E>) -> (bool, BoxError)
+/// Why a request failed, and what that says of the next attempt.
+pub(crate) fn reason<E>(error: SdkError<E>) -> (FailureKind, BoxError)
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
     match error {
-        SdkError::ConstructionFailure(_) => (false, Box::new(error)),
+        SdkError::ConstructionFailure(_) => (FailureKind::Setup, Box::new(error)),
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             let error = service.into_err();
@@ -165,14 +165,71 @@ where
                 (Some(code), Some(message)) => format!("{code}: {message}"),
                 _ => crate::error::describe(&error),
             };
-            let retryable = status >= 500 || [408, 409, 429].contains(&status);
-            (retryable, format!("HTTP {status}: {text}").into())
+            (failure(status, error.code()), format!("HTTP {status}: {text}").into())
         }
-        error => (true, Box::new(error)),
+        error => (FailureKind::Passing, Box::new(error)),
+    }
+}
+
+/// What an answer says of the next attempt: by its code, else by its status. Codes:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>; those that begin with X are of MinIO.
+fn failure(status: u16, code: Option<&str>) -> FailureKind {
+    match code.unwrap_or_default() {
+        "EntityTooLarge"
+        | "InvalidArgument"
+        | "InvalidURI"
+        | "KeyTooLong"
+        | "KeyTooLongError"
+        | "XMinioInvalidObjectName" => FailureKind::Item,
+        "BadDigest"
+        | "ExpiredToken"
+        | "IncompleteBody"
+        | "QuotaExceeded"
+        | "RequestTimeTooSkewed"
+        | "RequestTimeout"
+        | "SlowDown"
+        | "Throttling"
+        | "ThrottlingException"
+        | "TokenRefreshRequired"
+        | "XAmzContentSHA256Mismatch"
+        | "XMinioStorageFull" => FailureKind::Passing,
+        _ => match status {
+            413 | 414 => FailureKind::Item,
+            408 | 409 | 425 | 429 => FailureKind::Passing,
+            // Not implemented, and a version of HTTP that is not spoken there.
+            501 | 505 => FailureKind::Setup,
+            500.. => FailureKind::Passing,
+            _ => FailureKind::Setup,
+        },
     }
 }
 
 /// Unix milliseconds; 0 where the server does not say.
 pub(crate) fn milliseconds(time: Option<&DateTime>) -> u64 {
     time.and_then(|time| time.to_millis().ok()).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_come_before_the_status() {
+        for (status, code, kind) in [
+            (400, Some("KeyTooLongError"), FailureKind::Item),
+            (400, Some("EntityTooLarge"), FailureKind::Item),
+            (413, None, FailureKind::Item),
+            (400, Some("RequestTimeout"), FailureKind::Passing),
+            (503, Some("SlowDown"), FailureKind::Passing),
+            (500, Some("InternalError"), FailureKind::Passing),
+            (409, Some("OperationAborted"), FailureKind::Passing),
+            (429, None, FailureKind::Passing),
+            (403, Some("AccessDenied"), FailureKind::Setup),
+            (404, Some("NoSuchBucket"), FailureKind::Setup),
+            (501, Some("NotImplemented"), FailureKind::Setup),
+            (400, Some("InvalidRequest"), FailureKind::Setup),
+        ] {
+            assert_eq!(failure(status, code), kind, "{status} {code:?}");
+        }
+    }
 }

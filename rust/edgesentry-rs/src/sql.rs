@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use edgesentry_chain::{PublicKey, RingKey, Scheme};
-use sqlx::error::ErrorKind;
 
-use crate::error::{BoxError, Component, StoreError};
+use crate::error::{BoxError, Component, FailureKind, StoreError};
 use crate::ingest::verify::RegisteredKey;
 
 /// Makes the error of a database call.
@@ -16,10 +15,10 @@ pub(crate) fn failed(
 ) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
     let place = Arc::clone(place);
     move |source| {
-        let retryable = is_retryable(&source);
+        let kind = failure(&source);
         let source: Arc<dyn std::error::Error + Send + Sync> =
             if is_pooled(&source) { Arc::new(Pooled(source)) } else { Arc::new(source) };
-        StoreError { component, action, place, retryable, source }
+        StoreError { component, action, place, kind, source }
     }
 }
 
@@ -37,33 +36,46 @@ fn is_pooled(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| ["42P05", "26000"].contains(&&*code))
 }
 
-/// Whether the same call may succeed later: everything but what the database itself says is wrong with the call or
-/// with its files.
-fn is_retryable(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else {
-        return !matches!(
-            error,
-            sqlx::Error::Configuration(_)
-                | sqlx::Error::ColumnDecode { .. }
-                | sqlx::Error::ColumnNotFound(_)
-                | sqlx::Error::Decode(_)
-                | sqlx::Error::Encode(_)
-                | sqlx::Error::TypeNotFound { .. }
-        );
-    };
-    if error.kind() != ErrorKind::Other {
-        return false;
+/// What an error says of the next attempt: everything passes but what the database itself says is wrong with the call
+/// or with its files, and what cannot be decoded.
+fn failure(error: &sqlx::Error) -> FailureKind {
+    match error {
+        sqlx::Error::Database(error) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
+            sqlite_failure(error.code().and_then(|code| code.parse().ok()).unwrap_or(0))
+        }
+        sqlx::Error::Database(error) => postgres_failure(&error.code().unwrap_or_default()),
+        sqlx::Error::Configuration(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::TypeNotFound { .. } => FailureKind::Setup,
+        _ => FailureKind::Passing,
     }
-    let code = error.code().unwrap_or_default();
-    if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
-        // Primary result codes of https://www.sqlite.org/rescode.html: busy, locked, out of memory, read-only,
-        // interrupted, I/O error, full, cannot open, protocol.
-        let primary = code.parse::<u32>().unwrap_or(0) & 0xff;
-        return [5, 6, 7, 8, 9, 10, 13, 14, 15].contains(&primary);
+}
+
+/// By the primary result code of <https://www.sqlite.org/rescode.html>.
+fn sqlite_failure(code: u32) -> FailureKind {
+    match code & 0xff {
+        // Busy, locked, out of memory, read-only, interrupted, I/O error, full, cannot open, protocol.
+        5 | 6 | 7 | 8 | 9 | 10 | 13 | 14 | 15 => FailureKind::Passing,
+        // Too big.
+        18 => FailureKind::Item,
+        _ => FailureKind::Setup,
     }
-    // Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, resources, operator
-    // intervention, system error, lock not available, transaction rollback; and a server that has become a standby.
-    ["08", "53", "57", "58", "55", "40"].iter().any(|class| code.starts_with(class)) || code == "25006"
+}
+
+/// By the class of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn postgres_failure(code: &str) -> FailureKind {
+    match (code.get(..2).unwrap_or_default(), code) {
+        // Connection, resources, operator intervention, system error, lock not available, transaction rollback.
+        ("08" | "53" | "57" | "58" | "55" | "40", _) => FailureKind::Passing,
+        // A server that has become a standby; a transaction that took too long.
+        (_, "25006" | "25P03" | "25P04") => FailureKind::Passing,
+        // Text that the encoding of the database cannot hold, and the like; a row or an index entry that is too large.
+        ("22" | "54", _) => FailureKind::Item,
+        _ => FailureKind::Setup,
+    }
 }
 
 /// A key as its columns have it; they were checked when the key was registered, so a key that fails now was

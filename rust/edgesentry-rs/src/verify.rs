@@ -147,8 +147,5 @@ fn with_payloads(records: RecordStream, store: Arc<dyn PayloadStore>, hashes: Ar
 }
 
 async fn hash_of(store: &dyn PayloadStore, record: &AuditRecord) -> Read {
-    if store.refuses(&record.object_ref).is_some() {
-        return Ok(None);
-    }
-    Ok(store.get(&record.object_ref).await?.map(|payload| Hash::of(&payload)))
+    Ok(store.get(record).await?.map(|payload| Hash::of(&payload)))
 }

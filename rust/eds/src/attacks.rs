@@ -47,7 +47,7 @@ impl Attack {
 }
 
 /// The catalogue.
-pub const ATTACKS: [Attack; 19] = [
+pub const ATTACKS: [Attack; 18] = [
     attack("bad-signature", "one bit of the signature flipped", 422, "signature_invalid", |victim| {
         edited(victim, |record| record.signature[20] ^= 1)
     }),
@@ -116,13 +116,6 @@ pub const ATTACKS: [Attack; 19] = [
         409,
         "prev_hash_mismatch",
         |victim| resigned(victim, |record| record.prev_record_hash = Hash::of(b"never")),
-    ),
-    attack(
-        "object-taken",
-        "another payload under a taken object reference",
-        409,
-        "object_conflict",
-        |victim| resigned(victim, |record| record.object_ref.clone_from(&victim.last.record.object_ref)),
     ),
     attack("truncated-body", "half a request", 400, "malformed", |victim| {
         let mut body = body(next(victim), NEXT);

@@ -11,16 +11,28 @@ pub const DEVICES: &str = "devices";
 /// Bytes of an encoded device id, at most; a longer one is replaced by its hash.
 const MAX_DEVICE_NAME_BYTES: usize = 128;
 
-/// `devices/<device>/<payload hash in hex>`: the name under which a store keeps a payload. The device is written by
-/// [`device_name`], so no device can take the name of another, and no payload the name of other bytes.
+/// Records whose payloads share a folder: file systems do not like folders of many millions of names.
+const RECORDS_OF_A_FOLDER: u64 = 10_000;
+
+/// `devices/<device>/<sequence / 10000>/<sequence>-<payload hash in hex>`: the name under which a store keeps the
+/// payload of a record. The device is written by [`device_name`], so no device can take a name of another's; the hash
+/// is that of the bytes, so no record can take the name of other bytes.
+///
+/// The sequence is part of it although the hash would do: each record keeps a payload of its own, with a retention that
+/// begins when the record was stored.
 ///
 /// ```
-/// use edgesentry_chain::Hash;
-/// let path = edgesentry_formats::content_path("site 7/lift-01", &Hash([7; 32]));
-/// assert_eq!(path, format!("devices/site!207!2flift-01/{}", "07".repeat(32)));
+/// # use edgesentry_chain::{AuditRecord, Hash};
+/// # let mut device = edgesentry_chain::Device::from_seed("site 7/lift-01", [7; 32], edgesentry_chain::Scheme::Record);
+/// # let mut record = device.sign(0, b"", "x").unwrap();
+/// (record.sequence, record.payload_hash) = (12_345, Hash([7; 32]));
+/// let path = edgesentry_formats::content_path(&record);
+/// assert_eq!(path, format!("devices/site!207!2flift-01/1/12345-{}", "07".repeat(32)));
 /// ```
-pub fn content_path(device_id: &str, payload_hash: &Hash) -> String {
-    format!("{DEVICES}/{}/{payload_hash}", device_name(device_id))
+pub fn content_path(record: &AuditRecord) -> String {
+    let AuditRecord { device_id, sequence, payload_hash, .. } = record;
+    let folder = sequence / RECORDS_OF_A_FOLDER;
+    format!("{DEVICES}/{}/{folder}/{sequence}-{payload_hash}", device_name(device_id))
 }
 
 /// A device id as one name of a file or of a part of a key: letters, digits, `_`, `-` and `.` but at the beginning
@@ -46,7 +58,7 @@ pub fn device_name(device_id: &str) -> String {
 /// Where the payload of a record may be, relative to the folder: under its device and content, or where its object
 /// reference points to. A payload may be in several of them; the one whose hash is the record's is the record's.
 pub(crate) fn payload_paths(record: &AuditRecord) -> Vec<PathBuf> {
-    let by_content = PathBuf::from(content_path(&record.device_id, &record.payload_hash));
+    let by_content = PathBuf::from(content_path(record));
     std::iter::once(by_content).chain(object_paths(&record.object_ref)).collect()
 }
 

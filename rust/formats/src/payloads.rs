@@ -11,7 +11,7 @@ use crate::Error;
 use crate::object_path::payload_paths;
 
 /// A folder that holds payloads under their object references, such as a download of a bucket, or as a store keeps
-/// them, under their devices and hashes ([`crate::content_path`]).
+/// them, under the names of their records ([`crate::content_path`]).
 ///
 /// The payload of `s3://bucket/lift-01/1.bin` is `lift-01/1.bin` or `bucket/lift-01/1.bin`; that of
 /// `file:///lift-01/1.bin` or just `lift-01/1.bin` is `lift-01/1.bin`. If several of these files are there, the one

@@ -154,7 +154,8 @@ fn the_payload_of_a_record_is_the_file_with_its_hash() {
     write(&dir.path().join("b/x"), b"of the reference s3://b/x");
     let folder = PayloadFolder::open(dir.path()).unwrap();
     let mut record = some_records(1).remove(0);
-    let stored = content_path(&record.device_id, &Hash::of(b"stored"));
+    record.payload_hash = Hash::of(b"stored");
+    let stored = content_path(&record);
     write(&dir.path().join(stored), b"stored");
     for (object_ref, payload) in [
         ("x", &b"of the reference x"[..]),

@@ -41,7 +41,7 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
         FormatError::Source { source, .. } => match source.downcast::<PyErr>() {
             Ok(error) => *error,
             Err(source) => match source.downcast::<edgesentry_rs::StoreError>() {
-                Ok(error) => StoreError::new_err((message, error.retryable, error.component.name())),
+                Ok(error) => StoreError::new_err((message, error.is_retryable(), error.component.name())),
                 Err(_) => UnreadableError::new_err(message),
             },
         },

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use edgesentry_chain::AuditRecord;
 use edgesentry_formats::Options;
 use edgesentry_rs::export::{Target, export};
 use edgesentry_rs::ingest::storage::IngestService;
@@ -12,6 +13,7 @@ use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration};
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::verify::{Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission, ledger};
+use futures::TryStreamExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -291,15 +293,57 @@ impl LedgerCore {
         Ok(list)
     }
 
-    fn payload<'py>(&self, py: Python<'py>, object_ref: String) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn payload<'py>(
+        &self,
+        py: Python<'py>,
+        record: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let open = self.open()?;
         let Some(store) = open.payloads else {
             return Err(PyValueError::new_err("no payload store; open the ledger with payloads="));
         };
-        let payload = wait_on(py, async move { store.get(&object_ref).await })?;
+        let record = match record.extract::<String>() {
+            Ok(object_ref) => {
+                let found = wait_on(py, async move { with_object_ref(&*open.ledger, &object_ref).await })?;
+                let found = found.map_err(|error| service_failure(py, error.into()))?;
+                match found {
+                    None => return Ok(None),
+                    Some((record, true)) => record,
+                    Some((_, false)) => {
+                        let problem =
+                            "several records with other payloads have this object reference; give the record";
+                        return Err(PyValueError::new_err(problem));
+                    }
+                }
+            }
+            Err(_) => record_from_any(record)?,
+        };
+        let payload = wait_on(py, async move { store.get(&record).await })?;
         let payload = payload.map_err(|error| service_failure(py, error.into()))?;
         Ok(payload.map(|payload| PyBytes::new(py, &payload)))
     }
+}
+
+/// A record with an object reference, and whether all others that have it share its payload. The ledger has no index of
+/// them: all records are read.
+async fn with_object_ref(
+    ledger: &dyn edgesentry_rs::Ledger,
+    object_ref: &str,
+) -> Result<Option<(AuditRecord, bool)>, edgesentry_rs::StoreError> {
+    let mut records = ledger.records(&Filter::default());
+    let mut found: Option<(AuditRecord, bool)> = None;
+    while let Some(chunk) = records.try_next().await? {
+        for record in chunk.into_iter().filter(|record| record.object_ref == object_ref) {
+            match &mut found {
+                None => found = Some((record, true)),
+                Some((first, same)) => {
+                    *same &=
+                        (first.payload_hash, &first.device_id) == (record.payload_hash, &record.device_id);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 impl LedgerCore {

@@ -74,8 +74,10 @@ pub(crate) fn wait_on<T: Send + 'static>(
 pub(crate) fn service_failure(py: Python<'_>, error: Error) -> PyErr {
     let message = sentence(&error);
     match error {
-        Error::Store(error) => StoreError::new_err((message, error.retryable, error.component.name())),
-        Error::NotTried { .. } | Error::Stopped => StoreError::new_err((message, true, "audit_ledger")),
+        Error::Store(error) => StoreError::new_err((message, error.is_retryable(), error.component.name())),
+        Error::NotTried { .. } | Error::Stopped => {
+            StoreError::new_err((message, error.is_retryable(), "audit_ledger"))
+        }
         Error::Service { retryable, .. } => ServiceError::new_err((message, retryable)),
         Error::Config(_) => ConfigError::new_err(message),
         Error::Registry { .. } => RegistryError::new_err(message),

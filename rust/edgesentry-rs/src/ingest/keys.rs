@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backon::Retryable;
 use edgesentry_chain::AuditRecord;
 
+use super::chains::Chains;
 use super::group::Unit;
 use super::storage::{Limits, backoff};
 use super::verify::{self, Admitted, DeviceKeys, Registry, Rejection, RejectionCode, Submission};
@@ -16,13 +17,14 @@ use crate::ledger::Ledger;
 /// old keys reject is looked at again.
 pub(super) struct Keys {
     ledger: Arc<dyn Ledger>,
+    chains: Arc<Chains>,
     limits: Limits,
     known: Mutex<HashMap<Arc<str>, DeviceKeys>>,
 }
 
 impl Keys {
-    pub(super) fn new(ledger: Arc<dyn Ledger>, limits: Limits) -> Keys {
-        Keys { ledger, limits, known: Mutex::default() }
+    pub(super) fn new(ledger: Arc<dyn Ledger>, chains: Arc<Chains>, limits: Limits) -> Keys {
+        Keys { ledger, chains, limits, known: Mutex::default() }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, DeviceKeys>> {
@@ -57,9 +59,13 @@ impl Keys {
         Ok((registry, old))
     }
 
-    async fn read(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
+    /// Reads keys, and with them the heads of their chains.
+    pub(super) async fn read(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
         let read = || self.ledger.keys(device_ids);
-        let registry = read.retry(backoff(&self.limits)).when(|error: &StoreError| error.retryable).await?;
+        let registry = read.retry(backoff(&self.limits)).when(StoreError::is_retryable).await?;
+        for (device_id, keys) in &registry {
+            self.chains.learn(device_id, keys.head);
+        }
         self.known().extend(registry.iter().map(|(device_id, keys)| (Arc::clone(device_id), keys.clone())));
         Ok(registry)
     }

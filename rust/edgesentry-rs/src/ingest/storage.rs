@@ -1,30 +1,37 @@
 //! The ingest service: admission, payloads, ledger, in this order, for many callers at once.
 //!
 //! Callers share the work: whatever waits is verified as one batch and committed as one transaction. Nothing is
-//! acknowledged before the commit, and nothing that fails before it leaves a trace that would block a retry.
+//! acknowledged before the commit, and nothing that fails before it leaves a trace that would block a retry. Payloads are
+//! written for records that continue their chains only; every verdict on a chain is the ledger's.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backon::{ExponentialBuilder, Retryable};
-use edgesentry_chain::AuditRecord;
+use backon::ExponentialBuilder;
+use edgesentry_chain::{AuditRecord, Head};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use tokio::sync::Semaphore;
 use tracing::field::Empty;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use super::commit::Committer;
-use super::group::{Group, Unit, shared};
+use super::chains::{Chains, Claims};
+use super::commit::{Committed, Committer, KeysChanged, refused};
+use super::group::Group;
 use super::keys::{Keys, Verified, verify_units};
+use super::puts::Puts;
+use super::retention::RejectionSettings;
 use super::verify::{self, Admitted, Outcome, Rejection, RejectionCode, Submission};
-use crate::error::{Component, Error, StoreError};
-use crate::ledger::{AppendError, Entry, Ledger, Registration};
+use crate::error::{Component, Error, FailureKind, NotTried, StoreError};
+use crate::ledger::{Decision, Entry, Ledger, Registration};
 use crate::payload::{PayloadStore, Put, Stored};
 use crate::telemetry::metrics::{Metrics, Queue};
 
 /// How often a record whose device's keys keep changing is admitted anew.
 const READMISSIONS: usize = 5;
+/// How long a record waits for another one at its place that is under way in another call.
+const UNDER_WAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How much is done at once.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -36,11 +43,18 @@ pub struct Limits {
     pub payload_puts: usize,
     /// How often a store is tried before an error is answered.
     pub attempts: usize,
+    /// Which rejections the operation log keeps.
+    pub rejections: RejectionSettings,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { batch_records: 4096, payload_puts: 64, attempts: 5 }
+        Limits {
+            batch_records: 4096,
+            payload_puts: 64,
+            attempts: 5,
+            rejections: RejectionSettings::default(),
+        }
     }
 }
 
@@ -52,19 +66,13 @@ pub struct IngestService(Arc<Service>);
 
 struct Service {
     ledger: Arc<dyn Ledger>,
-    payloads: Arc<dyn PayloadStore>,
     limits: Limits,
     metrics: Metrics,
     keys: Arc<Keys>,
+    chains: Arc<Chains>,
     verify: Group<Submission, Verified>,
     puts: Puts,
-    commit: Group<Entry, Result<Vec<Outcome>, AppendError>>,
-}
-
-/// How payloads are written: many at once, or all that wait in one call.
-enum Puts {
-    Each(Semaphore),
-    Batches(Group<Admitted, Vec<Result<Put, StoreError>>>),
+    commit: Group<Entry, Committed>,
 }
 
 impl IngestService {
@@ -82,19 +90,13 @@ impl IngestService {
         metrics: Metrics,
     ) -> IngestService {
         let most = limits.batch_records.max(1);
-        let keys = Arc::new(Keys::new(Arc::clone(&ledger), limits.clone()));
+        let chains = Arc::new(Chains::default());
+        let keys = Arc::new(Keys::new(Arc::clone(&ledger), Arc::clone(&chains), limits.clone()));
         let verify = {
             let keys = Arc::clone(&keys);
             Group::start(most, (&metrics, Queue::Verify), move |units| verify_units(Arc::clone(&keys), units))
         };
-        let puts = if payloads.prefers_batches() {
-            let (store, limits) = (Arc::clone(&payloads), limits.clone());
-            Puts::Batches(Group::start(most, (&metrics, Queue::Payload), move |units| {
-                put_units(Arc::clone(&store), limits.clone(), units)
-            }))
-        } else {
-            Puts::Each(Semaphore::new(limits.payload_puts.max(1)))
-        };
+        let puts = Puts::start(payloads, &limits, &metrics);
         let commit = {
             let committer = Arc::new(Committer {
                 ledger: Arc::clone(&ledger),
@@ -106,12 +108,17 @@ impl IngestService {
                 async move { committer.commit(units).await }
             })
         };
-        IngestService(Arc::new(Service { ledger, payloads, limits, metrics, keys, verify, puts, commit }))
+        IngestService(Arc::new(Service { ledger, limits, metrics, keys, chains, verify, puts, commit }))
     }
 
     /// The ledger.
     pub fn ledger(&self) -> &Arc<dyn Ledger> {
         &self.0.ledger
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
     }
 
     /// The metrics that it counts on.
@@ -121,7 +128,7 @@ impl IngestService {
 
     /// The payload store.
     pub fn payloads(&self) -> &Arc<dyn PayloadStore> {
-        &self.0.payloads
+        self.0.puts.store()
     }
 
     /// Registers a key, see [`Ledger::register`].
@@ -156,18 +163,30 @@ impl IngestService {
     }
 
     /// [`IngestService::ingest_many`] for records that arrive in units: answers unit by unit, in order. While one
-    /// unit is committed, the next is verified and its payloads are written, and the one behind it is asked for.
+    /// unit is committed, the payloads of the next are written, and the one behind it is verified.
     pub fn ingest_stream<'a>(
         &'a self,
         units: impl Stream<Item = Vec<Submission>> + Send + 'a,
     ) -> impl Stream<Item = Vec<Result<Outcome, Error>>> + Send + 'a {
         let service = &self.0;
-        let prepare = move |unit| async move { (Instant::now(), service.prepare(unit).await) };
-        let prepared = units.map(prepare).buffered(2);
-        let state = (Box::pin(prepared), Failed::default());
+        // One unit after the other: what a unit continues is decided when the one before it has claimed its places. The
+        // types are named and boxed because the compiler cannot prove the plain ones to be Send.
+        let checked: BoxStream<'a, (Instant, CheckedUnit)> = units
+            .then(move |unit| -> BoxFuture<'a, (Instant, CheckedUnit)> {
+                let begin = Instant::now();
+                Box::pin(async move { (begin, service.check(unit).await) })
+            })
+            .boxed();
+        let prepared: BoxStream<'a, (Instant, PreparedUnit)> = checked
+            .map(move |(begin, unit)| -> BoxFuture<'a, (Instant, PreparedUnit)> {
+                Box::pin(async move { (begin, service.store_unit(unit).await) })
+            })
+            .buffered(2)
+            .boxed();
+        let state = (prepared, Failed::default());
         futures::stream::unfold(state, move |(mut prepared, mut failed)| async move {
             let (begin, unit) = prepared.next().await?;
-            let mut answers = Vec::with_capacity(unit.len());
+            let mut answers = Vec::with_capacity(unit.records.len());
             service.finish(unit, &mut failed, &mut answers).await;
             service.metrics.observe_ingest(begin.elapsed());
             Some((answers, (prepared, failed)))
@@ -175,15 +194,54 @@ impl IngestService {
     }
 }
 
-/// What an earlier unit of the same call has left undone.
+/// What earlier units of the same call have left undone.
 #[derive(Default)]
 struct Failed {
-    devices: HashSet<String>,
-    ledger: bool,
+    devices: HashMap<String, NotTried>,
+    ledger: Option<NotTried>,
+}
+
+impl Failed {
+    fn note(&mut self, record: &AuditRecord, error: &Error) {
+        self.devices.insert(record.device_id.clone(), NotTried::behind(error));
+        let concerns_all = match error {
+            Error::Store(error) => error.is_retryable() && error.component != Component::RawDataStore,
+            other => matches!(other, Error::Stopped),
+        };
+        if concerns_all {
+            self.ledger = Some(NotTried::behind(error));
+        }
+    }
+
+    /// Why a record of a device is not tried, if it is not.
+    fn behind(&self, record: &AuditRecord) -> Option<Error> {
+        let why = self.ledger.or_else(|| self.devices.get(&record.device_id).copied())?;
+        Some(why.error(record))
+    }
+}
+
+/// A verified record: what to ask the ledger, and whether its payload is to be written before; or why not.
+enum Checked {
+    Continues(Admitted),
+    Doubtful(Admitted),
+    Rejected(Rejection),
+    Failed(Arc<AuditRecord>, Error),
+}
+
+/// A unit that is verified, and the places of its records in their chains.
+struct CheckedUnit {
+    records: Vec<Checked>,
+    claims: Claims,
 }
 
 /// A record on its way: an entry for the ledger, or why it will not be one.
-type Prepared = Vec<Result<Entry, (Arc<AuditRecord>, Error)>>;
+type Prepared = Result<Entry, (Arc<AuditRecord>, Error)>;
+
+/// A unit whose payloads are stored, and the places of its records in their chains.
+struct PreparedUnit {
+    records: Vec<Prepared>,
+    claims: Claims,
+}
 
 /// Calls of few large pieces; a piece also ends where its payloads grow large.
 fn split(submissions: Vec<Submission>, records: usize) -> Vec<Vec<Submission>> {
@@ -205,8 +263,8 @@ fn split(submissions: Vec<Submission>, records: usize) -> Vec<Vec<Submission>> {
 }
 
 impl Service {
-    /// Verification and payloads of one unit.
-    async fn prepare(&self, unit: Vec<Submission>) -> Prepared {
+    /// Verification of one unit, and which of its records continue their chains.
+    async fn check(&self, unit: Vec<Submission>) -> CheckedUnit {
         for Submission { record, payload } in &unit {
             debug!(
                 device_id = record.device_id,
@@ -218,141 +276,241 @@ impl Service {
         }
         let records: Vec<Arc<AuditRecord>> =
             unit.iter().map(|submission| Arc::clone(&submission.record)).collect();
-        let give_up =
-            |error: Error| records.iter().map(|record| Err((Arc::clone(record), error.clone()))).collect();
-        match self.verify.submit(unit, info_span!("verify", records = records.len())).await {
-            None => give_up(Error::Stopped),
+        let mut claims = Claims::new(&self.chains);
+        let error = match self.verify.submit(unit, info_span!("verify", records = records.len())).await {
+            Some(Ok(verified)) => {
+                let records = self.place(verified, &mut claims).await;
+                return CheckedUnit { records, claims };
+            }
             Some(Err(error)) => {
                 for record in &records {
                     tell_error(&self.metrics, record, &error);
                 }
-                give_up(error.into())
+                Error::from(error)
             }
-            Some(Ok(verified)) => self.store_payloads(verified).await,
-        }
+            None => Error::Stopped,
+        };
+        let failed = |record| Checked::Failed(record, error.clone());
+        CheckedUnit { records: records.into_iter().map(failed).collect(), claims }
     }
 
-    /// Writes the payloads of what was admitted.
-    async fn store_payloads(&self, verified: Vec<Result<Admitted, Rejection>>) -> Prepared {
-        let refuse = |verified: Result<Admitted, Rejection>| {
-            let admitted = verified?;
-            match self.payloads.refuses(&admitted.record().object_ref) {
-                None => Ok(admitted),
-                Some(expected) => Err(Rejection {
-                    code: RejectionCode::ObjectRefInvalid,
-                    expected,
-                    actual: format!("{:?}", admitted.record().object_ref),
-                    record: Arc::clone(admitted.record()),
-                }),
-            }
-        };
-        let verified: Vec<Result<Admitted, Rejection>> = verified.into_iter().map(refuse).collect();
-        let admitted: Vec<Admitted> =
-            verified.iter().filter_map(|verified| verified.as_ref().ok().cloned()).collect();
-        let mut puts = self.put_all(admitted).await.into_iter();
-        let entry = |verified| match verified {
-            Err(rejection) => Ok(Entry::Rejected(rejection)),
-            Ok(admitted) => match puts.next() {
-                Some(Ok(put)) => Ok(Entry::Record(Stored::new(admitted, put))),
-                Some(Err(error)) => {
-                    tell_error(&self.metrics, admitted.record(), &error);
-                    Err((Arc::clone(admitted.record()), error.into()))
+    /// Tells the records that continue their chains from all others, and claims their places.
+    async fn place(&self, verified: Vec<Result<Admitted, Rejection>>, claims: &mut Claims) -> Vec<Checked> {
+        let admitted: Vec<&Admitted> =
+            verified.iter().filter_map(|verified| verified.as_ref().ok()).collect();
+        let mut continues = claims.add(admitted.iter().copied());
+        let doubtful: Vec<usize> = (0..admitted.len()).filter(|at| !continues[*at]).collect();
+        if !doubtful.is_empty() {
+            let unknown = self.chains.unknown(doubtful.iter().map(|at| &**admitted[*at].record()));
+            // If the heads cannot be read, the ledger decides without.
+            if !unknown.is_empty() && self.keys.read(&unknown).await.is_ok() {
+                let again = claims.add(doubtful.iter().map(|at| admitted[*at]));
+                for (at, now) in doubtful.into_iter().zip(again) {
+                    continues[at] = now;
                 }
-                None => Err((Arc::clone(admitted.record()), Error::Stopped)),
+            }
+        }
+        let mut continues = continues.into_iter();
+        let checked = |verified| match verified {
+            Err(rejection) => Checked::Rejected(rejection),
+            Ok(admitted) => match continues.next() {
+                Some(true) => Checked::Continues(admitted),
+                _ => Checked::Doubtful(admitted),
             },
         };
-        verified.into_iter().map(entry).collect()
+        verified.into_iter().map(checked).collect()
     }
 
-    async fn put_all(&self, admitted: Vec<Admitted>) -> Vec<Result<Put, StoreError>> {
-        if admitted.is_empty() {
-            return Vec::new();
-        }
-        let span = info_span!("payload_put", records = admitted.len());
-        match &self.puts {
-            // Without an answer the service has stopped.
-            Puts::Batches(group) => group.submit(admitted, span).await.unwrap_or_default(),
-            Puts::Each(permits) => {
-                let put = |admitted: Admitted| {
-                    let waiting = self.metrics.waiting(Queue::Payload, 1);
-                    async move {
-                        // Never closed, so always granted.
-                        let _permit = permits.acquire().await;
-                        drop(waiting);
-                        let put = || self.payloads.put(&admitted);
-                        put.retry(backoff(&self.limits)).when(|error: &StoreError| error.retryable).await
-                    }
-                };
-                // All of them wait from now on, also those that the stream has not come to.
-                let puts: Vec<_> = admitted.into_iter().map(put).collect();
-                let puts = futures::stream::iter(puts).buffered(self.limits.payload_puts.max(1));
-                puts.collect().instrument(span).await
+    /// Writes the payloads of the records that continue their chains.
+    async fn store_unit(&self, unit: CheckedUnit) -> PreparedUnit {
+        let payloads = unit.records.iter().filter_map(|checked| match checked {
+            Checked::Continues(admitted) => Some(admitted.clone()),
+            _ => None,
+        });
+        let mut stored = self.store_payloads(payloads.collect()).await.into_iter();
+        let prepared = |checked| match checked {
+            Checked::Continues(admitted) => {
+                stored.next().unwrap_or_else(|| Err((Arc::clone(admitted.record()), Error::Stopped)))
             }
-        }
+            Checked::Doubtful(admitted) => Ok(Entry::Doubtful(admitted)),
+            Checked::Rejected(rejection) => Ok(Entry::Rejected(rejection)),
+            Checked::Failed(record, error) => Err((record, error)),
+        };
+        PreparedUnit { records: unit.records.into_iter().map(prepared).collect(), claims: unit.claims }
+    }
+
+    /// Writes payloads; what a store can never keep is a rejection.
+    async fn store_payloads(&self, admitted: Vec<Admitted>) -> Vec<Prepared> {
+        let puts = self.puts.put_all(admitted.clone()).await;
+        let mut puts = puts.into_iter();
+        let entry = |admitted: Admitted| match puts.next() {
+            Some(Ok(put)) => Ok(Entry::Record(Stored::new(admitted, put))),
+            Some(Err(error)) if error.kind == FailureKind::Item => {
+                let expected = "a payload that the store can keep";
+                Ok(Entry::Rejected(refused(admitted.record(), expected, &error)))
+            }
+            Some(Err(error)) => {
+                tell_error(&self.metrics, admitted.record(), &error);
+                Err((Arc::clone(admitted.record()), error.into()))
+            }
+            None => Err((Arc::clone(admitted.record()), Error::Stopped)),
+        };
+        admitted.into_iter().map(entry).collect()
     }
 
     /// Commits one unit and answers its records.
-    async fn finish(&self, unit: Prepared, failed: &mut Failed, answers: &mut Vec<Result<Outcome, Error>>) {
-        let first = answers.len();
-        let mut entries: Vec<(usize, Entry)> = Vec::with_capacity(unit.len());
-        for prepared in unit {
-            let record = match &prepared {
-                Ok(Entry::Record(stored)) => stored.admitted().record(),
-                Ok(Entry::Rejected(rejection)) => &rejection.record,
-                Err((record, _)) => record,
-            };
-            let not_tried =
-                Error::NotTried { device_id: record.device_id.clone(), sequence: record.sequence };
-            let device_failed = failed.ledger || failed.devices.contains(&record.device_id);
+    async fn finish(
+        &self,
+        unit: PreparedUnit,
+        failed: &mut Failed,
+        answers: &mut Vec<Result<Outcome, Error>>,
+    ) {
+        let mut entries: Vec<(usize, Entry)> = Vec::with_capacity(unit.records.len());
+        for prepared in unit.records {
             match prepared {
-                // A rejection stands, whatever became of earlier records.
-                Ok(Entry::Record(_)) if device_failed => answers.push(Err(not_tried)),
                 Ok(entry) => {
-                    entries.push((answers.len(), entry));
-                    // Overwritten below.
-                    answers.push(Err(not_tried));
+                    // A rejection by admission stands, whatever became of earlier records.
+                    let behind = match &entry {
+                        Entry::Rejected(_) => None,
+                        entry => failed.behind(record_of(entry)),
+                    };
+                    match behind {
+                        Some(error) => answers.push(Err(error)),
+                        None => {
+                            entries.push((answers.len(), entry));
+                            // Overwritten below.
+                            answers.push(Err(Error::Stopped));
+                        }
+                    }
                 }
                 Err((record, error)) => {
-                    failed.devices.insert(record.device_id.clone());
+                    failed.note(&record, &error);
                     answers.push(Err(error));
                 }
             }
         }
-        let (places, entries): (Vec<usize>, Vec<Entry>) = entries.into_iter().unzip();
         if entries.is_empty() {
             return;
         }
-        match self.append(entries).await {
-            Ok(outcomes) => {
-                for (place, outcome) in places.into_iter().zip(outcomes) {
-                    answers[place] = Ok(outcome);
+        let (places, entries): (Vec<usize>, Vec<Entry>) = entries.into_iter().unzip();
+        let records: Vec<Arc<AuditRecord>> =
+            entries.iter().map(|entry| Arc::clone(shared_record_of(entry))).collect();
+        let outcomes = self.append(entries, unit.claims).await;
+        for ((place, record), outcome) in places.into_iter().zip(records).zip(outcomes) {
+            if let Err(error) = &outcome {
+                failed.note(&record, error);
+            }
+            answers[place] = outcome;
+        }
+    }
+
+    /// Commits entries until each is decided: the ledger may take a record that did not seem to continue its chain, and
+    /// has to have its payload first.
+    async fn append(&self, mut entries: Vec<Entry>, claims: Claims) -> Vec<Result<Outcome, Error>> {
+        let mut outcomes: Vec<Result<Outcome, Error>> = entries.iter().map(|_| Err(Error::Stopped)).collect();
+        let mut places: Vec<usize> = (0..entries.len()).collect();
+        let mut claims = Some(claims);
+        let deadline = tokio::time::Instant::now() + UNDER_WAY_TIMEOUT;
+        while !entries.is_empty() {
+            let decisions = self.commit(&mut entries).await;
+            self.learn(&entries, &decisions);
+            drop(claims.take());
+            let mut wanted: Vec<(usize, Entry)> = Vec::new();
+            for ((place, entry), decision) in places.into_iter().zip(entries).zip(decisions) {
+                match decision {
+                    Ok(Decision::Decided(outcome)) => outcomes[place] = Ok(outcome),
+                    Ok(Decision::PayloadWanted) => wanted.push((place, entry)),
+                    Err(error) => outcomes[place] = Err(error),
                 }
             }
-            Err(error) => {
-                failed.ledger = true;
-                for place in places {
-                    answers[place] = Err(error.clone());
+            (places, entries) = wanted.into_iter().unzip();
+            if entries.is_empty() {
+                break;
+            }
+            let mut next = Claims::new(&self.chains);
+            if next.add_all(entries.iter().filter_map(Entry::admitted)) {
+                claims = Some(next);
+                (places, entries) = self.with_payloads(places, entries, &mut outcomes).await;
+            } else {
+                // Another call has a record at the place of one of them: what becomes of that decides.
+                let records: Vec<&AuditRecord> = entries.iter().map(record_of).collect();
+                if !self.chains.free(&records, deadline).await {
+                    for (place, entry) in places.into_iter().zip(&entries) {
+                        outcomes[place] = Err(NotTried::UnderWay.error(record_of(entry)));
+                    }
+                    break;
                 }
             }
         }
-        debug_assert!(answers.len() > first);
+        outcomes
     }
 
-    /// Commits entries; admits them anew where keys have changed meanwhile.
-    async fn append(&self, mut entries: Vec<Entry>) -> Result<Vec<Outcome>, Error> {
+    /// Writes the payloads that the ledger wants; what fails is answered here, with what stands behind it.
+    async fn with_payloads(
+        &self,
+        places: Vec<usize>,
+        entries: Vec<Entry>,
+        outcomes: &mut [Result<Outcome, Error>],
+    ) -> (Vec<usize>, Vec<Entry>) {
+        let admitted = entries.iter().filter_map(Entry::admitted).cloned().collect();
+        let stored = self.store_payloads(admitted).await;
+        let mut failed = Failed::default();
+        let mut ready = Vec::with_capacity(stored.len());
+        for (place, prepared) in places.into_iter().zip(stored) {
+            match prepared {
+                Ok(entry) => match failed.behind(record_of(&entry)) {
+                    Some(error) => outcomes[place] = Err(error),
+                    None => ready.push((place, entry)),
+                },
+                Err((record, error)) => {
+                    failed.note(&record, &error);
+                    outcomes[place] = Err(error);
+                }
+            }
+        }
+        ready.into_iter().unzip()
+    }
+
+    /// Takes down where the ledger's heads are now.
+    fn learn(&self, entries: &[Entry], decisions: &[Result<Decision, Error>]) {
+        let mut last: HashMap<&str, (Arc<str>, Head)> = HashMap::new();
+        for (entry, decision) in entries.iter().zip(decisions) {
+            let Some(admitted) = entry.admitted() else { continue };
+            let record = admitted.record();
+            match decision {
+                Ok(Decision::Decided(Outcome::Accepted)) => {
+                    let head = Head { sequence: record.sequence, hash: admitted.hash() };
+                    match last.get_mut(record.device_id.as_str()) {
+                        Some((_, known)) => *known = head,
+                        None => {
+                            let device_id = record.device_id.as_str().into();
+                            last.insert(&record.device_id, (device_id, head));
+                        }
+                    }
+                }
+                // What was believed was wrong, such as after the ledger was restored to an earlier state.
+                Ok(Decision::PayloadWanted) => self.chains.forget(&record.device_id),
+                _ => {}
+            }
+        }
+        for (device_id, head) in last.values() {
+            self.chains.learn(device_id, *head);
+        }
+    }
+
+    /// Commits entries once; admits them anew where keys have changed meanwhile.
+    async fn commit(&self, entries: &mut Vec<Entry>) -> Vec<Result<Decision, Error>> {
         for _ in 0..READMISSIONS {
             let span = info_span!("ledger_commit", records = entries.len());
             match self.commit.submit(entries.clone(), span).await {
-                None => return Err(Error::Stopped),
-                Some(Ok(outcomes)) => return Ok(outcomes),
-                // Told by the commit.
-                Some(Err(AppendError::Store(error))) => return Err(error.into()),
-                Some(Err(AppendError::KeysChanged)) => {
+                None => return entries.iter().map(|_| Err(Error::Stopped)).collect(),
+                Some(Ok(decisions)) => return decisions,
+                Some(Err(KeysChanged)) => {
                     self.keys.forget(entries.iter().map(|entry| record_of(entry).device_id.as_str()));
-                    entries = match self.readmit(&entries).await {
-                        Ok(entries) => entries,
-                        Err(error) => return Err(self.give_up(&entries, error)),
-                    };
+                    match self.readmit(entries).await {
+                        Ok(readmitted) => *entries = readmitted,
+                        Err(error) => return self.give_up(entries, &error),
+                    }
                 }
             }
         }
@@ -361,40 +519,40 @@ impl Service {
             component: Component::AuditLedger,
             action: "append to the ledger",
             place: self.ledger.place().into(),
-            retryable: true,
+            kind: FailureKind::Passing,
             source: Arc::new(std::io::Error::other(problem)),
         });
-        Err(self.give_up(&entries, error))
+        self.give_up(entries, &error)
     }
 
     /// Tells of entries that no commit has tried to the end.
-    fn give_up(&self, entries: &[Entry], error: Error) -> Error {
-        if let Error::Store(error) = &error {
+    fn give_up(&self, entries: &[Entry], error: &Error) -> Vec<Result<Decision, Error>> {
+        if let Error::Store(error) = error {
             for entry in entries {
                 tell_error(&self.metrics, record_of(entry), error);
             }
         }
-        error
+        entries.iter().map(|_| Err(error.clone())).collect()
     }
 
-    /// The same entries under the keys of now. Payloads are stored already.
+    /// The same entries under the keys of now. Payloads that were stored still are.
     async fn readmit(&self, entries: &[Entry]) -> Result<Vec<Entry>, Error> {
-        let submissions = entries.iter().filter_map(|entry| match entry {
-            Entry::Record(stored) => Some(stored.admitted().to_submission()),
-            Entry::Rejected(_) => None,
-        });
-        let submissions: Vec<Submission> = submissions.collect();
+        let submissions: Vec<Submission> =
+            entries.iter().filter_map(Entry::admitted).map(Admitted::to_submission).collect();
         let span = info_span!("verify", records = submissions.len());
         let verified = self.verify.submit(submissions, span).await.ok_or(Error::Stopped)??;
         let mut verified = verified.into_iter();
         let readmitted = entries.iter().map(|entry| match entry {
             Entry::Rejected(_) => Ok(entry.clone()),
-            Entry::Record(stored) => {
-                let put = stored.conflict().map_or(Put::AlreadyThere, Put::Conflict);
-                match verified.next().ok_or(Error::Stopped)? {
-                    Ok(admitted) => Ok(Entry::Record(Stored::new(admitted, put))),
-                    Err(rejection) => Ok(Entry::Rejected(rejection)),
-                }
+            Entry::Record(_) | Entry::Doubtful(_) => {
+                let verified = verified.next().ok_or(Error::Stopped)?;
+                Ok(match (entry, verified) {
+                    (_, Err(rejection)) => Entry::Rejected(rejection),
+                    (Entry::Record(_), Ok(admitted)) => {
+                        Entry::Record(Stored::new(admitted, Put::AlreadyThere))
+                    }
+                    (_, Ok(admitted)) => Entry::Doubtful(admitted),
+                })
             }
         });
         readmitted.collect()
@@ -403,8 +561,13 @@ impl Service {
 
 /// The record of an entry.
 pub(super) fn record_of(entry: &Entry) -> &AuditRecord {
+    shared_record_of(entry)
+}
+
+fn shared_record_of(entry: &Entry) -> &Arc<AuditRecord> {
     match entry {
         Entry::Record(stored) => stored.admitted().record(),
+        Entry::Doubtful(admitted) => admitted.record(),
         Entry::Rejected(rejection) => &rejection.record,
     }
 }
@@ -448,28 +611,4 @@ pub(super) fn backoff(limits: &Limits) -> ExponentialBuilder {
         .with_max_delay(Duration::from_secs(2))
         .with_max_times(limits.attempts.saturating_sub(1))
         .with_jitter()
-}
-
-/// Writes the payloads of units in one call of the store.
-async fn put_units(
-    store: Arc<dyn PayloadStore>,
-    limits: Limits,
-    units: Vec<Unit<Admitted>>,
-) -> Vec<Vec<Result<Put, StoreError>>> {
-    let lengths: Vec<usize> = units.iter().map(|unit| unit.items.len()).collect();
-    let span = shared(&units, |parent, records| info_span!(parent: parent, "payload_batch", records));
-    let all: Vec<Admitted> = units.into_iter().flat_map(|unit| unit.items).collect();
-    let put = || async {
-        let puts = store.put_many(&all, limits.payload_puts).await;
-        let failed = puts.iter().find_map(|put| put.as_ref().err().filter(|error| error.retryable));
-        match failed {
-            Some(error) => Err((error.clone(), puts)),
-            None => Ok(puts),
-        }
-    };
-    let puts = match put.retry(backoff(&limits)).instrument(span).await {
-        Ok(puts) | Err((_, puts)) => puts,
-    };
-    let mut puts = puts.into_iter();
-    lengths.into_iter().map(|length| puts.by_ref().take(length).collect()).collect()
 }

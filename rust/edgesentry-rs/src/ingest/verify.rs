@@ -51,15 +51,19 @@ pub enum RejectionCode {
     KeyNotValidAtSequence,
     /// A number or a text that the ledger cannot hold.
     OutOfRange,
-    /// Another payload is already stored under the object reference.
+    /// Another payload is already stored under the object reference. Services of earlier releases say so; this one gives
+    /// each record a place of its own.
     ObjectConflict,
-    /// The payload store cannot keep anything under the object reference.
+    /// The payload store cannot keep anything under the object reference. Services of earlier releases say so; this one
+    /// does not store under object references.
     ObjectRefInvalid,
+    /// A store can never keep the record or its payload, because of its size or a name in it.
+    StoreRefused,
 }
 
 impl RejectionCode {
     /// Every code.
-    pub const ALL: [RejectionCode; 11] = [
+    pub const ALL: [RejectionCode; 12] = [
         RejectionCode::PayloadHashMismatch,
         RejectionCode::UnknownDevice,
         RejectionCode::SignatureInvalid,
@@ -71,6 +75,7 @@ impl RejectionCode {
         RejectionCode::OutOfRange,
         RejectionCode::ObjectConflict,
         RejectionCode::ObjectRefInvalid,
+        RejectionCode::StoreRefused,
     ];
 
     /// The stable name, such as `sequence_gap`.
@@ -87,6 +92,25 @@ impl RejectionCode {
             RejectionCode::OutOfRange => "out_of_range",
             RejectionCode::ObjectConflict => "object_conflict",
             RejectionCode::ObjectRefInvalid => "object_ref_invalid",
+            RejectionCode::StoreRefused => "store_refused",
+        }
+    }
+
+    /// Whether it is certain that the device has signed the record: the checks that come before say nothing of that.
+    pub fn is_signed(self) -> bool {
+        match self {
+            RejectionCode::OutOfRange
+            | RejectionCode::PayloadHashMismatch
+            | RejectionCode::UnknownDevice
+            | RejectionCode::KeyNotValidAtSequence
+            | RejectionCode::SignatureInvalid => false,
+            RejectionCode::SequenceGap
+            | RejectionCode::SequenceDuplicate
+            | RejectionCode::PrevHashMismatch
+            | RejectionCode::Fork
+            | RejectionCode::ObjectConflict
+            | RejectionCode::ObjectRefInvalid
+            | RejectionCode::StoreRefused => true,
         }
     }
 
@@ -160,6 +184,8 @@ pub struct DeviceKeys {
     pub version: i64,
     /// By first valid sequence.
     pub keys: Arc<[RegisteredKey]>,
+    /// The last link of its chain when the keys were read: it says where a record may belong, and decides nothing.
+    pub head: Head,
 }
 
 /// The keys of some devices.
@@ -287,7 +313,7 @@ fn key_of<'a>(
         let code = RejectionCode::PayloadHashMismatch;
         return Err((code, record.payload_hash.to_string(), payload_hash.to_string()));
     }
-    let Some(DeviceKeys { version, keys }) = registry.get(record.device_id.as_str()) else {
+    let Some(DeviceKeys { version, keys, .. }) = registry.get(record.device_id.as_str()) else {
         let expected = "a registered device".to_owned();
         return Err((RejectionCode::UnknownDevice, expected, format!("{:?}", record.device_id)));
     };
@@ -362,24 +388,8 @@ impl Chain {
         outcome
     }
 
-    /// [`Chain::decide`] for a record whose place in the payload store is taken by other bytes, those of hash
-    /// `there`: never accepted. What is wrong with the record itself comes first.
-    pub fn decide_conflict(&self, admitted: &Admitted, held: Option<Hash>, there: Hash) -> Outcome {
-        match self.judge(admitted, held) {
-            Outcome::Accepted | Outcome::Duplicate => Outcome::Rejected(Rejection {
-                code: RejectionCode::ObjectConflict,
-                expected: format!(
-                    "nothing or {} at {}",
-                    admitted.record.payload_hash, admitted.record.object_ref
-                ),
-                actual: there.to_string(),
-                record: Arc::clone(&admitted.record),
-            }),
-            rejected => rejected,
-        }
-    }
-
-    fn judge(&self, admitted: &Admitted, held: Option<Hash>) -> Outcome {
+    /// [`Chain::decide`], and the head stays.
+    pub fn judge(&self, admitted: &Admitted, held: Option<Hash>) -> Outcome {
         let record = &admitted.record;
         let next = self.head.sequence + 1;
         let reject = |code, expected: &dyn fmt::Display, actual: &dyn fmt::Display| {

@@ -1,13 +1,21 @@
 //! What a group does to a ledger: one decision for every store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use edgesentry_chain::{Hash, Head};
 
-use super::Entry;
-use crate::ingest::verify::{Chain, LONGEST_TEXT, Outcome, RejectionCode};
+use super::{Decision, Entry};
+use crate::ingest::verify::{Admitted, Chain, LONGEST_TEXT, Outcome, RejectionCode};
 use crate::payload::Stored;
+
+/// What is kept of a record that is rejected before its signature is known to hold: of each text, and of the record. A
+/// record of usual size is kept whole.
+const MAX_UNSIGNED_TEXT_BYTES: usize = 160;
+const MAX_UNSIGNED_EVIDENCE_BYTES: usize = 512;
+
+/// Entries that are deleted of a reason at a time.
+pub(super) const PRUNED_AT_ONCE: i64 = 10_000;
 
 /// A device as it stands while its head is locked.
 pub(super) struct Locked {
@@ -38,7 +46,7 @@ pub(super) struct Plan<'a> {
     pub(super) accepted: Vec<&'a Stored>,
     pub(super) log: Vec<LogRow>,
     pub(super) heads: Vec<(Arc<str>, Head)>,
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) decisions: Vec<Decision>,
 }
 
 /// A row of the operation log.
@@ -56,7 +64,7 @@ pub(super) struct LogRow {
 /// The devices whose heads must be locked, in the one order in which everybody locks them.
 pub(super) fn devices(entries: &[Entry]) -> Vec<String> {
     let mut devices: Vec<&str> =
-        records(entries).map(|stored| stored.admitted().record().device_id.as_str()).collect();
+        admitted(entries).map(|admitted| admitted.record().device_id.as_str()).collect();
     devices.sort_unstable();
     devices.dedup();
     devices.into_iter().map(str::to_owned).collect()
@@ -64,8 +72,8 @@ pub(super) fn devices(entries: &[Entry]) -> Vec<String> {
 
 /// The device and sequence of each record that lies at or behind its head: the ledger's record there must be known.
 pub(super) fn behind_heads<'a>(entries: &'a [Entry], chains: &Chains) -> Vec<(&'a str, u64)> {
-    records(entries)
-        .map(|stored| stored.admitted().record())
+    admitted(entries)
+        .map(Admitted::record)
         .filter(|record| {
             chains
                 .get(record.device_id.as_str())
@@ -77,7 +85,7 @@ pub(super) fn behind_heads<'a>(entries: &'a [Entry], chains: &Chains) -> Vec<(&'
 
 /// Whether every record was admitted under the keys that its device has now.
 pub(super) fn keys_are_current(entries: &[Entry], chains: &Chains) -> bool {
-    records(entries).map(Stored::admitted).all(|admitted| {
+    admitted(entries).all(|admitted| {
         let locked = chains.get(admitted.record().device_id.as_str());
         locked.is_some_and(|locked| locked.keys_version == admitted.keys_version())
     })
@@ -85,77 +93,106 @@ pub(super) fn keys_are_current(entries: &[Entry], chains: &Chains) -> bool {
 
 /// Decides every record, in order.
 pub(super) fn plan<'a>(entries: &'a [Entry], mut chains: Chains, mut held: Held) -> Plan<'a> {
-    let mut plan = Plan { accepted: Vec::new(), log: Vec::new(), heads: Vec::new(), outcomes: Vec::new() };
+    let mut plan = Plan { accepted: Vec::new(), log: Vec::new(), heads: Vec::new(), decisions: Vec::new() };
     let mut moved: HashMap<Arc<str>, Head> = HashMap::new();
+    // Devices with a record that waits for its payload: what comes behind it is not decided without it.
+    let mut waiting: HashSet<&str> = HashSet::new();
     for entry in entries {
-        let (outcome, hash) = match entry {
-            Entry::Rejected(rejection) => (Outcome::Rejected(rejection.clone()), rejection.record.hash()),
+        let outcome = match entry {
+            Entry::Rejected(rejection) => Outcome::Rejected(rejection.clone()),
             Entry::Record(stored) => {
                 let admitted = stored.admitted();
-                let record = admitted.record();
-                let device_id: Arc<str> = record.device_id.as_str().into();
-                let key = (Arc::clone(&device_id), record.sequence);
-                let hash = admitted.hash();
-                let outcome = match (chains.get_mut(&device_id), stored.conflict()) {
-                    (Some(Locked { chain, .. }), None) => {
-                        let outcome = chain.decide(admitted, held.get(&key).copied());
-                        if outcome == Outcome::Accepted {
-                            plan.accepted.push(stored);
-                            held.insert(key, hash);
-                            moved.insert(device_id, chain.head);
-                        }
-                        outcome
+                let (chain, key) = chain_of(&mut chains, admitted);
+                let outcome = chain.decide(admitted, held.get(&key).copied());
+                if outcome == Outcome::Accepted {
+                    plan.accepted.push(stored);
+                    moved.insert(Arc::clone(&key.0), chain.head);
+                    held.insert(key, admitted.hash());
+                }
+                outcome
+            }
+            Entry::Doubtful(admitted) => {
+                let (chain, key) = chain_of(&mut chains, admitted);
+                let device_id = admitted.record().device_id.as_str();
+                match chain.judge(admitted, held.get(&key).copied()) {
+                    Outcome::Accepted => {
+                        waiting.insert(device_id);
+                        plan.decisions.push(Decision::PayloadWanted);
+                        continue;
                     }
-                    (Some(Locked { chain, .. }), Some(there)) => {
-                        chain.decide_conflict(admitted, held.get(&key).copied(), there)
+                    Outcome::Rejected(rejection)
+                        if waiting.contains(device_id)
+                            && [RejectionCode::SequenceGap, RejectionCode::PrevHashMismatch]
+                                .contains(&rejection.code) =>
+                    {
+                        plan.decisions.push(Decision::PayloadWanted);
+                        continue;
                     }
-                    // keys_are_current has seen every device.
-                    (None, _) => unreachable!("a record of a device that is not locked"),
-                };
-                (outcome, hash)
+                    decided => decided,
+                }
             }
         };
-        plan.log.push(log_row(entry, &outcome, hash));
-        plan.outcomes.push(outcome);
+        plan.log.push(log_row(entry, &outcome));
+        plan.decisions.push(Decision::Decided(outcome));
     }
     plan.heads = moved.into_iter().collect();
     plan
 }
 
-fn records(entries: &[Entry]) -> impl Iterator<Item = &Stored> {
-    entries.iter().filter_map(|entry| match entry {
-        Entry::Record(stored) => Some(stored),
-        Entry::Rejected(_) => None,
-    })
+/// The locked chain of a record, and its place in it.
+fn chain_of<'a>(chains: &'a mut Chains, admitted: &Admitted) -> (&'a mut Chain, (Arc<str>, u64)) {
+    let record = admitted.record();
+    let key = (Arc::from(record.device_id.as_str()), record.sequence);
+    match chains.get_mut(&key.0) {
+        Some(locked) => (&mut locked.chain, key),
+        // keys_are_current has seen every device.
+        None => unreachable!("a record of a device that is not locked"),
+    }
 }
 
-fn log_row(entry: &Entry, outcome: &Outcome, record_hash: Hash) -> LogRow {
-    let record = match entry {
-        Entry::Record(stored) => stored.admitted().record(),
-        Entry::Rejected(rejection) => &rejection.record,
+fn admitted(entries: &[Entry]) -> impl Iterator<Item = &Admitted> {
+    entries.iter().filter_map(Entry::admitted)
+}
+
+fn log_row(entry: &Entry, outcome: &Outcome) -> LogRow {
+    let (record, record_hash) = match entry {
+        Entry::Record(stored) => (stored.admitted().record(), stored.admitted().hash()),
+        Entry::Doubtful(admitted) => (admitted.record(), admitted.hash()),
+        Entry::Rejected(rejection) => (&rejection.record, rejection.record.hash()),
     };
     let rejection = outcome.rejection();
-    // What is out of range is not kept whole: it may be of any size.
-    let keep =
-        |code| code != RejectionCode::OutOfRange || record.object_ref.len() + record.device_id.len() < 4096;
+    // Anybody can send a record that nobody has signed: little is kept of it.
+    let (text_bytes, evidence_bytes) = match rejection {
+        Some(rejection) if !rejection.code.is_signed() => {
+            (MAX_UNSIGNED_TEXT_BYTES, MAX_UNSIGNED_EVIDENCE_BYTES)
+        }
+        _ => (LONGEST_TEXT, usize::MAX),
+    };
+    let evidence = |_| {
+        let mut bytes = record.canonical_bytes();
+        bytes.truncate(evidence_bytes);
+        bytes.shrink_to_fit();
+        bytes
+    };
     LogRow {
-        device_id: storable(&record.device_id),
+        device_id: storable(&record.device_id, text_bytes),
         sequence: i64::try_from(record.sequence).ok(),
         outcome: outcome.name(),
         reason: rejection.map(|rejection| rejection.code.name()),
         record_hash,
-        expected: rejection.map(|rejection| storable(&rejection.expected)),
-        actual: rejection.map(|rejection| storable(&rejection.actual)),
-        evidence: rejection.filter(|rejection| keep(rejection.code)).map(|_| record.canonical_bytes()),
+        expected: rejection.map(|rejection| storable(&rejection.expected, text_bytes)),
+        actual: rejection.map(|rejection| storable(&rejection.actual, text_bytes)),
+        evidence: rejection.map(evidence),
     }
 }
 
-/// Text as every database takes it: no U+0000, at most [`LONGEST_TEXT`] bytes.
-fn storable(text: &str) -> String {
-    let end = text
-        .char_indices()
-        .map(|(at, char)| at + char.len_utf8())
-        .take_while(|end| *end <= LONGEST_TEXT)
-        .last();
-    text[..end.unwrap_or(0)].replace('\0', "\u{fffd}").chars().take(LONGEST_TEXT).collect()
+/// Text as every database takes it: no U+0000, at most so many bytes, the last of them an ellipsis if it was cut.
+fn storable(text: &str, most: usize) -> String {
+    const CUT: &str = "\u{2026}";
+    let shown = &text[..text.floor_char_boundary(most + 1)];
+    let whole = shown.replace('\0', "\u{fffd}");
+    if shown.len() == text.len() && whole.len() <= most {
+        return whole;
+    }
+    format!("{}{CUT}", &whole[..whole.floor_char_boundary(most - CUT.len())])
 }

@@ -3,6 +3,7 @@
 mod connect;
 mod copy;
 mod database;
+mod prune;
 mod schema;
 mod url;
 
@@ -17,12 +18,12 @@ use self::connect::{Servers, Use};
 use super::change::{self, Change};
 use super::plan::{self, Chains, Held, Locked, LogRow, Plan, hash};
 use super::{
-    AppendError, Entry, Filter, Ledger, LogEntry, LogQuery, RecordStream, RegisteredDevice, Registration,
-    stream,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
+    Registration, RejectionLimits, Rejections, stream,
 };
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
-use crate::ingest::verify::{Outcome, Registry};
+use crate::ingest::verify::{Registry, RejectionCode};
 use crate::sql::{failed, key};
 use crate::telemetry::metrics::timing_operation_log;
 
@@ -56,7 +57,7 @@ impl Postgres {
 
     async fn keys_failed(&self, error: sqlx::Error) -> StoreError {
         let error = self.failed("read device keys")(error);
-        if error.retryable {
+        if error.is_retryable() {
             self.servers.look_again().await;
         }
         error
@@ -66,7 +67,7 @@ impl Postgres {
         &self,
         connection: &mut PgConnection,
         entries: &[Entry],
-    ) -> Result<Vec<Outcome>, AppendError> {
+    ) -> Result<Vec<Decision>, AppendError> {
         let mut transaction =
             self.servers.begin(connection).await.map_err(self.failed("begin a transaction"))?;
         let chains = lock(&mut transaction, entries).await.map_err(self.failed("lock the heads"))?;
@@ -79,7 +80,7 @@ impl Postgres {
         let log_failed = failed(self.servers.place(), Component::OperationLog, "write the operation log");
         timing_operation_log(write_log(&mut transaction, &plan.log)).await.map_err(log_failed)?;
         transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
-        Ok(plan.outcomes)
+        Ok(plan.decisions)
     }
 
     async fn register_once(&self, registration: &Registration) -> Result<(), Error> {
@@ -102,6 +103,19 @@ impl Postgres {
         transaction.commit().await.map_err(failed())?;
         Ok(())
     }
+
+    /// Deletes and counts the rejections of one reason, in one transaction.
+    async fn prune_reason(
+        &self,
+        code: RejectionCode,
+        limits: &RejectionLimits,
+    ) -> Result<Rejections, StoreError> {
+        let failed = || failed(self.servers.place(), Component::OperationLog, "prune the operation log");
+        let mut transaction = self.servers.pool().await.begin().await.map_err(failed())?;
+        let counts = prune::prune(&mut transaction, code, limits).await.map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(counts)
+    }
 }
 
 #[async_trait]
@@ -114,7 +128,7 @@ impl Ledger for Postgres {
         self.servers.notes().to_vec()
     }
 
-    async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
+    async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
         let mut connection = match self.servers.acquire().await {
             Ok(connection) => connection,
             Err(error) => {
@@ -128,7 +142,7 @@ impl Ledger for Postgres {
             Err(self.failed("get an answer in time")(sqlx::Error::Io(elapsed.into())).into())
         });
         if let Err(AppendError::Store(error)) = &appended
-            && error.retryable
+            && error.is_retryable()
         {
             // Whatever state it is in, nobody else gets it.
             connection.close_on_drop();
@@ -145,7 +159,8 @@ impl Ledger for Postgres {
             Err(error) => return Err(self.keys_failed(error).await),
         };
         let rows = sqlx::query(
-            "SELECT h.device_id, h.keys_version, d.public_key, d.scheme, d.valid_from, d.revoked_from
+            "SELECT h.device_id, h.keys_version, d.public_key, d.scheme, d.valid_from, d.revoked_from, h.sequence,
+                    h.record_hash
              FROM chain_heads h JOIN devices d USING (device_id) WHERE h.device_id = ANY($1)
              ORDER BY h.device_id, d.valid_from",
         )
@@ -249,6 +264,37 @@ impl Ledger for Postgres {
         let entries = rows.and_then(|rows| rows.iter().map(log_entry).collect()).map_err(failed())?;
         reader.end().await.map_err(failed())?;
         Ok(entries)
+    }
+
+    async fn prune_rejections(&self, limits: &RejectionLimits) -> Result<Vec<Rejections>, StoreError> {
+        let mut counts = Vec::with_capacity(RejectionCode::ALL.len());
+        for code in RejectionCode::ALL {
+            counts.push(self.prune_reason(code, limits).await?);
+        }
+        Ok(counts)
+    }
+
+    async fn pruned(&self) -> Result<Pruned, StoreError> {
+        let row = sqlx::query(
+            "SELECT CAST(coalesce(sum(entries), 0) AS bigint), coalesce(max(up_to_id), 0) FROM pruned_rejections",
+        )
+        .fetch_one(&self.servers.pool().await)
+        .await;
+        let pruned = row.and_then(|row| {
+            Ok(Pruned {
+                entries: row.try_get::<i64, _>(0)?.cast_unsigned(),
+                up_to_id: row.try_get::<i64, _>(1)?.cast_unsigned(),
+            })
+        });
+        match pruned {
+            // A ledger that is only read may be as an earlier release left it, or grant nothing on this table.
+            Err(sqlx::Error::Database(_)) => Ok(Pruned::default()),
+            pruned => pruned.map_err(failed(
+                self.servers.place(),
+                Component::OperationLog,
+                "read the operation log",
+            )),
+        }
     }
 }
 
@@ -454,7 +500,8 @@ fn device_row(row: &PgRow) -> Result<stream::DeviceRow, sqlx::Error> {
 fn keys_row(row: &PgRow) -> Result<stream::KeysRow, sqlx::Error> {
     let device_id: &str = row.try_get(0)?;
     let key = key(device_id, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?)?;
-    Ok(stream::KeysRow { device_id: device_id.into(), version: row.try_get(1)?, key })
+    let head = stream::head(device_id, row.try_get(6)?, row.try_get(7)?)?;
+    Ok(stream::KeysRow { device_id: device_id.into(), version: row.try_get(1)?, head, key })
 }
 
 fn head_row(row: &PgRow) -> Result<(Arc<str>, Head), sqlx::Error> {

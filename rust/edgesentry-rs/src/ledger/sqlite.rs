@@ -1,5 +1,6 @@
 //! A ledger in an embedded database file.
 
+mod prune;
 mod rows;
 
 use std::path::Path;
@@ -15,11 +16,12 @@ use super::change::{self, Change};
 use super::plan::{self, Chains, Held, Locked, LogRow, Plan, hash};
 use super::stream::{self, CHUNK};
 use super::{
-    AppendError, Entry, Filter, Ledger, LogEntry, LogQuery, RecordStream, RegisteredDevice, Registration,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
+    Registration, RejectionLimits, Rejections,
 };
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
-use crate::ingest::verify::{Outcome, Registry};
+use crate::ingest::verify::{Registry, RejectionCode};
 use crate::payload::{SqlitePayloads, Stored};
 use crate::sql::failed;
 use crate::sqlite::{Database, Schema, insert};
@@ -28,7 +30,10 @@ use crate::telemetry::metrics::timing_operation_log;
 static SCHEMA: Schema = Schema {
     name: "ledger",
     tables: &super::TABLES,
-    migrations: &[(1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql"))],
+    migrations: &[
+        (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
+        (2, "record payloads", include_str!("../../migrations/sqlite/0002_record_payloads.sql")),
+    ],
 };
 
 /// The embedded ledger: one file, beside it a write-ahead log while it is open. Several processes may use the file.
@@ -75,6 +80,20 @@ impl Sqlite {
         let devices = devices(&mut reader, device_id).await;
         self.database.unchanged(devices).map_err(self.failed("read the devices"))
     }
+
+    /// Deletes and counts the rejections of one reason, in one transaction.
+    async fn prune_reason(
+        &self,
+        code: RejectionCode,
+        limits: &RejectionLimits,
+    ) -> Result<Rejections, StoreError> {
+        let failed = || failed(&self.database.place, Component::OperationLog, "prune the operation log");
+        let mut writer = self.database.writer().await.map_err(failed())?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        let counts = prune::prune(&mut transaction, code, limits).await.map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(counts)
+    }
 }
 
 #[async_trait]
@@ -87,7 +106,7 @@ impl Ledger for Sqlite {
         self.database.note().into_iter().collect()
     }
 
-    async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
+    async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
         let mut writer = self.database.writer().await.map_err(self.failed("begin a transaction"))?;
         let mut transaction =
             writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("begin a transaction"))?;
@@ -101,7 +120,7 @@ impl Ledger for Sqlite {
         let log_failed = failed(&self.database.place, Component::OperationLog, "write the operation log");
         timing_operation_log(write_log(&mut transaction, &plan.log)).await.map_err(log_failed)?;
         transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
-        Ok(plan.outcomes)
+        Ok(plan.decisions)
     }
 
     async fn close(&self) {
@@ -234,6 +253,37 @@ impl Ledger for Sqlite {
         let decoded = rows.and_then(|rows| rows.iter().map(rows::log_entry).collect());
         let reading = failed(&self.database.place, Component::OperationLog, "read the operation log");
         self.database.unchanged(decoded).map_err(reading)
+    }
+
+    async fn prune_rejections(&self, limits: &RejectionLimits) -> Result<Vec<Rejections>, StoreError> {
+        let mut counts = Vec::with_capacity(RejectionCode::ALL.len());
+        for code in RejectionCode::ALL {
+            counts.push(self.prune_reason(code, limits).await?);
+        }
+        Ok(counts)
+    }
+
+    async fn pruned(&self) -> Result<Pruned, StoreError> {
+        let row = sqlx::query(
+            "SELECT CAST(coalesce(sum(entries), 0) AS bigint), coalesce(max(up_to_id), 0) FROM pruned_rejections",
+        )
+        .fetch_one(&self.database.readers)
+        .await;
+        let pruned = row.and_then(|row| {
+            Ok(Pruned {
+                entries: row.try_get::<i64, _>(0)?.cast_unsigned(),
+                up_to_id: row.try_get::<i64, _>(1)?.cast_unsigned(),
+            })
+        });
+        match pruned {
+            // A ledger that is only read may be as an earlier release left it, or grant nothing on this table.
+            Err(sqlx::Error::Database(_)) => Ok(Pruned::default()),
+            pruned => pruned.map_err(failed(
+                &self.database.place,
+                Component::OperationLog,
+                "read the operation log",
+            )),
+        }
     }
 }
 

@@ -90,6 +90,7 @@ pub(super) fn devices(rows: Vec<DeviceRow>) -> Vec<RegisteredDevice> {
 pub(super) struct KeysRow {
     pub(super) device_id: Arc<str>,
     pub(super) version: i64,
+    pub(super) head: Head,
     pub(super) key: RegisteredKey,
 }
 
@@ -97,9 +98,9 @@ pub(super) struct KeysRow {
 pub(super) fn registry(rows: Vec<KeysRow>) -> Registry {
     rows.chunk_by(|one, other| one.device_id == other.device_id)
         .filter_map(|rows| {
-            let KeysRow { device_id, version, .. } = rows.first()?;
+            let KeysRow { device_id, version, head, .. } = rows.first()?;
             let keys = rows.iter().map(|row| row.key).collect();
-            Some((Arc::clone(device_id), DeviceKeys { version: *version, keys }))
+            Some((Arc::clone(device_id), DeviceKeys { version: *version, keys, head: *head }))
         })
         .collect()
 }

@@ -10,10 +10,11 @@ use bytes::Bytes;
 
 use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written};
 use crate::error::{Component, Error, StoreError};
-use crate::files::{modified_ms, sync_parents, unique_name, write_synced};
+use crate::files::{Names, failure, modified_ms, place_new, sync_parents, unique_name, write_synced};
 use crate::s3::refuse_key;
 
-/// A folder that must be there already. Objects are written to a temporary file, synced, and linked into place.
+/// A folder that must be there already. Objects are written to a temporary file, synced, and linked into place, or
+/// renamed there if the file system has no hard links.
 #[derive(Debug, Clone)]
 pub struct FolderObjects {
     root: PathBuf,
@@ -51,12 +52,8 @@ impl FolderObjects {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         let written = match write {
             Write::Replace => fs::rename(partial, &path).map(|()| Written::Stored),
-            // A link fails where a rename would replace.
-            Write::IfAbsent => match fs::hard_link(partial, &path) {
-                Ok(()) => Ok(Written::Stored),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Written::Taken),
-                Err(error) => Err(error),
-            },
+            Write::IfAbsent => place_new(partial, &path, Names::Free)
+                .map(|placed| if placed { Written::Stored } else { Written::Taken }),
         }?;
         sync_parents(&self.root, &path)?;
         Ok(written)
@@ -131,7 +128,7 @@ impl FolderObjects {
             component: Component::Archive,
             action,
             place: Arc::clone(&self.place),
-            retryable: source.kind() != io::ErrorKind::InvalidInput,
+            kind: failure(&source),
             source: Arc::new(source),
         }
     }

@@ -16,7 +16,7 @@ use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written};
-use crate::error::{BoxError, Component, Error, StoreError};
+use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::s3::{self, S3Settings, milliseconds, refuse_key};
 
 /// The size of a part of a large object, and the size from which there are parts.
@@ -60,21 +60,21 @@ impl S3Objects {
     }
 
     fn key(&self, key: &str, action: &'static str) -> Result<String, StoreError> {
-        refuse_key(key).map_err(|problem| self.error(action, false, problem.into()))?;
+        refuse_key(key).map_err(|problem| self.error(action, FailureKind::Setup, problem.into()))?;
         Ok(format!("{}{key}", self.prefix))
     }
 
-    fn error(&self, action: &'static str, retryable: bool, source: BoxError) -> StoreError {
+    fn error(&self, action: &'static str, kind: FailureKind, source: BoxError) -> StoreError {
         let place = Arc::clone(&self.place);
-        StoreError { component: Component::Archive, action, place, retryable, source: Arc::from(source) }
+        StoreError { component: Component::Archive, action, place, kind, source: Arc::from(source) }
     }
 
     fn failed<E>(&self, action: &'static str, error: SdkError<E>) -> StoreError
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        let (retryable, source) = s3::reason(error);
-        self.error(action, retryable, source)
+        let (kind, source) = s3::reason(error);
+        self.error(action, kind, source)
     }
 
     /// What came of a write.
@@ -106,8 +106,9 @@ impl S3Objects {
             file.take(length).read_to_end(&mut bytes).await?;
             std::io::Result::Ok(bytes)
         };
-        let bytes =
-            read.await.map_err(|error| self.error("read the file to archive", false, error.into()))?;
+        let bytes = read
+            .await
+            .map_err(|error| self.error("read the file to archive", FailureKind::Setup, error.into()))?;
         let sent = self
             .client
             .upload_part()
@@ -190,7 +191,7 @@ impl S3Objects {
         mut object: GetObjectOutput,
         path: &Path,
     ) -> Result<u64, StoreError> {
-        let local = |error: std::io::Error| self.error("write the file", false, error.into());
+        let local = |error: std::io::Error| self.error("write the file", FailureKind::Setup, error.into());
         let size = object.content_length().and_then(|length| u64::try_from(length).ok());
         let mut file = File::create_new(path).await.map_err(local)?;
         let (mut done, mut resumes) = (0, 0);
@@ -210,10 +211,12 @@ impl S3Objects {
             };
             resumes += 1;
             if resumes > RESUMES {
-                return Err(self.error(READ, true, broken));
+                return Err(self.error(READ, FailureKind::Passing, broken));
             }
             let again = self.open(key, done).await?;
-            object = again.ok_or_else(|| self.error(READ, true, "the object is no longer there".into()))?;
+            object = again.ok_or_else(|| {
+                self.error(READ, FailureKind::Passing, "the object is no longer there".into())
+            })?;
         }
     }
 }
@@ -231,8 +234,8 @@ impl Objects for S3Objects {
     async fn check(&self) -> Result<(), StoreError> {
         let answer = self.client.head_bucket().bucket(&*self.bucket).send().await;
         let Err(error) = answer else { return Ok(()) };
-        let (retryable, source) = s3::unreachable(error);
-        Err(self.error("reach the bucket of the archive", retryable, source))
+        let (kind, source) = s3::unreachable(error);
+        Err(self.error("reach the bucket of the archive", kind, source))
     }
 
     async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError> {
@@ -249,7 +252,8 @@ impl Objects for S3Objects {
     }
 
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError> {
-        let local = |error: std::io::Error| self.error("read the file to archive", false, error.into());
+        let local =
+            |error: std::io::Error| self.error("read the file to archive", FailureKind::Setup, error.into());
         let size = fs::metadata(file).await.map_err(local)?.len();
         if size > PART_BYTES {
             return self.put_parts(&self.key(key, WRITE)?, file, size, write).await;
@@ -262,10 +266,10 @@ impl Objects for S3Objects {
         let size = object.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
         if size > LARGEST_IN_MEMORY {
             let problem = format!("{key}: {size} bytes are more than is expected there");
-            return Err(self.error(READ, false, problem.into()));
+            return Err(self.error(READ, FailureKind::Setup, problem.into()));
         }
         let bytes = object.body.collect().await;
-        Ok(Some(bytes.map_err(|error| self.error(READ, true, error.into()))?.into_bytes()))
+        Ok(Some(bytes.map_err(|error| self.error(READ, FailureKind::Passing, error.into()))?.into_bytes()))
     }
 
     async fn get_file(&self, key: &str, file: &Path) -> Result<Option<u64>, StoreError> {

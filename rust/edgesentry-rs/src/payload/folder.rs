@@ -1,32 +1,40 @@
 //! Payloads in a folder, one file each.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_chain::Hash;
+use edgesentry_chain::AuditRecord;
+use edgesentry_formats::content_path;
 
-use super::{PayloadStore, Put, Version};
+use super::{PayloadStore, Put, Version, damaged, is_of};
 use crate::error::{Component, StoreError};
 use crate::files::{self, modified_ms, sync_parents, write_synced};
 use crate::ingest::verify::Admitted;
 
-/// A folder of payloads. `s3://bucket/lift-01/1.bin`, `file:///lift-01/1.bin` and `lift-01/1.bin` are all kept as
-/// `bucket/lift-01/1.bin` or `lift-01/1.bin` below it: the reference without its scheme.
+/// A folder of payloads, each under the name of its record, see [`content_path`].
 ///
-/// A payload is written to a temporary file beside its place, synced, and linked into place: it is there whole or
-/// not at all, and what is there is never replaced.
+/// A payload is written to a temporary file, synced, and linked into place: it is there whole or not at all, and what is
+/// there is never replaced. A file system without hard links is used through renames that replace nothing.
+///
+/// Payloads of earlier releases are found where they were stored: that of `s3://bucket/lift-01/1.bin` at
+/// `bucket/lift-01/1.bin`, the reference without its scheme.
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
     place: Arc<str>,
+    /// Folders below the root whose names are on the disk.
+    synced: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
-/// Where temporary files are written, below the folder. No object reference leads there.
+/// Where temporary files are written, below the folder. No name of a payload leads there.
 const PARTIAL: &str = ".partial";
+/// Folders that are remembered as synced, at most.
+const MAX_SYNCED: usize = 4096;
 
 impl Folder {
     /// Opens a folder, creating it where it is missing.
@@ -41,7 +49,7 @@ impl Folder {
                         let _ = fs::remove_file(entry.path());
                     }
                 }
-                Ok(Folder { root, place })
+                Ok(Folder { root, place, synced: Arc::default() })
             }
             Err(source) => Err(error(&place, "open the payload folder", source)),
         }
@@ -51,62 +59,117 @@ impl Folder {
     pub fn read(root: &Path) -> Result<Folder, StoreError> {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {
-            Ok(root) => Ok(Folder { root, place }),
+            Ok(root) => Ok(Folder { root, place, synced: Arc::default() }),
             Err(source) => Err(error(&place, "open the payload folder", source)),
         }
     }
 
-    fn path(&self, object_ref: &str) -> Result<PathBuf, String> {
-        let path = object_ref.split_once("://").map_or(object_ref, |(_, path)| path);
-        let path = path.trim_start_matches('/');
-        for name in path.split('/') {
-            if name.is_empty() || name == "." || name == ".." || name == PARTIAL || name.len() > 255 {
-                return Err(format!(
-                    "an object reference made of names of 1 to 255 bytes between slashes, none of them \".\" or \"..\", not {object_ref:?}"
-                ));
+    fn put_now(&self, key: &str, payload: &[u8]) -> io::Result<Put> {
+        let path = self.root.join(key);
+        if let Some(there) = read(&path)? {
+            return self.already_there(&path, &there, payload);
+        }
+        self.make_folder_of(&path)?;
+        let partial = self.root.join(PARTIAL).join(files::unique_name());
+        let placed = write_synced(&partial, payload)
+            .and_then(|()| files::place_new(&partial, &path, files::Names::OfContent));
+        let _ = fs::remove_file(&partial);
+        match placed {
+            Ok(true) => sync_parent(&path).map(|()| Put::Stored),
+            // Another writer of the same bytes was faster, or something that is no file stands there.
+            Ok(false) => match read(&path)? {
+                Some(there) => self.already_there(&path, &there, payload),
+                None => Err(in_the_way(&path)),
+            },
+            Err(error) => {
+                if error.kind() == io::ErrorKind::NotFound {
+                    // Somebody has removed a folder: the next attempt makes it again.
+                    self.synced().clear();
+                }
+                Err(error)
             }
         }
-        Ok(self.root.join(path))
     }
 
-    fn put_now(&self, path: &Path, payload: &[u8]) -> io::Result<Put> {
-        if let Some(there) = read(path)? {
-            sync_parents(&self.root, path)?;
-            return Ok(compare(&there, payload));
+    /// The answer to a payload whose name is taken, once it is certain to stay.
+    fn already_there(&self, path: &Path, there: &[u8], payload: &[u8]) -> io::Result<Put> {
+        if there != payload {
+            let problem = damaged(&path.display().to_string());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
-        let partial = self.root.join(PARTIAL).join(files::unique_name());
-        let linked = write_synced(&partial, payload)
-            .and_then(|()| path.parent().map_or(Ok(()), fs::create_dir_all))
-            // A link fails where a rename would replace.
-            .and_then(|()| fs::hard_link(&partial, path));
-        let _ = fs::remove_file(&partial);
-        match linked {
-            Ok(()) => {
-                sync_parents(&self.root, path)?;
-                Ok(Put::Stored)
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match read(path)? {
-                Some(there) => {
-                    sync_parents(&self.root, path)?;
-                    Ok(compare(&there, payload))
-                }
-                None => Err(error),
-            },
-            Err(error) => Err(error),
+        // An earlier attempt may have ended before it was synced.
+        sync_parents(&self.root, path).map(|()| Put::AlreadyThere)
+    }
+
+    /// Makes the folder of a file, durably. Its name and those above it are synced once; whoever made them may have been
+    /// interrupted before.
+    fn make_folder_of(&self, path: &Path) -> io::Result<()> {
+        let Some(folder) = path.parent() else { return Ok(()) };
+        if self.synced().contains(folder) {
+            return Ok(());
         }
+        fs::create_dir_all(folder).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => in_the_way(folder),
+            _ => error,
+        })?;
+        sync_parents(&self.root, folder)?;
+        let mut synced = self.synced();
+        if synced.len() >= MAX_SYNCED {
+            synced.clear();
+        }
+        synced.insert(folder.to_owned());
+        Ok(())
+    }
+
+    fn synced(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where earlier releases kept the payload of a reference; `None` if they refused it.
+    fn old_path(&self, object_ref: &str) -> Option<PathBuf> {
+        let path = object_ref.split_once("://").map_or(object_ref, |(_, path)| path);
+        let path = path.trim_start_matches('/');
+        let ordinary = |name: &str| {
+            !(name.is_empty() || name == "." || name == ".." || name == PARTIAL || name.contains('\0'))
+        };
+        path.split('/').all(ordinary).then(|| self.root.join(path))
+    }
+
+    fn get_now(&self, record: &AuditRecord) -> io::Result<Option<Bytes>> {
+        let own = read(&self.root.join(content_path(record)))?;
+        if own.as_ref().is_some_and(|own| is_of(record, own)) {
+            return Ok(own.map(Bytes::from));
+        }
+        let old = self.old_path(&record.object_ref).map_or(Ok(None), |path| read(&path))?;
+        let old_is_right = own.is_none() || old.as_ref().is_some_and(|old| is_of(record, old));
+        Ok(if old_is_right { old } else { own }.map(Bytes::from))
+    }
+
+    fn versions_now(&self, record: &AuditRecord) -> io::Result<Vec<Version>> {
+        let own = self.root.join(content_path(record));
+        let mut versions = Vec::new();
+        for path in std::iter::once(own).chain(self.old_path(&record.object_ref)) {
+            let Some(metadata) = metadata(&path)? else { continue };
+            let key = path.strip_prefix(&self.root).unwrap_or(&path).display().to_string();
+            versions.push(Version {
+                key,
+                id: String::new(),
+                size_bytes: metadata.len(),
+                stored_at_ms: modified_ms(&metadata),
+                current: true,
+                deleted: false,
+            });
+        }
+        Ok(versions)
     }
 
     async fn run<T: Send + 'static>(
         &self,
         action: &'static str,
-        object_ref: &str,
-        work: impl FnOnce(&Folder, &Path) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let folder = self.clone();
-        let path = self.path(object_ref).map_err(|problem| {
-            error(&self.place, action, io::Error::new(io::ErrorKind::InvalidInput, problem))
-        })?;
-        let done = tokio::task::spawn_blocking(move || work(&folder, &path)).await;
+        let done = tokio::task::spawn_blocking(move || work(&folder)).await;
         done.map_err(io::Error::other)
             .and_then(|done| done)
             .map_err(|source| error(&self.place, action, source))
@@ -119,43 +182,24 @@ impl PayloadStore for Folder {
         &self.place
     }
 
-    fn refuses(&self, object_ref: &str) -> Option<String> {
-        self.path(object_ref).err()
-    }
-
     async fn check(&self) -> Result<(), StoreError> {
-        let partial = self.root.join(PARTIAL);
-        let found =
-            tokio::task::spawn_blocking(move || fs::metadata(partial)).await.map_err(io::Error::other);
-        found.flatten().map(|_| ()).map_err(|source| error(&self.place, "reach the payload folder", source))
+        self.run("reach the payload folder", |folder| fs::metadata(folder.root.join(PARTIAL)).map(|_| ()))
+            .await
     }
 
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
-        let payload = admitted.payload().clone();
-        let object_ref = &admitted.record().object_ref;
-        self.run("store the payload", object_ref, move |folder, path| folder.put_now(path, &payload)).await
+        let (key, payload) = (content_path(admitted.record()), admitted.payload().clone());
+        self.run("store the payload", move |folder| folder.put_now(&key, &payload)).await
     }
 
-    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        self.run("read a payload", object_ref, |_, path| Ok(read(path)?.map(Bytes::from))).await
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        let record = record.clone();
+        self.run("read a payload", move |folder| folder.get_now(&record)).await
     }
 
-    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
-        self.run("look for a payload", object_ref, |_, path| Ok(metadata(path)?.is_some())).await
-    }
-
-    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError> {
-        self.run("look for a payload", object_ref, |_, path| {
-            let version = metadata(path)?.map(|metadata| Version {
-                id: String::new(),
-                size_bytes: metadata.len(),
-                stored_at_ms: modified_ms(&metadata),
-                current: true,
-                deleted: false,
-            });
-            Ok(version.into_iter().collect())
-        })
-        .await
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        let record = record.clone();
+        self.run("look for a payload", move |folder| folder.versions_now(&record)).await
     }
 }
 
@@ -164,21 +208,26 @@ fn error(place: &Arc<str>, action: &'static str, source: io::Error) -> StoreErro
         component: Component::RawDataStore,
         action,
         place: Arc::clone(place),
-        retryable: source.kind() != io::ErrorKind::InvalidInput,
+        kind: files::failure(&source),
         source: Arc::new(source),
     }
 }
 
-fn compare(there: &[u8], payload: &[u8]) -> Put {
-    if there == payload { Put::AlreadyThere } else { Put::Conflict(Hash::of(there)) }
+fn in_the_way(path: &Path) -> io::Error {
+    let problem = format!("{} is something else than the store puts there; move it away", path.display());
+    io::Error::new(io::ErrorKind::NotADirectory, problem)
 }
 
+/// Makes the name of a file durable whose folder is.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// What there is to know of a regular file; `None` if there can be none.
 fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
+        Err(error) if is_absence(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -188,9 +237,15 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
     match File::open(path) {
         Ok(mut file) => file.read_to_end(&mut bytes).map(|_| Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_absence(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the file system says that nothing is there, or can be.
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
 }
 
 /// Older than any write can take; another process may be at work in the same folder.

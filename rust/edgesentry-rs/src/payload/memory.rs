@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_chain::Hash;
+use edgesentry_chain::AuditRecord;
+use edgesentry_formats::content_path;
 
 use super::{PayloadStore, Put, Version};
 use crate::error::StoreError;
@@ -29,43 +30,30 @@ impl PayloadStore for Memory {
         "memory"
     }
 
-    fn refuses(&self, _object_ref: &str) -> Option<String> {
-        None
-    }
-
     async fn check(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
-        let record = admitted.record();
-        let mut payloads = self.lock();
-        Ok(match payloads.get(&record.object_ref) {
-            Some(there) if there == admitted.payload() => Put::AlreadyThere,
-            Some(there) => Put::Conflict(Hash::of(there)),
-            None => {
-                payloads.insert(record.object_ref.clone(), admitted.payload().clone());
-                Put::Stored
-            }
-        })
+        let there = self.lock().insert(content_path(admitted.record()), admitted.payload().clone());
+        Ok(if there.is_some() { Put::AlreadyThere } else { Put::Stored })
     }
 
-    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.lock().get(object_ref).cloned())
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.lock().get(&content_path(record)).cloned())
     }
 
-    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
-        Ok(self.lock().contains_key(object_ref))
-    }
-
-    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError> {
-        let versions = self.lock().get(object_ref).map(|payload| Version {
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        let key = content_path(record);
+        let size = self.lock().get(&key).map(|payload| payload.len() as u64);
+        let version = |size_bytes| Version {
+            key,
             id: String::new(),
-            size_bytes: payload.len() as u64,
+            size_bytes,
             stored_at_ms: 0,
             current: true,
             deleted: false,
-        });
-        Ok(versions.into_iter().collect())
+        };
+        Ok(size.map(version).into_iter().collect())
     }
 }

@@ -9,17 +9,20 @@ use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
 use bytes::Bytes;
-use edgesentry_chain::Hash;
+use edgesentry_chain::AuditRecord;
+use edgesentry_formats::content_path;
 
-use super::{PayloadStore, Put, Version};
-use crate::error::{BoxError, Component, Error, StoreError};
+use super::{PayloadStore, Put, Version, damaged, is_of};
+use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::ingest::verify::{Admitted, LARGEST_PAYLOAD};
 use crate::s3::{self, S3Settings, milliseconds};
 
-/// A bucket. `s3://bucket/lift-01/1.bin` is its object `lift-01/1.bin`, and so is the reference `lift-01/1.bin`
-/// without a scheme; a reference to another bucket is refused.
+/// A bucket. A payload is the object under the name of its record, see [`content_path`].
 ///
 /// Writes are conditional (`If-None-Match: *`) and carry a SHA-256 that the server checks.
+///
+/// Payloads of earlier releases are found where they were stored: `s3://bucket/lift-01/1.bin`, and also the reference
+/// `lift-01/1.bin` without a scheme, at the key `lift-01/1.bin`.
 #[derive(Debug, Clone)]
 pub struct S3 {
     client: Client,
@@ -38,31 +41,33 @@ impl S3 {
         Ok(S3 { client, bucket: bucket.into(), place: place.into() })
     }
 
-    /// The key of an object reference, or what is wrong with it.
-    fn key(&self, object_ref: &str) -> Result<String, String> {
+    /// The keys under which the payload of a record may be: the name of the record, and where earlier releases stored it
+    /// if they took its object reference.
+    pub fn keys(&self, record: &AuditRecord) -> Vec<String> {
+        std::iter::once(content_path(record)).chain(self.old_key(&record.object_ref)).collect()
+    }
+
+    /// The key of an object reference for earlier releases; `None` if they refused it.
+    fn old_key(&self, object_ref: &str) -> Option<String> {
         let key = match object_ref.split_once("://") {
             None => object_ref,
-            Some(("s3", rest)) => match rest.split_once('/') {
-                Some((bucket, key)) if bucket == &*self.bucket => key,
-                _ => return Err(format!("an object in s3://{}/, not {object_ref:?}", self.bucket)),
-            },
-            Some(_) => return Err(format!("s3://{}/KEY or KEY, not {object_ref:?}", self.bucket)),
+            Some(("s3", rest)) => rest.split_once('/').filter(|(bucket, _)| *bucket == &*self.bucket)?.1,
+            Some(_) => return None,
         };
-        s3::refuse_key(key)?;
-        Ok(key.to_owned())
+        s3::refuse_key(key).ok()?;
+        Some(key.to_owned())
     }
 
-    /// The payload in a certain version of an object; `None` where the store proves that there is none.
-    pub async fn version(&self, object_ref: &str, version: &str) -> Result<Option<Bytes>, StoreError> {
-        self.read(object_ref, Some(version)).await
+    /// The bytes of a version of [`PayloadStore::versions`]; `None` if the store proves that there are none.
+    pub async fn version(&self, version: &Version) -> Result<Option<Bytes>, StoreError> {
+        self.read(&version.key, Some(&version.id)).await
     }
 
-    /// Puts a payload on top of whatever versions there are, with a SHA-256 that the server checks. In a bucket
+    /// Puts a payload on top of whatever versions of `key` there are, with a SHA-256 that the server checks. In a bucket
     /// without versions it overwrites.
-    pub async fn put_on_top(&self, object_ref: &str, payload: Bytes) -> Result<(), StoreError> {
-        let action = "restore a payload";
-        let put = self.upload(self.key_of(object_ref, action)?, payload).send().await;
-        put.map(|_| ()).map_err(|error| self.failed(action, error))
+    pub async fn put_on_top(&self, key: &str, payload: Bytes) -> Result<(), StoreError> {
+        let put = self.upload(key.to_owned(), payload).send().await;
+        put.map(|_| ()).map_err(|error| self.failed("restore a payload", error))
     }
 
     fn upload(&self, key: String, payload: Bytes) -> PutObjectFluentBuilder {
@@ -70,104 +75,37 @@ impl S3 {
         put.checksum_algorithm(ChecksumAlgorithm::Sha256).content_type("application/octet-stream")
     }
 
-    async fn read(&self, object_ref: &str, version: Option<&str>) -> Result<Option<Bytes>, StoreError> {
+    async fn read(&self, key: &str, version: Option<&str>) -> Result<Option<Bytes>, StoreError> {
         let action = "read a payload";
-        let get = self.client.get_object().bucket(&*self.bucket).key(self.key_of(object_ref, action)?);
-        let get = get.set_version_id(version.map(str::to_owned)).checksum_mode(ChecksumMode::Enabled);
+        let get = self.client.get_object().bucket(&*self.bucket).key(key);
+        let version = version.filter(|version| !version.is_empty()).map(str::to_owned);
+        let get = get.set_version_id(version).checksum_mode(ChecksumMode::Enabled);
         match get.send().await {
             Ok(object) => {
                 let length = object.content_length().unwrap_or(0);
                 if usize::try_from(length).is_ok_and(|length| length > LARGEST_PAYLOAD) {
-                    let problem = format!("{object_ref:?} has {length} bytes, more than any payload");
-                    return Err(self.error(action, false, problem.into()));
+                    let problem = format!("{key:?} has {length} bytes, more than any payload");
+                    return Err(self.error(action, FailureKind::Setup, problem.into()));
                 }
                 let bytes = object.body.collect().await;
-                Ok(Some(bytes.map_err(|error| self.error(action, true, error.into()))?.into_bytes()))
+                let bytes = bytes.map_err(|error| self.error(action, FailureKind::Passing, error.into()));
+                Ok(Some(bytes?.into_bytes()))
             }
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
             Err(error) => Err(self.failed(action, error)),
         }
     }
 
-    fn key_of(&self, object_ref: &str, action: &'static str) -> Result<String, StoreError> {
-        self.key(object_ref).map_err(|problem| self.error(action, false, problem.into()))
-    }
-
-    fn error(&self, action: &'static str, retryable: bool, source: BoxError) -> StoreError {
-        let place = Arc::clone(&self.place);
-        StoreError { component: Component::RawDataStore, action, place, retryable, source: Arc::from(source) }
-    }
-
-    fn failed<E>(&self, action: &'static str, error: SdkError<E>) -> StoreError
-    where
-        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
-    {
-        let (retryable, source) = s3::reason(error);
-        self.error(action, retryable, source)
-    }
-}
-
-#[async_trait]
-impl PayloadStore for S3 {
-    fn place(&self) -> &str {
-        &self.place
-    }
-
-    fn refuses(&self, object_ref: &str) -> Option<String> {
-        self.key(object_ref).err()
-    }
-
-    async fn check(&self) -> Result<(), StoreError> {
-        let answer = self.client.head_bucket().bucket(&*self.bucket).send().await;
-        let Err(error) = answer else { return Ok(()) };
-        let (retryable, source) = s3::unreachable(error);
-        Err(self.error("reach the bucket", retryable, source))
-    }
-
-    async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
-        let action = "store a payload";
-        let object_ref = &admitted.record().object_ref;
-        let key = self.key_of(object_ref, action)?;
-        let put = self.upload(key, admitted.payload().clone()).if_none_match("*");
-        let Err(error) = put.send().await else { return Ok(Put::Stored) };
-        let taken = error.raw_response().is_some_and(|response| response.status().as_u16() == 412);
-        if !taken {
-            return Err(self.failed(action, error));
-        }
-        // An earlier attempt of ours whose answer was lost, a resent record, or another payload.
-        match self.get(object_ref).await? {
-            Some(there) if there == admitted.payload() => Ok(Put::AlreadyThere),
-            Some(there) => Ok(Put::Conflict(Hash::of(&there))),
-            None => Err(self.error(action, true, "the object was there and is no longer".into())),
-        }
-    }
-
-    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        self.read(object_ref, None).await
-    }
-
-    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
-        let action = "look for a payload";
-        let head = self.client.head_object().bucket(&*self.bucket).key(self.key_of(object_ref, action)?);
-        match head.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {
-                // A missing bucket is answered in the same way.
-                self.check().await.map(|()| false)
-            }
-            Err(error) => Err(self.failed(action, error)),
-        }
-    }
-
-    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError> {
-        let action = "list the versions of a payload";
-        let key = self.key_of(object_ref, action)?;
-        let list = self.client.list_object_versions().bucket(&*self.bucket).prefix(&key);
-        let answer = list.send().await.map_err(|error| self.failed(action, error))?;
+    /// The versions of one key, newest first.
+    async fn versions_of(&self, key: &str) -> Result<Vec<Version>, StoreError> {
+        let list = self.client.list_object_versions().bucket(&*self.bucket).prefix(key);
+        let answer =
+            list.send().await.map_err(|error| self.failed("list the versions of a payload", error))?;
         let mut versions: Vec<Version> = Vec::new();
         for version in answer.versions() {
-            if version.key() == Some(&key) {
+            if version.key() == Some(key) {
                 versions.push(Version {
+                    key: key.to_owned(),
                     id: version.version_id().filter(|id| *id != "null").unwrap_or_default().to_owned(),
                     size_bytes: version.size().unwrap_or(0).cast_unsigned(),
                     stored_at_ms: milliseconds(version.last_modified()),
@@ -177,8 +115,9 @@ impl PayloadStore for S3 {
             }
         }
         for marker in answer.delete_markers() {
-            if marker.key() == Some(&key) {
+            if marker.key() == Some(key) {
                 versions.push(Version {
+                    key: key.to_owned(),
                     id: marker.version_id().unwrap_or_default().to_owned(),
                     size_bytes: 0,
                     stored_at_ms: milliseconds(marker.last_modified()),
@@ -188,6 +127,72 @@ impl PayloadStore for S3 {
             }
         }
         versions.sort_by_key(|version| (!version.current, std::cmp::Reverse(version.stored_at_ms)));
+        Ok(versions)
+    }
+
+    fn error(&self, action: &'static str, kind: FailureKind, source: BoxError) -> StoreError {
+        let place = Arc::clone(&self.place);
+        StoreError { component: Component::RawDataStore, action, place, kind, source: Arc::from(source) }
+    }
+
+    fn failed<E>(&self, action: &'static str, error: SdkError<E>) -> StoreError
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let (kind, source) = s3::reason(error);
+        self.error(action, kind, source)
+    }
+}
+
+#[async_trait]
+impl PayloadStore for S3 {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let answer = self.client.head_bucket().bucket(&*self.bucket).send().await;
+        let Err(error) = answer else { return Ok(()) };
+        let (kind, source) = s3::unreachable(error);
+        Err(self.error("reach the bucket", kind, source))
+    }
+
+    async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
+        let action = "store the payload";
+        let key = content_path(admitted.record());
+        let put = self.upload(key.clone(), admitted.payload().clone()).if_none_match("*");
+        let Err(error) = put.send().await else { return Ok(Put::Stored) };
+        let taken = error.raw_response().is_some_and(|response| response.status().as_u16() == 412);
+        if !taken {
+            return Err(self.failed(action, error));
+        }
+        // An earlier attempt of ours whose answer was lost, or a resent record.
+        match self.read(&key, None).await? {
+            Some(there) if there == admitted.payload() => Ok(Put::AlreadyThere),
+            Some(_) => Err(self.error(action, FailureKind::Setup, damaged(&key).into())),
+            None => {
+                let problem = "the object was there and is no longer";
+                Err(self.error(action, FailureKind::Passing, problem.into()))
+            }
+        }
+    }
+
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        let own = self.read(&content_path(record), None).await?;
+        if own.as_ref().is_some_and(|own| is_of(record, own)) {
+            return Ok(own);
+        }
+        let Some(key) = self.old_key(&record.object_ref) else { return Ok(own) };
+        let old = self.read(&key, None).await?;
+        let old_is_right = own.is_none() || old.as_ref().is_some_and(|old| is_of(record, old));
+        Ok(if old_is_right { old } else { own })
+    }
+
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        let mut versions = Vec::new();
+        for key in self.keys(record) {
+            versions.extend(self.versions_of(&key).await?);
+        }
         Ok(versions)
     }
 }

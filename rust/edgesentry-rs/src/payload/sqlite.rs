@@ -1,42 +1,91 @@
 //! Payloads in the file of the embedded ledger.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_chain::Hash;
+use edgesentry_chain::{AuditRecord, Hash};
+use edgesentry_formats::content_path;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 
-use super::{PayloadStore, Put, Version};
-use crate::error::{Component, StoreError};
+use super::{PayloadStore, Put, Version, damaged, is_of};
+use crate::error::{Component, FailureKind, StoreError};
 use crate::ingest::verify::Admitted;
 use crate::sql::failed;
 use crate::sqlite::{Database, insert};
 
-/// Payloads in the table `payloads` of an embedded ledger, see
-/// [`Sqlite::payloads`](crate::ledger::Sqlite::payloads).
+/// Payloads in the table `record_payloads` of an embedded ledger, see
+/// [`Sqlite::payloads`](crate::ledger::Sqlite::payloads), by device, sequence and hash. Those that earlier releases stored
+/// are found in the table `payloads`, by object reference.
 #[derive(Debug, Clone)]
 pub struct SqlitePayloads {
     database: Arc<Database>,
+    /// Whether `record_payloads` was seen: a file that is only read may still be as an earlier release left it.
+    migrated: Arc<AtomicBool>,
 }
 
 impl SqlitePayloads {
     pub(crate) fn new(database: Arc<Database>) -> SqlitePayloads {
-        SqlitePayloads { database }
+        SqlitePayloads { database, migrated: Arc::default() }
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
         failed(&self.database.place, Component::RawDataStore, action)
     }
 
+    async fn is_migrated(&self) -> Result<bool, StoreError> {
+        if !self.migrated.load(Ordering::Relaxed) {
+            let tables: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'record_payloads'")
+                    .fetch_one(&self.database.readers)
+                    .await
+                    .map_err(self.failed("read the payloads"))?;
+            self.migrated.store(tables > 0, Ordering::Relaxed);
+        }
+        Ok(self.migrated.load(Ordering::Relaxed))
+    }
+
     /// All in one transaction.
-    async fn put_all(&self, admitted: &[Admitted]) -> Result<Vec<Put>, StoreError> {
+    async fn put_all(&self, admitted: &[Admitted]) -> Result<Vec<Result<Put, StoreError>>, StoreError> {
         let mut writer = self.database.writer().await.map_err(self.failed("begin a transaction"))?;
         let mut transaction =
             writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("begin a transaction"))?;
         let puts = put_all(&mut transaction, admitted).await.map_err(self.failed("store payloads"))?;
         transaction.commit().await.map_err(self.failed("commit payloads"))?;
-        Ok(puts)
+        let put = |(put, admitted): (Option<Put>, &Admitted)| {
+            put.ok_or_else(|| StoreError {
+                component: Component::RawDataStore,
+                action: "store the payload",
+                place: Arc::clone(&self.database.place),
+                kind: FailureKind::Setup,
+                source: Arc::new(std::io::Error::other(damaged(&content_path(admitted.record())))),
+            })
+        };
+        Ok(puts.into_iter().zip(admitted).map(put).collect())
+    }
+
+    /// The columns of a payload of its own table, and of the one of earlier releases.
+    async fn rows(
+        &self,
+        record: &AuditRecord,
+        [own, old]: [&'static str; 2],
+        action: &'static str,
+    ) -> Result<[Option<SqliteRow>; 2], StoreError> {
+        let own = if self.is_migrated().await? {
+            let row = sqlx::query(own)
+                .bind(&record.device_id)
+                .bind(record.sequence.cast_signed())
+                .bind(record.payload_hash.as_bytes().to_vec())
+                .fetch_optional(&self.database.readers);
+            row.await.map_err(self.failed(action))?
+        } else {
+            None
+        };
+        let old = sqlx::query(old).bind(&record.object_ref).fetch_optional(&self.database.readers);
+        Ok([own, old.await.map_err(self.failed(action))?])
     }
 }
 
@@ -44,10 +93,6 @@ impl SqlitePayloads {
 impl PayloadStore for SqlitePayloads {
     fn place(&self) -> &str {
         &self.database.place
-    }
-
-    fn refuses(&self, _object_ref: &str) -> Option<String> {
-        None
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -63,86 +108,115 @@ impl PayloadStore for SqlitePayloads {
     }
 
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
-        let mut puts = self.put_all(std::slice::from_ref(admitted)).await?;
-        Ok(puts.remove(0))
+        self.put_all(std::slice::from_ref(admitted)).await?.remove(0)
     }
 
     async fn put_many(&self, admitted: &[Admitted], _concurrency: usize) -> Vec<Result<Put, StoreError>> {
         match self.put_all(admitted).await {
-            Ok(puts) => puts.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error); admitted.len()],
+            Ok(puts) => puts,
+            Err(error) if error.is_retryable() || admitted.len() == 1 => vec![Err(error); admitted.len()],
+            // It may be the fault of one of them, which the others do not wait for.
+            Err(_) => {
+                let mut puts = Vec::with_capacity(admitted.len());
+                for admitted in admitted {
+                    puts.push(self.put(admitted).await);
+                }
+                puts
+            }
         }
     }
 
-    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        let payload: Result<Option<Vec<u8>>, sqlx::Error> =
-            sqlx::query_scalar("SELECT payload FROM payloads WHERE object_ref = ?")
-                .bind(object_ref)
-                .fetch_optional(&self.database.readers)
-                .await;
-        let payload = self.database.unchanged(payload).map_err(self.failed("read a payload"))?;
-        Ok(payload.map(Bytes::from))
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        let own =
+            "SELECT payload FROM record_payloads WHERE device_id = ? AND sequence = ? AND payload_hash = ?";
+        let old = "SELECT payload FROM payloads WHERE object_ref = ?";
+        let action = "read a payload";
+        let [own, old] = self.rows(record, [own, old], action).await?;
+        let payload = |row: Option<SqliteRow>| row.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose();
+        let own = payload(own).map_err(self.failed(action))?;
+        let old = payload(old).map_err(self.failed(action))?;
+        let is_right =
+            |payload: &Option<Vec<u8>>| payload.as_ref().is_some_and(|payload| is_of(record, payload));
+        let chosen = if own.is_none() || (!is_right(&own) && is_right(&old)) { old } else { own };
+        Ok(chosen.map(Bytes::from))
     }
 
-    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
-        Ok(!self.versions(object_ref).await?.is_empty())
-    }
-
-    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError> {
-        let row = sqlx::query("SELECT length(payload), stored_at_ms FROM payloads WHERE object_ref = ?")
-            .bind(object_ref)
-            .fetch_optional(&self.database.readers)
-            .await;
-        let version = row.and_then(|row| {
-            row.map(|row| {
-                Ok(Version {
-                    id: String::new(),
-                    size_bytes: row.try_get::<i64, _>(0)?.cast_unsigned(),
-                    stored_at_ms: row.try_get::<i64, _>(1)?.cast_unsigned(),
-                    current: true,
-                    deleted: false,
-                })
-            })
-            .transpose()
-        });
-        Ok(version.map_err(self.failed("look for a payload"))?.into_iter().collect())
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        let own = "SELECT length(payload), stored_at_ms FROM record_payloads
+                   WHERE device_id = ? AND sequence = ? AND payload_hash = ?";
+        let old = "SELECT length(payload), stored_at_ms FROM payloads WHERE object_ref = ?";
+        let action = "look for a payload";
+        let [own, old] = self.rows(record, [own, old], action).await?;
+        let rows = [(content_path(record), own), (record.object_ref.clone(), old)];
+        let versions = rows.into_iter().filter_map(|(key, row)| row.map(|row| version(key, &row)));
+        versions.collect::<Result<_, _>>().map_err(self.failed(action))
     }
 }
 
-async fn put_all(connection: &mut SqliteConnection, admitted: &[Admitted]) -> Result<Vec<Put>, sqlx::Error> {
-    let references: Vec<&str> =
-        admitted.iter().map(|admitted| admitted.record().object_ref.as_str()).collect();
-    let taken: Vec<String> = sqlx::query_scalar(
-        "SELECT object_ref FROM payloads WHERE object_ref IN (SELECT value FROM json_each(?))",
+fn version(key: String, row: &SqliteRow) -> Result<Version, sqlx::Error> {
+    Ok(Version {
+        key,
+        id: String::new(),
+        size_bytes: row.try_get::<i64, _>(0)?.cast_unsigned(),
+        stored_at_ms: row.try_get::<i64, _>(1)?.cast_unsigned(),
+        current: true,
+        deleted: false,
+    })
+}
+
+/// A payload as the table has its key.
+type Key<'a> = (&'a str, u64, Hash);
+
+fn key_of(admitted: &Admitted) -> Key<'_> {
+    let record = admitted.record();
+    (&record.device_id, record.sequence, record.payload_hash)
+}
+
+/// What was done for each payload; none if other bytes are in its place.
+async fn put_all(
+    connection: &mut SqliteConnection,
+    admitted: &[Admitted],
+) -> Result<Vec<Option<Put>>, sqlx::Error> {
+    let asked: Vec<(&str, u64)> =
+        admitted.iter().map(key_of).map(|(device_id, sequence, _)| (device_id, sequence)).collect();
+    let rows = sqlx::query(
+        "SELECT DISTINCT p.device_id, p.sequence, p.payload_hash, p.payload FROM json_each(?) j JOIN record_payloads p
+         ON p.device_id = json_extract(j.value, '$[0]') AND p.sequence = json_extract(j.value, '$[1]')",
     )
-    .bind(serde_json::json!(references).to_string())
+    .bind(serde_json::json!(asked).to_string())
     .fetch_all(&mut *connection)
     .await?;
-    let mut there: std::collections::HashMap<String, Hash> = std::collections::HashMap::new();
-    for object_ref in taken {
-        let payload: Vec<u8> = sqlx::query_scalar("SELECT payload FROM payloads WHERE object_ref = ?")
-            .bind(&object_ref)
-            .fetch_one(&mut *connection)
-            .await?;
-        there.insert(object_ref, Hash::of(&payload));
+    let mut there: HashMap<Key<'_>, &[u8]> = HashMap::with_capacity(admitted.len());
+    for row in &rows {
+        let hash = Hash(row.try_get::<&[u8], _>(2)?.try_into().unwrap_or_default());
+        there.insert((row.try_get(0)?, row.try_get::<i64, _>(1)?.cast_unsigned(), hash), row.try_get(3)?);
     }
-    let mut new = Vec::new();
+    let mut new = Vec::with_capacity(admitted.len());
     let mut puts = Vec::with_capacity(admitted.len());
     for admitted in admitted {
-        let record = admitted.record();
-        puts.push(match there.get(&record.object_ref) {
-            Some(hash) if *hash == record.payload_hash => Put::AlreadyThere,
-            Some(hash) => Put::Conflict(*hash),
+        let payload = &admitted.payload()[..];
+        puts.push(match there.insert(key_of(admitted), payload) {
+            Some(other) if other != payload => {
+                there.insert(key_of(admitted), other);
+                None
+            }
+            Some(_) => Some(Put::AlreadyThere),
             None => {
-                there.insert(record.object_ref.clone(), record.payload_hash);
                 new.push(admitted);
-                Put::Stored
+                Some(Put::Stored)
             }
         });
     }
     let now = crate::clock::now_ms();
-    insert(connection, "INSERT INTO payloads", 3, &new, |query, admitted: &&Admitted| {
-        query.bind(admitted.record().object_ref.clone()).bind(admitted.payload().to_vec()).bind(now)
+    let columns = "INSERT INTO record_payloads (device_id, sequence, payload_hash, payload, stored_at_ms)";
+    insert(connection, columns, 5, &new, |query, admitted: &&Admitted| {
+        let record = admitted.record();
+        query
+            .bind(record.device_id.clone())
+            .bind(record.sequence.cast_signed())
+            .bind(record.payload_hash.as_bytes().to_vec())
+            .bind(admitted.payload().to_vec())
+            .bind(now)
     })
     .await?;
     Ok(puts)

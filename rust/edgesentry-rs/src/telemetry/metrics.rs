@@ -19,6 +19,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::error::Component;
 use crate::ingest::verify::{Outcome, RejectionCode};
+use crate::ledger::Rejections;
 
 /// The `Content-Type` of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -76,6 +77,18 @@ struct Broker {
     broker: String,
 }
 
+/// Why rejections were deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cause {
+    Number,
+    Age,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct CauseName {
+    cause: &'static str,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Build {
     version: &'static str,
@@ -99,6 +112,8 @@ struct Inner {
     last_success: Gauge<f64, AtomicU64>,
     events_dropped: Counter,
     mqtt_connected: Family<Broker, Gauge>,
+    rejections_kept: Family<Reason, Gauge>,
+    rejections_pruned: [(Cause, Counter); 2],
 }
 
 tokio::task_local! {
@@ -150,6 +165,17 @@ impl Metrics {
         let help =
             "Whether records are taken from an MQTT broker: 1 while they are, 0 while it cannot be reached";
         let mqtt_connected = register(r, "mqtt_connected", help, mqtt);
+        let kept = Family::<Reason, Gauge>::default();
+        let help = "Rejections in the operation log of the ledger, by reason, as last counted by this node";
+        let rejections_kept = register(r, "rejections_kept", help, kept);
+        for code in RejectionCode::ALL {
+            drop(rejections_kept.get_or_create(&Reason { reason: code.name() }));
+        }
+        let pruned = Family::<CauseName, Counter>::default();
+        let help = "Rejections that were deleted from the operation log: too many of a reason, or too old";
+        let pruned = register(r, "rejections_pruned", help, pruned);
+        let of = |cause: &'static str| pruned.get_or_create(&CauseName { cause }).clone();
+        let rejections_pruned = [(Cause::Number, of("number")), (Cause::Age, of("age"))];
         let build = Family::<Build, Gauge>::default();
         let build = register(r, "build_info", "The version that runs; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -172,6 +198,8 @@ impl Metrics {
             last_success,
             events_dropped,
             mqtt_connected,
+            rejections_kept,
+            rejections_pruned,
             registry,
         }))
     }
@@ -199,6 +227,17 @@ impl Metrics {
     pub(crate) fn mqtt_connected(&self, broker: &str, connected: bool) {
         let broker = Broker { broker: broker.to_owned() };
         self.0.mqtt_connected.get_or_create(&broker).set(connected.into());
+    }
+
+    /// Says how many rejections a ledger keeps, and counts those that were deleted.
+    pub(crate) fn observe_rejections(&self, kept: &[Rejections], by_number: u64, by_age: u64) {
+        for Rejections { reason, kept, .. } in kept {
+            let gauge = self.0.rejections_kept.get_or_create(&Reason { reason });
+            gauge.set(i64::try_from(*kept).unwrap_or(i64::MAX));
+        }
+        for (cause, counter) in &self.0.rejections_pruned {
+            counter.inc_by(if *cause == Cause::Number { by_number } else { by_age });
+        }
     }
 
     /// Counts an answer.
@@ -320,6 +359,9 @@ mod tests {
             ["chain_break_total", "signature_fail_total", "ingest_last_success_timestamp_seconds"]
                 .map(String::from),
         );
+        series
+            .extend(RejectionCode::ALL.map(|code| format!("rejections_kept{{reason=\"{}\"}}", code.name())));
+        series.extend(["number", "age"].map(|cause| format!("rejections_pruned_total{{cause=\"{cause}\"}}")));
         for histogram in ["ingest_duration_seconds", "operation_log_insert_duration_seconds"] {
             series.push(format!("{histogram}_count"));
             series.extend(["2", "3", "+Inf"].map(|le| format!("{histogram}_bucket{{le=\"{le}\"}}")));

@@ -20,7 +20,7 @@ use self::proxy::Proxy;
 use self::wire::{Call, Reply};
 use super::tls;
 use crate::agent::Sink;
-use crate::error::Error;
+use crate::error::{Error, NotTried};
 use crate::ingest::verify::{Outcome, Submission};
 use crate::secret::Secret;
 
@@ -167,7 +167,7 @@ impl Client {
             let record = &submission.record;
             if failed.contains(&record.device_id) {
                 let (device_id, sequence) = (record.device_id.clone(), record.sequence);
-                *answer = Some(Err(Error::NotTried { device_id, sequence }));
+                *answer = Some(Err(Error::NotTried { device_id, sequence, why: NotTried::BehindPassing }));
             }
         }
         let mut attempt = 0;

@@ -15,7 +15,7 @@ const FAILURE_LIFETIME: Duration = Duration::from_secs(60);
 /// at once: it is seldom about one record.
 pub(super) fn may_pass(error: &Error) -> bool {
     match error {
-        Error::Store(error) => error.retryable || error.component != Component::RawDataStore,
+        Error::Store(error) => error.is_retryable() || error.component != Component::RawDataStore,
         error => error.is_retryable(),
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::error::StoreError;
+    use crate::error::{FailureKind, StoreError};
 
     #[test]
     fn one_device_that_fails_is_not_all_of_them() {
@@ -64,7 +64,7 @@ mod tests {
                 component: Component::RawDataStore,
                 action: "store a payload",
                 place: "here".into(),
-                retryable,
+                kind: if retryable { FailureKind::Passing } else { FailureKind::Setup },
                 source: Arc::new(std::io::Error::other("full")),
             }))
         };

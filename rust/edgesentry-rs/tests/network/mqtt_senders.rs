@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_rs::error::{Component, StoreError};
+use edgesentry_chain::AuditRecord;
+use edgesentry_rs::error::{Component, FailureKind, StoreError};
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Admitted, Submission};
 use edgesentry_rs::payload::{PayloadStore, Put, Version};
@@ -37,33 +38,25 @@ impl PayloadStore for Failing {
         self.store.check().await
     }
 
-    fn refuses(&self, object_ref: &str) -> Option<String> {
-        self.store.refuses(object_ref)
-    }
-
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
         if self.fails.load(Ordering::Relaxed) && admitted.record().object_ref.starts_with(self.below) {
             return Err(StoreError {
                 component: Component::RawDataStore,
                 action: "store the payload",
                 place: "here".into(),
-                retryable: self.retryable,
+                kind: if self.retryable { FailureKind::Passing } else { FailureKind::Setup },
                 source: Arc::new(std::io::Error::other("not this one")),
             });
         }
         self.store.put(admitted).await
     }
 
-    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        self.store.get(object_ref).await
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        self.store.get(record).await
     }
 
-    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
-        self.store.exists(object_ref).await
-    }
-
-    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError> {
-        self.store.versions(object_ref).await
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        self.store.versions(record).await
     }
 }
 

@@ -79,7 +79,7 @@ impl Sink for Lossy {
                 component: edgesentry_rs::Component::AuditLedger,
                 action: "hear the answer",
                 place: "test".into(),
-                retryable: true,
+                kind: edgesentry_rs::FailureKind::Passing,
                 source: Arc::new(std::io::Error::other("lost")),
             }))
         };

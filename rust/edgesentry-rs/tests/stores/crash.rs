@@ -78,7 +78,7 @@ async fn resend(place: &Place) {
         let filter = Filter { devices: vec![id], ..Filter::default() };
         let mut again = Vec::new();
         for record in records(&**service.ledger(), &filter).await {
-            let payload = payloads.get(&record.object_ref).await.unwrap().unwrap();
+            let payload = payloads.get(&record).await.unwrap().unwrap();
             again.push(edgesentry_rs::Submission { record: record.into(), payload });
         }
         let count = again.len();

@@ -194,7 +194,6 @@ async fn every_rejection_is_told() {
                 &[("device_id", "lift-01"), ("sequence", "3")],
             )],
         ),
-        (with(|record| record.object_ref = "lift-01/3.bin".into()), vec![policy("4", "object_conflict")]),
     ];
     for (submission, told) in cases {
         let record = Arc::clone(&submission.record);

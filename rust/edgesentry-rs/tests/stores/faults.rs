@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_chain::Heads;
+use edgesentry_chain::{AuditRecord, Heads};
+use edgesentry_formats::content_path;
 use edgesentry_rs::error::Component;
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Admitted, Outcome, Registry, Submission};
 use edgesentry_rs::ledger::{
-    AppendError, Entry, Filter, Ledger, LogEntry, LogQuery, PostgresSettings, RecordStream, RegisteredDevice,
-    Registration,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, PostgresSettings, RecordStream,
+    RegisteredDevice, Registration,
 };
 use edgesentry_rs::payload::{PayloadStore, Put, Version};
 use edgesentry_rs::{Error, StoreError};
@@ -39,7 +40,7 @@ impl Fault {
             component,
             action: "do what the test forbids",
             place: "test".into(),
-            retryable: true,
+            kind: edgesentry_rs::FailureKind::Passing,
             source: Arc::new(std::io::Error::other("a fault of the test")),
         }
     }
@@ -60,7 +61,7 @@ impl Ledger for FaultyLedger {
         self.0.place()
     }
 
-    async fn append(&self, entries: &[Entry]) -> Result<Vec<Outcome>, AppendError> {
+    async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
         let (before, after) = self.1.strikes();
         if before {
             return Err(self.1.error(Component::AuditLedger).into());
@@ -111,10 +112,6 @@ impl PayloadStore for FaultyPayloads {
         self.0.check().await
     }
 
-    fn refuses(&self, object_ref: &str) -> Option<String> {
-        self.0.refuses(object_ref)
-    }
-
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
         let (before, after) = self.1.strikes();
         if before {
@@ -124,16 +121,12 @@ impl PayloadStore for FaultyPayloads {
         if after { Err(self.1.error(Component::RawDataStore)) } else { Ok(put) }
     }
 
-    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        self.0.get(object_ref).await
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(record).await
     }
 
-    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
-        self.0.exists(object_ref).await
-    }
-
-    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError> {
-        self.0.versions(object_ref).await
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        self.0.versions(record).await
     }
 }
 
@@ -147,7 +140,7 @@ async fn each_operation_fails_in_turn(place: Place) {
             let ledger = Arc::new(FaultyLedger(Arc::clone(stores.ledger()), Arc::clone(&fault)));
             let payloads = Arc::new(FaultyPayloads(Arc::clone(stores.payloads()), Arc::clone(&fault)));
             // In pieces of four, one payload at a time, no second attempt: the fault reaches the caller.
-            let limits = Limits { batch_records: 4, payload_puts: 1, attempts: 1 };
+            let limits = Limits { batch_records: 4, payload_puts: 1, attempts: 1, ..Limits::default() };
             let service = IngestService::start(ledger, payloads, limits);
             let batch: Vec<Submission> = (0..12).map(|at| crate::common::next(&mut lifts[at % 3])).collect();
             let answers = service.ingest_many(batch.clone()).await;
@@ -181,16 +174,18 @@ async fn a_disk_that_fills_up(place: Place) {
     // process nothing, so there only the payload of one record.
     if place.kind == Kind::Postgres {
         let service = place.service().await;
-        let mut lift = devices(&**service.ledger(), 1).await.remove(0);
-        assert_eq!(names(&service.ingest_many(chain(&mut lift, 3)).await), all("accepted", 3));
-        // A folder that cannot be written to, even by root: a file stands in its way.
-        std::fs::write(place.path("payloads/blocked"), "").unwrap();
-        let record = lift.clone().sign(0, b"x", "blocked/1.bin").unwrap();
-        let blocked = Submission { record: Arc::new(record), payload: Bytes::from_static(b"x") };
-        let error = service.ingest(blocked.clone()).await.unwrap_err();
-        assert!(error.is_retryable(), "{error}");
-        std::fs::remove_file(place.path("payloads/blocked")).unwrap();
-        assert_eq!(names(&[service.ingest(blocked).await]), ["accepted"]);
+        let mut lifts = devices(&**service.ledger(), 2).await;
+        // A folder that cannot be written to, even by root: a file stands in its way, and does not go by itself.
+        std::fs::create_dir_all(place.path("payloads/devices")).unwrap();
+        std::fs::write(place.path("payloads/devices/lift-02"), "").unwrap();
+        let batch = [chain(&mut lifts[1], 2), chain(&mut lifts[0], 3)].concat();
+        let answers = service.ingest_many(batch.clone()).await;
+        assert_eq!(names(&answers), [all("store", 2), all("accepted", 3)].concat());
+        for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+            assert!(!error.is_retryable() && !error.to_string().contains("send"), "{error}");
+        }
+        std::fs::remove_file(place.path("payloads/devices/lift-02")).unwrap();
+        assert_eq!(names(&service.ingest_many(batch[..2].to_vec()).await), all("accepted", 2));
         assert!(place.report().await.ok());
         return;
     }
@@ -239,12 +234,23 @@ async fn s3_goes_down_and_comes_back() {
     assert_eq!(names(&answers), all("store", 5));
     server.run("start");
     assert_eq!(names(&service.ingest_many(later).await), all("accepted", 5));
-    // Somebody else was there before.
-    let body = aws_sdk_s3::primitives::ByteStream::from_static(b"squatter");
-    s3_client(&server.url).put_object().bucket(&name).key("lift-01/26.bin").body(body).send().await.unwrap();
+    // Somebody with the store's credentials was there before: at the object reference, which is nobody's place, and at the
+    // place of the record.
     let next = chain(&mut lift, 1);
-    assert_eq!(names(&service.ingest_many(next).await), ["object_conflict"]);
-    assert_eq!(store.get("lift-01/26.bin").await.unwrap().unwrap(), "squatter");
+    let record = Arc::clone(&next[0].record);
+    let client = s3_client(&server.url);
+    for key in ["lift-01/26.bin".to_owned(), content_path(&record)] {
+        let body = aws_sdk_s3::primitives::ByteStream::from_static(b"squatter");
+        client.put_object().bucket(&name).key(key).body(body).send().await.unwrap();
+    }
+    let answers = service.ingest_many(next.clone()).await;
+    let error = answers[0].as_ref().unwrap_err();
+    assert!(!error.is_retryable(), "{error}");
+    let Error::Store(error) = error else { panic!("{error}") };
+    assert!(error.describe().contains(&content_path(&record)), "{}", error.describe());
+    assert_eq!(store.get(&record).await.unwrap().unwrap(), "squatter");
+    client.delete_object().bucket(&name).key(content_path(&record)).send().await.unwrap();
+    assert_eq!(names(&service.ingest_many(next).await), ["accepted"]);
     let report = verify(Arc::clone(service.ledger()), Some(store)).await;
     assert!(report.ok(), "{report:?}");
 }
@@ -376,5 +382,5 @@ async fn a_server_that_is_not_there_is_a_retryable_error() {
     assert!(error.is_retryable());
     assert!(!format!("{error:?} {error}").contains("hush"));
     let s3 = edgesentry_rs::payload::S3::connect("audit", &s3_settings("http://127.0.0.1:9")).await.unwrap();
-    assert!(s3.check().await.unwrap_err().retryable);
+    assert!(s3.check().await.unwrap_err().is_retryable());
 }

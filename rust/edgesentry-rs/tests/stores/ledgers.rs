@@ -6,7 +6,9 @@ use bytes::Bytes;
 use edgesentry_chain::{Device, Head, Scheme};
 use edgesentry_rs::Error;
 use edgesentry_rs::ingest::verify::{LARGEST_NUMBER, Outcome, Submission, admit};
-use edgesentry_rs::ledger::{AppendError, Entry, Filter, Ledger, LogQuery, Registration};
+use edgesentry_rs::ledger::{
+    AppendError, Decision, Entry, Filter, Ledger, LogQuery, Registration, RejectionLimits,
+};
 use edgesentry_rs::payload::{Memory, PayloadStore, Stored};
 
 use crate::common::{
@@ -25,7 +27,9 @@ on_every_ledger!(
     a_key_belongs_to_one_scheme,
     keys_that_changed_refuse_the_group,
     revoked_keys_accept_nothing_more,
+    doubtful_records_are_decided_without_their_payloads,
     the_operation_log_keeps_every_decision,
+    rejections_are_bounded,
     an_empty_ledger_answers,
     many_records_stream,
     names_that_sql_would_trip_over,
@@ -51,10 +55,13 @@ async fn append(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<&'stat
     names(&ledger.append(&entries).await.unwrap())
 }
 
-fn names(outcomes: &[Outcome]) -> Vec<&'static str> {
-    let name =
-        |outcome: &Outcome| outcome.rejection().map_or(outcome.name(), |rejection| rejection.code.name());
-    outcomes.iter().map(name).collect()
+fn names(decisions: &[Decision]) -> Vec<&'static str> {
+    let name = |decision: &Decision| match decision {
+        Decision::Decided(Outcome::Rejected(rejection)) => rejection.code.name(),
+        Decision::Decided(outcome) => outcome.name(),
+        Decision::PayloadWanted => "payload_wanted",
+    };
+    decisions.iter().map(name).collect()
 }
 
 async fn records_come_back_as_they_were(place: Place) {
@@ -278,6 +285,115 @@ async fn revoked_keys_accept_nothing_more(place: Place) {
     let fresh = Device::from_seed("lift-02", [79; 32], Scheme::Record);
     ledger.register(&registration(&fresh)).await.unwrap();
     assert_eq!(append(&*ledger, chain(&mut fresh.clone(), 1)).await, ["accepted"]);
+}
+
+async fn doubtful_records_are_decided_without_their_payloads(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lifts = devices(&*ledger, 2).await;
+    let one = chain(&mut lifts[0], 4);
+    let fork = resigned(&lifts[0], &one[0], |record| record.timestamp_ms += 1);
+    let gap = resigned(&lifts[0], &one[3], |record| record.sequence = 9);
+    let doubt = |entries: Vec<Entry>| -> Vec<Entry> {
+        let doubtful = |entry: Entry| match entry {
+            Entry::Record(stored) => Entry::Doubtful(stored.admitted().clone()),
+            entry => entry,
+        };
+        entries.into_iter().map(doubtful).collect()
+    };
+    let first = entries(&*ledger, vec![one[0].clone()]).await;
+    let rest = [&one[1..3], &[one[0].clone(), fork.clone(), gap.clone()]].concat();
+    let mut group = first.clone();
+    group.extend(doubt(entries(&*ledger, rest.clone()).await));
+    group.extend(entries(&*ledger, chain(&mut lifts[1], 1)).await);
+    // Behind a record that waits for its payload a gap is not decided; another device does not wait.
+    let expected =
+        ["accepted", "payload_wanted", "payload_wanted", "duplicate", "fork", "payload_wanted", "accepted"];
+    assert_eq!(names(&ledger.append(&group).await.unwrap()), expected);
+    let log = ledger.operation_log(&LogQuery::default()).await.unwrap();
+    assert_eq!(log.len(), 4, "nothing is said of what is not decided");
+    let group = entries(&*ledger, rest).await;
+    let expected = ["accepted", "accepted", "duplicate", "fork", "sequence_gap"];
+    assert_eq!(names(&ledger.append(&group).await.unwrap()), expected);
+    // Where nothing is before it, a gap is a gap.
+    let group = doubt(entries(&*ledger, vec![gap, one[3].clone()]).await);
+    assert_eq!(names(&ledger.append(&group).await.unwrap()), ["sequence_gap", "payload_wanted"]);
+    assert_eq!(records(&*ledger, &Filter::default()).await.len(), 4);
+    assert!(verify(ledger, None).await.ok());
+}
+
+/// What strangers send costs little, and only so much of it is kept; what devices have signed is kept device by device.
+async fn rejections_are_bounded(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lifts = devices(&*ledger, 2).await;
+    let mut entries_of_strangers = Vec::new();
+    for number in 0..30 {
+        let mut stranger =
+            Device::from_seed(format!("{number}{}", "x".repeat(1000)), [9; 32], Scheme::Record);
+        let record = stranger.sign(0, b"", "y".repeat(1024)).unwrap();
+        let submission = Submission { record: record.into(), payload: Bytes::new() };
+        let rejection = admit(vec![submission], &ledger.keys(&[]).await.unwrap()).remove(0).unwrap_err();
+        entries_of_strangers.push(Entry::Rejected(rejection));
+    }
+    ledger.append(&entries_of_strangers).await.unwrap();
+    let log = ledger.operation_log(&LogQuery { limit: 100, ..LogQuery::default() }).await.unwrap();
+    let bytes = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    for entry in &log {
+        let kept = entry.device_id.len() + bytes(&entry.expected) + bytes(&entry.actual);
+        assert!(kept + entry.evidence.as_ref().unwrap().len() <= 1024, "{entry:?}");
+        assert!(entry.device_id.ends_with('\u{2026}'), "{entry:?}");
+    }
+    // The record of the last one is still known by its hash.
+    let Some(Entry::Rejected(last)) = entries_of_strangers.last() else { panic!() };
+    assert_eq!(log[29].record_hash, last.record.hash());
+
+    // One device forks a hundred times, the other once before.
+    let sent = [chain(&mut lifts[0], 1), chain(&mut lifts[1], 1)].concat();
+    append(&*ledger, sent.clone()).await;
+    let fork = |number: usize, times: u64| {
+        resigned(&lifts[number], &sent[number], |record| record.timestamp_ms += times)
+    };
+    append(&*ledger, vec![fork(1, 1)]).await;
+    append(&*ledger, (1..=100).map(|times| fork(0, times)).collect()).await;
+    let full = LogQuery { reason: Some("fork".into()), limit: 1, ..LogQuery::default() };
+    let evidence = ledger.operation_log(&full).await.unwrap()[0].evidence.clone().unwrap();
+    assert_eq!(evidence, fork(1, 1).record.canonical_bytes(), "what is signed is kept whole");
+
+    let limits = RejectionLimits { unsigned_entries: 20, unsigned_from_ms: 0, signed_entries: 40 };
+    let counts = ledger.prune_rejections(&limits).await.unwrap();
+    let of = |reason: &str| {
+        *counts
+            .iter()
+            .find(|one| one.reason == reason)
+            .map(|one| (one.kept, one.pruned_by_number))
+            .as_ref()
+            .unwrap()
+    };
+    assert_eq!((of("unknown_device"), of("fork"), of("sequence_gap")), ((20, 10), (41, 60), (0, 0)));
+    let forks =
+        LogQuery { device_id: Some("lift-02".into()), reason: Some("fork".into()), ..LogQuery::default() };
+    assert_eq!(ledger.operation_log(&forks).await.unwrap().len(), 1, "one device does not push out another");
+    let left = ledger
+        .operation_log(&LogQuery { reason: Some("unknown_device".into()), ..LogQuery::default() })
+        .await;
+    assert_eq!(left.unwrap()[19].record_hash, last.record.hash(), "the newest stay");
+    let pruned = ledger.pruned().await.unwrap();
+    assert_eq!(pruned.entries, 70);
+    assert!(
+        pruned.up_to_id
+            < ledger
+                .operation_log(&LogQuery { limit: 1000, ..LogQuery::default() })
+                .await
+                .unwrap()
+                .last()
+                .unwrap()
+                .id
+    );
+    // By age.
+    let limits = RejectionLimits { unsigned_entries: 20, unsigned_from_ms: u64::MAX, signed_entries: 40 };
+    let counts = ledger.prune_rejections(&limits).await.unwrap();
+    let aged: u64 = counts.iter().map(|one| one.pruned_by_age).sum();
+    let accepted = LogQuery { outcome: Some("accepted".into()), ..LogQuery::default() };
+    assert_eq!((aged, ledger.operation_log(&accepted).await.unwrap().len()), (20, 2));
 }
 
 async fn the_operation_log_keeps_every_decision(place: Place) {

@@ -6,6 +6,7 @@
 #[path = "../../../checked.rs"]
 mod checked;
 
+mod admission;
 mod agent;
 mod common;
 mod crash;

@@ -129,7 +129,7 @@ async fn a_file_that_is_written_while_it_is_read_without_locks_is_an_error() {
     writer.execute("UPDATE audit_records SET timestamp_ms = timestamp_ms + 1").await.unwrap();
     let error = reader.heads().await.unwrap_err();
     assert!(error.describe().contains("was written to while it was read"), "{}", error.describe());
-    assert!(error.retryable);
+    assert!(error.is_retryable());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +144,7 @@ async fn what_is_open_for_reading_takes_no_writes() {
         let error = ledger.register(&registration(&device(9))).await.unwrap_err();
         let Error::Store(store) = &error else { panic!("{error}") };
         assert!(
-            store.describe().contains("open for reading only") && !store.retryable,
+            store.describe().contains("open for reading only") && !store.is_retryable(),
             "{}",
             store.describe()
         );

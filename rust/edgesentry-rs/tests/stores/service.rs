@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgesentry_chain::{Device, Scheme};
+use edgesentry_formats::content_path;
 use edgesentry_rs::RejectionCode;
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{LARGEST_PAYLOAD, Submission};
@@ -11,8 +12,8 @@ use edgesentry_rs::ledger::{Filter, LogQuery, Registration};
 use edgesentry_rs::payload::PayloadStore;
 
 use crate::common::{
-    Place, all, bucket, chain, device, devices, head, names, next, next_with, records, registration,
-    resigned, server, verify,
+    Place, all, bucket, chain, device, devices, head, names, next, records, registration, resigned, server,
+    verify,
 };
 use crate::on_every_ledger;
 
@@ -21,7 +22,7 @@ on_every_ledger!(
     a_bad_record_costs_its_own_device_only,
     a_restart_continues_every_chain,
     resending_is_success,
-    a_taken_place_is_a_conflict_and_stays,
+    references_are_no_name_space,
     keys_change_under_way,
     single_ingests_share_their_work,
     a_large_call_goes_through_in_pieces,
@@ -57,7 +58,6 @@ async fn every_rejection_has_its_code(place: Place) {
         (with(|record| record.object_ref = "a\0b".into()), "out_of_range"),
         (with(|record| record.device_id = String::new()), "out_of_range"),
         (with(|record| record.device_id = "\0".repeat(2000)), "out_of_range"),
-        (with(|record| record.object_ref = "lift-01/3.bin".into()), "object_conflict"),
     ];
     let expected: Vec<&str> = cases.iter().map(|(_, code)| *code).collect();
     let submissions: Vec<Submission> = cases.iter().map(|(submission, _)| submission.clone()).collect();
@@ -72,7 +72,7 @@ async fn every_rejection_has_its_code(place: Place) {
     assert_eq!(names(&[service.ingest(good).await]), ["accepted"], "none of them is in the way");
     let report = place.report().await;
     assert!(report.ok(), "{report:?}");
-    assert_eq!(RejectionCode::ALL.len(), 11);
+    assert_eq!(RejectionCode::ALL.len(), 12);
 }
 
 async fn a_bad_record_costs_its_own_device_only(place: Place) {
@@ -134,22 +134,42 @@ async fn resending_is_success(place: Place) {
     assert_eq!(records(&**service.ledger(), &Filter::default()).await.len(), 13);
 }
 
-async fn a_taken_place_is_a_conflict_and_stays(place: Place) {
+async fn references_are_no_name_space(place: Place) {
     let service = place.service().await;
     let mut lifts = devices(&**service.ledger(), 2).await;
-    let squatter = next(&mut lifts[0]);
-    let squatted = squatter.record.object_ref.clone();
-    service.ingest(squatter).await.unwrap();
-    let record = lifts[1].clone().sign(0, b"mine", squatted.clone()).unwrap();
-    let mine = Submission { record: Arc::new(record), payload: Bytes::from_static(b"mine") };
-    assert_eq!(names(&[service.ingest(mine).await]), ["object_conflict"]);
-    let held = service.payloads().get(&squatted).await.unwrap().unwrap();
-    assert_eq!(held, "lift-01 1");
-    // The chain is not blocked: the device signs the record anew, with another reference.
-    assert_eq!(names(&[service.ingest(next(&mut lifts[1])).await]), ["accepted"]);
-    // A fork under the same reference is called a fork.
-    let mut fork = device(1);
-    assert_eq!(names(&[service.ingest(next_with(&mut fork, "other")).await]), ["fork"]);
+    let genuine = next(&mut lifts[0]);
+    // Before the first device sends its record, another one uses its reference: for a gap, a wrong link, a fork, and a
+    // record that is right.
+    let squat = |device: &Device, change: fn(&mut edgesentry_chain::AuditRecord)| {
+        let record = device.clone().sign(0, b"squatted", genuine.record.object_ref.clone()).unwrap();
+        let squatted = Submission { record: record.into(), payload: Bytes::from_static(b"squatted") };
+        resigned(device, &squatted, change)
+    };
+    let refused = [
+        (squat(&lifts[1], |record| record.sequence = 99), "sequence_gap"),
+        (squat(&lifts[1], |record| record.prev_record_hash.0[0] = 1), "prev_hash_mismatch"),
+    ];
+    for (submission, code) in &refused {
+        assert_eq!(names(&[service.ingest(submission.clone()).await]), [*code]);
+        assert_eq!(
+            service.payloads().get(&submission.record).await.unwrap(),
+            None,
+            "{code}: nothing is kept"
+        );
+    }
+    let mine = squat(&lifts[1], |_| {});
+    assert_eq!(names(&[service.ingest(mine.clone()).await]), ["accepted"]);
+    let fork = squat(&lifts[1], |record| record.timestamp_ms = 1);
+    let fork = Submission { payload: Bytes::from_static(b"other"), ..fork };
+    let fork = resigned(&lifts[1], &fork, |record| {
+        record.payload_hash = edgesentry_chain::Hash::of(b"other");
+    });
+    assert_eq!(names(&[service.ingest(fork.clone()).await]), ["fork"]);
+    assert_eq!(service.payloads().versions(&fork.record).await.unwrap(), []);
+    assert_eq!(names(&[service.ingest(genuine.clone()).await]), ["accepted"]);
+    for Submission { record, payload } in [genuine, mine] {
+        assert_eq!(service.payloads().get(&record).await.unwrap().unwrap(), payload);
+    }
     assert!(place.report().await.ok());
 }
 
@@ -217,17 +237,19 @@ async fn payloads_go_to_s3() {
     let record = lift.sign(0, b"with its bucket", format!("s3://{name}/x.bin")).unwrap();
     batch.push(Submission { record: Arc::new(record), payload: Bytes::from_static(b"with its bucket") });
     assert_eq!(names(&service.ingest_many(batch).await), all("accepted", 201));
-    let record = lift.clone().sign(0, b"elsewhere", "s3://another/x.bin").unwrap();
+    // A reference is a name that is shown, and binds nobody.
+    let record = lift.sign(0, b"elsewhere", "s3://another/x.bin").unwrap();
     let stray = Submission { record: Arc::new(record), payload: Bytes::from_static(b"elsewhere") };
-    assert_eq!(names(&[service.ingest(stray).await]), ["object_ref_invalid"]);
+    assert_eq!(names(&[service.ingest(stray).await]), ["accepted"]);
     let report = verify(Arc::clone(service.ledger()), Some(Arc::clone(&store))).await;
     assert!(report.ok(), "{report:?}");
-    assert_eq!(report.coverage.payloads.map(|payloads| payloads.checked), Some(201));
+    assert_eq!(report.coverage.payloads.map(|payloads| payloads.checked), Some(202));
     // Somebody overwrites one object and deletes another.
     let client = crate::common::s3_client(&server("EDGESENTRY_TEST_S3"));
     let body = aws_sdk_s3::primitives::ByteStream::from_static(b"forged");
-    client.put_object().bucket(&name).key("lift-01/7.bin").body(body).send().await.unwrap();
-    client.delete_object().bucket(&name).key("lift-01/9.bin").send().await.unwrap();
+    let taken = records(&**service.ledger(), &Filter::default()).await;
+    client.put_object().bucket(&name).key(content_path(&taken[6])).body(body).send().await.unwrap();
+    client.delete_object().bucket(&name).key(content_path(&taken[8])).send().await.unwrap();
     let report = verify(Arc::clone(service.ledger()), Some(store)).await;
     let found: Vec<_> =
         report.findings.iter().map(|finding| (finding.code.name(), finding.sequence)).collect();

@@ -55,6 +55,7 @@ fn worker() {
             ["finish"] => load(&service, &folder, Some(0)).await,
             ["race", number] => race(&service, number.parse().unwrap()).await,
             ["fill"] => fill(&service).await,
+            ["large"] => say(&format!("answers {}", crate::admission::large(&service).await)),
             _ => panic!("no such job: {job:?}"),
         }
     });

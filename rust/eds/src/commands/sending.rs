@@ -159,9 +159,13 @@ impl<'a> Sending<'a> {
                 self.tally.not_sent += self.batch.len() as u64;
                 self.tally.records += self.batch.len() as u64;
                 self.batch.clear();
+                let passes = error.is_retryable();
                 let failure = Failure::from(error);
-                let message =
-                    format!("{}; send again: what is there already is a duplicate", failure.message);
+                let what_to_do = match passes {
+                    true => "send again: what is there already is a duplicate",
+                    false => "it does not pass by itself: mend the store first",
+                };
+                let message = format!("{}; {what_to_do}", failure.message);
                 Err(Failure { message, ..failure })
             }
         }

@@ -73,6 +73,7 @@ impl Serve {
         }
         let service =
             IngestService::start(opened.ledger.clone(), opened.payloads()?, opened.settings.ingest.clone());
+        let pruning = service.clone().keep_rejections_bounded();
         let server = Server::bind(service, &settings).await?;
         let metrics = match &opened.settings.telemetry.metrics_listen {
             Some(listen) => Some(MetricsServer::start(listen, Metrics::global()).await?),
@@ -90,6 +91,7 @@ impl Serve {
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         let watchdog = tokio::spawn(watchdog());
+        let pruning = tokio::spawn(pruning);
         let stopped = server
             .run(async {
                 asked.await;
@@ -98,6 +100,7 @@ impl Serve {
             .await;
         reloading.abort();
         watchdog.abort();
+        pruning.abort();
         if let Some(metrics) = metrics {
             metrics.stop().await;
         }

@@ -56,10 +56,12 @@ fn tampered_payloads_are_found_when_asked_for() {
     let (folder, _) = ledger(200);
     folder.tamper(
         "edgesentry.db",
-        "UPDATE payloads SET payload = x'00' WHERE object_ref = 's3://demo/water-branch-1/3.csv'",
+        "UPDATE record_payloads SET payload = x'00' WHERE device_id = 'water-branch-1' AND sequence = 3",
     );
-    folder
-        .tamper("edgesentry.db", "DELETE FROM payloads WHERE object_ref = 's3://demo/water-branch-1/4.csv'");
+    folder.tamper(
+        "edgesentry.db",
+        "DELETE FROM record_payloads WHERE device_id = 'water-branch-1' AND sequence = 4",
+    );
     assert_eq!(codes(&folder, "--registered").0, 0);
     assert_eq!(
         codes(&folder, "--registered --payload-store ledger"),

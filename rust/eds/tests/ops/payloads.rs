@@ -116,6 +116,11 @@ fn chain(folder: &Path, records: u64) -> (String, String) {
     (records.collect(), format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"))
 }
 
+/// The key of a payload in the bucket.
+fn key(sequence: u64) -> String {
+    format!("devices/lift-01/0/{sequence}-{}", edgesentry_chain::Hash::of(&payload(sequence)))
+}
+
 /// Every byte there is, and the number of the record.
 fn payload(sequence: u64) -> Vec<u8> {
     (0..=255).chain(sequence.to_be_bytes()).collect()
@@ -124,11 +129,11 @@ fn payload(sequence: u64) -> Vec<u8> {
 #[test]
 fn payloads_come_back_byte_identical_or_are_named_as_lost() {
     let payloads = Payloads::new(5);
-    payloads.delete("lift-01/2.bin");
-    payloads.overwrite("lift-01/3.bin");
-    payloads.destroy("lift-01/4.bin");
-    payloads.destroy("lift-01/5.bin");
-    payloads.overwrite("lift-01/5.bin");
+    payloads.delete(&key(2));
+    payloads.overwrite(&key(3));
+    payloads.destroy(&key(4));
+    payloads.destroy(&key(5));
+    payloads.overwrite(&key(5));
     let of = |answer: &Value| -> Vec<(u64, String)> {
         let damaged = answer["damaged"].as_array().unwrap().iter();
         damaged.map(|one| (one["sequence"].as_u64().unwrap(), one["state"].to_string())).collect()
@@ -139,14 +144,14 @@ fn payloads_come_back_byte_identical_or_are_named_as_lost() {
 
     // A look changes nothing.
     assert_eq!(of(&payloads.restore("", 1)), states("restorable"));
-    assert_eq!(payloads.versions("lift-01/2.bin").len(), 2);
+    assert_eq!(payloads.versions(&key(2)).len(), 2);
     assert_eq!(of(&payloads.restore("--apply", 1)), states("restored"));
     for sequence in 1..=3 {
-        assert_eq!(payloads.read(&format!("lift-01/{sequence}.bin")), payload(sequence), "{sequence}");
+        assert_eq!(payloads.read(&key(sequence)), payload(sequence), "{sequence}");
     }
     // What was done to them stays, as evidence; what has no version was not touched.
     for (sequence, versions) in [(1, 1), (2, 3), (3, 3), (4, 0), (5, 1)] {
-        assert_eq!(payloads.versions(&format!("lift-01/{sequence}.bin")).len(), versions, "{sequence}");
+        assert_eq!(payloads.versions(&key(sequence)).len(), versions, "{sequence}");
     }
     assert_eq!(payloads.restore("--from 1 --to 3", 0)["intact"], 3);
 
@@ -166,6 +171,28 @@ fn payloads_come_back_byte_identical_or_are_named_as_lost() {
     }
 }
 
+/// Earlier releases stored payloads under object references; they are restored there.
+#[test]
+fn payloads_of_earlier_releases_come_back_where_they_were() {
+    let payloads = Payloads::new(2);
+    for sequence in 1..=2 {
+        payloads.destroy(&key(sequence));
+        let put = payloads.client.put_object().bucket(BUCKET).key(format!("lift-01/{sequence}.bin"));
+        let put = put.body(ByteStream::from(payload(sequence)));
+        payloads.runtime.block_on(put.send()).unwrap();
+    }
+    assert_eq!(payloads.restore("", 0)["intact"], 2);
+    payloads.overwrite("lift-01/1.bin");
+    payloads.delete("lift-01/2.bin");
+    let restorable = payloads.restore("", 3);
+    assert_eq!(restorable["damaged"][0]["key"], "lift-01/1.bin");
+    assert_eq!(payloads.restore("--apply", 0)["damaged"].as_array().unwrap().len(), 2);
+    for sequence in 1..=2 {
+        assert_eq!(payloads.read(&format!("lift-01/{sequence}.bin")), payload(sequence));
+        assert_eq!(payloads.versions(&key(sequence)).len(), 0, "nothing was written anywhere else");
+    }
+}
+
 #[test]
 fn what_cannot_be_restored_is_one_sentence() {
     let payloads = Payloads::new(1);
@@ -179,5 +206,5 @@ fn what_cannot_be_restored_is_one_sentence() {
         assert_eq!(output.status.code(), Some(code), "{line}: {}", said(&output));
         assert!(sentence(&output).contains(why), "{line}: {}", said(&output));
     }
-    assert_eq!(payloads.versions("lift-01/1.bin").len(), 1);
+    assert_eq!(payloads.versions(&key(1)).len(), 1);
 }

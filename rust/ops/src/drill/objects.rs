@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use edgesentry_chain::AuditRecord;
+use edgesentry_formats::content_path;
 use edgesentry_rs::ledger::Sqlite;
 use edgesentry_rs::payload::S3;
 use edgesentry_rs::{Filter, IngestService, Ledger, Limits, PayloadStore};
@@ -75,7 +77,17 @@ impl ObjectRecovery {
         fleet.fill(&service, self.records).await?;
         report.step(format!("{} records, their payloads in the bucket", fleet.count()));
 
-        let damaged = fleet.first(2 * DAMAGED);
+        let mut damaged = Vec::with_capacity(2 * DAMAGED);
+        for (device_id, sequence) in fleet.first(2 * DAMAGED) {
+            let filter = Filter {
+                devices: vec![device_id],
+                from_sequence: Some(sequence),
+                to_sequence: Some(sequence),
+                ..Filter::default()
+            };
+            let records: Vec<_> = ledger.records(&filter).try_collect().await?;
+            damaged.extend(records.concat());
+        }
         self.damage(&bucket, &store, &damaged, report).await?;
         let before = fleet.verify(&ledger, Some(&payloads)).await?;
         let noticed = Check::new(
@@ -87,20 +99,11 @@ impl ObjectRecovery {
 
         let begin = Instant::now();
         let mut exact = 0;
-        for (device_id, sequence) in &damaged {
-            let filter = Filter {
-                devices: vec![device_id.clone()],
-                from_sequence: Some(*sequence),
-                to_sequence: Some(*sequence),
-                ..Filter::default()
-            };
-            let records: Vec<_> = ledger.records(&filter).try_collect().await?;
-            let Some(record) = records.concat().pop() else { continue };
-            let restored = s3::restore(&store, &record, true).await?;
-            let bytes = store.get(&record.object_ref).await?;
-            exact += usize::from(
-                restored.state == State::Restored && bytes == Some(fleet.payload(device_id, *sequence)),
-            );
+        for record in &damaged {
+            let restored = s3::restore(&store, record, true).await?;
+            let bytes = store.get(record).await?;
+            let expected = fleet.payload(&record.device_id, record.sequence);
+            exact += usize::from(restored.state == State::Restored && bytes == Some(expected));
         }
         let recovered = begin.elapsed();
         report.step("the payloads are restored from their versions");
@@ -122,18 +125,18 @@ impl ObjectRecovery {
         &self,
         bucket: &Bucket,
         store: &S3,
-        payloads: &[(String, u64)],
+        damaged: &[AuditRecord],
         report: &mut DrillReport,
     ) -> Result<(), Error> {
         let (mut deletable, mut tried) = (Vec::new(), 0);
-        for (at, (device_id, sequence)) in payloads.iter().enumerate() {
-            let key = format!("{device_id}/{sequence}.bin");
+        for (at, record) in damaged.iter().enumerate() {
+            let key = content_path(record);
             if at % 2 == 0 {
                 bucket.delete(&key).await?;
             } else {
                 store.put_on_top(&key, Bytes::from_static(b"forged")).await?;
             }
-            for version in store.versions(&key).await?.iter().filter(|version| !version.deleted) {
+            for version in store.versions(record).await?.iter().filter(|version| !version.deleted) {
                 tried += 1;
                 if bucket.delete_version(&key, &version.id).await? {
                     deletable.push(format!("{key} version {}", version.id));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use edgesentry_rs::StoreError;
-use edgesentry_rs::ledger::{Ledger, LogEntry, LogQuery};
+use edgesentry_rs::ledger::{Ledger, LogEntry, LogQuery, Pruned};
 
 use crate::check::Check;
 
@@ -84,7 +84,7 @@ async fn judge(ledger: &dyn Ledger, target_ms: Option<u64>) -> Result<Judged, St
             }),
         );
     }
-    Ok(window.verdict(wrong))
+    Ok(window.verdict(wrong, ledger.pruned().await?))
 }
 
 impl Window {
@@ -108,7 +108,7 @@ impl Window {
         self.previous = Some(entry);
     }
 
-    fn verdict(self, mut wrong: Vec<String>) -> Judged {
+    fn verdict(self, mut wrong: Vec<String>, pruned: Pruned) -> Judged {
         let mut evidence = format!("the last {} entries", self.entries);
         if let Some(entry) = &self.last_before {
             evidence.push_str(&format!(
@@ -130,12 +130,15 @@ impl Window {
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
             return Judged::Fails(format!("{}{more}; {evidence}", wrong.join("; ")));
         }
-        let large: Vec<String> = self
-            .holes
-            .iter()
-            .filter(|(first, last)| last - first + 1 > CRASH_HOLE)
-            .map(|(first, last)| format!("{first} to {last}"))
-            .collect();
+        let large = self.holes.iter().filter(|(first, last)| last - first + 1 > CRASH_HOLE);
+        let (of_retention, large): (Vec<_>, Vec<_>) = large.partition(|(_, last)| *last <= pruned.up_to_id);
+        let left_out: u64 = of_retention.iter().map(|(first, last)| last - first + 1).sum();
+        let large = if left_out > pruned.entries { [of_retention, large].concat() } else { large };
+        let large: Vec<String> = large.iter().map(|(first, last)| format!("{first} to {last}")).collect();
+        if left_out > 0 && large.is_empty() {
+            evidence
+                .push_str(&format!("; {left_out} ids are those of rejections that the retention deleted"));
+        }
         if !large.is_empty() {
             return Judged::Unclear(format!(
                 "ids are left out: {}; a transaction that was rolled back does so, and so does somebody who deletes \

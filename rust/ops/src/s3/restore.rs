@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash};
 use edgesentry_rs::PayloadStore;
-use edgesentry_rs::payload::S3;
+use edgesentry_rs::payload::{S3, Version};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -30,8 +30,10 @@ pub struct Restored {
     pub device_id: String,
     /// The sequence.
     pub sequence: u64,
-    /// Where the payload is.
+    /// Where the record says that the payload is.
     pub object_ref: String,
+    /// The key of the version whose BLAKE3 is the record's payload hash.
+    pub key: Option<String>,
     /// What became of it.
     pub state: State,
     /// The version whose BLAKE3 is the record's payload hash.
@@ -42,17 +44,20 @@ pub struct Restored {
 
 /// Looks for the payload of a record and, with `apply`, puts it on top of the versions that are there. Nothing is ever
 /// deleted or overwritten: the deletion or the other bytes stay as versions, as evidence.
+///
+/// Versions under the name of the record come first, then those under its object reference, where earlier releases stored
+/// it. The payload is put where its version was found.
 pub async fn restore(store: &Arc<S3>, record: &AuditRecord, apply: bool) -> Result<Restored, Error> {
-    let object_ref = &record.object_ref;
-    let answer = |state, version, evidence: String| Restored {
+    let answer = |state, version: Option<&Version>, evidence: String| Restored {
         device_id: record.device_id.clone(),
         sequence: record.sequence,
-        object_ref: object_ref.clone(),
+        object_ref: record.object_ref.clone(),
+        key: version.map(|version| version.key.clone()),
         state,
-        version,
+        version: version.map(|version| version.id.clone()),
         evidence,
     };
-    let there = store.get(object_ref).await?;
+    let there = store.get(record).await?;
     let wrong = match &there {
         Some(bytes) if Hash::of(bytes) == record.payload_hash => {
             return Ok(answer(State::Intact, None, "a plain read returns it".to_owned()));
@@ -60,30 +65,30 @@ pub async fn restore(store: &Arc<S3>, record: &AuditRecord, apply: bool) -> Resu
         Some(bytes) => format!("other bytes are there: BLAKE3 {}", Hash::of(bytes)),
         None => "it is deleted or was never there".to_owned(),
     };
-    let versions = store.versions(object_ref).await?;
+    let versions = store.versions(record).await?;
     let mut looked_at = 0;
     for version in versions.iter().filter(|version| !version.deleted) {
         looked_at += 1;
-        let Some(bytes) = store.version(object_ref, &version.id).await? else { continue };
+        let Some(bytes) = store.version(version).await? else { continue };
         if Hash::of(&bytes) != record.payload_hash {
             continue;
         }
         let evidence = format!("{wrong}; version {} of {} has its bytes", version.id, versions.len());
         if !apply {
-            return Ok(answer(State::Restorable, Some(version.id.clone()), evidence));
+            return Ok(answer(State::Restorable, Some(version), evidence));
         }
         if there.is_some() && version.id.is_empty() {
             let message =
-                format!("{}: it keeps no versions, so nothing is put over {object_ref:?}", store.place());
+                format!("{}: it keeps no versions, so nothing is put over {:?}", store.place(), version.key);
             return Err(Error::Config(message));
         }
-        store.put_on_top(object_ref, bytes).await?;
-        let back = store.get(object_ref).await?.is_some_and(|bytes| Hash::of(&bytes) == record.payload_hash);
+        store.put_on_top(&version.key, bytes).await?;
+        let back = store.get(record).await?.is_some_and(|bytes| Hash::of(&bytes) == record.payload_hash);
         if !back {
-            let problem = format!("{object_ref:?} was put and does not come back as it was");
+            let problem = format!("{:?} was put and does not come back as it was", version.key);
             return Err(Error::Server { server: store.place().to_owned(), problem });
         }
-        return Ok(answer(State::Restored, Some(version.id.clone()), evidence));
+        return Ok(answer(State::Restored, Some(version), evidence));
     }
     Ok(answer(State::Lost, None, format!("{wrong}; none of {looked_at} versions has its bytes")))
 }

@@ -12,7 +12,10 @@ use crate::sqlite::{Contents, MAX_NAMES, MIGRATIONS_TABLE, Schema, into_sqlx};
 pub(super) const SCHEMA: Schema = Schema {
     name: "ledger",
     tables: &TABLES,
-    migrations: &[(1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql"))],
+    migrations: &[
+        (1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
+        (2, "rejections", include_str!("../../../migrations/postgres/0002_rejections.sql")),
+    ],
 };
 
 /// Two services that start at once create the tables one after the other.

@@ -37,13 +37,15 @@ pub(super) const RECORD: [Column; 7] = [
 ];
 pub(super) const HEAD: [Column; 3] =
     [("h.device_id", Text), ("h.sequence", Integer), ("h.record_hash", Bytes)];
-pub(super) const KEYS: [Column; 6] = [
+pub(super) const KEYS: [Column; 8] = [
     ("h.device_id", Text),
     ("h.keys_version", Integer),
     ("d.public_key", Bytes),
     ("d.scheme", Text),
     ("d.valid_from", Integer),
     ("d.revoked_from", Integer),
+    ("h.sequence", Integer),
+    ("h.record_hash", Bytes),
 ];
 pub(super) const DEVICE: [Column; 9] = [
     ("h.device_id", Text),
@@ -167,6 +169,7 @@ pub(super) fn keys(row: &SqliteRow) -> Result<stream::KeysRow, sqlx::Error> {
     Ok(stream::KeysRow {
         device_id: device_id.into(),
         version: row.get(1)?,
+        head: row.head(6)?,
         key: key_at(&row, device_id, 2)?,
     })
 }

@@ -258,8 +258,7 @@ impl Reading {
         let Incoming { app, peer, sender, .. } = &self.incoming;
         let record = &submission.record;
         if self.held_back.contains(&record.device_id) {
-            let error =
-                crate::Error::NotTried { device_id: record.device_id.clone(), sequence: record.sequence };
+            let error = crate::error::NotTried::BehindPassing.error(record);
             return Err(Box::new(Answer::new(record, Err(error))));
         }
         app.admit(peer, sender, &submission).map_err(|problem| {

@@ -125,7 +125,8 @@ pub(super) fn status_of(code: RejectionCode) -> StatusCode {
         | RejectionCode::UnknownDevice
         | RejectionCode::KeyNotValidAtSequence
         | RejectionCode::SignatureInvalid
-        | RejectionCode::ObjectRefInvalid => StatusCode::UNPROCESSABLE_ENTITY,
+        | RejectionCode::ObjectRefInvalid
+        | RejectionCode::StoreRefused => StatusCode::UNPROCESSABLE_ENTITY,
         RejectionCode::Fork
         | RejectionCode::SequenceGap
         | RejectionCode::SequenceDuplicate
@@ -152,11 +153,22 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
         // The place of a store is nobody's business outside; it is in the log.
         match &error {
+            // Without "send again": somebody has to mend the store first.
+            Error::Store(store) if !store.is_retryable() => {
+                let detail = format!(
+                    "{}: cannot {}; nothing was taken, and the reason does not pass by itself: it is in the log of the service",
+                    store.component, store.action
+                );
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "store", detail)
+            }
             Error::Store(store) => {
                 let detail =
                     format!("{}: cannot {}; nothing was taken, send again", store.component, store.action);
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", detail);
                 Problem { retry_after: Some(RETRY_SECONDS), ..problem }
+            }
+            Error::NotTried { .. } if !error.is_retryable() => {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), error.to_string())
             }
             Error::Registry { .. } => Problem::new(StatusCode::CONFLICT, "registry", error.to_string()),
             _ if error.is_retryable() => {

@@ -21,7 +21,7 @@ use tracing::warn;
 use super::held::Held;
 use super::outcomes::{Outcomes, Reply};
 use super::{LONGEST_PAUSE, MqttSource, pauses_anew};
-use crate::error::Error;
+use crate::error::{Error, NotTried};
 use crate::ingest::verify::{Outcome, Submission};
 use crate::transport::failures::may_pass;
 use crate::transport::http::{Answer, Problem, submission};
@@ -256,12 +256,11 @@ impl<'a> Intake<'a> {
             return Ok(());
         }
         for (messages, error) in self.held.give_up(hold, !for_all) {
+            let why = NotTried::behind(&error);
             let mut error = Some(error);
             for message in messages {
                 let record = &message.submission.record;
-                let not_tried =
-                    || Error::NotTried { device_id: record.device_id.clone(), sequence: record.sequence };
-                let error = error.take().unwrap_or_else(not_tried);
+                let error = error.take().unwrap_or_else(|| why.error(record));
                 warn!(device_id = record.device_id, sequence = record.sequence, error = %error,
                     "a record was not stored; its device is asked to send it again");
                 self.decide(message, Err(error)).await?;

@@ -166,32 +166,24 @@ impl PayloadStore for FailingPayloads {
         self.inner.check().await
     }
 
-    fn refuses(&self, object_ref: &str) -> Option<String> {
-        self.inner.refuses(object_ref)
-    }
-
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
         if self.fails.load(Ordering::SeqCst) {
             return Err(StoreError {
                 component: Component::RawDataStore,
                 action: "write a payload",
                 place: "the payload store of the drill".into(),
-                retryable: true,
+                kind: edgesentry_rs::FailureKind::Passing,
                 source: Arc::new(std::io::Error::other("the drill makes it fail")),
             });
         }
         self.inner.put(admitted).await
     }
 
-    async fn get(&self, object_ref: &str) -> Result<Option<Bytes>, StoreError> {
-        self.inner.get(object_ref).await
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(record).await
     }
 
-    async fn exists(&self, object_ref: &str) -> Result<bool, StoreError> {
-        self.inner.exists(object_ref).await
-    }
-
-    async fn versions(&self, object_ref: &str) -> Result<Vec<Version>, StoreError> {
-        self.inner.versions(object_ref).await
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        self.inner.versions(record).await
     }
 }

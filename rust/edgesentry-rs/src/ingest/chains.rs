@@ -1,0 +1,172 @@
+//! Where chains stand, as this service believes: the head of the ledger and the records that are under way.
+//!
+//! It decides one thing only: whether a payload is written before the ledger is asked. A record that seems to continue
+//! its chain has its payload written; any other goes to the ledger without one, and the ledger decides it under the lock
+//! on its head. So a belief that is old costs time and never rejects a record, and a record that does not continue its
+//! chain leaves no payload behind.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use edgesentry_chain::{AuditRecord, Hash, Head};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::verify::Admitted;
+
+/// What is believed of all chains.
+#[derive(Default)]
+pub(super) struct Chains {
+    chains: Mutex<HashMap<Arc<str>, Chain>>,
+    /// Some claims have ended.
+    ended: Notify,
+}
+
+/// What is believed of one chain.
+#[derive(Default)]
+struct Chain {
+    /// The head in the ledger, as last heard of; it may be behind.
+    head: Option<Head>,
+    /// Records that are under way, by sequence: their payloads are written or being written, their commit is to come.
+    claims: BTreeMap<u64, Hash>,
+}
+
+impl Chain {
+    fn continues(&self, record: &AuditRecord) -> bool {
+        let Some(before) = record.sequence.checked_sub(1) else { return false };
+        let is_before = |hash: Hash| hash == record.prev_record_hash;
+        !self.claims.contains_key(&record.sequence)
+            && (self.claims.get(&before).copied().is_some_and(is_before)
+                || self.head.is_some_and(|head| head.sequence == before && is_before(head.hash)))
+    }
+}
+
+/// Records that are under way, until it is dropped.
+pub(super) struct Claims {
+    chains: Arc<Chains>,
+    records: Vec<Arc<AuditRecord>>,
+}
+
+impl Chains {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Chain>> {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes down a head of the ledger; a head only moves forward.
+    pub(super) fn learn(&self, device_id: &Arc<str>, head: Head) {
+        let mut chains = self.lock();
+        let chain = match chains.get_mut(device_id) {
+            Some(chain) => chain,
+            None => chains.entry(Arc::clone(device_id)).or_default(),
+        };
+        if chain.head.is_none_or(|known| known.sequence < head.sequence) {
+            chain.head = Some(head);
+        }
+    }
+
+    /// Drops what is believed of a head: the ledger has decided otherwise.
+    pub(super) fn forget(&self, device_id: &str) {
+        if let Some(chain) = self.lock().get_mut(device_id) {
+            chain.head = None;
+        }
+    }
+
+    /// Waits until no record is under way at the places of these; false if it is late before.
+    pub(super) async fn free(&self, records: &[&AuditRecord], deadline: Instant) -> bool {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            // From here on no end is missed.
+            ended.as_mut().enable();
+            if !records.iter().any(|record| self.is_taken(record)) {
+                return true;
+            }
+            if timeout_at(deadline, ended).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    fn is_taken(&self, record: &AuditRecord) -> bool {
+        let chains = self.lock();
+        let chain = chains.get(record.device_id.as_str());
+        chain.is_some_and(|chain| chain.claims.contains_key(&record.sequence))
+    }
+
+    /// The devices of records whose head would have to be read again before their place can be told.
+    pub(super) fn unknown<'a>(&self, records: impl Iterator<Item = &'a AuditRecord>) -> Vec<Arc<str>> {
+        let chains = self.lock();
+        let mut unknown: Vec<Arc<str>> = Vec::new();
+        for record in records {
+            let head = chains.get(record.device_id.as_str()).and_then(|chain| chain.head);
+            // At or behind a head that was there once: reading it again tells nothing new.
+            if head.is_none_or(|head| head.sequence < record.sequence) {
+                unknown.push(record.device_id.as_str().into());
+            }
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    }
+}
+
+impl Claims {
+    pub(super) fn new(chains: &Arc<Chains>) -> Claims {
+        Claims { chains: Arc::clone(chains), records: Vec::new() }
+    }
+
+    /// Claims, in order, the places of the records that continue their chains; answers for each whether it does.
+    pub(super) fn add<'a>(&mut self, admitted: impl Iterator<Item = &'a Admitted>) -> Vec<bool> {
+        let mut chains = self.chains.lock();
+        let add = |admitted: &Admitted| {
+            let record = admitted.record();
+            // Without anything known of the chain nothing is known to continue it.
+            let Some(chain) = chains.get_mut(record.device_id.as_str()) else { return false };
+            if !chain.continues(record) {
+                return false;
+            }
+            chain.claims.insert(record.sequence, admitted.hash());
+            self.records.push(Arc::clone(record));
+            true
+        };
+        admitted.map(add).collect()
+    }
+
+    /// Claims the places of all of these records, whatever they continue, if no other call has one of them.
+    pub(super) fn add_all<'a>(&mut self, admitted: impl Iterator<Item = &'a Admitted> + Clone) -> bool {
+        let mut chains = self.chains.lock();
+        let taken = |admitted: &Admitted| {
+            let record = admitted.record();
+            let chain = chains.get(record.device_id.as_str());
+            chain.is_some_and(|chain| chain.claims.contains_key(&record.sequence))
+        };
+        if admitted.clone().any(taken) {
+            return false;
+        }
+        for admitted in admitted {
+            let record = admitted.record();
+            let chain = chains.entry(record.device_id.as_str().into()).or_default();
+            // Of two at one place in this call the ledger takes the first.
+            if chain.claims.insert(record.sequence, admitted.hash()).is_none() {
+                self.records.push(Arc::clone(record));
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        {
+            let mut chains = self.chains.lock();
+            for record in &self.records {
+                if let Some(chain) = chains.get_mut(record.device_id.as_str()) {
+                    chain.claims.remove(&record.sequence);
+                }
+            }
+        }
+        self.chains.ended.notify_waiters();
+    }
+}

@@ -1,0 +1,79 @@
+//! How many rejections the operation log keeps: whoever can send can cause them, and must not fill the ledger.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use tracing::warn;
+
+use super::storage::IngestService;
+use crate::clock::now_ms;
+use crate::error::StoreError;
+use crate::ledger::{RejectionLimits, Rejections};
+
+/// The time between two looks at the rejections of a ledger.
+const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// Rounds of one look; each deletes some thousand entries of a reason.
+const MAX_ROUNDS: usize = 100;
+
+/// Which rejections the operation log keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RejectionSettings {
+    /// Days that those are kept whose signature was not known to hold.
+    pub days: u64,
+    /// How many of them are kept of each reason.
+    pub entries: u64,
+    /// How many are kept of each reason and device that a device has signed, such as forks.
+    pub entries_per_device: u64,
+}
+
+impl Default for RejectionSettings {
+    fn default() -> RejectionSettings {
+        RejectionSettings { days: 90, entries: 50_000, entries_per_device: 10_000 }
+    }
+}
+
+impl RejectionSettings {
+    fn limits(&self) -> RejectionLimits {
+        let age_ms = self.days.saturating_mul(86_400_000);
+        RejectionLimits {
+            unsigned_entries: self.entries,
+            unsigned_from_ms: now_ms().cast_unsigned().saturating_sub(age_ms),
+            signed_entries: self.entries_per_device,
+        }
+    }
+}
+
+impl IngestService {
+    /// Deletes the rejections beyond the settings, the oldest first, and answers what is left.
+    pub async fn prune_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
+        let limits = self.limits().rejections.limits();
+        let mut last = Vec::new();
+        let (mut by_number, mut by_age) = (0, 0);
+        for _ in 0..MAX_ROUNDS {
+            last = self.ledger().prune_rejections(&limits).await?;
+            let pruned = |of: fn(&Rejections) -> u64| last.iter().map(of).sum::<u64>();
+            let (number, age) = (pruned(|one| one.pruned_by_number), pruned(|one| one.pruned_by_age));
+            self.metrics().observe_rejections(&last, number, age);
+            by_number += number;
+            by_age += age;
+            if number + age == 0 {
+                break;
+            }
+        }
+        if by_number + by_age > 0 {
+            warn!(by_number, by_age, "old rejections were deleted from the operation log");
+        }
+        Ok(last)
+    }
+
+    /// [`IngestService::prune_rejections`] twice a minute, until it is dropped.
+    pub async fn keep_rejections_bounded(self) {
+        loop {
+            if let Err(error) = self.prune_rejections().await {
+                warn!(error = error.describe(), "old rejections cannot be deleted from the operation log");
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+}
