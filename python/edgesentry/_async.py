@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
 from contextvars import copy_context
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 
 from edgesentry._core import AuditRecord, Head, KeyRing, Report
 from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, Payloads, Record, open
@@ -51,6 +51,11 @@ class AsyncLedger:
     """
 
     __module__ = "edgesentry"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an AsyncLedger does not pickle: it is open in this process; open it in the other one"
+        )
 
     def __init__(self, ledger: Ledger, at_once: int = _AT_ONCE) -> None:
         from concurrent.futures import ThreadPoolExecutor

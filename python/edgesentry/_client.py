@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 
 from edgesentry._core import ClientCore
 from edgesentry._ledger import Outcome, Outcomes, Payloads, Record, _batches, _outcome, _pairs
@@ -36,6 +36,9 @@ class Client:
     """
 
     __module__ = "edgesentry"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Client does not pickle: it holds connections; make one in the other process")
 
     def __init__(
         self,
@@ -96,6 +99,9 @@ class AsyncClient:
     """
 
     __module__ = "edgesentry"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an AsyncClient does not pickle: it holds connections; make one in the other process")
 
     def __init__(self, url: str, *, at_once: int = _AT_ONCE, **options: Any) -> None:
         from concurrent.futures import ThreadPoolExecutor

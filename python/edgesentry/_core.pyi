@@ -1,7 +1,7 @@
 """The Rust core of EdgeSentry."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, Self, final, overload
+from typing import Any, Final, Literal, Self, final, overload
 
 import pandas
 import polars
@@ -54,6 +54,7 @@ __all__ = [
     "SignatureCoverage",
     "Statistics",
     "__version__",
+    "_restore",
     "create_database",
     "device_statistics",
     "drop_database",
@@ -870,6 +871,9 @@ def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme | None = N
     Raises:
         ConfigError: The key is weak or malformed.
     """
+
+def _restore(kind: str, state: bytes) -> Any:
+    """Makes a result of its pickle."""
 
 def read_records(source: Source, *, on_malformed: Literal["raise", "skip"] = "raise") -> RecordReader:
     """Reads the records of a source one by one, or as an Arrow stream. Nothing is verified.

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self, TypeAlias, overload
+from typing import Any, NoReturn, Self, TypeAlias, overload
 
 from edgesentry._core import (
     AuditRecord,
@@ -186,6 +186,9 @@ class Ledger:
     """
 
     __module__ = "edgesentry"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Ledger does not pickle: it is open in this process; open it in the other one")
 
     def __init__(self, core: LedgerCore) -> None:
         self._core = core

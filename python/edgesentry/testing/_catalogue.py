@@ -296,7 +296,7 @@ def _delete_last(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _order.delete(fleet.records, *victim)
 
 
-@_attack("All records of a chain from one on are cut off.", suits=lambda sequence, last: 1 < sequence < last)
+@_attack("All records of a chain from one on are cut off.", suits=_middle)
 def _truncate(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     count = len(fleet.chain(victim.device_id)) - victim.sequence + 1
     return _order.truncate(fleet.records, victim.device_id, count=count)

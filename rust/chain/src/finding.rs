@@ -86,8 +86,9 @@ impl FromStr for FindingCode {
 #[error("no finding is called {0:?}")]
 pub struct UnknownCode(String);
 
-/// What a check expected or found.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What a check expected or found. Serialized as text, but in a binary format with its type.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(remote = "Evidence")]
 pub enum Evidence {
     /// A hash.
     Hash(Hash),
@@ -115,7 +116,7 @@ pub enum Evidence {
         scheme: Scheme,
     },
     /// A signature.
-    Signature(Box<[u8; 64]>),
+    Signature(#[serde(with = "signature")] Box<[u8; 64]>),
     /// Words.
     Text(Box<str>),
 }
@@ -147,12 +148,45 @@ impl fmt::Display for Evidence {
 
 impl Serialize for Evidence {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            Evidence::serialize(self, serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Evidence {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Evidence, D::Error> {
+        if deserializer.is_human_readable() {
+            Ok(Evidence::Text(Deserialize::deserialize(deserializer)?))
+        } else {
+            Evidence::deserialize(deserializer)
+        }
+    }
+}
+
+/// The bytes of a signature, of which serde knows no array so long.
+mod signature {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
+        let (first, second) = bytes.split_at(32);
+        (<&[u8; 32]>::try_from(first).unwrap_or(&[0; 32]), <&[u8; 32]>::try_from(second).unwrap_or(&[0; 32]))
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<[u8; 64]>, D::Error> {
+        let (first, second): ([u8; 32], [u8; 32]) = Deserialize::deserialize(deserializer)?;
+        let mut bytes = Box::new([0; 64]);
+        bytes[..32].copy_from_slice(&first);
+        bytes[32..].copy_from_slice(&second);
+        Ok(bytes)
     }
 }
 
 /// The earlier finding that probably explains a later one.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Cause {
     /// Its code.
     pub code: FindingCode,
@@ -163,7 +197,7 @@ pub struct Cause {
 }
 
 /// A record's place in one of several inputs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Location {
     /// The name of the input, such as a file path.
     pub input: Arc<str>,

@@ -8,7 +8,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::key::Scheme;
 
 /// A likely cause of many findings at once, and its cure. A hint explains findings; it never removes one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(remote = "Hint")]
 pub enum Hint {
     /// The chains of some devices are whole and their links hold, but the records do not come in that order.
     NotInOrder {
@@ -96,8 +97,17 @@ fn owner(devices: u64, device_id: &str) -> (String, &'static str) {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Hint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Hint, D::Error> {
+        Hint::deserialize(deserializer)
+    }
+}
+
 impl Serialize for Hint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return Hint::serialize(self, serializer);
+        }
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("code", self.code())?;
         match self {

@@ -22,6 +22,7 @@ mod rsum;
 mod segment;
 mod signature;
 mod slice;
+pub mod state;
 mod statistics;
 
 pub use device::{ChainFull, Device, SEED_BYTES};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
@@ -48,7 +48,7 @@ pub struct Coverage {
 }
 
 /// Signatures that were decided.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SignatureCoverage {
     /// Decided under scheme `payload-hash`, which covers the payload hash only.
     pub payload_hash: u64,
@@ -59,14 +59,14 @@ pub struct SignatureCoverage {
 }
 
 /// Payloads that were looked for.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PayloadCoverage {
     /// Looked for, and hashed where found.
     pub checked: u64,
 }
 
 /// Heads that were compared.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct HeadCoverage {
     /// Trusted heads given.
     pub trusted: u64,
@@ -92,7 +92,7 @@ pub struct Input {
 }
 
 /// What one chain spans.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ChainSpan {
     /// Records found.
     pub records: u64,
@@ -341,7 +341,7 @@ impl Checks<'_> {
     }
 }
 
-fn not_checked(coverage: &Coverage) -> Vec<String> {
+pub(crate) fn not_checked(coverage: &Coverage) -> Vec<String> {
     let mut notes = Vec::new();
     match &coverage.signatures {
         None => notes.push(

@@ -1,9 +1,13 @@
 //! `Coverage`: what was checked and what was not, and of which inputs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use edgesentry_chain as chain;
+use edgesentry_chain::state;
 use pyo3::prelude::*;
+
+use crate::pickle::{Reduced, reduce};
 
 /// What was checked and what was not.
 #[pyclass(frozen, module = "edgesentry")]
@@ -12,6 +16,21 @@ pub(crate) struct Coverage(Arc<chain::Report>);
 impl Coverage {
     pub(crate) fn of(report: &Arc<chain::Report>) -> Coverage {
         Coverage(Arc::clone(report))
+    }
+
+    /// A coverage without its report.
+    pub(crate) fn alone(coverage: chain::Coverage) -> Coverage {
+        Coverage(Arc::new(chain::Report {
+            verdict: chain::Verdict::NothingToVerify,
+            counts: BTreeMap::new(),
+            findings: Vec::new(),
+            findings_omitted: 0,
+            hints: Vec::new(),
+            heads: chain::Heads::new(),
+            chains: BTreeMap::new(),
+            coverage,
+            inputs: Vec::new(),
+        }))
     }
 }
 
@@ -66,11 +85,15 @@ impl Coverage {
             "<Coverage {records} records, {devices} devices, {malformed} malformed; links{checked} checked>"
         )
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "Coverage", &state::CoverageState::from(&self.0.coverage))
+    }
 }
 
 /// Signatures that were decided.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct SignatureCoverage(chain::SignatureCoverage);
+pub(crate) struct SignatureCoverage(pub(crate) chain::SignatureCoverage);
 
 #[pymethods]
 impl SignatureCoverage {
@@ -93,11 +116,15 @@ impl SignatureCoverage {
         let chain::SignatureCoverage { payload_hash, record, unchecked } = self.0;
         format!("SignatureCoverage(payload_hash={payload_hash}, record={record}, unchecked={unchecked})")
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "SignatureCoverage", &self.0)
+    }
 }
 
 /// Payloads that were looked for.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct PayloadCoverage(chain::PayloadCoverage);
+pub(crate) struct PayloadCoverage(pub(crate) chain::PayloadCoverage);
 
 #[pymethods]
 impl PayloadCoverage {
@@ -109,11 +136,15 @@ impl PayloadCoverage {
     fn __repr__(&self) -> String {
         format!("PayloadCoverage(checked={})", self.0.checked)
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "PayloadCoverage", &self.0)
+    }
 }
 
 /// Heads that were compared.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct HeadCoverage(chain::HeadCoverage);
+pub(crate) struct HeadCoverage(pub(crate) chain::HeadCoverage);
 
 #[pymethods]
 impl HeadCoverage {
@@ -130,6 +161,10 @@ impl HeadCoverage {
     fn __repr__(&self) -> String {
         let chain::HeadCoverage { trusted, devices_without } = self.0;
         format!("HeadCoverage(trusted={trusted}, devices_without={devices_without})")
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "HeadCoverage", &self.0)
     }
 }
 
@@ -168,6 +203,10 @@ impl Input {
     fn __repr__(&self) -> String {
         let chain::Input { name, format, entries, .. } = &self.0;
         format!("<Input {name:?}: {format}, {entries} entries>")
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "Input", &state::InputState::from(&self.0))
     }
 }
 
@@ -212,5 +251,9 @@ impl ChainSpan {
     fn __repr__(&self) -> String {
         let chain::ChainSpan { records, lowest_sequence, highest_sequence, .. } = self.0;
         format!("<ChainSpan of {records} records, sequence {lowest_sequence} to {highest_sequence}>")
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "ChainSpan", &self.0)
     }
 }

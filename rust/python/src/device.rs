@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::errors::{bad_key, bad_seed_file, chain_full};
 use crate::heads::Head;
 use crate::keys::{public_key_type, scheme_of};
+use crate::pickle::refuse;
 use crate::record::{AuditRecord, bytes, unsigned};
 
 /// A device that signs its records.
@@ -125,6 +126,10 @@ impl Device {
         let sequence = device.head().map_or(0, |head| head.sequence);
         let (device_id, scheme) = (device.device_id(), device.scheme());
         Ok(format!("<Device {device_id:?} scheme {scheme}, public key {key}, at sequence {sequence}>"))
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse("Device", "it holds its secret key; open it where it signs, such as by Device.from_seed_file")
     }
 }
 

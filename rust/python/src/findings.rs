@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatchReader;
 use edgesentry_chain as chain;
+use edgesentry_chain::state::FindingState;
 use edgesentry_formats::{Error as FormatError, Progress};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -15,6 +16,7 @@ use crate::arrow::{schema_capsule, stream_capsule};
 use crate::finding_table::{self, FindingTable, findings_schema};
 use crate::frames;
 use crate::html;
+use crate::pickle::{Reduced, reduce};
 use crate::progress::Bar;
 use crate::source::name_of_type;
 use crate::verify::wait;
@@ -166,9 +168,20 @@ impl Findings {
             [first, rest @ ..] => format!("<Findings: {first}; and {} more>", rest.len()),
         }
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        let findings: Vec<FindingState> = self.as_slice().iter().map(FindingState::from).collect();
+        reduce(py, "Findings", &findings)
+    }
 }
 
 impl Findings {
+    /// Findings without a report.
+    pub(crate) fn alone(findings: Vec<chain::Finding>) -> Findings {
+        let positions = Positions { start: 0, end: findings.len() };
+        Findings { held: Held::Alone(findings.into()), table: FindingTable::default(), positions }
+    }
+
     /// All findings of a report.
     pub(crate) fn all(report: &Arc<chain::Report>, table: &FindingTable) -> Findings {
         let positions = Positions { start: 0, end: report.findings.len() };
@@ -229,7 +242,7 @@ fn same(one: &chain::Finding, other: &chain::Finding) -> bool {
 
 /// One failed check.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Finding(chain::Finding);
+pub(crate) struct Finding(pub(crate) chain::Finding);
 
 #[pymethods]
 impl Finding {
@@ -311,11 +324,15 @@ impl Finding {
     fn __repr__(&self) -> String {
         format!("<Finding {}>", self.0)
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "Finding", &FindingState::from(&self.0))
+    }
 }
 
 /// The earlier finding that probably explains a later one.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Cause(chain::Cause);
+pub(crate) struct Cause(pub(crate) chain::Cause);
 
 #[pymethods]
 impl Cause {
@@ -347,5 +364,9 @@ impl Cause {
             Some(sequence) => format!("<Cause {} at sequence {sequence}>", self.0.code),
             None => format!("<Cause {} at index {}>", self.0.code, self.0.index),
         }
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "Cause", &self.0)
     }
 }

@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 use crate::device::Device;
 use crate::errors::{bad_key, bad_keys, os_error, write_text};
 use crate::html;
+use crate::pickle::{Reduced, reduce};
 use crate::record::{AuditRecord, bytes};
 use crate::source::path_of;
 
@@ -92,9 +93,35 @@ impl KeyRing {
         let devices = self.snapshot().len();
         format!("<KeyRing with the keys of {devices} device{}>", if devices == 1 { "" } else { "s" })
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        let ring = self.snapshot();
+        let key = |key: &RingKey| (*key.key.as_bytes(), key.scheme, key.valid_from);
+        let keys: Vec<KeyState> = ring
+            .iter()
+            .map(|(device_id, keys)| (device_id.to_owned(), keys.iter().map(key).collect()))
+            .collect();
+        reduce(py, "KeyRing", &keys)
+    }
 }
 
+/// The keys of a device, in a pickle.
+pub(crate) type KeyState = (String, Vec<([u8; 32], Scheme, u64)>);
+
 impl KeyRing {
+    /// The ring of a pickle; each key is checked again.
+    pub(crate) fn from_state(devices: Vec<KeyState>) -> Result<KeyRing, String> {
+        let mut ring = chain::KeyRing::new();
+        for (device_id, keys) in devices {
+            for (key, scheme, valid_from) in keys {
+                let key = PublicKey::from_bytes(key).map_err(|error| error.to_string())?;
+                ring.insert(&device_id, RingKey { key, scheme, valid_from })
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(KeyRing(Mutex::new(Arc::new(ring))))
+    }
+
     fn ring(&self) -> MutexGuard<'_, Arc<chain::KeyRing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -20,6 +20,7 @@ mod html;
 mod keys;
 mod ledger;
 mod outbox;
+mod pickle;
 mod progress;
 mod read;
 mod record;
@@ -60,6 +61,8 @@ mod _core {
     use crate::ledger::LedgerCore;
     #[pymodule_export]
     use crate::outbox::Outbox;
+    #[pymodule_export]
+    use crate::pickle::restore;
     #[pymodule_export]
     use crate::read::{RecordReader, read_records};
     #[pymodule_export]

@@ -14,6 +14,7 @@ use crate::client::ClientCore;
 use crate::device::{Device, now_ms};
 use crate::heads::Head;
 use crate::ledger::LedgerCore;
+use crate::pickle::refuse;
 use crate::record::{AuditRecord, unsigned};
 use crate::service::{service_failure, wait_on};
 use crate::telemetry::trace_context;
@@ -103,6 +104,10 @@ impl Outbox {
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
         self.close(py)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse("Outbox", "it holds a secret key and an open file; open it in the process that signs")
     }
 }
 

@@ -15,6 +15,7 @@ use pyo3::types::PyCapsule;
 use crate::arrow::{schema_capsule, stream_capsule};
 use crate::errors::malformed;
 use crate::frames::{self, Batches};
+use crate::pickle::refuse;
 use crate::record::AuditRecord;
 use crate::source::{Input, inputs};
 use crate::work::Work;
@@ -101,6 +102,10 @@ impl RecordReader {
         let mut reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         let batches = RecordBatches(reading.take()?);
         stream_capsule(py, edgesentry_formats::schema(), batches, requested_schema)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        refuse("RecordReader", "it reads in this process; hand on the path, or a list of its records")
     }
 }
 

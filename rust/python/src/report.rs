@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use edgesentry_chain as chain;
+use edgesentry_chain::state::ReportState;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
@@ -15,6 +16,7 @@ use crate::finding_table::{FindingTable, findings_schema};
 use crate::findings::Findings;
 use crate::heads::heads_to_dict;
 use crate::html::{self, count};
+use crate::pickle::{Reduced, reduce};
 
 /// What a verification found.
 #[pyclass(frozen, module = "edgesentry")]
@@ -23,6 +25,13 @@ pub(crate) struct Report(pub(crate) Arc<chain::Report>, FindingTable);
 impl From<chain::Report> for Report {
     fn from(report: chain::Report) -> Report {
         Report(Arc::new(report), FindingTable::default())
+    }
+}
+
+impl Report {
+    /// The report of a pickle.
+    pub(crate) fn from_state(state: ReportState) -> Result<Report, String> {
+        Ok(Report::from(chain::Report::try_from(state)?))
     }
 }
 
@@ -139,6 +148,10 @@ impl Report {
         let findings = count(self.0.counts.values().sum(), "finding");
         let (records, devices) = (count(records, "record"), count(devices, "device"));
         format!("<Report {}: {findings} in {records} of {devices}>", self.verdict())
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "Report", &ReportState::from(&*self.0))
     }
 }
 

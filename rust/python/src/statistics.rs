@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, StringBuilder, UInt64Builder};
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, UInt64Type};
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::DeviceStatistics;
 use edgesentry_formats as formats;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyList};
+use serde::{Deserialize, Serialize};
 
 use crate::arrow::{Cell, cell, schema_capsule, stream_capsule};
 use crate::frames;
 use crate::html;
+use crate::pickle::{Reduced, reduce};
 use crate::progress::Bar;
 use crate::source::inputs;
 use crate::verify::{pool, wait};
@@ -113,6 +117,51 @@ impl Statistics {
 
     fn __repr__(&self) -> String {
         format!("<Statistics of {}>", html::count(self.batch.num_rows() as u64, "device"))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        let columns = self.batch.columns();
+        let names = columns.first().and_then(|column| column.as_string_opt::<i32>());
+        let names = names.map(|names| names.iter().flatten().map(str::to_owned).collect());
+        let rates = columns.iter().find_map(|column| column.as_primitive_opt::<Float64Type>());
+        let numbers = columns.iter().filter_map(|column| column.as_primitive_opt::<UInt64Type>());
+        let state = StatisticsState {
+            devices: names.unwrap_or_default(),
+            rates: rates.map(|rates| rates.iter().collect()).unwrap_or_default(),
+            numbers: numbers.map(|column| column.iter().collect()).collect(),
+            malformed: self.malformed,
+        };
+        reduce(py, "Statistics", &state)
+    }
+}
+
+/// Statistics in a pickle: the columns by their type, in the order of [`schema`].
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StatisticsState {
+    devices: Vec<String>,
+    rates: Vec<Option<f64>>,
+    numbers: Vec<Vec<Option<u64>>>,
+    malformed: u64,
+}
+
+impl Statistics {
+    /// The statistics of a pickle.
+    pub(crate) fn from_state(state: StatisticsState) -> Result<Statistics, String> {
+        let mut numbers =
+            state.numbers.into_iter().map(|column| Arc::new(UInt64Array::from(column)) as ArrayRef);
+        let mut columns = Vec::new();
+        for field in schema().fields() {
+            columns.push(match field.data_type() {
+                DataType::Utf8 => Arc::new(StringArray::from_iter_values(&state.devices)) as ArrayRef,
+                DataType::Float64 => Arc::new(Float64Array::from(state.rates.clone())) as ArrayRef,
+                _ => numbers.next().ok_or("a column is missing")?,
+            });
+        }
+        if numbers.next().is_some() {
+            return Err("it has another column".to_owned());
+        }
+        let batch = RecordBatch::try_new(schema(), columns).map_err(|error| error.to_string())?;
+        Ok(Statistics { batch, malformed: state.malformed })
     }
 }
 

@@ -1,0 +1,227 @@
+//! Reports in a form for other processes of the same release: every field, evidence with its type. What
+//! `serde` makes of the report itself is for people and other programs, and has evidence as text.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
+use crate::hash::Hash;
+use crate::head::Heads;
+use crate::hint::Hint;
+use crate::report::{
+    ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, Report, SignatureCoverage, Verdict,
+    not_checked,
+};
+
+/// A [`Report`].
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct ReportState {
+    counts: BTreeMap<FindingCode, u64>,
+    findings: Vec<FindingState>,
+    findings_omitted: u64,
+    hints: Vec<Hint>,
+    heads: Heads,
+    chains: BTreeMap<Arc<str>, ChainSpan>,
+    coverage: CoverageState,
+    inputs: Vec<InputState>,
+}
+
+impl From<&Report> for ReportState {
+    fn from(report: &Report) -> ReportState {
+        ReportState {
+            counts: report.counts.clone(),
+            findings: report.findings.iter().map(FindingState::from).collect(),
+            findings_omitted: report.findings_omitted,
+            hints: report.hints.clone(),
+            heads: report.heads.clone(),
+            chains: report.chains.clone(),
+            coverage: CoverageState::from(&report.coverage),
+            inputs: report.inputs.iter().map(InputState::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<ReportState> for Report {
+    type Error = &'static str;
+
+    /// The report; its verdict follows from what it holds.
+    ///
+    /// # Errors
+    /// Its parts do not fit together, as in no report that a verification has made.
+    fn try_from(state: ReportState) -> Result<Report, &'static str> {
+        let ReportState { counts, findings, findings_omitted, hints, heads, chains, coverage, inputs } =
+            state;
+        let sum = |numbers: Vec<u64>| numbers.into_iter().try_fold(0_u64, u64::checked_add);
+        let mut kept: BTreeMap<FindingCode, u64> = BTreeMap::new();
+        for finding in &findings {
+            *kept.entry(finding.code).or_default() += 1;
+        }
+        if kept.iter().any(|(code, kept)| counts.get(code).is_none_or(|count| count < kept)) {
+            return Err("it has more findings than it counts");
+        }
+        if counts.values().any(|count| *count == 0) {
+            return Err("it counts findings that are none");
+        }
+        if sum(counts.values().copied().collect()) != findings_omitted.checked_add(findings.len() as u64) {
+            return Err("its findings are not as many as it counts");
+        }
+        if !heads.keys().eq(chains.keys()) || coverage.devices != heads.len() as u64 {
+            return Err("its heads are not those of its chains");
+        }
+        if sum(chains.values().map(|span| span.records).collect()) != Some(coverage.records) {
+            return Err("its chains do not have the records that it counts");
+        }
+        let verdict = if !counts.is_empty() {
+            Verdict::Findings
+        } else if coverage.records == 0 {
+            Verdict::NothingToVerify
+        } else {
+            Verdict::Valid
+        };
+        Ok(Report {
+            verdict,
+            counts,
+            findings: findings.into_iter().map(Finding::from).collect(),
+            findings_omitted,
+            hints,
+            heads,
+            chains,
+            coverage: coverage.into(),
+            inputs: inputs.into_iter().map(Input::from).collect(),
+        })
+    }
+}
+
+/// A [`Finding`].
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct FindingState {
+    code: FindingCode,
+    device_id: Option<Arc<str>>,
+    sequence: Option<u64>,
+    timestamp_ms: Option<u64>,
+    index: Option<u64>,
+    expected: Evidence,
+    actual: Evidence,
+    record_hash: Option<Hash>,
+    cause: Option<Cause>,
+    location: Option<Location>,
+    predecessor: Option<u64>,
+}
+
+impl From<&Finding> for FindingState {
+    fn from(finding: &Finding) -> FindingState {
+        let Finding {
+            code,
+            device_id,
+            sequence,
+            timestamp_ms,
+            index,
+            expected,
+            actual,
+            record_hash,
+            cause,
+            location,
+            predecessor,
+        } = finding.clone();
+        FindingState {
+            code,
+            device_id,
+            sequence,
+            timestamp_ms,
+            index,
+            expected,
+            actual,
+            record_hash,
+            cause,
+            location,
+            predecessor,
+        }
+    }
+}
+
+impl From<FindingState> for Finding {
+    fn from(state: FindingState) -> Finding {
+        let FindingState {
+            code,
+            device_id,
+            sequence,
+            timestamp_ms,
+            index,
+            expected,
+            actual,
+            record_hash,
+            cause,
+            location,
+            predecessor,
+        } = state;
+        Finding {
+            code,
+            device_id,
+            sequence,
+            timestamp_ms,
+            index,
+            expected,
+            actual,
+            record_hash,
+            cause,
+            location,
+            predecessor,
+        }
+    }
+}
+
+/// A [`Coverage`]. What was not checked follows from it.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct CoverageState {
+    records: u64,
+    devices: u64,
+    malformed: u64,
+    signatures: Option<SignatureCoverage>,
+    payloads: Option<PayloadCoverage>,
+    heads: Option<HeadCoverage>,
+}
+
+impl From<&Coverage> for CoverageState {
+    fn from(coverage: &Coverage) -> CoverageState {
+        let Coverage { records, devices, malformed, signatures, payloads, heads, not_checked: _ } =
+            coverage.clone();
+        CoverageState { records, devices, malformed, signatures, payloads, heads }
+    }
+}
+
+impl From<CoverageState> for Coverage {
+    fn from(state: CoverageState) -> Coverage {
+        let CoverageState { records, devices, malformed, signatures, payloads, heads } = state;
+        let mut coverage =
+            Coverage { records, devices, malformed, signatures, payloads, heads, not_checked: Vec::new() };
+        coverage.not_checked = not_checked(&coverage);
+        coverage
+    }
+}
+
+/// An [`Input`].
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct InputState {
+    name: Arc<str>,
+    format: String,
+    entries: u64,
+    bytes: Option<u64>,
+    modified: Option<SystemTime>,
+}
+
+impl From<&Input> for InputState {
+    fn from(input: &Input) -> InputState {
+        let Input { name, format, entries, bytes, modified } = input.clone();
+        InputState { name, format, entries, bytes, modified }
+    }
+}
+
+impl From<InputState> for Input {
+    fn from(state: InputState) -> Input {
+        let InputState { name, format, entries, bytes, modified } = state;
+        Input { name, format, entries, bytes, modified }
+    }
+}

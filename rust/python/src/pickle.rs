@@ -1,0 +1,128 @@
+//! Pickles of results, which carry them between processes of one release: a version, a checksum, and postcard.
+//!
+//! Whoever makes a pickle decides what unpickling it runs, so one from elsewhere is never safe to open. What is checked
+//! here keeps a damaged pickle, or one of another release, from becoming a result that says something else.
+
+use edgesentry_chain as chain;
+use edgesentry_chain::Hash;
+use edgesentry_chain::state::{CoverageState, FindingState, InputState};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::coverage::{ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, SignatureCoverage};
+use crate::errors::UnreadableError;
+use crate::findings::{Cause, Finding, Findings};
+use crate::keys::KeyRing;
+use crate::report::Report;
+use crate::statistics::Statistics;
+
+/// Changes with every change of a type that is pickled.
+const VERSION: u8 = 1;
+/// Bytes of the checksum, which stands behind the version.
+const CHECKSUM_BYTES: usize = 8;
+
+/// What `__reduce__` returns: a function, and its arguments.
+pub(crate) type Reduced<'py> = (Bound<'py, PyAny>, (&'static str, Bound<'py, PyBytes>));
+
+/// The pickle of a result, whose class is `kind`.
+pub(crate) fn reduce<'py>(
+    py: Python<'py>,
+    kind: &'static str,
+    content: &(impl Serialize + Sync),
+) -> PyResult<Reduced<'py>> {
+    let state = py.detach(|| {
+        let content = postcard::to_stdvec(content)?;
+        let mut state = vec![VERSION];
+        state.extend_from_slice(&checksum(kind, &content));
+        state.extend_from_slice(&content);
+        Ok::<_, postcard::Error>(state)
+    });
+    let state =
+        state.map_err(|error| PyRuntimeError::new_err(format!("cannot pickle the {kind}: {error}")))?;
+    let restore = py.import("edgesentry._core")?.getattr("_restore")?;
+    Ok((restore, (kind, PyBytes::new(py, &state))))
+}
+
+/// Refuses to pickle what belongs to one process.
+pub(crate) fn refuse<T>(kind: &str, instead: &str) -> PyResult<T> {
+    Err(PyTypeError::new_err(format!("a {kind} does not pickle: {instead}")))
+}
+
+/// Makes a result of its pickle.
+#[pyfunction]
+#[pyo3(name = "_restore")]
+pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyResult<Py<PyAny>> {
+    let bytes = state.as_ref();
+    match kind {
+        "Report" => object(py, kind, bytes, Report::from_state),
+        "Findings" => object(py, kind, bytes, |findings: Vec<FindingState>| {
+            Ok(Findings::alone(findings.into_iter().map(Into::into).collect()))
+        }),
+        "Finding" => object(py, kind, bytes, |finding: FindingState| Ok(Finding(finding.into()))),
+        "Cause" => object(py, kind, bytes, |cause| Ok(Cause(cause))),
+        "Coverage" => object(py, kind, bytes, |coverage: CoverageState| Ok(Coverage::alone(coverage.into()))),
+        "SignatureCoverage" => object(py, kind, bytes, |coverage| Ok(SignatureCoverage(coverage))),
+        "PayloadCoverage" => object(py, kind, bytes, |coverage| Ok(PayloadCoverage(coverage))),
+        "HeadCoverage" => object(py, kind, bytes, |coverage| Ok(HeadCoverage(coverage))),
+        "Input" => object(py, kind, bytes, |input: InputState| Ok(Input::from(chain::Input::from(input)))),
+        "ChainSpan" => object(py, kind, bytes, |span: chain::ChainSpan| Ok(ChainSpan::from(span))),
+        "KeyRing" => object(py, kind, bytes, KeyRing::from_state),
+        "Statistics" => object(py, kind, bytes, Statistics::from_state),
+        _ => {
+            let kind: String = kind.chars().take(60).collect();
+            Err(UnreadableError::new_err(format!("no result of this edgesentry is called {kind:?}")))
+        }
+    }
+}
+
+/// The object that a state makes.
+fn object<S, T>(
+    py: Python<'_>,
+    kind: &str,
+    bytes: &[u8],
+    make: impl FnOnce(S) -> Result<T, String>,
+) -> PyResult<Py<PyAny>>
+where
+    S: DeserializeOwned + Send,
+    T: pyo3::PyClass + Into<pyo3::PyClassInitializer<T>>,
+{
+    let made = make(read(py, kind, bytes)?).map_err(|problem| {
+        UnreadableError::new_err(format!("the pickle of a {kind} contradicts itself: {problem}"))
+    })?;
+    Ok(Py::new(py, made)?.into_any())
+}
+
+fn read<T: DeserializeOwned + Send>(py: Python<'_>, kind: &str, state: &[u8]) -> PyResult<T> {
+    let problem = |problem: &str| UnreadableError::new_err(format!("the pickle of a {kind} {problem}"));
+    let [version, rest @ ..] = state else { return Err(problem("is empty")) };
+    if *version != VERSION {
+        return Err(problem(
+            "is of another release of edgesentry; pickles pass between processes of one release, to keep a report \
+             use to_json()",
+        ));
+    }
+    py.detach(|| {
+        let (sum, content) = rest.split_at_checked(CHECKSUM_BYTES)?;
+        if sum != checksum(kind, content) {
+            return None;
+        }
+        let (value, rest) = postcard::take_from_bytes(content).ok()?;
+        rest.is_empty().then_some(value)
+    })
+    .ok_or_else(|| problem("is damaged"))
+}
+
+fn checksum(kind: &str, content: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut all = Vec::with_capacity(kind.len() + 1 + content.len());
+    all.extend_from_slice(kind.as_bytes());
+    all.push(0);
+    all.extend_from_slice(content);
+    let Hash(hash) = Hash::of(&all);
+    let mut sum = [0; CHECKSUM_BYTES];
+    sum.copy_from_slice(&hash[..CHECKSUM_BYTES]);
+    sum
+}

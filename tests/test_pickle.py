@@ -1,0 +1,292 @@
+"""Results travel between processes: every public class pickles, or says in one sentence why it does not."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import random
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import pytest
+
+import edgesentry
+import edgesentry.exceptions
+import edgesentry.testing
+from edgesentry import (
+    AsyncClient,
+    AsyncLedger,
+    Client,
+    Device,
+    Findings,
+    Head,
+    KeyRing,
+    Ledger,
+    Manifest,
+    Outbox,
+    Outcome,
+    Outcomes,
+    RecordReader,
+    RejectedError,
+    Report,
+    Statistics,
+    UnreadableError,
+    VerificationError,
+    device_statistics,
+    read_records,
+    verify_chain,
+)
+from edgesentry.testing import CATALOGUE, MALFORMED_FILES, Place, Served, Victim, make_fleet
+from support import chains, device, key_ring
+
+DEVICES = [device(number) for number in (1, 2, 3)]
+RECORDS = chains(DEVICES, 6)
+# A changed record, whose signature and next link fail, and a repeated one.
+BAD = [*RECORDS[:4], RECORDS[4].replace(timestamp_ms=1), *RECORDS[5:], RECORDS[-1]]
+FLEET = make_fleet()
+OUTCOME = Outcome("lift-01", 3, "rejected", "fork", "one", "another", None, False)
+TAMPERED = next(iter(CATALOGUE.values()))(FLEET)
+
+
+def make_report(folder: Path | None = None) -> Report:
+    """A report with findings of many kinds of evidence."""
+    keys = key_ring(DEVICES)
+    keys.add("lift-01", device(9).public_key, scheme="payload-hash", valid_from=4)
+    heads = {"lift-01": verify_chain(RECORDS).heads["lift-01"], "lift-77": Head(5, bytes(32))}
+    return verify_chain(BAD, keys=keys, heads=heads, payloads=folder)
+
+
+REPORT = make_report()
+CAUSED = next(finding for finding in REPORT.findings if finding.cause is not None)
+
+
+def raised(call: Callable[[], object]) -> BaseException:
+    try:
+        call()
+    except Exception as error:
+        return error
+    raise AssertionError
+
+
+EXAMPLES: list[Any] = [
+    REPORT,
+    REPORT.findings,
+    REPORT.findings[1:3],
+    *REPORT.findings,
+    CAUSED.cause,
+    REPORT.coverage,
+    REPORT.coverage.signatures,
+    REPORT.coverage.heads,
+    make_report(Path(__file__).parent).coverage.payloads,
+    *REPORT.inputs,
+    REPORT.chains["lift-01"],
+    REPORT.heads["lift-01"],
+    RECORDS[0],
+    key_ring(DEVICES),
+    DEVICES[0].public_key,
+    KeyRing(),
+    device_statistics(RECORDS),
+    Manifest(1, 1, REPORT.heads, {}, {"name": "x"}, {}, "sqlite:x", 5),
+    OUTCOME,
+    Outcomes([OUTCOME]),
+    edgesentry.EdgesentryError("one"),
+    raised(lambda: KeyRing({"lift-01": "x"})),
+    edgesentry.RecordMalformed(3, "this", "that"),
+    edgesentry.RegistryError("one"),
+    RejectedError(Outcomes([OUTCOME])),
+    edgesentry.ServiceError("one", True),
+    edgesentry.StoreError("one", True, "outbox"),
+    UnreadableError("one"),
+    raised(REPORT.raise_for_findings),
+    *CATALOGUE.values(),
+    *MALFORMED_FILES.values(),
+    *(malformed(chains([device(1)], 5)) for malformed in MALFORMED_FILES.values()),
+    TAMPERED,
+    TAMPERED.expectations,
+    edgesentry.testing.found(REPORT)[0],
+    FLEET,
+    *FLEET.signers.values(),
+    Place("sqlite", "x.db", "ledger"),
+    Victim("lift-01", 3),
+]
+# What belongs to one process: secrets, connections, open files.
+NOT_RESULTS = {AsyncClient, AsyncLedger, Client, Device, Ledger, Outbox, RecordReader, Served}
+
+
+def public_classes(*modules: ModuleType) -> set[type]:
+    members = [getattr(module, name) for module in modules for name in module.__all__]
+    # Literals and other aliases are no classes.
+    return {member for member in members if inspect.isclass(member) and member.__module__.startswith("edges")}
+
+
+def test_every_public_class_is_here() -> None:
+    """A new class gets an example, or is one that belongs to its process."""
+    classes = public_classes(edgesentry, edgesentry.testing, edgesentry.exceptions)
+    assert classes == {type(example) for example in EXAMPLES} | NOT_RESULTS
+
+
+def told(thing: object) -> object:
+    """What a result says, to compare those that have no equality."""
+    if isinstance(thing, Statistics):
+        return (thing.to_dicts(), thing.malformed)
+    if isinstance(thing, Findings):
+        return [finding.to_dict() for finding in thing]
+    if isinstance(thing, BaseException):
+        return (type(thing), str(thing), vars(thing), thing.args)
+    if isinstance(thing, Outcomes):
+        return list(thing)
+    if type(thing).__eq__ is object.__eq__:
+        return {name: getattr(thing, name) for name in dir(thing) if is_plain(thing, name)}
+    return thing
+
+
+def is_plain(thing: object, name: str) -> bool:
+    return not (name.startswith("_") or callable(getattr(thing, name)))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
+@pytest.mark.parametrize("way", ["pickle", "old pickle", "copy", "deepcopy"])
+def test_a_result_comes_back_as_it_was(example: object, way: str) -> None:
+    if way.endswith("pickle"):
+        back = pickle.loads(pickle.dumps(example, protocol=2 if way == "old pickle" else -1))
+    else:
+        back = copy.copy(example) if way == "copy" else copy.deepcopy(example)
+    assert type(back) is type(example)
+    assert repr(back) == repr(example)
+    assert repr(told(back)) == repr(told(example))
+    if not isinstance(example, BaseException) and type(example).__eq__ is not object.__eq__:
+        assert back == example
+
+
+def test_a_report_comes_back_whole(tmp_path: Path) -> None:
+    path = tmp_path / "export.ndjson"
+    edgesentry.write_records(BAD, path)
+    report = verify_chain(path, keys=key_ring(DEVICES), max_findings=2)
+    back = pickle.loads(pickle.dumps(report))
+    assert back == report
+    assert back.to_json() == report.to_json()
+    assert (back.ok, back.verdict, back.findings_omitted) == (False, "findings", report.findings_omitted)
+    # The hash of the file is in the page only if the report knows when it was read.
+    assert edgesentry.payload_hash(path.read_bytes()).hex() in back.to_html()
+    with pytest.raises(VerificationError) as error:
+        back.raise_for_findings()
+    assert pickle.loads(pickle.dumps(error.value)).report == report
+
+
+def test_a_copied_key_ring_is_another() -> None:
+    ring = key_ring(DEVICES)
+    for other in (copy.copy(ring), copy.deepcopy(ring), pickle.loads(pickle.dumps(ring))):
+        other.add("lift-04", device(4).public_key)
+        assert "lift-04" not in ring
+
+
+def verify(records: bytes, keys: KeyRing) -> Report:
+    return verify_chain(records, keys=keys)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_process_pool_returns_reports(tmp_path: Path, method: Literal["fork", "spawn"]) -> None:
+    path = tmp_path / "export.ndjson"
+    edgesentry.write_records(RECORDS, path)
+    with ProcessPoolExecutor(1, mp_context=get_context(method)) as pool:
+        report = pool.submit(verify, path.read_bytes(), key_ring(DEVICES)).result()
+    assert report.ok
+    assert report.coverage.records == len(RECORDS)
+
+
+def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
+    lift = device(1)
+    ledger = edgesentry.open(tmp_path / "ledger.db")
+    client = Client("http://127.0.0.1:9", token="hush")
+    outbox = Outbox(tmp_path / "outbox.db", lift)
+    place = Place("sqlite", "x.db", "ledger")
+    things: list[object] = [
+        lift,
+        ledger,
+        AsyncLedger(ledger),
+        client,
+        AsyncClient("http://127.0.0.1:9"),
+        outbox,
+        read_records(RECORDS),
+        Served("http://127.0.0.1:9", client, "hush", place, tmp_path),
+    ]
+    assert {type(thing) for thing in things} == NOT_RESULTS
+    for thing in things:
+        for way in (pickle.dumps, copy.copy, copy.deepcopy):
+            if isinstance(thing, Served) and way is copy.copy:
+                continue
+            with pytest.raises(TypeError, match="does not pickle: ") as error:
+                way(thing)
+            assert "hush" not in str(error.value)
+            assert lift.public_key not in str(error.value)
+    outbox.close()
+    ledger.close()
+
+
+def reduced(thing: Any) -> tuple[Callable[[str, bytes], Any], str, bytes]:
+    """How a result pickles: a function, the name of the class and its state."""
+    restore, (kind, state) = thing.__reduce__()
+    return restore, kind, state
+
+
+def test_a_damaged_pickle_is_an_error() -> None:
+    for example in (REPORT, REPORT.findings, REPORT.coverage, key_ring(DEVICES), device_statistics(RECORDS)):
+        restore, kind, state = reduced(example)
+        chosen = random.Random(7)
+        broken = [b"", state[:1], state[:-1], state + b"\0", bytes([state[0] + 1]) + state[1:]]
+        for _ in range(200):
+            at = chosen.randrange(len(state))
+            broken.append(state[:at] + bytes([state[at] ^ 1 << chosen.randrange(8)]) + state[at + 1 :])
+        for bad in broken:
+            with pytest.raises(UnreadableError, match=f"the pickle of a {kind} is "):
+                restore(kind, bad)
+        # Nor is one class another.
+        with pytest.raises(UnreadableError, match="is damaged"):
+            restore("Finding", state)
+        with pytest.raises(UnreadableError, match="no result"):
+            restore("Device", state)
+
+
+def sealed(kind: str, content: bytes) -> bytes:
+    """The state of somebody who knows how the checksum is made."""
+    return b"\1" + edgesentry.payload_hash(kind.encode() + b"\0" + content)[:8] + content
+
+
+def test_a_pickle_made_up_is_no_sound_report() -> None:
+    good = verify_chain(RECORDS, keys=key_ring(DEVICES))
+    restore, kind, state = reduced(good)
+    content = state[9:]
+    assert restore(kind, sealed(kind, content)) == good
+    chosen = random.Random(7)
+    for _ in range(3000):
+        at = chosen.randrange(len(content))
+        changed = content[:at] + bytes([chosen.randrange(256)]) + content[at + 1 :]
+        try:
+            back = restore(kind, sealed(kind, changed))
+        except UnreadableError:
+            continue
+        # A verdict always follows from what the report holds.
+        assert back.ok == (not back.counts and back.coverage.records > 0)
+        assert sum(back.counts.values()) == len(back.findings) + back.findings_omitted
+        assert back.summary()
+        assert back.to_html()
+
+
+# The state of a report, as this version writes it. If this fails, a type that is pickled has changed: raise
+# VERSION in rust/python/src/pickle.rs and write the new state here.
+STATE = (
+    "01e3f7cadfce2b80620000000001076c6966742d30310177ad4b616a048380134b8eaee682a2bfc2b04251cfb422ed71"
+    "28bb9852a7172401076c6966742d3031010101e8d795ffbc31e8d795ffbc3101010000000001046c697374077265636f"
+    "726473010000"
+)
+
+
+def test_the_version_is_that_of_the_types() -> None:
+    example = verify_chain(chains([device(1)], 1))
+    _, _, state = reduced(example)
+    assert state.hex() == STATE
