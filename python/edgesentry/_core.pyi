@@ -923,6 +923,9 @@ def write_heads(heads: Heads, path: Path) -> None:
         OSError: The file cannot be written.
     """
 
+def shown(text: str) -> str:
+    """Text that an exception quotes, so that neither a terminal nor a runner of a pipeline acts on it."""
+
 def init_telemetry(
     log: str | None,
     filter: str | None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgesentry._core import shown
+
 if TYPE_CHECKING:
     from edgesentry._core import Report
     from edgesentry._ledger import Outcomes
@@ -85,7 +87,7 @@ class RejectedError(EdgesentryError):
         bad = [outcome for outcome in self.outcomes if not outcome.ok]
         first = bad[0]
         what = first.reason or first.error or first.status
-        return (
+        return shown(
             f"{len(bad)} of {len(self.outcomes)} records were not taken in; the first is device "
             f"{first.device_id!r} sequence {first.sequence}: {what}"
         )
@@ -111,7 +113,7 @@ class RecordMalformed(EdgesentryError, ValueError):
         self.actual = actual
 
     def __str__(self) -> str:
-        return f"entry {self.index} is no record: expected {self.expected}, found {self.actual}"
+        return shown(f"entry {self.index} is no record: expected {self.expected}, found {self.actual}")
 
 
 class VerificationError(EdgesentryError):

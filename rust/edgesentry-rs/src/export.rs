@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgesentry_chain::{AuditRecord, Hash, Head, Heads};
+use edgesentry_chain::{AuditRecord, Hash, Head, Heads, escape};
 use edgesentry_formats::{
     Destination, Destinations, Error as FormatError, Readers, RecordWriter, Writing, by_name,
 };
@@ -104,8 +104,8 @@ impl Manifest {
         let name: Arc<str> = path.display().to_string().into();
         let failed = move |source| Error::from(FormatError::Io { name, action: "write", source });
         let write = || -> std::io::Result<Writing> {
-            let mut text = serde_json::to_string_pretty(self)?;
-            text.push('\n');
+            let text = serde_json::to_string_pretty(self)?;
+            let text = escape::json(&text).into_owned() + "\n";
             let mut writing = destination.open(Readers::Umask)?;
             writing.write_all(text.as_bytes())?;
             if let Writing::File(file) = &mut writing {

@@ -1,10 +1,10 @@
 //! The JSON envelope of `--json`: one line, versioned, the same on success and on failure.
 
+use edgesentry_chain::escape;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
 use crate::exit::Failure;
-use crate::text::is_hostile;
 
 /// The version of the envelope; it changes when a field is renamed or removed.
 const ENVELOPE: u32 = 1;
@@ -54,20 +54,9 @@ pub(crate) fn failure(command: Option<&str>, failure: &Failure) -> Result<String
     result(command, false, ("", &()), Some(failure))
 }
 
-/// JSON with the characters that a terminal would act on as escapes. They can only stand inside strings; a line
-/// break, which cannot, stays.
+/// JSON that neither a terminal nor a runner acts on, see [`escape::json`].
 pub(crate) fn terminal_safe(json: &str) -> String {
-    let mut line = String::with_capacity(json.len() + 1);
-    for character in json.chars() {
-        if character != '\n' && is_hostile(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                line.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            line.push(character);
-        }
-    }
-    line
+    escape::json(json).into_owned()
 }
 
 #[cfg(test)]
@@ -79,7 +68,7 @@ mod tests {
     fn hostile_characters_survive_as_escapes() {
         let hostile = "\x1b]0;\u{9b}\u{202e}\u{e0001}\u{7f}";
         let line = result(Some("x"), true, ("text", &hostile), None).unwrap();
-        assert!(line.trim_end_matches('\n').chars().all(|c| !is_hostile(c)));
+        assert!(line.trim_end_matches('\n').chars().all(|c| !escape::is_unseen(c)));
         let back: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(back["text"], hostile);
         assert_eq!(back["edgesentry"]["envelope"], 1);

@@ -60,7 +60,8 @@ pub fn parses(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
 
 /// The report as `eds verify-chain` prints it, without colours.
 pub fn summary(report: &edgesentry_chain::Report) -> String {
-    anstream::adapter::strip_str(&render::report(report)).to_string()
+    let text = anstream::adapter::strip_str(&render::report(report)).to_string();
+    edgesentry_chain::escape::lines(&text).into_owned()
 }
 
 /// A message that quotes arguments, without the passwords of URLs in them.
@@ -86,12 +87,14 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
         }
         return Output { json: true, command }.fail(&failure);
     }
-    let (text, safe) = (error.to_string(), without_passwords(&error.to_string()));
-    if safe == text {
+    if is_request {
         // A closed pipe is not worth a word.
         let _ = error.print();
     } else {
-        output::write_stderr(&safe);
+        // It quotes arguments, which may be names of files, or URLs with passwords.
+        for line in without_passwords(&error.to_string()).trim_end().split('\n') {
+            output::complain(&text::sentence(line));
+        }
     }
     match is_request {
         true => Exit::Holds,

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
+use edgesentry_chain::escape;
 use serde::Serialize;
 
 use crate::envelope;
@@ -41,7 +42,7 @@ impl Output {
         if self.json {
             return write(&envelope::result(self.command, *ok, (name, content), failure.as_ref())?);
         }
-        write(text)?;
+        write(&escape::lines(text))?;
         if let Some(failure) = failure {
             complain_of(failure);
         }
@@ -64,7 +65,7 @@ impl Output {
     /// A remark for people.
     pub(crate) fn note(&self, text: &str) {
         if !self.json {
-            complain(text);
+            complain(&sentence(text));
         }
     }
 }
@@ -85,9 +86,9 @@ pub(crate) fn write_stderr(text: &str) {
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes a line to stderr. Where that fails there is nobody left to tell.
+/// Writes lines to stderr, on which no runner acts. Where that fails there is nobody left to tell.
 pub(crate) fn complain(line: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{line}");
+    let _ = writeln!(anstream::stderr().lock(), "{}", escape::lines(line));
 }
 
 fn complain_of(failure: &Failure) {

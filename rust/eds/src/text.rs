@@ -1,49 +1,28 @@
 //! Text for people: numbers, and strings from files that must not reach the terminal as they are.
 
+use edgesentry_chain::escape;
+
 /// The longest string from a file that is shown in full.
 const SHOWN_CHARS: usize = 160;
 
-/// Text from a file or an error, made safe to show: control characters, terminal escapes and characters that
-/// reorder or hide text are written as `\u{..}`, and long text is cut.
+/// A name or a value from a file, made safe to show by [`escape::name`]; long text is cut.
 pub(crate) fn shown(text: &str) -> String {
-    let mut safe = escaped(text, SHOWN_CHARS);
-    if text.chars().count() > SHOWN_CHARS {
-        safe.push('…');
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", escape::name(&text[..end])),
+        None => escape::name(text).into_owned(),
     }
-    safe
 }
 
 /// [`shown`], in quotes where it would otherwise be hard to tell where the name begins and ends.
 pub(crate) fn name(text: &str) -> String {
     let safe = shown(text);
-    let is_plain = safe == text && !text.is_empty() && !text.contains([' ', '"', '\u{a0}']);
-    if is_plain { safe } else { format!("\"{safe}\"") }
+    let is_plain = safe == text && !text.is_empty() && !text.contains([' ', '"']);
+    if is_plain { safe } else { format!("\"{}\"", safe.replace('"', r"\u{22}")) }
 }
 
-/// [`shown`] without the cut, for messages of our own that quote something.
+/// A sentence of our own that quotes something, see [`escape::sentence`].
 pub(crate) fn sentence(text: &str) -> String {
-    escaped(text, usize::MAX)
-}
-
-fn escaped(text: &str, limit: usize) -> String {
-    let mut safe = String::with_capacity(text.len().min(limit));
-    for character in text.chars().take(limit) {
-        if is_hostile(character) {
-            safe.extend(character.escape_unicode());
-        } else {
-            safe.push(character);
-        }
-    }
-    safe
-}
-
-/// Characters that move the cursor, start an escape sequence, change how the text around them is shown, or cannot
-/// stand in XML.
-pub(crate) fn is_hostile(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
+    escape::sentence(text).into_owned()
 }
 
 /// 1234567 as `1,234,567`.
@@ -106,6 +85,8 @@ mod tests {
         assert_eq!(name(""), "\"\"");
         assert_eq!(name("lift-01"), "lift-01");
         assert_eq!(name("lift 01"), "\"lift 01\"");
+        assert_eq!(name("lift\u{2003}"), "\"lift\\u{2003}\"");
+        assert_eq!(name("a\" b"), "\"a\\u{22} b\"");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use edgesentry_chain::{Head, Heads};
+use edgesentry_chain::{Head, Heads, escape};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -57,7 +57,8 @@ pub fn write_heads(heads: &Heads) -> String {
     let mut text = format!("{{\n  \"version\": {VERSION},\n  \"heads\": {{");
     for (at, (device, head)) in heads.iter().enumerate() {
         let separator = if at == 0 { "" } else { "," };
-        let device = serde_json::Value::from(&**device);
+        let device = serde_json::Value::from(&**device).to_string();
+        let device = escape::json(&device);
         let Head { sequence, hash } = head;
         text += &format!("{separator}\n    {device}: {{\"sequence\": {sequence}, \"hash\": \"{hash}\"}}");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use edgesentry_chain::{KeyError, KeyRing, PublicKey, RingKey, Scheme};
+use edgesentry_chain::{KeyError, KeyRing, PublicKey, RingKey, Scheme, escape};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -86,7 +86,8 @@ pub fn write_key_ring(ring: &KeyRing) -> String {
 }
 
 fn device_text(device: &str, keys: &[RingKey]) -> String {
-    let device = serde_json::Value::from(device);
+    let device = serde_json::Value::from(device).to_string();
+    let device = escape::json(&device);
     let keys: Vec<String> = keys
         .iter()
         .map(|RingKey { key, scheme, valid_from }| {

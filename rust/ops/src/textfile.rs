@@ -200,6 +200,7 @@ fn render(series: &BTreeMap<String, String>) -> String {
     text
 }
 
+/// The value of a label, as the text format of Prometheus has it.
 fn escaped(label: &str) -> String {
     label.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }

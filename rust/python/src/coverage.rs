@@ -202,7 +202,7 @@ impl Input {
 
     fn __repr__(&self) -> String {
         let chain::Input { name, format, entries, .. } = &self.0;
-        format!("<Input {name:?}: {format}, {entries} entries>")
+        format!("<Input {}: {format}, {entries} entries>", chain::escape::quoted(name))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {

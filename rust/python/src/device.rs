@@ -124,8 +124,8 @@ impl Device {
         let key = self.hex_key()?;
         let device = self.device();
         let sequence = device.head().map_or(0, |head| head.sequence);
-        let (device_id, scheme) = (device.device_id(), device.scheme());
-        Ok(format!("<Device {device_id:?} scheme {scheme}, public key {key}, at sequence {sequence}>"))
+        let (device_id, scheme) = (chain::escape::quoted(device.device_id()), device.scheme());
+        Ok(format!("<Device {device_id} scheme {scheme}, public key {key}, at sequence {sequence}>"))
     }
 
     fn __reduce__(&self) -> PyResult<()> {

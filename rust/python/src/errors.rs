@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use edgesentry_chain::{ChainFull, KeyError, PayloadError};
+use edgesentry_chain::{ChainFull, KeyError, PayloadError, escape};
 use edgesentry_formats::{
     Destination, DestinationError, Error as FormatError, HeadsError, KeysError, Malformed, Readers, SeedError,
 };
@@ -139,5 +139,11 @@ pub(crate) fn sentence(error: &dyn Error) -> String {
         }
         source = error.source();
     }
-    text
+    shown(&text)
+}
+
+/// Text that an exception quotes, so that neither a terminal nor a runner acts on it.
+#[pyfunction]
+pub(crate) fn shown(text: &str) -> String {
+    escape::sentence(text).into_owned()
 }

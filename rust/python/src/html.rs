@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use arrow_array::RecordBatch;
-use edgesentry_chain::{AuditRecord, Finding, KeyRing, Report, Verdict};
+use edgesentry_chain::{AuditRecord, Finding, KeyRing, Report, Verdict, escape};
 use edgesentry_rs::ledger::RegisteredDevice;
 
 use crate::arrow::{Cell, cell};
@@ -173,27 +173,10 @@ pub(crate) fn count(value: u64, noun: &str) -> String {
     format!("{value} {noun}{}", if value == 1 { "" } else { "s" })
 }
 
-/// Text from anywhere, safe between tags: markup is escaped, characters that reorder or hide text are written out,
-/// and long text is cut.
+/// Text from anywhere, safe between tags; long text is cut.
 fn escaped(text: &str, limit: usize) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for (at, character) in text.chars().enumerate() {
-        if at == limit {
-            safe.push('…');
-            break;
-        }
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-                safe.extend(character.escape_unicode());
-            }
-            character if character.is_control() => safe.extend(character.escape_unicode()),
-            character => safe.push(character),
-        }
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => escape::markup(&text[..end]) + "…",
+        None => escape::markup(text),
     }
-    safe
 }

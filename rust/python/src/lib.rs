@@ -52,6 +52,8 @@ mod _core {
     #[pymodule_export]
     use crate::device::Device;
     #[pymodule_export]
+    use crate::errors::shown;
+    #[pymodule_export]
     use crate::findings::{Cause, Finding, Findings};
     #[pymodule_export]
     use crate::heads::{Head, read_heads, write_heads};

@@ -130,7 +130,7 @@ impl AuditRecord {
             let _ = write!(text, "{separator}{}={}", name.str()?, value.repr()?);
         }
         text.push(')');
-        Ok(text)
+        Ok(chain::escape::python_literal(&text).into_owned())
     }
 
     fn _repr_html_(&self) -> String {

@@ -111,7 +111,8 @@ impl Report {
             None => serde_json::to_string(report),
             Some(indent) => indented(report, indent),
         });
-        text.map_err(|error| PyRuntimeError::new_err(error.to_string()))
+        let text = text.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        Ok(chain::escape::json(&text).into_owned())
     }
 
     fn to_html(&self, py: Python<'_>) -> String {

@@ -142,7 +142,7 @@ impl Visit for Told {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let text = format!("{value:?}");
         if field.name() == "message" {
-            self.message = text;
+            self.message = edgesentry_chain::escape::sentence(&text).into_owned();
         } else {
             self.fields.push((field.name(), Value::Text(text)));
         }

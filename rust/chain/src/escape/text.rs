@@ -7,7 +7,8 @@ use super::unseen::is_unseen;
 
 /// A name within text: what cannot be seen is written as `\u{..}`, and so is what a runner would act on.
 ///
-/// Different names give different text: a backslash that would begin such an escape is written out too.
+/// Different names give different text, also on a page, which shows several spaces as one: a backslash that would begin
+/// such an escape is written out too, and so is a space behind a space.
 ///
 /// ```
 /// use edgesentry_chain::escape;
@@ -37,7 +38,7 @@ fn escaped(text: &str, is_name: bool) -> Cow<'_, str> {
     let begins_command = text.trim_start_matches(' ').starts_with("::");
     let is_plain = !begins_command
         && !text.contains("##")
-        && !(is_name && text.contains(r"\u{"))
+        && !(is_name && (text.contains(r"\u{") || text.contains("  ")))
         && !text.chars().any(is_unseen);
     if is_plain {
         return Cow::Borrowed(text);
@@ -49,7 +50,10 @@ fn escaped(text: &str, is_name: bool) -> Cow<'_, str> {
         let next = rest.peek().map(|(_, next)| *next);
         let is_second_sign = character == '#' && text[..at].ends_with('#');
         let is_escape = is_name && character == '\\' && next == Some('u') && text[at..].starts_with(r"\u{");
-        if is_unseen(character) || is_second_sign || is_escape || (colon && character == ':') {
+        // A page shows several spaces as one.
+        let is_second_space = is_name && character == ' ' && text[..at].ends_with(' ');
+        let is_command = colon && character == ':';
+        if is_unseen(character) || is_second_sign || is_second_space || is_escape || is_command {
             colon &= character != ':';
             let _ = write!(safe, "{}", character.escape_unicode());
         } else {
@@ -59,57 +63,49 @@ fn escaped(text: &str, is_name: bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Finished text of several lines, perhaps with colours: each line loses what a runner would act on. The names in it
-/// are escaped already; this guards lines that break within one, and text from elsewhere.
+/// Finished text of several lines, perhaps with colours. The names in it are escaped already; this guards lines that break
+/// within one, and text from elsewhere: what cannot be seen is written out but for line breaks and colours, and each line
+/// loses what a runner would act on.
 pub fn lines(text: &str) -> Cow<'_, str> {
-    if !text.contains("##") && !text.contains("::") {
+    let is_plain = |character: char| character == '\n' || !is_unseen(character);
+    if !text.contains("##") && !text.contains("::") && text.chars().all(is_plain) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for line in text.split_inclusive('\n') {
-        let start = line.len() - without_colours(line).len();
-        let (before, line) = line.split_at(start);
-        safe.push_str(before);
-        let line = match line.strip_prefix("::") {
-            Some(rest) => {
-                safe.push_str(r"\u{3a}:");
-                rest
+        let mut rest = line;
+        // Nothing but spaces and colours so far.
+        let mut is_start = true;
+        while let Some(character) = rest.chars().next() {
+            let is_command = is_start && rest.starts_with("::");
+            if let Some(colour) = colour(rest) {
+                safe.push_str(colour);
+                rest = &rest[colour.len()..];
+                continue;
             }
-            None => line,
-        };
-        push_without_signs(&mut safe, line);
+            is_start &= character == ' ';
+            if is_command || is_sign(rest, &safe) || !is_plain(character) {
+                let _ = write!(safe, "{}", character.escape_unicode());
+            } else {
+                safe.push(character);
+            }
+            rest = &rest[character.len_utf8()..];
+        }
     }
     Cow::Owned(safe)
 }
 
-/// A line behind the spaces and colours that it begins with.
-fn without_colours(line: &str) -> &str {
-    let mut rest = line;
-    loop {
-        let trimmed = rest.trim_start_matches([' ', '\t', '\r']);
-        let after = trimmed.strip_prefix("\x1b[").and_then(|code| code.split_once('m'));
-        match after.filter(|(code, _)| code.bytes().all(|byte| byte.is_ascii_digit() || byte == b';')) {
-            Some((_, after)) => rest = after,
-            None => return trimmed,
-        }
-    }
+/// The colour that a text begins with, as terminals take it: `ESC [ digits and semicolons m`.
+fn colour(text: &str) -> Option<&str> {
+    let code = text.strip_prefix("\x1b[")?;
+    let end = code.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    code[end..].starts_with('m').then(|| &text[..end + 3])
 }
 
-/// Appends text; of `##` before a word and a bracket the second sign is written out.
-fn push_without_signs(safe: &mut String, text: &str) {
-    let mut rest = text;
-    while let Some(at) = rest.find("##") {
-        let (before, after) = rest.split_at(at + 1);
-        safe.push_str(before);
-        let word = after[1..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        if word.starts_with('[') {
-            safe.push_str(r"\u{23}");
-            rest = &after[1..];
-        } else {
-            rest = after;
-        }
-    }
-    safe.push_str(rest);
+/// Whether a text begins with the second sign of `##` before a word and a bracket.
+fn is_sign(text: &str, before: &str) -> bool {
+    let Some(word) = text.strip_prefix('#').filter(|_| before.ends_with('#')) else { return false };
+    word.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_').starts_with('[')
 }
 
 /// A whole JSON text: what cannot be seen, and the second sign of `##`, is written as `\uXXXX`. Both can stand inside
@@ -202,7 +198,8 @@ mod tests {
 
     #[test]
     fn commands_of_runners_are_broken() {
-        assert_eq!(name("  ::stop-commands::x"), r"  \u{3a}:stop-commands::x");
+        assert_eq!(name("  ::stop-commands::x"), r" \u{20}\u{3a}:stop-commands::x");
+        assert_eq!(sentence("  ::stop-commands::x"), r"  \u{3a}:stop-commands::x");
         assert_eq!(name("a::b"), "a::b");
         assert_eq!(name("###[x"), r"#\u{23}\u{23}[x");
         assert_eq!(sentence("device \"##[group]\" is unknown"), r##"device "#\u{23}[group]" is unknown"##);
@@ -213,6 +210,7 @@ mod tests {
             "# Title\n## Runs\n  \x1b[1m\\u{3a}:error::x\n \\u{3a}:debug::y\na #\\u{23}[set-output name=v;]z #\\u{23}vso[t]\n"
         );
         assert_eq!(lines("###[a]"), r"##\u{23}[a]");
+        assert_eq!(lines("a\rb\x1b[2Jc\x1b[1;32md\x1b[0m\n"), "a\\u{d}b\\u{1b}[2Jc\x1b[1;32md\x1b[0m\n");
     }
 
     #[test]
@@ -231,6 +229,9 @@ mod tests {
             r"\u{3a}:",
             r"\",
             r"\\",
+            "a b",
+            "a  b",
+            r"a \u{20}b",
         ];
         for (at, one) in names.iter().enumerate() {
             for other in &names[at + 1..] {

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use edgesentry_chain::escape;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
@@ -63,13 +64,13 @@ fn install(layers: impl FnOnce() -> Vec<ExtraLayer>) -> Result<&'static Installe
 impl Installed {
     fn new(mut layers: Vec<ExtraLayer>) -> Result<Installed, Error> {
         let to_stdout = Arc::new(AtomicBool::new(false));
-        let output = Output(Arc::clone(&to_stdout));
+        let output = |form| Output { to_stdout: Arc::clone(&to_stdout), form };
         let (json_filter, json) = reload::Layer::new(EnvFilter::new("off"));
         let (text_filter, text) = reload::Layer::new(EnvFilter::new("off"));
         let lines = fmt::layer().json().with_span_list(false).log_internal_errors(false);
-        layers.push(lines.with_writer(output.clone()).with_filter(json_filter).boxed());
+        layers.push(lines.with_writer(output(LogFormat::Json)).with_filter(json_filter).boxed());
         let lines = fmt::layer().compact().with_ansi(false).log_internal_errors(false);
-        layers.push(lines.with_writer(output).with_filter(text_filter).boxed());
+        layers.push(lines.with_writer(output(LogFormat::Text)).with_filter(text_filter).boxed());
         let exporter = Exporter::default();
         let (trace_filter, traces) = reload::Layer::new(nothing());
         layers.push(exporter.layer().with_filter(trace_filter).boxed());
@@ -143,14 +144,45 @@ fn traced() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     FilterFn::new(ours).with_max_level_hint(LevelFilter::INFO)
 }
 
-/// Where log lines go.
+/// Where log lines go, and in which form.
 #[derive(Clone)]
-struct Output(Arc<AtomicBool>);
+struct Output {
+    to_stdout: Arc<AtomicBool>,
+    form: LogFormat,
+}
 
 impl<'a> MakeWriter<'a> for Output {
-    type Writer = Box<dyn Write + 'a>;
+    type Writer = Lines;
 
-    fn make_writer(&'a self) -> Self::Writer {
-        if self.0.load(Ordering::Relaxed) { Box::new(io::stdout()) } else { Box::new(io::stderr()) }
+    fn make_writer(&'a self) -> Lines {
+        Lines { to_stdout: self.to_stdout.load(Ordering::Relaxed), form: self.form }
+    }
+}
+
+/// Writes each event as one line, on which neither a terminal nor a runner acts. An event comes in one piece.
+struct Lines {
+    to_stdout: bool,
+    form: LogFormat,
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let line = match self.form {
+            LogFormat::Json => escape::json(line),
+            LogFormat::Text | LogFormat::Off => escape::sentence(line),
+        };
+        let line = format!("{line}\n");
+        if self.to_stdout {
+            io::stdout().write_all(line.as_bytes())?;
+        } else {
+            io::stderr().write_all(line.as_bytes())?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.to_stdout { io::stdout().flush() } else { io::stderr().flush() }
     }
 }

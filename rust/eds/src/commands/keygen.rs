@@ -12,6 +12,7 @@ use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure, chain};
 use crate::inputs;
 use crate::output::{Answer, Output};
+use crate::text::name;
 
 /// Make a new key pair: a seed file for the device, a key-ring entry for the auditor
 ///
@@ -53,14 +54,16 @@ impl Keygen {
         };
         create_seed_file(&path, &seed)?;
 
-        let place = path.display();
-        let mut text = format!("seed file   {place} (mode 0600; keep it on the device)\npublic key  {key}\n");
+        let place = path.display().to_string();
+        let shown_place = name(&place);
+        let mut text =
+            format!("seed file   {shown_place} (mode 0600; keep it on the device)\npublic key  {key}\n");
         match &entry {
             Some(entry) => text.push_str(&format!("\nkey ring:\n{}\n", terminal_safe(entry.trim_end()))),
             None => text.push_str("\nGive --device ID to see the key-ring entry.\n"),
         }
         let content = json!({
-            "seed_file": place.to_string(),
+            "seed_file": place,
             "public_key": key.to_string(),
             "scheme": self.scheme,
             "key_ring": entry.and_then(|entry| serde_json::from_str::<serde_json::Value>(&entry).ok()),

@@ -114,7 +114,7 @@ fn line(text: &mut String, entry: &LogEntry, widest: usize) {
         "{:>8}  {:<24}  {:<9}  {:<widest$}  {sequence:>8}",
         entry.id,
         times::shown(entry.at_ms),
-        entry.outcome,
+        shown(&entry.outcome),
         name(&entry.device_id)
     );
     text.push_str(line.trim_end());

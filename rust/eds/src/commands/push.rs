@@ -16,7 +16,7 @@ use crate::commands::sending::{Sending, conclude};
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
 use crate::output::{Answer, Output};
-use crate::text::number;
+use crate::text::{number, shown};
 
 /// Send records to a service on the network: from files, or what waits in an outbox
 ///
@@ -185,7 +185,10 @@ impl Push {
         if let Some(kept) = rejection {
             text.push_str(&format!(
                 "sequence {} is rejected: {}: expected {}, found {}\n",
-                kept.sequence, kept.code, kept.expected, kept.actual
+                kept.sequence,
+                shown(&kept.code),
+                shown(&kept.expected),
+                shown(&kept.actual)
             ));
         }
         let exit = match (&failure, rejection) {

@@ -16,6 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::interrupt::{self, Hangups};
 use crate::output::{Answer, Output, complain};
 use crate::stores::{Opened, StoreArgs};
+use crate::text::sentence;
 
 /// What a service logs where nobody says otherwise.
 const LOGGED: &str = "edgesentry_rs=info";
@@ -84,7 +85,10 @@ impl Serve {
         let asked = interrupt::asked();
         let hangups = Hangups::take();
         for address in server.addresses() {
-            complain(&format!("listening on {scheme}://{address}, ledger {}", opened.ledger.place()));
+            complain(&format!(
+                "listening on {scheme}://{address}, ledger {}",
+                sentence(opened.ledger.place())
+            ));
         }
         let reload = server.reload();
         let reloading = tokio::spawn(reload_on_hangup(hangups, reload));
@@ -112,7 +116,7 @@ async fn reload_on_hangup(mut hangups: Hangups, reload: impl Fn() -> Result<(), 
     loop {
         hangups.next().await;
         if let Err(error) = reload() {
-            complain(&format!("the certificates of before stay in use: {error}"));
+            complain(&sentence(&format!("the certificates of before stay in use: {error}")));
         }
     }
 }

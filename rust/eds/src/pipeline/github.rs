@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use edgesentry_chain::escape::{github_data, github_property};
 use edgesentry_chain::{Finding, FindingCode, Report, Verdict};
 
 use crate::pipeline::sentence_of;
-use crate::text::{count, name, number, sentence};
+use crate::text::{count, number, sentence};
 
 /// The most annotations of one kind that GitHub shows of a step.
 const SHOWN: usize = 10;
@@ -22,7 +23,8 @@ pub(crate) fn annotations(report: &Report) -> String {
     }
     for finding in chosen(report) {
         let code = finding.code.name();
-        let file = finding.location.as_ref().map(|at| name(&at.input));
+        // As it is, without quotes: GitHub looks for a file of this name.
+        let file = finding.location.as_ref().map(|at| sentence(&at.input));
         let mut properties = vec![("title", code)];
         properties.extend(file.as_deref().map(|file| ("file", file)));
         lines.push(line("error", &properties, &sentence_of(finding)));
@@ -58,18 +60,8 @@ fn chosen(report: &Report) -> Vec<&Finding> {
 /// `::error title=…,file=…::text`, as the runner takes it.
 fn line(command: &str, properties: &[(&str, &str)], text: &str) -> String {
     let properties: Vec<String> =
-        properties.iter().map(|(key, value)| format!("{key}={}", property(value))).collect();
-    format!("::{command} {}::{}\n", properties.join(","), data(text))
-}
-
-/// Text of a workflow command.
-fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// The value of a property, where colons and commas mean something too.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
+        properties.iter().map(|(key, value)| format!("{key}={}", github_property(value))).collect();
+    format!("::{command} {}::{}\n", properties.join(","), github_data(text))
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ const TOLD: usize = 25_000;
 
 /// The report as a SARIF log with one run.
 pub(crate) fn sarif(report: &Report) -> Value {
-    let results: Vec<Value> = report.findings.iter().take(TOLD).map(result).collect();
+    let results: Vec<Value> =
+        report.findings.iter().take(TOLD).map(|finding| result(report, finding)).collect();
     let total: u64 = report.counts.values().sum();
     let mut notices: Vec<Value> = report.coverage.not_checked.iter().map(|note| notice(note)).collect();
     if total > results.len() as u64 {
@@ -52,7 +53,7 @@ fn rule(code: FindingCode) -> Value {
     })
 }
 
-fn result(finding: &Finding) -> Value {
+fn result(report: &Report, finding: &Finding) -> Value {
     let mut result = json!({
         "ruleId": finding.code.name(),
         "ruleIndex": finding.code as usize,
@@ -67,11 +68,18 @@ fn result(finding: &Finding) -> Value {
         // The same fault has the same fingerprint in the next run.
         result["partialFingerprints"] = json!({"recordHash/v1": format!("{}:{hash}", finding.code)});
     }
-    let mut location = json!({});
-    if let Some(at) = &finding.location {
-        location["physicalLocation"] = json!({"artifactLocation": {"uri": uri(&at.input)}});
-        location["message"] = json!({"text": format!("record {}", at.record)});
-    }
+    let mut location = match &finding.location {
+        Some(at) => json!({
+            "physicalLocation": {"artifactLocation": {"uri": uri(&at.input)}},
+            "message": {"text": format!("record {}", at.record)},
+        }),
+        // What is missing stands nowhere, but a result without a file is refused by code scanning: it is missing from
+        // the last input, where the chain should have gone on.
+        None => {
+            let input = report.inputs.last().map_or("<input>", |input| &*input.name);
+            json!({"physicalLocation": {"artifactLocation": {"uri": uri(input)}}})
+        }
+    };
     if let Some(device_id) = &finding.device_id {
         let device = name(device_id);
         let qualified = match finding.sequence {

@@ -12,6 +12,7 @@ mod drill;
 mod export;
 mod exports;
 mod heads;
+mod hostile;
 mod in_place;
 mod ingest;
 mod log;

@@ -1,6 +1,6 @@
 //! A record as a JSON object: the seven fields in their order, byte fields as arrays of integers.
 
-use edgesentry_chain::AuditRecord;
+use edgesentry_chain::{AuditRecord, escape};
 
 /// Each byte as decimal digits and a comma, and how long that is.
 const DIGITS: [([u8; 4], usize); 256] = {
@@ -48,7 +48,14 @@ pub(super) fn write_record(out: &mut Vec<u8>, record: &AuditRecord) {
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a string is written to memory");
+    // Beyond the characters that JSON escapes: who reads a log of this must not be fooled by it.
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if is_plain {
+        serde_json::to_writer(out, text).expect("a string is written to memory");
+    } else {
+        let text = serde_json::Value::from(text).to_string();
+        out.extend_from_slice(escape::json(&text).as_bytes());
+    }
 }
 
 fn write_integer(out: &mut Vec<u8>, value: u64) {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use edgesentry_chain::escape;
 use serde::Deserialize;
 use time::{Date, Month, OffsetDateTime};
 
@@ -190,7 +191,7 @@ impl Summary {
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\n<style>{STYLE}</style>\
              </head>\n<body><h1>{0}</h1>\n<p>{1}</p>\n",
-            escaped(&self.title),
+            escape::markup(&self.title),
             self.verdict()
         );
         html_table(&mut page, &DRILLS, &self.drills());
@@ -206,9 +207,9 @@ impl Summary {
             let _ = writeln!(
                 page,
                 "<p>{}: <b>{status}</b>: {}<br><code>{}</code></p>",
-                escaped(&run),
-                escaped(name),
-                escaped(evidence)
+                escape::markup(&run),
+                escape::markup(name),
+                escape::markup(evidence)
             );
         }
         page.push_str("</body></html>\n");
@@ -231,7 +232,7 @@ fn table<const COLUMNS: usize>(text: &mut String, head: &[&str; COLUMNS], rows: 
 
 fn html_table<const COLUMNS: usize>(page: &mut String, head: &[&str; COLUMNS], rows: &[[String; COLUMNS]]) {
     let line = |tag: &str, fields: Vec<String>| {
-        let fields = fields.iter().map(|field| format!("<{tag}>{}</{tag}>", escaped(field)));
+        let fields = fields.iter().map(|field| format!("<{tag}>{}</{tag}>", escape::markup(field)));
         format!("<tr>{}</tr>\n", fields.collect::<String>())
     };
     page.push_str("<table>\n");
@@ -244,11 +245,7 @@ fn html_table<const COLUMNS: usize>(page: &mut String, head: &[&str; COLUMNS], r
 
 /// Text that stays in its cell.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    escape::sentence(text).replace('|', "\\|").replace('<', "&lt;")
 }
 
 fn read(folder: &Path) -> Result<Vec<Run>, Error> {

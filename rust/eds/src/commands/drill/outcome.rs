@@ -144,7 +144,7 @@ impl Held {
 /// Writes the report for programs and for people; the paths.
 fn write_report(folder: &Path, report: &DrillReport, content: &Value) -> Result<Vec<String>, Failure> {
     let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
-    let json = serde_json::to_string_pretty(content).unwrap_or_default();
+    let json = terminal_safe(&serde_json::to_string_pretty(content).unwrap_or_default());
     let mut written = Vec::new();
     for (extension, text) in [("json", json), ("txt", report.text())] {
         let path = folder.join(format!("{name}.{extension}"));
