@@ -7,6 +7,7 @@ import pandas
 import polars
 
 from edgesentry._keys import PublicKey
+from edgesentry._ledger import Ledger
 from edgesentry._typing import (
     ArrowStream,
     BarFactory,
@@ -912,14 +913,34 @@ def read_heads(path: Path) -> dict[str, Head]:
         ConfigError: It is no heads snapshot.
     """
 
-def write_heads(heads: Heads, path: Path) -> None:
-    """Writes a heads snapshot, replacing what was there; verify later exports against it with `heads=`.
+def write_heads(
+    heads: Heads | Ledger,
+    path: Path,
+    *,
+    records: Source | None = None,
+    history: Path | None = None,
+    accept_rewrite: str | None = None,
+) -> None:
+    """Writes a heads snapshot; verify later exports against it with `heads=`.
+
+    A snapshot that is there is replaced only by heads that extend it: every chain must still hold the record at the
+    old head. Every state is kept under its time in a history.
 
     Args:
-        heads: A report, or a mapping from device id to `Head`.
+        heads: A report, a mapping from device id to `Head`, or a ledger, whose records show that its heads extend
+            the old ones.
         path: Where to write it.
+        records: The records that the heads are of, as `verify_chain` takes them; needed once a chain has gone on
+            since the old heads, unless `heads` is a ledger.
+        history: Folder for a dated copy of every state; by default `heads.d` for `heads.json`.
+        accept_rewrite: Why heads that do not extend the old ones are accepted, such as a restore. It goes into the
+            log of the history.
 
     Raises:
+        HeadsRewrittenError: A chain was cut, rewritten or left out since the old heads; nothing was replaced.
+        VerificationError: The records themselves do not hold.
+        ConfigError: What is there is no snapshot, or records are needed.
+        ValueError: The path is that of a source or a database.
         OSError: The file cannot be written.
     """
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from edgesentry._core import shown
 
 if TYPE_CHECKING:
-    from edgesentry._core import Report
+    from edgesentry._core import Finding, Report
     from edgesentry._ledger import Outcomes
 
 __all__ = [
     "ConfigError",
     "EdgesentryError",
+    "HeadsRewrittenError",
     "RecordMalformed",
     "RegistryError",
     "RejectedError",
@@ -29,6 +30,26 @@ class EdgesentryError(Exception):
 
 class ConfigError(EdgesentryError, ValueError):
     """What the caller configured cannot be used: a weak key, a key ring, a heads snapshot, a seed file."""
+
+
+class HeadsRewrittenError(EdgesentryError):
+    """Chains no longer extend the heads that are there: cut, rewritten, or a device is gone. Nothing was replaced.
+
+    Attributes:
+        place: The snapshot, or what the heads are of.
+        findings: What shows it, one finding a device or more.
+    """
+
+    def __init__(self, place: object, findings: list[Finding]) -> None:
+        super().__init__(place, findings)
+        self.place = place
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return shown(
+            f"{self.place}: {len(self.findings)} findings show that chains were cut, rewritten or left out since the "
+            f"heads were taken, so nothing was replaced; the first is {self.findings[0]}"
+        )
 
 
 class RegistryError(EdgesentryError):

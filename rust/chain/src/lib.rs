@@ -6,6 +6,7 @@
 
 mod device;
 pub mod escape;
+mod extension;
 mod finding;
 mod hash;
 mod head;
@@ -26,6 +27,7 @@ pub mod state;
 mod statistics;
 
 pub use device::{ChainFull, Device, SEED_BYTES};
+pub use extension::check_extension;
 pub use finding::{Cause, Evidence, Finding, FindingCode, Location, UnknownCode};
 pub use hash::{Hash, HashTextError};
 pub use head::{Head, Heads};

@@ -382,7 +382,7 @@ pub(crate) fn not_checked(coverage: &Coverage) -> Vec<String> {
     notes
 }
 
-fn absent_device(device_id: &Arc<str>, head: &Head) -> Finding {
+pub(crate) fn absent_device(device_id: &Arc<str>, head: &Head) -> Finding {
     Finding {
         code: FindingCode::DeviceMissing,
         device_id: Some(Arc::clone(device_id)),

@@ -9,6 +9,7 @@ pub mod agent;
 mod clock;
 pub mod error;
 pub mod export;
+pub mod extension;
 mod files;
 pub mod ingest;
 pub mod ledger;

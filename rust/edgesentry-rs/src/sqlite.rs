@@ -85,6 +85,9 @@ impl Database {
             Contents::Complete { version } => schema.refuse_newer(&place, version)?,
             contents => return Err(schema.missing(&place, &contents)),
         }
+        if create {
+            create_private(path);
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(create)
@@ -229,6 +232,16 @@ fn no_database(schema: &'static Schema) -> impl Fn(sqlx::Error) -> sqlx::Error {
 async fn refuse_read_only(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let nothing = "UPDATE _sqlx_migrations SET success = success WHERE false";
     sqlx::query(nothing).execute(writer).await.map(|_| ())
+}
+
+/// Makes a file that is missing, for its owner alone: SQLite would leave that to the umask, and gives its other files the
+/// mode of this one. If it fails, opening the database says why.
+fn create_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(path);
 }
 
 async fn migrate(

@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use edgesentry_formats::{DestinationError, Error as FormatError, SeedError};
+use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError};
+use edgesentry_ops::textfile::TextfileError;
 use edgesentry_rs::StoreError;
 
 /// How the command ends.
@@ -74,6 +75,26 @@ impl From<FormatError> for Failure {
 impl From<DestinationError> for Failure {
     fn from(error: DestinationError) -> Failure {
         of_destination(&error)
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Failure {
+        match error {
+            SnapshotError::Before { .. } => Failure::usage("heads", chain(&error)),
+            SnapshotError::Io { .. } => Failure::unfinished("io", chain(&error)),
+        }
+    }
+}
+
+impl From<TextfileError> for Failure {
+    fn from(error: TextfileError) -> Failure {
+        match error {
+            TextfileError::Io { .. } => Failure::unfinished("io", chain(&error)),
+            TextfileError::Name(_) | TextfileError::Foreign { .. } => {
+                Failure::usage("metrics_file", chain(&error))
+            }
+        }
     }
 }
 

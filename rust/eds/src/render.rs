@@ -1,5 +1,6 @@
 //! The report for people: verdict first, then coverage, findings and heads.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -113,6 +114,26 @@ fn findings(out: &mut String, report: &Report, code: FindingCode, total: u64) ->
         0 => Ok(()),
         more => writeln!(out, "    {DIM}and {} more; --json lists all{DIM:#}", number(more)),
     }
+}
+
+/// Findings without a report, some of each code.
+pub(crate) fn list(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    let mut counts = BTreeMap::<FindingCode, usize>::new();
+    for found in findings {
+        let nth = counts.entry(found.code).or_default();
+        *nth += 1;
+        if *nth <= SHOWN_FINDINGS {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{BAD}{}{BAD:#}  {DIM}{}{DIM:#}", found.code, found.code.summary());
+            let _ = finding(&mut text, found);
+        }
+    }
+    for (code, more) in counts.iter().filter(|(_, total)| **total > SHOWN_FINDINGS) {
+        let more = number((more - SHOWN_FINDINGS) as u64);
+        let _ = writeln!(text, "{DIM}and {more} more {code}; --json lists all{DIM:#}");
+    }
+    text
 }
 
 fn finding(out: &mut String, finding: &Finding) -> fmt::Result {

@@ -57,9 +57,29 @@ pub const WAL_ARCHIVE_LAST_SUCCESS: Family = Family {
     label: None,
 };
 
+/// Unix seconds of the last time that the trusted heads were taken or found unchanged.
+pub const HEADS_LAST_SUCCESS: Family = Family {
+    name: "edgesentry_heads_last_success_timestamp_seconds",
+    help: "When the trusted heads were last taken, or found unchanged, Unix seconds.",
+    label: None,
+};
+/// Chains that did not extend the trusted heads at the last run.
+pub const HEADS_REWRITTEN: Family = Family {
+    name: "edgesentry_heads_rewritten_devices",
+    help: "How many chains did not extend the trusted heads when heads were last taken.",
+    label: None,
+};
+
 /// Every metric of operations.
-pub const FAMILIES: [Family; 5] =
-    [DRILL_LAST_SUCCESS, DRILL_LAST_RUN, DRILL_DURATION, BACKUP_LAST_SUCCESS, WAL_ARCHIVE_LAST_SUCCESS];
+pub const FAMILIES: [Family; 7] = [
+    DRILL_LAST_SUCCESS,
+    DRILL_LAST_RUN,
+    DRILL_DURATION,
+    BACKUP_LAST_SUCCESS,
+    WAL_ARCHIVE_LAST_SUCCESS,
+    HEADS_LAST_SUCCESS,
+    HEADS_REWRITTEN,
+];
 
 impl Family {
     /// A series of this family and its value; `label` is ignored where the family has none.
@@ -227,7 +247,12 @@ mod tests {
         textfile.set_drill(&report("alert-fire", 2_000_000, false)).unwrap();
         textfile.set_drill(&report("rpo", 3_000_000, false)).unwrap();
         textfile
-            .set(&[BACKUP_LAST_SUCCESS.sample("base", 4e9), WAL_ARCHIVE_LAST_SUCCESS.sample("", 5e9)])
+            .set(&[
+                BACKUP_LAST_SUCCESS.sample("base", 4e9),
+                WAL_ARCHIVE_LAST_SUCCESS.sample("", 5e9),
+                HEADS_LAST_SUCCESS.sample("", 6e9),
+                HEADS_REWRITTEN.sample("", 0.0),
+            ])
             .unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -241,6 +266,8 @@ mod tests {
                 "edgesentry_drill_duration_seconds{drill=\"rpo\"} 1.5",
                 "edgesentry_backup_last_success_timestamp_seconds{kind=\"base\"} 4000000000",
                 "edgesentry_wal_archive_last_success_timestamp_seconds 5000000000",
+                "edgesentry_heads_last_success_timestamp_seconds 6000000000",
+                "edgesentry_heads_rewritten_devices 0",
             ]
         );
         assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), FAMILIES.len());

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use edgesentry_chain::{ChainFull, KeyError, PayloadError, escape};
 use edgesentry_formats::{
-    Destination, DestinationError, Error as FormatError, HeadsError, KeysError, Malformed, Readers, SeedError,
+    Destination, DestinationError, Error as FormatError, HeadsError, KeysError, Malformed, Readers,
+    SeedError, SnapshotError,
 };
 use pyo3::exceptions::{
     PyFileExistsError, PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError, PyValueError,
@@ -18,6 +19,7 @@ mod python {
 
     import_exception!(edgesentry.exceptions, EdgesentryError);
     import_exception!(edgesentry.exceptions, ConfigError);
+    import_exception!(edgesentry.exceptions, HeadsRewrittenError);
     import_exception!(edgesentry.exceptions, RegistryError);
     import_exception!(edgesentry.exceptions, ServiceError);
     import_exception!(edgesentry.exceptions, StoreError);
@@ -27,8 +29,8 @@ mod python {
 }
 
 pub(crate) use python::{
-    ConfigError, EdgesentryError, RecordMalformed, RegistryError, ServiceError, StoreError, UnreadableError,
-    VerificationError,
+    ConfigError, EdgesentryError, HeadsRewrittenError, RecordMalformed, RegistryError, ServiceError,
+    StoreError, UnreadableError, VerificationError,
 };
 
 /// The exception for a failure of reading, verifying or writing.
@@ -103,6 +105,16 @@ pub(crate) fn bad_destination(py: Python<'_>, error: DestinationError) -> PyErr 
             os_error(py, &source, &path.display().to_string(), &message)
         }
         _ => PyValueError::new_err(message),
+    }
+}
+
+pub(crate) fn bad_snapshot(py: Python<'_>, error: SnapshotError) -> PyErr {
+    let message = sentence(&error);
+    match error {
+        SnapshotError::Before { .. } => ConfigError::new_err(message),
+        SnapshotError::Io { path, source, .. } => {
+            os_error(py, &source, &path.display().to_string(), &message)
+        }
     }
 }
 

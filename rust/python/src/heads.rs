@@ -5,15 +5,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgesentry_chain as chain;
-use edgesentry_chain::{Hash, Heads};
+use edgesentry_chain::{Checks, FindingCode, Hash, Heads, check_extension};
+use edgesentry_formats::{Destinations, Options, Snapshot};
+use edgesentry_rs::Ledger;
+use edgesentry_rs::extension::Extension;
 use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping};
 
-use crate::errors::{bad_heads, os_error, write_text};
+use crate::errors::{
+    ConfigError, HeadsRewrittenError, VerificationError, bad_destination, bad_heads, bad_snapshot, os_error,
+    write_text,
+};
+use crate::findings::Finding;
+use crate::ledger::LedgerCore;
+use crate::progress::Bar;
 use crate::record::{bytes, unsigned};
 use crate::report::Report;
-use crate::source::path_of;
+use crate::service::{runtime, service_failure};
+use crate::source::{Input, inputs, path_of};
+use crate::verify::{pool, wait};
+use crate::work::Work;
 
 /// The last record of a chain: its sequence and its hash.
 #[pyclass(frozen, module = "edgesentry")]
@@ -69,12 +82,117 @@ pub(crate) fn read_heads<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<
     heads_to_dict(py, &heads_from_file(py, path)?)
 }
 
-/// Writes a heads snapshot, to be checked against later.
+/// Writes a heads snapshot, to be checked against later; replaces one only by heads that extend it.
 #[pyfunction]
-pub(crate) fn write_heads(py: Python<'_>, heads: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<()> {
-    let heads = heads_from_any(heads)?;
-    let text = edgesentry_formats::write_heads(&heads);
-    write_text(py, &path, &text)
+#[pyo3(signature = (heads, path, *, records = None, history = None, accept_rewrite = None))]
+pub(crate) fn write_heads(
+    py: Python<'_>,
+    heads: &Bound<'_, PyAny>,
+    path: PathBuf,
+    records: Option<&Bound<'_, PyAny>>,
+    history: Option<PathBuf>,
+    accept_rewrite: Option<String>,
+) -> PyResult<()> {
+    let sources = records.map(inputs).transpose()?.unwrap_or_default();
+    let mut destinations = Destinations::default();
+    for file in sources.iter().filter_map(Input::path) {
+        destinations.read("a source", file);
+    }
+    let destination = destinations.place("path", &path).map_err(|error| bad_destination(py, error))?;
+    let opened = py.detach(|| Snapshot::open(&destination, &path, history.as_deref()));
+    let Some(snapshot) = opened.map_err(|error| bad_snapshot(py, error))? else {
+        return write_text(py, &path, &edgesentry_formats::write_heads(&heads_from_any(heads)?));
+    };
+    let old = snapshot.before().cloned();
+    let (new, findings) = if let Some(ledger) = ledger_of(heads)? {
+        if records.is_some() {
+            return Err(PyTypeError::new_err("a ledger has its records; leave out records="));
+        }
+        of_ledger(py, ledger, old)?
+    } else {
+        let new = heads_from_any(heads)?;
+        let findings = match (&old, records) {
+            (None, _) => Vec::new(),
+            (Some(old), None) => of_heads_alone(old, &new, accept_rewrite.is_some())?,
+            (Some(old), Some(_)) => of_records(py, sources, old.clone(), &new)?,
+        };
+        (new, findings)
+    };
+    let reason = accept_rewrite.as_deref().filter(|_| !findings.is_empty());
+    if let (None, Some(_)) = (reason, findings.first()) {
+        let findings: Vec<Finding> = findings.into_iter().map(Finding).collect();
+        return Err(HeadsRewrittenError::new_err((path, findings)));
+    }
+    let replaced = py.detach(|| snapshot.replace(&new, reason).map(|_| ()));
+    replaced.map_err(|error| bad_snapshot(py, error))
+}
+
+/// The ledger that is behind `edgesentry.Ledger`.
+fn ledger_of(value: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Ledger>>> {
+    let Ok(core) = value.getattr(intern!(value.py(), "_core")) else { return Ok(None) };
+    core.cast::<LedgerCore>().ok().map(|core| core.get().ledger()).transpose()
+}
+
+fn of_ledger(
+    py: Python<'_>,
+    ledger: Arc<dyn Ledger>,
+    old: Option<Heads>,
+) -> PyResult<(Heads, Vec<chain::Finding>)> {
+    let (pool, handle) = (pool(None)?, runtime()?.handle().clone());
+    let work = Work::start(Vec::new(), move |_, progress, results| {
+        let options = Options::default();
+        results.put(pool.install(|| Extension::of(&ledger, old.as_ref(), &options, &handle, progress)))
+    })?;
+    let extension = wait(py, work, Bar::new(None)?)?.map_err(|error| service_failure(py, error))?;
+    if !extension.broken_counts.is_empty() {
+        let findings: Vec<Finding> = extension.broken.into_iter().map(Finding).collect();
+        return Err(HeadsRewrittenError::new_err(("the ledger", findings)));
+    }
+    Ok((extension.heads, extension.rewritten))
+}
+
+/// Without records only heads that have not moved are known to extend the old ones.
+fn of_heads_alone(old: &Heads, new: &Heads, accepted: bool) -> PyResult<Vec<chain::Finding>> {
+    let moved = old
+        .iter()
+        .find(|(device_id, head)| new.get(*device_id).is_some_and(|new| new.sequence > head.sequence));
+    if let Some((device_id, head)) = moved.filter(|_| !accepted) {
+        return Err(ConfigError::new_err(format!(
+            "device {}: nothing shows that its chain still holds the record of the old head at sequence {}; give the \
+             records that the heads are of, records=..., or the ledger instead of its heads",
+            chain::escape::quoted(device_id),
+            head.sequence
+        )));
+    }
+    let same = |device_id: &str, sequence| {
+        new.get(device_id).filter(|head| head.sequence == sequence).map(|head| head.hash)
+    };
+    Ok(check_extension(old, new, same))
+}
+
+fn of_records(py: Python<'_>, sources: Vec<Input>, old: Heads, new: &Heads) -> PyResult<Vec<chain::Finding>> {
+    let pool = pool(None)?;
+    let work = Work::start(sources, move |sources, progress, results| {
+        let checks = Checks { heads: Some(&old), ..Checks::default() };
+        let verify = || edgesentry_formats::verify(sources, &checks, &Options::default(), progress);
+        results.put(pool.install(verify)?)
+    })?;
+    let report = wait(py, work, Bar::new(None)?)?;
+    if let Some((device_id, _)) =
+        new.iter().find(|(device_id, head)| report.heads.get(*device_id) != Some(head))
+    {
+        return Err(ConfigError::new_err(format!(
+            "device {}: the head is not the last record of its chain in records=",
+            chain::escape::quoted(device_id)
+        )));
+    }
+    let is_of_heads =
+        |code: &FindingCode| matches!(code, FindingCode::HeadMismatch | FindingCode::DeviceMissing);
+    if report.counts.keys().any(|code| !is_of_heads(code)) {
+        let report = Report::from(report).into_pyobject(py)?.unbind();
+        return Err(VerificationError::new_err((report,)));
+    }
+    Ok(report.findings)
 }
 
 /// Heads from a snapshot file, a report, or a mapping from device id to head.

@@ -352,6 +352,11 @@ impl LedgerCore {
         open.ok_or_else(|| PyValueError::new_err("the ledger is closed"))
     }
 
+    /// The ledger.
+    pub(crate) fn ledger(&self) -> PyResult<Arc<dyn edgesentry_rs::Ledger>> {
+        Ok(self.open()?.ledger)
+    }
+
     /// The ingest service.
     pub(crate) fn service(&self) -> PyResult<IngestService> {
         let service = self.open()?.service;

@@ -1,17 +1,23 @@
 //! `eds heads`: the snapshot that `--heads` later checks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use clap::Args;
-use edgesentry_chain::{Checks, Heads, Report, Scheme, Verdict};
-use edgesentry_formats::{Destination, Destinations};
+use edgesentry_chain::{Checks, Finding, FindingCode, Head, Heads, Scheme, check_extension};
+use edgesentry_formats::{Destination, Destinations, Snapshot};
+use edgesentry_ops::textfile::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
+use edgesentry_rs::extension::Extension;
 
 use crate::commands::scheme;
 use crate::envelope;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
 use crate::output::{Answer, Output};
-use crate::outputs::{self, save};
+use crate::outputs;
+use crate::render;
 use crate::stores::InsteadOfFiles;
 use crate::text::{count, number};
 
@@ -19,7 +25,11 @@ use crate::text::{count, number};
 ///
 /// Keep the snapshot where nobody who can change the ledger can change it. Later exports are then checked
 /// against it with eds verify-chain --heads, which finds chains cut off and devices left out. The heads of a
-/// ledger are those that it continues its chains from; its records are not read.
+/// ledger are those that it continues its chains from; without a snapshot from before its records are not read.
+///
+/// A snapshot is replaced only by heads that extend it: every chain must still hold the record at the old head, and
+/// its links must hold from there on. If a chain was cut, rewritten or left out, that is a finding, exit code 1, and
+/// nothing is replaced. Every state of the snapshot is kept under its time in the history.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -43,35 +53,104 @@ pub(crate) struct WriteHeads {
     /// Heads after which the chains must begin, for an export that starts mid-chain
     #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
     start_heads: Option<PathBuf>,
-    /// Write the snapshot even where the chains do not hold
-    #[arg(long, conflicts_with = "ledger")]
+    /// Write the snapshot even if links or signatures do not hold
+    #[arg(long)]
     force: bool,
+    /// Folder for a dated copy of every state of the snapshot [default: heads.d for heads.json]
+    #[arg(long, value_name = "DIR", requires = "output")]
+    history: Option<PathBuf>,
+    /// Replace heads that the chains no longer extend, after a restore; the reason goes into the log of the history
+    #[arg(long, value_name = "REASON", requires = "output")]
+    accept_rewrite: Option<String>,
+    /// File for the textfile collector of node_exporter, name.prom [default with --ledger: ops.textfile of the settings]
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
     #[command(flatten)]
     ledger: InsteadOfFiles,
     #[command(flatten)]
     running: Running,
 }
 
+/// What a run has taken.
+struct Taken {
+    heads: Heads,
+    /// How many chains do not extend the heads from before.
+    rewritten: u64,
+    /// What else does not hold.
+    broken: BTreeMap<FindingCode, u64>,
+    /// Both, as far as findings are kept.
+    findings: Vec<Finding>,
+    /// Where metrics go.
+    metrics_file: Option<PathBuf>,
+}
+
 impl WriteHeads {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let destination = self.destination()?;
-        let heads = if self.ledger.is_given() { self.of_ledger()? } else { self.of_files(output)? };
-        let snapshot = edgesentry_formats::write_heads(&heads);
-        let text = match destination.filter(|(_, destination)| !destination.is_stdout()) {
-            None => format!("{}\n", envelope::terminal_safe(snapshot.trim_end())),
+        if self.accept_rewrite.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+            return Err(Failure::usage("usage", "--accept-rewrite: say why, for the log of the history"));
+        }
+        let place = self.place()?.filter(|(_, destination)| !destination.is_stdout());
+        let snapshot = match &place {
+            Some((path, destination)) => Snapshot::open(destination, path, self.history.as_deref())?,
+            None => None,
+        };
+        let old = snapshot.as_ref().and_then(Snapshot::before);
+        let taken = if self.ledger.is_given() { self.of_ledger(old)? } else { self.of_files(old)? };
+        let textfile = taken.metrics_file.as_deref().map(Textfile::open).transpose()?;
+        let is_refused = taken.rewritten > 0 && self.accept_rewrite.is_none();
+        if is_refused || (!taken.broken.is_empty() && !self.force) {
+            // Others may take heads meanwhile.
+            drop(snapshot);
+            if let Some(textfile) = textfile {
+                textfile.set(&[HEADS_REWRITTEN.sample("", taken.devices() as f64)])?;
+            }
+            return taken.refuse(output, place.map(|(path, _)| path));
+        }
+        if !taken.broken.is_empty() {
+            output.note(
+                "warning: the chains do not hold; whoever trusts this snapshot trusts them as they are",
+            );
+        }
+        let text = match &place {
+            None => envelope::terminal_safe(&edgesentry_formats::write_heads(&taken.heads)),
             Some((path, destination)) => {
-                save(&destination, path, &snapshot)?;
-                let heads = count(heads.len() as u64, "head");
-                output.note(&format!("{}: {heads} written", path.display()));
+                self.write(&taken, snapshot, path, destination, output)?;
                 String::new()
             }
         };
-        output.answer(&Answer { ok: true, name: "heads", content: &heads, text, failure: None })?;
+        if let Some(textfile) = textfile {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            textfile
+                .set(&[HEADS_LAST_SUCCESS.sample("", now.as_secs_f64()), HEADS_REWRITTEN.sample("", 0.0)])?;
+        }
+        output.answer(&Answer { ok: true, name: "heads", content: &taken.heads, text, failure: None })?;
         Ok(Exit::Holds)
     }
 
+    /// Replaces the snapshot, or writes to a stream.
+    fn write(
+        &self,
+        taken: &Taken,
+        snapshot: Option<Snapshot>,
+        path: &Path,
+        destination: &Destination,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let rewrite = self.accept_rewrite.as_deref().filter(|_| taken.rewritten > 0);
+        match snapshot {
+            Some(snapshot) => snapshot.replace(&taken.heads, rewrite).map(|_| ())?,
+            None => outputs::save(destination, path, &edgesentry_formats::write_heads(&taken.heads))?,
+        }
+        let mut note = format!("{}: {} written", path.display(), count(taken.heads.len() as u64, "head"));
+        if rewrite.is_some() {
+            note.push_str(&format!(", {} of them rewritten", number(taken.rewritten)));
+        }
+        output.note(&note);
+        Ok(())
+    }
+
     /// Where the snapshot goes: over nothing that is read.
-    fn destination(&self) -> Result<Option<(&Path, Destination)>, Failure> {
+    fn place(&self) -> Result<Option<(&Path, Destination)>, Failure> {
         let Some(path) = &self.output else { return Ok(None) };
         let mut destinations = Destinations::default();
         for file in &self.files {
@@ -84,47 +163,100 @@ impl WriteHeads {
         if self.ledger.is_given() {
             self.ledger.read(None, &mut destinations)?;
         }
-        Ok(Some((path, destinations.place("--output", path)?)))
+        let destination = destinations.place("--output", path)?;
+        if let Some(metrics) = &self.metrics_file {
+            destinations.place("--metrics-file", metrics)?;
+        }
+        Ok(Some((path, destination)))
     }
 
-    fn of_ledger(&self) -> Result<Heads, Failure> {
+    fn of_ledger(&self, old: Option<&Heads>) -> Result<Taken, Failure> {
         let opened = self.ledger.open(None)?;
-        let heads = opened.wait(opened.ledger.heads())?;
-        if heads.is_empty() {
+        let handle = opened.runtime.handle();
+        let extension = self
+            .running
+            .run(|options, progress| Extension::of(&opened.ledger, old, options, handle, progress))??;
+        let Extension { heads, rewritten: mut findings, broken, broken_counts } = extension;
+        let rewritten = findings.len() as u64;
+        findings.extend(broken);
+        if heads.is_empty() && rewritten == 0 {
             let message = format!("{}: no record in the ledger, so there is no head", opened.ledger.place());
             return Err(Failure::unfinished("nothing_to_verify", message));
         }
-        Ok(heads)
+        let metrics_file = self.metrics_file.clone().or_else(|| opened.settings.ops.textfile.clone());
+        Ok(Taken { heads, rewritten, broken: broken_counts, findings, metrics_file })
     }
 
-    fn of_files(&self, output: &Output) -> Result<Heads, Failure> {
+    fn of_files(&self, old: Option<&Heads>) -> Result<Taken, Failure> {
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
-        let start_heads = self.start_heads.as_deref().map(inputs::heads).transpose()?;
-        let checks = Checks { keys: keys.as_ref(), start_heads: start_heads.as_ref(), ..Checks::default() };
+        let starts = self.start_heads.as_deref().map(inputs::heads).transpose()?;
+        // A chain that begins behind the old head continues it, as its first link is checked.
+        let continues = |device_id: &Arc<str>, head: &Head| {
+            starts.as_ref().and_then(|starts| starts.get(device_id)).is_some_and(|start| start == head)
+        };
+        let (continued, ended): (Heads, Heads) = old
+            .into_iter()
+            .flatten()
+            .map(|(device_id, head)| (Arc::clone(device_id), *head))
+            .partition(|(device_id, head)| continues(device_id, head));
+        let checks = Checks {
+            keys: keys.as_ref(),
+            start_heads: starts.as_ref(),
+            heads: old.map(|_| &ended),
+            ..Checks::default()
+        };
         let report = self.running.verify(inputs::sources(&self.files)?, &checks)?;
-        if report.heads.is_empty() {
+        let at_start = |device_id: &str, _| continued.get(device_id).map(|head| head.hash);
+        let mut findings = check_extension(&continued, &report.heads, at_start);
+        if report.heads.is_empty() && old.is_none() {
             let message = "no record in the input, so there is no head to write";
             return Err(Failure::unfinished("nothing_to_verify", message));
         }
-        if report.verdict == Verdict::Findings {
-            if !self.force {
-                return Err(refusal(&report));
-            }
-            output.note(
-                "warning: the chains do not hold; whoever trusts this snapshot trusts them as they are",
-            );
-        }
-        Ok(report.heads)
+        let is_of_heads =
+            |code: &FindingCode| matches!(code, FindingCode::HeadMismatch | FindingCode::DeviceMissing);
+        let (of_heads, broken): (BTreeMap<_, u64>, BTreeMap<_, u64>) =
+            report.counts.into_iter().partition(|(code, _)| is_of_heads(code));
+        let rewritten = findings.len() as u64 + of_heads.values().sum::<u64>();
+        findings.extend(report.findings);
+        let metrics_file = self.metrics_file.clone();
+        Ok(Taken { heads: report.heads, rewritten, broken, findings, metrics_file })
     }
 }
 
-fn refusal(report: &Report) -> Failure {
-    let counts = report.counts.iter().map(|(code, total)| format!("{code} {}", number(*total)));
-    let counts: Vec<String> = counts.collect();
-    let message = format!(
-        "no snapshot was written, because the chains do not hold ({}) and later exports would be trusted \
-         against it; see eds verify-chain for each finding, or write it all the same with --force",
-        counts.join(", ")
-    );
-    Failure { code: "chain_broken", message, exit: Exit::Findings }
+impl Taken {
+    /// How many chains do not extend the heads from before, or do not hold behind them.
+    fn devices(&self) -> u64 {
+        let devices: BTreeSet<_> = self.findings.iter().map(|finding| &finding.device_id).collect();
+        self.rewritten.max(devices.len() as u64).max(1)
+    }
+
+    /// Says why nothing was written.
+    fn refuse(self, output: &Output, path: Option<&Path>) -> Result<Exit, Failure> {
+        if self.rewritten == 0 {
+            return Err(self.broken_chains());
+        }
+        let (text, failure) = (render::list(&self.findings), Some(self.rewrite(path)));
+        output.answer(&Answer { ok: false, name: "findings", content: &self.findings, text, failure })?;
+        Ok(Exit::Findings)
+    }
+
+    fn rewrite(&self, path: Option<&Path>) -> Failure {
+        let message = format!(
+            "{}: {} cut, rewritten or gone since these heads were taken, so nothing was replaced; keep the ledger and \
+             the heads as evidence. Only if records are missing by intent, after a restore, use --accept-rewrite REASON",
+            path.map_or_else(String::new, |path| path.display().to_string()),
+            count(self.rewritten, "chain"),
+        );
+        Failure { code: "heads_rewritten", message, exit: Exit::Findings }
+    }
+
+    fn broken_chains(&self) -> Failure {
+        let counts = self.broken.iter().map(|(code, total)| format!("{code} {}", number(*total)));
+        let message = format!(
+            "no snapshot was written, because the chains do not hold ({}) and later exports would be trusted \
+             against it; see eds verify-chain for each finding, or write it all the same with --force",
+            counts.collect::<Vec<_>>().join(", ")
+        );
+        Failure { code: "chain_broken", message, exit: Exit::Findings }
+    }
 }

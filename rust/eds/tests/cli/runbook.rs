@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Device, Hash, Scheme};
+use edgesentry_chain::{AuditRecord, Device, Hash, Head, Heads, Scheme};
 use edgesentry_ops::servers::{Process, Prometheus, free_port};
-use edgesentry_ops::textfile::{BACKUP_LAST_SUCCESS, Textfile};
+use edgesentry_ops::textfile::{BACKUP_LAST_SUCCESS, HEADS_LAST_SUCCESS, Textfile};
 use edgesentry_rs::ledger::{Registration, Sqlite};
 use edgesentry_rs::payload;
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -159,7 +159,9 @@ async fn incident(folder: &Folder) -> Incident {
 async fn scraping(folder: &Folder, service: String) -> (Prometheus, Process) {
     let textfile = Textfile::open(&folder.path("metrics.prom")).unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
-    textfile.set(&[BACKUP_LAST_SUCCESS.sample("base", now - 30.0 * 3600.0)]).unwrap();
+    let long_ago = now - 30.0 * 3600.0;
+    let old = [BACKUP_LAST_SUCCESS.sample("base", long_ago), HEADS_LAST_SUCCESS.sample("", long_ago)];
+    textfile.set(&old).unwrap();
     let port = free_port().unwrap();
     let mut node = Command::new("python3");
     node.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1", "--directory"])
@@ -194,6 +196,9 @@ fn what_to_do_at_each_alert() {
     let Incident { metrics, prometheus, .. } = &runtime.block_on(incident(&folder));
     let key = lift().public_key().unwrap();
     folder.write("keys.json", format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"));
+    // Heads of a chain that was longer.
+    let longer = Head { sequence: 9, hash: Hash::of(b"a record that is gone") };
+    folder.write("heads.json", edgesentry_formats::write_heads(&Heads::from([("lift-01".into(), longer)])));
     let postgres = std::env::var("EDGESENTRY_TEST_POSTGRES").expect(
         "EDGESENTRY_TEST_POSTGRES is not set: run the tests by make test, or under scripts/servers/with",
     );

@@ -76,6 +76,9 @@ complete -c eds -n "__fish_eds_using_subcommand heads" -s o -l output -d 'Where 
 complete -c eds -n "__fish_eds_using_subcommand heads" -l keys -d 'Key ring: check the signatures too before writing' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l scheme -d 'Scheme of keys that name none: payload-hash or record [default: payload-hash]' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l start-heads -d 'Heads after which the chains must begin, for an export that starts mid-chain' -r -F
+complete -c eds -n "__fish_eds_using_subcommand heads" -l history -d 'Folder for a dated copy of every state of the snapshot [default: heads.d for heads.json]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand heads" -l accept-rewrite -d 'Replace heads that the chains no longer extend, after a restore; the reason goes into the log of the history' -r
+complete -c eds -n "__fish_eds_using_subcommand heads" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default with --ledger: ops.textfile of the settings]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l ledger -d 'A ledger instead of files: sqlite:PATH, a path, or postgres://HOST/DATABASE [without URL: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l progress -d 'Show progress on stderr: auto (where it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
@@ -83,7 +86,7 @@ always\t'Everywhere; as lines where stderr is no terminal'
 never\t'Nowhere'"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one a core]' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l max-findings -d 'Findings to keep in the report; all are counted' -r
-complete -c eds -n "__fish_eds_using_subcommand heads" -l force -d 'Write the snapshot even where the chains do not hold'
+complete -c eds -n "__fish_eds_using_subcommand heads" -l force -d 'Write the snapshot even if links or signatures do not hold'
 complete -c eds -n "__fish_eds_using_subcommand heads" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand keygen" -l device -d 'The device, for the key-ring entry' -r
