@@ -21,7 +21,7 @@ pub(in crate::transport) struct Answer {
     /// The sequence; none where the line is no record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::transport) sequence: Option<u64>,
-    /// `accepted`, `duplicate`, `rejected`, or `error`: nothing was decided, send again.
+    /// `accepted`, `duplicate`, `rejected`, or `error`: nothing was decided, see `retryable`.
     pub(in crate::transport) outcome: String,
     /// The reason of a rejection, or the code of an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
