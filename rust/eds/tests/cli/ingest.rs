@@ -37,8 +37,10 @@ fn payloads_can_go_into_a_folder() {
     let stores = "--ledger sqlite:audit.db --payloads folder:kept";
     let run = folder.eds(&format!("{INGEST} --register keys.json {stores}"));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    let kept = folder.read(&format!("kept/demo/{WATER}/1.csv"));
-    assert_eq!(kept, folder.read(&format!("payloads/{WATER}/1.csv")));
+    let sent = std::fs::read(folder.path(&format!("payloads/{WATER}/1.csv"))).unwrap();
+    let name = format!("1-{}", edgesentry_chain::Hash::of(&sent));
+    let kept = std::fs::read(folder.path(&format!("kept/devices/{WATER}/0/{name}"))).unwrap();
+    assert_eq!(kept, sent);
     let verify = "verify-chain --ledger audit.db --keys keys.json --require payloads --payload-store";
     assert_eq!(folder.eds(&format!("{verify} folder:kept")).code, 0);
     // The payloads are not where this looks for them.
