@@ -106,6 +106,9 @@ pub enum KeyError {
         /// The device that has the key with the other scheme; it may be the same one.
         other_device_id: String,
     },
+    /// A key of another kind or form; the text says which, and what to give.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// Neither `payload-hash` nor `record`.
     #[error("unknown signature scheme {0:?}: use \"payload-hash\" or \"record\"")]
     UnknownScheme(String),

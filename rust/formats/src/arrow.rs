@@ -6,6 +6,7 @@ mod delta;
 mod guard;
 mod ipc;
 mod metadata;
+mod owned;
 mod page;
 mod pages;
 mod parquet;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use edgesentry_chain::{KeyError, KeyRing, PublicKey, RingKey, Scheme, escape};
+use edgesentry_chain::{KeyError, KeyRing, RingKey, Scheme, escape};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+use crate::public_key::public_key;
 
 /// Why a key ring cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +68,7 @@ fn refused(device: &str, source: KeyError) -> KeysError {
 }
 
 fn insert(ring: &mut KeyRing, device: &str, entry: Entry, default_scheme: Scheme) -> Result<(), KeyError> {
-    let key: PublicKey = entry.key.parse()?;
+    let key = public_key(&entry.key)?;
     let scheme = entry.scheme.map_or(Ok(default_scheme), |scheme| scheme.parse())?;
     let valid_from = entry.valid_from;
     // The ring takes the same key twice; a file that has it twice was not meant so.

@@ -2,6 +2,7 @@
 //! one driver that verifies whatever can be read.
 
 mod arrow;
+mod bytes;
 mod compressed;
 mod destination;
 mod error;
@@ -15,6 +16,7 @@ mod new_file;
 mod object_path;
 mod payloads;
 mod progress;
+mod public_key;
 mod read;
 mod recognise;
 mod seed;
@@ -25,6 +27,7 @@ mod verify;
 mod write;
 
 pub use arrow::{record_batch, records_from_batch, records_to_batch, schema};
+pub use bytes::bytes_from_text;
 pub use destination::{Destination, DestinationError, Destinations, Writing};
 pub use error::Error;
 pub use format::{Compression, Format, by_name};
@@ -35,6 +38,7 @@ pub use new_file::{NewFile, Readers, create_file, remove_unfinished, replace_fil
 pub use object_path::{DEVICES, content_path, device_name};
 pub use payloads::PayloadFolder;
 pub use progress::Progress;
+pub use public_key::{public_key, public_key_from_bytes};
 pub use read::{BoxError, Chunk, Decoded, Malformed, Source, records};
 pub use seed::{Seed, SeedError, create_seed_file, read_seed_file};
 pub use snapshot::{Snapshot, SnapshotError};

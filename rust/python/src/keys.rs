@@ -8,6 +8,7 @@ use edgesentry_chain as chain;
 use edgesentry_chain::{PublicKey, RingKey, Scheme, Signed, signed_message, verify_signature};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 
 use crate::device::Device;
@@ -172,8 +173,15 @@ pub(crate) fn scheme_of(name: &str) -> PyResult<Scheme> {
 
 pub(crate) fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
     match value.cast::<PyString>() {
-        Ok(text) => text.to_cow()?.parse(),
-        Err(_) => PublicKey::from_bytes(bytes("key", value)?),
+        Ok(text) => edgesentry_formats::public_key(&text.to_cow()?),
+        Err(_) => match value.extract::<PyBackedBytes>() {
+            Ok(raw) => edgesentry_formats::public_key_from_bytes(&raw),
+            // A key of the package cryptography.
+            Err(_) => match value.getattr_opt("public_bytes_raw")? {
+                Some(method) => PublicKey::from_bytes(bytes("key", &method.call0()?)?),
+                None => PublicKey::from_bytes(bytes("key", value)?),
+            },
+        },
     }
     .map_err(bad_key)
 }

@@ -22,6 +22,7 @@ mod ledger;
 mod outbox;
 mod pickle;
 mod progress;
+mod pyarrow;
 mod read;
 mod record;
 mod report;

@@ -11,11 +11,13 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyCapsule;
+use pyo3_arrow::PyRecordBatch;
 
 use crate::arrow::{schema_capsule, stream_capsule};
 use crate::errors::malformed;
-use crate::frames::{self, Batches};
+use crate::frames;
 use crate::pickle::refuse;
+use crate::pyarrow;
 use crate::record::AuditRecord;
 use crate::source::{Input, inputs};
 use crate::work::Work;
@@ -43,7 +45,12 @@ pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyR
 /// Reads inputs one by one.
 pub(crate) fn reader(inputs: Vec<Input>, skip_malformed: bool) -> PyResult<RecordReader> {
     let (work, whole) = match <[Input; 1]>::try_from(inputs) {
-        Ok([Input::Ready(Source::Batches { name, batches })]) => (None, Some(Whole { name, batches })),
+        Ok([Input::Ready(Source::Batches { name, batches })]) => {
+            (None, Some(Whole { name, batches: Batches::Others(batches) }))
+        }
+        Ok([Input::PyArrow { name, batches }]) => {
+            (None, Some(Whole { name, batches: Batches::PyArrow(batches) }))
+        }
         Ok([input]) => (Some(read_blocks(vec![input])?), None),
         Err(inputs) => (Some(read_blocks(inputs)?), None),
     };
@@ -111,7 +118,7 @@ impl RecordReader {
 
 impl RecordReader {
     /// All records that were not yet taken, read now.
-    fn rest(&self, py: Python<'_>) -> PyResult<Batches> {
+    fn rest(&self, py: Python<'_>) -> PyResult<frames::Batches> {
         let reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take()?;
         let batches = RecordBatches(reading).collect::<Result<Vec<_>, _>>();
         let batches = batches.map_err(|error| match error {
@@ -121,39 +128,75 @@ impl RecordReader {
             },
             error => PyValueError::new_err(error.to_string()),
         })?;
-        Ok(Batches { schema: edgesentry_formats::schema(), batches })
+        Ok(frames::Batches { schema: edgesentry_formats::schema(), batches })
     }
 }
 
 /// An Arrow table of another library.
 struct Whole {
     name: Arc<str>,
-    batches: Box<dyn RecordBatchReader + Send>,
+    batches: Batches,
+}
+
+enum Batches {
+    /// What is looked at is a copy; what is handed on is the batch itself.
+    PyArrow(pyarrow::Batches),
+    Others(Box<dyn RecordBatchReader + Send>),
 }
 
 impl Whole {
     /// Starts to decode it.
     fn read(self) -> PyResult<Work<Vec<Entry>>> {
-        read_blocks(vec![Input::Ready(Source::Batches { name: self.name, batches: self.batches })])
+        let name = self.name;
+        read_blocks(vec![match self.batches {
+            Batches::PyArrow(batches) => Input::PyArrow { name, batches },
+            Batches::Others(batches) => Input::Ready(Source::Batches { name, batches }),
+        }])
     }
 
     /// The next batch, where all rows of it are records in our own form: it is handed on as it is. The rest of the
     /// table, this batch included, where they are not.
     fn next_batch(mut self) -> Result<Option<(RecordBatch, Whole)>, Whole> {
-        let rest = |first, Whole { name, batches }: Whole| {
-            let schema = batches.schema();
-            let batches = RecordBatchIterator::new(std::iter::once(first).chain(batches), schema);
-            Whole { name, batches: Box::new(batches) }
-        };
-        match self.batches.next() {
-            None => Ok(None),
-            Some(Ok(batch)) => match record_batch(&batch) {
-                Some(records) => Ok(Some((records, self))),
-                None => Err(rest(Ok(batch), self)),
+        let (first, records) = match &mut self.batches {
+            Batches::Others(batches) => match batches.next() {
+                None => return Ok(None),
+                Some(Ok(batch)) => (Ok(batch.clone()), record_batch(&batch)),
+                Some(Err(error)) => (Err(error), None),
             },
-            Some(Err(error)) => Err(rest(Err(error), self)),
+            Batches::PyArrow(batches) => match Python::attach(|py| pair(py, batches)) {
+                Ok(None) => return Ok(None),
+                Ok(Some((copy, records))) => (Ok(copy), records),
+                Err(error) => (Err(ArrowError::ExternalError(error.into())), None),
+            },
+        };
+        match records {
+            Some(records) => Ok(Some((records, self))),
+            None => Err(self.from(first)),
         }
     }
+
+    /// The rest with its first batch.
+    fn from(self, first: Result<RecordBatch, ArrowError>) -> Whole {
+        let batches: Box<dyn RecordBatchReader + Send> = match self.batches {
+            Batches::PyArrow(batches) => Box::new(batches),
+            Batches::Others(batches) => batches,
+        };
+        let schema = batches.schema();
+        let batches = RecordBatchIterator::new(std::iter::once(first).chain(batches), schema);
+        Whole { name: self.name, batches: Batches::Others(Box::new(batches)) }
+    }
+}
+
+/// The next batch as a copy and, if all rows of the copy are records in our own form, as it is.
+fn pair(
+    py: Python<'_>,
+    batches: &mut pyarrow::Batches,
+) -> PyResult<Option<(RecordBatch, Option<RecordBatch>)>> {
+    let Some((copy, batch)) = batches.next_pair(py)? else { return Ok(None) };
+    let Some(records) = record_batch(&copy) else { return Ok(Some((copy, None))) };
+    let (columns, schema) = (batch.extract::<PyRecordBatch>()?.into_inner(), records.schema());
+    let itself = RecordBatch::try_new(schema, columns.columns().to_vec());
+    Ok(Some((copy, itself.ok())))
 }
 
 /// The worker's blocks, record by record.

@@ -7,7 +7,7 @@ use edgesentry_chain::{FIELDS, Hash, signed_message};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict, PyMapping, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
 use crate::html;
 use crate::keys::scheme_of;
@@ -158,20 +158,33 @@ pub(crate) fn record_from_any(value: &Bound<'_, PyAny>) -> PyResult<chain::Audit
 }
 
 fn record_from_mapping(value: &Bound<'_, PyAny>) -> PyResult<chain::AuditRecord> {
-    let Ok(fields) = value.cast::<PyMapping>() else {
-        let message = "a record is an AuditRecord or a mapping with its seven fields, not ";
-        return Err(PyTypeError::new_err(format!("{message}{}", value.get_type().name()?)));
+    // A mapping or, as sqlite3.Row, what can be asked like one.
+    let keys = match value.hasattr("__getitem__")? {
+        true => value.getattr_opt("keys")?,
+        false => None,
+    };
+    let Some(keys) = keys else {
+        let kind = value.get_type().name()?;
+        let message = match value.hasattr("__fspath__")? || value.is_instance_of::<PyString>() {
+            true => format!(
+                "a record is an AuditRecord or a mapping with its seven fields, not {kind}; pass paths as a list, in \
+                 the order of the records: sorted(folder.glob(\"*.parquet\"))"
+            ),
+            false => format!("a record is an AuditRecord or a mapping with its seven fields, not {kind}"),
+        };
+        return Err(PyTypeError::new_err(message));
     };
     let known = |name: &Bound<'_, PyAny>| {
         name.cast::<PyString>().is_ok_and(|name| FIELDS.iter().any(|field| *name == *field))
     };
-    for name in fields.keys()?.iter() {
+    for name in keys.call0()?.try_iter()? {
+        let name = name?;
         if !known(&name) {
             let message = format!("a record has no field {}; it has {}", name.repr()?, FIELDS.join(", "));
             return Err(PyValueError::new_err(message));
         }
     }
-    let field = |name: &'static str| match fields.get_item(name) {
+    let field = |name: &'static str| match value.get_item(name) {
         Ok(value) => Ok(value),
         Err(_) => Err(PyValueError::new_err(format!("the record lacks the field {name}"))),
     };
@@ -211,10 +224,9 @@ pub(crate) fn bytes<const N: usize>(name: &str, value: &Bound<'_, PyAny>) -> PyR
     }
     if let Ok(digits) = value.cast::<PyString>() {
         let digits = digits.to_cow()?;
-        let wrong = |_| PyValueError::new_err(format!("{name} is {N} bytes: as text, {} hex digits", 2 * N));
-        let mut raw = [0; N];
-        hex::decode_to_slice(digits.as_bytes(), &mut raw).map_err(wrong)?;
-        return Ok(raw);
+        let wrong =
+            || PyValueError::new_err(format!("{name} is {N} bytes: as text, {} hex digits or base64", 2 * N));
+        return edgesentry_formats::bytes_from_text(&digits).ok_or_else(wrong);
     }
     let wrong =
         |_| PyTypeError::new_err(format!("{name} is {N} bytes: bytes, hex digits or integers from 0 to 255"));

@@ -1,6 +1,7 @@
 //! Inputs: what Python users may give as a source of records.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyList, PyMapping, PyMemoryV
 use pyo3_arrow::input::AnyRecordBatch;
 
 use crate::errors::os_error;
+use crate::pyarrow;
 use crate::record::AuditRecord;
 
 /// One input of a verification or a conversion.
@@ -25,6 +27,13 @@ pub(crate) enum Input {
         name: Arc<str>,
         /// The bound method.
         read: Py<PyAny>,
+    },
+    /// Batches of pyarrow.
+    PyArrow {
+        /// What to call them in findings.
+        name: Arc<str>,
+        /// The batches.
+        batches: pyarrow::Batches,
     },
     /// An iterable of records.
     Records {
@@ -41,7 +50,7 @@ impl Input {
         match self {
             Input::Ready(Source::Path(path)) => Some(path),
             Input::File { name, .. } => Some(Path::new(&**name)),
-            Input::Ready(_) | Input::Records { .. } => None,
+            Input::Ready(_) | Input::PyArrow { .. } | Input::Records { .. } => None,
         }
     }
 }
@@ -67,10 +76,18 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
     if source.is_instance_of::<PyMemoryView>() {
         return Ok(in_memory(source.call_method0(intern!(py, "tobytes"))?.extract()?));
     }
+    if let Some(batches) = pyarrow::batches(source)? {
+        return Ok(Input::PyArrow { name: name_of_type(source), batches });
+    }
+    refuse_lazy_frame(source)?;
     if source.hasattr(intern!(py, "__arrow_c_stream__"))?
         || source.hasattr(intern!(py, "__arrow_c_array__"))?
     {
-        let batches = source.extract::<AnyRecordBatch>()?.into_reader()?;
+        // A producer of another library that contradicts itself makes the import panic.
+        let import = || source.extract::<AnyRecordBatch>()?.into_reader();
+        let batches = catch_unwind(AssertUnwindSafe(import)).map_err(|_| {
+            PyValueError::new_err(format!("the Arrow data of {} contradicts itself", name_of_type(source)))
+        })??;
         return Ok(Input::Ready(Source::Batches { name: name_of_type(source), batches }));
     }
     if source.hasattr(intern!(py, "read"))? {
@@ -88,6 +105,16 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
              with __arrow_c_stream__, not {}",
             source.get_type().name()?
         ))),
+    }
+}
+
+/// A frame that holds no rows yet.
+fn refuse_lazy_frame(source: &Bound<'_, PyAny>) -> PyResult<()> {
+    match &*name_of_type(source) {
+        "LazyFrame" => Err(PyTypeError::new_err(
+            "a LazyFrame holds no rows yet; pass frame.collect(), or write it with sink_parquet() and pass the path",
+        )),
+        _ => Ok(()),
     }
 }
 

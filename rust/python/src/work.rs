@@ -85,6 +85,7 @@ impl<T: Send + 'static> Work<T> {
             let ask = Box::new(move || asker.send(Event::Wanted).is_ok());
             sources.push(match input {
                 Input::Ready(source) => source,
+                Input::PyArrow { name, batches } => Source::Batches { name, batches: Box::new(batches) },
                 Input::File { name, read } => {
                     let (answers, pieces) = channel();
                     feed = Some(Feed::File { read, answers });

@@ -5,7 +5,7 @@ mod list;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use edgesentry_chain::{Head, PublicKey, Scheme};
+use edgesentry_chain::{Head, Scheme};
 use edgesentry_formats::Destinations;
 use edgesentry_rs::ledger::{Registration, key_ring};
 use edgesentry_rs::settings::Access;
@@ -127,7 +127,7 @@ impl Device {
 
 impl KeyArgs {
     fn registration(&self, start: Option<Head>) -> Result<Registration, Failure> {
-        let key: Result<PublicKey, _> = self.key.parse();
+        let key = edgesentry_formats::public_key(&self.key);
         Ok(Registration {
             device_id: self.device.clone(),
             key: key.map_err(|error| Failure::usage("key", format!("--key: {}", chain(&error))))?,

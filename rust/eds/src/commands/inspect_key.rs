@@ -1,5 +1,7 @@
 //! `eds inspect-key`: what a key is, and whether it may be trusted.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use clap::Args;
@@ -8,6 +10,9 @@ use serde_json::json;
 
 use crate::exit::{Exit, Failure, chain};
 use crate::output::{Answer, Output};
+
+/// Bytes of a file with a public key, at most.
+const MAX_FILE_BYTES: u64 = 16 << 10;
 
 /// Show the public key of a seed file, or check a public key
 ///
@@ -18,7 +23,7 @@ Examples:
   eds inspect-key lift-01.seed
   eds inspect-key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")]
 pub(crate) struct InspectKey {
-    /// A seed file, or a public key of 64 hex digits
+    /// A seed file, a file with a public key (PEM, SSH, JWK), or a public key of 64 hex digits
     #[arg(value_name = "FILE|HEX")]
     key: String,
 }
@@ -30,7 +35,10 @@ impl InspectKey {
             let message = format!("{}: neither a file nor a public key of 64 hex digits", self.key);
             return Err(Failure::usage("key_malformed", message));
         }
-        let (source, text, key) = if is_hex {
+        let file = if is_hex { None } else { public_key_file(Path::new(&self.key)) };
+        let (source, text, key) = if let Some(key) = file {
+            ("public key", key.as_ref().map_or_else(|_| String::new(), PublicKey::to_string), key)
+        } else if is_hex {
             ("public key", self.key.to_ascii_lowercase(), self.key.parse())
         } else {
             let seed = edgesentry_formats::read_seed_file(Path::new(&self.key))?;
@@ -64,4 +72,14 @@ impl InspectKey {
         })?;
         Ok(if key.is_ok() { Exit::Holds } else { Exit::Findings })
     }
+}
+
+/// The public key in a file of another program; `None` if the file does not look like one. A seed file does not: it
+/// holds hex digits only.
+fn public_key_file(path: &Path) -> Option<Result<PublicKey, KeyError>> {
+    let mut head = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut head)).ok()?;
+    let text = std::str::from_utf8(&head).ok()?.trim_start();
+    let begins = ["-----BEGIN ", "ssh-", "ecdsa-", "sk-", "{"].iter().any(|begin| text.starts_with(begin));
+    (begins && !text.contains("PRIVATE KEY")).then(|| edgesentry_formats::public_key(text))
 }

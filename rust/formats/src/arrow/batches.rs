@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch, RecordBatchReader};
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef};
 
 use super::guard::{Problem, caught};
+use super::owned::owned;
 use super::{Slices, check_schema};
 use crate::Error;
 use crate::progress::Progress;
@@ -34,16 +35,17 @@ impl BatchChunks {
         let batch = match self.batches.next() {
             None => return Ok(None),
             Some(Ok(batch)) => batch,
+            Some(Err(ArrowError::ExternalError(source))) => {
+                return Err(Error::Source { name: self.name.clone(), source });
+            }
             Some(Err(error)) => {
                 return Err(Error::Source { name: self.name.clone(), source: Box::new(error) });
             }
         };
         if &self.schema != batch.schema_ref() {
-            check_schema(&self.name, batch.schema_ref())?;
-            self.schema = batch.schema();
+            check_schema(&self.name, &declared(&self.schema, batch.schema_ref()))?;
         }
-        caught(&self.name, "Arrow", || validate(&batch))?;
-        Ok(Some(batch))
+        caught(&self.name, "Arrow", || owned(&batch)).map(Some)
     }
 }
 
@@ -65,6 +67,23 @@ impl ChunkReader for BatchChunks {
             }
         }
     }
+}
+
+/// The schema of a batch, whose texts may have become bytes because some of them are not UTF-8.
+fn declared(reader: &Schema, batch: &Schema) -> Schema {
+    let text = |field: &FieldRef| match reader.field_with_name(field.name()) {
+        Ok(known) if is_text(known.data_type()) && is_bytes(field.data_type()) => Arc::new(known.clone()),
+        _ => Arc::clone(field),
+    };
+    Schema::new(batch.fields().iter().map(text).collect::<Vec<_>>())
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn is_bytes(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
 }
 
 /// Checks offsets, dictionary keys and UTF-8: other libraries hand on what they read without looking.

@@ -10,6 +10,7 @@ use edgesentry_chain::{AuditRecord, FIELDS, Hash};
 
 use super::schema::{Kind, shown};
 use crate::Malformed;
+use crate::bytes::bytes_from_text;
 
 /// The seven columns of a batch.
 pub(crate) struct RecordColumns {
@@ -31,14 +32,19 @@ impl RecordColumns {
 
     /// The record in a row.
     pub(crate) fn record(&self, row: usize) -> Result<AuditRecord, Fault> {
+        // Texts come last: they may be long and shared by many rows that are no records.
+        let (sequence, timestamp_ms) = (self.integer(1, row)?, self.integer(2, row)?);
+        let (payload_hash, signature) = (Hash(self.bytes(3, row)?), self.bytes(4, row)?);
+        let prev_record_hash = Hash(self.bytes(5, row)?);
+        let (device_id, object_ref) = (self.text(0, row)?, self.text(6, row)?);
         Ok(AuditRecord {
-            device_id: self.text(0, row)?,
-            sequence: self.integer(1, row)?,
-            timestamp_ms: self.integer(2, row)?,
-            payload_hash: Hash(self.bytes(3, row)?),
-            signature: self.bytes(4, row)?,
-            prev_record_hash: Hash(self.bytes(5, row)?),
-            object_ref: self.text(6, row)?,
+            device_id,
+            sequence,
+            timestamp_ms,
+            payload_hash,
+            signature,
+            prev_record_hash,
+            object_ref,
         })
     }
 
@@ -57,6 +63,12 @@ impl RecordColumns {
     fn text(&self, index: usize, row: usize) -> Result<String, Fault> {
         match self.columns[index].value(row) {
             Value::Text(text) => Ok(text.to_owned()),
+            // Copied first: memory of another library may change between a look and its use.
+            Value::Bytes(bytes) => String::from_utf8(bytes.to_vec()).map_err(|error| {
+                let field = FIELDS[index];
+                let at = error.utf8_error().valid_up_to();
+                Fault::new(format!("{field} as text"), format!("{field} is not valid UTF-8 at its byte {at}"))
+            }),
             other => Err(unexpected(index, &other)),
         }
     }
@@ -74,20 +86,19 @@ impl RecordColumns {
     fn bytes<const N: usize>(&self, index: usize, row: usize) -> Result<[u8; N], Fault> {
         let field = FIELDS[index];
         let fault = |actual| Fault::new(format!("{field} of {N} bytes"), actual);
+        let text_fault = |text: &str| {
+            let expected = format!("{field} of {N} bytes as {} hex digits", 2 * N);
+            Fault::new(expected, format!("{field} is {}", shown(text)))
+        };
         match self.columns[index].value(row) {
-            Value::Bytes(bytes) => {
-                bytes.try_into().map_err(|_| fault(format!("{field} has {} bytes", bytes.len())))
-            }
-            Value::Text(text) => {
-                let mut bytes = [0; N];
-                match hex::decode_to_slice(text, &mut bytes) {
-                    Ok(()) => Ok(bytes),
-                    Err(_) => {
-                        let expected = format!("{field} of {N} bytes as {} hex digits", 2 * N);
-                        Err(Fault::new(expected, format!("{field} is {}", shown(text))))
-                    }
-                }
-            }
+            Value::Bytes(bytes) => match bytes.try_into() {
+                Ok(bytes) => Ok(bytes),
+                Err(_) => match short_text(bytes, 4 * N) {
+                    Some(text) => bytes_from_text(&text).ok_or_else(|| text_fault(&text)),
+                    None => Err(fault(format!("{field} has {} bytes", bytes.len()))),
+                },
+            },
+            Value::Text(text) => bytes_from_text(text).ok_or_else(|| text_fault(text)),
             Value::List(_, range) if range.len() != N => {
                 Err(fault(format!("{field} has {} elements", range.len())))
             }
@@ -95,7 +106,10 @@ impl RecordColumns {
                 let mut bytes = [0; N];
                 for (byte, at) in bytes.iter_mut().zip(range) {
                     let item = items.get(at).ok_or_else(|| fault(format!("{field} has a null element")))?;
-                    *byte = u8::try_from(item)
+                    // Signed bytes, as of Java, are the same bytes.
+                    let item_is_signed = matches!(items, Integers::Int8(_));
+                    let unsigned = if item_is_signed { item.rem_euclid(256) } else { item };
+                    *byte = u8::try_from(unsigned)
                         .map_err(|_| fault(format!("{field} has the element {item}, which is no byte")))?;
                 }
                 Ok(bytes)
@@ -121,6 +135,15 @@ impl Fault {
     pub(crate) fn at(self, row: u64) -> Malformed {
         Malformed { expected: self.expected, actual: format!("row {row}: {}", self.actual) }
     }
+}
+
+/// Bytes that are text, as in a column that does not say so: letters, digits and signs, `max_bytes` of them at most.
+fn short_text(bytes: &[u8], max_bytes: usize) -> Option<String> {
+    if bytes.is_empty() || bytes.len() > max_bytes {
+        return None;
+    }
+    let text = String::from_utf8(bytes.to_vec()).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_graphic()).then_some(text)
 }
 
 fn unexpected(index: usize, value: &Value<'_>) -> Fault {
@@ -156,6 +179,7 @@ impl Value<'_> {
     fn len(&self) -> usize {
         match self {
             Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
             _ => 0,
         }
     }
@@ -289,6 +313,7 @@ enum Integers {
     UInt16(UInt16Array),
     UInt32(UInt32Array),
     UInt64(UInt64Array),
+    Decimal128(Decimal128Array),
 }
 
 macro_rules! with_integers {
@@ -302,6 +327,7 @@ macro_rules! with_integers {
             Integers::UInt16($array) => $call,
             Integers::UInt32($array) => $call,
             Integers::UInt64($array) => $call,
+            Integers::Decimal128($array) => $call,
         }
     };
 }
@@ -317,6 +343,9 @@ impl Integers {
             DataType::UInt16 => Integers::UInt16(array.as_primitive::<UInt16Type>().clone()),
             DataType::UInt32 => Integers::UInt32(array.as_primitive::<UInt32Type>().clone()),
             DataType::UInt64 => Integers::UInt64(array.as_primitive::<UInt64Type>().clone()),
+            DataType::Decimal128(_, 0) => {
+                Integers::Decimal128(array.as_primitive::<Decimal128Type>().clone())
+            }
             _ => return None,
         })
     }

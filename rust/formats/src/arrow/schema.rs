@@ -54,6 +54,8 @@ impl Kind {
                 keys.is_integer() && !matches!(**values, Dictionary(..)) && self.accepts(values)
             }
             (Kind::Text, Utf8 | LargeUtf8 | Utf8View) => true,
+            // As Spark writes unsigned numbers.
+            (Kind::Integer, Decimal128(_, 0)) => true,
             (Kind::Integer, kind) => kind.is_integer(),
             (Kind::Bytes(size), FixedSizeBinary(width)) => usize::try_from(*width) == Ok(size),
             (Kind::Bytes(size), FixedSizeList(item, length)) => {
@@ -69,8 +71,8 @@ impl Kind {
         match self {
             Kind::Text => "a string column",
             Kind::Integer => "an integer column",
-            Kind::Bytes(64) => "64 bytes as fixed-size binary, binary or hex text",
-            Kind::Bytes(_) => "32 bytes as fixed-size binary, binary or hex text",
+            Kind::Bytes(64) => "64 bytes as fixed-size binary, binary, hex or base64 text",
+            Kind::Bytes(_) => "32 bytes as fixed-size binary, binary, hex or base64 text",
         }
     }
 }
@@ -88,6 +90,12 @@ fn schema_problem(schema: &Schema) -> Option<String> {
     let mut found = [false; FIELDS.len()];
     for field in schema.fields() {
         let column = shown(field.name());
+        if field.name().starts_with("__index_level_") {
+            return Some(format!(
+                "column {column} is the index of a pandas frame and no field of an audit record; leave it out: \
+                 frame.reset_index(drop=True), or to_parquet(..., index=False)"
+            ));
+        }
         let Some(index) = FIELDS.iter().position(|known| known == field.name()) else {
             return Some(format!(
                 "column {column} is no field of an audit record, so no hash covers it; remove it (the fields are \

@@ -7,8 +7,8 @@
 use memchr::{memchr, memchr_iter, memmem};
 use serde::de::IgnoredAny;
 
-use super::MAX_ENTRY_BYTES;
 use super::split::{Cut, Splitter, is_space, object_end};
+use super::{MAX_ENTRY_BYTES, look};
 
 type Entries = Vec<(u32, u32)>;
 
@@ -20,12 +20,14 @@ pub(super) fn cut(splitter: Splitter, text: &[u8], at_end: bool, max_entries: us
             let start = space(text);
             match first_object(&text[start..], at_end) {
                 Layout::Lines(plain) => cut_lines(text, 0, start + plain, at_end, max_entries, &mut entries),
-                Layout::Objects => cut_objects(text, start, at_end, max_entries, &mut entries),
+                Layout::Objects => cut_objects(text, start, 0, at_end, max_entries, &mut entries),
                 Layout::Unknown => (start, Splitter::Start),
             }
         }
         Splitter::Lines(plain) => cut_lines(text, 0, plain, at_end, max_entries, &mut entries),
-        _ => cut_objects(text, 0, at_end, max_entries, &mut entries),
+        Splitter::Objects(searched) => cut_objects(text, 0, searched, at_end, max_entries, &mut entries),
+        // The others are of arrays.
+        other => (0, other),
     };
     Cut { entries, consumed, fault: None, splitter }
 }
@@ -48,7 +50,7 @@ fn cut_lines(
         if start >= plain && is_open(&text[start..end]) {
             match object_over_lines(&text[start..], at_end) {
                 Layout::Lines(tried) => plain = start + tried,
-                Layout::Objects => return cut_objects(text, start, at_end, max_entries, entries),
+                Layout::Objects => return cut_objects(text, start, 0, at_end, max_entries, entries),
                 Layout::Unknown => break,
             }
         }
@@ -61,24 +63,29 @@ fn cut_lines(
     (start, Splitter::Lines(plain.saturating_sub(start)))
 }
 
-/// The objects of `text` from `at` on.
+/// The objects of `text` from `at` on; before `searched` no line begins with a brace.
 fn cut_objects(
     text: &[u8],
     mut at: usize,
+    mut searched: usize,
     at_end: bool,
     max_entries: usize,
     entries: &mut Entries,
 ) -> (usize, Splitter) {
     let line_with_brace = memmem::Finder::new(b"\n{");
-    // The next line that begins with a brace; the end of the text if there is none.
+    // The brace of the next line that begins with one; the end of the text if there is none.
     let mut next_object = 0;
     while entries.len() < max_entries {
         at += space(&text[at..]);
         let Some(byte) = text.get(at) else { break };
         let end = if *byte == b'{' {
             if next_object <= at {
-                let found = line_with_brace.find(&text[at..]);
-                next_object = found.map_or(text.len(), |newline| at + newline + 1);
+                let from = searched.max(at).min(text.len());
+                let found = line_with_brace.find(&text[from..]).map(|newline| from + newline);
+                // The last byte may be a newline whose brace is not there yet.
+                searched = found.unwrap_or(text.len().saturating_sub(1));
+                next_object = found.map_or(text.len(), |newline| newline + 1);
+                look(next_object - from);
             }
             match object_end(&text[at..next_object]) {
                 Some(length) => at + length,
@@ -93,10 +100,11 @@ fn cut_objects(
                 None => break,
             }
         };
-        entries.push((at as u32, end as u32));
+        // White space behind a broken object is not of it.
+        entries.push((at as u32, (at + text[at..end].trim_ascii_end().len()) as u32));
         at = end;
     }
-    (at, Splitter::Objects)
+    (at, Splitter::Objects(searched.saturating_sub(at)))
 }
 
 enum Layout {
@@ -130,7 +138,13 @@ fn object_over_lines(text: &[u8], at_end: bool) -> Layout {
     // No entry may be longer.
     let window = &text[..text.len().min(MAX_ENTRY_BYTES)];
     let mut json = serde_json::Deserializer::from_slice(window).into_iter::<IgnoredAny>();
-    match json.next() {
+    let value = json.next();
+    look(match &value {
+        Some(Err(error)) if !error.is_eof() => line_start(window, error.line() + 1),
+        Some(Err(_)) => window.len(),
+        _ => json.byte_offset(),
+    });
+    match value {
         Some(Ok(IgnoredAny)) if memchr(b'\n', &window[..json.byte_offset()]).is_some() => Layout::Objects,
         Some(Ok(IgnoredAny)) => Layout::Lines(0),
         Some(Err(error)) if error.is_eof() => match at_end || window.len() < text.len() {

@@ -2,7 +2,7 @@
 
 use memchr::{memchr2, memchr3};
 
-use super::objects;
+use super::{look, objects};
 use crate::format::Format;
 
 /// Where in the file we are, between two cuts.
@@ -13,8 +13,9 @@ pub(super) enum Splitter {
     /// NDJSON, at the beginning of a line. An object that begins within so many bytes is not looked for in the lines
     /// behind its own: one that was looked for from an earlier line did not end before.
     Lines(usize),
-    /// Objects one behind the other, over several lines or with others on a line.
-    Objects,
+    /// Objects one behind the other, over several lines or with others on a line. Within so many bytes no line begins
+    /// with a brace.
+    Objects(usize),
     /// JSON, before the opening bracket.
     Open,
     /// JSON, before the first element or the closing bracket.
@@ -55,7 +56,7 @@ impl Splitter {
     /// text follows.
     pub(super) fn cut(self, text: &[u8], at_end: bool, max_entries: usize) -> Cut {
         match self {
-            Splitter::Start | Splitter::Lines(_) | Splitter::Objects => {
+            Splitter::Start | Splitter::Lines(_) | Splitter::Objects(_) => {
                 objects::cut(self, text, at_end, max_entries)
             }
             splitter => cut_array(splitter, text, at_end, max_entries),
@@ -141,6 +142,12 @@ fn element_end(text: &[u8], at_end: bool) -> ElementEnd {
 
 /// Behind the brace that closes the object at the beginning of `text`.
 pub(super) fn object_end(text: &[u8]) -> Option<usize> {
+    let end = find_object_end(text);
+    look(end.unwrap_or(text.len()));
+    end
+}
+
+fn find_object_end(text: &[u8]) -> Option<usize> {
     let mut depth = 0u64;
     let mut at = 0;
     loop {
@@ -163,6 +170,12 @@ pub(super) fn object_end(text: &[u8]) -> Option<usize> {
 }
 
 fn other_end(text: &[u8]) -> Option<usize> {
+    let end = find_other_end(text);
+    look(end.unwrap_or(text.len()));
+    end
+}
+
+fn find_other_end(text: &[u8]) -> Option<usize> {
     let mut depth = 0u64;
     let mut at = 0;
     while let Some(byte) = text.get(at) {

@@ -6,6 +6,8 @@ use edgesentry_chain::{AuditRecord, Hash};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
+use crate::bytes::bytes_from_text;
+
 pub(super) const EXPECTED: &str = "an audit record: an object with exactly the seven fields";
 
 /// Why an entry is no record, and how many bytes into it that shows.
@@ -83,13 +85,15 @@ impl<'de, const N: usize> Visitor<'de> for BytesVisitor<N> {
     type Value = Bytes<N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{N} bytes, as an array of integers or as {} hex digits", 2 * N)
+        write!(f, "{N} bytes, as an array of integers, as {} hex digits or in base64", 2 * N)
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes<N>, E> {
-        let mut bytes = [0; N];
-        match hex::decode_to_slice(text, &mut bytes) {
-            Ok(()) => Ok(Bytes(bytes)),
+        if let Some(bytes) = bytes_from_text(text) {
+            return Ok(Bytes(bytes));
+        }
+        match hex::decode_to_slice(text, &mut [0; N]) {
+            Ok(()) => Err(E::custom("expected hex digits")),
             Err(hex::FromHexError::InvalidHexCharacter { .. }) => {
                 Err(E::custom(format_args!("expected {} hex digits, found other characters", 2 * N)))
             }
@@ -100,11 +104,42 @@ impl<'de, const N: usize> Visitor<'de> for BytesVisitor<N> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Bytes<N>, A::Error> {
         let mut bytes = [0; N];
         for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(at, &self))?;
+            let ByteValue(value) =
+                sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(at, &self))?;
+            *byte = value;
         }
-        if sequence.next_element::<u8>()?.is_some() {
+        if sequence.next_element::<ByteValue>()?.is_some() {
             return Err(A::Error::invalid_length(N + 1, &self));
         }
         Ok(Bytes(bytes))
+    }
+}
+
+/// A byte, from 0 to 255 or, where bytes are signed, from -128 on.
+struct ByteValue(u8);
+
+impl<'de> Deserialize<'de> for ByteValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByteValue, D::Error> {
+        struct ByteVisitor;
+
+        impl Visitor<'_> for ByteVisitor {
+            type Value = ByteValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a byte")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<ByteValue, E> {
+                let wrong = |_| E::invalid_value(serde::de::Unexpected::Unsigned(value), &self);
+                u8::try_from(value).map(ByteValue).map_err(wrong)
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<ByteValue, E> {
+                let wrong = |_| E::invalid_value(serde::de::Unexpected::Signed(value), &self);
+                i8::try_from(value).map(|byte| ByteValue(byte as u8)).map_err(wrong)
+            }
+        }
+
+        deserializer.deserialize_any(ByteVisitor)
     }
 }

@@ -200,6 +200,114 @@ fn other_files_are_refused_in_one_sentence() {
     }
 }
 
+fn read_objects(text: &[u8]) -> Vec<Entry> {
+    let whole = read_by(Format::Ndjson, text, 1 << 20).unwrap();
+    for chunk_bytes in [1, 7, 100, 1000] {
+        assert_eq!(read_by(Format::Ndjson, text, chunk_bytes).unwrap(), whole, "chunks of {chunk_bytes}");
+    }
+    whole
+}
+
+fn pretty(record: &AuditRecord) -> String {
+    let value: serde_json::Value = serde_json::from_str(&json(record)).unwrap();
+    serde_json::to_string_pretty(&value).unwrap()
+}
+
+#[test]
+fn objects_over_several_lines_and_on_one_line_are_read() {
+    let records = three();
+    let [first, second, third] = &records[..] else { unreachable!() };
+    for text in [
+        format!("{}\n{}\n{}\n", pretty(first), pretty(second), pretty(third)),
+        format!("\n {}{}{}", pretty(first), pretty(second), pretty(third)),
+        format!("{}\r\n{}\n\n{}", pretty(first).replace('\n', "\r\n"), json(second), pretty(third)),
+        format!("{}{}{}", json(first), json(second), json(third)),
+        format!("{} {}\n{}", json(first), json(second), hex_json(third)),
+        // Lines first, objects in another layout later.
+        format!("{}\n{}\n{}\n", json(first), pretty(second), pretty(third)),
+        format!("{{\n{}\n{}\n{}", &json(first)[1..], json(second), pretty(third)),
+    ] {
+        let read: Vec<AuditRecord> = read_objects(text.as_bytes()).into_iter().map(Result::unwrap).collect();
+        assert_eq!(read, records, "{text}");
+    }
+}
+
+#[test]
+fn a_damaged_object_over_several_lines_is_one_fault_at_its_place() {
+    let records = three();
+    let [first, second, third] = &records[..] else { unreachable!() };
+    let good = pretty(first);
+    for (bad, line, problem) in [
+        (pretty(second).replace("\"sequence\": 2,", ""), 2, "missing field `sequence`"),
+        (pretty(second).replace("\"sequence\": 2", "\"sequence\": -2"), 0, "integer `-2`"),
+        (pretty(second).trim_end_matches('}').to_owned(), 0, "EOF"),
+        (pretty(second).replace("\"object_ref\": \"", "\"object_ref\": \"\n"), 0, "control character"),
+        ("no object".to_owned(), 1, "not an object"),
+        (",".to_owned(), 1, "not an object"),
+    ] {
+        let text = format!("{good}\n{bad}\n{}\n", pretty(third));
+        let read = read_objects(text.as_bytes());
+        assert_eq!(read.len(), 3, "{read:?}");
+        assert_eq!((&read[0], &read[2]), (&Ok(first.clone()), &Ok(third.clone())));
+        let fault = read[1].as_ref().unwrap_err();
+        assert!(fault.contains(problem), "{fault}");
+        let lines = good.lines().count();
+        let place: usize = fault.strip_prefix("line ").unwrap().split(',').next().unwrap().parse().unwrap();
+        assert!(place > lines && place <= lines + bad.lines().count(), "{fault}");
+        if line == 1 {
+            assert_eq!(place, lines + 1);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_line_of_ndjson_harms_no_other() {
+    let records = three();
+    let [first, second, _] = &records[..] else { unreachable!() };
+    let (good, other) = (json(first), json(second));
+    for cut in (1..other.len()).step_by(7) {
+        let text = format!("{good}\n{}\n{other}\n{good}\n", &other[..cut]);
+        let read = read_objects(text.as_bytes());
+        assert_eq!(read.iter().filter(|entry| entry.is_ok()).count(), 3, "cut at {cut}: {read:?}");
+        let fault = read[1].as_ref().unwrap_err();
+        assert!(fault.starts_with("line 2, byte "), "{fault}");
+    }
+}
+
+/// Looks at bytes, counted: at most a few for each byte of the input, whatever is in it.
+#[test]
+fn every_byte_is_looked_at_a_few_times() {
+    for (format, begin, piece) in [
+        (Format::Ndjson, "{}\n", "x\n"),
+        (Format::Ndjson, "", "{}"),
+        (Format::Ndjson, "", "{\n}"),
+        (Format::Ndjson, "", "{\"a\":\n"),
+        (Format::Ndjson, "", "{\"a\":[\n"),
+        (Format::Ndjson, "", "{\"a\":\"\n"),
+        (Format::Ndjson, "", "{\"a\":[],\n"),
+        (Format::Ndjson, "", "{\n"),
+        (Format::Ndjson, "{\n}", "{}}\n"),
+        (Format::Ndjson, "{\n}", "{"),
+        (Format::Json, "[", "1,"),
+        (Format::Json, "[", "{},\n"),
+        (Format::Json, "[", "\"\",\n"),
+        (Format::Json, "[", "["),
+    ] {
+        let text = format!("{begin}{}", piece.repeat((1 << 20) / piece.len()));
+        WORK.set(0);
+        let mut chunks =
+            TextChunks::new("test".into(), format, Box::new(std::io::Cursor::new(text.clone().into_bytes())))
+                .with_chunk_bytes(256 << 10);
+        while let Ok(Some(chunk)) = chunks.next_chunk(&Progress::default()) {
+            for at in (0..chunk.len()).step_by(256) {
+                chunk.decode(at..chunk.len().min(at + 256));
+            }
+        }
+        let looks = WORK.get() / text.len() as u64;
+        assert!(looks < 40, "{begin:?} {piece:?}: {looks} looks at each byte");
+    }
+}
+
 proptest! {
     /// Whatever the fast decoder accepts, the strict one accepts with the same result; and on ordinary records
     /// the fast one does not stand aside.
