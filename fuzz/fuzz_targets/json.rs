@@ -70,6 +70,11 @@ fn compare_array(text: &[u8], entries: &Entries) {
 fn compare_lines(text: &[u8], entries: &Entries) {
     let blank = |line: &&[u8]| line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter(|line| !blank(line)).collect();
+    // Objects over several lines, or several on a line, are entries of their own.
+    let is_whole = |line: &&[u8]| serde_json::from_slice::<&RawValue>(line).is_ok();
+    if !lines.iter().all(is_whole) {
+        return;
+    }
     assert_eq!(lines.len(), entries.len(), "lines that are not blank");
     for (line, entry) in lines.into_iter().zip(entries) {
         assert_eq!(fuzzing::decode_strict(line).as_ref(), entry.as_ref().ok());
