@@ -80,6 +80,7 @@ EXAMPLES: list[Any] = [
     *REPORT.findings,
     CAUSED.cause,
     REPORT.coverage,
+    REPORT.coverage.links,
     REPORT.coverage.signatures,
     REPORT.coverage.heads,
     make_report(Path(__file__).parent).coverage.payloads,

@@ -7,7 +7,7 @@ import pandas
 import polars
 
 from edgesentry._keys import PublicKey
-from edgesentry._ledger import Ledger
+from edgesentry._ledger import Ledger, Manifest
 from edgesentry._typing import (
     ArrowStream,
     BarFactory,
@@ -17,6 +17,7 @@ from edgesentry._typing import (
     FlushedDict,
     HeadDict,
     Heads,
+    InputKind,
     KeptRejectionDict,
     KeyDict,
     Keys,
@@ -24,6 +25,7 @@ from edgesentry._typing import (
     LogEntryDict,
     OutcomeStatus,
     Path,
+    Provider,
     RecordDict,
     RegisteredDeviceDict,
     RejectionCode,
@@ -48,6 +50,7 @@ __all__ = [
     "Input",
     "KeyRing",
     "LedgerCore",
+    "LinkCoverage",
     "Outbox",
     "PayloadCoverage",
     "RecordReader",
@@ -480,6 +483,22 @@ class Findings:
     __hash__: None  # type: ignore[assignment]
 
 @final
+class LinkCoverage:
+    """How the beginnings of chains are known. Chains that do not begin where they should are findings."""
+
+    @property
+    def from_first(self) -> int:
+        """Chains that begin at sequence 1."""
+
+    @property
+    def from_trusted(self) -> int:
+        """Chains that begin after a start head which the auditor brought."""
+
+    @property
+    def from_claimed(self) -> int:
+        """Chains that begin after a start head which the side under test claims."""
+
+@final
 class SignatureCoverage:
     """Signatures that were decided."""
 
@@ -509,11 +528,19 @@ class HeadCoverage:
 
     @property
     def trusted(self) -> int:
-        """Trusted heads given."""
+        """Heads that the auditor brought."""
+
+    @property
+    def claimed(self) -> int:
+        """Heads that the side under test claims."""
 
     @property
     def devices_without(self) -> int:
-        """Devices in the input for which there is no trusted head."""
+        """Devices in the input without a trusted head."""
+
+    @property
+    def devices_claimed(self) -> int:
+        """Those of them for which a head is claimed."""
 
 @final
 class Coverage:
@@ -532,6 +559,10 @@ class Coverage:
         """Entries that are no records."""
 
     @property
+    def links(self) -> LinkCoverage:
+        """How the beginnings of the chains are known."""
+
+    @property
     def signatures(self) -> SignatureCoverage | None:
         """Signatures; None where no keys were given."""
 
@@ -541,11 +572,15 @@ class Coverage:
 
     @property
     def heads(self) -> HeadCoverage | None:
-        """Trusted heads; None where none were given."""
+        """Heads; None if there were none."""
 
     @property
     def not_checked(self) -> list[str]:
         """What was not checked, and what could therefore go unnoticed; one sentence each."""
+
+    @property
+    def provided_by(self) -> dict[InputKind, list[Provider]]:
+        """The inputs that the levels were checked against, and by whom each was provided."""
 
 @final
 class Input:
@@ -783,6 +818,7 @@ def verify_chain(
     payloads: Path | None = None,
     heads: Heads | None = None,
     start_heads: Heads | None = None,
+    manifest: Path | Manifest | None = None,
     scheme: Scheme = "payload-hash",
     require: Level | Iterable[Level] | None = None,
     progress: bool | BarFactory | None = None,
@@ -804,8 +840,12 @@ def verify_chain(
         heads: Trusted heads that the chains must contain, to find truncated chains and missing devices: a
             path, an earlier report, or a mapping from device id to `Head`.
         start_heads: Heads after which the chains must begin, for an export that starts mid-chain.
+        manifest: The manifest of the export, which is one file: a path, or what `Ledger.export` answered. Its
+            heads, and its start heads if you bring none, are claims of the exporter: they are checked, and the
+            report says that they are claims.
         scheme: The scheme of keys that do not name one.
-        require: Levels that must be checked; an error if the input of one is not given.
+        require: Levels that must be covered in full by what you bring. `heads` requires both ends of each chain:
+            a trusted head, and a beginning at sequence 1 or after a trusted start head.
         progress: True for a `tqdm.auto` bar, or a callable that makes such a bar.
         threads: Threads to verify with. If None, the variable RAYON_NUM_THREADS decides, else
             OMP_NUM_THREADS, else there is one a core; a CPU limit of a container counts.
@@ -822,6 +862,8 @@ def verify_chain(
         StoreError: A payload is there but cannot be read.
         TypeError: An argument has the wrong type.
         ValueError: An argument has a wrong value, or a required level lacks its input.
+        RequirementError: The report is valid, but a required level was not covered in full, or the file is
+            another than the manifest describes. It has the report.
         KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
     """
 
@@ -1033,8 +1075,11 @@ class LedgerCore:
         self,
         keys: Keys | None,
         heads: Heads | None,
+        start_heads: Heads | None,
+        manifest: Path | Manifest | None,
         payloads: bool,
         devices: Sequence[str],
+        require: Level | Iterable[Level] | None,
         max_findings: int,
         progress: bool | BarFactory | None,
         threads: int | None,

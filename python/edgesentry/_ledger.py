@@ -27,6 +27,7 @@ from edgesentry._typing import (
     ByteField,
     Heads,
     Keys,
+    Level,
     LogEntryDict,
     OutcomeStatus,
     Path,
@@ -127,7 +128,8 @@ class Manifest:
         records: How many records.
         devices: Of how many devices.
         heads: The last link of every chain in the file.
-        start_heads: The links after which chains begin that do not begin at sequence 1.
+        start_heads: The links after which chains begin that do not begin at sequence 1. Like the heads they are
+            what the exporter claims; `verify_chain(..., manifest=...)` checks them as claims.
         file: Name, format, size_bytes and blake3 of the file.
         filter: Which records were asked for.
         ledger: Where they are from.
@@ -381,26 +383,43 @@ class Ledger:
         *,
         keys: Keys | None = None,
         heads: Heads | None = None,
+        start_heads: Heads | None = None,
+        manifest: Path | Manifest | None = None,
         payloads: bool = False,
         devices: str | Iterable[str] | None = None,
+        require: Level | Iterable[Level] | None = None,
         max_findings: int = 100_000,
         progress: bool | BarFactory | None = None,
         threads: int | None = None,
     ) -> Report:
         """Verifies the ledger in place, without an export.
 
+        What you bring is trusted. What the ledger or a manifest provides is a claim: it is checked as well, the
+        report says that it is a claim, and it satisfies no `require`.
+
         Args:
-            keys: Keys that you trust, as in `verify_chain`; `"registered"` trusts the ledger's own registry,
-                which says nothing against somebody who can write to it.
-            heads: Trusted heads from an earlier time.
+            keys: Keys that you trust, as in `verify_chain`; `"registered"` for the ledger's own, a claim.
+            heads: Heads that you kept from an earlier time; `"registered"` for the ledger's own, a claim.
+            start_heads: Heads after which chains begin that do not begin at sequence 1; `"registered"` for those
+                with which the ledger's devices were registered, a claim. Without them such a beginning is a
+                finding.
+            manifest: The manifest of an export of this ledger: its heads are claims, which the chains must
+                contain.
             payloads: Whether to read every payload and hash it again.
             devices: Only these devices.
+            require: Levels that must be covered in full, as in `verify_chain`.
             max_findings: Findings that are kept; all are counted.
             progress: True for a bar, or a callable that makes one, such as tqdm.
             threads: Threads that verify; one a core by default.
+
+        Raises:
+            RequirementError: The report is valid, but a required level was not covered in full.
+            ValueError: A required level lacks its input.
         """
         names = _devices(devices)
-        return self._core.verify(keys, heads, payloads, names, max_findings, progress, threads)
+        return self._core.verify(
+            keys, heads, start_heads, manifest, payloads, names, require, max_findings, progress, threads
+        )
 
     def operation_log(
         self,

@@ -14,6 +14,12 @@ Scheme: TypeAlias = Literal["payload-hash", "record"]
 Level: TypeAlias = Literal["signatures", "payloads", "heads"]
 """A level of verification that needs an input of its own. Links are always checked."""
 
+Provider: TypeAlias = Literal["auditor", "manifest", "ledger", "record"]
+"""Who provided an input. The auditor's are trusted, the others are claims."""
+
+InputKind: TypeAlias = Literal["start_heads", "keys", "payloads", "heads"]
+"""An input that a level is checked against."""
+
 Verdict: TypeAlias = Literal["valid", "findings", "nothing_to_verify"]
 """What a report says of the whole input."""
 

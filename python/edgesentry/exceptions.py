@@ -17,6 +17,7 @@ __all__ = [
     "RecordMalformed",
     "RegistryError",
     "RejectedError",
+    "RequirementError",
     "ServiceError",
     "StoreError",
     "UnreadableError",
@@ -154,3 +155,20 @@ class VerificationError(EdgesentryError):
             return "nothing to verify: the input holds no record"
         counts = ", ".join(f"{count} {code}" for code, count in report.counts.items())
         return f"findings in {report.coverage.records} records: {counts}"
+
+
+class RequirementError(VerificationError, ValueError):
+    """A report that is valid, but does not cover what was required of it.
+
+    Attributes:
+        report: The report.
+        reason: What is not covered: a required level, or the file is not the one that the manifest describes.
+    """
+
+    def __init__(self, report: Report, reason: str) -> None:
+        super().__init__(report)
+        self.args = (report, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the report is valid, but not everything that was required is covered: {self.reason}"

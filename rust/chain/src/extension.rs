@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::finding::{Evidence, Finding, FindingCode};
 use crate::hash::Hash;
 use crate::head::{Head, Heads};
+use crate::level::ProvidedBy;
 use crate::report::absent_device;
 
 /// What shows that `new` does not extend `old`, by device.
@@ -30,7 +31,9 @@ pub fn check_extension(
     mut found: impl FnMut(&str, u64) -> Option<Hash>,
 ) -> Vec<Finding> {
     let check = |(device_id, head): (&Arc<str>, &Head)| {
-        let Some(last) = new.get(device_id) else { return Some(absent_device(device_id, head)) };
+        let Some(last) = new.get(device_id) else {
+            return Some(absent_device(device_id, head, ProvidedBy::Auditor));
+        };
         let actual = if last.sequence < head.sequence {
             Evidence::Head { sequence: last.sequence, hash: last.hash }
         } else {
@@ -40,7 +43,7 @@ pub fn check_extension(
                 None => Evidence::text(format!("no record at sequence {}", head.sequence)),
             }
         };
-        let absent = absent_device(device_id, head);
+        let absent = absent_device(device_id, head, ProvidedBy::Auditor);
         Some(Finding { code: FindingCode::HeadMismatch, sequence: Some(head.sequence), actual, ..absent })
     };
     old.iter().filter_map(check).collect()

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::escape;
 use crate::hash::Hash;
 use crate::key::Scheme;
+use crate::level::ProvidedBy;
 
 macro_rules! finding_codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $summary:literal;)*) => {
@@ -58,10 +59,10 @@ finding_codes! {
     PayloadHashMismatch = "payload_hash_mismatch", "the payload is not the one the record commits to";
     /// The payload is not there.
     PayloadMissing = "payload_missing", "the payload is not in the payload store";
-    /// The chain does not contain the trusted head.
-    HeadMismatch = "head_mismatch", "the chain does not reach the trusted head";
-    /// A device of the trusted heads has no record.
-    DeviceMissing = "device_missing", "a device of the trusted heads has no record";
+    /// The chain does not contain a head that was given for it.
+    HeadMismatch = "head_mismatch", "the chain does not reach the head that was given for it";
+    /// A device of the given heads has no record.
+    DeviceMissing = "device_missing", "a device for which a head was given has no record";
     /// An entry that is not a record.
     RecordMalformed = "record_malformed", "the entry is not an audit record";
 }
@@ -101,6 +102,15 @@ pub enum Evidence {
         /// The record hash there.
         hash: Hash,
     },
+    /// A place in a chain as the side under test claims it.
+    ClaimedHead {
+        /// The sequence.
+        sequence: u64,
+        /// The record hash there.
+        hash: Hash,
+        /// Who claims it.
+        by: ProvidedBy,
+    },
     /// A public key and what it signs.
     Key {
         /// The key.
@@ -133,6 +143,9 @@ impl fmt::Display for Evidence {
             Evidence::Hash(hash) => write!(f, "{hash}"),
             Evidence::Sequence(sequence) => write!(f, "{sequence}"),
             Evidence::Head { sequence, hash } => write!(f, "sequence {sequence}, hash {hash}"),
+            Evidence::ClaimedHead { sequence, hash, by } => {
+                write!(f, "sequence {sequence}, hash {hash}, as claimed by {by}")
+            }
             Evidence::Key { key, scheme } => write!(f, "a signature by key {} ({scheme})", hex::encode(key)),
             Evidence::OtherScheme { key, scheme } => write!(
                 f,
@@ -212,7 +225,7 @@ pub struct Finding {
     pub code: FindingCode,
     /// The device; none for an entry too broken to name one.
     pub device_id: Option<Arc<str>>,
-    /// The sequence the record claims; for a missing device or a truncated chain that of the trusted head.
+    /// The sequence the record claims; for a missing device or a truncated chain that of the head.
     pub sequence: Option<u64>,
     /// The time that the record claims, Unix milliseconds; none where there is no record.
     pub timestamp_ms: Option<u64>,

@@ -4,6 +4,8 @@
 //! No I/O, no async, no clock, no logging. The steps are numbered in `docs/spec.md`, and the same numbers stand
 //! in the code.
 
+mod checks;
+mod coverage;
 mod device;
 pub mod escape;
 mod extension;
@@ -16,6 +18,7 @@ mod history;
 pub mod internals;
 mod kept;
 mod key;
+mod level;
 mod order;
 mod record;
 mod report;
@@ -26,6 +29,8 @@ mod slice;
 pub mod state;
 mod statistics;
 
+pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
+pub use coverage::{Coverage, HeadCoverage, LinkCoverage, NotChecked, PayloadCoverage, SignatureCoverage};
 pub use device::{ChainFull, Device, SEED_BYTES};
 pub use extension::check_extension;
 pub use finding::{Cause, Evidence, Finding, FindingCode, Location, UnknownCode};
@@ -34,10 +39,11 @@ pub use head::{Head, Heads};
 pub use hint::Hint;
 pub use kept::Kept;
 pub use key::{KeyError, KeyRing, PublicKey, RingKey, Scheme};
-pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
-pub use report::{
-    ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, Report, SignatureCoverage, Verdict,
+pub use level::{
+    InputKind, Level, MissingInput, NotCovered, ProvidedBy, Providers, UnknownLevel, missing_inputs, require,
 };
-pub use segment::{Checks, PayloadError, Payloads, SLICE_RECORDS, Segments, slice_size};
+pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
+pub use report::{ChainSpan, Input, Report, Verdict};
+pub use segment::{SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};
 pub use statistics::DeviceStatistics;

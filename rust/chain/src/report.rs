@@ -1,12 +1,16 @@
 //! The report: all findings, the heads, and the coverage (docs/spec.md, steps 6, 7 and 9).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checks::Checks;
+use crate::coverage::{
+    Coverage, HeadCoverage, LinkCoverage, PayloadCoverage, SignatureCoverage, not_checked,
+};
 use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
 use crate::head::{Head, Heads};
@@ -14,7 +18,8 @@ use crate::hint::{Among, Hint};
 use crate::history::Seen;
 use crate::kept;
 use crate::key::Scheme;
-use crate::segment::{Checks, Extent, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
+use crate::level::ProvidedBy;
+use crate::segment::{Extent, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
 /// What the verification says of the whole input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -26,52 +31,6 @@ pub enum Verdict {
     Findings,
     /// There was no record. Never a pass.
     NothingToVerify,
-}
-
-/// What was checked and what was not.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Coverage {
-    /// Records whose links were checked.
-    pub records: u64,
-    /// Devices among them.
-    pub devices: u64,
-    /// Entries that are no records.
-    pub malformed: u64,
-    /// Signatures, where a key ring was given.
-    pub signatures: Option<SignatureCoverage>,
-    /// Payloads, where a payload store was given.
-    pub payloads: Option<PayloadCoverage>,
-    /// Trusted heads, where they were given.
-    pub heads: Option<HeadCoverage>,
-    /// What was not checked, and what could therefore go unnoticed; one sentence each.
-    pub not_checked: Vec<String>,
-}
-
-/// Signatures that were decided.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct SignatureCoverage {
-    /// Decided under scheme `payload-hash`, which covers the payload hash only.
-    pub payload_hash: u64,
-    /// Decided under scheme `record`, which covers the whole record.
-    pub record: u64,
-    /// Not decided: no key for the device, or none valid at the sequence.
-    pub unchecked: u64,
-}
-
-/// Payloads that were looked for.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct PayloadCoverage {
-    /// Looked for, and hashed where found.
-    pub checked: u64,
-}
-
-/// Heads that were compared.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct HeadCoverage {
-    /// Trusted heads given.
-    pub trusted: u64,
-    /// Devices in the input for which there is no trusted head.
-    pub devices_without: u64,
 }
 
 /// One of the inputs of a verification.
@@ -192,7 +151,7 @@ impl fmt::Display for Verdict {
 
 impl Checks<'_> {
     /// Turns the segments of a whole input into its report: where each chain begins (4.1), which devices are unknown
-    /// (3.4), which records were seen twice (4.4), the trusted heads (6), likely causes (7), coverage and verdict (9).
+    /// (3.4), which records were seen twice (4.4), the heads (6), likely causes (7), coverage and verdict (9).
     pub fn report(&self, segments: Segments) -> Report {
         let Segments { chains, mut found } = segments;
         let hints = self.hints(&chains);
@@ -201,20 +160,20 @@ impl Checks<'_> {
         let mut heads = Heads::new();
         let mut spans = BTreeMap::new();
         let mut tally = Tally::default();
+        let mut links = LinkCoverage::default();
         for (device_id, segment) in &chains {
             let unknown = self.unknown(device_id, segment);
-            self.begin(device_id, segment).into_iter().chain(unknown).for_each(|finding| found.add(finding));
+            self.begin(device_id, segment, &mut links)
+                .into_iter()
+                .chain(unknown)
+                .for_each(|finding| found.add(finding));
             absences.extend(self.end(device_id, segment));
             tally.add(&segment.tally);
             let last = Head { sequence: segment.last.sequence, hash: segment.last.hash };
             heads.insert(Arc::clone(device_id), last);
             spans.insert(Arc::clone(device_id), ChainSpan::from(segment));
         }
-        for (device_id, head) in self.heads.into_iter().flatten() {
-            if !chains.contains_key(device_id) {
-                absences.push(absent_device(device_id, head));
-            }
-        }
+        absences.extend(self.absent(&chains));
         found.findings.sort_by_key(kept::place);
         name_causes(&mut found.findings);
         absences.sort_by(|a, b| (&a.device_id, a.code).cmp(&(&b.device_id, b.code)));
@@ -238,7 +197,7 @@ impl Checks<'_> {
             findings,
             findings_omitted,
             hints,
-            coverage: self.coverage(&tally, &heads, malformed),
+            coverage: self.coverage(&tally, &heads, links, malformed),
             heads,
             chains: spans,
             inputs: Vec::new(),
@@ -277,119 +236,125 @@ impl Checks<'_> {
 
     /// Step 3.4: a device without a key, once a chain.
     fn unknown(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
-        self.keys.filter(|ring| ring.keys(device_id).is_none())?;
+        self.key_ring().filter(|ring| ring.keys(device_id).is_none())?;
         let expected = Evidence::text("a key in the key ring");
         let actual = Evidence::text("no key: none of the device's signatures was checked");
         Some(at_link(FindingCode::UnknownDevice, device_id, &segment.first, expected, actual))
     }
 
-    /// Step 4.1: the first record of a chain.
-    fn begin(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
+    /// Step 4.1: the first record of a chain, and how its beginning is known.
+    fn begin(&self, device_id: &Arc<str>, segment: &Segment, links: &mut LinkCoverage) -> Option<Finding> {
         let first = &segment.first;
-        if let Some(start) = self.start_heads.and_then(|heads| heads.get(device_id)) {
+        let is_first = first.sequence == 1 && first.prev == Hash::ZERO;
+        if let Some((start, by)) = self.start_of(device_id) {
             let before = Link { sequence: start.sequence, hash: start.hash, prev: Hash::ZERO, ..*first };
-            let mut finding = check_link(device_id, &before, first)?;
-            finding.predecessor = None;
-            return Some(finding);
+            if let Some(mut finding) = check_link(device_id, &before, first) {
+                finding.predecessor = None;
+                return Some(finding);
+            }
+            match by {
+                _ if is_first => links.from_first += 1,
+                ProvidedBy::Auditor => links.from_trusted += 1,
+                _ => links.from_claimed += 1,
+            }
+            return None;
         }
         let (expected, actual) = match first.sequence {
-            1 if first.prev == Hash::ZERO => return None,
+            1 if is_first => {
+                links.from_first += 1;
+                return None;
+            }
             1 => (Evidence::Hash(Hash::ZERO), Evidence::Hash(first.prev)),
             sequence => (Evidence::Sequence(1), Evidence::Sequence(sequence)),
         };
         Some(at_link(FindingCode::FirstRecordNotGenesis, device_id, first, expected, actual))
     }
 
-    /// Step 6: the trusted head of a chain that is there.
-    fn end(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
-        let head = self.heads?.get(device_id)?;
-        let actual = match segment.sight {
-            HeadSight::Matches => return None,
-            HeadSight::Differs(hash) => Head { sequence: head.sequence, hash },
-            HeadSight::None => Head { sequence: segment.last.sequence, hash: segment.last.hash },
+    /// Step 6: the heads of a chain that is there.
+    fn end(&self, device_id: &Arc<str>, segment: &Segment) -> Vec<Finding> {
+        let heads = self.heads_of(device_id).into_iter().zip(segment.sights);
+        let finding = |(head, sight): (Option<(&Head, ProvidedBy)>, HeadSight)| {
+            let (head, by) = head?;
+            let actual = match sight {
+                HeadSight::Matches => return None,
+                HeadSight::Differs(hash) => Head { sequence: head.sequence, hash },
+                HeadSight::None => Head { sequence: segment.last.sequence, hash: segment.last.hash },
+            };
+            Some(Finding {
+                code: FindingCode::HeadMismatch,
+                sequence: Some(head.sequence),
+                actual: Evidence::Head { sequence: actual.sequence, hash: actual.hash },
+                ..absent_device(device_id, head, by)
+            })
         };
-        Some(Finding {
-            code: FindingCode::HeadMismatch,
-            sequence: Some(head.sequence),
-            actual: Evidence::Head { sequence: actual.sequence, hash: actual.hash },
-            ..absent_device(device_id, head)
-        })
+        heads.filter_map(finding).collect()
     }
 
-    fn coverage(&self, tally: &Tally, heads: &Heads, malformed: u64) -> Coverage {
-        let signatures = self.keys.map(|_| SignatureCoverage {
+    /// Step 6: the devices of the heads that have no record.
+    fn absent(&self, chains: &HashMap<Arc<str>, Segment>) -> Vec<Finding> {
+        let brought = self.heads.into_iter().flatten();
+        let claimed = self.claims.heads.into_iter().flat_map(|claim| claim.what);
+        let named: BTreeSet<&Arc<str>> = brought.chain(claimed).map(|(device_id, _)| device_id).collect();
+        let absent = named.into_iter().filter(|device_id| !chains.contains_key(*device_id));
+        let finding = |device_id: &Arc<str>| {
+            let (head, by) = self.heads_of(device_id).into_iter().flatten().next()?;
+            Some(absent_device(device_id, head, by))
+        };
+        absent.filter_map(finding).collect()
+    }
+
+    fn coverage(&self, tally: &Tally, heads: &Heads, links: LinkCoverage, malformed: u64) -> Coverage {
+        let signatures = self.key_ring().map(|_| SignatureCoverage {
             payload_hash: tally.payload_hash_signatures,
             record: tally.record_signatures,
             unchecked: tally.unsigned,
-        });
-        let trusted = self.heads.map(|trusted| HeadCoverage {
-            trusted: trusted.len() as u64,
-            devices_without: heads.keys().filter(|device_id| !trusted.contains_key(*device_id)).count()
-                as u64,
         });
         let mut coverage = Coverage {
             records: tally.records,
             devices: heads.len() as u64,
             malformed,
+            links,
             signatures,
-            payloads: self.payloads.map(|_| PayloadCoverage { checked: tally.payloads }),
-            heads: trusted,
+            payloads: self.payload_source().map(|_| PayloadCoverage { checked: tally.payloads }),
+            heads: self.head_coverage(heads),
+            provided_by: self.providers(),
             not_checked: Vec::new(),
         };
         coverage.not_checked = not_checked(&coverage);
         coverage
     }
-}
 
-pub(crate) fn not_checked(coverage: &Coverage) -> Vec<String> {
-    let mut notes = Vec::new();
-    match &coverage.signatures {
-        None => notes.push(
-            "signatures: no key ring was given, so a chain rewritten and re-linked by anybody would pass"
-                .into(),
-        ),
-        Some(signatures) => {
-            if signatures.unchecked > 0 {
-                notes.push(format!(
-                    "signatures: {} records have no valid key in the key ring and were not checked",
-                    signatures.unchecked
-                ));
-            }
-            if signatures.payload_hash > 0 {
-                notes.push(format!(
-                    "signatures: {} records are signed under scheme payload-hash, which covers the payload hash \
-                     only; device, sequence, timestamp and object reference could be changed and re-linked \
-                     unnoticed",
-                    signatures.payload_hash
-                ));
-            }
+    fn head_coverage(&self, found: &Heads) -> Option<HeadCoverage> {
+        let (trusted, claimed) = (self.heads, self.claims.heads.map(|claim| claim.what));
+        if trusted.is_none() && claimed.is_none() {
+            return None;
         }
+        let names = |heads: Option<&Heads>, device_id: &Arc<str>| {
+            heads.is_some_and(|heads| heads.contains_key(device_id))
+        };
+        let without: Vec<&Arc<str>> = found.keys().filter(|device_id| !names(trusted, device_id)).collect();
+        Some(HeadCoverage {
+            trusted: trusted.map_or(0, |heads| heads.len() as u64),
+            claimed: claimed.map_or(0, |heads| heads.len() as u64),
+            devices_without: without.len() as u64,
+            devices_claimed: without.iter().filter(|device_id| names(claimed, device_id)).count() as u64,
+        })
     }
-    if coverage.payloads.is_none() {
-        notes.push("payloads: no payload store was given, so changed or missing payloads would pass".into());
-    }
-    match &coverage.heads {
-        None => notes.push(
-            "heads: no trusted heads were given, so a chain cut off at its end or a device left out would pass"
-                .into(),
-        ),
-        Some(heads) if heads.devices_without > 0 => notes.push(format!(
-            "heads: {} devices have no trusted head, so their chains could have been cut off",
-            heads.devices_without
-        )),
-        Some(_) => {}
-    }
-    notes
 }
 
-pub(crate) fn absent_device(device_id: &Arc<str>, head: &Head) -> Finding {
+pub(crate) fn absent_device(device_id: &Arc<str>, head: &Head, by: ProvidedBy) -> Finding {
+    let Head { sequence, hash } = *head;
+    let expected = match by {
+        ProvidedBy::Auditor => Evidence::Head { sequence, hash },
+        by => Evidence::ClaimedHead { sequence, hash, by },
+    };
     Finding {
         code: FindingCode::DeviceMissing,
         device_id: Some(Arc::clone(device_id)),
         sequence: Some(head.sequence),
         timestamp_ms: None,
         index: None,
-        expected: Evidence::Head { sequence: head.sequence, hash: head.hash },
+        expected,
         actual: Evidence::text("no record of the device"),
         record_hash: None,
         cause: None,

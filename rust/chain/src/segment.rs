@@ -8,53 +8,17 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::checks::{Checks, PayloadError};
 use crate::finding::{Evidence, Finding, FindingCode};
 use crate::hash::Hash;
-use crate::head::Heads;
 use crate::history::History;
 use crate::kept::Kept;
-use crate::key::KeyRing;
 use crate::order::Breaks;
 use crate::record::AuditRecord;
 use crate::slice::Slice;
 
 /// Records decided by one thread at a time, and so the largest signature batch.
 pub const SLICE_RECORDS: usize = 4096;
-
-/// Where payloads come from.
-pub trait Payloads: Sync {
-    /// BLAKE3 of the payload of `record`; `None` where the store proves that it has none. An error means that
-    /// the question could not be answered, and ends the verification.
-    fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError>;
-}
-
-/// A payload could not be read; this is a failure of ours, never a verdict.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the payload of device {device_id:?} sequence {sequence} at {object_ref:?}")]
-pub struct PayloadError {
-    /// The record's device.
-    pub device_id: String,
-    /// The record's sequence.
-    pub sequence: u64,
-    /// Where the payload should be.
-    pub object_ref: String,
-    /// What went wrong.
-    #[source]
-    pub source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-/// What records are checked against. Links are always checked; each further level where its input is given.
-#[derive(Clone, Copy, Default)]
-pub struct Checks<'a> {
-    /// Public keys: signatures are checked.
-    pub keys: Option<&'a KeyRing>,
-    /// Payloads: they are hashed again.
-    pub payloads: Option<&'a dyn Payloads>,
-    /// Trusted heads, which the chains must contain.
-    pub heads: Option<&'a Heads>,
-    /// Heads after which the chains must begin, for an export that starts mid-chain.
-    pub start_heads: Option<&'a Heads>,
-}
 
 /// A record's place in its chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +30,7 @@ pub(crate) struct Link {
     pub(crate) index: u64,
 }
 
-/// What the chain holds at the sequence of its trusted head.
+/// What the chain holds at the sequence of a head that it must contain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum HeadSight {
     None,
@@ -83,7 +47,8 @@ pub(crate) struct Segment {
     pub(crate) extent: Extent,
     /// The links that fail, if any.
     pub(crate) breaks: Option<Box<Breaks>>,
-    pub(crate) sight: HeadSight,
+    /// Of the auditor's head, and of the claimed one.
+    pub(crate) sights: [HeadSight; 2],
     pub(crate) history: History,
 }
 
@@ -264,7 +229,7 @@ impl Segment {
             tally: Tally { records: 1, ..Tally::default() },
             extent: Extent::of(&first),
             breaks: None,
-            sight: HeadSight::None,
+            sights: [HeadSight::None; 2],
             history,
         }
     }
@@ -286,7 +251,9 @@ impl Segment {
         self.last = next.last;
         self.tally.add(&next.tally);
         self.extent.add(next.extent);
-        self.see(next.sight);
+        for (which, sight) in next.sights.into_iter().enumerate() {
+            self.see(which, sight);
+        }
     }
 
     /// Checks a record against the last one.
@@ -310,8 +277,8 @@ impl Segment {
         breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.tally.records))
     }
 
-    pub(crate) fn see(&mut self, sight: HeadSight) {
-        self.sight = match (self.sight, sight) {
+    pub(crate) fn see(&mut self, which: usize, sight: HeadSight) {
+        self.sights[which] = match (self.sights[which], sight) {
             (HeadSight::Matches, _) | (_, HeadSight::Matches) => HeadSight::Matches,
             (HeadSight::Differs(hash), _) | (HeadSight::None, HeadSight::Differs(hash)) => {
                 HeadSight::Differs(hash)

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::checks::{Checks, PayloadError};
 use crate::finding::{Evidence, Finding, FindingCode};
 use crate::hash::Hash;
 use crate::head::Head;
 use crate::key::{RingKey, Scheme, key_at};
 use crate::record::AuditRecord;
-use crate::segment::{Checks, Found, HeadSight, Link, PayloadError, Segment, Segments, at_link};
+use crate::segment::{Found, HeadSight, Link, Segment, Segments, at_link};
 use crate::signature::{Signed, signed_message, verify_signature, verify_signatures};
 
 /// The longest part of a record's text that evidence shows: a device may have chosen it.
@@ -30,7 +31,7 @@ struct Chain<'c> {
     device_id: Arc<str>,
     segment: Segment,
     keys: Option<&'c [RingKey]>,
-    head: Option<&'c Head>,
+    heads: [Option<&'c Head>; 2],
 }
 
 #[derive(Clone, Copy)]
@@ -82,7 +83,7 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
         let checks = self.checks;
         let chain = &mut self.chains[at];
         // Step 2.2: the key; the signatures of a slice are decided together, in `finish`.
-        if checks.keys.is_some() {
+        if checks.key_ring().is_some() {
             match chain.keys {
                 // The device is unknown: reported once a chain, by the report.
                 None => chain.segment.tally.unsigned += 1,
@@ -96,16 +97,18 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
             }
         }
         // Step 5: the payload.
-        if let Some(payloads) = checks.payloads {
+        if let Some(payloads) = checks.payload_source() {
             let payload_hash = payloads.payload_hash(record)?;
             chain.payload(&link, record, payload_hash, &mut self.found);
         }
-        // Step 6: the trusted head.
-        if let Some(head) = chain.head
-            && head.sequence == link.sequence
-        {
-            let matches = head.hash == link.hash;
-            chain.segment.see(if matches { HeadSight::Matches } else { HeadSight::Differs(link.hash) });
+        // Step 6: the heads.
+        for (which, head) in chain.heads.into_iter().enumerate() {
+            if let Some(head) = head.filter(|head| head.sequence == link.sequence) {
+                let matches = head.hash == link.hash;
+                chain
+                    .segment
+                    .see(which, if matches { HeadSight::Matches } else { HeadSight::Differs(link.hash) });
+            }
         }
         Ok(())
     }
@@ -125,8 +128,8 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
                 self.chains.push(Chain {
                     device_id: device_id.into(),
                     segment: Segment::new(link),
-                    keys: self.checks.keys.and_then(|ring| ring.keys(device_id)),
-                    head: self.checks.heads.and_then(|heads| heads.get(device_id)),
+                    keys: self.checks.key_ring().and_then(|ring| ring.keys(device_id)),
+                    heads: self.checks.heads_of(device_id).map(|head| head.map(|(head, _)| head)),
                 });
                 self.by_device.insert(device_id, self.chains.len() - 1);
                 self.chains.len() - 1

@@ -7,14 +7,15 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::{
+    Coverage, HeadCoverage, LinkCoverage, PayloadCoverage, SignatureCoverage, not_checked,
+};
 use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
 use crate::head::Heads;
 use crate::hint::Hint;
-use crate::report::{
-    ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, Report, SignatureCoverage, Verdict,
-    not_checked,
-};
+use crate::level::Providers;
+use crate::report::{ChainSpan, Input, Report, Verdict};
 
 /// A [`Report`].
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -179,24 +180,45 @@ pub struct CoverageState {
     records: u64,
     devices: u64,
     malformed: u64,
+    links: LinkCoverage,
     signatures: Option<SignatureCoverage>,
     payloads: Option<PayloadCoverage>,
     heads: Option<HeadCoverage>,
+    provided_by: Providers,
 }
 
 impl From<&Coverage> for CoverageState {
     fn from(coverage: &Coverage) -> CoverageState {
-        let Coverage { records, devices, malformed, signatures, payloads, heads, not_checked: _ } =
-            coverage.clone();
-        CoverageState { records, devices, malformed, signatures, payloads, heads }
+        let Coverage {
+            records,
+            devices,
+            malformed,
+            links,
+            signatures,
+            payloads,
+            heads,
+            provided_by,
+            not_checked: _,
+        } = coverage.clone();
+        CoverageState { records, devices, malformed, links, signatures, payloads, heads, provided_by }
     }
 }
 
 impl From<CoverageState> for Coverage {
     fn from(state: CoverageState) -> Coverage {
-        let CoverageState { records, devices, malformed, signatures, payloads, heads } = state;
-        let mut coverage =
-            Coverage { records, devices, malformed, signatures, payloads, heads, not_checked: Vec::new() };
+        let CoverageState { records, devices, malformed, links, signatures, payloads, heads, provided_by } =
+            state;
+        let mut coverage = Coverage {
+            records,
+            devices,
+            malformed,
+            links,
+            signatures,
+            payloads,
+            heads,
+            provided_by,
+            not_checked: Vec::new(),
+        };
         coverage.not_checked = not_checked(&coverage);
         coverage
     }

@@ -9,14 +9,13 @@ use edgesentry_chain::{AuditRecord, Hash, Head, Heads, escape};
 use edgesentry_formats::{
     Destination, Destinations, Error as FormatError, Readers, RecordWriter, Writing, by_name,
 };
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
 use crate::error::{Error, StoreError};
-use crate::ledger::{Filter, Ledger};
-use crate::verify::start_heads;
+use crate::ledger::{self, Filter, Ledger};
 
 /// The version of the manifest; it changes when a field is renamed or removed.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -38,7 +37,7 @@ pub struct Manifest {
     pub devices: u64,
     /// The file; none where the export went into a stream.
     pub file: Option<ExportFile>,
-    /// The links after which chains begin that do not begin at sequence 1.
+    /// The links after which chains begin that do not begin at sequence 1: a claim, like the heads.
     pub start_heads: Heads,
     /// The last link of every chain in the file.
     pub heads: Heads,
@@ -225,6 +224,26 @@ pub async fn export(
         action: "write",
         source: std::io::Error::other(error),
     })?
+}
+
+/// The links after which the records of a filter begin, as the ledger has them.
+pub(crate) async fn start_heads(ledger: &dyn Ledger, filter: &Filter) -> Result<Heads, StoreError> {
+    let mut heads = ledger::start_heads(&ledger.devices().await?);
+    let Some(from) = filter.from_sequence.filter(|from| *from > 1) else { return Ok(heads) };
+    let before = Filter {
+        devices: filter.devices.clone(),
+        from_sequence: Some(from - 1),
+        to_sequence: Some(from - 1),
+        ..Filter::default()
+    };
+    let mut records = ledger.records(&before);
+    while let Some(chunk) = records.try_next().await? {
+        for record in chunk {
+            let head = Head { sequence: record.sequence, hash: record.hash() };
+            heads.insert(record.device_id.into(), head);
+        }
+    }
+    Ok(heads)
 }
 
 fn write_all(

@@ -1,23 +1,28 @@
 //! Verification of a ledger in place, without an export: the same checks, by the same code, on the records as they
 //! come out of the database.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use edgesentry_chain::{AuditRecord, Checks, Hash, Head, Heads, KeyRing, PayloadError, Payloads, Report};
+use edgesentry_chain::{
+    AuditRecord, Checks, Claim, Claims, Hash, Heads, InputKind, KeyRing, PayloadError, Payloads, ProvidedBy,
+    Providers, Report,
+};
 use edgesentry_formats::{Options, Progress, Source};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::error::{Error, StoreError};
+use crate::error::{Component, Error, StoreError};
+use crate::export::{Manifest, start_heads};
 use crate::ledger::{self, Filter, Ledger, RecordStream};
 use crate::payload::PayloadStore;
 
 /// Payloads that are read and hashed at once.
 const PAYLOADS_AT_ONCE: usize = 64;
 
-/// What is verified, and against what.
+/// What is verified, and against what. The auditor brings keys, heads and start heads; what is taken from the ledger
+/// or from a manifest instead is a claim, and the report says so.
 pub struct Verification {
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
@@ -25,55 +30,147 @@ pub struct Verification {
     pub payloads: Option<Arc<dyn PayloadStore>>,
     /// Which records: by device and sequence.
     pub filter: Filter,
-    /// Keys to check signatures with.
+    /// Keys that the auditor brings, to check signatures with.
     pub keys: Option<KeyRing>,
-    /// Trusted heads.
+    /// Heads that the auditor brings; only those of the filter's devices are looked at.
     pub heads: Option<Heads>,
+    /// Heads that the auditor brings, after which chains begin that do not begin at sequence 1.
+    pub start_heads: Option<Heads>,
+    /// What is taken from the ledger if the auditor brings nothing.
+    pub registered: Registered,
+    /// The manifest of an export of this ledger: its heads are claims, which the chains must contain.
+    pub manifest: Option<Manifest>,
     /// Findings that are kept.
     pub options: Options,
+}
+
+/// What is taken from the ledger under test. Whoever can change the ledger can change it too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Registered {
+    /// The registered keys.
+    pub keys: bool,
+    /// The heads from which the ledger continues its chains.
+    pub heads: bool,
+    /// The start heads with which devices were registered.
+    pub start_heads: bool,
+}
+
+impl Registered {
+    /// All of it.
+    pub const ALL: Registered = Registered { keys: true, heads: true, start_heads: true };
+}
+
+/// What the side under test provides, and who of it.
+#[derive(Default)]
+struct Claimed {
+    keys: Option<KeyRing>,
+    heads: Option<(ProvidedBy, Heads)>,
+    start_heads: Option<(ProvidedBy, Heads)>,
 }
 
 impl Verification {
     /// Verifies, on the current rayon pool and with the database on the runtime of `handle`. Blocks.
     ///
-    /// Where a chain begins in the middle, because the ledger or the filter begins there, the ledger says after
-    /// which link.
+    /// A chain that begins in the middle needs a start head: one that the auditor brings, or one that is claimed. If
+    /// the filter begins in the middle, the ledger's links before it are taken, as claims. Without any start head the
+    /// beginning is a finding.
     pub fn run(&self, handle: &Handle, progress: &Arc<Progress>) -> Result<Report, Error> {
-        let start_heads = handle.block_on(start_heads(&*self.ledger, &self.filter))?;
+        let claimed = handle.block_on(self.claimed())?;
+        let heads = self.heads.clone().map(|heads| self.of_devices(heads));
         let hashes = Arc::new(Hashes::default());
         let mut records = self.ledger.records(&self.filter);
         if let Some(store) = &self.payloads {
             records = with_payloads(records, Arc::clone(store), Arc::clone(&hashes));
         }
+        let hashes: &dyn Payloads = &*hashes;
+        let payloads = self.payloads.as_ref().map(|_| Claim { by: ProvidedBy::Ledger, what: hashes });
         let checks = Checks {
             keys: self.keys.as_ref(),
-            payloads: self.payloads.as_ref().map(|_| &*hashes as &dyn Payloads),
-            heads: self.heads.as_ref(),
-            start_heads: Some(&start_heads),
+            payloads: None,
+            heads: heads.as_ref(),
+            start_heads: self.start_heads.as_ref(),
+            claims: Claims {
+                keys: claimed.keys.as_ref().map(|what| Claim { by: ProvidedBy::Ledger, what }),
+                payloads,
+                heads: claimed.heads.as_ref().map(|(by, what)| Claim { by: *by, what }),
+                start_heads: claimed.start_heads.as_ref().map(|(by, what)| Claim { by: *by, what }),
+            },
         };
         let source = source(self.ledger.place(), records, handle);
         Ok(edgesentry_formats::verify(vec![source], &checks, &self.options, progress)?)
     }
-}
 
-/// The links after which the records of a filter begin.
-pub(crate) async fn start_heads(ledger: &dyn Ledger, filter: &Filter) -> Result<Heads, StoreError> {
-    let mut heads = ledger::start_heads(&ledger.devices().await?);
-    let Some(from) = filter.from_sequence.filter(|from| *from > 1) else { return Ok(heads) };
-    let before = Filter {
-        devices: filter.devices.clone(),
-        from_sequence: Some(from - 1),
-        to_sequence: Some(from - 1),
-        ..Filter::default()
-    };
-    let mut records = ledger.records(&before);
-    while let Some(chunk) = records.try_next().await? {
-        for record in chunk {
-            let head = Head { sequence: record.sequence, hash: record.hash() };
-            heads.insert(record.device_id.into(), head);
-        }
+    /// By whom the inputs are provided: known before anything is read.
+    pub fn providers(&self) -> Providers {
+        let mut providers = Providers::new();
+        let mut add = |kind, by, is_given: bool| {
+            if is_given {
+                providers.entry(kind).or_insert_with(BTreeSet::new).insert(by);
+            }
+        };
+        let Verification { keys, heads, start_heads, registered, .. } = self;
+        let manifest = self.manifest.is_some();
+        add(InputKind::Keys, ProvidedBy::Auditor, keys.is_some());
+        add(InputKind::Keys, ProvidedBy::Ledger, keys.is_none() && registered.keys);
+        add(InputKind::Payloads, ProvidedBy::Ledger, self.payloads.is_some());
+        add(InputKind::Heads, ProvidedBy::Auditor, heads.is_some());
+        add(InputKind::Heads, ProvidedBy::Manifest, manifest);
+        add(InputKind::Heads, ProvidedBy::Ledger, heads.is_none() && !manifest && registered.heads);
+        add(InputKind::StartHeads, ProvidedBy::Auditor, start_heads.is_some());
+        providers
     }
-    Ok(heads)
+
+    async fn claimed(&self) -> Result<Claimed, Error> {
+        let registered = &self.registered;
+        let keys = match self.keys.is_none() && registered.keys {
+            true => Some(self.registered_keys().await?),
+            false => None,
+        };
+        let heads = match &self.manifest {
+            Some(manifest) => Some((ProvidedBy::Manifest, manifest.heads.clone())),
+            None if self.heads.is_none() && registered.heads => {
+                Some((ProvidedBy::Ledger, self.ledger.heads().await?))
+            }
+            None => None,
+        };
+        let heads = heads.map(|(by, heads)| (by, self.of_devices(heads)));
+        Ok(Claimed { keys, heads, start_heads: self.claimed_start_heads().await? })
+    }
+
+    async fn claimed_start_heads(&self) -> Result<Option<(ProvidedBy, Heads)>, StoreError> {
+        if self.start_heads.is_some() {
+            return Ok(None);
+        }
+        let begins_later = self.filter.from_sequence.is_some_and(|from| from > 1);
+        if begins_later || self.registered.start_heads {
+            let starts = start_heads(&*self.ledger, &self.filter).await?;
+            return Ok(Some((ProvidedBy::Ledger, starts)));
+        }
+        // The start heads of a range are not where the chains of the ledger begin.
+        let whole = |filter: &Filter| filter.from_sequence.is_none() && filter.from_ms.is_none();
+        let manifest = self.manifest.as_ref().filter(|manifest| whole(&manifest.filter));
+        Ok(manifest.map(|manifest| (ProvidedBy::Manifest, manifest.start_heads.clone())))
+    }
+
+    async fn registered_keys(&self) -> Result<KeyRing, StoreError> {
+        let devices = self.ledger.devices().await?;
+        ledger::key_ring(&devices).map_err(|error| StoreError {
+            component: Component::AuditLedger,
+            action: "use the registered keys",
+            place: self.ledger.place().into(),
+            retryable: false,
+            source: Arc::new(error),
+        })
+    }
+
+    /// The heads of the devices that are verified: the others are not missing.
+    fn of_devices(&self, mut heads: Heads) -> Heads {
+        let devices = &self.filter.devices;
+        if !devices.is_empty() {
+            heads.retain(|device_id, _| devices.iter().any(|id| **id == **device_id));
+        }
+        heads
+    }
 }
 
 /// A stream as a source that blocks.

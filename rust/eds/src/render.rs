@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use anstyle::{AnsiColor, Style};
 use edgesentry_chain::{Cause, Coverage, Evidence, Finding, FindingCode, Report, Verdict};
 
-use crate::levels::{Examined, Level, Standing};
-use crate::text::{count, name, number, sentence, shown, wrapped};
+use crate::levels::{self, Examined, Standing};
+use crate::text::{count, name, number, shown, wrapped};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -36,8 +36,8 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "\n{BOLD}Coverage{BOLD:#}")?;
-    for level in Level::ALL {
-        coverage(out, &level.examined(report))?;
+    for examined in levels::examined(report) {
+        coverage(out, &examined)?;
     }
     if !report.counts.is_empty() {
         writeln!(out, "\n{BOLD}Findings{BOLD:#}")?;
@@ -69,7 +69,7 @@ fn verdict(out: &mut String, report: &Report) -> fmt::Result {
 
 /// One level: a mark, how much was checked, what was not and why that matters.
 fn coverage(out: &mut String, examined: &Examined<'_>) -> fmt::Result {
-    let Examined { level, standing, checked, findings, notes } = examined;
+    let Examined { level, standing, checked, provided, findings, notes } = examined;
     let (style, mark) = match standing {
         Standing::NotChecked => (CARE, '–'),
         Standing::Findings => (BAD, '✗'),
@@ -78,12 +78,15 @@ fn coverage(out: &mut String, examined: &Examined<'_>) -> fmt::Result {
     };
     let checked = checked.as_deref().unwrap_or("not checked");
     write!(out, "  {style}{mark}{style:#} {:<11}{checked}", level.name())?;
+    if let Some(provided) = provided {
+        write!(out, "; {provided}")?;
+    }
     match findings {
         0 => writeln!(out)?,
         found => writeln!(out, ", {BAD}{}{BAD:#}", count(*found, "finding"))?,
     }
     for note in notes {
-        for line in wrapped(&sentence(note), WIDTH - 16) {
+        for line in wrapped(&note.to_string(), WIDTH - 16) {
             writeln!(out, "                {DIM}{line}{DIM:#}")?;
         }
     }

@@ -123,7 +123,7 @@ impl Fold<'_> {
 /// How many entries a thread takes at a time. Signatures pay for large slices; links alone do not, and small ones
 /// let the thread that has read the next chunk take its share of this one.
 fn slice_records(checks: &Checks<'_>, entries: usize) -> usize {
-    match checks.keys {
+    match checks.key_ring() {
         Some(_) => slice_size(entries),
         None => slice_size(entries).div_ceil(8).max(256),
     }

@@ -5,11 +5,11 @@ mod log;
 
 use std::sync::Arc;
 
-use edgesentry_chain::{FindingCode, Heads, KeyRing, Report, Verdict};
+use edgesentry_chain::{FindingCode, Heads, InputKind, KeyRing, Level, ProvidedBy, Report, Verdict};
 use edgesentry_formats::{Options, Progress};
-use edgesentry_rs::ledger::{Filter, Ledger, key_ring};
+use edgesentry_rs::ledger::{Filter, Ledger};
 use edgesentry_rs::payload::PayloadStore;
-use edgesentry_rs::verify::Verification;
+use edgesentry_rs::verify::{Registered, Verification};
 
 use crate::check::Check;
 use crate::error::Error;
@@ -26,8 +26,11 @@ pub struct Recovery {
     pub payloads: Option<Arc<dyn PayloadStore>>,
     /// The snapshot that `eds heads` wrote before the incident.
     pub heads: Option<Heads>,
-    /// The devices' keys; those that the ledger has registered where none are given, which the evidence says.
+    /// The devices' keys; those that the ledger has registered if none are given, which the evidence says.
     pub keys: Option<KeyRing>,
+    /// The links after which chains begin that do not begin at sequence 1. Without them such a beginning fails: the
+    /// restored ledger cannot vouch for it.
+    pub start_heads: Option<Heads>,
     /// The moment that was restored to, Unix milliseconds.
     pub target_ms: Option<u64>,
     /// The alert silences that are still there, one a line; none where nobody has asked.
@@ -93,20 +96,15 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
         "every payload has the hash that its record commits to",
     ];
     let all_unknown = |why: String| names.map(|name| Check::unknown(name, why.clone())).to_vec();
-    let (keys, whose) = match &recovery.keys {
-        Some(keys) => (Ok(keys.clone()), "the given key ring"),
-        None => (registered(&*recovery.ledger).await, "the keys that the ledger itself has registered"),
-    };
-    let keys = match keys {
-        Ok(keys) => keys,
-        Err(why) => return all_unknown(why),
-    };
     let verification = Verification {
         ledger: Arc::clone(&recovery.ledger),
         payloads: recovery.payloads.clone(),
         filter: Filter::default(),
-        keys: Some(keys),
+        keys: recovery.keys.clone(),
         heads: recovery.heads.clone(),
+        start_heads: recovery.start_heads.clone(),
+        registered: Registered { keys: true, ..Registered::default() },
+        manifest: None,
         options: Options::default(),
     };
     let (handle, progress) = (tokio::runtime::Handle::current(), Arc::clone(progress));
@@ -118,34 +116,40 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     if report.verdict == Verdict::NothingToVerify {
         return all_unknown("there is no record in the ledger".to_owned());
     }
-    let signatures =
-        [FindingCode::SignatureInvalid, FindingCode::UnknownDevice, FindingCode::KeyNotValidAtSequence];
-    let payloads = [FindingCode::PayloadHashMismatch, FindingCode::PayloadMissing];
-    let others: Vec<FindingCode> = report
-        .counts
-        .keys()
-        .copied()
-        .filter(|code| !signatures.contains(code) && !payloads.contains(code))
-        .collect();
+    let whose = match report.coverage.claimed_by(InputKind::Keys) {
+        Some(ProvidedBy::Ledger) => "the keys that the ledger itself has registered",
+        _ => "the given key ring",
+    };
     let (records, devices) = (report.coverage.records, report.coverage.devices);
     let snapshot = if recovery.heads.is_some() {
         ""
     } else {
         "; without a snapshot, chains that were cut off go unnoticed"
     };
+    let begins_later = report.counts.contains_key(&FindingCode::FirstRecordNotGenesis);
+    let beginnings = if begins_later && recovery.start_heads.is_none() {
+        "; for chains that began elsewhere, name the links before them with --start-heads"
+    } else {
+        ""
+    };
     let unsigned = report.coverage.signatures.as_ref().map_or(records, |signatures| signatures.unchecked);
     let checked = report.coverage.payloads.as_ref().map(|payloads| payloads.checked);
     vec![
-        judged(names[0], &report, &others, format!("{records} records of {devices} devices{snapshot}")),
+        judged(
+            names[0],
+            &report,
+            &[Level::Links, Level::Heads],
+            format!("{records} records of {devices} devices{snapshot}{beginnings}"),
+        ),
         judged(
             names[1],
             &report,
-            &signatures,
+            &[Level::Signatures],
             format!("{} signatures under {whose}", records - unsigned.min(records)),
         ),
         match checked {
             Some(checked) => {
-                judged(names[2], &report, &payloads, format!("{checked} payloads were hashed again"))
+                judged(names[2], &report, &[Level::Payloads], format!("{checked} payloads were hashed again"))
             }
             None => Check::unknown(
                 names[2],
@@ -155,27 +159,20 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     ]
 }
 
-/// Passed where the report has none of these findings.
-fn judged(name: &str, report: &Report, codes: &[FindingCode], evidence: String) -> Check {
-    let found: Vec<String> = codes
-        .iter()
-        .filter_map(|code| report.counts.get(code).map(|count| format!("{count} {code}")))
-        .collect();
+/// Passed if the report has no finding of these levels.
+fn judged(name: &str, report: &Report, levels: &[Level], evidence: String) -> Check {
+    let counts = report.counts.iter().filter(|(code, _)| levels.contains(&code.level()));
+    let found: Vec<String> = counts.map(|(code, count)| format!("{count} {code}")).collect();
     if found.is_empty() {
         return Check::new(name, true, evidence);
     }
-    let first = report.findings.iter().find(|finding| codes.contains(&finding.code));
+    let first = report.findings.iter().find(|finding| levels.contains(&finding.code.level()));
     let first = first.map(|finding| {
         let device = finding.device_id.as_deref().unwrap_or("no device");
         let sequence = finding.sequence.map_or_else(String::new, |sequence| format!(" at {sequence}"));
         format!("; the first: {} of {device:?}{sequence}", finding.code)
     });
     Check::new(name, false, format!("{}{}; {evidence}", found.join(", "), first.unwrap_or_default()))
-}
-
-async fn registered(ledger: &dyn Ledger) -> Result<KeyRing, String> {
-    let devices = ledger.devices().await.map_err(|error| error.describe())?;
-    key_ring(&devices).map_err(|error| error.to_string())
 }
 
 fn silences(silences: Option<&Result<Vec<String>, String>>) -> Check {

@@ -52,6 +52,11 @@ impl Coverage {
     }
 
     #[getter]
+    fn links(&self) -> LinkCoverage {
+        LinkCoverage(self.0.coverage.links.clone())
+    }
+
+    #[getter]
     fn signatures(&self) -> Option<SignatureCoverage> {
         self.0.coverage.signatures.clone().map(SignatureCoverage)
     }
@@ -68,7 +73,13 @@ impl Coverage {
 
     #[getter]
     fn not_checked(&self) -> Vec<String> {
-        self.0.coverage.not_checked.clone()
+        self.0.coverage.not_checked.iter().map(chain::NotChecked::with_level).collect()
+    }
+
+    #[getter]
+    fn provided_by(&self) -> BTreeMap<&'static str, Vec<&'static str>> {
+        let providers = self.0.coverage.provided_by.iter();
+        providers.map(|(kind, by)| (kind.name(), by.iter().map(|by| by.name()).collect())).collect()
     }
 
     fn __repr__(&self) -> String {
@@ -88,6 +99,39 @@ impl Coverage {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         reduce(py, "Coverage", &state::CoverageState::from(&self.0.coverage))
+    }
+}
+
+/// How the beginnings of chains are known.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct LinkCoverage(pub(crate) chain::LinkCoverage);
+
+#[pymethods]
+impl LinkCoverage {
+    #[getter]
+    fn from_first(&self) -> u64 {
+        self.0.from_first
+    }
+
+    #[getter]
+    fn from_trusted(&self) -> u64 {
+        self.0.from_trusted
+    }
+
+    #[getter]
+    fn from_claimed(&self) -> u64 {
+        self.0.from_claimed
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::LinkCoverage { from_first, from_trusted, from_claimed } = self.0;
+        format!(
+            "LinkCoverage(from_first={from_first}, from_trusted={from_trusted}, from_claimed={from_claimed})"
+        )
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "LinkCoverage", &self.0)
     }
 }
 
@@ -154,13 +198,26 @@ impl HeadCoverage {
     }
 
     #[getter]
+    fn claimed(&self) -> u64 {
+        self.0.claimed
+    }
+
+    #[getter]
     fn devices_without(&self) -> u64 {
         self.0.devices_without
     }
 
+    #[getter]
+    fn devices_claimed(&self) -> u64 {
+        self.0.devices_claimed
+    }
+
     fn __repr__(&self) -> String {
-        let chain::HeadCoverage { trusted, devices_without } = self.0;
-        format!("HeadCoverage(trusted={trusted}, devices_without={devices_without})")
+        let chain::HeadCoverage { trusted, claimed, devices_without, devices_claimed } = self.0;
+        format!(
+            "HeadCoverage(trusted={trusted}, claimed={claimed}, devices_without={devices_without}, \
+             devices_claimed={devices_claimed})"
+        )
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {

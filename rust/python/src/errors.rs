@@ -21,6 +21,7 @@ mod python {
     import_exception!(edgesentry.exceptions, ConfigError);
     import_exception!(edgesentry.exceptions, HeadsRewrittenError);
     import_exception!(edgesentry.exceptions, RegistryError);
+    import_exception!(edgesentry.exceptions, RequirementError);
     import_exception!(edgesentry.exceptions, ServiceError);
     import_exception!(edgesentry.exceptions, StoreError);
     import_exception!(edgesentry.exceptions, UnreadableError);
@@ -29,8 +30,8 @@ mod python {
 }
 
 pub(crate) use python::{
-    ConfigError, EdgesentryError, HeadsRewrittenError, RecordMalformed, RegistryError, ServiceError,
-    StoreError, UnreadableError, VerificationError,
+    ConfigError, EdgesentryError, HeadsRewrittenError, RecordMalformed, RegistryError, RequirementError,
+    ServiceError, StoreError, UnreadableError, VerificationError,
 };
 
 /// The exception for a failure of reading, verifying or writing.

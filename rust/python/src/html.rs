@@ -34,7 +34,7 @@ pub(crate) fn report(report: &Report) -> String {
         html.push_str("<p>Not checked:</p><ul>");
         for note in &coverage.not_checked {
             // A String takes whatever is written to it.
-            let _ = write!(html, "<li>{}</li>", escaped(note, usize::MAX));
+            let _ = write!(html, "<li>{}</li>", escaped(&note.with_level(), usize::MAX));
         }
         html.push_str("</ul>");
     }

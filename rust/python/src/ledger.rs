@@ -11,8 +11,8 @@ use edgesentry_rs::export::{Target, export};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration};
 use edgesentry_rs::settings::{Access, Overrides, Settings};
-use edgesentry_rs::verify::{Verification, source};
-use edgesentry_rs::{Error, Outcome, PayloadStore, Submission, ledger};
+use edgesentry_rs::verify::{Registered, Verification, source};
+use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
 use futures::TryStreamExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -22,10 +22,12 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use crate::heads::{Head, heads_from_any, heads_to_dict};
 use crate::html;
 use crate::keys::{keys_from_any, public_key, scheme_of};
+use crate::manifest::manifest_from_any;
 use crate::progress::Bar;
 use crate::read::{RecordReader, reader};
 use crate::record::record_from_any;
 use crate::report::Report;
+use crate::require::Required;
 use crate::service::{runtime, service_failure, wait_on};
 use crate::source::Input;
 use crate::telemetry::{self, trace_context};
@@ -216,16 +218,21 @@ impl LedgerCore {
         heads_to_dict(py, &heads.map_err(|error| service_failure(py, error.into()))?)
     }
 
-    /// Verifies in place. `keys` is None (no signatures), "registered", or what `verify_chain` takes.
-    #[pyo3(signature = (keys, heads, payloads, devices, max_findings, progress, threads))]
+    /// Verifies in place. `keys`, `heads` and `start_heads` are None, "registered", or what `verify_chain` takes.
+    #[pyo3(signature = (
+        keys, heads, start_heads, manifest, payloads, devices, require, max_findings, progress, threads
+    ))]
     #[allow(clippy::too_many_arguments)]
     fn verify(
         &self,
         py: Python<'_>,
         keys: Option<&Bound<'_, PyAny>>,
         heads: Option<&Bound<'_, PyAny>>,
+        start_heads: Option<&Bound<'_, PyAny>>,
+        manifest: Option<&Bound<'_, PyAny>>,
         payloads: bool,
         devices: Vec<String>,
+        require: Option<&Bound<'_, PyAny>>,
         max_findings: i64,
         progress: Option<&Bound<'_, PyAny>>,
         threads: Option<i64>,
@@ -234,13 +241,15 @@ impl LedgerCore {
         let Ok(max_findings) = usize::try_from(max_findings) else {
             return Err(PyValueError::new_err("max_findings is a number from 0"));
         };
-        let registered =
-            keys.is_some_and(|keys| keys.extract::<&str>().is_ok_and(|keys| keys == "registered"));
-        let keys = match keys {
-            Some(_) if registered => Some(self.key_ring(py)?),
-            Some(keys) => Some((*keys_from_any(keys, scheme_of("payload-hash")?)?).clone()),
-            None => None,
+        let registered = Registered {
+            keys: is_registered(keys),
+            heads: is_registered(heads),
+            start_heads: is_registered(start_heads),
         };
+        let keys = keys.filter(|_| !registered.keys);
+        let keys = keys.map(|keys| keys_from_any(keys, scheme_of("payload-hash")?)).transpose()?;
+        let heads = heads.filter(|_| !registered.heads).map(heads_from_any).transpose()?;
+        let start_heads = start_heads.filter(|_| !registered.start_heads).map(heads_from_any).transpose()?;
         if payloads && open.payloads.is_none() {
             return Err(PyValueError::new_err(
                 "payloads=True needs a payload store; open the ledger with payloads=",
@@ -250,16 +259,21 @@ impl LedgerCore {
             ledger: open.ledger,
             payloads: open.payloads.filter(|_| payloads),
             filter: Filter { devices, ..Filter::default() },
-            keys,
-            heads: heads.map(heads_from_any).transpose()?,
+            keys: keys.map(|keys| (*keys).clone()),
+            heads,
+            start_heads,
+            registered,
+            manifest: manifest.map(manifest_from_any).transpose()?,
             options: Options { max_findings },
         };
+        let required = Required::from_any(require)?;
+        required.refuse_missing(&verification.providers())?;
         let (pool, bar, handle) = (pool(threads)?, Bar::new(progress)?, runtime()?.handle().clone());
         let work = Work::start(Vec::new(), move |_, progress, results| {
             results.put(pool.install(|| verification.run(&handle, progress)))
         })?;
-        let report = wait(py, work, bar)?;
-        report.map(Report::from).map_err(|error| service_failure(py, error))
+        let report = wait(py, work, bar)?.map_err(|error| service_failure(py, error))?;
+        required.refuse_uncovered(py, report.into(), None)
     }
 
     #[pyo3(signature = (device_id, outcome, reason, after_id, limit))]
@@ -368,10 +382,11 @@ impl LedgerCore {
         let devices = wait_on(py, async move { open.ledger.devices().await })?;
         devices.map_err(|error| service_failure(py, error.into()))
     }
+}
 
-    fn key_ring(&self, py: Python<'_>) -> PyResult<edgesentry_chain::KeyRing> {
-        ledger::key_ring(&self.registered(py)?).map_err(crate::errors::bad_key)
-    }
+/// Whether the ledger's own is to be taken.
+fn is_registered(value: Option<&Bound<'_, PyAny>>) -> bool {
+    value.is_some_and(|value| value.extract::<&str>().is_ok_and(|value| value == "registered"))
 }
 
 /// Pairs of a record and its payload.

@@ -19,6 +19,7 @@ mod heads;
 mod html;
 mod keys;
 mod ledger;
+mod manifest;
 mod outbox;
 mod pickle;
 mod progress;
@@ -26,6 +27,7 @@ mod pyarrow;
 mod read;
 mod record;
 mod report;
+mod require;
 mod service;
 mod source;
 mod statistics;
@@ -47,7 +49,9 @@ mod _core {
     #[pymodule_export]
     use crate::command::run_command;
     #[pymodule_export]
-    use crate::coverage::{ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, SignatureCoverage};
+    use crate::coverage::{
+        ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, PayloadCoverage, SignatureCoverage,
+    };
     #[pymodule_export]
     use crate::database::{create_database, drop_database};
     #[pymodule_export]

@@ -13,7 +13,9 @@ use pyo3::types::PyBytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::coverage::{ChainSpan, Coverage, HeadCoverage, Input, PayloadCoverage, SignatureCoverage};
+use crate::coverage::{
+    ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, PayloadCoverage, SignatureCoverage,
+};
 use crate::errors::UnreadableError;
 use crate::findings::{Cause, Finding, Findings};
 use crate::keys::KeyRing;
@@ -65,6 +67,7 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
         "Finding" => object(py, kind, bytes, |finding: FindingState| Ok(Finding(finding.into()))),
         "Cause" => object(py, kind, bytes, |cause| Ok(Cause(cause))),
         "Coverage" => object(py, kind, bytes, |coverage: CoverageState| Ok(Coverage::alone(coverage.into()))),
+        "LinkCoverage" => object(py, kind, bytes, |coverage| Ok(LinkCoverage(coverage))),
         "SignatureCoverage" => object(py, kind, bytes, |coverage| Ok(SignatureCoverage(coverage))),
         "PayloadCoverage" => object(py, kind, bytes, |coverage| Ok(PayloadCoverage(coverage))),
         "HeadCoverage" => object(py, kind, bytes, |coverage| Ok(HeadCoverage(coverage))),

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgesentry_chain::{Checks, Heads, KeyRing, Payloads};
+use edgesentry_chain::{Checks, Claim, Claims, Heads, KeyRing, Payloads, ProvidedBy};
 use edgesentry_formats::{Options, PayloadFolder, thread_count};
+use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rayon::ThreadPoolBuilder;
@@ -12,16 +13,19 @@ use rayon::ThreadPoolBuilder;
 use crate::errors::{EdgesentryError, failure};
 use crate::heads::heads_from_any;
 use crate::keys::{keys_from_any, scheme_of};
+use crate::manifest::{described, manifest_from_any};
 use crate::progress::Bar;
 use crate::report::Report;
+use crate::require::Required;
+use crate::service::service_failure;
 use crate::source::inputs;
 use crate::work::Work;
 
 /// Verifies records and says what was found.
 #[pyfunction]
 #[pyo3(signature = (
-    source, *, keys = None, payloads = None, heads = None, start_heads = None, scheme = "payload-hash",
-    require = None, progress = None, threads = None, max_findings = 100_000
+    source, *, keys = None, payloads = None, heads = None, start_heads = None, manifest = None,
+    scheme = "payload-hash", require = None, progress = None, threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
 #[allow(clippy::too_many_arguments)]
@@ -32,6 +36,7 @@ pub(crate) fn verify_chain(
     payloads: Option<PathBuf>,
     heads: Option<&Bound<'_, PyAny>>,
     start_heads: Option<&Bound<'_, PyAny>>,
+    manifest: Option<&Bound<'_, PyAny>>,
     scheme: &str,
     require: Option<&Bound<'_, PyAny>>,
     progress: Option<&Bound<'_, PyAny>>,
@@ -47,23 +52,30 @@ pub(crate) fn verify_chain(
         },
         heads: heads.map(heads_from_any).transpose()?,
         start_heads: start_heads.map(heads_from_any).transpose()?,
+        manifest: manifest.map(manifest_from_any).transpose()?,
     };
-    if let Some(levels) = require {
-        given.require(levels)?;
-    }
+    let required = Required::from_any(require)?;
+    required.refuse_missing(&given.checks().providers())?;
     let Ok(max_findings) = usize::try_from(max_findings) else {
         return Err(PyValueError::new_err("max_findings is a number from 0"));
     };
     let pool = pool(threads)?;
     let bar = Bar::new(progress)?;
+    let file = given.manifest.as_ref().map(|manifest| described(manifest, source)).transpose()?.flatten();
     let inputs = inputs(source)?;
     let work = Work::start(inputs, move |sources, progress, results| {
         let options = Options { max_findings };
+        let difference = match (&given.manifest, &file) {
+            (Some(manifest), Some(file)) => manifest.difference(file),
+            _ => Ok(None),
+        };
         let report =
             pool.install(|| edgesentry_formats::verify(sources, &given.checks(), &options, progress))?;
-        results.put(report)
+        results.put((report, difference))
     })?;
-    wait(py, work, bar).map(Report::from)
+    let (report, difference) = wait(py, work, bar)?;
+    let difference = difference.map_err(|error| service_failure(py, error))?;
+    required.refuse_uncovered(py, report.into(), difference)
 }
 
 /// A pool for this call alone: a global one would be dead after a fork.
@@ -99,38 +111,24 @@ struct Given {
     payloads: Option<PayloadFolder>,
     heads: Option<Heads>,
     start_heads: Option<Heads>,
+    manifest: Option<Manifest>,
 }
 
 impl Given {
     fn checks(&self) -> Checks<'_> {
+        let claim = |what| Claim { by: ProvidedBy::Manifest, what };
+        let manifest = self.manifest.as_ref();
+        let start_heads = manifest.filter(|_| self.start_heads.is_none());
         Checks {
             keys: self.keys.as_deref(),
             payloads: self.payloads.as_ref().map(|payloads| payloads as &dyn Payloads),
             heads: self.heads.as_ref(),
             start_heads: self.start_heads.as_ref(),
+            claims: Claims {
+                heads: manifest.map(|manifest| claim(&manifest.heads)),
+                start_heads: start_heads.map(|manifest| claim(&manifest.start_heads)),
+                ..Claims::default()
+            },
         }
-    }
-
-    /// Refuses a level that is required but whose input is not given.
-    fn require(&self, levels: &Bound<'_, PyAny>) -> PyResult<()> {
-        let levels = match levels.extract::<String>() {
-            Ok(level) => vec![level],
-            Err(_) => levels.try_iter()?.map(|level| level?.extract()).collect::<PyResult<Vec<String>>>()?,
-        };
-        for level in levels {
-            let (is_given, argument) = match level.as_str() {
-                "signatures" => (self.keys.is_some(), "keys"),
-                "payloads" => (self.payloads.is_some(), "payloads"),
-                "heads" => (self.heads.is_some(), "heads"),
-                _ => {
-                    let message = format!("require names signatures, payloads or heads, not {level:?}");
-                    return Err(PyValueError::new_err(message));
-                }
-            };
-            if !is_given {
-                return Err(PyValueError::new_err(format!("{level} are required; give {argument}=")));
-            }
-        }
-        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use edgesentry_rs::ingest::verify::{Outcome, Submission};
 use edgesentry_rs::ledger::{self, Filter, Ledger, Postgres, PostgresSettings, Registration, Sqlite};
 use edgesentry_rs::payload::{Folder, PayloadStore, S3, S3Settings};
 use edgesentry_rs::telemetry::metrics::Metrics;
-use edgesentry_rs::verify::Verification;
+use edgesentry_rs::verify::{Registered, Verification};
 use futures::TryStreamExt;
 use sqlx::Connection;
 use tempfile::TempDir;
@@ -288,6 +288,9 @@ pub async fn verify(ledger: Arc<dyn Ledger>, payloads: Option<Arc<dyn PayloadSto
         ledger,
         payloads,
         filter: Filter::default(),
+        start_heads: None,
+        registered: Registered::default(),
+        manifest: None,
         options: Options::default(),
     };
     let handle = tokio::runtime::Handle::current();

@@ -1,25 +1,23 @@
 //! `eds verify-chain`: judges exports, and ledgers in place.
 
+mod given;
 mod in_place;
 mod reports;
 mod required;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use edgesentry_chain::{Checks, Payloads, Report, Scheme, Verdict};
+use edgesentry_chain::{Checks, Claim, Claims, Level, Payloads, ProvidedBy, Report, Verdict};
 use edgesentry_formats::Destinations;
-use edgesentry_rs::export::Manifest;
 
+use self::given::{Given, GivenArgs};
 use self::in_place::InPlace;
 use self::reports::{Places, Reports};
-use self::required::Required;
-use crate::commands::scheme;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
 use crate::output::{Answer, Output};
-use crate::outputs;
 use crate::page;
 use crate::render;
 
@@ -45,27 +43,14 @@ pub(crate) struct VerifyChain {
     /// Exports to verify, in order; - is stdin
     #[arg(required_unless_present = "ledger", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Key ring: check the signatures
-    #[arg(long, value_name = "FILE")]
-    keys: Option<PathBuf>,
-    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
-    #[arg(long, value_parser = scheme, requires = "keys")]
-    scheme: Option<Scheme>,
-    /// Folder of payloads: hash them again
-    #[arg(long, value_name = "DIR", conflicts_with = "ledger")]
-    payloads: Option<PathBuf>,
-    /// Trusted heads, as written by eds heads: find truncated chains and missing devices
-    #[arg(long, value_name = "FILE")]
-    heads: Option<PathBuf>,
-    /// Heads after which the chains must begin, for an export that starts mid-chain
-    #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
-    start_heads: Option<PathBuf>,
-    /// Manifest of the export: its heads and start heads where none are given, and whether it is that very file
-    #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
-    manifest: Option<PathBuf>,
-    /// Levels that must be covered in full, or the exit code is not 0
-    #[arg(long, value_name = "LEVELS", value_delimiter = ',')]
-    require: Vec<Required>,
+    #[command(flatten)]
+    given: GivenArgs,
+    /// Levels that must be covered in full by what you bring, or the exit code is not 0: signatures, payloads, heads.
+    /// heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start
+    /// head
+    #[arg(long, value_name = "LEVELS", value_delimiter = ',', value_parser = required::level())]
+    #[arg(hide_possible_values = true)]
+    require: Vec<Level>,
     #[command(flatten)]
     reports: Reports,
     #[command(flatten)]
@@ -83,22 +68,11 @@ impl VerifyChain {
         // Before anything is read: a long verification must not end in a usage error.
         self.refuse_missing_inputs()?;
         let places = self.report_places()?;
-        let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
-        let heads = self.heads.as_deref().map(inputs::heads).transpose()?;
+        let given = self.given.read()?;
         let (report, other_file) = if self.in_place.is_given() {
-            (self.in_place.verify(keys, heads, &self.running, output)?, None)
+            (self.in_place.verify(given, &self.running, output)?, None)
         } else {
-            let manifest = self.manifest.as_deref().map(|path| self.read_manifest(path)).transpose()?;
-            let (manifest, other_file) = manifest.unzip();
-            let start_heads = self.start_heads.as_deref().map(inputs::heads).transpose()?;
-            let payloads = self.payloads.as_deref().map(inputs::payloads).transpose()?;
-            let checks = Checks {
-                keys: keys.as_ref(),
-                payloads: payloads.as_ref().map(|folder| folder as &dyn Payloads),
-                heads: heads.as_ref().or(manifest.as_ref().map(|manifest| &manifest.heads)),
-                start_heads: start_heads.as_ref().or(manifest.as_ref().map(|manifest| &manifest.start_heads)),
-            };
-            (self.running.verify(inputs::sources(&self.files)?, &checks)?, other_file.flatten())
+            self.verify_files(&given)?
         };
         let uncovered = required::uncovered(&self.require, &report.coverage);
         let exit = conclude(output, &report, other_file.or(uncovered))?;
@@ -112,58 +86,37 @@ impl VerifyChain {
         for file in &self.files {
             destinations.read("an input", file);
         }
-        outputs::read(
-            &mut destinations,
-            [
-                ("the key ring", self.keys.as_ref()),
-                ("heads", self.heads.as_ref()),
-                ("start heads", self.start_heads.as_ref()),
-                ("the manifest", self.manifest.as_ref()),
-            ],
-        );
-        if let Some(payloads) = &self.payloads {
-            destinations.read_folder("payloads", payloads);
-        }
+        self.given.read_by(&mut destinations);
         self.in_place.read_stores(&mut destinations)?;
         self.reports.places(&mut destinations)
     }
 
-    fn refuse_missing_inputs(&self) -> Result<(), Failure> {
-        let in_place = &self.in_place;
-        for level in &self.require {
-            let (given, name, option) = match (level, in_place.is_given()) {
-                (Required::Signatures, false) => (self.keys.is_some(), "signatures", "--keys FILE"),
-                (Required::Payloads, false) => (self.payloads.is_some(), "payloads", "--payloads DIR"),
-                (Required::Heads, false) => {
-                    (self.heads.is_some() || self.manifest.is_some(), "heads", "--heads FILE")
-                }
-                (Required::Signatures, true) => {
-                    (self.keys.is_some() || in_place.registered, "signatures", "--keys FILE or --registered")
-                }
-                (Required::Payloads, true) => (in_place.reads_payloads(), "payloads", "--payload-store"),
-                (Required::Heads, true) => {
-                    (self.heads.is_some() || in_place.registered, "heads", "--heads FILE or --registered")
-                }
-            };
-            if !given {
-                let message = format!("--require {name} needs {option}; nothing was read");
-                return Err(Failure::usage("required_input_missing", message));
-            }
-        }
-        Ok(())
+    /// Verifies the files; the failure is that the file is another than the manifest describes.
+    fn verify_files(&self, given: &Given) -> Result<(Report, Option<Failure>), Failure> {
+        let described = self.given.described(&self.files)?.zip(given.manifest.as_ref());
+        let difference = described.map(|(file, manifest)| manifest.difference(file)).transpose()?.flatten();
+        let claim = |what| Claim { by: ProvidedBy::Manifest, what };
+        let manifest = given.manifest.as_ref();
+        let start_heads = manifest.filter(|_| given.start_heads.is_none());
+        let checks = Checks {
+            keys: given.keys.as_ref(),
+            payloads: given.payloads.as_ref().map(|folder| folder as &dyn Payloads),
+            heads: given.heads.as_ref(),
+            start_heads: given.start_heads.as_ref(),
+            claims: Claims {
+                heads: manifest.map(|manifest| claim(&manifest.heads)),
+                start_heads: start_heads.map(|manifest| claim(&manifest.start_heads)),
+                ..Claims::default()
+            },
+        };
+        let report = self.running.verify(inputs::sources(&self.files)?, &checks)?;
+        Ok((report, difference.map(|difference| Failure::unfinished("manifest_mismatch", difference))))
     }
 
-    /// The manifest, and whether the file is another than it describes.
-    fn read_manifest(&self, path: &Path) -> Result<(Manifest, Option<Failure>), Failure> {
-        let [file] = self.files.as_slice() else {
-            return Err(Failure::usage("usage", "--manifest describes one file; name just that file"));
-        };
-        if inputs::is_stdin(file) {
-            return Err(Failure::usage("usage", "--manifest describes a file; stdin (-) is none"));
-        }
-        let manifest = Manifest::read(path)?;
-        let difference = manifest.difference(file)?;
-        Ok((manifest, difference.map(|difference| Failure::unfinished("manifest_mismatch", difference))))
+    fn refuse_missing_inputs(&self) -> Result<(), Failure> {
+        let mut providers = self.given.providers();
+        self.in_place.add_to(&mut providers);
+        required::missing(&self.require, &providers, self.in_place.is_given()).map_or(Ok(()), Err)
     }
 }
 

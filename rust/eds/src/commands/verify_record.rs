@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use edgesentry_chain::{
-    AuditRecord, Checks, Finding, Hash, Head, Heads, Input, PayloadError, Payloads, PublicKey, Report,
-    Scheme, Segments,
+    AuditRecord, Checks, Claim, Claims, Finding, Hash, Head, Heads, Input, Level, PayloadError, Payloads,
+    ProvidedBy, PublicKey, Report, Scheme, Segments,
 };
 use edgesentry_formats::Malformed;
 
@@ -75,17 +75,23 @@ impl VerifyRecord {
             }
             (None, ring) => ring.unwrap_or_default(),
         };
-        let start_heads = self.before(&record)?;
-        let checks = Checks { keys: Some(&keys), payloads, start_heads: start_heads.as_ref(), heads: None };
+        let before = self.before(&record)?;
+        let claim = before.as_ref().filter(|_| self.previous.is_none());
+        let checks = Checks {
+            keys: Some(&keys),
+            payloads,
+            start_heads: before.as_ref().filter(|_| self.previous.is_some()),
+            claims: Claims {
+                start_heads: claim.map(|what| Claim { by: ProvidedBy::Record, what }),
+                ..Claims::default()
+            },
+            ..Checks::default()
+        };
         let segments = checks.verify(std::slice::from_ref(&record), 0);
         let segments = segments.map_err(|error| Failure::unfinished("payload_unreadable", chain(&error)))?;
         let mut report = checks.report(segments);
-        // Heads are a matter of whole chains; the link is what is left open here.
-        report.coverage.not_checked.retain(|note| !note.starts_with("heads:"));
-        if self.previous.is_none() && record.sequence != 1 {
-            let note = "links: the record before was not given, so the link to it was not checked";
-            report.coverage.not_checked.insert(0, note.into());
-        }
+        // Heads are a matter of whole chains.
+        report.coverage.not_checked.retain(|gap| gap.level() != Level::Heads);
         self.conclude(output, report)
     }
 

@@ -6,11 +6,10 @@ mod axis;
 
 use std::collections::{BTreeMap, HashMap};
 
-use edgesentry_chain::{ChainSpan, Finding, Report};
+use edgesentry_chain::{ChainSpan, Finding, Level, Report};
 use maud::{Markup, html};
 
 use self::axis::{Axis, WIDTH};
-use crate::levels::Level;
 use crate::page::parts::{class_of, shape, stamp};
 use crate::text::{count, name, number};
 
@@ -84,8 +83,8 @@ impl<'a> Chains<'a> {
 
 /// The levels of findings: each has a lane of its own on a timeline.
 fn levels(findings: &[&Finding]) -> Vec<Level> {
-    let has_findings = |level: &Level| findings.iter().any(|finding| Level::of(finding.code) == *level);
-    Level::ALL.into_iter().filter(has_findings).collect()
+    let has_findings = |level: &Level| findings.iter().any(|finding| finding.code.level() == *level);
+    Level::ALL.iter().copied().filter(has_findings).collect()
 }
 
 fn not_drawn(chains: usize, drawn: usize, which: &str) -> Markup {
@@ -207,7 +206,7 @@ struct Spot<'a> {
 
 fn spots<'a>(axis: &Axis, findings: &[&'a Finding], level: Level) -> Vec<Spot<'a>> {
     let mut spots: BTreeMap<usize, Spot<'a>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| Level::of(finding.code) == level) {
+    for finding in findings.iter().filter(|finding| finding.code.level() == level) {
         let x = axis.x(finding.sequence.unwrap_or(axis.low));
         let spot = spots.entry((x / WIDTH * SPOTS as f64) as usize);
         let spot = spot.or_insert(Spot { x, first: finding, last: finding, count: 0 });

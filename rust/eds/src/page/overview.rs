@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use edgesentry_chain::{Report, Verdict};
+use edgesentry_chain::{NotChecked, Report, Verdict};
 use maud::{Markup, html};
 
-use crate::levels::{Examined, Level, Standing};
+use crate::levels::{Examined, Standing, examined};
 use crate::page::parts::{class_of, stamp, standing, verdict_word};
-use crate::text::{count, name, number, sentence};
+use crate::text::{count, name, number};
 
 /// The verdict in one word and one sentence, and the figures that belong to it.
 pub(super) fn header(report: &Report, written_at_ms: u64) -> Markup {
@@ -81,8 +81,10 @@ fn lead(report: &Report) -> String {
 
 /// Levels of which something was not checked.
 fn open_levels(report: &Report) -> Vec<&'static str> {
-    let examined = Level::ALL.into_iter().map(|level| level.examined(report));
-    examined.filter(|examined| !examined.notes.is_empty()).map(|examined| examined.level.name()).collect()
+    examined(report)
+        .filter(|examined| !examined.notes.is_empty())
+        .map(|examined| examined.level.name())
+        .collect()
 }
 
 /// `a, b and c`.
@@ -99,7 +101,7 @@ pub(super) fn coverage(report: &Report) -> Markup {
         section #coverage aria-labelledby="coverage-title" {
             h2 #coverage-title { "What was checked" }
             div .levels {
-                @for level in Level::ALL { (card(&level.examined(report))) }
+                @for examined in examined(report) { (card(&examined)) }
             }
         }
     }
@@ -123,6 +125,9 @@ fn card(examined: &Examined<'_>) -> Markup {
                     None => { "Its input was not given" }
                 }
             }
+            @if let Some(provided) = &examined.provided {
+                p .amount { (provided) }
+            }
             @if examined.findings > 0 {
                 p .amount { strong { (count(examined.findings, "finding")) } }
             }
@@ -132,9 +137,8 @@ fn card(examined: &Examined<'_>) -> Markup {
 
 /// What could go unnoticed, level by level.
 pub(super) fn not_checked(report: &Report) -> Markup {
-    let examined: Vec<Examined<'_>> = Level::ALL.into_iter().map(|level| level.examined(report)).collect();
-    let notes = examined.iter().flat_map(|examined| examined.notes.iter().map(|note| (examined.level, note)));
-    let notes: Vec<_> = notes.collect();
+    let notes = examined(report).flat_map(|examined| examined.notes);
+    let notes: Vec<&NotChecked> = notes.collect();
     html! {
         section #not-checked aria-labelledby="not-checked-title" {
             h2 #not-checked-title { "What was not checked, and why that matters" }
@@ -142,14 +146,15 @@ pub(super) fn not_checked(report: &Report) -> Markup {
                 p { "All four levels were checked in full." }
             } @else {
                 ul .notes {
-                    @for (level, note) in notes {
-                        li { strong { (level.name()) } " – " (sentence(note)) "." }
+                    @for note in notes {
+                        li { strong { (note.level()) } " – " (note) "." }
                     }
                 }
             }
             p .always {
-                "No verification can show that a device told the truth or that its clock was right. Keys and trusted "
-                "heads are taken as given: they are worth as much as the place where they were kept."
+                "No verification can show that a device told the truth or that its clock was right. Keys and heads from "
+                "the auditor are worth as much as the place where they were kept; those that the manifest or the ledger "
+                "claims are worth no more than the records themselves."
             }
         }
     }
@@ -177,7 +182,7 @@ pub(super) fn kinds(report: &Report) -> Markup {
                     }
                     tbody {
                         @for (code, total) in &report.counts {
-                            @let level = Level::of(*code);
+                            @let level = code.level();
                             tr {
                                 th scope="row" { a href={ "#about-" (code) } { code { (code) } } }
                                 td { (code.summary()) }

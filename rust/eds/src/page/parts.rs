@@ -1,9 +1,9 @@
 //! What several parts of the page need: words, marks, times.
 
-use edgesentry_chain::Verdict;
+use edgesentry_chain::{Level, Verdict};
 use maud::{Markup, html};
 
-use crate::levels::{Level, Standing};
+use crate::levels::Standing;
 use crate::times;
 
 /// The verdict as the heading.
@@ -38,12 +38,7 @@ pub(super) fn standing(standing: Standing) -> Markup {
 
 /// The class of a level, for the colour of its marks.
 pub(super) fn class_of(level: Level) -> &'static str {
-    match level {
-        Level::Links => "links",
-        Level::Signatures => "signatures",
-        Level::Payloads => "payloads",
-        Level::Heads => "heads",
-    }
+    level.name()
 }
 
 /// The shape of a level's marks around (`x`, `y`), `r` being half its size: shapes differ, not colours alone.
@@ -60,6 +55,6 @@ pub(super) fn shape(level: Level, x: f64, y: f64, r: f64) -> String {
             let side = 1.8 * r;
             format!("M{:.1} {:.1}h{side:.1}v{side:.1}h-{side:.1}z", x - side / 2.0, y - side / 2.0)
         }
-        Level::Heads => format!("M{:.1} {:.1}l{r:.1} {:.1}h-{:.1}z", x, y - r, 1.9 * r, 2.0 * r),
+        _ => format!("M{:.1} {:.1}l{r:.1} {:.1}h-{:.1}z", x, y - r, 1.9 * r, 2.0 * r),
     }
 }

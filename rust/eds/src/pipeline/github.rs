@@ -6,7 +6,7 @@ use edgesentry_chain::escape::{github_data, github_property};
 use edgesentry_chain::{Finding, FindingCode, Report, Verdict};
 
 use crate::pipeline::sentence_of;
-use crate::text::{count, number, sentence};
+use crate::text::{count, name, number, sentence};
 
 /// The most annotations of one kind that GitHub shows of a step.
 const SHOWN: usize = 10;
@@ -37,7 +37,7 @@ pub(crate) fn annotations(report: &Report) -> String {
         lines.push(line("notice", &[("title", "findings")], &text));
     }
     for note in report.coverage.not_checked.iter().take(SHOWN) {
-        lines.push(line("warning", &[("title", "not checked")], &sentence(note)));
+        lines.push(line("warning", &[("title", "not checked")], &note.with_level()));
     }
     lines.concat()
 }

@@ -2,19 +2,19 @@
 //!
 //! Elements and attributes are those that Jenkins, GitLab and others read; tests/schemas/junit.xsd has them.
 
-use edgesentry_chain::{FindingCode, Report, Verdict};
+use edgesentry_chain::{FindingCode, Level, Report, Verdict};
 use maud::{Markup, PreEscaped, html};
 
-use crate::levels::{Examined, Level};
+use crate::levels::{Examined, examine};
 use crate::pipeline::sentence_of;
-use crate::text::{count, number, sentence};
+use crate::text::{count, number};
 
 /// Findings told of each code.
 const TOLD: usize = 100;
 
 /// The report as JUnit XML.
 pub(crate) fn junit(report: &Report) -> String {
-    let suites = Level::ALL.into_iter().map(|level| Suite::of(report, level)).collect::<Vec<_>>();
+    let suites = Level::ALL.iter().map(|level| Suite::of(report, *level)).collect::<Vec<_>>();
     let sum = |of: fn(&Suite<'_>) -> usize| suites.iter().map(of).sum::<usize>();
     let nothing = report.verdict == Verdict::NothingToVerify;
     let text = html! {
@@ -43,13 +43,17 @@ struct Suite<'a> {
 impl<'a> Suite<'a> {
     fn of(report: &'a Report, level: Level) -> Suite<'a> {
         let codes: Vec<FindingCode> =
-            FindingCode::ALL.iter().copied().filter(|code| Level::of(*code) == level).collect();
+            FindingCode::ALL.iter().copied().filter(|code| code.level() == level).collect();
         let failed = codes.iter().filter(|code| report.counts.contains_key(code)).count();
-        Suite { examined: level.examined(report), codes, failed }
+        Suite { examined: examine(level, report), codes, failed }
     }
 
     fn skipped(&self) -> usize {
         if self.examined.checked.is_none() { self.codes.len() - self.failed } else { 0 }
+    }
+
+    fn why_skipped(&self) -> String {
+        self.examined.notes.first().map_or_else(|| "not checked".to_owned(), ToString::to_string)
     }
 
     fn element(&self, report: &Report) -> Markup {
@@ -57,9 +61,12 @@ impl<'a> Suite<'a> {
         html! {
             testsuite name=(name) tests=(self.codes.len()) failures=(self.failed) errors="0"
                 skipped=(self.skipped()) {
-                @if !self.examined.notes.is_empty() {
+                @if !self.examined.notes.is_empty() || self.examined.provided.is_some() {
                     properties {
-                        @for note in &self.examined.notes { property name="not_checked" value=(sentence(note)) {} }
+                        @if let Some(provided) = &self.examined.provided {
+                            property name="provided_by" value=(provided) {}
+                        }
+                        @for note in &self.examined.notes { property name="not_checked" value=(note) {} }
                     }
                 }
                 @for code in &self.codes {
@@ -67,7 +74,7 @@ impl<'a> Suite<'a> {
                         @match (report.counts.get(code), &self.examined.checked) {
                             (Some(total), _) => (failure(report, *code, *total)),
                             (None, None) => {
-                                skipped message=(self.examined.notes.first().copied().unwrap_or("not checked")) {}
+                                skipped message=(self.why_skipped()) {}
                             }
                             (None, Some(_)) => {}
                         }

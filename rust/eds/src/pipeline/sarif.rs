@@ -3,7 +3,6 @@
 use edgesentry_chain::{Finding, FindingCode, Report};
 use serde_json::{Value, json};
 
-use crate::levels::Level;
 use crate::pipeline::sentence_of;
 use crate::text::{name, sentence, shown};
 
@@ -15,7 +14,8 @@ pub(crate) fn sarif(report: &Report) -> Value {
     let results: Vec<Value> =
         report.findings.iter().take(TOLD).map(|finding| result(report, finding)).collect();
     let total: u64 = report.counts.values().sum();
-    let mut notices: Vec<Value> = report.coverage.not_checked.iter().map(|note| notice(note)).collect();
+    let mut notices: Vec<Value> =
+        report.coverage.not_checked.iter().map(|note| notice(&note.with_level())).collect();
     if total > results.len() as u64 {
         notices.push(notice(&format!("{} of {total} findings are listed", results.len())));
     }
@@ -36,6 +36,7 @@ pub(crate) fn sarif(report: &Report) -> Value {
             })).collect::<Vec<_>>(),
             "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": notices}],
             "results": results,
+            "properties": {"providedBy": report.coverage.provided_by},
         }],
     })
 }
@@ -49,7 +50,7 @@ fn rule(code: FindingCode) -> Value {
         "id": code.name(),
         "shortDescription": {"text": code.summary()},
         "defaultConfiguration": {"level": "error"},
-        "properties": {"tags": [Level::of(code).name()]},
+        "properties": {"tags": [code.level().name()]},
     })
 }
 

@@ -41,7 +41,8 @@ fn the_commands_that_it_suggests_work() {
     assert_eq!(tried, 3);
     let export = "edgesentry-demo/export.json";
     let run = folder.eds(&format!(
-        "verify-chain {export} --keys edgesentry-demo/keys.json --manifest {export}.manifest.json --require heads"
+        "verify-chain {export} --keys edgesentry-demo/keys.json --heads edgesentry-demo/heads.json \
+         --manifest {export}.manifest.json --require signatures,heads"
     ));
     assert_eq!(run.code, 0, "{}", run.stderr);
     // Once more over the same folder.

@@ -5,6 +5,7 @@
 mod checked;
 
 mod answers;
+mod claims;
 mod config;
 mod demo;
 mod device;

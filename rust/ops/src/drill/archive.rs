@@ -32,8 +32,10 @@ pub struct ArchiveDrill {
     pub back: Duration,
     /// Heads that must be there.
     pub heads: Option<Heads>,
-    /// The devices' keys; those of the ledger where none are given.
+    /// The devices' keys; those of the ledger if none are given.
     pub keys: Option<KeyRing>,
+    /// The links after which chains begin that do not begin at sequence 1.
+    pub start_heads: Option<Heads>,
 }
 
 impl ArchiveDrill {
@@ -69,6 +71,7 @@ impl ArchiveDrill {
             payloads,
             heads: self.heads,
             keys: self.keys,
+            start_heads: self.start_heads,
             target_ms,
             silences: Some(Ok(Vec::new())),
         };

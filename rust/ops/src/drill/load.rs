@@ -9,7 +9,7 @@ use bytes::Bytes;
 use edgesentry_chain::{Device, Hash, Head, Heads, KeyRing, Scheme};
 use edgesentry_formats::{Options, Progress};
 use edgesentry_rs::ledger::Registration;
-use edgesentry_rs::verify::Verification;
+use edgesentry_rs::verify::{Registered, Verification};
 use edgesentry_rs::{Filter, IngestService, Ledger, Outcome, PayloadStore, Submission};
 use futures::TryStreamExt;
 use rayon::prelude::*;
@@ -217,6 +217,9 @@ impl Fleet {
             filter: Filter::default(),
             keys: Some(self.keys()?),
             heads,
+            start_heads: None,
+            registered: Registered::default(),
+            manifest: None,
             options: Options::default(),
         };
         let handle = tokio::runtime::Handle::current();

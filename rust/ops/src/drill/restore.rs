@@ -77,6 +77,7 @@ impl RestoreDrill {
             payloads: Some(std::sync::Arc::clone(&site.payloads)),
             heads: Some(heads),
             keys: Some(fleet.keys()?),
+            start_heads: None,
             target_ms: None,
             silences: Some(Ok(Vec::new())),
         };

@@ -10,7 +10,7 @@ use edgesentry_chain::{Checks, Device, Head, Heads, KeyRing, Report, Scheme};
 use edgesentry_formats::{Options, Progress, Source};
 use edgesentry_rs::agent::Agent;
 use edgesentry_rs::export::{Target, export};
-use edgesentry_rs::ledger::{Filter, Registration, key_ring};
+use edgesentry_rs::ledger::{Filter, Registration};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::{Error, IngestService, Settings};
 use serde_json::{Value, json};
@@ -80,12 +80,10 @@ pub(super) fn run(fleet: &Fleet, folder: &DemoFolder) -> Result<Stages, Failure>
     let (manifest, exported) = timed(|| export_to(&opened, &folder.export(), Filter::default()))?;
     let only_water = Filter { devices: vec![WATER.to_owned()], ..Filter::default() };
     export_to(&opened, &folder.water_export(), only_water)?;
-    let devices = opened.wait(opened.ledger.devices())?;
-    let keys = key_ring(&devices).map_err(|error| Failure::unfinished("keys", chain(&error)))?;
-    let heads = opened.wait(opened.ledger.heads())?;
-    folder.write_trust(&keys, &heads)?;
+    // The keys and heads of the devices themselves: what the ledger says of them is what is under test.
+    folder.write_trust(&fleet.keys, &fleet.heads)?;
 
-    let (report, verified) = timed(|| verify(&folder.export(), &keys, &heads))?;
+    let (report, verified) = timed(|| verify(&folder.export(), &fleet.keys, &fleet.heads))?;
     let stage = |records, time| Stage { records, time };
     Ok(Stages {
         signed: stage(fleet.records.len() as u64, signed),

@@ -46,6 +46,9 @@ pub(super) struct DbRestore {
     /// Key ring [default: the keys that the ledger itself has registered]
     #[arg(long, value_name = "FILE", requires = "archive")]
     keys: Option<PathBuf>,
+    /// Links after which chains begin that do not begin at sequence 1, as eds heads wrote them
+    #[arg(long, value_name = "FILE", requires = "archive")]
+    start_heads: Option<PathBuf>,
     /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "keys")]
     scheme: Option<Scheme>,
@@ -68,6 +71,7 @@ impl DbRestore {
             eds: self.tools.eds.find()?,
             back: Duration::from_secs(self.back),
             heads: self.heads.as_deref().map(inputs::heads).transpose()?,
+            start_heads: self.start_heads.as_deref().map(inputs::heads).transpose()?,
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
         };
         self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))

@@ -29,6 +29,9 @@ pub(super) struct VerifyRecovery {
     /// Key ring [default: the keys that the ledger itself has registered]
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// Links after which chains begin that do not begin at sequence 1, as eds heads wrote them
+    #[arg(long, value_name = "FILE")]
+    start_heads: Option<PathBuf>,
     /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "keys")]
     scheme: Option<Scheme>,
@@ -48,6 +51,7 @@ impl VerifyRecovery {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let heads = self.heads.as_deref().map(inputs::heads).transpose()?;
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
+        let start_heads = self.start_heads.as_deref().map(inputs::heads).transpose()?;
         let opened = self.stores.open(Access::Read)?;
         let checks = self.showing.show(|progress| {
             opened.runtime.block_on(async {
@@ -60,6 +64,7 @@ impl VerifyRecovery {
                     payloads: opened.payloads.clone(),
                     heads,
                     keys,
+                    start_heads,
                     target_ms: self.target_time,
                     silences,
                 };

@@ -1,18 +1,20 @@
 //! Verification of a ledger in place.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Args;
-use edgesentry_chain::{Heads, KeyRing, Report};
+use edgesentry_chain::{InputKind, ProvidedBy, Providers, Report};
 use edgesentry_formats::Destinations;
-use edgesentry_rs::ledger::{self, Filter};
-use edgesentry_rs::verify::Verification;
+use edgesentry_rs::ledger::Filter;
+use edgesentry_rs::verify::{Registered, Verification};
 
+use super::given::Given;
 use crate::commands::known_devices;
-use crate::exit::{Failure, chain};
+use crate::exit::Failure;
 use crate::inputs::Running;
 use crate::output::Output;
-use crate::stores::{InsteadOfFiles, Opened};
+use crate::stores::InsteadOfFiles;
 
 /// A ledger, and what of it is verified.
 #[derive(Args, Debug)]
@@ -24,10 +26,10 @@ pub(super) struct InPlace {
     /// folder:PATH or s3://BUCKET
     #[arg(long, value_name = "STORE", num_args = 0..=1, default_missing_value = "", requires = "ledger", conflicts_with = "files")]
     payload_store: Option<String>,
-    /// Keys and heads, where none are given, as the ledger itself has them: whoever can change the ledger can
-    /// change them too
+    /// Keys, heads and start heads, if none are given, as the ledger itself has them: claims, because whoever can
+    /// change the ledger can change them too
     #[arg(long, requires = "ledger", conflicts_with = "files")]
-    pub(super) registered: bool,
+    registered: bool,
     /// Only the chain of this device; may be repeated
     #[arg(long = "device", value_name = "ID", requires = "ledger", conflicts_with = "files")]
     devices: Vec<String>,
@@ -47,22 +49,26 @@ impl InPlace {
         Ok(())
     }
 
-    /// Whether payloads are hashed again.
-    pub(super) fn reads_payloads(&self) -> bool {
-        self.payload_store.is_some()
+    /// Adds what the ledger provides to what is provided otherwise.
+    pub(super) fn add_to(&self, providers: &mut Providers) {
+        let mut claim = |kind, by| {
+            providers.entry(kind).or_insert_with(|| BTreeSet::from([by]));
+        };
+        if self.registered {
+            claim(InputKind::Keys, ProvidedBy::Ledger);
+            claim(InputKind::Heads, ProvidedBy::Ledger);
+        }
+        if self.payload_store.is_some() {
+            claim(InputKind::Payloads, ProvidedBy::Ledger);
+        }
     }
 
-    /// Verifies the ledger against keys and heads, or against its own.
-    pub(super) fn verify(
-        &self,
-        keys: Option<KeyRing>,
-        heads: Option<Heads>,
-        running: &Running,
-        output: &Output,
-    ) -> Result<Report, Failure> {
+    /// Verifies the ledger against what the auditor brings, or against what it has registered itself.
+    pub(super) fn verify(&self, given: Given, running: &Running, output: &Output) -> Result<Report, Failure> {
         let opened = self.ledger.open(self.payload_store.as_deref())?;
         known_devices(&opened, &self.devices)?;
-        let (keys, heads) = if self.registered {
+        let Given { keys, heads, start_heads, manifest, payloads: _ } = given;
+        if self.registered {
             let what = match (&keys, &heads) {
                 (None, None) => "keys and heads are",
                 (None, Some(_)) => "keys are",
@@ -72,19 +78,16 @@ impl InPlace {
             if !what.is_empty() {
                 output.note(&format!("note: the {what} what the ledger itself has registered"));
             }
-            (
-                Some(or_else(keys, || registered_keys(&opened))?),
-                Some(or_else(heads, || opened.wait(opened.ledger.heads()))?),
-            )
-        } else {
-            (keys, heads)
-        };
+        }
         let verification = Verification {
             ledger: Arc::clone(&opened.ledger),
             payloads: opened.payloads.clone(),
             filter: Filter { devices: self.devices.clone(), ..Filter::default() },
             keys,
-            heads: heads.map(|heads| self.of_devices(heads)),
+            heads,
+            start_heads,
+            registered: if self.registered { Registered::ALL } else { Registered::default() },
+            manifest,
             options: Default::default(),
         };
         let handle = opened.runtime.handle();
@@ -93,21 +96,4 @@ impl InPlace {
         })?;
         Ok(report?)
     }
-
-    /// The heads of the devices that are verified: the others are not missing.
-    fn of_devices(&self, mut heads: Heads) -> Heads {
-        if !self.devices.is_empty() {
-            heads.retain(|device_id, _| self.devices.iter().any(|id| **id == **device_id));
-        }
-        heads
-    }
-}
-
-fn or_else<T>(given: Option<T>, other: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    given.map_or_else(other, Ok)
-}
-
-fn registered_keys(opened: &Opened) -> Result<KeyRing, Failure> {
-    let devices = opened.wait(opened.ledger.devices())?;
-    ledger::key_ring(&devices).map_err(|error| Failure::unfinished("keys", chain(&error)))
 }

@@ -1,47 +1,36 @@
-//! Levels that must be covered in full.
+//! `--require`: levels that must be covered in full, by inputs that the auditor brought.
 
-use clap::ValueEnum;
-use edgesentry_chain::Coverage;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use edgesentry_chain::{Coverage, Level, MissingInput, Providers, missing_inputs, require};
 
 use crate::exit::Failure;
-use crate::text::{count, number};
 
-/// A level that can be required.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(super) enum Required {
-    Signatures,
-    Payloads,
-    Heads,
+/// Reads the name of a level that can be required.
+pub(super) fn level() -> impl TypedValueParser<Value = Level> {
+    PossibleValuesParser::new(Level::REQUIRABLE.iter().map(|level| level.name()))
+        .try_map(|name| name.parse::<Level>())
 }
 
-/// Records or devices that a required level did not cover.
-pub(super) fn uncovered(required: &[Required], coverage: &Coverage) -> Option<Failure> {
-    let gaps: Vec<String> = required.iter().filter_map(|level| level.gap(coverage)).collect();
+/// A level without its input, before anything is read.
+pub(super) fn missing(required: &[Level], providers: &Providers, in_place: bool) -> Option<Failure> {
+    let MissingInput { level, claimed_by } = missing_inputs(required, providers).into_iter().next()?;
+    let option = match level {
+        Level::Signatures => "--keys FILE",
+        Level::Payloads if in_place => "--payload-store",
+        Level::Payloads => "--payloads DIR",
+        _ => "--heads FILE",
+    };
+    let claim = claimed_by.map_or_else(String::new, |by| format!("what {by} provides is a claim; "));
+    let message = format!("--require {level} needs {option}; {claim}nothing was read");
+    Some(Failure::usage("required_input_missing", message))
+}
+
+/// What the required levels did not cover.
+pub(super) fn uncovered(required: &[Level], coverage: &Coverage) -> Option<Failure> {
+    let gaps: Vec<String> = require(required, coverage).iter().map(ToString::to_string).collect();
     if gaps.is_empty() {
         return None;
     }
     let message = format!("not everything that --require names was covered: {}", gaps.join("; "));
     Some(Failure::usage("required_not_covered", message))
-}
-
-impl Required {
-    fn gap(self, coverage: &Coverage) -> Option<String> {
-        match self {
-            Required::Signatures => {
-                let unchecked = coverage.signatures.as_ref().map_or(0, |signatures| signatures.unchecked);
-                let records = count(unchecked, "record");
-                (unchecked > 0)
-                    .then(|| format!("signatures of {records} could not be checked for want of a key"))
-            }
-            Required::Payloads => {
-                let checked = coverage.payloads.as_ref().map_or(0, |payloads| payloads.checked);
-                let missed = coverage.records.saturating_sub(checked);
-                (missed > 0).then(|| format!("{} payloads were not checked", number(missed)))
-            }
-            Required::Heads => {
-                let without = coverage.heads.as_ref().map_or(0, |heads| heads.devices_without);
-                (without > 0).then(|| format!("{} without a trusted head", count(without, "device")))
-            }
-        }
-    }
 }

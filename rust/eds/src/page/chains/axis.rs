@@ -75,10 +75,14 @@ fn gap(finding: &Finding, span: Option<&ChainSpan>) -> Option<(u64, u64)> {
         ) => (*expected, actual.checked_sub(1)?),
         (
             FindingCode::HeadMismatch,
-            Evidence::Head { sequence, .. },
+            Evidence::Head { sequence, .. } | Evidence::ClaimedHead { sequence, .. },
             Evidence::Head { sequence: last, .. },
         ) => (last.checked_add(1)?, *sequence),
-        (FindingCode::DeviceMissing, Evidence::Head { sequence, .. }, _) if span.is_none() => (1, *sequence),
+        (
+            FindingCode::DeviceMissing,
+            Evidence::Head { sequence, .. } | Evidence::ClaimedHead { sequence, .. },
+            _,
+        ) if span.is_none() => (1, *sequence),
         _ => return None,
     };
     (first <= last).then_some((first, last))

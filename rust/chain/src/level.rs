@@ -1,0 +1,281 @@
+//! Levels of verification, who provides their inputs, and what `require` makes of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::coverage::Coverage;
+use crate::finding::FindingCode;
+
+/// A level of verification, in the order in which levels are shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Level {
+    /// Every record continues the one before it. Always checked.
+    Links,
+    /// The device made the record. Needs keys.
+    Signatures,
+    /// The payloads are those that the records commit to. Needs payloads.
+    Payloads,
+    /// Every chain is there up to its end. Needs heads.
+    Heads,
+}
+
+impl Level {
+    /// Every level.
+    pub const ALL: &'static [Level] = &[Level::Links, Level::Signatures, Level::Payloads, Level::Heads];
+
+    /// The levels that can be required: those that need an input.
+    pub const REQUIRABLE: &'static [Level] = &[Level::Signatures, Level::Payloads, Level::Heads];
+
+    /// The stable name, such as `signatures`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Links => "links",
+            Level::Signatures => "signatures",
+            Level::Payloads => "payloads",
+            Level::Heads => "heads",
+        }
+    }
+
+    /// The question that the level answers.
+    pub fn question(self) -> &'static str {
+        match self {
+            Level::Links => "Does every record continue the one before it?",
+            Level::Signatures => "Did the device with this key make the record?",
+            Level::Payloads => "Are the payloads those that the records commit to?",
+            Level::Heads => "Is every chain there up to its expected end?",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(text: &str) -> Result<Level, UnknownLevel> {
+        let known = Level::ALL.iter().find(|level| level.name() == text);
+        known.copied().ok_or_else(|| UnknownLevel(text.chars().take(60).collect()))
+    }
+}
+
+/// Not the name of a level.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no level is called {0:?}")]
+pub struct UnknownLevel(String);
+
+impl FindingCode {
+    /// The level whose check failed.
+    pub fn level(self) -> Level {
+        match self {
+            FindingCode::PrevHashMismatch
+            | FindingCode::SequenceGap
+            | FindingCode::SequenceDuplicate
+            | FindingCode::SequenceOutOfOrder
+            | FindingCode::Fork
+            | FindingCode::FirstRecordNotGenesis
+            | FindingCode::RecordMalformed => Level::Links,
+            FindingCode::SignatureInvalid
+            | FindingCode::UnknownDevice
+            | FindingCode::KeyNotValidAtSequence => Level::Signatures,
+            FindingCode::PayloadHashMismatch | FindingCode::PayloadMissing => Level::Payloads,
+            FindingCode::HeadMismatch | FindingCode::DeviceMissing => Level::Heads,
+        }
+    }
+}
+
+/// Who provided an input of a verification. What the auditor brings is trusted; what the side under test provides
+/// is a claim, and satisfies no requirement.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ProvidedBy {
+    /// The auditor, from a place that the side under test cannot write.
+    Auditor,
+    /// The manifest, which the exporter wrote.
+    Manifest,
+    /// The ledger that is verified.
+    Ledger,
+    /// The record that is verified.
+    Record,
+}
+
+impl ProvidedBy {
+    /// The stable name, such as `auditor`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProvidedBy::Auditor => "auditor",
+            ProvidedBy::Manifest => "manifest",
+            ProvidedBy::Ledger => "ledger",
+            ProvidedBy::Record => "record",
+        }
+    }
+
+    /// Whether it is more than a claim.
+    pub fn is_trusted(self) -> bool {
+        self == ProvidedBy::Auditor
+    }
+}
+
+/// `the auditor`, `the manifest`: as in a sentence.
+impl fmt::Display for ProvidedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {}", self.name())
+    }
+}
+
+/// An input that a level is checked against.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InputKind {
+    /// Links before the first records, for chains that do not begin at sequence 1.
+    StartHeads,
+    /// Public keys.
+    Keys,
+    /// Payloads. They are evidence, like the records that commit to them: whoever provides them, a hash decides.
+    Payloads,
+    /// Links that the chains must contain.
+    Heads,
+}
+
+impl InputKind {
+    /// The stable name, such as `start_heads`.
+    pub fn name(self) -> &'static str {
+        match self {
+            InputKind::StartHeads => "start_heads",
+            InputKind::Keys => "keys",
+            InputKind::Payloads => "payloads",
+            InputKind::Heads => "heads",
+        }
+    }
+
+    /// The level that needs it.
+    pub fn level(self) -> Level {
+        match self {
+            InputKind::StartHeads => Level::Links,
+            InputKind::Keys => Level::Signatures,
+            InputKind::Payloads => Level::Payloads,
+            InputKind::Heads => Level::Heads,
+        }
+    }
+}
+
+/// Which inputs there were, and by whom each was provided.
+pub type Providers = BTreeMap<InputKind, BTreeSet<ProvidedBy>>;
+
+/// A required level that no input at hand can cover. Known before any evidence is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MissingInput {
+    /// The level.
+    pub level: Level,
+    /// Who claims what the auditor should bring; none if nobody provides it.
+    pub claimed_by: Option<ProvidedBy>,
+}
+
+/// The required levels that cannot be covered with these inputs. Keys and heads must be the auditor's; payloads may
+/// come from anywhere.
+pub fn missing_inputs(required: &[Level], providers: &Providers) -> Vec<MissingInput> {
+    let missing = |level: &Level| {
+        let kind = match level {
+            Level::Links => return None,
+            Level::Signatures => InputKind::Keys,
+            Level::Payloads => InputKind::Payloads,
+            Level::Heads => InputKind::Heads,
+        };
+        let by = providers.get(&kind);
+        let is_there = by.is_some_and(|by| kind == InputKind::Payloads || by.contains(&ProvidedBy::Auditor));
+        let claimed_by = by.and_then(|by| by.first().copied());
+        (!is_there).then_some(MissingInput { level: *level, claimed_by })
+    };
+    required.iter().filter_map(missing).collect()
+}
+
+/// Why a required level was not covered in full.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum NotCovered {
+    /// Signatures without a key.
+    SignaturesUnchecked(u64),
+    /// Signatures under keys that the side under test provided.
+    KeysClaimed(ProvidedBy),
+    /// Payloads that were not looked for.
+    PayloadsUnchecked(u64),
+    /// Devices without a head that the auditor brought.
+    DevicesWithoutHead(u64),
+    /// Chains that begin behind a link which the side under test claims.
+    BeginningsClaimed(u64),
+}
+
+impl NotCovered {
+    /// The required level.
+    pub fn level(&self) -> Level {
+        match self {
+            NotCovered::SignaturesUnchecked(_) | NotCovered::KeysClaimed(_) => Level::Signatures,
+            NotCovered::PayloadsUnchecked(_) => Level::Payloads,
+            NotCovered::DevicesWithoutHead(_) | NotCovered::BeginningsClaimed(_) => Level::Heads,
+        }
+    }
+}
+
+impl fmt::Display for NotCovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = |count: u64| if count == 1 { "" } else { "s" };
+        match *self {
+            NotCovered::SignaturesUnchecked(records) => {
+                write!(
+                    f,
+                    "signatures of {records} record{} could not be checked for want of a key",
+                    s(records)
+                )
+            }
+            NotCovered::KeysClaimed(by) => write!(f, "the keys are claimed by {by}"),
+            NotCovered::PayloadsUnchecked(payloads) => {
+                let were = if payloads == 1 { "was" } else { "were" };
+                write!(f, "{payloads} payload{} {were} not checked", s(payloads))
+            }
+            NotCovered::DevicesWithoutHead(devices) => {
+                write!(f, "{devices} device{} without a trusted head", s(devices))
+            }
+            NotCovered::BeginningsClaimed(chains) => {
+                write!(f, "{chains} chain{} without a trusted beginning", s(chains))
+            }
+        }
+    }
+}
+
+/// What the required levels did not cover; empty if all of them were covered in full by inputs that the auditor
+/// brought. `heads` requires both ends of every chain: a trusted head, and a beginning at sequence 1 or behind a
+/// trusted start head.
+pub fn require(required: &[Level], coverage: &Coverage) -> Vec<NotCovered> {
+    let some = |count: u64, gap: fn(u64) -> NotCovered| (count > 0).then(|| gap(count));
+    let Coverage { records, devices, links, signatures, payloads, heads, .. } = coverage;
+    let gaps = |level: &Level| match level {
+        Level::Links => [None, None],
+        Level::Signatures => {
+            let unchecked = signatures.as_ref().map_or(*records, |signatures| signatures.unchecked);
+            let claimed_by = coverage.claimed_by(InputKind::Keys);
+            [some(unchecked, NotCovered::SignaturesUnchecked), claimed_by.map(NotCovered::KeysClaimed)]
+        }
+        Level::Payloads => {
+            let checked = payloads.as_ref().map_or(0, |payloads| payloads.checked);
+            [some(records.saturating_sub(checked), NotCovered::PayloadsUnchecked), None]
+        }
+        Level::Heads => {
+            let without = heads.as_ref().map_or(*devices, |heads| heads.devices_without);
+            [
+                some(without, NotCovered::DevicesWithoutHead),
+                some(links.from_claimed, NotCovered::BeginningsClaimed),
+            ]
+        }
+    };
+    required.iter().flat_map(gaps).flatten().collect()
+}

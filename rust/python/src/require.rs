@@ -1,0 +1,62 @@
+//! `require=`: levels that must be covered in full, by inputs that the auditor brought.
+
+use edgesentry_chain::{Level, MissingInput, Providers, Verdict, missing_inputs, require};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::errors::RequirementError;
+use crate::report::Report;
+
+/// The required levels.
+pub(crate) struct Required(Vec<Level>);
+
+impl Required {
+    /// None, one name or several.
+    pub(crate) fn from_any(levels: Option<&Bound<'_, PyAny>>) -> PyResult<Required> {
+        let names = match levels {
+            None => Vec::new(),
+            Some(levels) => match levels.extract::<String>() {
+                Ok(level) => vec![level],
+                Err(_) => levels.try_iter()?.map(|level| level?.extract()).collect::<PyResult<_>>()?,
+            },
+        };
+        let level = |name: &String| {
+            let known = Level::REQUIRABLE.iter().find(|level| level.name() == name);
+            known.copied().ok_or_else(|| {
+                PyValueError::new_err(format!("require names signatures, payloads or heads, not {name:?}"))
+            })
+        };
+        Ok(Required(names.iter().map(level).collect::<PyResult<_>>()?))
+    }
+
+    /// Refuses a level that no input at hand can cover, before anything is read.
+    pub(crate) fn refuse_missing(&self, providers: &Providers) -> PyResult<()> {
+        let Some(MissingInput { level, claimed_by }) = missing_inputs(&self.0, providers).into_iter().next()
+        else {
+            return Ok(());
+        };
+        let argument = match level {
+            Level::Signatures => "keys",
+            Level::Payloads => "payloads",
+            _ => "heads",
+        };
+        let claim = claimed_by.map_or_else(String::new, |by| format!(": what {by} provides is a claim"));
+        Err(PyValueError::new_err(format!("{level} are required; give {argument}={claim}")))
+    }
+
+    /// The report, unless it is valid although a required level was not covered in full, or although the file is
+    /// another than its manifest describes.
+    pub(crate) fn refuse_uncovered(
+        &self,
+        py: Python<'_>,
+        report: Report,
+        other_file: Option<String>,
+    ) -> PyResult<Report> {
+        let gaps = require(&self.0, &report.0.coverage);
+        let gaps: Vec<String> = other_file.into_iter().chain(gaps.iter().map(ToString::to_string)).collect();
+        if gaps.is_empty() || report.0.verdict != Verdict::Valid {
+            return Ok(report);
+        }
+        Err(RequirementError::new_err((Py::new(py, report)?, gaps.join("; "))))
+    }
+}
