@@ -23,6 +23,7 @@ from edgesentry import (
 )
 from support import chains, device, key_ring, payload
 
+
 def lifts() -> list[Device]:
     return [device(number) for number in (1, 2)]
 
@@ -142,9 +143,7 @@ def test_a_beginning_that_only_the_ledger_knows_is_a_finding(
         report = ledger.verify(keys=keys, heads=heads, payloads=True, require=everything)
         assert report.counts == {"first_record_not_genesis": 1}
         starts = {"lift-01": start}
-        report = ledger.verify(
-            keys=keys, heads=heads, start_heads=starts, payloads=True, require=everything
-        )
+        report = ledger.verify(keys=keys, heads=heads, start_heads=starts, payloads=True, require=everything)
         assert report.ok
         assert report.coverage.provided_by["start_heads"] == ["auditor"]
         report = ledger.verify(keys="registered", heads="registered", start_heads="registered")

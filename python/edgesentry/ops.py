@@ -181,8 +181,8 @@ def verify_recovery(**options: object) -> dict[str, Any]:
     """Goes through the checklist after a restore: each item passes, fails or is unknown, with evidence.
 
     Args:
-        options: `heads` (the snapshot from before the incident), `ledger`, `keys`, `payloads`, `target_time`,
-            `alertmanager`, `config`.
+        options: `heads` (the snapshot from before the incident), `start_heads`, `ledger`, `keys`, `payloads`,
+            `target_time`, `alertmanager`, `config`.
     """
     answer: dict[str, Any] = _run(["ops", "verify-recovery", *_options(options)], "checklist")
     return answer

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -44,10 +45,14 @@ pub struct Input {
     pub entries: u64,
     /// Bytes read from it; none where it is not a stream of bytes.
     pub bytes: Option<u64>,
-    /// When it was last changed before it was read, where it is a file: whoever hashes it later can tell whether it
-    /// is still the same.
+    /// When it was last changed before it was read, if it is a file: whoever hashes it later can tell whether it is
+    /// still the same.
     #[serde(skip)]
     pub modified: Option<SystemTime>,
+    /// The absolute path, if it was named by a path: whoever hashes it later finds it from any working directory,
+    /// and although the name may have lost bytes that are not UTF-8.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
 }
 
 /// What one chain spans.

@@ -16,14 +16,14 @@ use std::ffi::OsString;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use edgesentry_chain::{Report, Verdict};
+use edgesentry_chain::{Report, Scheme, Verdict};
 use edgesentry_rs::secret::without_password;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use crate::page::parts::{stamp, verdict_word};
 use crate::page::selection::Selection;
-use crate::text::{sentence, shell_word};
+use crate::text::{sentence, shell_bytes, shell_word};
 use crate::times::now_ms;
 
 const STYLE: &str = include_str!("page/style.css");
@@ -34,6 +34,10 @@ const SCRIPT: &str = include_str!("page/script.js");
 pub struct Circumstances {
     /// The command line that made the report, without secrets; one is made up from the report where there is none.
     pub command: Option<String>,
+    /// The scheme of keys that name none.
+    pub scheme: Option<Scheme>,
+    /// For a ledger that was verified in place: the devices that were asked for, or none for all.
+    pub ledger: Option<Vec<String>>,
     /// When the page is written, Unix milliseconds; people want no more than the second.
     pub written_at_ms: u64,
 }
@@ -41,7 +45,7 @@ pub struct Circumstances {
 impl Circumstances {
     /// A page that is written now.
     pub fn now(command: Option<String>) -> Circumstances {
-        Circumstances { command, written_at_ms: now_ms() / 1000 * 1000 }
+        Circumstances { command, written_at_ms: now_ms() / 1000 * 1000, ..Circumstances::default() }
     }
 }
 
@@ -132,8 +136,11 @@ fn contents(report: &Report) -> Markup {
 
 /// A command line as a shell takes it, without the passwords of URLs.
 pub(crate) fn command_line(arguments: &[OsString]) -> String {
-    let arguments = arguments.iter().skip(1).map(|argument| without_password(&argument.to_string_lossy()));
-    let words: Vec<String> = arguments.map(|argument| shell_word(&argument)).collect();
+    let word = |argument: &OsString| match argument.to_str() {
+        Some(argument) => shell_word(&without_password(argument)),
+        None => shell_bytes(argument),
+    };
+    let words: Vec<String> = arguments.iter().skip(1).map(word).collect();
     sentence(&format!("eds {}", words.join(" ")))
 }
 
@@ -165,6 +172,9 @@ mod tests {
         );
         let shown = line(&["eds", "--ledger=postgres://db/audit?user=eds&password=secret"]);
         assert!(shown.contains("password=***") && !shown.contains("secret"), "{shown}");
+        // A file name that is not UTF-8 is written as its bytes.
+        let name = <OsString as std::os::unix::ffi::OsStringExt>::from_vec(b"caf\xe9's.json".to_vec());
+        assert_eq!(command_line(&["eds".into(), name]), r"eds $'caf\xe9\'s.json'");
         assert_eq!(line(&["eds", "a b", "x\u{202e}y"]), "eds 'a b' 'x\\u{202e}y'");
     }
 

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use edgesentry_chain::{Cause, Coverage, Evidence, Finding, FindingCode, Report, Verdict};
 
 use crate::levels::{self, Examined, Standing};
-use crate::text::{count, name, number, shown, wrapped};
+use crate::text::{count, name, number, sentence, shown, wrapped};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -78,12 +78,12 @@ fn coverage(out: &mut String, examined: &Examined<'_>) -> fmt::Result {
     };
     let checked = checked.as_deref().unwrap_or("not checked");
     write!(out, "  {style}{mark}{style:#} {:<11}{checked}", level.name())?;
-    if let Some(provided) = provided {
-        write!(out, "; {provided}")?;
+    if *findings > 0 {
+        write!(out, ", {BAD}{}{BAD:#}", count(*findings, "finding"))?;
     }
-    match findings {
-        0 => writeln!(out)?,
-        found => writeln!(out, ", {BAD}{}{BAD:#}", count(*found, "finding"))?,
+    match provided {
+        Some(provided) => writeln!(out, "; {provided}")?,
+        None => writeln!(out)?,
     }
     for note in notes {
         for line in wrapped(&note.to_string(), WIDTH - 16) {

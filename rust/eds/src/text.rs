@@ -1,5 +1,7 @@
 //! Text for people: numbers, and strings from files that must not reach the terminal as they are.
 
+use std::ffi::OsStr;
+
 use edgesentry_chain::escape;
 
 /// The longest string from a file that is shown in full.
@@ -71,6 +73,19 @@ pub(crate) fn shell_word(text: &str) -> String {
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
+}
+
+/// An argument that is not UTF-8, as bash and zsh take it.
+pub(crate) fn shell_bytes(argument: &OsStr) -> String {
+    let mut word = String::from("$'");
+    for byte in argument.as_encoded_bytes() {
+        match byte {
+            b'\'' | b'\\' => word.extend(['\\', char::from(*byte)]),
+            b' '..=b'~' => word.push(char::from(*byte)),
+            byte => word.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    word + "'"
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The one driver: reads sources chunk by chunk, decodes and verifies them on all threads, merges the segments.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{Checks, Finding, Input, Kept, Report, Segments, slice_size};
@@ -37,8 +38,9 @@ pub fn verify(
     let mut fold = Fold { checks, kept: &kept, progress, total: Segments::default(), next_index: 0 };
     let mut inputs = Vec::with_capacity(sources.len());
     for source in sources {
+        let path = absolute_path(&source);
         let opened = read::open(source, progress)?;
-        inputs.push(fold.input(opened)?);
+        inputs.push(Input { path, ..fold.input(opened)? });
     }
     let mut total = fold.total;
     total.keep(kept.into_inner().unwrap_or_else(PoisonError::into_inner));
@@ -46,6 +48,13 @@ pub fn verify(
     report.keep(options.max_findings);
     report.locate(inputs);
     Ok(report)
+}
+
+fn absolute_path(source: &Source) -> Option<PathBuf> {
+    match source {
+        Source::Path(path) => std::path::absolute(path).ok(),
+        _ => None,
+    }
 }
 
 struct Fold<'a> {
@@ -83,6 +92,7 @@ impl Fold<'_> {
             entries,
             bytes: opened.bytes,
             modified: opened.modified,
+            path: None,
         })
     }
 

@@ -26,7 +26,7 @@ use crate::manifest::manifest_from_any;
 use crate::progress::Bar;
 use crate::read::{RecordReader, reader};
 use crate::record::record_from_any;
-use crate::report::Report;
+use crate::report::{Call, Report};
 use crate::require::Required;
 use crate::service::{runtime, service_failure, wait_on};
 use crate::source::Input;
@@ -255,6 +255,7 @@ impl LedgerCore {
                 "payloads=True needs a payload store; open the ledger with payloads=",
             ));
         }
+        let verified = devices.clone();
         let verification = Verification {
             ledger: open.ledger,
             payloads: open.payloads.filter(|_| payloads),
@@ -273,7 +274,8 @@ impl LedgerCore {
             results.put(pool.install(|| verification.run(&handle, progress)))
         })?;
         let report = wait(py, work, bar)?.map_err(|error| service_failure(py, error))?;
-        required.refuse_uncovered(py, report.into(), None)
+        let call = Call { scheme: None, ledger: Some(verified) };
+        required.refuse_uncovered(py, Report::new(report, call), None)
     }
 
     #[pyo3(signature = (device_id, outcome, reason, after_id, limit))]

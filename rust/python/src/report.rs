@@ -20,11 +20,20 @@ use crate::pickle::{Reduced, reduce};
 
 /// What a verification found.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Report(pub(crate) Arc<chain::Report>, FindingTable);
+pub(crate) struct Report(pub(crate) Arc<chain::Report>, FindingTable, Call);
 
-impl From<chain::Report> for Report {
-    fn from(report: chain::Report) -> Report {
-        Report(Arc::new(report), FindingTable::default())
+/// How the report came about, for the command that makes it again.
+#[derive(Clone, Default)]
+pub(crate) struct Call {
+    /// The scheme of keys that name none.
+    pub(crate) scheme: Option<chain::Scheme>,
+    /// For a ledger that was verified in place: the devices that were asked for, or none for all.
+    pub(crate) ledger: Option<Vec<String>>,
+}
+
+impl Report {
+    pub(crate) fn new(report: chain::Report, call: Call) -> Report {
+        Report(Arc::new(report), FindingTable::default(), call)
     }
 }
 
@@ -116,7 +125,10 @@ impl Report {
     }
 
     fn to_html(&self, py: Python<'_>) -> String {
-        py.detach(|| eds::page::render(&self.0, &eds::page::Circumstances::now(None)))
+        let Call { scheme, ledger } = self.2.clone();
+        let circumstances =
+            eds::page::Circumstances { scheme, ledger, ..eds::page::Circumstances::now(None) };
+        py.detach(|| eds::page::render(&self.0, &circumstances))
     }
 
     fn raise_for_findings(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -15,7 +15,7 @@ use crate::heads::heads_from_any;
 use crate::keys::{keys_from_any, scheme_of};
 use crate::manifest::{described, manifest_from_any};
 use crate::progress::Bar;
-use crate::report::Report;
+use crate::report::{Call, Report};
 use crate::require::Required;
 use crate::service::service_failure;
 use crate::source::inputs;
@@ -75,7 +75,8 @@ pub(crate) fn verify_chain(
     })?;
     let (report, difference) = wait(py, work, bar)?;
     let difference = difference.map_err(|error| service_failure(py, error))?;
-    required.refuse_uncovered(py, report.into(), difference)
+    let call = Call { scheme: Some(scheme), ledger: None };
+    required.refuse_uncovered(py, Report::new(report, call), difference)
 }
 
 /// A pool for this call alone: a global one would be dead after a fork.

@@ -124,7 +124,8 @@ impl VerifyRecord {
 
     fn conclude(&self, output: &Output, mut report: Report) -> Result<Exit, Failure> {
         let name = self.record.display().to_string().into();
-        report.locate(vec![Input { name, format: "record".into(), entries: 1, bytes: None, modified: None }]);
+        let format = "record".into();
+        report.locate(vec![Input { name, format, entries: 1, bytes: None, modified: None, path: None }]);
         verify_chain::conclude(output, &report, None)
     }
 }

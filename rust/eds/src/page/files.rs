@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use edgesentry_chain::{Coverage, Hash, Input, Report};
+use edgesentry_chain::{Hash, Input, InputKind, ProvidedBy, Report, Scheme};
 use maud::{Markup, html};
 use sha2::{Digest, Sha256};
 
 use crate::page::Circumstances;
-use crate::text::{name, number, shell_word};
+use crate::text::{name, number, shell_bytes, shell_word};
 
 /// Heads listed.
 const LISTED_HEADS: usize = 200;
@@ -71,8 +71,8 @@ fn fingerprint(input: &Input) -> Result<Fingerprint, &'static str> {
         (Some(metadata.len()) == input.bytes && metadata.modified().ok()? == modified).then_some(())
     };
     let changed = "none: the file has changed since it was verified";
-    let mut file =
-        File::open(Path::new(&*input.name)).map_err(|_| "none: the file cannot be opened any more")?;
+    let path = input.path.as_deref().unwrap_or(Path::new(&*input.name));
+    let mut file = File::open(path).map_err(|_| "none: the file cannot be opened any more")?;
     unchanged(&file).ok_or(changed)?;
     let fingerprint = hash(&mut file).map_err(|_| "none: the file cannot be read any more")?;
     unchanged(&file).ok_or(changed)?;
@@ -146,8 +146,8 @@ pub(super) fn reproduction(report: &Report, circumstances: &Circumstances) -> Ma
             @match &circumstances.command {
                 Some(command) => { pre { code { (command) } } }
                 None => {
-                    pre { code { (command(report)) } }
-                    p .minor { "Words in capitals stand for what the call was given: key ring, folder, heads." }
+                    pre { code { (command(report, circumstances)) } }
+                    p .minor { "Words in capitals stand for what the call was given: key ring, folder, heads, manifest." }
                 }
             }
         }
@@ -155,15 +155,39 @@ pub(super) fn reproduction(report: &Report, circumstances: &Circumstances) -> Ma
 }
 
 /// A command with the same inputs and levels, for a report that no command made.
-fn command(report: &Report) -> String {
-    let Coverage { signatures, payloads, heads, .. } = &report.coverage;
+fn command(report: &Report, circumstances: &Circumstances) -> String {
+    let provided = |kind, by| report.coverage.provided_by.get(&kind).is_some_and(|all| all.contains(&by));
+    let brought = |kind| provided(kind, ProvidedBy::Auditor);
+    let anything = |by| {
+        [InputKind::Keys, InputKind::Heads, InputKind::StartHeads].iter().any(|kind| provided(*kind, by))
+    };
     let mut words = vec!["eds verify-chain".to_owned()];
-    words.extend(report.inputs.iter().map(|input| match input.modified {
-        Some(_) => shell_word(&input.name),
-        None => "EXPORT".into(),
-    }));
-    words.extend(signatures.iter().map(|_| "--keys KEYS".into()));
-    words.extend(payloads.iter().map(|_| "--payloads FOLDER".into()));
-    words.extend(heads.iter().map(|_| "--heads HEADS".into()));
+    match &circumstances.ledger {
+        Some(devices) => {
+            words.push("--ledger".into());
+            words.extend(report.inputs.iter().map(|input| shell_word(&input.name)));
+            words.extend(devices.iter().map(|device_id| format!("--device {}", shell_word(device_id))));
+        }
+        None => words.extend(report.inputs.iter().map(file_word)),
+    }
+    let mut add = |is_given: bool, option: &str| words.extend(is_given.then(|| option.to_owned()));
+    add(brought(InputKind::Keys), "--keys KEYS");
+    add(brought(InputKind::Keys) && circumstances.scheme == Some(Scheme::Record), "--scheme record");
+    add(provided(InputKind::Payloads, ProvidedBy::Ledger), "--payload-store");
+    add(brought(InputKind::Payloads), "--payloads FOLDER");
+    add(brought(InputKind::Heads), "--heads HEADS");
+    add(brought(InputKind::StartHeads), "--start-heads START_HEADS");
+    add(anything(ProvidedBy::Manifest), "--manifest MANIFEST");
+    add(anything(ProvidedBy::Ledger), "--registered");
     words.join(" ")
+}
+
+/// An input as a shell takes it, from the folder in which it was named.
+fn file_word(input: &Input) -> String {
+    match (input.modified, &input.path) {
+        (None, _) => "EXPORT".into(),
+        // The name has lost bytes that are not UTF-8.
+        (Some(_), Some(path)) if path.to_str().is_none() => shell_bytes(path.as_os_str()),
+        (Some(_), _) => shell_word(&input.name),
+    }
 }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use crate::levels::{Examined, Standing, examined};
 use crate::page::parts::{class_of, stamp, standing, verdict_word};
-use crate::text::{count, name, number};
+use crate::text::{count, name, number, sentence};
 
 /// The verdict in one word and one sentence, and the figures that belong to it.
 pub(super) fn header(report: &Report, written_at_ms: u64) -> Markup {

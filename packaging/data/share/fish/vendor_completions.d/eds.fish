@@ -51,9 +51,9 @@ complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l keys -d 'Key ri
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l scheme -d 'Scheme of keys that name none: payload-hash or record [default: payload-hash]' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l payloads -d 'Folder of payloads: hash them again' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l heads -d 'Trusted heads, as written by eds heads: find truncated chains and missing devices' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l start-heads -d 'Heads after which the chains must begin, for an export that starts mid-chain' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l manifest -d 'Manifest of the export: its heads and start heads where none are given, and whether it is that very file' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l require -d 'Levels that must be covered in full, or the exit code is not 0' -r -f -a "signatures\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l start-heads -d 'Heads after which the chains must begin that do not begin at sequence 1' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l manifest -d 'Manifest of the export: its heads, its start heads if none are given, and whether it is that very file. Its heads are claims, and satisfy no --require' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l require -d 'Levels that must be covered in full by what you bring, or the exit code is not 0: signatures, payloads, heads. heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start head' -r -f -a "signatures\t''
 payloads\t''
 heads\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l html -d 'Also write the report as one self-contained HTML page' -r -F
@@ -69,7 +69,7 @@ never\t'Nowhere'"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one a core]' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l max-findings -d 'Findings to keep in the report; all are counted' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l github -d 'Also write annotations of GitHub Actions to stderr'
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l registered -d 'Keys and heads, where none are given, as the ledger itself has them: whoever can change the ledger can change them too'
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l registered -d 'Keys, heads and start heads, if none are given, as the ledger itself has them: claims, because whoever can change the ledger can change them too'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand heads" -s o -l output -d 'Where to write the snapshot [default: stdout]' -r -F
@@ -281,6 +281,7 @@ complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcomman
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l back -d 'How far back, in seconds' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l heads -d 'Snapshot of that time, as eds heads wrote it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l keys -d 'Key ring [default: the keys that the ledger itself has registered]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l start-heads -d 'Links after which chains begin that do not begin at sequence 1, as eds heads wrote them' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l scheme -d 'Scheme of keys that name none: payload-hash or record [default: payload-hash]' -r
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l postgres-bin -d 'Folder of the programs of PostgreSQL [default: the newest ones in the usual places]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand drill; and __fish_seen_subcommand_from db-restore" -l weed -d 'The program weed of SeaweedFS [default: that of the variable WEED, of PATH, or of .venv]' -r -F
@@ -405,6 +406,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l heads -d 'Snapshot from before the incident, as eds heads wrote it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l keys -d 'Key ring [default: the keys that the ledger itself has registered]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l start-heads -d 'Links after which chains begin that do not begin at sequence 1, as eds heads wrote them' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l scheme -d 'Scheme of keys that name none: payload-hash or record [default: payload-hash]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l target-time -d 'The moment that was restored to: RFC 3339 with its zone' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l alertmanager -d 'Alertmanager to ask for silences that are to be lifted, by amtool' -r
