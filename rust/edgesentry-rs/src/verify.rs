@@ -13,7 +13,7 @@ use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::error::{Component, Error, StoreError};
+use crate::error::{Component, Error, FailureKind, StoreError};
 use crate::export::{Manifest, start_heads};
 use crate::ledger::{self, Filter, Ledger, RecordStream};
 use crate::payload::PayloadStore;
@@ -158,7 +158,7 @@ impl Verification {
             component: Component::AuditLedger,
             action: "use the registered keys",
             place: self.ledger.place().into(),
-            retryable: false,
+            kind: FailureKind::Setup,
             source: Arc::new(error),
         })
     }
