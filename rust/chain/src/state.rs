@@ -2,6 +2,7 @@
 //! `serde` makes of the report itself is for people and other programs, and has evidence as text.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -232,18 +233,20 @@ pub struct InputState {
     entries: u64,
     bytes: Option<u64>,
     modified: Option<SystemTime>,
+    /// Not as a path: serde takes paths in UTF-8 only.
+    path: Option<OsString>,
 }
 
 impl From<&Input> for InputState {
     fn from(input: &Input) -> InputState {
-        let Input { name, format, entries, bytes, modified } = input.clone();
-        InputState { name, format, entries, bytes, modified }
+        let Input { name, format, entries, bytes, modified, path } = input.clone();
+        InputState { name, format, entries, bytes, modified, path: path.map(Into::into) }
     }
 }
 
 impl From<InputState> for Input {
     fn from(state: InputState) -> Input {
-        let InputState { name, format, entries, bytes, modified } = state;
-        Input { name, format, entries, bytes, modified }
+        let InputState { name, format, entries, bytes, modified, path } = state;
+        Input { name, format, entries, bytes, modified, path: path.map(Into::into) }
     }
 }

@@ -8,6 +8,7 @@ use edgesentry_chain::state::ReportState;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
+use serde::{Deserialize, Serialize};
 
 use crate::arrow::schema_capsule;
 use crate::coverage::{ChainSpan, Coverage, Input};
@@ -23,7 +24,7 @@ use crate::pickle::{Reduced, reduce};
 pub(crate) struct Report(pub(crate) Arc<chain::Report>, FindingTable, Call);
 
 /// How the report came about, for the command that makes it again.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Call {
     /// The scheme of keys that name none.
     pub(crate) scheme: Option<chain::Scheme>,
@@ -39,8 +40,8 @@ impl Report {
 
 impl Report {
     /// The report of a pickle.
-    pub(crate) fn from_state(state: ReportState) -> Result<Report, String> {
-        Ok(Report::from(chain::Report::try_from(state)?))
+    pub(crate) fn from_state((state, call): (ReportState, Call)) -> Result<Report, String> {
+        Ok(Report::new(chain::Report::try_from(state)?, call))
     }
 }
 
@@ -164,7 +165,7 @@ impl Report {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
-        reduce(py, "Report", &ReportState::from(&*self.0))
+        reduce(py, "Report", &(ReportState::from(&*self.0), &self.2))
     }
 }
 
