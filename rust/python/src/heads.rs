@@ -22,7 +22,7 @@ use crate::findings::Finding;
 use crate::ledger::LedgerCore;
 use crate::progress::Bar;
 use crate::record::{bytes, unsigned};
-use crate::report::Report;
+use crate::report::{Call, Report};
 use crate::service::{runtime, service_failure};
 use crate::source::{Input, inputs, path_of};
 use crate::verify::{pool, wait};
@@ -189,7 +189,7 @@ fn of_records(py: Python<'_>, sources: Vec<Input>, old: Heads, new: &Heads) -> P
     let is_of_heads =
         |code: &FindingCode| matches!(code, FindingCode::HeadMismatch | FindingCode::DeviceMissing);
     if report.counts.keys().any(|code| !is_of_heads(code)) {
-        let report = Report::from(report).into_pyobject(py)?.unbind();
+        let report = Report::new(report, Call::default()).into_pyobject(py)?.unbind();
         return Err(VerificationError::new_err((report,)));
     }
     Ok(report.findings)

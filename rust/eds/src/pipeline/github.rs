@@ -6,7 +6,7 @@ use edgesentry_chain::escape::{github_data, github_property};
 use edgesentry_chain::{Finding, FindingCode, Report, Verdict};
 
 use crate::pipeline::sentence_of;
-use crate::text::{count, name, number, sentence};
+use crate::text::{count, number, sentence};
 
 /// The most annotations of one kind that GitHub shows of a step.
 const SHOWN: usize = 10;
