@@ -60,7 +60,7 @@ def postgres_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim
 
     with edgesentry.open(url, f"folder:{payloads}") as ledger:
         victims = Victims(ledger, FLEET, alter)
-        # Under their object references, as earlier releases kept them, what a record says of its payload counts.
+        # As earlier releases kept them: what a record says of its payload counts.
         shutil.rmtree(payloads / "devices")
         write_payloads(FLEET.payloads, payloads)
         yield victims

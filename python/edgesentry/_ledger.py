@@ -445,11 +445,12 @@ class Ledger:
         """The payload of a record; None where the store has none.
 
         Args:
-            record: The record, or its object reference. By reference it is slow, because all records are read to
-                find the one that has it.
+            record: The record, or its object reference. By reference it is slow, because all records are
+                read to find the one that has it.
 
         Raises:
-            ValueError: Several records with other payloads have this object reference, or there is no payload store.
+            ValueError: Several records with other payloads have this object reference, or there is no
+                payload store.
         """
         return self._core.payload(record)
 

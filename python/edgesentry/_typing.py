@@ -133,8 +133,10 @@ class FlushedDict(TypedDict):
 
 
 class LogEntryDict(TypedDict):
-    """An entry of the operation log. `evidence` holds the canonical bytes of a rejected record; the first
-    512 of them if its signature was not known to hold."""
+    """An entry of the operation log. `evidence` holds the canonical bytes of a rejected record.
+
+    If its signature was not known to hold, they are the first 512 bytes.
+    """
 
     id: int
     at_ms: int

@@ -20,8 +20,9 @@ _BY_REFERENCE = [
 def to_sql(tampered: Tampered, *, dialect: Dialect = "sqlite") -> str:
     """A script that makes a ledger hold the tampered records, and its heads agree with them.
 
-    For SQLite it changes the payloads too, where they are in the same file: it moves all of them under their object
-    references, where earlier releases kept them, so that what a record says of its payload counts. Run it by `sqlite3.executescript`
+    For SQLite it changes the payloads too, where they are in the same file: it moves all of them under their
+    object references, where earlier releases kept them, so that what a record says of its payload counts. Run
+    it by `sqlite3.executescript`
     or by `psql`, while no service writes. A SQLite file that this process holds open as a `Ledger` must be
     altered by another process: two copies of SQLite in one do not see each other's locks.
 
