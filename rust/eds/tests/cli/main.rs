@@ -18,6 +18,7 @@ mod ingest;
 mod log;
 mod log_metrics;
 mod outputs;
+mod proxy;
 mod reading;
 mod runbook;
 mod schedule;
