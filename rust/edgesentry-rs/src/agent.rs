@@ -215,7 +215,12 @@ impl Agent {
             self.forget(last_held, rejection).await?;
             match end {
                 None if last_held.is_none() => {
-                    return Err(Error::Agent("the service did not answer; send again".to_owned()));
+                    return Err(Error::Service {
+                        place: Arc::clone(&self.outbox.place),
+                        code: "no_answer".to_owned(),
+                        detail: "the service has answered none of the records that were sent".to_owned(),
+                        retryable: true,
+                    });
                 }
                 None => {}
                 Some(Ok(rejection)) => {

@@ -77,6 +77,9 @@ pub struct Response {
 type Connector = hyper_rustls::HttpsConnector<proxy::Connector>;
 type Transport = Http<Connector, http_body_util::Full<bytes::Bytes>>;
 
+/// Devices of which a record has failed, with what that says to the records behind it.
+type Failed = std::collections::HashMap<String, NotTried>;
+
 /// A client. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
@@ -135,7 +138,7 @@ impl Client {
     pub async fn ingest_many(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
         let mut answers = Vec::with_capacity(submissions.len());
         let mut rest = submissions.into_iter().peekable();
-        let mut failed: std::collections::HashSet<String> = std::collections::HashSet::new();
+        let mut failed = Failed::new();
         while rest.peek().is_some() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             while batch.len() < self.0.settings.batch_records.max(1)
@@ -157,17 +160,12 @@ impl Client {
     }
 
     /// One request for records in order; what was not decided is sent again, in the same order.
-    async fn batch(
-        &self,
-        batch: &[Submission],
-        failed: &mut std::collections::HashSet<String>,
-    ) -> Vec<Result<Outcome, Error>> {
+    async fn batch(&self, batch: &[Submission], failed: &mut Failed) -> Vec<Result<Outcome, Error>> {
         let mut answers: Vec<Option<Result<Outcome, Error>>> = vec![None; batch.len()];
         for (answer, submission) in answers.iter_mut().zip(batch) {
             let record = &submission.record;
-            if failed.contains(&record.device_id) {
-                let (device_id, sequence) = (record.device_id.clone(), record.sequence);
-                *answer = Some(Err(Error::NotTried { device_id, sequence, why: NotTried::BehindPassing }));
+            if let Some(why) = failed.get(&record.device_id) {
+                *answer = Some(Err(why.error(record)));
             }
         }
         let mut attempt = 0;
@@ -204,8 +202,9 @@ impl Client {
         let answers: Vec<_> =
             answers.into_iter().map(|answer| answer.unwrap_or(Err(Error::Stopped))).collect();
         for (answer, submission) in answers.iter().zip(batch) {
-            if answer.is_err() {
-                failed.insert(submission.record.device_id.clone());
+            if let Err(error) = answer {
+                let device_id = submission.record.device_id.clone();
+                failed.entry(device_id).or_insert_with(|| NotTried::behind(error));
             }
         }
         answers

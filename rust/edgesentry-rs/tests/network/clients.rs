@@ -107,3 +107,22 @@ async fn nobody_there_is_an_error_worth_a_retry() {
     }
     assert!(Settings::load(None, &Default::default()).is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_to_be_sent_again_behind_a_permanent_error() {
+    let token = "tokens.lift.hash = \"0000000000000000000000000000000000000000000000000000000000000000\"\n\
+                 tokens.lift.scopes = [\"ingest\"]";
+    let serving = Serving::start(token).await;
+    let mut lifts = devices(&**serving.service.ledger(), 1).await;
+    let settings = ClientSettings {
+        batch_records: 1,
+        token: Some("unknown".to_owned().into()),
+        ..ClientSettings::new(serving.url())
+    };
+    let answers = Client::new(settings).unwrap().ingest_many(chain(&mut lifts[0], 3)).await;
+    assert_eq!(answers.len(), 3);
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert!(!error.is_retryable() && !error.to_string().contains("again"), "{error}");
+    }
+}
