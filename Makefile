@@ -30,12 +30,13 @@ test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS: by nextest 
 	else $(CHECKED) $(SERVERS) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests; fi
 	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 
-soak: module ## Kill the ingest service a thousand times under load, then strike every system call in turn; hostile Arrow under ASan
+soak: module ## Kill the ingest service a thousand times, strike every system call in turn, attack the service at length; hostile Arrow under ASan
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
 	$(CARGO) build --release --locked --workspace --bin eds
 	EDGESENTRY_EVERY_FAULT=1 $(BIN)/python -m pytest tests/faults
 	EDGESENTRY_HOSTILE_PRODUCERS=$${EDGESENTRY_HOSTILE_PRODUCERS:-100000} $(BIN)/python -m pytest tests/test_arrow_memory.py
+	EDGESENTRY_ADVERSARY_SCALE=4 $(SERVERS) $(BIN)/python -m pytest tests/adversary
 
 # The plain eds, in place of the checked one of test-rust.
 test-python: module ## Run the Python tests with the same servers

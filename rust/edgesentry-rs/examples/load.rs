@@ -103,6 +103,7 @@ impl Bench {
         let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
         std::fs::write(&certificate, cert.pem()).unwrap();
         std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
         let plain = ServeSettings { listen, ..ServeSettings::default() };
         let secure: ServeSettings = serde_json::from_value(json!({

@@ -12,6 +12,7 @@ pub mod policy;
 mod rates;
 mod server;
 pub mod settings;
+mod shares;
 mod stall;
 mod tls;
 mod tokens;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use edgesentry_rs::transport::{Client, ClientSettings};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
@@ -41,6 +41,11 @@ impl ClientCore {
             attempts,
             ..ClientSettings::new(url)
         };
+        if let Some(problem) = settings.exposure() {
+            let problem = std::ffi::CString::new(problem)?;
+            // At the call of `edgesentry.Client`.
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &problem, 2)?;
+        }
         let _runtime = runtime()?.enter();
         let client = Client::new(settings).map_err(|error| service_failure(py, error))?;
         Ok(ClientCore(Mutex::new(Some(client))))

@@ -31,6 +31,11 @@ impl Keys {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether keys of this device were read before.
+    pub(super) fn knows(&self, device_id: &str) -> bool {
+        self.known().contains_key(device_id)
+    }
+
     /// Reads these keys anew when they are next asked for.
     pub(super) fn forget<'a>(&self, device_ids: impl IntoIterator<Item = &'a str>) {
         let mut known = self.known();

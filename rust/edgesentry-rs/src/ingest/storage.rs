@@ -131,6 +131,11 @@ impl IngestService {
         self.0.puts.store()
     }
 
+    /// Whether this device is registered, as far as is known without asking the ledger.
+    pub(crate) fn knows(&self, device_id: &str) -> bool {
+        self.0.keys.knows(device_id)
+    }
+
     /// Registers a key, see [`Ledger::register`].
     pub async fn register(&self, registration: &Registration) -> Result<(), Error> {
         self.0.ledger.register(registration).await?;

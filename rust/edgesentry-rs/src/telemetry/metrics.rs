@@ -57,6 +57,56 @@ impl Queue {
     }
 }
 
+/// What callers make the service hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Resource {
+    /// Connections.
+    Connections,
+    /// TLS handshakes under way.
+    Handshakes,
+    /// Requests under way, until the last byte of their answers.
+    Requests,
+    /// Bytes of request bodies.
+    BodyBytes,
+    /// Bytes of answers that are not taken yet.
+    AnswerBytes,
+    /// Batches under way, until their answers are taken.
+    Batches,
+    /// Exports under way.
+    Exports,
+}
+
+impl Resource {
+    /// Every resource.
+    pub const ALL: [Resource; 7] = [
+        Resource::Connections,
+        Resource::Handshakes,
+        Resource::Requests,
+        Resource::BodyBytes,
+        Resource::AnswerBytes,
+        Resource::Batches,
+        Resource::Exports,
+    ];
+
+    /// `connections`, `handshakes`, `requests`, `body_bytes`, `answer_bytes`, `batches` or `exports`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resource::Connections => "connections",
+            Resource::Handshakes => "handshakes",
+            Resource::Requests => "requests",
+            Resource::BodyBytes => "body_bytes",
+            Resource::AnswerBytes => "answer_bytes",
+            Resource::Batches => "batches",
+            Resource::Exports => "exports",
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ResourceName {
+    resource: &'static str,
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
@@ -114,6 +164,10 @@ struct Inner {
     mqtt_connected: Family<Broker, Gauge>,
     rejections_kept: Family<Reason, Gauge>,
     rejections_pruned: [(Cause, Counter); 2],
+    held: Family<ResourceName, Gauge>,
+    limits: Family<ResourceName, Gauge>,
+    refused: Family<ResourceName, Counter>,
+    rejections_limited: Counter,
 }
 
 tokio::task_local! {
@@ -176,6 +230,20 @@ impl Metrics {
         let pruned = register(r, "rejections_pruned", help, pruned);
         let of = |cause: &'static str| pruned.get_or_create(&CauseName { cause }).clone();
         let rejections_pruned = [(Cause::Number, of("number")), (Cause::Age, of("age"))];
+        let held = Family::<ResourceName, Gauge>::default();
+        let held = register(r, "resource_held", "What callers make the service hold", held);
+        let limits = Family::<ResourceName, Gauge>::default();
+        let limits = register(r, "resource_limit", "The most that callers can make the service hold", limits);
+        let refused = Family::<ResourceName, Counter>::default();
+        let help = "Connections, requests and parts of bodies that found no room";
+        let refused = register(r, "resource_refused", help, refused);
+        for resource in Resource::ALL {
+            let name = ResourceName { resource: resource.name() };
+            // Each is there from the beginning.
+            drop((held.get_or_create(&name), limits.get_or_create(&name), refused.get_or_create(&name)));
+        }
+        let help = "Records that were not looked at, because too many of their sender had been rejected";
+        let rejections_limited = counter(r, "ingest_rejections_limited", help);
         let build = Family::<Build, Gauge>::default();
         let build = register(r, "build_info", "The version that runs; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -200,6 +268,10 @@ impl Metrics {
             mqtt_connected,
             rejections_kept,
             rejections_pruned,
+            held,
+            limits,
+            refused,
+            rejections_limited,
             registry,
         }))
     }
@@ -238,6 +310,20 @@ impl Metrics {
         for (cause, counter) in &self.0.rejections_pruned {
             counter.inc_by(if *cause == Cause::Number { by_number } else { by_age });
         }
+    }
+
+    /// The metrics of a resource of which there is so much.
+    pub(crate) fn held(&self, resource: Resource, limit: usize) -> Held {
+        let name = ResourceName { resource: resource.name() };
+        self.0.limits.get_or_create(&name).set(i64::try_from(limit).unwrap_or(i64::MAX));
+        let held = self.0.held.get_or_create(&name).clone();
+        let refused = self.0.refused.get_or_create(&name).clone();
+        Held { held, refused }
+    }
+
+    /// Counts a record that was not looked at.
+    pub(crate) fn count_limited_rejection(&self) {
+        self.0.rejections_limited.inc();
     }
 
     /// Counts an answer.
@@ -304,6 +390,24 @@ fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
 fn increment<L: PartialEq>(counters: &[(L, Counter)], label: L) {
     if let Some((_, counter)) = counters.iter().find(|(each, _)| *each == label) {
         counter.inc();
+    }
+}
+
+/// The metrics of one resource.
+pub(crate) struct Held {
+    held: Gauge,
+    refused: Counter,
+}
+
+impl Held {
+    /// How much is held now.
+    pub(crate) fn set(&self, held: usize) {
+        self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    /// Counts what found no room.
+    pub(crate) fn refused(&self) {
+        self.refused.inc();
     }
 }
 

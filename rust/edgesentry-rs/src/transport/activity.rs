@@ -1,19 +1,35 @@
-//! Whether a connection has a request under way, until the last byte of its answer.
+//! What is under way on a connection, until the last byte of its answer is taken.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Frame, Incoming, SizeHint};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tower::Service;
 
-use super::identity::Peer;
+use super::identity::{Peer, SenderKey};
+use super::shares::{Pool, Share};
+
+/// What is handed to a connection at a time: what it has taken must have reached the caller, but for its buffers, before
+/// it takes more.
+const PIECE_BYTES: usize = 64 << 10;
+/// Answers up to this size are not counted: requests are.
+const SMALL_BYTES: u64 = 256;
+
+/// What the connections of a service share.
+pub(super) struct Bounds {
+    /// Requests under way.
+    pub(super) requests: Arc<Pool>,
+    /// Bytes of answers that are not taken yet.
+    pub(super) answers: Arc<Pool>,
+}
 
 /// The requests under way of one connection.
 #[derive(Clone)]
@@ -22,11 +38,16 @@ pub(super) struct Activity(Arc<Mutex<State>>);
 struct State {
     under_way: usize,
     quiet_since: Instant,
+    /// Answers of which a piece was handed out, and when: their callers have to take it.
+    taking: HashMap<u64, Instant>,
+    answers: u64,
 }
 
 impl Default for Activity {
     fn default() -> Activity {
-        Activity(Arc::new(Mutex::new(State { under_way: 0, quiet_since: Instant::now() })))
+        let quiet_since = Instant::now();
+        let state = State { under_way: 0, quiet_since, taking: HashMap::new(), answers: 0 };
+        Activity(Arc::new(Mutex::new(state)))
     }
 }
 
@@ -36,8 +57,10 @@ impl Activity {
     }
 
     fn begin(&self) -> UnderWay {
-        self.state().under_way += 1;
-        UnderWay(self.clone())
+        let mut state = self.state();
+        state.under_way += 1;
+        state.answers += 1;
+        UnderWay { activity: self.clone(), number: state.answers }
     }
 
     /// Waits until there has been no request for so long.
@@ -54,16 +77,44 @@ impl Activity {
             sleep_until(until).await;
         }
     }
+
+    /// Waits until the caller has not taken a piece of an answer for so long.
+    pub(super) async fn stalled_for(&self, patience: Duration) {
+        loop {
+            let since = self.state().taking.values().min().copied();
+            match since {
+                Some(since) if since.elapsed() >= patience => return,
+                Some(since) => sleep_until(since + patience).await,
+                None => sleep(patience / 2).await,
+            }
+        }
+    }
 }
 
 /// A request under way.
-struct UnderWay(Activity);
+struct UnderWay {
+    activity: Activity,
+    number: u64,
+}
+
+impl UnderWay {
+    /// From now on its caller is waited for, or no longer.
+    fn waits_for_caller(&self, waits: bool) {
+        let taking = &mut self.activity.state().taking;
+        if waits {
+            taking.insert(self.number, Instant::now());
+        } else {
+            taking.remove(&self.number);
+        }
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.activity.state();
         state.under_way -= 1;
         state.quiet_since = Instant::now();
+        state.taking.remove(&self.number);
     }
 }
 
@@ -73,11 +124,12 @@ pub(super) struct Watched {
     router: Router,
     peer: Peer,
     activity: Activity,
+    bounds: Arc<Bounds>,
 }
 
 impl Watched {
-    pub(super) fn new(router: Router, peer: Peer, activity: Activity) -> Watched {
-        Watched { router, peer, activity }
+    pub(super) fn new(router: Router, peer: Peer, activity: Activity, bounds: Arc<Bounds>) -> Watched {
+        Watched { router, peer, activity, bounds }
     }
 }
 
@@ -91,20 +143,49 @@ impl Service<Request<Incoming>> for Watched {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer.clone());
         let under_way = self.activity.begin();
+        let (bounds, caller) = (Arc::clone(&self.bounds), SenderKey::at(self.peer.address));
+        let Some(share) = bounds.requests.try_take(caller, 1) else {
+            return Box::pin(async move { Ok(busy().map(|body| Answering::new(body, under_way, None))) });
+        };
+        request.extensions_mut().insert(self.peer.clone());
         let answer = self.router.call(request);
         Box::pin(async move {
-            let response = answer.await?;
-            Ok(response.map(|body| Answering { body, _under_way: under_way }))
+            let mut response = answer.await?;
+            let mut shares = (share, None);
+            // Streams count what they hold by themselves.
+            if let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes > SMALL_BYTES) {
+                shares.1 = bounds.answers.try_take(caller, usize::try_from(bytes).unwrap_or(usize::MAX));
+                if shares.1.is_none() {
+                    response = busy();
+                }
+            }
+            Ok(response.map(|body| Answering::new(body, under_way, Some(shares))))
         })
     }
 }
 
-/// The body of an answer; the request is under way until it is dropped.
+/// The answer when nothing more can be held for a caller, not even a text about it.
+fn busy() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The body of an answer; its request is under way until it is dropped.
 pub(super) struct Answering {
     body: Body,
-    _under_way: UnderWay,
+    /// What was not handed out yet of the last piece of the body.
+    rest: Bytes,
+    under_way: UnderWay,
+    _shares: Option<(Share, Option<Share>)>,
+}
+
+impl Answering {
+    fn new(body: Body, under_way: UnderWay, shares: Option<(Share, Option<Share>)>) -> Answering {
+        Answering { body, rest: Bytes::new(), under_way, _shares: shares }
+    }
 }
 
 impl HttpBody for Answering {
@@ -115,14 +196,39 @@ impl HttpBody for Answering {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = &mut *self;
+        if this.rest.is_empty() {
+            // It is we who are waited for.
+            this.under_way.waits_for_caller(false);
+            let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                ended => return Poll::Ready(ended),
+            };
+            match frame.into_data() {
+                Ok(data) => this.rest = data,
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            }
+        }
+        // HTTP/2 takes a frame, and forgets the body behind its last, as soon as the caller's window has room for one byte.
+        // So the last byte comes by itself, when the others have gone.
+        let last = this.rest.len() <= PIECE_BYTES && this.body.is_end_stream();
+        let bytes = if last && this.rest.len() > 1 { this.rest.len() - 1 } else { this.rest.len() };
+        let piece = this.rest.split_to(bytes.min(PIECE_BYTES));
+        this.under_way.waits_for_caller(true);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
     }
 }

@@ -14,17 +14,19 @@ use axum::http::header::CONTENT_ENCODING;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::io::StreamReader;
 
-/// The slowest that a body may come, on average, after it was waited for during [`GRACE`].
-const SLOWEST_BYTES_PER_SECOND: u64 = 256;
-const GRACE: Duration = Duration::from_secs(20);
+use super::identity::SenderKey;
+use super::shares::{Pool, Share};
+
+/// The slowest that a body may come. What came faster before counts for `stall_seconds` at most.
+const SLOWEST_BYTES_PER_SECOND: u32 = 256;
 /// The largest window of zstd, 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// What a permit of the memory stands for.
-const PERMIT_BYTES: usize = 4096;
+/// Memory is taken in pieces of so much, and lines of a batch take it together.
+const PAGE_BYTES: usize = 4096;
+const LINES_BYTES: usize = 64 << 10;
 /// How long a body waits for memory.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -78,18 +80,36 @@ pub(super) fn reader(headers: &HeaderMap, body: Body, stall: Duration) -> Result
     })
 }
 
-/// The memory that bodies share.
+/// The memory that the bodies of a sender take.
 #[derive(Clone)]
-pub(super) struct Memory(Arc<Semaphore>);
+pub(super) struct Room {
+    pool: Arc<Pool>,
+    sender: SenderKey,
+}
 
-impl Memory {
-    pub(super) fn new(bytes: usize) -> Memory {
-        Memory(Arc::new(Semaphore::new(bytes.div_ceil(PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS))))
+impl Room {
+    pub(super) fn new(pool: &Arc<Pool>, sender: SenderKey) -> Room {
+        Room { pool: Arc::clone(pool), sender }
+    }
+
+    /// Makes a share, or the beginning of one, as large as that.
+    async fn grow(&self, share: &mut Option<Share>, bytes: usize) -> Result<(), BodyError> {
+        let there = share.as_ref().map_or(0, Share::amount);
+        if bytes <= there {
+            return Ok(());
+        }
+        let wanted = (bytes - there).next_multiple_of(PAGE_BYTES);
+        let more = self.pool.take(self.sender, wanted, PATIENCE).await.ok_or(BodyError::NoMemory)?;
+        match share {
+            Some(share) => share.merge(more),
+            None => *share = Some(more),
+        }
+        Ok(())
     }
 
     /// A whole body of at most `most` bytes, and the memory that it takes.
     pub(super) async fn read(&self, reader: &mut Reader, most: usize) -> Result<Held, BodyError> {
-        let mut held = Held { bytes: Vec::new(), permits: None };
+        let mut held = Held { bytes: Vec::new(), share: None };
         loop {
             let piece = reader.fill_buf().await?;
             if piece.is_empty() {
@@ -99,17 +119,11 @@ impl Memory {
             if length > most {
                 return Err(BodyError::TooLong(most as u64));
             }
-            // Taken as bytes arrive, so that who only announces a large body holds nothing.
-            if length > held.room() {
-                let wanted = (length - held.room()).div_ceil(PERMIT_BYTES);
-                let wanted = u32::try_from(wanted).map_err(|_| BodyError::NoMemory)?;
-                let permits = Arc::clone(&self.0).acquire_many_owned(wanted);
-                let permits = tokio::time::timeout(PATIENCE, permits).await;
-                let permits = permits.ok().and_then(Result::ok).ok_or(BodyError::NoMemory)?;
-                match &mut held.permits {
-                    Some(held) => held.merge(permits),
-                    None => held.permits = Some(permits),
-                }
+            // Taken as bytes arrive: a body that is only announced holds nothing.
+            if length > held.bytes.capacity() {
+                let room = length.max(held.bytes.len() + held.bytes.len() / 8).min(most);
+                self.grow(&mut held.share, room).await?;
+                held.bytes.reserve_exact(room - held.bytes.len());
             }
             held.bytes.extend_from_slice(piece);
             let read = piece.len();
@@ -121,64 +135,85 @@ impl Memory {
 /// A body in memory.
 pub(super) struct Held {
     pub(super) bytes: Vec<u8>,
-    permits: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
 }
 
 impl Held {
-    fn room(&self) -> usize {
-        self.permits.as_ref().map_or(0, |permits| permits.num_permits() * PERMIT_BYTES)
+    /// Its bytes, and the memory that they take.
+    pub(super) fn into_parts(self) -> (Vec<u8>, Option<Share>) {
+        (self.bytes, self.share)
     }
 }
 
 /// A body cut into lines, of which none may be too long, nor all together.
 pub(super) struct Lines {
     reader: Reader,
+    room: Room,
     longest: usize,
     left: u64,
     most: u64,
     begun: Vec<u8>,
+    /// Memory of the line that is begun, and of lines to come.
+    share: Option<Share>,
+}
+
+/// A line without its end, and the memory that it takes.
+pub(super) struct Line {
+    pub(super) text: Vec<u8>,
+    pub(super) share: Option<Share>,
 }
 
 impl Lines {
-    pub(super) fn new(reader: Reader, longest: usize, most: u64) -> Lines {
-        Lines { reader, longest, left: most, most, begun: Vec::new() }
+    pub(super) fn new(reader: Reader, room: Room, longest: usize, most: u64) -> Lines {
+        Lines { reader, room, longest, left: most, most, begun: Vec::new(), share: None }
     }
 
-    /// The next line without its end; `None` at the end of the body. Nothing is lost when the future is dropped.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, BodyError> {
+    /// The next line; `None` at the end of the body. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Result<Option<Line>, BodyError> {
         loop {
             let piece = self.reader.fill_buf().await?;
             if piece.is_empty() {
-                return Ok((!self.begun.is_empty()).then(|| std::mem::take(&mut self.begun)));
+                return Ok((!self.begun.is_empty()).then(|| self.line()));
             }
             let end = memchr::memchr(b'\n', piece);
             let text = &piece[..end.unwrap_or(piece.len())];
             let read = text.len() + usize::from(end.is_some());
-            if self.begun.len() + text.len() > self.longest {
+            let length = self.begun.len() + text.len();
+            if length > self.longest {
                 return Err(BodyError::TooLong(self.longest as u64));
             }
-            self.left = self.left.checked_sub(read as u64).ok_or(BodyError::TooLong(self.most))?;
+            self.left.checked_sub(read as u64).ok_or(BodyError::TooLong(self.most))?;
+            if length > self.share.as_ref().map_or(0, Share::amount) {
+                self.room.grow(&mut self.share, length.max(LINES_BYTES)).await?;
+            }
+            self.left -= read as u64;
             self.begun.extend_from_slice(text);
             self.reader.consume(read);
             if end.is_some() {
-                return Ok(Some(std::mem::take(&mut self.begun)));
+                return Ok(Some(self.line()));
             }
         }
     }
+
+    fn line(&mut self) -> Line {
+        let text = std::mem::take(&mut self.begun);
+        let share = self.share.as_mut().map(|share| share.split(text.len()));
+        Line { text, share }
+    }
 }
 
-/// A body that may neither stand still nor crawl.
+/// A body that may neither stand still nor crawl: waiting for it uses up time, of which what comes earns some back.
 struct Paced {
     body: BodyDataStream,
     stall: Duration,
-    bytes: u64,
-    waited: Duration,
+    /// The time that it may still be waited for.
+    left: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Paced {
     fn new(body: BodyDataStream, stall: Duration) -> Paced {
-        Paced { body, stall, bytes: 0, waited: Duration::ZERO, waiting: None }
+        Paced { body, stall, left: stall, waiting: None }
     }
 }
 
@@ -190,17 +225,18 @@ impl Stream for Paced {
             Poll::Ready(Some(Ok(piece))) => {
                 // Only the time that the sender takes counts, not that of our own stores.
                 if let Some((since, _)) = self.waiting.take() {
-                    self.waited += since.elapsed();
+                    self.left = self.left.saturating_sub(since.elapsed());
                 }
-                self.bytes += piece.len() as u64;
-                let least = self.waited.saturating_sub(GRACE).as_secs() * SLOWEST_BYTES_PER_SECOND;
-                Poll::Ready(Some(if self.bytes < least { Err(too_slow()) } else { Ok(piece) }))
+                let bytes = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+                let earned = Duration::from_secs(bytes.into()) / SLOWEST_BYTES_PER_SECOND;
+                self.left = self.stall.min(self.left + earned);
+                Poll::Ready(Some(Ok(piece)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(io::Error::other(error)))),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
-                let stall = self.stall;
-                let begin = || (Instant::now(), Box::pin(sleep(stall)));
+                let left = self.left;
+                let begin = || (Instant::now(), Box::pin(sleep(left)));
                 match self.waiting.get_or_insert_with(begin).1.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(Some(Err(too_slow()))),
                     Poll::Pending => Poll::Pending,
@@ -212,4 +248,49 @@ impl Stream for Paced {
 
 fn too_slow() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the body came too slowly")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A body of pieces that come after pauses, and then for ever nothing.
+    fn body(pieces: Vec<(Duration, usize)>) -> Body {
+        let pieces = futures::stream::iter(pieces).then(|(pause, bytes)| async move {
+            sleep(pause).await;
+            Ok::<_, io::Error>(Bytes::from(vec![b'x'; bytes]))
+        });
+        Body::from_stream(pieces.chain(futures::stream::pending()))
+    }
+
+    async fn taken(pieces: Vec<(Duration, usize)>) -> usize {
+        let mut paced = Paced::new(body(pieces).into_data_stream(), Duration::from_secs(2));
+        let mut taken = 0;
+        loop {
+            match paced.next().await.unwrap() {
+                Ok(piece) => taken += piece.len(),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                    return taken;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_came_fast_must_not_crawl_afterwards() {
+        let crawling = |first: usize| {
+            let mut pieces = vec![(Duration::ZERO, first)];
+            pieces.extend(std::iter::repeat_n((Duration::from_millis(300), 1), 1000));
+            pieces
+        };
+        // Whatever came before: of what crawls behind it, only a little is waited for.
+        let crawled = [16 << 20, 1].map(|first| async move { taken(crawling(first)).await - first });
+        for crawled in futures::future::join_all(crawled).await {
+            assert!(crawled < 100, "{crawled}");
+        }
+        // A slow line is none of that.
+        assert_eq!(taken(vec![(Duration::from_millis(10), 300); 100]).await, 30_000);
+    }
 }

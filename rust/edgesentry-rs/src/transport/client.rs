@@ -18,6 +18,7 @@ use url::Url;
 
 use self::proxy::Proxy;
 use self::wire::{Call, Reply};
+use super::policy::is_loopback;
 use super::tls;
 use crate::agent::Sink;
 use crate::error::{Error, NotTried};
@@ -63,6 +64,15 @@ impl ClientSettings {
             batch_records: 4096,
         }
     }
+
+    /// What is wrong with how the token would cross the network: without TLS everybody on the way could read and use it.
+    /// `None` if there is no token, or TLS, or the service is on this machine.
+    pub fn exposure(&self) -> Option<String> {
+        let url = Url::parse(&self.url).ok()?;
+        let host = url.host_str().filter(|host| url.scheme() == "http" && !is_loopback(host))?;
+        self.token.as_ref()?;
+        Some(format!("the token crosses the network to {host} in plain text; use https://"))
+    }
 }
 
 /// An answer as it came.
@@ -102,6 +112,9 @@ impl Client {
         }
         if !base.username().is_empty() || base.password().is_some() {
             return Err(wrong("a user and password have no meaning here; give a token"));
+        }
+        if let Some(problem) = settings.exposure() {
+            tracing::warn!("{problem}");
         }
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));

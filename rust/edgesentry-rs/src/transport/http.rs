@@ -26,21 +26,21 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use tokio::sync::Semaphore;
 
 pub(super) use self::answer::Answer;
 pub use self::openapi::openapi;
 pub(super) use self::problem::Problem;
 pub(super) use self::submission::submission;
 pub use self::submission::write_submission;
-use super::bodies::Memory;
 use super::failures::StoreFailures;
-use super::identity::{Peer, Sender};
-use super::rates::Rates;
+use super::identity::{Peer, Sender, SenderKey};
+use super::rates::{Rates, Rejections};
 use super::settings::{ServeLimits, ServeSettings};
+use super::shares::Pool;
 use super::tokens::{Scope, Tokens};
 use crate::ingest::storage::IngestService;
 use crate::telemetry::TraceContext;
+use crate::telemetry::metrics::Resource;
 
 /// How long a batch or an export waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
@@ -51,9 +51,11 @@ pub(super) struct App {
     limits: ServeLimits,
     tokens: Tokens,
     rates: Rates,
-    memory: Memory,
-    batches: Arc<Semaphore>,
-    exports: Arc<Semaphore>,
+    rejections: Arc<Rejections>,
+    bodies: Arc<Pool>,
+    answers: Arc<Pool>,
+    batches: Arc<Pool>,
+    exports: Arc<Pool>,
     /// Whether a sender must be known: some way to be known is configured.
     knows_senders: bool,
     stopping: AtomicBool,
@@ -65,15 +67,19 @@ impl App {
     pub(super) fn new(service: IngestService, settings: &ServeSettings) -> App {
         let tokens = Tokens::new(&settings.tokens);
         let certificates = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let limits = settings.limits.clone();
+        let pool = |resource, total| Pool::new(service.metrics(), resource, total);
         App {
+            bodies: pool(Resource::BodyBytes, limits.memory_bytes),
+            answers: pool(Resource::AnswerBytes, limits.answer_bytes),
+            batches: pool(Resource::Batches, limits.batches),
+            exports: pool(Resource::Exports, limits.exports),
             service,
-            limits: settings.limits.clone(),
+            limits,
             knows_senders: certificates || tokens.has(Scope::Ingest),
             tokens,
             rates: Rates::new(&settings.rate),
-            memory: Memory::new(settings.limits.memory_bytes),
-            batches: Arc::new(Semaphore::new(settings.limits.batches.max(1))),
-            exports: Arc::new(Semaphore::new(settings.limits.exports.max(1))),
+            rejections: Arc::new(Rejections::new(&settings.rate)),
             stopping: AtomicBool::new(false),
             readiness: health::Readiness::default(),
             failures: Arc::default(),
@@ -90,8 +96,24 @@ impl App {
         &self.failures
     }
 
+    /// The limit of rejections.
+    pub(super) fn rejections(&self) -> &Arc<Rejections> {
+        &self.rejections
+    }
+
+    /// Bytes of answers that are not taken yet.
+    pub(super) fn answers(&self) -> &Arc<Pool> {
+        &self.answers
+    }
+
     pub(super) fn tidy(&self) {
         self.rates.tidy();
+    }
+
+    /// Under which key something is held for the holder of a token, which was checked before.
+    fn holder(&self, headers: &HeaderMap) -> SenderKey {
+        let token = bearer(headers).ok().flatten().and_then(|token| self.tokens.find(token));
+        SenderKey::of_token(token.as_ref().map_or("", |token| &token.name))
     }
 
     /// Who sends records: the token decides where it is one for that, otherwise the certificate.

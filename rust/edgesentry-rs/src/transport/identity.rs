@@ -1,11 +1,14 @@
 //! Who a caller is, and what it may send.
 
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 use x509_parser::parse_x509_certificate;
 
+use super::policy::caller;
 use super::tokens::Token;
 
 /// URIs of this form in a certificate name a device whose id is no DNS name.
@@ -17,6 +20,33 @@ pub(super) struct Peer {
     pub(super) address: IpAddr,
     /// The devices that its certificate names; none without a certificate.
     pub(super) devices: Option<Arc<[String]>>,
+}
+
+/// Stands for one caller wherever something is counted by caller: 64 bits, whatever it is called.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct SenderKey(u64);
+
+impl SenderKey {
+    /// The key of a name. Others cannot be made to have the same.
+    pub(super) fn of(name: impl Hash) -> SenderKey {
+        static HASHER: OnceLock<RandomState> = OnceLock::new();
+        SenderKey(HASHER.get_or_init(RandomState::new).hash_one(name))
+    }
+
+    /// The bits.
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The holder of the token of this name.
+    pub(super) fn of_token(name: &str) -> SenderKey {
+        SenderKey::of(("token", name))
+    }
+
+    /// The caller at an address.
+    pub(super) fn at(address: IpAddr) -> SenderKey {
+        SenderKey::of(("address", caller(address)))
+    }
 }
 
 /// Who sends records.
@@ -40,6 +70,15 @@ impl Sender {
         }
     }
 
+    /// What is held and counted for it is held under this key: that of its token, its certificate or else its address.
+    pub(super) fn key(&self, peer: &Peer) -> SenderKey {
+        match self {
+            Sender::Anybody => SenderKey::at(peer.address),
+            Sender::Certificate(devices) => SenderKey::of(("certificate", devices)),
+            Sender::Token(token) => SenderKey::of_token(&token.name),
+        }
+    }
+
     /// Whether it is known who it is.
     pub(super) fn is_known(&self) -> bool {
         !matches!(self, Sender::Anybody)
@@ -47,22 +86,39 @@ impl Sender {
 }
 
 /// The devices that a certificate names: DNS names and URIs `urn:edgesentry:device:ID` (percent-encoded) of its
-/// subject alternative name; where it has neither, the common name of its subject.
+/// subject alternative name; only without that extension, the common name of its subject. A certificate that is not
+/// understood in full names no device.
 pub(super) fn devices_of(certificate: &[u8]) -> Arc<[String]> {
     let Ok((_, certificate)) = parse_x509_certificate(certificate) else { return Arc::new([]) };
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
-    let named = names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::URI(uri) => percent_decoded(uri.strip_prefix(DEVICE_URI)?),
-        _ => None,
-    });
-    let devices: Arc<[String]> = named.collect();
-    if !devices.is_empty() {
-        return devices;
+    let mut extensions =
+        certificate.extensions().iter().filter(|extension| extension.oid == OID_X509_EXT_SUBJECT_ALT_NAME);
+    match (extensions.next(), extensions.next()) {
+        (None, _) => {
+            let common_names = certificate.subject().iter_common_name();
+            common_names.filter_map(|name| name.as_str().ok().map(str::to_owned)).collect()
+        }
+        (Some(extension), None) => match extension.parsed_extension() {
+            ParsedExtension::SubjectAlternativeName(names) => {
+                let named: Option<Vec<Option<String>>> = names.general_names.iter().map(device_of).collect();
+                named.unwrap_or_default().into_iter().flatten().collect()
+            }
+            _ => Arc::new([]),
+        },
+        (Some(_), Some(_)) => Arc::new([]),
     }
-    let common_names = certificate.subject().iter_common_name();
-    common_names.filter_map(|name| name.as_str().ok().map(str::to_owned)).collect()
+}
+
+/// The device that a name stands for, if it stands for one; `None` if it is malformed.
+fn device_of(name: &GeneralName<'_>) -> Option<Option<String>> {
+    match name {
+        GeneralName::DNSName(name) => Some(Some((*name).to_owned())),
+        GeneralName::URI(uri) => match uri.strip_prefix(DEVICE_URI) {
+            Some(encoded) => percent_decoded(encoded).filter(|id| !id.is_empty()).map(Some),
+            None => Some(None),
+        },
+        GeneralName::Invalid(..) => None,
+        _ => Some(None),
+    }
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
@@ -100,13 +156,37 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_names_devices_by_san_or_else_by_common_name() {
+    fn a_certificate_names_devices_by_san_or_without_one_by_common_name() {
         assert_eq!(devices("lift-01", &[], &[]), ["lift-01"]);
         assert_eq!(devices("lift-01", &[], &["lift-02", "lift-03"]), ["lift-02", "lift-03"]);
         assert_eq!(devices("x", &["urn:edgesentry:device:lift%2F01%20%C3%A4"], &[]), ["lift/01 ä"]);
-        // A URI of somebody else names no device, and one that cannot be decoded neither.
-        assert_eq!(devices("lift-01", &["https://lift-09"], &[]), ["lift-01"]);
-        assert_eq!(devices("lift-01", &["urn:edgesentry:device:%f"], &[]), ["lift-01"]);
+        assert_eq!(devices("x", &["spiffe://fleet/lift-09"], &["lift-02"]), ["lift-02"]);
         assert!(devices_of(b"no certificate").is_empty());
+    }
+
+    #[test]
+    fn a_certificate_with_a_san_is_never_known_by_its_common_name() {
+        let none: [&str; 0] = [];
+        assert_eq!(devices("lift-01", &["https://lift-09"], &[]), none);
+        for malformed in ["urn:edgesentry:device:%f", "urn:edgesentry:device:%ff", "urn:edgesentry:device:"] {
+            assert_eq!(devices("lift-01", &[malformed], &[]), none, "{malformed}");
+            assert_eq!(devices("lift-01", &[malformed], &["lift-02"]), none, "{malformed}");
+        }
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "lift-01");
+        params.subject_alt_names.push(SanType::IpAddress([10, 0, 0, 1].into()));
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        assert!(devices_of(certificate.der()).is_empty());
+        // An extension that cannot be read, or that is there twice.
+        for copies in [1, 2] {
+            let mut params = CertificateParams::default();
+            params.distinguished_name.push(DnType::CommonName, "lift-01");
+            for _ in 0..copies {
+                let san = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![0x30, 0x7f, 0x86]);
+                params.custom_extensions.push(san);
+            }
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert!(devices_of(certificate.der()).is_empty(), "{copies}");
+        }
     }
 }

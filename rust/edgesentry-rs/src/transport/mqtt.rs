@@ -28,6 +28,9 @@ use self::connection::{Connection, Ended};
 pub use self::settings::MqttSettings;
 use self::topics::Topics;
 use super::failures::StoreFailures;
+use super::policy::is_loopback;
+use super::rates::Rejections;
+use super::settings::RateSettings;
 use super::tls;
 use crate::error::Error;
 use crate::ingest::storage::IngestService;
@@ -48,6 +51,7 @@ pub struct MqttSource {
     options: MqttOptions,
     place: String,
     failures: Arc<StoreFailures>,
+    rejections: Arc<Rejections>,
 }
 
 impl MqttSource {
@@ -60,6 +64,9 @@ impl MqttSource {
             return Err(wrong("client_id must be set and unique to this node"));
         }
         let place = format!("{}:{}", broker.host, broker.port);
+        if settings.password.is_some() && !broker.tls && !is_loopback(&broker.host) {
+            warn!(broker = %place, "the password crosses the network in plain text; use mqtts://");
+        }
         let mut options = MqttOptions::new(settings.client_id.clone(), (broker.host, broker.port));
         let identity = match (&settings.certificate, &settings.key) {
             (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
@@ -93,14 +100,15 @@ impl MqttSource {
         if topics.leaves_outcomes_out() {
             warn!("serve.mqtt.topics: messages on topics without {{device_id}} have no outcomes");
         }
+        let settings = settings.clone();
         let failures = Arc::default();
-        Ok(MqttSource { service, settings: settings.clone(), topics, options, place, failures })
+        let rejections = Arc::new(Rejections::new(&RateSettings::default()));
+        Ok(MqttSource { service, settings, topics, options, place, failures, rejections })
     }
 
-    /// Shares what is known of failing stores.
-    pub(super) fn sharing(mut self, failures: &Arc<StoreFailures>) -> MqttSource {
-        self.failures = Arc::clone(failures);
-        self
+    /// Shares what is known of failing stores and of rejections with other transports.
+    pub(super) fn sharing(self, failures: &Arc<StoreFailures>, rejections: &Arc<Rejections>) -> MqttSource {
+        MqttSource { failures: Arc::clone(failures), rejections: Arc::clone(rejections), ..self }
     }
 
     /// How long records are tried that the stores do not take although they take others.

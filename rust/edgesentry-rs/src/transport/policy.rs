@@ -41,6 +41,18 @@ fn canonical(network: IpNet) -> IpNet {
     mapped.map_or(network, IpNet::from)
 }
 
+/// Whether a host of a URL is this machine, so that what is sent to it crosses no network.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => {
+            let name = host.trim_end_matches('.').to_ascii_lowercase();
+            name == "localhost" || name.ends_with(".localhost")
+        }
+    }
+}
+
 /// The part of an address that belongs to one caller: an IPv4 address, or the /64 of an IPv6 one.
 pub(super) fn caller(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -86,5 +98,15 @@ mod tests {
         let caller = |address: &str| caller(address.parse().unwrap()).to_string();
         assert_eq!(caller("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(caller("::ffff:192.0.2.1"), "192.0.2.1");
+    }
+
+    #[test]
+    fn this_machine_is_known_by_name_and_address() {
+        for host in ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.9", "[::1]", "::ffff:127.0.0.1"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["audit.example", "10.0.0.1", "localhost.example", "[2001:db8::1]", "0.0.0.0"] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! Connections: who may connect is decided at accept, before TLS begins, and nothing waits for a caller for ever.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,28 +12,32 @@ use hyper_util::service::TowerToHyperService;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::activity::{Activity, Watched};
+use super::activity::{Activity, Bounds, Watched};
 use super::http::{App, router};
-use super::identity::{Peer, devices_of};
+use super::identity::{Peer, SenderKey, devices_of};
 use super::mqtt::MqttSource;
-use super::policy::{NetworkPolicy, caller};
+use super::policy::NetworkPolicy;
 use super::settings::{ServeLimits, ServeSettings};
+use super::shares::Pool;
 use super::stall::Stalling;
 use super::tls::ServerTls;
 use crate::error::Error;
 use crate::ingest::storage::IngestService;
+use crate::telemetry::metrics::Resource;
 
 /// The pause after a failed accept, such as one without a free file descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often rates that are no longer needed are forgotten.
 const TIDY: Duration = Duration::from_secs(60);
+/// What a caller may send over HTTP/2 before it is read, on one stream and on a connection.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 
 /// How a service ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +59,9 @@ struct Shared {
     policy: NetworkPolicy,
     limits: ServeLimits,
     tls: Option<ServerTls>,
-    handshakes: Semaphore,
-    slots: Arc<Slots>,
+    connections: Arc<Pool>,
+    handshakes: Arc<Pool>,
+    bounds: Arc<Bounds>,
     app: Arc<App>,
     router: Router,
     stop: CancellationToken,
@@ -77,15 +81,23 @@ impl Server {
             return Err(Error::Config("serve.listen: there is no address to listen on".to_owned()));
         }
         let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
+        let elsewhere = settings.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
+        if let Some(address) = elsewhere.filter(|_| tls.is_none() && !settings.tokens.is_empty()) {
+            warn!(%address, "tokens cross the network in plain text: without serve.tls, let only a proxy with TLS connect");
+        }
         let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
+        let (metrics, limits) = (service.metrics().clone(), &settings.limits);
         let app = Arc::new(App::new(service, settings));
-        let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures()));
+        let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures(), app.rejections()));
+        let requests = Pool::new(&metrics, Resource::Requests, limits.requests);
+        let (connections, per_address) = (limits.connections, limits.connections_per_address);
         let shared = Shared {
             policy: NetworkPolicy::new(settings.allow.iter().copied()),
             limits: settings.limits.clone(),
             tls,
-            handshakes: Semaphore::new(settings.limits.handshakes.max(1)),
-            slots: Arc::new(Slots::new(&settings.limits)),
+            connections: Pool::limited(&metrics, Resource::Connections, connections, per_address),
+            handshakes: Pool::new(&metrics, Resource::Handshakes, limits.handshakes),
+            bounds: Arc::new(Bounds { requests, answers: Arc::clone(app.answers()) }),
             router: router(Arc::clone(&app)),
             app,
             stop: CancellationToken::new(),
@@ -172,14 +184,14 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tasks: TaskTracker) 
             warn!(%address, "connection denied by the network policy");
             continue;
         }
-        let Some(slot) = Slots::take(&shared.slots, caller(address)) else {
+        let Some(place) = shared.connections.try_take(SenderKey::at(address), 1) else {
             debug!(%address, "too many connections");
             continue;
         };
         let shared = Arc::clone(&shared);
         tasks.spawn(async move {
             connection(&shared, stream, address).await;
-            drop(slot);
+            drop(place);
         });
     }
 }
@@ -191,7 +203,7 @@ async fn connection(shared: &Shared, stream: TcpStream, address: IpAddr) {
     let Some(tls) = &shared.tls else {
         return http1(shared, stream, Peer { address, devices: None }).await;
     };
-    let handshake = handshake(shared, tls, stream);
+    let handshake = handshake(shared, tls, stream, address);
     let stream = match timeout(shared.limits.handshake(), handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return debug!(%address, error = %error, "TLS handshake failed"),
@@ -209,13 +221,19 @@ async fn connection(shared: &Shared, stream: TcpStream, address: IpAddr) {
 
 type TlsStream<S> = tokio_rustls::server::TlsStream<S>;
 
-async fn handshake<S>(shared: &Shared, tls: &ServerTls, stream: S) -> std::io::Result<TlsStream<S>>
+async fn handshake<S>(
+    shared: &Shared,
+    tls: &ServerTls,
+    stream: S,
+    address: IpAddr,
+) -> std::io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    // Who has not said hello holds no permit.
-    let _permit = shared.handshakes.acquire().await;
+    // A connection without a hello holds no place.
+    let place = shared.handshakes.take(SenderKey::at(address), 1, shared.limits.handshake()).await;
+    let _place = place.ok_or(std::io::ErrorKind::TimedOut)?;
     hello.into_stream(tls.current()).await
 }
 
@@ -231,18 +249,33 @@ where
         .max_buf_size(limits.header_bytes.max(8 << 10))
         .max_headers(100);
     let activity = Activity::default();
-    let service = Watched::new(shared.router.clone(), peer, activity.clone());
+    let service = Watched::new(shared.router.clone(), peer, activity.clone(), Arc::clone(&shared.bounds));
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = shared.stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let serve = async {
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = shared.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = ended {
-        debug!(error = %error, "connection ended");
+    until_stalled(limits, &activity, serve).await;
+}
+
+/// Serves a connection until it ends, or until its caller takes nothing of an answer for too long: then it is cut off, with
+/// all that is held for it.
+async fn until_stalled(
+    limits: &ServeLimits,
+    activity: &Activity,
+    serve: impl Future<Output = hyper::Result<()>>,
+) {
+    tokio::select! {
+        ended = serve => if let Err(error) = ended {
+            debug!(error = %error, "connection ended");
+        },
+        () = activity.stalled_for(limits.stall()) => debug!("the caller takes nothing of an answer"),
     }
 }
 
@@ -257,81 +290,29 @@ where
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(256 << 10)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(Some(limits.header()))
         .keep_alive_timeout(limits.handshake());
     let activity = Activity::default();
-    let service = Watched::new(shared.router.clone(), peer, activity.clone());
+    let service = Watched::new(shared.router.clone(), peer, activity.clone(), Arc::clone(&shared.bounds));
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = async { tokio::select! {
-            () = shared.stop.cancelled() => {}
-            () = activity.idle_for(limits.header()) => {}
-        } } => {
-            connection.as_mut().graceful_shutdown();
-            // Without a request nothing is lost by cutting it off.
-            tokio::select! {
-                ended = &mut connection => ended,
-                () = activity.idle_for(limits.handshake()) => Ok(()),
+    let serve = async {
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = async { tokio::select! {
+                () = shared.stop.cancelled() => {}
+                () = activity.idle_for(limits.header()) => {}
+            } } => {
+                connection.as_mut().graceful_shutdown();
+                // Without a request nothing is lost by cutting it off.
+                tokio::select! {
+                    ended = &mut connection => ended,
+                    () = activity.idle_for(limits.handshake()) => Ok(()),
+                }
             }
         }
     };
-    if let Err(error) = ended {
-        debug!(error = %error, "connection ended");
-    }
-}
-
-/// Connections there may be, in all and of one caller.
-struct Slots {
-    connections: usize,
-    per_address: usize,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-impl Slots {
-    fn new(limits: &ServeLimits) -> Slots {
-        let (connections, per_address) = (limits.connections.max(1), limits.connections_per_address.max(1));
-        Slots { connections, per_address, taken: Mutex::default() }
-    }
-
-    fn taken(&self) -> std::sync::MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(slots: &Arc<Slots>, address: IpAddr) -> Option<Slot> {
-        let mut taken = slots.taken();
-        let here = taken.by_address.get(&address).copied().unwrap_or(0);
-        if taken.all >= slots.connections || here >= slots.per_address {
-            return None;
-        }
-        taken.all += 1;
-        taken.by_address.insert(address, here + 1);
-        Some(Slot { slots: Arc::clone(slots), address })
-    }
-}
-
-/// The place of one connection.
-struct Slot {
-    slots: Arc<Slots>,
-    address: IpAddr,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut taken = self.slots.taken();
-        taken.all -= 1;
-        if let Some(here) = taken.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                taken.by_address.remove(&self.address);
-            }
-        }
-    }
+    until_stalled(limits, &activity, serve).await;
 }

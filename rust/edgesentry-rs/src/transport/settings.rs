@@ -105,7 +105,8 @@ pub struct TokenSettings {
     pub devices: Vec<String>,
 }
 
-/// Bounds on what callers can make the service hold, and for how long.
+/// Bounds on what callers can make the service hold, and for how long. Of handshakes, requests, bodies, answers, batches
+/// and exports one caller may hold no more than is left for others: alone, half.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeLimits {
@@ -119,8 +120,12 @@ pub struct ServeLimits {
     pub batches: usize,
     /// Exports under way at once.
     pub exports: usize,
-    /// Bodies of single records that are held at once, over all connections.
+    /// Bodies that are held at once, of single records and of batches, over all connections.
     pub memory_bytes: usize,
+    /// Answers that are held at once until they are taken, over all connections.
+    pub answer_bytes: usize,
+    /// Requests under way at once, over all connections.
+    pub requests: usize,
     /// Connections at once.
     pub connections: usize,
     /// Connections of one address (IPv6: one /64) at once.
@@ -133,7 +138,7 @@ pub struct ServeLimits {
     pub header_bytes: usize,
     /// Seconds in which the next request must have arrived with all its headers; an idle connection lives as long.
     pub header_seconds: u64,
-    /// Seconds that a body or an answer may stand still.
+    /// Seconds that a body, or a piece of an answer, may stand still.
     pub stall_seconds: u64,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
@@ -150,6 +155,8 @@ impl Default for ServeLimits {
             batches: 16,
             exports: 4,
             memory_bytes: 512 << 20,
+            answer_bytes: 128 << 20,
+            requests: 4096,
             connections: 16_384,
             connections_per_address: 4096,
             handshakes: 256,
@@ -182,13 +189,24 @@ impl ServeLimits {
 }
 
 /// How fast the records of one device may come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateSettings {
     /// Records a second in the long run; 0 for no limit.
     pub records_per_second: u32,
     /// Records at once; by default ten seconds' worth.
     pub burst: Option<u32>,
+    /// Rejections a second of one sender and device in the long run, over HTTP and MQTT; 0 for no limit. Devices that are
+    /// not registered count as one, and a sender may have ten times as many in all.
+    pub rejections_per_second: u32,
+    /// Rejections at once.
+    pub rejection_burst: u32,
+}
+
+impl Default for RateSettings {
+    fn default() -> RateSettings {
+        RateSettings { records_per_second: 0, burst: None, rejections_per_second: 10, rejection_burst: 1000 }
+    }
 }
 
 /// A list, or a text with commas, which is all that a variable can be.

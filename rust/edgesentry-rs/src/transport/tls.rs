@@ -81,7 +81,7 @@ fn config(settings: &TlsSettings) -> Result<ServerConfig, Error> {
     };
     let TlsSettings { certificate, key, client_ca, require_client_certificate, .. } = settings;
     let chain = certificates(certificate)?;
-    let private_key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
+    let private_key = private_key(key).map_err(|problem| wrong(key, &problem))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -136,8 +136,25 @@ pub(super) fn client_config_of(
     let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(certificate)?;
     let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("{}: {error}", key.display()));
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
+    let key = private_key(key).map_err(|problem| wrong(&problem))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))
+}
+
+/// The private key of a PEM file that nobody else can read. As PostgreSQL does, a file of root may be readable by a group.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let file = std::fs::metadata(path).map_err(|error| error.to_string())?;
+        let allowed = if file.uid() == 0 { 0o740 } else { 0o700 };
+        if file.mode() & 0o777 & !allowed != 0 {
+            let mode = file.mode() & 0o777;
+            return Err(format!(
+                "others may read this private key (mode {mode:04o}); run chmod 600 on it, or chmod 640 if it is root's"
+            ));
+        }
+    }
+    PrivateKeyDer::from_pem_file(path).map_err(|error| error.to_string())
 }
 
 /// The certificates of a PEM file, of which there must be one at least.

@@ -9,6 +9,7 @@ mod clients;
 #[path = "../stores/common.rs"]
 mod common;
 mod hostile;
+mod limits;
 mod mqtt;
 mod mqtt_senders;
 mod openapi;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use edgesentry_rs::transport::{Client, ClientSettings, Stopped, hash_of_token};
+use edgesentry_rs::transport::{Client, ClientSettings, Server, Stopped, hash_of_token};
 use edgesentry_rs::{Error, Outcome};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -64,6 +64,8 @@ impl Authority {
 fn write(path: &Path, text: &str) {
     let part = path.with_extension("part");
     std::fs::write(&part, text).unwrap();
+    // Keys are for their owner only.
+    std::fs::set_permissions(&part, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     std::fs::rename(&part, path).unwrap();
 }
 
@@ -189,4 +191,47 @@ async fn who_is_not_allowed_is_turned_away_before_a_word_is_said() {
     let _ = stream.read_to_end(&mut answer).await;
     // An alert of TLS.
     assert_eq!(answer.first(), Some(&0x15), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_others_can_read_is_refused() {
+    let authority = Authority::new();
+    let place = Place::new(Kind::Sqlite).await;
+    let toml = authority.serve("");
+    let (certificate, device_key) = authority.issue("lift-01", &["lift-01"]);
+    let chmod = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    // Readable by a group only if it is root's.
+    for (mode, taken) in [(0o644, false), (0o604, false), (0o660, false), (0o600, true), (0o400, true)] {
+        chmod(&authority.path("server.key"), mode);
+        chmod(&device_key, mode);
+        let server = Server::bind(place.service().await, &settings(&toml)).await;
+        let client = ClientSettings {
+            identity: Some((certificate.clone(), device_key.clone())),
+            ca: Some(authority.path("ca.pem")),
+            ..ClientSettings::new("https://localhost:1")
+        };
+        for problem in [server.err(), Client::new(client).err()] {
+            match problem.map(|problem| problem.to_string()) {
+                None => assert!(taken, "{mode:o}"),
+                Some(problem) => assert!(!taken && problem.contains("chmod 600"), "{mode:o}: {problem}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_crosses_a_network_in_plain_text_is_warned_of() {
+    let exposure = |url: &str, token: Option<&str>| {
+        let token = token.map(|token| token.to_owned().into());
+        ClientSettings { token, ..ClientSettings::new(url) }.exposure()
+    };
+    let warning = exposure("http://audit.example:8080", Some("eds_secret")).unwrap();
+    assert!(warning.contains("audit.example") && !warning.contains("secret"), "{warning}");
+    assert!(exposure("http://10.0.0.1", Some("eds_secret")).is_some());
+    for url in ["https://audit.example", "http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1"] {
+        assert_eq!(exposure(url, Some("eds_secret")), None, "{url}");
+    }
+    assert_eq!(exposure("http://audit.example", None), None);
 }

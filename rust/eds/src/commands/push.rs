@@ -15,7 +15,7 @@ use crate::commands::device_id;
 use crate::commands::sending::{Sending, conclude};
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
-use crate::output::{Answer, Output};
+use crate::output::{Answer, Output, complain};
 use crate::text::{number, shown};
 
 /// Send records to a service on the network: from files, or what waits in an outbox
@@ -113,6 +113,9 @@ impl ReachArgs {
             attempts: self.attempts,
             ..ClientSettings::new(url)
         };
+        if let Some(problem) = settings.exposure() {
+            complain(&format!("warning: {problem}"));
+        }
         Ok(Client::new(settings)?)
     }
 }

@@ -200,7 +200,9 @@ impl Client {
         let last: Option<Last> = serde_json::from_slice(line).ok();
         match last.and_then(|last| last.summary.problem) {
             Some(problem) => {
-                Call { error: self.error(problem.code, &problem.detail, false), pause: Duration::ZERO }
+                // The service had no room, or no time; the body itself may be sent again.
+                let retryable = matches!(problem.code.as_str(), "busy" | "too_slow");
+                Call { error: self.error(problem.code, &problem.detail, retryable), pause: Duration::ZERO }
             }
             None => self.broken("not every record was answered"),
         }

@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::reads::named;
 use super::{App, State};
 use crate::ledger::Registration;
-use crate::transport::bodies::reader;
+use crate::transport::bodies::{Room, reader};
 
 /// The largest body of these requests.
 const MOST: usize = 64 << 10;
@@ -139,7 +139,7 @@ pub(super) async fn revoke(
 
 async fn small<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let mut reader = reader(headers, body, app.limits.stall())?;
-    let held = app.memory.read(&mut reader, MOST).await?;
+    let held = Room::new(&app.bodies, app.holder(headers)).read(&mut reader, MOST).await?;
     serde_json::from_slice(&held.bytes).map_err(|error| {
         let problem: String = error.to_string().chars().take(300).collect();
         Problem::malformed(problem)

@@ -1,4 +1,6 @@
 //! `POST /api/v1/ingest/batch`: many records as NDJSON, answered line by line while they arrive.
+//!
+//! A batch is under way, and holds its place, until its answers are taken.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,8 +22,9 @@ use super::problem::Problem;
 use super::submission::{Wire, submission};
 use super::{App, Peer, State, TURN};
 use crate::ingest::verify::Submission;
-use crate::transport::bodies::{BodyError, Lines, reader};
-use crate::transport::identity::Sender;
+use crate::transport::bodies::{BodyError, Line, Lines, Room, reader};
+use crate::transport::identity::{Sender, SenderKey};
+use crate::transport::shares::{Pool, Share};
 
 /// Records and text that are handed to the service at a time.
 const UNIT_RECORDS: usize = 1024;
@@ -52,22 +55,34 @@ pub(super) async fn batch(
     body: Body,
 ) -> Result<Response, Problem> {
     let sender = app.sender(&peer, &headers)?;
+    let key = sender.key(&peer);
     let reader = reader(&headers, body, app.limits.stall())?;
-    let lines = Lines::new(reader, app.limits.body_bytes, app.limits.batch_bytes);
-    let turn = timeout(TURN, Arc::clone(&app.batches).acquire_owned()).await;
-    let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Problem::busy("too many batches at once"))?;
+    let room = Room::new(&app.bodies, key);
+    let lines = Lines::new(reader, room, app.limits.body_bytes, app.limits.batch_bytes);
+    let place = app.batches.take(key, 1, TURN).await;
+    let place = Arc::new(place.ok_or_else(|| Problem::busy("too many batches at once"))?);
     let (answers, answered) = mpsc::unbounded_channel();
-    let room = Arc::new(Semaphore::new(WAITING_BYTES));
-    let incoming = Incoming { app: Arc::clone(&app), peer, sender, lines };
-    let outgoing = Outgoing { answers, room: Arc::clone(&room) };
+    let waiting = Arc::new(Semaphore::new(WAITING_BYTES));
+    let outgoing = Outgoing {
+        answers,
+        waiting: Arc::clone(&waiting),
+        pool: Arc::clone(&app.answers),
+        key,
+        stall: app.limits.stall(),
+    };
+    let incoming = Incoming { app, peer, sender, key, lines };
+    let working = Arc::clone(&place);
     tokio::spawn(async move {
         take_in(incoming, outgoing).await;
-        drop(turn);
+        drop(working);
     });
-    let text = futures::stream::unfold((answered, room), |(mut answered, room)| async move {
-        let text: Bytes = answered.recv().await?;
-        room.add_permits(text.len());
-        Some((Ok::<_, std::convert::Infallible>(text), (answered, room)))
+    // What was handed out last counts until more is asked for, which is when it has been taken.
+    let state = (answered, waiting, place, None::<Share>);
+    let text = futures::stream::unfold(state, |(mut answered, waiting, place, last)| async move {
+        drop(last);
+        let (text, share): (Bytes, Share) = answered.recv().await?;
+        waiting.add_permits(text.len());
+        Some((Ok::<_, std::convert::Infallible>(text), (answered, waiting, place, Some(share))))
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(text)).into_response())
 }
@@ -77,13 +92,19 @@ struct Incoming {
     app: Arc<App>,
     peer: Peer,
     sender: Sender,
+    key: SenderKey,
     lines: Lines,
 }
 
 /// Where its answers go.
 struct Outgoing {
-    answers: mpsc::UnboundedSender<Bytes>,
-    room: Arc<Semaphore>,
+    answers: mpsc::UnboundedSender<(Bytes, Share)>,
+    /// How much of this batch may wait.
+    waiting: Arc<Semaphore>,
+    /// How much of all may wait.
+    pool: Arc<Pool>,
+    key: SenderKey,
+    stall: Duration,
 }
 
 /// What is told at the end.
@@ -110,11 +131,27 @@ enum Slot {
     Answered(Box<Answer>),
 }
 
+/// The lines of a unit, and the memory that they take until they are answered.
+struct Pending {
+    slots: Vec<Slot>,
+    share: Option<Share>,
+}
+
+impl Pending {
+    fn hold(&mut self, more: Option<Share>) {
+        match (&mut self.share, more) {
+            (Some(share), Some(more)) => share.merge(more),
+            (None, more) => self.share = more,
+            (Some(_), None) => {}
+        }
+    }
+}
+
 async fn take_in(incoming: Incoming, outgoing: Outgoing) {
-    let app = Arc::clone(&incoming.app);
+    let (app, key) = (Arc::clone(&incoming.app), incoming.key);
     let service = app.service.clone();
     // What stands between the lines of a unit and the answers of the service, unit by unit.
-    let (slots, mut waiting) = mpsc::unbounded_channel::<Vec<Slot>>();
+    let (slots, mut waiting) = mpsc::unbounded_channel::<Pending>();
     let (ending, end) = oneshot::channel::<Option<BodyError>>();
     let units = units(incoming, slots, ending);
     let mut answered = std::pin::pin!(service.ingest_stream(units));
@@ -122,18 +159,20 @@ async fn take_in(incoming: Incoming, outgoing: Outgoing) {
     while let Some(outcomes) = answered.next().await {
         let Ok(unit) = waiting.try_recv() else { break };
         let mut outcomes = outcomes.into_iter();
-        let mut text = Vec::with_capacity(unit.len() * 96);
-        for slot in unit {
+        let mut text = Vec::with_capacity(unit.slots.len() * 96);
+        let Pending { slots, share } = unit;
+        for slot in slots {
             let answer = match slot {
                 Slot::Answered(answer) => *answer,
                 Slot::Sent(record) => {
                     let outcome = outcomes.next().unwrap_or(Err(crate::Error::Stopped));
-                    app.failures.observe(&record.device_id, &outcome);
+                    app.note(key, &record.device_id, &outcome);
                     Answer::new(&record, outcome)
                 }
             };
             summary.add(answer, &mut text);
         }
+        drop(share);
         if !outgoing.send(text).await {
             return;
         }
@@ -164,31 +203,35 @@ fn write_line(text: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 impl Outgoing {
-    /// Hands text to the sender; false when it has gone.
-    async fn send(&self, text: Vec<u8>) -> bool {
-        let taken = u32::try_from(text.len().min(WAITING_BYTES)).unwrap_or(u32::MAX);
-        let permits = tokio::select! {
-            permits = self.room.acquire_many(taken) => permits,
-            () = self.answers.closed() => return false,
-        };
-        if let Ok(permits) = permits {
+    /// Hands text to the sender; false when it has gone, or has taken nothing for so long that there is no room.
+    async fn send(&self, mut text: Vec<u8>) -> bool {
+        text.shrink_to_fit();
+        let room = async {
+            let bytes = u32::try_from(text.len().min(WAITING_BYTES)).unwrap_or(u32::MAX);
+            let permits = timeout(self.stall, self.waiting.acquire_many(bytes)).await.ok()?.ok()?;
             permits.forget();
-        }
-        self.answers.send(text.into()).is_ok()
+            self.pool.take(self.key, text.len(), self.stall).await
+        };
+        let share = tokio::select! {
+            share = room => share,
+            () = self.answers.closed() => None,
+        };
+        let Some(share) = share else { return false };
+        self.answers.send((text.into(), share)).is_ok()
     }
 }
 
 /// The records of a batch in units for the service; for each unit, its lines.
 fn units(
     incoming: Incoming,
-    slots: mpsc::UnboundedSender<Vec<Slot>>,
+    slots: mpsc::UnboundedSender<Pending>,
     ending: oneshot::Sender<Option<BodyError>>,
 ) -> impl Stream<Item = Vec<Submission>> + Send {
     let reading = Reading { incoming, lines: 0, held_back: HashSet::new() };
     futures::stream::unfold(Some((reading, slots, ending)), |state| async move {
         let (mut reading, slots, ending) = state?;
         let (unit, lines, end) = reading.unit().await;
-        let empty = lines.is_empty();
+        let empty = lines.slots.is_empty();
         // Answered in this order by whoever reads the other end.
         let _ = slots.send(lines);
         match end {
@@ -205,19 +248,20 @@ struct Reading {
     incoming: Incoming,
     lines: u64,
     /// Devices with a record that was not handed on: those behind it would only be gaps.
-    held_back: HashSet<String>,
+    held_back: HashSet<SenderKey>,
 }
 
-type Unit = (Vec<Submission>, Vec<Slot>, Option<Option<BodyError>>);
+type Unit = (Vec<Submission>, Pending, Option<Option<BodyError>>);
 
 impl Reading {
     /// The next unit; with the end of the body, where it comes.
     async fn unit(&mut self) -> Unit {
-        let (mut unit, mut slots, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while slots.len() < UNIT_RECORDS && bytes < UNIT_BYTES {
+        let mut pending = Pending { slots: Vec::new(), share: None };
+        let (mut unit, mut bytes) = (Vec::new(), 0);
+        while pending.slots.len() < UNIT_RECORDS && bytes < UNIT_BYTES {
             let next = self.incoming.lines.next();
-            // Who sends slowly is answered all the same.
-            let next = if slots.is_empty() {
+            // A sender that sends slowly is answered all the same.
+            let next = if pending.slots.is_empty() {
                 next.await
             } else {
                 match timeout(GATHER, next).await {
@@ -225,10 +269,10 @@ impl Reading {
                     Err(_) => break,
                 }
             };
-            let text = match next {
-                Ok(Some(text)) => text,
-                Ok(None) => return (unit, slots, Some(None)),
-                Err(error) => return (unit, slots, Some(Some(error))),
+            let Line { text, share } = match next {
+                Ok(Some(line)) => line,
+                Ok(None) => return (unit, pending, Some(None)),
+                Err(error) => return (unit, pending, Some(Some(error))),
             };
             if text.iter().all(u8::is_ascii_whitespace) {
                 // Millions of empty lines may be there to be read: others have their turn between them.
@@ -237,34 +281,36 @@ impl Reading {
             }
             let most = self.incoming.app.limits.batch_records;
             if self.lines == most {
-                return (unit, slots, Some(Some(BodyError::TooMany(most))));
+                return (unit, pending, Some(Some(BodyError::TooMany(most))));
             }
             self.lines += 1;
             bytes += text.len();
             match self.decide(&text) {
                 Ok(submission) => {
-                    slots.push(Slot::Sent(Arc::clone(&submission.record)));
+                    pending.hold(share);
+                    pending.slots.push(Slot::Sent(Arc::clone(&submission.record)));
                     unit.push(submission);
                 }
-                Err(answer) => slots.push(Slot::Answered(answer)),
+                Err(answer) => pending.slots.push(Slot::Answered(answer)),
             }
         }
-        (unit, slots, None)
+        (unit, pending, None)
     }
 
     /// What is sent on, or what is answered at once.
     fn decide(&mut self, text: &[u8]) -> Result<Submission, Box<Answer>> {
         let submission = submission(text).map_err(|problem| Box::new(Answer::malformed(&problem)))?;
-        let Incoming { app, peer, sender, .. } = &self.incoming;
+        let Incoming { app, peer, sender, key, .. } = &self.incoming;
         let record = &submission.record;
-        if self.held_back.contains(&record.device_id) {
+        let device = SenderKey::of(&record.device_id);
+        if self.held_back.contains(&device) {
             let error = crate::error::NotTried::BehindPassing.error(record);
             return Err(Box::new(Answer::new(record, Err(error))));
         }
-        app.admit(peer, sender, &submission).map_err(|problem| {
+        app.authorize(peer, sender, *key, &submission).map_err(|problem| {
             let retryable = problem.code() == "rate_limited";
             if retryable {
-                self.held_back.insert(record.device_id.clone());
+                self.held_back.insert(device);
             }
             Box::new(Answer::refused(record, &problem, retryable))
         })?;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use edgesentry_formats::{Compression, Format, RecordWriter, by_name};
@@ -21,8 +21,9 @@ use crate::error::describe;
 use crate::export::{Target, export as export_into};
 use crate::ledger::Filter;
 
-/// Pieces that wait for the reader.
+/// Pieces that wait for the reader, and how large they are.
 const PIECES: usize = 16;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Which records, in which form.
 #[derive(Deserialize, IntoParams)]
@@ -60,7 +61,11 @@ pub(super) struct ExportQuery {
     ),
     security(("token" = ["read"]))
 )]
-pub(super) async fn export(State(app): State, Query(query): Query<ExportQuery>) -> Result<Response, Problem> {
+pub(super) async fn export(
+    State(app): State,
+    headers: HeaderMap,
+    Query(query): Query<ExportQuery>,
+) -> Result<Response, Problem> {
     let name = format!("export.{}", query.format.as_deref().unwrap_or("ndjson"));
     let known = by_name(name.as_ref()).filter(|_| !name.contains('/'));
     let (format, compression) = known.ok_or_else(|| {
@@ -69,8 +74,9 @@ pub(super) async fn export(State(app): State, Query(query): Query<ExportQuery>) 
         )
     })?;
     query.device_id.as_deref().map_or(Ok(()), named)?;
-    let turn = tokio::time::timeout(TURN, Arc::clone(&app.exports).acquire_owned()).await;
-    let turn = turn.ok().and_then(Result::ok).ok_or_else(|| Problem::busy("too many exports at once"))?;
+    let place = app.exports.take(app.holder(&headers), 1, TURN).await;
+    let place = Arc::new(place.ok_or_else(|| Problem::busy("too many exports at once"))?);
+    let working = Arc::clone(&place);
     app.service.ledger().check().await?;
     let filter = Filter {
         devices: query.device_id.into_iter().collect(),
@@ -92,10 +98,11 @@ pub(super) async fn export(State(app): State, Query(query): Query<ExportQuery>) 
             // The reader must not take what it has for the whole.
             let _ = pieces.send(Err(io::Error::other(text))).await;
         }
-        drop(turn);
+        drop(working);
     });
-    let body = futures::stream::unfold(written, |mut written| async move {
-        written.recv().await.map(|piece| (piece, written))
+    // The export is under way until its last piece is taken.
+    let body = futures::stream::unfold((written, place), |(mut written, place)| async move {
+        written.recv().await.map(|piece| (piece, (written, place)))
     });
     let attachment = format!("attachment; filename=\"{name}\"");
     let headers = [
@@ -122,6 +129,7 @@ struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader has gone away");
+        let bytes = &bytes[..bytes.len().min(PIECE_BYTES)];
         self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
         Ok(bytes.len())
     }

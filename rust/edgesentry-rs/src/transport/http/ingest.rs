@@ -10,8 +10,8 @@ use super::problem::Problem;
 use super::submission::{Wire, submission};
 use super::{App, Peer, State};
 use crate::ingest::verify::{Outcome, Submission};
-use crate::transport::bodies::reader;
-use crate::transport::identity::Sender;
+use crate::transport::bodies::{Room, reader};
+use crate::transport::identity::{Sender, SenderKey};
 
 /// Larger bodies are decoded where nobody else waits.
 const LARGE: usize = 256 << 10;
@@ -45,24 +45,23 @@ pub(super) async fn ingest(
 ) -> Result<Response, Problem> {
     let sender = app.sender(&peer, &headers)?;
     let mut reader = reader(&headers, body, app.limits.stall())?;
-    let held = app.memory.read(&mut reader, app.limits.body_bytes).await?;
-    let (held, submission) = if held.bytes.len() > LARGE {
-        let decode = move || {
-            let submission = submission(&held.bytes);
-            (held, submission)
-        };
-        let decoded = tokio::task::spawn_blocking(decode).await;
+    let key = sender.key(&peer);
+    let held = Room::new(&app.bodies, key).read(&mut reader, app.limits.body_bytes).await?;
+    // The text goes as soon as it is decoded; its memory counts for the record until that is decided.
+    let (text, held) = held.into_parts();
+    let submission = if text.len() > LARGE {
+        let decoded = tokio::task::spawn_blocking(move || submission(&text)).await;
         decoded.map_err(|_| Problem::internal("the body could not be decoded"))?
     } else {
-        let submission = submission(&held.bytes);
-        (held, submission)
-    };
-    let submission = submission?;
-    app.admit(&peer, &sender, &submission)?;
+        let submission = submission(&text);
+        drop(text);
+        submission
+    }?;
+    app.authorize(&peer, &sender, key, &submission)?;
     let record = std::sync::Arc::clone(&submission.record);
     let outcome = app.service.ingest(submission).await;
     drop(held);
-    app.failures.observe(&record.device_id, &outcome);
+    app.note(key, &record.device_id, &outcome);
     let status = match outcome? {
         Outcome::Rejected(rejection) => return Err(rejection.into()),
         outcome @ Outcome::Accepted => (StatusCode::ACCEPTED, outcome),
@@ -74,12 +73,30 @@ pub(super) async fn ingest(
 
 impl App {
     /// Whether the sender may send this record, now.
-    pub(super) fn admit(&self, peer: &Peer, sender: &Sender, submission: &Submission) -> Result<(), Problem> {
+    pub(super) fn authorize(
+        &self,
+        peer: &Peer,
+        sender: &Sender,
+        key: SenderKey,
+        submission: &Submission,
+    ) -> Result<(), Problem> {
         let device_id = &submission.record.device_id;
         if !sender.may_send(device_id) {
             return Err(Problem::other_device(device_id));
         }
         let unknown_at = (!sender.is_known()).then_some(peer.address);
-        self.rates.check(device_id, unknown_at).map_err(Problem::rate_limited)
+        self.rates.check(device_id, unknown_at).map_err(Problem::rate_limited)?;
+        self.rejections.check(key, device_id, self.service.knows(device_id)).map_err(|wait| {
+            self.service.metrics().count_limited_rejection();
+            Problem::rejections_limited(wait)
+        })
+    }
+
+    /// Notes what became of a record.
+    pub(super) fn note(&self, key: SenderKey, device_id: &str, outcome: &Result<Outcome, crate::Error>) {
+        self.failures.observe(device_id, outcome);
+        if let Ok(outcome) = outcome {
+            self.rejections.count(key, outcome);
+        }
     }
 }

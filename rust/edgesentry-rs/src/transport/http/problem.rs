@@ -94,9 +94,23 @@ impl Problem {
     }
 
     pub(super) fn rate_limited(wait: std::time::Duration) -> Problem {
+        Problem::limited(
+            wait,
+            "records of this device come faster than the service is set to take them; send again later",
+        )
+    }
+
+    /// Too many records of the sender were rejected.
+    pub(in crate::transport) fn rejections_limited(wait: std::time::Duration) -> Problem {
+        Problem::limited(
+            wait,
+            "too many records of this sender were rejected lately, so this one was not looked at; see why they were, \
+             and send again later",
+        )
+    }
+
+    fn limited(wait: std::time::Duration, detail: &'static str) -> Problem {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let detail =
-            "records of this device come faster than the service is set to take them; send again later";
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
         Problem { retry_after: Some(seconds.max(1)), ..problem }
     }

@@ -25,6 +25,7 @@ use crate::error::{Error, NotTried};
 use crate::ingest::verify::{Outcome, Submission};
 use crate::transport::failures::may_pass;
 use crate::transport::http::{Answer, Problem, submission};
+use crate::transport::identity::SenderKey;
 
 /// Devices that are tried again at once.
 const RETRIES_AT_ONCE: usize = 8;
@@ -37,6 +38,12 @@ pub(super) struct Message {
     submission: Submission,
     reply: Reply,
     answered: oneshot::Sender<Option<PublishNotice>>,
+    key: SenderKey,
+}
+
+/// Under which key the rejections of a sender count: that of its device if the broker vouches for it.
+fn sender_key(device_id: &str, bound: bool) -> SenderKey {
+    SenderKey::of(("mqtt", bound.then_some(device_id)))
 }
 
 impl Message {
@@ -158,7 +165,14 @@ impl<'a> Intake<'a> {
             let refused = Answer::refused(&submission.record, &problem, false);
             return self.answer(reply, answered, &refused).await;
         }
-        let message = Message { submission, reply, answered };
+        let key = sender_key(device_id, !bound.is_empty());
+        let known = self.source.service.knows(device_id);
+        if let Err(wait) = self.source.rejections.check(key, device_id, known) {
+            self.source.service.metrics().count_limited_rejection();
+            let refused = Answer::refused(&submission.record, &Problem::rejections_limited(wait), true);
+            return self.answer(reply, answered, &refused).await;
+        }
+        let message = Message { submission, reply, answered, key };
         if self.held.has(message.device_id()) {
             self.held.push(message);
         } else {
@@ -200,6 +214,9 @@ impl<'a> Intake<'a> {
         let mut failed: Vec<(String, Vec<Message>, Error)> = Vec::new();
         for (message, outcome) in tried {
             self.source.failures.observe(message.device_id(), &outcome);
+            if let Ok(outcome) = &outcome {
+                self.source.rejections.count(message.key, outcome);
+            }
             match outcome {
                 Err(Error::Stopped) => return Ok(false),
                 Err(error) if may_pass(&error) => {
@@ -270,7 +287,7 @@ impl<'a> Intake<'a> {
     }
 
     async fn decide(&mut self, message: Message, outcome: Result<Outcome, Error>) -> Result<(), String> {
-        let Message { submission, reply, answered } = message;
+        let Message { submission, reply, answered, .. } = message;
         self.answer(reply, answered, &Answer::new(&submission.record, outcome)).await
     }
 
