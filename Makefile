@@ -34,7 +34,7 @@ soak: module ## Kill the ingest service a thousand times under load, then strike
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
 	$(CARGO) build --release --locked --workspace --bin eds
-	EDGESENTRY_EVERY_FAULT=1 $(BIN)/python -m pytest tests/faults
+	EDGESENTRY_EVERY_FAULT=1 $(SERVERS) $(BIN)/python -m pytest tests/faults tests/adversary/test_ledger_writer.py
 
 # The plain eds, in place of the checked one of test-rust.
 test-python: module ## Run the Python tests with the same servers
