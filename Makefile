@@ -34,7 +34,7 @@ soak: module ## Kill the ingest service a thousand times, strike every system ca
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
 	$(CARGO) build --release --locked --workspace --bin eds
-	EDGESENTRY_EVERY_FAULT=1 $(BIN)/python -m pytest tests/faults
+	EDGESENTRY_EVERY_FAULT=1 $(SERVERS) $(BIN)/python -m pytest tests/faults tests/adversary/test_ledger_writer.py
 	EDGESENTRY_HOSTILE_PRODUCERS=$${EDGESENTRY_HOSTILE_PRODUCERS:-100000} $(BIN)/python -m pytest tests/test_arrow_memory.py
 	EDGESENTRY_ADVERSARY_SCALE=4 $(SERVERS) $(BIN)/python -m pytest tests/adversary
 

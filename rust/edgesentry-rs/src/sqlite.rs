@@ -2,6 +2,7 @@
 
 mod contents;
 mod reading;
+mod uses;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::sql::failed;
 
 pub(crate) use contents::{Contents, MAX_NAMES, MIGRATIONS_TABLE, Schema};
 use reading::{Reading, beside, reader_of};
+use uses::Use;
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(30);
@@ -39,6 +41,7 @@ pub(crate) struct Database {
     /// None if the file is read only, and once it is closed.
     writer: Mutex<Option<Writer>>,
     reading: Option<Reading>,
+    _writing: Option<Use>,
 }
 
 /// The connection that writes, and how it is opened.
@@ -102,6 +105,9 @@ impl Database {
             .pragma("wal_autocheckpoint", "8192")
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
+        // The name of a file that is not there yet is the one that it will have.
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let writing = Use::writing(&canonical).map_err(opening())?;
         let mut writer = options.connect().await.map_err(opening())?;
         let writer_options = options.clone();
         migrate(&mut writer, schema.migrations)
@@ -115,7 +121,13 @@ impl Database {
             "open the database for writing",
         ))?;
         let writer = Writer { connection: writer, options: writer_options };
-        Ok(Database { place, readers, writer: Mutex::new(Some(writer)), reading: None })
+        Ok(Database {
+            place,
+            readers,
+            writer: Mutex::new(Some(writer)),
+            reading: None,
+            _writing: Some(writing),
+        })
     }
 
     /// Opens a file for reading. Neither the file nor anything beside it is changed, and its tables are read in the
@@ -133,8 +145,13 @@ impl Database {
         }
         let opened = Reading::open(path).await.map_err(no_database(schema));
         let (reading, readers) = opened.map_err(opening())?;
-        let database =
-            Database { place: Arc::clone(&place), readers, writer: Mutex::new(None), reading: Some(reading) };
+        let database = Database {
+            place: Arc::clone(&place),
+            readers,
+            writer: Mutex::new(None),
+            reading: Some(reading),
+            _writing: None,
+        };
         let looked = async { contents::contents(&mut *database.reader().await?, schema).await };
         let contents = database.unchanged(looked.await).map_err(no_database(schema)).map_err(opening())?;
         match contents {

@@ -168,8 +168,15 @@ impl Sql {
         if !is_one {
             return Err(wrong());
         }
-        let password = percent_decoded(parsed.password().unwrap_or_default());
+        let in_query = parsed.query_pairs().find(|(name, _)| name == "password");
+        let in_query = in_query.map(|(_, password)| password.into_owned());
+        let password = in_query.unwrap_or_else(|| percent_decoded(parsed.password().unwrap_or_default()));
         parsed.set_password(None).map_err(|()| wrong())?;
+        let others = parsed.query().map(|query| {
+            let others = query.split('&').filter(|pair| !pair.starts_with("password="));
+            others.collect::<Vec<_>>().join("&")
+        });
+        parsed.set_query(others.as_deref().filter(|others| !others.is_empty()));
         Ok(Sql { programs: programs.clone(), url: parsed.into(), password: password.into() })
     }
 
@@ -247,6 +254,8 @@ mod tests {
         let error = sql.query("SELECT 1").unwrap_err().to_string();
         assert!(error.starts_with("postgres://me@127.0.0.1:1/audit: "), "{error}");
         assert!(!format!("{sql:?} {error}").contains("hu/sh"));
+        let sql = Sql::new(&programs, "postgres://me@db/audit?password=hu%2Fsh&sslmode=require").unwrap();
+        assert_eq!((sql.place(), sql.password.reveal()), ("postgres://me@db/audit?sslmode=require", "hu/sh"));
         assert!(Sql::new(&programs, "postgres://one,two/audit").is_err());
         assert!(Sql::new(&programs, "sqlite:audit.db").is_err());
     }

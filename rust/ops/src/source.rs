@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use edgesentry_rs::Settings;
+use edgesentry_rs::settings::Location;
 use url::Url;
 
 use crate::archive::Identity;
@@ -34,7 +35,7 @@ pub fn programs(settings: &Settings) -> Result<Programs, Error> {
 pub fn url(settings: &Settings) -> Result<&str, Error> {
     let url = settings.ops.postgres.as_ref().unwrap_or(&settings.ledger).reveal();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(url);
+        return Location::parse(url).map(|_| url).map_err(|error| Error::Config(error.to_string()));
     }
     let message =
         "no PostgreSQL is named; set ops.postgres, or the ledger, to postgres://user:password@host/database";

@@ -24,7 +24,9 @@ impl Location {
         }
         let scheme = scheme_of(name);
         let path = match scheme {
-            Some("postgres" | "postgresql") if has_authority(name) => return Ok(Location::Postgres),
+            Some("postgres" | "postgresql") if has_authority(name) => {
+                return if is_escaped(name) { Ok(Location::Postgres) } else { Err(wrong(UNESCAPED)) };
+            }
             Some("postgres" | "postgresql") => {
                 return Err(wrong("a PostgreSQL ledger is named postgres://HOST/DATABASE, with two slashes"));
             }
@@ -73,6 +75,17 @@ fn scheme_of(name: &str) -> Option<&str> {
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme.chars().all(|other| other.is_ascii_alphanumeric() || "+.-".contains(other));
     is_scheme.then_some(scheme)
+}
+
+const UNESCAPED: &str = "the user name or the password in its URL holds / ? # or @; write %2F %3F %23 and %40 for them, also \
+                         for an @ behind the host";
+
+/// Whether a URL has no at sign behind its authority. Otherwise a part of a password would be taken for the name of a host
+/// or of a database, and shown.
+fn is_escaped(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    !rest[end..].contains('@')
 }
 
 fn has_authority(name: &str) -> bool {
@@ -131,6 +144,10 @@ mod tests {
             "SQLITE:x.db",
             "postgres:u:hush@db",
             "postgres:/db",
+            "postgres://u:/hush@host/db",
+            "postgres://u:12/34hush@db/x",
+            "postgres://u:hu?sh@db/x",
+            "postgres://u:a@hush/b@db/x",
             "POSTGRES://u:hush@db/x",
             "mysql://me:hush@x",
             "mysql:hush",

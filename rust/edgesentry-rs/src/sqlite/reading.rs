@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tempfile::TempDir;
 
 use super::BUSY;
+use super::uses::Use;
 
 /// Connections to a private copy: all are opened at once, because its name is removed then.
 const COPY_CONNECTIONS: u32 = 4;
@@ -35,7 +36,7 @@ pub(crate) enum Reading {
     /// Without locks, because no write-ahead log lies beside it. Each read ends with a comparison of the file's state.
     Alone { path: PathBuf, state: State },
     /// With the write-ahead log beside it, together with a process that writes. The log's index is only read.
-    Shared { log_bytes: u64, keeper: tokio::sync::Mutex<Option<SqliteConnection>> },
+    Shared { log_bytes: u64, keeper: tokio::sync::Mutex<Option<SqliteConnection>>, _index: Option<Use> },
     /// As a private copy, made with the log or journal beside it: because the log has no index, or because this user
     /// could leave files that the owner cannot write.
     Copy { log: &'static str, log_bytes: u64 },
@@ -84,12 +85,14 @@ impl Reading {
                 _ => copy(&path, "-wal", log_bytes).await,
             },
             (Some(log_bytes), Some(_)) => {
+                let index = Use::reading(&path);
                 let options = reader_of(&path, "readonly_shm=1");
                 let mut keeper = options.connect().await?;
                 // The log is opened by the first read, and stays while a connection has it open.
                 sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut keeper).await?;
                 let keeper = tokio::sync::Mutex::new(Some(keeper));
-                Ok((Reading::Shared { log_bytes, keeper }, pool(8).connect_lazy_with(options)))
+                let reading = Reading::Shared { log_bytes, keeper, _index: index };
+                Ok((reading, pool(8).connect_lazy_with(options)))
             }
             (Some(log_bytes), None) if log_bytes > 0 => copy(&path, "-wal", log_bytes).await,
             _ => Reading::alone(path),

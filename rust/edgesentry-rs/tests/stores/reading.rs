@@ -112,6 +112,32 @@ async fn a_writer_is_read_while_it_writes_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_writer_in_the_process_of_a_reader_writes_or_says_why_not() {
+    let place = Place::new(Kind::Sqlite).await;
+    fill(&place).await;
+    let path = place.path("ledger.db");
+    // As a writer in another process leaves them: they are copies, so that nobody has them open.
+    let writer = Sqlite::open(&path).await.unwrap();
+    writer.register(&registration(&device(3))).await.unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        let from = place.path(&format!("ledger.db{suffix}"));
+        fs::copy(from, place.path(&format!("other.db{suffix}"))).unwrap();
+    }
+    // A writer that was there before a reader stays one, and others join it.
+    let reader = Sqlite::read(&path).await.unwrap();
+    let second = Sqlite::open(&path).await.unwrap();
+    second.register(&registration(&device(4))).await.unwrap();
+    assert_eq!(reader.devices().await.unwrap().len(), 4);
+    let reader = Sqlite::read(&place.path("other.db")).await.unwrap();
+    let error = Sqlite::open(&place.path("other.db")).await.unwrap_err();
+    let Error::Store(store) = &error else { panic!("{error}") };
+    assert!(store.describe().contains("close that first") && !store.is_retryable(), "{}", store.describe());
+    reader.close().await;
+    drop(reader);
+    Sqlite::open(&place.path("other.db")).await.unwrap().register(&registration(&device(5))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_written_while_it_is_read_without_locks_is_an_error() {
     let place = Place::new(Kind::Sqlite).await;
     fill(&place).await;

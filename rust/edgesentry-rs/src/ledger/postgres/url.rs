@@ -9,6 +9,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::error::{Error, describe};
+use crate::settings::Location;
 
 /// Parameters of the URL that mean something here.
 const PARAMETERS: [&str; 18] = [
@@ -35,17 +36,11 @@ const PARAMETERS: [&str; 18] = [
 /// Splits a URL with several hosts into one set of options each, and a name without secrets.
 pub(super) fn parse(url: &str) -> Result<(Arc<str>, Vec<PgConnectOptions>), Error> {
     let wrong = |problem: &str| Error::Config(format!("the ledger URL: {problem}"));
+    Location::parse(url)?;
     let scheme = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "postgres" | "postgresql"));
     let (scheme, rest) = scheme.ok_or_else(|| wrong("it is not postgres://HOST/DATABASE"))?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
-    // Otherwise a part of a password would be taken for the name of a host or of a database, and shown.
-    if tail.contains('@') {
-        return Err(wrong(
-            "the user name or the password holds /, ?, # or @; write them as %2F, %3F, %23 and %40, also an @ behind \
-             the host",
-        ));
-    }
     let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
     let database = path.trim_start_matches('/');

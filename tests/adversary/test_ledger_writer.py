@@ -1,0 +1,363 @@
+"""Somebody with every right on the database edits it; the auditor has keys, heads and payloads of their own.
+
+The edits are generated from the schema, after every constraint was dropped: each column of each table is
+changed in several ways, its values are exchanged between rows, rows are deleted and doubled. Verification
+must find each edit, or end with an error that names the place. The columns that it does not look at are a
+table in docs/explanation/threat-model.md, and this test holds that table to what it finds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+
+import edgesentry
+from edgesentry.testing import make_fleet
+from test_ledger import database
+
+THREAT_MODEL = Path(__file__).parents[2] / "docs" / "explanation" / "threat-model.md"
+FLEET = make_fleet(3, 6, scheme="record", seed=5)
+LONG = 2_000_000
+HUGE = 100_000_000
+# All of the edits, as `make soak` makes them.
+EVERY = "EDGESENTRY_EVERY_FAULT" in os.environ
+
+Kind = Literal["integer", "text", "bytes", "other"]
+Verdict = Literal["found", "error", "not seen"]
+
+
+@dataclass(frozen=True)
+class Column:
+    table: str
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is changed, as the documentation names it, and the statement that changes it."""
+
+    place: str
+    sql: str
+
+
+class Sqlite:
+    values: ClassVar[dict[Kind, list[str]]] = {
+        "integer": ["{c} + 1", "-1", "9223372036854775807", "NULL", "1.5", "'x'", "x'00'"],
+        "text": [
+            "{c} || 'x'",
+            "''",
+            "NULL",
+            f"printf('%.*c', {LONG}, 'x')",
+            "7",
+            "x'ff'",
+            "CAST(x'ff' AS TEXT)",
+        ],
+        "bytes": [
+            "zeroblob(length({c}))",
+            "substr({c}, 2)",
+            "CAST({c} || x'00' AS BLOB)",
+            f"zeroblob({LONG})",
+            "x''",
+            "NULL",
+            "'text'",
+            "7",
+        ],
+        "other": ["NULL"],
+    }
+    huge = f"printf('%.*c', {HUGE}, 'x')"
+    row = "rowid = (SELECT rowid FROM {table} ORDER BY rowid LIMIT 1 OFFSET {position})"
+    differs = "({c} IS NOT {value} OR typeof({c}) <> typeof({value}))"
+
+    def __init__(self, folder: Path) -> None:
+        self.pristine, self.path = folder / "pristine.db", folder / "ledger.db"
+        with edgesentry.open(self.pristine) as ledger:
+            FLEET.fill(ledger)
+            self.heads = ledger.heads()
+        connection = sqlite3.connect(self.pristine)
+        connection.execute("PRAGMA journal_mode = DELETE")
+        self.schema = [
+            Column(table, name, kind_of(declared))
+            for (table,) in connection.execute(TABLES).fetchall()
+            for (_, name, declared, *_) in connection.execute(f"PRAGMA table_info({table})").fetchall()
+        ]
+        for (table,) in connection.execute(TABLES).fetchall():
+            # A table made of a query has no constraint and no key, and its columns take any value.
+            connection.execute(f"CREATE TABLE free AS SELECT * FROM {table} ORDER BY 1, 2")
+            connection.execute(f"DROP TABLE {table}")
+            connection.execute(f"ALTER TABLE free RENAME TO {table}")
+        connection.commit()
+        self.counts = {
+            column.table: connection.execute(f"SELECT count(*) FROM {column.table}").fetchone()[0]
+            for column in self.schema
+        }
+        connection.close()
+
+    @contextmanager
+    def edited(self, sql: str) -> Iterator[bool]:
+        """The ledger after an edit, and whether the edit changed anything."""
+        shutil.copyfile(self.pristine, self.path)
+        if str(HUGE) in sql:
+            # In a process of its own, so that this one stays small: its size counts for those that it starts.
+            script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])"
+            subprocess.run([sys.executable, "-c", script, str(self.path), sql], check=True)
+            yield True
+            return
+        connection = sqlite3.connect(self.path)
+        # Each statement but the last prepares.
+        *before, last = sql.split(";\n")
+        for statement in before:
+            connection.execute(statement)
+        changed = connection.execute(last).rowcount != 0
+        connection.commit()
+        connection.close()
+        yield changed
+
+    def arguments(self) -> list[str]:
+        """The ledger on the command line."""
+        return ["--ledger", str(self.path)]
+
+    def verify(self) -> edgesentry.Report:
+        with edgesentry.open(self.path, read_only=True) as ledger:
+            return ledger.verify(keys=FLEET.keys, heads=self.heads, payloads=True, threads=1)
+
+
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+
+
+class Postgres:
+    values: ClassVar[dict[Kind, list[str]]] = {
+        "integer": ["{c} + 1", "-1", "9223372036854775807", "NULL"],
+        "text": ["{c} || 'x'", "NULL", f"repeat('x', {LONG})"],
+        "bytes": [
+            "decode(repeat('00', length({c})), 'hex')",
+            "substr({c}, 2)",
+            f"decode(repeat('00', {LONG}), 'hex')",
+            "NULL",
+        ],
+        "other": ["NULL"],
+    }
+    huge = f"repeat('x', {HUGE})"
+    row = "ctid = (SELECT ctid FROM {table} ORDER BY ctid LIMIT 1 OFFSET {position})"
+    differs = "{c} IS DISTINCT FROM {value}"
+
+    def __init__(self, folder: Path) -> None:
+        self.url, self.payloads = database(), folder / "payloads"
+        with edgesentry.open(self.url, self.payloads) as ledger:
+            FLEET.fill(ledger)
+            self.heads = ledger.heads()
+        self.psql(LOOSEN)
+        rows = self.psql(
+            "SELECT table_name || ' ' || column_name || ' ' || data_type FROM information_schema.columns "
+            "WHERE table_schema = 'public' ORDER BY 1"
+        )
+        parts = [row.split(" ", 2) for row in rows]
+        self.schema = [Column(table, name, kind_of(declared)) for table, name, declared in parts]
+        tables = sorted({column.table for column in self.schema})
+        self.counts = {table: int(self.psql(f"SELECT count(*) FROM {table}")[0]) for table in tables}
+        copies = (
+            f"CREATE TABLE pristine.{table} AS SELECT * FROM public.{table} ORDER BY 1, 2" for table in tables
+        )
+        self.psql("CREATE SCHEMA pristine;\n" + ";\n".join(copies))
+        self.dirty = tables[0]
+
+    def psql(self, sql: str) -> list[str]:
+        command = ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", self.url]
+        done = subprocess.run(command, input=sql + ";\n", text=True, capture_output=True, check=False)
+        assert done.returncode == 0, f"{sql[-300:]}: {done.stderr}"
+        return done.stdout.splitlines()
+
+    @contextmanager
+    def edited(self, sql: str) -> Iterator[bool]:
+        """The ledger after an edit, and whether the edit changed anything."""
+        # Before each edit all is as it was.
+        table = self.dirty
+        restore = f"DELETE FROM public.{table};\nINSERT INTO public.{table} SELECT * FROM pristine.{table}"
+        said = self.psql(f"SET synchronous_commit = off;\nBEGIN;\n{restore};\n{sql};\nCOMMIT")
+        self.dirty = table_edited(sql)
+        yield not said[-2].endswith(" 0")
+
+    def arguments(self) -> list[str]:
+        """The ledger on the command line."""
+        return ["--ledger", self.url]
+
+    def verify(self) -> edgesentry.Report:
+        with edgesentry.open(self.url, self.payloads, read_only=True) as ledger:
+            return ledger.verify(keys=FLEET.keys, heads=self.heads, payloads=True, threads=1)
+
+
+# Every constraint, every default and every identity of the tables goes.
+LOOSEN = """
+DO $$
+DECLARE r record;
+BEGIN
+    FOR r IN SELECT conrelid::regclass AS t, conname FROM pg_constraint
+             WHERE connamespace = 'public'::regnamespace AND contype <> 'n' LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', r.t, r.conname);
+    END LOOP;
+    FOR r IN SELECT indexrelid::regclass AS i FROM pg_index JOIN pg_class c ON c.oid = indrelid
+             WHERE relnamespace = 'public'::regnamespace LOOP
+        EXECUTE format('DROP INDEX %s', r.i);
+    END LOOP;
+    FOR r IN SELECT attrelid::regclass AS t, attname, attidentity
+             FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
+             WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 LOOP
+        IF r.attidentity <> '' THEN
+            EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP IDENTITY', r.t, r.attname);
+        END IF;
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', r.t, r.attname);
+    END LOOP;
+END $$
+"""
+
+
+def table_edited(sql: str) -> str:
+    """The table of the last statement of an edit."""
+    found = re.match(r"(?:UPDATE|DELETE FROM|INSERT INTO) (\w+)", sql.split(";\n")[-1])
+    assert found, sql
+    return found[1]
+
+
+def kind_of(declared: str) -> Kind:
+    declared = declared.lower()
+    if "int" in declared:
+        return "integer"
+    if declared in ("text", "character varying"):
+        return "text"
+    if declared in ("blob", "bytea"):
+        return "bytes"
+    return "other"
+
+
+def edits(side: Sqlite | Postgres) -> Iterator[Edit]:
+    """Every edit: each column in one row, exchanged between two, and in all rows; each table row by row."""
+    for column in side.schema:
+        c, table, place = column.name, column.table, f"{column.table}.{column.name}"
+        middle = side.row.format(table=table, position=side.counts[table] // 2)
+        last = side.row.format(table=table, position=max(side.counts[table] - 1, 0))
+        # Connections to PostgreSQL take most of the time: tables that are not read get one edit a column.
+        is_short = isinstance(side, Postgres) and table != "audit_records" and not EVERY
+        for value in side.values[column.kind][: 1 if is_short else None]:
+            value = value.format(c=c)
+            differs = side.differs.format(c=c, value=f"({value})")
+            yield Edit(place, f"UPDATE {table} SET {c} = {value} WHERE {middle} AND {differs}")
+            if table == "audit_records":
+                yield Edit(place, f"UPDATE {table} SET {c} = {value} WHERE {last} AND {differs}")
+        if is_short:
+            continue
+        other = f"(SELECT {c} FROM {table} WHERE {last})"
+        yield Edit(
+            place,
+            f"CREATE TEMP TABLE two AS SELECT {c} AS a, {other} AS b FROM {table} WHERE {middle};\n"
+            f"UPDATE {table} SET {c} = CASE WHEN {last} THEN (SELECT a FROM two) ELSE (SELECT b FROM two) END"
+            f" WHERE ({middle} OR {last}) AND (SELECT {side.differs.format(c='a', value='b')} FROM two)",
+        )
+    for table, count in side.counts.items():
+        middle = side.row.format(table=table, position=count // 2)
+        last = side.row.format(table=table, position=max(count - 1, 0))
+        yield Edit(f"rows of {table}", f"DELETE FROM {table} WHERE {middle}")
+        yield Edit(f"rows of {table}", f"DELETE FROM {table} WHERE {last}")
+        yield Edit(f"rows of {table}", f"DELETE FROM {table}")
+        yield Edit(f"rows of {table}", f"INSERT INTO {table} SELECT * FROM {table} WHERE {middle}")
+        yield Edit(f"rows of {table}", f"INSERT INTO {table} SELECT * FROM {table}")
+
+
+def verdict(side: Sqlite | Postgres) -> tuple[Verdict, str]:
+    """What the auditor sees."""
+    try:
+        report = side.verify()
+    except edgesentry.EdgesentryError as error:
+        text = str(error)
+        # One sentence that names the place, and neither a whole value nor an advice that cannot help.
+        assert 10 < len(text) < 500, text
+        assert "\n" not in text, text
+        assert "again" not in text, text
+        return "error", text
+    if report.ok:
+        return "not seen", ""
+    return "found", str(report.counts)
+
+
+def documented() -> set[str]:
+    """The tables, columns and rows that docs/explanation/threat-model.md says are not looked at."""
+    section = (
+        THREAT_MODEL.read_text().split("## What no edit of the ledger's tables hides")[1].split("\n## ")[0]
+    )
+    first_cells = re.findall(r"^\| ([^|]*`[^|]*) \|", section, re.MULTILINE)
+    return {name.replace("`", "") for cell in first_cells for name in cell.split(", ")}
+
+
+def table_of(place: str) -> str:
+    """The table of a column or of rows."""
+    return place.removeprefix("rows of ").split(".")[0]
+
+
+def not_seen(side: Sqlite | Postgres) -> tuple[set[str], dict[str, list[str]]]:
+    places: set[str] = set()
+    seen: dict[str, list[str]] = {}
+    for edit in edits(side):
+        with side.edited(edit.sql) as changed:
+            if not changed:
+                continue
+            found, why = verdict(side)
+        if found == "not seen":
+            places.add(edit.place)
+        seen.setdefault(edit.place, []).append(f"{found}: {edit.sql[:120]}: {why}")
+    return places, seen
+
+
+@pytest.fixture(scope="module", params=[Sqlite, Postgres], ids=["sqlite", "postgres"])
+def side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sqlite | Postgres:
+    made: Sqlite | Postgres = request.param(tmp_path_factory.mktemp("side"))
+    return made
+
+
+def test_the_ledger_is_sound_before_it_is_edited(side: Sqlite | Postgres) -> None:
+    with side.edited("DELETE FROM audit_records WHERE 1 = 0"):
+        report = side.verify()
+    assert report.ok, report.summary()
+    assert report.coverage.records == len(FLEET.records)
+
+
+def test_every_edit_is_seen_or_documented(side: Sqlite | Postgres) -> None:
+    places, seen = not_seen(side)
+    entries = {entry for entry in documented() if table_of(entry) in side.counts}
+    undocumented = {place for place in places if not entries & {place, table_of(place)}}
+    for place in sorted(undocumented):
+        print(place, *seen[place], sep="\n    ")
+    assert not undocumented
+    # And nothing is said not to be seen that is seen.
+    assert entries == {entry for entry in entries if entry in places | {table_of(place) for place in places}}
+
+
+def peak_bytes(command: list[str]) -> tuple[int, int]:
+    """The exit code of a command, and the most memory that it had."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * 1024
+
+
+def test_a_huge_value_is_an_error_and_not_loaded(side: Sqlite | Postgres) -> None:
+    table, text = "audit_records", "object_ref"
+    edit = f"UPDATE {table} SET {text} = {side.huge} WHERE {side.row.format(table=table, position=7)}"
+    for command in (["verify-chain"], ["export", "--format", "ndjson"]):
+        line = [sys.executable, "-m", "edgesentry", *command, *side.arguments()]
+        with side.edited(f"DELETE FROM {table} WHERE 1 = 0"):
+            code, usual = peak_bytes(line)
+        assert code == 0
+        with side.edited(edit):
+            code, peak = peak_bytes(line)
+        assert code == 3
+        assert peak - usual < HUGE // 2
