@@ -85,7 +85,9 @@ impl SqlitePayloads {
             None
         };
         let old = sqlx::query(old).bind(&record.object_ref).fetch_optional(&self.database.readers);
-        Ok([own, old.await.map_err(self.failed(action))?])
+        // Both rows count only if the file stayed as it was when it was opened for reading.
+        let old = self.database.unchanged(old.await).map_err(self.failed(action))?;
+        Ok([own, old])
     }
 }
 
