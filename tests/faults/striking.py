@@ -73,10 +73,13 @@ class Struck:
         return f"struck: {self.struck}; exit code {self.code}\n{self.stdout}{self.stderr}"
 
 
+# Removed at the end of the process.
+_FOLDER = tempfile.TemporaryDirectory(prefix="edgesentry-strike-")
+
+
 @cache
 def _program() -> Path:
-    folder = tempfile.mkdtemp(prefix="edgesentry-strike-")
-    program = Path(folder) / "strike"
+    program = Path(_FOLDER.name) / "strike"
     source = HERE / "strike.c"
     subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", program, source], check=True)
     return program

@@ -17,13 +17,13 @@ use serde_json::json;
 use crate::{Folder, Run, fleet};
 
 /// A service in a process of its own; killed when dropped.
-pub struct Served {
+pub(crate) struct Served {
     child: Child,
     url: String,
 }
 
 impl Served {
-    pub fn start(mut command: Command, listen: &str) -> Served {
+    pub(crate) fn start(mut command: Command, listen: &str) -> Served {
         command.args(["serve", "--create", "--listen", listen]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -35,7 +35,7 @@ impl Served {
         Served { child, url }
     }
 
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.url.split_once("://").unwrap().1
     }
 
