@@ -1,4 +1,4 @@
-"""Where Python writes: never over what is read, whole or not at all, and heads only by heads that extend them."""
+"""Where Python writes: never over what is read, whole or not at all, heads only by heads that extend them."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def test_no_output_replaces_a_ledger(tmp_path: Path) -> None:
             lambda target: write_heads(ledger, target),
             lambda target: edgesentry.KeyRing().save(target),
         ):
-            for target in (path, tmp_path / "ledger.ndjson-wal"):
-                if target == path or write.__code__.co_names[0] in {"write_heads", "edgesentry"}:
-                    with pytest.raises(ValueError, match="belongs to a database"):
-                        write(target)
+            with pytest.raises(ValueError, match="belongs to a database"):
+                write(path)
+        with pytest.raises(ValueError, match="belongs to a database"):
+            write_heads(ledger, tmp_path / "ledger.ndjson-wal")
         assert ledger.verify().ok
 
 
@@ -119,7 +119,8 @@ def test_heads_are_replaced_by_heads_that_extend_them(tmp_path: Path) -> None:
     write_heads(verify_chain(records[:5]), heads, records=records[:5], accept_rewrite="restored to noon")
     assert read_heads(heads)["lift-01"].sequence == 5
     kept = [path.read_text() for path in (tmp_path / "heads.d").glob("*.json")]
-    assert len(kept) == 3 and trusted in kept
+    assert len(kept) == 3
+    assert trusted in kept
     assert "restored to noon" in (tmp_path / "heads.d" / "rewrites.ndjson").read_text()
 
 

@@ -965,18 +965,18 @@ def write_heads(
 ) -> None:
     """Writes a heads snapshot; verify later exports against it with `heads=`.
 
-    A snapshot that is there is replaced only by heads that extend it: every chain must still hold the record at the
-    old head. Every state is kept under its time in a history.
+    A snapshot that is there is replaced only by heads that extend it: every chain must still hold the record
+    at the old head. Every state is kept under its time in a history.
 
     Args:
-        heads: A report, a mapping from device id to `Head`, or a ledger, whose records show that its heads extend
-            the old ones.
+        heads: A report, a mapping from device id to `Head`, or a ledger, whose records show that its heads
+            extend the old ones.
         path: Where to write it.
-        records: The records that the heads are of, as `verify_chain` takes them; needed once a chain has gone on
-            since the old heads, unless `heads` is a ledger.
+        records: The records that the heads are of, as `verify_chain` takes them; needed once a chain has gone
+            on since the old heads, unless `heads` is a ledger.
         history: Folder for a dated copy of every state; by default `heads.d` for `heads.json`.
-        accept_rewrite: Why heads that do not extend the old ones are accepted, such as a restore. It goes into the
-            log of the history.
+        accept_rewrite: Why heads that do not extend the old ones are accepted, such as a restore. It goes
+            into the log of the history.
 
     Raises:
         HeadsRewrittenError: A chain was cut, rewritten or left out since the old heads; nothing was replaced.

@@ -34,7 +34,9 @@ class ConfigError(EdgesentryError, ValueError):
 
 
 class HeadsRewrittenError(EdgesentryError):
-    """Chains no longer extend the heads that are there: cut, rewritten, or a device is gone. Nothing was replaced.
+    """Chains no longer extend the heads that are there; nothing was replaced.
+
+    They were cut or rewritten, or a device is gone.
 
     Attributes:
         place: The snapshot, or what the heads are of.
@@ -48,8 +50,8 @@ class HeadsRewrittenError(EdgesentryError):
 
     def __str__(self) -> str:
         return shown(
-            f"{self.place}: {len(self.findings)} findings show that chains were cut, rewritten or left out since the "
-            f"heads were taken, so nothing was replaced; the first is {self.findings[0]}"
+            f"{self.place}: {len(self.findings)} findings show that chains were cut, rewritten or left out "
+            f"since the heads were taken, so nothing was replaced; the first is {self.findings[0]}"
         )
 
 
