@@ -44,7 +44,7 @@ def test_the_command_has_start_heads_and_the_scheme(
     write_heads(verify_chain(records[:10]), "start.json")
     write_heads(verify_chain(records), "heads.json")
     write_records(records[10:], "range.ndjson")
-    Path("keys.json").write_text(f'{{"lift-01": "{LIFT.public_key.hex()}"}}')
+    Path("keys.json").write_text(f'{{"lift-01": "{LIFT.public_key}"}}')
     report = verify_chain(
         "range.ndjson", keys="keys.json", scheme="record", start_heads="start.json", heads="heads.json"
     )

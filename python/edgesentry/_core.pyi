@@ -840,12 +840,12 @@ def verify_chain(
         heads: Trusted heads that the chains must contain, to find truncated chains and missing devices: a
             path, an earlier report, or a mapping from device id to `Head`.
         start_heads: Heads after which the chains must begin, for an export that starts mid-chain.
-        manifest: The manifest of the export, which is one file: a path, or what `Ledger.export` answered. Its
-            heads, and its start heads if you bring none, are claims of the exporter: they are checked, and the
-            report says that they are claims.
+        manifest: The manifest of the export, which is one file: a path, or the result of `Ledger.export`. Its
+            heads, and its start heads if you bring none, are claims of the exporter: they are checked, and
+            the report says that they are claims.
         scheme: The scheme of keys that do not name one.
-        require: Levels that must be covered in full by what you bring. `heads` requires both ends of each chain:
-            a trusted head, and a beginning at sequence 1 or after a trusted start head.
+        require: Levels that must be covered in full by what you bring. `heads` requires both ends of each
+            chain: a trusted head, and a beginning at sequence 1 or after a trusted start head.
         progress: True for a `tqdm.auto` bar, or a callable that makes such a bar.
         threads: Threads to verify with. If None, the variable RAYON_NUM_THREADS decides, else
             OMP_NUM_THREADS, else there is one a core; a CPU limit of a container counts.

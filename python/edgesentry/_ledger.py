@@ -128,8 +128,8 @@ class Manifest:
         records: How many records.
         devices: Of how many devices.
         heads: The last link of every chain in the file.
-        start_heads: The links after which chains begin that do not begin at sequence 1. Like the heads they are
-            what the exporter claims; `verify_chain(..., manifest=...)` checks them as claims.
+        start_heads: The links after which chains begin that do not begin at sequence 1. Like the heads they
+            are claims of the exporter; `verify_chain(..., manifest=...)` checks them as claims.
         file: Name, format, size_bytes and blake3 of the file.
         filter: Which records were asked for.
         ledger: Where they are from.
@@ -394,15 +394,15 @@ class Ledger:
     ) -> Report:
         """Verifies the ledger in place, without an export.
 
-        What you bring is trusted. What the ledger or a manifest provides is a claim: it is checked as well, the
-        report says that it is a claim, and it satisfies no `require`.
+        What you bring is trusted. What the ledger or a manifest provides is a claim: it is checked as well,
+        the report says that it is a claim, and it satisfies no `require`.
 
         Args:
             keys: Keys that you trust, as in `verify_chain`; `"registered"` for the ledger's own, a claim.
             heads: Heads that you kept from an earlier time; `"registered"` for the ledger's own, a claim.
-            start_heads: Heads after which chains begin that do not begin at sequence 1; `"registered"` for those
-                with which the ledger's devices were registered, a claim. Without them such a beginning is a
-                finding.
+            start_heads: Heads after which chains begin that do not begin at sequence 1; `"registered"` for
+                those with which the ledger's devices were registered, a claim. Without them such a beginning
+                is a finding.
             manifest: The manifest of an export of this ledger: its heads are claims, which the chains must
                 contain.
             payloads: Whether to read every payload and hash it again.
