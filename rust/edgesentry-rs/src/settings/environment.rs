@@ -29,7 +29,7 @@ fn ours(all: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
 fn services(variables: &[(String, String)]) -> Vec<String> {
     let host = |(name, value): &(String, String)| {
         let service = name.strip_suffix("_SERVICE_HOST")?;
-        (value.parse::<IpAddr>().is_ok() && !service.contains("__")).then(|| service.to_owned())
+        (value.parse::<IpAddr>().is_ok() && !name.contains("__")).then(|| service.to_owned())
     };
     variables.iter().filter_map(host).collect()
 }

@@ -96,6 +96,7 @@ fn reload_seconds() -> u64 {
 #[serde(deny_unknown_fields)]
 pub struct TokenSettings {
     /// BLAKE3 of the token; `eds token` makes both.
+    #[serde(deserialize_with = "token_hash")]
     pub hash: Hash,
     /// What it may do.
     #[serde(deserialize_with = "list")]
@@ -103,6 +104,14 @@ pub struct TokenSettings {
     /// With the scope `ingest`: only records of these devices; empty for all.
     #[serde(default, deserialize_with = "list")]
     pub devices: Vec<String>,
+}
+
+/// The hash of a token. The text is not quoted if it is none: it may be the token.
+fn token_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong =
+        |_| serde::de::Error::custom("the hash of a token is 64 hex digits, as `eds token` prints it");
+    text.parse().map_err(wrong)
 }
 
 /// Bounds on what callers can make the service hold, and for how long. Of handshakes, requests, bodies, answers, batches

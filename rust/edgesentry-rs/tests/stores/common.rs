@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Device, Head, KeyRing, Report, Scheme};
+use edgesentry_chain::{AuditRecord, Device, Head, Heads, KeyRing, Report, Scheme};
 use edgesentry_formats::{Options, Progress};
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Outcome, Submission};
@@ -282,13 +282,22 @@ pub async fn registered_keys(ledger: &dyn Ledger) -> KeyRing {
 }
 
 pub async fn verify(ledger: Arc<dyn Ledger>, payloads: Option<Arc<dyn PayloadStore>>) -> Report {
+    verify_from(ledger, payloads, None).await
+}
+
+/// [`verify`] with the auditor's start heads.
+pub async fn verify_from(
+    ledger: Arc<dyn Ledger>,
+    payloads: Option<Arc<dyn PayloadStore>>,
+    start_heads: Option<Heads>,
+) -> Report {
     let verification = Verification {
         keys: Some(registered_keys(&*ledger).await),
         heads: Some(ledger.heads().await.unwrap()),
         ledger,
         payloads,
         filter: Filter::default(),
-        start_heads: None,
+        start_heads,
         registered: Registered::default(),
         manifest: None,
         options: Options::default(),

@@ -1,9 +1,10 @@
 //! The conformance suite of ledgers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgesentry_chain::{Device, Head, Scheme};
+use edgesentry_chain::{Device, FindingCode, Head, Scheme};
 use edgesentry_rs::Error;
 use edgesentry_rs::ingest::verify::{LARGEST_NUMBER, Outcome, Submission, admit};
 use edgesentry_rs::ledger::{
@@ -13,7 +14,7 @@ use edgesentry_rs::payload::{Memory, PayloadStore, Stored};
 
 use crate::common::{
     Place, chain, device, devices, head, next, next_with, records, registered_keys, registration, resigned,
-    verify,
+    verify, verify_from,
 };
 use crate::on_every_ledger;
 
@@ -183,7 +184,14 @@ async fn a_chain_may_begin_elsewhere(place: Place) {
     // Behind the start there is nothing to compare with.
     assert_eq!(append(&*ledger, chain(&mut other, 1)).await, ["sequence_duplicate"]);
     assert_eq!(append(&*ledger, after).await, ["accepted"; 2]);
+    // The ledger's word on where the chain begins is a claim; the auditor brings the start head.
     let report = verify(Arc::clone(&ledger), None).await;
+    assert_eq!(report.counts, BTreeMap::from([(FindingCode::FirstRecordNotGenesis, 1)]), "{report:?}");
+    let start = before.last().map(|submission| {
+        let record = &submission.record;
+        (Arc::from(record.device_id.as_str()), Head { sequence: record.sequence, hash: record.hash() })
+    });
+    let report = verify_from(Arc::clone(&ledger), None, Some(start.into_iter().collect())).await;
     assert!(report.ok(), "{report:?}");
     let device = &ledger.devices().await.unwrap()[0];
     assert_eq!(device.device_id, "lift-01");

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use edgesentry_rs::export::Manifest;
 use eds::fleet::{SHUTTLES, WATER};
 use serde_json::json;
+use sqlx::{Connection, Executor};
 
 use crate::{Folder, ledger};
 
@@ -174,12 +175,23 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
 #[cfg(target_os = "linux")]
 #[test]
 fn ctrl_c_leaves_no_half_file() {
-    let (folder, _) = ledger(2_000);
+    let folder = Folder::new();
     folder.write("export.json", "what was there before");
-    // Somebody else has the database for themselves, so that the export cannot end before it is interrupted.
-    let held = folder.hold("edgesentry.db");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Another session locks the tables, so that the export cannot end before it is interrupted.
+    let (url, held) = runtime.block_on(async {
+        let url = crate::serve::database("export").await;
+        assert_eq!(folder.eds(&format!("config check --create --ledger {url}")).code, 0);
+        let mut held = sqlx::PgConnection::connect(&url).await.unwrap();
+        held.execute("BEGIN; LOCK TABLE audit_records, chain_heads, devices").await.unwrap();
+        (url, held)
+    });
     let mut command = folder.command_for_signals();
-    let child = command.args(["export", "-o", "export.json"]).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command
+        .args(["export", "-o", "export.json", "--ledger", &url])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());

@@ -135,26 +135,6 @@ impl Folder {
         });
     }
 
-    /// Keeps everybody else out of a database until it is dropped.
-    fn hold(&self, database: &str) -> impl Drop + use<> {
-        use sqlx::{Connection, Executor, SqliteConnection};
-        struct Held(tokio::runtime::Runtime, Option<SqliteConnection>);
-        impl Drop for Held {
-            fn drop(&mut self) {
-                let connection = self.1.take().unwrap();
-                self.0.block_on(connection.close()).unwrap();
-            }
-        }
-        let url = format!("sqlite:{}", self.path(database).display());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let connection = runtime.block_on(async {
-            let mut connection = SqliteConnection::connect(&url).await.unwrap();
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").await.unwrap();
-            connection
-        });
-        Held(runtime, Some(connection))
-    }
-
     /// Runs a command line split at spaces.
     fn eds(&self, line: &str) -> Run {
         self.eds_with(line, b"")

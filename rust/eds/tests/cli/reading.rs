@@ -145,6 +145,8 @@ fn a_reader_does_not_stop_the_writer() {
     // The folder belongs to a group that may write, as that of a service and its auditors.
     fs::set_permissions(folder.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(folder.path("led"), fs::Permissions::from_mode(0o2777)).unwrap();
+    // A new ledger is for its owner alone; this one was opened to its readers.
+    fs::set_permissions(folder.path("led/a.db"), fs::Permissions::from_mode(0o644)).unwrap();
     let program = folder.path("eds");
     fs::copy(env!("CARGO_BIN_EXE_eds"), &program).unwrap();
     let before = state(&folder.path("led"));

@@ -126,14 +126,14 @@ fn a_token_is_known_by_its_hash_only() {
     assert_eq!(folder.eds("token x --scope all").code, 2);
 }
 
-/// A new database.
-async fn database() -> String {
+/// A new database, named by its purpose.
+pub(crate) async fn database(purpose: &str) -> String {
     use sqlx::Connection;
     let server = std::env::var("EDGESENTRY_TEST_POSTGRES").expect(
         "EDGESENTRY_TEST_POSTGRES is not set: run the tests by make test, or under scripts/servers/with",
     );
     let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
-    let name = format!("serve_{}", std::process::id());
+    let name = format!("{purpose}_{}", std::process::id());
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::query(create).execute(&mut connection).await.unwrap();
     format!("{}/{name}", server.rsplit_once('/').unwrap().0)
@@ -146,7 +146,7 @@ const KILLS: usize = 6;
 fn two_nodes_on_one_ledger_lose_nothing_when_they_are_killed_in_turns() {
     let folder = Arc::new(Folder::new());
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let ledger = runtime.block_on(database());
+    let ledger = runtime.block_on(database("serve"));
     let payloads = format!("folder:{}", folder.path("payloads").display());
     let node = |listen: &str| {
         let mut command = folder.command();
