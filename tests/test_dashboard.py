@@ -51,7 +51,14 @@ def test_grafana_can_import_it(dashboard: dict[str, Any]) -> None:
 
 def test_it_shows_what_an_operator_needs(dashboard: dict[str, Any]) -> None:
     rows = [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"]
-    assert rows == ["Overview", "Rejections", "Latency and queues", "Alerts", "Backups and drills"]
+    assert rows == [
+        "Overview",
+        "Rejections",
+        "Latency and queues",
+        "Limits",
+        "Alerts",
+        "Backups and drills",
+    ]
 
 
 def test_panels_do_not_overlap(dashboard: dict[str, Any]) -> None:

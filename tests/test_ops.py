@@ -173,7 +173,8 @@ def test_payloads_come_back_from_their_versions(site: Site) -> None:
     assert checks["a version cannot be deleted"] == "passed"
     assert "failed" not in checks.values()
     assert ops.restore_objects("lift-01", config=site.config)["intact"] == 10
-    s3("DELETE", f"{site.bucket}/lift-01/3.bin")
+    third = chains([device(1)], 3)[2].payload_hash.hex()
+    s3("DELETE", f"{site.bucket}/devices/lift-01/0/3-{third}")
     looked = ops.restore_objects("lift-01", config=site.config)
     assert [(one["sequence"], one["state"]) for one in looked["damaged"]] == [(3, "restorable")]
     done = ops.restore_objects("lift-01", apply=True, config=site.config, to=5)

@@ -25,6 +25,7 @@ from edgesentry import (
     Device,
     Findings,
     Head,
+    HeadsRewrittenError,
     KeyRing,
     Ledger,
     Manifest,
@@ -34,6 +35,7 @@ from edgesentry import (
     RecordReader,
     RejectedError,
     Report,
+    RequirementError,
     Statistics,
     UnreadableError,
     VerificationError,
@@ -97,6 +99,8 @@ EXAMPLES: list[Any] = [
     Outcomes([OUTCOME]),
     edgesentry.EdgesentryError("one"),
     raised(lambda: KeyRing({"lift-01": "x"})),
+    HeadsRewrittenError("heads.json", list(REPORT.findings)),
+    RequirementError(REPORT, "heads: no heads were given"),
     edgesentry.RecordMalformed(3, "this", "that"),
     edgesentry.RegistryError("one"),
     RejectedError(Outcomes([OUTCOME])),
@@ -281,9 +285,9 @@ def test_a_pickle_made_up_is_no_sound_report() -> None:
 # The state of a report, as this version writes it. If this fails, a type that is pickled has changed: raise
 # VERSION in rust/python/src/pickle.rs and write the new state here.
 STATE = (
-    "01e3f7cadfce2b80620000000001076c6966742d30310177ad4b616a048380134b8eaee682a2bfc2b04251cfb422ed71"
-    "28bb9852a7172401076c6966742d3031010101e8d795ffbc31e8d795ffbc3101010000000001046c697374077265636f"
-    "726473010000"
+    "014c864c563a9529490000000001076c6966742d30310177ad4b616a048380134b8eaee682a2bfc2b04251cfb422ed71"
+    "28bb9852a7172401076c6966742d3031010101e8d795ffbc31e8d795ffbc310101000100000000000001046c69737407"
+    "7265636f72647301000000010000"
 )
 
 

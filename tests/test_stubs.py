@@ -21,6 +21,8 @@ INTERNAL = {
     "init_telemetry",
     "end_telemetry",
     "metrics_text",
+    "shown",
+    "_restore",
 }
 
 

@@ -20,6 +20,7 @@ class PublicKey(str):
     """
 
     __slots__ = ("_scheme",)
+    __module__ = "edgesentry"
     _scheme: Scheme
 
     def __new__(cls, key: str, scheme: Scheme) -> PublicKey:

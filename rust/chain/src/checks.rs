@@ -1,6 +1,6 @@
 //! What records are checked against: the inputs that the auditor brings, and what the side under test claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::hash::Hash;
 use crate::head::{Head, Heads};
@@ -88,7 +88,7 @@ impl<'a> Checks<'a> {
         let mut providers: Providers = BTreeMap::new();
         let mut add = |kind, by: Option<ProvidedBy>| {
             if let Some(by) = by {
-                providers.entry(kind).or_insert_with(BTreeSet::new).insert(by);
+                providers.entry(kind).or_default().insert(by);
             }
         };
         let auditor = |is_given: bool| is_given.then_some(ProvidedBy::Auditor);

@@ -1,7 +1,7 @@
 //! Verification of a ledger in place, without an export: the same checks, by the same code, on the records as they
 //! come out of the database.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{
@@ -105,7 +105,7 @@ impl Verification {
         let mut providers = Providers::new();
         let mut add = |kind, by, is_given: bool| {
             if is_given {
-                providers.entry(kind).or_insert_with(BTreeSet::new).insert(by);
+                providers.entry(kind).or_default().insert(by);
             }
         };
         let Verification { keys, heads, start_heads, registered, .. } = self;

@@ -61,7 +61,7 @@ struct GzipMembers<R> {
 enum State<R> {
     /// Before a member or at the end.
     Between(R),
-    Within(GzDecoder<R>),
+    Within(Box<GzDecoder<R>>),
     /// While one becomes the other.
     Moving,
 }
@@ -82,7 +82,7 @@ impl<R: BufRead> Read for GzipMembers<R> {
                 State::Moving => {}
             }
             self.state = match std::mem::replace(&mut self.state, State::Moving) {
-                State::Between(reader) => State::Within(GzDecoder::new(reader)),
+                State::Between(reader) => State::Within(Box::new(GzDecoder::new(reader))),
                 State::Within(decoder) => State::Between(decoder.into_inner()),
                 State::Moving => return Ok(0),
             };

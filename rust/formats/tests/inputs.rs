@@ -192,7 +192,8 @@ fn bytes_in_other_encodings_are_bytes() {
         }
     }
     let batch = records_to_batch(&rows);
-    let columns: [fn(Vec<&[u8]>) -> ArrayRef; 4] = [
+    type Encode = fn(Vec<&[u8]>) -> ArrayRef;
+    let columns: [Encode; 4] = [
         |values| Arc::new(StringArray::from_iter_values(values.iter().map(|value| STANDARD.encode(value)))),
         |values| {
             Arc::new(StringArray::from_iter_values(

@@ -108,18 +108,18 @@ pub(crate) struct LinkCoverage(pub(crate) chain::LinkCoverage);
 
 #[pymethods]
 impl LinkCoverage {
-    #[getter]
-    fn from_first(&self) -> u64 {
+    #[getter(from_first)]
+    fn begins_first(&self) -> u64 {
         self.0.from_first
     }
 
-    #[getter]
-    fn from_trusted(&self) -> u64 {
+    #[getter(from_trusted)]
+    fn begins_trusted(&self) -> u64 {
         self.0.from_trusted
     }
 
-    #[getter]
-    fn from_claimed(&self) -> u64 {
+    #[getter(from_claimed)]
+    fn begins_claimed(&self) -> u64 {
         self.0.from_claimed
     }
 

@@ -243,6 +243,8 @@ impl Ledger for Postgres {
         let place = self.servers.place();
         let failed = || failed(place, Component::OperationLog, "read the operation log");
         let mut reader = self.servers.reader().await.map_err(failed())?;
+        let evidence =
+            format!("CASE WHEN octet_length(evidence) <= {} THEN evidence END", stream::MAX_EVIDENCE_BYTES);
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT id, at_ms, {}, sequence, {}, {}, {}, {}, {}, {} FROM operation_logs WHERE id > $1 AND ($2::text IS NULL OR device_id = $2)
              AND ($3::text IS NULL OR outcome = $3) AND ($4::text IS NULL OR reason = $4) ORDER BY id LIMIT $5",
@@ -252,7 +254,7 @@ impl Ledger for Postgres {
             bounded("record_hash"),
             bounded("expected"),
             bounded("actual"),
-            format!("CASE WHEN octet_length(evidence) <= {} THEN evidence END", stream::MAX_EVIDENCE_BYTES),
+            evidence,
         )))
         .bind(stream::column(Some(query.after_id), 0))
         .bind(query.device_id.as_deref())

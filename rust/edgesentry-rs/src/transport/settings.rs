@@ -235,8 +235,7 @@ where
         List::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
         List::Items(items) => items,
     };
-    let parse = |item: String| {
-        item.parse().map_err(|error| serde::de::Error::custom(format_args!("{item:?}: {error}")))
-    };
+    // Not quoted: what stands in the wrong place may be a secret.
+    let parse = |item: String| item.parse().map_err(serde::de::Error::custom);
     items.into_iter().filter(|item| !item.is_empty()).map(parse).collect()
 }

@@ -17,8 +17,11 @@ use crate::common::{
     verify,
 };
 
+/// Bytes, mode, time of the last change and inode of a file.
+type FileState = (Vec<u8>, u32, (i64, i64), u64);
+
 /// Everything about the files of a folder that a reader might change.
-fn state(folder: &Path) -> BTreeMap<String, (Vec<u8>, u32, (i64, i64), u64)> {
+fn state(folder: &Path) -> BTreeMap<String, FileState> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let of = |entry: fs::DirEntry| {
         let metadata = entry.metadata().unwrap();

@@ -359,6 +359,8 @@ impl Integers {
     }
 
     /// The value; none where it is null.
+    // Of the decimals the values are i128 already.
+    #[allow(clippy::useless_conversion)]
     fn get(&self, row: usize) -> Option<i128> {
         with_integers!(self, array => (!array.is_null(row)).then(|| i128::from(array.value(row))))
     }

@@ -66,8 +66,7 @@ impl ObjectRecovery {
         report.step("the bucket keeps versions, locked in mode COMPLIANCE for 30 days");
 
         let folder = tempfile::tempdir().map_err(Error::io("make a folder", &std::env::temp_dir()))?;
-        let ledger =
-            Sqlite::open(&folder.path().join("ledger.db")).await.map_err(edgesentry_rs::Error::from)?;
+        let ledger = Sqlite::open(&folder.path().join("ledger.db")).await?;
         let ledger: Arc<dyn Ledger> = Arc::new(ledger);
         let store = Arc::new(S3::connect(BUCKET, &settings).await?);
         let payloads: Arc<dyn PayloadStore> = Arc::<S3>::clone(&store);

@@ -1,6 +1,5 @@
 //! What the auditor brings, and the manifest.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -79,7 +78,7 @@ impl GivenArgs {
         let mut providers = Providers::new();
         let mut add = |kind, by, is_given: bool| {
             if is_given {
-                providers.entry(kind).or_insert_with(BTreeSet::new).insert(by);
+                providers.entry(kind).or_default().insert(by);
             }
         };
         add(InputKind::Keys, ProvidedBy::Auditor, self.keys.is_some());

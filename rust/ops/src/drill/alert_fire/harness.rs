@@ -39,8 +39,7 @@ pub(super) struct Harness {
 impl Harness {
     /// Starts a service with its ledger in `folder` and its metrics, all at 0, at `listen`.
     pub(super) async fn start(folder: &Path, listen: SocketAddr) -> Result<Harness, DrillError> {
-        let ledger: Arc<dyn Ledger> =
-            Arc::new(Sqlite::open(&folder.join("ledger.db")).await.map_err(Error::from)?);
+        let ledger: Arc<dyn Ledger> = Arc::new(Sqlite::open(&folder.join("ledger.db")).await?);
         let store_fails = Arc::new(AtomicBool::new(false));
         let payloads = FailingPayloads { inner: Memory::default(), fails: Arc::clone(&store_fails) };
         // Not those of the process: nobody else counts here.
