@@ -69,6 +69,7 @@ __all__ = [
     "read_heads",
     "read_records",
     "run_command",
+    "shown",
     "verify_chain",
     "verify_record",
     "write_heads",
