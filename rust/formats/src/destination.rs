@@ -1,5 +1,6 @@
 //! Where output may go: decided once, before anything is read, for every command and for Python.
 
+use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ const STDOUT: &str = "-";
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// What SQLite appends to the name of a database for its own files.
 const SQLITE_SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// Read of a file to tell its kind.
+const START_BYTES: u64 = 512;
 /// Symbolic links that are followed, as by Linux.
 const MAX_LINKS: usize = 40;
 
@@ -88,6 +91,16 @@ pub enum DestinationError {
         /// What the folder is read as.
         role: String,
     },
+    /// A file that is no earlier report is there.
+    #[error("{option}: {} is there and is not {kind}; name another file, or remove it first", path.display())]
+    OtherFile {
+        /// The option or argument that named it.
+        option: String,
+        /// The path as it was given.
+        path: PathBuf,
+        /// What it would be replaced by.
+        kind: ReportKind,
+    },
     /// Nothing can be written there.
     #[error("{}: cannot write", path.display())]
     Unusable {
@@ -157,6 +170,61 @@ impl Destinations {
         }
         self.written.push(Named { role: option_name(), identity });
         Ok(Destination { place })
+    }
+
+    /// [`Destinations::place`] for a report, which replaces only an earlier report of its kind or an empty file: a
+    /// pattern that the shell has expanded behind the option may name a file of records.
+    ///
+    /// # Errors
+    /// See [`DestinationError`].
+    pub fn place_report(
+        &mut self,
+        option: &str,
+        path: &Path,
+        kind: ReportKind,
+    ) -> Result<Destination, DestinationError> {
+        let destination = self.place(option, path)?;
+        let unusable = |source| DestinationError::Unusable { path: path.to_owned(), source };
+        let start = destination.file().map(start_of).transpose().map_err(unusable)?.unwrap_or_default();
+        if start.is_empty() || kind.begins(&start) {
+            return Ok(destination);
+        }
+        Err(DestinationError::OtherFile { option: option.to_owned(), path: path.to_owned(), kind })
+    }
+}
+
+/// A form of reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ReportKind {
+    /// A page of HTML.
+    Html,
+    /// JUnit XML.
+    Junit,
+    /// SARIF.
+    Sarif,
+}
+
+impl ReportKind {
+    /// Whether the beginning of a file can be that of such a report.
+    fn begins(self, start: &[u8]) -> bool {
+        let start = String::from_utf8_lossy(start).to_ascii_lowercase();
+        let start = start.trim_start_matches('\u{feff}').trim_start();
+        match self {
+            ReportKind::Html => start.starts_with("<!doctype html"),
+            ReportKind::Junit => start.starts_with("<?xml") || start.starts_with("<testsuite"),
+            ReportKind::Sarif => start.starts_with('{') && start.contains("sarif"),
+        }
+    }
+}
+
+impl fmt::Display for ReportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReportKind::Html => "an HTML page",
+            ReportKind::Junit => "a JUnit report",
+            ReportKind::Sarif => "a SARIF report",
+        })
     }
 }
 
@@ -358,17 +426,21 @@ fn is_of_database(file: &Path) -> io::Result<bool> {
 }
 
 fn begins_as_database(file: &Path) -> io::Result<bool> {
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Ok(false);
+    Ok(start_of(file)?.starts_with(SQLITE_MAGIC))
+}
+
+/// The first bytes of a file; none if there is no file, or if it is not ours to read: then the rights on its folder
+/// decide whether it is replaced.
+fn start_of(file: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        match File::open(file) {
+            Ok(file) => file.take(START_BYTES).read_to_end(&mut start)?,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => 0,
+            Err(error) => return Err(error),
+        };
     }
-    let mut start = Vec::with_capacity(SQLITE_MAGIC.len());
-    match File::open(file) {
-        Ok(file) => file.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut start)?,
-        // Not ours to read; replacing it is decided by the rights on its folder.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    Ok(start == SQLITE_MAGIC)
+    Ok(start)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -28,7 +28,7 @@ mod write;
 
 pub use arrow::{record_batch, records_from_batch, records_to_batch, schema};
 pub use bytes::bytes_from_text;
-pub use destination::{Destination, DestinationError, Destinations, Writing};
+pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};
 pub use error::Error;
 pub use format::{Compression, Format, by_name};
 pub use heads::{HeadsError, read_heads, write_heads};

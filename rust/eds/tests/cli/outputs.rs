@@ -85,6 +85,24 @@ fn no_output_replaces_a_ledger_or_a_payload() {
 }
 
 #[test]
+fn a_report_replaces_only_a_report_of_its_kind() {
+    let (folder, _) = fleet(10);
+    // As if the shell had expanded `--html *.ndjson`.
+    let records = folder.read("export.ndjson");
+    folder.write("jan.ndjson", &records);
+    for option in ["--html", "--junit", "--sarif"] {
+        let run = folder.eds(&format!("verify-chain {option} jan.ndjson export.ndjson"));
+        assert!(run.code == 2 && run.stderr.contains("name another file"), "{option}: {}", run.stderr);
+        assert_eq!(folder.read("jan.ndjson"), records);
+        folder.write("report", "");
+        for _ in 0..2 {
+            let run = folder.eds(&format!("verify-chain {option} report export.ndjson"));
+            assert_eq!(run.code, 0, "{option}: {}", run.stderr);
+        }
+    }
+}
+
+#[test]
 fn links_are_written_through_and_streams_are_written_to() {
     let (folder, _) = fleet(100);
     folder.write("target.json", "before");

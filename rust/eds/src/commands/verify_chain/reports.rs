@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use edgesentry_chain::Report;
-use edgesentry_formats::{Destination, Destinations};
+use edgesentry_formats::{Destination, Destinations, ReportKind};
 
 use crate::exit::Failure;
 use crate::inputs::is_stdin;
@@ -45,23 +45,24 @@ pub(super) struct Places {
 impl Reports {
     /// Refuses what could never be written, or would destroy what is read, before anything is read.
     pub(super) fn places(&self, destinations: &mut Destinations) -> Result<Places, Failure> {
-        let mut place = |option: &str, path: &Option<PathBuf>| -> Result<Option<Destination>, Failure> {
-            let Some(path) = path else { return Ok(None) };
-            if is_stdin(path) {
-                let message = format!("{option} writes a file, and stdout has the answer; name a file");
-                return Err(Failure::usage("usage", message));
-            }
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                let message = format!("{option}: there is no folder {}; make it first", folder.display());
-                return Err(Failure::usage("usage", message));
-            }
-            Ok(Some(destinations.place(option, path)?))
-        };
+        let mut place =
+            |option: &str, path: &Option<PathBuf>, kind| -> Result<Option<Destination>, Failure> {
+                let Some(path) = path else { return Ok(None) };
+                if is_stdin(path) {
+                    let message = format!("{option} writes a file, and stdout has the answer; name a file");
+                    return Err(Failure::usage("usage", message));
+                }
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                    let message = format!("{option}: there is no folder {}; make it first", folder.display());
+                    return Err(Failure::usage("usage", message));
+                }
+                Ok(Some(destinations.place_report(option, path, kind)?))
+            };
         Ok(Places {
-            html: place("--html", &self.html)?,
-            junit: place("--junit", &self.junit)?,
-            sarif: place("--sarif", &self.sarif)?,
+            html: place("--html", &self.html, ReportKind::Html)?,
+            junit: place("--junit", &self.junit, ReportKind::Junit)?,
+            sarif: place("--sarif", &self.sarif, ReportKind::Sarif)?,
         })
     }
 
