@@ -86,7 +86,7 @@ fn no_output_replaces_a_ledger_or_a_payload() {
 
 #[test]
 fn a_report_replaces_only_a_report_of_its_kind() {
-    let (folder, _) = fleet(10);
+    let (folder, _) = fleet(100);
     // As if the shell had expanded `--html *.ndjson`.
     let records = folder.read("export.ndjson");
     folder.write("jan.ndjson", &records);
