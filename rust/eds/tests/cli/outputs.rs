@@ -100,6 +100,10 @@ fn a_report_replaces_only_a_report_of_its_kind() {
             assert_eq!(run.code, 0, "{option}: {}", run.stderr);
         }
     }
+    std::fs::create_dir(folder.path("drills")).unwrap();
+    let run = folder.eds("drill report drills --html jan.ndjson");
+    assert!(run.code == 2 && run.stderr.contains("name another file"), "{}", run.stderr);
+    assert_eq!(folder.read("jan.ndjson"), records);
 }
 
 #[test]

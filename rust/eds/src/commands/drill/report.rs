@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
-use edgesentry_formats::{Destination, Destinations};
+use edgesentry_formats::{Destination, Destinations, ReportKind};
 use edgesentry_ops::check::Status;
 use edgesentry_ops::drill::quarter::{Quarter, Summary};
 use serde_json::json;
@@ -88,7 +88,7 @@ impl Report {
         Ok(exit)
     }
 
-    /// Where Markdown and HTML go: never over a report that is read.
+    /// Where Markdown and HTML go: never over a report that is read, and HTML only over an earlier page.
     fn destinations(&self) -> Result<[Option<Destination>; 2], Failure> {
         let mut destinations = Destinations::default();
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -96,9 +96,11 @@ impl Report {
                 destinations.read("the report of a drill", &entry.path());
             }
         }
-        let mut place = |option, path: &Option<PathBuf>| {
-            path.as_ref().map(|path| destinations.place(option, path)).transpose()
-        };
-        Ok([place("--markdown", &self.markdown)?, place("--html", &self.html)?])
+        let markdown =
+            self.markdown.as_ref().map(|path| destinations.place("--markdown", path)).transpose()?;
+        let html = self.html.as_ref();
+        let html =
+            html.map(|path| destinations.place_report("--html", path, ReportKind::Html)).transpose()?;
+        Ok([markdown, html])
     }
 }
