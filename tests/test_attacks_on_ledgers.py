@@ -12,7 +12,7 @@ from typing import TypeAlias
 import pytest
 
 import edgesentry
-from edgesentry import Head, Ledger
+from edgesentry import AuditRecord, Head, Ledger
 from edgesentry.testing import CATALOGUE, Attack, Fleet, Tampered, found, make_fleet, to_sql, write_payloads
 from test_ledger import database
 
@@ -53,23 +53,38 @@ def postgres_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim
     def alter(tampered: Tampered) -> None:
         script = to_sql(tampered, dialect="postgres")
         subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", url], input=script, text=True, check=True)
-        write_payloads({name: b for name, b in tampered.payload_changes.items() if b is not None}, payloads)
-        for name, payload in tampered.payload_changes.items():
-            if payload is None:
-                (payloads / name).unlink()
+        # The whole folder as the tampered records want it: each has the payload that its reference names.
+        shutil.rmtree(payloads / "devices")
+        named = tampered.payloads(FLEET.payloads)
+        write_payloads(
+            {
+                path_of(record): named[record.object_ref]
+                for record in tampered.records
+                if record.object_ref in named
+            },
+            payloads,
+        )
 
     with edgesentry.open(url, f"folder:{payloads}") as ledger:
         victims = Victims(ledger, FLEET, alter)
-        # As earlier releases kept them: what a record says of its payload counts.
-        shutil.rmtree(payloads / "devices")
-        write_payloads(FLEET.payloads, payloads)
+        there = {path.relative_to(payloads).as_posix() for path in payloads.rglob("*") if path.is_file()}
+        assert there == {path_of(record) for record in FLEET.records}
         yield victims
+
+
+def path_of(record: AuditRecord) -> str:
+    """Where a folder keeps the payload of a record, see docs/ingest.md."""
+    escaped = (
+        chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-") else f"!{byte:02x}"
+        for byte in record.device_id.encode()
+    )
+    folder = record.sequence // 10_000
+    return f"devices/{''.join(escaped)}/{folder}/{record.sequence}-{record.payload_hash.hex()}"
 
 
 def restoration(fleet: Fleet, tampered: Tampered) -> Tampered:
     """What undoes a tampering."""
-    changes = {name: fleet.payloads.get(name) for name in tampered.payload_changes}
-    return Tampered(fleet.records, tampered.expectations, changes)
+    return Tampered(fleet.records, tampered.expectations, fleet.payloads)
 
 
 def check(victims: Victims, attack: Attack) -> None:

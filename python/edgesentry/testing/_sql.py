@@ -10,21 +10,30 @@ from edgesentry.testing._expected import Tampered
 Dialect: TypeAlias = Literal["sqlite", "postgres"]
 
 
-_BY_REFERENCE = [
-    "INSERT OR IGNORE INTO payloads SELECT object_ref, payload, stored_at_ms FROM record_payloads "
+# What the records said of their payloads, and the payloads of earlier releases.
+_TAKE_PAYLOADS = [
+    "CREATE TEMP TABLE taken (object_ref TEXT PRIMARY KEY, payload BLOB, stored_at_ms INTEGER);",
+    "INSERT OR IGNORE INTO taken SELECT object_ref, payload, stored_at_ms FROM record_payloads "
     "JOIN audit_records USING (device_id, sequence, payload_hash);",
+    "INSERT OR IGNORE INTO taken SELECT object_ref, payload, stored_at_ms FROM payloads;",
     "DELETE FROM record_payloads;",
+    "DELETE FROM payloads;",
+]
+_PLACE_PAYLOADS = [
+    "INSERT INTO record_payloads SELECT device_id, sequence, payload_hash, payload, stored_at_ms "
+    "FROM audit_records JOIN taken USING (object_ref);",
+    "DROP TABLE taken;",
 ]
 
 
 def to_sql(tampered: Tampered, *, dialect: Dialect = "sqlite") -> str:
     """A script that makes a ledger hold the tampered records, and its heads agree with them.
 
-    For SQLite it changes the payloads too, where they are in the same file: it moves all of them under their
-    object references, where earlier releases kept them, so that what a record says of its payload counts. Run
-    it by `sqlite3.executescript`
-    or by `psql`, while no service writes. A SQLite file that this process holds open as a `Ledger` must be
-    altered by another process: two copies of SQLite in one do not see each other's locks.
+    For SQLite it changes the payloads too, where they are in the same file: each record gets the payload that
+    its object reference names, in the place where the ledger looks for it; a payload that no record names is
+    deleted. Run it by `sqlite3.executescript` or by `psql`, while no service writes. A SQLite file that this
+    process holds open as a `Ledger` must be altered by another process: two copies of SQLite in one do
+    not see each other's locks.
 
     Args:
         tampered: What the ledger shall hold.
@@ -36,14 +45,16 @@ def to_sql(tampered: Tampered, *, dialect: Dialect = "sqlite") -> str:
     """
     if not tampered.fits_table:
         raise ValueError("the key (device, sequence) of the ledger does not allow these records")
-    lines = ["BEGIN;", *(_BY_REFERENCE if dialect == "sqlite" else []), "DELETE FROM audit_records;"]
+    in_file = dialect == "sqlite"
+    lines = ["BEGIN;", *(_TAKE_PAYLOADS if in_file else []), "DELETE FROM audit_records;"]
     lines += [_insert(record, dialect) for record in tampered.records]
     # Whoever can write to the ledger moves its heads along.
     lines += [_move_head(record, dialect) for record in _lasts(tampered)]
-    if dialect == "sqlite":
+    if in_file:
         lines += [
             _change_payload(reference, payload) for reference, payload in tampered.payload_changes.items()
         ]
+        lines += _PLACE_PAYLOADS
     return "\n".join([*lines, "COMMIT;"])
 
 
@@ -75,11 +86,9 @@ def _move_head(record: AuditRecord, dialect: Dialect) -> str:
 
 
 def _change_payload(reference: str, payload: bytes | None) -> str:
-    gone = f"DELETE FROM payloads WHERE object_ref = {_text(reference)};"
     if payload is None:
-        return gone
-    value = _bytes(payload, "sqlite")
-    return f"{gone}\nINSERT INTO payloads VALUES ({_text(reference)}, {value}, 0);"
+        return f"DELETE FROM taken WHERE object_ref = {_text(reference)};"
+    return f"INSERT OR REPLACE INTO taken VALUES ({_text(reference)}, {_bytes(payload, 'sqlite')}, 0);"
 
 
 def _text(value: str) -> str:
