@@ -12,7 +12,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo test test-rust test-python notebooks soak lint fmt fuzz bench bench-against docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
+.PHONY: help demo test test-rust test-python test-chaos notebooks soak lint fmt fuzz bench bench-against docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,13 +30,19 @@ test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS: by nextest 
 	else $(CHECKED) $(SERVERS) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests; fi
 	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 
-soak: module ## Kill the ingest service a thousand times, strike every system call in turn, attack the service at length; hostile Arrow under ASan
+soak: module ## Kill the service a thousand times, strike every system call, attack at length, a thousand schedules of faults; hostile Arrow under ASan
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
 	$(CARGO) build --release --locked --workspace --bin eds
 	EDGESENTRY_EVERY_FAULT=1 $(SERVERS) $(BIN)/python -m pytest tests/faults tests/adversary/test_ledger_writer.py
 	EDGESENTRY_HOSTILE_PRODUCERS=$${EDGESENTRY_HOSTILE_PRODUCERS:-100000} $(BIN)/python -m pytest tests/test_arrow_memory.py
 	EDGESENTRY_ADVERSARY_SCALE=4 $(SERVERS) $(BIN)/python -m pytest tests/adversary
+	EDGESENTRY_CHAOS_SCHEDULES=$${EDGESENTRY_CHAOS_SCHEDULES:-1000} $(MAKE) test-chaos
+
+test-chaos: module ## Run schedules of faults: EDGESENTRY_CHAOS_SEED=7,8 or EDGESENTRY_CHAOS_SCHEDULES=100, else those of make test
+	$(CARGO) build --release --locked --workspace --bin eds
+	scripts/servers/network install
+	$(BIN)/python -m pytest tests/chaos
 
 # The plain eds, in place of the checked one of test-rust.
 test-python: module ## Run the Python tests with the same servers

@@ -1,0 +1,111 @@
+"""A TCP relay between two hosts that delays, loses, breaks and holds up what it carries."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+CHUNK_BYTES = 16384
+CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass
+class Faults:
+    """What a relay does to the connections that it carries."""
+
+    delay_s: float = 0.0
+    # The probability that a piece of data ends its connection.
+    loss: float = 0.0
+    refuse: bool = False
+    # Bytes of a connection after which it is reset.
+    break_after: int | None = None
+    stalled: set[str] = field(default_factory=set)
+
+
+class Relay:
+    """Carries connections to `listen` on to `target`."""
+
+    def __init__(
+        self, name: str, listen: tuple[str, int], target: tuple[str, int], chance: random.Random
+    ) -> None:
+        self.name = name
+        self.listen = listen
+        self.target = target
+        self.faults = Faults()
+        self._chance = chance
+        self._changed = asyncio.Event()
+        self._transports: set[asyncio.WriteTransport] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begins to listen."""
+        self._server = await asyncio.start_server(self._accept, *self.listen)
+
+    def heal(self) -> None:
+        """Ends all faults; what was held up goes on."""
+        self.set(Faults())
+
+    def set(self, faults: Faults) -> None:
+        """Changes the faults."""
+        self.faults = faults
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def reset(self) -> None:
+        """Resets every connection that is open."""
+        for transport in list(self._transports):
+            transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.faults.refuse:
+            writer.transport.abort()
+            return
+        try:
+            opening = asyncio.open_connection(*self.target, local_addr=(self.listen[0], 0))
+            far_reader, far_writer = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = (writer.transport, far_writer.transport)
+        self._transports.update(ends)
+        carried = _Carried()
+        try:
+            await asyncio.gather(
+                self._pump("there", reader, far_writer, carried),
+                self._pump("back", far_reader, writer, carried),
+            )
+        except (OSError, asyncio.CancelledError):
+            # Cancelled with the loop that ends.
+            pass
+        finally:
+            for end in ends:
+                self._transports.discard(end)
+                end.abort()
+
+    async def _pump(
+        self, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, carried: _Carried
+    ) -> None:
+        while data := await reader.read(CHUNK_BYTES):
+            if self.faults.delay_s:
+                await asyncio.sleep(self.faults.delay_s * self._chance.uniform(0.5, 1.5))
+            while way in self.faults.stalled:
+                await self._changed.wait()
+            if self.faults.loss and self._chance.random() < self.faults.loss:
+                raise ConnectionResetError
+            limit = self.faults.break_after
+            if limit is not None and carried.bytes + len(data) > limit:
+                writer.write(data[: max(limit - carried.bytes, 0)])
+                raise ConnectionResetError
+            carried.bytes += len(data)
+            writer.write(data)
+            await writer.drain()
+        with suppress(OSError):
+            writer.write_eof()
+
+
+@dataclass
+class _Carried:
+    bytes: int = 0
