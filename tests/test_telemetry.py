@@ -82,6 +82,15 @@ def test_events_arrive_in_logging(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert abs(last.created - last.msecs / 1000 - int(last.created)) < 0.01
 
 
+def test_signing_is_told_with_and_without_an_outbox(caplog: pytest.LogCaptureFixture) -> None:
+    lift = Device.from_seed("lift-01", bytes([1] * 32), scheme="record")
+    lift.sign(b"door", "lift-01/1.bin")
+    caplog.set_level(logging.DEBUG, "edgesentry_rs.agent")
+    lift.sign(b"door", "lift-01/2.bin")
+    fields = {"device_id": "lift-01", "sequence": 2, "payload_bytes": 4}
+    assert rows(caplog) == [("DEBUG", "edgesentry_rs.agent", "signing record", fields)]
+
+
 def test_levels_are_those_of_the_loggers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lift = Device.from_seed("lift-01", bytes([1] * 32), scheme="record")
     with edgesentry.open(tmp_path / "audit.db") as ledger:

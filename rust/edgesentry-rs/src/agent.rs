@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_chain::{AuditRecord, Device, Hash, Head};
+use edgesentry_chain::{AuditRecord, ChainFull, Device, Hash, Head};
 use futures::future::BoxFuture;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
@@ -26,6 +26,18 @@ static SCHEMA: Schema = Schema {
     tables: &["device", "waiting", "rejection"],
     migrations: &[(1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql"))],
 };
+
+/// Signs the next record of a device's chain, and emits the event of it: every signer goes through here.
+pub fn sign(
+    device: &mut Device,
+    timestamp_ms: u64,
+    payload: &[u8],
+    object_ref: impl Into<String>,
+) -> Result<AuditRecord, ChainFull> {
+    let sequence = device.head().map_or(1, |head| head.sequence.saturating_add(1));
+    debug!(device_id = device.device_id(), sequence, payload_bytes = payload.len(), "signing record");
+    device.sign(timestamp_ms, payload, object_ref)
+}
 
 /// Records and payload bytes that are sent at a time.
 const SEND_RECORDS: i64 = 1024;
@@ -163,10 +175,7 @@ impl Agent {
         let mut device = self.device.clone().resume(head);
         let mut waiting = Vec::with_capacity(items.len());
         for (timestamp_ms, payload, object_ref) in items {
-            let sequence = device.head().map_or(1, |head| head.sequence.saturating_add(1));
-            debug!(device_id = device.device_id(), sequence, payload_bytes = payload.len(), "signing record");
-            let record = device
-                .sign(timestamp_ms, &payload, object_ref)
+            let record = sign(&mut device, timestamp_ms, &payload, object_ref)
                 .map_err(|error| Error::Agent(format!("device {:?}: {error}", self.device.device_id())))?;
             waiting.push((record, payload));
         }

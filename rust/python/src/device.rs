@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use edgesentry_chain as chain;
 use edgesentry_chain::SEED_BYTES;
 use edgesentry_formats::{create_seed_file, read_seed_file};
+use edgesentry_rs::agent::sign;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -18,6 +19,7 @@ use crate::heads::Head;
 use crate::keys::{public_key_type, scheme_of};
 use crate::pickle::refuse;
 use crate::record::{AuditRecord, bytes, unsigned};
+use crate::telemetry;
 
 /// A device that signs its records.
 #[pyclass(frozen, module = "edgesentry")]
@@ -68,6 +70,7 @@ impl Device {
     #[pyo3(signature = (payload, object_ref, timestamp_ms = None))]
     fn sign(
         &self,
+        py: Python<'_>,
         payload: PyBackedBytes,
         object_ref: String,
         timestamp_ms: Option<&Bound<'_, PyAny>>,
@@ -76,7 +79,11 @@ impl Device {
             Some(timestamp_ms) => unsigned("timestamp_ms", timestamp_ms)?,
             None => now_ms()?,
         };
-        self.device().sign(timestamp_ms, &payload, object_ref).map(AuditRecord).map_err(chain_full)
+        telemetry::ask_loggers(py)?;
+        // Handlers that are told may call this device again: it is not locked then.
+        let signed = sign(&mut self.device(), timestamp_ms, &payload, object_ref);
+        telemetry::hand_over(py)?;
+        signed.map(AuditRecord).map_err(chain_full)
     }
 
     fn sign_record(&self, record: &Bound<'_, AuditRecord>) -> AuditRecord {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use clap::Args;
 use edgesentry_chain::{Device, Scheme};
 use edgesentry_rs::Submission;
+use edgesentry_rs::agent::sign;
 use edgesentry_rs::transport::{Client, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -201,7 +202,7 @@ impl Good {
         let object_ref = format!("{}/{sequence}.bin", victim.device.device_id());
         let payload = Bytes::from(format!("what happened {sequence}"));
         let mut device = victim.device.clone();
-        let record = device.sign(1_700_000_000_000 + sequence, &payload, object_ref);
+        let record = sign(&mut device, 1_700_000_000_000 + sequence, &payload, object_ref);
         let record = record.map_err(|error| Failure::unfinished("chain_full", error.to_string()))?;
         let submission = Submission { record: Arc::new(record), payload };
         let outcome = client.ingest(submission.clone()).await?;

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use edgesentry_chain::{Device, Head, Scheme};
+use edgesentry_rs::agent::sign;
+use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 
 use crate::commands::{device_id, scheme};
 use crate::envelope::terminal_safe;
@@ -55,7 +57,9 @@ impl SignRecord {
         };
         let seed = edgesentry_formats::read_seed_file(&self.key)?;
         let mut device = Device::from_seed(self.device.as_str(), *seed, self.scheme).resume(head);
-        let record = device.sign(timestamp_ms, &payload, self.object_ref.as_str());
+        // For RUST_LOG alone: no settings are read here.
+        subscriber::init(&TelemetrySettings::default(), "off")?;
+        let record = sign(&mut device, timestamp_ms, &payload, self.object_ref.as_str());
         let record = record.map_err(|error| Failure::unfinished("chain_full", chain(&error)))?;
 
         let content = RecordJson::from(&record);

@@ -49,6 +49,30 @@ fn logs_are_for_who_asks_for_them() {
 }
 
 #[test]
+fn signing_is_an_event() {
+    let folder = Folder::new();
+    assert_eq!(folder.eds("keygen --device lift-01").code, 0);
+    std::fs::write(folder.path("1.bin"), "door").unwrap();
+    let sign = |filter: &str| {
+        let mut command = folder.command();
+        command.args(["sign-record", "--key", "lift-01.seed", "--device", "lift-01"]);
+        command.args(["--payload", "1.bin", "--object-ref", "1.bin"]).env("RUST_LOG", filter);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(record["sequence"], 1);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told: Value = serde_json::from_str(&sign("edgesentry_rs=debug")).unwrap();
+    assert_eq!((&told["level"], &told["target"]), (&"DEBUG".into(), &"edgesentry_rs::agent".into()));
+    let fields = serde_json::json!({
+        "message": "signing record", "device_id": "lift-01", "sequence": 1, "payload_bytes": 4
+    });
+    assert_eq!(told["fields"], fields);
+    assert_eq!(sign("edgesentry_rs=info"), "");
+}
+
+#[test]
 fn metrics_are_answered_while_records_are_taken_in() {
     let (folder, fleet) = fleet(50);
     folder.write_payloads("payloads", &fleet);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use edgesentry_chain::{Device, Hash, Head, Heads, KeyRing, Scheme};
 use edgesentry_formats::{Options, Progress};
+use edgesentry_rs::agent;
 use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::verify::{Registered, Verification};
 use edgesentry_rs::{Filter, IngestService, Ledger, Outcome, PayloadStore, Submission};
@@ -360,7 +361,7 @@ fn sign(device: &mut Device, payload: fn(&str, u64) -> String) -> Result<Submiss
     let sequence = device.head().map_or(1, |head| head.sequence + 1);
     let payload = Bytes::from(payload(device.device_id(), sequence));
     let object_ref = format!("{}/{sequence}.bin", device.device_id());
-    let record = device.sign(unix_ms(), &payload, object_ref);
+    let record = agent::sign(device, unix_ms(), &payload, object_ref);
     let record = record.map_err(|error| Error::Config(error.to_string()))?;
     Ok(Submission { record: Arc::new(record), payload })
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Hash, Scheme};
+use edgesentry_rs::agent;
 use edgesentry_rs::ingest::verify::Admitted;
 use edgesentry_rs::ledger::{Registration, Sqlite};
 use edgesentry_rs::payload::{Memory, PayloadStore, Put, Version};
@@ -130,8 +131,7 @@ impl Harness {
 fn sign(device: &mut Device) -> Result<AuditRecord, DrillError> {
     let sequence = device.head().map_or(1, |head| head.sequence + 1);
     let object_ref = format!("{}/{sequence}.bin", device.device_id());
-    device
-        .sign(crate::drill::unix_ms(), PAYLOAD, object_ref)
+    agent::sign(device, crate::drill::unix_ms(), PAYLOAD, object_ref)
         .map_err(|error| DrillError::Unfit(error.to_string()))
 }
 
