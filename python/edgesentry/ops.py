@@ -1,7 +1,12 @@
 """Operations from Python: backup and restore, drills, and the bucket of payloads.
 
 Each function runs the command `eds` of this package in a process of its own, so that Ctrl-C and the servers
-of a drill are its business, and answers what the command answers with `--json`.
+of a drill are its business, and returns the answer of the command with `--json` as a dataclass.
+
+The options are those of the command, with underscores; what is left out is as the command has it by default.
+`config` is always the settings file: TOML, by default the one that `EDS_CONFIG` names. Every function raises
+`ConfigError` if a setting, an option or a program is missing or wrong, and `EdgesentryError` if the work
+could not be finished.
 """
 
 from __future__ import annotations
@@ -11,19 +16,86 @@ import os
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
-from os import PathLike, fspath
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from os import PathLike
+from typing import Any, TypeVar
 
+from edgesentry._answers import (
+    ArchiveContents,
+    Backup,
+    BucketSetup,
+    Check,
+    Checklist,
+    DamagedPayload,
+    Deletion,
+    DrillPlan,
+    DrillReport,
+    DrillReports,
+    DrillRun,
+    DrillStep,
+    Dump,
+    ListedBackup,
+    LogCoverage,
+    LogGap,
+    Measure,
+    NeededProgram,
+    PayloadRecovery,
+    PostgresSetting,
+    PostgresSettings,
+    Quarter,
+    Restored,
+    Retention,
+    RetentionPlan,
+    SetupStep,
+    Status,
+    StoredFile,
+    decode,
+)
+from edgesentry._typing import Path, Scheme
 from edgesentry.exceptions import ConfigError, EdgesentryError
 
 __all__ = [
+    "ArchiveContents",
+    "Backup",
+    "BucketSetup",
+    "Check",
+    "Checklist",
+    "DamagedPayload",
+    "Deletion",
+    "DrillPlan",
+    "DrillReport",
+    "DrillReports",
+    "DrillRun",
+    "DrillStep",
+    "Dump",
+    "ListedBackup",
+    "LogCoverage",
+    "LogGap",
+    "Measure",
+    "NeededProgram",
+    "PayloadRecovery",
+    "PostgresSetting",
+    "PostgresSettings",
+    "Quarter",
+    "Restored",
+    "Retention",
+    "RetentionPlan",
+    "SetupStep",
+    "Status",
+    "StoredFile",
     "backup",
     "backups",
     "check_archive",
     "configure_postgres",
-    "drill",
+    "drill_alert_fire",
+    "drill_all",
+    "drill_db_failover",
+    "drill_db_restore",
     "drill_report",
+    "drill_rpo",
+    "drill_s3_object_recovery",
+    "drills",
     "dump",
     "restore",
     "restore_objects",
@@ -35,6 +107,8 @@ __all__ = [
 ]
 
 _USAGE = 2
+
+_T = TypeVar("_T")
 
 
 def _run(arguments: Iterable[str], content: str) -> Any:
@@ -58,198 +132,562 @@ def _run(arguments: Iterable[str], content: str) -> Any:
     return envelope[content]
 
 
-def _options(options: dict[str, object]) -> list[str]:
-    arguments = []
+def _ask(
+    kind: type[_T],
+    content: str,
+    command: str,
+    options: Mapping[str, object] | None = None,
+    argument: Path | None = None,
+) -> _T:
+    """Runs a command and returns its answer, which is named `content` in the JSON."""
+    arguments = [] if argument is None else ["--", os.fsdecode(argument)]
+    answer: _T = decode(kind, _run([*command.split(), *_flags(options or {}), *arguments], content))
+    return answer
+
+
+def _flags(options: Mapping[str, object]) -> list[str]:
+    flags = []
     for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
+        flag = "--" + name.rstrip("_").replace("_", "-")
         if value is True:
-            arguments.append(flag)
+            flags.append(flag)
         elif value is not None and value is not False:
-            arguments += [flag, fspath(value) if isinstance(value, PathLike) else str(value)]
-    return arguments
+            several = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
+            flags += [f"{flag}={_text(one)}" for one in several]
+    return flags
 
 
-def backup(**options: object) -> dict[str, Any]:
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return os.fsdecode(value) if isinstance(value, PathLike) else str(value)
+
+
+def backup(
+    *,
+    config: Path | None = None,
+) -> Backup:
     """Takes a base backup, proves it and archives it.
 
     Args:
-        options: `config`, the settings file.
+        config: The settings file.
 
     Returns:
-        Its manifest: `id`, `finished_at_ms`, `first_segment`, `files` and more.
-
-    Raises:
-        ConfigError: A setting or a program is missing or wrong.
-        EdgesentryError: It could not be finished; nothing half of it is listed.
+        Its manifest.
     """
-    answer: dict[str, Any] = _run(["ops", "backup", *_options(options)], "backup")
-    return answer
+    options: dict[str, object] = {"config": config}
+    return _ask(Backup, "backup", "ops backup", options)
 
 
-def dump(**options: object) -> dict[str, Any]:
+def dump(
+    *,
+    config: Path | None = None,
+) -> Dump:
     """Takes a logical dump and archives it.
 
     Args:
-        options: `config`.
+        config: The settings file.
+
+    Returns:
+        Its manifest.
     """
-    answer: dict[str, Any] = _run(["ops", "dump", *_options(options)], "dump")
-    return answer
+    options: dict[str, object] = {"config": config}
+    return _ask(Dump, "dump", "ops dump", options)
 
 
-def backups(**options: object) -> dict[str, Any]:
-    """What the archive holds: `backups` with age and covered log, `dumps`, `newest_log_at_ms`.
+def backups(
+    *,
+    config: Path | None = None,
+) -> ArchiveContents:
+    """Lists the backups and dumps of the archive.
 
     Args:
-        options: `config`.
+        config: The settings file.
     """
-    answer: dict[str, Any] = _run(["ops", "backups", *_options(options)], "archive")
-    return answer
+    options: dict[str, object] = {"config": config}
+    return _ask(ArchiveContents, "archive", "ops backups", options)
 
 
-def verify_backup(backup_id: str | None = None, **options: object) -> dict[str, Any]:
+def verify_backup(
+    backup_id: str | None = None,
+    *,
+    dump: bool = False,
+    config: Path | None = None,
+) -> Checklist:
     """Downloads a backup, compares its hashes and lets PostgreSQL prove it again.
 
     Args:
-        backup_id: The backup; the newest where none is named.
-        options: `dump=True` for a dump, `config`.
-
-    Returns:
-        The checklist: `status` and `checks`.
+        backup_id: The backup, or the dump with `dump`; the newest by default.
+        dump: It is a dump.
+        config: The settings file.
     """
-    name = [backup_id] if backup_id is not None else []
-    answer: dict[str, Any] = _run(["ops", "verify-backup", *name, *_options(options)], "checklist")
-    return answer
+    options: dict[str, object] = {"dump": dump, "config": config}
+    return _ask(Checklist, "checklist", "ops verify-backup", options, backup_id)
 
 
-def check_archive(**options: object) -> dict[str, Any]:
-    """Looks for write-ahead log that is missing; the checklist, with the missing ranges.
+def check_archive(
+    *,
+    config: Path | None = None,
+) -> Checklist:
+    """Looks for write-ahead log that is missing; a check that fails names the missing ranges.
 
     Args:
-        options: `config`.
+        config: The settings file.
     """
-    answer: dict[str, Any] = _run(["ops", "check-archive", *_options(options)], "checklist")
-    return answer
+    options: dict[str, object] = {"config": config}
+    return _ask(Checklist, "checklist", "ops check-archive", options)
 
 
-def retention(*, apply: bool = False, **options: object) -> dict[str, Any]:
-    """What the archive no longer needs, and why.
+def retention(
+    *,
+    apply: bool = False,
+    backups: int | None = None,
+    dumps: int | None = None,
+    config: Path | None = None,
+) -> Retention:
+    """Decides what the archive no longer needs, and why.
 
     Args:
         apply: Delete it; without it nothing is deleted.
-        options: `backups` and `dumps`, days that they are kept, and `config`.
+        backups: Days that base backups are kept.
+        dumps: Days that dumps are kept.
+        config: The settings file.
     """
-    answer: dict[str, Any] = _run(["ops", "retention", *_options({"apply": apply, **options})], "retention")
-    return answer
+    options: dict[str, object] = {"apply": apply, "backups": backups, "dumps": dumps, "config": config}
+    return _ask(Retention, "retention", "ops retention", options)
 
 
-def configure_postgres(*, apply: bool = False, **options: object) -> dict[str, Any]:
+def configure_postgres(
+    *,
+    apply: bool = False,
+    archive_timeout: int | None = None,
+    standby: str | Iterable[str] | None = None,
+    eds: Path | None = None,
+    config: Path | None = None,
+) -> PostgresSettings:
     """Compares the settings of PostgreSQL with what archiving needs.
 
     Args:
         apply: Change what differs; a restart is left to the caller.
-        options: `archive_timeout`, `standby`, `eds` (the program that PostgreSQL archives with; that of this
-            package by default), `config`.
+        archive_timeout: Seconds after which a segment that is not full is archived.
+        standby: `application_name` of a synchronous standby, or several.
+        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+            must be able to run.
+        config: The settings file.
     """
-    flags = _options({"apply": apply, **options})
-    answer: dict[str, Any] = _run(["ops", "configure-postgres", *flags], "postgres")
-    return answer
+    options: dict[str, object] = {
+        "apply": apply,
+        "archive_timeout": archive_timeout,
+        "standby": standby,
+        "eds": eds,
+        "config": config,
+    }
+    return _ask(PostgresSettings, "postgres", "ops configure-postgres", options)
 
 
-def restore(data: str | PathLike[str], port: int, **options: object) -> dict[str, Any]:
+def restore(
+    data: Path,
+    port: int,
+    *,
+    target_time: datetime | str | None = None,
+    target_name: str | None = None,
+    backup: str | None = None,
+    drill: bool = False,
+    accept_loss: bool = False,
+    patience: int | None = None,
+    eds: Path | None = None,
+    config: Path | None = None,
+) -> Restored:
     """Restores into an empty folder and starts the server on loopback, where it lives on.
 
     Args:
         data: The data folder: empty, or not there yet.
         port: The port on loopback.
-        options: `target_time` (RFC 3339 with its zone), `target_name`, `backup`, `drill`, `accept_loss`,
-            `patience` in minutes, `eds` (the program that PostgreSQL recovers with; that of this package by
-            default, which its user must be able to run), `config`.
-
-    Returns:
-        What was restored: `pid`, `timeline`, `last_commit`, seconds of each step, `notes`.
-
-    Raises:
-        ConfigError: Something is wrong; nothing was touched.
-        EdgesentryError: The restore could not be finished, and why; no server is left running.
+        target_time: The last commit at or before this moment, with its zone; the end of the archive by
+            default.
+        target_name: A restore point.
+        backup: The backup to begin with; the last one before the target by default.
+        drill: A copy beside the original, which never archives.
+        accept_loss: Restore to the end of the archive although segments are missing.
+        patience: Minutes that recovery may take.
+        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+            must be able to run.
+        config: The settings file.
     """
-    flags = _options({"data": fspath(data), "port": port, **options})
-    answer: dict[str, Any] = _run(["ops", "restore", *flags], "restored")
-    return answer
+    options: dict[str, object] = {
+        "data": data,
+        "port": port,
+        "target_time": target_time,
+        "target_name": target_name,
+        "backup": backup,
+        "drill": drill,
+        "accept_loss": accept_loss,
+        "patience": patience,
+        "eds": eds,
+        "config": config,
+    }
+    return _ask(Restored, "restored", "ops restore", options)
 
 
-def verify_recovery(**options: object) -> dict[str, Any]:
-    """Goes through the checklist after a restore: each item passes, fails or is unknown, with evidence.
+def verify_recovery(
+    *,
+    heads: Path | None = None,
+    keys: Path | None = None,
+    start_heads: Path | None = None,
+    scheme: Scheme | None = None,
+    target_time: datetime | str | None = None,
+    alertmanager: str | None = None,
+    ledger: str | None = None,
+    payloads: str | None = None,
+    progress: str | None = None,
+    config: Path | None = None,
+) -> Checklist:
+    """Goes through the checklist after a restore.
 
     Args:
-        options: `heads` (the snapshot from before the incident), `start_heads`, `ledger`, `keys`, `payloads`,
-            `target_time`, `alertmanager`, `config`.
+        heads: Snapshot of heads from before, as `eds heads` wrote it.
+        keys: Key ring; the keys that the ledger has registered by default.
+        start_heads: Links after which chains begin that do not begin at sequence 1.
+        scheme: Scheme of keys that name none.
+        target_time: The moment that was restored to, with its zone.
+        alertmanager: URL of an Alertmanager to ask for silences.
+        ledger: The ledger; that of the settings by default.
+        payloads: The payload store; that of the settings by default.
+        progress: When progress is shown on stderr: `auto`, `always` or `never`.
+        config: The settings file.
     """
-    answer: dict[str, Any] = _run(["ops", "verify-recovery", *_options(options)], "checklist")
-    return answer
+    options: dict[str, object] = {
+        "heads": heads,
+        "keys": keys,
+        "start_heads": start_heads,
+        "scheme": scheme,
+        "target_time": target_time,
+        "alertmanager": alertmanager,
+        "ledger": ledger,
+        "payloads": payloads,
+        "progress": progress,
+        "config": config,
+    }
+    return _ask(Checklist, "checklist", "ops verify-recovery", options)
 
 
-def drill(name: str, **options: object) -> dict[str, Any]:
-    """Holds a drill, such as `db-failover`, or `all`.
-
-    Args:
-        name: As `eds drill list` names it.
-        options: Those of the command, with underscores: `records=1000`, `report_dir="drills"`, `short=True`.
-
-    Returns:
-        The report: `status`, `checks`, `measures` and `timeline`; for `all` the reports under `drills`.
-
-    Raises:
-        ConfigError: An option or a program is missing or wrong; nothing was started.
-        EdgesentryError: The drill could not finish.
-    """
-    answer: dict[str, Any] = _run(["drill", name, *_options(options)], "drills" if name == "all" else "drill")
-    return answer
-
-
-def drill_report(folder: str | PathLike[str], **options: object) -> dict[str, Any]:
-    """What the drills of a quarter have shown, from the reports in a folder.
-
-    Args:
-        folder: As `report_dir` of the drills names it.
-        options: `quarter="2026Q4"`, `last_quarter=True`, `markdown=FILE`, `html=FILE`.
-    """
-    answer: dict[str, Any] = _run(["drill", "report", fspath(folder), *_options(options)], "quarter")
-    return answer
-
-
-def s3_setup(bucket: str, retention_days: int, *, apply: bool = False, **options: object) -> dict[str, Any]:
+def s3_setup(
+    bucket: str | None = None,
+    *,
+    retention_days: int,
+    apply: bool = False,
+    replicate_to: str | None = None,
+    replication_role: str | None = None,
+    policies: Path | None = None,
+    config: Path | None = None,
+) -> BucketSetup:
     """Compares the bucket of payloads with how it must be, and with `apply` sets it up.
 
     Args:
-        bucket: `s3://BUCKET`.
+        bucket: `s3://BUCKET`; that of `payloads` in the settings by default.
         retention_days: Days that every payload is kept from everybody; never fewer than now.
         apply: Do it; without it nothing is changed.
-        options: `replicate_to`, `replication_role`, `policies`, `config`.
+        replicate_to: ARN of a bucket to which the store copies.
+        replication_role: ARN of the role that copies.
+        policies: Folder for policies of least privilege, one a role.
+        config: The settings file.
     """
-    flags = _options({"retention_days": retention_days, "apply": apply, **options})
-    answer: dict[str, Any] = _run(["ops", "s3-setup", bucket, *flags], "setup")
-    return answer
+    options: dict[str, object] = {
+        "retention_days": retention_days,
+        "apply": apply,
+        "replicate_to": replicate_to,
+        "replication_role": replication_role,
+        "policies": policies,
+        "config": config,
+    }
+    return _ask(BucketSetup, "setup", "ops s3-setup", options, bucket)
 
 
-def s3_check(bucket: str, **options: object) -> dict[str, Any]:
-    """What the bucket of payloads really holds to, found out by trying it.
+def s3_check(
+    bucket: str | None = None,
+    *,
+    retention_days: int | None = None,
+    config: Path | None = None,
+) -> Checklist:
+    """Finds out by trying what the bucket of payloads protects from.
 
     Args:
-        bucket: `s3://BUCKET`.
-        options: `retention_days`, `config`.
+        bucket: `s3://BUCKET`; that of `payloads` in the settings by default.
+        retention_days: The least retention that passes.
+        config: The settings file.
     """
-    answer: dict[str, Any] = _run(["ops", "s3-check", bucket, *_options(options)], "checklist")
-    return answer
+    options: dict[str, object] = {"retention_days": retention_days, "config": config}
+    return _ask(Checklist, "checklist", "ops s3-check", options, bucket)
 
 
-def restore_objects(device_id: str, *, apply: bool = False, **options: object) -> dict[str, Any]:
+def restore_objects(
+    device_id: str,
+    *,
+    from_: int | None = None,
+    to: int | None = None,
+    apply: bool = False,
+    ledger: str | None = None,
+    payloads: str | None = None,
+    config: Path | None = None,
+) -> PayloadRecovery:
     """Brings payloads of a device back that were deleted or overwritten in S3.
 
     Args:
         device_id: The device.
+        from_: The lowest sequence.
+        to: The highest sequence.
         apply: Do it; without it nothing is changed.
-        options: `ledger`, `payloads`, `config`, and `to`; `from` of the command is `**{"from": 17}`.
+        ledger: The ledger; that of the settings by default.
+        payloads: The payload store; that of the settings by default.
+        config: The settings file.
     """
-    flags = _options({"apply": apply, **options})
-    answer: dict[str, Any] = _run(["ops", "restore-object", device_id, *flags], "payloads")
-    return answer
+    options: dict[str, object] = {
+        "from_": from_,
+        "to": to,
+        "apply": apply,
+        "ledger": ledger,
+        "payloads": payloads,
+        "config": config,
+    }
+    return _ask(PayloadRecovery, "payloads", "ops restore-object", options, device_id)
+
+
+def drills() -> tuple[DrillPlan, ...]:
+    """Lists the drills, and whether the programs that they need are installed."""
+    return _ask(tuple[DrillPlan, ...], "drills", "drill list")
+
+
+def drill_all(
+    *,
+    short: bool = False,
+    postgres_bin: Path | None = None,
+    weed: Path | None = None,
+    eds: Path | None = None,
+    report_dir: Path | None = None,
+    metrics_file: Path | None = None,
+) -> DrillReports:
+    """Holds every drill, one after the other.
+
+    Args:
+        short: Few records, a short load, one alert.
+        postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
+        weed: The program `weed` of SeaweedFS.
+        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+            must be able to run.
+        report_dir: Folder for the report of this run.
+        metrics_file: File for the textfile collector of node_exporter.
+    """
+    options: dict[str, object] = {
+        "short": short,
+        "postgres_bin": postgres_bin,
+        "weed": weed,
+        "eds": eds,
+        "report_dir": report_dir,
+        "metrics_file": metrics_file,
+    }
+    return _ask(DrillReports, "drills", "drill all", options)
+
+
+def drill_db_failover(
+    *,
+    records: int | None = None,
+    load: int | None = None,
+    asynchronous: bool = False,
+    postgres_bin: Path | None = None,
+    report_dir: Path | None = None,
+    metrics_file: Path | None = None,
+) -> DrillReport:
+    """Kills the primary under load and promotes its standby: no acknowledged record may be lost.
+
+    Args:
+        records: Records in the ledger before the load begins.
+        load: Records that the load brings before the crash and after each step.
+        asynchronous: With an asynchronous standby: records are lost, and the drill fails.
+        postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
+        report_dir: Folder for the report of this run.
+        metrics_file: File for the textfile collector of node_exporter.
+    """
+    options: dict[str, object] = {
+        "records": records,
+        "load": load,
+        "asynchronous": asynchronous,
+        "postgres_bin": postgres_bin,
+        "report_dir": report_dir,
+        "metrics_file": metrics_file,
+    }
+    return _ask(DrillReport, "drill", "drill db-failover", options)
+
+
+def drill_db_restore(
+    *,
+    records: int | None = None,
+    archive: Path | None = None,
+    back: int | None = None,
+    heads: Path | None = None,
+    keys: Path | None = None,
+    start_heads: Path | None = None,
+    scheme: Scheme | None = None,
+    postgres_bin: Path | None = None,
+    weed: Path | None = None,
+    eds: Path | None = None,
+    report_dir: Path | None = None,
+    metrics_file: Path | None = None,
+) -> DrillReport:
+    """Restores to the moment before records were destroyed: every chain must verify.
+
+    Args:
+        records: Records up to the moment that is restored to.
+        archive: Settings whose archive is restored instead of one of the drill's own.
+        back: How far back, in seconds.
+        heads: Snapshot of heads from before, as `eds heads` wrote it.
+        keys: Key ring; the keys that the ledger has registered by default.
+        start_heads: Links after which chains begin that do not begin at sequence 1.
+        scheme: Scheme of keys that name none.
+        postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
+        weed: The program `weed` of SeaweedFS.
+        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+            must be able to run.
+        report_dir: Folder for the report of this run.
+        metrics_file: File for the textfile collector of node_exporter.
+    """
+    options: dict[str, object] = {
+        "records": records,
+        "archive": archive,
+        "back": back,
+        "heads": heads,
+        "keys": keys,
+        "start_heads": start_heads,
+        "scheme": scheme,
+        "postgres_bin": postgres_bin,
+        "weed": weed,
+        "eds": eds,
+        "report_dir": report_dir,
+        "metrics_file": metrics_file,
+    }
+    return _ask(DrillReport, "drill", "drill db-restore", options)
+
+
+def drill_rpo(
+    *,
+    seconds: int | None = None,
+    archive_timeout: int | None = None,
+    postgres_bin: Path | None = None,
+    weed: Path | None = None,
+    eds: Path | None = None,
+    report_dir: Path | None = None,
+    metrics_file: Path | None = None,
+) -> DrillReport:
+    """Loses the primary with its disk between two archived segments, and measures what is gone.
+
+    Args:
+        seconds: How long records come before the crash.
+        archive_timeout: `archive_timeout` of the primary, in seconds.
+        postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
+        weed: The program `weed` of SeaweedFS.
+        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+            must be able to run.
+        report_dir: Folder for the report of this run.
+        metrics_file: File for the textfile collector of node_exporter.
+    """
+    options: dict[str, object] = {
+        "seconds": seconds,
+        "archive_timeout": archive_timeout,
+        "postgres_bin": postgres_bin,
+        "weed": weed,
+        "eds": eds,
+        "report_dir": report_dir,
+        "metrics_file": metrics_file,
+    }
+    return _ask(DrillReport, "drill", "drill rpo", options)
+
+
+def drill_s3_object_recovery(
+    *,
+    records: int | None = None,
+    weed: Path | None = None,
+    report_dir: Path | None = None,
+    metrics_file: Path | None = None,
+) -> DrillReport:
+    """Deletes and overwrites payloads in S3, and brings them back from their versions.
+
+    Args:
+        records: Records whose payloads are stored.
+        weed: The program `weed` of SeaweedFS.
+        report_dir: Folder for the report of this run.
+        metrics_file: File for the textfile collector of node_exporter.
+    """
+    options: dict[str, object] = {
+        "records": records,
+        "weed": weed,
+        "report_dir": report_dir,
+        "metrics_file": metrics_file,
+    }
+    return _ask(DrillReport, "drill", "drill s3-object-recovery", options)
+
+
+def drill_alert_fire(
+    *,
+    alert: str | Iterable[str] | None = None,
+    within: int | None = None,
+    scrape_interval: int | None = None,
+    rules: Path | None = None,
+    prometheus: str | None = None,
+    alertmanager: str | None = None,
+    listen: str | None = None,
+    webhook: str | None = None,
+    report_dir: Path | None = None,
+    metrics_file: Path | None = None,
+) -> DrillReport:
+    """Attacks a service and makes its store fail: every alert must arrive.
+
+    Args:
+        alert: Only this alert, or these.
+        within: How soon each alert must arrive, in seconds.
+        scrape_interval: How often the drill's own Prometheus scrapes, in seconds.
+        rules: Rules for the drill's own Prometheus.
+        prometheus: URL of a Prometheus that runs already.
+        alertmanager: URL of the Alertmanager that this Prometheus tells.
+        listen: Address of the drill's metrics, for a Prometheus that runs already.
+        webhook: Address of the drill's webhook, for an Alertmanager that runs already.
+        report_dir: Folder for the report of this run.
+        metrics_file: File for the textfile collector of node_exporter.
+    """
+    options: dict[str, object] = {
+        "alert": alert,
+        "within": within,
+        "scrape_interval": scrape_interval,
+        "rules": rules,
+        "prometheus": prometheus,
+        "alertmanager": alertmanager,
+        "listen": listen,
+        "webhook": webhook,
+        "report_dir": report_dir,
+        "metrics_file": metrics_file,
+    }
+    return _ask(DrillReport, "drill", "drill alert-fire", options)
+
+
+def drill_report(
+    folder: Path,
+    *,
+    quarter: str | None = None,
+    last_quarter: bool = False,
+    markdown: Path | None = None,
+    html: Path | None = None,
+) -> Quarter:
+    """Reports what the drills of a quarter have shown, from the reports in a folder.
+
+    Args:
+        folder: The folder of reports, as `report_dir` of the drills names it.
+        quarter: Such as `2026Q4`; the current one by default.
+        last_quarter: The quarter before the current one.
+        markdown: File for the report in Markdown.
+        html: File for the report as an HTML page.
+    """
+    options: dict[str, object] = {
+        "quarter": quarter,
+        "last_quarter": last_quarter,
+        "markdown": markdown,
+        "html": html,
+    }
+    return _ask(Quarter, "quarter", "drill report", options, folder)

@@ -1,9 +1,11 @@
-//! What is written down about the command line: manual pages, completions, the reference in the docs.
+//! What is written down about the command line: manual pages, completions, the reference in the docs, a description for
+//! tests.
 //!
 //! All of it comes from the parser; the files are part of the repository and a test holds them to it.
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, ArgAction, Command, CommandFactory};
 use clap_complete::Shell;
+use serde_json::{Map, Value, json};
 
 use crate::commands::{Cli, completions};
 
@@ -26,7 +28,39 @@ pub fn files() -> Vec<(String, String)> {
         files.push((format!("{share}/man/man1/{name}.1"), manual(command)));
     }
     files.push(("docs/reference/cli.md".into(), reference(&root)));
+    files.push(("tests/command.json".into(), description(&root)));
     files
+}
+
+/// Every command with its arguments as data, to which tests hold what mirrors the command line elsewhere.
+fn description(root: &Command) -> String {
+    let leaves = all(root).into_iter().filter(|command| !command.has_subcommands());
+    let commands: Map<String, Value> = leaves
+        .map(|command| {
+            let arguments: Vec<Value> = command.get_arguments().filter(shown).map(argument).collect();
+            let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+            (name.to_owned(), Value::from(arguments))
+        })
+        .collect();
+    // The map is never one that cannot be written.
+    serde_json::to_string_pretty(&commands).unwrap_or_default() + "\n"
+}
+
+fn argument(arg: &Arg) -> Value {
+    let choices: Vec<String> =
+        arg.get_possible_values().iter().map(|choice| choice.get_name().to_owned()).collect();
+    json!({
+        "name": arg.get_long().map_or_else(|| arg.get_id().to_string(), |long| format!("--{long}")),
+        "takes_value": arg.get_action().takes_values(),
+        "required": arg.is_required_set(),
+        "repeated": matches!(arg.get_action(), ArgAction::Append),
+        "choices": if arg.get_action().takes_values() { choices } else { Vec::new() },
+    })
+}
+
+/// Whether an argument is one of the command's own.
+fn shown(arg: &&Arg) -> bool {
+    !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version" | "json")
 }
 
 /// A command and those under it, parents first.
@@ -63,8 +97,6 @@ fn section(text: &mut String, command: &Command) {
     }
     let usage = command.clone().render_usage().to_string();
     text.push_str(&format!("```text\n{}\n```\n\n", usage.trim_start_matches("Usage:").trim()));
-    let shown =
-        |arg: &&Arg| !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version" | "json");
     let mut headings: Vec<&str> = Vec::new();
     for arg in command.get_arguments().filter(shown) {
         let heading = heading(arg);
