@@ -88,6 +88,8 @@ def fill(folder: Path) -> list[Device]:
     devices.append(Device.from_seed_file("lift-07", folder / "lift-07.seed"))
     key_ring(devices).save(folder / "keys.json")
     (folder / "eds.toml").write_text('ledger = "sqlite:served.db"\n[serve]\nlisten = ["127.0.0.1:0"]\n')
+    # Pages that deploy something begin in a checkout.
+    (folder / "deploy").symlink_to(ROOT / "deploy")
     for shells in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
         (folder / shells).mkdir(parents=True)
     return devices
@@ -162,6 +164,7 @@ def test_every_shell_block_runs_or_says_why_not() -> None:
         "docs/http.md",
         "docs/tutorial.md",
         "docs/how-to/install.md",
+        "docs/how-to/kubernetes.md",
         "docs/how-to/pipelines.md",
         "docs/how-to/report.md",
     }
