@@ -50,6 +50,7 @@ test-python: module ## Run the Python tests with the same servers
 	$(SERVERS) $(BIN)/python -m pytest
 
 notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' to renew outputs
+	$(CARGO) build --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python scripts/notebooks $(NOTEBOOKS)
 
 lint: module ## Check formatting, lints, types and stubs
