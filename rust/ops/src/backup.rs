@@ -85,6 +85,7 @@ impl Backup {
 /// Takes a backup, proves it, and archives it; the manifest comes last, so that half a backup is none.
 pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Backup, Error> {
     source.programs.require(&["pg_basebackup", "pg_verifybackup"])?;
+    source.require_replication().await?;
     archive.objects().check().await?;
     archive.claim(source.identity).await?;
     let folder = archive.temporary()?;

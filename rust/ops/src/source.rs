@@ -108,6 +108,24 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Refuses a role that may not replicate, before anything is written: `pg_basebackup` and `pg_receivewal` need one.
+    pub async fn require_replication(&self) -> Result<(), Error> {
+        let sql = self.sql.clone();
+        let asked = "SELECT rolsuper OR rolreplication, rolname FROM pg_roles WHERE rolname = current_user";
+        let row = blocking(move || sql.query(asked)).await?;
+        let Some(role) = row.strip_prefix("f|") else { return Ok(()) };
+        Err(Error::Server {
+            server: self.sql.place().to_owned(),
+            problem: format!(
+                "the role {role:?} may not replicate, which base backups and receive-wal need; grant it with ALTER ROLE \
+                 ... REPLICATION, or name another role as ops.postgres; a managed PostgreSQL that has no such role is \
+                 backed up by its provider and by eds ops dump"
+            ),
+        })
+    }
+}
+
 const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), \
     (SELECT system_identifier FROM pg_control_system()), pg_size_bytes(current_setting('wal_segment_size')), \
     (SELECT string_agg(quote_ident(replace(spcname, '|', '_')), ', ' ORDER BY spcname) FROM pg_tablespace \

@@ -4,10 +4,30 @@
 use edgesentry_ops::postgres::Programs;
 use edgesentry_ops::servers::{Cluster, Primary, SeaweedFs, find_weed};
 
+/// Every PostgreSQL that is tested, oldest first.
+fn versions() -> Vec<Programs> {
+    let bins = std::env::var_os("EDGESENTRY_TEST_POSTGRES_BINS").expect("run me by scripts/servers/with");
+    let versions = std::env::split_paths(&bins).map(|bin| Programs::find(Some(&bin)).unwrap());
+    versions.collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn versions_15_17_and_18_are_tested() {
+    let majors: Vec<u32> = versions().iter().map(Programs::major).collect();
+    // The first is that of the system, 15 on Debian 12.
+    assert_eq!(majors[1..], [17, 18], "{majors:?}");
+}
+
 #[test]
 fn a_standby_takes_over_what_the_primary_had() {
-    let programs = Programs::find(None).unwrap();
-    let mut primary = Cluster::create(&programs, "primary", &["max_connections = 20"]).unwrap();
+    for programs in versions() {
+        takes_over(&programs);
+    }
+}
+
+fn takes_over(programs: &Programs) {
+    let mut primary = Cluster::create(programs, "primary", &["max_connections = 20"]).unwrap();
     primary.start().unwrap();
     let mut standby = Cluster::standby(Primary { cluster: &primary, standby: "standby1" }, &[]).unwrap();
     standby.start().unwrap();

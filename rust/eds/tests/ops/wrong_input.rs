@@ -130,3 +130,24 @@ fn tablespaces_are_refused_before_anything_is_written() {
     site.sql("DROP TABLESPACE \"fast disk\"");
     site.json("backup", 0);
 }
+
+#[test]
+fn a_role_of_a_managed_server_is_told_what_it_may_not_do() {
+    let site = Site::start_with("off");
+    site.sql("CREATE ROLE customer LOGIN PASSWORD 'hush' CREATEDB CREATEROLE;\nGRANT CREATE ON SCHEMA public TO customer");
+    let url = site.cluster.url("postgres");
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let customer = format!("{scheme}://customer:hush@{}", rest.split_once('@').unwrap().1);
+    let settings = site.settings(BUCKET, "edgesentry-secret").replace(&url, &customer);
+    site.write("managed.toml", &settings);
+    let why = "the role \"customer\" may not replicate, which base backups and receive-wal need; grant it with ALTER ROLE";
+    site.refuse("managed.toml", &["backup", "receive-wal --folder received"], 3, why);
+    let why = "permission denied to set parameter";
+    site.refuse("managed.toml", &["configure-postgres --apply"], 3, why);
+    assert_eq!(site.archived(), []);
+    assert!(!site.path("received").exists());
+    let dump = site.with("managed.toml", "dump");
+    assert_eq!(dump.status.code(), Some(0), "{}", said(&dump));
+    let verified = site.with("managed.toml", "verify-backup --dump");
+    assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
+}

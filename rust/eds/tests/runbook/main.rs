@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use edgesentry_ops::postgres::Programs;
 use page::{Block, blocks, matches};
 
 /// How long a page may take on a slow machine.
@@ -22,12 +23,32 @@ macro_rules! pages {
         const PAGES: &[&str] = &[$(stringify!($page)),*];
         $(#[test]
         fn $page() {
-            execute(stringify!($page));
+            execute(stringify!($page), None);
         })*
     };
 }
 
-pages!(backup, drills, failover, restore, s3);
+pages!(backup, drills, failover, pgbackrest, restore, s3);
+
+/// The same page once more, with the programs of another PostgreSQL.
+macro_rules! pages_on {
+    ($($test:ident: $page:ident on $major:literal),* $(,)?) => {
+        $(#[test]
+        #[cfg(target_os = "linux")]
+        fn $test() {
+            execute(stringify!($page), Some($major));
+        })*
+    };
+}
+
+pages_on!(
+    backup_on_17: backup on 17,
+    backup_on_18: backup on 18,
+    failover_on_17: failover on 17,
+    failover_on_18: failover on 18,
+    restore_on_17: restore on 17,
+    restore_on_18: restore on 18,
+);
 
 #[test]
 fn every_page_with_commands_is_executed() {
@@ -47,7 +68,16 @@ fn runbook() -> PathBuf {
     root().join("docs/runbook")
 }
 
-fn execute(page: &str) {
+/// The programs of a version that scripts/servers/with has installed, or those of the system.
+fn programs(major: Option<u32>) -> Programs {
+    let Some(major) = major else { return Programs::find(None).unwrap() };
+    let bins = std::env::var_os("EDGESENTRY_TEST_POSTGRES_BINS").expect("run me by scripts/servers/with");
+    let versions = std::env::split_paths(&bins).map(|bin| Programs::find(Some(&bin)).unwrap());
+    let found = versions.into_iter().find(|programs| programs.major() == major);
+    found.unwrap_or_else(|| panic!("PostgreSQL {major} is not among {}", bins.display()))
+}
+
+fn execute(page: &str, major: Option<u32>) {
     let file = format!("docs/runbook/{page}.md");
     let text = std::fs::read_to_string(root().join(&file)).unwrap();
     assert!(!text.contains("```sh\n"), "{file}: a block of commands is not marked for execution");
@@ -56,7 +86,7 @@ fn execute(page: &str) {
     let folder = tempfile::tempdir().unwrap();
     // Servers run as another user, who must get in.
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let said = shell(page, folder.path(), &blocks);
+    let said = shell(page, major, folder.path(), &blocks);
     for (number, block) in blocks.iter().enumerate() {
         let place = format!("{file}, line {}:\n{}", block.line, block.script);
         let begin = format!("@@begin {number}@@");
@@ -74,7 +104,7 @@ fn execute(page: &str) {
 }
 
 /// Runs the blocks in one shell and answers all that it wrote.
-fn shell(page: &str, folder: &Path, blocks: &[Block]) -> String {
+fn shell(page: &str, major: Option<u32>, folder: &Path, blocks: &[Block]) -> String {
     let scene = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/runbook/{page}.sh"));
     let mut script = format!("exec 2>&1\nset -e\n. '{}'\nset +e\n", scene.display());
     for (number, block) in blocks.iter().enumerate() {
@@ -89,7 +119,7 @@ fn shell(page: &str, folder: &Path, blocks: &[Block]) -> String {
     std::fs::write(folder.join("script.sh"), script).unwrap();
     // A copy: where the project lies another user may not be allowed to look.
     std::fs::copy(env!("CARGO_BIN_EXE_eds"), bin.join("eds")).unwrap();
-    let programs = edgesentry_ops::postgres::Programs::find(None).unwrap();
+    let programs = programs(major);
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{}:{path}", bin.display(), programs.folder().display());
     let mut command = Command::new("bash");
@@ -103,6 +133,7 @@ fn shell(page: &str, folder: &Path, blocks: &[Block]) -> String {
         .arg(folder.join("script.sh"))
         .current_dir(&work)
         .env("PATH", path)
+        .env("POSTGRES_BIN", programs.folder())
         .env("SERVERS", root().join("scripts/servers"))
         .env("PROJECT", root())
         .env("WEED", edgesentry_ops::servers::find_weed(None).unwrap())

@@ -69,6 +69,7 @@ impl Receiver {
         observer: Observer<'_>,
     ) -> Result<(), Error> {
         source.programs.require(&["pg_receivewal"])?;
+        source.require_replication().await?;
         archive.claim(source.identity).await?;
         std::fs::create_dir_all(&self.folder).map_err(Error::io("make a folder", &self.folder))?;
         let mut create = source.sql.client("pg_receivewal");
