@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import string
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgesentry import AuditRecord, Device, KeyRing, Scheme
+from edgesentry.testing import write_payloads
 
 EXPORTS = Path(__file__).parent / "vectors" / "exports"
 START_MS = 1_700_000_000_000
@@ -76,3 +79,19 @@ def serve(ledger: str, *more: str) -> Iterator[str]:
             assert process.wait(60) == 0
         finally:
             process.kill()
+
+
+def payload_path(record: AuditRecord) -> str:
+    """Where a folder keeps the payload of a record, see docs/ingest.md."""
+    plain = set(string.ascii_letters + string.digits + "_-")
+    device = "".join(
+        chr(byte) if chr(byte) in plain else f"!{byte:02x}" for byte in record.device_id.encode()
+    )
+    return f"devices/{device}/{record.sequence // 10_000}/{record.sequence}-{record.payload_hash.hex()}"
+
+
+def place_payloads(folder: Path, records: Iterable[AuditRecord], payloads: Mapping[str, bytes]) -> None:
+    """Makes a folder of payloads hold, for each record, the payload that its object reference names."""
+    shutil.rmtree(folder / "devices", ignore_errors=True)
+    named = {payload_path(one): payloads[one.object_ref] for one in records if one.object_ref in payloads}
+    write_payloads(named, folder)

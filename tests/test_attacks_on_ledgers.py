@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,8 +11,9 @@ from typing import TypeAlias
 import pytest
 
 import edgesentry
-from edgesentry import AuditRecord, Head, Ledger
-from edgesentry.testing import CATALOGUE, Attack, Fleet, Tampered, found, make_fleet, to_sql, write_payloads
+from edgesentry import Head, Ledger
+from edgesentry.testing import CATALOGUE, Attack, Fleet, Tampered, found, make_fleet, to_sql
+from support import payload_path, place_payloads
 from test_ledger import database
 
 Alter: TypeAlias = Callable[[Tampered], None]
@@ -53,33 +53,14 @@ def postgres_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim
     def alter(tampered: Tampered) -> None:
         script = to_sql(tampered, dialect="postgres")
         subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", url], input=script, text=True, check=True)
-        # The whole folder as the tampered records want it: each has the payload that its reference names.
-        shutil.rmtree(payloads / "devices")
-        named = tampered.payloads(FLEET.payloads)
-        write_payloads(
-            {
-                path_of(record): named[record.object_ref]
-                for record in tampered.records
-                if record.object_ref in named
-            },
-            payloads,
-        )
+        # Each record has the payload that its reference names.
+        place_payloads(payloads, tampered.records, tampered.payloads(FLEET.payloads))
 
     with edgesentry.open(url, f"folder:{payloads}") as ledger:
         victims = Victims(ledger, FLEET, alter)
         there = {path.relative_to(payloads).as_posix() for path in payloads.rglob("*") if path.is_file()}
-        assert there == {path_of(record) for record in FLEET.records}
+        assert there == {payload_path(record) for record in FLEET.records}
         yield victims
-
-
-def path_of(record: AuditRecord) -> str:
-    """Where a folder keeps the payload of a record, see docs/ingest.md."""
-    escaped = (
-        chr(byte) if chr(byte).isascii() and (chr(byte).isalnum() or chr(byte) in "_-") else f"!{byte:02x}"
-        for byte in record.device_id.encode()
-    )
-    folder = record.sequence // 10_000
-    return f"devices/{''.join(escaped)}/{folder}/{record.sequence}-{record.payload_hash.hex()}"
 
 
 def restoration(fleet: Fleet, tampered: Tampered) -> Tampered:
