@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edgesentry import Client
 from world import HONEST, World, eventually, wire
 
 # `make soak` makes each attack larger.
@@ -156,6 +157,50 @@ def squatted_payload(world: World) -> Iterator[None]:
         yield
 
 
+def unstorable_records(world: World) -> Iterator[None]:
+    """Records that the ledger refuses for good, one by one and in batches, beside those of another device."""
+    head = world.head("lift-B")
+    hostile = world.hostile.resume(head)
+    record, content = world.record(hostile)
+    line = wire(record, content)
+    answers: list[bytes] = []
+    stop = threading.Event()
+
+    def send(path: str, body: bytes) -> None:
+        while not stop.is_set():
+            with world.secure(world.connect()) as connection:
+                _send(connection, _request(path, body, "connection: close"))
+                parts = []
+                with suppress(OSError):
+                    while part := connection.recv(1 << 16):
+                        parts.append(part)
+                answers.append(b"".join(parts))
+
+    with world.refusing("lift-B"):
+        senders = [
+            threading.Thread(target=send, args=("/api/v1/ingest", line)),
+            threading.Thread(target=send, args=("/api/v1/ingest/batch", (line + b"\n") * 5)),
+        ]
+        for sender in senders:
+            sender.start()
+        try:
+            eventually(lambda: len(answers) >= 4)
+            yield
+        finally:
+            stop.set()
+            for sender in senders:
+                sender.join()
+    # Never taken, and never asked for once more; a busy service may say that it is.
+    refused = [answer for answer in answers if b'"store"' in answer]
+    assert refused, answers[-1]
+    assert all(b"does not pass by itself" in answer for answer in refused), refused[-1]
+    assert not any(b'"retryable":true' in answer for answer in refused)
+    assert not any(b'"outcome":"accepted"' in answer for answer in answers)
+    # What has stopped it is gone, and the device goes on.
+    with Client(world.url, ca=world.ca) as client:
+        assert client.ingest(record, content).status == "accepted"
+
+
 @contextmanager
 def mqtt_client(world: World, name: str) -> Iterator[mqtt.Client]:
     """A client of the broker."""
@@ -198,11 +243,13 @@ ATTACKS: dict[str, Attack] = {
     for attack in (
         unread_answers,
         unread_streams,
-        held_bodies,
         trickled_batches,
         half_open_handshakes,
         strangers,
         squatted_payload,
+        unstorable_records,
         foreign_topics,
+        # At the end: a service that speaks no TLS notices late that they are gone, and `settle` would wait.
+        held_bodies,
     )
 }

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import edgesentry
-from edgesentry import AuditRecord, Client, Device
+from edgesentry import AuditRecord, Client, Device, Head
 from edgesentry._core import create_database, drop_database
 from support import START_MS
 
@@ -95,6 +95,45 @@ class World:
                 outcome = client.ingest(record, content)
                 assert outcome.status == "accepted", outcome
                 self.sent.append(record)
+
+    def head(self, device_id: str) -> Head | None:
+        """The end of a chain, as the ledger has it."""
+        with edgesentry.open(config=self.folder / "stores.toml", read_only=True) as ledger:
+            return ledger.heads().get(device_id)
+
+    @contextmanager
+    def refusing(self, device_id: str) -> Iterator[None]:
+        """Meanwhile the ledger refuses the records of a device, for a reason that does not pass by itself."""
+        name, of_device = "refusing", f"WHEN (NEW.device_id = '{device_id}')"
+        if self.ledger.startswith("sqlite:"):
+            refuse = "BEGIN SELECT RAISE(ABORT, 'it is refused'); END"
+            begin = f"CREATE TRIGGER {name} BEFORE INSERT ON audit_records {of_device} {refuse}"
+            end = f"DROP TRIGGER {name}"
+        else:
+            begin = (
+                f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'it is refused' USING ERRCODE = 'XX001'; END $$;\n"
+                f"CREATE TRIGGER {name} BEFORE INSERT ON audit_records FOR EACH ROW {of_device} "
+                f"EXECUTE FUNCTION {name}()"
+            )
+            end = f"DROP TRIGGER {name} ON audit_records;\nDROP FUNCTION {name}()"
+        self.sql(begin)
+        try:
+            yield
+        finally:
+            self.sql(end)
+
+    def sql(self, statements: str) -> None:
+        """Runs statements behind the service's back, in a process of their own."""
+        if self.ledger.startswith("sqlite:"):
+            script = (
+                "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=60).executescript(sys.argv[2])"
+            )
+            path = self.ledger.removeprefix("sqlite:")
+            command = [sys.executable, "-c", script, path, statements]
+        else:
+            command = ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", self.ledger, "-c", statements]
+        subprocess.run(command, check=True, timeout=120)
 
     def memory_bytes(self) -> int:
         """The most that the process had in memory so far."""
