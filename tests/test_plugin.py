@@ -90,7 +90,9 @@ def test_a_server_that_is_missing_is_an_error_and_no_skip(project: Path, name: s
     assert f"EDGESENTRY_TEST_{name.upper()}" in unknown.stdout + unknown.stderr
     gone = {"postgres": "postgres://me:hush@127.0.0.1:9/x", "s3": "http://127.0.0.1:9"}[name]
     variables = {f"EDGESENTRY_TEST_{name.upper()}": gone}
-    silent = run(project, "-q", test, **variables, EDGESENTRY_TEST_STORES=name, EDS_S3__ATTEMPTS="1")
+    # Without the patience that a service has.
+    variables |= {"EDS_S3__ATTEMPTS": "1", "EDS_POSTGRES__TIMEOUT_SECONDS": "1"}
+    silent = run(project, "-q", test, **variables, EDGESENTRY_TEST_STORES=name)
     assert silent.returncode == 1, silent.stdout
     assert "skipped" not in silent.stdout
     assert "hush" not in silent.stdout

@@ -33,7 +33,7 @@ from edgesentry import (
 from support import chains, device, key_ring, payload
 
 # Calls of a scene that are struck with one action in the short form.
-SAMPLE = 5
+SAMPLE = 3
 EDS = ROOT / "target" / "release" / "eds"
 DEVICES = [device(1), device(2)]
 RECORDS = chains(DEVICES, 6)
