@@ -179,6 +179,16 @@ def test_every_shell_block_runs_or_says_why_not() -> None:
                 assert not command.search(block), f"{name(page)}: these are commands, in a block {language}"
 
 
+def test_the_reference_has_everything_that_is_public() -> None:
+    reference = (ROOT / "docs" / "reference" / "python.md").read_text()
+    public = [name for name in edgesentry.__all__ if callable(getattr(edgesentry, name))]
+    types = {"FindingCode", "Level", "OutcomeStatus", "RejectionCode", "Scheme", "Verdict"}
+    missing = [name for name in public if f"::: edgesentry.{name}\n" not in reference and name not in types]
+    assert missing == []
+    for module in ("ops", "plot", "telemetry", "testing"):
+        assert f"::: edgesentry.{module}\n" in reference
+
+
 def test_what_is_data_can_be_read() -> None:
     for page in PAGES:
         for block in blocks(page, "json"):

@@ -300,6 +300,9 @@ class Site:
     def start(self, which: str, container: Manifest) -> tuple[list[str], dict[str, str]]:
         """The command line and the environment of a container of a pod."""
         environment = {name: text for name, text in os.environ.items() if not name.startswith("EDS_")}
+        # As if enableServiceLinks were on, beside a Service that is called eds.
+        environment |= {"EDS_SERVICE_HOST": "10.96.0.10", "EDS_SERVICE_PORT": "8443"}
+        environment |= {"EDS_PORT": "tcp://10.96.0.10:8443", "EDS_PORT_8443_TCP_PROTO": "tcp"}
         for variable in container["env"]:
             if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
                 environment[variable["name"]] = self.secrets[reference["name"], reference["key"]]

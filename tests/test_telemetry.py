@@ -169,14 +169,15 @@ def test_many_threads_lose_no_event(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_too_many_events_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lift, other = (Device.from_seed(f"lift-{n:02}", bytes([n] * 32), scheme="record") for n in (1, 2))
+    # Three events each: more than may wait. Signing is an event of its own, which does not count here.
+    records = [(lift.sign(b"x", f"lift-01/{n}.bin"), b"x") for n in range(1, 23_001)]
+    first = other.sign(b"x", "lift-02/1.bin")
     # Not through the handlers of pytest, which format each of them.
     logger = logging.getLogger("edgesentry_rs")
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "level", logging.DEBUG)
     told: list[str] = []
-    lift, other = (Device.from_seed(f"lift-{n:02}", bytes([n] * 32), scheme="record") for n in (1, 2))
-    # Three events each: more than may wait.
-    records = [(lift.sign(b"x", f"lift-01/{n}.bin"), b"x") for n in range(1, 23_001)]
     busy, free = threading.Event(), threading.Event()
 
     class Slow(logging.Handler):
@@ -191,7 +192,6 @@ def test_too_many_events_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ledger.register_device(lift)
         ledger.register_device(other)
         try:
-            first = other.sign(b"x", "lift-02/1.bin")
             thread = threading.Thread(target=ledger.ingest, args=(first, b"x"))
             thread.start()
             assert busy.wait(120)

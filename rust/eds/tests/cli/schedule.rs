@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn deploy(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(path)
@@ -60,6 +61,36 @@ fn what_is_run_by_itself_is_what_the_command_takes() {
     }
     for line in cron() {
         accept("cron", &line);
+    }
+}
+
+/// The command lines that the Helm chart renders with everything on.
+fn chart() -> Vec<String> {
+    let root = deploy("..");
+    let output = Command::new(root.join(".venv/bin/helm"))
+        .arg("template")
+        .arg("audit")
+        .arg(deploy("helm/edgesentry"))
+        .arg("--values")
+        .arg(root.join("tests/helm/everything.yaml"))
+        .output()
+        .expect(".venv/bin/helm is missing: run make venv");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    // The chart writes the arguments of `eds` as JSON, those of other programs as a list of YAML.
+    let arguments = text.lines().filter_map(|line| line.trim().strip_prefix("args: ["));
+    let line = |rest: &str| serde_json::from_str::<Vec<String>>(&format!("[{rest}")).unwrap().join(" ");
+    arguments.map(|rest| format!("/usr/local/bin/eds {}", line(rest))).collect()
+}
+
+#[test]
+fn the_chart_runs_what_the_command_takes() {
+    let lines = chart();
+    for line in &lines {
+        accept("chart", line);
+    }
+    for wanted in ["serve", "ops receive-wal", "ops retention --apply", "drill db-restore --archive"] {
+        assert!(lines.iter().any(|line| line.contains(wanted)), "{wanted}: {lines:#?}");
     }
 }
 
