@@ -265,8 +265,9 @@ def test_jobs_are_those_of_the_timers() -> None:
     timed = set()
     for timer in (ROOT / "deploy" / "systemd").glob("*.timer"):
         unit = timer.with_suffix(".service").read_text()
-        line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
-        timed.add(tuple(command(line.removeprefix("ExecStart=").split()[1:])))
+        lines = re.findall(r"^ExecStart=\S+ (.*)$", unit, re.MULTILINE)
+        assert lines, timer
+        timed |= {tuple(command(line.split())) for line in lines}
     jobs = {tuple(command(spec["containers"][0]["args"])) for spec in cronjobs("everything").values()}
     assert timed <= jobs
 
@@ -438,7 +439,7 @@ def test_service_and_jobs_run_with_everything(tmp_path: Path) -> None:
         with edgesentry.open(site.secrets["edgesentry-ledger", "url"], payloads) as ledger:
             ledger.register_device(lift)
             assert ledger.ingest(lift.sign(b"door", "1.bin"), b"door").ok
-        for job in ("heads", "backup", "dump", "verify-backup", "retention"):
+        for job in ("heads", "backup", "dump", "verify-backup", "verify-dump", "retention"):
             [container] = cronjobs("everything")[f"CronJob/audit-edgesentry-{job}"]["containers"]
             arguments, environment = site.start("everything", container)
             done = subprocess.run(

@@ -59,7 +59,11 @@ spec:
             - name: tmp
               emptyDir: {sizeLimit: 1Gi}
             - name: temp
+              {{- if has .name (list "heads" "retention" "check-archive" "watch-postgres" "drill-report") }}
+              emptyDir: {sizeLimit: 1Gi}
+              {{- else }}
               {{- include "edgesentry.temporary" (list $root.Values.ops.temp.size $root.Values.ops.temp.storageClass) | nindent 14 }}
+              {{- end }}
             {{- with $root.Values.drills.keysConfigMap }}
             - name: keys
               configMap: {name: {{ . }}}
