@@ -283,6 +283,7 @@ class Restored:
         data: The data folder.
         port: The port on loopback.
         pid: The process of the server, which lives on.
+        followed: The timeline that was followed.
         timeline: The timeline that it writes now.
         last_commit: The last commit that was recovered, as the server says it.
         download_seconds: How long the download took.
@@ -296,12 +297,49 @@ class Restored:
     data: str
     port: int
     pid: int
+    followed: int
     timeline: int
     last_commit: str | None
     download_seconds: float
     extract_seconds: float
     recover_seconds: float
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredDump:
+    """A dump that is in a database.
+
+    Attributes:
+        dump: The dump.
+        taken_at_ms: When it was begun, Unix milliseconds; nothing later is in it.
+        database: The database.
+        tables: Tables that it has now.
+        seconds: How long all of it took.
+    """
+
+    dump: str
+    taken_at_ms: int
+    database: str
+    tables: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """A restored copy that archives.
+
+    Attributes:
+        archive: The archive that it writes.
+        timeline: The timeline that it is on.
+        taken_over: Whether the archive was in use before.
+        running: Whether a running server was told.
+    """
+
+    archive: str
+    timeline: int
+    taken_over: bool
+    running: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from os import PathLike
 from typing import Any, TypeVar
 
 from edgesentry._answers import (
+    Adoption,
     ArchiveContents,
     Backup,
     BucketSetup,
@@ -45,6 +46,7 @@ from edgesentry._answers import (
     PostgresSettings,
     Quarter,
     Restored,
+    RestoredDump,
     Retention,
     RetentionPlan,
     SetupStep,
@@ -56,6 +58,7 @@ from edgesentry._typing import Path, Scheme
 from edgesentry.exceptions import ConfigError, EdgesentryError
 
 __all__ = [
+    "Adoption",
     "ArchiveContents",
     "Backup",
     "BucketSetup",
@@ -79,11 +82,13 @@ __all__ = [
     "PostgresSettings",
     "Quarter",
     "Restored",
+    "RestoredDump",
     "Retention",
     "RetentionPlan",
     "SetupStep",
     "Status",
     "StoredFile",
+    "adopt",
     "backup",
     "backups",
     "check_archive",
@@ -98,6 +103,7 @@ __all__ = [
     "drills",
     "dump",
     "restore",
+    "restore_dump",
     "restore_objects",
     "retention",
     "s3_check",
@@ -292,6 +298,7 @@ def restore(
     target_time: datetime | str | None = None,
     target_name: str | None = None,
     backup: str | None = None,
+    timeline: int | None = None,
     drill: bool = False,
     accept_loss: bool = False,
     patience: int | None = None,
@@ -307,7 +314,9 @@ def restore(
             default.
         target_name: A restore point.
         backup: The backup to begin with; the last one before the target by default.
-        drill: A copy beside the original, which never archives.
+        timeline: The timeline to follow; by default the one that the archive is on now, or was on at the
+            target.
+        drill: A copy to throw away, which never archives; another one archives once it is adopted.
         accept_loss: Restore to the end of the archive although segments are missing.
         patience: Minutes that recovery may take.
         eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
@@ -320,6 +329,7 @@ def restore(
         "target_time": target_time,
         "target_name": target_name,
         "backup": backup,
+        "timeline": timeline,
         "drill": drill,
         "accept_loss": accept_loss,
         "patience": patience,
@@ -327,6 +337,43 @@ def restore(
         "config": config,
     }
     return _ask(Restored, "restored", "ops restore", options)
+
+
+def restore_dump(
+    into: str,
+    *,
+    dump: str | None = None,
+    config: Path | None = None,
+) -> RestoredDump:
+    """Restores a logical dump into an empty database.
+
+    Args:
+        into: The URL of the database, which is there and empty.
+        dump: The dump; the newest one by default.
+        config: The settings file.
+    """
+    options: dict[str, object] = {"into": into, "dump": dump, "config": config}
+    return _ask(RestoredDump, "restored_dump", "ops restore-dump", options)
+
+
+def adopt(
+    data: Path,
+    *,
+    take_over: bool = False,
+    eds: Path | None = None,
+    config: Path | None = None,
+) -> Adoption:
+    """Lets a restored copy archive, into the archive of the settings.
+
+    Args:
+        data: The data folder of the copy.
+        take_over: Take over the archive of the original, which is stopped for good.
+        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+            must be able to run.
+        config: The settings file.
+    """
+    options: dict[str, object] = {"data": data, "take_over": take_over, "eds": eds, "config": config}
+    return _ask(Adoption, "adopted", "ops adopt", options)
 
 
 def verify_recovery(

@@ -10,6 +10,7 @@ use edgesentry_rs::objects::{Write, Written};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::adopt;
 use crate::archive::{Archive, Identity};
 use crate::check::Check;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::observe::{Event, Observer, blocking, run};
 use crate::postgres::Programs;
 use crate::program;
 use crate::source::Source;
-use crate::wal::{Lsn, Segment};
+use crate::wal::{Coverage, Inventory, Lsn, Segment, coverage};
 
 pub(crate) use proof::unpack;
 
@@ -77,6 +78,11 @@ impl Backup {
         self.files.iter().map(|file| file.size_bytes).sum()
     }
 
+    /// The write-ahead log behind it, along the current timeline if that passes through it.
+    pub fn coverage(&self, inventory: &Inventory) -> Coverage {
+        coverage(inventory, &inventory.line_through(self.timeline, self.stop_lsn), self.first_segment)
+    }
+
     fn key(id: &str) -> String {
         format!("backups/{id}/backup.json")
     }
@@ -87,7 +93,7 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
     source.programs.require(&["pg_basebackup", "pg_verifybackup"])?;
     source.require_replication().await?;
     archive.objects().check().await?;
-    archive.claim(source.identity).await?;
+    adopt::claim(archive, source).await?;
     let folder = archive.temporary()?;
     let files = folder.path().join("files");
     let started_at_ms = server_time(source).await?;

@@ -1,9 +1,14 @@
 //! Logical dumps: `pg_dump -Fc`, listed by `pg_restore` before they are archived. They outlive a damaged cluster and a
 //! change of version; they know nothing of the minutes after them.
 
+mod restore;
+
+use std::path::Path;
+
 use edgesentry_rs::objects::Written;
 use serde::{Deserialize, Serialize};
 
+use crate::adopt;
 use crate::archive::{Archive, Identity};
 use crate::backup::{self, LONG, StoredFile};
 use crate::check::Check;
@@ -12,6 +17,8 @@ use crate::observe::{Event, Observer, blocking, run};
 use crate::postgres::Programs;
 use crate::program;
 use crate::source::Source;
+
+pub use restore::{DumpRestored, RestoreDump, restore_dump};
 
 /// The version of the manifest.
 const MANIFEST: u32 = 1;
@@ -48,7 +55,7 @@ impl Dump {
 pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Dump, Error> {
     source.programs.require(&["pg_dump", "pg_restore"])?;
     archive.objects().check().await?;
-    archive.claim(source.identity).await?;
+    adopt::claim(archive, source).await?;
     let folder = archive.temporary()?;
     let files = folder.path().join("files");
     std::fs::create_dir(&files).map_err(Error::io("make a folder", &files))?;
@@ -81,9 +88,17 @@ pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) ->
 pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
     let mut dumps: Vec<Dump> = Vec::new();
     for object in archive.objects().list("dumps/").await? {
-        if object.key.ends_with("/dump.json") {
-            dumps.extend(archive.read_json::<Dump>(&object.key).await?);
+        if !object.key.ends_with("/dump.json") {
+            continue;
         }
+        let dump: Option<Dump> = archive.read_json(&object.key).await?;
+        let dump = dump.filter(|dump| Dump::key(&dump.id) == object.key);
+        let dump = dump.ok_or_else(|| archive.problem(format!("{}: it is another dump's", object.key)))?;
+        if dump.dump > MANIFEST {
+            let problem = format!("{}: its manifest is newer than this eds knows", object.key);
+            return Err(archive.problem(problem));
+        }
+        dumps.push(dump);
     }
     dumps.sort_by_key(|dump| dump.started_at_ms);
     Ok(dumps)
@@ -93,18 +108,27 @@ pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
 pub async fn verify(archive: &Archive, programs: &Programs, dump: &Dump) -> Result<Vec<Check>, Error> {
     programs.require(&["pg_restore"])?;
     let folder = archive.temporary()?;
-    let path = folder.path().join(FILE);
+    verify_file(archive, programs, dump, &folder.path().join(FILE)).await
+}
+
+/// [`verify`], into a new file that stays.
+async fn verify_file(
+    archive: &Archive,
+    programs: &Programs,
+    dump: &Dump,
+    path: &Path,
+) -> Result<Vec<Check>, Error> {
     let (name, lists) = (format!("{FILE} is what was archived"), "pg_restore lists it");
-    let size = archive.objects().get_file(&format!("dumps/{}/{FILE}", dump.id), &path).await?;
+    let size = archive.objects().get_file(&format!("dumps/{}/{FILE}", dump.id), path).await?;
     let (Some(size), Some(file)) = (size, dump.files.iter().find(|file| file.name == FILE)) else {
         let missing = Check::new(name, false, "it is missing");
         return Ok(vec![missing, Check::unknown(lists, "there is nothing to list")]);
     };
-    let hash = backup::hash(&path).await?;
+    let hash = backup::hash(path).await?;
     let evidence =
         format!("{size} bytes, BLAKE3 {hash}; expected {} bytes, {}", file.size_bytes, file.blake3);
     let same = Check::new(name, (size, hash) == (file.size_bytes, file.blake3), evidence);
-    let listed = match list(programs, &path).await {
+    let listed = match list(programs, path).await {
         Ok(entries) => {
             Check::new(lists, entries == dump.entries, format!("{entries} entries, then {}", dump.entries))
         }
@@ -114,7 +138,7 @@ pub async fn verify(archive: &Archive, programs: &Programs, dump: &Dump) -> Resu
 }
 
 /// How many entries a dump has.
-async fn list(programs: &Programs, file: &std::path::Path) -> Result<u64, Error> {
+async fn list(programs: &Programs, file: &Path) -> Result<u64, Error> {
     let (programs, file) = (programs.clone(), file.to_owned());
     let text =
         blocking(move || program::done(programs.command("pg_restore").arg("--list").arg(file), LONG)).await?;

@@ -7,6 +7,7 @@
 //! A [`check::Check`] is one item of a checklist; a [`drill`] is a rehearsed failure with checks that must pass, run
 //! against real [`servers`]. What runs now and then leaves its metrics in a [`textfile`].
 
+pub mod adopt;
 pub mod archive;
 pub mod backup;
 pub mod check;

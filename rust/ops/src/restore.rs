@@ -3,8 +3,12 @@
 //! Everything that can be known beforehand is looked at before anything is touched. The server starts on loopback only:
 //! nobody writes to it before it is verified ([`crate::recovery`]).
 
+mod choice;
+mod reach;
 mod settings;
+mod space;
 mod start;
+mod unfinished;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,15 +19,20 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::archive::Archive;
-use crate::backup::{self, Backup};
+use crate::backup;
 use crate::check::Status;
 use crate::error::Error;
 use crate::observe::{Event, Observer, blocking};
 use crate::postgres::Programs;
 use crate::source;
-use crate::wal::{Coverage, Inventory, coverage};
+use crate::wal::Coverage;
+
+use choice::{Choice, Known};
+use unfinished::{Unfinished, Work};
 
 pub use settings::RestoreCommand;
+pub(crate) use settings::{quoted, write_file};
+pub(crate) use space::require as require_space;
 
 /// How far is recovered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,13 +72,17 @@ pub struct Restore {
     pub backup: Option<String>,
     /// How far.
     pub target: Target,
+    /// The timeline that is followed; by default the one that the archive is written on now, or, for a moment before
+    /// that began, the one that was written then.
+    pub timeline: Option<u32>,
     /// The data folder: empty, or not there yet.
     pub data: PathBuf,
     /// The port on loopback.
     pub port: u16,
     /// How the server fetches write-ahead log.
     pub command: RestoreCommand,
-    /// For a copy beside the original: it archives nothing, for good.
+    /// For a copy that is thrown away: it archives nothing, for good. Another one archives nothing until it is adopted
+    /// ([`crate::adopt`]).
     pub drill: bool,
     /// Restore although write-ahead log is missing, so that recovery to the end of the archive ends before the gap.
     pub accept_loss: bool,
@@ -90,6 +103,8 @@ pub struct Restored {
     pub port: u16,
     /// The process of the server; it lives on.
     pub pid: u32,
+    /// The timeline that was followed.
+    pub followed: u32,
     /// The timeline that it writes now.
     pub timeline: u32,
     /// The last commit that was recovered, as the server says it; none where the backup alone was recovered.
@@ -104,7 +119,27 @@ pub struct Restored {
     pub notes: Vec<String>,
 }
 
+/// How far an archive reaches.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Reached {
+    /// The timeline that it is written on now.
+    pub timeline: u32,
+    /// When the last transaction in it ended. A moment at or after it is not reached: [`Target::Latest`] is.
+    pub last_transaction: Option<OffsetDateTime>,
+}
+
+/// How far an archive reaches along its current timeline.
+pub async fn reached(settings: &Settings, archive: &Archive) -> Result<Reached, Error> {
+    let programs = source::programs(settings)?;
+    let (timeline, last_transaction) = Known::of(archive, &programs).await?.last_transaction().await?;
+    Ok(Reached { timeline, last_transaction })
+}
+
 /// Restores, waits until the server takes writes, and leaves it running.
+///
+/// # Errors
+/// What can be known beforehand is an error before anything is written. If it fails later, or is dropped, what it has
+/// written is removed; only a server that does not recover stays in its folder, so that it can be looked at.
 pub async fn restore(
     settings: &Settings,
     archive: &Archive,
@@ -118,15 +153,14 @@ pub async fn restore(
     refuse_port(restore.port)?;
     archive.objects().check().await?;
     let identity = archive.existing_identity().await?;
-    let backup = choose(&backup::backups(archive).await?, restore, archive)?;
+    let Choice { backup, line, mut notes } =
+        Known::of(archive, &programs).await?.choose(restore, observer).await?;
     if backup.identity != identity {
         return Err(archive.problem(format!("backup {} is of another cluster than the archive", backup.id)));
     }
     if backup.server_version_number / 10_000 != programs.major() {
         return Err(Error::Missing(backup::wrong_programs(&backup, &programs)));
     }
-    let covered = coverage(&Inventory::of(archive).await?, backup.first_segment);
-    let mut notes = gaps(&covered, restore, archive)?;
 
     // Beside the data folder, where there is room for the data.
     let parent = restore.data.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -136,6 +170,7 @@ pub async fn restore(
     programs.own(folder.path())?;
     let (command, owner, place) = (restore.command.clone(), programs.clone(), folder.path().to_owned());
     blocking(move || command.attempt(&owner, &place)).await?;
+    space::check(archive, &backup, folder.path(), &restore.data).await?;
 
     let begin = Instant::now();
     let files = folder.path().join("files");
@@ -148,14 +183,17 @@ pub async fn restore(
 
     observer(Event::Step("extract"));
     let begin = Instant::now();
-    extract(&programs, &files, &restore.data).await?;
+    let unfinished = Unfinished::new(&restore.data, observer);
+    extract(&programs, &files, &restore.data, unfinished.work()).await?;
     drop(folder);
-    notes.extend(settings::write(&programs, restore)?);
+    notes.extend(settings::write(&programs, restore, &backup, line.timeline())?);
     let extract_seconds = begin.elapsed().as_secs_f64();
 
     observer(Event::Step("recover"));
     let begin = Instant::now();
-    let server = start::start(&programs, restore, &source::on_loopback(url, restore.port)?).await?;
+    let started = start::start(&programs, restore, &source::on_loopback(url, restore.port)?).await;
+    unfinished.finish();
+    let server = started?;
     settings::clear(&programs, restore)?;
     notes.extend(server.note);
     Ok(Restored {
@@ -164,6 +202,7 @@ pub async fn restore(
         data: restore.data.clone(),
         port: restore.port,
         pid: server.pid,
+        followed: line.timeline(),
         timeline: server.timeline,
         last_commit: server.last_commit,
         download_seconds,
@@ -173,13 +212,18 @@ pub async fn restore(
     })
 }
 
-async fn extract(programs: &Programs, files: &Path, data: &Path) -> Result<(), Error> {
+async fn extract(programs: &Programs, files: &Path, data: &Path, work: Work) -> Result<(), Error> {
     let (programs, files, data) = (programs.clone(), files.to_owned(), data.to_owned());
     blocking(move || {
-        backup::unpack(&files, &data, |path| programs.own(path))?;
-        let manifest = data.join("backup_manifest");
-        std::fs::copy(files.join("backup_manifest"), &manifest).map_err(Error::io("copy", &manifest))?;
-        programs.own(&manifest)
+        work.run(|| {
+            backup::unpack(&files, &data, |path| {
+                work.check()?;
+                programs.own(path)
+            })?;
+            let manifest = data.join("backup_manifest");
+            std::fs::copy(files.join("backup_manifest"), &manifest).map_err(Error::io("copy", &manifest))?;
+            programs.own(&manifest)
+        })
     })
     .await
 }
@@ -210,39 +254,6 @@ fn refuse_port(port: u16) -> Result<(), Error> {
         Err(error) => {
             Err(Error::Config(format!("port {port} cannot be used: {error}; name another one with --port")))
         }
-    }
-}
-
-/// The backup to begin with.
-fn choose(backups: &[Backup], restore: &Restore, archive: &Archive) -> Result<Backup, Error> {
-    let target_ms = match &restore.target {
-        Target::Time(time) => Some(time.unix_timestamp_nanos() / 1_000_000),
-        Target::Latest | Target::Point(_) => None,
-    };
-    let fits = |backup: &&Backup| target_ms.is_none_or(|ms| i128::from(backup.finished_at_ms) <= ms);
-    if backups.is_empty() {
-        return Err(archive.problem("there is no backup; make one with eds ops backup".to_owned()));
-    }
-    match &restore.backup {
-        Some(id) => {
-            let named = backups.iter().find(|backup| backup.id == *id);
-            let named = named
-                .ok_or_else(|| archive.problem(format!("there is no backup {id}; see eds ops backups")))?;
-            if fits(&named) {
-                return Ok(named.clone());
-            }
-            Err(archive.problem(format!(
-                "backup {id} was not finished yet at {}; name an earlier one",
-                restore.target
-            )))
-        }
-        None => backups.iter().rev().find(fits).cloned().ok_or_else(|| {
-            archive.problem(format!(
-                "no backup was finished by {}; the oldest can be restored from {} on",
-                restore.target,
-                shown(backups[0].finished_at_ms)
-            ))
-        }),
     }
 }
 

@@ -6,6 +6,7 @@ use edgesentry_rs::Settings;
 use edgesentry_rs::settings::Location;
 use url::Url;
 
+use crate::adopt::Writer;
 use crate::archive::Identity;
 use crate::error::Error;
 use crate::observe::blocking;
@@ -24,6 +25,10 @@ pub struct Source {
     pub version: String,
     /// Such as 150018.
     pub version_number: u32,
+    /// The timeline that it writes.
+    pub timeline: u32,
+    /// Its mark, if it is a restored copy ([`crate::adopt`]).
+    pub copy: Option<String>,
 }
 
 /// The programs of the settings, `ops.postgres_bin`.
@@ -73,7 +78,7 @@ impl Source {
         let server = sql.place();
         let wrong = |problem: String| Error::Server { server: server.to_owned(), problem };
         let fields: Vec<&str> = row.trim().split('|').collect();
-        let [number, version, system, segment, tablespaces, recovering] = fields.as_slice() else {
+        let [number, version, system, segment, tablespaces, recovering, log, copy] = fields.as_slice() else {
             return Err(wrong(format!("its answer is not understood: {row:?}")));
         };
         let parse = |text: &str| {
@@ -104,7 +109,15 @@ impl Source {
             identity: Identity { system_identifier: parse(system)?, wal_segment_bytes: parse(segment)? },
             version: (*version).to_owned(),
             version_number,
+            timeline: u32::from_str_radix(log.get(..8).unwrap_or_default(), 16)
+                .map_err(|_| wrong(format!("its answer is not understood: {row:?}")))?,
+            copy: (!copy.is_empty()).then(|| (*copy).to_owned()),
         }))
+    }
+
+    /// What it is to an archive.
+    pub fn writer(&self) -> Writer {
+        Writer { copy: self.copy.clone(), timeline: self.timeline }
     }
 }
 
@@ -129,10 +142,12 @@ impl Source {
 const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'), \
     (SELECT system_identifier FROM pg_control_system()), pg_size_bytes(current_setting('wal_segment_size')), \
     (SELECT string_agg(quote_ident(replace(spcname, '|', '_')), ', ' ORDER BY spcname) FROM pg_tablespace \
-    WHERE spcname NOT IN ('pg_default', 'pg_global')), pg_is_in_recovery()";
+    WHERE spcname NOT IN ('pg_default', 'pg_global')), pg_is_in_recovery(), \
+    CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END, \
+    current_setting('edgesentry.restored_copy', true)";
 
 /// One URL for each host of a list.
-fn each_host(url: &str) -> Vec<String> {
+pub(crate) fn each_host(url: &str) -> Vec<String> {
     let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);

@@ -1,5 +1,6 @@
 //! `eds ops`: what operators of a PostgreSQL ledger do. One subcommand a file.
 
+mod adopt;
 mod archive_wal;
 mod backup;
 mod backups;
@@ -11,6 +12,7 @@ mod dump;
 mod fetch_wal;
 mod receive_wal;
 mod restore;
+mod restore_dump;
 mod restore_object;
 mod retention;
 mod s3_check;
@@ -55,6 +57,8 @@ enum Action {
     CheckArchive(check_archive::CheckArchive),
     ConfigurePostgres(configure_postgres::ConfigurePostgres),
     Restore(restore::RestoreTo),
+    RestoreDump(restore_dump::RestoreDumpInto),
+    Adopt(adopt::AdoptCopy),
     VerifyRecovery(verify_recovery::VerifyRecovery),
     S3Setup(s3_setup::S3Setup),
     S3Check(s3_check::S3Check),
@@ -78,6 +82,8 @@ impl Ops {
             Action::CheckArchive(command) => command.run(output),
             Action::ConfigurePostgres(command) => command.run(output),
             Action::Restore(command) => command.run(output),
+            Action::RestoreDump(command) => command.run(output),
+            Action::Adopt(command) => command.run(output),
             Action::VerifyRecovery(command) => command.run(output),
             Action::S3Setup(command) => command.run(output),
             Action::S3Check(command) => command.run(output),

@@ -7,6 +7,7 @@ eds ops backup >/dev/null 2>&1
 sign_record 4
 eds ingest chain.ndjson --payloads-from payloads >/dev/null
 eds heads --ledger >heads.json
+eds ops dump >/dev/null 2>&1
 sql() { psql -XAt "$PRIMARY" -c "$1"; }
 MOMENT=$(sql "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
 sql "DELETE FROM audit_records WHERE sequence > 2" >/dev/null

@@ -56,6 +56,7 @@ impl ArchiveDrill {
             port,
             command: scratch.command(),
             drill: true,
+            timeline: None,
             accept_loss: false,
             patience: Duration::from_secs(24 * 3600),
         };

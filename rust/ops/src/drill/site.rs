@@ -163,6 +163,7 @@ impl Site {
             port,
             command: self.scratch.command(),
             drill: true,
+            timeline: None,
             accept_loss: false,
             patience: PATIENCE,
         };

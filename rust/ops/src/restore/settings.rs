@@ -10,6 +10,8 @@ use edgesentry_formats::{NewFile, Readers};
 use time::format_description::well_known::Rfc3339;
 
 use super::{Restore, Target};
+use crate::adopt;
+use crate::backup::Backup;
 use crate::error::Error;
 use crate::postgres::Programs;
 use crate::program;
@@ -30,7 +32,7 @@ pub struct RestoreCommand {
 }
 
 impl RestoreCommand {
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         for path in [Some(&self.eds), self.config.as_ref()].into_iter().flatten() {
             if !path.is_absolute() || !path.is_file() {
                 let problem =
@@ -43,7 +45,7 @@ impl RestoreCommand {
 
     /// Asks it for what is in no archive, as the user whom the server runs as and from a folder of that user: a program
     /// that this user may not run, settings that it may not read or an archive that it does not reach would end recovery.
-    pub(super) fn attempt(&self, programs: &Programs, folder: &Path) -> Result<(), Error> {
+    pub(crate) fn attempt(&self, programs: &Programs, folder: &Path) -> Result<(), Error> {
         let mut fetch = programs.owned(&self.eds.to_string_lossy());
         fetch.current_dir(folder).args(["ops", "fetch-wal"]);
         if let Some(config) = &self.config {
@@ -96,7 +98,12 @@ const BEGIN: &str = "# edgesentry: recovery; taken out when it is over";
 const END: &str = "# edgesentry: end of recovery";
 
 /// Writes what recovery needs, and what a restored server must not do. Answers notes.
-pub(super) fn write(programs: &Programs, restore: &Restore) -> Result<Vec<String>, Error> {
+pub(super) fn write(
+    programs: &Programs,
+    restore: &Restore,
+    backup: &Backup,
+    timeline: u32,
+) -> Result<Vec<String>, Error> {
     let data = &restore.data;
     let mut notes = Vec::new();
     for (name, text) in [
@@ -115,9 +122,12 @@ pub(super) fn write(programs: &Programs, restore: &Restore) -> Result<Vec<String
         }
     }
     let automatic = data.join("postgresql.auto.conf");
-    let mut text = fs::read_to_string(&automatic).unwrap_or_default();
+    let text = fs::read_to_string(&automatic).unwrap_or_default();
+    // The original may be an adopted copy.
+    let own = text.lines().filter(|line| adopt::is_mark(line).is_none());
+    let mut text: String = own.map(|line| format!("{line}\n")).collect();
     text.push_str(&format!("\n{BEGIN}\n"));
-    for (name, value) in recovery(restore) {
+    for (name, value) in recovery(restore, backup, timeline) {
         text.push_str(&format!("{name} = {}\n", quoted(&value)));
     }
     text.push_str(&format!("{END}\n"));
@@ -127,19 +137,29 @@ pub(super) fn write(programs: &Programs, restore: &Restore) -> Result<Vec<String
         "synchronous_standby_names is empty until there is a standby again: see eds ops configure-postgres"
             .into(),
     );
+    text.push_str(&format!("{} = {}\n", adopt::SETTING, quoted(&adopt::new_mark()?)));
     if restore.drill {
-        text.push_str("archive_mode = off\n");
+        text.push_str(&format!("{}\n", adopt::NEVER));
+    } else {
+        // With this PostgreSQL keeps its log until there is a command.
+        text.push_str("archive_mode = on\narchive_command = ''\narchive_library = ''\n");
+        notes.push(
+            "it archives nothing until it is adopted, and keeps all of its write-ahead log until then: see eds ops adopt"
+                .into(),
+        );
     }
     write_file(programs, &automatic, &text)?;
     write_file(programs, &data.join("recovery.signal"), "")?;
     Ok(notes)
 }
 
-fn recovery(restore: &Restore) -> Vec<(&'static str, String)> {
+fn recovery(restore: &Restore, backup: &Backup, timeline: u32) -> Vec<(&'static str, String)> {
+    // For its own timeline a backup needs no history.
+    let timeline = if timeline == backup.timeline { "current".to_owned() } else { timeline.to_string() };
     let mut settings: Vec<(&'static str, String)> = vec![
         ("restore_command", restore.command.fetch()),
         ("recovery_target_action", "promote".to_owned()),
-        ("recovery_target_timeline", "latest".to_owned()),
+        ("recovery_target_timeline", timeline),
         ("recovery_target_inclusive", "on".to_owned()),
     ];
     // Two targets at once are refused; the backup may bring one of an earlier restore.
@@ -179,7 +199,7 @@ pub(super) fn clear(programs: &Programs, restore: &Restore) -> Result<(), Error>
     write_file(programs, &path, &kept)
 }
 
-fn write_file(programs: &Programs, path: &Path, text: &str) -> Result<(), Error> {
+pub(crate) fn write_file(programs: &Programs, path: &Path, text: &str) -> Result<(), Error> {
     let mut file = NewFile::beside(path, Readers::Owner).map_err(Error::io("write", path))?;
     file.write_all(text.as_bytes()).map_err(Error::io("write", path))?;
     if let Some(temporary) = file.temporary_path() {

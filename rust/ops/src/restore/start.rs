@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::{Restore, Target};
 use crate::error::Error;
 use crate::observe::blocking;
@@ -46,19 +48,46 @@ pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> 
     for (name, value) in limits(programs, &restore.data)? {
         postgres.arg("-c").arg(format!("{name}={value}"));
     }
-    let mut process =
+    let process =
         Process::start(&mut postgres, &log).map_err(Error::io("start PostgreSQL", &restore.data))?;
-    let server = watch(programs, restore, &sql, &mut process, &log).await;
+    let mut recovering = Recovering(Some(process));
+    let Some(process) = recovering.0.as_mut() else { return Err(problem(restore, "it has ended", &log)) };
+    let server = watch(programs, restore, &sql, process, &log).await;
     match server {
         Ok(server) => {
-            process.release();
+            recovering.release();
             Ok(server)
         }
         Err(error) => {
             // In good order, so that its files can be looked at.
-            process.signal(rustix::process::Signal::INT);
+            process.signal(Signal::INT);
             let _ = process.stop(Duration::from_secs(10));
             Err(error)
+        }
+    }
+}
+
+/// A server that is not left behind: dropped, it is stopped with all its processes.
+struct Recovering(Option<Process>);
+
+impl Recovering {
+    fn release(mut self) {
+        if let Some(process) = self.0.take() {
+            process.release();
+        }
+    }
+}
+
+impl Drop for Recovering {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.0
+            && process.lives()
+        {
+            // An immediate shutdown. Killed, its children would write on for a while.
+            process.signal(Signal::QUIT);
+            if !process.wait(Duration::from_secs(10)).unwrap_or(false) {
+                let _ = process.kill_all();
+            }
         }
     }
 }
@@ -178,6 +207,9 @@ fn problem(restore: &Restore, problem: &str, log: &Path) -> Error {
         };
         problem.push_str(advice);
     }
-    problem.push_str(&format!("; the whole log is {}", log.display()));
+    problem.push_str(&format!(
+        "; the whole log is {}, and the data folder is left as it is: remove it before you restore again",
+        log.display()
+    ));
     Error::Server { server: format!("the restored server on port {}", restore.port), problem }
 }

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use super::name::{Lsn, Segment, WalName, receiving_key};
 use super::packed;
+use super::timelines::Line;
+use crate::adopt::{self, Adopted};
 use crate::archive::Archive;
 use crate::error::Error;
 
@@ -41,18 +43,24 @@ pub struct Inventory {
     pub histories: BTreeMap<u32, History>,
     /// When the newest segment was archived, Unix milliseconds.
     pub newest_ms: u64,
+    /// When the first and the last complete file of each timeline was archived, Unix milliseconds.
+    pub activity: BTreeMap<u32, (u64, u64)>,
+    /// The restored copy that the archive is written by now.
+    pub adopted: Option<Adopted>,
 }
 
 impl Inventory {
     /// Lists an archive and reads its histories.
     pub async fn of(archive: &Archive) -> Result<Inventory, Error> {
         let segment_bytes = archive.existing_identity().await?.wal_segment_bytes;
-        let mut inventory = Inventory { segment_bytes, ..Inventory::default() };
+        let adopted = adopt::adopted(archive).await?;
+        let mut inventory = Inventory { segment_bytes, adopted, ..Inventory::default() };
         for object in archive.objects().list("wal/").await? {
             match WalName::of_key(&object.key) {
                 Some(WalName::Segment(segment)) => {
                     inventory.segments.insert((segment.timeline, segment.number(segment_bytes)));
                     inventory.newest_ms = inventory.newest_ms.max(object.modified_ms);
+                    inventory.note(segment.timeline, object.modified_ms);
                 }
                 Some(WalName::Partial(segment)) => {
                     inventory.beginnings.insert((segment.timeline, segment.number(segment_bytes)));
@@ -60,6 +68,7 @@ impl Inventory {
                 Some(WalName::History(timeline)) => {
                     let history = read_history(archive, timeline).await?;
                     inventory.histories.insert(timeline, history);
+                    inventory.note(timeline, object.modified_ms);
                 }
                 Some(WalName::Backup(..)) | None => {}
             }
@@ -75,28 +84,15 @@ impl Inventory {
         Ok(inventory)
     }
 
-    /// The timelines that lead on from a segment, oldest first, each with the number of the segment in which it begins;
-    /// where there is a choice, to the newest timeline, as recovery takes it.
-    fn timelines(&self, from: (u32, u64)) -> Vec<(u32, u64)> {
-        let leads_on = |history: &History| {
-            history
-                .0
-                .iter()
-                .any(|(timeline, left)| *timeline == from.0 && left.0 / self.segment_bytes >= from.1)
-        };
-        let newest = self.histories.iter().rev().find(|(_, history)| leads_on(history));
-        let Some((newest, history)) = newest else { return vec![(from.0, from.1)] };
-        let mut timelines = vec![(from.0, from.1)];
-        let mut left = history.0.iter().skip_while(|(timeline, _)| *timeline != from.0).peekable();
-        while let Some((_, position)) = left.next() {
-            let next = left.peek().map_or(*newest, |(timeline, _)| *timeline);
-            timelines.push((next, position.0 / self.segment_bytes));
-        }
-        timelines
+    /// A file of a timeline was archived then.
+    fn note(&mut self, timeline: u32, at_ms: u64) {
+        let (first, last) = self.activity.entry(timeline).or_insert((at_ms, at_ms));
+        *first = at_ms.min(*first);
+        *last = at_ms.max(*last);
     }
 }
 
-async fn read_history(archive: &Archive, timeline: u32) -> Result<History, Error> {
+pub(crate) async fn read_history(archive: &Archive, timeline: u32) -> Result<History, Error> {
     let (folder, key) = (archive.temporary()?, WalName::History(timeline).key());
     let (packed, file) = (folder.path().join("packed"), folder.path().join("history"));
     archive.fetch(&key, &packed).await?;
@@ -129,11 +125,11 @@ pub struct Coverage {
     pub gaps: Vec<Gap>,
 }
 
-/// What is there from `from` on, along the newest timeline that leads on from it.
-pub fn coverage(inventory: &Inventory, from: Segment) -> Coverage {
+/// What is there from `from` on, along a line.
+pub fn coverage(inventory: &Inventory, line: &Line, from: Segment) -> Coverage {
     let bytes = inventory.segment_bytes;
     let start = from.number(bytes);
-    let timelines = inventory.timelines((from.timeline, start));
+    let timelines = line.from(from, bytes);
     // A timeline ends in the segment in which the next begins.
     let end_of = |at: usize| timelines.get(at + 1).map_or(u64::MAX, |(_, begin)| *begin);
     let has = |at: usize, number: u64| {
@@ -192,6 +188,12 @@ mod tests {
         inventory
     }
 
+    /// From a segment of timeline 1 on.
+    fn along(inventory: &Inventory, number: u64) -> Coverage {
+        let line = inventory.line_through(1, Lsn(number * BYTES));
+        coverage(inventory, &line, Segment::at(1, number, BYTES))
+    }
+
     fn names(coverage: &Coverage) -> Vec<(String, String, u64)> {
         let name = |gap: &Gap| (gap.first.to_string(), gap.last.to_string(), gap.segments);
         coverage.gaps.iter().map(name).collect()
@@ -200,15 +202,15 @@ mod tests {
     #[test]
     fn missing_ranges_are_named() {
         let there = inventory(&[(1, 3..=5), (1, 9..=9), (1, 0xFF..=0x101)], &[]);
-        let found = coverage(&there, Segment::at(1, 3, BYTES));
+        let found = along(&there, 3);
         let expected = [
             ("000000010000000000000006".to_owned(), "000000010000000000000008".to_owned(), 3),
             ("00000001000000000000000A".to_owned(), "0000000100000000000000FE".to_owned(), 245),
         ];
         assert_eq!(names(&found), expected);
         assert_eq!(found.newest.unwrap().to_string(), "000000010000000100000001");
-        assert_eq!(coverage(&there, Segment::at(1, 0x100, BYTES)).gaps, []);
-        let nothing = coverage(&there, Segment::at(1, 0x200, BYTES));
+        assert_eq!(along(&there, 0x100).gaps, []);
+        let nothing = along(&there, 0x200);
         assert_eq!((nothing.newest, nothing.gaps.len()), (None, 0));
     }
 
@@ -218,26 +220,26 @@ mod tests {
         let two = "1\t0/6000100\tno recovery target specified\n";
         let three = "1\t0/6000100\tx\n2\t0/8000000\ty\n";
         let there = inventory(&[(1, 3..=5), (2, 6..=7), (3, 8..=9)], &[(2, two), (3, three)]);
-        let found = coverage(&there, Segment::at(1, 3, BYTES));
+        let found = along(&there, 3);
         assert_eq!(
             (found.gaps.len(), found.newest.unwrap().to_string()),
             (0, "000000030000000000000009".to_owned())
         );
         // What the old primary wrote on after it was left does not count.
         let there = inventory(&[(1, 3..=12), (2, 8..=8)], &[(2, two)]);
-        let found = coverage(&there, Segment::at(1, 3, BYTES));
+        let found = along(&there, 3);
         let expected = [("000000020000000000000006".to_owned(), "000000020000000000000007".to_owned(), 2)];
         assert_eq!(names(&found), expected);
         // Nothing is archived on the new timeline yet.
         let there = inventory(&[(1, 3..=6)], &[(2, two)]);
-        let found = coverage(&there, Segment::at(1, 3, BYTES));
+        let found = along(&there, 3);
         assert_eq!(
             (found.gaps.len(), found.newest.unwrap().to_string()),
             (0, "000000010000000000000006".to_owned())
         );
         // A backup of timeline 1 behind the branch stays on timeline 1.
         let there = inventory(&[(1, 3..=12), (2, 6..=20)], &[(2, two)]);
-        let found = coverage(&there, Segment::at(1, 9, BYTES));
+        let found = along(&there, 9);
         assert_eq!(
             (found.gaps.len(), found.newest.unwrap().to_string()),
             (0, "00000001000000000000000C".to_owned())

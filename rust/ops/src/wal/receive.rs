@@ -11,6 +11,7 @@ use edgesentry_rs::objects::Write;
 use super::archive::archive_wal;
 use super::name::{Segment, WalName, receiving_key};
 use super::packed;
+use crate::adopt::{self, Writer};
 use crate::archive::Archive;
 use crate::error::Error;
 use crate::observe::{Event, Observer};
@@ -43,9 +44,11 @@ pub struct Received {
     pub incomplete: u64,
 }
 
-/// The segment that is being received, as it was last sent.
+/// The segment that is being received, as it was last sent, and whose it is.
 #[derive(Default)]
 struct Sent {
+    /// The mark of the server, if that is a restored copy.
+    copy: Option<String>,
     at: Option<Instant>,
     modified: Option<(PathBuf, SystemTime)>,
 }
@@ -70,12 +73,12 @@ impl Receiver {
     ) -> Result<(), Error> {
         source.programs.require(&["pg_receivewal"])?;
         source.require_replication().await?;
-        archive.claim(source.identity).await?;
+        adopt::claim(archive, source).await?;
         std::fs::create_dir_all(&self.folder).map_err(Error::io("make a folder", &self.folder))?;
         let mut create = source.sql.client("pg_receivewal");
         create.args(["--create-slot", "--if-not-exists", "--slot", &self.slot]);
         program::done(&mut create, Duration::from_secs(60))?;
-        let mut sent = Sent::default();
+        let mut sent = Sent { copy: source.copy.clone(), ..Sent::default() };
         let ended = tokio::select! {
             ended = self.supervise(archive, source, &mut sent, observer) => ended,
             () = stop => Ok(()),
@@ -148,6 +151,8 @@ impl Receiver {
                     // The newest one stays until there is a newer one: pg_receivewal goes on behind it.
                     let done = self.folder.join(format!("{name}.archived"));
                     if !done.exists() {
+                        let history = matches!(name, WalName::History(_)).then_some(path.as_path());
+                        adopt::admit(archive, &Writer::of(sent.copy.clone(), *name), history).await?;
                         archive_wal(archive, path, *name).await?;
                         if let Some(segment) = name.segment() {
                             archive.objects().delete(&receiving_key(segment)).await?;
@@ -190,8 +195,10 @@ impl Receiver {
             return Ok(false);
         }
         packed::pack(&copy, &packed)?;
+        let writer = Writer::of(sent.copy.clone(), WalName::Partial(segment));
+        adopt::admit(archive, &writer, None).await?;
         archive.objects().put_file(&receiving_key(segment), &packed, Write::Replace).await?;
-        *sent = Sent { at: Some(Instant::now()), modified: Some(modified) };
+        (sent.at, sent.modified) = (Some(Instant::now()), Some(modified));
         Ok(true)
     }
 

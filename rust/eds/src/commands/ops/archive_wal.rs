@@ -1,8 +1,9 @@
 //! `eds ops archive-wal %p %f`: the `archive_command`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use edgesentry_ops::adopt::{Writer, admit};
 use edgesentry_ops::textfile::WAL_ARCHIVE_LAST_SUCCESS;
 use edgesentry_ops::wal::{Archived, WalName, archive_wal};
 use serde_json::json;
@@ -32,7 +33,13 @@ impl ArchiveWal {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let session = Session::new(&self.file)?;
         let archive = session.archive()?;
-        let archived = session.wait(archive_wal(&archive, &self.path, self.name))?;
+        let archived = session.wait(async {
+            // PostgreSQL runs it in the data folder.
+            let writer = Writer::of_folder(Path::new("."), self.name);
+            let history = matches!(self.name, WalName::History(_)).then_some(self.path.as_path());
+            admit(&archive, &writer, history).await?;
+            archive_wal(&archive, &self.path, self.name).await
+        })?;
         let content = json!({"name": self.name.to_string(), "stored": archived == Archived::Stored});
         // PostgreSQL puts what is said into its log: nothing to say of a success.
         output.answer(&Answer {

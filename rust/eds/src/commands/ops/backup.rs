@@ -5,7 +5,7 @@ use edgesentry_ops::backup::{Backup as BaseBackup, backup};
 use edgesentry_ops::source::Source;
 use edgesentry_ops::textfile::BACKUP_LAST_SUCCESS;
 
-use super::session::{Session, Telling, note_success, size};
+use super::session::{Session, Telling, WITHOUT_MANIFEST, note_success, size};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -27,7 +27,7 @@ impl Backup {
         let session = Session::new(&self.file)?;
         let archive = session.archive()?;
         let telling = Telling::new(output.json);
-        let made = session.wait(async {
+        let made = session.wait_or(WITHOUT_MANIFEST, async {
             let source = Source::connect(&session.settings).await?;
             backup(&archive, &source, &|event| telling.tell(event)).await
         });

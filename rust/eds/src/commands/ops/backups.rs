@@ -5,7 +5,7 @@ use clap::Args;
 use edgesentry_ops::backup::{Backup, backups};
 use edgesentry_ops::dump::dumps;
 use edgesentry_ops::retention::now_ms;
-use edgesentry_ops::wal::{Coverage, Inventory, Segment, coverage};
+use edgesentry_ops::wal::{Coverage, Inventory, Segment};
 use serde_json::json;
 
 use super::session::{Session, size};
@@ -35,8 +35,7 @@ impl Backups {
         })?;
         let now = now_ms();
         let age_seconds = |at_ms: u64| now.saturating_sub(at_ms) / 1000;
-        let covered: Vec<Coverage> =
-            backups.iter().map(|backup| coverage(&inventory, backup.first_segment)).collect();
+        let covered: Vec<Coverage> = backups.iter().map(|backup| backup.coverage(&inventory)).collect();
         let listed: Vec<_> = backups
             .iter()
             .zip(&covered)

@@ -3,18 +3,19 @@
 use clap::Args;
 use edgesentry_ops::backup::backups;
 use edgesentry_ops::check::Check;
-use edgesentry_ops::wal::{Inventory, coverage};
+use edgesentry_ops::wal::Inventory;
 
 use super::checklist;
 use super::session::Session;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::ConfigFile;
+use crate::times;
 
 /// Look for gaps in the archived write-ahead log, from each backup to the newest segment
 ///
 /// Names, timelines and histories are compared; contents are compared when they are fetched. Exit code 1 names the
-/// missing ranges.
+/// missing ranges, and timelines that two servers archive at once.
 #[derive(Args, Debug)]
 pub(super) struct CheckArchive {
     #[command(flatten)]
@@ -29,10 +30,10 @@ impl CheckArchive {
             let inventory = Inventory::of(&archive).await?;
             Ok::<_, edgesentry_ops::Error>((backups(&archive).await?, inventory))
         })?;
-        let mut checks = Vec::new();
+        let mut checks: Vec<Check> = timelines(&inventory).into_iter().collect();
         for backup in &backups {
             let name = format!("no write-ahead log is missing behind backup {}", backup.id);
-            let found = coverage(&inventory, backup.first_segment);
+            let found = backup.coverage(&inventory);
             let gaps: Vec<String> = found
                 .gaps
                 .iter()
@@ -60,7 +61,7 @@ impl CheckArchive {
                 }
             });
         }
-        if checks.is_empty() {
+        if backups.is_empty() {
             checks.push(Check::new(
                 "there is a base backup to restore from",
                 false,
@@ -69,4 +70,42 @@ impl CheckArchive {
         }
         checklist::answer(output, archive.place(), &checks)
     }
+}
+
+/// Where there are several timelines: which one is current, and whether another one is still archived beside it.
+fn timelines(inventory: &Inventory) -> Option<Check> {
+    let current = inventory.current()?;
+    let all = inventory.timelines();
+    if all.len() < 2 {
+        return None;
+    }
+    let line = inventory.line(current);
+    let beside = inventory.beside(&line);
+    let living: Vec<String> = beside
+        .iter()
+        .filter(|branch| inventory.is_living(branch))
+        .map(|branch| {
+            format!(
+                "timeline {} was archived at {}, beside timeline {current}",
+                branch.timeline,
+                times::shown(branch.last_ms)
+            )
+        })
+        .collect();
+    let way: Vec<String> = line
+        .spans()
+        .iter()
+        .map(|span| match span.end {
+            Some(end) => format!("{} until {end}", span.timeline),
+            None => format!("{} now", span.timeline),
+        })
+        .collect();
+    let mut evidence = format!("timeline {}", way.join(", "));
+    for branch in &beside {
+        evidence.push_str(&format!("; beside it {} up to {}", branch.timeline, branch.newest));
+    }
+    if !living.is_empty() {
+        evidence = format!("{}: stop one of the servers; {evidence}", living.join("; "));
+    }
+    Some(Check::new("one server at a time is archived", living.is_empty(), evidence))
 }

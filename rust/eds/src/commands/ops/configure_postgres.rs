@@ -46,7 +46,8 @@ impl ConfigurePostgres {
             archive_timeout_seconds: self.archive_timeout,
             synchronous: self.standbys.clone(),
         };
-        let settings = session.wait(async {
+        let left = "settings that were changed already stay changed; run it again to see which";
+        let settings = session.wait_or(left, async {
             let source = Source::connect(&session.settings).await?;
             let settings = compare(&source.sql, &wanted).await?;
             if self.apply {

@@ -20,11 +20,13 @@ const CARE: Style = AnsiColor::Yellow.on_default().bold();
 ///
 /// Everything that can be known beforehand is looked at before anything is touched. The server takes writes when this
 /// ends; nobody else reaches it before you have verified it (eds ops verify-recovery) and started it as your service does.
+/// It archives nothing, and the original goes on as it was, until you adopt it (eds ops adopt).
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds ops restore --data /srv/restored --port 5440 --target-time 2026-01-31T12:00:00Z
   eds ops restore --data /srv/restored --port 5440                    to the end of the archive
+  eds ops restore --data /srv/restored --port 5440 --timeline 1       along the log of before a failover
   eds ops restore --data /tmp/drill --port 5440 --drill               a copy that never archives")]
 pub(super) struct RestoreTo {
     /// Data folder: empty, or not there yet
@@ -42,7 +44,10 @@ pub(super) struct RestoreTo {
     /// Backup to begin with [default: the last one before the target]
     #[arg(long, value_name = "ID")]
     backup: Option<String>,
-    /// A copy beside the original: archive_mode=off, for good
+    /// Timeline to follow [default: the one that the archive is on now; for a time before it began, the one of then]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    timeline: Option<u32>,
+    /// A copy to throw away: archive_mode=off, for good
     #[arg(long)]
     drill: bool,
     /// Restore to the end of the archive although segments are missing, losing all behind the gap
@@ -69,6 +74,7 @@ impl RestoreTo {
         let options = Restore {
             backup: self.backup.clone(),
             target,
+            timeline: self.timeline,
             data: self.data.clone(),
             port: self.port,
             command: RestoreCommand { eds: self.eds.find()?, config: session.config()? },
@@ -90,12 +96,13 @@ impl RestoreTo {
 fn summary(restored: &Restored) -> String {
     let data = restored.data.display().to_string();
     let mut text = format!(
-        "restored to {}\n  backup    {}\n  server    127.0.0.1:{}, process {}, timeline {}, data {}\n  commit    {}\n  took      {:.1} s: download {:.1}, extract {:.1}, recover {:.1}\n",
+        "restored to {}\n  backup    {}\n  log       timeline {}, left for timeline {}\n  server    127.0.0.1:{}, process {}, data {}\n  commit    {}\n  took      {:.1} s: download {:.1}, extract {:.1}, recover {:.1}\n",
         sentence(&restored.target),
         restored.backup,
+        restored.followed,
+        restored.timeline,
         restored.port,
         restored.pid,
-        restored.timeline,
         shell_word(&data),
         restored.last_commit.as_deref().unwrap_or("none behind the backup"),
         restored.download_seconds + restored.extract_seconds + restored.recover_seconds,

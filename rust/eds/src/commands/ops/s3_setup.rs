@@ -52,7 +52,10 @@ impl S3Setup {
             retention_days: self.retention_days,
             replication: replication.map(|(to, role)| Replication { to, role }),
         };
-        let steps = session.wait(setup.run(&bucket, self.apply))?;
+        let steps = session.wait_or(
+            "steps that were done already stay done; run it again to see which",
+            setup.run(&bucket, self.apply),
+        )?;
         let files =
             self.policies.as_deref().map(|folder| write_policies(folder, bucket.name())).transpose()?;
         let checks: Vec<Check> = steps

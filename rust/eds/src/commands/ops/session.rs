@@ -19,6 +19,10 @@ use crate::output::{Output, complain};
 use crate::stores::ConfigFile;
 use crate::text::sentence;
 
+/// What a backup or a dump leaves in the archive when it is interrupted.
+pub(super) const WITHOUT_MANIFEST: &str = "files that are in the archive already count as no backup without a manifest, and go with eds ops retention --apply \
+     after 2 days";
+
 /// Settings and a runtime.
 pub(super) struct Session {
     /// What was set.
@@ -49,16 +53,32 @@ impl Session {
         Ok(self.runtime.block_on(Archive::open(&self.settings))?)
     }
 
-    /// Does work to its end, or until Ctrl-C: then it is dropped, and cleans up.
+    /// Does work to its end, or until Ctrl-C: then it is dropped, and removes its temporary files. For work that leaves
+    /// nothing else behind, or says itself what it leaves.
     pub(super) fn wait<T, E: Into<Failure>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
+        self.until_interrupted(work, "interrupted: the work was not finished".to_owned())
+    }
+
+    /// [`Session::wait`] for work that leaves something behind when it is interrupted: `left` says so.
+    pub(super) fn wait_or<T, E: Into<Failure>>(
+        &self,
+        left: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        self.until_interrupted(work, format!("interrupted: the work was not finished; {left}"))
+    }
+
+    fn until_interrupted<T, E: Into<Failure>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+        message: String,
+    ) -> Result<T, Failure> {
         match self.runtime.block_on(interrupt::unless_asked(work)) {
             Some(done) => done.map_err(Into::into),
-            None => Err(Failure::interrupted(
-                "interrupted: the work was not finished, and nothing half of it is left",
-            )),
+            None => Err(Failure::interrupted(message)),
         }
     }
 

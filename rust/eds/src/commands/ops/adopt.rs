@@ -1,0 +1,76 @@
+//! `eds ops adopt`: a restored copy archives from now on.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use edgesentry_ops::adopt::{Adopt, Adoption, adopt};
+use edgesentry_ops::restore::RestoreCommand;
+
+use super::session::Session;
+use crate::commands::program::EdsArgs;
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::stores::ConfigFile;
+use crate::text::name;
+
+/// Let a restored copy archive: into an archive of its own, or into that of the original, which then is over
+///
+/// A restored copy archives nothing until this. The archive is ops.archive of the settings. If the original archived
+/// there, --take-over is needed: refused while the original answers, or has archived since the copy was restored; after it
+/// the archive takes nothing more from the original. The archive that the copy was restored from stays as it is otherwise.
+/// Take a base backup next.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds ops adopt --data /srv/restored --config /etc/eds-restored.toml     into a new archive that this file names
+  eds ops adopt --data /srv/restored --take-over                         the original is gone for good")]
+pub(super) struct AdoptCopy {
+    /// Data folder of the copy, as eds ops restore was told
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Take over the archive of the original, which is stopped for good
+    #[arg(long)]
+    take_over: bool,
+    #[command(flatten)]
+    eds: EdsArgs,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl AdoptCopy {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let session = Session::new(&self.file)?;
+        let archive = session.archive()?;
+        let data = std::path::absolute(&self.data)
+            .map_err(|error| Failure::usage("config", format!("{}: {error}", self.data.display())))?;
+        let options = Adopt {
+            data,
+            command: RestoreCommand { eds: self.eds.find()?, config: session.config()? },
+            take_over: self.take_over,
+        };
+        let adoption = session.wait_or(
+            "the archive may be handed over already; run it again to go on",
+            adopt(&session.settings, &archive, &options),
+        )?;
+        let text = summary(&adoption);
+        output.answer(&Answer { ok: true, name: "adopted", content: &adoption, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+}
+
+fn summary(adoption: &Adoption) -> String {
+    let mut text =
+        format!("adopted: timeline {} is archived in {}\n", adoption.timeline, name(&adoption.archive));
+    text.push_str(if adoption.taken_over {
+        "  original  refused from now on: this archive takes this copy and what descends from it\n"
+    } else {
+        "  original  as it was, with its own archive\n"
+    });
+    text.push_str(if adoption.running {
+        "  server    told to read its settings again\n"
+    } else {
+        "  server    archives when it is started\n"
+    });
+    text.push_str("  next      eds ops backup\n");
+    text
+}

@@ -1,0 +1,367 @@
+//! Who may write into an archive: the original, until a restored copy is adopted.
+//!
+//! A restored copy has the identity of the original and would go on in its archive under a timeline of its own. So a
+//! restore marks it, by a setting that base backups and standbys of it carry along, and a marked server archives nothing
+//! until it was adopted: until `adopted.json` in the archive names its mark. From then on that archive takes nothing
+//! from servers of other timelines, such as the original if it comes back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use edgesentry_rs::Settings;
+use edgesentry_rs::objects::Write;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::{Archive, Identity};
+use crate::error::Error;
+use crate::observe::blocking;
+use crate::postgres::{Programs, Sql};
+use crate::restore::{RestoreCommand, quoted, shown, write_file};
+use crate::source::{self, Source, control_data};
+use crate::wal::{History, Inventory, WalName, archive_wal, read_history};
+
+/// The setting with the mark. Anyone who may connect may read it.
+pub(crate) const SETTING: &str = "edgesentry.restored_copy";
+/// The key of the record in an archive.
+const KEY: &str = "adopted.json";
+/// The original counts as gone when nothing of it was archived for so long, if it cannot be asked.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// The restored copy that an archive is written by.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Adopted {
+    /// Its mark.
+    pub copy: String,
+    /// The timeline that it was on.
+    pub timeline: u32,
+    /// When it was adopted, Unix milliseconds.
+    pub adopted_at_ms: u64,
+}
+
+/// A server that wants to write into an archive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Writer {
+    /// Its mark, if it is a restored copy.
+    pub copy: Option<String>,
+    /// The timeline that it writes.
+    pub timeline: u32,
+}
+
+impl Writer {
+    /// The server whose data folder this is, as it archives a file.
+    pub fn of_folder(data: &Path, name: WalName) -> Writer {
+        Writer::of(mark_of(data), name)
+    }
+
+    /// A server by its mark, as it archives a file.
+    pub(crate) fn of(copy: Option<String>, name: WalName) -> Writer {
+        let timeline = match name {
+            WalName::History(timeline) => timeline,
+            WalName::Segment(segment) | WalName::Partial(segment) | WalName::Backup(segment, _) => {
+                segment.timeline
+            }
+        };
+        Writer { copy, timeline }
+    }
+}
+
+/// The copy that an archive was handed over to.
+pub(crate) async fn adopted(archive: &Archive) -> Result<Option<Adopted>, Error> {
+    archive.read_json(KEY).await
+}
+
+/// Refuses a restored copy that was not adopted, and a server of another timeline than the copy that was. `history` is
+/// the writer's own file where it archives one: the archive does not have it yet.
+pub async fn admit(archive: &Archive, writer: &Writer, history: Option<&Path>) -> Result<(), Error> {
+    let adopted = adopted(archive).await?;
+    match (&writer.copy, adopted) {
+        (None, None) => Ok(()),
+        (Some(copy), Some(adopted)) if *copy == adopted.copy => Ok(()),
+        (Some(_), _) => Err(archive.problem(
+            "the server is a restored copy that was not adopted for this archive, so nothing of it is archived; see eds \
+             ops adopt"
+                .to_owned(),
+        )),
+        (None, Some(adopted)) => {
+            let comes_from_it = writer.timeline == adopted.timeline
+                || ancestors(archive, writer.timeline, history)
+                    .await?
+                    .0
+                    .iter()
+                    .any(|(timeline, _)| *timeline == adopted.timeline);
+            if comes_from_it {
+                return Ok(());
+            }
+            Err(archive.problem(format!(
+                "it was handed over to a restored copy on timeline {} ({}), and this server is on timeline {}; stop this \
+                 server: it is the original, or descends from it",
+                adopted.timeline,
+                shown(adopted.adopted_at_ms),
+                writer.timeline
+            )))
+        }
+    }
+}
+
+/// Makes the archive that of a server, and admits the server: before anything of it is written there.
+pub(crate) async fn claim(archive: &Archive, source: &Source) -> Result<(), Error> {
+    archive.claim(source.identity).await?;
+    admit(archive, &source.writer(), None).await
+}
+
+async fn ancestors(archive: &Archive, timeline: u32, own: Option<&Path>) -> Result<History, Error> {
+    if let Some(own) = own {
+        let text = fs::read_to_string(own).map_err(Error::io("read", own))?;
+        let problem = |problem| Error::Archive { place: own.display().to_string(), problem };
+        return History::read(&text).map_err(problem);
+    }
+    let key = WalName::History(timeline).key();
+    let there = archive.objects().list(&key).await?.iter().any(|object| object.key == key);
+    if there { read_history(archive, timeline).await } else { Ok(History::default()) }
+}
+
+/// The mark of a copy in its settings; none if the folder is not that of a copy.
+pub(crate) fn mark_of(data: &Path) -> Option<String> {
+    let text = fs::read_to_string(data.join("postgresql.auto.conf")).ok()?;
+    text.lines().rev().find_map(is_mark).map(str::to_owned)
+}
+
+/// The value of a line that sets the mark.
+pub(crate) fn is_mark(line: &str) -> Option<&str> {
+    line.strip_prefix(SETTING)?.trim_start().strip_prefix('=')?.trim().strip_prefix('\'')?.strip_suffix('\'')
+}
+
+/// When a copy was restored, Unix seconds: its mark begins with it.
+fn restored_at(mark: &str) -> Option<u64> {
+    mark.split('-').next()?.parse().ok()
+}
+
+/// A mark that no other copy has.
+pub(crate) fn new_mark() -> Result<String, Error> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
+    Ok(format!("{}-{}", crate::retention::now_ms() / 1000, hex::encode(random)))
+}
+
+/// A copy that is adopted.
+#[derive(Clone, Debug)]
+pub struct Adopt {
+    /// Its data folder.
+    pub data: PathBuf,
+    /// How it archives from now on.
+    pub command: RestoreCommand,
+    /// Take the archive over in which the original archived. Without it an archive that is in use is refused.
+    pub take_over: bool,
+}
+
+/// A copy that archives.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Adoption {
+    /// The archive that it writes.
+    pub archive: String,
+    /// The timeline that it is on.
+    pub timeline: u32,
+    /// Whether the archive was in use before.
+    pub taken_over: bool,
+    /// Whether a running server was told.
+    pub running: bool,
+}
+
+/// Lets a restored copy archive into the archive of the settings.
+///
+/// # Errors
+/// The folder is not that of a restored copy, the archive is in use and is not to be taken over, or the original still
+/// archives there.
+pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Result<Adoption, Error> {
+    let programs = source::programs(settings)?;
+    adopt.command.check()?;
+    let copy = Copy::read(&programs, &adopt.data)?;
+    archive.objects().check().await?;
+    let before = archive.identity().await?;
+    archive.claim(copy.identity).await?;
+    let known = adopted(archive).await?;
+    let is_known = known.as_ref().is_some_and(|known| known.copy == copy.mark);
+    if before.is_some() && !is_known {
+        if !adopt.take_over {
+            return Err(archive.problem(
+                "the original archives here, or did; name an archive of its own for the copy in the settings, or stop \
+                 the original for good and take its archive over with --take-over"
+                    .to_owned(),
+            ));
+        }
+        refuse_living_original(settings, &programs, &copy).await?;
+        refuse_taken(archive, &copy).await?;
+    }
+    let folder = archive.temporary()?;
+    programs.own(folder.path())?;
+    let (command, owner, place) = (adopt.command.clone(), programs.clone(), folder.path().to_owned());
+    blocking(move || command.attempt(&owner, &place)).await?;
+    let history = WalName::History(copy.timeline);
+    // The first of all: other restores must know where the timeline came from, and other bytes under the name are
+    // another server's timeline.
+    archive_wal(archive, &adopt.data.join("pg_wal").join(history.to_string()), history).await?;
+    if !is_known {
+        let record = Adopted {
+            copy: copy.mark.clone(),
+            timeline: copy.timeline,
+            adopted_at_ms: crate::retention::now_ms(),
+        };
+        let json = serde_json::to_vec_pretty(&record)
+            .map_err(|error| archive.problem(format!("{KEY}: cannot be written as JSON: {error}")))?;
+        archive.objects().put(KEY, Bytes::from(json), Write::Replace).await?;
+    }
+    set_archiving(&programs, &adopt.data, &adopt.command)?;
+    Ok(Adoption {
+        archive: archive.place().to_owned(),
+        timeline: copy.timeline,
+        taken_over: before.is_some() && !is_known,
+        running: reload(&adopt.data),
+    })
+}
+
+/// A restored copy, by its files.
+struct Copy {
+    mark: String,
+    timeline: u32,
+    identity: Identity,
+}
+
+impl Copy {
+    fn read(programs: &Programs, data: &Path) -> Result<Copy, Error> {
+        let wrong = |problem: &str| Error::Config(format!("{}: {problem}", data.display()));
+        let mark = mark_of(data).ok_or_else(|| {
+            wrong(&format!(
+                "not the data folder of a restored copy: its postgresql.auto.conf does not set {SETTING}; name the \
+                 folder that eds ops restore made"
+            ))
+        })?;
+        let settings = data.join("postgresql.auto.conf");
+        let text = fs::read_to_string(&settings).map_err(Error::io("read", &settings))?;
+        if text.lines().any(|line| line.trim() == NEVER) {
+            return Err(wrong(
+                "it was restored with --drill and archives nothing, for good; restore again without",
+            ));
+        }
+        let lines = control_data(programs, data)?;
+        let value = |name: &str| lines.iter().find(|(line, _)| line == name).map(|(_, value)| value.as_str());
+        let number = |name: &str| value(name).and_then(|value| value.parse::<u64>().ok());
+        if !matches!(value("Database cluster state"), Some("in production" | "shut down")) {
+            return Err(wrong("it has not finished its recovery; wait until eds ops restore has ended"));
+        }
+        let unclear = || wrong("what pg_controldata says of it is not understood");
+        let timeline = number("Latest checkpoint's TimeLineID").and_then(|number| u32::try_from(number).ok());
+        Ok(Copy {
+            mark,
+            timeline: timeline.ok_or_else(unclear)?,
+            identity: Identity {
+                system_identifier: number("Database system identifier").ok_or_else(unclear)?,
+                wal_segment_bytes: number("Bytes per WAL segment").ok_or_else(unclear)?,
+            },
+        })
+    }
+}
+
+/// What a drill's copy has in its settings.
+pub(crate) const NEVER: &str = "archive_mode = off";
+
+/// An original that answers would go on archiving.
+async fn refuse_living_original(settings: &Settings, programs: &Programs, copy: &Copy) -> Result<(), Error> {
+    let url = source::url(settings)?.to_owned();
+    let (programs, mark, identity) = (programs.clone(), copy.mark.clone(), copy.identity);
+    blocking(move || {
+        for url in source::each_host(&url) {
+            let sql = Sql::new(&programs, &url)?;
+            let asked = sql.query(&format!(
+                "SELECT (SELECT system_identifier FROM pg_control_system()), current_setting('{SETTING}', true)"
+            ));
+            // One that does not answer is what its archive says of it.
+            let Ok(row) = asked else { continue };
+            let is_same = row.trim() == format!("{}|{mark}", identity.system_identifier);
+            if !is_same && row.trim().starts_with(&format!("{}|", identity.system_identifier)) {
+                return Err(Error::Server {
+                    server: sql.place().to_owned(),
+                    problem: "the original runs, and would go on archiving; stop it for good first, or name an archive \
+                              of its own for the copy"
+                        .to_owned(),
+                });
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// What stands in the archive against taking it over: an original that wrote after the copy was restored, or another
+/// server's timeline under the number of the copy's.
+async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
+    let inventory = Inventory::of(archive).await?;
+    let line_of_others = inventory.activity.iter().filter(|(timeline, _)| **timeline != copy.timeline);
+    let newest =
+        line_of_others.max_by_key(|(_, (_, last))| *last).map(|(timeline, (_, last))| (timeline, *last));
+    let now = crate::retention::now_ms();
+    let silence = u64::try_from(SILENCE.as_millis()).unwrap_or(u64::MAX);
+    if let Some((timeline, last)) = newest
+        && last / 1000 > restored_at(&copy.mark).unwrap_or(0)
+        && last.saturating_add(silence) > now
+    {
+        return Err(archive.problem(format!(
+            "timeline {timeline} was archived at {}, after the copy was restored: the original lives; stop it for good \
+             and wait until {} have passed without a file of it, or name an archive of its own for the copy",
+            shown(last),
+            "10 minutes"
+        )));
+    }
+    let ours = copy.timeline;
+    if inventory.segments.iter().any(|(timeline, _)| *timeline == ours) {
+        return Err(archive.problem(format!(
+            "another server has archived a timeline {ours} here; name an archive of its own for the copy, or restore \
+             again: a new copy takes the next number that is free"
+        )));
+    }
+    Ok(())
+}
+
+/// Sets what archiving needs. Everything that was written since the promotion is still there, and goes first.
+fn set_archiving(programs: &Programs, data: &Path, command: &RestoreCommand) -> Result<(), Error> {
+    let path = data.join("postgresql.auto.conf");
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let ours = ["archive_mode", "archive_command", "archive_library"];
+    let is_ours = |line: &&str| ours.iter().any(|name| line.split(['=', ' ']).next() == Some(name));
+    let mut kept: String =
+        text.lines().filter(|line| !is_ours(line)).map(|line| format!("{line}\n")).collect();
+    kept.push_str(&format!("archive_mode = on\narchive_command = {}\n", quoted(&command.archive())));
+    kept.push_str("archive_library = ''\n");
+    write_file(programs, &path, &kept)
+}
+
+/// Tells a server that runs on the folder; whether there is one.
+fn reload(data: &Path) -> bool {
+    let text = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+    let pid = pid.and_then(rustix::process::Pid::from_raw);
+    // A folder that was moved, or a number that another process has by now: the second line names the folder.
+    let is_here = text.lines().nth(1).is_some_and(|line| Path::new(line) == data);
+    let running = pid.filter(|pid| is_here && rustix::process::test_kill_process(*pid).is_ok());
+    running.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_mark_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(mark_of(folder.path()), None);
+        let settings = folder.path().join("postgresql.auto.conf");
+        fs::write(&settings, "edgesentry.restored_copy = '1-a'\nwork_mem = '4MB'\n").unwrap();
+        assert_eq!(mark_of(folder.path()).as_deref(), Some("1-a"));
+        fs::write(&settings, "edgesentry.restored_copy = '1-a'\nedgesentry.restored_copy='2-b'\n").unwrap();
+        assert_eq!(mark_of(folder.path()).as_deref(), Some("2-b"));
+        let mark = new_mark().unwrap();
+        assert!(restored_at(&mark).unwrap() > 1_700_000_000, "{mark}");
+    }
+}

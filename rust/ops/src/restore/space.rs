@@ -1,0 +1,78 @@
+//! Room on the disk, looked at before anything is downloaded.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::archive::Archive;
+use crate::backup::Backup;
+use crate::error::Error;
+
+/// For what a server writes at once: its log, the first segments that it replays and the ones fetched ahead.
+const RESERVE_BYTES: u64 = 256 << 20;
+/// The manifest of PostgreSQL, beside the files of a backup.
+const MANIFEST: &str = "backup_manifest";
+
+/// The part of the manifest that is needed.
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(rename = "Files")]
+    files: Vec<File>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct File {
+    size: u64,
+}
+
+/// Refuses a data folder without room for the backup: as it is downloaded, beside the folder, and as it is extracted.
+pub(super) async fn check(
+    archive: &Archive,
+    backup: &Backup,
+    temporary: &Path,
+    data: &Path,
+) -> Result<(), Error> {
+    let extracted = extracted_bytes(archive, backup, temporary).await?.saturating_add(RESERVE_BYTES);
+    let download = backup.size_bytes();
+    // An empty folder that is there may be another disk.
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    if data.is_dir() && device(data) != device(temporary) {
+        require(temporary, download, "the download")?;
+        return require(data, extracted, "the database");
+    }
+    require(temporary, download.saturating_add(extracted), "the download and the database")
+}
+
+/// The size of the database, as PostgreSQL wrote it down, with the log that comes with the backup.
+async fn extracted_bytes(archive: &Archive, backup: &Backup, temporary: &Path) -> Result<u64, Error> {
+    let path = temporary.join(MANIFEST);
+    archive.fetch(&format!("backups/{}/{MANIFEST}", backup.id), &path).await?;
+    let text = fs::read(&path).map_err(Error::io("read", &path))?;
+    fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|error| archive.problem(format!("backup {}: {MANIFEST}: is damaged: {error}", backup.id)))?;
+    let files = manifest.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size));
+    let bytes = backup.identity.wal_segment_bytes;
+    let segments = backup.last_segment.number(bytes).saturating_sub(backup.first_segment.number(bytes));
+    Ok(files.saturating_add(segments.saturating_add(1).saturating_mul(bytes)))
+}
+
+/// Refuses a folder with less room than that.
+pub(crate) fn require(folder: &Path, bytes: u64, what: &str) -> Result<(), Error> {
+    let space = rustix::fs::statvfs(folder).map_err(std::io::Error::from);
+    let space = space.map_err(Error::io("look at the free space", folder))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free >= bytes {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(Error::Config(format!(
+        "{}: room for {what}: {} MiB are needed, and {} MiB are free; make room, or restore to another disk",
+        folder.display(),
+        mib(bytes),
+        free >> 20
+    )))
+}
