@@ -95,13 +95,16 @@ fn links_lead_to_payloads_within_the_folder_only() {
     write(&dir.join("real/1.bin"), b"inside");
     write(&outer.path().join("secret/2.bin"), b"outside");
     symlink("real", dir.join("link")).unwrap();
+    symlink(dir.canonicalize().unwrap().join("real"), dir.join("absolute")).unwrap();
     symlink(outer.path().join("secret"), dir.join("way-out")).unwrap();
     symlink("../secret/2.bin", dir.join("file-out")).unwrap();
     symlink("nowhere", dir.join("broken")).unwrap();
     // The folder itself may be a link.
     symlink(&dir, outer.path().join("entrance")).unwrap();
     let folder = PayloadFolder::open(&outer.path().join("entrance")).unwrap();
-    assert_eq!(look_up(&folder, "link/1.bin").unwrap(), Some(Hash::of(b"inside")));
+    for within in ["link/1.bin", "absolute/1.bin"] {
+        assert_eq!(look_up(&folder, within).unwrap(), Some(Hash::of(b"inside")), "{within}");
+    }
     for trap in ["way-out/2.bin", "file-out", "broken", "s3://way-out/2.bin", "s3://b/file-out"] {
         assert_eq!(look_up(&folder, trap).unwrap(), None, "{trap}");
     }

@@ -179,6 +179,16 @@ async fn put_all(
     connection: &mut SqliteConnection,
     admitted: &[Admitted],
 ) -> Result<Vec<Option<Put>>, sqlx::Error> {
+    // Nearly always none of them is there: the table's own key tells.
+    let mut savepoint = connection.begin().await?;
+    match insert_all(&mut savepoint, admitted.iter()).await {
+        Ok(()) => {
+            savepoint.commit().await?;
+            return Ok(vec![Some(Put::Stored); admitted.len()]);
+        }
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => savepoint.rollback().await?,
+        Err(error) => return Err(error),
+    }
     let asked: Vec<(&str, u64)> =
         admitted.iter().map(key_of).map(|(device_id, sequence, _)| (device_id, sequence)).collect();
     let rows = sqlx::query(
@@ -193,7 +203,7 @@ async fn put_all(
         let hash = Hash(row.try_get::<&[u8], _>(2)?.try_into().unwrap_or_default());
         there.insert((row.try_get(0)?, row.try_get::<i64, _>(1)?.cast_unsigned(), hash), row.try_get(3)?);
     }
-    let mut new = Vec::with_capacity(admitted.len());
+    let mut new = Vec::new();
     let mut puts = Vec::with_capacity(admitted.len());
     for admitted in admitted {
         let payload = &admitted.payload()[..];
@@ -209,9 +219,18 @@ async fn put_all(
             }
         });
     }
+    insert_all(connection, new.into_iter()).await?;
+    Ok(puts)
+}
+
+async fn insert_all(
+    connection: &mut SqliteConnection,
+    admitted: impl Iterator<Item = &Admitted>,
+) -> Result<(), sqlx::Error> {
     let now = crate::clock::now_ms();
     let columns = "INSERT INTO record_payloads (device_id, sequence, payload_hash, payload, stored_at_ms)";
-    insert(connection, columns, 5, &new, |query, admitted: &&Admitted| {
+    let admitted: Vec<&Admitted> = admitted.collect();
+    insert(connection, columns, 5, &admitted, |query, admitted: &&Admitted| {
         let record = admitted.record();
         query
             .bind(record.device_id.clone())
@@ -220,6 +239,5 @@ async fn put_all(
             .bind(admitted.payload().to_vec())
             .bind(now)
     })
-    .await?;
-    Ok(puts)
+    .await
 }
