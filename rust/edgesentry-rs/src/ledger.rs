@@ -55,8 +55,8 @@ impl Entry {
 pub enum Decision {
     /// It is decided, and the operation log says so.
     Decided(Outcome),
-    /// Nothing is decided or written: a doubtful entry does continue its chain, or stands behind one that does. With its
-    /// payload stored it is to be appended again, as a record.
+    /// Nothing is decided or written: a doubtful entry does continue its chain, or the entry stands behind one that does.
+    /// With its payload stored it is to be appended again, as a record.
     PayloadWanted,
 }
 

@@ -113,25 +113,23 @@ pub(super) fn plan<'a>(entries: &'a [Entry], mut chains: Chains, mut held: Held)
             }
             Entry::Doubtful(admitted) => {
                 let (chain, key) = chain_of(&mut chains, admitted);
-                let device_id = admitted.record().device_id.as_str();
-                match chain.judge(admitted, held.get(&key).copied()) {
-                    Outcome::Accepted => {
-                        waiting.insert(device_id);
-                        plan.decisions.push(Decision::PayloadWanted);
-                        continue;
-                    }
-                    Outcome::Rejected(rejection)
-                        if waiting.contains(device_id)
-                            && [RejectionCode::SequenceGap, RejectionCode::PrevHashMismatch]
-                                .contains(&rejection.code) =>
-                    {
-                        plan.decisions.push(Decision::PayloadWanted);
-                        continue;
-                    }
-                    decided => decided,
+                let outcome = chain.judge(admitted, held.get(&key).copied());
+                if outcome == Outcome::Accepted {
+                    waiting.insert(&admitted.record().device_id);
+                    plan.decisions.push(Decision::PayloadWanted);
+                    continue;
                 }
+                outcome
             }
         };
+        // It may have its payload already, if another call had the records before it under way, and then failed.
+        if let Outcome::Rejected(rejection) = &outcome
+            && [RejectionCode::SequenceGap, RejectionCode::PrevHashMismatch].contains(&rejection.code)
+            && entry.admitted().is_some_and(|admitted| waiting.contains(&*admitted.record().device_id))
+        {
+            plan.decisions.push(Decision::PayloadWanted);
+            continue;
+        }
         plan.log.push(log_row(entry, &outcome));
         plan.decisions.push(Decision::Decided(outcome));
     }

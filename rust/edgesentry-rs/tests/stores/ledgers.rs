@@ -29,6 +29,7 @@ on_every_ledger!(
     keys_that_changed_refuse_the_group,
     revoked_keys_accept_nothing_more,
     doubtful_records_are_decided_without_their_payloads,
+    records_behind_doubtful_ones_wait_with_them,
     the_operation_log_keeps_every_decision,
     rejections_are_bounded,
     an_empty_ledger_answers,
@@ -327,6 +328,21 @@ async fn doubtful_records_are_decided_without_their_payloads(place: Place) {
     assert_eq!(names(&ledger.append(&group).await.unwrap()), ["sequence_gap", "payload_wanted"]);
     assert_eq!(records(&*ledger, &Filter::default()).await.len(), 4);
     assert!(verify(ledger, None).await.ok());
+}
+
+/// Another call had the first records under way, so that those behind them have their payloads already, and then failed.
+async fn records_behind_doubtful_ones_wait_with_them(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lift = devices(&*ledger, 1).await.remove(0);
+    let sent = chain(&mut lift, 4);
+    let mut group = entries(&*ledger, sent.clone()).await;
+    for entry in &mut group[..2] {
+        let admitted = entry.admitted().cloned();
+        *entry = Entry::Doubtful(admitted.unwrap());
+    }
+    assert_eq!(names(&ledger.append(&group).await.unwrap()), ["payload_wanted"; 4]);
+    assert!(ledger.operation_log(&LogQuery::default()).await.unwrap().is_empty());
+    assert_eq!(append(&*ledger, sent).await, ["accepted"; 4]);
 }
 
 /// What strangers send costs little, and only so much of it is kept; what devices have signed is kept device by device.
