@@ -15,7 +15,7 @@ from pathlib import Path
 import edgesentry
 from edgesentry import Device, KeyRing
 from network import Host, Loopback, Namespaces, Network
-from relay import Relay
+from relay import Faults, Relay
 from schedule import Schedule
 from service import DIES_WITH_PARENT, Service
 
@@ -38,7 +38,6 @@ DISK_BYTES = {
 }
 LIMITS = "[serve.rate]\nrejections_per_second = 0\n"
 POSTGRES = {
-    "listen_addresses": "*",
     "port": str(POSTGRES_PORT),
     "unix_socket_directories": "",
     "shared_buffers": "16MB",
@@ -213,6 +212,7 @@ class Arena:
         data = self.disk(name) / "data"
         shutil.copytree(self.template / "data", data)
         lines = [f"{key} = '{value}'" for key, value in POSTGRES.items()]
+        lines.append(f"listen_addresses = '{self.host(name).address}'")
         if len(self.schedule.databases) == 2:
             if name == "db-2":
                 primary = f"host={self._address(name, 'db-1')} port={POSTGRES_PORT} user=edgesentry"
@@ -338,8 +338,6 @@ class Arena:
             for name in self.network.hosts.keys() - self.fenced:
                 self.network.link(name, "up")
         for name, service in self.services.items():
-            if name in self.fenced:
-                continue
             service.hold(signal.SIGCONT)
             service.allow()
             if (self.folder / f"{name}.clock").exists():
@@ -351,7 +349,7 @@ class Arena:
         """Fences db-1, by its death or by its link, and promotes db-2."""
         self.fenced.add("db-1")
         if killed or not self.network.has_packets:
-            await self.services["db-1"].kill()
+            await self.services["db-1"].give_up()
             say("db-1 is dead for good")
         else:
             self.network.link("db-1", "down")
@@ -362,6 +360,37 @@ class Arena:
         while await self.sql("db-2", "SELECT pg_is_in_recovery()") != "f":
             await asyncio.sleep(0.1)
         say("db-2 is promoted")
+
+    async def lose(self, node: str, *, holding_locks: bool) -> None:
+        """Takes a node away so that nobody sees the ends of its connections."""
+        if holding_locks:
+            relay = self.relays[f"{node}>db-1"]
+            # Answers that do not arrive keep the transaction as it is.
+            relay.set(Faults(stalled={"back"}))
+            while not await self._holds_locks(node):
+                relay.heal()
+                await asyncio.sleep(random.uniform(0.0, 0.1))
+                relay.set(Faults(stalled={"back"}))
+                await asyncio.sleep(0.1)
+        self._isolate(node)
+        self.fenced.add(node)
+        await self.services[node].give_up()
+
+    def _isolate(self, node: str) -> None:
+        if self.network.has_packets:
+            self.network.link(node, "down")
+            return
+        for edge, relay in self.relays.items():
+            if node in edge.split(">"):
+                relay.forget()
+
+    async def _holds_locks(self, node: str) -> bool:
+        address = self.relays[f"{node}>db-1"].listen[0]
+        locked = (
+            f"SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE client_addr = '{address}'"
+            " AND relation = 'chain_heads'::regclass AND pg_locks.mode = 'RowShareLock'"
+        )
+        return await self.sql("db-1", locked) not in ("", "0")
 
     def fill(self, name: str) -> None:
         """Leaves no room on a disk."""

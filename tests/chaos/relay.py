@@ -37,6 +37,8 @@ class Relay:
         self._chance = chance
         self._changed = asyncio.Event()
         self._transports: set[asyncio.WriteTransport] = set()
+        # Connections that carry nothing any more, and do not end either.
+        self._forgotten: set[asyncio.WriteTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -58,6 +60,10 @@ class Relay:
         """Resets every connection that is open."""
         for transport in list(self._transports):
             transport.abort()
+
+    def forget(self) -> None:
+        """Carries nothing more for the connections that are open, as a firewall that has lost its state."""
+        self._forgotten |= self._transports
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.faults.refuse:
@@ -83,6 +89,7 @@ class Relay:
         finally:
             for end in ends:
                 self._transports.discard(end)
+                self._forgotten.discard(end)
                 end.abort()
 
     async def _pump(
@@ -91,8 +98,7 @@ class Relay:
         while data := await reader.read(CHUNK_BYTES):
             if self.faults.delay_s:
                 await asyncio.sleep(self.faults.delay_s * self._chance.uniform(0.5, 1.5))
-            while way in self.faults.stalled:
-                await self._changed.wait()
+            await self._passes(way, writer)
             if self.faults.loss and self._chance.random() < self.faults.loss:
                 raise ConnectionResetError
             limit = self.faults.break_after
@@ -102,8 +108,15 @@ class Relay:
             carried.bytes += len(data)
             writer.write(data)
             await writer.drain()
+        await self._passes(way, writer)
         with suppress(OSError):
             writer.write_eof()
+
+    async def _passes(self, way: str, writer: asyncio.StreamWriter) -> None:
+        while way in self.faults.stalled:
+            await self._changed.wait()
+        if writer.transport in self._forgotten:
+            await asyncio.Event().wait()
 
 
 @dataclass

@@ -24,13 +24,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from arena import EDS, ROOT, Arena
+from arena import EDS, NODE_PORT, ROOT, Arena
 from checker import check
 from relay import Faults
-from schedule import WINDOW_S, Event, Schedule, asynchronous, draw
+from schedule import NAMED, WINDOW_S, Event, Schedule, draw
 from service import DIES_WITH_PARENT
 
-ASYNCHRONOUS = "asynchronous"
 INSIDE = "EDGESENTRY_CHAOS_INSIDE"
 UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 # A folder that every system has: in a mount namespace of its own it is nobody else's.
@@ -107,14 +106,21 @@ class Run:
             *(self.arena.services[device.name].finished() for device in self.schedule.devices)
         )
         self.say("every device has sent everything")
+        for node in self.schedule.nodes:
+            if node not in self.arena.fenced:
+                await self.arena.answers(self.arena.host(node).address, NODE_PORT)
         # One more look, at which every head must extend what the auditor knows.
         while not await self._take_heads(last=True):
             await asyncio.sleep(0.2)
 
     async def _stop_nodes(self) -> None:
         for name in self.schedule.nodes:
+            if name in self.arena.fenced:
+                continue
             code = await self.arena.services[name].terminate(STOP_TIMEOUT_S)
-            if code != 0:
+            # 3: a request was cut off that will never be complete.
+            cut_off = any(event.kind == "forget" and name in event.target for event in self.schedule.events)
+            if code != 0 and not (code == 3 and cut_off):
                 self.fault(
                     f"{name} answered SIGTERM with {'no end' if code is None else f'exit code {code}'}"
                 )
@@ -227,7 +233,8 @@ class Run:
         """A link that is down."""
         self.arena.network.link(event.target, "down")
         await asyncio.sleep(event.lasts_s)
-        self.arena.network.link(event.target, "up")
+        if event.target not in self.arena.fenced:
+            self.arena.network.link(event.target, "up")
 
     async def kill(self, event: Event) -> None:
         """kill -9."""
@@ -248,8 +255,8 @@ class Run:
         service = self.arena.services[event.target]
         ready = service.runs.is_set()
         code = await service.terminate(STOP_TIMEOUT_S)
-        # 143: the signal came before the process could mind it.
-        if ready and code not in (0, -15, 3):
+        # -15 and 130: it was starting, or waiting for its ledger. -9: another event has killed it meanwhile.
+        if ready and code not in (0, 3, 130, -15, -9):
             self.fault(f"{event.target} answered SIGTERM with {code}")
         await asyncio.sleep(event.lasts_s)
         service.allow()
@@ -266,6 +273,15 @@ class Run:
         await asyncio.sleep(event.lasts_s)
         self.arena.free(event.target)
 
+    async def forget(self, event: Event) -> None:
+        """Connections that carry nothing any more; new ones do."""
+        self.arena.relays[event.target].forget()
+
+    async def lose(self, event: Event) -> None:
+        """A node whose machine has lost its power."""
+        holding_locks = event.amount > 0 and self.arena.network.has_packets
+        await self.arena.lose(event.target, holding_locks=holding_locks)
+
     async def failover(self, event: Event) -> None:
         """The primary is given up as the runbook says: fenced, then the standby promoted."""
         await self.arena.give_up_primary(killed=event.way == "there", say=self.say)
@@ -280,6 +296,8 @@ HANDLERS: dict[str, Callable[[Run, Event], Awaitable[None]]] = {
     "stop": Run.stop,
     "clock": Run.clock,
     "full": Run.full,
+    "forget": Run.forget,
+    "lose": Run.lose,
     "failover": Run.failover,
 }
 
@@ -327,7 +345,7 @@ def mount_private(needed: list[Path]) -> None:
 
 async def run(seed: str, template: Path, keep: Path | None, *, namespaces: bool) -> bool:
     """Runs a schedule and tells about it; whether everything holds."""
-    schedule = asynchronous() if seed == ASYNCHRONOUS else draw(int(seed))
+    schedule = NAMED[seed]() if seed in NAMED else draw(int(seed))
     folder = MOUNTED if namespaces else Path(tempfile.mkdtemp(prefix="edgesentry-chaos-"))
     if namespaces:
         needed = [ROOT, Path(sys.prefix), Path(sys.base_prefix), template, *([keep] if keep else [])]
@@ -386,7 +404,7 @@ def can_unshare() -> bool:
 def main() -> int:
     """Runs the schedule of the command line, in namespaces of its own if they can be made."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("seed", help=f"a number, or {ASYNCHRONOUS}, which must fail")
+    parser.add_argument("seed", help=f"a number, or one of {', '.join(NAMED)}")
     parser.add_argument("--template", type=Path, required=True)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--loopback", action="store_true", help="no namespaces even where they can be made")

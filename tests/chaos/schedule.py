@@ -23,6 +23,8 @@ Kind = Literal[
     "stop",
     "clock",
     "full",
+    "forget",
+    "lose",
     "failover",
 ]
 
@@ -44,7 +46,8 @@ class Event:
     target: str
     lasts_s: float = 0.0
     way: Way = "both"
-    # Seconds of a delay or of a clock's step, the probability of a loss, or bytes before a break.
+    # Seconds of a delay or of a clock's step, the probability of a loss, bytes before a break; 1 if a node is
+    # lost while it holds locks.
     amount: float = 0.0
 
     def __str__(self) -> str:
@@ -124,6 +127,8 @@ def draw(seed: int) -> Schedule:
         events = [event for event in events if not _needs_primary(event, at_s)]
         # Killed, or cut off from everybody and killed later.
         events.append(Event(at_s, "failover", "db-1", way=chance.choice(("there", "both"))))
+    if chance.random() < 0.3:
+        events.append(Event(chance.uniform(1.0, WINDOW_S), "lose", nodes[-1]))
     events.sort(key=lambda event: event.at_s)
     return Schedule(seed, ledger, payloads, nodes, devices, tuple(events))
 
@@ -133,6 +138,25 @@ def asynchronous() -> Schedule:
     events = (Event(1.0, "stall", "db-2>db-1", 1.5), Event(2.0, "failover", "db-1", way="there"))
     devices = (Device("device-1", "outbox"), Device("device-2", "push"))
     return Schedule(0, "pair", "folder", ("node-1", "node-2"), devices, events, synchronous=False)
+
+
+def lost_in_a_transaction() -> Schedule:
+    """A node that is lost while the database waits for the rest of its transaction, which holds locks."""
+    events = (Event(2.0, "lose", "node-1", amount=1),)
+    devices = (Device("device-1", "outbox"), Device("device-2", "push"))
+    return Schedule(0, "postgres", "folder", ("node-1", "node-2"), devices, events)
+
+
+def forgotten() -> Schedule:
+    """Every connection to the database is forgotten by a firewall, again and again."""
+    times = (0.8, 1.6, 2.4)
+    events = tuple(Event(at_s, "forget", f"node-{node}>db-1") for at_s in times for node in (1, 2))
+    devices = (Device("device-1", "outbox"), Device("device-2", "push"))
+    return Schedule(0, "postgres", "folder", ("node-1", "node-2"), devices, events)
+
+
+# Schedules that are no draw. The first must fail.
+NAMED = {"asynchronous": asynchronous, "lost": lost_in_a_transaction, "forgotten": forgotten}
 
 
 def _needs_primary(event: Event, failover_s: float) -> bool:
@@ -171,7 +195,7 @@ def _event(
     way: Way = chance.choice(("there", "back", "both"))
     kind: Kind = chance.choice(
         (
-            *("delay", "loss", "reset", "break"),
+            *("delay", "loss", "reset", "break", "forget", "forget"),
             *("stall", "stall", "drop", "drop", "unplug"),
             *("kill", "kill", "kill", "pause", "stop", "clock", "full"),
         )
@@ -185,6 +209,8 @@ def _event(
             return Event(
                 at_s, kind, chance.choice(edges), lasts_s, amount=chance.choice((1, 100, 1000, 5000))
             )
+        case "forget":
+            return Event(at_s, kind, chance.choice(edges))
         case "reset" | "stall" | "drop":
             return Event(at_s, kind, chance.choice(edges), lasts_s, way)
         case "unplug":
@@ -198,7 +224,7 @@ def _event(
         case "clock":
             step_s = chance.choice(CLOCK_STEPS_S)
             return Event(at_s, kind, chance.choice([*nodes, *names]), lasts_s, amount=step_s)
-        case "full" | "failover":
+        case "full" | "failover" | "lose":
             disks = ["ledger" if ledger == "sqlite" else "db-1", "field"]
             disks += ["payloads"] if payloads == "folder" else []
             disks += ["db-2"] if ledger == "pair" else []

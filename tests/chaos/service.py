@@ -41,6 +41,7 @@ class Service:
         self._allowed = asyncio.Event()
         self._allowed.set()
         self._asked = False
+        self._given_up = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -95,7 +96,7 @@ class Service:
         for pid in (process.pid, *family):
             _send(pid, signal.SIGKILL)
         await process.wait()
-        while any(_lives(pid) for pid in family):
+        while any(lives(pid) for pid in family):
             await asyncio.sleep(0.01)
 
     async def terminate(self, timeout_s: float) -> int | None:
@@ -112,8 +113,14 @@ class Service:
             return None
 
     def allow(self) -> None:
-        """Lets it live again."""
-        self._allowed.set()
+        """Lets it live again, unless it was given up."""
+        if not self._given_up:
+            self._allowed.set()
+
+    async def give_up(self) -> None:
+        """Kills it for good."""
+        self._given_up = True
+        await self.kill()
 
     def hold(self, number: signal.Signals) -> None:
         """Sends SIGSTOP or SIGCONT to the process and its descendants."""
@@ -152,7 +159,8 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether a process has not ended."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,30 +20,35 @@ import pytest
 from arena import make_template
 from checker import Claims, Ledger
 from schedule import draw
+from service import descendants, lives
 from support import chains, device
 
 RUN = Path(__file__).with_name("run.py")
 # Together they have every ledger, payload store, sender and kind of fault.
-FIXED = (301, 386, 394)
+FIXED = ("112", "521", "543")
 JOBS = int(os.environ.get("EDGESENTRY_CHAOS_JOBS", "2"))
 
 
-def seeds() -> list[int]:
+# Faults that a draw hits rarely.
+CHOSEN = ("lost", "forgotten")
+
+
+def seeds() -> list[str]:
     named, count = os.environ.get("EDGESENTRY_CHAOS_SEED"), os.environ.get("EDGESENTRY_CHAOS_SCHEDULES")
     if named:
-        return [int(seed) for seed in named.split(",")]
+        return named.split(",")
     if count:
         first = random.SystemRandom().randrange(1 << 40)
-        return list(range(first, first + int(count)))
-    return list(FIXED)
+        return [str(first + number) for number in range(int(count))]
+    return [*FIXED, *CHOSEN]
 
 
 SEEDS = seeds()
 
 
-def run(seed: int | str, template: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run(seed: str, template: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """A schedule in a process of its own, which ends when this pipe does."""
-    command: list[str | Path] = [sys.executable, RUN, str(seed), "--template", template, *options]
+    command: list[str | Path] = [sys.executable, RUN, seed, "--template", template, *options]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -63,7 +69,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(template: Path) -> Iterator[dict[int, Future[subprocess.CompletedProcess[str]]]]:
+def runs(template: Path) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
     """All schedules, some at a time."""
     with ThreadPoolExecutor(JOBS) as threads:
         yield {seed: threads.submit(run, seed, template) for seed in SEEDS}
@@ -72,19 +78,19 @@ def runs(template: Path) -> Iterator[dict[int, Future[subprocess.CompletedProces
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_schedule_of_faults_loses_nothing(
-    seed: int, runs: dict[int, Future[subprocess.CompletedProcess[str]]]
+    seed: str, runs: dict[str, Future[subprocess.CompletedProcess[str]]]
 ) -> None:
     done = runs[seed].result()
     assert done.returncode == 0, done.stdout
 
 
 def test_the_fixed_schedules_have_everything() -> None:
-    schedules = [draw(seed) for seed in FIXED]
+    schedules = [draw(int(seed)) for seed in FIXED]
     assert {schedule.ledger for schedule in schedules} == {"sqlite", "postgres", "pair"}
     assert {schedule.payloads for schedule in schedules} == {"ledger", "folder", "s3"}
     assert any(schedule.fails_over for schedule in schedules)
     kinds = {event.kind for schedule in schedules for event in schedule.events}
-    assert len(kinds) == 13, kinds
+    assert len(kinds) == 15, kinds
     senders = {sender.sender for schedule in schedules for sender in schedule.devices}
     assert senders == {"outbox", "push", "twins"}
 
@@ -94,6 +100,25 @@ def test_a_loss_is_seen(template: Path) -> None:
     assert done.returncode == 1, done.stdout
     assert "FAULT: ('device-" in done.stdout, done.stdout
     assert "acknowledged was" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("end", ["killed", "abandoned"])
+def test_nothing_outlives_a_schedule(template: Path, end: str) -> None:
+    command: list[str | Path] = [sys.executable, RUN, FIXED[2], "--template", template]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert any("everything runs" in line for line in process.stdout)
+        family = descendants(process.pid)
+        assert len(family) > 5
+        if end == "killed":
+            process.kill()
+        else:
+            # As when whoever started it is gone.
+            process.stdin.close()
+        process.stdout.read()
+    while any(lives(pid) for pid in family):
+        time.sleep(0.05)
 
 
 def test_a_seed_is_one_schedule() -> None:

@@ -63,6 +63,22 @@ impl Postgres {
         error
     }
 
+    async fn keys_once(&self, device_ids: &[Arc<str>]) -> Result<Vec<stream::KeysRow>, sqlx::Error> {
+        let names: Vec<&str> = device_ids.iter().map(|id| &**id).collect();
+        let mut reader = self.servers.reader().await?;
+        let rows = sqlx::query(
+            "SELECT h.device_id, h.keys_version, d.public_key, d.scheme, d.valid_from, d.revoked_from, h.sequence,
+                    h.record_hash
+             FROM chain_heads h JOIN devices d USING (device_id) WHERE h.device_id = ANY($1)
+             ORDER BY h.device_id, d.valid_from",
+        )
+        .bind(names)
+        .fetch_all(&mut *reader)
+        .await?;
+        reader.end().await?;
+        rows.iter().map(keys_row).collect()
+    }
+
     async fn append_once(
         &self,
         connection: &mut PgConnection,
@@ -153,23 +169,8 @@ impl Ledger for Postgres {
     }
 
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
-        let names: Vec<&str> = device_ids.iter().map(|id| &**id).collect();
-        let mut reader = match self.servers.reader().await {
-            Ok(reader) => reader,
-            Err(error) => return Err(self.keys_failed(error).await),
-        };
-        let rows = sqlx::query(
-            "SELECT h.device_id, h.keys_version, d.public_key, d.scheme, d.valid_from, d.revoked_from, h.sequence,
-                    h.record_hash
-             FROM chain_heads h JOIN devices d USING (device_id) WHERE h.device_id = ANY($1)
-             ORDER BY h.device_id, d.valid_from",
-        )
-        .bind(names)
-        .fetch_all(&mut *reader)
-        .await;
-        let ended = reader.end().await;
-        let rows = rows.and_then(|rows| ended.map(|()| rows));
-        match rows.and_then(|rows| rows.iter().map(keys_row).collect::<Result<Vec<_>, _>>()) {
+        let read = tokio::time::timeout(self.servers.patience(), self.keys_once(device_ids)).await;
+        match read.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))) {
             Ok(rows) => Ok(stream::registry(rows)),
             Err(error) => Err(self.keys_failed(error).await),
         }

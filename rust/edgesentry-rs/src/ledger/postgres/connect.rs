@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
+};
 use tokio::sync::{Mutex, RwLock};
 use tracing::warn;
 
@@ -17,6 +19,9 @@ use crate::error::{Component, Error, StoreError};
 use crate::secret::Secret;
 use crate::sql::failed;
 
+/// How long a connection that nobody uses may take to answer before it counts as lost: behind a firewall that has
+/// forgotten it, it never does.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one server of a list may take to answer before the next is tried.
 const TRY: Duration = Duration::from_secs(5);
 /// How long a connection may take before the server that takes writes is looked for again.
@@ -123,7 +128,7 @@ impl Servers {
         }
         let mut transaction = connection.begin().await?;
         if self.pooled {
-            transaction.execute(POOLED_WRITE).await?;
+            transaction.execute(AssertSqlSafe(pooled_write(self.patience))).await?;
         }
         Ok(transaction)
     }
@@ -207,20 +212,44 @@ fn pool(
 ) -> PgPool {
     let pool = PgPoolOptions::new()
         .max_connections(connections.max(2))
-        .acquire_timeout(patience.min(Duration::from_secs(10)));
+        .acquire_timeout(patience.min(Duration::from_secs(10)))
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(answers(connection)))
+        // The pool waits for an answer here, too, and without end.
+        .after_release(|connection, _| Box::pin(answers(connection)));
     if pooled {
         return pool.connect_lazy_with(options.statement_cache_capacity(0));
     }
     match purpose {
         Use::Read => pool.connect_lazy_with(options),
-        Use::Write => {
-            pool.after_connect(|connection, _| Box::pin(prepare(connection))).connect_lazy_with(options)
-        }
+        Use::Write => pool
+            .after_connect(move |connection, _| Box::pin(prepare(connection, patience)))
+            .connect_lazy_with(options),
     }
 }
 
-/// A commit that is acknowledged must be on the disk: if the server's default says otherwise, ours does not.
-async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Whether a connection can be used: an error if it does not answer in time, so that the pool drops it.
+async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let ping = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+    ping.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())))?;
+    Ok(true)
+}
+
+/// Prepares a connection for writing.
+///
+/// - A commit that is acknowledged must be on the disk: if the server's default says otherwise, ours does not.
+/// - The locks of a transaction end soon after a client that is gone without a word, as when its machine has lost its power.
+///   Until then other nodes cannot take records of the same devices; the server itself would notice after hours.
+/// - A wait for a lock ends when the client does not wait any more, or such waits take all connections of the server.
+async fn prepare(connection: &mut PgConnection, patience: Duration) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "SELECT set_config('lock_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
+                set_config('tcp_keepalives_idle', '60', false), set_config('tcp_keepalives_interval', '10', false),
+                set_config('tcp_keepalives_count', '6', false)",
+    )
+    .bind(milliseconds(patience))
+    .execute(&mut *connection)
+    .await?;
     sqlx::query(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
     )
@@ -229,12 +258,22 @@ async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
+/// As a setting of PostgreSQL.
+fn milliseconds(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
+
 /// Begins a transaction behind a pooler of transactions: the statements that another client left prepared on this
 /// connection of the server have the names of ours.
 const POOLED_READ: &str = "DEALLOCATE ALL";
 /// The same, and what [`prepare`] does, for this transaction.
-const POOLED_WRITE: &str = "DEALLOCATE ALL; SELECT set_config('synchronous_commit', 'on', true) \
-                            WHERE current_setting('synchronous_commit') = 'off'";
+fn pooled_write(patience: Duration) -> String {
+    let limit = milliseconds(patience);
+    format!(
+        "DEALLOCATE ALL; SET LOCAL lock_timeout = '{limit}'; SET LOCAL idle_in_transaction_session_timeout = '{limit}';
+         SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+}
 
 /// A connection for reads.
 pub(super) enum Reader {

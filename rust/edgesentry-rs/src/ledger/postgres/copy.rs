@@ -51,7 +51,9 @@ pub(super) async fn read(servers: &Servers, filter: &Filter, chunks: &Chunks) ->
         // A receiver that has gone away wants nothing.
         let _ = chunks.send(Ok(chunk)).await;
     }
-    connection.close().await
+    // Every record is here. A reader that took its time may find that the server has ended the transaction.
+    let _ = connection.close().await;
+    Ok(())
 }
 
 /// COPY takes no parameters: numbers stand as they are, texts as hexadecimal digits, which cannot end a literal.
