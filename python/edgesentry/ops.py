@@ -422,17 +422,19 @@ def s3_setup(
     bucket: str | None = None,
     *,
     retention_days: int,
+    archive: bool = False,
     apply: bool = False,
     replicate_to: str | None = None,
     replication_role: str | None = None,
     policies: Path | None = None,
     config: Path | None = None,
 ) -> BucketSetup:
-    """Compares the bucket of payloads with how it must be, and with `apply` sets it up.
+    """Compares the bucket of payloads, or of the archive, with how it must be, and with `apply` sets it up.
 
     Args:
-        bucket: `s3://BUCKET`; that of `payloads` in the settings by default.
-        retention_days: Days that every payload is kept from everybody; never fewer than now.
+        bucket: `s3://BUCKET`; that of `payloads` in the settings by default, or of `ops.archive`.
+        retention_days: Days that every new version is kept from everybody; never fewer than now.
+        archive: The bucket holds the archive.
         apply: Do it; without it nothing is changed.
         replicate_to: ARN of a bucket to which the store copies.
         replication_role: ARN of the role that copies.
@@ -441,6 +443,7 @@ def s3_setup(
     """
     options: dict[str, object] = {
         "retention_days": retention_days,
+        "archive": archive,
         "apply": apply,
         "replicate_to": replicate_to,
         "replication_role": replication_role,
@@ -454,16 +457,22 @@ def s3_check(
     bucket: str | None = None,
     *,
     retention_days: int | None = None,
+    archive: bool = False,
     config: Path | None = None,
 ) -> Checklist:
-    """Finds out by trying what the bucket of payloads protects from.
+    """Finds out by trying what the bucket of payloads, or of the archive, protects from.
 
     Args:
-        bucket: `s3://BUCKET`; that of `payloads` in the settings by default.
+        bucket: `s3://BUCKET`; that of `payloads` in the settings by default, or of `ops.archive`.
         retention_days: The least retention that passes.
+        archive: The bucket holds the archive.
         config: The settings file.
     """
-    options: dict[str, object] = {"retention_days": retention_days, "config": config}
+    options: dict[str, object] = {
+        "retention_days": retention_days,
+        "archive": archive,
+        "config": config,
+    }
     return _ask(Checklist, "checklist", "ops s3-check", options, bucket)
 
 

@@ -1,4 +1,5 @@
-//! The bucket of payloads: how it must be set up, whether it holds what that promises, and how a payload comes back.
+//! The buckets of payloads and of the archive: how they must be set up, whether they hold what that promises, and how a
+//! payload comes back.
 //!
 //! Versions alone protect nothing: a version can be deleted for good. Object Lock in mode COMPLIANCE is what keeps it,
 //! from everybody, until its retention is over.
@@ -18,6 +19,15 @@ pub use check::check;
 pub use policy::{Policy, policies};
 pub use restore::{Restored, State, restore};
 pub use setup::{Replication, Setup, Step};
+
+/// What a bucket is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holds {
+    /// Payloads: nothing is ever deleted.
+    Payloads,
+    /// Base backups, dumps and write-ahead log: retention deletes what is too old.
+    Archive,
+}
 
 /// A bucket and the server that has it.
 #[derive(Clone, Debug)]

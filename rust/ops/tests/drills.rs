@@ -6,7 +6,7 @@ use edgesentry_ops::drill::DrillReport;
 use edgesentry_ops::drill::failover::{self, Failover};
 use edgesentry_ops::drill::objects::{self, ObjectRecovery};
 use edgesentry_ops::postgres::Programs;
-use edgesentry_ops::s3::{Bucket, Replication, Setup, check};
+use edgesentry_ops::s3::{Bucket, Holds, Replication, Setup, check};
 use edgesentry_ops::servers::{SeaweedFs, find_weed};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,11 +47,12 @@ async fn a_bucket_holds_what_its_set_up_promises() {
     let bucket = Bucket::new("audit-payloads", &server.settings()).await.unwrap();
     let replication =
         Replication { to: "arn:aws:s3:::copy".to_owned(), role: "arn:aws:iam::1:role/copy".to_owned() };
-    let setup = Setup { retention_days: 2, replication: Some(replication) };
+    let holds = Holds::Payloads;
+    let setup = Setup { holds, retention_days: 2, replication: Some(replication) };
 
     let planned = setup.run(&bucket, false).await.unwrap();
     assert!(planned.iter().all(|step| step.change && step.status == Status::Unknown), "{planned:#?}");
-    assert!(check(&bucket, 2).await.unwrap_err().to_string().contains("no such bucket"));
+    assert!(check(&bucket, holds, 2).await.unwrap_err().to_string().contains("no such bucket"));
 
     let done = setup.run(&bucket, true).await.unwrap();
     let states: Vec<Status> = done.iter().map(|step| step.status).collect();
@@ -60,10 +61,10 @@ async fn a_bucket_holds_what_its_set_up_promises() {
     assert!(done[4].evidence.starts_with("not supported by this store"), "{done:#?}");
     let again = setup.run(&bucket, true).await.unwrap();
     assert!(again[..4].iter().all(|step| !step.change), "{again:#?}");
-    let shorter = Setup { retention_days: 1, replication: None }.run(&bucket, true).await.unwrap_err();
+    let shorter = Setup { holds, retention_days: 1, replication: None }.run(&bucket, true).await.unwrap_err();
     assert!(shorter.to_string().contains("would become shorter"), "{shorter}");
 
-    let checks = check(&bucket, 2).await.unwrap();
+    let checks = check(&bucket, holds, 2).await.unwrap();
     let not_passed: Vec<&str> = checks
         .iter()
         .filter(|check| check.status != Status::Passed)
@@ -78,7 +79,7 @@ async fn a_bucket_without_protection_is_told_from_one_with() {
     let client = server.settings().client().await.unwrap();
     client.create_bucket().bucket("plain").send().await.unwrap();
     let bucket = Bucket::new("plain", &server.settings()).await.unwrap();
-    let checks = check(&bucket, 1).await.unwrap();
+    let checks = check(&bucket, Holds::Payloads, 1).await.unwrap();
     let of = |name: &str| checks.iter().find(|check| check.name == name).unwrap().status;
     assert_eq!(of("an overwritten object is kept as a version"), Status::Failed, "{checks:#?}");
     assert_eq!(of("Object Lock COMPLIANCE holds by default"), Status::Failed, "{checks:#?}");

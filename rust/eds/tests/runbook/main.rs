@@ -28,7 +28,7 @@ macro_rules! pages {
     };
 }
 
-pages!(backup, drills, failover, pgbackrest, restore, s3);
+pages!(archive, backup, drills, failover, pgbackrest, restore, s3);
 
 /// The same page once more, with the programs of another PostgreSQL.
 macro_rules! pages_on {

@@ -1,5 +1,5 @@
 # Shared by scenes: a PostgreSQL with three records of a device, a folder of payloads, an S3 with a bucket for the archive,
-# and the settings of all of them.
+# and the settings of all of them. A scene may keep the payloads elsewhere (PAYLOADS) and define make_buckets.
 stop_servers() {
     for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done
     wait
@@ -25,11 +25,15 @@ sign_record() { # SEQUENCE
 chmod 755 .
 PRIMARY=$("$SERVERS/postgres" start "$PWD/primary")
 S3=$("$SERVERS/seaweedfs" start "$PWD/seaweedfs")
-curl -sf -X PUT --aws-sigv4 aws:amz:us-east-1:s3 --user edgesentry:edgesentry-secret "$S3/audit-archive"
+if declare -F make_buckets >/dev/null; then
+    make_buckets
+else
+    curl -sf -X PUT --aws-sigv4 aws:amz:us-east-1:s3 --user edgesentry:edgesentry-secret "$S3/audit-archive"
+fi
 export EDS_CONFIG=$PWD/eds.toml
 cat >"$EDS_CONFIG" <<TOML
 ledger = "$PRIMARY"
-payloads = "folder:$PWD/payload-store"
+payloads = "${PAYLOADS:-folder:$PWD/payload-store}"
 
 [s3]
 endpoint = "$S3"

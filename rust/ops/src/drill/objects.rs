@@ -17,7 +17,7 @@ use super::load::Fleet;
 use super::{DrillReport, Plan};
 use crate::check::{Check, Status};
 use crate::error::Error;
-use crate::s3::{self, Bucket, Setup, State};
+use crate::s3::{self, Bucket, Holds, Setup, State};
 use crate::servers::{SEAWEEDFS, SeaweedFs};
 
 /// Devices whose payloads are stored.
@@ -56,7 +56,9 @@ impl ObjectRecovery {
         report.step(format!("SeaweedFS at {}", server.endpoint()));
         let settings = server.settings();
         let bucket = Bucket::new(BUCKET, &settings).await?;
-        let steps = Setup { retention_days: 30, replication: None }.run(&bucket, true).await?;
+        let steps = Setup { holds: Holds::Payloads, retention_days: 30, replication: None }
+            .run(&bucket, true)
+            .await?;
         if let Some(step) = steps.iter().find(|step| step.status == Status::Failed) {
             return Err(Error::Server {
                 server: bucket.place(),

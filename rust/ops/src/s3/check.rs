@@ -4,10 +4,10 @@
 //! retention is over.
 
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{ExpirationStatus, ObjectLockMode, ObjectLockRetentionMode};
+use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, ObjectLockMode, ObjectLockRetentionMode};
 use edgesentry_chain::Hash;
 
-use super::{Bucket, Refusal};
+use super::{Bucket, Holds, Refusal};
 use crate::check::Check;
 use crate::error::Error;
 
@@ -21,10 +21,11 @@ const CONDITIONAL: &str = "a write under If-None-Match does not overwrite";
 const CHECKSUM: &str = "a write with a wrong checksum is refused";
 const SECRET: &str = "a wrong secret is refused";
 const LIFECYCLE: &str = "the lifecycle deletes no version";
+const ARCHIVE_LIFECYCLE: &str = "the lifecycle deletes no current version";
 const REPLICATION: &str = "the store replicates";
 
-/// Tries everything that the protection of payloads rests on. `retention_days` is the least default retention.
-pub async fn check(bucket: &Bucket, retention_days: u32) -> Result<Vec<Check>, Error> {
+/// Tries everything that the protection of a bucket rests on. `retention_days` is the least default retention.
+pub async fn check(bucket: &Bucket, holds: Holds, retention_days: u32) -> Result<Vec<Check>, Error> {
     if !bucket.exists().await? {
         return Err(Error::Config(format!("{}: there is no such bucket", bucket.place())));
     }
@@ -45,7 +46,7 @@ pub async fn check(bucket: &Bucket, retention_days: u32) -> Result<Vec<Check>, E
     }
     checks.push(trial.conditional().await);
     checks.push(trial.checksum().await);
-    checks.push(lifecycle(bucket).await?);
+    checks.push(lifecycle(bucket, holds).await?);
     checks.push(replication(bucket).await?);
     Ok(checks)
 }
@@ -232,20 +233,31 @@ async fn locked(bucket: &Bucket, least: u32, stored: Option<&Version>) -> Result
     Ok(Check::new(LOCKED, holds, evidence))
 }
 
-async fn lifecycle(bucket: &Bucket) -> Result<Check, Error> {
+async fn lifecycle(bucket: &Bucket, holds: Holds) -> Result<Check, Error> {
+    let name = if holds == Holds::Archive { ARCHIVE_LIFECYCLE } else { LIFECYCLE };
     let Some(rules) = bucket.lifecycle().await? else {
-        return Ok(Check::unknown(LIFECYCLE, "not supported by this store"));
+        return Ok(Check::unknown(name, "not supported by this store"));
     };
     let on = rules.iter().filter(|rule| rule.status == ExpirationStatus::Enabled);
+    let deletes_current = |rule: &&LifecycleRule| {
+        rule.expiration
+            .as_ref()
+            .is_some_and(|expiration| expiration.days().is_some() || expiration.date().is_some())
+    };
     let deleting: Vec<&str> = on
-        .filter(|rule| rule.expiration.is_some() || rule.noncurrent_version_expiration.is_some())
+        .filter(|rule| match holds {
+            Holds::Payloads => rule.expiration.is_some() || rule.noncurrent_version_expiration.is_some(),
+            // Versions that retention has deleted must go at some time; Object Lock says when at the earliest.
+            Holds::Archive => deletes_current(rule),
+        })
         .map(|rule| rule.id.as_deref().unwrap_or("without a name"))
         .collect();
+    let what = if holds == Holds::Archive { "a current version" } else { "an object or a version" };
     let evidence = match deleting.as_slice() {
-        [] => format!("{} rules, none of which deletes an object or a version", rules.len()),
+        [] => format!("{} rules, none of which deletes {what}", rules.len()),
         names => format!("rules that delete: {}", names.join(", ")),
     };
-    Ok(Check::new(LIFECYCLE, deleting.is_empty(), evidence))
+    Ok(Check::new(name, deleting.is_empty(), evidence))
 }
 
 async fn replication(bucket: &Bucket) -> Result<Check, Error> {

@@ -1,6 +1,8 @@
-//! Least privilege: what each role may do with the bucket, as policy documents of AWS IAM.
+//! Least privilege: what each role may do with a bucket, as policy documents of AWS IAM.
 
 use serde_json::{Value, json};
+
+use super::Holds;
 
 /// A role and its policy document.
 #[derive(Clone, PartialEq, Debug, serde::Serialize)]
@@ -29,7 +31,14 @@ const NEVER: [&str; 11] = [
 ];
 
 /// The policies of a bucket.
-pub fn policies(bucket: &str) -> Vec<Policy> {
+pub fn policies(bucket: &str, holds: Holds) -> Vec<Policy> {
+    match holds {
+        Holds::Payloads => of_payloads(bucket),
+        Holds::Archive => of_archive(bucket),
+    }
+}
+
+fn of_payloads(bucket: &str) -> Vec<Policy> {
     let read = ["s3:GetObject", "s3:GetObjectVersion"];
     let list = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions"];
     let look = [
@@ -44,51 +53,113 @@ pub fn policies(bucket: &str) -> Vec<Policy> {
         Policy {
             role: "ingest",
             about: "the ingest service: writes payloads and reads them again, and deletes nothing",
-            document: document(bucket, &ingest, &["s3:GetBucketLocation", "s3:ListBucket"]),
+            document: document(bucket, &ingest, &["s3:GetBucketLocation", "s3:ListBucket"], None),
         },
         Policy {
             role: "auditor",
             about: "verification: reads payloads, every version of them, and how the bucket is set up",
-            document: document(bucket, &read, &[&list[..], &look[..]].concat()),
+            document: document(bucket, &read, &[&list[..], &look[..]].concat(), None),
         },
         Policy {
             role: "recovery",
             about: "restore-object: reads every version, and puts a payload on top of them",
-            document: document(bucket, &[&read[..], &recovery[..]].concat(), &list),
+            document: document(bucket, &[&read[..], &recovery[..]].concat(), &list, None),
         },
     ]
 }
 
-fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str]) -> Value {
+/// Only retention deletes what was archived, and where the bucket is locked it leaves the versions: the lifecycle deletes
+/// them once their time is over.
+fn of_archive(bucket: &str) -> Vec<Policy> {
+    let list = ["s3:GetBucketLocation", "s3:ListBucket"];
+    let write = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"];
+    vec![
+        Policy {
+            role: "archive-writer",
+            about: "archive-wal, backup and dump: write each object once, and delete nothing",
+            document: document(bucket, &write, &list, None),
+        },
+        Policy {
+            role: "archive-receiver",
+            about: "receive-wal: as archive-writer, and deletes the unfinished segment once it has the whole one",
+            document: document(bucket, &write, &list, Some("*partial/*")),
+        },
+        Policy {
+            role: "archive-retention",
+            about: "retention: reads what there is, and deletes what is too old; it writes nothing",
+            document: document(bucket, &["s3:GetObject"], &list, Some("*")),
+        },
+        Policy {
+            role: "archive-restore",
+            about: "restore, fetch-wal, check-archive and verify-backup: read only",
+            document: document(bucket, &["s3:GetObject"], &list, None),
+        },
+    ]
+}
+
+/// `deletable` are the keys that the role may delete, where there are any; never a version.
+fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str], deletable: Option<&str>) -> Value {
     let (bucket, objects) = (format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*"));
     let not_encrypted = json!({"Bool": {"aws:SecureTransport": "false"}});
-    json!({
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Sid": "Objects", "Effect": "Allow", "Action": on_objects, "Resource": objects},
-            {"Sid": "Bucket", "Effect": "Allow", "Action": on_bucket, "Resource": bucket},
-            {"Sid": "Never", "Effect": "Deny", "Action": NEVER, "Resource": [bucket, objects]},
-            {"Sid": "OnlyTls", "Effect": "Deny", "Action": "s3:*", "Resource": [bucket, objects],
-             "Condition": not_encrypted},
-        ],
-    })
+    let mut statements = vec![
+        json!({"Sid": "Objects", "Effect": "Allow", "Action": on_objects, "Resource": objects}),
+        json!({"Sid": "Bucket", "Effect": "Allow", "Action": on_bucket, "Resource": bucket}),
+    ];
+    let mut never = NEVER.to_vec();
+    if let Some(keys) = deletable {
+        let keys = format!("{bucket}/{keys}");
+        statements.push(
+            json!({"Sid": "Delete", "Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": keys}),
+        );
+        never.retain(|action| *action != "s3:DeleteObject");
+    }
+    statements
+        .push(json!({"Sid": "Never", "Effect": "Deny", "Action": never, "Resource": [bucket, objects]}));
+    statements
+        .push(json!({"Sid": "OnlyTls", "Effect": "Deny", "Action": "s3:*", "Resource": [bucket, objects],
+        "Condition": not_encrypted}));
+    json!({"Version": "2012-10-17", "Statement": statements})
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
+    /// What a role is allowed, each action with the resource that it is allowed on.
+    fn allowed(document: &Value) -> Vec<(String, String)> {
+        let statements = document["Statement"].as_array().unwrap();
+        let allow = statements.iter().filter(|statement| statement["Effect"] == "Allow");
+        allow
+            .flat_map(|statement| {
+                let resource = statement["Resource"].as_str().unwrap().to_owned();
+                let actions = statement["Action"].as_array().unwrap();
+                actions.iter().map(move |action| (action.as_str().unwrap().to_owned(), resource.clone()))
+            })
+            .collect()
+    }
+
     #[test]
-    fn no_role_may_delete_or_unlock() {
-        for Policy { role, document, .. } in policies("audit") {
-            let statements = document["Statement"].as_array().cloned().unwrap_or_default();
-            let allowed = statements.iter().filter(|statement| statement["Effect"] == "Allow");
-            for action in
-                allowed.flat_map(|statement| statement["Action"].as_array().cloned().unwrap_or_default())
-            {
-                assert!(!NEVER.iter().any(|never| action == *never) && action != "s3:*", "{role}: {action}");
+    fn no_role_may_unlock_and_only_retention_and_the_receiver_may_delete() {
+        let all = [Holds::Payloads, Holds::Archive].into_iter().flat_map(|holds| policies("audit", holds));
+        let mut deletable = Vec::new();
+        for Policy { role, document, .. } in all {
+            for (action, resource) in allowed(&document) {
+                if action == "s3:DeleteObject" {
+                    deletable.push((role, resource));
+                } else {
+                    assert!(!NEVER.contains(&&*action) && action != "s3:*", "{role}: {action}");
+                }
             }
-            assert_eq!(statements[2]["Resource"], json!(["arn:aws:s3:::audit", "arn:aws:s3:::audit/*"]));
+            let statements = document["Statement"].as_array().unwrap();
+            let never = statements.iter().find(|statement| statement["Sid"] == "Never").unwrap();
+            assert_eq!(never["Resource"], json!(["arn:aws:s3:::audit", "arn:aws:s3:::audit/*"]));
+            assert!(never["Action"].as_array().unwrap().contains(&json!("s3:DeleteObjectVersion")));
         }
+        let expected = [
+            ("archive-receiver", "arn:aws:s3:::audit/*partial/*".to_owned()),
+            ("archive-retention", "arn:aws:s3:::audit/*".to_owned()),
+        ];
+        assert_eq!(deletable, expected);
     }
 }

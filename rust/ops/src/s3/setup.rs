@@ -1,15 +1,16 @@
-//! Sets up the bucket of payloads: what is missing is shown first, and done only where that is asked for.
+//! Sets up a bucket of payloads or of the archive: what is missing is shown first, and done only where that is asked for.
 
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus, DefaultRetention,
-    DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination, ExpirationStatus, LifecycleRule,
-    LifecycleRuleFilter, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule,
+    DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination, ExpirationStatus,
+    LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration,
+    ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule,
     ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
     VersioningConfiguration,
 };
 use serde::Serialize;
 
-use super::{Bucket, Refusal};
+use super::{Bucket, Holds, Refusal};
 use crate::check::Status;
 use crate::error::Error;
 
@@ -19,6 +20,8 @@ const UNFINISHED_DAYS: i32 = 7;
 /// How a bucket is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setup {
+    /// What the bucket is for.
+    pub holds: Holds,
     /// Days that every new version is kept from everybody. They can be made more later, never fewer.
     pub retention_days: u32,
     /// Where copies go, where that is wanted.
@@ -76,9 +79,18 @@ impl Setup {
         }
         steps.push(step(what, now == Some(days), apply && exists, || bucket.lock(days)).await);
 
-        let what = format!("unfinished uploads are removed after {UNFINISHED_DAYS} days, and nothing else");
-        let holds = exists && bucket.lifecycle().await?.as_deref() == Some(&[lifecycle_rule()?][..]);
-        steps.push(step(what, holds, apply && exists, || bucket.set_lifecycle()).await);
+        let what = match self.holds {
+            Holds::Payloads => {
+                format!("unfinished uploads are removed after {UNFINISHED_DAYS} days, and nothing else")
+            }
+            Holds::Archive => format!(
+                "unfinished uploads are removed after {UNFINISHED_DAYS} days, deleted and replaced versions after {days}"
+            ),
+        };
+        let rules = self.lifecycle_rules()?;
+        let is = if exists { bucket.lifecycle().await? } else { None };
+        let holds = is.as_ref() == Some(&rules);
+        steps.push(step(what, holds, apply && exists, || bucket.set_lifecycle(rules)).await);
 
         if let Some(replication) = &self.replication {
             let what = format!("replication to {}", replication.to);
@@ -86,6 +98,14 @@ impl Setup {
             steps.push(step(what, holds, apply && exists, || bucket.replicate(replication)).await);
         }
         Ok(steps)
+    }
+
+    fn lifecycle_rules(&self) -> Result<Vec<LifecycleRule>, Error> {
+        let mut rules = vec![unfinished_uploads()?];
+        if self.holds == Holds::Archive {
+            rules.push(deleted_versions(self.retention_days)?);
+        }
+        Ok(rules)
     }
 }
 
@@ -110,13 +130,26 @@ where
     Step { what, status, change: !holds, evidence }
 }
 
-fn lifecycle_rule() -> Result<LifecycleRule, Error> {
+fn unfinished_uploads() -> Result<LifecycleRule, Error> {
     let abort = AbortIncompleteMultipartUpload::builder().days_after_initiation(UNFINISHED_DAYS).build();
     LifecycleRule::builder()
         .id("edgesentry-unfinished-uploads")
         .status(ExpirationStatus::Enabled)
         .filter(LifecycleRuleFilter::builder().prefix("").build())
         .abort_incomplete_multipart_upload(abort)
+        .build()
+        .map_err(|error| Error::Config(error.to_string()))
+}
+
+/// What retention has deleted, and what a receiver has replaced, goes once Object Lock lets it.
+fn deleted_versions(days: u32) -> Result<LifecycleRule, Error> {
+    let days = i32::try_from(days).unwrap_or(i32::MAX);
+    LifecycleRule::builder()
+        .id("edgesentry-deleted-versions")
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix("").build())
+        .expiration(LifecycleExpiration::builder().expired_object_delete_marker(true).build())
+        .noncurrent_version_expiration(NoncurrentVersionExpiration::builder().noncurrent_days(days).build())
         .build()
         .map_err(|error| Error::Config(error.to_string()))
 }
@@ -209,9 +242,9 @@ impl Bucket {
         }
     }
 
-    async fn set_lifecycle(&self) -> Result<(), Refusal> {
-        let rule = lifecycle_rule().map_err(incomplete)?;
-        let rules = BucketLifecycleConfiguration::builder().rules(rule).build().map_err(incomplete)?;
+    async fn set_lifecycle(&self, rules: Vec<LifecycleRule>) -> Result<(), Refusal> {
+        let rules = BucketLifecycleConfiguration::builder().set_rules(Some(rules));
+        let rules = rules.build().map_err(incomplete)?;
         let put = self
             .client
             .put_bucket_lifecycle_configuration()

@@ -1,7 +1,7 @@
-//! The bucket of payloads, as the commands about it name it.
+//! The bucket of payloads or of the archive, as the commands about it name it.
 
 use clap::Args;
-use edgesentry_ops::s3::Bucket;
+use edgesentry_ops::s3::{Bucket, Holds};
 
 use super::session::Session;
 use crate::exit::Failure;
@@ -10,26 +10,46 @@ use crate::stores::ConfigFile;
 /// A bucket, and the S3 of the settings.
 #[derive(Args, Debug)]
 pub(super) struct BucketArgs {
-    /// The bucket of payloads [default: that of payloads in the settings]
+    /// The bucket [default: that of payloads in the settings, with --archive that of ops.archive]
     #[arg(value_name = "s3://BUCKET")]
     bucket: Option<String>,
+    /// The bucket holds the archive: its lifecycle deletes versions that were deleted or replaced, and its roles are others
+    #[arg(long)]
+    archive: bool,
     #[command(flatten)]
     file: ConfigFile,
 }
 
 impl BucketArgs {
+    pub(super) fn holds(&self) -> Holds {
+        if self.archive { Holds::Archive } else { Holds::Payloads }
+    }
+
     pub(super) fn open(&self) -> Result<(Session, Bucket), Failure> {
         let session = Session::new(&self.file)?;
-        let named = self.bucket.as_ref().or(session.settings.payloads.as_ref());
+        let settings = &session.settings;
+        let (setting, set, s3) = match self.holds() {
+            Holds::Payloads => ("payloads", settings.payloads.as_ref(), &settings.s3),
+            Holds::Archive => {
+                let s3 = settings.ops.s3.as_ref().unwrap_or(&settings.s3);
+                ("ops.archive", settings.ops.archive.as_ref(), s3)
+            }
+        };
+        // The archive has a prefix in its bucket.
+        let set = set.map(|url| match url.strip_prefix("s3://").and_then(|rest| rest.split_once('/')) {
+            Some((bucket, _)) if self.archive => format!("s3://{bucket}"),
+            _ => url.clone(),
+        });
+        let named = self.bucket.as_ref().or(set.as_ref());
         let name = named.and_then(|url| url.strip_prefix("s3://")).map(|name| name.trim_end_matches('/'));
         let Some(name) = name else {
             let message = match named {
-                None => "no bucket is named; name s3://BUCKET, or set payloads to it".to_owned(),
+                None => format!("no bucket is named; name s3://BUCKET, or set {setting} to it"),
                 Some(other) => format!("a bucket is named as s3://BUCKET, not {other:?}"),
             };
             return Err(Failure::usage("config", message));
         };
-        let bucket = session.run(Bucket::new(name, &session.settings.s3))?;
+        let bucket = session.run(Bucket::new(name, s3))?;
         Ok((session, bucket))
     }
 }

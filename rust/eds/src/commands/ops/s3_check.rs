@@ -1,4 +1,4 @@
-//! `eds ops s3-check`: what the bucket of payloads really holds to.
+//! `eds ops s3-check`: what a bucket of payloads or of the archive really holds to.
 
 use clap::Args;
 use edgesentry_ops::s3::check;
@@ -8,7 +8,7 @@ use super::checklist;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
-/// Say what the bucket of payloads really holds to, by trying it
+/// Say what the bucket of payloads, or of the archive, really holds to, by trying it
 ///
 /// Overwrites, deletes and damages small objects of its own under edgesentry-check/, which must be refused or leave
 /// versions; they stay until their retention is over. Exit code 0 if everything holds, 1 if something does not, 3 if
@@ -16,7 +16,8 @@ use crate::output::Output;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds ops s3-check s3://audit-payloads --retention-days 3650")]
+  eds ops s3-check s3://audit-payloads --retention-days 3650
+  eds ops s3-check --archive s3://audit-archive --retention-days 30")]
 pub(super) struct S3Check {
     #[command(flatten)]
     bucket: BucketArgs,
@@ -30,7 +31,7 @@ impl S3Check {
         let (session, bucket) = self.bucket.open()?;
         let checks = session.wait_or(
             "objects under edgesentry-check/ stay until their retention is over",
-            check(&bucket, self.retention_days),
+            check(&bucket, self.bucket.holds(), self.retention_days),
         )?;
         checklist::answer(output, &bucket.place(), &checks)
     }

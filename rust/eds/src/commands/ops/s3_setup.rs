@@ -1,10 +1,10 @@
-//! `eds ops s3-setup`: the bucket of payloads as it must be.
+//! `eds ops s3-setup`: a bucket of payloads or of the archive as it must be.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use edgesentry_ops::check::{Check, Status};
-use edgesentry_ops::s3::{self, Replication, Setup, Step};
+use edgesentry_ops::s3::{self, Holds, Replication, Setup, Step};
 use serde_json::json;
 
 use super::bucket::BucketArgs;
@@ -13,7 +13,7 @@ use crate::output::{Answer, Output};
 use crate::outputs::{cannot_write, save_to};
 use crate::text::sentence;
 
-/// Set up the bucket of payloads: versions, Object Lock COMPLIANCE, lifecycle, replication; shows what it would do
+/// Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; shows what it would do
 ///
 /// Nothing is changed without --apply. A retention in mode COMPLIANCE can be made longer later, never shorter, by nobody.
 /// What the store does not support is said and is no success. Exit code 0 if the bucket is as it must be, 1 if the store
@@ -23,11 +23,12 @@ use crate::text::sentence;
 Examples:
   eds ops s3-setup s3://audit-payloads --retention-days 3650
   eds ops s3-setup s3://audit-payloads --retention-days 3650 --apply
-  eds ops s3-setup s3://audit-payloads --retention-days 3650 --policies policies/")]
+  eds ops s3-setup s3://audit-payloads --retention-days 3650 --policies policies/
+  eds ops s3-setup --archive s3://audit-archive --retention-days 30 --policies policies/")]
 pub(super) struct S3Setup {
     #[command(flatten)]
     bucket: BucketArgs,
-    /// Days that every payload is kept from everybody
+    /// Days that every new version is kept from everybody
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     retention_days: u32,
     /// ARN of a bucket to which the store copies by itself
@@ -49,6 +50,7 @@ impl S3Setup {
         let (session, bucket) = self.bucket.open()?;
         let replication = self.replicate_to.clone().zip(self.replication_role.clone());
         let setup = Setup {
+            holds: self.bucket.holds(),
             retention_days: self.retention_days,
             replication: replication.map(|(to, role)| Replication { to, role }),
         };
@@ -56,8 +58,11 @@ impl S3Setup {
             "steps that were done already stay done; run it again to see which",
             setup.run(&bucket, self.apply),
         )?;
-        let files =
-            self.policies.as_deref().map(|folder| write_policies(folder, bucket.name())).transpose()?;
+        let files = self
+            .policies
+            .as_deref()
+            .map(|folder| write_policies(folder, bucket.name(), self.bucket.holds()))
+            .transpose()?;
         let checks: Vec<Check> = steps
             .iter()
             .map(|step| Check {
@@ -98,7 +103,7 @@ fn exit(steps: &[Step]) -> Exit {
     }
 }
 
-fn write_policies(folder: &Path, bucket: &str) -> Result<Vec<String>, Failure> {
+fn write_policies(folder: &Path, bucket: &str, holds: Holds) -> Result<Vec<String>, Failure> {
     std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
     let write = |policy: s3::Policy| {
         let path = folder.join(format!("{}.json", policy.role));
@@ -106,5 +111,5 @@ fn write_policies(folder: &Path, bucket: &str) -> Result<Vec<String>, Failure> {
         save_to(&path, &document)?;
         Ok(path.display().to_string())
     };
-    s3::policies(bucket).into_iter().map(write).collect()
+    s3::policies(bucket, holds).into_iter().map(write).collect()
 }
