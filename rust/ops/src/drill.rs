@@ -2,6 +2,7 @@
 
 pub mod alert_fire;
 pub mod archive;
+mod dump;
 mod error;
 pub mod failover;
 mod load;

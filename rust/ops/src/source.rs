@@ -169,6 +169,14 @@ pub(crate) fn on_loopback(url: &str, port: u16) -> Result<String, Error> {
     Ok(url.into())
 }
 
+/// The same server and role with another database.
+pub(crate) fn with_database(url: &str, database: &str) -> Result<String, Error> {
+    let mut url = Url::parse(url)
+        .map_err(|error| Error::Config(format!("the PostgreSQL URL cannot be read: {error}")))?;
+    url.set_path(database);
+    Ok(url.into())
+}
+
 /// A line `NAME: VALUE` of what `pg_controldata` says of a data folder.
 pub(crate) fn control_data(programs: &Programs, data: &Path) -> Result<Vec<(String, String)>, Error> {
     let mut command = programs.owned("pg_controldata");

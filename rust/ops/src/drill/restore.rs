@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::failover::blocking;
 use super::load::Fleet;
 use super::site::{Site, Tools};
-use super::{DrillReport, Plan};
+use super::{DrillReport, Plan, dump};
 use crate::check::Check;
 use crate::error::Error;
 use crate::recovery::{self, Recovery};
@@ -26,7 +26,8 @@ const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const PLAN: Plan = Plan {
     name: "db-restore",
     about: "Records are destroyed in the database, and a new server is restored to the moment before.",
-    criterion: "every chain verifies up to that moment, nothing later is there, and it took less than 30 minutes",
+    criterion: "every chain verifies up to that moment and nothing later is there, in less than 30 minutes, and a dump \
+                comes back whole",
     needs: &[POSTGRESQL, SEAWEEDFS],
 };
 
@@ -52,6 +53,7 @@ impl RestoreDrill {
         fleet.fill(&site.service, self.records - self.records / 2).await?;
         let heads = site.ledger.heads().await?;
         report.step(format!("{} records; heads are written down", fleet.count()));
+        let dump = dump::take(&site, report).await?;
         let target = self.incident(&site, &mut later, report).await?;
         blocking(|| site.primary.stop())?;
 
@@ -75,7 +77,7 @@ impl RestoreDrill {
         let recovery = Recovery {
             ledger: std::sync::Arc::clone(&ledger),
             payloads: Some(std::sync::Arc::clone(&site.payloads)),
-            heads: Some(heads),
+            heads: Some(heads.clone()),
             keys: Some(fleet.keys()?),
             start_heads: None,
             target_ms: None,
@@ -92,6 +94,7 @@ impl RestoreDrill {
         report.measure("replay_seconds", restored.recover_seconds, None);
         report.measure("writable_seconds", writable.as_secs_f64(), None);
         report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT));
+        dump::restore(&site, &dump, &server, (heads, fleet.keys()?), report).await?;
         ledger.close().await;
         blocking(|| drop(server));
         site.end().await;

@@ -20,7 +20,7 @@ use crate::observe::nobody;
 use crate::postgres::Programs;
 use crate::restore::{Restore, RestoreCommand, Restored, Target, restore};
 use crate::servers::{Cluster, SeaweedFs, free_port};
-use crate::source::Source;
+use crate::source::{self, Source};
 
 /// The bucket and the prefix of the archive.
 const ARCHIVE: (&str, &str) = ("drill-archive", "ledger");
@@ -191,9 +191,34 @@ impl RestoredServer {
         RestoredServer { pid, url }
     }
 
+    /// The URL of its database.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Another database in it; it is stopped with the server.
+    pub(super) fn database(&self, name: &str) -> Result<Database, Error> {
+        source::with_database(&self.url, name).map(Database)
+    }
+
     /// Its ledger.
     pub(super) async fn ledger(&self) -> Result<Arc<dyn Ledger>, Error> {
         connect(self.url.clone()).await
+    }
+}
+
+/// The URL of a database of a restored server.
+pub(super) struct Database(String);
+
+impl Database {
+    /// Its URL.
+    pub(super) fn url(&self) -> &str {
+        &self.0
+    }
+
+    /// The ledger in it.
+    pub(super) async fn ledger(&self) -> Result<Arc<dyn Ledger>, Error> {
+        connect(self.0.clone()).await
     }
 }
 

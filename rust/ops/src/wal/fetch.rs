@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::name::{Segment, WalName, receiving_key};
@@ -98,11 +99,8 @@ struct Place<'a> {
 impl Place<'_> {
     /// Unpacks a file, compares whose segment it is, and renames it into place.
     fn deliver(&self, packed: &Path, segment: Option<Segment>) -> Result<(), Error> {
-        let mut name = self.target.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}", std::process::id()));
-        let part = self.target.with_file_name(name);
-        // Left by a process of the same number.
-        let _ = std::fs::remove_file(&part);
+        let folder = Spool::open(self.target)?.temporary()?;
+        let part = folder.path().join("unpacked");
         packed::unpack(packed, &part)?;
         let checked = match segment.map(|segment| segment::identity_of(&part, segment)).transpose() {
             Ok(Some(identity)) if identity != self.identity => Err(self.archive.problem(format!(
@@ -111,13 +109,8 @@ impl Place<'_> {
             ))),
             other => other.map(|_| ()),
         };
-        let placed = checked.and_then(|()| {
-            std::fs::rename(&part, self.target).map_err(Error::io("put into place", self.target))
-        });
-        if placed.is_err() {
-            let _ = std::fs::remove_file(&part);
-        }
-        placed
+        checked?;
+        std::fs::rename(&part, self.target).map_err(Error::io("put into place", self.target))
     }
 
     /// The beginning of a segment that was never archived whole.
@@ -149,20 +142,28 @@ impl Spool {
         self.0.join(format!("{segment}.zst"))
     }
 
+    /// A folder for a file that is not whole yet, under a name that nobody can foresee; gone when dropped.
+    fn temporary(&self) -> Result<TempDir, Error> {
+        let made = tempfile::Builder::new().prefix(".").tempdir_in(&self.0);
+        made.map_err(Error::io("make a temporary folder", &self.0))
+    }
+
     /// Removes everything else: of another timeline, of before a restart, of a process that was killed.
     fn keep_only(&self, wanted: &BTreeSet<Segment>) {
         let wanted: BTreeSet<_> = wanted.iter().map(|segment| self.path(*segment)).collect();
         for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
             if !wanted.contains(&entry.path()) {
-                let _ = std::fs::remove_file(entry.path());
+                let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                let remove = if is_folder { std::fs::remove_dir_all } else { std::fs::remove_file };
+                let _ = remove(entry.path());
             }
         }
     }
 
     /// Fetches a segment; false where there is provably none.
     async fn fill(&self, archive: &Archive, segment: Segment) -> Result<bool, Error> {
-        let part = self.0.join(format!("{segment}.{}.part", std::process::id()));
-        let _ = std::fs::remove_file(&part);
+        let folder = self.temporary()?;
+        let part = folder.path().join("packed");
         if archive.objects().get_file(&WalName::Segment(segment).key(), &part).await?.is_none() {
             return Ok(false);
         }

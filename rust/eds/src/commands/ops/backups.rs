@@ -81,7 +81,10 @@ fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, inventory: &Inven
     let restores = match covered.gaps.first() {
         Some(gap) => format!("{from} to a gap at {}", gap.first),
         None if goes_on || covered.receiving.is_some() => {
-            format!("{from} to {}", times::shown(inventory.newest_ms.max(backup.finished_at_ms)))
+            let of_line = covered.newest.filter(|_| covered.receiving.is_none());
+            let activity = of_line.and_then(|newest| inventory.activity.get(&newest.timeline));
+            let last = activity.map_or(inventory.newest_ms, |(_, last)| *last);
+            format!("{from} to {}", times::shown(last.max(backup.finished_at_ms)))
         }
         None => format!("{from} only: no log behind it is archived"),
     };
