@@ -142,6 +142,35 @@ def test_annotations_hold_what_they_say(export: list[str | Path]) -> None:
         assert "file" not in properties or "%2C 100%25.ndjson" in properties["file"]
 
 
+def test_likely_causes_are_in_every_form(
+    tmp_path: Path, devices: list[Device], records: list[AuditRecord]
+) -> None:
+    path = tmp_path / "export.ndjson"
+    write_records([records[at * 7 % len(records)] for at in range(len(records))], path)
+    # Bare keys are of the scheme payload-hash, and the devices sign under the other one.
+    bare = {signer.device_id: str(signer.public_key) for signer in devices}
+    (tmp_path / "keys.json").write_text(json.dumps(bare))
+    export: list[str | Path] = ["verify-chain", path, "--keys", tmp_path / "keys.json"]
+    hints = verify_chain(path, keys=bare).hints
+    assert len(hints) == 2
+    said = [(properties["title"], text) for kind, properties, text in annotated(*export) if kind == "notice"]
+    assert said[-2:] == [
+        ("not_in_order", f"Likely cause: {hints[0]}"),
+        ("other_scheme", f"Likely cause: {hints[1]}"),
+    ]
+    (run,) = sarif(tmp_path, *export)["runs"]
+    notices = run["invocations"][0]["toolExecutionNotifications"]
+    causes = [notice["message"]["text"] for notice in notices if notice["level"] == "note"]
+    assert causes == [f"Likely cause: {hint}" for hint in hints]
+    found = {
+        suite.get("name"): [
+            one.get("value") for one in suite.iter("property") if one.get("name") == "likely_cause"
+        ]
+        for suite in junit(tmp_path, *export).iter("testsuite")
+    }
+    assert found == {"links": [hints[0]], "signatures": [hints[1]], "payloads": [], "heads": []}
+
+
 def test_a_report_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     for option in ("--html", "--junit", "--sarif"):
         done = eds("verify-chain", tmp_path / "missing.json", option, tmp_path / "no folder" / "report")

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::key::Scheme;
+use crate::level::Level;
 
 /// A likely cause of many findings at once, and its cure. A hint explains findings; it never removes one.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -31,7 +32,8 @@ pub enum Hint {
         /// The first of them by name.
         device_id: Arc<str>,
     },
-    /// Most devices of the trusted heads have no record, as in one part of a larger export.
+    /// Most devices of the trusted heads have no record, or several, and the others are neighbours in the order of ids, as
+    /// in one part of a larger export.
     PartOfExport {
         /// Devices of the trusted heads without a record.
         missing: u64,
@@ -48,6 +50,20 @@ impl Hint {
             Hint::OtherScheme { .. } => "other_scheme",
             Hint::PartOfExport { .. } => "part_of_export",
         }
+    }
+
+    /// The level whose findings it explains.
+    pub fn level(&self) -> Level {
+        match self {
+            Hint::NotInOrder { .. } => Level::Links,
+            Hint::OtherScheme { .. } => Level::Signatures,
+            Hint::PartOfExport { .. } => Level::Heads,
+        }
+    }
+
+    /// The hint as reports say it: `Likely cause: ` and its sentence.
+    pub fn likely_cause(&self) -> String {
+        format!("Likely cause: {self}")
     }
 }
 

@@ -230,11 +230,7 @@ impl Checks<'_> {
             }
         }
         if let Some(heads) = self.heads {
-            let present = heads.keys().filter(|device_id| chains.contains_key(*device_id)).count() as u64;
-            let missing = heads.len() as u64 - present;
-            if present > 0 && missing > present {
-                hints.push(Hint::PartOfExport { missing, present });
-            }
+            hints.extend(part_of_export(heads.keys().map(|device_id| chains.contains_key(device_id))));
         }
         hints
     }
@@ -428,4 +424,15 @@ fn name_causes(findings: &mut [Finding]) {
             findings[at].cause = Some(Cause { code, sequence, index });
         }
     }
+}
+
+/// Whether this may be one part of an export, by the devices of the trusted heads in their order and whether each is there:
+/// most are missing, or several are and those that are there are neighbours. Exports come device by device.
+fn part_of_export(are_there: impl Iterator<Item = bool>) -> Option<Hint> {
+    let are_there: Vec<bool> = are_there.collect();
+    let present = are_there.iter().filter(|is_there| **is_there).count() as u64;
+    let missing = are_there.len() as u64 - present;
+    let runs = are_there.chunk_by(|one, next| one == next).filter(|run| run[0]).count();
+    let is_part = present > 0 && (missing > present || (missing > 1 && runs == 1));
+    is_part.then_some(Hint::PartOfExport { missing, present })
 }

@@ -283,6 +283,28 @@ fn one_part_of_an_export_is_said_to_be_one() {
 }
 
 #[test]
+fn a_large_part_of_an_export_is_neighbours() {
+    let mut heads = Heads::new();
+    let mut records = Vec::new();
+    for at in 0..6 {
+        let name = format!("lift-{at}");
+        let one = chain(&mut device(&name, Scheme::Record), 2);
+        heads.insert(name.into(), Head { sequence: 2, hash: one[1].hash() });
+        records.push(one);
+    }
+    let hints = |there: &[usize]| {
+        let part: Vec<_> = there.iter().flat_map(|at| records[*at].clone()).collect();
+        report(&part, &Checks { heads: Some(&heads), ..Checks::default() }).hints
+    };
+    for part in [&[0, 1, 2, 3][..], &[1, 2, 3, 4], &[2, 3, 4, 5]] {
+        assert_eq!(hints(part), [Hint::PartOfExport { missing: 2, present: 4 }], "{part:?}");
+    }
+    // One chain that is gone is a chain that is gone, and exports leave none out between others.
+    assert_eq!(hints(&[0, 1, 2, 3, 4]), []);
+    assert_eq!(hints(&[0, 2, 3, 5]), []);
+}
+
+#[test]
 fn a_signature_that_holds_under_the_other_scheme_says_so_and_stays_invalid() {
     for (signs, registered) in [(Scheme::Record, Scheme::PayloadHash), (Scheme::PayloadHash, Scheme::Record)]
     {

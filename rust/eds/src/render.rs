@@ -97,7 +97,7 @@ fn coverage(out: &mut String, examined: &Examined<'_>) -> fmt::Result {
 fn hints(out: &mut String, report: &Report) -> fmt::Result {
     for hint in &report.hints {
         writeln!(out)?;
-        let text = sentence(&format!("Likely cause: {hint}"));
+        let text = sentence(&hint.likely_cause());
         for line in wrapped(&text, WIDTH) {
             writeln!(out, "{CARE}{line}{CARE:#}")?;
         }

@@ -11,7 +11,8 @@ use crate::text::{count, number, sentence};
 /// The most annotations of one kind that GitHub shows of a step.
 const SHOWN: usize = 10;
 
-/// The report as annotations: errors for findings, warnings for what was not checked.
+/// The report as annotations: errors for findings, notices for their likely causes, warnings for what was not
+/// checked.
 pub(crate) fn annotations(report: &Report) -> String {
     let mut lines = Vec::new();
     if report.verdict == Verdict::NothingToVerify {
@@ -35,6 +36,9 @@ pub(crate) fn annotations(report: &Report) -> String {
             report.counts.iter().map(|(code, total)| format!("{} {code}", number(*total))).collect();
         let text = format!("{} in all: {}", count(total, "finding"), counts.join(", "));
         lines.push(line("notice", &[("title", "findings")], &text));
+    }
+    for hint in &report.hints {
+        lines.push(line("notice", &[("title", hint.code())], &sentence(&hint.likely_cause())));
     }
     for note in report.coverage.not_checked.iter().take(SHOWN) {
         lines.push(line("warning", &[("title", "not checked")], &note.with_level()));

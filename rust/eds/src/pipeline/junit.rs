@@ -2,12 +2,12 @@
 //!
 //! Elements and attributes are those that Jenkins, GitLab and others read; tests/schemas/junit.xsd has them.
 
-use edgesentry_chain::{FindingCode, Level, Report, Verdict};
+use edgesentry_chain::{FindingCode, Hint, Level, Report, Verdict};
 use maud::{Markup, PreEscaped, html};
 
 use crate::levels::{Examined, examine};
 use crate::pipeline::sentence_of;
-use crate::text::{count, number};
+use crate::text::{count, number, sentence};
 
 /// Findings told of each code.
 const TOLD: usize = 100;
@@ -58,15 +58,18 @@ impl<'a> Suite<'a> {
 
     fn element(&self, report: &Report) -> Markup {
         let name = self.examined.level.name();
+        let hints: Vec<&Hint> =
+            report.hints.iter().filter(|hint| hint.level() == self.examined.level).collect();
         html! {
             testsuite name=(name) tests=(self.codes.len()) failures=(self.failed) errors="0"
                 skipped=(self.skipped()) {
-                @if !self.examined.notes.is_empty() || self.examined.provided.is_some() {
+                @if !self.examined.notes.is_empty() || self.examined.provided.is_some() || !hints.is_empty() {
                     properties {
                         @if let Some(provided) = &self.examined.provided {
                             property name="provided_by" value=(provided) {}
                         }
                         @for note in &self.examined.notes { property name="not_checked" value=(note) {} }
+                        @for hint in &hints { property name="likely_cause" value=(sentence(&hint.to_string())) {} }
                     }
                 }
                 @for code in &self.codes {

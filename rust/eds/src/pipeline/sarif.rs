@@ -15,9 +15,10 @@ pub(crate) fn sarif(report: &Report) -> Value {
         report.findings.iter().take(TOLD).map(|finding| result(report, finding)).collect();
     let total: u64 = report.counts.values().sum();
     let mut notices: Vec<Value> =
-        report.coverage.not_checked.iter().map(|note| notice(&note.with_level())).collect();
+        report.coverage.not_checked.iter().map(|note| notice("warning", &note.with_level())).collect();
+    notices.extend(report.hints.iter().map(|hint| notice("note", &hint.likely_cause())));
     if total > results.len() as u64 {
-        notices.push(notice(&format!("{} of {total} findings are listed", results.len())));
+        notices.push(notice("warning", &format!("{} of {total} findings are listed", results.len())));
     }
     json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
@@ -41,8 +42,8 @@ pub(crate) fn sarif(report: &Report) -> Value {
     })
 }
 
-fn notice(text: &str) -> Value {
-    json!({"level": "warning", "message": {"text": sentence(text)}})
+fn notice(level: &str, text: &str) -> Value {
+    json!({"level": level, "message": {"text": sentence(text)}})
 }
 
 fn rule(code: FindingCode) -> Value {
