@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::{
-    Coverage, HeadCoverage, LinkCoverage, PayloadCoverage, SignatureCoverage, not_checked,
+    Coverage, HeadCoverage, LinkCoverage, NotChecked, PayloadCoverage, SignatureCoverage, not_checked,
 };
 use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
@@ -56,6 +56,8 @@ impl TryFrom<ReportState> for Report {
     fn try_from(state: ReportState) -> Result<Report, &'static str> {
         let ReportState { counts, findings, findings_omitted, hints, heads, chains, coverage, inputs } =
             state;
+        let findings: Vec<Finding> = findings.into_iter().map(Finding::from).collect();
+        let coverage = Coverage::from(coverage);
         let sum = |numbers: Vec<u64>| numbers.into_iter().try_fold(0_u64, u64::checked_add);
         let mut kept: BTreeMap<FindingCode, u64> = BTreeMap::new();
         for finding in &findings {
@@ -86,12 +88,12 @@ impl TryFrom<ReportState> for Report {
         Ok(Report {
             verdict,
             counts,
-            findings: findings.into_iter().map(Finding::from).collect(),
+            findings,
             findings_omitted,
             hints,
             heads,
             chains,
-            coverage: coverage.into(),
+            coverage,
             inputs: inputs.into_iter().map(Input::from).collect(),
         })
     }
@@ -99,7 +101,12 @@ impl TryFrom<ReportState> for Report {
 
 /// A [`Finding`].
 #[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct FindingState {
+pub struct FindingState(#[serde(with = "FindingFields")] Finding);
+
+/// The fields of a [`Finding`]: all of them, where its own form leaves one out.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Finding")]
+struct FindingFields {
     code: FindingCode,
     device_id: Option<Arc<str>>,
     sequence: Option<u64>,
@@ -115,69 +122,24 @@ pub struct FindingState {
 
 impl From<&Finding> for FindingState {
     fn from(finding: &Finding) -> FindingState {
-        let Finding {
-            code,
-            device_id,
-            sequence,
-            timestamp_ms,
-            index,
-            expected,
-            actual,
-            record_hash,
-            cause,
-            location,
-            predecessor,
-        } = finding.clone();
-        FindingState {
-            code,
-            device_id,
-            sequence,
-            timestamp_ms,
-            index,
-            expected,
-            actual,
-            record_hash,
-            cause,
-            location,
-            predecessor,
-        }
+        FindingState(finding.clone())
     }
 }
 
 impl From<FindingState> for Finding {
-    fn from(state: FindingState) -> Finding {
-        let FindingState {
-            code,
-            device_id,
-            sequence,
-            timestamp_ms,
-            index,
-            expected,
-            actual,
-            record_hash,
-            cause,
-            location,
-            predecessor,
-        } = state;
-        Finding {
-            code,
-            device_id,
-            sequence,
-            timestamp_ms,
-            index,
-            expected,
-            actual,
-            record_hash,
-            cause,
-            location,
-            predecessor,
-        }
+    fn from(FindingState(finding): FindingState) -> Finding {
+        finding
     }
 }
 
-/// A [`Coverage`]. What was not checked follows from it.
+/// A [`Coverage`].
 #[derive(Serialize, Deserialize, Clone, Debug)]
-pub struct CoverageState {
+pub struct CoverageState(#[serde(with = "CoverageFields")] Coverage);
+
+/// The fields of a [`Coverage`] but what was not checked, which follows from them.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Coverage")]
+struct CoverageFields {
     records: u64,
     devices: u64,
     malformed: u64,
@@ -186,40 +148,18 @@ pub struct CoverageState {
     payloads: Option<PayloadCoverage>,
     heads: Option<HeadCoverage>,
     provided_by: Providers,
+    #[serde(skip)]
+    not_checked: Vec<NotChecked>,
 }
 
 impl From<&Coverage> for CoverageState {
     fn from(coverage: &Coverage) -> CoverageState {
-        let Coverage {
-            records,
-            devices,
-            malformed,
-            links,
-            signatures,
-            payloads,
-            heads,
-            provided_by,
-            not_checked: _,
-        } = coverage.clone();
-        CoverageState { records, devices, malformed, links, signatures, payloads, heads, provided_by }
+        CoverageState(coverage.clone())
     }
 }
 
 impl From<CoverageState> for Coverage {
-    fn from(state: CoverageState) -> Coverage {
-        let CoverageState { records, devices, malformed, links, signatures, payloads, heads, provided_by } =
-            state;
-        let mut coverage = Coverage {
-            records,
-            devices,
-            malformed,
-            links,
-            signatures,
-            payloads,
-            heads,
-            provided_by,
-            not_checked: Vec::new(),
-        };
+    fn from(CoverageState(mut coverage): CoverageState) -> Coverage {
         coverage.not_checked = not_checked(&coverage);
         coverage
     }
