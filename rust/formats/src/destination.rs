@@ -203,6 +203,8 @@ pub enum ReportKind {
     Junit,
     /// SARIF.
     Sarif,
+    /// A quarterly report of drills in Markdown.
+    Drills,
 }
 
 impl ReportKind {
@@ -214,6 +216,7 @@ impl ReportKind {
             ReportKind::Html => start.starts_with("<!doctype html"),
             ReportKind::Junit => start.starts_with("<?xml") || start.starts_with("<testsuite"),
             ReportKind::Sarif => start.starts_with('{') && start.contains("sarif"),
+            ReportKind::Drills => start.starts_with("# drills of "),
         }
     }
 }
@@ -224,6 +227,7 @@ impl fmt::Display for ReportKind {
             ReportKind::Html => "an HTML page",
             ReportKind::Junit => "a JUnit report",
             ReportKind::Sarif => "a SARIF report",
+            ReportKind::Drills => "a report of drills in Markdown",
         })
     }
 }

@@ -101,9 +101,16 @@ fn a_report_replaces_only_a_report_of_its_kind() {
         }
     }
     std::fs::create_dir(folder.path("drills")).unwrap();
-    let run = folder.eds("drill report drills --html jan.ndjson");
-    assert!(run.code == 2 && run.stderr.contains("name another file"), "{}", run.stderr);
-    assert_eq!(folder.read("jan.ndjson"), records);
+    for option in ["--html", "--markdown"] {
+        let run = folder.eds(&format!("drill report drills {option} jan.ndjson"));
+        assert!(run.code == 2 && run.stderr.contains("name another file"), "{option}: {}", run.stderr);
+        assert_eq!(folder.read("jan.ndjson"), records);
+    }
+    // An earlier report is replaced.
+    for _ in 0..2 {
+        let run = folder.eds("drill report drills --markdown drills.md --html drills.html");
+        assert!(!run.stderr.contains("name another file"), "{}", run.stderr);
+    }
 }
 
 #[test]

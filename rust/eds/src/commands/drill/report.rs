@@ -88,7 +88,7 @@ impl Report {
         Ok(exit)
     }
 
-    /// Where Markdown and HTML go: never over a report that is read, and HTML only over an earlier page.
+    /// Where Markdown and HTML go: never over a report that is read, and only over earlier files of their kind.
     fn destinations(&self) -> Result<[Option<Destination>; 2], Failure> {
         let mut destinations = Destinations::default();
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -96,11 +96,12 @@ impl Report {
                 destinations.read("the report of a drill", &entry.path());
             }
         }
-        let markdown =
-            self.markdown.as_ref().map(|path| destinations.place("--markdown", path)).transpose()?;
-        let html = self.html.as_ref();
-        let html =
-            html.map(|path| destinations.place_report("--html", path, ReportKind::Html)).transpose()?;
-        Ok([markdown, html])
+        let mut place = |option, path: &Option<PathBuf>, kind| {
+            path.as_ref().map(|path| destinations.place_report(option, path, kind)).transpose()
+        };
+        Ok([
+            place("--markdown", &self.markdown, ReportKind::Drills)?,
+            place("--html", &self.html, ReportKind::Html)?,
+        ])
     }
 }
