@@ -7,6 +7,7 @@
 mod change;
 mod plan;
 mod postgres;
+mod prune;
 mod sqlite;
 mod stream;
 
@@ -267,6 +268,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// Deletes the oldest rejections beyond `limits`, at most some ten thousand of a reason, and counts what is left.
     /// Other ledgers than databases keep nothing that could grow.
     async fn prune_rejections(&self, _limits: &RejectionLimits) -> Result<Vec<Rejections>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Counts the rejections of each reason, of many of them only some hundred thousand.
+    async fn count_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
         Ok(Vec::new())
     }
 

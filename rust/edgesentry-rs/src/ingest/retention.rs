@@ -12,6 +12,8 @@ use crate::ledger::{RejectionLimits, Rejections};
 
 /// The time between two looks at the rejections of a ledger.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the start of a service waits for the number of rejections.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rounds of one look; each deletes some thousand entries of a reason.
 const MAX_ROUNDS: usize = 100;
 
@@ -65,6 +67,18 @@ impl IngestService {
             warn!(by_number, by_age, "old rejections were deleted from the operation log");
         }
         Ok(last)
+    }
+
+    /// Sets the metric of the rejections that are kept, before the first look at them. A ledger that does not answer soon
+    /// is left to that look.
+    pub async fn observe_rejections(&self) {
+        match tokio::time::timeout(COUNT_TIMEOUT, self.ledger().count_rejections()).await {
+            Ok(Ok(kept)) => self.metrics().observe_rejections(&kept, 0, 0),
+            Ok(Err(error)) => {
+                warn!(error = error.describe(), "the rejections in the operation log cannot be counted");
+            }
+            Err(_) => warn!("the rejections in the operation log were not counted in time"),
+        }
     }
 
     /// [`IngestService::prune_rejections`] twice a minute, until it is dropped.

@@ -14,9 +14,6 @@ use crate::payload::Stored;
 const MAX_UNSIGNED_TEXT_BYTES: usize = 160;
 const MAX_UNSIGNED_EVIDENCE_BYTES: usize = 512;
 
-/// Entries that are deleted of a reason at a time.
-pub(super) const PRUNED_AT_ONCE: i64 = 10_000;
-
 /// A device as it stands while its head is locked.
 pub(super) struct Locked {
     pub(super) chain: Chain,

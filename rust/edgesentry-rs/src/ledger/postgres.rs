@@ -3,7 +3,6 @@
 mod connect;
 mod copy;
 mod database;
-mod prune;
 mod schema;
 mod url;
 
@@ -19,7 +18,7 @@ use super::change::{self, Change};
 use super::plan::{self, Chains, Held, Locked, LogRow, Plan, hash};
 use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
-    Registration, RejectionLimits, Rejections, stream,
+    Registration, RejectionLimits, Rejections, prune, stream,
 };
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
@@ -128,7 +127,7 @@ impl Postgres {
     ) -> Result<Rejections, StoreError> {
         let failed = || failed(self.servers.place(), Component::OperationLog, "prune the operation log");
         let mut transaction = self.servers.pool().await.begin().await.map_err(failed())?;
-        let counts = prune::prune(&mut transaction, code, limits).await.map_err(failed())?;
+        let counts = prune::prune(&mut *transaction, code, limits).await.map_err(failed())?;
         transaction.commit().await.map_err(failed())?;
         Ok(counts)
     }
@@ -273,6 +272,16 @@ impl Ledger for Postgres {
         let mut counts = Vec::with_capacity(RejectionCode::ALL.len());
         for code in RejectionCode::ALL {
             counts.push(self.prune_reason(code, limits).await?);
+        }
+        Ok(counts)
+    }
+
+    async fn count_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
+        let failed = || failed(self.servers.place(), Component::OperationLog, "read the operation log");
+        let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
+        let mut counts = Vec::with_capacity(RejectionCode::ALL.len());
+        for code in RejectionCode::ALL {
+            counts.push(prune::count(&mut *connection, code).await.map_err(failed())?);
         }
         Ok(counts)
     }

@@ -1,6 +1,5 @@
 //! A ledger in an embedded database file.
 
-mod prune;
 mod rows;
 
 use std::path::Path;
@@ -17,7 +16,7 @@ use super::plan::{self, Chains, Held, Locked, LogRow, Plan, hash};
 use super::stream::{self, CHUNK};
 use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
-    Registration, RejectionLimits, Rejections,
+    Registration, RejectionLimits, Rejections, prune,
 };
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
@@ -90,7 +89,7 @@ impl Sqlite {
         let failed = || failed(&self.database.place, Component::OperationLog, "prune the operation log");
         let mut writer = self.database.writer().await.map_err(failed())?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        let counts = prune::prune(&mut transaction, code, limits).await.map_err(failed())?;
+        let counts = prune::prune(&mut *transaction, code, limits).await.map_err(failed())?;
         transaction.commit().await.map_err(failed())?;
         Ok(counts)
     }
@@ -259,6 +258,17 @@ impl Ledger for Sqlite {
         let mut counts = Vec::with_capacity(RejectionCode::ALL.len());
         for code in RejectionCode::ALL {
             counts.push(self.prune_reason(code, limits).await?);
+        }
+        Ok(counts)
+    }
+
+    async fn count_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
+        let failed = || failed(&self.database.place, Component::OperationLog, "read the operation log");
+        let mut reader = self.database.reader().await.map_err(failed())?;
+        let mut counts = Vec::with_capacity(RejectionCode::ALL.len());
+        for code in RejectionCode::ALL {
+            let count = prune::count(&mut *reader, code).await;
+            counts.push(self.database.unchanged(count).map_err(failed())?);
         }
         Ok(counts)
     }

@@ -1,6 +1,6 @@
 //! The conformance suite of ledgers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -381,6 +381,11 @@ async fn rejections_are_bounded(place: Place) {
     let full = LogQuery { reason: Some("fork".into()), limit: 1, ..LogQuery::default() };
     let evidence = ledger.operation_log(&full).await.unwrap()[0].evidence.clone().unwrap();
     assert_eq!(evidence, fork(1, 1).record.canonical_bytes(), "what is signed is kept whole");
+
+    let counts = ledger.count_rejections().await.unwrap();
+    let counted = counts.iter().filter(|one| one.kept > 0).map(|one| (one.reason, one.kept));
+    let counted: BTreeSet<_> = counted.collect();
+    assert_eq!(counted, BTreeSet::from([("unknown_device", 30), ("fork", 101)]));
 
     let limits = RejectionLimits { unsigned_entries: 20, unsigned_from_ms: 0, signed_entries: 40 };
     let counts = ledger.prune_rejections(&limits).await.unwrap();

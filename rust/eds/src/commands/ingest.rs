@@ -77,6 +77,9 @@ impl Ingest {
         let listen = self.metrics_listen.as_ref().or(opened.settings.telemetry.metrics_listen.as_ref());
         let metrics = listen.map(|listen| opened.wait(MetricsServer::start(listen, Metrics::global())));
         let metrics = metrics.transpose()?;
+        if metrics.is_some() {
+            opened.runtime.block_on(service.observe_rejections());
+        }
         let (tally, failure) = self.showing.show(|progress| {
             let sink = Arc::new(service);
             Sending::new(&opened.runtime, sink, (&folder, &self.payloads_from), progress).all(sources)

@@ -74,6 +74,7 @@ impl Serve {
         }
         let service =
             IngestService::start(opened.ledger.clone(), opened.payloads()?, opened.settings.ingest.clone());
+        service.observe_rejections().await;
         let pruning = service.clone().keep_rejections_bounded();
         let server = Server::bind(service, &settings).await?;
         let metrics = match &opened.settings.telemetry.metrics_listen {

@@ -1,6 +1,6 @@
 //! `eds serve` and `eds push`: processes that talk to each other, and processes that are killed.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,6 +89,29 @@ fn files_are_pushed_to_a_service() {
     let nobody = folder
         .eds("--json push --url http://127.0.0.1:9 --attempts 1 --payloads-from payloads export.ndjson");
     assert_eq!((nobody.code, nobody.envelope()["error"]["code"].as_str()), (3, Some("service")));
+}
+
+#[test]
+fn the_rejections_that_are_kept_are_known_from_the_start() {
+    let (folder, fleet) = fleet(60);
+    folder.write_payloads("payloads", &fleet);
+    // Of devices that nobody has registered.
+    assert_eq!(folder.eds("ingest export.ndjson --payloads-from payloads --create").code, 1);
+    let served = Served::start(folder.command(), "127.0.0.1:0");
+    // The first request there is: the first look that deletes may still be under way.
+    let answer = get(served.address(), "/metrics");
+    let kept = "edgesentry_rejections_kept{reason=\"unknown_device\"} 60\n";
+    assert!(answer.contains(kept), "{answer}");
+    assert_eq!(served.stop(), Some(0));
+}
+
+/// The answer to one request.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
