@@ -19,7 +19,7 @@ use crate::error::{Component, Error};
 use crate::sql::failed;
 
 pub(crate) use contents::{Contents, MAX_NAMES, MIGRATIONS_TABLE, Schema};
-use reading::{Reading, beside, reader_of};
+use reading::{Reading, beside, cannot_open, reader_of};
 use uses::Use;
 
 /// How long to wait for another process that writes.
@@ -82,7 +82,8 @@ impl Database {
         let opening = || failed(&place, component, "open the database");
         // SQLite takes `file:` and `:memory:` as they stand for something else than a file of that name.
         let path = &std::path::absolute(path).map_err(|error| opening()(error.into()))?;
-        let looked = look_before_writing(path, schema).await.map_err(no_database(schema));
+        let looked = look_before_writing(path, schema).await;
+        let looked = looked.map_err(no_database(schema)).map_err(permission_denied(path));
         match looked.map_err(opening())? {
             Contents::Empty if create => {}
             Contents::Complete { version } => schema.refuse_newer(&place, version)?,
@@ -108,14 +109,14 @@ impl Database {
         // The name of a file that is not there yet is the one that it will have.
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let writing = Use::writing(&canonical).map_err(opening())?;
-        let mut writer = options.connect().await.map_err(opening())?;
+        let mut writer = options.connect().await.map_err(permission_denied(path)).map_err(opening())?;
         let writer_options = options.clone();
         migrate(&mut writer, schema.migrations)
             .await
             .map_err(|error| failed(&place, component, "bring the tables up to date")(into_sqlx(error)))?;
         let readers =
             SqlitePoolOptions::new().max_connections(8).connect_lazy_with(options.pragma("query_only", "ON"));
-        refuse_read_only(&mut writer).await.map_err(failed(
+        refuse_read_only(&mut writer).await.map_err(permission_denied(path)).map_err(failed(
             &place,
             component,
             "open the database for writing",
@@ -144,7 +145,7 @@ impl Database {
             return Err(schema.missing(&place, &Contents::Empty));
         }
         let opened = Reading::open(path).await.map_err(no_database(schema));
-        let (reading, readers) = opened.map_err(opening())?;
+        let (reading, readers) = opened.map_err(permission_denied(path)).map_err(opening())?;
         let database = Database {
             place: Arc::clone(&place),
             readers,
@@ -153,7 +154,8 @@ impl Database {
             _writing: None,
         };
         let looked = async { contents::contents(&mut *database.reader().await?, schema).await };
-        let contents = database.unchanged(looked.await).map_err(no_database(schema)).map_err(opening())?;
+        let contents = database.unchanged(looked.await).map_err(no_database(schema));
+        let contents = contents.map_err(permission_denied(path)).map_err(opening())?;
         match contents {
             Contents::Complete { version } => schema.refuse_newer(&place, version)?,
             contents => return Err(schema.missing(&place, &contents)),
@@ -242,6 +244,34 @@ fn no_database(schema: &'static Schema) -> impl Fn(sqlx::Error) -> sqlx::Error {
         }
         _ => error,
     }
+}
+
+/// SQLite says that it cannot open or write a file, and not why: if this user may not, the error says so.
+fn permission_denied(path: &Path) -> impl Fn(sqlx::Error) -> sqlx::Error {
+    move |error| match cannot_open(&error).then(|| what_is_denied(path)).flatten() {
+        Some(problem) => sqlx::Error::Configuration(problem.into()),
+        None => error,
+    }
+}
+
+/// What this user may not do with a database file and the files beside it.
+fn what_is_denied(path: &Path) -> Option<String> {
+    let is_denied = |opened: std::io::Result<std::fs::File>| {
+        opened.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    let files = ["", "-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix));
+    let denied = |what: &str, file: &Path| {
+        format!(
+            "permission denied: this user may not {what} {}; run it as the owner of the file, or change the rights of \
+             the file",
+            file.display()
+        )
+    };
+    let may_not = |what, options: &std::fs::OpenOptions| {
+        files.iter().find(|file| is_denied(options.open(file))).map(|file| denied(what, file))
+    };
+    may_not("read", std::fs::OpenOptions::new().read(true))
+        .or_else(|| may_not("write", std::fs::OpenOptions::new().append(true)))
 }
 
 /// Refuses a connection that cannot write. SQLite opens a file for reading only if it cannot be opened for writing, if

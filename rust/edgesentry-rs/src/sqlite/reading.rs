@@ -193,7 +193,7 @@ fn may_leave_files(path: &Path) -> io::Result<bool> {
 }
 
 /// SQLITE_CANTOPEN, SQLITE_READONLY and their extended codes.
-fn cannot_open(error: &sqlx::Error) -> bool {
+pub(super) fn cannot_open(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| [8, 14].contains(&(code & 0xff)))
 }

@@ -137,6 +137,56 @@ fn a_reader_who_may_not_write_changes_nothing_either() {
 }
 
 #[test]
+fn a_ledger_of_somebody_else_is_said_to_be_one() {
+    let (folder, _) = ledger(60);
+    let program = folder.path("eds");
+    fs::copy(env!("CARGO_BIN_EXE_eds"), &program).unwrap();
+    let mode = |name: &str, mode| {
+        fs::set_permissions(folder.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(".", 0o755);
+    let run = |line: &str| {
+        let mut eds = folder.command_of(program.to_str().unwrap());
+        let run = as_nobody(eds.args(line.split_whitespace())).output().unwrap();
+        (run.status.code(), String::from_utf8_lossy(&run.stderr).into_owned())
+    };
+    let problem = |what: &str, file: &str| {
+        let file = folder.path(file).canonicalize().unwrap();
+        format!(
+            "permission denied: this user may not {what} {}; run it as the owner of the file",
+            file.display()
+        )
+    };
+    // A ledger is for its owner alone.
+    mode("edgesentry.db", if is_root() { 0o600 } else { 0 });
+    for command in COMMANDS {
+        let (code, said) = run(&command.replace("{}", "edgesentry.db"));
+        assert!(code != Some(0) && said.contains(&problem("read", "edgesentry.db")), "{command}: {said}");
+        assert!(!said.contains("again"), "{command}: {said}");
+    }
+    let register =
+        format!("device register x --key {} --ledger edgesentry.db", key_of(&folder, &"07".repeat(32)));
+    let (code, said) = run(&register);
+    assert!(code == Some(3) && said.contains(&problem("read", "edgesentry.db")), "{said}");
+    // One that may be read only.
+    mode("edgesentry.db", 0o444);
+    let (code, said) = run(&register);
+    assert!(code == Some(3) && said.contains(&problem("write", "edgesentry.db")), "{said}");
+    // A log that only its owner reads.
+    let (_runtime, _connection) = open(&folder, "edgesentry.db");
+    assert_eq!(
+        folder.eds(&register.replace("edgesentry.db", "./edgesentry.db")).code,
+        if is_root() { 0 } else { 3 }
+    );
+    mode("edgesentry.db", 0o644);
+    if is_root() {
+        mode("edgesentry.db-wal", 0o600);
+        let (code, said) = run("heads --ledger edgesentry.db");
+        assert!(code == Some(3) && said.contains("ermission denied"), "{said}");
+    }
+}
+
+#[test]
 fn a_reader_does_not_stop_the_writer() {
     let (folder, fleet) = ledger(60);
     folder.write_records("new.ndjson", &fleet.records);
