@@ -91,7 +91,12 @@ impl Manifest {
 
     /// Writes the manifest, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        self.prepare(&Destination::of("manifest", path).map_err(FormatError::from)?, path)?()
+        let destination = Destination::of("manifest", path).map_err(FormatError::from)?;
+        Ok(self.prepare(&destination, path)?()?)
+    }
+
+    fn text(&self) -> serde_json::Result<String> {
+        Ok(escape::json(&serde_json::to_string_pretty(self)?).into_owned() + "\n")
     }
 
     /// Writes the manifest durably; it takes its name when the function that is returned is called.
@@ -99,12 +104,11 @@ impl Manifest {
         &self,
         destination: &Destination,
         path: &Path,
-    ) -> Result<impl FnOnce() -> Result<(), Error> + use<>, Error> {
+    ) -> Result<impl FnOnce() -> Result<(), FormatError> + use<>, FormatError> {
         let name: Arc<str> = path.display().to_string().into();
-        let failed = move |source| Error::from(FormatError::Io { name, action: "write", source });
+        let failed = move |source| FormatError::Io { name, action: "write", source };
         let write = || -> std::io::Result<Writing> {
-            let text = serde_json::to_string_pretty(self)?;
-            let text = escape::json(&text).into_owned() + "\n";
+            let text = self.text()?;
             let mut writing = destination.open(Readers::Umask)?;
             writing.write_all(text.as_bytes())?;
             if let Writing::File(file) = &mut writing {
@@ -214,7 +218,7 @@ pub async fn export(
                 // Both are on the disk before either gets its name, so that they do not part where it is full.
                 let prepared = manifest.prepare(&place, &Manifest::path_for(&path))?;
                 output.place()?;
-                prepared()?;
+                prepared().map_err(|error| without_manifest(error, &manifest, &place))?;
             }
         }
         Ok::<_, Error>(manifest)
@@ -224,6 +228,24 @@ pub async fn export(
         action: "write",
         source: std::io::Error::other(error),
     })?
+}
+
+/// The export has its name, and something failed when its manifest should get one: the manifest of an earlier export must
+/// not stay beside the new file.
+fn without_manifest(error: FormatError, manifest: &Manifest, place: &Destination) -> FormatError {
+    let FormatError::Io { name, action, source } = error else { return error };
+    let is_new = place.file().is_some_and(|file| {
+        std::fs::read(file).is_ok_and(|found| manifest.text().is_ok_and(|text| text.as_bytes() == found))
+    });
+    let problem = match place.file().filter(|_| !is_new).map(std::fs::remove_file) {
+        None => "the new export and its manifest are in place, but may not outlast a crash",
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            "the new export is in place beside the manifest of an earlier one"
+        }
+        Some(_) => "the new export is in place without a manifest",
+    };
+    let source = std::io::Error::new(source.kind(), format!("{source}; {problem}: export again"));
+    FormatError::Io { name, action, source }
 }
 
 /// The links after which the records of a filter begin, as the ledger has them.
