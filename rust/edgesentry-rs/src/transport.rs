@@ -6,6 +6,7 @@ pub mod client;
 mod failures;
 pub mod http;
 mod identity;
+mod json;
 pub mod metrics;
 pub mod mqtt;
 pub mod policy;

@@ -1,12 +1,14 @@
 //! What may be read, by whom, and how.
 
-use edgesentry_chain::{Checks, Scheme};
+use edgesentry_chain::escape::is_unseen;
+use edgesentry_chain::{Checks, Device, Scheme};
 use edgesentry_formats::{Options, Source};
+use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::transport::hash_of_token;
 use serde_json::{Value, json};
 
-use crate::common::{all, chain, device, devices, names, registered_keys};
-use crate::serving::{Serving, call};
+use crate::common::{all, chain, device, devices, names, registered_keys, resigned};
+use crate::serving::{Serving, call, wire};
 
 const PATHS: [&str; 5] =
     ["/api/v1/devices", "/api/v1/heads", "/api/v1/records", "/api/v1/log", "/api/v1/export"];
@@ -140,4 +142,44 @@ async fn devices_are_registered_and_revoked_by_administrators() {
         .header("authorization", "Bearer gateway")
         .body(crate::serving::wire(&first).to_string().into());
     assert_eq!(call(request.unwrap()).await.problem(), (422, "key_not_valid_at_sequence".to_owned()));
+}
+
+/// Whoever shows an answer on a terminal or in the log of a pipeline is not acted on by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_holds_what_cannot_be_seen() {
+    let serving = Serving::start(&tokens()).await;
+    let name = "##vso[task]\u{202e}\u{2066}\u{3164}\u{7f}";
+    let mut lift = Device::from_seed(name, [7; 32], Scheme::Record);
+    let registration = Registration {
+        device_id: name.to_owned(),
+        key: lift.public_key().unwrap(),
+        scheme: Scheme::Record,
+        valid_from: None,
+        start: None,
+    };
+    serving.service.register(&registration).await.unwrap();
+    let sent = chain(&mut lift, 4);
+    let gateway = [("authorization", "Bearer gateway")];
+    let lines: String = sent[1..3].iter().map(|one| format!("{}\n", wire(one))).collect();
+    let answers = [
+        serving.post("/api/v1/ingest", &gateway, wire(&sent[0]).to_string()).await,
+        serving.post("/api/v1/ingest/batch", &gateway, lines).await,
+        // Rejected: the same sequence, signed again.
+        serving
+            .post(
+                "/api/v1/ingest",
+                &gateway,
+                wire(&resigned(&lift, &sent[0], |record| record.timestamp_ms += 1)).to_string(),
+            )
+            .await,
+        serving.get("/api/v1/devices", Some("reader")).await,
+        serving.get("/api/v1/heads", Some("reader")).await,
+        serving.get("/api/v1/log", Some("reader")).await,
+        serving.get("/api/v1/records?limit=2", Some("reader")).await,
+    ];
+    for answer in answers {
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(text.contains("vso[task]"), "{text}");
+        assert!(!text.contains("##") && !text.chars().any(|c| c != '\n' && is_unseen(c)), "{text:?}");
+    }
 }

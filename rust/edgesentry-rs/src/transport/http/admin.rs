@@ -1,6 +1,5 @@
 //! The device registry.
 
-use axum::Json;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use edgesentry_chain::{Hash, Head, PublicKey, Scheme};
@@ -13,6 +12,7 @@ use super::reads::named;
 use super::{App, State};
 use crate::ledger::Registration;
 use crate::transport::bodies::{Room, reader};
+use crate::transport::json::Json;
 
 /// The largest body of these requests.
 const MOST: usize = 64 << 10;

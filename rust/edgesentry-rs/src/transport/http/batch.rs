@@ -24,6 +24,7 @@ use super::{App, Peer, State, TURN};
 use crate::ingest::verify::Submission;
 use crate::transport::bodies::{BodyError, Line, Lines, Room, reader};
 use crate::transport::identity::{Sender, SenderKey};
+use crate::transport::json;
 use crate::transport::shares::{Pool, Share};
 
 /// Records and text that are handed to the service at a time.
@@ -197,8 +198,7 @@ impl Summary {
 }
 
 fn write_line(text: &mut Vec<u8>, value: &impl Serialize) {
-    // Into memory, and nothing of it can fail to be written.
-    let _ = serde_json::to_writer(&mut *text, value);
+    text.extend_from_slice(json::text(value).as_bytes());
     text.push(b'\n');
 }
 

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::State;
 use super::problem::Problem;
+use crate::transport::json::Json;
 
 /// How long an answer of the stores holds, so that asking costs nothing.
 const HOLDS: Duration = Duration::from_secs(1);

@@ -1,9 +1,9 @@
 //! `POST /api/v1/ingest`: one record.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 
 use super::answer::Answer;
 use super::problem::Problem;
@@ -12,6 +12,7 @@ use super::{App, Peer, State};
 use crate::ingest::verify::{Outcome, Submission};
 use crate::transport::bodies::{Room, reader};
 use crate::transport::identity::{Sender, SenderKey};
+use crate::transport::json::Json;
 
 /// Larger bodies are decoded where nobody else waits.
 const LARGE: usize = 256 << 10;

@@ -1,6 +1,5 @@
 //! What is answered when a request cannot be done: RFC 9457 problem documents with stable codes.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -10,6 +9,7 @@ use super::super::bodies::BodyError;
 use super::super::tokens::Scope;
 use crate::error::{Error, describe};
 use crate::ingest::verify::{Rejection, RejectionCode};
+use crate::transport::json::Json;
 
 /// Seconds after which a failed store is worth another try.
 const RETRY_SECONDS: u64 = 1;

@@ -1,6 +1,5 @@
 //! What the ledger holds: devices, heads, records, the operation log.
 
-use axum::Json;
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +14,7 @@ use super::submission::WireRecord;
 use super::{App, Query, State};
 use crate::ingest::verify::is_name;
 use crate::ledger::{Filter, LogEntry, LogQuery};
+use crate::transport::json::{self, Json};
 
 /// Records or entries of a page, at most.
 const LARGEST_PAGE: u32 = 10_000;
@@ -212,8 +212,7 @@ impl Page {
         self.text.extend_from_slice(b"],\"next\":");
         let next = self.last.filter(|_| self.left == 0);
         let next = next.map(|(sequence, device_id)| format!("{sequence}:{device_id}"));
-        // Into memory.
-        let _ = serde_json::to_writer(&mut self.text, &next);
+        self.text.extend_from_slice(json::text(&next).as_bytes());
         self.text.push(b'}');
         self.text
     }

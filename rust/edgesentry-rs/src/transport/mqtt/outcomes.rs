@@ -10,6 +10,7 @@ use tracing::warn;
 use super::MqttSource;
 use super::topics::Bound;
 use crate::transport::http::Answer;
+use crate::transport::json;
 
 /// The longest correlation data that comes back with an outcome.
 const MAX_CORRELATION_BYTES: usize = 1024;
@@ -56,7 +57,7 @@ impl Outcomes<'_> {
     /// Sends an outcome if one is wanted; the notice says when the broker has it.
     pub(super) async fn send(&self, reply: Reply, answer: &Answer) -> Result<Option<PublishNotice>, String> {
         let Reply { topic: Some(topic), correlation_data } = reply else { return Ok(None) };
-        let text = serde_json::to_vec(answer).unwrap_or_default();
+        let text = json::text(answer);
         let size = text.len() + topic.len() + correlation_data.as_ref().map_or(0, Bytes::len) + 256;
         if size > self.largest.load(Ordering::Relaxed) as usize {
             warn!(topic, size, "the broker does not take an outcome as large as this");
