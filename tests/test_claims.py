@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import sqlite3
 from pathlib import Path
 
@@ -74,6 +75,28 @@ def test_required_heads_cover_every_device(records: list[AuditRecord]) -> None:
     assert caught.value.report.ok
     # Findings are in the report, as ever.
     assert not verify_chain(records[3:], heads=heads, require="heads").ok
+
+
+def test_the_key_ring_of_a_ledger_is_a_claim(tmp_path: Path, ledger_path: Path) -> None:
+    path = tmp_path / "export.json"
+    with edgesentry.open(ledger_path) as ledger:
+        ledger.export(path)
+        claimed = ledger.key_ring()
+        assert "claims" in repr(claimed)
+        for ring in (claimed, pickle.loads(pickle.dumps(claimed))):
+            for report in (ledger.verify(keys=ring), verify_chain(path, keys=ring)):
+                assert report.ok
+                assert report.coverage.provided_by["keys"] == ["ledger"]
+                assert any("claimed by the ledger" in note for note in report.coverage.not_checked)
+            with pytest.raises(ValueError, match="what the ledger provides is a claim"):
+                ledger.verify(keys=ring, require="signatures")
+            with pytest.raises(ValueError, match="what the ledger provides is a claim"):
+                verify_chain(path, keys=ring, require="signatures")
+        # The auditor says that they are the right ones.
+        mine = KeyRing(claimed)
+        assert mine == claimed
+        assert ledger.verify(keys=mine, require="signatures").ok
+        assert verify_chain(path, keys=mine, require="signatures").ok
 
 
 def test_required_signatures_cover_every_record(records: list[AuditRecord], keys: KeyRing) -> None:

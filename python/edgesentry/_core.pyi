@@ -299,6 +299,9 @@ class KeyRing:
             and `valid_from`, or a list of such; or a `Device`, or a list of them.
         scheme: The scheme of keys that neither name nor bring one.
 
+    A ring that you make is yours: `verify_chain` trusts it. That of `Ledger.key_ring` is a claim of the
+    ledger; a ring made of it is yours again.
+
     Raises:
         FileNotFoundError: There is no such file.
         ConfigError: The keys are malformed, one of them is weak, or one is there with both schemes.
@@ -1048,6 +1051,7 @@ class LedgerCore:
         self, device_id: str, key: ByteField, scheme: Scheme, valid_from: int | None, start: Head | None
     ) -> None: ...
     def revoke(self, device_id: str) -> int: ...
+    def key_ring(self) -> KeyRing: ...
     def devices(self) -> list[RegisteredDeviceDict]: ...
     def html(self) -> str: ...
     def ingest(

@@ -271,12 +271,13 @@ class Ledger:
         return self._core.devices()
 
     def key_ring(self) -> KeyRing:
-        """The registered keys. A key ring has no place for revocations."""
-        ring = KeyRing()
-        for device in self.devices():
-            for key in device["keys"]:
-                ring.add(device["device_id"], key["key"], scheme=key["scheme"], valid_from=key["valid_from"])
-        return ring
+        """The registered keys. A key ring has no place for revocations.
+
+        They are a claim of the ledger, wherever they are used, and satisfy no `require`. If you have compared
+        them with the keys of the devices, say so by `KeyRing(ledger.key_ring())`, which is a key ring of
+        yours; so is one that is read from a file.
+        """
+        return self._core.key_ring()
 
     def ingest(self, record: Record, payload: bytes) -> Outcome:
         """Takes one record in; when it is accepted or a duplicate, record and payload are durable.
@@ -398,7 +399,8 @@ class Ledger:
         the report says that it is a claim, and it satisfies no `require`.
 
         Args:
-            keys: Keys that you trust, as in `verify_chain`; `"registered"` for the ledger's own, a claim.
+            keys: Keys that you trust, as in `verify_chain`; `"registered"` for the ledger's own, a claim, as
+                is `Ledger.key_ring()`.
             heads: Heads that you kept from an earlier time; `"registered"` for the ledger's own, a claim.
             start_heads: Heads after which chains begin that do not begin at sequence 1; `"registered"` for
                 those with which the ledger's devices were registered, a claim. Without them such a beginning

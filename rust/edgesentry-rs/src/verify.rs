@@ -32,6 +32,8 @@ pub struct Verification {
     pub filter: Filter,
     /// Keys that the auditor brings, to check signatures with.
     pub keys: Option<KeyRing>,
+    /// Keys that the ledger has answered with before, where the auditor brings none: a claim.
+    pub claimed_keys: Option<KeyRing>,
     /// Heads that the auditor brings; only those of the filter's devices are looked at.
     pub heads: Option<Heads>,
     /// Heads that the auditor brings, after which chains begin that do not begin at sequence 1.
@@ -111,7 +113,8 @@ impl Verification {
         let Verification { keys, heads, start_heads, registered, .. } = self;
         let manifest = self.manifest.is_some();
         add(InputKind::Keys, ProvidedBy::Auditor, keys.is_some());
-        add(InputKind::Keys, ProvidedBy::Ledger, keys.is_none() && registered.keys);
+        let are_claimed = registered.keys || self.claimed_keys.is_some();
+        add(InputKind::Keys, ProvidedBy::Ledger, keys.is_none() && are_claimed);
         add(InputKind::Payloads, ProvidedBy::Ledger, self.payloads.is_some());
         add(InputKind::Heads, ProvidedBy::Auditor, heads.is_some());
         add(InputKind::Heads, ProvidedBy::Manifest, manifest);
@@ -122,9 +125,11 @@ impl Verification {
 
     async fn claimed(&self) -> Result<Claimed, Error> {
         let registered = &self.registered;
-        let keys = match self.keys.is_none() && registered.keys {
-            true => Some(self.registered_keys().await?),
-            false => None,
+        let keys = match &self.claimed_keys {
+            _ if self.keys.is_some() => None,
+            Some(keys) => Some(keys.clone()),
+            None if registered.keys => Some(self.registered_keys().await?),
+            None => None,
         };
         let heads = match &self.manifest {
             Some(manifest) => Some((ProvidedBy::Manifest, manifest.heads.clone())),

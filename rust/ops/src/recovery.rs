@@ -101,6 +101,7 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
         payloads: recovery.payloads.clone(),
         filter: Filter::default(),
         keys: recovery.keys.clone(),
+        claimed_keys: None,
         heads: recovery.heads.clone(),
         start_heads: recovery.start_heads.clone(),
         registered: Registered { keys: true, ..Registered::default() },

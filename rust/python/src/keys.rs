@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgesentry_chain as chain;
-use edgesentry_chain::{PublicKey, RingKey, Scheme, Signed, signed_message, verify_signature};
+use edgesentry_chain::{
+    Claim, ProvidedBy, PublicKey, RingKey, Scheme, Signed, signed_message, verify_signature,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
+use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::errors::{bad_key, bad_keys, os_error, write_text};
@@ -20,7 +23,29 @@ use crate::source::path_of;
 
 /// The public keys of the devices.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct KeyRing(Mutex<Arc<chain::KeyRing>>);
+pub(crate) struct KeyRing {
+    ring: Mutex<Arc<chain::KeyRing>>,
+    /// Whether a ledger has answered with them, so that they are its claim.
+    of_ledger: bool,
+}
+
+/// Keys, and by whom they are provided.
+pub(crate) struct GivenKeys {
+    pub(crate) ring: Arc<chain::KeyRing>,
+    pub(crate) by: ProvidedBy,
+}
+
+impl GivenKeys {
+    /// The keys if the auditor brings them.
+    pub(crate) fn brought(&self) -> Option<&chain::KeyRing> {
+        self.by.is_trusted().then_some(&*self.ring)
+    }
+
+    /// The keys if they are a claim.
+    pub(crate) fn claimed(&self) -> Option<Claim<'_, chain::KeyRing>> {
+        (!self.by.is_trusted()).then_some(Claim { by: self.by, what: &*self.ring })
+    }
+}
 
 #[pymethods]
 impl KeyRing {
@@ -31,7 +56,7 @@ impl KeyRing {
             Some(keys) => keys_from_any(keys, scheme_of(scheme)?)?,
             None => Arc::default(),
         };
-        Ok(KeyRing(Mutex::new(ring)))
+        Ok(KeyRing::of(ring, false))
     }
 
     #[pyo3(signature = (device_id, key, *, scheme = None, valid_from = 1))]
@@ -92,39 +117,57 @@ impl KeyRing {
 
     fn __repr__(&self) -> String {
         let devices = self.snapshot().len();
-        format!("<KeyRing with the keys of {devices} device{}>", if devices == 1 { "" } else { "s" })
+        let plural = if devices == 1 { "" } else { "s" };
+        let whose = if self.of_ledger { ", as a ledger claims" } else { "" };
+        format!("<KeyRing with the keys of {devices} device{plural}{whose}>")
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         let ring = self.snapshot();
         let key = |key: &RingKey| (*key.key.as_bytes(), key.scheme, key.valid_from);
-        let keys: Vec<KeyState> = ring
+        let keys = ring
             .iter()
             .map(|(device_id, keys)| (device_id.to_owned(), keys.iter().map(key).collect()))
             .collect();
-        reduce(py, "KeyRing", &keys)
+        reduce(py, "KeyRing", &RingState { keys, of_ledger: self.of_ledger })
     }
 }
 
+/// A key ring in a pickle.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RingState {
+    keys: Vec<KeyState>,
+    of_ledger: bool,
+}
+
 /// The keys of a device, in a pickle.
-pub(crate) type KeyState = (String, Vec<([u8; 32], Scheme, u64)>);
+type KeyState = (String, Vec<([u8; 32], Scheme, u64)>);
 
 impl KeyRing {
     /// The ring of a pickle; each key is checked again.
-    pub(crate) fn from_state(devices: Vec<KeyState>) -> Result<KeyRing, String> {
+    pub(crate) fn from_state(state: RingState) -> Result<KeyRing, String> {
         let mut ring = chain::KeyRing::new();
-        for (device_id, keys) in devices {
+        for (device_id, keys) in state.keys {
             for (key, scheme, valid_from) in keys {
                 let key = PublicKey::from_bytes(key).map_err(|error| error.to_string())?;
                 ring.insert(&device_id, RingKey { key, scheme, valid_from })
                     .map_err(|error| error.to_string())?;
             }
         }
-        Ok(KeyRing(Mutex::new(Arc::new(ring))))
+        Ok(KeyRing::of(Arc::new(ring), state.of_ledger))
+    }
+
+    /// The keys that a ledger has registered.
+    pub(crate) fn of_ledger(ring: chain::KeyRing) -> KeyRing {
+        KeyRing::of(Arc::new(ring), true)
+    }
+
+    fn of(ring: Arc<chain::KeyRing>, of_ledger: bool) -> KeyRing {
+        KeyRing { ring: Mutex::new(ring), of_ledger }
     }
 
     fn ring(&self) -> MutexGuard<'_, Arc<chain::KeyRing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn snapshot(&self) -> Arc<chain::KeyRing> {
@@ -184,6 +227,13 @@ pub(crate) fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
         },
     }
     .map_err(bad_key)
+}
+
+/// Keys as [`keys_from_any`] takes them: those of a ledger are a claim, all others are the auditor's.
+pub(crate) fn given_keys(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResult<GivenKeys> {
+    let of_ledger = value.cast::<KeyRing>().is_ok_and(|ring| ring.get().of_ledger);
+    let by = if of_ledger { ProvidedBy::Ledger } else { ProvidedBy::Auditor };
+    Ok(GivenKeys { ring: keys_from_any(value, scheme)?, by })
 }
 
 /// Keys from a file, a key ring, devices, or a mapping such as such a file holds.

@@ -9,7 +9,7 @@ use edgesentry_chain::AuditRecord;
 use edgesentry_formats::Options;
 use edgesentry_rs::export::{Target, export};
 use edgesentry_rs::ingest::storage::IngestService;
-use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration};
+use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration, key_ring};
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::verify::{Registered, Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
@@ -19,9 +19,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use crate::errors::bad_key;
 use crate::heads::{Head, heads_from_any, heads_to_dict};
 use crate::html;
-use crate::keys::{keys_from_any, public_key, scheme_of};
+use crate::keys::{GivenKeys, KeyRing, given_keys, public_key, scheme_of};
 use crate::manifest::manifest_from_any;
 use crate::progress::Bar;
 use crate::read::{RecordReader, reader};
@@ -127,6 +128,10 @@ impl LedgerCore {
             }
         })?;
         done.map_err(|error| service_failure(py, error))
+    }
+
+    fn key_ring(&self, py: Python<'_>) -> PyResult<KeyRing> {
+        key_ring(&self.registered(py)?).map(KeyRing::of_ledger).map_err(bad_key)
     }
 
     fn devices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -247,7 +252,7 @@ impl LedgerCore {
             start_heads: is_registered(start_heads),
         };
         let keys = keys.filter(|_| !registered.keys);
-        let keys = keys.map(|keys| keys_from_any(keys, scheme_of("payload-hash")?)).transpose()?;
+        let keys = keys.map(|keys| given_keys(keys, scheme_of("payload-hash")?)).transpose()?;
         let heads = heads.filter(|_| !registered.heads).map(heads_from_any).transpose()?;
         let start_heads = start_heads.filter(|_| !registered.start_heads).map(heads_from_any).transpose()?;
         if payloads && open.payloads.is_none() {
@@ -260,7 +265,8 @@ impl LedgerCore {
             ledger: open.ledger,
             payloads: open.payloads.filter(|_| payloads),
             filter: Filter { devices, ..Filter::default() },
-            keys: keys.map(|keys| (*keys).clone()),
+            keys: keys.as_ref().and_then(GivenKeys::brought).cloned(),
+            claimed_keys: keys.as_ref().and_then(GivenKeys::claimed).map(|claim| claim.what.clone()),
             heads,
             start_heads,
             registered,

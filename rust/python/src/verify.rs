@@ -1,9 +1,8 @@
 //! `verify_chain`: the one call that verifies whatever can be read.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use edgesentry_chain::{Checks, Claim, Claims, Heads, KeyRing, Payloads, ProvidedBy};
+use edgesentry_chain::{Checks, Claim, Claims, Heads, Payloads, ProvidedBy};
 use edgesentry_formats::{Options, PayloadFolder, thread_count};
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::PyValueError;
@@ -12,7 +11,7 @@ use rayon::ThreadPoolBuilder;
 
 use crate::errors::{EdgesentryError, failure};
 use crate::heads::heads_from_any;
-use crate::keys::{keys_from_any, scheme_of};
+use crate::keys::{GivenKeys, given_keys, scheme_of};
 use crate::manifest::{described, manifest_from_any};
 use crate::progress::Bar;
 use crate::report::{Call, Report};
@@ -45,7 +44,7 @@ pub(crate) fn verify_chain(
 ) -> PyResult<Report> {
     let scheme = scheme_of(scheme)?;
     let given = Given {
-        keys: keys.map(|keys| keys_from_any(keys, scheme)).transpose()?,
+        keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
         payloads: match payloads {
             Some(folder) => Some(PayloadFolder::open(&folder).map_err(|error| failure(py, error))?),
             None => None,
@@ -108,7 +107,7 @@ pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, mut work: Work<T>, mut bar
 
 /// What the records are checked against.
 struct Given {
-    keys: Option<Arc<KeyRing>>,
+    keys: Option<GivenKeys>,
     payloads: Option<PayloadFolder>,
     heads: Option<Heads>,
     start_heads: Option<Heads>,
@@ -121,11 +120,12 @@ impl Given {
         let manifest = self.manifest.as_ref();
         let start_heads = manifest.filter(|_| self.start_heads.is_none());
         Checks {
-            keys: self.keys.as_deref(),
+            keys: self.keys.as_ref().and_then(GivenKeys::brought),
             payloads: self.payloads.as_ref().map(|payloads| payloads as &dyn Payloads),
             heads: self.heads.as_ref(),
             start_heads: self.start_heads.as_ref(),
             claims: Claims {
+                keys: self.keys.as_ref().and_then(GivenKeys::claimed),
                 heads: manifest.map(|manifest| claim(&manifest.heads)),
                 start_heads: start_heads.map(|manifest| claim(&manifest.start_heads)),
                 ..Claims::default()

@@ -293,6 +293,7 @@ pub async fn verify_from(
 ) -> Report {
     let verification = Verification {
         keys: Some(registered_keys(&*ledger).await),
+        claimed_keys: None,
         heads: Some(ledger.heads().await.unwrap()),
         ledger,
         payloads,

@@ -217,6 +217,7 @@ impl Fleet {
             payloads: payloads.map(Arc::clone),
             filter: Filter::default(),
             keys: Some(self.keys()?),
+            claimed_keys: None,
             heads,
             start_heads: None,
             registered: Registered::default(),

@@ -84,6 +84,7 @@ impl InPlace {
             payloads: opened.payloads.clone(),
             filter: Filter { devices: self.devices.clone(), ..Filter::default() },
             keys,
+            claimed_keys: None,
             heads,
             start_heads,
             registered: if self.registered { Registered::ALL } else { Registered::default() },
