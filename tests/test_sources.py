@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +17,15 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.parquet.encryption import (
+    CryptoFactory,
+    EncryptionConfiguration,
+    KmsClient,
+    KmsConnectionConfig,
+)
 
 from edgesentry import AuditRecord, ConfigError, KeyRing, UnreadableError, read_records, verify_chain
+from test_cli import eds
 
 KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 RAW = bytes.fromhex(KEY)
@@ -52,6 +60,59 @@ def test_public_keys_of_other_programs_are_taken(tmp_path: Path, form: str) -> N
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"lift-01": {"key": form, "scheme": "record"}}))
     assert KeyRing(path).keys("lift-01")[0]["key"] == KEY
+
+
+def test_keys_of_openssl_are_inspected(tmp_path: Path) -> None:
+    private, public = tmp_path / "lift-01.pem", tmp_path / "lift-01.pub.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    private.chmod(0o600)
+    done = eds("inspect-key", public, "--json")
+    assert done.returncode == 0, done.stderr
+    ring = KeyRing({"lift-01": public.read_text()}, scheme="record")
+    assert json.loads(done.stdout)["key"]["public_key"] == ring.keys("lift-01")[0]["key"]
+    # A private key is no seed file, and nothing of it is shown.
+    done = eds("inspect-key", private)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "not a seed file" in done.stderr
+    assert not any(line in done.stderr for line in private.read_text().splitlines())
+    # An elliptic curve of another kind.
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", private],
+        check=True,
+    )
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    done = eds("inspect-key", public)
+    assert done.returncode == 1
+    assert "not of an Ed25519 public key" in done.stdout + done.stderr
+
+
+class Kms(KmsClient):  # type: ignore[misc]
+    """Keeps the keys of an encrypted file in the file itself."""
+
+    def __init__(self, _: object) -> None:
+        super().__init__()
+
+    def wrap_key(self, key_bytes: bytes, _: str) -> bytes:
+        return base64.b64encode(key_bytes)
+
+
+@pytest.mark.parametrize(
+    ("plaintext_footer", "problem"),
+    [(True, "its columns are encrypted"), (False, "it is Parquet with an encrypted footer")],
+)
+def test_encrypted_parquet_is_named(
+    tmp_path: Path, table: pa.Table, plaintext_footer: bool, problem: str
+) -> None:
+    path = tmp_path / "a.parquet"
+    chosen = EncryptionConfiguration(
+        footer_key="footer", column_keys={"column": ["timestamp_ms"]}, plaintext_footer=plaintext_footer
+    )
+    properties = CryptoFactory(Kms).file_encryption_properties(KmsConnectionConfig(), chosen)
+    pq.write_table(table, path, encryption_properties=properties)
+    with pytest.raises(UnreadableError, match=f"a.parquet: {problem}; decrypt the file first") as refused:
+        verify_chain(path)
+    assert "damaged" not in str(refused.value)
 
 
 def test_public_keys_as_bytes_are_taken() -> None:

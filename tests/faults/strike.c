@@ -1,7 +1,7 @@
 /*
  * strike: runs a command and lets one of its system calls on files fail.
  *
- *   strike [-n N] [-a ACTION] [-s] -r FOLDER -o REPORT -- COMMAND...
+ *   strike [-n N] [-a ACTION] [-s] [-c CALL] -r FOLDER -o REPORT -- COMMAND...
  *
  * Counts the calls that change files below FOLDER: writes, syncs, renames, links, removals, new files and folders,
  * changes of length. Call N does not happen; it answers as ACTION says:
@@ -11,8 +11,7 @@
  *   kill              the process is killed before the call
  *
  * With -s every later call fails like call N, as on a disk that stays full; only calls that need space are counted.
- * Without -n nothing fails. The report has
- * the number of calls, and a line for each call that was struck: its number, name and path.
+ * With -c only calls whose names begin so are counted. Without -n nothing fails. The report has the number of calls, and a line for each call that was struck: its number, name and path.
  *
  * The calls are caught by seccomp and ptrace, so it does not matter whether they come from the C library, from
  * Rust's rustix, or from a statically linked program.
@@ -82,11 +81,13 @@ static const struct call {
 
 static const struct { const char *name; int number; } ERRORS[] = {
     {"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"EACCES", EACCES}, {"EROFS", EROFS}, {"EMFILE", EMFILE},
+    {"EPERM", EPERM},
 };
 
 static long strike_at;      /* 0: never */
 static int error_number;    /* 0: short or kill */
 static int is_short, is_kill, is_sticky;
+static const char *only = "";
 static char root[PATH_MAX];
 static size_t root_length;
 static FILE *report;
@@ -235,7 +236,7 @@ static void look_at(pid_t thread) {
     for (size_t at = 0; at < COUNT(CALLS); at++)
         if (CALLS[at].number == number_of(&r)) call = &CALLS[at];
     char path[PATH_MAX];
-    if (!call || (is_sticky && !needs_space(call)) || !concerns_us(thread, call, &r, path)) return;
+    if (!call || strncmp(call->name, only, strlen(only)) || (is_sticky && !needs_space(call)) || !concerns_us(thread, call, &r, path)) return;
     counted++;
     if (!strike_at || !(counted == strike_at || (is_sticky && counted > strike_at))) return;
     fprintf(report, "%ld %s %s\n", counted, call->name, path);
@@ -287,11 +288,12 @@ static void parse_action(const char *name) {
 int main(int count, char **arguments) {
     int option;
     error_number = 0;
-    while ((option = getopt(count, arguments, "+n:a:sr:o:")) != -1) {
+    while ((option = getopt(count, arguments, "+n:a:sc:r:o:")) != -1) {
         switch (option) {
         case 'n': strike_at = atol(optarg); break;
         case 'a': parse_action(optarg); break;
         case 's': is_sticky = 1; break;
+        case 'c': only = optarg; break;
         case 'r':
             if (!realpath(optarg, root)) fail(optarg);
             root_length = strlen(root);

@@ -28,10 +28,12 @@ class Action:
     Attributes:
         name: An error such as `EIO`; `short`, a write of half the bytes; or `kill`, no call and no process.
         sticky: Whether all later calls fail alike, as on a disk that stays full.
+        only: What the names of the calls begin with that are counted; all by default.
     """
 
     name: str
     sticky: bool = False
+    only: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}-on" if self.sticky else self.name
@@ -92,7 +94,15 @@ def run(
     with tempfile.NamedTemporaryFile(prefix="edgesentry-strike-", mode="r") as report:
         struck: list[str | Path] = [_program(), "-r", folder, "-o", report.name]
         if action is not None:
-            struck += ["-a", action.name, "-n", str(at), *(["-s"] if action.sticky else [])]
+            struck += [
+                "-a",
+                action.name,
+                "-n",
+                str(at),
+                *(["-s"] if action.sticky else []),
+                "-c",
+                action.only,
+            ]
         ended = subprocess.run(
             [*struck, "--", *command],
             input=stdin,
