@@ -217,7 +217,11 @@ pub async fn export(
             Some((path, place)) => {
                 // Both are on the disk before either gets its name, so that they do not part where it is full.
                 let prepared = manifest.prepare(&place, &Manifest::path_for(&path))?;
-                output.place()?;
+                output.place().map_err(|error| match manifest.difference(&path) {
+                    // It has its name, and what failed came after.
+                    Ok(None) => without_manifest(error, &manifest, &place),
+                    _ => error,
+                })?;
                 prepared().map_err(|error| without_manifest(error, &manifest, &place))?;
             }
         }
