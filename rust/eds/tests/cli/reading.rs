@@ -148,7 +148,9 @@ fn a_ledger_of_somebody_else_is_said_to_be_one() {
     let run = |line: &str| {
         let mut eds = folder.command_of(program.to_str().unwrap());
         let run = as_nobody(eds.args(line.split_whitespace())).output().unwrap();
-        (run.status.code(), String::from_utf8_lossy(&run.stderr).into_owned())
+        // With --json the error is in the answer.
+        let said = [run.stdout, run.stderr].concat();
+        (run.status.code(), String::from_utf8_lossy(&said).into_owned())
     };
     let problem = |what: &str, file: &str| {
         let file = folder.path(file).canonicalize().unwrap();

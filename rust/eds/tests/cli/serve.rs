@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgesentry_chain::{Device, Scheme};
+use edgesentry_chain::{Device, KeyRing, Scheme};
 use edgesentry_rs::agent::Agent;
 use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::settings::{Access, Overrides, Settings};
@@ -96,7 +96,9 @@ fn the_rejections_that_are_kept_are_known_from_the_start() {
     let (folder, fleet) = fleet(60);
     folder.write_payloads("payloads", &fleet);
     // Of devices that nobody has registered.
-    assert_eq!(folder.eds("ingest export.ndjson --payloads-from payloads --create").code, 1);
+    folder.write("none.json", edgesentry_formats::write_key_ring(&KeyRing::new()));
+    let run = folder.eds("ingest export.ndjson --payloads-from payloads --register none.json");
+    assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
     let served = Served::start(folder.command(), "127.0.0.1:0");
     // The first request there is: the first look that deletes may still be under way.
     let answer = get(served.address(), "/metrics");
