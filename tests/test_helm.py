@@ -269,7 +269,8 @@ def test_jobs_are_those_of_the_timers() -> None:
         assert lines, timer
         timed |= {tuple(command(line.split())) for line in lines}
     jobs = {tuple(command(spec["containers"][0]["args"])) for spec in cronjobs("everything").values()}
-    assert timed <= jobs
+    # The watch on PostgreSQL runs every minute, which is too often for a pod of its own.
+    assert timed - {("ops", "watch-postgres")} <= jobs
 
 
 def cronjobs(which: str) -> dict[str, Manifest]:
