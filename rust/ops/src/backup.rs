@@ -20,8 +20,6 @@ use crate::program;
 use crate::source::Source;
 use crate::wal::{Coverage, Inventory, Lsn, Segment, coverage};
 
-pub(crate) use proof::unpack;
-
 /// The version of the manifest.
 const MANIFEST: u32 = 1;
 /// The largest database whose extraction and verification are waited for: whatever it takes.

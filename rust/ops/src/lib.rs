@@ -15,6 +15,7 @@ pub mod configure;
 pub mod drill;
 pub mod dump;
 pub mod error;
+mod extract;
 pub mod failover;
 pub mod observe;
 pub mod postgres;

@@ -100,10 +100,15 @@ impl Programs {
         command
     }
 
-    /// Hands a file or a folder to the user whom [`Programs::owned`] runs as.
+    /// User and group that [`Programs::owned`] runs as, where we are root.
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
+        self.owner
+    }
+
+    /// Hands a file or a folder to the user whom [`Programs::owned`] runs as. A symbolic link is not followed.
     pub fn own(&self, path: &Path) -> Result<(), Error> {
         let Some((user, group)) = self.owner else { return Ok(()) };
-        std::os::unix::fs::chown(path, Some(user), Some(group))
+        std::os::unix::fs::lchown(path, Some(user), Some(group))
             .map_err(Error::io("hand over to the user postgres", path))
     }
 }

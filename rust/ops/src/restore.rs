@@ -22,8 +22,8 @@ use crate::archive::Archive;
 use crate::backup;
 use crate::check::Status;
 use crate::error::Error;
+use crate::extract;
 use crate::observe::{Event, Observer, blocking};
-use crate::postgres::Programs;
 use crate::source;
 use crate::wal::Coverage;
 
@@ -184,7 +184,8 @@ pub async fn restore(
     observer(Event::Step("extract"));
     let begin = Instant::now();
     let unfinished = Unfinished::new(&restore.data, observer);
-    extract(&programs, &files, &restore.data, unfinished.work()).await?;
+    let (data, owner, work) = (restore.data.clone(), programs.owner(), unfinished.work());
+    blocking(move || work.run(|| extract::base_backup(&files, &data, owner, &|| work.check()))).await?;
     drop(folder);
     notes.extend(settings::write(&programs, restore, &backup, line.timeline())?);
     let extract_seconds = begin.elapsed().as_secs_f64();
@@ -210,22 +211,6 @@ pub async fn restore(
         recover_seconds: begin.elapsed().as_secs_f64(),
         notes,
     })
-}
-
-async fn extract(programs: &Programs, files: &Path, data: &Path, work: Work) -> Result<(), Error> {
-    let (programs, files, data) = (programs.clone(), files.to_owned(), data.to_owned());
-    blocking(move || {
-        work.run(|| {
-            backup::unpack(&files, &data, |path| {
-                work.check()?;
-                programs.own(path)
-            })?;
-            let manifest = data.join("backup_manifest");
-            std::fs::copy(files.join("backup_manifest"), &manifest).map_err(Error::io("copy", &manifest))?;
-            programs.own(&manifest)
-        })
-    })
-    .await
 }
 
 fn refuse_folder(data: &Path) -> Result<(), Error> {
