@@ -218,29 +218,39 @@ def verify_backup(
     backup_id: str | None = None,
     *,
     dump: bool = False,
+    allow_unsigned: bool = False,
     config: Path | None = None,
 ) -> Checklist:
-    """Downloads a backup, compares its hashes and lets PostgreSQL prove it again.
+    """Downloads a backup, compares its signature and hashes and lets PostgreSQL prove it again.
 
     Args:
         backup_id: The backup, or the dump with `dump`; the newest by default.
         dump: It is a dump.
+        allow_unsigned: Read what is not signed although the settings name a key.
         config: The settings file.
     """
-    options: dict[str, object] = {"dump": dump, "config": config}
+    options: dict[str, object] = {"dump": dump, "allow_unsigned": allow_unsigned, "config": config}
     return _ask(Checklist, "checklist", "ops verify-backup", options, backup_id)
 
 
 def check_archive(
     *,
+    contents: bool = False,
+    allow_unsigned: bool = False,
     config: Path | None = None,
 ) -> Checklist:
     """Looks for write-ahead log that is missing; a check that fails names the missing ranges.
 
     Args:
+        contents: Download the log and read it through: signatures, pages and records.
+        allow_unsigned: Read what is not signed although the settings name a key.
         config: The settings file.
     """
-    options: dict[str, object] = {"config": config}
+    options: dict[str, object] = {
+        "contents": contents,
+        "allow_unsigned": allow_unsigned,
+        "config": config,
+    }
     return _ask(Checklist, "checklist", "ops check-archive", options)
 
 
@@ -301,6 +311,7 @@ def restore(
     timeline: int | None = None,
     drill: bool = False,
     accept_loss: bool = False,
+    allow_unsigned: bool = False,
     patience: int | None = None,
     eds: Path | None = None,
     config: Path | None = None,
@@ -318,6 +329,7 @@ def restore(
             target.
         drill: A copy to throw away, which never archives; another one archives once it is adopted.
         accept_loss: Restore to the end of the archive although segments are missing.
+        allow_unsigned: Restore what is not signed although the settings name a key.
         patience: Minutes that recovery may take.
         eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
             must be able to run.
@@ -332,6 +344,7 @@ def restore(
         "timeline": timeline,
         "drill": drill,
         "accept_loss": accept_loss,
+        "allow_unsigned": allow_unsigned,
         "patience": patience,
         "eds": eds,
         "config": config,
@@ -343,6 +356,7 @@ def restore_dump(
     into: str,
     *,
     dump: str | None = None,
+    allow_unsigned: bool = False,
     config: Path | None = None,
 ) -> RestoredDump:
     """Restores a logical dump into an empty database.
@@ -350,9 +364,15 @@ def restore_dump(
     Args:
         into: The URL of the database, which is there and empty.
         dump: The dump; the newest one by default.
+        allow_unsigned: Restore what is not signed although the settings name a key.
         config: The settings file.
     """
-    options: dict[str, object] = {"into": into, "dump": dump, "config": config}
+    options: dict[str, object] = {
+        "into": into,
+        "dump": dump,
+        "allow_unsigned": allow_unsigned,
+        "config": config,
+    }
     return _ask(RestoredDump, "restored_dump", "ops restore-dump", options)
 
 

@@ -31,6 +31,7 @@ use crate::secret::{Secret, redact};
 use crate::telemetry::TelemetrySettings;
 use crate::tls;
 use crate::transport::ServeSettings;
+use crate::transport::settings::list;
 
 pub use environment::variables;
 pub use location::Location;
@@ -78,6 +79,18 @@ pub struct OpsSettings {
     pub temp: Option<PathBuf>,
     /// A `.prom` file for the textfile collector: when a backup was made and a segment archived last.
     pub textfile: Option<PathBuf>,
+    /// The seed file of the key that signs what is archived, as `eds keygen` writes it.
+    pub signing_key: Option<PathBuf>,
+    /// Public keys whose signatures count on restore, 64 hex digits each; that of `signing_key` by default.
+    #[serde(deserialize_with = "list")]
+    pub trusted_keys: Vec<String>,
+    /// Whether what is not signed is restored although a key is named.
+    pub allow_unsigned: bool,
+    /// Public keys of age to which what is archived is encrypted; by default it is not.
+    #[serde(deserialize_with = "list")]
+    pub recipients: Vec<String>,
+    /// The file of the identities of age that decrypt what is restored.
+    pub identity: Option<PathBuf>,
 }
 
 impl Default for Settings {

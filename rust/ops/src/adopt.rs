@@ -119,7 +119,10 @@ async fn ancestors(archive: &Archive, timeline: u32, own: Option<&Path>) -> Resu
     }
     let key = WalName::History(timeline).key();
     let there = archive.objects().list(&key).await?.iter().any(|object| object.key == key);
-    if there { read_history(archive, timeline).await } else { Ok(History::default()) }
+    if !there {
+        return Ok(History::default());
+    }
+    read_history(archive, timeline, archive.existing_identity().await?).await
 }
 
 /// The mark of a copy in its settings; none if the folder is not that of a copy.

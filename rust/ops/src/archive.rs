@@ -3,11 +3,12 @@
 //! ```text
 //! archive.json                                    whose it is; nothing is archived or fetched without it
 //! adopted.json                                    the restored copy that it was handed over to; others are refused
-//! wal/00000001/000000010000000000000003.zst       a segment; also its .backup and .partial
+//! wal/00000001/000000010000000000000003.zst       a segment; also its .backup and .partial; its signature is in it
 //! wal/00000002.history.zst                        a timeline
 //! partial/000000010000000000000004.zst            a segment that is still being received; replaced, at last deleted
 //! backups/ID/base.tar.gz ... backups/ID/backup.json    the manifest is written last: without it there is no backup
 //! dumps/ID/ledger.dump, dumps/ID/dump.json
+//! backups/ID/backup.json.sig, dumps/ID/dump.json.sig    the signature of the manifest, written before it
 //! ```
 
 use std::io::ErrorKind;
@@ -17,11 +18,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use edgesentry_rs::Settings;
 use edgesentry_rs::objects::{self, Objects, Write, Written};
+use edgesentry_rs::settings::OpsSettings;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+use crate::encryption::Encryption;
 use crate::error::Error;
+use crate::signature::{Sidecar, Standing, Statement, Subject, Trust};
 
 /// The key of the mark that says whose archive this is.
 const MARK: &str = "archive.json";
@@ -51,6 +55,8 @@ pub struct Archive {
     objects: Arc<dyn Objects>,
     /// Where temporary files go, where the settings say so.
     temp: Option<PathBuf>,
+    trust: Trust,
+    encryption: Encryption,
 }
 
 impl Archive {
@@ -61,7 +67,28 @@ impl Archive {
             return Err(Error::Config(message.to_owned()));
         };
         let objects = objects::open(url, settings.ops.s3.as_ref().unwrap_or(&settings.s3)).await?;
-        Ok(Archive { objects, temp: settings.ops.temp.clone() })
+        Archive::of(objects, &settings.ops)
+    }
+
+    fn of(objects: Arc<dyn Objects>, settings: &OpsSettings) -> Result<Archive, Error> {
+        let (trust, encryption) = (Trust::of(settings)?, Encryption::of(settings)?);
+        Ok(Archive { objects, temp: settings.temp.clone(), trust, encryption })
+    }
+
+    /// An archive in a folder, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_folder(folder: &Path, settings: &OpsSettings) -> Result<Archive, Error> {
+        Archive::of(Arc::new(objects::FolderObjects::open(folder)?), settings)
+    }
+
+    /// Who signs what is archived, and who is trusted.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// To whom what is archived is encrypted.
+    pub(crate) fn encryption(&self) -> &Encryption {
+        &self.encryption
     }
 
     /// Where it is, without secrets.
@@ -138,6 +165,44 @@ impl Archive {
         Ok(self.objects.put(key, Bytes::from(json), Write::IfAbsent).await?)
     }
 
+    /// Writes a manifest where there is none yet, and before it its signature.
+    pub(crate) async fn write_manifest(
+        &self,
+        key: &str,
+        subject: &Subject,
+        content: &impl Serialize,
+    ) -> Result<Written, Error> {
+        let json = serde_json::to_vec_pretty(content)
+            .map_err(|error| self.problem(format!("{key}: cannot be written as JSON: {error}")))?;
+        if let Some(signature) = self.trust.sign(&Statement::plain(subject, &json))? {
+            let sidecar = signature_key(key);
+            if self.write_json(&sidecar, &Sidecar::of(&signature)).await? == Written::Taken {
+                return Ok(Written::Taken);
+            }
+        }
+        Ok(self.objects.put(key, Bytes::from(json), Write::IfAbsent).await?)
+    }
+
+    /// Whether a trusted key has signed the manifest that was read as `manifest`; if not, why not.
+    pub(crate) async fn verify_manifest<T: DeserializeOwned + PartialEq>(
+        &self,
+        key: &str,
+        subject: &Subject,
+        manifest: &T,
+    ) -> Result<Result<Standing, String>, Error> {
+        let json = self.objects.get(key).await?.ok_or_else(|| self.problem(format!("{key}: is missing")))?;
+        let sidecar = signature_key(key);
+        let signature = match self.read_json::<Sidecar>(&sidecar).await? {
+            Some(read) => Some(read.read().ok_or_else(|| {
+                self.problem(format!("{sidecar}: is damaged, or its format is newer than this eds knows"))
+            })?),
+            None => None,
+        };
+        let standing = self.trust.verify(&Statement::plain(subject, &json), signature.as_ref())?;
+        let is_same = serde_json::from_slice::<T>(&json).is_ok_and(|read| read == *manifest);
+        Ok(if is_same { standing } else { Err(format!("{key}: it was replaced while it was read")) })
+    }
+
     /// Reads an object; none where there is provably none.
     pub(crate) async fn read_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(json) = self.objects.get(key).await? else { return Ok(None) };
@@ -155,6 +220,11 @@ impl Archive {
         let read = self.objects.get_file(key, file).await?;
         read.ok_or_else(|| self.problem(format!("{key}: is missing")))
     }
+}
+
+/// Where the signature of a manifest lies.
+fn signature_key(manifest: &str) -> String {
+    format!("{manifest}.sig")
 }
 
 /// A number that JSON readers with 53-bit numbers would damage.

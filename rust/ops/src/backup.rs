@@ -5,20 +5,23 @@ mod proof;
 use std::path::Path;
 use std::time::Duration;
 
-use edgesentry_chain::Hash;
-use edgesentry_rs::objects::{Write, Written};
+use edgesentry_rs::objects::Written;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::adopt;
 use crate::archive::{Archive, Identity};
-use crate::check::Check;
+use crate::check::{Check, Status, verdict};
 use crate::error::Error;
+use crate::files;
 use crate::observe::{Event, Observer, blocking, run};
 use crate::postgres::Programs;
 use crate::program;
+use crate::signature::{Kind, Standing, Subject};
 use crate::source::Source;
-use crate::wal::{Coverage, Inventory, Lsn, Segment, coverage};
+use crate::wal::{Coverage, Inventory, Lsn, Segment, check_contents, coverage};
+
+pub use crate::files::StoredFile;
 
 /// The version of the manifest.
 const MANIFEST: u32 = 1;
@@ -59,21 +62,27 @@ pub struct Backup {
     pub files: Vec<StoredFile>,
 }
 
-/// A file of a backup or a dump.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct StoredFile {
-    /// Its name.
-    pub name: String,
-    /// Its size.
-    pub size_bytes: u64,
-    /// BLAKE3 of its bytes.
-    pub blake3: Hash,
-}
-
 impl Backup {
-    /// The size of all its files.
+    /// The size of all its files, as they are stored.
     pub fn size_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size_bytes).sum()
+        files::stored_bytes(&self.files)
+    }
+
+    /// Whether a trusted key has signed its manifest; if not, why not. Nothing of a backup for which this is an error may
+    /// be extracted.
+    ///
+    /// # Errors
+    /// The archive or a key cannot be read.
+    pub async fn standing(&self, archive: &Archive) -> Result<Result<Standing, String>, Error> {
+        archive.verify_manifest(&Backup::key(&self.id), &self.subject(), self).await
+    }
+
+    fn subject(&self) -> Subject {
+        Subject {
+            kind: Kind::Backup,
+            name: self.id.clone(),
+            system_identifier: self.identity.system_identifier,
+        }
     }
 
     /// The write-ahead log behind it, along the current timeline if that passes through it.
@@ -113,7 +122,7 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
     let proof = proof::prove(&source.programs, &files, &folder.path().join("data")).await?;
     let bytes = source.identity.wal_segment_bytes;
     observer(Event::Step("archive"));
-    let files = store(archive, &format!("backups/{id}"), &files, observer).await?;
+    let files = files::store(archive, &format!("backups/{id}"), &files, observer).await?;
     let backup = Backup {
         backup: MANIFEST,
         identity: source.identity,
@@ -131,7 +140,8 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
         files,
         id,
     };
-    if archive.write_json(&Backup::key(&backup.id), &backup).await? == Written::Taken {
+    let written = archive.write_manifest(&Backup::key(&backup.id), &backup.subject(), &backup).await?;
+    if written == Written::Taken {
         return Err(archive.problem(format!("a backup {} is there already; try again", backup.id)));
     }
     Ok(backup)
@@ -171,7 +181,8 @@ pub async fn find(archive: &Archive, id: Option<&str>) -> Result<Backup, Error> 
     })
 }
 
-/// Downloads a backup, compares its hashes, and proves it again with `pg_verifybackup`.
+/// Downloads a backup, compares its signature and its hashes, proves it again with `pg_verifybackup`, and reads the
+/// segments of its log that are in the archive.
 pub async fn verify(
     archive: &Archive,
     programs: &Programs,
@@ -187,7 +198,7 @@ pub async fn verify(
         checks.push(Check::unknown(name, wrong_programs(backup, programs)));
         return Ok(checks);
     }
-    if checks.iter().all(|check| check.status == crate::check::Status::Passed) {
+    if verdict(&checks) == Status::Passed {
         observer(Event::Step("pg_verifybackup"));
         checks.push(match proof::prove(programs, &files, &folder.path().join("data")).await {
             Ok(proof) => {
@@ -200,6 +211,13 @@ pub async fn verify(
         });
     } else {
         checks.push(Check::unknown(name, "not tried on files that are not what was archived"));
+    }
+    // The log of the backup is in it, too: the archiver may not have come to these segments yet.
+    let inventory = Inventory::of(archive).await?;
+    let number = |segment: Segment| segment.number(inventory.segment_bytes);
+    let numbers = number(backup.first_segment)..=number(backup.last_segment);
+    if inventory.segments.iter().any(|(_, number)| numbers.contains(number)) {
+        checks.push(check_contents(archive, &inventory, numbers, observer).await?);
     }
     Ok(checks)
 }
@@ -216,77 +234,52 @@ pub(crate) fn wrong_programs(backup: &Backup, programs: &Programs) -> String {
     )
 }
 
-/// Downloads the files of a backup into a new folder; a check for each, whether it is what was archived.
+/// Downloads the files of a backup into a new folder, if a trusted key has signed its manifest; a check for that and for
+/// each file, whether it is what was archived.
 pub(crate) async fn download(
     archive: &Archive,
     backup: &Backup,
     folder: &Path,
     observer: Observer<'_>,
 ) -> Result<Vec<Check>, Error> {
-    observer(Event::Step("download"));
-    std::fs::create_dir(folder).map_err(Error::io("make a folder", folder))?;
-    let (mut checks, mut done, total) = (Vec::new(), 0, backup.size_bytes());
-    for file in &backup.files {
-        let name = format!("{} is what was archived", file.name);
-        if file.name.contains('/') {
-            checks.push(Check::new(name, false, "its name is no name of a file"));
-            continue;
-        }
-        let (key, path) = (format!("backups/{}/{}", backup.id, file.name), folder.join(&file.name));
-        let Some(size) = archive.objects().get_file(&key, &path).await? else {
-            checks.push(Check::new(name, false, format!("{key} is missing")));
-            continue;
-        };
-        let hash = hash(&path).await?;
-        let evidence =
-            format!("{size} bytes, BLAKE3 {hash}; expected {} bytes, {}", file.size_bytes, file.blake3);
-        checks.push(Check::new(name, (size, hash) == (file.size_bytes, file.blake3), evidence));
-        done += size;
-        observer(Event::Bytes { done, total });
+    let mut checks: Vec<Check> =
+        signed(backup.standing(archive).await?, &backup.id, observer).into_iter().collect();
+    if verdict(&checks) != Status::Failed {
+        let prefix = format!("backups/{}", backup.id);
+        checks.extend(files::download(archive, &prefix, &backup.files, folder, observer).await?);
     }
     Ok(checks)
 }
 
-/// Archives all files of a folder, each once.
-pub(crate) async fn store(
+/// Downloads one file of a backup into a folder, if a trusted key has signed the manifest.
+///
+/// # Errors
+/// None has, or the file is not what was archived.
+pub(crate) async fn download_file(
     archive: &Archive,
-    prefix: &str,
+    backup: &Backup,
+    name: &str,
     folder: &Path,
-    observer: Observer<'_>,
-) -> Result<Vec<StoredFile>, Error> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let path = entry.map_err(Error::io("list", folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let size_bytes = std::fs::metadata(&path).map_err(Error::io("look at", &path))?.len();
-        files.push((StoredFile { name, size_bytes, blake3: hash(&path).await? }, path));
-    }
-    files.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-    let (mut done, total) = (0, files.iter().map(|(file, _)| file.size_bytes).sum());
-    for (file, path) in &files {
-        let key = format!("{prefix}/{}", file.name);
-        if archive.objects().put_file(&key, path, Write::IfAbsent).await? == Written::Taken {
-            return Err(
-                archive.problem(format!("{key}: is there already; two backups began at once, try again"))
-            );
-        }
-        done += file.size_bytes;
-        observer(Event::Bytes { done, total });
-    }
-    Ok(files.into_iter().map(|(file, _)| file).collect())
+) -> Result<(), Error> {
+    let refuse = |why: &str| archive.problem(format!("nothing of backup {} was extracted: {why}", backup.id));
+    backup.standing(archive).await?.map_err(|why| refuse(&why))?;
+    let file = backup.files.iter().find(|file| file.name == name);
+    let file = file.ok_or_else(|| refuse(&format!("its manifest names no {name}")))?;
+    let check = files::download_one(archive, &format!("backups/{}", backup.id), file, folder).await?;
+    if check.status == Status::Passed { Ok(()) } else { Err(refuse(&format!("{name}: {}", check.evidence))) }
 }
 
-/// BLAKE3 of a file.
-pub(crate) async fn hash(path: &Path) -> Result<Hash, Error> {
-    let path = path.to_owned();
-    blocking(move || {
-        let mut hasher = blake3::Hasher::new();
-        let file = std::fs::File::open(&path);
-        let copied = file.and_then(|mut file| std::io::copy(&mut file, &mut hasher));
-        copied.map_err(Error::io("read", &path))?;
-        Ok(Hash(hasher.finalize().into()))
-    })
-    .await
+/// The check of a signature; for what need not be signed, a note instead.
+pub fn signed(standing: Result<Standing, String>, id: &str, observer: Observer<'_>) -> Option<Check> {
+    let name = format!("a trusted key has signed the manifest of {id}");
+    match standing {
+        Ok(Standing::Signed(key)) => Some(Check::new(name, true, format!("the key {key}"))),
+        Ok(Standing::Unsigned) => {
+            observer(Event::Note(&format!("{id} is not signed: nothing shows who made it")));
+            None
+        }
+        Err(problem) => Some(Check::new(name, false, problem)),
+    }
 }
 
 /// The time of the server's clock, by which moments to restore to are named; Unix milliseconds.

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::adopt;
 use crate::archive::{Archive, Identity};
-use crate::backup::{self, LONG, StoredFile};
-use crate::check::Check;
+use crate::backup::{self, LONG};
+use crate::check::{Check, Status, verdict};
 use crate::error::Error;
+use crate::files::{self, StoredFile};
 use crate::observe::{Event, Observer, blocking, run};
 use crate::postgres::Programs;
 use crate::program;
+use crate::signature::{Kind, Standing, Subject};
 use crate::source::Source;
 
 pub use restore::{DumpRestored, RestoreDump, restore_dump};
@@ -49,6 +51,23 @@ impl Dump {
     fn key(id: &str) -> String {
         format!("dumps/{id}/dump.json")
     }
+
+    /// Whether a trusted key has signed its manifest; if not, why not. Nothing of a dump for which this is an error may
+    /// be restored.
+    ///
+    /// # Errors
+    /// The archive or a key cannot be read.
+    pub async fn standing(&self, archive: &Archive) -> Result<Result<Standing, String>, Error> {
+        archive.verify_manifest(&Dump::key(&self.id), &self.subject(), self).await
+    }
+
+    fn subject(&self) -> Subject {
+        Subject {
+            kind: Kind::Dump,
+            name: self.id.clone(),
+            system_identifier: self.identity.system_identifier,
+        }
+    }
 }
 
 /// Takes a dump of the database of the settings.
@@ -68,7 +87,7 @@ pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) ->
     observer(Event::Step("pg_restore --list"));
     let entries = list(&source.programs, &files.join(FILE)).await?;
     observer(Event::Step("archive"));
-    let files = backup::store(archive, &format!("dumps/{id}"), &files, observer).await?;
+    let files = files::store(archive, &format!("dumps/{id}"), &files, observer).await?;
     let dump = Dump {
         dump: MANIFEST,
         identity: source.identity,
@@ -78,7 +97,8 @@ pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) ->
         files,
         id,
     };
-    if archive.write_json(&Dump::key(&dump.id), &dump).await? == Written::Taken {
+    let written = archive.write_manifest(&Dump::key(&dump.id), &dump.subject(), &dump).await?;
+    if written == Written::Taken {
         return Err(archive.problem(format!("a dump {} is there already; try again", dump.id)));
     }
     Ok(dump)
@@ -104,37 +124,54 @@ pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
     Ok(dumps)
 }
 
-/// Downloads a dump, compares its hash and lists it again.
-pub async fn verify(archive: &Archive, programs: &Programs, dump: &Dump) -> Result<Vec<Check>, Error> {
-    programs.require(&["pg_restore"])?;
-    let folder = archive.temporary()?;
-    verify_file(archive, programs, dump, &folder.path().join(FILE)).await
+/// Downloads a dump into a new folder, if a trusted key has signed its manifest; a check for that and for its file.
+pub(crate) async fn download(
+    archive: &Archive,
+    dump: &Dump,
+    folder: &Path,
+    observer: Observer<'_>,
+) -> Result<Vec<Check>, Error> {
+    let mut checks = Vec::from_iter(backup::signed(dump.standing(archive).await?, &dump.id, observer));
+    if verdict(&checks) != Status::Failed {
+        let prefix = format!("dumps/{}", dump.id);
+        checks.extend(files::download(archive, &prefix, &dump.files, folder, observer).await?);
+    }
+    Ok(checks)
 }
 
-/// [`verify`], into a new file that stays.
-async fn verify_file(
+/// Downloads a dump, compares its signature and hash, and lists it again.
+pub async fn verify(
     archive: &Archive,
     programs: &Programs,
     dump: &Dump,
-    path: &Path,
+    observer: Observer<'_>,
 ) -> Result<Vec<Check>, Error> {
-    let (name, lists) = (format!("{FILE} is what was archived"), "pg_restore lists it");
-    let size = archive.objects().get_file(&format!("dumps/{}/{FILE}", dump.id), path).await?;
-    let (Some(size), Some(file)) = (size, dump.files.iter().find(|file| file.name == FILE)) else {
-        let missing = Check::new(name, false, "it is missing");
-        return Ok(vec![missing, Check::unknown(lists, "there is nothing to list")]);
-    };
-    let hash = backup::hash(path).await?;
-    let evidence =
-        format!("{size} bytes, BLAKE3 {hash}; expected {} bytes, {}", file.size_bytes, file.blake3);
-    let same = Check::new(name, (size, hash) == (file.size_bytes, file.blake3), evidence);
-    let listed = match list(programs, path).await {
+    programs.require(&["pg_restore"])?;
+    let folder = archive.temporary()?;
+    verify_files(archive, programs, dump, &folder.path().join("files"), observer).await
+}
+
+/// [`verify`], into a new folder that stays.
+async fn verify_files(
+    archive: &Archive,
+    programs: &Programs,
+    dump: &Dump,
+    files: &Path,
+    observer: Observer<'_>,
+) -> Result<Vec<Check>, Error> {
+    let mut checks = download(archive, dump, files, observer).await?;
+    let lists = "pg_restore lists it";
+    if verdict(&checks) != Status::Passed {
+        checks.push(Check::unknown(lists, "not tried on a file that is not what was archived"));
+        return Ok(checks);
+    }
+    checks.push(match list(programs, &files.join(FILE)).await {
         Ok(entries) => {
             Check::new(lists, entries == dump.entries, format!("{entries} entries, then {}", dump.entries))
         }
         Err(error) => Check::new(lists, false, error.describe()),
-    };
-    Ok(vec![same, listed])
+    });
+    Ok(checks)
 }
 
 /// How many entries a dump has.

@@ -35,29 +35,32 @@ const NEW_FILE: OFlags =
 /// User and group that own what is extracted; `None` leaves it to the user that we run as.
 pub(crate) type Owner = Option<(u32, u32)>;
 
+/// An error once the work is to stop; asked at every entry.
+pub(crate) type GoOn<'a> = &'a (dyn Fn() -> Result<(), Error> + Sync);
+
 /// Extracts the backup in `files` into the folder `data`, which must be empty or missing: the data folder, its write-ahead
 /// log into `pg_wal`, and the manifest of PostgreSQL.
 ///
 /// # Errors
 /// An archive holds anything but regular files and folders with paths below it; then nothing was extracted.
-pub(crate) fn base_backup(files: &Path, data: &Path, owner: Owner) -> Result<(), Error> {
+pub(crate) fn base_backup(files: &Path, data: &Path, owner: Owner, go_on: GoOn<'_>) -> Result<(), Error> {
     let (base, wal) = (files.join(BASE), files.join(WAL));
-    check(&base)?;
-    check(&wal)?;
+    check(&base, go_on)?;
+    check(&wal, go_on)?;
     std::fs::create_dir_all(data).map_err(Error::io("make the data folder", data))?;
-    let root = Root::open(data, owner)?;
+    let root = Root::open(data, owner, go_on)?;
     root.extract(&base)?;
     let pg_wal =
         root.folder(Path::new("pg_wal")).map_err(Error::io("make a folder", &data.join("pg_wal")))?;
-    Root { folder: pg_wal, place: data.join("pg_wal"), owner }.extract(&wal)?;
+    Root { folder: pg_wal, place: data.join("pg_wal"), owner, go_on }.extract(&wal)?;
     let manifest = files.join(MANIFEST);
     let mut content = File::open(&manifest).map_err(Error::io("read", &manifest))?;
     root.file(Path::new(MANIFEST), 0o600, &mut content).map_err(Error::io("write", &data.join(MANIFEST)))
 }
 
 /// Looks through an archive without extracting anything of it.
-fn check(archive: &Path) -> Result<(), Error> {
-    each(archive, |_, _, _| Ok(()))
+fn check(archive: &Path, go_on: GoOn<'_>) -> Result<(), Error> {
+    each(archive, |_, _, _| go_on())
 }
 
 /// What an entry makes.
@@ -126,25 +129,27 @@ fn allowed(kind: EntryType, path: &Path) -> Result<Kind, String> {
 }
 
 /// An open folder: what is made in it is made by its handle, wherever its path leads by then.
-struct Root {
+struct Root<'a> {
     folder: OwnedFd,
     place: PathBuf,
     owner: Owner,
+    go_on: GoOn<'a>,
 }
 
-impl Root {
+impl<'a> Root<'a> {
     /// Opens the data folder and makes it private: PostgreSQL refuses one that others may read.
-    fn open(data: &Path, owner: Owner) -> Result<Root, Error> {
+    fn open(data: &Path, owner: Owner, go_on: GoOn<'a>) -> Result<Root<'a>, Error> {
         let io = || Error::io("open the data folder", data);
         let folder = rustix::fs::open(data, FOLDER, Mode::empty()).map_err(|error| io()(error.into()))?;
         rustix::fs::fchmod(&folder, Mode::RWXU).map_err(|error| io()(error.into()))?;
-        let root = Root { folder, place: data.to_owned(), owner };
+        let root = Root { folder, place: data.to_owned(), owner, go_on };
         root.own(&root.folder).map_err(io())?;
         Ok(root)
     }
 
     fn extract(&self, archive: &Path) -> Result<(), Error> {
         each(archive, |kind, path, entry| {
+            (self.go_on)()?;
             let mode = entry.header().mode().unwrap_or(0o600);
             let made = match kind {
                 Kind::File => self.file(path, mode, entry),
@@ -267,7 +272,7 @@ mod tests {
             ],
         );
         let data = folder.path().join("data");
-        base_backup(&files, &data, None).unwrap();
+        base_backup(&files, &data, None, &|| Ok(())).unwrap();
         assert_eq!(std::fs::read(data.join("base/1/2")).unwrap(), b"page");
         assert_eq!(std::fs::read(data.join("global/pg_control")).unwrap(), b"control");
         assert_eq!(std::fs::read(data.join(MANIFEST)).unwrap(), b"{}");
@@ -313,7 +318,7 @@ mod tests {
             let files = backup(folder.path(), &[before, entry(kind, path, target, b"")]);
             let seen = listing(&victim);
             let data = folder.path().join("data");
-            let error = base_backup(&files, &data, None).unwrap_err().to_string();
+            let error = base_backup(&files, &data, None, &|| Ok(())).unwrap_err().to_string();
             assert!(
                 error.contains(said) && error.contains("nothing of it was extracted"),
                 "{kind:?} {path}: {error}"
@@ -342,12 +347,12 @@ mod tests {
             vec![],
         ] {
             let files = backup(folder.path(), &entries);
-            base_backup(&files, &data, None).unwrap_err();
+            base_backup(&files, &data, None, &|| Ok(())).unwrap_err();
             assert_eq!(listing(&victim), [(file.clone(), b"before".to_vec())]);
         }
         std::os::unix::fs::symlink(&victim, folder.path().join("link")).unwrap();
         let files = backup(folder.path(), &[]);
-        base_backup(&files, &folder.path().join("link"), None).unwrap_err();
+        base_backup(&files, &folder.path().join("link"), None, &|| Ok(())).unwrap_err();
         assert_eq!(listing(&victim), [(file, b"before".to_vec())]);
     }
 
@@ -356,7 +361,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let twice = [b"one", b"two"].map(|content| entry(EntryType::Regular, "PG_VERSION", "", content));
         let files = backup(folder.path(), &twice);
-        let error = base_backup(&files, &folder.path().join("data"), None).unwrap_err();
+        let error = base_backup(&files, &folder.path().join("data"), None, &|| Ok(())).unwrap_err();
         assert!(error.to_string().contains("PG_VERSION"), "{error}");
     }
 }

@@ -28,7 +28,7 @@ use crate::source;
 use crate::wal::Coverage;
 
 use choice::{Choice, Known};
-use unfinished::{Unfinished, Work};
+use unfinished::Unfinished;
 
 pub use settings::RestoreCommand;
 pub(crate) use settings::{quoted, write_file};
@@ -176,8 +176,10 @@ pub async fn restore(
     let files = folder.path().join("files");
     let checks = backup::download(archive, &backup, &files, observer).await?;
     if let Some(check) = checks.iter().find(|check| check.status != Status::Passed) {
-        return Err(archive
-            .problem(format!("backup {} is damaged: not {}: {}", backup.id, check.name, check.evidence)));
+        return Err(archive.problem(format!(
+            "nothing of backup {} was extracted, because it failed the check \"{}\": {}",
+            backup.id, check.name, check.evidence
+        )));
     }
     let download_seconds = begin.elapsed().as_secs_f64();
 

@@ -219,7 +219,7 @@ impl Default for RateSettings {
 }
 
 /// A list, or a text with commas, which is all that a variable can be.
-pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(crate) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr,

@@ -5,6 +5,7 @@ mod archive_drill;
 mod dumps;
 mod payloads;
 mod sidecar;
+mod signed;
 mod timelines;
 mod unfinished;
 mod wrong_input;

@@ -49,7 +49,7 @@ struct Range {
 pub(crate) async fn prove(programs: &Programs, files: &Path, data: &Path) -> Result<Proof, Error> {
     let (programs, files, data) = (programs.clone(), files.to_owned(), data.to_owned());
     blocking(move || {
-        extract::base_backup(&files, &data, None)?;
+        extract::base_backup(&files, &data, None, &|| Ok(()))?;
         // With the write-ahead log: the program reads it through from the start to the end of the backup.
         program::done(programs.command("pg_verifybackup").arg(&data), LONG)?;
         let said = format!("backup successfully verified by {}", version_line(&programs, "pg_verifybackup")?);

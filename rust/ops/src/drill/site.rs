@@ -76,7 +76,7 @@ impl Scratch {
             write_secret(&config, &text, programs)?;
         }
         let config = settings.is_some().then_some(config);
-        Ok(Scratch { folder, command: RestoreCommand { eds, config } })
+        Ok(Scratch { folder, command: RestoreCommand { eds, config, allow_unsigned: false } })
     }
 
     /// The folder.

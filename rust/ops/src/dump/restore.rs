@@ -5,7 +5,7 @@ use std::time::Instant;
 use edgesentry_rs::Settings;
 use serde::Serialize;
 
-use super::{Dump, FILE, dumps, verify_file};
+use super::{Dump, FILE, dumps, verify_files};
 use crate::archive::Archive;
 use crate::backup::LONG;
 use crate::check::Status;
@@ -62,12 +62,14 @@ pub async fn restore_dump(
     let size: u64 = dump.files.iter().map(|file| file.size_bytes).sum();
     require_space(folder.path(), size, "the dump")?;
 
-    observer(Event::Step("download"));
-    let file = folder.path().join(FILE);
-    for check in verify_file(archive, &programs, &dump, &file).await? {
+    let files = folder.path().join("files");
+    let file = files.join(FILE);
+    for check in verify_files(archive, &programs, &dump, &files, observer).await? {
         if check.status != Status::Passed {
-            let problem = format!("dump {} is damaged: not {}: {}", dump.id, check.name, check.evidence);
-            return Err(archive.problem(problem));
+            return Err(archive.problem(format!(
+                "nothing of dump {} was restored, because it failed the check \"{}\": {}",
+                dump.id, check.name, check.evidence
+            )));
         }
     }
     observer(Event::Step("pg_restore"));

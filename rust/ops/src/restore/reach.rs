@@ -11,7 +11,9 @@ use crate::error::Error;
 use crate::observe::blocking;
 use crate::postgres::Programs;
 use crate::program;
-use crate::wal::{Coverage, Inventory, Line, Lsn, Segment, WalName, packed, receiving_key};
+use crate::wal::{
+    Coverage, Inventory, Line, Lsn, Segment, WalName, packed, receiving_key, receiving_subject,
+};
 
 /// The archived log along a line, from a segment on to its end or to the first gap.
 pub(super) struct Reach<'a> {
@@ -61,25 +63,26 @@ impl Reach<'_> {
     async fn dump(&self, segment: Segment, complete: bool, kind: &str) -> Result<String, Error> {
         let folder = self.archive.temporary()?;
         let (packed, file) = (folder.path().join("packed"), folder.path().join(segment.to_string()));
-        let keys = if complete {
-            vec![WalName::Segment(segment).key()]
+        let identity = self.archive.existing_identity().await?;
+        let of = |name: WalName| (name.key(), name.subject(identity));
+        let places = if complete {
+            vec![of(WalName::Segment(segment))]
         } else {
-            vec![receiving_key(segment), WalName::Partial(segment).key()]
+            let receiving = (receiving_key(segment), receiving_subject(segment, identity));
+            vec![receiving, of(WalName::Partial(segment))]
         };
-        let mut is_there = false;
-        for key in keys {
+        let mut found = None;
+        for (key, subject) in places {
             if self.archive.objects().get_file(&key, &packed).await?.is_some() {
-                is_there = true;
+                found = Some(subject);
                 break;
             }
         }
-        if !is_there {
-            // It was deleted since the listing.
-            return Ok(String::new());
-        }
-        let (programs, kind) = (self.programs.clone(), kind.to_owned());
+        // Otherwise it was deleted since the listing.
+        let Some(subject) = found else { return Ok(String::new()) };
+        let (archive, programs, kind) = (self.archive.clone(), self.programs.clone(), kind.to_owned());
         blocking(move || {
-            packed::unpack(&packed, &file)?;
+            packed::unpack(&archive, &packed, &file, &subject)?;
             let text = dump(&programs, &file, &kind);
             drop(folder);
             text

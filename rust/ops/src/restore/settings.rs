@@ -29,6 +29,8 @@ pub struct RestoreCommand {
     pub eds: PathBuf,
     /// Its settings file; the server must be able to read it. None where it has the `EDS_` variables instead.
     pub config: Option<PathBuf>,
+    /// Whether it fetches what is not signed although the settings name a key.
+    pub allow_unsigned: bool,
 }
 
 impl RestoreCommand {
@@ -67,7 +69,8 @@ impl RestoreCommand {
 
     /// The value of `restore_command`.
     pub fn fetch(&self) -> String {
-        self.command("fetch-wal", "%f %p")
+        let allow = if self.allow_unsigned { "--allow-unsigned " } else { "" };
+        self.command("fetch-wal", &format!("{allow}%f %p"))
     }
 
     /// The value of `archive_command`.
@@ -214,11 +217,15 @@ mod tests {
 
     #[test]
     fn commands_are_quoted_for_the_shell_and_for_postgresql() {
-        let command =
-            RestoreCommand { eds: "/opt/my eds/eds".into(), config: Some("/etc/100%/it's.toml".into()) };
+        let command = RestoreCommand {
+            eds: "/opt/my eds/eds".into(),
+            config: Some("/etc/100%/it's.toml".into()),
+            allow_unsigned: false,
+        };
         let expected = r"'/opt/my eds/eds' ops fetch-wal --config '/etc/100%%/it'\''s.toml' %f %p";
         assert_eq!(command.fetch(), expected);
-        let plain = RestoreCommand { eds: "/usr/bin/eds".into(), config: None };
+        let plain = RestoreCommand { eds: "/usr/bin/eds".into(), config: None, allow_unsigned: true };
+        assert_eq!(plain.fetch(), "/usr/bin/eds ops fetch-wal --allow-unsigned %f %p");
         assert_eq!(plain.archive(), "/usr/bin/eds ops archive-wal %p %f");
         assert_eq!(quoted("it's"), "'it''s'");
     }

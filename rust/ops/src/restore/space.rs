@@ -7,13 +7,12 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::archive::Archive;
-use crate::backup::Backup;
+use crate::backup::{self, Backup};
 use crate::error::Error;
+use crate::extract::MANIFEST;
 
 /// For what a server writes at once: its log, the first segments that it replays and the ones fetched ahead.
 const RESERVE_BYTES: u64 = 256 << 20;
-/// The manifest of PostgreSQL, beside the files of a backup.
-const MANIFEST: &str = "backup_manifest";
 
 /// The part of the manifest that is needed.
 #[derive(Deserialize)]
@@ -49,7 +48,7 @@ pub(super) async fn check(
 /// The size of the database, as PostgreSQL wrote it down, with the log that comes with the backup.
 async fn extracted_bytes(archive: &Archive, backup: &Backup, temporary: &Path) -> Result<u64, Error> {
     let path = temporary.join(MANIFEST);
-    archive.fetch(&format!("backups/{}/{MANIFEST}", backup.id), &path).await?;
+    backup::download_file(archive, backup, MANIFEST, temporary).await?;
     let text = fs::read(&path).map_err(Error::io("read", &path))?;
     fs::remove_file(&path).map_err(Error::io("remove", &path))?;
     let manifest: Manifest = serde_json::from_slice(&text)

@@ -6,7 +6,7 @@ use edgesentry_rs::objects::{Write, Written};
 
 use super::name::WalName;
 use super::{packed, segment};
-use crate::archive::Archive;
+use crate::archive::{Archive, Identity};
 use crate::error::Error;
 
 /// What came of archiving a file.
@@ -19,30 +19,43 @@ pub enum Archived {
 }
 
 /// Archives a file of the write-ahead log under its name, durably. Other bytes that are there already are never
-/// overwritten: that is an error, and so is a segment of another cluster.
+/// overwritten: that is an error, and so is a segment of another cluster. The same bytes without a signature that counts
+/// are replaced by signed ones.
 pub async fn archive_wal(archive: &Archive, file: &Path, name: WalName) -> Result<Archived, Error> {
-    match name {
-        WalName::Segment(segment) | WalName::Partial(segment) => {
-            archive.claim(segment::identity_of(file, segment)?).await?;
-        }
-        // Small texts, which do not say whose they are; a segment was archived before them.
-        WalName::History(_) | WalName::Backup(..) => {}
-    }
+    let subject = name.subject(claim(archive, file, name).await?);
     let folder = archive.temporary()?;
     let (ours, theirs) = (folder.path().join("packed"), folder.path().join("there"));
-    let content = packed::pack(file, &ours)?;
+    let content = packed::pack(archive, file, &ours, &subject)?;
     let key = name.key();
     if archive.objects().put_file(&key, &ours, Write::IfAbsent).await? == Written::Stored {
         return Ok(Archived::Stored);
     }
     archive.fetch(&key, &theirs).await?;
-    let there = packed::unpack(&theirs, &folder.path().join("unpacked"))
+    let there = packed::content_of(&theirs)
         .map_err(|error| archive.problem(format!("{key}: is there already and cannot be read: {error}")))?;
-    if there == content {
+    if there != content {
+        return Err(archive.problem(format!(
+            "{key}: other bytes are there already, and stay; two servers archive under one prefix, or a server was \
+             restored and goes on under the timeline of the original"
+        )));
+    }
+    if !archive.trust().signs() || packed::inspect(archive, &theirs, &subject).is_ok() {
         return Ok(Archived::AlreadyThere);
     }
-    Err(archive.problem(format!(
-        "{key}: other bytes are there already, and stay; two servers archive under one prefix, or a server was \
-         restored and goes on under the timeline of the original"
-    )))
+    archive.objects().put_file(&key, &ours, Write::Replace).await?;
+    Ok(Archived::Stored)
+}
+
+/// Whose file it is. The archive becomes that of its cluster, or is it already.
+async fn claim(archive: &Archive, file: &Path, name: WalName) -> Result<Identity, Error> {
+    let identity = match name {
+        WalName::Segment(segment) | WalName::Partial(segment) => segment::identity_of(file, segment)?,
+        // Small texts, which do not say whose they are. A segment was archived before them, or lies beside them.
+        WalName::History(_) | WalName::Backup(..) => match archive.identity().await? {
+            Some(identity) => return Ok(identity),
+            None => segment::identity_beside(file)?,
+        },
+    };
+    archive.claim(identity).await?;
+    Ok(identity)
 }

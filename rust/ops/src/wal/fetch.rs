@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::name::{Segment, WalName, receiving_key};
+use super::name::{Segment, WalName, receiving_key, receiving_subject};
 use super::{packed, segment};
 use crate::archive::{Archive, Identity};
 use crate::error::Error;
+use crate::signature::Subject;
 
 /// The folder of segments that were fetched ahead, beside the file that PostgreSQL asks for: in `pg_wal`, which base
 /// backups leave out.
@@ -55,18 +56,19 @@ pub async fn fetch_wal(
         let packed = folder.path().join("packed");
         let found = archive.objects().get_file(&name.key(), &packed).await?.is_some();
         return if found {
-            place.deliver(&packed, None).map(|()| Fetched::Archive)
+            place.deliver(&packed, &name.subject(identity), None).map(|()| Fetched::Archive)
         } else {
             Ok(Fetched::Absent)
         };
     };
+    let subject = name.subject(identity);
     let spool = Spool::open(target)?;
     let ahead: BTreeSet<Segment> =
         (0..=prefetch.0).map(|count| segment.plus(count, identity.wal_segment_bytes)).collect();
     spool.keep_only(&ahead);
     let packed = spool.path(segment);
     if packed.exists() {
-        let delivered = place.deliver(&packed, Some(segment));
+        let delivered = place.deliver(&packed, &subject, Some(segment));
         let _ = std::fs::remove_file(&packed);
         if delivered.is_ok() {
             return Ok(Fetched::Spool);
@@ -83,7 +85,7 @@ pub async fn fetch_wal(
     if !spool.fill(archive, segment).await? {
         return place.incomplete(segment).await;
     }
-    place.deliver(&packed, Some(segment))?;
+    place.deliver(&packed, &subject, Some(segment))?;
     let _ = std::fs::remove_file(&packed);
     while others.join_next().await.is_some() {}
     Ok(Fetched::Archive)
@@ -97,11 +99,11 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Unpacks a file, compares whose segment it is, and renames it into place.
-    fn deliver(&self, packed: &Path, segment: Option<Segment>) -> Result<(), Error> {
+    /// Compares the signature of a file, unpacks it, compares whose segment it is, and renames it into place.
+    fn deliver(&self, packed: &Path, subject: &Subject, segment: Option<Segment>) -> Result<(), Error> {
         let folder = Spool::open(self.target)?.temporary()?;
         let part = folder.path().join("unpacked");
-        packed::unpack(packed, &part)?;
+        packed::unpack(self.archive, packed, &part, subject)?;
         let checked = match segment.map(|segment| segment::identity_of(&part, segment)).transpose() {
             Ok(Some(identity)) if identity != self.identity => Err(self.archive.problem(format!(
                 "the segment is of the cluster {}, and the archive of the cluster {}",
@@ -116,10 +118,14 @@ impl Place<'_> {
     /// The beginning of a segment that was never archived whole.
     async fn incomplete(&self, segment: Segment) -> Result<Fetched, Error> {
         let folder = self.archive.temporary()?;
-        for key in [receiving_key(segment), WalName::Partial(segment).key()] {
+        let left = WalName::Partial(segment);
+        for (key, subject) in [
+            (receiving_key(segment), receiving_subject(segment, self.identity)),
+            (left.key(), left.subject(self.identity)),
+        ] {
             let packed = folder.path().join("packed");
             if self.archive.objects().get_file(&key, &packed).await?.is_some() {
-                return self.deliver(&packed, Some(segment)).map(|()| Fetched::Partial);
+                return self.deliver(&packed, &subject, Some(segment)).map(|()| Fetched::Partial);
             }
         }
         Ok(Fetched::Absent)

@@ -8,7 +8,7 @@ use super::name::{Lsn, Segment, WalName, receiving_key};
 use super::packed;
 use super::timelines::Line;
 use crate::adopt::{self, Adopted};
-use crate::archive::Archive;
+use crate::archive::{Archive, Identity};
 use crate::error::Error;
 
 /// Where a timeline came from: its ancestors, oldest first, each with the position at which it was left.
@@ -52,7 +52,8 @@ pub struct Inventory {
 impl Inventory {
     /// Lists an archive and reads its histories.
     pub async fn of(archive: &Archive) -> Result<Inventory, Error> {
-        let segment_bytes = archive.existing_identity().await?.wal_segment_bytes;
+        let identity = archive.existing_identity().await?;
+        let segment_bytes = identity.wal_segment_bytes;
         let adopted = adopt::adopted(archive).await?;
         let mut inventory = Inventory { segment_bytes, adopted, ..Inventory::default() };
         for object in archive.objects().list("wal/").await? {
@@ -66,7 +67,7 @@ impl Inventory {
                     inventory.beginnings.insert((segment.timeline, segment.number(segment_bytes)));
                 }
                 Some(WalName::History(timeline)) => {
-                    let history = read_history(archive, timeline).await?;
+                    let history = read_history(archive, timeline, identity).await?;
                     inventory.histories.insert(timeline, history);
                     inventory.note(timeline, object.modified_ms);
                 }
@@ -92,11 +93,15 @@ impl Inventory {
     }
 }
 
-pub(crate) async fn read_history(archive: &Archive, timeline: u32) -> Result<History, Error> {
+pub(crate) async fn read_history(
+    archive: &Archive,
+    timeline: u32,
+    identity: Identity,
+) -> Result<History, Error> {
     let (folder, key) = (archive.temporary()?, WalName::History(timeline).key());
     let (packed, file) = (folder.path().join("packed"), folder.path().join("history"));
     archive.fetch(&key, &packed).await?;
-    packed::unpack(&packed, &file)?;
+    packed::unpack(archive, &packed, &file, &WalName::History(timeline).subject(identity))?;
     let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
     History::read(&text).map_err(|problem| archive.problem(format!("{key}: {problem}")))
 }

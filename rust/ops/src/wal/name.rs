@@ -8,6 +8,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::archive::Identity;
+use crate::signature::{Kind, Subject};
+
 /// A position in the write-ahead log, such as `16/B374D848`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -155,6 +158,18 @@ impl WalName {
             }
         }
     }
+}
+
+impl WalName {
+    /// What a signature of this file of a cluster is about.
+    pub(crate) fn subject(self, identity: Identity) -> Subject {
+        Subject { kind: Kind::Wal, name: self.to_string(), system_identifier: identity.system_identifier }
+    }
+}
+
+/// What a signature of the beginning of a segment is about: it never passes for the whole of it.
+pub(crate) fn receiving_subject(segment: Segment, identity: Identity) -> Subject {
+    Subject { kind: Kind::Receiving, ..WalName::Segment(segment).subject(identity) }
 }
 
 /// Where a segment is kept that is still being received.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use edgesentry_rs::objects::Write;
 
 use super::archive::archive_wal;
-use super::name::{Segment, WalName, receiving_key};
+use super::name::{Segment, WalName, receiving_key, receiving_subject};
 use super::packed;
 use crate::adopt::{self, Writer};
 use crate::archive::Archive;
@@ -190,11 +190,9 @@ impl Receiver {
         let (copy, packed) = (folder.path().join("copy"), folder.path().join("packed"));
         // A copy does not change while it is packed. It may end in a torn page; recovery ends before that.
         std::fs::copy(path, &copy).map_err(Error::io("copy", path))?;
-        if super::segment::identity_of(&copy, segment).is_err() {
-            // Nothing of it was written yet.
-            return Ok(false);
-        }
-        packed::pack(&copy, &packed)?;
+        // Nothing of it was written yet.
+        let Ok(identity) = super::segment::identity_of(&copy, segment) else { return Ok(false) };
+        packed::pack(archive, &copy, &packed, &receiving_subject(segment, identity))?;
         let writer = Writer::of(sent.copy.clone(), WalName::Partial(segment));
         adopt::admit(archive, &writer, None).await?;
         archive.objects().put_file(&receiving_key(segment), &packed, Write::Replace).await?;

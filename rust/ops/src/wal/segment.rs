@@ -46,6 +46,20 @@ pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
     Ok(identity)
 }
 
+/// The cluster of a file that does not say it itself: that of a segment in the same folder.
+pub(super) fn identity_beside(file: &Path) -> Result<Identity, Error> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let mut identities = entries.flatten().filter_map(|entry| {
+        let segment = entry.file_name().to_str()?.parse().ok()?;
+        identity_of(&entry.path(), segment).ok()
+    });
+    identities.next().ok_or_else(|| Error::Archive {
+        place: file.display().to_string(),
+        problem: "nothing shows whose it is: the archive is empty, and no segment lies beside it".to_owned(),
+    })
+}
+
 /// Cluster, timeline and position of a page.
 fn parse(header: &[u8; HEADER_BYTES]) -> Option<(Identity, u32, u64)> {
     let bytes = |at: usize| header.get(at..at + 8)?.try_into().ok();

@@ -45,7 +45,11 @@ impl AdoptCopy {
             .map_err(|error| Failure::usage("config", format!("{}: {error}", self.data.display())))?;
         let options = Adopt {
             data,
-            command: RestoreCommand { eds: self.eds.find()?, config: session.config()? },
+            command: RestoreCommand {
+                eds: self.eds.find()?,
+                config: session.config()?,
+                allow_unsigned: false,
+            },
             take_over: self.take_over,
         };
         let adoption = session.wait_or(

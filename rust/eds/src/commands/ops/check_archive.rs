@@ -1,12 +1,13 @@
 //! `eds ops check-archive`: whether write-ahead log is missing.
 
 use clap::Args;
-use edgesentry_ops::backup::backups;
+use edgesentry_ops::backup::{Backup, backups, signed};
 use edgesentry_ops::check::Check;
-use edgesentry_ops::wal::Inventory;
+use edgesentry_ops::dump::dumps;
+use edgesentry_ops::wal::{Inventory, check_contents};
 
 use super::checklist;
-use super::session::Session;
+use super::session::{Session, Signatures, Telling};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::ConfigFile;
@@ -14,23 +15,40 @@ use crate::times;
 
 /// Look for gaps in the archived write-ahead log, from each backup to the newest segment
 ///
-/// Names, timelines and histories are compared; contents are compared when they are fetched. Exit code 1 names the
-/// missing ranges, and timelines that two servers archive at once.
+/// Names, timelines, histories and the signatures of manifests are compared. With --contents every segment from the oldest
+/// backup on is downloaded and read: its signature, its hash, the header of each page, the CRC-32C of each record. Exit code
+/// 1 names what is missing or damaged, and timelines that two servers archive at once.
 #[derive(Args, Debug)]
 pub(super) struct CheckArchive {
+    /// Download the log and read it through
+    #[arg(long)]
+    contents: bool,
+    #[command(flatten)]
+    signatures: Signatures,
     #[command(flatten)]
     file: ConfigFile,
 }
 
 impl CheckArchive {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let session = Session::new(&self.file)?;
+        let session = Session::new(&self.file)?.with(&self.signatures);
         let archive = session.archive()?;
-        let (backups, inventory) = session.wait(async {
+        let telling = Telling::new(output.json);
+        let (backups, inventory, mut checks) = session.wait(async {
             let inventory = Inventory::of(&archive).await?;
-            Ok::<_, edgesentry_ops::Error>((backups(&archive).await?, inventory))
+            let backups = backups(&archive).await?;
+            let mut checks = Vec::new();
+            for backup in &backups {
+                let standing = backup.standing(&archive).await?;
+                checks.extend(signed(standing, &backup.id, &|event| telling.tell(event)));
+            }
+            for dump in dumps(&archive).await? {
+                let standing = dump.standing(&archive).await?;
+                checks.extend(signed(standing, &dump.id, &|event| telling.tell(event)));
+            }
+            Ok::<_, edgesentry_ops::Error>((backups, inventory, checks))
         })?;
-        let mut checks: Vec<Check> = timelines(&inventory).into_iter().collect();
+        checks.extend(timelines(&inventory));
         for backup in &backups {
             let name = format!("no write-ahead log is missing behind backup {}", backup.id);
             let found = backup.coverage(&inventory);
@@ -68,6 +86,15 @@ impl CheckArchive {
                 "none; make one with eds ops backup",
             ));
         }
+        if self.contents {
+            let number = |backup: &Backup| backup.first_segment.number(inventory.segment_bytes);
+            let first = backups.iter().map(number).min().unwrap_or(0);
+            let read = async {
+                check_contents(&archive, &inventory, first..=u64::MAX, &|event| telling.tell(event)).await
+            };
+            checks.push(session.wait(read)?);
+        }
+        drop(telling);
         checklist::answer(output, archive.place(), &checks)
     }
 }

@@ -40,7 +40,8 @@ pub(super) struct ConfigurePostgres {
 impl ConfigurePostgres {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let session = Session::new(&self.file)?;
-        let command = RestoreCommand { eds: self.eds.find()?, config: session.config()? };
+        let command =
+            RestoreCommand { eds: self.eds.find()?, config: session.config()?, allow_unsigned: false };
         let wanted = Wanted {
             command,
             archive_timeout_seconds: self.archive_timeout,

@@ -7,7 +7,7 @@ use clap::Args;
 use edgesentry_ops::wal::{Fetched, Prefetch, WalName, fetch_wal};
 use serde_json::json;
 
-use super::session::Session;
+use super::session::{Session, Signatures};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -27,6 +27,8 @@ pub(super) struct FetchWal {
     /// Segments that are fetched ahead at once
     #[arg(long, value_name = "N", default_value_t = Prefetch::default().0, value_parser = clap::value_parser!(u64).range(0..=64))]
     prefetch: u64,
+    #[command(flatten)]
+    signatures: Signatures,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -62,7 +64,7 @@ impl FetchWal {
     }
 
     fn fetch(&self) -> Result<Fetched, Failure> {
-        let session = Session::new(&self.file)?;
+        let session = Session::new(&self.file)?.with(&self.signatures);
         let archive = session.archive()?;
         session.wait(fetch_wal(&archive, self.name, &self.path, Prefetch(self.prefetch)))
     }

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use clap::Args;
 use edgesentry_ops::restore::{Restore, RestoreCommand, Restored, Target, restore};
 
-use super::session::{Session, Telling};
+use super::session::{Session, Signatures, Telling};
 use crate::commands::program::EdsArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
@@ -59,12 +59,14 @@ pub(super) struct RestoreTo {
     #[command(flatten)]
     eds: EdsArgs,
     #[command(flatten)]
+    signatures: Signatures,
+    #[command(flatten)]
     file: ConfigFile,
 }
 
 impl RestoreTo {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let session = Session::new(&self.file)?;
+        let session = Session::new(&self.file)?.with(&self.signatures);
         let archive = session.archive()?;
         let target = match (&self.target_time, &self.target_name) {
             (Some(target), _) => target.clone(),
@@ -77,7 +79,11 @@ impl RestoreTo {
             timeline: self.timeline,
             data: self.data.clone(),
             port: self.port,
-            command: RestoreCommand { eds: self.eds.find()?, config: session.config()? },
+            command: RestoreCommand {
+                eds: self.eds.find()?,
+                config: session.config()?,
+                allow_unsigned: session.settings.ops.allow_unsigned,
+            },
             drill: self.drill,
             accept_loss: self.accept_loss,
             patience: Duration::from_secs(self.patience * 60),

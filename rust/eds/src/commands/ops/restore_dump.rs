@@ -3,7 +3,7 @@
 use clap::Args;
 use edgesentry_ops::dump::{RestoreDump, restore_dump};
 
-use super::session::{Session, Telling};
+use super::session::{Session, Signatures, Telling};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
@@ -28,12 +28,14 @@ pub(super) struct RestoreDumpInto {
     #[arg(long, value_name = "ID")]
     dump: Option<String>,
     #[command(flatten)]
+    signatures: Signatures,
+    #[command(flatten)]
     file: ConfigFile,
 }
 
 impl RestoreDumpInto {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let session = Session::new(&self.file)?;
+        let session = Session::new(&self.file)?.with(&self.signatures);
         let archive = session.archive()?;
         let options = RestoreDump { dump: self.dump.clone(), into: self.into.clone() };
         let telling = Telling::new(output.json);

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
 use edgesentry_ops::archive::Archive;
 use edgesentry_ops::observe::Event;
 use edgesentry_ops::retention::now_ms;
@@ -48,6 +49,12 @@ impl Session {
         full.map_err(|error| Failure::usage("config", format!("cannot find the settings file: {error}")))
     }
 
+    /// The settings as options of the command line change them.
+    pub(super) fn with(mut self, signatures: &Signatures) -> Session {
+        self.settings.ops.allow_unsigned |= signatures.allow_unsigned;
+        self
+    }
+
     /// Opens the archive.
     pub(super) fn archive(&self) -> Result<Archive, Failure> {
         Ok(self.runtime.block_on(Archive::open(&self.settings))?)
@@ -89,6 +96,14 @@ impl Session {
     ) -> Result<T, Failure> {
         self.runtime.block_on(work).map_err(Into::into)
     }
+}
+
+/// Whose signatures are required.
+#[derive(Args, Debug)]
+pub(super) struct Signatures {
+    /// Read what is not signed although the settings name a key: what was archived before they did
+    #[arg(long)]
+    allow_unsigned: bool,
 }
 
 /// What an operation tells, on stderr: a bar where that is a terminal, else a line for each step.

@@ -4,7 +4,7 @@ use clap::Args;
 use edgesentry_ops::{backup, dump, source};
 
 use super::checklist;
-use super::session::{Session, Telling};
+use super::session::{Session, Signatures, Telling};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::ConfigFile;
@@ -21,12 +21,14 @@ pub(super) struct VerifyBackup {
     #[arg(long)]
     dump: bool,
     #[command(flatten)]
+    signatures: Signatures,
+    #[command(flatten)]
     file: ConfigFile,
 }
 
 impl VerifyBackup {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let session = Session::new(&self.file)?;
+        let session = Session::new(&self.file)?.with(&self.signatures);
         let archive = session.archive()?;
         let programs = source::programs(&session.settings)?;
         let telling = Telling::new(output.json);
@@ -38,7 +40,7 @@ impl VerifyBackup {
                     let message = "there is no such dump; see eds ops backups".to_owned();
                     return Err(edgesentry_ops::Error::Config(message));
                 };
-                let checks = dump::verify(&archive, &programs, &dump).await?;
+                let checks = dump::verify(&archive, &programs, &dump, &|event| telling.tell(event)).await?;
                 return Ok((format!("dump {}", dump.id), checks));
             }
             let found = backup::find(&archive, self.id.as_deref()).await?;

@@ -1,0 +1,114 @@
+//! Encryption at rest with the program age (<https://age-encryption.org>): what is archived is encrypted to public keys,
+//! and read with an identity that the servers that archive need not have.
+//!
+//! The program and not a library: it is in every distribution, takes the plugins for hardware keys that operators have, and
+//! the crate of the same format would bring fifty crates and a second version of the curve.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use edgesentry_rs::settings::OpsSettings;
+
+use crate::error::Error;
+
+/// To whom is encrypted, and with what is decrypted.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Encryption {
+    recipients: Vec<String>,
+    identity: Option<PathBuf>,
+}
+
+impl Encryption {
+    /// Of the settings.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a recipient that is none: one that begins with `-` would be an option of the program.
+    pub(crate) fn of(settings: &OpsSettings) -> Result<Encryption, Error> {
+        let is_recipient = |text: &String| text.starts_with("age1") || text.starts_with("ssh-");
+        if let Some(wrong) = settings.recipients.iter().find(|text| !is_recipient(text)) {
+            return Err(Error::Config(format!(
+                "ops.recipients: {wrong:?} is not a public key; name what age-keygen -y shows: age1..."
+            )));
+        }
+        Ok(Encryption { recipients: settings.recipients.clone(), identity: settings.identity.clone() })
+    }
+
+    /// Whether what is archived is encrypted.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.recipients.is_empty()
+    }
+
+    /// Whether there is something to decrypt with.
+    pub(crate) fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Encrypts a file into a new one, which is synced.
+    pub(crate) fn encrypt(&self, file: &Path, encrypted: &Path) -> Result<(), Error> {
+        let input = File::open(file).map_err(Error::io("read", file))?;
+        let mut age = Command::new("age");
+        for recipient in &self.recipients {
+            age.args(["--recipient", recipient]);
+        }
+        run(&mut age, input, encrypted).map_err(|why| match why {
+            Why::Said(said) => Error::Config(format!("ops.recipients: age cannot encrypt to them: {said}")),
+            Why::Error(error) => error,
+        })
+    }
+
+    /// Decrypts `input`, from where it is read next, into a new file; `place` is for messages.
+    pub(crate) fn decrypt(&self, input: File, place: &Path, file: &Path) -> Result<(), Error> {
+        let Some(identity) = &self.identity else {
+            return Err(Error::Config(format!(
+                "{}: it is encrypted; name the file of an identity of age in ops.identity",
+                place.display()
+            )));
+        };
+        // Said here: the program has many words for it.
+        File::open(identity).map_err(Error::io("read the identity of ops.identity", identity))?;
+        run(Command::new("age").arg("--decrypt").arg("--identity").arg(identity), input, file).map_err(|why| match why {
+            Why::Said(said) if said.contains("no identity matched") => Error::Config(format!(
+                "{}: it is encrypted to other keys than that of ops.identity, {}; name the identity of one of them",
+                place.display(),
+                identity.display()
+            )),
+            Why::Said(said) => Error::Archive {
+                place: place.display().to_string(),
+                problem: format!("cannot be decrypted with {}: {said}", identity.display()),
+            },
+            Why::Error(error) => error,
+        })
+    }
+}
+
+enum Why {
+    /// In the words of the program.
+    Said(String),
+    Error(Error),
+}
+
+/// Runs the program from a file into a new one. After an error there is none.
+fn run(age: &mut Command, input: File, out: &Path) -> Result<(), Why> {
+    let io = |error: io::Error| Why::Error(Error::io("write", out)(error));
+    let output = File::create_new(out).map_err(io)?;
+    let synced = output.try_clone().map_err(io)?;
+    let ended = age.stdin(input).stdout(output).stderr(Stdio::piped()).output();
+    let failed = match ended {
+        Ok(ended) if ended.status.success() => return synced.sync_all().map_err(io),
+        Ok(ended) => {
+            let said = String::from_utf8_lossy(&ended.stderr);
+            let said = said.lines().map(|line| line.trim_start_matches("age: ")).find(|line| !line.is_empty());
+            Why::Said(said.map_or_else(|| ended.status.to_string(), str::to_owned))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Why::Error(Error::Missing(
+            "the program age is missing, which encrypts and decrypts what is archived; install it (on Debian: apt \
+             install age)"
+                .to_owned(),
+        )),
+        Err(error) => Why::Error(Error::Program { program: "age".to_owned(), said: error.to_string() }),
+    };
+    let _ = std::fs::remove_file(out);
+    Err(failed)
+}

@@ -1,0 +1,410 @@
+//! Signatures of what is archived: Ed25519 by a key of operations, over a statement that binds kind, name, cluster, size
+//! and hash. docs/reference/archive.md has the formats.
+//!
+//! As soon as a key is named, in `ops.signing_key` or `ops.trusted_keys`, nothing without a signature of a trusted key is
+//! extracted or replayed, unless `ops.allow_unsigned` says so.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use ed25519_dalek::{Signer, SigningKey};
+use edgesentry_chain::{Hash, PublicKey, Signed, verify_signature};
+use edgesentry_formats::read_seed_file;
+use edgesentry_rs::settings::OpsSettings;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// What a statement is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The manifest of a base backup.
+    Backup,
+    /// The manifest of a dump.
+    Dump,
+    /// A complete file of the write-ahead log.
+    Wal,
+    /// The beginning of a segment that is still being received.
+    Receiving,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Backup => "backup",
+            Kind::Dump => "dump",
+            Kind::Wal => "wal",
+            Kind::Receiving => "wal-receiving",
+        })
+    }
+}
+
+/// What is signed: an object of the archive of a cluster. The same bytes under another name are not signed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subject {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name: the id of a backup, the name of a segment.
+    pub name: String,
+    /// The cluster: what `pg_controldata` calls the database system identifier.
+    pub system_identifier: u64,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} of the cluster {}", self.kind, self.name, self.system_identifier)
+    }
+}
+
+/// Size and hash of bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Content {
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3 of them.
+    pub hash: Hash,
+}
+
+impl Content {
+    /// Of bytes in memory.
+    pub fn of(bytes: &[u8]) -> Content {
+        Content { size: bytes.len() as u64, hash: Hash::of(bytes) }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, BLAKE3 {}", self.size, self.hash)
+    }
+}
+
+/// How the content of a subject is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// As it is.
+    Plain,
+    /// Compressed with zstd.
+    Zstd,
+    /// Compressed with zstd, then encrypted with age.
+    Age,
+}
+
+/// What is signed of a subject.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Statement<'a> {
+    /// The object.
+    pub subject: &'a Subject,
+    /// What it holds.
+    pub content: Content,
+    /// How that is stored.
+    pub form: Form,
+    /// The bytes that are stored; for [`Form::Plain`] those of the content.
+    pub stored: Content,
+}
+
+impl<'a> Statement<'a> {
+    /// About bytes that are stored as they are.
+    pub fn plain(subject: &'a Subject, bytes: &[u8]) -> Statement<'a> {
+        let content = Content::of(bytes);
+        Statement { subject, content, form: Form::Plain, stored: content }
+    }
+
+    /// The bytes that are signed. Their first line is in no other message that a key of EdgeSentry signs; a name without
+    /// spaces and line breaks keeps the lines apart.
+    fn message(&self) -> Result<Vec<u8>, String> {
+        let Subject { kind, name, system_identifier } = self.subject;
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!("{name:?} is not the name of an object of an archive"));
+        }
+        let form = match self.form {
+            Form::Plain => "plain",
+            Form::Zstd => "zstd",
+            Form::Age => "age",
+        };
+        let mut text = format!(
+            "edgesentry archive statement 1\nkind {kind}\nname {name}\nsystem {system_identifier}\nform {form}\n"
+        );
+        for (name, content) in [("content", self.content), ("stored", self.stored)] {
+            text.push_str(&format!("{name} {} {}\n", content.size, content.hash));
+        }
+        Ok(text.into_bytes())
+    }
+}
+
+/// A signature, and the key that made it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signature {
+    /// The public key.
+    pub key: [u8; 32],
+    /// R, then S.
+    pub bytes: [u8; 64],
+}
+
+/// The signature of a manifest: an object of its own beside it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Sidecar {
+    /// The version of the format.
+    signature: u32,
+    /// In hex.
+    public_key: String,
+    /// In hex.
+    ed25519: String,
+}
+
+impl Sidecar {
+    pub(crate) fn of(signature: &Signature) -> Sidecar {
+        Sidecar {
+            signature: 1,
+            public_key: hex::encode(signature.key),
+            ed25519: hex::encode(signature.bytes),
+        }
+    }
+
+    /// `None` if it is not a signature of a version that is known here.
+    pub(crate) fn read(&self) -> Option<Signature> {
+        let mut signature = Signature { key: [0; 32], bytes: [0; 64] };
+        hex::decode_to_slice(&self.public_key, &mut signature.key).ok()?;
+        hex::decode_to_slice(&self.ed25519, &mut signature.bytes).ok()?;
+        (self.signature == 1).then_some(signature)
+    }
+}
+
+/// Whose object it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// A trusted key has signed it: the public key.
+    Signed(String),
+    /// No trusted key has, and that is accepted: no key is named in the settings, or `ops.allow_unsigned` is set.
+    Unsigned,
+}
+
+/// Who signs, and who is trusted.
+#[derive(Clone, Default, Debug)]
+pub struct Trust {
+    signing_key: Option<PathBuf>,
+    keys: Vec<PublicKey>,
+    allow_unsigned: bool,
+}
+
+impl Trust {
+    /// Of the settings. The signing key is read when it is needed: who only lists an archive need not be able to.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a trusted key that is none.
+    pub fn of(settings: &OpsSettings) -> Result<Trust, Error> {
+        let keys = settings.trusted_keys.iter().map(|text| {
+            text.parse().map_err(|error| {
+                Error::Config(format!(
+                    "ops.trusted_keys: {error}; name public keys as eds inspect-key shows them"
+                ))
+            })
+        });
+        Ok(Trust {
+            signing_key: settings.signing_key.clone(),
+            keys: keys.collect::<Result<_, _>>()?,
+            allow_unsigned: settings.allow_unsigned,
+        })
+    }
+
+    /// Whether what is archived is signed.
+    pub fn signs(&self) -> bool {
+        self.signing_key.is_some()
+    }
+
+    /// Signs a statement; `None` if no key is named.
+    ///
+    /// # Errors
+    /// The key cannot be read, or would not be trusted by this very configuration.
+    pub fn sign(&self, statement: &Statement<'_>) -> Result<Option<Signature>, Error> {
+        let Some((path, key)) = self.signing_key.as_ref().zip(self.signer()?) else { return Ok(None) };
+        let public = key.verifying_key().to_bytes();
+        if !self.keys.is_empty() && !self.keys.iter().any(|trusted| *trusted.as_bytes() == public) {
+            return Err(Error::Config(format!(
+                "{}: its public key {} is not in ops.trusted_keys, so that nothing signed with it could be restored; add \
+                 it there",
+                path.display(),
+                hex::encode(public)
+            )));
+        }
+        let message = statement.message().map_err(Error::Config)?;
+        Ok(Some(Signature { key: public, bytes: key.sign(&message).to_bytes() }))
+    }
+
+    /// The signature of a statement by a trusted key, or why there is none that counts.
+    ///
+    /// # Errors
+    /// One sentence for [`Error::Archive`]; [`Error::Config`] if a key cannot be read.
+    pub fn verify(
+        &self,
+        statement: &Statement<'_>,
+        signature: Option<&Signature>,
+    ) -> Result<Result<Standing, String>, Error> {
+        let keys = self.trusted()?;
+        Ok(match signature {
+            None if keys.is_empty() || self.allow_unsigned => Ok(Standing::Unsigned),
+            None => Err(format!(
+                "{}: it is not signed; if it is from before ops.signing_key was set, accept it with --allow-unsigned",
+                statement.subject
+            )),
+            Some(_) if keys.is_empty() && self.allow_unsigned => Ok(Standing::Unsigned),
+            Some(signature) => verify(statement, signature, &keys),
+        })
+    }
+
+    fn trusted(&self) -> Result<Vec<PublicKey>, Error> {
+        if !self.keys.is_empty() {
+            return Ok(self.keys.clone());
+        }
+        let own = self.signer()?.map(|key| PublicKey::from_bytes(key.verifying_key().to_bytes()));
+        Ok(own.transpose().map_err(|error| Error::Config(error.to_string()))?.into_iter().collect())
+    }
+
+    fn signer(&self) -> Result<Option<SigningKey>, Error> {
+        let Some(path) = &self.signing_key else { return Ok(None) };
+        let seed = read_seed_file(path).map_err(|error| {
+            Error::Config(format!(
+                "ops.signing_key: {}; the user whom this runs as must own it, and without it nothing is archived",
+                edgesentry_rs::error::describe(&error)
+            ))
+        })?;
+        Ok(Some(SigningKey::from_bytes(&seed)))
+    }
+}
+
+fn verify(statement: &Statement<'_>, signature: &Signature, keys: &[PublicKey]) -> Result<Standing, String> {
+    let (subject, name) = (statement.subject, hex::encode(signature.key));
+    if keys.is_empty() {
+        return Err(format!(
+            "{subject}: the key {name} has signed it, and no key is trusted; add it to ops.trusted_keys if it is yours"
+        ));
+    }
+    let Some(key) = keys.iter().find(|key| *key.as_bytes() == signature.key) else {
+        return Err(format!(
+            "{subject}: the key {name} has signed it, which is not in ops.trusted_keys; add it there if it is yours"
+        ));
+    };
+    let message = statement.message()?;
+    if verify_signature(&Signed { key, message: &message, signature: &signature.bytes }) {
+        return Ok(Standing::Signed(name));
+    }
+    Err(format!(
+        "{subject}: the signature of the key {name} is not for this content under this name; it was altered, or is of \
+         another name or cluster"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(folder: &std::path::Path, seed: u8) -> OpsSettings {
+        let path = folder.join(format!("{seed}.seed"));
+        let _ = edgesentry_formats::create_seed_file(&path, &[seed; 32]);
+        OpsSettings { signing_key: Some(path), ..OpsSettings::default() }
+    }
+
+    fn public(seed: u8) -> String {
+        hex::encode(SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes())
+    }
+
+    fn trusting(keys: &[u8]) -> Trust {
+        let trusted_keys = keys.iter().map(|seed| public(*seed)).collect();
+        Trust::of(&OpsSettings { trusted_keys, ..OpsSettings::default() }).unwrap()
+    }
+
+    fn subject() -> Subject {
+        Subject { kind: Kind::Wal, name: "000000010000000000000003".to_owned(), system_identifier: 77 }
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_own_kind_name_cluster_and_content_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let trust = Trust::of(&settings(folder.path(), 1)).unwrap();
+        let subject = subject();
+        let statement = Statement::plain(&subject, b"content");
+        let signature = trust.sign(&statement).unwrap().unwrap();
+        let check = |statement: &Statement<'_>, signature: &Signature| {
+            trusting(&[2, 1]).verify(statement, Some(signature)).unwrap()
+        };
+        assert_eq!(check(&statement, &signature), Ok(Standing::Signed(public(1))));
+
+        let others = [
+            Subject { kind: Kind::Receiving, ..subject.clone() },
+            Subject { kind: Kind::Backup, ..subject.clone() },
+            Subject { name: "000000010000000000000004".to_owned(), ..subject.clone() },
+            Subject { name: "000000020000000000000003".to_owned(), ..subject.clone() },
+            Subject { name: "000000010000000000000003\n".to_owned(), ..subject.clone() },
+            Subject { system_identifier: 78, ..subject.clone() },
+        ];
+        for other in &others {
+            assert!(check(&Statement { subject: other, ..statement }, &signature).is_err(), "{other}");
+        }
+        let content = Content::of(b"other");
+        for other in [
+            Statement { content, ..statement },
+            Statement { stored: content, ..statement },
+            Statement { form: Form::Age, ..statement },
+            Statement { content: Content { size: 8, ..statement.content }, ..statement },
+        ] {
+            assert!(check(&other, &signature).is_err(), "{other:?}");
+        }
+        for at in [0, 31, 32, 63] {
+            let mut bytes = signature.bytes;
+            bytes[at] ^= 1;
+            assert!(check(&statement, &Signature { bytes, ..signature }).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn nothing_unsigned_or_of_an_unknown_key_is_accepted_once_a_key_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let subject = subject();
+        let statement = Statement::plain(&subject, b"content");
+        let signed = Trust::of(&settings(folder.path(), 1)).unwrap().sign(&statement).unwrap();
+        let nobody = Trust::of(&OpsSettings::default()).unwrap();
+        let verify =
+            |trust: &Trust, signature: Option<&Signature>| trust.verify(&statement, signature).unwrap();
+
+        assert_eq!(nobody.sign(&statement).unwrap(), None);
+        assert_eq!(verify(&nobody, None), Ok(Standing::Unsigned));
+        assert!(verify(&nobody, signed.as_ref()).unwrap_err().contains("no key is trusted"));
+        for trust in [trusting(&[1]), trusting(&[2, 3]), Trust::of(&settings(folder.path(), 1)).unwrap()] {
+            assert!(verify(&trust, None).unwrap_err().contains("--allow-unsigned"));
+        }
+        assert!(verify(&trusting(&[2, 3]), signed.as_ref()).unwrap_err().contains("not in ops.trusted_keys"));
+
+        // What is signed by somebody else is not what is "not signed".
+        let lax = |mut trust: Trust| {
+            trust.allow_unsigned = true;
+            trust
+        };
+        assert_eq!(verify(&lax(trusting(&[1])), None), Ok(Standing::Unsigned));
+        assert!(verify(&lax(trusting(&[2])), signed.as_ref()).is_err());
+        assert_eq!(verify(&lax(nobody), signed.as_ref()), Ok(Standing::Unsigned));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_one_sentence_and_signs_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let subject = subject();
+        let statement = Statement::plain(&subject, b"content");
+        let mut settings = settings(folder.path(), 1);
+        settings.trusted_keys = vec![public(2)];
+        let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().to_string();
+        assert!(error.contains("is not in ops.trusted_keys") && error.contains(&public(1)), "{error}");
+        settings.trusted_keys = vec![public(2), public(1)];
+        assert!(Trust::of(&settings).unwrap().sign(&statement).unwrap().is_some());
+
+        let path = settings.signing_key.clone().unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().to_string();
+        assert!(error.starts_with("ops.signing_key: ") && error.contains("chmod 600"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().to_string();
+        assert!(error.starts_with("ops.signing_key: ") && error.contains("nothing is archived"), "{error}");
+        settings.trusted_keys = vec!["hush".to_owned()];
+        let error = Trust::of(&settings).unwrap_err().to_string();
+        assert!(error.starts_with("ops.trusted_keys: "), "{error}");
+    }
+}
