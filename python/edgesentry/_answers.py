@@ -444,6 +444,21 @@ class DrillStep:
 
 
 @dataclass(frozen=True, slots=True)
+class DrillHost:
+    """The machine on which a drill was held.
+
+    Attributes:
+        name: Its name.
+        system: Its operating system, kernel and architecture.
+        cores: Processors that the drill could use.
+    """
+
+    name: str
+    system: str
+    cores: int
+
+
+@dataclass(frozen=True, slots=True)
 class DrillReport:
     """The report of a drill.
 
@@ -451,7 +466,14 @@ class DrillReport:
         drill: Its name.
         about: What it rehearses.
         status: Its verdict; `unknown` if it could not finish.
+        extent: `full`, `short` or `partial`; only a full one counts for alerts and quarters.
+        place: The servers that it was held on.
+        host: The machine on which `eds` ran.
+        versions: The versions of `eds` and of the servers.
+        options: The options that were in force.
         started_at_ms: When it began, Unix milliseconds.
+        ended_at_ms: When it ended, Unix milliseconds.
+        keep_until_ms: Until when the report is to be kept, Unix milliseconds.
         duration_ms: How long it took.
         checks: What was checked.
         measures: What was measured.
@@ -462,7 +484,14 @@ class DrillReport:
     drill: str
     about: str
     status: Status
+    extent: Literal["full", "short", "partial"]
+    place: str
+    host: DrillHost
+    versions: dict[str, str]
+    options: dict[str, str]
     started_at_ms: int
+    ended_at_ms: int
+    keep_until_ms: int
     duration_ms: int
     checks: tuple[Check, ...]
     measures: tuple[Measure, ...]
@@ -523,12 +552,16 @@ class DrillRun:
 
     Attributes:
         drill: The drill.
+        extent: `full`, `short` or `partial`; only a full one counts.
         status: Its verdict.
+        signature: Whether the report is signed: `missing`, `not checked`, `valid`, or why it is not valid.
         started_at_ms: When it began, Unix milliseconds.
     """
 
     drill: str
+    extent: Literal["full", "short", "partial"]
     status: Status
+    signature: str
     started_at_ms: int
 
 
@@ -538,12 +571,29 @@ class Quarter:
 
     Attributes:
         quarter: Such as `2026Q4`.
-        status: `passed` only if every drill was held and the last run of each passed.
+        status: `passed` only if every drill was held in full and the last full run of each passed.
         runs: The runs, oldest first.
         files: The files that were written.
+        removed: The files that were to be kept no longer and were removed.
     """
 
     quarter: str
     status: Status
     runs: tuple[DrillRun, ...]
     files: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReport:
+    """The signature of a report.
+
+    Attributes:
+        file: The report.
+        valid: Whether it is signed with the key.
+        signature: `valid`, `missing`, or why it is not valid.
+    """
+
+    file: str
+    valid: bool
+    signature: str

@@ -30,6 +30,7 @@ from edgesentry._answers import (
     Checklist,
     DamagedPayload,
     Deletion,
+    DrillHost,
     DrillPlan,
     DrillReport,
     DrillReports,
@@ -50,6 +51,7 @@ from edgesentry._answers import (
     Retention,
     RetentionPlan,
     SetupStep,
+    SignedReport,
     Status,
     StoredFile,
     decode,
@@ -66,6 +68,7 @@ __all__ = [
     "Checklist",
     "DamagedPayload",
     "Deletion",
+    "DrillHost",
     "DrillPlan",
     "DrillReport",
     "DrillReports",
@@ -86,6 +89,7 @@ __all__ = [
     "Retention",
     "RetentionPlan",
     "SetupStep",
+    "SignedReport",
     "Status",
     "StoredFile",
     "adopt",
@@ -100,6 +104,7 @@ __all__ = [
     "drill_report",
     "drill_rpo",
     "drill_s3_object_recovery",
+    "drill_verify_report",
     "drills",
     "dump",
     "restore",
@@ -540,6 +545,8 @@ def drill_all(
     weed: Path | None = None,
     eds: Path | None = None,
     report_dir: Path | None = None,
+    sign_key: Path | None = None,
+    keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReports:
     """Holds every drill, one after the other.
@@ -551,6 +558,8 @@ def drill_all(
         eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
             must be able to run.
         report_dir: Folder for the report of this run.
+        sign_key: Seed file of the key that signs the report.
+        keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -559,6 +568,8 @@ def drill_all(
         "weed": weed,
         "eds": eds,
         "report_dir": report_dir,
+        "sign_key": sign_key,
+        "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
     return _ask(DrillReports, "drills", "drill all", options)
@@ -570,7 +581,16 @@ def drill_db_failover(
     load: int | None = None,
     asynchronous: bool = False,
     postgres_bin: Path | None = None,
+    cluster: Path | None = None,
+    stop_command: str | None = None,
+    fence_command: str | None = None,
+    promote_command: str | None = None,
+    rejoin_command: str | None = None,
+    start_command: str | None = None,
+    yes: bool = False,
     report_dir: Path | None = None,
+    sign_key: Path | None = None,
+    keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
     """Kills the primary under load and promotes its standby: no acknowledged record may be lost.
@@ -580,7 +600,16 @@ def drill_db_failover(
         load: Records that the load brings before the crash and after each step.
         asynchronous: With an asynchronous standby: records are lost, and the drill fails.
         postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
+        cluster: Settings whose ledger names a primary and a standby that run already.
+        stop_command: Stops the primary of the cluster as a crash would.
+        fence_command: Sees to it that the stopped primary takes no writes when it comes back.
+        promote_command: Promotes the standby; `pg_promote` by default.
+        rejoin_command: Lets the old primary come back as a standby of the new one.
+        start_command: Starts the primary as it was, for the case that it cannot be fenced.
+        yes: Do not ask before systems of your own are touched; nobody can be asked here.
         report_dir: Folder for the report of this run.
+        sign_key: Seed file of the key that signs the report.
+        keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -588,7 +617,16 @@ def drill_db_failover(
         "load": load,
         "asynchronous": asynchronous,
         "postgres_bin": postgres_bin,
+        "cluster": cluster,
+        "stop_command": stop_command,
+        "fence_command": fence_command,
+        "promote_command": promote_command,
+        "rejoin_command": rejoin_command,
+        "start_command": start_command,
+        "yes": yes,
         "report_dir": report_dir,
+        "sign_key": sign_key,
+        "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
     return _ask(DrillReport, "drill", "drill db-failover", options)
@@ -606,7 +644,11 @@ def drill_db_restore(
     postgres_bin: Path | None = None,
     weed: Path | None = None,
     eds: Path | None = None,
+    commit: bool = False,
+    yes: bool = False,
     report_dir: Path | None = None,
+    sign_key: Path | None = None,
+    keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
     """Restores to the moment before records were destroyed: every chain must verify.
@@ -623,7 +665,11 @@ def drill_db_restore(
         weed: The program `weed` of SeaweedFS.
         eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
             must be able to run.
+        commit: Make a transaction on the server of the archive first.
+        yes: Do not ask before systems of your own are touched; nobody can be asked here.
         report_dir: Folder for the report of this run.
+        sign_key: Seed file of the key that signs the report.
+        keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -637,7 +683,11 @@ def drill_db_restore(
         "postgres_bin": postgres_bin,
         "weed": weed,
         "eds": eds,
+        "commit": commit,
+        "yes": yes,
         "report_dir": report_dir,
+        "sign_key": sign_key,
+        "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
     return _ask(DrillReport, "drill", "drill db-restore", options)
@@ -651,6 +701,8 @@ def drill_rpo(
     weed: Path | None = None,
     eds: Path | None = None,
     report_dir: Path | None = None,
+    sign_key: Path | None = None,
+    keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
     """Loses the primary with its disk between two archived segments, and measures what is gone.
@@ -663,6 +715,8 @@ def drill_rpo(
         eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
             must be able to run.
         report_dir: Folder for the report of this run.
+        sign_key: Seed file of the key that signs the report.
+        keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -672,6 +726,8 @@ def drill_rpo(
         "weed": weed,
         "eds": eds,
         "report_dir": report_dir,
+        "sign_key": sign_key,
+        "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
     return _ask(DrillReport, "drill", "drill rpo", options)
@@ -681,7 +737,11 @@ def drill_s3_object_recovery(
     *,
     records: int | None = None,
     weed: Path | None = None,
+    bucket: Path | None = None,
+    yes: bool = False,
     report_dir: Path | None = None,
+    sign_key: Path | None = None,
+    keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
     """Deletes and overwrites payloads in S3, and brings them back from their versions.
@@ -689,13 +749,21 @@ def drill_s3_object_recovery(
     Args:
         records: Records whose payloads are stored.
         weed: The program `weed` of SeaweedFS.
+        bucket: Settings whose payloads are in a bucket of a site.
+        yes: Do not ask before systems of your own are touched; nobody can be asked here.
         report_dir: Folder for the report of this run.
+        sign_key: Seed file of the key that signs the report.
+        keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
         "records": records,
         "weed": weed,
+        "bucket": bucket,
+        "yes": yes,
         "report_dir": report_dir,
+        "sign_key": sign_key,
+        "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
     return _ask(DrillReport, "drill", "drill s3-object-recovery", options)
@@ -712,6 +780,8 @@ def drill_alert_fire(
     listen: str | None = None,
     webhook: str | None = None,
     report_dir: Path | None = None,
+    sign_key: Path | None = None,
+    keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
     """Attacks a service and makes its store fail: every alert must arrive.
@@ -726,6 +796,8 @@ def drill_alert_fire(
         listen: Address of the drill's metrics, for a Prometheus that runs already.
         webhook: Address of the drill's webhook, for an Alertmanager that runs already.
         report_dir: Folder for the report of this run.
+        sign_key: Seed file of the key that signs the report.
+        keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -738,6 +810,8 @@ def drill_alert_fire(
         "listen": listen,
         "webhook": webhook,
         "report_dir": report_dir,
+        "sign_key": sign_key,
+        "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
     return _ask(DrillReport, "drill", "drill alert-fire", options)
@@ -748,6 +822,8 @@ def drill_report(
     *,
     quarter: str | None = None,
     last_quarter: bool = False,
+    key: str | None = None,
+    remove_expired: bool = False,
     markdown: Path | None = None,
     html: Path | None = None,
 ) -> Quarter:
@@ -757,13 +833,27 @@ def drill_report(
         folder: The folder of reports, as `report_dir` of the drills names it.
         quarter: Such as `2026Q4`; the current one by default.
         last_quarter: The quarter before the current one.
+        key: Public key: only reports that are signed with it count.
+        remove_expired: Remove the reports that are to be kept no longer.
         markdown: File for the report in Markdown.
         html: File for the report as an HTML page.
     """
     options: dict[str, object] = {
         "quarter": quarter,
         "last_quarter": last_quarter,
+        "key": key,
+        "remove_expired": remove_expired,
         "markdown": markdown,
         "html": html,
     }
     return _ask(Quarter, "quarter", "drill report", options, folder)
+
+
+def drill_verify_report(report: Path, *, key: str) -> SignedReport:
+    """Verifies that the report of a drill is signed with a key.
+
+    Args:
+        report: The report, NAME.json; its signature is NAME.json.sig beside it.
+        key: The public key of operations.
+    """
+    return _ask(SignedReport, "report", "drill verify-report", {"key": key}, report)

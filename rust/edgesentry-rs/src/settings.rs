@@ -77,6 +77,8 @@ pub struct OpsSettings {
     pub postgres_bin: Option<PathBuf>,
     /// The folder for temporary files, of twice the size of the database; that of the system by default.
     pub temp: Option<PathBuf>,
+    /// These are production systems: no drill changes anything on them.
+    pub production: bool,
     /// A `.prom` file for the textfile collector: when a backup was made and a segment archived last.
     pub textfile: Option<PathBuf>,
     /// The seed file of the key that signs what is archived, as `eds keygen` writes it.

@@ -2,8 +2,11 @@
 
 pub mod alert_fire;
 pub mod archive;
+pub mod bucket;
+pub mod cluster;
 mod dump;
 mod error;
+mod facts;
 pub mod failover;
 mod load;
 pub mod objects;
@@ -11,11 +14,13 @@ pub mod quarter;
 mod report;
 pub mod restore;
 pub mod rpo;
+pub mod signed;
 mod site;
 
 use crate::servers::Program;
 
 pub use error::DrillError;
+pub use facts::{Extent, Host, Versions};
 pub(crate) use report::unix_ms;
 pub use report::{DrillReport, Event, Listener, Measure};
 pub use site::Tools;
@@ -33,5 +38,7 @@ pub struct Plan {
     pub needs: &'static [Program],
 }
 
-/// Every drill.
+/// Drills on systems of the operator's own; which of them can be held depends on what there is.
+pub const SITE_PLANS: [Plan; 3] = [cluster::PLAN, archive::PLAN, bucket::PLAN];
+/// Every drill on servers of its own.
 pub const PLANS: [Plan; 5] = [failover::PLAN, restore::PLAN, rpo::PLAN, objects::PLAN, alert_fire::PLAN];

@@ -185,6 +185,11 @@ impl Sql {
         Ok(Sql { programs: programs.clone(), url: parsed.into(), password: password.into() })
     }
 
+    /// The programs that it is asked with.
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// Where, without secrets.
     pub fn place(&self) -> &str {
         &self.url

@@ -8,6 +8,7 @@ mod check;
 mod policy;
 mod restore;
 mod setup;
+mod versions;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};

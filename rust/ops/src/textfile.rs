@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use edgesentry_formats::{Readers, replace_file};
 
 use crate::check::Status;
-use crate::drill::DrillReport;
+use crate::drill::{DrillReport, Extent};
 
 /// A metric of operations; all are gauges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,19 +29,31 @@ pub struct Family {
 /// Unix seconds of the end of the last run of a drill that passed.
 pub const DRILL_LAST_SUCCESS: Family = Family {
     name: "edgesentry_drill_last_success_timestamp_seconds",
-    help: "When the last run of the drill that passed was over, Unix seconds.",
+    help: "When the last full run of the drill that passed was over, Unix seconds.",
     label: Some("drill"),
 };
 /// Unix seconds of the end of the last run of a drill, whatever came of it.
 pub const DRILL_LAST_RUN: Family = Family {
     name: "edgesentry_drill_last_run_timestamp_seconds",
-    help: "When the last run of the drill was over, passed or not, Unix seconds.",
+    help: "When the last full run of the drill was over, passed or not, Unix seconds.",
     label: Some("drill"),
 };
 /// How long the last run of a drill took.
 pub const DRILL_DURATION: Family = Family {
     name: "edgesentry_drill_duration_seconds",
-    help: "How long the last run of the drill took.",
+    help: "How long the last full run of the drill took.",
+    label: Some("drill"),
+};
+/// Unix seconds of the end of the last short or partial run of a drill that passed.
+pub const DRILL_PARTIAL_LAST_SUCCESS: Family = Family {
+    name: "edgesentry_drill_partial_last_success_timestamp_seconds",
+    help: "When the last short or partial run of the drill that passed was over, Unix seconds.",
+    label: Some("drill"),
+};
+/// Unix seconds of the end of the last short or partial run of a drill, whatever came of it.
+pub const DRILL_PARTIAL_LAST_RUN: Family = Family {
+    name: "edgesentry_drill_partial_last_run_timestamp_seconds",
+    help: "When the last short or partial run of the drill was over, passed or not, Unix seconds.",
     label: Some("drill"),
 };
 /// Unix seconds of the last backup that was made and verified; the label is `base` or `dump`.
@@ -71,10 +83,12 @@ pub const HEADS_REWRITTEN: Family = Family {
 };
 
 /// Every metric of operations.
-pub const FAMILIES: [Family; 7] = [
+pub const FAMILIES: [Family; 9] = [
     DRILL_LAST_SUCCESS,
     DRILL_LAST_RUN,
     DRILL_DURATION,
+    DRILL_PARTIAL_LAST_SUCCESS,
+    DRILL_PARTIAL_LAST_RUN,
     BACKUP_LAST_SUCCESS,
     WAL_ARCHIVE_LAST_SUCCESS,
     HEADS_LAST_SUCCESS,
@@ -154,16 +168,22 @@ impl Textfile {
         replace_file(&self.0, Readers::Umask, render(&series).as_bytes()).map_err(write)
     }
 
-    /// Sets what a drill that is over leaves behind.
+    /// Sets what a drill that is over leaves behind. Alerts look at full runs only: others have metrics of their own.
     pub fn set_drill(&self, report: &DrillReport) -> Result<(), TextfileError> {
         let seconds = |ms: u64| ms as f64 / 1000.0;
         let end = seconds(report.started_at_ms.saturating_add(report.duration_ms));
-        let mut samples = vec![
-            DRILL_LAST_RUN.sample(&report.drill, end),
-            DRILL_DURATION.sample(&report.drill, seconds(report.duration_ms)),
-        ];
+        let full = report.extent == Extent::Full;
+        let (run, success) = if full {
+            (DRILL_LAST_RUN, DRILL_LAST_SUCCESS)
+        } else {
+            (DRILL_PARTIAL_LAST_RUN, DRILL_PARTIAL_LAST_SUCCESS)
+        };
+        let mut samples = vec![run.sample(&report.drill, end)];
+        if full {
+            samples.push(DRILL_DURATION.sample(&report.drill, seconds(report.duration_ms)));
+        }
         if report.status() == Status::Passed {
-            samples.push(DRILL_LAST_SUCCESS.sample(&report.drill, end));
+            samples.push(success.sample(&report.drill, end));
         }
         self.set(&samples)
     }
@@ -246,6 +266,10 @@ mod tests {
         textfile.set_drill(&report("alert-fire", 1_000_000, true)).unwrap();
         textfile.set_drill(&report("alert-fire", 2_000_000, false)).unwrap();
         textfile.set_drill(&report("rpo", 3_000_000, false)).unwrap();
+        for (extent, holds) in [(Extent::Short, true), (Extent::Partial, false)] {
+            let report = DrillReport { extent, ..report("rpo", 3_500_000, holds) };
+            textfile.set_drill(&report).unwrap();
+        }
         textfile
             .set(&[
                 BACKUP_LAST_SUCCESS.sample("base", 4e9),
@@ -264,6 +288,8 @@ mod tests {
                 "edgesentry_drill_last_run_timestamp_seconds{drill=\"rpo\"} 3001.5",
                 "edgesentry_drill_duration_seconds{drill=\"alert-fire\"} 1.5",
                 "edgesentry_drill_duration_seconds{drill=\"rpo\"} 1.5",
+                "edgesentry_drill_partial_last_success_timestamp_seconds{drill=\"rpo\"} 3501.5",
+                "edgesentry_drill_partial_last_run_timestamp_seconds{drill=\"rpo\"} 3501.5",
                 "edgesentry_backup_last_success_timestamp_seconds{kind=\"base\"} 4000000000",
                 "edgesentry_wal_archive_last_success_timestamp_seconds 5000000000",
                 "edgesentry_heads_last_success_timestamp_seconds 6000000000",

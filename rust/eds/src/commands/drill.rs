@@ -2,6 +2,7 @@
 
 mod alert_fire;
 mod all;
+mod consent;
 mod db_failover;
 mod db_restore;
 mod outcome;
@@ -9,10 +10,11 @@ mod report;
 mod rpo;
 mod s3_object_recovery;
 mod servers;
+mod verify_report;
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, Subcommand};
-use edgesentry_ops::drill::{PLANS, Plan};
+use edgesentry_ops::drill::{PLANS, Plan, SITE_PLANS};
 use edgesentry_ops::servers::Program;
 use serde_json::{Value, json};
 
@@ -52,6 +54,7 @@ enum Action {
     S3ObjectRecovery(s3_object_recovery::S3ObjectRecovery),
     AlertFire(alert_fire::AlertFire),
     Report(report::Report),
+    VerifyReport(verify_report::VerifyReport),
 }
 
 impl Drill {
@@ -65,13 +68,15 @@ impl Drill {
             Action::S3ObjectRecovery(drill) => drill.run(output),
             Action::AlertFire(drill) => drill.run(output),
             Action::Report(report) => report.run(output),
+            Action::VerifyReport(command) => command.run(output),
         }
     }
 }
 
 fn list(output: &Output) -> Result<Exit, Failure> {
-    let content: Vec<Value> = PLANS.iter().map(content).collect();
-    let text: String = PLANS.iter().map(text).collect();
+    let plans = || PLANS.iter().chain(&SITE_PLANS);
+    let content: Vec<Value> = plans().map(content).collect();
+    let text: String = plans().map(text).collect();
     output.answer(&Answer { ok: true, name: "drills", content: &content, text, failure: None })?;
     Ok(Exit::Holds)
 }

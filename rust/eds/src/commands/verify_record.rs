@@ -130,6 +130,6 @@ impl VerifyRecord {
     }
 }
 
-fn public_key(text: &str) -> Result<PublicKey, Failure> {
+pub(crate) fn public_key(text: &str) -> Result<PublicKey, Failure> {
     text.parse().map_err(|error| Failure::usage("key", format!("--key: {}", chain(&error))))
 }

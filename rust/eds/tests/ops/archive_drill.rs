@@ -77,6 +77,26 @@ fn an_archive_that_is_there_is_restored_beside_its_server() {
     assert_eq!(site.archived(), archived);
     assert_eq!(site.sql("SELECT count(*) FROM audit_records"), rows);
 
+    // Nothing is committed any more, so that recovery could not stop at the moment: the end of the archive is the same.
+    let since = site.moment();
+    std::thread::sleep(Duration::from_secs(2));
+    let drill = site.drill(&since, "--heads later.json --keys keys.json", 0);
+    assert_eq!(drill["status"], "passed", "{drill}");
+    assert!(drill["timeline"].to_string().contains("it is restored to its end"), "{drill}");
+    assert_eq!(site.archived(), archived);
+
+    // A transaction of the drill's own lets it stop there.
+    let asked = site.eds("drill db-restore --archive payloads.toml --back 1 --commit").output().unwrap();
+    assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
+    let production = site.eds("drill db-restore --archive payloads.toml --back 1 --commit --yes");
+    let production = { production }.env("EDS_OPS__PRODUCTION", "true").output().unwrap();
+    assert_eq!(production.status.code(), Some(2), "{}", said(&production));
+    assert_eq!(site.archived(), archived);
+    let drill = site.drill(&since, "--heads later.json --keys keys.json --commit --yes", 0);
+    assert_eq!(drill["status"], "passed", "{drill}");
+    assert_eq!(drill["drill"], "db-restore-archive", "{drill}");
+    assert!(!drill["timeline"].to_string().contains("it is restored to its end"), "{drill}");
+
     let early = site.eds("drill db-restore --archive payloads.toml --back 86400").output().unwrap();
     assert_eq!(early.status.code(), Some(3), "{}", said(&early));
     assert!(said(&early).contains("no backup was finished by"), "{}", said(&early));

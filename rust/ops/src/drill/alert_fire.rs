@@ -10,7 +10,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use edgesentry_rs::secret::without_password;
+
 use crate::check::Check;
+use crate::drill::facts::version_of;
 use crate::drill::{DrillError, DrillReport, Plan};
 use crate::servers::{ALERTMANAGER, PROMETHEUS};
 
@@ -71,6 +74,12 @@ pub enum Servers {
 
 /// Holds the drill. An error says that it could not be finished; what it found is in `report`.
 pub async fn run(settings: &Settings, report: &mut DrillReport) -> Result<(), DrillError> {
+    let alerts: Vec<&str> = settings.trials.iter().map(|trial| trial.alert()).collect();
+    report.option("alerts", alerts.join(" "));
+    report.full_if(Trial::ALL.iter().all(|trial| settings.trials.contains(trial)));
+    report.option("within", settings.within.as_secs());
+    report.full_if(settings.within <= WITHIN);
+    settings.servers.note(report);
     // Before anything is started.
     if let Servers::Own { .. } = settings.servers {
         PROMETHEUS.find()?;
@@ -152,6 +161,24 @@ async fn verdict(
 }
 
 impl Servers {
+    fn note(&self, report: &mut DrillReport) {
+        match self {
+            Servers::Own { scrape_seconds, rules } => {
+                report.option("scrape_interval", scrape_seconds);
+                report.option("rules", rules.as_deref().map_or("shipped".into(), Path::to_string_lossy));
+                for program in [PROMETHEUS, ALERTMANAGER] {
+                    let version = program.find().map(|path| version_of(&path, "--version"));
+                    report.version(program.name, version.unwrap_or_else(|_| "missing".to_owned()));
+                }
+            }
+            Servers::Running { prometheus, alertmanager, webhook, .. } => {
+                report.place =
+                    format!("{} and {}", without_password(prometheus), without_password(alertmanager));
+                report.option("webhook", webhook.map_or("none".to_owned(), |address| address.to_string()));
+            }
+        }
+    }
+
     /// Where the service serves its metrics; port 0 is any that is free.
     fn metrics(&self) -> SocketAddr {
         match self {

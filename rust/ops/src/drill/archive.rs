@@ -8,17 +8,30 @@ use edgesentry_chain::{Heads, KeyRing};
 use edgesentry_rs::Settings;
 use time::OffsetDateTime;
 
-use super::DrillReport;
+use super::facts::postgres_version;
 use super::failover::blocking;
 use super::restore::LIMIT;
 use super::site::{RestoredServer, Scratch};
+use super::{DrillReport, Plan};
 use crate::archive::Archive;
 use crate::error::Error;
 use crate::observe::nobody;
 use crate::recovery::{self, Recovery};
-use crate::restore::{Restore, Target, restore};
-use crate::servers::free_port;
-use crate::source;
+use crate::restore::{self, Restore, Target, restore};
+use crate::servers::{POSTGRESQL, free_port};
+use crate::source::{self, Source};
+use crate::wal::WalName;
+
+/// How long a segment may take into the archive.
+const ARCHIVED: Duration = Duration::from_secs(1800);
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "db-restore-archive",
+    about: "The archive of a site is restored to a moment, onto a server of the drill's own.",
+    criterion: "every chain verifies up to that moment with its payloads, and it took less than 30 minutes",
+    needs: &[POSTGRESQL],
+};
 
 /// How the drill is run.
 pub struct ArchiveDrill {
@@ -28,6 +41,8 @@ pub struct ArchiveDrill {
     pub config: Option<PathBuf>,
     /// `eds` itself.
     pub eds: PathBuf,
+    /// Make a transaction on the server before, so that recovery can stop behind the moment on a quiet server too.
+    pub commit: bool,
     /// How far back from now.
     pub back: Duration,
     /// Heads that must be there.
@@ -44,14 +59,24 @@ impl ArchiveDrill {
         let archive = Archive::open(&self.settings).await?;
         let payloads = self.settings.open_payloads().await?;
         let programs = source::programs(&self.settings)?;
+        report.place = format!("{}, restored onto a server of its own", archive.place());
+        report.version("PostgreSQL", postgres_version(&programs));
+        report.option("back", self.back.as_secs());
+        report.option("commit", self.commit);
+        report.option("heads", self.heads.is_some());
+        report.option("keys", if self.keys.is_some() { "given" } else { "those of the ledger" });
         let scratch =
             Scratch::new(&programs, &self.eds, self.config.as_deref(), self.settings.ops.temp.as_deref())?;
-        let target = OffsetDateTime::now_utc() - self.back;
-        report.step(format!("{} is restored to {}", archive.place(), Target::Time(target)));
+        let moment = OffsetDateTime::now_utc() - self.back;
+        report.step(format!("{} is restored to {}", archive.place(), Target::Time(moment)));
+        if self.commit {
+            self.make_commit(&archive, report).await?;
+        }
+        let target = self.reachable(&archive, moment, report).await?;
         let port = free_port().map_err(Error::io("find a free port", scratch.folder()))?;
         let wanted = Restore {
             backup: None,
-            target: Target::Time(target),
+            target,
             data: scratch.folder().join("restored"),
             port,
             command: scratch.command(),
@@ -66,7 +91,7 @@ impl ArchiveDrill {
         let server = RestoredServer::new(restored.pid, url);
         report.step(format!("the restored server takes writes; last commit {:?}", restored.last_commit));
         let ledger = server.ledger().await?;
-        let target_ms = u64::try_from(target.unix_timestamp_nanos() / 1_000_000).ok();
+        let target_ms = u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok();
         let recovery = Recovery {
             ledger: Arc::clone(&ledger),
             payloads,
@@ -87,5 +112,68 @@ impl ArchiveDrill {
         ledger.close().await;
         blocking(|| drop((server, scratch)));
         Ok(())
+    }
+
+    /// The moment; or the end of the archive where no transaction has ended behind the moment, for then nothing was
+    /// committed between the two.
+    async fn reachable(
+        &self,
+        archive: &Archive,
+        moment: OffsetDateTime,
+        report: &mut DrillReport,
+    ) -> Result<Target, Error> {
+        let last = restore::reached(&self.settings, archive).await?.last_transaction;
+        if last.is_some_and(|last| last > moment) {
+            return Ok(Target::Time(moment));
+        }
+        let last = last.map_or("none".to_owned(), |last| Target::Time(last).to_string());
+        report.step(format!(
+            "no transaction in the archive ended after {}, the last one at {last}: it is restored to its end",
+            Target::Time(moment)
+        ));
+        Ok(Target::Latest)
+    }
+
+    /// Ends a transaction that changes nothing, and waits until it is in the archive.
+    async fn make_commit(&self, archive: &Archive, report: &mut DrillReport) -> Result<(), Error> {
+        let Source { sql, .. } = Source::connect(&self.settings).await?;
+        // A transaction with an id writes a commit record.
+        let commit = "SELECT pg_current_xact_id();\nSELECT pg_walfile_name(pg_switch_wal())";
+        let answer = blocking(|| sql.query(commit))?;
+        // The id of the transaction is of no interest.
+        let segment = answer.lines().last().unwrap_or_default();
+        let name: WalName = segment.parse().map_err(|_| Error::Server {
+            server: sql.place().to_owned(),
+            problem: format!("its name of a segment is not understood: {segment:?}"),
+        })?;
+        report.step(format!("a transaction was ended on {}, in segment {segment}", sql.place()));
+        let begin = Instant::now();
+        while archive.objects().list(&name.key()).await?.is_empty() {
+            if begin.elapsed() > ARCHIVED {
+                return Err(Error::Server {
+                    server: sql.place().to_owned(),
+                    problem: format!(
+                        "{segment} is not in {} after {} s",
+                        archive.place(),
+                        ARCHIVED.as_secs()
+                    ),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        report.step(format!("{segment} is in the archive"));
+        Ok(())
+    }
+
+    /// What it will touch, a sentence each.
+    pub fn touches(&self) -> Vec<String> {
+        let archive = self.settings.ops.archive.as_deref().unwrap_or("the archive");
+        let mut touches =
+            vec![format!("{archive} is read, and restored into a folder that is removed at the end")];
+        if self.commit {
+            let server = "the server of the archive ends a transaction that changes nothing, and switches to another segment";
+            touches.push(server.to_owned());
+        }
+        touches
     }
 }

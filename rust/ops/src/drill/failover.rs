@@ -8,6 +8,7 @@ use edgesentry_rs::payload::Memory;
 use edgesentry_rs::{IngestService, Ledger, Limits, PayloadStore};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::facts::postgres_version;
 use super::load::{Fleet, Load};
 use super::unix_ms;
 use super::{DrillReport, Plan};
@@ -17,12 +18,16 @@ use crate::failover::{self, Detection};
 use crate::postgres::Programs;
 use crate::servers::{Cluster, POSTGRESQL, Primary};
 
+/// Records in the ledger of the full drill before the load begins.
+pub const RECORDS: u64 = 10_000;
+/// Records that the load of the full drill brings before the crash and after each step.
+pub const LOAD: u64 = 2_000;
 /// Devices that send at once.
 const DEVICES: usize = 16;
 /// How long ingest may take to go on, on a slow machine; the pass criterion is another figure.
-const PATIENCE: Duration = Duration::from_secs(1800);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1800);
 /// The runbook's time for a failover, in seconds.
-const LIMIT: f64 = 1800.0;
+pub(super) const LIMIT: f64 = 1800.0;
 /// How far an asynchronous standby is behind when its primary dies.
 const LAG: Duration = Duration::from_secs(1);
 /// Settings of the clusters: as in production, but for a small machine.
@@ -52,53 +57,24 @@ pub struct Failover {
 impl Failover {
     /// Runs the drill. Servers are stopped and gone when it returns or is dropped.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
+        report.at_least("records", self.records, RECORDS);
+        report.at_least("load", self.load, LOAD);
+        report.option("asynchronous", self.asynchronous);
+        report.full_if(!self.asynchronous);
+        report.version("PostgreSQL", postgres_version(&self.programs));
         let (mut primary, mut standby) = blocking(|| self.pair(report))?;
         let url = primary.url_with([primary.host(), standby.host()], "postgres");
-        let ledger: Arc<dyn Ledger> = Arc::new(Postgres::connect(&settings(url)).await?);
-        let payloads: Arc<dyn PayloadStore> = Arc::new(Memory::default());
-        let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
-        let mut fleet = Fleet::new("drill", DEVICES);
-        fleet.register(&*ledger).await?;
-        fleet.fill(&service, self.records).await?;
-        report.step(format!("the ledger holds {} records", fleet.count()));
-        let load = fleet.send(&service, Duration::ZERO);
-        if !load.wait_for_more(self.load, PATIENCE).await {
-            return Err(stalled("before the crash"));
-        }
-
+        let rehearsal = Rehearsal::begin(settings(url), "drill", self.records, self.load, report).await?;
+        let load = &rehearsal.load;
         if self.asynchronous {
             hold_wal(&primary, report).await?;
         }
-        let crash = self.fail_over(&mut primary, &mut standby, &load, report).await?;
+        let crash = self.fail_over(&mut primary, &mut standby, load, report).await?;
         self.old_primary_returns(&mut primary, report)?;
         let rebuilt =
-            if self.asynchronous { None } else { Some(self.rebuild(&standby, &load, report).await?) };
+            if self.asynchronous { None } else { Some(self.rebuild(&standby, load, report).await?) };
 
-        let (fleet, seen) = load.stop().await?;
-        report.step(format!("the load ends: {} attempts were repeated", seen.retried));
-        let new: Arc<dyn Ledger> = Arc::new(Postgres::connect(&settings(standby.url("postgres"))).await?);
-        let kept = fleet.kept(&*new).await?;
-        report.check(Check::new(
-            "every acknowledged record is in the new primary",
-            kept.lost == 0,
-            format!("{} of {} acknowledged records are missing", kept.lost, kept.acknowledged),
-        ));
-        let verified = fleet.verify(&new, Some(&payloads)).await?;
-        report.check(verified);
-        let evidence = match seen.rejected.first() {
-            None => format!("none of {DEVICES} devices was rejected"),
-            Some(first) => {
-                format!("{} of {DEVICES} devices were rejected, such as {first}", seen.rejected.len())
-            }
-        };
-        report.check(Check::new("every device goes on with its chain", seen.rejected.is_empty(), evidence));
-        report.measure("records_acknowledged", kept.acknowledged as f64, None);
-        report.measure("records_lost", kept.lost as f64, Some(0.0));
-        if let Some(since) = kept.lost_since_ms {
-            report.measure("lost_seconds", crash.saturating_sub(since) as f64 / 1000.0, None);
-        }
-        service.ledger().close().await;
-        new.close().await;
+        rehearsal.conclude(settings(standby.url("postgres")), crash, report).await?;
         blocking(|| drop((primary, standby, rebuilt)));
         Ok(())
     }
@@ -205,6 +181,72 @@ impl Failover {
     }
 }
 
+/// Devices that send through a list of hosts while one of these is lost.
+pub(super) struct Rehearsal {
+    service: IngestService,
+    payloads: Arc<dyn PayloadStore>,
+    pub(super) load: Load,
+}
+
+impl Rehearsal {
+    /// Fills the ledger, and lets the devices send from here on.
+    pub(super) async fn begin(
+        ledger: PostgresSettings,
+        devices: &str,
+        records: u64,
+        load: u64,
+        report: &mut DrillReport,
+    ) -> Result<Rehearsal, Error> {
+        let ledger: Arc<dyn Ledger> = Arc::new(Postgres::connect(&ledger).await?);
+        let payloads: Arc<dyn PayloadStore> = Arc::new(Memory::default());
+        let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
+        let mut fleet = Fleet::new(devices, DEVICES);
+        fleet.register(&*ledger).await?;
+        fleet.fill(&service, records).await?;
+        report.step(format!("the ledger holds {} records", fleet.count()));
+        let sending = fleet.send(&service, Duration::ZERO);
+        if !sending.wait_for_more(load, PATIENCE).await {
+            return Err(stalled("before the crash"));
+        }
+        Ok(Rehearsal { service, payloads, load: sending })
+    }
+
+    /// Ends the load, and compares the new primary with what was acknowledged.
+    pub(super) async fn conclude(
+        self,
+        new_primary: PostgresSettings,
+        crash_ms: u64,
+        report: &mut DrillReport,
+    ) -> Result<(), Error> {
+        let (fleet, seen) = self.load.stop().await?;
+        report.step(format!("the load ends: {} attempts were repeated", seen.retried));
+        let new: Arc<dyn Ledger> = Arc::new(Postgres::connect(&new_primary).await?);
+        let kept = fleet.kept(&*new).await?;
+        report.check(Check::new(
+            "every acknowledged record is in the new primary",
+            kept.lost == 0,
+            format!("{} of {} acknowledged records are missing", kept.lost, kept.acknowledged),
+        ));
+        let verified = fleet.verify(&new, Some(&self.payloads)).await?;
+        report.check(verified);
+        let evidence = match seen.rejected.first() {
+            None => format!("none of {DEVICES} devices was rejected"),
+            Some(first) => {
+                format!("{} of {DEVICES} devices were rejected, such as {first}", seen.rejected.len())
+            }
+        };
+        report.check(Check::new("every device goes on with its chain", seen.rejected.is_empty(), evidence));
+        report.measure("records_acknowledged", kept.acknowledged as f64, None);
+        report.measure("records_lost", kept.lost as f64, Some(0.0));
+        if let Some(since) = kept.lost_since_ms {
+            report.measure("lost_seconds", crash_ms.saturating_sub(since) as f64 / 1000.0, None);
+        }
+        self.service.ledger().close().await;
+        new.close().await;
+        Ok(())
+    }
+}
+
 fn settings(url: String) -> PostgresSettings {
     PostgresSettings { url: url.into(), timeout_seconds: 10, ..PostgresSettings::default() }
 }
@@ -222,7 +264,7 @@ async fn hold_wal(primary: &Cluster, report: &mut DrillReport) -> Result<(), Err
     Ok(())
 }
 
-fn stalled(when: &str) -> Error {
+pub(super) fn stalled(when: &str) -> Error {
     Error::Server { server: "the drill".to_owned(), problem: format!("it does not go on: {when}") }
 }
 

@@ -1,13 +1,15 @@
 //! What many runs of drills have shown, for whoever has to answer for it: Markdown and HTML.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use edgesentry_chain::escape;
+use edgesentry_chain::{PublicKey, escape};
 use serde::Deserialize;
 use time::{Date, Month, OffsetDateTime};
 
-use super::{DrillReport, PLANS};
+use super::report::{pairs, shown};
+use super::signed::{self, Signature};
+use super::{DrillReport, Extent, PLANS, Plan, SITE_PLANS};
 use crate::check::{Check, Status};
 use crate::error::Error;
 
@@ -18,6 +20,8 @@ pub struct Run {
     pub report: DrillReport,
     /// Its verdict; unknown where the drill could not finish, whatever it had checked before.
     pub status: Status,
+    /// What is known of the signature of its report.
+    pub signature: Signature,
 }
 
 /// A quarter of a year, such as `2026Q4`.
@@ -35,6 +39,8 @@ pub struct Summary {
     pub title: String,
     /// The runs, oldest first.
     pub runs: Vec<Run>,
+    /// Whether only runs count whose reports are signed.
+    pub signed_only: bool,
 }
 
 /// A report file as `eds drill --report-dir` writes it.
@@ -87,18 +93,21 @@ impl std::fmt::Display for Quarter {
 }
 
 impl Summary {
-    /// The runs of a quarter, of all reports in a folder.
-    pub fn of_quarter(folder: &Path, quarter: Quarter) -> Result<Summary, Error> {
-        let mut runs = read(folder)?;
+    /// The runs of a quarter, of all reports in a folder. With a key only those count that are signed with it.
+    pub fn of_quarter(folder: &Path, quarter: Quarter, key: Option<&PublicKey>) -> Result<Summary, Error> {
+        let mut runs = read(folder, key)?;
         runs.retain(|run| quarter.contains(run.report.started_at_ms));
         runs.sort_by_key(|run| run.report.started_at_ms);
-        Ok(Summary { title: format!("Drills of {quarter}"), runs })
+        Ok(Summary { title: format!("Drills of {quarter}"), runs, signed_only: key.is_some() })
     }
 
-    /// Passed only if every drill has run and the last run of each has passed.
+    /// Passed only if every drill on servers of its own was held in full, and the last full run of each drill has passed.
     pub fn status(&self) -> Status {
-        let last = PLANS.map(|plan| self.of(plan.name).last().map_or(Status::Unknown, |run| run.status));
-        if last.contains(&Status::Failed) {
+        let last =
+            self.plans().map(|plan| self.full(plan.name).last().map_or(Status::Unknown, |run| run.status));
+        let last: Vec<Status> = last.collect();
+        let forged = self.runs.iter().any(|run| matches!(run.signature, Signature::Invalid(_)));
+        if forged || last.contains(&Status::Failed) {
             Status::Failed
         } else if last.contains(&Status::Unknown) {
             Status::Unknown
@@ -111,10 +120,22 @@ impl Summary {
         self.runs.iter().filter(move |run| run.report.drill == drill)
     }
 
+    /// Full runs, signed where that is asked for; no other shows what a drill is held for.
+    fn full<'a>(&'a self, drill: &'a str) -> impl DoubleEndedIterator<Item = &'a Run> {
+        let counts = move |run: &&Run| !self.signed_only || run.signature == Signature::Valid;
+        self.of(drill).filter(|run| run.report.extent == Extent::Full).filter(counts)
+    }
+
+    /// Every drill on servers of its own, and those on the operator's systems that were held in full.
+    fn plans(&self) -> impl Iterator<Item = Plan> {
+        let held = SITE_PLANS.into_iter().filter(|plan| self.full(plan.name).next().is_some());
+        PLANS.into_iter().chain(held)
+    }
+
     /// Rows of the table of drills.
-    fn drills(&self) -> Vec<[String; 6]> {
-        let row = |drill: &str, criterion: &str| {
-            let runs: Vec<&Run> = self.of(drill).collect();
+    fn drills(&self) -> Vec<[String; 7]> {
+        let row = |Plan { name, criterion, .. }: Plan| {
+            let runs: Vec<&Run> = self.full(name).collect();
             let passed = runs.iter().filter(|run| run.status == Status::Passed);
             let last =
                 passed.clone().next_back().map_or("never".to_owned(), |run| shown(run.report.started_at_ms));
@@ -124,28 +145,33 @@ impl Summary {
             let worst = worst
                 .fold(None, |worst: Option<f64>, value| Some(worst.map_or(value, |worst| worst.max(value))));
             [
-                drill.to_owned(),
+                name.to_owned(),
                 runs.len().to_string(),
                 passed.count().to_string(),
                 last,
                 worst.map_or_else(|| "-".to_owned(), |worst| format!("{worst:.1}")),
+                (self.of(name).count() - runs.len()).to_string(),
                 criterion.to_owned(),
             ]
         };
-        PLANS.iter().map(|plan| row(plan.name, plan.criterion)).collect()
+        self.plans().map(row).collect()
     }
 
     /// Rows of the table of runs.
-    fn lines(&self) -> Vec<[String; 5]> {
+    fn lines(&self) -> Vec<[String; 9]> {
         let line = |run: &Run| {
-            let Run { report, status } = run;
+            let Run { report, status, signature } = run;
             let measures =
                 report.measures.iter().map(|measure| format!("{} {:.3}", measure.name, measure.value));
             [
                 shown(report.started_at_ms),
                 report.drill.clone(),
+                report.extent.to_string(),
                 status.to_string(),
                 format!("{:.1}", report.duration_ms as f64 / 1000.0),
+                signature.to_string(),
+                format!("{}; eds on {}", report.place, report.host.name),
+                format!("{}; {}", pairs(&report.versions), pairs(&report.options)),
                 measures.collect::<Vec<_>>().join(", "),
             ]
         };
@@ -153,18 +179,32 @@ impl Summary {
     }
 
     /// Checks that did not pass, each with its run.
-    fn faults(&self) -> Vec<(String, &Check)> {
+    fn faults(&self) -> Vec<(String, Check)> {
         let of_run = |run: &Run| format!("{} of {}", run.report.drill, shown(run.report.started_at_ms));
-        let all =
-            self.runs.iter().flat_map(|run| run.report.checks.iter().map(move |check| (of_run(run), check)));
-        all.filter(|(_, check)| check.status != Status::Passed).collect()
+        let mut faults = Vec::new();
+        for run in &self.runs {
+            let signed = match &run.signature {
+                Signature::Invalid(why) => Some(Check::new("the report is signed", false, *why)),
+                Signature::Missing if self.signed_only => {
+                    Some(Check::unknown("the report is signed", "it is not, and does not count"))
+                }
+                _ => None,
+            };
+            let checks = run.report.checks.iter().filter(|check| check.status != Status::Passed).cloned();
+            faults.extend(signed.into_iter().chain(checks).map(|check| (of_run(run), check)));
+        }
+        faults
     }
 
     fn verdict(&self) -> &'static str {
         match self.status() {
-            Status::Passed => "Every drill was rehearsed, and the last run of each has passed.",
-            Status::Failed => "The last run of at least one drill has failed.",
-            Status::Unknown => "At least one drill was not rehearsed, or its last run could not finish.",
+            Status::Passed => "Every drill was held in full, and the last full run of each has passed.",
+            Status::Failed => {
+                "The last full run of at least one drill has failed, or the signature of a report is not valid."
+            }
+            Status::Unknown => {
+                "At least one drill was not held in full, or its last full run could not finish."
+            }
         }
     }
 
@@ -181,7 +221,7 @@ impl Summary {
         }
         for (run, check) in faults {
             let Check { name, status, evidence } = check;
-            let _ = writeln!(text, "- {run}: {status}: {}: {}", cell(name), cell(evidence));
+            let _ = writeln!(text, "- {run}: {status}: {}: {}", cell(&name), cell(&evidence));
         }
         text
     }
@@ -208,8 +248,8 @@ impl Summary {
                 page,
                 "<p>{}: <b>{status}</b>: {}<br><code>{}</code></p>",
                 escape::markup(&run),
-                escape::markup(name),
-                escape::markup(evidence)
+                escape::markup(&name),
+                escape::markup(&evidence)
             );
         }
         page.push_str("</body></html>\n");
@@ -217,9 +257,26 @@ impl Summary {
     }
 }
 
-const DRILLS: [&str; 6] =
-    ["drill", "runs", "passed", "last passed", "longest recovery, seconds", "passes when"];
-const RUNS: [&str; 5] = ["begun", "drill", "outcome", "seconds", "measured"];
+const DRILLS: [&str; 7] = [
+    "drill",
+    "full runs",
+    "passed",
+    "last passed",
+    "longest recovery, seconds",
+    "other runs, which do not count",
+    "passes when",
+];
+const RUNS: [&str; 9] = [
+    "begun",
+    "drill",
+    "extent",
+    "outcome",
+    "seconds",
+    "signature",
+    "held on",
+    "versions; options",
+    "measured",
+];
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\
 table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left;vertical-align:top}";
 
@@ -248,25 +305,53 @@ fn cell(text: &str) -> String {
     escape::sentence(text).replace('|', "\\|").replace('<', "&lt;")
 }
 
-fn read(folder: &Path) -> Result<Vec<Run>, Error> {
-    let entries = std::fs::read_dir(folder).map_err(Error::io("read the reports", folder))?;
-    let mut runs = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(Error::io("read the reports", folder))?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
+fn read(folder: &Path, key: Option<&PublicKey>) -> Result<Vec<Run>, Error> {
+    let run = |path: &Path| {
+        let bytes = std::fs::read(path).map_err(Error::io("read the report", path))?;
+        let File { status, report } = parse(path, &bytes)?;
+        let signature = signed::check(path, &bytes, key)?;
+        Ok(Run { status: status.unwrap_or_else(|| report.status()), report, signature })
+    };
+    paths(folder)?.iter().map(|path| run(path)).collect()
+}
+
+/// Removes the reports of a folder that are to be kept no longer, with their texts and signatures; their paths.
+pub fn remove_expired(folder: &Path, now_ms: u64) -> Result<Vec<PathBuf>, Error> {
+    let mut removed = Vec::new();
+    for path in paths(folder)? {
+        let bytes = std::fs::read(&path).map_err(Error::io("read the report", &path))?;
+        let until = parse(&path, &bytes)?.report.keep_until_ms;
+        if until == 0 || until > now_ms {
             continue;
         }
-        let text = std::fs::read_to_string(&path).map_err(Error::io("read the report", &path))?;
-        let file: File = serde_json::from_str(&text).map_err(|error| {
-            Error::Config(format!(
-                "{}: it is no report of a drill: {error}; move it elsewhere",
-                path.display()
-            ))
-        })?;
-        let status = file.status.unwrap_or_else(|| file.report.status());
-        runs.push(Run { report: file.report, status });
+        for file in [path.with_extension("txt"), signed::signature_path(&path), path] {
+            match std::fs::remove_file(&file) {
+                Ok(()) => removed.push(file),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("remove the report", &file)(error)),
+            }
+        }
     }
-    Ok(runs)
+    Ok(removed)
+}
+
+/// The reports of a folder.
+fn paths(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = std::fs::read_dir(folder).map_err(Error::io("read the reports", folder))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(Error::io("read the reports", folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<File, Error> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::Config(format!("{}: it is no report of a drill: {error}; move it elsewhere", path.display()))
+    })
 }
 
 fn day(unix_ms: u64) -> Date {
@@ -275,13 +360,6 @@ fn day(unix_ms: u64) -> Date {
         |_| Date::from_calendar_date(9999, Month::December, 31).unwrap_or(Date::MAX),
         OffsetDateTime::date,
     )
-}
-
-fn shown(unix_ms: u64) -> String {
-    let seconds = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_ms / 1000).unwrap_or(0));
-    let shown =
-        seconds.ok().and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok());
-    shown.unwrap_or_else(|| unix_ms.to_string())
 }
 
 #[cfg(test)]
@@ -293,7 +371,12 @@ mod tests {
     const NOW: u64 = 1_795_478_400_000;
 
     fn keep(folder: &Path, drill: &str, started_at_ms: u64, status: &str) {
+        keep_some(folder, drill, started_at_ms, status, Extent::Full);
+    }
+
+    fn keep_some(folder: &Path, drill: &str, started_at_ms: u64, status: &str, extent: Extent) {
         let mut report = DrillReport::begin(drill, "");
+        report.extent = extent;
         report.started_at_ms = started_at_ms;
         report.check(Check::new("nothing <lost>", status == "passed", "0 | 1"));
         report.measure("recovery_seconds", 2.5, None);
@@ -309,26 +392,71 @@ mod tests {
             keep(folder.path(), plan.name, NOW, "passed");
         }
         let quarter: Quarter = "2026Q4".parse().unwrap();
-        let summary = Summary::of_quarter(folder.path(), quarter).unwrap();
+        let summary = Summary::of_quarter(folder.path(), quarter, None).unwrap();
         assert_eq!((summary.status(), summary.runs.len()), (Status::Passed, PLANS.len()));
         assert!(summary.markdown().contains("| db-failover | 1 | 1 | 2026-11-24T00:00:00Z | 2.5 |"));
         assert_eq!(
-            Summary::of_quarter(folder.path(), "2026Q3".parse().unwrap()).unwrap().status(),
+            Summary::of_quarter(folder.path(), "2026Q3".parse().unwrap(), None).unwrap().status(),
             Status::Unknown
         );
 
+        keep_some(folder.path(), "rpo", NOW + 500, "failed", Extent::Short);
+        let summary = Summary::of_quarter(folder.path(), quarter, None).unwrap();
+        assert_eq!(summary.status(), Status::Passed, "a short run is no run of the quarter");
+        assert!(summary.markdown().contains("| rpo | 1 | 1 | 2026-11-24T00:00:00Z | 2.5 | 1 |"));
+        assert!(!summary.markdown().contains("db-restore-archive"), "not everybody has an archive");
+        keep(folder.path(), "db-restore-archive", NOW + 600, "passed");
+        let summary = Summary::of_quarter(folder.path(), quarter, None).unwrap();
+        assert!(summary.markdown().contains("| db-restore-archive | 1 | 1 |"), "{}", summary.markdown());
+
         keep(folder.path(), "rpo", NOW + 1000, "unknown");
-        let summary = Summary::of_quarter(folder.path(), quarter).unwrap();
+        let summary = Summary::of_quarter(folder.path(), quarter, None).unwrap();
         assert_eq!(summary.status(), Status::Unknown, "a drill that could not finish has not passed");
         keep(folder.path(), "db-failover", NOW + 2000, "failed");
-        let summary = Summary::of_quarter(folder.path(), quarter).unwrap();
+        let summary = Summary::of_quarter(folder.path(), quarter, None).unwrap();
         assert_eq!(summary.status(), Status::Failed);
         assert!(summary.markdown().contains("nothing &lt;lost>: 0 \\| 1"), "{}", summary.markdown());
         assert!(summary.html().contains("nothing &lt;lost&gt;") && !summary.html().contains("<lost>"));
 
         std::fs::write(folder.path().join("other.json"), "{}").unwrap();
-        let error = Summary::of_quarter(folder.path(), quarter).unwrap_err().to_string();
+        let error = Summary::of_quarter(folder.path(), quarter, None).unwrap_err().to_string();
         assert!(error.contains("other.json: it is no report of a drill"), "{error}");
+    }
+
+    #[test]
+    fn with_a_key_only_signed_reports_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |plan: Plan| folder.path().join(format!("{}-{NOW}.json", plan.name));
+        for plan in PLANS {
+            keep(folder.path(), plan.name, NOW, "passed");
+            let line = signed::sign([7; 32], plan.name, &std::fs::read(path(plan)).unwrap(), NOW).unwrap();
+            std::fs::write(signed::signature_path(&path(plan)), line).unwrap();
+        }
+        let device = edgesentry_chain::Device::from_seed("x", [7; 32], edgesentry_chain::Scheme::Record);
+        let key = device.public_key().unwrap();
+        let summary = || Summary::of_quarter(folder.path(), Quarter::of(NOW), Some(&key)).unwrap();
+        assert_eq!(summary().status(), Status::Passed);
+
+        std::fs::remove_file(signed::signature_path(&path(PLANS[0]))).unwrap();
+        assert_eq!(summary().status(), Status::Unknown, "a report without a signature does not count");
+        assert!(summary().markdown().contains("it is not, and does not count"), "{}", summary().markdown());
+        keep(folder.path(), PLANS[1].name, NOW, "failed");
+        assert_eq!(summary().status(), Status::Failed);
+        assert!(summary().markdown().contains("of another report"), "{}", summary().markdown());
+    }
+
+    #[test]
+    fn reports_are_removed_when_their_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        keep(folder.path(), "rpo", NOW, "passed");
+        let mut report = DrillReport::begin("rpo", "");
+        report.keep_until_ms = NOW;
+        let path = folder.path().join("rpo-1.json");
+        std::fs::write(&path, serde_json::to_string(&report).unwrap()).unwrap();
+        std::fs::write(signed::signature_path(&path), "").unwrap();
+        assert!(remove_expired(folder.path(), NOW - 1).unwrap().is_empty());
+        assert_eq!(remove_expired(folder.path(), NOW).unwrap().len(), 2);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "what says no time is kept");
     }
 
     #[test]

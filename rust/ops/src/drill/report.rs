@@ -1,11 +1,15 @@
 //! What a drill says when it is over: for programs, for people, and for Prometheus.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
+use super::facts::{Extent, Host, Versions};
 use crate::check::{Check, Status, verdict};
 
 /// A figure that a drill measured.
@@ -27,8 +31,29 @@ pub struct DrillReport {
     pub drill: String,
     /// What was rehearsed, in one sentence.
     pub about: String,
+    /// How much of it was held.
+    #[serde(default)]
+    pub extent: Extent,
+    /// What it was held on, such as `servers of its own`, without secrets.
+    #[serde(default)]
+    pub place: String,
+    /// The machine on which `eds` ran.
+    #[serde(default)]
+    pub host: Host,
+    /// The version of `eds` and of each server.
+    #[serde(default)]
+    pub versions: Versions,
+    /// The options that were in force, those that nobody gave included, without secrets.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
     /// Unix milliseconds.
     pub started_at_ms: u64,
+    /// Unix milliseconds.
+    #[serde(default)]
+    pub ended_at_ms: u64,
+    /// Until when it is to be kept, Unix milliseconds; 0 where that was not said.
+    #[serde(default)]
+    pub keep_until_ms: u64,
     /// From beginning to end, set-up and clean-up included.
     pub duration_ms: u64,
     /// The pass criteria.
@@ -53,6 +78,13 @@ impl Listener {
     /// Calls `hear` at each step.
     pub fn new(hear: impl Fn(&Event) + Send + Sync + 'static) -> Listener {
         Listener(Some(Arc::new(hear)))
+    }
+
+    /// Tells of a step that is in no report, because the drill was given up.
+    pub(crate) fn tell(&self, event: &Event) {
+        if let Some(hear) = &self.0 {
+            hear(event);
+        }
     }
 }
 
@@ -84,7 +116,14 @@ impl DrillReport {
         DrillReport {
             drill: drill.to_owned(),
             about: about.to_owned(),
+            extent: Extent::Full,
+            place: "servers of its own".to_owned(),
+            host: Host::this(),
+            versions: Versions::from([("eds".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+            options: BTreeMap::new(),
             started_at_ms: unix_ms(),
+            ended_at_ms: 0,
+            keep_until_ms: 0,
             duration_ms: 0,
             checks: Vec::new(),
             measures: Vec::new(),
@@ -93,13 +132,34 @@ impl DrillReport {
         }
     }
 
+    /// Notes an option that was in force.
+    pub fn option(&mut self, name: &str, value: impl fmt::Display) {
+        self.options.insert(name.to_owned(), value.to_string());
+    }
+
+    /// Notes an option by which the drill is the full one or not: below `full` it is partial.
+    pub fn at_least<T: fmt::Display + PartialOrd>(&mut self, name: &str, value: T, full: T) {
+        self.full_if(value >= full);
+        self.option(name, value);
+    }
+
+    /// Makes the drill a partial one unless `full`.
+    pub fn full_if(&mut self, full: bool) {
+        if !full && self.extent == Extent::Full {
+            self.extent = Extent::Partial;
+        }
+    }
+
+    /// Notes the version of a server.
+    pub fn version(&mut self, of: &str, version: impl Into<String>) {
+        self.versions.insert(of.to_owned(), version.into());
+    }
+
     /// Notes a step of the timeline.
     pub fn step(&mut self, what: impl Into<String>) {
         let at_ms = unix_ms().saturating_sub(self.started_at_ms);
         let event = Event { at_ms, what: what.into() };
-        if let Some(hear) = &self.listener.0 {
-            hear(&event);
-        }
+        self.listener.tell(&event);
         self.timeline.push(event);
     }
 
@@ -119,7 +179,8 @@ impl DrillReport {
 
     /// The drill is over.
     pub fn end(&mut self) {
-        self.duration_ms = unix_ms().saturating_sub(self.started_at_ms);
+        self.ended_at_ms = unix_ms();
+        self.duration_ms = self.ended_at_ms.saturating_sub(self.started_at_ms);
     }
 
     /// Passed only if every check passed.
@@ -133,6 +194,16 @@ impl DrillReport {
         let seconds = self.duration_ms as f64 / 1000.0;
         let _ = writeln!(text, "{}: {} in {seconds:.1} s", self.drill, self.status());
         let _ = writeln!(text, "  {}", self.about);
+        let _ = writeln!(text, "  extent   {}", self.extent);
+        let _ = writeln!(text, "  held on  {}", self.place);
+        let _ =
+            writeln!(text, "  host     {}, {}, {} cores", self.host.name, self.host.system, self.host.cores);
+        let _ = writeln!(text, "  versions {}", pairs(&self.versions));
+        let _ = writeln!(text, "  options  {}", pairs(&self.options));
+        let _ = writeln!(text, "  from     {} to {}", shown(self.started_at_ms), shown(self.ended_at_ms));
+        if self.keep_until_ms > 0 {
+            let _ = writeln!(text, "  kept     until {}", shown(self.keep_until_ms));
+        }
         for Check { name, status, evidence } in &self.checks {
             let _ = writeln!(text, "  {status:<8} {name}: {evidence}");
         }
@@ -144,6 +215,19 @@ impl DrillReport {
         }
         text
     }
+}
+
+/// `eds 0.9.0, PostgreSQL 15.18`.
+pub(super) fn pairs(of: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = of.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    if pairs.is_empty() { "none".to_owned() } else { pairs.join(", ") }
+}
+
+/// Unix milliseconds as a time of whole seconds.
+pub(super) fn shown(unix_ms: u64) -> String {
+    let seconds = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_ms / 1000).unwrap_or(0));
+    let shown = seconds.ok().and_then(|time| time.format(&Rfc3339).ok());
+    shown.unwrap_or_else(|| unix_ms.to_string())
 }
 
 /// The time, Unix milliseconds.

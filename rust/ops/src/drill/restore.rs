@@ -14,6 +14,8 @@ use crate::recovery::{self, Recovery};
 use crate::restore::Target;
 use crate::servers::{POSTGRESQL, SEAWEEDFS};
 
+/// Records of the full drill.
+pub const RECORDS: u64 = 20_000;
 /// Devices that send.
 const DEVICES: usize = 100;
 /// Records that come after the moment that is restored to; none of them may be there afterwards.
@@ -43,6 +45,7 @@ pub struct RestoreDrill {
 impl RestoreDrill {
     /// Runs the drill. Servers are stopped and gone when it returns or is dropped.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
+        report.at_least("records", self.records, RECORDS);
         let mut site = Site::start(&self.tools, ARCHIVE_TIMEOUT, report).await?;
         let mut fleet = Fleet::new("drill", DEVICES);
         fleet.register(&*site.ledger).await?;

@@ -18,6 +18,10 @@ use crate::servers::{POSTGRESQL, SEAWEEDFS};
 use crate::source::Source;
 use crate::wal::Receiver;
 
+/// How long records come in the full drill before the crash.
+pub const LOAD: Duration = Duration::from_secs(30);
+/// `archive_timeout` of the full drill.
+pub const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Devices that send, one record after the other.
 const DEVICES: usize = 4;
 /// Between two records of a device.
@@ -49,6 +53,8 @@ pub struct Rpo {
 impl Rpo {
     /// Runs the drill. Servers are stopped and gone when it returns or is dropped.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
+        report.at_least("seconds", self.load.as_secs(), LOAD.as_secs());
+        report.at_least("archive_timeout", self.archive_timeout.as_secs(), ARCHIVE_TIMEOUT.as_secs());
         for sidecar in [false, true] {
             self.lose(sidecar, report).await?;
         }

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::DrillReport;
+use super::facts::{postgres_version, version_of};
 use super::failover::blocking;
 use crate::archive::Archive;
 use crate::backup;
@@ -105,6 +106,8 @@ impl Site {
         archive_timeout: Duration,
         report: &mut DrillReport,
     ) -> Result<Site, Error> {
+        report.version("PostgreSQL", postgres_version(&tools.programs));
+        report.version("SeaweedFS", version_of(&tools.weed, "version"));
         let seaweed = blocking(|| SeaweedFs::start(&tools.weed))?;
         let client = seaweed.settings().client().await?;
         client.create_bucket().bucket(ARCHIVE.0).send().await.map_err(|error| Error::Server {

@@ -159,7 +159,7 @@ fn incomplete(error: impl std::fmt::Display) -> Refusal {
 }
 
 impl Bucket {
-    pub(super) async fn exists(&self) -> Result<bool, Error> {
+    pub(crate) async fn exists(&self) -> Result<bool, Error> {
         match self.client.head_bucket().bucket(&self.name).send().await {
             Ok(_) => Ok(true),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(false),
@@ -179,7 +179,7 @@ impl Bucket {
         create.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
     }
 
-    pub(super) async fn keeps_versions(&self) -> Result<bool, Error> {
+    pub(crate) async fn keeps_versions(&self) -> Result<bool, Error> {
         let answer = self.client.get_bucket_versioning().bucket(&self.name).send().await;
         let answer = answer.map_err(|error| self.failed("ask for versions", &Refusal::of(&error)))?;
         Ok(answer.status() == Some(&BucketVersioningStatus::Enabled))
@@ -192,7 +192,7 @@ impl Bucket {
     }
 
     /// Days of the default retention in mode COMPLIANCE; none where there is no such rule.
-    pub(super) async fn lock_days(&self) -> Result<Option<u32>, Error> {
+    pub(crate) async fn lock_days(&self) -> Result<Option<u32>, Error> {
         let answer = self.client.get_object_lock_configuration().bucket(&self.name).send().await;
         let configuration = match answer {
             Ok(answer) => answer.object_lock_configuration,

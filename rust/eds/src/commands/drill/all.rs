@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use edgesentry_ops::check::Status;
+use edgesentry_ops::drill::Extent;
 use edgesentry_ops::drill::alert_fire::{self, Servers, Settings, Trial, WITHIN};
 use edgesentry_ops::drill::failover::{self, Failover};
 use edgesentry_ops::drill::objects::{self, ObjectRecovery};
@@ -30,7 +31,7 @@ Examples:
   eds drill all --short                            a minute or two, to see whether everything works
   eds drill all --report-dir drills --metrics-file /var/lib/node_exporter/drills.prom")]
 pub(super) struct All {
-    /// Few records, a short load, one alert
+    /// Few records, a short load, one alert; counts for no alert and for no report of a quarter
     #[arg(long)]
     short: bool,
     #[command(flatten)]
@@ -53,9 +54,14 @@ impl All {
         self.conclude(held, output)
     }
 
+    fn extent(&self) -> Extent {
+        if self.short { Extent::Short } else { Extent::Full }
+    }
+
     fn failover(&self, output: &Output) -> Result<Held, Failure> {
-        let (records, load) = if self.short { (500, 200) } else { (10_000, 2_000) };
+        let (records, load) = if self.short { (500, 200) } else { (failover::RECORDS, failover::LOAD) };
         self.outcome.hold(output, &failover::PLAN, async |report| {
+            report.extent = self.extent();
             let drill =
                 Failover { programs: self.tools.postgres.find()?, records, load, asynchronous: false };
             Ok(drill.run(report).await?)
@@ -63,24 +69,27 @@ impl All {
     }
 
     fn restore(&self, output: &Output) -> Result<Held, Failure> {
-        let records = if self.short { 1_000 } else { 20_000 };
+        let records = if self.short { 1_000 } else { restore::RECORDS };
         self.outcome.hold(output, &restore::PLAN, async |report| {
+            report.extent = self.extent();
             let tools = self.tools.find()?;
             Ok(RestoreDrill { tools, records }.run(report).await?)
         })
     }
 
     fn rpo(&self, output: &Output) -> Result<Held, Failure> {
-        let load = Duration::from_secs(if self.short { 3 } else { 30 });
+        let load = if self.short { Duration::from_secs(3) } else { rpo::LOAD };
         self.outcome.hold(output, &rpo::PLAN, async |report| {
+            report.extent = self.extent();
             let tools = self.tools.find()?;
-            Ok(Rpo { tools, load, archive_timeout: Duration::from_secs(60) }.run(report).await?)
+            Ok(Rpo { tools, load, archive_timeout: rpo::ARCHIVE_TIMEOUT }.run(report).await?)
         })
     }
 
     fn objects(&self, output: &Output) -> Result<Held, Failure> {
-        let records = if self.short { 20 } else { 200 };
+        let records = if self.short { 20 } else { objects::RECORDS };
         self.outcome.hold(output, &objects::PLAN, async |report| {
+            report.extent = self.extent();
             Ok(ObjectRecovery { weed: self.tools.weed.find()?, records }.run(report).await?)
         })
     }
@@ -90,6 +99,7 @@ impl All {
         let settings =
             Settings { trials, within: WITHIN, servers: Servers::Own { scrape_seconds: 1, rules: None } };
         self.outcome.hold(output, &alert_fire::PLAN, async |report| {
+            report.extent = self.extent();
             alert_fire::run(&settings, report).await.map_err(unfinished)
         })
     }
@@ -129,8 +139,13 @@ impl All {
         let Some(folder) = self.outcome.report_dir() else { return Ok(Vec::new()) };
         let Some(first) = held.first() else { return Ok(Vec::new()) };
         let began = times::shown(first.report.started_at_ms);
-        let runs = held.iter().map(|drill| Run { report: drill.report.clone(), status: drill.status() });
-        let summary = Summary { title: format!("Drills of {began}"), runs: runs.collect() };
+        let runs = held.iter().map(|drill| Run {
+            report: drill.report.clone(),
+            status: drill.status(),
+            signature: self.outcome.signature(),
+        });
+        let title = format!("Drills of {began}");
+        let summary = Summary { title, runs: runs.collect(), signed_only: false };
         let name = format!("all-{}", began.replace(':', ""));
         let files = [("md", summary.markdown()), ("html", summary.html())].map(|(extension, text)| {
             let path = folder.join(format!("{name}.{extension}"));

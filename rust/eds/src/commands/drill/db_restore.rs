@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 use edgesentry_chain::Scheme;
-use edgesentry_ops::drill::archive::ArchiveDrill;
-use edgesentry_ops::drill::restore::{PLAN, RestoreDrill};
+use edgesentry_ops::drill::archive::{self, ArchiveDrill};
+use edgesentry_ops::drill::restore::{self, PLAN, RestoreDrill};
 use edgesentry_rs::Settings;
 use edgesentry_rs::settings::Overrides;
 
+use super::consent::{Consent, say, settings_to_touch};
 use super::outcome::Outcome;
 use super::servers::ToolArgs;
 use crate::commands::scheme;
@@ -22,8 +23,8 @@ use crate::output::Output;
 /// A primary archives into an S3 of the drill's own. Half of the records are in the base backup, half in the write-ahead
 /// log behind it. Records are then deleted in the database, and a new server is restored to the moment before. With
 /// --archive the archive of the settings is restored instead, an hour back, onto a server of the drill's own: the archive is
-/// only read, and the server that it belongs to is not spoken to. The payloads of the settings are hashed again; where
-/// they name no store, or no --heads are given, the drill cannot pass.
+/// only read, and the server that it belongs to is not spoken to, unless --commit is given. The payloads of the settings
+/// are hashed again; where they name no store, or no --heads are given, the drill cannot pass.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +33,7 @@ Examples:
   eds drill db-restore --archive /etc/eds.toml --heads heads.json --keys keys.json")]
 pub(super) struct DbRestore {
     /// Records up to the moment that is restored to
-    #[arg(long, value_name = "COUNT", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, value_name = "COUNT", default_value_t = restore::RECORDS, value_parser = clap::value_parser!(u64).range(100..))]
     records: u64,
     /// Restore the archive that these settings name
     #[arg(long, value_name = "CONFIG", conflicts_with = "records")]
@@ -52,6 +53,12 @@ pub(super) struct DbRestore {
     /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "keys")]
     scheme: Option<Scheme>,
+    /// Make a transaction on the server of the archive first, one that changes nothing, so that recovery stops at the
+    /// moment on a quiet server too; without it the archive is restored to its end where nothing was committed since
+    #[arg(long, requires = "archive")]
+    commit: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     tools: ToolArgs,
     #[command(flatten)]
@@ -64,16 +71,26 @@ impl DbRestore {
             let drill = RestoreDrill { tools: self.tools.find()?, records: self.records };
             return self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?));
         };
-        let settings = Settings::load(Some(config), &Overrides::default())?;
+        let settings = if self.commit {
+            settings_to_touch(config)?
+        } else {
+            Settings::load(Some(config), &Overrides::default())?
+        };
         let drill = ArchiveDrill {
             settings,
             config: Some(config.clone()),
             eds: self.tools.eds.find()?,
+            commit: self.commit,
             back: Duration::from_secs(self.back),
             heads: self.heads.as_deref().map(inputs::heads).transpose()?,
             start_heads: self.start_heads.as_deref().map(inputs::heads).transpose()?,
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
         };
-        self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
+        if self.commit {
+            self.consent.obtain(output, &drill.touches())?;
+        } else {
+            say(output, &drill.touches());
+        }
+        self.outcome.of(output, &archive::PLAN, async |report| Ok(drill.run(report).await?))
     }
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
+use edgesentry_formats::Seed;
 use edgesentry_ops::check::{Check, Status};
-use edgesentry_ops::drill::{DrillError, DrillReport, Event, Listener, Measure, Plan};
+use edgesentry_ops::drill::signed::{self, Signature};
+use edgesentry_ops::drill::{DrillError, DrillReport, Event, Extent, Listener, Measure, Plan};
 use edgesentry_ops::textfile::{Textfile, TextfileError};
 use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
@@ -33,6 +35,12 @@ pub(crate) struct Outcome {
     /// Folder for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; made where it is missing
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
+    /// Seed file of the key that signs the report, as NAME.json.sig
+    #[arg(long, value_name = "SEEDFILE", requires = "report_dir")]
+    sign_key: Option<PathBuf>,
+    /// How long the report is to be kept; eds drill report --remove-expired removes it then
+    #[arg(long, value_name = "DAYS", default_value_t = 1096, value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    keep_days: u64,
     /// File for the textfile collector of node_exporter, name.prom: learns when the drill last ran and last passed
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
@@ -80,6 +88,7 @@ impl Outcome {
         if let Some(folder) = &self.report_dir {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
         }
+        self.seed()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
@@ -88,13 +97,11 @@ impl Outcome {
         report.listener = listener(*output);
         let worked = runtime.block_on(interrupt::unless_asked(work(&mut report)));
         report.end();
+        report.keep_until_ms = report.ended_at_ms.saturating_add(self.keep_days * 24 * 3600 * 1000);
         let failure = match worked {
             Some(Ok(())) => None,
             Some(Err(failure)) => Some(failure),
-            None => {
-                let message = format!("{} was interrupted; its servers are stopped", plan.name);
-                Some(Failure::interrupted(message))
-            }
+            None => Some(Failure::interrupted(format!("{} was interrupted and has no verdict", plan.name))),
         };
         // A run that could not finish has not passed, whatever it checked before.
         let unfinished =
@@ -110,9 +117,19 @@ impl Outcome {
     pub(super) fn filed(&self, held: &Held) -> Result<Value, Failure> {
         let mut content = content(&held.report, held.status());
         if let Some(folder) = &self.report_dir {
-            content["files"] = json!(write_report(folder, &held.report, &content)?);
+            content["files"] = json!(write_report(folder, &held.report, &content, self.seed()?.as_ref())?);
         }
         Ok(content)
+    }
+
+    /// The key that signs; one that cannot be read is said before the drill is held.
+    fn seed(&self) -> Result<Option<Seed>, Failure> {
+        Ok(self.sign_key.as_deref().map(edgesentry_formats::read_seed_file).transpose()?)
+    }
+
+    /// What is known of the signature of a report that was just written.
+    pub(super) fn signature(&self) -> Signature {
+        if self.sign_key.is_some() { Signature::NotChecked } else { Signature::Missing }
     }
 
     /// The folder for reports, where one is named.
@@ -141,13 +158,24 @@ impl Held {
     }
 }
 
-/// Writes the report for programs and for people; the paths.
-fn write_report(folder: &Path, report: &DrillReport, content: &Value) -> Result<Vec<String>, Failure> {
+/// Writes the report for programs and for people, and its signature; the paths.
+fn write_report(
+    folder: &Path,
+    report: &DrillReport,
+    content: &Value,
+    seed: Option<&Seed>,
+) -> Result<Vec<String>, Failure> {
     let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
-    let json = terminal_safe(&serde_json::to_string_pretty(content).unwrap_or_default());
-    let mut written = Vec::new();
-    for (extension, text) in [("json", json), ("txt", report.text())] {
-        let path = folder.join(format!("{name}.{extension}"));
+    let json = terminal_safe(&serde_json::to_string_pretty(content).unwrap_or_default()) + "\n";
+    let mut files = vec![(format!("{name}.json"), json.clone()), (format!("{name}.txt"), report.text())];
+    if let Some(seed) = seed {
+        let name = format!("{name}.json");
+        let signature = signed::sign(**seed, &name, json.as_bytes(), report.ended_at_ms)?;
+        files.push((format!("{name}.sig"), signature));
+    }
+    let mut written = Vec::with_capacity(files.len());
+    for (name, text) in files {
+        let path = folder.join(name);
         save_to(&path, &text)?;
         written.push(path.display().to_string());
     }
@@ -184,7 +212,12 @@ fn text(report: &DrillReport, status: Status) -> String {
     };
     let verdict = style(status);
     let seconds = report.duration_ms as f64 / 1000.0;
-    let mut text = format!("{verdict}{}{verdict:#}  {} in {seconds:.1} s\n", shout(status), report.drill);
+    let extent = match report.extent {
+        Extent::Full => String::new(),
+        extent => format!(", {extent}: it does not count as the full drill"),
+    };
+    let mut text =
+        format!("{verdict}{}{verdict:#}  {} in {seconds:.1} s{extent}\n", shout(status), report.drill);
     for Check { name, status, evidence } in &report.checks {
         let style = style(*status);
         text.push_str(&format!("  {style}{status:<8}{style:#} {}\n", sentence(name)));

@@ -6,22 +6,25 @@ use std::time::SystemTime;
 use clap::Args;
 use edgesentry_formats::{Destination, Destinations, ReportKind};
 use edgesentry_ops::check::Status;
-use edgesentry_ops::drill::quarter::{Quarter, Summary};
+use edgesentry_ops::drill::quarter::{self, Quarter, Summary};
 use serde_json::json;
 
+use crate::commands::verify_record::public_key;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::outputs::save;
 
 /// Tell what the drills of a quarter have shown, from the reports in a folder: Markdown on stdout, or files
 ///
-/// Exit code 0 if every drill was held in the quarter and the last of each has passed, 1 if the last of one has failed, 3
-/// if one was not held or could not finish.
+/// Short and partial runs are listed and do not count. Exit code 0 if every drill was held in full in the quarter and the
+/// last full run of each has passed, 1 if the last of one has failed or a signature is not valid, 3 if one was not held or
+/// could not finish.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds drill report drills
-  eds drill report drills --quarter 2026Q4 --markdown 2026Q4.md --html 2026Q4.html")]
+  eds drill report drills --quarter 2026Q4 --markdown 2026Q4.md --html 2026Q4.html
+  eds drill report drills --key d75a98…511a        only what was signed with this key counts")]
 pub(super) struct Report {
     /// Folder of reports, as --report-dir of the drills names it
     #[arg(value_name = "DIR")]
@@ -32,6 +35,12 @@ pub(super) struct Report {
     /// The quarter before the one that it is now
     #[arg(long, conflicts_with = "quarter")]
     last_quarter: bool,
+    /// Public key: only reports that are signed with it count, and one whose signature is not valid fails the quarter
+    #[arg(long, value_name = "HEX")]
+    key: Option<String>,
+    /// Remove the reports of the folder that are to be kept no longer, as --keep-days of their drills said
+    #[arg(long)]
+    remove_expired: bool,
     /// File for the report in Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -43,14 +52,16 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let current = Quarter::of(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let current = Quarter::of(now_ms);
         let quarter = match self.quarter {
             Some(quarter) => quarter,
             None if self.last_quarter => current.before(),
             None => current,
         };
         let [markdown, html] = self.destinations()?;
-        let summary = Summary::of_quarter(&self.folder, quarter)?;
+        let key = self.key.as_deref().map(public_key).transpose()?;
+        let summary = Summary::of_quarter(&self.folder, quarter, key.as_ref())?;
         let mut written = Vec::new();
         let files = [(&self.markdown, markdown, summary.markdown()), (&self.html, html, summary.html())];
         for (path, destination, text) in files {
@@ -58,10 +69,16 @@ impl Report {
             save(&destination, path, &text)?;
             written.push(path.display().to_string());
         }
-        let text = match written.as_slice() {
+        let mut text = match written.as_slice() {
             [] => summary.markdown(),
             files => format!("{quarter}: {}\n", files.join(", ")),
         };
+        let mut removed = Vec::new();
+        if self.remove_expired {
+            let paths = quarter::remove_expired(&self.folder, now_ms)?;
+            removed.extend(paths.iter().map(|path| path.display().to_string()));
+            text.push_str(&format!("{} files were kept long enough and are removed\n", removed.len()));
+        }
         let status = summary.status();
         let exit = match status {
             Status::Passed => Exit::Holds,
@@ -70,13 +87,20 @@ impl Report {
         };
         let runs = summary.runs.iter().map(|run| {
             let report = &run.report;
-            json!({"drill": report.drill, "status": run.status, "started_at_ms": report.started_at_ms})
+            json!({
+                "drill": report.drill,
+                "extent": report.extent,
+                "status": run.status,
+                "signature": run.signature.to_string(),
+                "started_at_ms": report.started_at_ms,
+            })
         });
         let content = json!({
             "quarter": quarter.to_string(),
             "status": status,
             "runs": runs.collect::<Vec<_>>(),
             "files": written,
+            "removed": removed,
         });
         output.answer(&Answer {
             ok: exit == Exit::Holds,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use edgesentry_ops::drill::rpo::{PLAN, Rpo as Drill};
+use edgesentry_ops::drill::rpo::{self, PLAN, Rpo as Drill};
 
 use super::outcome::Outcome;
 use super::servers::ToolArgs;
@@ -21,10 +21,10 @@ Examples:
   eds drill rpo --seconds 58                       nearly the worst case of --archive-timeout 60")]
 pub(super) struct Rpo {
     /// How long records come before the crash
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = rpo::LOAD.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// archive_timeout of the primary, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = rpo::ARCHIVE_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
     archive_timeout: u64,
     #[command(flatten)]
     tools: ToolArgs,

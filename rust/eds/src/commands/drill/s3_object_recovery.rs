@@ -1,8 +1,12 @@
 //! `eds drill s3-object-recovery`.
 
-use clap::Args;
-use edgesentry_ops::drill::objects::{ObjectRecovery, PLAN};
+use std::path::{Path, PathBuf};
 
+use clap::Args;
+use edgesentry_ops::drill::bucket::{self, BucketDrill};
+use edgesentry_ops::drill::objects::{self, ObjectRecovery, PLAN};
+
+use super::consent::{Consent, settings_to_touch};
 use super::outcome::Outcome;
 use super::servers::WeedArgs;
 use crate::exit::{Exit, Failure};
@@ -11,15 +15,22 @@ use crate::output::Output;
 /// Delete and overwrite payloads in S3, and bring them back byte-identical from their versions
 ///
 /// SeaweedFS is started on loopback, with a bucket as eds ops s3-setup makes it. Every version is tried to be deleted
-/// for good, which must be refused.
+/// for good, which must be refused. With --bucket the bucket of a site is taken instead: the objects are the drill's own,
+/// below devices/edgesentry-drill-, and are deleted at the end unless Object Lock keeps them.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds drill s3-object-recovery")]
+  eds drill s3-object-recovery
+  eds drill s3-object-recovery --bucket staging.toml --yes")]
 pub(super) struct S3ObjectRecovery {
     /// Records whose payloads are stored
-    #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = clap::value_parser!(u64).range(10..))]
+    #[arg(long, value_name = "COUNT", default_value_t = objects::RECORDS, value_parser = clap::value_parser!(u64).range(10..))]
     records: u64,
+    /// The bucket of a site: the settings whose payloads are in it
+    #[arg(long, value_name = "CONFIG", conflicts_with = "weed")]
+    bucket: Option<PathBuf>,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     weed: WeedArgs,
     #[command(flatten)]
@@ -28,7 +39,20 @@ pub(super) struct S3ObjectRecovery {
 
 impl S3ObjectRecovery {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        if let Some(config) = &self.bucket {
+            return self.in_bucket(config, output);
+        }
         let drill = ObjectRecovery { weed: self.weed.find()?, records: self.records };
         self.outcome.of(output, &PLAN, async |report| Ok(drill.run(report).await?))
+    }
+    fn in_bucket(&self, config: &Path, output: &Output) -> Result<Exit, Failure> {
+        let drill = BucketDrill { settings: settings_to_touch(config)?, records: self.records };
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let prepared = runtime.block_on(drill.prepare())?;
+        drop(runtime);
+        self.consent.obtain(output, &prepared.touches)?;
+        self.outcome.of(output, &bucket::PLAN, async |report| Ok(prepared.run(report).await?))
     }
 }

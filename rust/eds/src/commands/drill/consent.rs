@@ -1,0 +1,68 @@
+//! Leave to touch systems of the operator's own.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+
+use clap::Args;
+use edgesentry_rs::Settings;
+use edgesentry_rs::settings::Overrides;
+use serde_json::json;
+
+use crate::envelope::terminal_safe;
+use crate::exit::Failure;
+use crate::output::{Output, complain};
+use crate::text::sentence;
+
+/// Whether the operator agrees.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Consent {
+    /// Do not ask before systems of your own are touched
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Consent {
+    /// Says what will be touched, and asks where nothing was agreed to beforehand.
+    pub(super) fn obtain(self, output: &Output, touches: &[String]) -> Result<(), Failure> {
+        say(output, touches);
+        if self.yes {
+            return Ok(());
+        }
+        let refuse = |why: &str| Failure::usage("consent", format!("{why}; nothing was touched"));
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(refuse("the drill touches systems of your own, and nobody can be asked; give --yes"));
+        }
+        complain("Go on? Answer yes:");
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        match read {
+            Ok(_) if answer.trim() == "yes" => Ok(()),
+            _ => Err(refuse("the answer was not yes")),
+        }
+    }
+}
+
+/// Says what a drill touches, a line each.
+pub(super) fn say(output: &Output, touches: &[String]) {
+    for touched in touches {
+        if output.json {
+            complain(&terminal_safe(&json!({"touches": touched}).to_string()));
+        } else {
+            complain(&format!("  touches: {}", sentence(touched)));
+        }
+    }
+}
+
+/// The settings of systems that a drill changes something on.
+pub(super) fn settings_to_touch(config: &Path) -> Result<Settings, Failure> {
+    let settings = Settings::load(Some(config), &Overrides::default())?;
+    if settings.ops.production {
+        let message = format!(
+            "{}: ops.production is true, and this drill changes something on the systems that it names; hold it with the \
+             settings of a staging site",
+            config.display()
+        );
+        return Err(Failure::usage("production", message));
+    }
+    Ok(settings)
+}

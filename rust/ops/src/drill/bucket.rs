@@ -1,0 +1,145 @@
+//! The drill `s3-object-recovery` in a bucket of the site, with objects of its own.
+//!
+//! Object Lock keeps them until their retention is over, as it must; the next drill removes them then.
+
+use edgesentry_formats::DEVICES;
+use edgesentry_rs::Settings;
+use edgesentry_rs::payload::S3Settings;
+
+use super::objects::{RECORDS, enough, recover};
+use super::{DrillReport, Plan};
+use crate::error::Error;
+use crate::s3::Bucket;
+
+/// Devices of the drill, and so its objects below `devices/`, have names that begin like this.
+const PREFIX: &str = "edgesentry-drill-";
+/// Objects of a drill that was begun so long ago belong to none that is still held.
+const LEFT_AFTER_MS: u64 = 24 * 3600 * 1000;
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "s3-object-recovery-bucket",
+    about: "Payloads of the drill's own are deleted and overwritten in a bucket of the site, and brought back.",
+    criterion: "every payload is byte-identical again, and no version of one could be deleted",
+    needs: &[],
+};
+
+/// How the drill is run.
+#[derive(Clone, Debug)]
+pub struct BucketDrill {
+    /// The settings whose payloads are in the bucket.
+    pub settings: Settings,
+    /// Records whose payloads are stored.
+    pub records: u64,
+}
+
+/// A drill that can be held, and what it will touch.
+#[derive(Debug)]
+pub struct Prepared {
+    bucket: String,
+    settings: S3Settings,
+    records: u64,
+    /// Names of devices begin like this.
+    devices: String,
+    /// What it will touch, a sentence each.
+    pub touches: Vec<String>,
+}
+
+impl BucketDrill {
+    /// Looks at the bucket, and changes nothing.
+    pub async fn prepare(self) -> Result<Prepared, Error> {
+        enough(self.records)?;
+        let name = self.settings.payloads.as_deref().and_then(|payloads| payloads.strip_prefix("s3://"));
+        let Some(name) = name.map(|name| name.trim_end_matches('/').to_owned()) else {
+            let message = "the payloads of the settings are in no bucket; set payloads to s3://BUCKET";
+            return Err(Error::Config(message.to_owned()));
+        };
+        let settings = self.settings.s3.clone();
+        let bucket = Bucket::new(&name, &settings).await?;
+        let place = bucket.place();
+        if !bucket.exists().await? {
+            return Err(Error::Config(format!("{place}: there is no such bucket; nothing was touched")));
+        }
+        if !bucket.keeps_versions().await? {
+            return Err(Error::Config(format!(
+                "{place}: it keeps no versions, so nothing could be brought back; set it up with eds ops s3-setup"
+            )));
+        }
+        let mut random = [0; 4];
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
+        let devices = format!("{PREFIX}{}", hex::encode(random));
+        let stays = match bucket.lock_days().await? {
+            Some(1) => "Object Lock keeps their versions for 1 day; the next drill after that removes them"
+                .to_owned(),
+            Some(days) => format!(
+                "Object Lock keeps their versions for {days} days; the next drill after that removes them"
+            ),
+            None => "they are deleted with all their versions at the end".to_owned(),
+        };
+        let touches = vec![
+            format!(
+                "{place}: {} small objects below {DEVICES}/{devices}- are stored, some of them deleted or overwritten",
+                self.records
+            ),
+            stays,
+            format!(
+                "{place}: what is left of earlier drills below {DEVICES}/{PREFIX} is deleted, as far as it may be"
+            ),
+        ];
+        Ok(Prepared { bucket: name, settings, records: self.records, devices, touches })
+    }
+}
+
+impl Prepared {
+    /// Runs the drill. What may be deleted of it is gone when it returns or is dropped.
+    pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
+        let bucket = Bucket::new(&self.bucket, &self.settings).await?;
+        report.place = bucket.place();
+        report.at_least("records", self.records, RECORDS);
+        let before = super::unix_ms().saturating_sub(LEFT_AFTER_MS);
+        let earlier = bucket.remove_below(&format!("{DEVICES}/{PREFIX}"), Some(before)).await?;
+        if earlier.versions > 0 {
+            report.step(format!("left by earlier drills: {earlier}"));
+        }
+        let mut leftovers = Leftovers { drill: self, is_done: false };
+        let held = recover(&bucket, &self.settings, &self.devices, self.records, report).await;
+        let removed = bucket.remove_below(&self.objects(), None).await;
+        leftovers.is_done = removed.is_ok();
+        if let Ok(removed) = &removed {
+            report.step(format!("left by this drill: {removed}"));
+        }
+        held.and(removed.map(|_| ()))
+    }
+
+    /// How the keys of its objects begin.
+    fn objects(&self) -> String {
+        format!("{DEVICES}/{}-", self.devices)
+    }
+}
+
+/// What an interrupted drill leaves is removed when this is dropped.
+struct Leftovers<'a> {
+    drill: &'a Prepared,
+    is_done: bool,
+}
+
+impl Drop for Leftovers<'_> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let (name, settings, prefix) =
+            (self.drill.bucket.clone(), self.drill.settings.clone(), self.drill.objects());
+        // A thread of its own: this one may be within a runtime already.
+        let removing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let bucket = Bucket::new(&name, &settings).await.map_err(std::io::Error::other)?;
+                bucket.remove_below(&prefix, None).await.map_err(std::io::Error::other)
+            })
+        });
+        // What could not be removed now is removed by the next drill.
+        let _ = removing.join();
+    }
+}

@@ -1,0 +1,165 @@
+//! The drill `db-failover` on a primary and a standby that run already, such as those of a staging site.
+//!
+//! The records of the drill are in a database of their own, which is gone afterwards. Once the primary is stopped an
+//! interrupted drill goes forward, not back: it fences the old primary, promotes the standby and lets the old primary
+//! come back as its standby, so that there is a cluster again.
+
+mod course;
+
+use std::time::{Duration, Instant};
+
+use edgesentry_rs::Settings;
+use edgesentry_rs::ledger::PostgresSettings;
+
+use self::course::{Course, Pair, shown};
+use super::failover::{LIMIT, LOAD, PATIENCE, RECORDS, Rehearsal, blocking, stalled};
+use super::{DrillReport, Plan, unix_ms};
+use crate::check::Check;
+use crate::error::Error;
+use crate::failover::{self, Detection};
+
+pub use self::course::Commands;
+
+/// Devices of the drill have names that begin like this.
+const DEVICES_PREFIX: &str = "edgesentry-drill";
+/// How long ingest may wait for the old primary to come back, where commits wait for it.
+const ALONE: Duration = Duration::from_secs(15);
+
+/// What is known of it beforehand.
+pub const PLAN: Plan = Plan {
+    name: "db-failover-cluster",
+    about: "The primary of a cluster of the site is stopped under load and fenced, its standby promoted.",
+    criterion: "no acknowledged record is lost, the old primary comes back as a standby, and ingest goes on within 30 minutes",
+    needs: &[],
+};
+
+/// How the drill is run.
+#[derive(Clone, Debug)]
+pub struct ClusterDrill {
+    /// The settings whose ledger names both hosts, in a role that may make databases.
+    pub settings: Settings,
+    /// What stops, fences and brings back the server that is the primary now.
+    pub commands: Commands,
+    /// Records in the ledger of the drill before the load begins.
+    pub records: u64,
+    /// Records that the load must have brought before the stop, and again after each later step.
+    pub load: u64,
+    /// Hold it although no standby is synchronous.
+    pub asynchronous: bool,
+}
+
+/// A drill that can be held, and what it will touch.
+#[derive(Debug)]
+pub struct Prepared {
+    drill: ClusterDrill,
+    pair: Pair,
+    /// What it will touch, a sentence each.
+    pub touches: Vec<String>,
+}
+
+impl ClusterDrill {
+    /// Looks at the cluster, and changes nothing.
+    pub fn prepare(self) -> Result<Prepared, Error> {
+        let pair = Pair::find(&self.settings)?;
+        pair.check(&self.commands, self.asynchronous)?;
+        let (primary, standby) = (pair.primary.place(), pair.standby.place());
+        let [stop, fence, rejoin] =
+            [&self.commands.stop, &self.commands.fence, &self.commands.rejoin].map(|command| shown(command));
+        let touches = vec![
+            format!("the primary {primary} is stopped by: {stop}"),
+            format!("it is fenced by: {fence}"),
+            match &self.commands.promote {
+                Some(promote) => format!("the standby {standby} is promoted by: {}", shown(promote)),
+                None => format!("the standby {standby} is promoted by pg_promote"),
+            },
+            format!("the old primary comes back as the standby of the new one by: {rejoin}"),
+            "the two servers have changed places afterwards, and whoever uses them is interrupted meanwhile"
+                .to_owned(),
+            format!("the database {} is made, and dropped at the end", pair.database),
+        ];
+        Ok(Prepared { drill: self, pair, touches })
+    }
+}
+
+impl Prepared {
+    /// Runs the drill. There is a cluster again when it returns or is dropped, and the database of the drill is gone.
+    pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
+        let ClusterDrill { commands, records, load, asynchronous, .. } = &self.drill;
+        report.place = format!("{} and {}", self.pair.primary.place(), self.pair.standby.place());
+        report.version("PostgreSQL", &*self.pair.version);
+        report.at_least("records", *records, RECORDS);
+        report.at_least("load", *load, LOAD);
+        report.option("asynchronous", asynchronous);
+        report.full_if(!asynchronous);
+        report.option("stop_command", shown(&commands.stop));
+        report.option("fence_command", shown(&commands.fence));
+        report.option("promote_command", shown(commands.promote.as_deref().unwrap_or("pg_promote")));
+        report.option("rejoin_command", shown(&commands.rejoin));
+
+        let mut course = Course::begin(&self.pair, commands, report.listener.clone())?;
+        let held = self.hold(&mut course, report).await;
+        let ended = blocking(|| course.end());
+        if ended.is_ok() {
+            report.step("the database of the drill is dropped");
+        }
+        held.and(ended)
+    }
+
+    async fn hold(&self, course: &mut Course<'_>, report: &mut DrillReport) -> Result<(), Error> {
+        let Prepared { drill, pair, .. } = self;
+        let ledger = |url: String| PostgresSettings {
+            url: url.into(),
+            timeout_seconds: 10,
+            ..drill.settings.postgres.clone()
+        };
+        blocking(|| course.make_database())?;
+        report.step(format!("the database {} is made", pair.database));
+        let url = ledger(pair.url_of_both());
+        let rehearsal = Rehearsal::begin(url, DEVICES_PREFIX, drill.records, drill.load, report).await?;
+        let load = &rehearsal.load;
+
+        let (crash_ms, begin) = (unix_ms(), Instant::now());
+        blocking(|| course.stop())?;
+        report.step(format!("the primary is stopped, {} records into the load", load.acknowledged()));
+        if !blocking(|| failover::wait_until_gone(&pair.primary, Detection::default(), PATIENCE)) {
+            return Err(stalled("the stopped primary still answers"));
+        }
+        report.measure("detection_seconds", begin.elapsed().as_secs_f64(), None);
+        blocking(|| course.fence())?;
+        report.step("the old primary is fenced");
+        let promoting = Instant::now();
+        blocking(|| course.promote())?;
+        report.measure("promotion_seconds", promoting.elapsed().as_secs_f64(), None);
+        report.step("the standby is promoted and takes writes");
+        let mut resumed = load.wait_for_more(1, ALONE).await;
+        let mut recovered = begin.elapsed();
+        if !resumed {
+            report.step("no record is acknowledged yet: commits wait for a standby");
+        }
+        blocking(|| course.rejoin())?;
+        report.step("the old primary is back, as a standby of the new one");
+        if !resumed {
+            resumed = load.wait_for_more(1, PATIENCE).await;
+            recovered = begin.elapsed();
+        }
+        let evidence = if resumed {
+            format!("the first record was acknowledged {:.2} s after the stop", recovered.as_secs_f64())
+        } else {
+            "no record was acknowledged any more".to_owned()
+        };
+        report.check(Check::new("ingest goes on by itself, through the list of hosts", resumed, evidence));
+        if resumed {
+            report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT));
+        }
+        let old = pair.of_drill(&pair.primary)?;
+        report.check(blocking(|| failover::refuses_writes(&old)));
+        report.check(blocking(|| course.is_synchronous_again())?);
+        let goes_on = load.wait_for_more(drill.load, PATIENCE).await;
+        report.check(Check::new(
+            "ingest goes on with the new standby",
+            goes_on,
+            if goes_on { "records are acknowledged" } else { "no record is acknowledged any more" },
+        ));
+        rehearsal.conclude(ledger(pair.url_of(&pair.standby_url)), crash_ms, report).await
+    }
+}

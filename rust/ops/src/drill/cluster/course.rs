@@ -1,0 +1,390 @@
+//! The steps of a failover on servers of others, and the way back to a cluster that is whole.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use edgesentry_rs::Settings;
+use edgesentry_rs::secret::without_password;
+
+use crate::check::Check;
+use crate::drill::{Event, Listener};
+use crate::error::Error;
+use crate::failover;
+use crate::postgres::Sql;
+use crate::servers::Process;
+use crate::source::{self, each_host};
+
+/// Databases of drills have names that begin like this.
+const DATABASE_PREFIX: &str = "edgesentry_drill_";
+/// How long a command may take; one that copies a whole standby takes long.
+const COMMAND: Duration = Duration::from_secs(6 * 3600);
+/// How long a server may take to follow another one.
+const FOLLOWING: Duration = Duration::from_secs(600);
+
+/// Commands of the operator, run by `sh -c`. `DRILL_PRIMARY` and `DRILL_STANDBY` are host and port of the servers as they
+/// were when the drill began.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Commands {
+    /// Stops the primary, as a crash would.
+    pub stop: String,
+    /// Sees to it that the old primary takes no writes, whenever it comes back.
+    pub fence: String,
+    /// Promotes the standby; `pg_promote` by default.
+    pub promote: Option<String>,
+    /// Lets the old primary come back as a standby of the new one.
+    pub rejoin: String,
+    /// Starts the primary as it was: where it was stopped and cannot be fenced.
+    pub start: Option<String>,
+}
+
+/// A primary and its standby.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) primary: Sql,
+    pub(super) standby: Sql,
+    primary_url: String,
+    pub(super) standby_url: String,
+    list: String,
+    /// The database of the drill.
+    pub(super) database: String,
+    pub(super) version: String,
+}
+
+impl Pair {
+    /// Asks both hosts of the ledger which one is the primary.
+    pub(super) fn find(settings: &Settings) -> Result<Pair, Error> {
+        let programs = source::programs(settings)?;
+        let list = settings.ledger.reveal().to_owned();
+        if !list.starts_with("postgres://") && !list.starts_with("postgresql://") {
+            let message =
+                "the ledger of the settings is no PostgreSQL; name both hosts: postgres://…@db-1,db-2/audit";
+            return Err(Error::Config(message.to_owned()));
+        }
+        let urls = each_host(&list);
+        let [one, other] = urls.as_slice() else {
+            return Err(Error::Config(format!(
+                "the ledger of the settings names {} hosts, and the drill needs two: postgres://…@db-1,db-2/audit",
+                urls.len()
+            )));
+        };
+        let mut servers = Vec::with_capacity(2);
+        for url in [one, other] {
+            let sql = Sql::new(&programs, url)?;
+            let answer = sql.query("SELECT pg_is_in_recovery(), current_setting('server_version')")?;
+            let (is_standby, version) = answer.split_once('|').unwrap_or_default();
+            servers.push((is_standby == "t", sql, url.clone(), version.to_owned()));
+        }
+        // The primary first.
+        servers.sort_by_key(|(is_standby, ..)| *is_standby);
+        let Some((true, standby, standby_url, _)) = servers.pop() else {
+            return Err(Error::Config(
+                "neither host of the ledger is a standby; nothing was touched".to_owned(),
+            ));
+        };
+        let Some((false, primary, primary_url, version)) = servers.pop() else {
+            return Err(Error::Config(
+                "both hosts of the ledger are standbys; nothing was touched".to_owned(),
+            ));
+        };
+        let mut random = [0; 4];
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
+        let database = format!("{DATABASE_PREFIX}{}", hex::encode(random));
+        Ok(Pair { primary, standby, primary_url, standby_url, list, database, version })
+    }
+
+    /// Whether the drill could be held to its end, as far as that can be known.
+    pub(super) fn check(&self, commands: &Commands, asynchronous: bool) -> Result<(), Error> {
+        let refuse = |problem: String| Err(Error::Config(format!("{problem}; nothing was touched")));
+        let place = self.primary.place();
+        let states = "SELECT count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')), count(*) \
+            FROM pg_stat_replication WHERE state = 'streaming'";
+        let states = self.primary.query(states)?;
+        if states.ends_with("|0") {
+            return refuse(format!("no standby receives write-ahead log from {place}"));
+        }
+        if states.starts_with("0|") && !asynchronous {
+            return refuse(format!(
+                "no standby of {place} is synchronous, so acknowledged records would be lost; set \
+                 synchronous_standby_names, or give --asynchronous to see what is lost"
+            ));
+        }
+        let may = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user";
+        if self.primary.query(may)? != "t" {
+            return refuse(format!("the role may make no database on {place}; ALTER ROLE … CREATEDB"));
+        }
+        let may = "SELECT has_function_privilege('pg_promote(boolean, integer)', 'execute')";
+        if commands.promote.is_none() && self.primary.query(may)? != "t" {
+            return refuse(format!(
+                "the role may not call pg_promote on {}; GRANT EXECUTE ON FUNCTION pg_promote, or give --promote-command",
+                self.standby.place()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The database of the drill on both hosts.
+    pub(super) fn url_of_both(&self) -> String {
+        self.url_of(&self.list)
+    }
+
+    /// The database of the drill on the hosts of a URL.
+    pub(super) fn url_of(&self, url: &str) -> String {
+        let (address, query) =
+            url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
+        let begin = address.find("://").map_or(0, |at| at + 3);
+        let end = address[begin..].find('/').map_or(address.len(), |at| begin + at);
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{}/{}{query}", &address[..end], self.database)
+    }
+
+    /// The database of the drill on one server.
+    pub(super) fn of_drill(&self, server: &Sql) -> Result<Sql, Error> {
+        let url = if server.place() == self.primary.place() { &self.primary_url } else { &self.standby_url };
+        Sql::new(server.programs(), &self.url_of(url))
+    }
+}
+
+/// How far a failover has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Stage {
+    Whole,
+    Stopped,
+    Fenced,
+    Promoted,
+    Rejoined,
+}
+
+/// A failover. Dropped, it goes on to its end, so that there is a cluster again.
+pub(super) struct Course<'a> {
+    pair: &'a Pair,
+    commands: &'a Commands,
+    stage: Stage,
+    has_database: bool,
+    has_ended: bool,
+    listener: Listener,
+    begun: Instant,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Course<'a> {
+    pub(super) fn begin(
+        pair: &'a Pair,
+        commands: &'a Commands,
+        listener: Listener,
+    ) -> Result<Course<'a>, Error> {
+        let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
+        let folder = folder.map_err(Error::io("make a folder", &std::env::temp_dir()))?;
+        let begun = Instant::now();
+        Ok(Course {
+            pair,
+            commands,
+            stage: Stage::Whole,
+            has_database: false,
+            has_ended: false,
+            listener,
+            begun,
+            folder,
+        })
+    }
+
+    /// Makes the database of the drill; what earlier drills that were killed have left is dropped.
+    pub(super) fn make_database(&mut self) -> Result<(), Error> {
+        let primary = &self.pair.primary;
+        let left = format!(
+            "SELECT datname FROM pg_database d WHERE datname ~ '^{DATABASE_PREFIX}[0-9a-f]{{8}}$' \
+             AND pg_has_role(datdba, 'USAGE') AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
+        );
+        for name in primary.query(&left)?.lines() {
+            primary.query(&format!("DROP DATABASE IF EXISTS {name}"))?;
+        }
+        self.has_database = true;
+        primary.query(&format!("CREATE DATABASE {}", self.pair.database)).map(|_| ())
+    }
+
+    pub(super) fn stop(&mut self) -> Result<(), Error> {
+        self.run("stop", &self.commands.stop)?;
+        // From here on the way is forward, unless the primary has not stopped at all.
+        let begin = Instant::now();
+        while self.pair.primary.query_within("SELECT 1", Duration::from_secs(2)).is_ok() {
+            if begin.elapsed() > Duration::from_secs(60) {
+                let problem = "it still answers a minute after the stop command has ended".to_owned();
+                return Err(Error::Server { server: self.pair.primary.place().to_owned(), problem });
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        self.stage = Stage::Stopped;
+        Ok(())
+    }
+
+    pub(super) fn fence(&mut self) -> Result<(), Error> {
+        if let Err(error) = self.run("fence", &self.commands.fence) {
+            // Without a fence nothing is promoted.
+            self.stage = Stage::Whole;
+            let place = self.pair.primary.place();
+            let back = match &self.commands.start {
+                Some(start) => match self.run("start", start) {
+                    Ok(()) => format!("{place} was started as it was"),
+                    Err(error) => format!("{place} is stopped, start it: {error}"),
+                },
+                None => format!("{place} is stopped, start it"),
+            };
+            let server = place.to_owned();
+            return Err(Error::Server {
+                server,
+                problem: format!("it was not fenced, so nothing was promoted: {error}; {back}"),
+            });
+        }
+        self.stage = Stage::Fenced;
+        Ok(())
+    }
+
+    pub(super) fn promote(&mut self) -> Result<(), Error> {
+        match &self.commands.promote {
+            None => failover::promote(&self.pair.standby)?,
+            Some(promote) => {
+                self.run("promote", promote)?;
+                wait(&self.pair.standby, "take writes", "SELECT NOT pg_is_in_recovery()")?;
+            }
+        }
+        self.stage = Stage::Promoted;
+        Ok(())
+    }
+
+    pub(super) fn rejoin(&mut self) -> Result<(), Error> {
+        // Tried once: a standby that is made twice fails at what the first attempt has made.
+        self.stage = Stage::Rejoined;
+        self.run("rejoin", &self.commands.rejoin)?;
+        wait(&self.pair.primary, "come back as a standby", "SELECT pg_is_in_recovery()")?;
+        let follows = "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming'";
+        wait(&self.pair.standby, "have the old primary as its standby", follows)
+    }
+
+    /// Whether commits of the new primary wait for a standby.
+    pub(super) fn is_synchronous_again(&self) -> Result<Check, Error> {
+        let (new, name) = (&self.pair.standby, "the new primary has a synchronous standby");
+        let states = "SELECT coalesce(string_agg(application_name || ' ' || sync_state, ', '), 'none'), \
+            coalesce(bool_or(sync_state IN ('sync', 'quorum')), false) FROM pg_stat_replication";
+        let begin = Instant::now();
+        loop {
+            let answer = new.query(states)?;
+            let (seen, holds) = answer.rsplit_once('|').unwrap_or_default();
+            if holds == "t" || begin.elapsed() > Duration::from_secs(60) {
+                return Ok(Check::new(name, holds == "t", format!("standbys: {seen}")));
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Goes on to the end: a stopped primary is fenced, the standby promoted, the old primary brought back; then the
+    /// database is dropped.
+    pub(super) fn end(&mut self) -> Result<(), Error> {
+        self.has_ended = true;
+        let whole = self.make_whole();
+        let dropped = if self.has_database { self.drop_database() } else { Ok(()) };
+        whole.and(dropped)
+    }
+
+    fn make_whole(&mut self) -> Result<(), Error> {
+        if self.stage == Stage::Stopped {
+            self.fence()?;
+        }
+        if self.stage == Stage::Fenced {
+            self.promote()?;
+        }
+        if self.stage == Stage::Promoted {
+            self.rejoin()?;
+        }
+        Ok(())
+    }
+
+    fn drop_database(&self) -> Result<(), Error> {
+        let name = &self.pair.database;
+        let server = if self.stage >= Stage::Promoted { &self.pair.standby } else { &self.pair.primary };
+        let dropped = server.query(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        dropped.map(|_| ()).map_err(|error| Error::Server {
+            server: server.place().to_owned(),
+            problem: format!("the database {name} is left, drop it: {error}"),
+        })
+    }
+
+    /// Runs a command of the operator. Its output goes to a file, so that a server that it starts and that keeps the
+    /// output open holds up nobody.
+    fn run(&self, name: &str, script: &str) -> Result<(), Error> {
+        let log = self.folder.path().join(name);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).env("DRILL_PRIMARY", address(&self.pair.primary_url));
+        command.env("DRILL_STANDBY", address(&self.pair.standby_url));
+        // Ctrl-C at the terminal reaches the drill alone, which sees to the end of what is under way.
+        command.process_group(0);
+        let failed = |said: String| Error::Program { program: format!("the {name} command"), said };
+        let mut process = Process::start(&mut command, &log).map_err(|error| failed(error.to_string()))?;
+        if !process.wait(COMMAND).map_err(|error| failed(error.to_string()))? {
+            return Err(failed(format!("no end after {} s", COMMAND.as_secs())));
+        }
+        match process.ended().map_err(|error| failed(error.to_string()))? {
+            Some(status) if !status.success() => {
+                let words = process.last_words().split_whitespace().collect::<Vec<_>>().join(" ");
+                Err(failed(format!("{status}: {words}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tell(&self, what: String) {
+        let at_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.listener.tell(&Event { at_ms, what });
+    }
+}
+
+impl Drop for Course<'_> {
+    /// At Ctrl-C; a second one does not wait for it.
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        self.tell("interrupted: the cluster is made whole first".to_owned());
+        let ended = self.end();
+        self.tell(match ended {
+            Ok(()) => "the cluster is whole, and the database of the drill is dropped".to_owned(),
+            Err(error) => error.describe(),
+        });
+    }
+}
+
+fn wait(sql: &Sql, what: &str, question: &str) -> Result<(), Error> {
+    let begin = Instant::now();
+    // A server that starts refuses connections for a while.
+    while !matches!(sql.query_within(question, Duration::from_secs(10)).as_deref(), Ok("t")) {
+        if begin.elapsed() > FOLLOWING {
+            let problem = format!("it does not {what} within {} s", FOLLOWING.as_secs());
+            return Err(Error::Server { server: sql.place().to_owned(), problem });
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// A command as it is shown: without the passwords of URLs in it.
+pub(super) fn shown(command: &str) -> String {
+    command.split(' ').map(without_password).collect::<Vec<_>>().join(" ")
+}
+
+/// Host and port of a URL.
+fn address(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn commands_learn_no_password() {
+        assert_eq!(address("postgres://me:p%40ss@db-1:5433/audit?sslmode=require"), "db-1:5433");
+        assert_eq!(address("postgres://db-1"), "db-1");
+    }
+}

@@ -1,0 +1,80 @@
+//! Removes objects with all their versions, as far as Object Lock lets them go.
+
+use std::fmt;
+
+use super::{Bucket, Refusal};
+use crate::error::Error;
+
+/// What became of the versions below a prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Removed {
+    /// Versions and marks of deletion that were there.
+    pub(crate) versions: usize,
+    /// Those that the store did not delete.
+    pub(crate) kept: usize,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Removed { versions, kept } = self;
+        write!(f, "{} of {versions} versions are deleted, {kept} are kept by the store", versions - kept)
+    }
+}
+
+impl Bucket {
+    /// Deletes every version of the objects below a prefix for good, or only those that were stored before a time in
+    /// Unix milliseconds. Marks of deletion stay above versions that stay.
+    pub(crate) async fn remove_below(&self, prefix: &str, before_ms: Option<u64>) -> Result<Removed, Error> {
+        let mut removed = Removed::default();
+        for (key, version) in self.versions_below(prefix, before_ms).await? {
+            removed.versions += 1;
+            if !self.delete_version(&key, &version).await? {
+                removed.kept += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Key and version of all that is below a prefix.
+    async fn versions_below(
+        &self,
+        prefix: &str,
+        before_ms: Option<u64>,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut found = Vec::new();
+        let mut after: Option<(String, String)> = None;
+        loop {
+            let (key_marker, version_marker) = after.clone().unzip();
+            let list = self.client.list_object_versions().bucket(&self.name).prefix(prefix);
+            let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker);
+            let page = list.send().await;
+            let page = page.map_err(|error| self.failed("list the versions", &Refusal::of(&error)))?;
+            let is_old = |time: Option<&aws_sdk_s3::primitives::DateTime>| {
+                before_ms.is_none_or(|before| {
+                    time.and_then(|time| time.to_millis().ok()).is_some_and(|ms| ms.cast_unsigned() < before)
+                })
+            };
+            let versions = page.versions().iter().filter(|version| is_old(version.last_modified()));
+            found.extend(
+                versions.filter_map(|version| Some((version.key()?, version.version_id()?)).map(owned)),
+            );
+            let markers = page.delete_markers().iter().filter(|marker| is_old(marker.last_modified()));
+            found.extend(markers.filter_map(|marker| Some((marker.key()?, marker.version_id()?)).map(owned)));
+            let next = (page.next_key_marker(), page.next_version_id_marker());
+            match (page.is_truncated(), next) {
+                (Some(true), (Some(key), version)) => {
+                    let next = (key.to_owned(), version.unwrap_or_default().to_owned());
+                    if after.as_ref() == Some(&next) {
+                        return Ok(found);
+                    }
+                    after = Some(next);
+                }
+                _ => return Ok(found),
+            }
+        }
+    }
+}
+
+fn owned((key, version): (&str, &str)) -> (String, String) {
+    (key.to_owned(), version.to_owned())
+}
