@@ -11,6 +11,8 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
 };
 use tokio::sync::{Mutex, RwLock};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::schema::{self, SCHEMA};
@@ -90,7 +92,12 @@ impl Servers {
             warn!("{note}");
         }
         let Found { options, mut connection, is_standby } = find(&hosts, &place, purpose).await?;
-        let version = schema::check(&mut connection, &place, purpose == Use::Write).await?;
+        // A server may be lost at any moment, and then its answer never comes. How long new tables take is not known.
+        let late = |elapsed: Elapsed| {
+            failed(&place, Component::AuditLedger, "get an answer in time")(elapsed_error(elapsed))
+        };
+        let check = schema::check(&mut connection, &place, purpose == Use::Write);
+        let version = timeout(patience, check).await.map_err(late)??;
         match purpose {
             Use::Read if is_standby => {
                 let (host, port) = (options.get_host(), options.get_port());
@@ -102,7 +109,7 @@ impl Servers {
                     let migrating = failed(&place, Component::AuditLedger, "bring the tables up to date");
                     schema::migrate(&mut connection, pooled).await.map_err(migrating)?;
                 }
-                warn_of_lost_commits(&mut connection, &place).await;
+                timeout(patience, warn_of_lost_commits(&mut connection, &place)).await.map_err(late)?;
             }
         }
         // Nothing is lost with a connection that does not say goodbye.
@@ -170,7 +177,7 @@ impl Servers {
             if self.hosts.len() < 2 {
                 return pool.acquire().await;
             }
-            match tokio::time::timeout(LOOK, pool.acquire()).await {
+            match timeout(LOOK, pool.acquire()).await {
                 Ok(acquired) => return acquired,
                 Err(_) if begin.elapsed() >= self.patience => return Err(sqlx::Error::PoolTimedOut),
                 Err(_) => self.look_again().await,
@@ -228,10 +235,13 @@ fn pool(
     }
 }
 
+fn elapsed_error(elapsed: Elapsed) -> sqlx::Error {
+    sqlx::Error::Io(elapsed.into())
+}
+
 /// Whether a connection can be used: an error if it does not answer in time, so that the pool drops it.
 async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let ping = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
-    ping.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into())))?;
+    timeout(PING_TIMEOUT, connection.ping()).await.map_err(elapsed_error)??;
     Ok(true)
 }
 
@@ -343,7 +353,7 @@ pub(super) async fn find(
     let mut last = sqlx::Error::PoolTimedOut;
     let mut standby = None;
     for options in hosts {
-        match tokio::time::timeout(TRY, connect(options)).await {
+        match timeout(TRY, connect(options)).await {
             Ok(Ok(found)) if !found.is_standby => return Ok(found),
             Ok(Ok(found)) if purpose == Use::Read => {
                 standby.get_or_insert(found);
@@ -353,7 +363,7 @@ pub(super) async fn find(
                 last = sqlx::Error::Io(std::io::Error::other(standby));
             }
             Ok(Err(error)) => last = error,
-            Err(elapsed) => last = sqlx::Error::Io(elapsed.into()),
+            Err(elapsed) => last = elapsed_error(elapsed),
         }
     }
     let action = match purpose {
