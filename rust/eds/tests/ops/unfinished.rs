@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use edgesentry_chain::Hash;
 use edgesentry_ops::servers::free_port;
@@ -16,6 +16,28 @@ impl Site {
         let entries = std::fs::read_dir(self.folder.path()).unwrap().flatten();
         let folders = entries.filter(|entry| entry.path().is_dir());
         folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    }
+
+    /// Replaces a file of a backup, and what the manifest says of it; the file as it was.
+    fn replace_file(&self, id: &str, name: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+        let (mut before, mut size, mut hash) = (Vec::new(), 0, String::new());
+        self.replace_archived(&format!("backups/{id}/{name}"), |bytes| {
+            before.clone_from(&bytes);
+            let changed = change(bytes);
+            (size, hash) = (changed.len(), Hash::of(&changed).to_string());
+            changed
+        });
+        self.replace_archived(&format!("backups/{id}/backup.json"), |bytes| {
+            let mut backup: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            for file in backup["files"].as_array_mut().unwrap() {
+                if file["name"] == name {
+                    file["size_bytes"] = size.into();
+                    file["blake3"] = hash.clone().into();
+                }
+            }
+            serde_json::to_vec(&backup).unwrap()
+        });
+        before
     }
 }
 
@@ -63,10 +85,7 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
         |data: &str| format!("restore --data {} --port {}", site.path(data).display(), free_port().unwrap());
 
     // As on a disk that is too small: PostgreSQL's own list of the files says what they need.
-    let manifest = format!("backups/{id}/backup_manifest");
-    let mut original = Vec::new();
-    site.replace_archived(&manifest, |bytes| {
-        original = bytes;
+    let manifest = site.replace_file(&id, "backup_manifest", |_| {
         br#"{"Files": [{"Path": "base/1", "Size": 1000000000000000000}]}"#.to_vec()
     });
     let full = site.ops(&restore("full"));
@@ -74,25 +93,14 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
     assert!(said(&full).contains("room for the download and the database"), "{}", said(&full));
     assert!(!said(&full).contains("download\n"), "{}", said(&full));
     assert_eq!(site.folders(), Vec::<String>::new());
-    site.replace_archived(&manifest, |_| original);
+    site.replace_file(&id, "backup_manifest", |_| manifest);
 
-    // Extraction fails half-way, as it does when the disk fills.
-    let mut halved = (0, String::new());
-    site.replace_archived(&format!("backups/{id}/base.tar.gz"), |mut bytes| {
-        bytes.truncate(bytes.len() / 2);
-        halved = (bytes.len(), Hash::of(&bytes).to_string());
-        bytes
-    });
-    site.replace_archived(&format!("backups/{id}/backup.json"), |bytes| {
-        let mut backup: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        for file in backup["files"].as_array_mut().unwrap() {
-            if file["name"] == "base.tar.gz" {
-                file["size_bytes"] = halved.0.into();
-                file["blake3"] = halved.1.clone().into();
-            }
-        }
-        serde_json::to_vec(&backup).unwrap()
-    });
+    // Extraction fails half-way, as it does when the disk fills: a file that comes twice is not written again.
+    let twice = "echo 15 >PG_VERSION && tar -cz --format=ustar --hard-dereference PG_VERSION PG_VERSION; rm PG_VERSION";
+    let mut shell = Command::new("sh");
+    let twice = shell.args(["-c", twice]).current_dir(site.folder.path()).output().unwrap();
+    assert!(twice.status.success(), "{}", said(&twice));
+    site.replace_file(&id, "base.tar.gz", |_| twice.stdout);
     let half = site.ops(&restore("half"));
     assert_eq!(half.status.code(), Some(3), "{}", said(&half));
     assert!(said(&half).contains("half: what was restored so far is removed again"), "{}", said(&half));
