@@ -28,7 +28,7 @@ macro_rules! pages {
     };
 }
 
-pages!(archive, backup, drills, failover, pgbackrest, restore, s3);
+pages!(archive, backup, drills, failover, managed, patroni, pgbackrest, restore, s3);
 
 /// The same page once more, with the programs of another PostgreSQL.
 macro_rules! pages_on {
@@ -46,6 +46,7 @@ pages_on!(
     backup_on_18: backup on 18,
     failover_on_17: failover on 17,
     failover_on_18: failover on 18,
+    managed_on_18: managed on 18,
     restore_on_17: restore on 17,
     restore_on_18: restore on 18,
 );
