@@ -19,8 +19,14 @@ COMMANDS: dict[str, list[dict[str, Any]]] = {
     for command, arguments in json.loads((Path(__file__).parent / "command.json").read_text()).items()
     if command.startswith(("eds ops ", "eds drill "))
 }
-# PostgreSQL runs the first two; the third runs for ever, under a supervisor.
-NOT_IN_PYTHON = {"ops archive-wal", "ops fetch-wal", "ops receive-wal"}
+# PostgreSQL runs the first two; a supervisor runs the others.
+NOT_IN_PYTHON = {
+    "ops archive-wal",
+    "ops fetch-wal",
+    "ops receive-wal",
+    "ops watch-postgres",
+    "ops note-unit",
+}
 NAMED_OTHERWISE = {"ops restore-object": "restore_objects", "drill list": "drills"}
 
 

@@ -251,6 +251,7 @@ class PostgresSetting:
         should_be: The value that archiving needs.
         needs_restart: Whether a change holds only after a restart.
         why: What it is for.
+        refused: Why it is not changed without an option that says so.
     """
 
     name: str
@@ -258,6 +259,20 @@ class PostgresSetting:
     should_be: str
     needs_restart: bool
     why: str
+    refused: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiverTrial:
+    """Whether the server can archive, tried by the server as its user.
+
+    Attributes:
+        status: `unknown` if the server does not let a program be tried.
+        evidence: What it said.
+    """
+
+    status: Status
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +282,12 @@ class PostgresSettings:
     Attributes:
         applied: Whether they were changed.
         settings: The settings.
+        trial: Whether `archive_command` works.
     """
 
     applied: bool
     settings: tuple[PostgresSetting, ...]
+    trial: ArchiverTrial
 
 
 @dataclass(frozen=True, slots=True)

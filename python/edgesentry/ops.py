@@ -1,7 +1,8 @@
 """Operations from Python: backup and restore, drills, and the bucket of payloads.
 
-Each function runs the command `eds` of this package in a process of its own, so that Ctrl-C and the servers
-of a drill are its business, and returns the answer of the command with `--json` as a dataclass.
+Each function runs the command `eds` of this package in a process of its own and returns the answer of the
+command with `--json` as a dataclass. On Ctrl-C that process cleans up and is waited for before
+`KeyboardInterrupt` is raised; it ends with this process, too, whatever ends that.
 
 The options are those of the command, with underscores; what is left out is as the command has it by default.
 `config` is always the settings file: TOML, by default the one that `EDS_CONFIG` names. Every function raises
@@ -13,17 +14,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from os import PathLike
 from typing import Any, TypeVar
 
+from edgesentry import _process
 from edgesentry._answers import (
     Adoption,
     ArchiveContents,
+    ArchiverTrial,
     Backup,
     BucketSetup,
     Check,
@@ -62,6 +62,7 @@ from edgesentry.exceptions import ConfigError, EdgesentryError
 __all__ = [
     "Adoption",
     "ArchiveContents",
+    "ArchiverTrial",
     "Backup",
     "BucketSetup",
     "Check",
@@ -123,23 +124,13 @@ _T = TypeVar("_T")
 
 
 def _run(arguments: Iterable[str], content: str) -> Any:
-    command = [sys.executable, "-m", "edgesentry", "--json", *arguments]
-    # PostgreSQL archives and recovers with the command of this package, which may be in no PATH.
-    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-    ended = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        check=False,
-        env={**os.environ, "PATH": path},
-    )
+    code, stdout = _process.run(arguments)
     try:
-        envelope = json.loads(ended.stdout)
+        envelope = json.loads(stdout)
     except ValueError:
-        raise EdgesentryError(f"eds has ended with {ended.returncode} and no answer") from None
+        raise EdgesentryError(f"eds has ended with {code} and no answer") from None
     if error := envelope.get("error"):
-        raise (ConfigError if ended.returncode == _USAGE else EdgesentryError)(error["message"])
+        raise (ConfigError if code == _USAGE else EdgesentryError)(error["message"])
     return envelope[content]
 
 
@@ -283,6 +274,9 @@ def configure_postgres(
     apply: bool = False,
     archive_timeout: int | None = None,
     standby: str | Iterable[str] | None = None,
+    no_standby: bool = False,
+    weaken_durability: bool = False,
+    replace_archiver: bool = False,
     eds: Path | None = None,
     config: Path | None = None,
 ) -> PostgresSettings:
@@ -290,8 +284,12 @@ def configure_postgres(
 
     Args:
         apply: Change what differs; a restart is left to the caller.
-        archive_timeout: Seconds after which a segment that is not full is archived.
-        standby: `application_name` of a synchronous standby, or several.
+        archive_timeout: Seconds after which a segment that is not full is archived; what is set, at most 60,
+            by default.
+        standby: `application_name` of a synchronous standby, or several; those that are set by default.
+        no_standby: Let commits wait for no standby; with `weaken_durability`.
+        weaken_durability: Let commits wait for fewer standbys than now.
+        replace_archiver: Replace the `archive_command` or `archive_library` of another archiver.
         eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
             must be able to run.
         config: The settings file.
@@ -300,6 +298,9 @@ def configure_postgres(
         "apply": apply,
         "archive_timeout": archive_timeout,
         "standby": standby,
+        "no_standby": no_standby,
+        "weaken_durability": weaken_durability,
+        "replace_archiver": replace_archiver,
         "eds": eds,
         "config": config,
     }

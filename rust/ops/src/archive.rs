@@ -3,6 +3,7 @@
 //! ```text
 //! archive.json                                    whose it is; nothing is archived or fetched without it
 //! adopted.json                                    the restored copy that it was handed over to; others are refused
+//! trial.json                                      left by `archive-wal --check`
 //! wal/00000001/000000010000000000000003.zst       a segment; also its .backup and .partial; its signature is in it
 //! wal/00000002.history.zst                        a timeline
 //! partial/000000010000000000000004.zst            a segment that is still being received; replaced, at last deleted

@@ -1,21 +1,43 @@
 //! The settings of a PostgreSQL server that is backed up: what they are, what they should be, and changing them.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
+use crate::check::Status;
 use crate::error::Error;
 use crate::observe::blocking;
 use crate::postgres::Sql;
 use crate::restore::RestoreCommand;
 
-/// What a server is wanted to do.
+/// How long the trial may take: an archive that does not answer is tried again for a while.
+const TRIAL: Duration = Duration::from_secs(180);
+
+/// What a server is asked to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
     /// How it archives.
     pub command: RestoreCommand,
-    /// Seconds after which a segment is archived that is not full: what is lost at most without a receiver.
-    pub archive_timeout_seconds: u32,
-    /// The `application_name`s of standbys; a commit waits for the first of them that is there. Empty for none.
-    pub synchronous: Vec<String>,
+    /// Seconds after which a segment is archived that is not full: what is lost at most without a receiver. None leaves
+    /// what is set, if that is short enough.
+    pub archive_timeout_seconds: Option<u32>,
+    /// For which standbys commits wait.
+    pub synchronous: Synchronous,
+    /// Take over from another archiver.
+    pub replaces_archiver: bool,
+    /// Let commits wait for fewer standbys than now.
+    pub weakens_durability: bool,
+}
+
+/// For which standbys commits wait.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Synchronous {
+    /// Those that are set.
+    Unchanged,
+    /// None.
+    Nobody,
+    /// The first of these `application_name`s that is there.
+    First(Vec<String>),
 }
 
 /// One setting.
@@ -31,6 +53,8 @@ pub struct Setting {
     pub needs_restart: bool,
     /// What it is for.
     pub why: &'static str,
+    /// Why it is not changed without being told to, and which option tells so.
+    pub refused: Option<&'static str>,
 }
 
 impl Setting {
@@ -48,28 +72,35 @@ impl Setting {
 /// Asks a server for its settings and compares them.
 pub async fn compare(sql: &Sql, wanted: &Wanted) -> Result<Vec<Setting>, Error> {
     let mut settings = Vec::new();
-    for (name, should_be, needs_restart, why) in wanted.settings() {
+    for Rule { name, needs_restart, why, .. } in RULES {
         let asked = sql.clone();
-        let is = blocking(move || asked.query(&format!("SELECT current_setting('{name}')"))).await?;
-        // What allows more is right as well.
-        let enough = match name {
-            "wal_level" => is == "logical",
-            "archive_mode" => is == "always",
-            "max_wal_senders" | "max_replication_slots" => {
-                is.parse::<u32>().ok() >= should_be.parse::<u32>().ok()
-            }
-            "synchronous_commit" => is == "remote_apply",
-            _ => false,
-        };
-        let is_seconds = name == "archive_timeout" && seconds(&is) == seconds(&should_be);
-        let should_be = if enough || is_seconds { is.clone() } else { should_be };
-        settings.push(Setting { name, is, should_be, needs_restart, why });
+        // The raw value: what is shown of an archive_command is `(disabled)` while archive_mode is off.
+        let is = blocking(move || {
+            asked.query(&format!("SELECT {} FROM pg_settings WHERE name = '{name}'", raw(name)))
+        });
+        let is = is.await?;
+        let should_be = wanted.value(name, &is);
+        let refused = wanted.refusal(name, &is).filter(|_| is != should_be);
+        settings.push(Setting { name, is, should_be, needs_restart, why, refused });
     }
     Ok(settings)
 }
 
-/// Changes what differs, and reloads the settings of the server. Some hold only after a restart, which is not done.
+/// The expression for a value.
+fn raw(name: &str) -> String {
+    if name == "archive_command" {
+        "coalesce(reset_val, '')".to_owned()
+    } else {
+        format!("current_setting('{name}')")
+    }
+}
+
+/// Changes what differs, and reloads the settings of the server. Some hold only after a restart, which is not done. If a
+/// change is refused, nothing is changed.
 pub async fn apply(sql: &Sql, settings: &[Setting]) -> Result<(), Error> {
+    if let Some((setting, refused)) = settings.iter().find_map(|one| Some((one, one.refused?))) {
+        return Err(Error::Config(format!("{}: {refused}; nothing was changed", setting.name)));
+    }
     let changes = settings.iter().filter(|setting| setting.differs());
     let statements = changes.map(Setting::statement).chain(["SELECT pg_reload_conf()".to_owned()]);
     for statement in statements {
@@ -79,37 +110,156 @@ pub async fn apply(sql: &Sql, settings: &[Setting]) -> Result<(), Error> {
     Ok(())
 }
 
+/// A setting that is looked at.
+struct Rule {
+    name: &'static str,
+    needs_restart: bool,
+    why: &'static str,
+}
+
+const fn rule(name: &'static str, needs_restart: bool, why: &'static str) -> Rule {
+    Rule { name, needs_restart, why }
+}
+
+const RULES: [Rule; 11] = [
+    rule("wal_level", true, "base backups and standbys need it"),
+    rule("archive_mode", true, "segments are archived"),
+    rule("archive_library", false, "a library would archive instead of archive_command"),
+    rule("archive_command", false, "by this program, which never overwrites and never loses"),
+    rule("archive_timeout", false, "a segment that is not full is archived after so many seconds"),
+    rule("max_wal_senders", true, "backups, receivers and standbys at once"),
+    rule("max_replication_slots", true, "write-ahead log is kept for receivers and standbys"),
+    rule("fsync", false, "what is written is on the disk"),
+    rule("full_page_writes", false, "a page that was half written at a crash is repaired"),
+    rule("synchronous_commit", false, "a commit is answered when it is on the disk"),
+    rule("synchronous_standby_names", false, "a commit waits for one of these standbys"),
+];
+
+/// The seconds of `archive_timeout` where none were asked for.
+const TIMEOUT_SECONDS: u32 = 60;
+
+const OTHER_ARCHIVER: &str = "another archiver is set up, and its backups would end here; if this program is to take over, say so with --replace-archiver";
+const FEWER_STANDBYS: &str = "commits would wait for fewer standbys, and be lost with fewer servers; if that is meant, say so with --weaken-durability";
+
 impl Wanted {
-    fn settings(&self) -> Vec<(&'static str, String, bool, &'static str)> {
-        let names: Vec<String> = self.synchronous.iter().map(|name| format!("\"{name}\"")).collect();
-        let synchronous =
-            if names.is_empty() { String::new() } else { format!("FIRST 1 ({})", names.join(", ")) };
-        vec![
-            ("wal_level", "replica".into(), true, "base backups and standbys need it"),
-            ("archive_mode", "on".into(), true, "segments are archived"),
-            (
-                "archive_command",
-                self.command.archive(),
-                false,
-                "by this program, which never overwrites and never loses",
-            ),
-            (
-                "archive_timeout",
-                format!("{}", self.archive_timeout_seconds),
-                false,
-                "a segment that is not full is archived after so many seconds",
-            ),
-            ("max_wal_senders", "10".into(), true, "backups, receivers and standbys at once"),
-            (
-                "max_replication_slots",
-                "10".into(),
-                true,
-                "write-ahead log is kept for receivers and standbys",
-            ),
-            ("synchronous_commit", "on".into(), false, "a commit is answered when it is on the disk"),
-            ("synchronous_standby_names", synchronous, false, "a commit waits for one of these standbys"),
-        ]
+    /// What a setting should be; what it is, where that is enough or nothing else was asked for.
+    fn value(&self, name: &str, is: &str) -> String {
+        let at_least = |number: u32| match is.parse::<u32>() {
+            Ok(is) if is >= number => is.to_string(),
+            _ => number.to_string(),
+        };
+        match name {
+            "wal_level" if is != "logical" => "replica".to_owned(),
+            "archive_mode" if is != "always" => "on".to_owned(),
+            "archive_library" => String::new(),
+            "archive_command" => self.command.archive(),
+            "archive_timeout" => match (self.archive_timeout_seconds, seconds(is)) {
+                (Some(asked), Some(now)) if now == u64::from(asked) => is.to_owned(),
+                (Some(asked), _) => asked.to_string(),
+                (None, Some(now)) if (1..=u64::from(TIMEOUT_SECONDS)).contains(&now) => is.to_owned(),
+                (None, _) => TIMEOUT_SECONDS.to_string(),
+            },
+            "max_wal_senders" | "max_replication_slots" => at_least(10),
+            "fsync" | "full_page_writes" => "on".to_owned(),
+            "synchronous_commit" if is != "remote_apply" => "on".to_owned(),
+            "synchronous_standby_names" => match &self.synchronous {
+                Synchronous::Unchanged => is.to_owned(),
+                Synchronous::Nobody => String::new(),
+                Synchronous::First(names) => {
+                    let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+                    format!("FIRST 1 ({})", names.join(", "))
+                }
+            },
+            _ => is.to_owned(),
+        }
     }
+
+    /// Why a change of a setting is not made without being told to.
+    fn refusal(&self, name: &str, is: &str) -> Option<&'static str> {
+        match name {
+            "archive_library" if !self.replaces_archiver => Some(OTHER_ARCHIVER),
+            "archive_command" if !self.replaces_archiver && is_other_archiver(is) => Some(OTHER_ARCHIVER),
+            "synchronous_standby_names" if !self.weakens_durability => {
+                let after = if self.synchronous == Synchronous::Nobody { 0 } else { 1 };
+                (after < standbys_waited_for(is)).then_some(FEWER_STANDBYS)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether an `archive_command` archives, and not with this program.
+fn is_other_archiver(command: &str) -> bool {
+    let command = command.trim();
+    let does_nothing = ["", "(disabled)", "true", "/bin/true", "/usr/bin/true", ":"].contains(&command);
+    !does_nothing && !command.contains(" ops archive-wal ")
+}
+
+/// For how many standbys a commit waits: `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or `a, b` for one.
+fn standbys_waited_for(names: &str) -> u32 {
+    let mut words = names.split(|c: char| c.is_whitespace() || c == '(').filter(|word| !word.is_empty());
+    match words.next() {
+        None => 0,
+        Some(first)
+            if ["first", "any"].contains(&first.to_ascii_lowercase().as_str()) && names.contains('(') =>
+        {
+            words.next().and_then(|number| number.parse().ok()).unwrap_or(1)
+        }
+        Some(first) if names.contains('(') => first.parse().unwrap_or(1),
+        Some(_) => 1,
+    }
+}
+
+/// Whether the `archive_command` works where the server runs it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Trial {
+    /// Passed, failed, or unknown where the server does not let us try.
+    pub status: Status,
+    /// What it said.
+    pub evidence: String,
+}
+
+impl Trial {
+    /// An error where it has failed: PostgreSQL would keep every segment, until its disk is full.
+    pub fn must_not_fail(&self) -> Result<(), Error> {
+        if self.status != Status::Failed {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "archive_command does not work as the user of the server, so nothing was changed: {}",
+            self.evidence
+        )))
+    }
+}
+
+/// Has the server run `archive-wal --check` as it would run the `archive_command`: as its user, on its machine, with its
+/// environment, by `COPY ... FROM PROGRAM` into a temporary table.
+pub async fn try_archiving(sql: &Sql, command: &RestoreCommand) -> Result<Trial, Error> {
+    let program = format!("{} 2>&1; echo exit code $?", command.archive_check()).replace('\'', "''");
+    // Separators that no message holds, so that every line is one value. Commits may wait for a standby that is away.
+    let statements = format!(
+        "SET synchronous_commit = local;\n\
+         CREATE TEMPORARY TABLE edgesentry_trial (line text);\n\
+         COPY edgesentry_trial FROM PROGRAM '{program}' WITH (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02');\n\
+         SELECT string_agg(line, ' ') FROM edgesentry_trial"
+    );
+    let sql = sql.clone();
+    let said = match blocking(move || sql.query_within(&statements, TRIAL)).await {
+        Ok(said) => said,
+        Err(Error::Server { problem, .. }) => {
+            return Ok(Trial {
+                status: Status::Unknown,
+                evidence: format!("the server did not run it: {problem}"),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    let (said, code) = said.rsplit_once("exit code ").unwrap_or((&said, ""));
+    let (status, evidence) = match code.trim() {
+        "0" => (Status::Passed, "it reaches the archive and may write there".to_owned()),
+        _ => (Status::Failed, said.trim().trim_start_matches("error: ").to_owned()),
+    };
+    Ok(Trial { status, evidence })
 }
 
 /// `1min` and `60` are the same.
@@ -127,6 +277,80 @@ fn seconds(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn wanted(synchronous: Synchronous) -> Wanted {
+        let command = RestoreCommand { eds: "/usr/bin/eds".into(), config: None };
+        Wanted {
+            command,
+            archive_timeout_seconds: None,
+            synchronous,
+            replaces_archiver: false,
+            weakens_durability: false,
+        }
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_changed() {
+        let quiet = wanted(Synchronous::Unchanged);
+        for (name, enough) in [
+            ("wal_level", "logical"),
+            ("archive_mode", "always"),
+            ("archive_timeout", "30s"),
+            ("archive_timeout", "1min"),
+            ("max_wal_senders", "20"),
+            ("synchronous_commit", "remote_apply"),
+            ("synchronous_standby_names", "ANY 2 (a, b, c)"),
+        ] {
+            assert_eq!(quiet.value(name, enough), enough, "{name}");
+        }
+        for (name, is, should_be) in [
+            ("archive_timeout", "0", "60"),
+            ("archive_timeout", "5min", "60"),
+            ("max_wal_senders", "0", "10"),
+            ("fsync", "off", "on"),
+            ("full_page_writes", "off", "on"),
+            ("synchronous_commit", "local", "on"),
+            ("wal_level", "minimal", "replica"),
+        ] {
+            assert_eq!(quiet.value(name, is), should_be, "{name}");
+            assert_eq!(quiet.refusal(name, is), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn fewer_standbys_are_refused_and_as_many_are_not() {
+        let first = wanted(Synchronous::First(vec!["a".into()]));
+        let nobody = wanted(Synchronous::Nobody);
+        for (names, refused_first, refused_nobody) in [
+            ("", false, false),
+            ("a", false, true),
+            ("*", false, true),
+            ("first, any", false, true),
+            ("FIRST 1 (\"a\", b)", false, true),
+            ("2(a, b)", true, true),
+            ("any 2 (a, b)", true, true),
+            ("FIRST 3(a, b, c)", true, true),
+        ] {
+            let refused = |wanted: &Wanted| wanted.refusal("synchronous_standby_names", names).is_some();
+            assert_eq!((refused(&first), refused(&nobody)), (refused_first, refused_nobody), "{names}");
+        }
+    }
+
+    #[test]
+    fn another_archiver_is_known() {
+        for (command, other) in [
+            ("", false),
+            ("(disabled)", false),
+            ("/bin/true", false),
+            ("/opt/eds ops archive-wal --config /etc/other.toml %p %f", false),
+            ("pgbackrest --stanza=main archive-push %p", true),
+            ("envdir /etc/wal-g wal-g wal-push %p", true),
+            ("barman-wal-archive backup main %p", true),
+            ("cp %p /archive/%f", true),
+        ] {
+            assert_eq!(is_other_archiver(command), other, "{command}");
+        }
+    }
 
     #[test]
     fn a_minute_is_sixty_seconds() {

@@ -19,6 +19,7 @@ pub mod error;
 mod extract;
 pub mod failover;
 mod files;
+mod guard;
 pub mod observe;
 pub mod postgres;
 pub mod program;
@@ -31,5 +32,6 @@ pub mod signature;
 pub mod source;
 pub mod textfile;
 pub mod wal;
+pub mod watch;
 
 pub use error::Error;

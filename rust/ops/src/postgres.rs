@@ -14,8 +14,8 @@ use crate::program;
 
 /// The oldest major version that is supported.
 pub const OLDEST: u32 = 15;
-/// What an installation must have; a folder of links may have some of it only.
-const NEEDED: [&str; 5] = ["initdb", "postgres", "psql", "pg_basebackup", "pg_controldata"];
+/// The programs that come with the server, not with the client programs.
+const SERVER: [&str; 3] = ["initdb", "postgres", "pg_controldata"];
 /// How long one statement may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,17 +29,18 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Those of `folder`, or the newest ones in the usual places and in `PATH`.
+    /// Those of `folder`, or the newest ones in the usual places and in `PATH`; first among those that have the server's
+    /// programs as well. The client programs alone are enough for backups: see [`Programs::require`].
     pub fn find(folder: Option<&Path>) -> Result<Programs, Error> {
         let places = folder.map_or_else(usual_folders, |folder| vec![folder.to_owned()]);
-        let complete =
-            places.into_iter().filter(|place| NEEDED.iter().all(|name| place.join(name).is_file()));
-        let newest = complete.filter_map(|place| Some((version(&place)?, place))).max();
-        let Some((major, folder)) = newest else {
+        let with_client = places.into_iter().filter(|place| place.join("psql").is_file());
+        let has_server = |place: &Path| SERVER.iter().all(|name| place.join(name).is_file());
+        let found = with_client.filter_map(|place| Some((has_server(&place), version(&place)?, place))).max();
+        let Some((_, major, folder)) = found else {
             let place = folder.map(|folder| format!(" in {}", folder.display())).unwrap_or_default();
             return Err(Error::Missing(format!(
-                "PostgreSQL is missing: no {}{place}; install it (on Debian: apt install postgresql) and try again",
-                NEEDED.join(", ")
+                "PostgreSQL is missing: no psql{place}; install it (on Debian: apt install postgresql, or \
+                 postgresql-client for backups alone) and try again"
             )));
         };
         if major < OLDEST {
@@ -70,9 +71,12 @@ impl Programs {
         if missing.is_empty() {
             return Ok(());
         }
+        let (what, package) = match missing.iter().any(|name| SERVER.contains(name)) {
+            true => ("the server", "postgresql"),
+            false => ("its client programs", "postgresql-client"),
+        };
         Err(Error::Missing(format!(
-            "PostgreSQL is not complete: no {} in {}; install its client programs (on Debian: apt install \
-             postgresql-client-{}) and try again",
+            "PostgreSQL is not complete: no {} in {}; install {what} (on Debian: apt install {package}-{}) and try again",
             missing.join(", "),
             self.folder.display(),
             self.major
@@ -131,9 +135,9 @@ fn usual_folders() -> Vec<PathBuf> {
 
 /// The major version of the programs of a folder.
 fn version(folder: &Path) -> Option<u32> {
-    let mut command = Command::new(folder.join("postgres"));
+    let mut command = Command::new(folder.join("psql"));
     let text = program::done(command.arg("--version"), PATIENCE).ok()?;
-    // postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
+    // psql (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
     let number = text.split_whitespace().nth(2)?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
@@ -275,8 +279,27 @@ mod tests {
         let error = Programs::find(Some(Path::new("/nowhere"))).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "PostgreSQL is missing: no initdb, postgres, psql, pg_basebackup, pg_controldata in /nowhere; install it (on \
-             Debian: apt install postgresql) and try again"
+            "PostgreSQL is missing: no psql in /nowhere; install it (on Debian: apt install postgresql, or \
+             postgresql-client for backups alone) and try again"
         );
+    }
+
+    #[test]
+    fn client_programs_alone_are_enough_to_begin_with() {
+        let all = Programs::find(None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["psql", "pg_basebackup"] {
+            std::os::unix::fs::symlink(all.folder().join(name), folder.path().join(name)).unwrap();
+        }
+        let client = Programs::find(Some(folder.path())).unwrap();
+        assert_eq!(client.major(), all.major());
+        client.require(&["psql", "pg_basebackup"]).unwrap();
+        let error = client.require(&["initdb"]).unwrap_err().to_string();
+        assert!(
+            error.contains("install the server") && error.contains("apt install postgresql-1"),
+            "{error}"
+        );
+        let error = client.require(&["pg_dump"]).unwrap_err().to_string();
+        assert!(error.contains("apt install postgresql-client-1"), "{error}");
     }
 }

@@ -1,14 +1,35 @@
-//! Programs of others that are run to their end.
+//! Programs of others that are run to their end, or until nobody waits for it any more.
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::guard::Guarded;
 
 /// How often a program is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// Whether the work of this thread is still waited for; unset where nobody can give it up.
+    static GIVEN_UP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Does work whose programs are killed once `given_up` is set.
+pub(crate) fn unless<T>(given_up: Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
+    let before = GIVEN_UP.replace(Some(given_up));
+    let done = work();
+    GIVEN_UP.set(before);
+    done
+}
+
+fn is_given_up() -> bool {
+    GIVEN_UP.with_borrow(|given_up| given_up.as_ref().is_some_and(|given_up| given_up.load(SeqCst)))
+}
 
 /// What a program left behind.
 #[derive(Debug)]
@@ -34,17 +55,17 @@ pub fn run(command: &mut Command, patience: Duration) -> Result<Ended, Error> {
     let program = name(command);
     let failed = |said: String| Error::Program { program: program.clone(), said };
     let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = pipes.spawn().map_err(|error| failed(error.to_string()))?;
-    let stdout = child.stdout.take().map(reader);
-    let stderr = child.stderr.take().map(reader);
-    let status = wait(&mut child, patience).map_err(|error| failed(error.to_string()))?;
-    if status.is_none() {
-        // It may have ended in this very moment.
-        let _ = child.kill();
-        let _ = child.wait();
-    }
+    let mut guarded = Guarded::start(pipes).map_err(|error| failed(error.to_string()))?;
+    let stdout = guarded.child.stdout.take().map(reader);
+    let stderr = guarded.child.stderr.take().map(reader);
+    let status = wait(&mut guarded.child, patience).map_err(|error| failed(error.to_string()))?;
+    // What it has started holds the pipes, too.
+    drop(guarded);
     let (stdout, stderr) = (text(stdout), text(stderr));
-    let late = || failed(format!("no end after {} s; {}", patience.as_secs(), stderr.trim()));
+    let late = || match is_given_up() {
+        true => failed("it was ended, because nobody waits for it".to_owned()),
+        false => failed(format!("no end after {} s; {}", patience.as_secs(), stderr.trim())),
+    };
     Ok(Ended { status: status.ok_or_else(late)?, stdout, stderr })
 }
 
@@ -57,14 +78,14 @@ pub fn done(command: &mut Command, patience: Duration) -> Result<String, Error> 
     Err(Error::Program { program: name(command), said: ended.said() })
 }
 
-/// Waits at most so long.
+/// Waits at most so long, and no longer than the work is waited for.
 pub(crate) fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
     let begin = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if begin.elapsed() >= patience {
+        if begin.elapsed() >= patience || is_given_up() {
             return Ok(None);
         }
         std::thread::sleep(POLL);

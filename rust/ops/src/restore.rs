@@ -147,6 +147,7 @@ pub async fn restore(
     observer: Observer<'_>,
 ) -> Result<Restored, Error> {
     let programs = source::programs(settings)?;
+    programs.require(&["postgres", "pg_controldata"])?;
     let url = source::url(settings)?;
     refuse_folder(&restore.data)?;
     restore.command.check()?;

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::fs::{File, Permissions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use edgesentry_formats::{Readers, replace_file};
+use edgesentry_formats::{NewFile, Readers};
 
 use crate::check::Status;
 use crate::drill::{DrillReport, Extent};
@@ -82,8 +83,57 @@ pub const HEADS_REWRITTEN: Family = Family {
     label: None,
 };
 
+/// Backups that could not be restored to every moment, because write-ahead log was missing.
+pub const ARCHIVE_GAPS: Family = Family {
+    name: "edgesentry_archive_gaps",
+    help: "How many backups lacked write-ahead log behind them when the archive was last checked.",
+    label: None,
+};
+/// Whether the last verification of a backup failed; the label is `base` or `dump`.
+pub const BACKUP_VERIFY_FAILED: Family = Family {
+    name: "edgesentry_backup_verify_failed",
+    help: "1 if the backup of this kind was not proven when it was last verified, else 0.",
+    label: Some("kind"),
+};
+/// Unix seconds of the last time that the receiver of write-ahead log was seen to receive.
+pub const RECEIVER_LAST_SEEN: Family = Family {
+    name: "edgesentry_wal_receiver_last_seen_timestamp_seconds",
+    help: "When write-ahead log was last received as it is written, Unix seconds.",
+    label: None,
+};
+/// Whether the last run of a systemd unit or a job of cron failed.
+pub const UNIT_FAILED: Family = Family {
+    name: "edgesentry_unit_failed",
+    help: "1 if the last run of the unit failed, else 0.",
+    label: Some("unit"),
+};
+/// Unix seconds of the last time that the PostgreSQL server was observed.
+pub const POSTGRES_OBSERVED: Family = Family {
+    name: "edgesentry_postgres_observed_timestamp_seconds",
+    help: "When the PostgreSQL server was last asked for its slots and standbys, Unix seconds.",
+    label: None,
+};
+/// Write-ahead log that a replication slot keeps on the server.
+pub const SLOT_RETAINED: Family = Family {
+    name: "edgesentry_postgres_slot_retained_bytes",
+    help: "Write-ahead log that the server keeps for the replication slot.",
+    label: Some("slot"),
+};
+/// Write-ahead log that a standby or a receiver has not written to its disk yet.
+pub const STANDBY_LAG: Family = Family {
+    name: "edgesentry_postgres_standby_lag_bytes",
+    help: "Write-ahead log that the standby or receiver has not written to its disk yet.",
+    label: Some("standby"),
+};
+/// The write-ahead log on the disk of the server.
+pub const WAL_SIZE: Family = Family {
+    name: "edgesentry_postgres_wal_bytes",
+    help: "Size of the write-ahead log on the disk of the server.",
+    label: None,
+};
+
 /// Every metric of operations.
-pub const FAMILIES: [Family; 9] = [
+pub const FAMILIES: [Family; 17] = [
     DRILL_LAST_SUCCESS,
     DRILL_LAST_RUN,
     DRILL_DURATION,
@@ -93,6 +143,14 @@ pub const FAMILIES: [Family; 9] = [
     WAL_ARCHIVE_LAST_SUCCESS,
     HEADS_LAST_SUCCESS,
     HEADS_REWRITTEN,
+    ARCHIVE_GAPS,
+    BACKUP_VERIFY_FAILED,
+    RECEIVER_LAST_SEEN,
+    UNIT_FAILED,
+    POSTGRES_OBSERVED,
+    SLOT_RETAINED,
+    STANDBY_LAG,
+    WAL_SIZE,
 ];
 
 impl Family {
@@ -158,14 +216,24 @@ impl Textfile {
     /// Sets these series and keeps the others. Readers see the file of before or the file of after; programs that set
     /// something at the same time wait for one another.
     pub fn set(&self, samples: &[Sample]) -> Result<(), TextfileError> {
+        self.renew(&[], samples)
+    }
+
+    /// Like [`Textfile::set`], but drops the series of `families` that are not among the samples: a standby that is gone.
+    pub fn renew(&self, families: &[Family], samples: &[Sample]) -> Result<(), TextfileError> {
         let folder = self.folder();
         let write = |source| TextfileError::Io { path: self.0.clone(), action: "write", source };
         let lock = File::open(folder).map_err(write)?;
         lock.lock().map_err(write)?;
         let mut series = self.read()?;
+        series.retain(|name, _| !families.iter().any(|family| name.split('{').next() == Some(family.name)));
         series.extend(samples.iter().map(|sample| (sample.series.clone(), sample.value.to_string())));
-        // Written under a name that the collector does not read; one without rights of its own reads the result.
-        replace_file(&self.0, Readers::Umask, render(&series).as_bytes()).map_err(write)
+        // Written under a name that the collector does not read.
+        let mut file = NewFile::beside(&self.0, Readers::Umask).map_err(write)?;
+        // The collector runs as another user; PostgreSQL's umask, under which segments are archived, lets nobody else read.
+        let everyone = Permissions::from_mode(0o644);
+        file.writer().and_then(|writer| writer.set_permissions(everyone)).map_err(write)?;
+        file.write_all(render(&series).as_bytes()).and_then(|()| file.replace()).map_err(write)
     }
 
     /// Sets what a drill that is over leaves behind. Alerts look at full runs only: others have metrics of their own.
@@ -309,6 +377,29 @@ mod tests {
         assert!(refused("missing/edgesentry.prom").contains("cannot read"));
         std::fs::write(folder.path().join("node.prom"), "# HELP\nnode_time 1\n").unwrap();
         assert!(refused("node.prom").contains("line 2"));
+    }
+
+    #[test]
+    fn everybody_may_read_it_whatever_the_umask_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edgesentry.prom");
+        // As an archive_command before this version has left it.
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let textfile = Textfile::open(&path).unwrap();
+        textfile.set(&[WAL_ARCHIVE_LAST_SUCCESS.sample("", 1.0)]).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+    }
+
+    #[test]
+    fn what_is_gone_is_dropped_when_its_family_is_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edgesentry.prom");
+        let textfile = Textfile::open(&path).unwrap();
+        textfile.set(&[STANDBY_LAG.sample("old", 7.0), SLOT_RETAINED.sample("slot", 1.0)]).unwrap();
+        textfile.renew(&[STANDBY_LAG], &[STANDBY_LAG.sample("new", 0.0)]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("old") && text.contains("new") && text.contains("slot=\"slot\""), "{text}");
     }
 
     #[test]

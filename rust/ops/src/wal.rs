@@ -11,7 +11,7 @@ mod receive;
 mod segment;
 mod timelines;
 
-pub use archive::{Archived, archive_wal};
+pub use archive::{Archived, archive_wal, try_archiving};
 pub use contents::check_contents;
 pub use fetch::{Fetched, Prefetch, fetch_wal};
 pub(crate) use gaps::read_history;

@@ -10,6 +10,7 @@ mod checklist;
 mod configure_postgres;
 mod dump;
 mod fetch_wal;
+mod note_unit;
 mod receive_wal;
 mod restore;
 mod restore_dump;
@@ -20,6 +21,7 @@ mod s3_setup;
 mod session;
 mod verify_backup;
 mod verify_recovery;
+mod watch_postgres;
 
 use clap::{Args, Subcommand};
 
@@ -32,8 +34,8 @@ use crate::output::Output;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds ops configure-postgres --config /etc/eds.toml          what PostgreSQL must be set to
-  eds ops backup --config /etc/eds.toml
+  eds ops configure-postgres --config /etc/eds/ops.toml          what PostgreSQL must be set to
+  eds ops backup --config /etc/eds/ops.toml
   eds ops backups
   eds ops check-archive
   eds ops restore --target-time 2026-01-31T12:00:00Z --data /srv/restored --port 5440
@@ -63,6 +65,8 @@ enum Action {
     S3Setup(s3_setup::S3Setup),
     S3Check(s3_check::S3Check),
     RestoreObject(restore_object::RestoreObject),
+    WatchPostgres(watch_postgres::WatchPostgres),
+    NoteUnit(note_unit::NoteUnit),
 }
 
 /// The name of the command that PostgreSQL recovers with: whatever goes wrong in it must end recovery.
@@ -88,6 +92,8 @@ impl Ops {
             Action::S3Setup(command) => command.run(output),
             Action::S3Check(command) => command.run(output),
             Action::RestoreObject(command) => command.run(output),
+            Action::WatchPostgres(command) => command.run(output),
+            Action::NoteUnit(command) => command.run(output),
         }
     }
 }

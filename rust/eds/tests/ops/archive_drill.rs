@@ -12,7 +12,7 @@ const GAP: Duration = Duration::from_secs(5);
 
 impl Site {
     /// Takes records of a fleet into the ledger of the site, payloads into a folder.
-    fn ingest(&self, fleet: &Fleet, records: std::ops::Range<usize>) {
+    pub(super) fn ingest(&self, fleet: &Fleet, records: std::ops::Range<usize>) {
         for (record, payload) in fleet.records.iter().zip(&fleet.payloads) {
             let folder = self.path("sent").join(&record.device_id);
             std::fs::create_dir_all(&folder).unwrap();

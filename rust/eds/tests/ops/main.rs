@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod archive_drill;
+mod configuring;
 mod dumps;
 mod payloads;
 mod sidecar;
 mod signed;
 mod timelines;
 mod unfinished;
+mod ways_out;
 mod wrong_input;
 
 use std::collections::BTreeSet;
@@ -227,7 +229,7 @@ fn what_there_is(site: &Site, backup: &Value) {
     assert_eq!(site.json("verify-backup --dump", 0)["checklist"]["status"], "passed");
     only_log_before_the_backup_may_go(site, backup["first_segment"].as_str().unwrap());
     assert_eq!(site.json("backups", 0)["archive"]["backups"][0]["backup"], *backup);
-    let settings = site.json("configure-postgres", 0)["postgres"]["settings"].clone();
+    let settings = site.json("configure-postgres", 3)["postgres"]["settings"].clone();
     let differs = |name: &str| {
         let setting = settings.as_array().unwrap().iter().find(|setting| setting["name"] == name).unwrap();
         setting["is"] != setting["should_be"]

@@ -122,6 +122,7 @@ impl Receiving {
             folder: folder.path().to_owned(),
             slot: "edgesentry_sidecar".to_owned(),
             interval: Duration::from_secs(1),
+            textfile: None,
         };
         let (archive, source) = (site.archive.clone(), Source::connect(&site.settings).await?);
         let (stop, stopped) = oneshot::channel();

@@ -78,6 +78,11 @@ impl RestoreCommand {
         self.command("archive-wal", "%p %f")
     }
 
+    /// What shows whether the value of `archive_command` works, without archiving anything.
+    pub fn archive_check(&self) -> String {
+        self.command("archive-wal", "--check")
+    }
+
     fn command(&self, name: &str, arguments: &str) -> String {
         let config = self.config.as_ref().map(|config| format!(" --config {}", word(config)));
         format!("{} ops {name}{} {arguments}", word(&self.eds), config.unwrap_or_default())

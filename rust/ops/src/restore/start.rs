@@ -1,7 +1,6 @@
 //! Starting a restored server, and watching until it takes writes or has ended.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,8 +33,7 @@ pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> 
     fs::write(&log, b"").map_err(Error::io("write", &log))?;
     programs.own(&log)?;
     let mut postgres = programs.owned("postgres");
-    // Ctrl-C is for us: the server ends in good order, or lives on.
-    postgres.process_group(0).arg("-D").arg(&restore.data).arg("-p").arg(restore.port.to_string());
+    postgres.arg("-D").arg(&restore.data).arg("-p").arg(restore.port.to_string());
     for (name, value) in [
         ("listen_addresses", "127.0.0.1"),
         ("unix_socket_directories", ""),
@@ -55,7 +53,7 @@ pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> 
     let server = watch(programs, restore, &sql, process, &log).await;
     match server {
         Ok(server) => {
-            recovering.release();
+            recovering.release().map_err(Error::io("let PostgreSQL live on", &restore.data))?;
             Ok(server)
         }
         Err(error) => {
@@ -71,10 +69,8 @@ pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> 
 struct Recovering(Option<Process>);
 
 impl Recovering {
-    fn release(mut self) {
-        if let Some(process) = self.0.take() {
-            process.release();
-        }
+    fn release(mut self) -> std::io::Result<()> {
+        self.0.take().map_or(Ok(()), |process| process.release().map(|_| ()))
     }
 }
 
@@ -83,10 +79,10 @@ impl Drop for Recovering {
         if let Some(process) = &mut self.0
             && process.lives()
         {
-            // An immediate shutdown. Killed, its children would write on for a while.
+            // An immediate shutdown, so that its log says so.
             process.signal(Signal::QUIT);
             if !process.wait(Duration::from_secs(10)).unwrap_or(false) {
-                let _ = process.kill_all();
+                let _ = process.kill();
             }
         }
     }

@@ -17,7 +17,10 @@ pub const POSTGRESQL: Program = Program {
     name: "postgresql",
     files: &["initdb"],
     package: "postgresql",
-    elsewhere: Some(|| Programs::find(None).ok().map(|programs| programs.folder().join("initdb"))),
+    elsewhere: Some(|| {
+        let initdb = Programs::find(None).ok()?.folder().join("initdb");
+        initdb.is_file().then_some(initdb)
+    }),
 };
 
 /// The user who owns everything in the clusters of a drill.
@@ -91,6 +94,7 @@ impl Cluster {
     }
 
     fn empty(programs: &Programs, name: &str, password: String) -> Result<Cluster, Error> {
+        programs.require(&["initdb", "postgres", "pg_basebackup"])?;
         let temporary = std::env::temp_dir();
         let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
         let folder = folder.map_err(Error::io("make a folder", &temporary))?;
@@ -218,7 +222,7 @@ impl Cluster {
     /// Kills the postmaster and all its processes with SIGKILL, as a crash of the machine would.
     pub fn kill(&mut self) -> Result<(), Error> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
-        process.kill_all().map_err(Error::io("kill PostgreSQL", &self.data()))?;
+        process.kill().map_err(Error::io("kill PostgreSQL", &self.data()))?;
         // Its lock file outlives it; the next start sees that nobody holds it.
         Ok(())
     }

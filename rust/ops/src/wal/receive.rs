@@ -16,11 +16,15 @@ use crate::archive::Archive;
 use crate::error::Error;
 use crate::observe::{Event, Observer};
 use crate::program;
+use crate::retention::now_ms;
 use crate::servers::Process;
 use crate::source::Source;
+use crate::textfile::{RECEIVER_LAST_SEEN, Textfile};
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often it is noted that something is received.
+const NOTE: Duration = Duration::from_secs(15);
 /// The shortest and the longest pause before a receiver that has ended is started again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -33,6 +37,8 @@ pub struct Receiver {
     pub slot: String,
     /// How often the segment that is being received goes to the archive, where it has grown.
     pub interval: Duration,
+    /// Where the time is left at which something was last received, for Prometheus.
+    pub textfile: Option<Textfile>,
 }
 
 /// What one look has brought into the archive.
@@ -108,7 +114,9 @@ impl Receiver {
             let mut process =
                 Process::start(&mut command, &log).map_err(Error::io("start pg_receivewal", &self.folder))?;
             observer(Event::Step("receiving"));
+            let mut noted = None;
             while process.lives() {
+                self.note_life(&mut noted, observer);
                 self.tell(self.archive_received(archive, sent).await, observer);
                 tokio::time::sleep(LOOK).await;
             }
@@ -121,6 +129,19 @@ impl Receiver {
             )));
             pause = if started.elapsed() > PAUSES.1 { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Leaves the time for Prometheus, now and then. It ends when the server is gone, so that it lives means it receives.
+    fn note_life(&self, noted: &mut Option<Instant>, observer: Observer<'_>) {
+        let Some(textfile) = &self.textfile else { return };
+        if noted.is_some_and(|noted| noted.elapsed() < NOTE) {
+            return;
+        }
+        *noted = Some(Instant::now());
+        let sample = RECEIVER_LAST_SEEN.sample("", (now_ms() / 1000) as f64);
+        if let Err(error) = textfile.set(&[sample]) {
+            observer(Event::Note(&error.to_string()));
         }
     }
 

@@ -403,6 +403,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from retention" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l check -d 'Archive nothing: see whether the archive can be reached and written to, by an object trial.json'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from archive-wal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from fetch-wal" -l prefetch -d 'Segments that are fetched ahead at once' -r
@@ -421,11 +422,14 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l allow-unsigned -d 'Read what is not signed although the settings name a key: what was archived before they did'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from check-archive" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l archive-timeout -d 'Seconds after which a segment that is not full is archived' -r
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l standby -d 'application_name of a synchronous standby; may be repeated. A commit then waits for the first that is there, so set it only once a standby is there' -r
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l archive-timeout -d 'Seconds after which a segment that is not full is archived [default: what is set, at most 60]' -r
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l standby -d 'application_name of a synchronous standby; may be repeated. A commit then waits for the first that is there, so set it only once a standby is there [default: what is set]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l eds -d 'The program eds that PostgreSQL runs [default: this one]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l apply -d 'Change what differs: ALTER SYSTEM and a reload'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l no-standby -d 'Let commits wait for no standby; with --weaken-durability'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l weaken-durability -d 'Let commits wait for fewer standbys than now'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l replace-archiver -d 'Replace the archive_command or archive_library of another archiver'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from configure-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l data -d 'Data folder: empty, or not there yet' -r -F
@@ -490,6 +494,15 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l apply -d 'Do it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore-object" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from watch-postgres" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l failed -d 'Its last run failed; without this it succeeded'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -l json -d 'Answer with one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from note-unit" -s h -l help -d 'Print help'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "backup" -d 'Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "verify-backup" -d 'Download a backup, compare its hashes, and let pg_verifybackup prove it again'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "backups" -d 'List backups and dumps: age, size, and to what moments they can be restored'
@@ -507,6 +520,8 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "s3-setup" -d 'Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; shows what it would do'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "s3-check" -d 'Say what the bucket of payloads, or of the archive, really holds to, by trying it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "restore-object" -d 'Bring payloads back that were deleted or overwritten in S3, byte-identical, from their versions'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "watch-postgres" -d 'Leave what PostgreSQL keeps for its slots and standbys, and the size of its write-ahead log, for Prometheus'
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "note-unit" -d 'Leave the outcome of a systemd unit or a cron job for Prometheus: OnFailure= and OnSuccess= run it'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand demo" -l dir -d 'Where to write the export; a folder of an earlier demo is written over, any other is left alone' -r -F
 complete -c eds -n "__fish_eds_using_subcommand demo" -l records -d 'How many records to make, 100 to 50365 [default: 50365]' -r
@@ -564,3 +579,5 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "s3-setup" -d 'Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; shows what it would do'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "s3-check" -d 'Say what the bucket of payloads, or of the archive, really holds to, by trying it'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "restore-object" -d 'Bring payloads back that were deleted or overwritten in S3, byte-identical, from their versions'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "watch-postgres" -d 'Leave what PostgreSQL keeps for its slots and standbys, and the size of its write-ahead log, for Prometheus'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from ops" -f -a "note-unit" -d 'Leave the outcome of a systemd unit or a cron job for Prometheus: OnFailure= and OnSuccess= run it'

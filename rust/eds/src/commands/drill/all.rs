@@ -29,7 +29,7 @@ use crate::times;
 Examples:
   eds drill all
   eds drill all --short                            a minute or two, to see whether everything works
-  eds drill all --report-dir drills --metrics-file /var/lib/node_exporter/drills.prom")]
+  eds drill all --report-dir drills --metrics-file /var/lib/prometheus/node-exporter/edgesentry.prom")]
 pub(super) struct All {
     /// Few records, a short load, one alert; counts for no alert and for no report of a quarter
     #[arg(long)]

@@ -30,7 +30,7 @@ use crate::output::Output;
 Examples:
   eds drill db-restore
   eds drill db-restore --records 1000000           how long it takes at this size
-  eds drill db-restore --archive /etc/eds.toml --heads heads.json --keys keys.json")]
+  eds drill db-restore --archive /etc/eds/ops.toml --heads heads.json --keys keys.json")]
 pub(super) struct DbRestore {
     /// Records up to the moment that is restored to
     #[arg(long, value_name = "COUNT", default_value_t = restore::RECORDS, value_parser = clap::value_parser!(u64).range(100..))]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use edgesentry_ops::adopt::{Writer, admit};
 use edgesentry_ops::textfile::WAL_ARCHIVE_LAST_SUCCESS;
-use edgesentry_ops::wal::{Archived, WalName, archive_wal};
+use edgesentry_ops::wal::{Archived, WalName, archive_wal, try_archiving};
 use serde_json::json;
 
 use super::session::{Session, note_success};
@@ -20,11 +20,14 @@ use crate::stores::ConfigFile;
 #[derive(Args, Debug)]
 pub(super) struct ArchiveWal {
     /// The file: %p
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
+    #[arg(value_name = "PATH", required_unless_present = "check")]
+    path: Option<PathBuf>,
     /// Its name: %f
-    #[arg(value_name = "NAME")]
-    name: WalName,
+    #[arg(value_name = "NAME", required_unless_present = "check")]
+    name: Option<WalName>,
+    /// Archive nothing: see whether the archive can be reached and written to, by an object trial.json
+    #[arg(long, conflicts_with_all = ["path", "name"])]
+    check: bool,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -33,14 +36,21 @@ impl ArchiveWal {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let session = Session::new(&self.file)?;
         let archive = session.archive()?;
+        let (Some(path), Some(name)) = (&self.path, self.name) else {
+            session.wait(try_archiving(&archive))?;
+            let text = format!("{} can be written to\n", archive.place());
+            let content = json!({"checked": archive.place()});
+            output.answer(&Answer { ok: true, name: "wal", content: &content, text, failure: None })?;
+            return Ok(Exit::Holds);
+        };
         let archived = session.wait(async {
             // PostgreSQL runs it in the data folder.
-            let writer = Writer::of_folder(Path::new("."), self.name);
-            let history = matches!(self.name, WalName::History(_)).then_some(self.path.as_path());
+            let writer = Writer::of_folder(Path::new("."), name);
+            let history = matches!(name, WalName::History(_)).then_some(path.as_path());
             admit(&archive, &writer, history).await?;
-            archive_wal(&archive, &self.path, self.name).await
+            archive_wal(&archive, path, name).await
         })?;
-        let content = json!({"name": self.name.to_string(), "stored": archived == Archived::Stored});
+        let content = json!({"name": name.to_string(), "stored": archived == Archived::Stored});
         // PostgreSQL puts what is said into its log: nothing to say of a success.
         output.answer(&Answer {
             ok: true,

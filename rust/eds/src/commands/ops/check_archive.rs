@@ -2,12 +2,13 @@
 
 use clap::Args;
 use edgesentry_ops::backup::{Backup, backups, signed};
-use edgesentry_ops::check::Check;
+use edgesentry_ops::check::{Check, Status};
 use edgesentry_ops::dump::dumps;
+use edgesentry_ops::textfile::ARCHIVE_GAPS;
 use edgesentry_ops::wal::{Inventory, check_contents};
 
 use super::checklist;
-use super::session::{Session, Signatures, Telling};
+use super::session::{Session, Signatures, Telling, note};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::ConfigFile;
@@ -95,6 +96,8 @@ impl CheckArchive {
             checks.push(session.wait(read)?);
         }
         drop(telling);
+        let gaps = checks.iter().filter(|check| check.status == Status::Failed).count();
+        note(&session.settings, &[ARCHIVE_GAPS.sample("", gaps as f64)], output);
         checklist::answer(output, archive.place(), &checks)
     }
 }

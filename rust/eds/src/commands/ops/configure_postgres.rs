@@ -2,7 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use edgesentry_ops::configure::{Setting, Wanted, apply, compare};
+use edgesentry_ops::check::Status;
+use edgesentry_ops::configure::{Setting, Synchronous, Trial, Wanted, apply, compare, try_archiving};
 use edgesentry_ops::restore::RestoreCommand;
 use edgesentry_ops::source::Source;
 use serde_json::json;
@@ -12,25 +13,38 @@ use crate::commands::program::EdsArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
+use crate::text::sentence;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
 /// Compare the settings of PostgreSQL with what archiving needs; prints the SQL, changes them only with --apply
 ///
-/// Some settings hold only after a restart, which is left to you.
+/// Only what archiving needs and what is asked for is changed; what is set and goes beyond it stays. Another archiver is
+/// not replaced, and commits do not wait for fewer standbys, unless an option says so. The server runs archive-wal --check
+/// as its own user first, and nothing is changed where that fails. Some settings hold only after a restart, which is left
+/// to you. Exit code 0 if everything is set or was set, 3 if something is to be changed or does not work.
 #[derive(Args, Debug)]
 pub(super) struct ConfigurePostgres {
     /// Change what differs: ALTER SYSTEM and a reload
     #[arg(long)]
     apply: bool,
-    /// Seconds after which a segment that is not full is archived
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    archive_timeout: u32,
+    /// Seconds after which a segment that is not full is archived [default: what is set, at most 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    archive_timeout: Option<u32>,
     /// application_name of a synchronous standby; may be repeated. A commit then waits for the first that is there, so
-    /// set it only once a standby is there
+    /// set it only once a standby is there [default: what is set]
     #[arg(long = "standby", value_name = "NAME", value_parser = standby_name)]
     standbys: Vec<String>,
+    /// Let commits wait for no standby; with --weaken-durability
+    #[arg(long, conflicts_with = "standbys")]
+    no_standby: bool,
+    /// Let commits wait for fewer standbys than now
+    #[arg(long)]
+    weaken_durability: bool,
+    /// Replace the archive_command or archive_library of another archiver
+    #[arg(long)]
+    replace_archiver: bool,
     #[command(flatten)]
     eds: EdsArgs,
     #[command(flatten)]
@@ -45,24 +59,34 @@ impl ConfigurePostgres {
         let wanted = Wanted {
             command,
             archive_timeout_seconds: self.archive_timeout,
-            synchronous: self.standbys.clone(),
+            synchronous: match (self.standbys.is_empty(), self.no_standby) {
+                (false, _) => Synchronous::First(self.standbys.clone()),
+                (true, true) => Synchronous::Nobody,
+                (true, false) => Synchronous::Unchanged,
+            },
+            replaces_archiver: self.replace_archiver,
+            weakens_durability: self.weaken_durability,
         };
         let left = "settings that were changed already stay changed; run it again to see which";
-        let settings = session.wait_or(left, async {
+        let (settings, trial) = session.wait_or(left, async {
             let source = Source::connect(&session.settings).await?;
             let settings = compare(&source.sql, &wanted).await?;
+            let trial = try_archiving(&source.sql, &wanted.command).await?;
             if self.apply {
+                trial.must_not_fail()?;
                 apply(&source.sql, &settings).await?;
             }
-            Ok::<_, edgesentry_ops::Error>(settings)
+            Ok::<_, edgesentry_ops::Error>((settings, trial))
         })?;
-        let text = self.text(&settings);
-        let content = json!({"applied": self.apply, "settings": settings});
-        output.answer(&Answer { ok: true, name: "postgres", content: &content, text, failure: None })?;
-        Ok(Exit::Holds)
+        let text = self.text(&settings, &trial);
+        let to_do = !self.apply && settings.iter().any(Setting::differs);
+        let ok = !to_do && trial.status != Status::Failed;
+        let content = json!({"applied": self.apply, "settings": settings, "trial": trial});
+        output.answer(&Answer { ok, name: "postgres", content: &content, text, failure: None })?;
+        Ok(if ok { Exit::Holds } else { Exit::Unfinished })
     }
 
-    fn text(&self, settings: &[Setting]) -> String {
+    fn text(&self, settings: &[Setting], trial: &Trial) -> String {
         let mut text = String::new();
         let changed: Vec<&Setting> = settings.iter().filter(|setting| setting.differs()).collect();
         for setting in settings {
@@ -76,7 +100,18 @@ impl ConfigurePostgres {
             } else {
                 text.push_str(&format!("{GOOD}-- {} is '{}'{GOOD:#}\n", setting.name, setting.is));
             }
+            if let Some(refused) = setting.refused {
+                text.push_str(&format!("{CARE}-- {} is not changed: {refused}{CARE:#}\n", setting.name));
+            }
         }
+        let style = if trial.status == Status::Passed { GOOD } else { CARE };
+        let outcome = match trial.status {
+            Status::Passed => "works",
+            Status::Failed => "does not work",
+            Status::Unknown => "was not tried",
+        };
+        let by = "archive-wal, run by the server as its user,";
+        text.push_str(&format!("{style}-- {by} {outcome}: {}{style:#}\n", sentence(&trial.evidence)));
         let restart = changed.iter().any(|setting| setting.needs_restart);
         text.push_str(match (changed.is_empty(), self.apply, restart) {
             (true, _, _) => "-- nothing to change\n",

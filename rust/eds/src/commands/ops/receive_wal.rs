@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use edgesentry_ops::source::Source;
+use edgesentry_ops::textfile::Textfile;
 use edgesentry_ops::wal::Receiver;
 
 use super::session::{Session, Telling};
@@ -41,6 +42,7 @@ impl ReceiveWal {
             folder: self.folder.clone(),
             slot: self.slot.clone(),
             interval: Duration::from_secs(self.interval),
+            textfile: session.settings.ops.textfile.as_deref().map(Textfile::open).transpose()?,
         };
         let telling = Telling::new(output.json);
         session.run(async {

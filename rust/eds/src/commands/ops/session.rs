@@ -8,7 +8,7 @@ use clap::Args;
 use edgesentry_ops::archive::Archive;
 use edgesentry_ops::observe::Event;
 use edgesentry_ops::retention::now_ms;
-use edgesentry_ops::textfile::{Family, Textfile};
+use edgesentry_ops::textfile::{Family, Sample, Textfile};
 use edgesentry_rs::Settings;
 use edgesentry_rs::settings::{FILE_VARIABLE, Overrides};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -164,12 +164,15 @@ pub(super) fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// Leaves the time of a success for Prometheus, where `ops.textfile` names a file. What was done stays done where that
-/// fails.
+/// Leaves the time of a success for Prometheus, where `ops.textfile` names a file.
 pub(super) fn note_success(settings: &Settings, family: &Family, label: &str, output: &Output) {
+    note(settings, &[family.sample(label, (now_ms() / 1000) as f64)], output);
+}
+
+/// Leaves values for Prometheus, where `ops.textfile` names a file. What was done stays done where that fails.
+pub(super) fn note(settings: &Settings, samples: &[Sample], output: &Output) {
     let Some(path) = &settings.ops.textfile else { return };
-    let sample = family.sample(label, (now_ms() / 1000) as f64);
-    let noted = Textfile::open(path).and_then(|textfile| textfile.set(&[sample]));
+    let noted = Textfile::open(path).and_then(|textfile| textfile.set(samples));
     if let Err(error) = noted {
         output.note(&format!("warning: {}", sentence(&chain(&error))));
     }

@@ -1,10 +1,12 @@
 //! `eds ops verify-backup`: whether what is in the archive can be restored.
 
 use clap::Args;
+use edgesentry_ops::check::{Status, verdict};
+use edgesentry_ops::textfile::BACKUP_VERIFY_FAILED;
 use edgesentry_ops::{backup, dump, source};
 
 use super::checklist;
-use super::session::{Session, Signatures, Telling};
+use super::session::{Session, Signatures, Telling, note};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::ConfigFile;
@@ -49,6 +51,9 @@ impl VerifyBackup {
         };
         let (heading, checks) = session.wait(work)?;
         drop(telling);
+        let kind = if self.dump { "dump" } else { "base" };
+        let failed = f64::from(u8::from(verdict(&checks) != Status::Passed));
+        note(&session.settings, &[BACKUP_VERIFY_FAILED.sample(kind, failed)], output);
         checklist::answer(output, &heading, &checks)
     }
 }

@@ -201,9 +201,15 @@ impl Monitoring {
         Err(DrillError::Unfit(format!("{} scrapes {}, {problem}", self.prometheus.url(), self.metrics)))
     }
 
-    /// The names of the alerts of the service that fire in Prometheus: all, or those that `matcher` selects as well.
+    /// The names of the alerts of the service, and of all its instances together, that fire in Prometheus: all, or those
+    /// that `matcher` selects as well.
     async fn firing(&self, matcher: &str) -> Result<Vec<String>, DrillError> {
-        let expression = format!("ALERTS{{alertstate=\"firing\",{}{matcher}}}", self.selector());
+        let labels = ["job", "instance"].into_iter().filter_map(|name| Some((name, self.service.get(name)?)));
+        // A label that is missing matches the empty text.
+        let labels =
+            labels.map(|(name, value)| format!("{name}=~{:?}", format!("{}|", value.replace('.', "\\."))));
+        let labels = labels.collect::<Vec<_>>().join(",");
+        let expression = format!("ALERTS{{alertstate=\"firing\",{labels}{matcher}}}");
         let series = self.prometheus.query(&expression).await?;
         Ok(series.into_iter().filter_map(|mut series| series.labels.remove("alertname")).collect())
     }
@@ -220,7 +226,8 @@ impl Monitoring {
             let instance = self.service.get("instance").cloned();
             let found = self.arrived.iter().find(|arrival| {
                 arrival.labels.get("alertname").is_some_and(|name| name == alert)
-                    && arrival.labels.get("instance") == instance.as_ref()
+                    // An alert on all instances together names none.
+                    && arrival.labels.get("instance").is_none_or(|of| Some(of) == instance.as_ref())
                     && arrival.at >= injected
             });
             if let Some(arrival) = found {

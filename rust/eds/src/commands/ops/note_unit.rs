@@ -1,0 +1,51 @@
+//! `eds ops note-unit`: how a unit of systemd or a job of cron has ended, for alerts.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use edgesentry_ops::textfile::{Textfile, UNIT_FAILED};
+use serde_json::json;
+
+use super::session::Session;
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::stores::ConfigFile;
+use crate::text::name;
+
+/// Leave the outcome of a systemd unit or a cron job for Prometheus: OnFailure= and OnSuccess= run it
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds ops note-unit edgesentry-backup --failed --config /etc/eds/ops.toml")]
+pub(super) struct NoteUnit {
+    /// The name of the unit
+    #[arg(value_name = "UNIT")]
+    unit: String,
+    /// Its last run failed; without this it succeeded
+    #[arg(long)]
+    failed: bool,
+    /// File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl NoteUnit {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let session = Session::new(&self.file)?;
+        let Some(path) = self.metrics_file.as_ref().or(session.settings.ops.textfile.as_ref()) else {
+            return Err(Failure::usage(
+                "config",
+                "no metrics file is named; set ops.textfile, or --metrics-file",
+            ));
+        };
+        let sample = UNIT_FAILED.sample(&self.unit, f64::from(u8::from(self.failed)));
+        Textfile::open(path)?.set(&[sample])?;
+        let outcome = if self.failed { "failed" } else { "succeeded" };
+        let text = format!("{} {outcome}: noted in {}\n", name(&self.unit), path.display());
+        let content = json!({"unit": self.unit, "failed": self.failed});
+        output.answer(&Answer { ok: true, name: "unit", content: &content, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+}

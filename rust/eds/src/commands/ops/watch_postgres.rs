@@ -1,0 +1,52 @@
+//! `eds ops watch-postgres`: slots, standbys and write-ahead log, for alerts.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use edgesentry_ops::retention::now_ms;
+use edgesentry_ops::source::Source;
+use edgesentry_ops::textfile::{POSTGRES_OBSERVED, Textfile};
+use edgesentry_ops::watch;
+use serde_json::json;
+
+use super::session::Session;
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::stores::ConfigFile;
+use crate::text::count;
+
+/// Leave what PostgreSQL keeps for its slots and standbys, and the size of its write-ahead log, for Prometheus
+///
+/// Into ops.textfile, which node_exporter serves; run it every minute. The role needs pg_monitor.
+#[derive(Args, Debug)]
+pub(super) struct WatchPostgres {
+    /// File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl WatchPostgres {
+    pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let session = Session::new(&self.file)?;
+        let Some(path) = self.metrics_file.as_ref().or(session.settings.ops.textfile.as_ref()) else {
+            return Err(Failure::usage(
+                "config",
+                "no metrics file is named; set ops.textfile, or --metrics-file",
+            ));
+        };
+        let textfile = Textfile::open(path)?;
+        let mut samples = session.wait(async {
+            let source = Source::connect(&session.settings).await?;
+            watch::look(&source).await
+        })?;
+        samples.push(POSTGRES_OBSERVED.sample("", (now_ms() / 1000) as f64));
+        textfile.renew(&watch::FAMILIES, &samples)?;
+        let series = samples.len() as u64;
+        let text = format!("{}: {} set\n", path.display(), count(series, "value"));
+        let content = json!({"metrics_file": path, "series": series});
+        output.answer(&Answer { ok: true, name: "watched", content: &content, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+}
