@@ -8,7 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Hash, Head, Heads, Scheme};
 use edgesentry_ops::servers::{Process, Prometheus, free_port};
-use edgesentry_ops::textfile::{BACKUP_LAST_SUCCESS, HEADS_LAST_SUCCESS, Textfile};
+use edgesentry_ops::textfile::{
+    ARCHIVE_GAPS, BACKUP_LAST_SUCCESS, BACKUP_VERIFY_FAILED, HEADS_LAST_SUCCESS, POSTGRES_OBSERVED,
+    RECEIVER_LAST_SEEN, SLOT_RETAINED, STANDBY_LAG, Textfile, UNIT_FAILED, WAL_SIZE,
+};
 use edgesentry_rs::ledger::{Registration, Sqlite};
 use edgesentry_rs::payload;
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -160,8 +163,20 @@ async fn scraping(folder: &Folder, service: String) -> (Prometheus, Process) {
     let textfile = Textfile::open(&folder.path("metrics.prom")).unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     let long_ago = now - 30.0 * 3600.0;
-    let old = [BACKUP_LAST_SUCCESS.sample("base", long_ago), HEADS_LAST_SUCCESS.sample("", long_ago)];
-    textfile.set(&old).unwrap();
+    textfile
+        .set(&[
+            BACKUP_LAST_SUCCESS.sample("base", long_ago),
+            HEADS_LAST_SUCCESS.sample("", long_ago),
+            ARCHIVE_GAPS.sample("", 2.0),
+            BACKUP_VERIFY_FAILED.sample("base", 1.0),
+            RECEIVER_LAST_SEEN.sample("", long_ago),
+            SLOT_RETAINED.sample("standby1", 1e10),
+            WAL_SIZE.sample("", 2e10),
+            STANDBY_LAG.sample("standby1", 5e8),
+            POSTGRES_OBSERVED.sample("", long_ago),
+            UNIT_FAILED.sample("edgesentry-backup.service", 1.0),
+        ])
+        .unwrap();
     let port = free_port().unwrap();
     let mut node = Command::new("python3");
     node.args(["-m", "http.server", &port.to_string(), "--bind", "127.0.0.1", "--directory"])

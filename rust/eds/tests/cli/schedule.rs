@@ -36,17 +36,25 @@ fn accept(place: &str, line: &str) {
     eds::parses(arguments).unwrap_or_else(|why| panic!("{place}: {line}\n{why}"));
 }
 
+/// The settings of every unit; cron has them as EDS_CONFIG.
+const CONFIG: &str = "/etc/eds/ops.toml";
+
 /// Commands of the cron files, without time and user.
 fn cron() -> Vec<String> {
     let mut commands = Vec::new();
     for (name, text) in files("cron") {
-        for line in text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("SHELL=")) {
+        let is_job = |line: &&str| line.starts_with(|first: char| first.is_ascii_digit() || first == '*');
+        for line in text.lines().filter(is_job) {
             let fields: Vec<&str> = line.splitn(7, ' ').collect();
             let [times @ .., user, command] = fields.as_slice() else { panic!("{name}: {line}") };
             let in_time = |field: &&str| field.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c));
             assert!(times.len() == 5 && times.iter().all(in_time), "{name}: {line}");
             assert!(["postgres", "edgesentry"].contains(user), "{name}: {line}");
-            commands.push((*command).to_owned());
+            // How it has ended is noted, as OnFailure= and OnSuccess= of the units have it.
+            let noted = |part: &&str| !part.contains("note-unit");
+            let command = command.split(" && ").filter(noted).collect::<Vec<_>>().join(" && ");
+            let command = command.replace("$eds", "/usr/local/bin/eds").replace("$EDS_CONFIG", CONFIG);
+            commands.push(command.trim_end_matches(" >/dev/null").to_owned());
         }
     }
     commands
@@ -56,11 +64,14 @@ fn cron() -> Vec<String> {
 fn what_is_run_by_itself_is_what_the_command_takes() {
     let service = std::fs::read_to_string(deploy("eds.service")).unwrap();
     for (name, unit) in units(".service").into_iter().chain([("eds".to_owned(), service)]) {
-        let [line] = values(&unit, "ExecStart")[..] else { panic!("{name}: one ExecStart is wanted") };
-        accept(&name, line);
+        let lines = values(&unit, "ExecStart");
+        assert!(!lines.is_empty(), "{name}");
+        for line in lines {
+            accept(&name, line);
+        }
     }
     for line in cron() {
-        accept("cron", &line);
+        line.split(" && ").for_each(|line| accept("cron", line));
     }
 }
 
@@ -103,7 +114,10 @@ fn timers_and_cron_run_the_same() {
         assert_eq!(values(&timer, "WantedBy"), ["timers.target"], "{name}");
         let (_, service) = services.iter().find(|(service, _)| *service == name).expect(&name);
         assert_eq!(values(service, "Type"), ["oneshot"], "{name}");
-        timed.insert(values(service, "ExecStart")[0].to_owned());
+        let commands = values(service, "ExecStart").join(" && ");
+        timed.insert(commands.replace(&format!(" --config {CONFIG}"), ""));
+        assert_eq!(values(service, "OnFailure"), ["edgesentry-failed@%n.service"], "{name}");
+        assert_eq!(values(service, "OnSuccess"), ["edgesentry-succeeded@%n.service"], "{name}");
     }
     assert_eq!(timed, cron().into_iter().collect());
     // What no timer starts runs all the time.
@@ -113,7 +127,8 @@ fn timers_and_cron_run_the_same() {
         .map(|(name, _)| name.as_str())
         .collect();
     assert_eq!(always, ["edgesentry-receive-wal"]);
-    assert_eq!(services.len(), units(".timer").len() + always.len());
+    let templates = services.iter().filter(|(name, _)| name.ends_with('@')).count();
+    assert_eq!(services.len(), units(".timer").len() + always.len() + templates);
 }
 
 #[test]
@@ -126,4 +141,25 @@ fn the_runbook_names_every_unit() {
     for (name, _) in files("cron") {
         assert!(pages.contains(&format!("deploy/cron/{name}")), "{name}");
     }
+}
+
+#[test]
+fn systemd_accepts_every_unit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut names = Vec::new();
+    for (name, text) in files("systemd") {
+        if name.ends_with(".service") || name.ends_with(".timer") {
+            // It looks whether the program is there.
+            let text = text.replace("/usr/local/bin/eds", env!("CARGO_BIN_EXE_eds"));
+            std::fs::write(folder.path().join(&name), text).unwrap();
+            // A template is checked as one of its instances.
+            names.push(name.replace("@.", "@edgesentry-backup."));
+        }
+    }
+    let mut analyze = std::process::Command::new("systemd-analyze");
+    analyze.args(["verify", "--man=no", "--recursive-errors=no"]);
+    analyze.args(names.iter().map(|name| folder.path().join(name)));
+    let output = analyze.output().expect("systemd-analyze is missing; on Debian: apt install systemd");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("edgesentry"), "{said}");
 }

@@ -9,6 +9,7 @@ mod sidecar;
 mod signed;
 mod timelines;
 mod unfinished;
+mod units;
 mod ways_out;
 mod wrong_input;
 
