@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     fn wanted(synchronous: Synchronous) -> Wanted {
-        let command = RestoreCommand { eds: "/usr/bin/eds".into(), config: None };
+        let command = RestoreCommand { eds: "/usr/bin/eds".into(), config: None, allow_unsigned: false };
         Wanted {
             command,
             archive_timeout_seconds: None,
