@@ -324,11 +324,12 @@ def here(folder: Path) -> Site:
         "/var/lib/eds/": f"{folder}/data/",
         "/var/lib/edgesentry": f"{folder}/state",
         "/var/tmp/edgesentry": f"{folder}/temp",
+        "/run/edgesentry/": f"{folder}/keys/",
         "0.0.0.0:8443": "127.0.0.1:0",
         "0.0.0.0:9464": "127.0.0.1:0",
         '"allow" = [': '"allow" = ["127.0.0.0/8", ',
     }
-    for name in ("data", "state/metrics", "temp", "etc/tls", "etc/client-ca", "etc/keys"):
+    for name in ("data", "state/metrics", "temp", "etc/tls", "etc/client-ca", "etc/keys", "keys"):
         (folder / name).mkdir(parents=True)
     return site
 
@@ -430,6 +431,7 @@ def test_service_and_jobs_run_with_everything(tmp_path: Path) -> None:
     First the service, then the jobs in the order of a night, but for the drills.
     """
     site, database = with_servers(tmp_path)
+    edgesentry.Device.generate("operations").save_seed(tmp_path / "keys" / "signing.seed")
     certificate(tmp_path / "etc" / "tls")
     shutil.copy(tmp_path / "etc" / "tls" / "tls.crt", tmp_path / "etc" / "client-ca" / "ca.crt")
     try:

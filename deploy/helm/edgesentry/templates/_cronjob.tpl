@@ -34,6 +34,7 @@ spec:
           {{- include "edgesentry.state-affinity" $root | nindent 10 }}
           initContainers:
             {{- include "edgesentry.folders" $root | nindent 12 }}
+            {{- include "edgesentry.key-files" $root | nindent 12 }}
           containers:
             - name: eds
               image: {{ include "edgesentry.image" (list $root .image) }}
@@ -48,6 +49,9 @@ spec:
                 - {name: state, mountPath: /var/lib/edgesentry}
                 - {name: tmp, mountPath: /tmp}
                 - {name: temp, mountPath: /var/tmp/edgesentry}
+                {{- if $root.Values.ops.keys.existingSecret }}
+                - {name: key-files, mountPath: /run/edgesentry, readOnly: true}
+                {{- end }}
                 {{- if $root.Values.drills.keysConfigMap }}
                 - {name: keys, mountPath: /etc/eds/keys, readOnly: true}
                 {{- end }}
@@ -56,6 +60,7 @@ spec:
               configMap: {name: {{ $name }}}
             - name: state
               persistentVolumeClaim: {claimName: {{ $name }}-state}
+            {{- include "edgesentry.key-volumes" $root | nindent 12 }}
             - name: tmp
               emptyDir: {sizeLimit: 1Gi}
             - name: temp

@@ -136,6 +136,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - name: EDS_OPS__S3__SECRET_ACCESS_KEY
   valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .secretAccessKeyKey }}}}
 {{- end }}{{ end }}
+{{- with .Values.ops.keys }}{{ if .existingSecret }}
+{{- if .signingKey }}
+- name: EDS_OPS__SIGNING_KEY
+  value: /run/edgesentry/{{ .signingKey }}
+{{- end }}
+{{- if .identity }}
+- name: EDS_OPS__IDENTITY
+  value: /run/edgesentry/{{ .identity }}
+{{- end }}
+{{- end }}{{ end }}
 - name: EDS_OPS__TEXTFILE
   value: /var/lib/edgesentry/metrics/ops.prom
 - name: EDS_OPS__TEMP
@@ -218,4 +228,30 @@ affinity:
   {{- include "edgesentry.container-security" . | nindent 2 }}
   volumeMounts:
     - {name: state, mountPath: /var/lib/edgesentry}
+{{- end }}
+
+{{- /* A mounted Secret is root's and readable by a group; a key must be its reader's own. */ -}}
+{{- define "edgesentry.key-files" -}}
+{{- if .Values.ops.keys.existingSecret -}}
+- name: key-files
+  image: {{ include "edgesentry.image" (list . .Values.image) }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  command: [sh, -ec, "install -m 400 /run/secrets/edgesentry/* /run/edgesentry"]
+  resources:
+    requests: {cpu: 10m, memory: 16Mi}
+    limits: {memory: 32Mi}
+  {{- include "edgesentry.container-security" . | nindent 2 }}
+  volumeMounts:
+    - {name: key-secret, mountPath: /run/secrets/edgesentry, readOnly: true}
+    - {name: key-files, mountPath: /run/edgesentry}
+{{- end }}
+{{- end }}
+
+{{- define "edgesentry.key-volumes" -}}
+{{- with .Values.ops.keys.existingSecret }}
+- name: key-secret
+  secret: {secretName: {{ . }}, defaultMode: 0400}
+- name: key-files
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+{{- end }}
 {{- end }}
