@@ -27,7 +27,7 @@ pub(super) struct Reach<'a> {
 impl Reach<'_> {
     /// When the last transaction ended; none if there is no transaction.
     pub(super) async fn last_transaction(&self) -> Result<Option<OffsetDateTime>, Error> {
-        let found = self.backwards("Transaction", |line| transaction(line)).await?;
+        let found = self.backwards("Transaction", transaction).await?;
         Ok(found.into_iter().max())
     }
 

@@ -55,11 +55,9 @@ impl Bucket {
                 })
             };
             let versions = page.versions().iter().filter(|version| is_old(version.last_modified()));
-            found.extend(
-                versions.filter_map(|version| Some((version.key()?, version.version_id()?)).map(owned)),
-            );
+            found.extend(versions.filter_map(|version| Some(owned((version.key()?, version.version_id()?)))));
             let markers = page.delete_markers().iter().filter(|marker| is_old(marker.last_modified()));
-            found.extend(markers.filter_map(|marker| Some((marker.key()?, marker.version_id()?)).map(owned)));
+            found.extend(markers.filter_map(|marker| Some(owned((marker.key()?, marker.version_id()?)))));
             let next = (page.next_key_marker(), page.next_version_id_marker());
             match (page.is_truncated(), next) {
                 (Some(true), (Some(key), version)) => {

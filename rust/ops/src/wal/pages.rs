@@ -41,7 +41,7 @@ enum At {
     /// Where a record begins.
     Border,
     /// Inside a record.
-    Inside(Record),
+    Inside(Box<Record>),
     /// Behind the record of a switch.
     Switched,
 }
@@ -180,7 +180,7 @@ impl Walk {
                 if length < RECORD_HEADER_BYTES as u64 {
                     return Err(format!("at {place} there is no record"));
                 }
-                self.at = At::Inside(Record::new(place, length));
+                self.at = At::Inside(Box::new(Record::new(place, length)));
                 Ok(0)
             }
         }

@@ -142,11 +142,11 @@ impl Inventory {
             let other = self.line(timeline);
             let newest = self.segments.range((timeline, 0)..=(timeline, u64::MAX)).next_back()?.1;
             let last_ms = self.activity.get(&timeline).map_or(0, |(_, last)| *last);
-            let shared = other.spans().iter().filter_map(|span| {
+            let mut shared = other.spans().iter().filter_map(|span| {
                 let same = line.spans().iter().find(|same| same.timeline == span.timeline)?;
                 Some((span.timeline, [span.end, same.end].into_iter().flatten().min()))
             });
-            let (shared, parted) = shared.last().unwrap_or((timeline, None));
+            let (shared, parted) = shared.next_back().unwrap_or((timeline, None));
             // Up to the end of the segment in which they part, both may have it.
             let goes_on = !line.has(timeline) || parted.is_some_and(|parted| newest > number(parted));
             goes_on.then(|| Branch {
