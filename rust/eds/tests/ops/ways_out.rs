@@ -194,7 +194,8 @@ fn whatever_ends_a_receiver_a_dump_or_a_restore_leaves_no_process() {
         assert!(named(&started, "postgres") > 1, "{started:?}");
         end(restore, signal, to);
         wait_until_gone(&started);
-        std::fs::remove_dir_all(site.path("restored")).unwrap();
+        // It cleans up behind itself, unless it is killed.
+        let _ = std::fs::remove_dir_all(site.path("restored"));
     }
     assert!(said(&site.ops("backups")).contains("Z "));
 }
