@@ -264,7 +264,7 @@ mod tests {
             left = record.len();
             for byte in record {
                 if log.len().is_multiple_of(PAGE) {
-                    header(log, left);
+                    header(log, if left < record.len() { left } else { 0 });
                 }
                 log.push(*byte);
                 left -= 1;
