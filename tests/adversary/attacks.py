@@ -19,7 +19,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgesentry import Client
-from world import HONEST, World, eventually, wire
+from world import HONEST, REFUSED, World, eventually, wire
 
 # `make soak` makes each attack larger.
 SCALE = int(os.environ.get("EDGESENTRY_ADVERSARY_SCALE", "1"))
@@ -168,7 +168,8 @@ def unstorable_records(world: World) -> Iterator[None]:
 
     def send(path: str, body: bytes) -> None:
         while not stop.is_set():
-            with world.secure(world.connect()) as connection:
+            # Attacks before this one have used up the rejections of the other address.
+            with world.secure(world.connect(REFUSED)) as connection:
                 _send(connection, _request(path, body, "connection: close"))
                 parts = []
                 with suppress(OSError):

@@ -34,6 +34,7 @@ MOSQUITTO = Path(__file__).parents[2] / "scripts" / "servers" / "mosquitto"
 
 HONEST = "127.0.0.1"
 HOSTILE = "127.0.0.2"
+REFUSED = "127.0.0.3"
 
 # Small enough that an attack on them costs a test little.
 LIMITS = """
@@ -157,9 +158,9 @@ class World:
         pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
 
-    def connect(self) -> socket.socket:
-        """A connection from the hostile address."""
-        return socket.create_connection((HONEST, self.port), timeout=60, source_address=(HOSTILE, 0))
+    def connect(self, source: str = HOSTILE) -> socket.socket:
+        """A connection from a hostile address."""
+        return socket.create_connection((HONEST, self.port), timeout=60, source_address=(source, 0))
 
     def secure(self, connection: socket.socket, *protocols: str) -> socket.socket:
         """TLS on a connection, if the service speaks it."""

@@ -195,7 +195,7 @@ async fn what_was_under_way_is_finished_when_the_service_stops() {
 
 /// Whether it becomes true within a minute.
 pub async fn poll<F: Future<Output = bool>>(mut is: impl FnMut() -> F) -> bool {
-    for _ in 0..1200 {
+    for _ in 0..3600 {
         if is().await {
             return true;
         }
