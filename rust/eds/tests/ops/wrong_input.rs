@@ -58,12 +58,12 @@ fn wrong_input_is_one_sentence_before_anything_is_touched() {
 
     // Programs that are missing, all of them or the one that is needed last.
     site.write("nowhere.toml", &format!("{settings}postgres_bin = \"/nowhere\"\n"));
-    site.refuse("nowhere.toml", &MAKING, 2, "PostgreSQL is missing: no initdb, postgres");
+    site.refuse("nowhere.toml", &MAKING, 2, "PostgreSQL is missing: no psql in /nowhere");
     site.refuse(
         "nowhere.toml",
         &["verify-backup", &restore],
         2,
-        "PostgreSQL is missing: no initdb, postgres",
+        "PostgreSQL is missing: no psql in /nowhere",
     );
     let without = ["pg_verifybackup", "pg_restore", "pg_receivewal"];
     let programs = site.programs("incomplete", &without, None);
