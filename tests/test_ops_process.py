@@ -20,7 +20,7 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 from edgesentry import ops
-ops.drill("db-failover", records=1_000_000)
+ops.drill_db_failover(records=1_000_000)
 """
 
 
@@ -58,7 +58,9 @@ def test_a_drill_ends_with_the_process_that_waits_for_it(tmp_path: Path, ending:
         start_new_session=True,
         text=True,
     )
-    wait_until("PostgreSQL runs", lambda: any(tmp_path.glob("edgesentry-drill-*/data/postmaster.pid")))
+    running = "edgesentry-drill-*/data/postmaster.pid"
+    wait_until("PostgreSQL runs", lambda: any(tmp_path.glob(running)) or waiting.poll() is not None)
+    assert waiting.poll() is None, waiting.communicate()
     # To this process alone, as from a notebook or a supervisor.
     waiting.send_signal(ending)
     _, stderr = waiting.communicate(timeout=PATIENCE_S)
