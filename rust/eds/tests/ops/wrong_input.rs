@@ -16,16 +16,20 @@ impl Site {
         std::fs::create_dir(&folder).unwrap();
         for entry in std::fs::read_dir(Programs::find(None).unwrap().folder()).unwrap() {
             let (program, path) = entry.map(|entry| (entry.file_name(), entry.path())).unwrap();
-            let replaced = version.is_some() && program == "postgres";
+            let replaced = version.is_some() && program == "psql";
             if !replaced && !without.iter().any(|name| program == *name) {
                 symlink(path, folder.join(program)).unwrap();
             }
         }
         if let Some(version) = version {
-            let script = format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}.1'\n");
-            let postgres = folder.join("postgres");
-            std::fs::write(&postgres, script).unwrap();
-            std::fs::set_permissions(&postgres, PermissionsExt::from_mode(0o755)).unwrap();
+            let real = Programs::find(None).unwrap().folder().join("psql");
+            let script = format!(
+                "#!/bin/sh\n[ \"$1\" != --version ] || exec echo 'psql (PostgreSQL) {version}.1'\nexec {} \"$@\"\n",
+                real.display()
+            );
+            let psql = folder.join("psql");
+            std::fs::write(&psql, script).unwrap();
+            std::fs::set_permissions(&psql, PermissionsExt::from_mode(0o755)).unwrap();
         }
         folder.display().to_string()
     }
