@@ -34,12 +34,7 @@ pub(super) struct NoteUnit {
 impl NoteUnit {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let session = Session::new(&self.file)?;
-        let Some(path) = self.metrics_file.as_ref().or(session.settings.ops.textfile.as_ref()) else {
-            return Err(Failure::usage(
-                "config",
-                "no metrics file is named; set ops.textfile, or --metrics-file",
-            ));
-        };
+        let path = session.metrics_file(self.metrics_file.as_deref())?;
         let sample = UNIT_FAILED.sample(&self.unit, f64::from(u8::from(self.failed)));
         Textfile::open(path)?.set(&[sample])?;
         let outcome = if self.failed { "failed" } else { "succeeded" };

@@ -1,7 +1,7 @@
 //! The settings of an operation, the runtime that drives it, and what it shows meanwhile.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -53,6 +53,13 @@ impl Session {
     pub(super) fn with(mut self, signatures: &Signatures) -> Session {
         self.settings.ops.allow_unsigned |= signatures.allow_unsigned;
         self
+    }
+
+    /// The file of metrics that an option names, or else the settings.
+    pub(super) fn metrics_file<'a>(&'a self, option: Option<&'a Path>) -> Result<&'a Path, Failure> {
+        option.or(self.settings.ops.textfile.as_deref()).ok_or_else(|| {
+            Failure::usage("config", "no metrics file is named; set ops.textfile, or --metrics-file")
+        })
     }
 
     /// Opens the archive.

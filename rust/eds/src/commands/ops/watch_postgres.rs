@@ -30,12 +30,7 @@ pub(super) struct WatchPostgres {
 impl WatchPostgres {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let session = Session::new(&self.file)?;
-        let Some(path) = self.metrics_file.as_ref().or(session.settings.ops.textfile.as_ref()) else {
-            return Err(Failure::usage(
-                "config",
-                "no metrics file is named; set ops.textfile, or --metrics-file",
-            ));
-        };
+        let path = session.metrics_file(self.metrics_file.as_deref())?;
         let textfile = Textfile::open(path)?;
         let mut samples = session.wait(async {
             let source = Source::connect(&session.settings).await?;
