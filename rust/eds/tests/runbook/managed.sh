@@ -20,16 +20,6 @@ payloads = "folder:$PWD/payload-store"
 [ops]
 archive = "folder:$PWD/archive"
 TOML
-mkdir -p payloads/lift-01
-key=$(eds keygen --device lift-01 | sed -n 's/^public key  //p')
-printf '{"lift-01": {"key": "%s", "scheme": "record"}}\n' "$key" >keys.json
-touch chain.ndjson
-for number in 1 2 3; do
-    printf 'door event %s\n' "$number" >"payloads/lift-01/$number.bin"
-    after=()
-    [ "$number" = 1 ] || after=(--after chain.ndjson)
-    eds sign-record --key lift-01.seed --device lift-01 --payload "payloads/lift-01/$number.bin" \
-        --object-ref "lift-01/$number.bin" "${after[@]}" >next.ndjson
-    cat next.ndjson >>chain.ndjson
-done
+. "$PROJECT/rust/eds/tests/runbook/device.sh"
+make_chain
 eds ingest chain.ndjson --payloads-from payloads --register keys.json >/dev/null

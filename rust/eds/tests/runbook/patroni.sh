@@ -19,18 +19,7 @@ patronictl() { "$SERVERS/patroni" "$1" "$PWD/cluster"; }
 lose_machine() { "$SERVERS/patroni" kill "$PWD/cluster" "$1"; }
 start_patroni() { "$SERVERS/patroni" node "$PWD/cluster" "$1"; }
 start_pgbouncer() { "$SERVERS/pgbouncer" start "$PWD/pgbouncer" "$1"; }
-# The next record of the device in next.ndjson.
-mkdir -p payloads/lift-01
-key=$(eds keygen --device lift-01 | sed -n 's/^public key  //p')
-printf '{"lift-01": {"key": "%s", "scheme": "record"}}\n' "$key" >keys.json
-touch chain.ndjson
-next_record() {
-    local number after=()
-    number=$(($(wc -l <chain.ndjson) + 1))
-    [ "$number" = 1 ] || after=(--after chain.ndjson)
-    printf 'door event %s\n' "$number" >"payloads/lift-01/$number.bin"
-    eds sign-record --key lift-01.seed --device lift-01 --payload "payloads/lift-01/$number.bin" \
-        --object-ref "lift-01/$number.bin" "${after[@]}" >next.ndjson
-    cat next.ndjson >>chain.ndjson
-}
+. "$PROJECT/rust/eds/tests/runbook/device.sh"
+make_device
+next_record() { sign_record $(($(wc -l <chain.ndjson) + 1)); } # in next.ndjson
 export EDS_PAYLOADS=folder:payload-store

@@ -14,14 +14,7 @@ restart_postgres() {
     "$SERVERS/postgres" stop "$PWD/primary"
     "$SERVERS/postgres" start "$PWD/primary" >/dev/null
 }
-sign_record() { # SEQUENCE
-    local after=()
-    [ "$1" = 1 ] || after=(--after chain.ndjson)
-    printf 'door event %s\n' "$1" >"payloads/lift-01/$1.bin"
-    eds sign-record --key lift-01.seed --device lift-01 --payload "payloads/lift-01/$1.bin" \
-        --object-ref "lift-01/$1.bin" "${after[@]}" >next.ndjson
-    cat next.ndjson >>chain.ndjson
-}
+. "$PROJECT/rust/eds/tests/runbook/device.sh"
 chmod 755 .
 PRIMARY=$("$SERVERS/postgres" start "$PWD/primary")
 S3=$("$SERVERS/seaweedfs" start "$PWD/seaweedfs")
@@ -43,9 +36,5 @@ secret_access_key = "edgesentry-secret"
 [ops]
 archive = "s3://audit-archive/db-1"
 TOML
-mkdir -p payloads/lift-01
-key=$(eds keygen --device lift-01 | sed -n 's/^public key  //p')
-printf '{"lift-01": {"key": "%s", "scheme": "record"}}\n' "$key" >keys.json
-touch chain.ndjson
-for sequence in 1 2 3; do sign_record "$sequence"; done
+make_chain
 eds ingest chain.ndjson --payloads-from payloads --register keys.json >/dev/null
