@@ -33,7 +33,7 @@ start_archiving() {
 }
 S3_2=$("$SERVERS/seaweedfs" start "$PWD/seaweedfs-2")
 FILER=$(filer seaweedfs) FILER_2=$(filer seaweedfs-2)
-weed() { "$WEED" "$@"; }
+weed() { exec "$WEED" "$@"; } # only in the background: the job is the program itself, which stop_servers ends
 trap 'stop_servers; "$SERVERS/seaweedfs" stop "$PWD/seaweedfs-2"' EXIT
 mkdir restored
 [ "$(id -u)" != 0 ] || chown postgres: restored
