@@ -199,9 +199,8 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
         refuse_taken(archive, &copy).await?;
     }
     let folder = archive.temporary()?;
-    programs.own(folder.path())?;
-    let (command, owner, place) = (adopt.command.clone(), programs.clone(), folder.path().to_owned());
-    blocking(move || command.attempt(&owner, &place)).await?;
+    let (command, owner) = (adopt.command.clone(), programs.clone());
+    blocking(move || command.attempt(&owner, folder)).await?;
     let history = WalName::History(copy.timeline);
     // The first of all: other restores must know where the timeline came from, and other bytes under the name are
     // another server's timeline.

@@ -166,11 +166,13 @@ pub async fn restore(
     // Beside the data folder, where there is room for the data.
     let parent = restore.data.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let folder = tempfile::Builder::new().prefix(".edgesentry-restore-").tempdir_in(&parent);
-    let folder = folder.map_err(Error::io("make a temporary folder", &parent))?;
-    programs.own(folder.path())?;
-    let (command, owner, place) = (restore.command.clone(), programs.clone(), folder.path().to_owned());
-    blocking(move || command.attempt(&owner, &place)).await?;
+    let temporary = || {
+        let folder = tempfile::Builder::new().prefix(".edgesentry-restore-").tempdir_in(&parent);
+        folder.map_err(Error::io("make a temporary folder", &parent))
+    };
+    let (command, owner, theirs) = (restore.command.clone(), programs.clone(), temporary()?);
+    blocking(move || command.attempt(&owner, theirs)).await?;
+    let folder = temporary()?;
     space::check(archive, &backup, folder.path(), &restore.data).await?;
 
     let begin = Instant::now();

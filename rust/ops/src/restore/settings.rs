@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use edgesentry_formats::{NewFile, Readers};
+use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Restore, Target};
@@ -45,11 +46,13 @@ impl RestoreCommand {
         Ok(())
     }
 
-    /// Asks it for what is in no archive, as the user whom the server runs as and from a folder of that user: a program
-    /// that this user may not run, settings that it may not read or an archive that it does not reach would end recovery.
-    pub(crate) fn attempt(&self, programs: &Programs, folder: &Path) -> Result<(), Error> {
+    /// Asks it for what is in no archive, as the user whom the server runs as: a program that this user may not run, settings
+    /// that it may not read or an archive that it does not reach would end recovery. The folder is handed to that user to
+    /// work in, and removed: nothing else may be written into it.
+    pub(crate) fn attempt(&self, programs: &Programs, folder: TempDir) -> Result<(), Error> {
+        programs.own(folder.path())?;
         let mut fetch = programs.owned(&self.eds.to_string_lossy());
-        fetch.current_dir(folder).args(["ops", "fetch-wal"]);
+        fetch.current_dir(folder.path()).args(["ops", "fetch-wal"]);
         if let Some(config) = &self.config {
             fetch.arg("--config").arg(config);
         }
