@@ -82,7 +82,7 @@ def serve(ledger: str, *more: str) -> Iterator[str]:
 
 
 def payload_path(record: AuditRecord) -> str:
-    """Where a folder keeps the payload of a record, see docs/ingest.md."""
+    """Where a folder keeps the payload of a record, see docs/how-to/ingest.md."""
     plain = set(string.ascii_letters + string.digits + "_-")
     device = "".join(
         chr(byte) if chr(byte) in plain else f"!{byte:02x}" for byte in record.device_id.encode()

@@ -161,7 +161,7 @@ def test_every_shell_block_runs_or_says_why_not() -> None:
     run = {name(page) for page in SHELL if to_run(page)}
     assert run >= {
         "README.md",
-        "docs/http.md",
+        "docs/reference/http.md",
         "docs/tutorial.md",
         "docs/how-to/install.md",
         "docs/how-to/kubernetes.md",

@@ -1010,7 +1010,7 @@ def end_telemetry() -> None:
 def metrics_text() -> str:
     """The metrics of this process in the Prometheus text format, every series from the beginning.
 
-    They count whatever the log level. docs/telemetry.md lists them.
+    They count whatever the log level. docs/reference/telemetry.md lists them.
     """
 
 def run_command(argv: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-//! Coverage: what was checked, against whose inputs, and what was not checked (docs/spec.md, step 9).
+//! Coverage: what was checked, against whose inputs, and what was not checked (docs/reference/spec.md, step 9).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Findings: verdicts about evidence (docs/spec.md, step 7; one page per code under docs/findings/).
+//! Findings: verdicts about evidence (docs/reference/spec.md, step 7; one page per code under docs/findings/).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Likely causes of many findings at once, as the records themselves show them (docs/spec.md, step 7).
+//! Likely causes of many findings at once, as the records themselves show them (docs/reference/spec.md, step 7).
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Public keys, signature schemes and the key ring (docs/spec.md, step 2).
+//! Public keys, signature schemes and the key ring (docs/reference/spec.md, step 2).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -114,7 +114,7 @@ pub enum KeyError {
     UnknownScheme(String),
 }
 
-/// A public key that passed step 2 of docs/spec.md: canonical, not of small order, torsion-free.
+/// A public key that passed step 2 of docs/reference/spec.md: canonical, not of small order, torsion-free.
 #[derive(Clone, Copy)]
 pub struct PublicKey {
     bytes: [u8; 32],

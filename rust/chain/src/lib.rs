@@ -1,7 +1,7 @@
 //! The pure verification core of EdgeSentry: records and their canonical bytes, keys and signatures, links,
 //! segments, findings and the report.
 //!
-//! No I/O, no async, no clock, no logging. The steps are numbered in `docs/spec.md`, and the same numbers stand
+//! No I/O, no async, no clock, no logging. The steps are numbered in `docs/reference/spec.md`, and the same numbers stand
 //! in the code.
 
 mod checks;

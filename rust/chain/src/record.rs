@@ -1,4 +1,4 @@
-//! The audit record, its canonical bytes and its hash (docs/spec.md, step 1).
+//! The audit record, its canonical bytes and its hash (docs/reference/spec.md, step 1).
 
 use crate::hash::Hash;
 

@@ -1,4 +1,4 @@
-//! The report: all findings, the heads, and the coverage (docs/spec.md, steps 6, 7 and 9).
+//! The report: all findings, the heads, and the coverage (docs/reference/spec.md, steps 6, 7 and 9).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;

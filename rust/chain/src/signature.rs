@@ -1,4 +1,4 @@
-//! The one predicate that decides every signature, alone or in a batch (docs/spec.md, step 3).
+//! The one predicate that decides every signature, alone or in a batch (docs/reference/spec.md, step 3).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! One slice of records on its way to becoming [`Segments`] (docs/spec.md, steps 1 to 6).
+//! One slice of records on its way to becoming [`Segments`] (docs/reference/spec.md, steps 1 to 6).
 
 use std::borrow::Cow;
 use std::collections::HashMap;

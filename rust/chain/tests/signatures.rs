@@ -1,5 +1,5 @@
 //! The signature predicate on constructed cases: small-order and mixed-order points, non-canonical encodings,
-//! S + L. Each states the verdict of docs/spec.md, steps 2 and 3, and why.
+//! S + L. Each states the verdict of docs/reference/spec.md, steps 2 and 3, and why.
 #![allow(clippy::unwrap_used)]
 
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION};

@@ -2,7 +2,7 @@
 //!
 //! Events and spans go to whatever subscriber the program has; without one they cost nothing. Metrics are counted
 //! inside the process whatever the log level. A program that has no subscriber of its own can have one with the
-//! feature `subscriber`: logs, and traces by OTLP. `docs/telemetry.md` lists every event, span and metric.
+//! feature `subscriber`: logs, and traces by OTLP. `docs/reference/telemetry.md` lists every event, span and metric.
 
 pub mod context;
 pub mod metrics;

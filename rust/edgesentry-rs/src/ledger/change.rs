@@ -71,7 +71,7 @@ pub(super) fn change(
     Ok(Change::Key(ring_key(valid_from)))
 }
 
-/// A key belongs to one scheme, whichever devices have it (docs/spec.md, step 2.3): refuses a key that `other_device_id`
+/// A key belongs to one scheme, whichever devices have it (docs/reference/spec.md, step 2.3): refuses a key that `other_device_id`
 /// has under the other one.
 pub(super) fn check_scheme(
     registration: &Registration,

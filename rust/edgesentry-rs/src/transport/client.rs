@@ -1,4 +1,4 @@
-//! A client of a service on the network: the other end of docs/http.md.
+//! A client of a service on the network: the other end of docs/reference/http.md.
 //!
 //! Whatever fails is sent again, after the time that the service asks for: a record that is there already is a
 //! duplicate. The client is a [`Sink`]: an outbox flushes through it.

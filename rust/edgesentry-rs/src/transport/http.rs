@@ -1,4 +1,4 @@
-//! The HTTP interface: routes, who may use them, and what they answer. docs/http.md describes it; the OpenAPI
+//! The HTTP interface: routes, who may use them, and what they answer. docs/reference/http.md describes it; the OpenAPI
 //! document is made from these handlers ([`openapi`]).
 
 // A problem is made once for a request and becomes its answer: its size costs nothing that a box would save.

@@ -109,7 +109,7 @@ impl Client {
             }
             text.drain(..begun);
             if text.len() > LONGEST_ANSWER {
-                return (replies, Some(self.broken("it does not answer as docs/http.md says")));
+                return (replies, Some(self.broken("it does not answer as docs/reference/http.md says")));
             }
         }
         // Read to its end, so that the connection can be used again.
