@@ -1,0 +1,70 @@
+"""The constructions that docs/style.md asks writers to avoid, as far as a pattern can find them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+# Each pattern with the advice of docs/style.md. Code, links and quoted text are removed before the search.
+AVOIDED: list[tuple[str, str]] = [
+    (r"\bwhat (is|are|was|were|has|had|comes|came|remains|stands|lies|nobody|no one)\b", "name the thing"),
+    (r"\bwhere (there|none|nothing|no|nobody|needed|possible)\b", '"if" or "when"'),
+    (r"(?<!there\s)\b(is|are|was|were) no (?!longer\b|more\b|less\b|earlier\b|later\b)\w+", '"is not a ..."'),
+    (r"\b(whoever|whatever|whichever|nobody|somebody|anybody|everybody)\b", "name the actor"),
+    (r"\b(is|are|be) wanted\b", '"expected" or "required"'),
+    (r"\b(has|have) not (the|a|an|any)\b", '"lacks" or "does not have"'),
+    (r"\banew\b", '"again", or "regenerate"'),
+    (r"\b(answers|answered|answering) (with |by )?(`|\d{3}|an? |the )", '"returns" or "responds"'),
+    (r"\b(mend|mends|mended|mending)\b", '"fix" or "repair"'),
+    (r"\b(tells?|told) of\b", '"reports"'),
+    (r"\b(says?|said) so\b", "name the message"),
+    (r"\b(takes?|took|taken|taking) (records|them|it) in\b|\brecords are taken in\b", '"ingest"'),
+    (r"\bin the way of\b", '"blocks"'),
+    (r"\b(foretells?|thereof|therein|thereby|whence|wherein|whereupon)\b", "a common word"),
+    (r"\bbe told\b", '"alerting"'),
+    (r"\bhalf an hour\b", "the figure, such as 30 minutes, and RTO or RPO if it is one"),
+]
+# A construction may be broken over two lines.
+PATTERNS = [(re.compile(pattern.replace(" ", r"\s+"), re.IGNORECASE), advice) for pattern, advice in AVOIDED]
+FENCE = re.compile(r"^(?P<fence>\s*(```|~~~)).*?^(?P=fence)\s*$", re.MULTILINE | re.DOTALL)
+
+
+class Slip(NamedTuple):
+    """A construction to avoid, and its place."""
+
+    place: str
+    line: int
+    text: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.line}: {self.text!r}: {self.advice}"
+
+
+def blank(match: re.Match[str]) -> str:
+    """Spaces in place of the match, with its line breaks, so that line numbers stay."""
+    return re.sub(r"[^\n]", " ", match[0])
+
+
+def prose(markdown: str) -> str:
+    """The text of a page without code, link targets and quotations."""
+    text = FENCE.sub(blank, markdown)
+    text = re.sub(r"`[^`\n]*`", "`", text)
+    text = re.sub(r"\]\([^)\n]*\)", "]", text)
+    return re.sub(r'"[^"\n]*"', '""', text)
+
+
+def slips(text: str, place: str) -> list[Slip]:
+    """Everything in the text that the style page advises against."""
+    found = []
+    for pattern, advice in PATTERNS:
+        for match in pattern.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Slip(place, line, " ".join(match[0].split()), advice))
+    return sorted(found)
+
+
+def of_page(page: Path, root: Path) -> list[Slip]:
+    """The slips of one Markdown page."""
+    return slips(prose(page.read_text(encoding="utf-8")), page.relative_to(root).as_posix())

@@ -1,0 +1,107 @@
+"""README and docs, help texts included, follow docs/style.md as far as a pattern can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import prose
+
+ROOT = Path(__file__).parent.parent
+# Pages that still have to be revised. The style page quotes what it advises against.
+PENDING = {
+    "docs/style.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "deploy/README.md",
+    "docs/explanation/architecture.md",
+    "docs/explanation/chaos.md",
+    "docs/explanation/performance.md",
+    "docs/explanation/threat-model.md",
+    "docs/findings/README.md",
+    "docs/findings/device_missing.md",
+    "docs/findings/first_record_not_genesis.md",
+    "docs/findings/fork.md",
+    "docs/findings/head_mismatch.md",
+    "docs/findings/key_not_valid_at_sequence.md",
+    "docs/findings/payload_hash_mismatch.md",
+    "docs/findings/payload_missing.md",
+    "docs/findings/prev_hash_mismatch.md",
+    "docs/findings/record_malformed.md",
+    "docs/findings/sequence_duplicate.md",
+    "docs/findings/sequence_gap.md",
+    "docs/findings/sequence_out_of_order.md",
+    "docs/findings/signature_invalid.md",
+    "docs/findings/unknown_device.md",
+    "docs/how-to/dataframes.md",
+    "docs/how-to/ingest.md",
+    "docs/how-to/kubernetes.md",
+    "docs/how-to/pipelines.md",
+    "docs/how-to/report.md",
+    "docs/how-to/testing.md",
+    "docs/reference/archive.md",
+    "docs/reference/attacks.md",
+    "docs/reference/cli.md",
+    "docs/reference/http.md",
+    "docs/reference/inputs.md",
+    "docs/reference/python.md",
+    "docs/reference/spec.md",
+    "docs/reference/telemetry.md",
+    "docs/runbook/README.md",
+    "docs/runbook/alerts.md",
+    "docs/runbook/archive.md",
+    "docs/runbook/backup.md",
+    "docs/runbook/drills.md",
+    "docs/runbook/failover.md",
+    "docs/runbook/managed.md",
+    "docs/runbook/observability.md",
+    "docs/runbook/pgbackrest.md",
+    "docs/runbook/restore.md",
+    "docs/runbook/s3.md",
+    "docs/tutorial.md",
+}
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / name / "README.md" for name in ("deploy", "benches")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if name(page) not in PENDING], ids=name)
+def test_a_page_follows_the_style(page: Path) -> None:
+    assert [str(slip) for slip in prose.of_page(page, ROOT)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It shows what was there.",
+        "By default, where\nthere is none, it fails.",
+        "It is no manifest.",
+        "Nobody reads it.",
+        "A token is wanted.",
+        "The service answers 503.",
+        "Files are written anew.",
+    ],
+)
+def test_slips_are_found(text: str) -> None:
+    assert len(prose.slips(text, "text")) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It says what to do if it is no longer there.",
+        "The directory where the file is.",
+        "There is no manifest.",
+        "`nobody` and ``` are code.",
+    ],
+)
+def test_plain_english_passes(text: str) -> None:
+    assert prose.slips(prose.prose(text), "text") == []
