@@ -15,9 +15,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 use tracing::debug;
 
+use crate::admission::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, Outcome, Submission, is_name};
 use crate::error::{Component, Error, StoreError};
 use crate::ingest::storage::IngestService;
-use crate::ingest::verify::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, Outcome, Submission, is_name};
 use crate::sql::failed;
 use crate::sqlite::{Database, Schema, insert};
 

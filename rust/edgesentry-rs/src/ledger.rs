@@ -4,10 +4,12 @@
 //! the heads of the devices concerned, every record is compared with its chain; so any number of threads, tasks
 //! and processes may append at once, and no chain ever forks.
 
+mod append;
 mod change;
 mod plan;
 mod postgres;
 mod prune;
+mod rows;
 mod sqlite;
 mod stream;
 
@@ -18,8 +20,8 @@ use edgesentry_chain::{AuditRecord, Head, Heads, KeyError, KeyRing, PublicKey, S
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use crate::admission::{Admitted, Outcome, RegisteredKey, Registry, Rejection};
 use crate::error::{Error, StoreError};
-use crate::ingest::verify::{Admitted, Outcome, RegisteredKey, Registry, Rejection};
 use crate::payload::Stored;
 
 pub use postgres::{Postgres, PostgresSettings, create_database, drop_database};

@@ -5,6 +5,7 @@
 //! transaction that compares the chain's head and writes the record and the operation log, acknowledgement.
 //! State lives in the ledger and nowhere else.
 
+pub mod admission;
 pub mod agent;
 mod clock;
 pub mod error;
@@ -25,10 +26,11 @@ pub mod telemetry;
 mod tls;
 pub mod transport;
 pub mod verify;
+pub mod wire;
 
+pub use admission::{Admitted, Outcome, Rejection, RejectionCode, Submission};
 pub use error::{BoxError, Component, Error, FailureKind, StoreError};
 pub use ingest::storage::{IngestService, Limits};
-pub use ingest::verify::{Admitted, Outcome, Rejection, RejectionCode, Submission};
 pub use ledger::{Filter, Ledger};
 pub use payload::PayloadStore;
 pub use settings::{Settings, Stores};

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Hash};
 use futures::StreamExt;
 
+use crate::admission::Admitted;
 use crate::error::StoreError;
-use crate::ingest::verify::Admitted;
 
 pub use crate::s3::S3Settings;
 pub use folder::Folder;

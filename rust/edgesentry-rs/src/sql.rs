@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use edgesentry_chain::{PublicKey, RingKey, Scheme};
 
+use crate::admission::RegisteredKey;
 use crate::error::{BoxError, Component, FailureKind, StoreError};
-use crate::ingest::verify::RegisteredKey;
 
 /// Makes the error of a database call.
 pub(crate) fn failed(

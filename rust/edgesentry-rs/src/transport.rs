@@ -1,6 +1,7 @@
 //! Transports: the ingest service on the network, and clients of it.
 
 mod activity;
+mod answer;
 mod bodies;
 pub mod client;
 mod failures;
@@ -10,6 +11,7 @@ mod json;
 pub mod metrics;
 pub mod mqtt;
 pub mod policy;
+mod problem;
 mod rates;
 mod server;
 pub mod settings;
@@ -18,8 +20,8 @@ mod stall;
 mod tls;
 mod tokens;
 
+pub use crate::wire::write_submission;
 pub use client::{Client, ClientSettings, Response};
-pub use http::write_submission;
 pub use mqtt::{MqttSettings, MqttSource};
 pub use server::{Server, Stopped};
 pub use settings::ServeSettings;

@@ -12,7 +12,7 @@ use edgesentry_chain::{AuditRecord, Hash, Head};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::verify::Admitted;
+use crate::admission::Admitted;
 
 /// What is believed of all chains.
 #[derive(Default)]

@@ -8,7 +8,8 @@ use tracing::{Instrument, info_span};
 
 use super::group::{Unit, shared};
 use super::storage::{Limits, backoff, record_of, tell, tell_error};
-use super::verify::{Rejection, RejectionCode};
+
+use crate::admission::{Rejection, RejectionCode};
 use crate::error::{Error, FailureKind, StoreError};
 use crate::ledger::{AppendError, Decision, Entry, Ledger};
 use crate::telemetry::metrics::Metrics;

@@ -9,7 +9,8 @@ use edgesentry_chain::AuditRecord;
 use super::chains::Chains;
 use super::group::Unit;
 use super::storage::{Limits, backoff};
-use super::verify::{self, Admitted, DeviceKeys, Registry, Rejection, RejectionCode, Submission};
+
+use crate::admission::{self, Admitted, DeviceKeys, Registry, Rejection, RejectionCode, Submission};
 use crate::error::StoreError;
 use crate::ledger::Ledger;
 
@@ -131,7 +132,7 @@ async fn admit_elsewhere(
     submissions: Vec<Submission>,
     registry: Registry,
 ) -> Vec<Result<Admitted, Rejection>> {
-    match tokio::task::spawn_blocking(move || verify::decide(submissions, &registry)).await {
+    match tokio::task::spawn_blocking(move || admission::decide(submissions, &registry)).await {
         Ok(admitted) => admitted,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
@@ -140,5 +141,5 @@ async fn admit_elsewhere(
 fn devices<'a>(records: impl Iterator<Item = &'a AuditRecord>) -> HashSet<Arc<str>> {
     let ids: HashSet<&str> = records.map(|record| record.device_id.as_str()).collect();
     // Others cannot be registered, and databases refuse them.
-    ids.into_iter().filter(|id| verify::is_name(id)).map(Arc::from).collect()
+    ids.into_iter().filter(|id| admission::is_name(id)).map(Arc::from).collect()
 }

@@ -9,7 +9,8 @@ use tracing::{Instrument, info_span};
 
 use super::group::{Group, Unit, shared};
 use super::storage::{Limits, backoff};
-use super::verify::Admitted;
+
+use crate::admission::Admitted;
 use crate::error::StoreError;
 use crate::payload::{PayloadStore, Put};
 use crate::telemetry::metrics::{Metrics, Queue};

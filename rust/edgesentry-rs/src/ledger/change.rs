@@ -3,8 +3,8 @@
 use edgesentry_chain::RingKey;
 
 use super::{RegisteredDevice, Registration};
+use crate::admission::{LARGEST_NUMBER, LONGEST_TEXT, is_name};
 use crate::error::Error;
-use crate::ingest::verify::{LARGEST_NUMBER, LONGEST_TEXT, is_name};
 
 /// What is to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

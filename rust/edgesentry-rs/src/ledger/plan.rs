@@ -6,7 +6,7 @@ use std::sync::Arc;
 use edgesentry_chain::{Hash, Head};
 
 use super::{Decision, Entry};
-use crate::ingest::verify::{Admitted, Chain, LONGEST_TEXT, Outcome, RejectionCode};
+use crate::admission::{Admitted, Chain, LONGEST_TEXT, Outcome, RejectionCode};
 use crate::payload::Stored;
 
 /// What is kept of a record that is rejected before its signature is known to hold: of each text, and of the record. A
@@ -18,19 +18,6 @@ const MAX_UNSIGNED_EVIDENCE_BYTES: usize = 512;
 pub(super) struct Locked {
     pub(super) chain: Chain,
     pub(super) keys_version: i64,
-}
-
-impl Locked {
-    /// From the columns of a row.
-    pub(super) fn new(sequence: i64, record_hash: &[u8], keys_version: i64) -> Locked {
-        let head = Head { sequence: sequence.cast_unsigned(), hash: hash(record_hash) };
-        Locked { chain: Chain { head }, keys_version }
-    }
-}
-
-/// A hash column; its length is checked by the table.
-pub(super) fn hash(bytes: &[u8]) -> Hash {
-    Hash(bytes.try_into().unwrap_or_default())
 }
 
 /// Locked devices.

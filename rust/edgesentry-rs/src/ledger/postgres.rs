@@ -10,21 +10,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use edgesentry_chain::{Hash, Head, Heads};
-use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use self::connect::{Servers, Use};
+use super::append::{self, Dialect};
 use super::change::{self, Change};
-use super::plan::{self, Chains, Held, Locked, LogRow, Plan, hash};
+use super::plan::{Chains, Held, LogRow, Plan};
+use super::rows::Kind;
 use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
-    Registration, RejectionLimits, Rejections, prune, stream,
+    Registration, RejectionLimits, Rejections, prune, rows, stream,
 };
+use crate::admission::{Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
-use crate::ingest::verify::{Registry, RejectionCode};
-use crate::sql::{failed, key};
-use crate::telemetry::metrics::timing_operation_log;
+use crate::sql::failed;
 
 pub use connect::PostgresSettings;
 pub use database::{create_database, drop_database};
@@ -75,7 +75,7 @@ impl Postgres {
         .fetch_all(&mut *reader)
         .await?;
         reader.end().await?;
-        rows.iter().map(keys_row).collect()
+        rows.iter().map(rows::keys).collect()
     }
 
     async fn append_once(
@@ -83,40 +83,15 @@ impl Postgres {
         connection: &mut PgConnection,
         entries: &[Entry],
     ) -> Result<Vec<Decision>, AppendError> {
-        let mut transaction =
-            self.servers.begin(connection).await.map_err(self.failed("begin a transaction"))?;
-        let chains = lock(&mut transaction, entries).await.map_err(self.failed("lock the heads"))?;
-        if !plan::keys_are_current(entries, &chains) {
-            return Err(AppendError::KeysChanged);
-        }
-        let held = held(&mut transaction, entries, &chains).await.map_err(self.failed("read records"))?;
-        let plan = plan::plan(entries, chains, held);
-        write_records(&mut transaction, &plan).await.map_err(self.failed("append to the ledger"))?;
-        let log_failed = failed(self.servers.place(), Component::OperationLog, "write the operation log");
-        timing_operation_log(write_log(&mut transaction, &plan.log)).await.map_err(log_failed)?;
-        transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
-        Ok(plan.decisions)
+        let transaction = self.servers.begin(connection).await.map_err(self.failed("begin a transaction"))?;
+        append::append(transaction, self.servers.place(), entries).await
     }
 
     async fn register_once(&self, registration: &Registration) -> Result<(), Error> {
         let failed = || self.failed("register a device");
         let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
-        let mut transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
-        // Only the first key of a new device finds no row to lock; of two at once one fails on the primary key.
-        sqlx::query("SELECT FROM chain_heads WHERE device_id = $1 FOR UPDATE")
-            .bind(&registration.device_id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed())?;
-        let known = devices(&mut transaction, Some(&registration.device_id)).await.map_err(failed())?;
-        let change = change::change(registration, known.first())?;
-        if change != Change::Nothing {
-            let other = other_scheme(&mut transaction, registration).await.map_err(failed())?;
-            change::check_scheme(registration, other)?;
-        }
-        write_registration(&mut transaction, registration, change).await.map_err(failed())?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(())
+        let transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
+        append::register(transaction, self.servers.place(), registration).await
     }
 
     /// Deletes and counts the rejections of one reason, in one transaction.
@@ -217,13 +192,12 @@ impl Ledger for Postgres {
         let failed = || self.failed("read the heads");
         let mut reader = self.servers.reader().await.map_err(failed())?;
         let rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT {}, sequence, {} FROM chain_heads WHERE sequence > start_sequence",
-            bounded("device_id"),
-            bounded("record_hash"),
+            "SELECT {} FROM chain_heads h WHERE sequence > start_sequence",
+            columns(&rows::HEAD),
         )))
         .fetch_all(&mut *reader)
         .await;
-        let heads = rows.and_then(|rows| rows.iter().map(head_row).collect()).map_err(failed())?;
+        let heads = rows.and_then(|rows| rows.iter().map(rows::head).collect()).map_err(failed())?;
         reader.end().await.map_err(failed())?;
         Ok(heads)
     }
@@ -243,18 +217,10 @@ impl Ledger for Postgres {
         let place = self.servers.place();
         let failed = || failed(place, Component::OperationLog, "read the operation log");
         let mut reader = self.servers.reader().await.map_err(failed())?;
-        let evidence =
-            format!("CASE WHEN octet_length(evidence) <= {} THEN evidence END", stream::MAX_EVIDENCE_BYTES);
         let rows = sqlx::query(AssertSqlSafe(format!(
-            "SELECT id, at_ms, {}, sequence, {}, {}, {}, {}, {}, {} FROM operation_logs WHERE id > $1 AND ($2::text IS NULL OR device_id = $2)
+            "SELECT {} FROM operation_logs WHERE id > $1 AND ($2::text IS NULL OR device_id = $2)
              AND ($3::text IS NULL OR outcome = $3) AND ($4::text IS NULL OR reason = $4) ORDER BY id LIMIT $5",
-            bounded("device_id"),
-            bounded("outcome"),
-            bounded("reason"),
-            bounded("record_hash"),
-            bounded("expected"),
-            bounded("actual"),
-            evidence,
+            columns(&rows::LOG),
         )))
         .bind(stream::column(Some(query.after_id), 0))
         .bind(query.device_id.as_deref())
@@ -263,7 +229,7 @@ impl Ledger for Postgres {
         .bind(i64::from(query.limit))
         .fetch_all(&mut *reader)
         .await;
-        let entries = rows.and_then(|rows| rows.iter().map(log_entry).collect()).map_err(failed())?;
+        let entries = rows.and_then(|rows| rows.iter().map(rows::log_entry).collect()).map_err(failed())?;
         reader.end().await.map_err(failed())?;
         Ok(entries)
     }
@@ -311,8 +277,18 @@ impl Ledger for Postgres {
 }
 
 /// A column that is not sent if it is longer than any that a ledger writes: then it arrives as NULL, an error.
-fn bounded(column: &str) -> String {
-    format!("CASE WHEN octet_length({column}) <= {} THEN {column} END", stream::MAX_TEXT_BYTES)
+fn bounded(column: &str, most_bytes: usize) -> String {
+    format!("CASE WHEN octet_length({column}) <= {most_bytes} THEN {column} END")
+}
+
+/// The columns of a SELECT, each [`bounded`].
+fn columns(columns: &[rows::Column]) -> String {
+    let column = |(name, kind): &rows::Column| match kind {
+        Kind::Integer => (*name).to_owned(),
+        Kind::Text | Kind::Bytes => bounded(name, stream::MAX_TEXT_BYTES),
+        Kind::Evidence => bounded(name, stream::MAX_EVIDENCE_BYTES),
+    };
+    columns.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
 fn is_unique_violation(error: &StoreError) -> bool {
@@ -320,164 +296,159 @@ fn is_unique_violation(error: &StoreError) -> bool {
     error.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
-/// Locks the heads of the devices of a group: every appender takes them in the order of device ids, so that no
-/// two wait for each other in a circle.
-async fn lock(connection: &mut PgConnection, entries: &[Entry]) -> Result<Chains, sqlx::Error> {
-    let devices = plan::devices(entries);
-    if devices.is_empty() {
-        return Ok(Chains::new());
-    }
-    let rows = sqlx::query(
-        "SELECT device_id, sequence, record_hash, keys_version FROM chain_heads WHERE device_id = ANY($1)
-         ORDER BY device_id FOR UPDATE",
-    )
-    .bind(devices)
-    .fetch_all(connection)
-    .await?;
-    let locked = |row: &PgRow| {
-        let locked = Locked::new(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        Ok((Arc::from(row.try_get::<&str, _>(0)?), locked))
-    };
-    rows.iter().map(locked).collect()
-}
-
-async fn held(
-    connection: &mut PgConnection,
-    entries: &[Entry],
-    chains: &Chains,
-) -> Result<Held, sqlx::Error> {
-    let behind = plan::behind_heads(entries, chains);
-    if behind.is_empty() {
-        return Ok(Held::new());
-    }
-    let (devices, sequences): (Vec<&str>, Vec<i64>) =
-        behind.iter().map(|(device, sequence)| (*device, sequence.cast_signed())).unzip();
-    let rows = sqlx::query(
-        "SELECT r.device_id, r.sequence, r.record_hash FROM unnest($1::text[], $2::bigint[]) AS b (device_id, sequence)
-         JOIN audit_records r USING (device_id, sequence)",
-    )
-    .bind(devices)
-    .bind(sequences)
-    .fetch_all(connection)
-    .await?;
-    let held = |row: &PgRow| {
-        let sequence: i64 = row.try_get(1)?;
-        Ok(((Arc::from(row.try_get::<&str, _>(0)?), sequence.cast_unsigned()), hash(row.try_get(2)?)))
-    };
-    rows.iter().map(held).collect()
-}
-
-async fn write_records(connection: &mut PgConnection, plan: &Plan<'_>) -> Result<(), sqlx::Error> {
-    if plan.accepted.is_empty() {
-        return Ok(());
-    }
-    let records = || plan.accepted.iter().map(|stored| stored.admitted().record());
-    let hashes: Vec<Hash> = plan.accepted.iter().map(|stored| stored.admitted().hash()).collect();
-    sqlx::query(
-        "INSERT INTO audit_records (device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash,
-                                    object_ref, record_hash, received_at_ms)
-         SELECT *, $9 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[],
-                                  $7::text[], $8::bytea[])",
-    )
-    .bind(records().map(|record| record.device_id.as_str()).collect::<Vec<&str>>())
-    .bind(records().map(|record| record.sequence.cast_signed()).collect::<Vec<i64>>())
-    .bind(records().map(|record| record.timestamp_ms.cast_signed()).collect::<Vec<i64>>())
-    .bind(records().map(|record| &record.payload_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-    .bind(records().map(|record| &record.signature[..]).collect::<Vec<&[u8]>>())
-    .bind(records().map(|record| &record.prev_record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-    .bind(records().map(|record| record.object_ref.as_str()).collect::<Vec<&str>>())
-    .bind(hashes.iter().map(|hash| &hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-    .bind(now_ms())
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "UPDATE chain_heads h SET sequence = m.sequence, record_hash = m.record_hash, moved_at_ms = $4
-         FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS m (device_id, sequence, record_hash)
-         WHERE h.device_id = m.device_id",
-    )
-    .bind(plan.heads.iter().map(|(device, _)| &**device).collect::<Vec<&str>>())
-    .bind(plan.heads.iter().map(|(_, head)| head.sequence.cast_signed()).collect::<Vec<i64>>())
-    .bind(plan.heads.iter().map(|(_, head)| &head.hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-    .bind(now_ms())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn write_log(connection: &mut PgConnection, rows: &[LogRow]) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO operation_logs (at_ms, device_id, sequence, outcome, reason, record_hash, expected, actual,
-                                     evidence)
-         SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::text[],
-                                  $8::text[], $9::bytea[])",
-    )
-    .bind(now_ms())
-    .bind(rows.iter().map(|row| row.device_id.as_str()).collect::<Vec<&str>>())
-    .bind(rows.iter().map(|row| row.sequence).collect::<Vec<Option<i64>>>())
-    .bind(rows.iter().map(|row| row.outcome).collect::<Vec<&str>>())
-    .bind(rows.iter().map(|row| row.reason).collect::<Vec<Option<&str>>>())
-    .bind(rows.iter().map(|row| &row.record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
-    .bind(rows.iter().map(|row| row.expected.as_deref()).collect::<Vec<Option<&str>>>())
-    .bind(rows.iter().map(|row| row.actual.as_deref()).collect::<Vec<Option<&str>>>())
-    .bind(rows.iter().map(|row| row.evidence.as_deref()).collect::<Vec<Option<&[u8]>>>())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn write_registration(
-    connection: &mut PgConnection,
-    registration: &Registration,
-    change: Change,
-) -> Result<(), sqlx::Error> {
-    let Registration { device_id, start, .. } = registration;
-    let key = match change {
-        Change::Nothing => return Ok(()),
-        Change::NewDevice(key) => {
-            let start = start.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
-            sqlx::query("INSERT INTO chain_heads VALUES ($1, $2, $3, $2, $3, 1, $4)")
-                .bind(device_id)
-                .bind(start.sequence.cast_signed())
-                .bind(&start.hash.as_bytes()[..])
-                .bind(now_ms())
-                .execute(&mut *connection)
-                .await?;
-            key
+#[async_trait]
+impl Dialect for PgConnection {
+    /// Locks the heads of the devices of a group: every appender takes them in the order of device ids, so that no
+    /// two wait for each other in a circle.
+    async fn lock(&mut self, device_ids: Vec<String>) -> Result<Chains, sqlx::Error> {
+        if device_ids.is_empty() {
+            return Ok(Chains::new());
         }
-        Change::Key(key) => {
-            sqlx::query("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1")
-                .bind(device_id)
-                .execute(&mut *connection)
-                .await?;
-            key
-        }
-    };
-    sqlx::query(
-        "INSERT INTO devices VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (device_id, valid_from)
-         DO UPDATE SET public_key = $3, scheme = $4, revoked_from = NULL, registered_at_ms = $5",
-    )
-    .bind(device_id)
-    .bind(key.valid_from.cast_signed())
-    .bind(&key.key.as_bytes()[..])
-    .bind(key.scheme.name())
-    .bind(now_ms())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
+        let rows = sqlx::query(
+            "SELECT device_id, sequence, record_hash, keys_version FROM chain_heads WHERE device_id = ANY($1)
+             ORDER BY device_id FOR UPDATE",
+        )
+        .bind(device_ids)
+        .fetch_all(&mut *self)
+        .await?;
+        rows.iter().map(rows::locked).collect()
+    }
 
-/// A device that has the key under the other scheme. Until the transaction ends no other key is registered, so two at
-/// once cannot both find none.
-async fn other_scheme(
-    connection: &mut PgConnection,
-    registration: &Registration,
-) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query("LOCK TABLE devices IN SHARE ROW EXCLUSIVE MODE").execute(&mut *connection).await?;
-    sqlx::query_scalar("SELECT min(device_id) FROM devices WHERE public_key = $1 AND scheme <> $2")
-        .bind(&registration.key.as_bytes()[..])
-        .bind(registration.scheme.name())
-        .fetch_one(connection)
-        .await
+    async fn held(&mut self, places: &[(&str, u64)]) -> Result<Held, sqlx::Error> {
+        if places.is_empty() {
+            return Ok(Held::new());
+        }
+        let (devices, sequences): (Vec<&str>, Vec<i64>) =
+            places.iter().map(|(device, sequence)| (*device, sequence.cast_signed())).unzip();
+        let rows = sqlx::query(
+            "SELECT r.device_id, r.sequence, r.record_hash FROM unnest($1::text[], $2::bigint[]) AS b (device_id, sequence)
+             JOIN audit_records r USING (device_id, sequence)",
+        )
+        .bind(devices)
+        .bind(sequences)
+        .fetch_all(&mut *self)
+        .await?;
+        rows.iter().map(rows::held).collect()
+    }
+
+    async fn write_records(&mut self, plan: &Plan<'_>) -> Result<(), sqlx::Error> {
+        if plan.accepted.is_empty() {
+            return Ok(());
+        }
+        let records = || plan.accepted.iter().map(|stored| stored.admitted().record());
+        let hashes: Vec<Hash> = plan.accepted.iter().map(|stored| stored.admitted().hash()).collect();
+        sqlx::query(
+            "INSERT INTO audit_records (device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash,
+                                        object_ref, record_hash, received_at_ms)
+             SELECT *, $9 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[],
+                                      $7::text[], $8::bytea[])",
+        )
+        .bind(records().map(|record| record.device_id.as_str()).collect::<Vec<&str>>())
+        .bind(records().map(|record| record.sequence.cast_signed()).collect::<Vec<i64>>())
+        .bind(records().map(|record| record.timestamp_ms.cast_signed()).collect::<Vec<i64>>())
+        .bind(records().map(|record| &record.payload_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+        .bind(records().map(|record| &record.signature[..]).collect::<Vec<&[u8]>>())
+        .bind(records().map(|record| &record.prev_record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+        .bind(records().map(|record| record.object_ref.as_str()).collect::<Vec<&str>>())
+        .bind(hashes.iter().map(|hash| &hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+        .bind(now_ms())
+        .execute(&mut *self)
+        .await?;
+        sqlx::query(
+            "UPDATE chain_heads h SET sequence = m.sequence, record_hash = m.record_hash, moved_at_ms = $4
+             FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS m (device_id, sequence, record_hash)
+             WHERE h.device_id = m.device_id",
+        )
+        .bind(plan.heads.iter().map(|(device, _)| &**device).collect::<Vec<&str>>())
+        .bind(plan.heads.iter().map(|(_, head)| head.sequence.cast_signed()).collect::<Vec<i64>>())
+        .bind(plan.heads.iter().map(|(_, head)| &head.hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+        .bind(now_ms())
+        .execute(&mut *self)
+        .await?;
+        Ok(())
+    }
+
+    async fn write_log(&mut self, rows: &[LogRow]) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT INTO operation_logs (at_ms, device_id, sequence, outcome, reason, record_hash, expected, actual,
+                                         evidence)
+             SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::text[],
+                                      $8::text[], $9::bytea[])",
+        )
+        .bind(now_ms())
+        .bind(rows.iter().map(|row| row.device_id.as_str()).collect::<Vec<&str>>())
+        .bind(rows.iter().map(|row| row.sequence).collect::<Vec<Option<i64>>>())
+        .bind(rows.iter().map(|row| row.outcome).collect::<Vec<&str>>())
+        .bind(rows.iter().map(|row| row.reason).collect::<Vec<Option<&str>>>())
+        .bind(rows.iter().map(|row| &row.record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
+        .bind(rows.iter().map(|row| row.expected.as_deref()).collect::<Vec<Option<&str>>>())
+        .bind(rows.iter().map(|row| row.actual.as_deref()).collect::<Vec<Option<&str>>>())
+        .bind(rows.iter().map(|row| row.evidence.as_deref()).collect::<Vec<Option<&[u8]>>>())
+        .execute(&mut *self)
+        .await?;
+        Ok(())
+    }
+
+    /// Only the first key of a new device finds no row to lock; of two at once one fails on the primary key.
+    async fn lock_device(&mut self, device_id: &str) -> Result<Option<RegisteredDevice>, sqlx::Error> {
+        sqlx::query("SELECT FROM chain_heads WHERE device_id = $1 FOR UPDATE")
+            .bind(device_id)
+            .execute(&mut *self)
+            .await?;
+        Ok(devices(self, Some(device_id)).await?.pop())
+    }
+
+    /// A device that has the key under the other scheme. Until the transaction ends no other key is registered, so two at
+    /// once cannot both find none.
+    async fn other_scheme(&mut self, registration: &Registration) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query("LOCK TABLE devices IN SHARE ROW EXCLUSIVE MODE").execute(&mut *self).await?;
+        sqlx::query_scalar("SELECT min(device_id) FROM devices WHERE public_key = $1 AND scheme <> $2")
+            .bind(&registration.key.as_bytes()[..])
+            .bind(registration.scheme.name())
+            .fetch_one(&mut *self)
+            .await
+    }
+
+    async fn write_registration(
+        &mut self,
+        registration: &Registration,
+        change: Change,
+    ) -> Result<(), sqlx::Error> {
+        let Registration { device_id, start, .. } = registration;
+        let key = match change {
+            Change::Nothing => return Ok(()),
+            Change::NewDevice(key) => {
+                let start = start.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
+                sqlx::query("INSERT INTO chain_heads VALUES ($1, $2, $3, $2, $3, 1, $4)")
+                    .bind(device_id)
+                    .bind(start.sequence.cast_signed())
+                    .bind(&start.hash.as_bytes()[..])
+                    .bind(now_ms())
+                    .execute(&mut *self)
+                    .await?;
+                key
+            }
+            Change::Key(key) => {
+                sqlx::query("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1")
+                    .bind(device_id)
+                    .execute(&mut *self)
+                    .await?;
+                key
+            }
+        };
+        sqlx::query(
+            "INSERT INTO devices VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (device_id, valid_from)
+             DO UPDATE SET public_key = $3, scheme = $4, revoked_from = NULL, registered_at_ms = $5",
+        )
+        .bind(device_id)
+        .bind(key.valid_from.cast_signed())
+        .bind(&key.key.as_bytes()[..])
+        .bind(key.scheme.name())
+        .bind(now_ms())
+        .execute(&mut *self)
+        .await?;
+        Ok(())
+    }
 }
 
 async fn devices(
@@ -485,53 +456,13 @@ async fn devices(
     device_id: Option<&str>,
 ) -> Result<Vec<RegisteredDevice>, sqlx::Error> {
     let rows = sqlx::query(AssertSqlSafe(format!(
-        "SELECT {}, h.sequence, {}, h.start_sequence, {}, {}, {}, d.valid_from, d.revoked_from
-         FROM chain_heads h JOIN devices d USING (device_id) WHERE $1::text IS NULL OR h.device_id = $1
+        "SELECT {} FROM chain_heads h JOIN devices d USING (device_id) WHERE $1::text IS NULL OR h.device_id = $1
          ORDER BY h.device_id, d.valid_from",
-        bounded("h.device_id"),
-        bounded("h.record_hash"),
-        bounded("h.start_hash"),
-        bounded("d.public_key"),
-        bounded("d.scheme"),
+        columns(&rows::DEVICE),
     )))
     .bind(device_id)
     .fetch_all(connection)
     .await?;
-    let rows: Result<Vec<_>, sqlx::Error> = rows.iter().map(device_row).collect();
+    let rows: Result<Vec<_>, sqlx::Error> = rows.iter().map(rows::device).collect();
     Ok(stream::devices(rows?))
-}
-
-fn device_row(row: &PgRow) -> Result<stream::DeviceRow, sqlx::Error> {
-    let device_id: String = row.try_get(0)?;
-    let key = key(&device_id, row.try_get(5)?, row.try_get(6)?, row.try_get(7)?, row.try_get(8)?)?;
-    let head = stream::head(&device_id, row.try_get(1)?, row.try_get(2)?)?;
-    let start = stream::head(&device_id, row.try_get(3)?, row.try_get(4)?)?;
-    Ok(stream::DeviceRow { device_id, head, start, key })
-}
-
-fn keys_row(row: &PgRow) -> Result<stream::KeysRow, sqlx::Error> {
-    let device_id: &str = row.try_get(0)?;
-    let key = key(device_id, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?)?;
-    let head = stream::head(device_id, row.try_get(6)?, row.try_get(7)?)?;
-    Ok(stream::KeysRow { device_id: device_id.into(), version: row.try_get(1)?, head, key })
-}
-
-fn head_row(row: &PgRow) -> Result<(Arc<str>, Head), sqlx::Error> {
-    let device_id: &str = row.try_get(0)?;
-    Ok((device_id.into(), stream::head(device_id, row.try_get(1)?, row.try_get(2)?)?))
-}
-
-fn log_entry(row: &PgRow) -> Result<LogEntry, sqlx::Error> {
-    Ok(LogEntry {
-        id: row.try_get::<i64, _>(0)?.cast_unsigned(),
-        at_ms: row.try_get::<i64, _>(1)?.cast_unsigned(),
-        device_id: row.try_get(2)?,
-        sequence: row.try_get::<Option<i64>, _>(3)?.map(i64::cast_unsigned),
-        outcome: row.try_get(4)?,
-        reason: row.try_get(5)?,
-        record_hash: stream::head("", 0, row.try_get(6)?)?.hash,
-        expected: row.try_get(7)?,
-        actual: row.try_get(8)?,
-        evidence: row.try_get(9)?,
-    })
 }

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
 
+use crate::admission::RejectionCode;
 use crate::clock::now_ms;
-use crate::ingest::verify::RejectionCode;
 use crate::ledger::{RejectionLimits, Rejections};
 
 /// Entries that are deleted of a reason at a time.

@@ -1,30 +1,28 @@
 //! A ledger in an embedded database file.
 
-mod rows;
-
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use edgesentry_chain::{Head, Heads};
 use futures::TryStreamExt;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
+use super::append::{self, Dialect};
 use super::change::{self, Change};
-use super::plan::{self, Chains, Held, Locked, LogRow, Plan, hash};
-use super::stream::{self, CHUNK};
+use super::plan::{Chains, Held, LogRow, Plan};
+use super::rows::Kind;
+use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
 use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
-    Registration, RejectionLimits, Rejections, prune,
+    Registration, RejectionLimits, Rejections, prune, rows,
 };
+use crate::admission::{Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
-use crate::ingest::verify::{Registry, RejectionCode};
 use crate::payload::{SqlitePayloads, Stored};
 use crate::sql::failed;
 use crate::sqlite::{Database, Schema, insert};
-use crate::telemetry::metrics::timing_operation_log;
 
 static SCHEMA: Schema = Schema {
     name: "ledger",
@@ -107,19 +105,9 @@ impl Ledger for Sqlite {
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
         let mut writer = self.database.writer().await.map_err(self.failed("begin a transaction"))?;
-        let mut transaction =
+        let transaction =
             writer.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("begin a transaction"))?;
-        let chains = lock(&mut transaction, entries).await.map_err(self.failed("read the heads"))?;
-        if !plan::keys_are_current(entries, &chains) {
-            return Err(AppendError::KeysChanged);
-        }
-        let held = held(&mut transaction, entries, &chains).await.map_err(self.failed("read records"))?;
-        let plan = plan::plan(entries, chains, held);
-        write_records(&mut transaction, &plan).await.map_err(self.failed("append to the ledger"))?;
-        let log_failed = failed(&self.database.place, Component::OperationLog, "write the operation log");
-        timing_operation_log(write_log(&mut transaction, &plan.log)).await.map_err(log_failed)?;
-        transaction.commit().await.map_err(self.failed("commit to the ledger"))?;
-        Ok(plan.decisions)
+        append::append(transaction, &self.database.place, entries).await
     }
 
     async fn close(&self) {
@@ -128,7 +116,7 @@ impl Ledger for Sqlite {
 
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
         let names = serde_json::json!(device_ids.iter().map(|id| &**id).collect::<Vec<_>>()).to_string();
-        let columns = rows::columns(&rows::KEYS);
+        let columns = columns(&rows::KEYS);
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT {columns} FROM json_each(?) j JOIN chain_heads h ON h.device_id = j.value
              JOIN devices d ON d.device_id = h.device_id ORDER BY d.device_id, d.valid_from",
@@ -145,16 +133,8 @@ impl Ledger for Sqlite {
         change::check(registration)?;
         let failed = || self.failed("register a device");
         let mut writer = self.database.writer().await.map_err(failed())?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        let known = devices(&mut transaction, Some(&registration.device_id)).await.map_err(failed())?;
-        let change = change::change(registration, known.first())?;
-        if change != Change::Nothing {
-            let other = other_scheme(&mut transaction, registration).await.map_err(failed())?;
-            change::check_scheme(registration, other)?;
-        }
-        write_registration(&mut transaction, registration, change).await.map_err(failed())?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(())
+        let transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        append::register(transaction, &self.database.place, registration).await
     }
 
     async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
@@ -183,7 +163,7 @@ impl Ledger for Sqlite {
     }
 
     async fn heads(&self) -> Result<Heads, StoreError> {
-        let columns = rows::columns(&rows::HEAD);
+        let columns = columns(&rows::HEAD);
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT {columns} FROM chain_heads h WHERE sequence > start_sequence",
         )))
@@ -197,7 +177,7 @@ impl Ledger for Sqlite {
         let (database, filter) = (Arc::clone(&self.database), filter.clone());
         let reading = failed(&database.place, Component::AuditLedger, "read records");
         stream::spawn(move |sender| async move {
-            let columns = rows::columns(&rows::RECORD);
+            let columns = columns(&rows::RECORD);
             let sql =
                 format!("SELECT {columns} FROM audit_records WHERE {FILTER} ORDER BY device_id, sequence");
             let names = (!filter.devices.is_empty()).then(|| serde_json::json!(filter.devices).to_string());
@@ -237,7 +217,7 @@ impl Ledger for Sqlite {
     }
 
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
-        let columns = rows::columns(&rows::LOG);
+        let columns = columns(&rows::LOG);
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT {columns} FROM operation_logs WHERE id > ?1 AND (?2 IS NULL OR device_id = ?2) AND (?3 IS NULL OR outcome = ?3)
              AND (?4 IS NULL OR reason = ?4) ORDER BY id LIMIT ?5",
@@ -300,152 +280,162 @@ impl Ledger for Sqlite {
 const FILTER: &str = "(?1 IS NULL OR device_id IN (SELECT value FROM json_each(?1)))
     AND sequence BETWEEN ?2 AND ?3 AND timestamp_ms BETWEEN ?4 AND ?5 AND NOT ?6";
 
-/// The heads of the devices of a group. The transaction has the file's only write lock already.
-async fn lock(connection: &mut SqliteConnection, entries: &[Entry]) -> Result<Chains, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT device_id, sequence, record_hash, keys_version FROM chain_heads
-         WHERE device_id IN (SELECT value FROM json_each(?))",
-    )
-    .bind(serde_json::json!(plan::devices(entries)).to_string())
-    .fetch_all(connection)
-    .await?;
-    let locked = |row: &SqliteRow| {
-        let locked = Locked::new(row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        Ok((Arc::from(row.try_get::<&str, _>(0)?), locked))
-    };
-    rows.iter().map(locked).collect()
-}
-
-async fn held(
-    connection: &mut SqliteConnection,
-    entries: &[Entry],
-    chains: &Chains,
-) -> Result<Held, sqlx::Error> {
-    let behind = plan::behind_heads(entries, chains);
-    if behind.is_empty() {
-        return Ok(Held::new());
-    }
-    let rows = sqlx::query(
-        "SELECT DISTINCT r.device_id, r.sequence, r.record_hash FROM json_each(?) j JOIN audit_records r
-         ON r.device_id = json_extract(j.value, '$[0]') AND r.sequence = json_extract(j.value, '$[1]')",
-    )
-    .bind(serde_json::json!(behind).to_string())
-    .fetch_all(connection)
-    .await?;
-    let held = |row: &SqliteRow| {
-        let sequence: i64 = row.try_get(1)?;
-        Ok(((Arc::from(row.try_get::<&str, _>(0)?), sequence.cast_unsigned()), hash(row.try_get(2)?)))
-    };
-    rows.iter().map(held).collect()
-}
-
-async fn write_records(connection: &mut SqliteConnection, plan: &Plan<'_>) -> Result<(), sqlx::Error> {
-    let now = now_ms();
-    let columns = "INSERT INTO audit_records (device_id, sequence, timestamp_ms, payload_hash, signature, \
-                   prev_record_hash, object_ref, record_hash, received_at_ms)";
-    insert(connection, columns, 9, &plan.accepted, |query, stored: &&Stored| {
-        let admitted = stored.admitted();
-        let record = admitted.record();
-        query
-            .bind(record.device_id.clone())
-            .bind(record.sequence.cast_signed())
-            .bind(record.timestamp_ms.cast_signed())
-            .bind(record.payload_hash.as_bytes().to_vec())
-            .bind(record.signature.to_vec())
-            .bind(record.prev_record_hash.as_bytes().to_vec())
-            .bind(record.object_ref.clone())
-            .bind(admitted.hash().as_bytes().to_vec())
-            .bind(now)
-    })
-    .await?;
-    for (device_id, head) in &plan.heads {
-        sqlx::query(
-            "UPDATE chain_heads SET sequence = ?, record_hash = ?, moved_at_ms = ? WHERE device_id = ?",
+/// The columns of a SELECT. A value of another type, or one that is too long, arrives as its type instead of itself.
+fn columns(columns: &[rows::Column]) -> String {
+    let column = |(name, kind): &rows::Column| {
+        let (of_type, max_bytes) = match kind {
+            Kind::Integer => ("integer", MAX_TEXT_BYTES),
+            Kind::Text => ("text", MAX_TEXT_BYTES),
+            Kind::Bytes => ("blob", MAX_TEXT_BYTES),
+            Kind::Evidence => ("blob", MAX_EVIDENCE_BYTES),
+        };
+        let is_good = format!("typeof({name}) = '{of_type}' AND octet_length({name}) <= {max_bytes}");
+        // A marker of a type that the column cannot have.
+        let marker = if *kind == Kind::Integer { "'' || " } else { "- " };
+        format!(
+            "CASE WHEN {name} IS NULL THEN NULL WHEN {is_good} THEN {name} ELSE {marker}octet_length({name}) END"
         )
-        .bind(head.sequence.cast_signed())
-        .bind(head.hash.as_bytes().to_vec())
-        .bind(now)
-        .bind(device_id.to_string())
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
-
-async fn write_log(connection: &mut SqliteConnection, rows: &[LogRow]) -> Result<(), sqlx::Error> {
-    let now = now_ms();
-    let columns = "INSERT INTO operation_logs (at_ms, device_id, sequence, outcome, reason, record_hash, expected, \
-                   actual, evidence)";
-    insert(connection, columns, 9, rows, |query, row| {
-        query
-            .bind(now)
-            .bind(row.device_id.clone())
-            .bind(row.sequence)
-            .bind(row.outcome)
-            .bind(row.reason)
-            .bind(row.record_hash.as_bytes().to_vec())
-            .bind(row.expected.clone())
-            .bind(row.actual.clone())
-            .bind(row.evidence.clone())
-    })
-    .await
-}
-
-async fn write_registration(
-    connection: &mut SqliteConnection,
-    registration: &Registration,
-    change: Change,
-) -> Result<(), sqlx::Error> {
-    let Registration { device_id, start, .. } = registration;
-    let key = match change {
-        Change::Nothing => return Ok(()),
-        Change::NewDevice(key) => {
-            let start = start.unwrap_or(Head { sequence: 0, hash: edgesentry_chain::Hash::ZERO });
-            sqlx::query("INSERT INTO chain_heads VALUES (?1, ?2, ?3, ?2, ?3, 1, ?4)")
-                .bind(device_id)
-                .bind(start.sequence.cast_signed())
-                .bind(start.hash.as_bytes().to_vec())
-                .bind(now_ms())
-                .execute(&mut *connection)
-                .await?;
-            key
-        }
-        Change::Key(key) => {
-            sqlx::query("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = ?")
-                .bind(device_id)
-                .execute(&mut *connection)
-                .await?;
-            key
-        }
     };
-    sqlx::query("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, NULL, ?)")
-        .bind(device_id)
-        .bind(key.valid_from.cast_signed())
-        .bind(key.key.as_bytes().to_vec())
-        .bind(key.scheme.name())
-        .bind(now_ms())
-        .execute(connection)
-        .await?;
-    Ok(())
+    columns.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
-/// A device that has the key under the other scheme. The transaction has the file's only write lock already.
-async fn other_scheme(
-    connection: &mut SqliteConnection,
-    registration: &Registration,
-) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar("SELECT min(device_id) FROM devices WHERE public_key = ? AND scheme <> ?")
-        .bind(registration.key.as_bytes().to_vec())
-        .bind(registration.scheme.name())
-        .fetch_one(connection)
+#[async_trait]
+impl Dialect for SqliteConnection {
+    /// The heads of the devices of a group. The transaction has the file's only write lock already.
+    async fn lock(&mut self, device_ids: Vec<String>) -> Result<Chains, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT device_id, sequence, record_hash, keys_version FROM chain_heads
+             WHERE device_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(serde_json::json!(device_ids).to_string())
+        .fetch_all(&mut *self)
+        .await?;
+        rows.iter().map(rows::locked).collect()
+    }
+
+    async fn held(&mut self, places: &[(&str, u64)]) -> Result<Held, sqlx::Error> {
+        if places.is_empty() {
+            return Ok(Held::new());
+        }
+        let rows = sqlx::query(
+            "SELECT DISTINCT r.device_id, r.sequence, r.record_hash FROM json_each(?) j JOIN audit_records r
+             ON r.device_id = json_extract(j.value, '$[0]') AND r.sequence = json_extract(j.value, '$[1]')",
+        )
+        .bind(serde_json::json!(places).to_string())
+        .fetch_all(&mut *self)
+        .await?;
+        rows.iter().map(rows::held).collect()
+    }
+
+    async fn write_records(&mut self, plan: &Plan<'_>) -> Result<(), sqlx::Error> {
+        let now = now_ms();
+        let columns = "INSERT INTO audit_records (device_id, sequence, timestamp_ms, payload_hash, signature, \
+                       prev_record_hash, object_ref, record_hash, received_at_ms)";
+        insert(self, columns, 9, &plan.accepted, |query, stored: &&Stored| {
+            let admitted = stored.admitted();
+            let record = admitted.record();
+            query
+                .bind(record.device_id.clone())
+                .bind(record.sequence.cast_signed())
+                .bind(record.timestamp_ms.cast_signed())
+                .bind(record.payload_hash.as_bytes().to_vec())
+                .bind(record.signature.to_vec())
+                .bind(record.prev_record_hash.as_bytes().to_vec())
+                .bind(record.object_ref.clone())
+                .bind(admitted.hash().as_bytes().to_vec())
+                .bind(now)
+        })
+        .await?;
+        for (device_id, head) in &plan.heads {
+            sqlx::query(
+                "UPDATE chain_heads SET sequence = ?, record_hash = ?, moved_at_ms = ? WHERE device_id = ?",
+            )
+            .bind(head.sequence.cast_signed())
+            .bind(head.hash.as_bytes().to_vec())
+            .bind(now)
+            .bind(device_id.to_string())
+            .execute(&mut *self)
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn write_log(&mut self, rows: &[LogRow]) -> Result<(), sqlx::Error> {
+        let now = now_ms();
+        let columns = "INSERT INTO operation_logs (at_ms, device_id, sequence, outcome, reason, record_hash, expected, \
+                       actual, evidence)";
+        insert(self, columns, 9, rows, |query, row| {
+            query
+                .bind(now)
+                .bind(row.device_id.clone())
+                .bind(row.sequence)
+                .bind(row.outcome)
+                .bind(row.reason)
+                .bind(row.record_hash.as_bytes().to_vec())
+                .bind(row.expected.clone())
+                .bind(row.actual.clone())
+                .bind(row.evidence.clone())
+        })
         .await
+    }
+
+    async fn lock_device(&mut self, device_id: &str) -> Result<Option<RegisteredDevice>, sqlx::Error> {
+        Ok(devices(self, Some(device_id)).await?.pop())
+    }
+
+    /// A device that has the key under the other scheme. The transaction has the file's only write lock already.
+    async fn other_scheme(&mut self, registration: &Registration) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar("SELECT min(device_id) FROM devices WHERE public_key = ? AND scheme <> ?")
+            .bind(registration.key.as_bytes().to_vec())
+            .bind(registration.scheme.name())
+            .fetch_one(&mut *self)
+            .await
+    }
+
+    async fn write_registration(
+        &mut self,
+        registration: &Registration,
+        change: Change,
+    ) -> Result<(), sqlx::Error> {
+        let Registration { device_id, start, .. } = registration;
+        let key = match change {
+            Change::Nothing => return Ok(()),
+            Change::NewDevice(key) => {
+                let start = start.unwrap_or(Head { sequence: 0, hash: edgesentry_chain::Hash::ZERO });
+                sqlx::query("INSERT INTO chain_heads VALUES (?1, ?2, ?3, ?2, ?3, 1, ?4)")
+                    .bind(device_id)
+                    .bind(start.sequence.cast_signed())
+                    .bind(start.hash.as_bytes().to_vec())
+                    .bind(now_ms())
+                    .execute(&mut *self)
+                    .await?;
+                key
+            }
+            Change::Key(key) => {
+                sqlx::query("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = ?")
+                    .bind(device_id)
+                    .execute(&mut *self)
+                    .await?;
+                key
+            }
+        };
+        sqlx::query("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, NULL, ?)")
+            .bind(device_id)
+            .bind(key.valid_from.cast_signed())
+            .bind(key.key.as_bytes().to_vec())
+            .bind(key.scheme.name())
+            .bind(now_ms())
+            .execute(&mut *self)
+            .await?;
+        Ok(())
+    }
 }
 
 async fn devices(
     connection: &mut SqliteConnection,
     device_id: Option<&str>,
 ) -> Result<Vec<RegisteredDevice>, sqlx::Error> {
-    let columns = rows::columns(&rows::DEVICE);
+    let columns = columns(&rows::DEVICE);
     let rows = sqlx::query(AssertSqlSafe(format!(
         "SELECT {columns} FROM chain_heads h JOIN devices d ON d.device_id = h.device_id
          WHERE ?1 IS NULL OR h.device_id = ?1 ORDER BY h.device_id, d.valid_from",

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use edgesentry_chain::{AuditRecord, Hash, Head};
+use edgesentry_chain::{AuditRecord, Head};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::{RecordStream, RegisteredDevice};
+use crate::admission::{DeviceKeys, RegisteredKey, Registry};
 use crate::error::StoreError;
-use crate::ingest::verify::{DeviceKeys, RegisteredKey, Registry};
 
 /// Records handed on at a time.
 pub(super) const CHUNK: usize = 4096;
@@ -51,14 +51,6 @@ pub(super) fn malformed(place: &str, column: &str, problem: &str) -> sqlx::Error
 /// A number of a column, none if it is negative.
 pub(super) fn number(value: i64) -> Option<u64> {
     u64::try_from(value).ok()
-}
-
-/// A link of two columns.
-pub(super) fn head(device_id: &str, sequence: i64, record_hash: &[u8]) -> Result<Head, sqlx::Error> {
-    let place = || format!("device_id {device_id:?}, sequence {sequence}");
-    let hash = record_hash.try_into().map_err(|_| malformed(&place(), "a hash", "has not 32 bytes"))?;
-    let sequence = number(sequence).ok_or_else(|| malformed(&place(), "sequence", "is negative"))?;
-    Ok(Head { sequence, hash: Hash(hash) })
 }
 
 /// A device with one of its keys.

@@ -12,9 +12,9 @@ use edgesentry_chain::AuditRecord;
 use edgesentry_formats::content_path;
 
 use super::{PayloadStore, Put, Version, damaged, is_of};
+use crate::admission::Admitted;
 use crate::error::{Component, StoreError};
 use crate::files::{self, modified_ms, sync_parents, write_synced};
-use crate::ingest::verify::Admitted;
 
 /// A folder of payloads, each under the name of its record, see [`content_path`].
 ///

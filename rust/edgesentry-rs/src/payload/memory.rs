@@ -9,8 +9,8 @@ use edgesentry_chain::AuditRecord;
 use edgesentry_formats::content_path;
 
 use super::{PayloadStore, Put, Version};
+use crate::admission::Admitted;
 use crate::error::StoreError;
-use crate::ingest::verify::Admitted;
 
 /// Payloads in memory. Nothing here survives the process.
 #[derive(Debug, Default)]

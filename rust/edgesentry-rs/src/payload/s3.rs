@@ -13,8 +13,8 @@ use edgesentry_chain::AuditRecord;
 use edgesentry_formats::content_path;
 
 use super::{PayloadStore, Put, Version, damaged, is_of};
+use crate::admission::{Admitted, LARGEST_PAYLOAD};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
-use crate::ingest::verify::{Admitted, LARGEST_PAYLOAD};
 use crate::s3::{self, S3Settings, milliseconds};
 
 /// A bucket. A payload is the object under the name of its record, see [`content_path`].

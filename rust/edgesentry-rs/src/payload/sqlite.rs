@@ -12,8 +12,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 
 use super::{PayloadStore, Put, Version, damaged, is_of};
+use crate::admission::Admitted;
 use crate::error::{Component, FailureKind, StoreError};
-use crate::ingest::verify::Admitted;
 use crate::sql::failed;
 use crate::sqlite::{Database, insert};
 

@@ -17,8 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::admission::{Outcome, RejectionCode};
 use crate::error::Component;
-use crate::ingest::verify::{Outcome, RejectionCode};
 use crate::ledger::Rejections;
 
 /// The `Content-Type` of [`Metrics::text`].

@@ -20,9 +20,9 @@ use self::proxy::Proxy;
 use self::wire::{Call, Reply};
 use super::policy::is_loopback;
 use super::tls;
+use crate::admission::{Outcome, Submission};
 use crate::agent::Sink;
 use crate::error::{Error, NotTried};
-use crate::ingest::verify::{Outcome, Submission};
 use crate::secret::Secret;
 
 /// Payload bytes of one request.

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::admission::Outcome;
 use crate::error::{Component, Error};
-use crate::ingest::verify::Outcome;
 
 /// Devices that have to fail, with no record taken between, before the stores are said to fail for all.
 const DEVICES: usize = 2;

@@ -5,15 +5,13 @@
 #![allow(clippy::result_large_err)]
 
 mod admin;
-mod answer;
 mod batch;
 mod export;
 mod health;
 mod ingest;
 mod openapi;
-mod problem;
 mod reads;
-mod submission;
+mod schema;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,19 +19,16 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
-pub(super) use self::answer::Answer;
 pub use self::openapi::openapi;
-pub(super) use self::problem::Problem;
-pub(super) use self::submission::submission;
-pub use self::submission::write_submission;
 use super::failures::StoreFailures;
 use super::identity::{Peer, Sender, SenderKey};
+use super::problem::Problem;
 use super::rates::{Rates, Rejections};
 use super::settings::{ServeLimits, ServeSettings};
 use super::shares::Pool;
@@ -211,8 +206,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/openapi.json", get(openapi::document))
-        .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn(traced))
         .layer(Extension(app))
 }
@@ -240,4 +235,16 @@ async fn readers(State(app): State, request: Request, next: Next) -> Result<Resp
 async fn administrators(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
     app.require(request.headers(), Scope::Admin)?;
     Ok(next.run(request).await)
+}
+
+async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /openapi.json")
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this method does nothing here; see /openapi.json",
+    )
 }

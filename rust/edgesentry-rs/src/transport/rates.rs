@@ -11,7 +11,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use super::identity::SenderKey;
 use super::policy::caller;
 use super::settings::RateSettings;
-use crate::ingest::verify::{Outcome, RejectionCode};
+use crate::admission::{Outcome, RejectionCode};
 
 /// Quotas that are kept apart. More callers and devices than that share some, so that names which a stranger invents
 /// cost no memory beyond these.
@@ -147,7 +147,7 @@ impl Rejections {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ingest::verify::Rejection;
+    use crate::admission::Rejection;
 
     #[test]
     fn a_stranger_uses_up_no_quota_but_its_own() {

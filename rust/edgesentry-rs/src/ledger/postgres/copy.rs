@@ -74,7 +74,8 @@ fn statement(filter: &Filter) -> String {
     bound("timestamp_ms", ">=", filter.from_ms);
     bound("timestamp_ms", "<", filter.before_ms);
     let [device_id, payload_hash, signature, prev_record_hash, object_ref] =
-        ["device_id", "payload_hash", "signature", "prev_record_hash", "object_ref"].map(super::bounded);
+        ["device_id", "payload_hash", "signature", "prev_record_hash", "object_ref"]
+            .map(|column| super::bounded(column, stream::MAX_TEXT_BYTES));
     format!(
         "COPY (SELECT {device_id}, sequence, timestamp_ms, {payload_hash}, {signature}, {prev_record_hash}, {object_ref}
          FROM audit_records r WHERE {} ORDER BY r.device_id, r.sequence) TO STDOUT (FORMAT binary)",

@@ -11,9 +11,9 @@ use tokio::time::timeout;
 
 use super::proxy::Proxy;
 use super::{Client, Replies, Response as Whole};
+use crate::admission::{Outcome, Rejection, RejectionCode, Submission};
 use crate::error::{Error, describe};
-use crate::ingest::verify::{Outcome, Rejection, RejectionCode, Submission};
-use crate::transport::http::{Answer, write_submission};
+use crate::wire::{Answer, Problem, write_submission};
 
 /// The longest answer to one record.
 const LONGEST_ANSWER: usize = 1 << 20;
@@ -30,16 +30,6 @@ pub(super) struct Call {
     pub(super) pause: Duration,
 }
 
-/// As far as it matters, a problem document.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Problem {
-    code: String,
-    detail: String,
-    expected: String,
-    actual: String,
-}
-
 impl Client {
     /// One record in one request.
     pub(super) async fn single(&self, submission: &Submission) -> Result<Outcome, Call> {
@@ -52,7 +42,12 @@ impl Client {
             _ => {
                 let (problem, call) = self.refused(response).await;
                 match RejectionCode::by_name(&problem.code) {
-                    Some(code) => Ok(rejected(submission, code, problem.expected, problem.actual)),
+                    Some(code) => Ok(rejected(
+                        submission,
+                        code,
+                        problem.expected.unwrap_or_default(),
+                        problem.actual.unwrap_or_default(),
+                    )),
                     None => Err(call),
                 }
             }
@@ -181,10 +176,10 @@ impl Client {
             body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
         if problem.code.is_empty() {
-            problem.code = format!("http_{}", status.as_u16());
+            problem.code = format!("http_{}", status.as_u16()).into();
             problem.detail = status.canonical_reason().unwrap_or("unknown status").to_owned();
         }
-        let error = self.error(problem.code.clone(), &problem.detail, retryable);
+        let error = self.error(problem.code.clone().into_owned(), &problem.detail, retryable);
         (problem, Call { error, pause })
     }
 
@@ -201,8 +196,11 @@ impl Client {
         match last.and_then(|last| last.summary.problem) {
             Some(problem) => {
                 // The service had no room, or no time; the body itself may be sent again.
-                let retryable = matches!(problem.code.as_str(), "busy" | "too_slow");
-                Call { error: self.error(problem.code, &problem.detail, retryable), pause: Duration::ZERO }
+                let retryable = matches!(&*problem.code, "busy" | "too_slow");
+                Call {
+                    error: self.error(problem.code.into_owned(), &problem.detail, retryable),
+                    pause: Duration::ZERO,
+                }
             }
             None => self.broken("not every record was answered"),
         }

@@ -7,12 +7,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::Problem;
 use super::reads::named;
 use super::{App, State};
 use crate::ledger::Registration;
 use crate::transport::bodies::{Room, reader};
 use crate::transport::json::Json;
+use crate::transport::problem::Problem;
+use crate::wire;
 
 /// The largest body of these requests.
 const MOST: usize = 64 << 10;
@@ -80,12 +81,12 @@ pub(super) struct Revoked {
     post, path = "/api/v1/devices", tag = "admin", request_body = KeyRegistration,
     responses(
         (status = 204, description = "Registered"),
-        (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "registry: another key stands in its way", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "registry: another key stands in its way", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security(("token" = ["admin"]))
 )]
@@ -116,12 +117,12 @@ pub(super) async fn register(
     post, path = "/api/v1/devices/revoke", tag = "admin", request_body = Revocation,
     responses(
         (status = 200, description = "Revoked", body = Revoked),
-        (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "registry: the device is not registered", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "registry: the device is not registered", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security(("token" = ["admin"]))
 )]

@@ -17,15 +17,16 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::answer::Answer;
-use super::problem::Problem;
-use super::submission::{Wire, submission};
+use super::schema::Wire;
 use super::{App, Peer, State, TURN};
-use crate::ingest::verify::Submission;
+use crate::admission::Submission;
+use crate::transport::answer;
 use crate::transport::bodies::{BodyError, Line, Lines, Room, reader};
 use crate::transport::identity::{Sender, SenderKey};
 use crate::transport::json;
+use crate::transport::problem::Problem;
 use crate::transport::shares::{Pool, Share};
+use crate::wire::{self, Answer, parse_submission};
 
 /// Records and text that are handed to the service at a time.
 const UNIT_RECORDS: usize = 1024;
@@ -42,10 +43,10 @@ const WAITING_BYTES: usize = 32 << 20;
     request_body(content = Wire, content_type = "application/x-ndjson", description = "One in each line; gzip or zstd as Content-Encoding says"),
     responses(
         (status = 200, description = "One outcome for each line, then a line with a summary", body = Answer, content_type = "application/x-ndjson"),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "encoding_unknown", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "busy, with Retry-After", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 415, description = "encoding_unknown", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "busy, with Retry-After", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security((), ("token" = []))
 )]
@@ -118,7 +119,7 @@ struct Summary {
     error: u64,
     /// Why the rest of the body was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Problem>,
+    problem: Option<wire::Problem>,
 }
 
 #[derive(Serialize)]
@@ -168,7 +169,7 @@ async fn take_in(incoming: Incoming, outgoing: Outgoing) {
                 Slot::Sent(record) => {
                     let outcome = outcomes.next().unwrap_or(Err(crate::Error::Stopped));
                     app.note(key, &record.device_id, &outcome);
-                    Answer::new(&record, outcome)
+                    answer::decided(&record, outcome)
                 }
             };
             summary.add(answer, &mut text);
@@ -178,7 +179,7 @@ async fn take_in(incoming: Incoming, outgoing: Outgoing) {
             return;
         }
     }
-    summary.problem = end.await.ok().flatten().map(Problem::from);
+    summary.problem = end.await.ok().flatten().map(|error| Problem::from(error).into_document());
     let mut text = Vec::new();
     write_line(&mut text, &Last { summary });
     outgoing.send(text).await;
@@ -299,20 +300,21 @@ impl Reading {
 
     /// What is sent on, or what is answered at once.
     fn decide(&mut self, text: &[u8]) -> Result<Submission, Box<Answer>> {
-        let submission = submission(text).map_err(|problem| Box::new(Answer::malformed(&problem)))?;
+        let submission =
+            parse_submission(text).map_err(|error| Box::new(answer::malformed(&error.into())))?;
         let Incoming { app, peer, sender, key, .. } = &self.incoming;
         let record = &submission.record;
         let device = SenderKey::of(&record.device_id);
         if self.held_back.contains(&device) {
             let error = crate::error::NotTried::BehindPassing.error(record);
-            return Err(Box::new(Answer::new(record, Err(error))));
+            return Err(Box::new(answer::decided(record, Err(error))));
         }
         app.authorize(peer, sender, *key, &submission).map_err(|problem| {
             let retryable = problem.code() == "rate_limited";
             if retryable {
                 self.held_back.insert(device);
             }
-            Box::new(Answer::refused(record, &problem, retryable))
+            Box::new(answer::refused(record, &problem, retryable))
         })?;
         Ok(submission)
     }

@@ -14,12 +14,13 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use utoipa::IntoParams;
 
-use super::problem::Problem;
 use super::reads::named;
 use super::{Query, State, TURN};
 use crate::error::describe;
 use crate::export::{Target, export as export_into};
 use crate::ledger::Filter;
+use crate::transport::problem::Problem;
+use crate::wire;
 
 /// Pieces that wait for the reader, and how large they are.
 const PIECES: usize = 16;
@@ -54,10 +55,10 @@ pub(super) struct ExportQuery {
             (String = "application/zstd"), (String = "application/vnd.apache.arrow.file"),
             (String = "application/vnd.apache.parquet")
         )),
-        (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store, busy", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store, busy", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security(("token" = ["read"]))
 )]

@@ -8,8 +8,9 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::State;
-use super::problem::Problem;
 use crate::transport::json::Json;
+use crate::transport::problem::Problem;
+use crate::wire;
 
 /// How long an answer of the stores holds, so that asking costs nothing.
 const HOLDS: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ pub(super) async fn healthz() -> Json<Health> {
     get, path = "/readyz", tag = "health",
     responses(
         (status = 200, description = "They can", body = Health),
-        (status = 503, description = "not_ready", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "not_ready", body = wire::Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn readyz(State(app): State) -> Result<Json<Health>, Problem> {

@@ -5,14 +5,15 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::answer::Answer;
-use super::problem::Problem;
-use super::submission::{Wire, submission};
+use super::schema::Wire;
 use super::{App, Peer, State};
-use crate::ingest::verify::{Outcome, Submission};
+use crate::admission::{Outcome, Submission};
+use crate::transport::answer;
 use crate::transport::bodies::{Room, reader};
 use crate::transport::identity::{Sender, SenderKey};
 use crate::transport::json::Json;
+use crate::transport::problem::Problem;
+use crate::wire::{self, Answer, parse_submission};
 
 /// Larger bodies are decoded where nobody else waits.
 const LARGE: usize = 256 << 10;
@@ -24,17 +25,17 @@ const LARGE: usize = 256 << 10;
     responses(
         (status = 202, description = "Accepted: record and payload are durable", body = Answer),
         (status = 200, description = "Duplicate: the ledger holds the very same record", body = Answer),
-        (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "device_mismatch, scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "too_slow", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "fork, sequence_gap, sequence_duplicate, prev_hash_mismatch", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "encoding_unknown", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, store_refused", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "rate_limited, with Retry-After", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "store: it does not pass by itself, the operator must act; keep the record", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store, busy, stopped, with Retry-After: nothing was decided, send again", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "device_mismatch, scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 408, description = "too_slow", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "fork, sequence_gap, sequence_duplicate, prev_hash_mismatch", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 415, description = "encoding_unknown", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, store_refused", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited, with Retry-After", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 500, description = "store: it does not pass by itself, the operator must act; keep the record", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store, busy, stopped, with Retry-After: nothing was decided, send again", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security((), ("token" = []))
 )]
@@ -51,10 +52,10 @@ pub(super) async fn ingest(
     // The text goes as soon as it is decoded; its memory counts for the record until that is decided.
     let (text, held) = held.into_parts();
     let submission = if text.len() > LARGE {
-        let decoded = tokio::task::spawn_blocking(move || submission(&text)).await;
+        let decoded = tokio::task::spawn_blocking(move || parse_submission(&text)).await;
         decoded.map_err(|_| Problem::internal("the body could not be decoded"))?
     } else {
-        let submission = submission(&text);
+        let submission = parse_submission(&text);
         drop(text);
         submission
     }?;
@@ -69,7 +70,7 @@ pub(super) async fn ingest(
         outcome @ Outcome::Duplicate => (StatusCode::OK, outcome),
     };
     let (status, outcome) = status;
-    Ok((status, Json(Answer::new(&record, Ok(outcome)))).into_response())
+    Ok((status, Json(answer::decided(&record, Ok(outcome)))).into_response())
 }
 
 impl App {

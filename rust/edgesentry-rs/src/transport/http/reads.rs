@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::admin::Link;
-use super::problem::Problem;
-use super::submission::WireRecord;
+use super::schema::WireRecord;
 use super::{App, Query, State};
-use crate::ingest::verify::is_name;
+use crate::admission::is_name;
 use crate::ledger::{Filter, LogEntry, LogQuery};
 use crate::transport::json::{self, Json};
+use crate::transport::problem::Problem;
+use crate::wire;
 
 /// Records or entries of a page, at most.
 const LARGEST_PAGE: u32 = 10_000;
@@ -57,9 +58,9 @@ pub(super) struct Devices {
     get, path = "/api/v1/devices", tag = "read",
     responses(
         (status = 200, description = "All devices, by device id", body = Devices),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security(("token" = ["read"]))
 )]
@@ -87,9 +88,9 @@ pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem>
     get, path = "/api/v1/heads", tag = "read",
     responses(
         (status = 200, description = "What `eds verify-chain --heads` takes", content_type = "application/json"),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security(("token" = ["read"]))
 )]
@@ -136,10 +137,10 @@ pub(super) struct RecordPage {
     get, path = "/api/v1/records", tag = "read", params(RecordsQuery),
     responses(
         (status = 200, description = "The page", body = RecordPage),
-        (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security(("token" = ["read"]))
 )]
@@ -288,10 +289,10 @@ pub(super) struct Decisions {
     get, path = "/api/v1/log", tag = "read", params(EntriesQuery),
     responses(
         (status = 200, description = "The page", body = Decisions),
-        (status = 400, description = "malformed", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
     ),
     security(("token" = ["read"]))
 )]

@@ -21,11 +21,13 @@ use tracing::warn;
 use super::held::Held;
 use super::outcomes::{Outcomes, Reply};
 use super::{LONGEST_PAUSE, MqttSource, pauses_anew};
+use crate::admission::{Outcome, Submission};
 use crate::error::{Error, NotTried};
-use crate::ingest::verify::{Outcome, Submission};
+use crate::transport::answer;
 use crate::transport::failures::may_pass;
-use crate::transport::http::{Answer, Problem, submission};
 use crate::transport::identity::SenderKey;
+use crate::transport::problem::Problem;
+use crate::wire::{Answer, parse_submission};
 
 /// Devices that are tried again at once.
 const RETRIES_AT_ONCE: usize = 8;
@@ -151,25 +153,26 @@ impl<'a> Intake<'a> {
         let topic = String::from_utf8_lossy(&message.topic);
         let bound = self.source.topics.bound(&topic);
         let reply = Reply::new(self.source, &bound, message);
-        let submission = match submission(&message.payload) {
+        let submission = match parse_submission(&message.payload) {
             Ok(submission) => submission,
-            Err(problem) => {
+            Err(error) => {
+                let problem = Problem::from(error);
                 warn!(topic = %topic, problem = problem.detail(), "a message is not a record");
-                return self.answer(reply, answered, &Answer::malformed(&problem)).await;
+                return self.answer(reply, answered, &answer::malformed(&problem)).await;
             }
         };
         let device_id = &submission.record.device_id;
         if !bound.iter().all(|bound| bound.device_id == *device_id) {
             warn!(topic = %topic, device_id, "a message carries a record of another device than its topic says");
             let problem = Problem::other_device(device_id);
-            let refused = Answer::refused(&submission.record, &problem, false);
+            let refused = answer::refused(&submission.record, &problem, false);
             return self.answer(reply, answered, &refused).await;
         }
         let key = sender_key(device_id, !bound.is_empty());
         let known = self.source.service.knows(device_id);
         if let Err(wait) = self.source.rejections.check(key, device_id, known) {
             self.source.service.metrics().count_limited_rejection();
-            let refused = Answer::refused(&submission.record, &Problem::rejections_limited(wait), true);
+            let refused = answer::refused(&submission.record, &Problem::rejections_limited(wait), true);
             return self.answer(reply, answered, &refused).await;
         }
         let message = Message { submission, reply, answered, key };
@@ -288,7 +291,7 @@ impl<'a> Intake<'a> {
 
     async fn decide(&mut self, message: Message, outcome: Result<Outcome, Error>) -> Result<(), String> {
         let Message { submission, reply, answered, .. } = message;
-        self.answer(reply, answered, &Answer::new(&submission.record, outcome)).await
+        self.answer(reply, answered, &answer::decided(&submission.record, outcome)).await
     }
 
     /// Sends an outcome; its message is acknowledged when the broker has it.

@@ -9,8 +9,8 @@ use tracing::warn;
 
 use super::MqttSource;
 use super::topics::Bound;
-use crate::transport::http::Answer;
 use crate::transport::json;
+use crate::wire::Answer;
 
 /// The longest correlation data that comes back with an outcome.
 const MAX_CORRELATION_BYTES: usize = 1024;

@@ -2,71 +2,48 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::super::bodies::BodyError;
-use super::super::tokens::Scope;
+use super::bodies::BodyError;
+use super::json::Json;
+use super::tokens::Scope;
+use crate::admission::{Rejection, RejectionCode};
 use crate::error::{Error, describe};
-use crate::ingest::verify::{Rejection, RejectionCode};
-use crate::transport::json::Json;
+use crate::wire::{self, Malformed};
 
 /// Seconds after which a failed store is worth another try.
 const RETRY_SECONDS: u64 = 1;
 
-/// A problem document.
-#[derive(Serialize, ToSchema, Debug)]
-#[schema(title = "Problem")]
-pub(in crate::transport) struct Problem {
-    /// `urn:edgesentry:problem:` and the code.
-    #[serde(rename = "type")]
-    kind: String,
-    /// What the status means.
-    title: &'static str,
-    /// The HTTP status.
-    status: u16,
-    /// A stable code: a rejection's reason, or that of an error.
-    code: &'static str,
-    /// What, where, what to do.
-    detail: String,
-    /// The device of a rejected record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_id: Option<String>,
-    /// The sequence of a rejected record.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence: Option<u64>,
-    /// What the failed check expected.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<String>,
-    /// What it found.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actual: Option<String>,
-    #[serde(skip)]
+/// A problem document, and when it is worth to ask again.
+#[derive(Debug)]
+pub(super) struct Problem {
+    document: wire::Problem,
     retry_after: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
-        Problem {
+        let document = wire::Problem {
             kind: format!("urn:edgesentry:problem:{code}"),
-            title: status.canonical_reason().unwrap_or("Problem"),
+            title: status.canonical_reason().unwrap_or("Problem").into(),
             status: status.as_u16(),
-            code,
+            code: code.into(),
             detail: detail.into(),
-            device_id: None,
-            sequence: None,
-            expected: None,
-            actual: None,
-            retry_after: None,
-        }
+            ..wire::Problem::default()
+        };
+        Problem { document, retry_after: None }
     }
 
-    pub(super) fn code(&self) -> &'static str {
-        self.code
+    pub(super) fn code(&self) -> &str {
+        &self.document.code
     }
 
-    pub(in crate::transport) fn detail(&self) -> &str {
-        &self.detail
+    pub(super) fn detail(&self) -> &str {
+        &self.document.detail
+    }
+
+    /// What is sent.
+    pub(super) fn into_document(self) -> wire::Problem {
+        self.document
     }
 
     pub(super) fn malformed(detail: impl Into<String>) -> Problem {
@@ -87,7 +64,7 @@ impl Problem {
     }
 
     /// The sender may not send records of this device.
-    pub(in crate::transport) fn other_device(device_id: &str) -> Problem {
+    pub(super) fn other_device(device_id: &str) -> Problem {
         let shown: String = device_id.chars().take(200).collect();
         let detail = format!("the sender's certificate or token is not one of device {shown:?}");
         Problem::new(StatusCode::FORBIDDEN, "device_mismatch", detail)
@@ -101,7 +78,7 @@ impl Problem {
     }
 
     /// Too many records of the sender were rejected.
-    pub(in crate::transport) fn rejections_limited(wait: std::time::Duration) -> Problem {
+    pub(super) fn rejections_limited(wait: std::time::Duration) -> Problem {
         Problem::limited(
             wait,
             "too many records of this sender were rejected lately, so this one was not looked at; see why they were, \
@@ -132,7 +109,7 @@ impl Problem {
 
 /// The status of a rejection: 422 for what the record itself, its payload, key or signature cannot pass, 409 for what
 /// stands against it in the ledger or the payload store.
-pub(super) fn status_of(code: RejectionCode) -> StatusCode {
+fn status_of(code: RejectionCode) -> StatusCode {
     match code {
         RejectionCode::OutOfRange
         | RejectionCode::PayloadHashMismatch
@@ -153,13 +130,15 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Problem {
         let Rejection { code, expected, actual, record } = rejection;
         let detail = format!("expected {expected}, found {actual}");
-        Problem {
+        let Problem { document, retry_after } = Problem::new(status_of(code), code.name(), detail);
+        let document = wire::Problem {
             device_id: Some(record.device_id.chars().take(1024).collect()),
             sequence: Some(record.sequence),
             expected: Some(expected),
             actual: Some(actual),
-            ..Problem::new(status_of(code), code.name(), detail)
-        }
+            ..document
+        };
+        Problem { document, retry_after }
     }
 }
 
@@ -200,6 +179,12 @@ impl From<crate::error::StoreError> for Problem {
     }
 }
 
+impl From<Malformed> for Problem {
+    fn from(error: Malformed) -> Problem {
+        Problem::malformed(error.to_string())
+    }
+}
+
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Problem {
         let detail = error.to_string();
@@ -218,9 +203,9 @@ impl From<BodyError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
-        let mut response = (status, Json(self)).into_response();
+        let Problem { document, retry_after } = self;
+        let status = StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(document)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry_after {
@@ -231,16 +216,4 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-pub(super) async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /openapi.json")
-}
-
-pub(super) async fn method_not_allowed() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "this method does nothing here; see /openapi.json",
-    )
 }

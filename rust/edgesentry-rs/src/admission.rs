@@ -1,0 +1,21 @@
+//! Admission: everything that is asked of a record before a ledger takes it.
+//!
+//! The record, its payload and the device registry are decided by [`decide`]; only it makes an [`Admitted`], and stores
+//! accept nothing else. What needs the chain's head is decided by [`Chain::decide`] inside the ledger's transaction, under
+//! the lock on that head. Nothing here emits an event: [`ingest::verify`](crate::ingest::verify) does.
+
+mod admit;
+mod chain;
+mod limits;
+mod registry;
+mod rejection;
+mod submission;
+
+pub use admit::Admitted;
+pub(crate) use admit::decide;
+pub use chain::Chain;
+pub(crate) use limits::is_name;
+pub use limits::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT};
+pub use registry::{DeviceKeys, RegisteredKey, Registry};
+pub use rejection::{Outcome, Rejection, RejectionCode};
+pub use submission::Submission;

@@ -1,0 +1,171 @@
+//! The checks that need no chain, and the proof that a record passed them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgesentry_chain::{AuditRecord, Hash, RingKey, Signed, signed_message, verify_signatures};
+use rayon::prelude::*;
+
+use super::{
+    DeviceKeys, LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, Registry, Rejection, RejectionCode, Submission,
+};
+
+/// A record that passed every check but those of the chain; only [`decide`] makes one.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    record: Arc<AuditRecord>,
+    hash: Hash,
+    payload: Bytes,
+    keys_version: i64,
+}
+
+impl Admitted {
+    /// The record.
+    pub fn record(&self) -> &Arc<AuditRecord> {
+        &self.record
+    }
+
+    /// Its record hash.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// Its payload, whose BLAKE3 is the record's `payload_hash`.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The version of the device's keys that the signature was checked under.
+    pub fn keys_version(&self) -> i64 {
+        self.keys_version
+    }
+
+    /// The record and payload again, to be admitted anew.
+    pub(crate) fn to_submission(&self) -> Submission {
+        Submission { record: Arc::clone(&self.record), payload: self.payload.clone() }
+    }
+}
+
+/// Decides, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
+/// order; the first that fails is the rejection. It emits no events: a rejection under stale keys is not final, and
+/// workers must not block on the subscriber.
+pub(crate) fn decide(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
+    edgesentry_formats::limit_shared_threads();
+    // A thread is worth waking for some dozens of signatures, and a batch pays from some dozens on.
+    let share = submissions.len().div_ceil(rayon::current_num_threads()).max(64);
+    if submissions.len() <= share {
+        return admit_slice(submissions, registry);
+    }
+    let mut shares = Vec::new();
+    let mut rest = submissions;
+    while rest.len() > share {
+        let tail = rest.split_off(share);
+        shares.push(std::mem::replace(&mut rest, tail));
+    }
+    shares.push(rest);
+    shares.into_par_iter().map(|share| admit_slice(share, registry)).collect::<Vec<_>>().concat()
+}
+
+fn admit_slice(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
+    let mut results: Vec<Result<Admitted, Rejection>> = Vec::with_capacity(submissions.len());
+    let mut keys = Vec::with_capacity(submissions.len());
+    for submission in submissions {
+        let record = submission.record;
+        match key_of(&record, &submission.payload, registry) {
+            Ok((key, keys_version)) => {
+                let hash = record.hash();
+                let admitted = Admitted { hash, record, payload: submission.payload, keys_version };
+                keys.push((results.len(), key, signed_message(&admitted.record, key.scheme)));
+                results.push(Ok(admitted));
+            }
+            Err((code, expected, actual)) => {
+                results.push(Err(Rejection { code, expected, actual, record }));
+            }
+        }
+    }
+    let bad = {
+        let signatures: Vec<&[u8; 64]> = keys
+            .iter()
+            .filter_map(|(at, ..)| results[*at].as_ref().ok().map(|admitted| &admitted.record.signature))
+            .collect();
+        let batch: Vec<Signed<'_>> = keys
+            .iter()
+            .zip(signatures)
+            .map(|((_, key, message), signature)| Signed { key: &key.key, message, signature })
+            .collect();
+        verify_signatures(&batch)
+    };
+    for at in bad {
+        let (at, key, _) = &keys[at];
+        if let Ok(admitted) = &results[*at] {
+            let record = Arc::clone(&admitted.record);
+            results[*at] = Err(Rejection {
+                code: RejectionCode::SignatureInvalid,
+                expected: format!("a signature of the {} scheme by key {}", key.scheme, key.key),
+                actual: hex::encode(record.signature),
+                record,
+            });
+        }
+    }
+    results
+}
+
+type Refusal = (RejectionCode, String, String);
+
+fn key_of<'a>(
+    record: &AuditRecord,
+    payload: &[u8],
+    registry: &'a Registry,
+) -> Result<(&'a RingKey, i64), Refusal> {
+    in_range(record, payload)?;
+    let payload_hash = Hash::of(payload);
+    if payload_hash != record.payload_hash {
+        let code = RejectionCode::PayloadHashMismatch;
+        return Err((code, record.payload_hash.to_string(), payload_hash.to_string()));
+    }
+    let Some(DeviceKeys { version, keys, .. }) = registry.get(record.device_id.as_str()) else {
+        let expected = "a registered device".to_owned();
+        return Err((RejectionCode::UnknownDevice, expected, format!("{:?}", record.device_id)));
+    };
+    let not_valid =
+        |expected| (RejectionCode::KeyNotValidAtSequence, expected, format!("sequence {}", record.sequence));
+    let Some(key) = keys.iter().rev().find(|key| key.key.valid_from <= record.sequence) else {
+        let first = keys.first().map_or(0, |key| key.key.valid_from);
+        return Err(not_valid(format!("sequence {first} or later, where the first key begins")));
+    };
+    match key.revoked_from {
+        Some(revoked_from) if record.sequence >= revoked_from => {
+            Err(not_valid(format!("a sequence below {revoked_from}, from which the key is revoked")))
+        }
+        _ => Ok((&key.key, *version)),
+    }
+}
+
+fn in_range(record: &AuditRecord, payload: &[u8]) -> Result<(), Refusal> {
+    let refuse = |expected: String, actual: String| Err((RejectionCode::OutOfRange, expected, actual));
+    if payload.len() > LARGEST_PAYLOAD {
+        return refuse(
+            format!("a payload of at most {LARGEST_PAYLOAD} bytes"),
+            format!("{} bytes", payload.len()),
+        );
+    }
+    if record.sequence == 0 || record.sequence > LARGEST_NUMBER {
+        return refuse(format!("a sequence from 1 to {LARGEST_NUMBER}"), record.sequence.to_string());
+    }
+    if record.timestamp_ms > LARGEST_NUMBER {
+        return refuse(
+            format!("a timestamp_ms of at most {LARGEST_NUMBER}"),
+            record.timestamp_ms.to_string(),
+        );
+    }
+    for (name, text) in [("device_id", &record.device_id), ("object_ref", &record.object_ref)] {
+        if text.is_empty() || text.len() > LONGEST_TEXT {
+            let expected = format!("{name} of 1 to {LONGEST_TEXT} bytes");
+            return refuse(expected, format!("{} bytes", text.len()));
+        }
+        if text.contains('\0') {
+            return refuse(format!("{name} without the character U+0000"), "U+0000".to_owned());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! What crosses the network between a device and the service, whichever transport carries it: docs/http.md, docs/mqtt.md.
+
+mod answer;
+mod problem;
+mod submission;
+
+pub use answer::Answer;
+pub use problem::Problem;
+pub use submission::{Malformed, parse_submission, write_submission};
