@@ -4,6 +4,7 @@
 //! No I/O, no async, no clock, no logging. The steps are numbered in `docs/reference/spec.md`, and the same numbers stand
 //! in the code.
 
+pub mod canonical;
 mod checks;
 mod coverage;
 mod device;

@@ -1,5 +1,6 @@
 //! The audit record, its canonical bytes and its hash (docs/reference/spec.md, step 1).
 
+use crate::canonical::{CanonicalError, Reader, write_text, write_varint};
 use crate::hash::Hash;
 
 /// One entry of a device's chain: seven fields, in the order in which they are hashed.
@@ -50,6 +51,39 @@ impl AuditRecord {
         bytes
     }
 
+    /// Appends the canonical bytes to `out`.
+    pub fn write_canonical_bytes(&self, out: &mut Vec<u8>) {
+        self.write_canonical(out, true);
+    }
+
+    /// The record that has these canonical bytes.
+    ///
+    /// # Errors
+    /// The bytes are not what [`AuditRecord::canonical_bytes`] returns for any record.
+    pub fn from_canonical_bytes(bytes: &[u8]) -> Result<AuditRecord, CanonicalError> {
+        let mut reader = Reader::new(bytes);
+        let device_id = reader.text()?.to_owned();
+        let (sequence, timestamp_ms) = (reader.varint()?, reader.varint()?);
+        let payload_hash = Hash(reader.array()?);
+        match reader.varint()? {
+            64 => {}
+            other => return Err(CanonicalError::SignatureLength(other)),
+        }
+        let signature = reader.array()?;
+        let prev_record_hash = Hash(reader.array()?);
+        let object_ref = reader.text()?.to_owned();
+        reader.finish()?;
+        Ok(AuditRecord {
+            device_id,
+            sequence,
+            timestamp_ms,
+            payload_hash,
+            signature,
+            prev_record_hash,
+            object_ref,
+        })
+    }
+
     /// The record hash: BLAKE3 of the canonical bytes.
     pub fn hash(&self) -> Hash {
         let mut scratch = Vec::with_capacity(self.canonical_size_bound());
@@ -77,8 +111,7 @@ impl AuditRecord {
 
     /// Postcard: strings and the signature as varint length and bytes, u64 as LEB128, hashes raw.
     fn write_canonical(&self, out: &mut Vec<u8>, with_signature: bool) {
-        write_varint(out, self.device_id.len() as u64);
-        out.extend_from_slice(self.device_id.as_bytes());
+        write_text(out, &self.device_id);
         write_varint(out, self.sequence);
         write_varint(out, self.timestamp_ms);
         out.extend_from_slice(&self.payload_hash.0);
@@ -87,22 +120,13 @@ impl AuditRecord {
             out.extend_from_slice(&self.signature);
         }
         out.extend_from_slice(&self.prev_record_hash.0);
-        write_varint(out, self.object_ref.len() as u64);
-        out.extend_from_slice(self.object_ref.as_bytes());
+        write_text(out, &self.object_ref);
     }
 }
 
 thread_local! {
     // Deriving the context key costs a compression; it is the same for every record.
     static RECORD_SIGNATURE_KEY: blake3::Hasher = blake3::Hasher::new_derive_key(RECORD_SIGNATURE_CONTEXT);
-}
-
-fn write_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]
@@ -147,13 +171,30 @@ mod tests {
                 device_id: &record.device_id, sequence, timestamp_ms, payload_hash,
                 signature: &record.signature, prev_record_hash: prev, object_ref: &record.object_ref,
             };
-            prop_assert_eq!(record.canonical_bytes(), postcard::to_allocvec(&mirror).unwrap());
+            let canonical = record.canonical_bytes();
+            prop_assert_eq!(&canonical, &postcard::to_allocvec(&mirror).unwrap());
+            prop_assert_eq!(AuditRecord::from_canonical_bytes(&canonical).as_ref(), Ok(&record));
+            let longer = [canonical.as_slice(), &[0]].concat();
+            prop_assert_eq!(AuditRecord::from_canonical_bytes(&longer), Err(CanonicalError::Trailing(1)));
+            for length in 0..canonical.len() {
+                prop_assert!(AuditRecord::from_canonical_bytes(&canonical[..length]).is_err());
+            }
             let unsigned = Unsigned {
                 device_id: &record.device_id, sequence, timestamp_ms, payload_hash,
                 prev_record_hash: prev, object_ref: &record.object_ref,
             };
             let bytes = postcard::to_allocvec(&unsigned).unwrap();
             prop_assert_eq!(record.signing_digest(), blake3::derive_key(RECORD_SIGNATURE_CONTEXT, &bytes));
+        }
+
+        #[test]
+        fn bytes_that_are_read_as_a_record_are_its_canonical_bytes(
+            head in proptest::collection::vec(any::<u8>(), 0..24), tail in proptest::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let bytes = [&head[..], &[7; 32], &[0x40], &[8; 96], &tail[..]].concat();
+            if let Ok(record) = AuditRecord::from_canonical_bytes(&bytes) {
+                prop_assert_eq!(record.canonical_bytes(), bytes);
+            }
         }
     }
 }

@@ -1,0 +1,127 @@
+//! The canonical encoding (postcard): strings as varint length and UTF-8, integers as LEB128 varints, hashes and keys
+//! raw, an option as 00 or as 01 and its value.
+//!
+//! Exactly one sequence of bytes encodes a value: [`Reader`] refuses every other one.
+
+/// Why bytes are not a canonical encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CanonicalError {
+    /// The bytes end within a field.
+    #[error("the bytes end within a field")]
+    Truncated,
+    /// Bytes follow the last field.
+    #[error("{0} bytes follow the last field")]
+    Trailing(usize),
+    /// A varint is longer than needed, or its value does not fit into 64 bits.
+    #[error("a varint is longer than needed or exceeds 64 bits")]
+    Varint,
+    /// A string is not UTF-8.
+    #[error("a string is not UTF-8")]
+    NotUtf8,
+    /// The byte before an option is neither 00 nor 01.
+    #[error("the byte before an option is {0:#04x}, expected 00 or 01")]
+    OptionByte(u8),
+    /// A signature does not have 64 bytes.
+    #[error("a signature has {0} bytes, expected 64")]
+    SignatureLength(u64),
+}
+
+/// Appends an integer as LEB128 varint.
+pub fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends a string as varint length and UTF-8.
+pub fn write_text(out: &mut Vec<u8>, text: &str) {
+    write_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Reads values from the front of a slice. Returned strings and bytes borrow from it; nothing is allocated.
+///
+/// ```
+/// use edgesentry_chain::canonical::{CanonicalError, Reader};
+/// let mut reader = Reader::new(&[2, b'o', b'k', 0x80, 0x01]);
+/// assert_eq!(reader.text()?, "ok");
+/// assert_eq!(reader.varint()?, 128);
+/// reader.finish()?;
+/// // 128 again, with one byte more than needed.
+/// assert_eq!(Reader::new(&[0x80, 0x81, 0x00]).varint(), Err(CanonicalError::Varint));
+/// # Ok::<(), CanonicalError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the front of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes }
+    }
+
+    /// The bytes not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// One byte.
+    pub fn byte(&mut self) -> Result<u8, CanonicalError> {
+        self.rest.split_off_first().copied().ok_or(CanonicalError::Truncated)
+    }
+
+    /// An integer.
+    pub fn varint(&mut self) -> Result<u64, CanonicalError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            // The tenth byte holds the last bit only.
+            if shift == 63 && byte > 1 {
+                return Err(CanonicalError::Varint);
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                // Zero at the end adds nothing, except for the value zero itself.
+                return if byte == 0 && shift > 0 { Err(CanonicalError::Varint) } else { Ok(value) };
+            }
+        }
+        Err(CanonicalError::Varint)
+    }
+
+    /// So many bytes.
+    pub fn bytes(&mut self, length: u64) -> Result<&'a [u8], CanonicalError> {
+        let length = usize::try_from(length).map_err(|_| CanonicalError::Truncated)?;
+        self.rest.split_off(..length).ok_or(CanonicalError::Truncated)
+    }
+
+    /// An array, such as a hash or a key.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], CanonicalError> {
+        self.bytes(N as u64)?.try_into().map_err(|_| CanonicalError::Truncated)
+    }
+
+    /// A string.
+    pub fn text(&mut self) -> Result<&'a str, CanonicalError> {
+        let length = self.varint()?;
+        std::str::from_utf8(self.bytes(length)?).map_err(|_| CanonicalError::NotUtf8)
+    }
+
+    /// Whether the value of an option follows.
+    pub fn option(&mut self) -> Result<bool, CanonicalError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(CanonicalError::OptionByte(other)),
+        }
+    }
+
+    /// Checks that all bytes were read.
+    pub fn finish(self) -> Result<(), CanonicalError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(CanonicalError::Trailing(self.rest.len())) }
+    }
+}

@@ -1,0 +1,253 @@
+//! Proofs of a device's head, or that the log has no such device.
+
+use std::fmt;
+
+use crate::hash::TreeHash;
+use crate::heads::{HeadEntry, HeadsError, HeadsTree};
+use crate::leaf::{HeadsLeaf, Leaf, LeafError};
+use crate::log_proof::{Lines, LogProof, LogProofError, MAX_PROOF_BYTES};
+use crate::policy::{Policy, TrustedCheckpoint};
+use crate::proof::{ProofError, verify_inclusion};
+use crate::text::{decode_base64, encode_base64, take_line};
+
+const HEADER: &str = "edgesentry-heads-proof@v1";
+
+/// Why a heads proof cannot be read, made or does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadsProofError {
+    /// Larger than [`MAX_PROOF_BYTES`].
+    #[error("the heads proof has {0} bytes, the limit is {MAX_PROOF_BYTES}")]
+    TooLarge(usize),
+    /// The first line is another one.
+    #[error("the first line of a heads proof is {HEADER}")]
+    Header,
+    /// A line in front of the tlog-proof.
+    #[error(
+        "line {0} of the heads proof is not what a heads proof has there: `device BASE64`, then for each entry `entry \
+         BASE64`, `index N` and hashes, an empty line"
+    )]
+    Line(usize),
+    /// An entry is malformed.
+    #[error(transparent)]
+    Entry(#[from] HeadsError),
+    /// The proof of the heads leaf, or a path, does not hold.
+    #[error(transparent)]
+    Log(#[from] LogProofError),
+    /// The path of an entry does not hold.
+    #[error("the entry at index {index} is not proven: {source}")]
+    Path {
+        /// The index in the heads tree.
+        index: u64,
+        /// What is wrong.
+        source: ProofError,
+    },
+    /// The leaf that the log proof carries is malformed.
+    #[error(transparent)]
+    Leaf(#[from] LeafError),
+    /// It carries a leaf of another kind.
+    #[error("the proof carries a leaf of kind {0:#04x}, expected a heads leaf (0x02)")]
+    NotHeads(u8),
+    /// It carries a heads leaf of an earlier checkpoint.
+    #[error("the heads leaf has index {index}, expected the last leaf of the checkpoint of {size} leaves")]
+    NotLast {
+        /// The index of the leaf.
+        index: u64,
+        /// The size of the checkpoint.
+        size: u64,
+    },
+    /// The entries say neither that the device has this head nor that it is absent.
+    #[error("the entries of the proof do not show whether the log has the device {0:?}")]
+    Undecided(String),
+}
+
+/// An entry with its place in the heads tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct ProvenEntry {
+    entry: HeadEntry,
+    index: u64,
+    path: Vec<TreeHash>,
+}
+
+/// A proof of a device's head, or of its absence: the entries on both sides of where it would be.
+///
+/// ```
+/// use edgesentry_chain::Hash;
+/// use edgesentry_log::{
+///     Checkpoint, DeviceState, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree, KeyType, Leaf, LogProof, Policy, SignerKey,
+///     TreeHash,
+/// };
+/// let entry = |device_id: &str| HeadEntry {
+///     device_id: device_id.into(), sequence: 7, record_hash: Hash::of(b"7"), start_sequence: 0, start_hash: Hash::ZERO,
+/// };
+/// let tree = HeadsTree::new(vec![entry("lift-01"), entry("lift-03")])?;
+/// let leaf = HeadsLeaf { records: 14, devices: 2, heads_root: tree.root(), at_ms: 1_700_000_000_000 };
+/// let leaf = Leaf::Heads(leaf).to_bytes();
+///
+/// // A log that has this one leaf.
+/// let key = SignerKey::from_seed("log.example/lifts", KeyType::Ed25519, [7; 32])?;
+/// let checkpoint = Checkpoint::new("log.example/lifts", 1, TreeHash::of_leaf(&leaf))?.sign(&key)?;
+/// let policy = Policy::parse(format!("log {}\nquorum none\n", key.verifier()).as_bytes())?;
+/// let log_proof = LogProof { extra: Some(leaf), index: 0, path: Vec::new(), checkpoint };
+///
+/// let proof = HeadsProof::of_device("lift-03", &tree, log_proof.clone())?;
+/// assert_eq!(proof.verify(&policy)?.state, DeviceState::Present(entry("lift-03")));
+/// let proof = HeadsProof::of_device("lift-02", &tree, log_proof)?;
+/// assert_eq!(proof.verify(&policy)?.state, DeviceState::Absent);
+/// assert_eq!(HeadsProof::parse(proof.to_string().as_bytes())?, proof);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeadsProof {
+    device_id: String,
+    entries: Vec<ProvenEntry>,
+    log_proof: LogProof,
+}
+
+/// What the log has of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DeviceState {
+    /// Its head.
+    Present(HeadEntry),
+    /// Nothing: no key of the device was ever in the log.
+    Absent,
+}
+
+/// What a heads proof has proven.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProvenDevice {
+    /// The head of the device, or that there is none.
+    pub state: DeviceState,
+    /// The leaf of the checkpoint in which that stands.
+    pub heads: HeadsLeaf,
+    /// The checkpoint.
+    pub checkpoint: TrustedCheckpoint,
+}
+
+impl HeadsProof {
+    /// Makes the proof of a device. `log_proof` is that of the heads leaf, and carries it.
+    ///
+    /// # Errors
+    /// [`HeadsProofError::Path`], if the tree is not whole.
+    pub fn of_device(
+        device_id: &str,
+        tree: &HeadsTree,
+        log_proof: LogProof,
+    ) -> Result<HeadsProof, HeadsProofError> {
+        let found = tree.entries().binary_search_by(|entry| entry.device_id.as_str().cmp(device_id));
+        let indexes = match found {
+            Ok(at) => at..at + 1,
+            Err(at) => at.saturating_sub(1)..(at + 1).min(tree.entries().len()),
+        };
+        let prove = |index| {
+            let index = index as u64;
+            let (entry, path) =
+                tree.prove(index).map_err(|source| HeadsProofError::Path { index, source })?;
+            Ok(ProvenEntry { entry, index, path })
+        };
+        let entries: Result<Vec<ProvenEntry>, HeadsProofError> = indexes.map(prove).collect();
+        Ok(HeadsProof { device_id: device_id.to_owned(), entries: entries?, log_proof })
+    }
+
+    /// Reads a proof.
+    ///
+    /// # Errors
+    /// The bytes are not a heads proof.
+    pub fn parse(bytes: &[u8]) -> Result<HeadsProof, HeadsProofError> {
+        if bytes.len() > MAX_PROOF_BYTES {
+            return Err(HeadsProofError::TooLarge(bytes.len()));
+        }
+        let mut text = std::str::from_utf8(bytes).map_err(|_| HeadsProofError::Header)?;
+        if take_line(&mut text) != Some(HEADER) {
+            return Err(HeadsProofError::Header);
+        }
+        let mut lines = Lines { text: &mut text, number: 1 };
+        let device_id = lines.take_if("device ").and_then(decode_base64);
+        let device_id =
+            device_id.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(HeadsProofError::Line(2))?;
+        let mut entries = Vec::new();
+        while entries.len() < 2
+            && let Some(entry) = lines.take_if("entry ")
+        {
+            let entry = decode_base64(entry).ok_or(HeadsProofError::Line(lines.number))?;
+            let (index, path) = (lines.index().map_err(own)?, lines.path());
+            entries.push(ProvenEntry { entry: HeadEntry::parse(&entry)?, index, path });
+        }
+        lines.empty().map_err(own)?;
+        let number = lines.number + 1;
+        let log_proof = LogProof::parse_lines(&mut text, number)?;
+        Ok(HeadsProof { device_id, entries, log_proof })
+    }
+
+    /// The device that the proof is about.
+    pub fn device_id(&self) -> &str {
+        &self.device_id
+    }
+
+    /// Checks everything: the checkpoint against the policy, the heads leaf as its last leaf, each entry against the
+    /// root in that leaf, and that the entries decide about the device.
+    ///
+    /// # Errors
+    /// The proof does not hold.
+    pub fn verify(&self, policy: &Policy) -> Result<ProvenDevice, HeadsProofError> {
+        let (leaf, checkpoint) = self.log_proof.verify_extra(policy)?;
+        let heads = match Leaf::parse(leaf)? {
+            Leaf::Heads(heads) => heads,
+            other => return Err(HeadsProofError::NotHeads(other.kind())),
+        };
+        let (index, size) = (self.log_proof.index, checkpoint.checkpoint().size());
+        if index + 1 != size {
+            return Err(HeadsProofError::NotLast { index, size });
+        }
+        for ProvenEntry { entry, index, path } in &self.entries {
+            verify_inclusion(entry.hash(), *index, heads.devices, path, heads.heads_root)
+                .map_err(|source| HeadsProofError::Path { index: *index, source })?;
+        }
+        let state = self.state(&heads).ok_or_else(|| HeadsProofError::Undecided(self.device_id.clone()))?;
+        Ok(ProvenDevice { state, heads, checkpoint })
+    }
+
+    /// What entries in the tree say of the device.
+    fn state(&self, heads: &HeadsLeaf) -> Option<DeviceState> {
+        let device = self.device_id.as_str();
+        let absent = match self.entries.as_slice() {
+            [] => heads.devices == 0 && heads.heads_root == TreeHash::EMPTY,
+            [only] if only.entry.device_id == device => {
+                return Some(DeviceState::Present(only.entry.clone()));
+            }
+            [only] => {
+                let first = only.index == 0 && device < only.entry.device_id.as_str();
+                let last = only.index + 1 == heads.devices && only.entry.device_id.as_str() < device;
+                first || last
+            }
+            [before, behind] => {
+                before.index + 1 == behind.index
+                    && before.entry.device_id.as_str() < device
+                    && device < behind.entry.device_id.as_str()
+            }
+            _ => false,
+        };
+        absent.then_some(DeviceState::Absent)
+    }
+}
+
+/// A wrong line in front of the log proof.
+fn own(error: LogProofError) -> HeadsProofError {
+    match error {
+        LogProofError::Line(at) => HeadsProofError::Line(at),
+        other => HeadsProofError::Log(other),
+    }
+}
+
+/// The bytes that [`HeadsProof::parse`] reads.
+impl fmt::Display for HeadsProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{HEADER}\ndevice {}", encode_base64(self.device_id.as_bytes()))?;
+        for ProvenEntry { entry, index, path } in &self.entries {
+            writeln!(f, "entry {}\nindex {index}", encode_base64(&entry.to_bytes()))?;
+            path.iter().try_for_each(|hash| writeln!(f, "{hash}"))?;
+        }
+        writeln!(f)?;
+        write!(f, "{}", self.log_proof)
+    }
+}

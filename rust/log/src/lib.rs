@@ -1,0 +1,62 @@
+//! The transparency log: an RFC 6962 tree over typed leaves, signed checkpoints, proofs, tiles and policies.
+//!
+//! No I/O, no async, no clock, no logging. The formats are those of C2SP (signed-note, tlog-checkpoint,
+//! tlog-cosignature, tlog-tiles, tlog-proof, tlog-policy); `docs/reference/log.md` has each of them byte for byte,
+//! with an example. A parser accepts exactly the bytes that the writer of the same type can write; only a policy, which
+//! people write, may have blanks and comments.
+//!
+//! ```
+//! use edgesentry_log::{Checkpoint, CompactRange, Policy, SignerKey, KeyType, TreeHash};
+//!
+//! let mut range = CompactRange::default();
+//! range.push(TreeHash::of_leaf(b"first"));
+//! range.push(TreeHash::of_leaf(b"second"));
+//!
+//! let key = SignerKey::from_seed("log.example/lifts", KeyType::Ed25519, [7; 32])?;
+//! let checkpoint = Checkpoint::new("log.example/lifts", range.end(), range.root()?)?;
+//! let note = checkpoint.sign(&key)?;
+//!
+//! let policy = Policy::parse(format!("log {}\nquorum none\n", key.verifier()).as_bytes())?;
+//! assert_eq!(policy.evaluate(&note)?.checkpoint(), &checkpoint);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bundle;
+mod checkpoint;
+mod hash;
+mod heads;
+mod heads_proof;
+mod key;
+mod layout;
+mod leaf;
+mod log_proof;
+mod note;
+mod policy;
+mod proof;
+mod range;
+mod text;
+mod tile;
+mod tree;
+
+pub use bundle::{EntryBundle, MAX_ENTRY_BYTES};
+pub use checkpoint::{Checkpoint, CheckpointError, MAX_ORIGIN_BYTES};
+pub use hash::{MAX_SIZE, TreeHash};
+pub use heads::{HeadEntry, HeadsError, HeadsRoot, HeadsTree};
+pub use heads_proof::{DeviceState, HeadsProof, HeadsProofError, ProvenDevice};
+pub use key::{KeyId, KeyType, NoteKeyError, SignerKey, VerifierKey};
+pub use layout::{Layout, LayoutError, LayoutItem, LayoutWriter};
+pub use leaf::{
+    ErasedLeaf, HeadsLeaf, KeyLeaf, Leaf, LeafError, OpenedLeaf, RevokedLeaf, leaf_hash_of_record,
+};
+pub use log_proof::{LogProof, LogProofError, MAX_PROOF_BYTES};
+pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, VerifiedSignature};
+pub use policy::{
+    Cosigned, MAX_POLICY_BYTES, Policy, PolicyError, PolicyLog, PolicyWitness, TrustedCheckpoint,
+};
+pub use proof::{
+    ProofError, consistency_nodes, consistency_path, inclusion_nodes, inclusion_path, root_of_inclusion,
+    verify_consistency, verify_inclusion,
+};
+pub use range::{CompactRange, NodeId, RangeError};
+pub use tile::{TILE_WIDTH, Tile, TileError, TileId, TileKind, new_tiles};
+pub use tree::Tree;

@@ -1,0 +1,178 @@
+//! Proofs that a leaf is in a log (C2SP tlog-proof).
+
+use std::fmt;
+
+use crate::hash::TreeHash;
+use crate::note::{Note, NoteError};
+use crate::policy::{Policy, PolicyError, TrustedCheckpoint};
+use crate::proof::{ProofError, verify_inclusion};
+use crate::text::{decode_base64, encode_base64, parse_decimal, take_line};
+
+/// The largest proof that is read: a leaf in base64, 63 hashes and a note.
+pub const MAX_PROOF_BYTES: usize = 256 << 10;
+/// The hashes of a path in the largest tree.
+const MAX_PATH: usize = 63;
+const HEADER: &str = "c2sp.org/tlog-proof@v1";
+
+/// Why a proof cannot be read or does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogProofError {
+    /// Larger than [`MAX_PROOF_BYTES`].
+    #[error("the proof has {0} bytes, the limit is {MAX_PROOF_BYTES}")]
+    TooLarge(usize),
+    /// The first line is another one.
+    #[error("the first line of a proof is {HEADER}")]
+    Header,
+    /// A line between the first one and the checkpoint.
+    #[error(
+        "line {0} of the proof is not what a proof has there: `extra BASE64` (if any), `index N`, hashes, an empty line"
+    )]
+    Line(usize),
+    /// The checkpoint is not a note.
+    #[error("the checkpoint of the proof cannot be read: {0}")]
+    Note(#[from] NoteError),
+    /// The checkpoint is not trusted.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The path does not lead from the leaf to the checkpoint's root.
+    #[error(transparent)]
+    Path(#[from] ProofError),
+    /// The proof carries no leaf, and none was given.
+    #[error("the proof has no extra line with the leaf that it proves")]
+    NoLeaf,
+}
+
+/// A leaf's place in a log, the path to the root, and the signed checkpoint with that root.
+///
+/// `extra` of our proofs is the whole leaf. It is a claim until its hash has led to the root: see [`LogProof::verify`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogProof {
+    /// What the `extra` line carries; none for an empty one, which is not written.
+    pub extra: Option<Vec<u8>>,
+    /// The index of the leaf.
+    pub index: u64,
+    /// From the leaf's sibling up.
+    pub path: Vec<TreeHash>,
+    /// The signed checkpoint.
+    pub checkpoint: Note,
+}
+
+impl LogProof {
+    /// Reads a proof.
+    ///
+    /// # Errors
+    /// The bytes are not a proof.
+    pub fn parse(bytes: &[u8]) -> Result<LogProof, LogProofError> {
+        if bytes.len() > MAX_PROOF_BYTES {
+            return Err(LogProofError::TooLarge(bytes.len()));
+        }
+        let mut text = std::str::from_utf8(bytes).map_err(|_| LogProofError::Header)?;
+        LogProof::parse_lines(&mut text, 1)
+    }
+
+    /// Reads a proof to the end of a text whose next line has number `first`.
+    pub(crate) fn parse_lines(text: &mut &str, first: usize) -> Result<LogProof, LogProofError> {
+        if take_line(text) != Some(HEADER) {
+            return Err(LogProofError::Header);
+        }
+        let mut lines = Lines { text, number: first };
+        let extra = match lines.take_if("extra ") {
+            Some(base64) => {
+                Some(decode_base64(base64).filter(|extra| !extra.is_empty()).ok_or(lines.wrong())?)
+            }
+            None => None,
+        };
+        let index = lines.index()?;
+        let path = lines.path();
+        lines.empty()?;
+        let checkpoint = Note::parse(text.as_bytes())?;
+        *text = "";
+        Ok(LogProof { extra, index, path, checkpoint })
+    }
+
+    /// Checks the checkpoint against the policy and the path from `leaf`, the bytes of the leaf, to its root.
+    ///
+    /// # Errors
+    /// [`LogProofError::Policy`] or [`LogProofError::Path`].
+    pub fn verify(&self, leaf: &[u8], policy: &Policy) -> Result<TrustedCheckpoint, LogProofError> {
+        let trusted = policy.evaluate(&self.checkpoint)?;
+        let checkpoint = trusted.checkpoint();
+        verify_inclusion(
+            TreeHash::of_leaf(leaf),
+            self.index,
+            checkpoint.size(),
+            &self.path,
+            checkpoint.root(),
+        )?;
+        Ok(trusted)
+    }
+
+    /// [`LogProof::verify`] of the leaf that the proof carries. Returns it, now proven.
+    ///
+    /// # Errors
+    /// As of [`LogProof::verify`]; [`LogProofError::NoLeaf`].
+    pub fn verify_extra(&self, policy: &Policy) -> Result<(&[u8], TrustedCheckpoint), LogProofError> {
+        let leaf = self.extra.as_deref().ok_or(LogProofError::NoLeaf)?;
+        Ok((leaf, self.verify(leaf, policy)?))
+    }
+}
+
+/// The lines of a proof, counted.
+pub(crate) struct Lines<'t, 'a> {
+    pub(crate) text: &'t mut &'a str,
+    pub(crate) number: usize,
+}
+
+impl<'a> Lines<'_, 'a> {
+    /// The rest of the next line, if it begins so.
+    pub(crate) fn take_if(&mut self, prefix: &str) -> Option<&'a str> {
+        let mut rest = self.text.strip_prefix(prefix)?;
+        let line = take_line(&mut rest)?;
+        *self.text = rest;
+        self.number += 1;
+        Some(line)
+    }
+
+    /// `index N`.
+    pub(crate) fn index(&mut self) -> Result<u64, LogProofError> {
+        self.take_if("index ").and_then(parse_decimal).ok_or(self.wrong())
+    }
+
+    /// Hashes, one a line, up to a line that is none.
+    pub(crate) fn path(&mut self) -> Vec<TreeHash> {
+        let mut path = Vec::new();
+        while path.len() < MAX_PATH {
+            let mut rest = *self.text;
+            let Some(Ok(hash)) = take_line(&mut rest).map(str::parse) else { break };
+            path.push(hash);
+            *self.text = rest;
+            self.number += 1;
+        }
+        path
+    }
+
+    /// An empty line.
+    pub(crate) fn empty(&mut self) -> Result<(), LogProofError> {
+        let line = self.take_if("").ok_or(self.wrong())?;
+        if line.is_empty() { Ok(()) } else { Err(LogProofError::Line(self.number)) }
+    }
+
+    /// That the next line is not the expected one.
+    pub(crate) fn wrong(&self) -> LogProofError {
+        LogProofError::Line(self.number + 1)
+    }
+}
+
+/// The bytes that [`LogProof::parse`] reads.
+impl fmt::Display for LogProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{HEADER}")?;
+        if let Some(extra) = self.extra.as_deref().filter(|extra| !extra.is_empty()) {
+            writeln!(f, "extra {}", encode_base64(extra))?;
+        }
+        writeln!(f, "index {}", self.index)?;
+        self.path.iter().try_for_each(|hash| writeln!(f, "{hash}"))?;
+        write!(f, "\n{}", self.checkpoint)
+    }
+}

@@ -1,0 +1,283 @@
+//! Inclusion and consistency proofs (RFC 6962, sections 2.1.1 and 2.1.2; checked as in RFC 9162).
+
+use crate::hash::{MAX_SIZE, TreeHash};
+use crate::range::{NodeId, fold, perfect_subtrees};
+
+/// Why a proof cannot be made or does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProofError {
+    /// The tree has no such leaf.
+    #[error("leaf {index} is not in a tree of {size} leaves")]
+    Index {
+        /// The index asked for.
+        index: u64,
+        /// The size of the tree.
+        size: u64,
+    },
+    /// The tree has more leaves than any can have.
+    #[error("a tree cannot have {0} leaves: at most 2^63 - 1")]
+    Size(u64),
+    /// The older tree is the larger one.
+    #[error("a tree of {old} leaves cannot have grown to {new}")]
+    Shrunk {
+        /// The size of the older tree.
+        old: u64,
+        /// The size of the newer one.
+        new: u64,
+    },
+    /// A proof between these sizes has another number of hashes.
+    #[error("the proof has {actual} hashes, expected {expected}")]
+    Length {
+        /// The hashes that a proof for these numbers has.
+        expected: usize,
+        /// The hashes given.
+        actual: usize,
+    },
+    /// The hashes do not lead to the root of the tree.
+    #[error("the proof does not lead to the root of the tree of {0} leaves")]
+    Root(u64),
+    /// The hashes do not lead to the root of the older tree.
+    #[error("the proof does not lead to the root of the older tree of {0} leaves")]
+    OldRoot(u64),
+    /// A node that the proof needs is not there.
+    #[error("the node {} of level {} is needed for the proof and is not there", .0.index, .0.level)]
+    MissingNode(NodeId),
+}
+
+/// The hashes that prove leaf `index` in the tree of `size` leaves, from the leaf's sibling up.
+///
+/// `node` returns the hash of a perfect subtree. [`inclusion_nodes`] names beforehand those that it is asked for.
+///
+/// # Errors
+/// [`ProofError::Index`], [`ProofError::Size`]; [`ProofError::MissingNode`] if `node` returns none.
+pub fn inclusion_path(
+    index: u64,
+    size: u64,
+    node: impl FnMut(NodeId) -> Option<TreeHash>,
+) -> Result<Vec<TreeHash>, ProofError> {
+    hashes_of(&inclusion_subtrees(index, size)?, node)
+}
+
+/// The nodes that [`inclusion_path`] asks for.
+///
+/// # Errors
+/// As of [`inclusion_path`].
+pub fn inclusion_nodes(index: u64, size: u64) -> Result<Vec<NodeId>, ProofError> {
+    Ok(nodes_of(&inclusion_subtrees(index, size)?))
+}
+
+/// The root to which `path` leads from the hash of leaf `index` in a tree of `size` leaves.
+///
+/// # Errors
+/// [`ProofError::Index`], [`ProofError::Size`], [`ProofError::Length`].
+pub fn root_of_inclusion(
+    leaf: TreeHash,
+    index: u64,
+    size: u64,
+    path: &[TreeHash],
+) -> Result<TreeHash, ProofError> {
+    check_length(path, inclusion_subtrees(index, size)?.len())?;
+    let (mut at, mut last) = (index, size - 1);
+    let mut hash = leaf;
+    for sibling in path {
+        if at % 2 == 1 || at == last {
+            hash = TreeHash::of_node(sibling, &hash);
+            // Levels on which the node has no sibling are not in the path.
+            while at.is_multiple_of(2) && at != 0 {
+                (at, last) = (at / 2, last / 2);
+            }
+        } else {
+            hash = TreeHash::of_node(&hash, sibling);
+        }
+        (at, last) = (at / 2, last / 2);
+    }
+    Ok(hash)
+}
+
+/// Checks that the leaf with this hash is leaf `index` of the tree of `size` leaves with this root.
+///
+/// # Errors
+/// [`ProofError::Index`], [`ProofError::Size`], [`ProofError::Length`], [`ProofError::Root`].
+pub fn verify_inclusion(
+    leaf: TreeHash,
+    index: u64,
+    size: u64,
+    path: &[TreeHash],
+    root: TreeHash,
+) -> Result<(), ProofError> {
+    if root_of_inclusion(leaf, index, size, path)? == root { Ok(()) } else { Err(ProofError::Root(size)) }
+}
+
+/// The hashes that prove that the tree of `new` leaves begins with that of `old` leaves. Empty if `old` is 0 or `new`.
+///
+/// `node` returns the hash of a perfect subtree. [`consistency_nodes`] names beforehand those that it is asked for.
+///
+/// # Errors
+/// [`ProofError::Shrunk`], [`ProofError::Size`]; [`ProofError::MissingNode`] if `node` returns none.
+pub fn consistency_path(
+    old: u64,
+    new: u64,
+    node: impl FnMut(NodeId) -> Option<TreeHash>,
+) -> Result<Vec<TreeHash>, ProofError> {
+    hashes_of(&consistency_subtrees(old, new)?, node)
+}
+
+/// The nodes that [`consistency_path`] asks for.
+///
+/// # Errors
+/// As of [`consistency_path`].
+pub fn consistency_nodes(old: u64, new: u64) -> Result<Vec<NodeId>, ProofError> {
+    Ok(nodes_of(&consistency_subtrees(old, new)?))
+}
+
+/// Checks that the tree of `new` leaves with root `new_root` begins with that of `old` leaves and `old_root`.
+///
+/// The empty tree has one root, [`TreeHash::EMPTY`], and every tree begins with it.
+///
+/// ```
+/// use edgesentry_log::{Tree, TreeHash, consistency_path, verify_consistency};
+/// let mut tree = Tree::default();
+/// let mut roots = vec![tree.root()];
+/// for n in 0..7_u8 {
+///     tree.push(TreeHash::of_leaf(&[n]));
+///     roots.push(tree.root());
+/// }
+/// let path = consistency_path(3, 7, |node| tree.node(node))?;
+/// verify_consistency(3, roots[3], 7, roots[7], &path)?;
+/// assert!(verify_consistency(4, roots[3], 7, roots[7], &path).is_err());
+/// # Ok::<(), edgesentry_log::ProofError>(())
+/// ```
+///
+/// # Errors
+/// [`ProofError::Shrunk`], [`ProofError::Size`], [`ProofError::Length`], [`ProofError::OldRoot`], [`ProofError::Root`].
+pub fn verify_consistency(
+    old: u64,
+    old_root: TreeHash,
+    new: u64,
+    new_root: TreeHash,
+    path: &[TreeHash],
+) -> Result<(), ProofError> {
+    check_length(path, consistency_subtrees(old, new)?.len())?;
+    if (old == 0 && old_root != TreeHash::EMPTY) || (old == new && old_root != new_root) {
+        return Err(ProofError::OldRoot(old));
+    }
+    if new == 0 || old == new {
+        return Ok(());
+    }
+    if old == 0 {
+        return Ok(());
+    }
+    let (mut at, mut last) = (old - 1, new - 1);
+    while at % 2 == 1 {
+        (at, last) = (at / 2, last / 2);
+    }
+    // The older tree is perfect: its root is a node of the newer one, and not in the path.
+    let first = if old.is_power_of_two() { Some(&old_root) } else { None };
+    let mut hashes = first.into_iter().chain(path);
+    let Some(first) = hashes.next() else { return Err(ProofError::Length { expected: 1, actual: 0 }) };
+    let (mut old_hash, mut new_hash) = (*first, *first);
+    for hash in hashes {
+        if at % 2 == 1 || at == last {
+            old_hash = TreeHash::of_node(hash, &old_hash);
+            new_hash = TreeHash::of_node(hash, &new_hash);
+            while at.is_multiple_of(2) && at != 0 {
+                (at, last) = (at / 2, last / 2);
+            }
+        } else {
+            new_hash = TreeHash::of_node(&new_hash, hash);
+        }
+        (at, last) = (at / 2, last / 2);
+    }
+    if old_hash != old_root {
+        return Err(ProofError::OldRoot(old));
+    }
+    if new_hash == new_root { Ok(()) } else { Err(ProofError::Root(new)) }
+}
+
+/// The leaves `begin..end` of a tree, which are the leaves below one of its nodes.
+struct Subtree {
+    begin: u64,
+    end: u64,
+}
+
+/// The siblings on the way from a leaf to the root.
+fn inclusion_subtrees(index: u64, size: u64) -> Result<Vec<Subtree>, ProofError> {
+    if size > MAX_SIZE {
+        return Err(ProofError::Size(size));
+    }
+    if index >= size {
+        return Err(ProofError::Index { index, size });
+    }
+    let (mut begin, mut end) = (0, size);
+    let mut siblings = Vec::new();
+    while end - begin > 1 {
+        let middle = begin + split(end - begin);
+        if index < middle {
+            siblings.push(Subtree { begin: middle, end });
+            end = middle;
+        } else {
+            siblings.push(Subtree { begin, end: middle });
+            begin = middle;
+        }
+    }
+    siblings.reverse();
+    Ok(siblings)
+}
+
+fn consistency_subtrees(old: u64, new: u64) -> Result<Vec<Subtree>, ProofError> {
+    if new > MAX_SIZE {
+        return Err(ProofError::Size(new));
+    }
+    if old > new {
+        return Err(ProofError::Shrunk { old, new });
+    }
+    let mut subtrees = Vec::new();
+    if old == 0 {
+        return Ok(subtrees);
+    }
+    let (mut begin, mut end) = (0, new);
+    while old != end {
+        let middle = begin + split(end - begin);
+        if old <= middle {
+            subtrees.push(Subtree { begin: middle, end });
+            end = middle;
+        } else {
+            subtrees.push(Subtree { begin, end: middle });
+            begin = middle;
+        }
+    }
+    // What is left ends with the older tree. If it is all of it, its root is known.
+    if begin != 0 {
+        subtrees.push(Subtree { begin, end });
+    }
+    subtrees.reverse();
+    Ok(subtrees)
+}
+
+/// The largest power of two below `size`, which is at least 2.
+fn split(size: u64) -> u64 {
+    1 << (size - 1).ilog2()
+}
+
+fn hashes_of(
+    subtrees: &[Subtree],
+    mut node: impl FnMut(NodeId) -> Option<TreeHash>,
+) -> Result<Vec<TreeHash>, ProofError> {
+    let mut hash_of = |subtree: &Subtree| {
+        let nodes = perfect_subtrees(subtree.begin, subtree.end);
+        let hashes: Result<Vec<TreeHash>, ProofError> =
+            nodes.into_iter().map(|id| node(id).ok_or(ProofError::MissingNode(id))).collect();
+        Ok(fold(hashes?.into_iter()).unwrap_or(TreeHash::EMPTY))
+    };
+    subtrees.iter().map(&mut hash_of).collect()
+}
+
+fn nodes_of(subtrees: &[Subtree]) -> Vec<NodeId> {
+    subtrees.iter().flat_map(|subtree| perfect_subtrees(subtree.begin, subtree.end)).collect()
+}
+
+fn check_length(path: &[TreeHash], expected: usize) -> Result<(), ProofError> {
+    let actual = path.len();
+    if actual == expected { Ok(()) } else { Err(ProofError::Length { expected, actual }) }
+}
