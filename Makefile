@@ -89,7 +89,7 @@ docs: venv ## Build the documentation site into target/site; a warning or a link
 
 docs-rust: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
-		-p edgesentry-chain -p edgesentry-formats -p edgesentry-rs -p eds
+		-p edgesentry-chain -p edgesentry-log -p edgesentry-formats -p edgesentry-rs -p eds
 
 generated: ## Write manual pages, completions and reference of the command anew, and docs/openapi.json
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated

@@ -173,7 +173,7 @@ mod tests {
             };
             let canonical = record.canonical_bytes();
             prop_assert_eq!(&canonical, &postcard::to_allocvec(&mirror).unwrap());
-            prop_assert_eq!(AuditRecord::from_canonical_bytes(&canonical).as_ref(), Ok(&record));
+            prop_assert_eq!(AuditRecord::from_canonical_bytes(&canonical), Ok(record.clone()));
             let longer = [canonical.as_slice(), &[0]].concat();
             prop_assert_eq!(AuditRecord::from_canonical_bytes(&longer), Err(CanonicalError::Trailing(1)));
             for length in 0..canonical.len() {

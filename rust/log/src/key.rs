@@ -145,7 +145,7 @@ impl VerifierKey {
         &self.key
     }
 
-    /// Decides a signature by the one predicate of docs/spec.md, step 3.
+    /// Decides a signature by the one predicate of docs/reference/spec.md, step 3.
     pub(crate) fn holds(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         verify_signature(&Signed { key: &self.key, message, signature })
     }
