@@ -171,30 +171,13 @@ mod tests {
                 device_id: &record.device_id, sequence, timestamp_ms, payload_hash,
                 signature: &record.signature, prev_record_hash: prev, object_ref: &record.object_ref,
             };
-            let canonical = record.canonical_bytes();
-            prop_assert_eq!(&canonical, &postcard::to_allocvec(&mirror).unwrap());
-            prop_assert_eq!(AuditRecord::from_canonical_bytes(&canonical), Ok(record.clone()));
-            let longer = [canonical.as_slice(), &[0]].concat();
-            prop_assert_eq!(AuditRecord::from_canonical_bytes(&longer), Err(CanonicalError::Trailing(1)));
-            for length in 0..canonical.len() {
-                prop_assert!(AuditRecord::from_canonical_bytes(&canonical[..length]).is_err());
-            }
+            prop_assert_eq!(record.canonical_bytes(), postcard::to_allocvec(&mirror).unwrap());
             let unsigned = Unsigned {
                 device_id: &record.device_id, sequence, timestamp_ms, payload_hash,
                 prev_record_hash: prev, object_ref: &record.object_ref,
             };
             let bytes = postcard::to_allocvec(&unsigned).unwrap();
             prop_assert_eq!(record.signing_digest(), blake3::derive_key(RECORD_SIGNATURE_CONTEXT, &bytes));
-        }
-
-        #[test]
-        fn bytes_that_are_read_as_a_record_are_its_canonical_bytes(
-            head in proptest::collection::vec(any::<u8>(), 0..24), tail in proptest::collection::vec(any::<u8>(), 0..4),
-        ) {
-            let bytes = [&head[..], &[7; 32], &[0x40], &[8; 96], &tail[..]].concat();
-            if let Ok(record) = AuditRecord::from_canonical_bytes(&bytes) {
-                prop_assert_eq!(record.canonical_bytes(), bytes);
-            }
         }
     }
 }
