@@ -9,41 +9,40 @@ from edgesentry.testing import CATALOGUE, MALFORMED_FILES, Attack, Expected, mak
 
 HEAD = """# Attacks
 
-Every way of tampering in the catalogue `edgesentry.testing.CATALOGUE`, and what finds it. This page is written from the
-catalogue; its tests verify each attack under every scheme and every combination of inputs and demand exactly the findings
-that the catalogue foretells, on records and on ledgers in SQLite and PostgreSQL that were altered by SQL.
+The kinds of tampering in the catalogue `edgesentry.testing.CATALOGUE`, with the findings for each. This page is generated from the
+catalogue. Tests verify each attack under every scheme and every combination of inputs and require exactly these findings, on records and
+on ledgers in SQLite and PostgreSQL that were altered by SQL.
 
-A column names the findings that its input adds; what one input finds does not depend on the others. **—** says: with this
-input alone, the attack goes unnoticed. "…" stands for the same finding at every later record of the chain. Examples are made
-on three chains of eight records, by a victim in the middle of those that suit.
+A column names the findings that its input adds; the findings of one input do not depend on the others. **—** means that the attack
+passes with this input alone. "…" stands for the same finding at every later record of the chain. The examples use three chains of
+eight records, and a victim in the middle of the suitable ones.
 
-Who can do it: a *writer* writes to the ledger; a *key holder* also has the device's key; the *device* has a wrong clock; a
+Attackers: a *writer* writes to the ledger; a *key holder* also has the device's key; the *device* has a wrong clock; a
 *payload writer* writes to the payload store.
 """
 
 NOTES = """
-## What no input finds
+## Attacks without a finding
 
 {undetected}
 
-## What one scheme does not find
+## Attacks that pass under one scheme
 
-Under `payload-hash`, with a key ring but without trusted heads and payloads, these pass; under `record` they do not:
+With a key ring but without trusted heads and payloads, these pass under `payload-hash` but not under `record`:
 
 {hole}
 
 `append_replayed` passes under `payload-hash` even with heads: the chain still contains the trusted head.
 
-## Keys that never enter a key ring
+## Keys that a key ring refuses
 
-Each is a `ConfigError` when the key ring is made, so no signature is ever decided under it: {keys}.
+Each is a `ConfigError` when it is added to a key ring, so no signature is verified under it: {keys}.
 
 ## Broken files
 
-`edgesentry.testing.MALFORMED_FILES`; the sound entries of a file are verified all the same, so a broken one costs its
-successor's link.
+`edgesentry.testing.MALFORMED_FILES`. The valid entries of a file are verified, so the entry after a broken one has a broken link.
 
-| name | what is wrong | reading says |
+| name | fault | findings or exception |
 |---|---|---|
 """
 
@@ -54,7 +53,7 @@ def page() -> str:
     for attacker in ("writer", "key holder", "device", "payload writer"):
         lines += [
             f"## By a {attacker}\n",
-            "| name | what is done | links | signatures, `record` | signatures, `payload-hash` | payloads | heads |",
+            "| name | change | links | signatures, `record` | signatures, `payload-hash` | payloads | heads |",
             "|---|---|---|---|---|---|---|",
             *(row(attack) for attack in CATALOGUE.values() if attack.attacker == attacker),
             "",

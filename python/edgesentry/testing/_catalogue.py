@@ -200,7 +200,7 @@ def _zero_signature(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _signatures.zero_signature(fleet.records, *victim)
 
 
-@_attack("S + L in place of S: the equation holds, but the encoding is a second one.")
+@_attack("S + L replaces S: the equation holds, but the encoding is not canonical.")
 def _s_plus_order(fleet: Fleet, victim: Victim, random: Random) -> Tampered:
     return _signatures.add_order_to_s(fleet.records, *victim, times=random.randint(1, 14))
 
@@ -210,7 +210,7 @@ def _torsion_added_to_r(fleet: Fleet, victim: Victim, random: Random) -> Tampere
     return _signatures.add_torsion_to_r(fleet.records, *victim, times=random.randint(1, 7))
 
 
-@_attack("R is an encoding of no point of the curve.")
+@_attack("R is not the encoding of a point of the curve.")
 def _r_off_curve(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _signatures.move_r_off_curve(fleet.records, *victim)
 
@@ -248,7 +248,7 @@ def _replay_signature(fleet: Fleet, victim: Victim, _random: Random) -> Tampered
     return _signatures.replay_signature(fleet.records, *victim, of_sequence=victim.sequence + 1)
 
 
-@_attack("A record is signed with a key that nobody registered.")
+@_attack("A record is signed with an unregistered key.")
 def _wrong_key(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _signatures.sign_with_wrong_key(fleet.records, *victim, other=_forger(fleet, victim))
 
@@ -273,7 +273,7 @@ def _unknown_device(fleet: Fleet, _victim: Victim, random: Random) -> Tampered:
     return _signatures.add_unknown_device(fleet.records, stranger=stranger, payload=b"I belong here")
 
 
-@_attack("A chain is continued, rightly linked, by somebody without its key.", suits=_last)
+@_attack("A chain is continued with correct links by an attacker without its key.", suits=_last)
 def _append_forged(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _signatures.append_forged(fleet.records, victim.device_id, forger=_forger(fleet, victim))
 
@@ -296,7 +296,7 @@ def _delete_last(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _order.delete(fleet.records, *victim)
 
 
-@_attack("All records of a chain from one on are cut off.", suits=_middle)
+@_attack("A chain is truncated at a record.", suits=_middle)
 def _truncate(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     count = len(fleet.chain(victim.device_id)) - victim.sequence + 1
     return _order.truncate(fleet.records, victim.device_id, count=count)
@@ -318,12 +318,12 @@ def _move_back(fleet: Fleet, victim: Victim, random: Random) -> Tampered:
     return _order.move(fleet.records, *victim, behind=random.randint(victim.sequence + 2, last))
 
 
-@_attack("A record is there twice, one copy behind the other.")
+@_attack("A record appears twice in a row.")
 def _duplicate(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _order.duplicate(fleet.records, *victim)
 
 
-@_attack("A copy of a record stands further down its chain.", suits=_not_last)
+@_attack("A copy of a record appears later in its chain.", suits=_not_last)
 def _duplicate_later(fleet: Fleet, victim: Victim, random: Random) -> Tampered:
     last = len(fleet.chain(victim.device_id))
     behind = random.randint(victim.sequence + 1, last)
@@ -335,12 +335,12 @@ def _fork(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _order.fork(fleet.records, *victim, signer=_signer(fleet, victim))
 
 
-@_attack("A second record at one sequence, signed by somebody else.")
+@_attack("A second record at one sequence, signed with another key.")
 def _insert_forged(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _order.insert_forged(fleet.records, *victim, forger=_forger(fleet, victim))
 
 
-@_attack("A record and all behind it are counted up.")
+@_attack("A record and all later ones get higher sequences.")
 def _renumber(fleet: Fleet, victim: Victim, random: Random) -> Tampered:
     return _order.renumber(fleet.records, *victim, by=random.randint(1, 20))
 
@@ -365,24 +365,24 @@ def _forge_payload_and_relink(fleet: Fleet, victim: Victim, random: Random) -> T
     return _relinked.forge_payload_and_relink(fleet.records, *victim, payload=random.randbytes(20))
 
 
-@_attack("A record is deleted, those behind it are renumbered, and the chain re-linked.", suits=_not_last)
+@_attack("A record is deleted, later ones are renumbered, and the chain re-linked.", suits=_not_last)
 def _delete_and_relink(fleet: Fleet, victim: Victim, random: Random) -> Tampered:
     last = len(fleet.chain(victim.device_id))
     count = random.randint(1, last - victim.sequence)
     return _relinked.delete_and_relink(fleet.records, *victim, count=count)
 
 
-@_attack("What two records say is swapped, and the chain re-linked.", suits=_not_last)
+@_attack("The contents of two records are swapped, and the chain re-linked.", suits=_not_last)
 def _swap_and_relink(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _relinked.swap_and_relink(fleet.records, *victim)
 
 
-@_attack("An old record is played again at the end of its chain, with a new time.")
+@_attack("An old record is replayed at the end of its chain, with a new time.")
 def _append_replayed(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _relinked.append_replayed(fleet.records, victim.device_id, of_sequence=victim.sequence)
 
 
-@_attack("A chain is written anew from a record on, with the device's own key.", attacker="key holder")
+@_attack("A chain is rewritten from a record on, with the device's own key.", attacker="key holder")
 def _rewrite_with_key(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _relinked.rewrite_with_key(fleet.records, *victim, signer=_signer(fleet, victim))
 

@@ -178,7 +178,7 @@ def _byte_order_mark(records: Sequence[AuditRecord]) -> BrokenFile:
     return BrokenFile(b"\xef\xbb\xbf" + b"\n".join(_ndjson(records)), unreadable=True)
 
 
-@_broken("The file is no export at all.")
+@_broken("The file is not an export.")
 def _other_format(_records: Sequence[AuditRecord]) -> BrokenFile:
     return BrokenFile(b"device_id,sequence\nlift-01,1\n", unreadable=True)
 
