@@ -1,10 +1,17 @@
 //! Files that are there whole or not at all, and stay there.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
 
 use crate::error::FailureKind;
 
@@ -30,10 +37,52 @@ pub(crate) fn failure(error: &io::Error) -> FailureKind {
     }
 }
 
-/// A name that no other writer of this machine uses now.
+/// A name that no other writer uses or has left: not on another machine either, nor the one of before in a container, where
+/// every process has the number 1.
 pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    static RANDOM: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    format!("{}-{:016x}-{}", std::process::id(), *RANDOM, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Opens a file below a folder for reading. Whatever else has its name, or a name above it, is an error and is not opened:
+/// a link would lead elsewhere, and a pipe would be waited for.
+pub(crate) fn open_below(root: &Path, path: &Path) -> io::Result<File> {
+    let folder = folder_below(root, path.parent().unwrap_or(Path::new("")))?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file =
+        File::from(openat(&folder, name, flags, Mode::empty()).map_err(|error| in_the_way(error, path))?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(in_the_way(Errno::LOOP, path)) }
+}
+
+/// Opens a folder below another one, through no link.
+pub(crate) fn folder_below(root: &Path, path: &Path) -> io::Result<OwnedFd> {
+    let mut folder = openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for name in path.components() {
+        folder = openat(&folder, name.as_os_str(), FOLDER, Mode::empty())
+            .map_err(|error| if is_link(&folder, name.as_os_str()) { Errno::LOOP } else { error })
+            .map_err(|error| in_the_way(error, path))?;
+    }
+    Ok(folder)
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn is_link(folder: &OwnedFd, name: &OsStr) -> bool {
+    let status = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_symlink())
+}
+
+/// `ELOOP` in words: the system says it of a link that is not followed, and `ENXIO` of some pipes and devices.
+fn in_the_way(error: Errno, path: &Path) -> io::Error {
+    match error {
+        Errno::LOOP | Errno::NXIO => io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{path:?}: a link, a pipe or a device is where only files and folders are; remove it"),
+        ),
+        other => other.into(),
+    }
 }
 
 /// Writes a new file and its bytes to the disk.

@@ -1,6 +1,7 @@
 //! Objects under keys, for archives: in a bucket or in a folder. Large ones are streamed, never held in memory.
 //!
-//! An answer "there is none" is a proof: the place was reached, and it said so. Everything else is an error.
+//! An answer "there is none" is a proof: the place was reached, and it said so. Everything else is an error; one of kind
+//! [`FailureKind::Item`](crate::error::FailureKind::Item) is about the object itself, which is too large or no file.
 
 mod folder;
 mod s3;
@@ -49,6 +50,11 @@ pub struct Object {
     pub modified_ms: u64,
 }
 
+/// Why an object is not read.
+fn too_large(key: &str, size: u64) -> String {
+    format!("{key}: {size} bytes are more than is expected there")
+}
+
 /// Keeps objects under keys: names between slashes.
 #[async_trait]
 pub trait Objects: Send + Sync + 'static {
@@ -67,9 +73,9 @@ pub trait Objects: Send + Sync + 'static {
     /// Reads an object of at most [`LARGEST_IN_MEMORY`] bytes; `None` where there is provably none.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
 
-    /// Reads an object into a new file, and answers its size; `None`, and no file, where there is provably none. After
-    /// an error there is no file either. The file is not synced.
-    async fn get_file(&self, key: &str, file: &Path) -> Result<Option<u64>, StoreError>;
+    /// Reads an object of at most `most` bytes into a new file, and answers its size; `None`, and no file, where there is
+    /// provably none. After an error there is no file either. The file is not synced.
+    async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError>;
 
     /// All objects whose keys begin with `prefix`, by key.
     async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;

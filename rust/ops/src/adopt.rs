@@ -5,7 +5,6 @@
 //! until it was adopted: until `adopted.json` in the archive names its mark. From then on that archive takes nothing
 //! from servers of other timelines, such as the original if it comes back.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use edgesentry_rs::objects::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Archive, Identity};
+use crate::data_folder;
 use crate::error::Error;
 use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
@@ -50,9 +50,18 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// The server whose data folder this is, as it archives a file.
-    pub fn of_folder(data: &Path, name: WalName) -> Writer {
-        Writer::of(mark_of(data), name)
+    /// The server that archives a file. PostgreSQL runs the archiver in the data folder, and the file is in `pg_wal` there;
+    /// a person may run it elsewhere.
+    ///
+    /// # Errors
+    /// The settings of the server cannot be read: it may be a copy.
+    pub fn of_file(file: &Path, name: WalName) -> Result<Writer, Error> {
+        let above = file.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+        let copy = match mark_of(Path::new("."))? {
+            Some(mark) => Some(mark),
+            None => mark_of(above)?,
+        };
+        Ok(Writer::of(copy, name))
     }
 
     /// A server by its mark, as it archives a file.
@@ -113,9 +122,7 @@ pub(crate) async fn claim(archive: &Archive, source: &Source) -> Result<(), Erro
 
 async fn ancestors(archive: &Archive, timeline: u32, own: Option<&Path>) -> Result<History, Error> {
     if let Some(own) = own {
-        let text = fs::read_to_string(own).map_err(Error::io("read", own))?;
-        let problem = |problem| Error::Archive { place: own.display().to_string(), problem };
-        return History::read(&text).map_err(problem);
+        return History::of_file(timeline, own);
     }
     let key = WalName::History(timeline).key();
     let there = archive.objects().list(&key).await?.iter().any(|object| object.key == key);
@@ -126,9 +133,9 @@ async fn ancestors(archive: &Archive, timeline: u32, own: Option<&Path>) -> Resu
 }
 
 /// The mark of a copy in its settings; none if the folder is not that of a copy.
-pub(crate) fn mark_of(data: &Path) -> Option<String> {
-    let text = fs::read_to_string(data.join("postgresql.auto.conf")).ok()?;
-    text.lines().rev().find_map(is_mark).map(str::to_owned)
+pub(crate) fn mark_of(data: &Path) -> Result<Option<String>, Error> {
+    let text = data_folder::text(&data.join("postgresql.auto.conf"))?.unwrap_or_default();
+    Ok(text.lines().rev().find_map(is_mark).map(str::to_owned))
 }
 
 /// The value of a line that sets the mark.
@@ -234,14 +241,13 @@ struct Copy {
 impl Copy {
     fn read(programs: &Programs, data: &Path) -> Result<Copy, Error> {
         let wrong = |problem: &str| Error::Config(format!("{}: {problem}", data.display()));
-        let mark = mark_of(data).ok_or_else(|| {
+        let mark = mark_of(data)?.ok_or_else(|| {
             wrong(&format!(
                 "not the data folder of a restored copy: its postgresql.auto.conf does not set {SETTING}; name the \
                  folder that eds ops restore made"
             ))
         })?;
-        let settings = data.join("postgresql.auto.conf");
-        let text = fs::read_to_string(&settings).map_err(Error::io("read", &settings))?;
+        let text = data_folder::text(&data.join("postgresql.auto.conf"))?.unwrap_or_default();
         if text.lines().any(|line| line.trim() == NEVER) {
             return Err(wrong(
                 "it was restored with --drill and archives nothing, for good; restore again without",
@@ -329,7 +335,7 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
 /// Sets what archiving needs. Everything that was written since the promotion is still there, and goes first.
 fn set_archiving(programs: &Programs, data: &Path, command: &RestoreCommand) -> Result<(), Error> {
     let path = data.join("postgresql.auto.conf");
-    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let text = data_folder::text(&path)?.unwrap_or_default();
     let ours = ["archive_mode", "archive_command", "archive_library"];
     let is_ours = |line: &&str| ours.iter().any(|name| line.split(['=', ' ']).next() == Some(name));
     let mut kept: String =
@@ -341,7 +347,7 @@ fn set_archiving(programs: &Programs, data: &Path, command: &RestoreCommand) -> 
 
 /// Tells a server that runs on the folder; whether there is one.
 fn reload(data: &Path) -> bool {
-    let text = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let text = data_folder::text(&data.join("postmaster.pid")).ok().flatten().unwrap_or_default();
     let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
     let pid = pid.and_then(rustix::process::Pid::from_raw);
     // A folder that was moved, or a number that another process has by now: the second line names the folder.
@@ -352,10 +358,28 @@ fn reload(data: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
+    fn a_copy_is_known_by_its_file_too_and_settings_that_cannot_be_read_are_no_original() {
+        let data = tempfile::tempdir().unwrap();
+        let (settings, pg_wal) = (data.path().join("postgresql.auto.conf"), data.path().join("pg_wal"));
+        fs::create_dir(&pg_wal).unwrap();
+        let name: WalName = "000000020000000000000003".parse().unwrap();
+        let file = pg_wal.join(name.to_string());
+        assert_eq!(Writer::of_file(&file, name).unwrap().copy, None);
+        fs::write(&settings, b"application_name = '\xe9'\nedgesentry.restored_copy = '1-a'\n").unwrap();
+        assert_eq!(Writer::of_file(&file, name).unwrap().copy.as_deref(), Some("1-a"));
+        fs::remove_file(&settings).unwrap();
+        std::os::unix::fs::symlink("/nowhere", &settings).unwrap();
+        assert!(Writer::of_file(&file, name).is_err());
+    }
+
+    #[test]
     fn the_last_mark_counts() {
+        let mark_of = |data: &Path| super::mark_of(data).unwrap();
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(mark_of(folder.path()), None);
         let settings = folder.path().join("postgresql.auto.conf");

@@ -22,14 +22,17 @@ use edgesentry_rs::objects::{self, Objects, Write, Written};
 use edgesentry_rs::settings::OpsSettings;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
 use crate::encryption::Encryption;
 use crate::error::Error;
 use crate::signature::{Sidecar, Standing, Statement, Subject, Trust};
+use crate::temporary::Temporary;
+use crate::wal::packed;
 
 /// The key of the mark that says whose archive this is.
 const MARK: &str = "archive.json";
+/// The largest segment that PostgreSQL can be made with.
+pub(crate) const LARGEST_SEGMENT: u64 = 1 << 30;
 /// The version of the layout.
 const LAYOUT: u32 = 1;
 
@@ -41,6 +44,14 @@ pub struct Identity {
     pub system_identifier: u64,
     /// The size of a segment of its write-ahead log.
     pub wal_segment_bytes: u64,
+}
+
+impl Identity {
+    /// Whether segments can have this size: 1 MiB to 1 GiB, powers of two.
+    pub(crate) fn is_possible(self) -> bool {
+        let sizes = (1 << 20)..=LARGEST_SEGMENT;
+        sizes.contains(&self.wal_segment_bytes) && self.wal_segment_bytes.is_power_of_two()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,8 +117,8 @@ impl Archive {
     /// else, where that is closed to the user that PostgreSQL runs as, in the current one. For the commands that
     /// PostgreSQL runs this is its data directory; base backups leave out what begins with `pgsql_tmp`
     /// (<https://www.postgresql.org/docs/current/protocol-replication.html>, BASE_BACKUP).
-    pub fn temporary(&self) -> Result<TempDir, Error> {
-        let make = |prefix: &str, folder: &Path| tempfile::Builder::new().prefix(prefix).tempdir_in(folder);
+    pub fn temporary(&self) -> Result<Temporary, Error> {
+        let make = Temporary::new;
         let preferred = self.temp.clone().unwrap_or_else(std::env::temp_dir);
         let made = match make("edgesentry-ops-", &preferred) {
             Err(error) if self.temp.is_none() && error.kind() == ErrorKind::PermissionDenied => {
@@ -123,6 +134,10 @@ impl Archive {
         let Some(mark) = self.read_json::<Mark>(MARK).await? else { return Ok(None) };
         if mark.archive > LAYOUT {
             return Err(self.problem(format!("its layout is {}, newer than this eds knows", mark.archive)));
+        }
+        if !mark.identity.is_possible() {
+            let bytes = mark.identity.wal_segment_bytes;
+            return Err(self.problem(format!("{MARK}: is damaged: a segment of {bytes} bytes cannot be")));
         }
         Ok(Some(mark.identity))
     }
@@ -216,9 +231,9 @@ impl Archive {
         Error::Archive { place: self.place().to_owned(), problem }
     }
 
-    /// Reads an object into a new file; an error where there is none.
+    /// Reads a packed file of the write-ahead log into a new file; an error where there is none.
     pub(crate) async fn fetch(&self, key: &str, file: &Path) -> Result<u64, Error> {
-        let read = self.objects.get_file(key, file).await?;
+        let read = self.objects.get_file(key, file, packed::largest(LARGEST_SEGMENT)).await?;
         read.ok_or_else(|| self.problem(format!("{key}: is missing")))
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use edgesentry_chain::Hash;
+use edgesentry_rs::error::FailureKind;
 use edgesentry_rs::objects::{Write, Written};
 use serde::{Deserialize, Serialize};
 
@@ -126,8 +127,13 @@ pub(crate) async fn download_one(
     let path = folder.join(&file.name);
     let downloaded =
         if file.encrypted.is_some() { folder.join(format!("{}.age", file.name)) } else { path.clone() };
-    if archive.objects().get_file(&key, &downloaded).await?.is_none() {
-        return Ok(Check::new(name, false, format!("{key} is missing")));
+    match archive.objects().get_file(&key, &downloaded, stored_bytes).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return Ok(Check::new(name, false, format!("{key} is missing"))),
+        Err(error) if error.kind == FailureKind::Item => {
+            return Ok(Check::new(name, false, Error::from(error).describe()));
+        }
+        Err(error) => return Err(error.into()),
     }
     let (size, hash) = measure(&downloaded).await?;
     let evidence = format!("{size} bytes, BLAKE3 {hash}; expected {stored_bytes} bytes, {stored_hash}");

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::extract;
 use crate::observe::{Event, Observer, blocking};
 use crate::source;
+use crate::temporary::Temporary;
 use crate::wal::Coverage;
 
 use choice::{Choice, Known};
@@ -73,7 +74,8 @@ pub struct Restore {
     /// How far.
     pub target: Target,
     /// The timeline that is followed; by default the one that the archive is written on now, or, for a moment before
-    /// that began, the one that was written then.
+    /// that began, the one that was written then. To the end of the archive it must be named if only times tell which one
+    /// that is.
     pub timeline: Option<u32>,
     /// The data folder: empty, or not there yet.
     pub data: PathBuf,
@@ -167,7 +169,7 @@ pub async fn restore(
     let parent = restore.data.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
     let temporary = || {
-        let folder = tempfile::Builder::new().prefix(".edgesentry-restore-").tempdir_in(&parent);
+        let folder = Temporary::new(".edgesentry-restore-", &parent);
         folder.map_err(Error::io("make a temporary folder", &parent))
     };
     let (command, owner, theirs) = (restore.command.clone(), programs.clone(), temporary()?);
@@ -188,7 +190,7 @@ pub async fn restore(
 
     observer(Event::Step("extract"));
     let begin = Instant::now();
-    let unfinished = Unfinished::new(&restore.data, observer);
+    let unfinished = Unfinished::claim(&restore.data, observer)?;
     let (data, owner, work) = (restore.data.clone(), programs.owner(), unfinished.work());
     blocking(move || work.run(|| extract::base_backup(&files, &data, owner, &|| work.check()))).await?;
     drop(folder);

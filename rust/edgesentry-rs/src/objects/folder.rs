@@ -1,20 +1,32 @@
 //! Objects in a folder, one file each.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written};
+use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, mkdirat};
+use rustix::io::Errno;
+
+use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written, too_large};
 use crate::error::{Component, Error, StoreError};
-use crate::files::{Names, failure, modified_ms, place_new, sync_parents, unique_name, write_synced};
+use crate::files::{
+    Names, failure, folder_below, modified_ms, open_below, place_new, sync_parents, unique_name, write_synced,
+};
 use crate::s3::refuse_key;
 
 /// A folder that must be there already. Objects are written to a temporary file, synced, and linked into place, or
-/// renamed there if the file system has no hard links.
+/// renamed there if the file system has no hard links. Others may be able to write there: nothing but regular files is
+/// read, and no link is followed.
+///
+/// The archiver of PostgreSQL, which has a umask of its own, and backups may run as different users. So files and folders
+/// get the permissions that the folder itself has for its group, and none for others; made by root, its owner and its group.
 #[derive(Debug, Clone)]
 pub struct FolderObjects {
     root: PathBuf,
@@ -23,6 +35,8 @@ pub struct FolderObjects {
 
 /// Where temporary files are written, below the folder. No key leads there.
 const PARTIAL: &str = ".partial";
+/// Nobody has written a file there for so long who still does.
+const LEFT_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl FolderObjects {
     /// Opens a folder.
@@ -46,10 +60,38 @@ impl FolderObjects {
         Ok(self.root.join(key))
     }
 
+    /// Makes folders below the root, as the root is.
+    fn make_folders(&self, path: &Path) -> io::Result<()> {
+        let mut made = PathBuf::new();
+        for name in path.components() {
+            let folder = folder_below(&self.root, &made)?;
+            made.push(name);
+            match mkdirat(&folder, name.as_os_str(), Mode::RWXU) {
+                Ok(()) => {
+                    self.share(&folder_below(&self.root, &made)?, Mode::RWXU, Mode::RWXG | Mode::SGID)?
+                }
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        folder_below(&self.root, path).map(|_| ())
+    }
+
+    /// Gives a new file or folder to those who share the root, as far as the file system and our rights go.
+    fn share(&self, made: impl AsFd, own: Mode, of_root: Mode) -> io::Result<()> {
+        let root = fs::metadata(&self.root)?;
+        if rustix::process::geteuid().is_root() {
+            let _ = fchown(&made, Some(Uid::from_raw(root.uid())), Some(Gid::from_raw(root.gid())));
+        }
+        let _ = fchmod(&made, own | (Mode::from_raw_mode(root.mode() as _) & of_root));
+        Ok(())
+    }
+
     /// Puts a synced temporary file into place.
     fn place_file(&self, key: &str, partial: &Path, write: Write) -> io::Result<Written> {
         let path = self.path(key)?;
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        self.share(File::open(partial)?, Mode::RUSR | Mode::WUSR, Mode::RGRP | Mode::WGRP)?;
+        self.make_folders(Path::new(key).parent().unwrap_or(Path::new("")))?;
         let written = match write {
             Write::Replace => fs::rename(partial, &path).map(|()| Written::Stored),
             Write::IfAbsent => place_new(partial, &path, Names::Free)
@@ -70,19 +112,36 @@ impl FolderObjects {
             sync_parents(&self.root, &path)?;
             return Ok(Written::Taken);
         }
+        self.make_folders(Path::new(PARTIAL))?;
+        self.remove_left();
         let partial = self.root.join(PARTIAL).join(unique_name());
-        fs::create_dir_all(self.root.join(PARTIAL))?;
         let written = fill(&partial).and_then(|()| self.place_file(key, &partial, write));
         let _ = fs::remove_file(&partial);
         written
     }
 
-    /// The file of a key; `None` where there is none, an error where the whole folder is gone.
-    fn existing(&self, key: &str) -> io::Result<Option<(File, u64)>> {
-        match File::open(self.path(key)?) {
+    /// Removes what processes have left that were killed while they wrote.
+    fn remove_left(&self) {
+        for entry in fs::read_dir(self.root.join(PARTIAL)).into_iter().flatten().flatten() {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            if modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_AFTER)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// The file of a key, which is not larger than that; `None` where there is none, an error where the whole folder is
+    /// gone.
+    fn existing(&self, key: &str, most: u64) -> io::Result<Option<(io::Take<File>, u64)>> {
+        self.path(key)?;
+        match open_below(&self.root, Path::new(key)) {
             Ok(file) => {
                 let size = file.metadata()?.len();
-                Ok(Some((file, size)))
+                if size > most {
+                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, too_large(key, size)));
+                }
+                // It may still grow.
+                Ok(Some((file.take(size), size)))
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 fs::read_dir(&self.root).map(|_| None)
@@ -173,10 +232,7 @@ impl Objects for FolderObjects {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let key = key.to_owned();
         self.run("read from the archive", move |folder| {
-            let Some((mut file, size)) = folder.existing(&key)? else { return Ok(None) };
-            if size > LARGEST_IN_MEMORY {
-                return Err(io::Error::other(format!("{key}: {size} bytes are more than is expected there")));
-            }
+            let Some((mut file, size)) = folder.existing(&key, LARGEST_IN_MEMORY)? else { return Ok(None) };
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             io::copy(&mut file, &mut bytes)?;
             Ok(Some(bytes.into()))
@@ -184,16 +240,19 @@ impl Objects for FolderObjects {
         .await
     }
 
-    async fn get_file(&self, key: &str, file: &Path) -> Result<Option<u64>, StoreError> {
+    async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {
         let (key, path) = (key.to_owned(), file.to_owned());
         self.run("read from the archive", move |folder| {
-            let Some((mut object, _)) = folder.existing(&key)? else { return Ok(None) };
+            let Some((mut object, _)) = folder.existing(&key, most)? else { return Ok(None) };
             let mut file = File::create_new(&path)?;
             let copied = io::copy(&mut object, &mut file);
             if copied.is_err() {
                 let _ = fs::remove_file(&path);
             }
-            copied.map(Some)
+            // Not the archive alone may fail: the disk of the new file may be full.
+            let into =
+                |error: io::Error| io::Error::new(error.kind(), format!("into {}: {error}", path.display()));
+            copied.map(Some).map_err(into)
         })
         .await
     }
@@ -210,5 +269,82 @@ impl Objects for FolderObjects {
             _ => Ok(()),
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    use super::*;
+    use crate::error::FailureKind;
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    fn folder(mode: u32) -> (tempfile::TempDir, FolderObjects) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let objects = FolderObjects::open(folder.path()).unwrap();
+        (folder, objects)
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_of_the_expected_size_is_read() {
+        let (folder, objects) = folder(0o700);
+        let victim = tempfile::tempdir().unwrap();
+        fs::write(victim.path().join("file"), b"of somebody else").unwrap();
+        let path = |name: &str| folder.path().join(name);
+        symlink(victim.path().join("file"), path("link")).unwrap();
+        symlink("/dev/zero", path("endless")).unwrap();
+        symlink(victim.path(), path("elsewhere")).unwrap();
+        mknodat(CWD, path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        fs::write(path("large"), [0; 11]).unwrap();
+        let out = folder.path().join("out");
+        for key in ["link", "endless", "elsewhere/file", "pipe", "folder", "large"] {
+            let error = run(objects.get_file(key, &out, 10)).unwrap_err();
+            assert_eq!(error.kind, FailureKind::Item, "{key}: {error:?}");
+            assert!(!out.exists(), "{key}");
+            assert!(key == "large" || run(objects.get(key)).is_err(), "{key}");
+        }
+        assert!(run(objects.put("elsewhere/new", Bytes::new(), Write::IfAbsent)).is_err());
+        assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 1);
+        assert_eq!(run(objects.get_file("large", &out, 11)).unwrap(), Some(11));
+        assert_eq!(run(objects.get("large/none")).unwrap(), None);
+        assert_eq!(run(objects.get("folder/none")).unwrap(), None);
+    }
+
+    #[test]
+    fn the_group_of_the_folder_shares_what_is_archived_and_nobody_else() {
+        for (root, file, inner) in [(0o2770, 0o660, 0o2770), (0o750, 0o640, 0o750), (0o755, 0o640, 0o750)] {
+            let (folder, objects) = folder(root);
+            run(objects.put("wal/1/file", Bytes::new(), Write::IfAbsent)).unwrap();
+            let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().mode() & 0o7777;
+            let seen = [mode("wal/1/file"), mode("wal/1"), mode("wal"), mode(PARTIAL)];
+            assert_eq!(seen, [file, inner, inner, inner], "{root:o}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_in_nobodys_way_and_goes_after_a_while() {
+        let (folder, objects) = folder(0o700);
+        // As of a process with the same number, which every first process of a container has.
+        let left = folder.path().join(PARTIAL);
+        fs::create_dir(&left).unwrap();
+        let left: Vec<PathBuf> =
+            (0..9).map(|count| left.join(format!("{}-{count}", std::process::id()))).collect();
+        left.iter().for_each(|left| fs::write(left, b"half").unwrap());
+        run(objects.put("file", Bytes::new(), Write::IfAbsent)).unwrap();
+        assert!(left.iter().all(|left| left.exists()));
+        let old = std::time::SystemTime::now() - LEFT_AFTER - Duration::from_secs(60);
+        for left in &left {
+            File::options().write(true).open(left).unwrap().set_modified(old).unwrap();
+        }
+        run(objects.put("other", Bytes::new(), Write::IfAbsent)).unwrap();
+        assert_eq!(fs::read_dir(folder.path().join(PARTIAL)).unwrap().count(), 0);
     }
 }

@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written};
+use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written, too_large};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::s3::{self, S3Settings, milliseconds, refuse_key};
 
@@ -190,16 +190,24 @@ impl S3Objects {
         key: &str,
         mut object: GetObjectOutput,
         path: &Path,
+        most: u64,
     ) -> Result<u64, StoreError> {
         let local = |error: std::io::Error| self.error("write the file", FailureKind::Setup, error.into());
         let size = object.content_length().and_then(|length| u64::try_from(length).ok());
+        let refuse = |size: u64| self.error(READ, FailureKind::Item, too_large(key, size).into());
+        if let Some(size) = size.filter(|size| *size > most) {
+            return Err(refuse(size));
+        }
         let mut file = File::create_new(path).await.map_err(local)?;
         let (mut done, mut resumes) = (0, 0);
         loop {
             let broken = match object.body.try_next().await {
                 Ok(Some(bytes)) => {
-                    file.write_all(&bytes).await.map_err(local)?;
                     done += bytes.len() as u64;
+                    if done > most {
+                        return Err(refuse(done));
+                    }
+                    file.write_all(&bytes).await.map_err(local)?;
                     continue;
                 }
                 Ok(None) if size.is_none_or(|size| size == done) => {
@@ -265,17 +273,16 @@ impl Objects for S3Objects {
         let Some(object) = self.open(&self.key(key, READ)?, 0).await? else { return Ok(None) };
         let size = object.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
         if size > LARGEST_IN_MEMORY {
-            let problem = format!("{key}: {size} bytes are more than is expected there");
-            return Err(self.error(READ, FailureKind::Setup, problem.into()));
+            return Err(self.error(READ, FailureKind::Item, too_large(key, size).into()));
         }
         let bytes = object.body.collect().await;
         Ok(Some(bytes.map_err(|error| self.error(READ, FailureKind::Passing, error.into()))?.into_bytes()))
     }
 
-    async fn get_file(&self, key: &str, file: &Path) -> Result<Option<u64>, StoreError> {
+    async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {
         let key = self.key(key, READ)?;
         let Some(object) = self.open(&key, 0).await? else { return Ok(None) };
-        let read = self.read_into(&key, object, file).await;
+        let read = self.read_into(&key, object, file, most).await;
         if read.is_err() {
             let _ = fs::remove_file(file).await;
         }

@@ -17,7 +17,7 @@ use crate::archive::Archive;
 use crate::error::Error;
 use crate::observe::nobody;
 use crate::recovery::{self, Recovery};
-use crate::restore::{self, Restore, Target, restore};
+use crate::restore::{self, Reached, Restore, Target, restore};
 use crate::servers::{POSTGRESQL, free_port};
 use crate::source::{self, Source};
 use crate::wal::WalName;
@@ -72,7 +72,7 @@ impl ArchiveDrill {
         if self.commit {
             self.make_commit(&archive, report).await?;
         }
-        let target = self.reachable(&archive, moment, report).await?;
+        let (target, timeline) = self.reachable(&archive, moment, report).await?;
         let port = free_port().map_err(Error::io("find a free port", scratch.folder()))?;
         let wanted = Restore {
             backup: None,
@@ -81,7 +81,7 @@ impl ArchiveDrill {
             port,
             command: scratch.command(),
             drill: true,
-            timeline: None,
+            timeline,
             accept_loss: false,
             patience: Duration::from_secs(24 * 3600),
         };
@@ -121,17 +121,17 @@ impl ArchiveDrill {
         archive: &Archive,
         moment: OffsetDateTime,
         report: &mut DrillReport,
-    ) -> Result<Target, Error> {
-        let last = restore::reached(&self.settings, archive).await?.last_transaction;
+    ) -> Result<(Target, Option<u32>), Error> {
+        let Reached { timeline, last_transaction: last } = restore::reached(&self.settings, archive).await?;
         if last.is_some_and(|last| last > moment) {
-            return Ok(Target::Time(moment));
+            return Ok((Target::Time(moment), None));
         }
         let last = last.map_or("none".to_owned(), |last| Target::Time(last).to_string());
         report.step(format!(
             "no transaction in the archive ended after {}, the last one at {last}: it is restored to its end",
             Target::Time(moment)
         ));
-        Ok(Target::Latest)
+        Ok((Target::Latest, Some(timeline)))
     }
 
     /// Ends a transaction that changes nothing, and waits until it is in the archive.

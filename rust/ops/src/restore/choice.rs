@@ -84,6 +84,21 @@ impl<'a> Known<'a> {
             }
             return Ok(vec![self.inventory.line(timeline)]);
         }
+        if let (Target::Latest, Some(newest), Some(current)) =
+            (&restore.target, self.inventory.newer_than_current(), self.inventory.current())
+        {
+            let last = |timeline: u32| {
+                let activity = self.inventory.activity.get(&timeline);
+                activity.map_or_else(|| "never".to_owned(), |(_, last)| shown(*last))
+            };
+            return Err(self.archive.problem(format!(
+                "timeline {newest} is the newest one, archived last at {}, and timeline {current} was archived later, last at \
+                 {}; a copy of the archive has other times, so say which one is to be followed: --timeline {newest} or \
+                 --timeline {current}",
+                last(newest),
+                last(current)
+            )));
+        }
         let newest = self.backups.last().map_or(1, |backup| backup.timeline);
         let mut lines = vec![self.inventory.line(self.inventory.current().unwrap_or(newest))];
         if let Target::Time(moment) = &restore.target {

@@ -64,6 +64,7 @@ impl Reach<'_> {
         let folder = self.archive.temporary()?;
         let (packed, file) = (folder.path().join("packed"), folder.path().join(segment.to_string()));
         let identity = self.archive.existing_identity().await?;
+        let most = packed::largest(identity.wal_segment_bytes);
         let of = |name: WalName| (name.key(), name.subject(identity));
         let places = if complete {
             vec![of(WalName::Segment(segment))]
@@ -73,7 +74,7 @@ impl Reach<'_> {
         };
         let mut found = None;
         for (key, subject) in places {
-            if self.archive.objects().get_file(&key, &packed).await?.is_some() {
+            if self.archive.objects().get_file(&key, &packed, most).await?.is_some() {
                 found = Some(subject);
                 break;
             }

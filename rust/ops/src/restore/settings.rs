@@ -1,21 +1,21 @@
 //! The settings with which a restored server recovers: `recovery.signal` and `postgresql.auto.conf`. `recovery.conf` is
 //! refused since PostgreSQL 12.
 
-use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use edgesentry_formats::{NewFile, Readers};
-use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Restore, Target};
 use crate::adopt;
 use crate::backup::Backup;
+use crate::data_folder;
 use crate::error::Error;
 use crate::postgres::Programs;
 use crate::program;
+use crate::temporary::Temporary;
 
 /// How long the archive may take to answer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -49,7 +49,7 @@ impl RestoreCommand {
     /// Asks it for what is in no archive, as the user whom the server runs as: a program that this user may not run, settings
     /// that it may not read or an archive that it does not reach would end recovery. The folder is handed to that user to
     /// work in, and removed: nothing else may be written into it.
-    pub(crate) fn attempt(&self, programs: &Programs, folder: TempDir) -> Result<(), Error> {
+    pub(crate) fn attempt(&self, programs: &Programs, folder: Temporary) -> Result<(), Error> {
         programs.own(folder.path())?;
         let mut fetch = programs.owned(&self.eds.to_string_lossy());
         fetch.current_dir(folder.path()).args(["ops", "fetch-wal"]);
@@ -133,7 +133,7 @@ pub(super) fn write(
         }
     }
     let automatic = data.join("postgresql.auto.conf");
-    let text = fs::read_to_string(&automatic).unwrap_or_default();
+    let text = data_folder::text(&automatic)?.unwrap_or_default();
     // The original may be an adopted copy.
     let own = text.lines().filter(|line| adopt::is_mark(line).is_none());
     let mut text: String = own.map(|line| format!("{line}\n")).collect();
@@ -198,7 +198,7 @@ fn recovery(restore: &Restore, backup: &Backup, timeline: u32) -> Vec<(&'static 
 /// Takes the settings of the recovery out again: they would hold for the next one.
 pub(super) fn clear(programs: &Programs, restore: &Restore) -> Result<(), Error> {
     let path = restore.data.join("postgresql.auto.conf");
-    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let text = data_folder::text(&path)?.unwrap_or_default();
     let mut inside = false;
     let kept = text.lines().filter(|line| {
         inside |= *line == BEGIN;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{Restore, Target};
+use crate::data_folder;
 use crate::error::Error;
 use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
@@ -30,8 +31,7 @@ pub(super) struct Server {
 pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> Result<Server, Error> {
     let sql = Sql::new(programs, url)?;
     let log = restore.data.join(LOG);
-    fs::write(&log, b"").map_err(Error::io("write", &log))?;
-    programs.own(&log)?;
+    data_folder::create(programs, &log)?;
     let mut postgres = programs.owned("postgres");
     postgres.arg("-D").arg(&restore.data).arg("-p").arg(restore.port.to_string());
     for (name, value) in [

@@ -1,6 +1,7 @@
 //! A data folder that is being filled: emptied again if the restore does not get to its end.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,16 +49,43 @@ impl Work {
     }
 }
 
+/// In a folder that is being filled. Of two restores into one folder the second would remove what the first has written.
+const CLAIM: &str = "edgesentry-restore.claim";
+
 impl<'a> Unfinished<'a> {
-    /// Before anything is written into `data`.
-    pub(super) fn new(data: &Path, observer: Observer<'a>) -> Unfinished<'a> {
-        Unfinished {
-            data: data.to_owned(),
-            was_absent: !data.exists(),
-            is_finished: false,
-            work: Work::default(),
-            observer,
+    /// Claims the folder, before anything else is written into it.
+    ///
+    /// # Errors
+    /// Something is there, or another restore is filling it; nothing of that is touched.
+    pub(super) fn claim(data: &Path, observer: Observer<'a>) -> Result<Unfinished<'a>, Error> {
+        let refuse = |problem: &str| Error::Config(format!("{}: {problem}", data.display()));
+        let was_absent = match fs::create_dir(data) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(Error::io("make the data folder", data)(error)),
+        };
+        let claim = data.join(CLAIM);
+        match fs::File::create_new(&claim) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(refuse(
+                    "another restore is filling the folder, or was killed while it did; wait for it, or remove the folder",
+                ));
+            }
+            Err(error) => return Err(Error::io("write into the data folder", data)(error)),
         }
+        let entries = fs::read_dir(data).map(|entries| entries.flatten().collect::<Vec<_>>());
+        let is_ours = |entry: &fs::DirEntry| entry.file_name() == CLAIM;
+        match entries {
+            Ok(entries) if entries.iter().all(is_ours) => {}
+            Ok(_) => {
+                let _ = fs::remove_file(&claim);
+                return Err(refuse("the folder is not empty any more; name another one"));
+            }
+            Err(error) => return Err(Error::io("look into the data folder", data)(error)),
+        }
+        let data = data.to_owned();
+        Ok(Unfinished { data, was_absent, is_finished: false, work: Work::default(), observer })
     }
 
     /// For work that writes into the folder.
@@ -68,12 +96,13 @@ impl<'a> Unfinished<'a> {
     /// What is in the folder stays.
     pub(super) fn finish(mut self) {
         self.is_finished = true;
+        let _ = fs::remove_file(self.data.join(CLAIM));
     }
 
     fn remove(&self) -> std::io::Result<bool> {
         let entries = match fs::read_dir(&self.data) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
         for entry in entries {
@@ -119,7 +148,7 @@ mod tests {
     fn what_is_not_finished_is_removed_once_nobody_writes_it() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        let unfinished = Unfinished::new(&data, &nobody);
+        let unfinished = Unfinished::claim(&data, &nobody).unwrap();
         let work = unfinished.work();
         let (begun, begins) = std::sync::mpsc::channel();
         let place = data.clone();
@@ -141,13 +170,28 @@ mod tests {
 
         // A folder that was there stays, and so does what is finished.
         fs::create_dir(&data).unwrap();
-        let unfinished = Unfinished::new(&data, &nobody);
+        let unfinished = Unfinished::claim(&data, &nobody).unwrap();
         fs::write(data.join("PG_VERSION"), b"15").unwrap();
         drop(unfinished);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
-        let unfinished = Unfinished::new(&data, &nobody);
+        let unfinished = Unfinished::claim(&data, &nobody).unwrap();
         fs::write(data.join("PG_VERSION"), b"15").unwrap();
         unfinished.finish();
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_filled_by_one_restore_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let first = Unfinished::claim(&data, &nobody).unwrap();
+        fs::write(data.join("PG_VERSION"), b"15").unwrap();
+        let error = Unfinished::claim(&data, &nobody).err().unwrap().to_string();
+        assert!(error.contains("another restore is filling the folder"), "{error}");
+        assert!(data.join("PG_VERSION").exists());
+        first.finish();
+        let error = Unfinished::claim(&data, &nobody).err().unwrap().to_string();
+        assert!(error.contains("not empty any more"), "{error}");
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
     }
 }

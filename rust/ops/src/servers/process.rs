@@ -2,7 +2,6 @@
 //! process ends.
 
 use std::collections::hash_map::RandomState;
-use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::data_folder;
 use crate::guard::Guarded;
 use crate::program::wait;
 
@@ -26,7 +26,7 @@ pub struct Process {
 impl Process {
     /// Starts `command`, its output appended to the file `log`.
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Process> {
-        let file = File::options().create(true).append(true).open(log)?;
+        let file = data_folder::append(log)?;
         let guarded = Guarded::start(command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file))?;
         Ok(Process { guarded, log: log.to_owned() })
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use edgesentry_rs::objects::{Write, Written};
 
+use super::gaps::History;
 use super::name::WalName;
 use super::{packed, segment};
 use crate::archive::{Archive, Identity};
@@ -37,6 +38,10 @@ pub async fn try_archiving(archive: &Archive) -> Result<(), Error> {
 /// are replaced by signed ones.
 pub async fn archive_wal(archive: &Archive, file: &Path, name: WalName) -> Result<Archived, Error> {
     let subject = name.subject(claim(archive, file, name).await?);
+    if let WalName::History(timeline) = name {
+        // One that cannot be would stand in the way of every restore.
+        History::of_file(timeline, file)?;
+    }
     let folder = archive.temporary()?;
     let (ours, theirs) = (folder.path().join("packed"), folder.path().join("there"));
     let content = packed::pack(archive, file, &ours, &subject)?;

@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use edgesentry_rs::error::FailureKind;
 use futures::stream::{self, StreamExt};
 
 use super::gaps::Inventory;
@@ -47,6 +48,7 @@ pub async fn check_contents(
 ) -> Result<Check, Error> {
     let name = "every archived segment holds the pages and records that PostgreSQL wrote";
     let identity = archive.existing_identity().await?;
+    let most = packed::largest(identity.wal_segment_bytes);
     let wanted: Vec<(u32, u64)> =
         inventory.segments.iter().copied().filter(|(_, number)| numbers.contains(number)).collect();
     let (mut done, total) = (0, wanted.len() as u64 * inventory.segment_bytes);
@@ -56,16 +58,22 @@ pub async fn check_contents(
     let mut downloads = stream::iter(wanted.into_iter().map(|(timeline, number)| async move {
         let segment = Segment::at(timeline, number, inventory.segment_bytes);
         let packed = place.join(format!("{segment}.zst"));
-        let is_there = archive.objects().get_file(&WalName::Segment(segment).key(), &packed).await?.is_some();
-        Ok::<_, Error>((segment, packed, is_there))
+        let got = archive.objects().get_file(&WalName::Segment(segment).key(), &packed, most).await;
+        let problem = match got {
+            Ok(Some(_)) => None,
+            Ok(None) => Some("it was deleted meanwhile".to_owned()),
+            Err(error) if error.kind == FailureKind::Item => Some(Error::from(error).describe()),
+            Err(error) => return Err(error.into()),
+        };
+        Ok::<_, Error>((segment, packed, problem))
     }))
     .buffered(AT_ONCE);
     let (mut found, mut walk, mut before) = (Found::default(), Walk::new(), None);
     while let Some(downloaded) = downloads.next().await {
-        let (segment, packed, is_there) = downloaded?;
+        let (segment, packed, problem) = downloaded?;
         found.segments += 1;
-        if !is_there {
-            found.problems.push(format!("{segment}: it was deleted meanwhile"));
+        if let Some(problem) = problem {
+            found.problems.push(format!("{segment}: {problem}"));
             continue;
         }
         if before != Some(segment) {

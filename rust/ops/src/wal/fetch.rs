@@ -51,10 +51,11 @@ pub async fn fetch_wal(
 ) -> Result<Fetched, Error> {
     let identity = archive.existing_identity().await?;
     let place = Place { archive, identity, target };
+    let most = packed::largest(identity.wal_segment_bytes);
     let WalName::Segment(segment) = name else {
         let folder = archive.temporary()?;
         let packed = folder.path().join("packed");
-        let found = archive.objects().get_file(&name.key(), &packed).await?.is_some();
+        let found = archive.objects().get_file(&name.key(), &packed, most).await?.is_some();
         return if found {
             place.deliver(&packed, &name.subject(identity), None).map(|()| Fetched::Archive)
         } else {
@@ -79,10 +80,10 @@ pub async fn fetch_wal(
     for next in ahead.into_iter().filter(|next| *next != segment && !spool.path(*next).exists()) {
         let (archive, spool) = (archive.clone(), spool.clone());
         // What fails is asked for again when it is needed.
-        others.spawn(async move { spool.fill(&archive, next).await });
+        others.spawn(async move { spool.fill(&archive, next, most).await });
     }
     // Dropped on the way out, the others are given up.
-    if !spool.fill(archive, segment).await? {
+    if !spool.fill(archive, segment, most).await? {
         return place.incomplete(segment).await;
     }
     place.deliver(&packed, &subject, Some(segment))?;
@@ -118,13 +119,14 @@ impl Place<'_> {
     /// The beginning of a segment that was never archived whole.
     async fn incomplete(&self, segment: Segment) -> Result<Fetched, Error> {
         let folder = self.archive.temporary()?;
+        let most = packed::largest(self.identity.wal_segment_bytes);
         let left = WalName::Partial(segment);
         for (key, subject) in [
             (receiving_key(segment), receiving_subject(segment, self.identity)),
             (left.key(), left.subject(self.identity)),
         ] {
             let packed = folder.path().join("packed");
-            if self.archive.objects().get_file(&key, &packed).await?.is_some() {
+            if self.archive.objects().get_file(&key, &packed, most).await?.is_some() {
                 return self.deliver(&packed, &subject, Some(segment)).map(|()| Fetched::Partial);
             }
         }
@@ -167,10 +169,10 @@ impl Spool {
     }
 
     /// Fetches a segment; false where there is provably none.
-    async fn fill(&self, archive: &Archive, segment: Segment) -> Result<bool, Error> {
+    async fn fill(&self, archive: &Archive, segment: Segment, most: u64) -> Result<bool, Error> {
         let folder = self.temporary()?;
         let part = folder.path().join("packed");
-        if archive.objects().get_file(&WalName::Segment(segment).key(), &part).await?.is_none() {
+        if archive.objects().get_file(&WalName::Segment(segment).key(), &part, most).await?.is_none() {
             return Ok(false);
         }
         let path = self.path(segment);

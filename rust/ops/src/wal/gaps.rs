@@ -1,6 +1,7 @@
 //! Whether all of the write-ahead log is there that a backup needs: arithmetic of names, and timelines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -9,24 +10,41 @@ use super::packed;
 use super::timelines::Line;
 use crate::adopt::{self, Adopted};
 use crate::archive::{Archive, Identity};
+use crate::data_folder;
 use crate::error::Error;
 
 /// Where a timeline came from: its ancestors, oldest first, each with the position at which it was left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct History(pub Vec<(u32, Lsn)>);
 
+/// The longest history file that is read: a line for each of thousands of promotions.
+const LONGEST_HISTORY: u64 = 1 << 20;
+
 impl History {
-    /// Reads a history file: lines of timeline, position and reason.
-    pub fn read(text: &str) -> Result<History, String> {
-        let mut ancestors = Vec::new();
+    /// Reads the history file of a timeline: lines of timeline, position and reason. As PostgreSQL has it, the numbers of
+    /// timelines only grow, so that no way back to the first one is a circle.
+    pub fn read(timeline: u32, text: &str) -> Result<History, String> {
+        let mut ancestors: Vec<(u32, Lsn)> = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let mut fields = line.split_whitespace();
-            let timeline = fields.next().and_then(|field| field.parse().ok());
-            let position = fields.next().and_then(|field| field.parse().ok());
-            let ancestor = timeline.zip(position);
-            ancestors.push(ancestor.ok_or_else(|| format!("no line of a history: {line:?}"))?);
+            let ancestor = fields.next().and_then(|field| field.parse::<u32>().ok());
+            let position = fields.next().and_then(|field| field.parse::<Lsn>().ok());
+            let ancestor = ancestor.zip(position);
+            let (ancestor, position) = ancestor.ok_or_else(|| format!("no line of a history: {line:?}"))?;
+            let follows = ancestors.last().is_none_or(|(last, left)| *last < ancestor && *left <= position);
+            if ancestor == 0 || ancestor >= timeline || !follows {
+                return Err(format!("timeline {timeline} cannot come from there: {line:?}"));
+            }
+            ancestors.push((ancestor, position));
         }
         Ok(History(ancestors))
+    }
+
+    /// Reads the history of a timeline from the file of a server.
+    pub(crate) fn of_file(timeline: u32, file: &Path) -> Result<History, Error> {
+        let text = data_folder::text(file)?.unwrap_or_default();
+        History::read(timeline, &text)
+            .map_err(|problem| Error::Archive { place: file.display().to_string(), problem })
     }
 }
 
@@ -58,12 +76,12 @@ impl Inventory {
         let mut inventory = Inventory { segment_bytes, adopted, ..Inventory::default() };
         for object in archive.objects().list("wal/").await? {
             match WalName::of_key(&object.key) {
-                Some(WalName::Segment(segment)) => {
+                Some(WalName::Segment(segment)) if segment.is_possible(segment_bytes) => {
                     inventory.segments.insert((segment.timeline, segment.number(segment_bytes)));
                     inventory.newest_ms = inventory.newest_ms.max(object.modified_ms);
                     inventory.note(segment.timeline, object.modified_ms);
                 }
-                Some(WalName::Partial(segment)) => {
+                Some(WalName::Partial(segment)) if segment.is_possible(segment_bytes) => {
                     inventory.beginnings.insert((segment.timeline, segment.number(segment_bytes)));
                 }
                 Some(WalName::History(timeline)) => {
@@ -71,13 +89,16 @@ impl Inventory {
                     inventory.histories.insert(timeline, history);
                     inventory.note(timeline, object.modified_ms);
                 }
-                Some(WalName::Backup(..)) | None => {}
+                Some(WalName::Segment(_) | WalName::Partial(_) | WalName::Backup(..)) | None => {}
             }
         }
         for object in archive.objects().list("partial/").await? {
             let name = object.key.strip_prefix("partial/").and_then(|name| name.strip_suffix(".zst"));
             let segment = name.and_then(|name| name.parse::<Segment>().ok());
-            if let Some(segment) = segment.filter(|segment| receiving_key(*segment) == object.key) {
+            let is_possible = |segment: &Segment| {
+                receiving_key(*segment) == object.key && segment.is_possible(segment_bytes)
+            };
+            if let Some(segment) = segment.filter(is_possible) {
                 inventory.beginnings.insert((segment.timeline, segment.number(segment_bytes)));
                 inventory.newest_ms = inventory.newest_ms.max(object.modified_ms);
             }
@@ -101,9 +122,13 @@ pub(crate) async fn read_history(
     let (folder, key) = (archive.temporary()?, WalName::History(timeline).key());
     let (packed, file) = (folder.path().join("packed"), folder.path().join("history"));
     archive.fetch(&key, &packed).await?;
-    packed::unpack(archive, &packed, &file, &WalName::History(timeline).subject(identity))?;
+    let subject = WalName::History(timeline).subject(identity);
+    let (content, _) = packed::unpack(archive, &packed, &file, &subject)?;
+    if content.size > LONGEST_HISTORY {
+        return Err(archive.problem(format!("{key}: {} bytes are no history", content.size)));
+    }
     let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
-    History::read(&text).map_err(|problem| archive.problem(format!("{key}: {problem}")))
+    History::read(timeline, &text).map_err(|problem| archive.problem(format!("{key}: {problem}")))
 }
 
 /// Segments in a row that are missing.
@@ -137,10 +162,6 @@ pub fn coverage(inventory: &Inventory, line: &Line, from: Segment) -> Coverage {
     let timelines = line.from(from, bytes);
     // A timeline ends in the segment in which the next begins.
     let end_of = |at: usize| timelines.get(at + 1).map_or(u64::MAX, |(_, begin)| *begin);
-    let has = |at: usize, number: u64| {
-        let (timeline, begin) = timelines[at];
-        (begin.max(start)..=end_of(at)).contains(&number) && inventory.segments.contains(&(timeline, number))
-    };
     let ends = (0..timelines.len()).filter_map(|at| {
         let (timeline, begin) = timelines[at];
         let first = begin.max(start);
@@ -148,24 +169,25 @@ pub fn coverage(inventory: &Inventory, line: &Line, from: Segment) -> Coverage {
         inventory.segments.range(range).next_back().map(|(_, number)| (*number, at))
     });
     let newest = ends.max();
+    // The newest timeline that has begun by then holds a segment; the last one of all may stand in an older one only.
+    let holder = |number: u64| (0..timelines.len()).rev().find(|at| timelines[*at].1 <= number).unwrap_or(0);
+    let at = |number: u64| Segment::at(timelines[holder(number)].0, number, bytes);
+    let mut there: BTreeSet<u64> = newest.iter().map(|(number, _)| *number).collect();
+    for (index, (timeline, begin)) in timelines.iter().enumerate() {
+        let next = timelines[index + 1..].iter().map(|(_, begin)| *begin).min().unwrap_or(u64::MAX);
+        let (first, last) = ((*begin).max(start), next.saturating_sub(1));
+        let held = (first <= last).then(|| inventory.segments.range((*timeline, first)..=(*timeline, last)));
+        there.extend(held.into_iter().flatten().map(|(_, number)| *number));
+    }
+    // From segment to segment that is there, not from number to number: a name that somebody has put there may be far off.
+    let newest_number = newest.map_or(0, |(number, _)| number);
     let mut gaps: Vec<Gap> = Vec::new();
-    let mut open: Option<(Segment, Segment)> = None;
-    for number in start..=newest.map_or(0, |(number, _)| number) {
-        // The newest timeline that has begun by then holds it; the last one of all may stand in an older one only.
-        let at = (0..timelines.len()).rev().find(|at| timelines[*at].1 <= number).unwrap_or(0);
-        let is_last = newest.is_some_and(|(last, _)| last == number);
-        let there = has(at, number) || (is_last && (0..timelines.len()).any(|at| has(at, number)));
-        let segment = Segment::at(timelines[at].0, number, bytes);
-        open = match (there, open) {
-            (false, None) => Some((segment, segment)),
-            (false, Some((first, _))) => Some((first, segment)),
-            (true, Some((first, last))) => {
-                let segments = last.number(bytes) - first.number(bytes) + 1;
-                gaps.push(Gap { first, last, segments });
-                None
-            }
-            (true, None) => None,
-        };
+    let mut next = start;
+    for number in there.into_iter().filter(|number| *number <= newest_number) {
+        if number > next {
+            gaps.push(Gap { first: at(next), last: at(number - 1), segments: number - next });
+        }
+        next = number + 1;
     }
     let newest = newest.map(|(number, at)| Segment::at(timelines[at].0, number, bytes));
     let next = newest.map_or(start, |newest| newest.number(bytes) + 1);
@@ -188,7 +210,7 @@ mod tests {
             inventory.segments.extend(numbers.clone().map(|number| (*timeline, number)));
         }
         for (timeline, text) in histories {
-            inventory.histories.insert(*timeline, History::read(text).unwrap());
+            inventory.histories.insert(*timeline, History::read(*timeline, text).unwrap());
         }
         inventory
     }
@@ -217,6 +239,25 @@ mod tests {
         assert_eq!(along(&there, 0x100).gaps, []);
         let nothing = along(&there, 0x200);
         assert_eq!((nothing.newest, nothing.gaps.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_name_that_is_far_off_is_a_gap_like_others() {
+        let there = inventory(&[(1, 3..=5), (1, 1 << 40..=1 << 40)], &[]);
+        let found = along(&there, 3);
+        let segments: Vec<u64> = found.gaps.iter().map(|gap| gap.segments).collect();
+        assert_eq!(segments, [(1 << 40) - 6]);
+        assert_eq!(found.gaps[0].first.to_string(), "000000010000000000000006");
+    }
+
+    #[test]
+    fn a_history_leads_back_to_the_first_timeline() {
+        assert_eq!(History::read(3, "1\t0/6000100\tx\n2\t0/6000100\ty\n").unwrap().0.len(), 2);
+        for circle in
+            ["3\t0/1\n", "4\t0/1\n", "0\t0/1\n", "1\t0/1\n1\t0/2\n", "2\t0/1\n1\t0/2\n", "1\t0/2\n2\t0/1\n"]
+        {
+            assert!(History::read(3, circle).unwrap_err().contains("cannot come from there"), "{circle}");
+        }
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl Segment {
         u64::from(self.high) * segments_each(segment_bytes) + u64::from(self.low)
     }
 
+    /// Whether PostgreSQL gives a segment of that size this name. Others may be in an archive, under the number of a
+    /// segment that has another name.
+    pub fn is_possible(self, segment_bytes: u64) -> bool {
+        self.timeline > 0 && u64::from(self.low) < segments_each(segment_bytes)
+    }
+
     /// The segment so many further on the same timeline.
     pub fn plus(self, count: u64, segment_bytes: u64) -> Segment {
         Segment::at(self.timeline, self.number(segment_bytes) + count, segment_bytes)
@@ -246,6 +252,10 @@ mod tests {
         let last: Segment = "0000000100000000000000FF".parse().unwrap();
         assert_eq!(last.plus(1, MIB16).to_string(), "000000010000000100000000");
         assert_eq!(last.number(MIB16), 255);
+        assert!(last.is_possible(MIB16));
+        for other in ["000000010000000000000100", "0000000000000000000000FF"] {
+            assert!(!other.parse::<Segment>().unwrap().is_possible(MIB16), "{other}");
+        }
         assert_eq!(last.plus(1, MIB16).number(MIB16), 256);
         let lsn: Lsn = "1/2000028".parse().unwrap();
         assert_eq!(lsn.to_string(), "1/2000028");

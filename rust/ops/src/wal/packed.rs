@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use edgesentry_chain::Hash;
 
-use crate::archive::Archive;
+use crate::archive::{Archive, LARGEST_SEGMENT as LARGEST};
+use crate::data_folder;
 use crate::error::Error;
 use crate::signature::{Content, Form, Signature, Standing, Statement, Subject};
 
@@ -24,11 +25,14 @@ const PLAIN: [u8; 8] = *b"EDSWAL2\0";
 const ENCRYPTED: [u8; 8] = *b"EDSWAL2e";
 /// A signature: public key, R, S.
 const SIGNATURE: [u8; 8] = *b"EDSSIG1\0";
-/// The largest segment, and the largest that is stored for one.
-const LARGEST: u64 = 1 << 30;
-const LARGEST_STORED: u64 = LARGEST + (LARGEST >> 6);
 /// The compression level: fast, and segments of audit records shrink to a quarter.
 const LEVEL: i32 = 3;
+
+/// The largest object that holds a segment of that size: what cannot be compressed grows a little, with each of the keys
+/// that it is encrypted to as well.
+pub(crate) const fn largest(segment_bytes: u64) -> u64 {
+    segment_bytes + (segment_bytes >> 6) + (64 << 10)
+}
 
 /// What a packed file says about itself.
 struct Header {
@@ -85,7 +89,7 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
 fn compress(file: &Path, compressed: &Path) -> io::Result<u64> {
     let mut encoder = zstd::Encoder::new(File::create_new(compressed)?, LEVEL)?;
     encoder.include_checksum(true)?;
-    let copied = io::copy(&mut File::open(file)?, &mut encoder)?;
+    let copied = io::copy(&mut data_folder::open(file)?, &mut encoder)?;
     encoder.finish()?;
     Ok(copied)
 }
@@ -236,7 +240,7 @@ impl Header {
         };
         let header = Header { content: content(first)?, form, stored, signature: None };
         let is_bounded = header.content.size <= LARGEST
-            && header.stored.is_none_or(|stored| stored.size <= LARGEST_STORED);
+            && header.stored.is_none_or(|stored| stored.size <= largest(LARGEST));
         if !is_bounded {
             return None;
         }
@@ -301,7 +305,7 @@ impl<W: Write> Write for Hashing<W> {
 
 fn content(file: &Path) -> io::Result<Content> {
     let mut hashing = Hashing::new(io::sink());
-    io::copy(&mut File::open(file)?, &mut hashing)?;
+    io::copy(&mut data_folder::open(file)?, &mut hashing)?;
     Ok(hashing.finish().1)
 }
 

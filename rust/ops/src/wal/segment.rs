@@ -1,25 +1,23 @@
 //! What a segment says about itself: the long header of its first page (src/include/access/xlog_internal.h).
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::name::Segment;
 use crate::archive::Identity;
+use crate::data_folder;
 use crate::error::Error;
 
 /// `XLP_LONG_HEADER` in `xlp_info`.
 const LONG_HEADER: u16 = 0x0002;
 /// `sizeof(XLogLongPageHeaderData)`.
 const HEADER_BYTES: usize = 40;
-/// Segments are 1 MiB to 1 GiB, powers of two.
-const SIZES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 30);
 
 /// The cluster that wrote the segment in `file`; an error where it is not the segment that its name says.
 pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
     let io = || Error::io("read the segment", file);
     let mut header = [0; HEADER_BYTES];
-    let mut opened = File::open(file).map_err(io())?;
+    let mut opened = data_folder::open(file).map_err(io())?;
     let size = opened.metadata().map_err(io())?.len();
     let read = opened.read_exact(&mut header);
     let problem = |problem: String| Error::Archive { place: file.display().to_string(), problem };
@@ -29,7 +27,7 @@ pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
     let (identity, timeline, position) = parse(&header).ok_or_else(|| {
         problem("no segment of the write-ahead log: its first page has no header".to_owned())
     })?;
-    if !SIZES.contains(&identity.wal_segment_bytes) || !identity.wal_segment_bytes.is_power_of_two() {
+    if !identity.is_possible() {
         return Err(problem(format!("a segment of {} bytes cannot be", identity.wal_segment_bytes)));
     }
     if size != identity.wal_segment_bytes {

@@ -110,15 +110,25 @@ impl Inventory {
     /// The timeline on which the archive is written now: the newest one, of those that come from the adopted copy if one
     /// was adopted; an older one if that was archived long after the newest one's last file.
     pub fn current(&self) -> Option<u32> {
+        let last_ms = |timeline: u32| self.activity.get(&timeline).map_or(0, |(_, last)| *last);
+        self.candidates().into_iter().rev().reduce(|chosen, older| {
+            if last_ms(older) > last_ms(chosen).saturating_add(LATE_MS) { older } else { chosen }
+        })
+    }
+
+    /// A newer timeline than [`Inventory::current`], if there is one. Only times speak for the older one then, and whoever
+    /// copies objects changes them.
+    pub fn newer_than_current(&self) -> Option<u32> {
+        self.candidates().last().copied().filter(|newest| Some(*newest) != self.current())
+    }
+
+    /// The timelines that may be the current one.
+    fn candidates(&self) -> Vec<u32> {
         let comes_from = |timeline: &u32| match &self.adopted {
             Some(adopted) => self.line(*timeline).has(adopted.timeline),
             None => true,
         };
-        let last_ms = |timeline: u32| self.activity.get(&timeline).map_or(0, |(_, last)| *last);
-        let candidates: Vec<u32> = self.timelines().into_iter().filter(comes_from).collect();
-        candidates.into_iter().rev().reduce(|chosen, older| {
-            if last_ms(older) > last_ms(chosen).saturating_add(LATE_MS) { older } else { chosen }
-        })
+        self.timelines().into_iter().filter(comes_from).collect()
     }
 
     /// When the first file of a timeline was archived, Unix milliseconds.
@@ -202,7 +212,7 @@ mod tests {
             inventory.segments.extend(numbers.clone().map(|number| (*timeline, number)));
             inventory.activity.insert(*timeline, (first * MINUTE, last * MINUTE));
             if !history.is_empty() {
-                inventory.histories.insert(*timeline, History::read(history).unwrap());
+                inventory.histories.insert(*timeline, History::read(*timeline, history).unwrap());
             }
         }
         inventory
@@ -239,10 +249,10 @@ mod tests {
     fn the_current_timeline_is_the_one_that_is_written() {
         // A copy of an earlier version archived timeline 2 once, and the original goes on.
         let polluted = inventory(&[(1, "", 3..=90, (0, 900)), (2, TWO, 6..=6, (10, 10))]);
-        assert_eq!(polluted.current(), Some(1));
+        assert_eq!((polluted.current(), polluted.newer_than_current()), (Some(1), Some(2)));
         // An old primary archives its last segment late.
         let failed_over = inventory(&[(1, "", 3..=6, (0, 12)), (2, TWO, 6..=6, (10, 10))]);
-        assert_eq!(failed_over.current(), Some(2));
+        assert_eq!((failed_over.current(), failed_over.newer_than_current()), (Some(2), None));
         // A copy was adopted: only what comes from it counts.
         let mut adopted =
             inventory(&[(1, "", 3..=9, (0, 90)), (2, TWO, 6..=8, (10, 12)), (4, FOUR, 4..=5, (20, 20))]);

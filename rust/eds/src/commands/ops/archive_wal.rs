@@ -1,6 +1,6 @@
 //! `eds ops archive-wal %p %f`: the `archive_command`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use edgesentry_ops::adopt::{Writer, admit};
@@ -44,8 +44,7 @@ impl ArchiveWal {
             return Ok(Exit::Holds);
         };
         let archived = session.wait(async {
-            // PostgreSQL runs it in the data folder.
-            let writer = Writer::of_folder(Path::new("."), name);
+            let writer = Writer::of_file(path, name)?;
             let history = matches!(name, WalName::History(_)).then_some(path.as_path());
             admit(&archive, &writer, history).await?;
             archive_wal(&archive, path, name).await

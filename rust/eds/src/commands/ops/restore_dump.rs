@@ -39,7 +39,8 @@ impl RestoreDumpInto {
         let archive = session.archive()?;
         let options = RestoreDump { dump: self.dump.clone(), into: self.into.clone() };
         let telling = Telling::new(output.json);
-        let left = "the database is as it was: pg_restore works in one transaction";
+        let left = "pg_restore works in one transaction: the database is as it was, or has all of the dump if that had ended \
+            already; then run ANALYZE in it";
         let restored = session.wait_or(left, async {
             restore_dump(&session.settings, &archive, &options, &|event| telling.tell(event)).await
         });

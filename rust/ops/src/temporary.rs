@@ -1,0 +1,79 @@
+//! Temporary folders, which a process that was killed does not remove: the next one does.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A folder that is made and not locked yet is younger.
+const LEFT_AFTER: Duration = Duration::from_secs(3600);
+
+/// A temporary folder, gone when dropped. It is locked as long as its process lives: what is not is left over.
+#[derive(Debug)]
+pub struct Temporary {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl Temporary {
+    /// Makes one with a name that begins with `prefix`, and removes those of its kind that nobody holds any more. They may
+    /// be large, and hold what is encrypted in an archive.
+    pub(crate) fn new(prefix: &str, place: &Path) -> io::Result<Temporary> {
+        remove_left(prefix, place);
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(place)?;
+        let lock = File::open(folder.path())?;
+        lock.try_lock()?;
+        Ok(Temporary { folder, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn remove_left(prefix: &str, place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_of_kind = entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
+        if is_of_kind && is_left(&path).unwrap_or(false) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// Whether a folder is ours, and was made by a process that has ended.
+fn is_left(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    let is_ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
+    let is_old = metadata.modified()?.elapsed().is_ok_and(|age| age > LEFT_AFTER);
+    Ok(is_ours && is_old && File::open(path)?.try_lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_has_left_is_removed_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = place.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("base.tar.gz"), b"large").unwrap();
+            path
+        };
+        let (left, young, other) = (make("eds-left"), make("eds-young"), make("other"));
+        let used = Temporary::new("eds-", place.path()).unwrap();
+        let old = std::time::SystemTime::now() - LEFT_AFTER - Duration::from_secs(60);
+        for path in [&left, &other, &used.path().to_owned()] {
+            File::open(path).unwrap().set_modified(old).unwrap();
+        }
+        let next = Temporary::new("eds-", place.path()).unwrap();
+        assert!(!left.exists());
+        assert!(young.exists() && other.exists() && used.path().exists() && next.path().exists());
+    }
+}
