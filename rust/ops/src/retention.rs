@@ -12,7 +12,7 @@ use edgesentry_rs::objects::Object;
 use serde::Serialize;
 
 use crate::archive::Archive;
-use crate::backup::{self, Backup};
+use crate::backup;
 use crate::dump;
 use crate::error::Error;
 use crate::restore::shown;
@@ -58,6 +58,9 @@ pub struct Kept {
     pub finished_at_ms: u64,
     /// The first segment that it needs; none for a dump.
     pub first_segment: Option<Segment>,
+    /// Whether its manifest counts: a trusted key has signed it, or none need have. Whoever may write into the archive may
+    /// put another one there, for which nothing else is deleted.
+    pub is_trusted: bool,
 }
 
 /// Something to delete.
@@ -90,28 +93,34 @@ impl Contents {
         let objects = archive.objects().list("").await?;
         let backups = backup::backups(archive).await?;
         let dumps = dump::dumps(archive).await?;
-        let of_backup = |backup: &Backup| Kept {
-            id: backup.id.clone(),
-            finished_at_ms: backup.finished_at_ms,
-            first_segment: Some(backup.first_segment),
-        };
-        let of_dump = |dump: &dump::Dump| Kept {
-            id: dump.id.clone(),
-            finished_at_ms: dump.started_at_ms,
-            first_segment: None,
-        };
-        Ok(Contents {
-            backups: backups.iter().map(of_backup).collect(),
-            dumps: dumps.iter().map(of_dump).collect(),
-            objects,
-            segment_bytes,
-        })
+        let mut contents = Contents { objects, segment_bytes, ..Contents::default() };
+        for backup in &backups {
+            contents.backups.push(Kept {
+                id: backup.id.clone(),
+                finished_at_ms: backup.finished_at_ms,
+                first_segment: Some(backup.first_segment),
+                is_trusted: backup.standing(archive).await?.is_ok(),
+            });
+        }
+        for dump in &dumps {
+            contents.dumps.push(Kept {
+                id: dump.id.clone(),
+                finished_at_ms: dump.started_at_ms,
+                first_segment: None,
+                is_trusted: dump.standing(archive).await?.is_ok(),
+            });
+        }
+        Ok(contents)
     }
 }
 
-/// Decides what may go, at the time `now_ms`.
+/// Decides what may go, at the time `now_ms`; at the time of the newest object where the clock is ahead of that, for a
+/// clock that goes wrong must not make everything old.
 pub fn plan(contents: &Contents, policy: &Policy, now_ms: u64) -> Plan {
     let mut plan = Plan::default();
+    let newest_ms =
+        contents.objects.iter().map(|object| object.modified_ms).max().filter(|newest| *newest > 0);
+    let now_ms = newest_ms.map_or(now_ms, |newest| newest.min(now_ms));
     let age = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let backups_from = now_ms.saturating_sub(age(policy.backups));
     let dumps_from = now_ms.saturating_sub(age(policy.dumps));
@@ -141,13 +150,18 @@ fn decide<'a>(
     all: &'a [Kept],
     from_ms: u64,
 ) -> Vec<&'a Kept> {
-    let anchor = all.iter().filter(|one| one.finished_at_ms < from_ms).max_by_key(|one| one.finished_at_ms);
-    let newest = all.iter().max_by_key(|one| one.finished_at_ms);
+    let trusted = || all.iter().filter(|one| one.is_trusted);
+    let anchor = trusted().filter(|one| one.finished_at_ms < from_ms).max_by_key(|one| one.finished_at_ms);
+    let newest = trusted().max_by_key(|one| one.finished_at_ms);
     let is = |one: &Kept, other: Option<&Kept>| other.is_some_and(|other| other.id == one.id);
     let (mut kept, mut keep, mut delete) = (Vec::new(), Vec::new(), Vec::new());
     for one in all {
         let what = format!("{noun} {}", one.id);
-        let why = if one.finished_at_ms >= from_ms {
+        let why = if !one.is_trusted {
+            "no trusted key has signed it: it counts for nothing, and what it needs is kept; look where it comes from, and \
+             accept what is from before the key with ops.allow_unsigned"
+                .to_owned()
+        } else if one.finished_at_ms >= from_ms {
             format!("finished {}, within the time that is kept", shown(one.finished_at_ms))
         } else if is(one, newest) {
             format!("the newest {noun} of all")
@@ -281,7 +295,7 @@ mod tests {
                 contents.objects.push(object(format!("backups/{id}/backup.json"), day_ms));
                 contents.objects.push(object(format!("backups/{id}/base.tar.gz"), day_ms));
                 let first_segment = Some(Segment::at(timeline, number, BYTES));
-                contents.backups.push(Kept { id, finished_at_ms: day_ms, first_segment });
+                contents.backups.push(Kept { id, finished_at_ms: day_ms, first_segment, is_trusted: true });
             }
             for _ in 0..*segments {
                 contents
@@ -336,6 +350,34 @@ mod tests {
                 prop_assert!(deletion.keys[0].ends_with("backup.json"));
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_makes_nothing_old() {
+        let mut contents = contents(&[(1, true, false); 20]);
+        contents.objects.push(object("trial.json".to_owned(), NOW));
+        let plan = plan(&contents, &Policy::default(), NOW + 400 * DAY_MS);
+        assert_eq!((plan.delete.len(), plan.keep.len()), (0, 20), "{plan:?}");
+    }
+
+    #[test]
+    fn nothing_is_deleted_for_a_backup_that_no_trusted_key_has_signed() {
+        let mut contents = contents(&[(1, true, false); 40]);
+        let before = plan(&contents, &Policy::default(), NOW);
+        for (id, days) in [("anchor", 30), ("newest", 0)] {
+            let first_segment = Some(Segment::at(1, 1 << 20, BYTES));
+            let finished_at_ms = NOW - days * DAY_MS - DAY_MS - 1;
+            contents.backups.push(Kept {
+                id: id.to_owned(),
+                finished_at_ms,
+                first_segment,
+                is_trusted: false,
+            });
+            contents.objects.push(object(format!("backups/{id}/backup.json"), NOW - DAY_MS));
+        }
+        let after = plan(&contents, &Policy::default(), NOW);
+        assert_eq!(after.delete, before.delete);
+        assert_eq!(after.keep.len(), before.keep.len() + 2);
     }
 
     #[test]
