@@ -40,7 +40,7 @@ pub use payloads::PayloadFolder;
 pub use progress::Progress;
 pub use public_key::{public_key, public_key_from_bytes};
 pub use read::{BoxError, Chunk, Decoded, Malformed, Source, records};
-pub use seed::{Seed, SeedError, create_seed_file, read_seed_file};
+pub use seed::{Seed, SeedError, create_seed_file, read_seed_file, read_seed_file_of_group};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use statistics::{Statistics, device_statistics};
 pub use threads::{limit_shared_threads, thread_count};

@@ -27,12 +27,14 @@ pub enum SeedError {
     #[error("{}: not a seed file; a seed file holds 64 hex digits and a newline", .0.display())]
     Malformed(PathBuf),
     /// Others than its owner may read or change it.
-    #[error("{0}: mode {mode:04o} lets others read or change the seed; run: chmod 600 {0}", path.display())]
+    #[error("{0}: mode {mode:04o} lets others read or change the seed; run: chmod {most:o} {0}", path.display())]
     Shared {
         /// The file.
         path: PathBuf,
         /// Its mode.
         mode: u32,
+        /// The mode that it may have at most.
+        most: u32,
     },
     /// The operating system failed.
     #[error("{}: cannot {action} the seed file", path.display())]
@@ -76,9 +78,22 @@ pub fn create_seed_file(path: &Path, seed: &[u8; SEED_BYTES]) -> Result<(), Seed
 /// # Errors
 /// [`SeedError::Shared`] if others than its owner may read or change it, [`SeedError::Malformed`], [`SeedError::Io`].
 pub fn read_seed_file(path: &Path) -> Result<Seed, SeedError> {
+    read(path, 0o600)
+}
+
+/// Reads a seed file that a group may read: the key of several services that run as different users.
+///
+/// # Errors
+/// [`SeedError::Shared`] if its group may change it, or others may read or change it, [`SeedError::Malformed`],
+/// [`SeedError::Io`].
+pub fn read_seed_file_of_group(path: &Path) -> Result<Seed, SeedError> {
+    read(path, 0o640)
+}
+
+fn read(path: &Path, most: u32) -> Result<Seed, SeedError> {
     let failed = |source| SeedError::Io { path: path.to_owned(), action: "read", source };
     let file = File::open(path).map_err(failed)?;
-    refuse_shared(path, &file)?;
+    refuse_shared(path, &file, most)?;
     // Room for one character more than there may be.
     let mut text = Zeroizing::new(Vec::with_capacity(2 * SEED_BYTES + 3));
     file.take(2 * SEED_BYTES as u64 + 3).read_to_end(&mut text).map_err(failed)?;
@@ -92,16 +107,20 @@ pub fn read_seed_file(path: &Path) -> Result<Seed, SeedError> {
 }
 
 #[cfg(unix)]
-fn refuse_shared(path: &Path, file: &File) -> Result<(), SeedError> {
+fn refuse_shared(path: &Path, file: &File, most: u32) -> Result<(), SeedError> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = file.metadata();
     let metadata =
         metadata.map_err(|source| SeedError::Io { path: path.to_owned(), action: "read", source })?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(SeedError::Shared { path: path.to_owned(), mode }) }
+    if mode & 0o077 & !most == 0 {
+        Ok(())
+    } else {
+        Err(SeedError::Shared { path: path.to_owned(), mode, most })
+    }
 }
 
 #[cfg(not(unix))]
-fn refuse_shared(_: &Path, _: &File) -> Result<(), SeedError> {
+fn refuse_shared(_: &Path, _: &File, _: u32) -> Result<(), SeedError> {
     Ok(())
 }

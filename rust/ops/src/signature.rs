@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use ed25519_dalek::{Signer, SigningKey};
 use edgesentry_chain::{Hash, PublicKey, Signed, verify_signature};
-use edgesentry_formats::read_seed_file;
+use edgesentry_formats::read_seed_file_of_group;
 use edgesentry_rs::settings::OpsSettings;
 use serde::{Deserialize, Serialize};
 
@@ -261,9 +261,10 @@ impl Trust {
 
     fn signer(&self) -> Result<Option<SigningKey>, Error> {
         let Some(path) = &self.signing_key else { return Ok(None) };
-        let seed = read_seed_file(path).map_err(|error| {
+        let seed = read_seed_file_of_group(path).map_err(|error| {
             Error::Config(format!(
-                "ops.signing_key: {}; the user whom this runs as must own it, and without it nothing is archived",
+                "ops.signing_key: {}; the user whom this runs as, or its group, must be able to read it, and without it \
+                 nothing is archived",
                 edgesentry_rs::error::describe(&error)
             ))
         })?;
@@ -399,7 +400,10 @@ mod tests {
         let path = settings.signing_key.clone().unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().to_string();
-        assert!(error.starts_with("ops.signing_key: ") && error.contains("chmod 600"), "{error}");
+        assert!(error.starts_with("ops.signing_key: ") && error.contains("chmod 640"), "{error}");
+        // The archiver of PostgreSQL and the units are different users of one group.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(Trust::of(&settings).unwrap().sign(&statement).unwrap().is_some());
         std::fs::remove_file(&path).unwrap();
         let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().to_string();
         assert!(error.starts_with("ops.signing_key: ") && error.contains("nothing is archived"), "{error}");

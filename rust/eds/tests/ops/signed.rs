@@ -15,7 +15,7 @@ use crate::{BUCKET, Site, said, stop};
 
 impl Site {
     /// A key of operations that the server may read, and its public key.
-    fn signing_key(&self, name: &str) -> (PathBuf, String) {
+    pub(crate) fn signing_key(&self, name: &str) -> (PathBuf, String) {
         let path = self.path(name);
         let made = self.eds(&format!("keygen --json --out {}", path.display())).output().unwrap();
         assert!(made.status.success(), "{}", said(&made));
@@ -25,7 +25,7 @@ impl Site {
     }
 
     /// Settings with more lines for `[ops]`.
-    fn configure(&self, file: &str, lines: &str) {
+    pub(crate) fn configure(&self, file: &str, lines: &str) {
         self.write(file, &format!("{}{lines}\n", self.settings(BUCKET, "edgesentry-secret")));
     }
 
@@ -213,7 +213,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     assert!(!output.status.success());
     let output = site.ops("backup");
     assert!(
-        output.status.code() == Some(2) && crate::said(&output).contains("chmod 600"),
+        output.status.code() == Some(2) && crate::said(&output).contains("chmod 640"),
         "{}",
         crate::said(&output)
     );

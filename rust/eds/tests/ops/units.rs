@@ -48,8 +48,16 @@ impl Machine {
         let settings = site.settings(crate::BUCKET, "edgesentry-secret");
         let store = site.path("payload-store").display().to_string();
         let textfile = machine.root.join("var/lib/prometheus/node-exporter/edgesentry.prom");
-        let settings =
-            format!("payloads = \"folder:{store}\"\n{settings}textfile = \"{}\"\n", textfile.display());
+        // One key for the archiver, which runs as postgres, and the units: their group reads it.
+        let (key, _) = site.signing_key("ops.seed");
+        chown(&key, None, Some(machine.group)).unwrap();
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
+        let signing = format!("signing_key = \"{}\"", key.display());
+        site.configure("eds.toml", &signing);
+        let settings = format!(
+            "payloads = \"folder:{store}\"\n{settings}textfile = \"{}\"\n{signing}\n",
+            textfile.display()
+        );
         let config = machine.root.join("etc/eds/ops.toml");
         std::fs::write(&config, settings).unwrap();
         chown(&config, Some(0), Some(machine.group)).unwrap();

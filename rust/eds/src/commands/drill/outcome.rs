@@ -124,7 +124,7 @@ impl Outcome {
 
     /// The key that signs; one that cannot be read is said before the drill is held.
     fn seed(&self) -> Result<Option<Seed>, Failure> {
-        Ok(self.sign_key.as_deref().map(edgesentry_formats::read_seed_file).transpose()?)
+        Ok(self.sign_key.as_deref().map(edgesentry_formats::read_seed_file_of_group).transpose()?)
     }
 
     /// What is known of the signature of a report that was just written.
