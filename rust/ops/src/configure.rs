@@ -192,7 +192,9 @@ impl Wanted {
 fn is_other_archiver(command: &str) -> bool {
     let command = command.trim();
     let does_nothing = ["", "(disabled)", "true", "/bin/true", "/usr/bin/true", ":"].contains(&command);
-    !does_nothing && !command.contains(" ops archive-wal ")
+    // One that archives with this program and with another one too is another one.
+    let is_list = command.contains(['&', '|', ';', '`', '\n']) || command.contains("$(");
+    !does_nothing && (is_list || !command.contains(" ops archive-wal "))
 }
 
 /// For how many standbys a commit waits: `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or `a, b` for one.
@@ -344,6 +346,8 @@ mod tests {
             ("/bin/true", false),
             ("/opt/eds ops archive-wal --config /etc/other.toml %p %f", false),
             ("pgbackrest --stanza=main archive-push %p", true),
+            ("pgbackrest --stanza=main archive-push %p && /opt/eds ops archive-wal %p %f", true),
+            ("/opt/eds ops archive-wal %p %f; cp %p /archive/%f", true),
             ("envdir /etc/wal-g wal-g wal-push %p", true),
             ("barman-wal-archive backup main %p", true),
             ("cp %p /archive/%f", true),

@@ -7,11 +7,13 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use edgesentry_rs::settings::OpsSettings;
 
+use crate::backup::LONG;
 use crate::error::Error;
+use crate::program;
 
 /// To whom is encrypted, and with what is decrypted.
 #[derive(Clone, Default, Debug)]
@@ -94,14 +96,16 @@ fn run(age: &mut Command, input: File, out: &Path) -> Result<(), Why> {
     let io = |error: io::Error| Why::Error(Error::io("write", out)(error));
     let output = File::create_new(out).map_err(io)?;
     let synced = output.try_clone().map_err(io)?;
-    let ended = age.stdin(input).stdout(output).stderr(Stdio::piped()).output();
-    let failed = match ended {
-        Ok(ended) if ended.status.success() => return synced.sync_all().map_err(io),
-        Ok(ended) => {
-            let said = String::from_utf8_lossy(&ended.stderr);
-            let said = said.lines().map(|line| line.trim_start_matches("age: ")).find(|line| !line.is_empty());
-            Why::Said(said.map_or_else(|| ended.status.to_string(), str::to_owned))
-        }
+    let failed = match program::start(age.stdin(input).stdout(output)) {
+        Ok(started) => match program::finish("age", started, LONG) {
+            Ok(ended) if ended.status.success() => return synced.sync_all().map_err(io),
+            Ok(ended) => {
+                let lines = ended.stderr.lines().map(|line| line.trim_start_matches("age: "));
+                let said = lines.into_iter().find(|line| !line.is_empty());
+                Why::Said(said.map_or_else(|| ended.status.to_string(), str::to_owned))
+            }
+            Err(error) => Why::Error(error),
+        },
         Err(error) if error.kind() == ErrorKind::NotFound => Why::Error(Error::Missing(
             "the program age is missing, which encrypts and decrypts what is archived; install it (on Debian: apt \
              install age)"

@@ -48,11 +48,18 @@ pub(crate) async fn run(command: &mut Command, log: &Path, mut look: impl FnMut(
             }
             Some(status) if status.success() => return Ok(()),
             Some(status) => {
-                let said = process.last_words();
+                let said = words(&process.last_words());
                 return Err(failed(if said.is_empty() { status.to_string() } else { said }));
             }
         }
     }
+}
+
+/// What a program said, on one line and without its progress.
+fn words(said: &str) -> String {
+    let lines = said.split(['\r', '\n']).map(str::trim);
+    let words: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.contains(" kB (")).collect();
+    words.join(" ")
 }
 
 /// Does work that blocks beside everything else. Dropped, the programs that it runs are killed.
@@ -81,6 +88,13 @@ impl Drop for Waiting {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_no_reason() {
+        let said =
+            "waiting for checkpoint\r  11824/51377 kB (23%), 0/1 tablespace\npg_basebackup: error: no room\n";
+        assert_eq!(words(said), "waiting for checkpoint pg_basebackup: error: no room");
+    }
 
     #[test]
     fn work_that_nobody_waits_for_any_more_ends_its_program() {

@@ -53,9 +53,20 @@ impl Ended {
 /// Runs a program to its end; one that takes longer than `patience` is killed, which is an error.
 pub fn run(command: &mut Command, patience: Duration) -> Result<Ended, Error> {
     let program = name(command);
-    let failed = |said: String| Error::Program { program: program.clone(), said };
-    let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut guarded = Guarded::start(pipes).map_err(|error| failed(error.to_string()))?;
+    let started = start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+    let guarded =
+        started.map_err(|error| Error::Program { program: program.clone(), said: error.to_string() })?;
+    finish(&program, guarded, patience)
+}
+
+/// Starts a program whose stdin and stdout are set, for [`finish`]. It ends with this process.
+pub(crate) fn start(command: &mut Command) -> std::io::Result<Guarded> {
+    Guarded::start(command.stderr(Stdio::piped()))
+}
+
+/// Waits for a program to its end; one that takes longer than `patience` is killed, which is an error.
+pub(crate) fn finish(program: &str, mut guarded: Guarded, patience: Duration) -> Result<Ended, Error> {
+    let failed = |said: String| Error::Program { program: program.to_owned(), said };
     let stdout = guarded.child.stdout.take().map(reader);
     let stderr = guarded.child.stderr.take().map(reader);
     let status = wait(&mut guarded.child, patience).map_err(|error| failed(error.to_string()))?;

@@ -6,15 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{File, Permissions};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use edgesentry_formats::{NewFile, Readers};
 
 use crate::check::Status;
 use crate::drill::{DrillReport, Extent};
+
+/// How long the lock of a metrics file is waited for, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A metric of operations; all are gauges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,10 +88,11 @@ pub const HEADS_REWRITTEN: Family = Family {
     label: None,
 };
 
-/// Backups that could not be restored to every moment, because write-ahead log was missing.
+/// What `check-archive` found: write-ahead log that is missing or damaged, manifests without a signature that counts, two
+/// servers that archive.
 pub const ARCHIVE_GAPS: Family = Family {
     name: "edgesentry_archive_gaps",
-    help: "How many backups lacked write-ahead log behind them when the archive was last checked.",
+    help: "How many checks failed when the archive was last checked: missing or damaged log, signatures, timelines.",
     label: None,
 };
 /// Whether the last verification of a backup failed; the label is `base` or `dump`.
@@ -214,7 +220,7 @@ impl Textfile {
     }
 
     /// Sets these series and keeps the others. Readers see the file of before or the file of after; programs that set
-    /// something at the same time wait for one another.
+    /// something at the same time wait for one another, for a few seconds.
     pub fn set(&self, samples: &[Sample]) -> Result<(), TextfileError> {
         self.renew(&[], samples)
     }
@@ -224,7 +230,7 @@ impl Textfile {
         let folder = self.folder();
         let write = |source| TextfileError::Io { path: self.0.clone(), action: "write", source };
         let lock = File::open(folder).map_err(write)?;
-        lock.lock().map_err(write)?;
+        take(&lock).map_err(write)?;
         let mut series = self.read()?;
         series.retain(|name, _| !families.iter().any(|family| name.split('{').next() == Some(family.name)));
         series.extend(samples.iter().map(|sample| (sample.series.clone(), sample.value.to_string())));
@@ -289,6 +295,22 @@ impl Textfile {
             series.insert(name.to_owned(), value.to_owned());
         }
         Ok(series)
+    }
+}
+
+/// Takes a lock. Whoever may open the folder may hold it, and no segment is to wait for that in the archiver.
+fn take(lock: &File) -> io::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+            Err(TryLockError::WouldBlock) => {
+                let problem = "another process keeps its folder locked";
+                return Err(io::Error::new(ErrorKind::TimedOut, problem));
+            }
+        }
     }
 }
 
@@ -403,6 +425,18 @@ mod tests {
         textfile.renew(&[STANDBY_LAG], &[STANDBY_LAG.sample("new", 0.0)]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains("old") && text.contains("new") && text.contains("slot=\"slot\""), "{text}");
+    }
+
+    #[test]
+    fn a_lock_that_somebody_keeps_is_waited_for_a_while_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let textfile = Textfile::open(&folder.path().join("edgesentry.prom")).unwrap();
+        let held = File::open(folder.path()).unwrap();
+        held.lock().unwrap();
+        let error = textfile.set(&[WAL_ARCHIVE_LAST_SUCCESS.sample("", 1.0)]).unwrap_err();
+        assert!(edgesentry_rs::error::describe(&error).contains("keeps its folder locked"), "{error:?}");
+        drop(held);
+        textfile.set(&[WAL_ARCHIVE_LAST_SUCCESS.sample("", 1.0)]).unwrap();
     }
 
     #[test]

@@ -204,18 +204,20 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn stop(&mut self) -> Result<(), Error> {
-        self.run("stop", &self.commands.stop)?;
-        // From here on the way is forward, unless the primary has not stopped at all.
-        let begin = Instant::now();
+        let ran = self.run("stop", &self.commands.stop);
+        // From here on the way is forward, unless the primary has not stopped at all: a command that fails may have stopped
+        // it, such as one whose own connection it has cut.
+        let (begin, patience) = (Instant::now(), Duration::from_secs(if ran.is_ok() { 60 } else { 5 }));
         while self.pair.primary.query_within("SELECT 1", Duration::from_secs(2)).is_ok() {
-            if begin.elapsed() > Duration::from_secs(60) {
+            if begin.elapsed() > patience {
+                ran?;
                 let problem = "it still answers a minute after the stop command has ended".to_owned();
                 return Err(Error::Server { server: self.pair.primary.place().to_owned(), problem });
             }
             std::thread::sleep(Duration::from_millis(200));
         }
         self.stage = Stage::Stopped;
-        Ok(())
+        ran
     }
 
     pub(super) fn fence(&mut self) -> Result<(), Error> {
