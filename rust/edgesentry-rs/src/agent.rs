@@ -24,6 +24,7 @@ use crate::sqlite::{Database, Schema, insert};
 static SCHEMA: Schema = Schema {
     name: "outbox",
     tables: &["device", "waiting", "rejection"],
+    later_tables: &[],
     migrations: &[(1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql"))],
 };
 

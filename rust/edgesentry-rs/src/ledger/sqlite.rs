@@ -27,6 +27,7 @@ use crate::sqlite::{Database, Schema, insert};
 static SCHEMA: Schema = Schema {
     name: "ledger",
     tables: &super::TABLES,
+    later_tables: &["payloads", "record_payloads", "pruned_rejections"],
     migrations: &[
         (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
         (2, "record payloads", include_str!("../../migrations/sqlite/0002_record_payloads.sql")),

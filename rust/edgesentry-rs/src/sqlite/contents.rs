@@ -14,6 +14,8 @@ pub(crate) struct Schema {
     pub(crate) name: &'static str,
     /// Tables of every version.
     pub(crate) tables: &'static [&'static str],
+    /// Tables that only newer versions have.
+    pub(crate) later_tables: &'static [&'static str],
     pub(crate) migrations: &'static [Migration],
 }
 
@@ -67,18 +69,25 @@ pub(crate) const MAX_NAMES: usize = 3;
 /// Where migrations are recorded.
 pub(crate) const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
-/// Looks at the tables of a file. Views and virtual tables of our names count as foreign: they can show each reader
-/// something else.
+/// Looks at the tables of a file. Views, virtual tables and tables with generated columns count as foreign if they have our
+/// names: they can show each reader something else, and take any time and memory to read.
 pub(super) async fn contents(
     connection: &mut SqliteConnection,
     schema: &Schema,
 ) -> Result<Contents, sqlx::Error> {
-    let names = serde_json::json!(schema.tables).to_string();
-    let ours: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0
-         AND name IN (SELECT value FROM json_each(?))",
+    let tables = serde_json::json!(schema.tables);
+    let later = serde_json::json!([schema.later_tables, &[MIGRATIONS_TABLE]].concat());
+    let (ours, strange): (i64, i64) = sqlx::query_as(
+        "WITH named AS (
+             SELECT name, type = 'table' AND rootpage > 0
+                 AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(sqlite_master.name) WHERE hidden <> 0) AS plain
+             FROM sqlite_master WHERE type IN ('table', 'view')
+         )
+         SELECT (SELECT count(*) FROM named WHERE plain AND name IN (SELECT value FROM json_each(?))),
+                (SELECT count(*) FROM named WHERE NOT plain AND name IN (SELECT value FROM json_each(?)))",
     )
-    .bind(names)
+    .bind(tables.to_string())
+    .bind(later.to_string())
     .fetch_one(&mut *connection)
     .await?;
     let recorded: bool =
@@ -86,7 +95,7 @@ pub(super) async fn contents(
             .bind(MIGRATIONS_TABLE)
             .fetch_one(&mut *connection)
             .await?;
-    if usize::try_from(ours) == Ok(schema.tables.len()) {
+    if usize::try_from(ours) == Ok(schema.tables.len()) && strange == 0 {
         let version = if recorded {
             let newest = format!("SELECT coalesce(max(version), 0) FROM {MIGRATIONS_TABLE}");
             sqlx::query_scalar(AssertSqlSafe(newest)).fetch_one(&mut *connection).await?

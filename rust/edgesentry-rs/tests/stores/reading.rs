@@ -226,6 +226,31 @@ async fn a_database_of_another_program_gets_no_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_a_file_that_computes_what_it_shows_is_none() {
+    // Each value would take 800 MB of the reader's memory.
+    let (table, view) = ("TABLE computed (a, object_ref AS", "VIEW computed AS SELECT");
+    for name in ["audit_records", "devices", "payloads", "record_payloads", "_sqlx_migrations"] {
+        for (what, end) in [(table, ")"), (view, "")] {
+            let place = Place::new(Kind::Sqlite).await;
+            fill(&place).await;
+            let what = what.replace("computed", name);
+            let mut connection = SqliteConnection::connect(&place.url).await.unwrap();
+            for sql in
+                [format!("DROP TABLE {name}"), format!("CREATE {what} (hex(zeroblob(400000000))){end}")]
+            {
+                connection.execute(AssertSqlSafe(sql)).await.unwrap();
+            }
+            connection.close().await.unwrap();
+            let path = place.path("ledger.db");
+            for opened in [Sqlite::read(&path).await.err(), Sqlite::open(&path).await.err()] {
+                let error = opened.expect(name);
+                assert!(error.to_string().contains("there is no ledger in it"), "{name}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_only_select_verifies() {
     let place = Place::new(Kind::Postgres).await;
     fill(&place).await;

@@ -12,6 +12,7 @@ use crate::sqlite::{Contents, MAX_NAMES, MIGRATIONS_TABLE, Schema, into_sqlx};
 pub(super) const SCHEMA: Schema = Schema {
     name: "ledger",
     tables: &TABLES,
+    later_tables: &["pruned_rejections"],
     migrations: &[
         (1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
         (2, "rejections", include_str!("../../../migrations/postgres/0002_rejections.sql")),
