@@ -22,6 +22,10 @@ use crate::key::Scheme;
 use crate::level::ProvidedBy;
 use crate::segment::{Extent, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
+/// Device ids in the findings that are kept, in bytes. Findings share the text of a device id in memory but not where a
+/// report is written, so that a small file with one long id would become many gigabytes.
+pub const MAX_KEPT_BYTES: usize = 64 << 20;
+
 /// What the verification says of the whole input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,9 +116,16 @@ impl Report {
         self.verdict == Verdict::Valid
     }
 
-    /// Keeps at most `most` findings; the others remain counted.
+    /// Keeps at most `most` findings, and of these no more than name devices in [`MAX_KEPT_BYTES`]; the others remain
+    /// counted.
     pub fn keep(&mut self, most: usize) {
-        let beyond = self.findings.len().saturating_sub(most);
+        let mut bytes = 0;
+        let fits = |finding: &&Finding| {
+            bytes += finding.device_id.as_ref().map_or(0, |device_id| device_id.len());
+            bytes <= MAX_KEPT_BYTES
+        };
+        let most = self.findings.iter().take(most).take_while(fits).count();
+        let beyond = self.findings.len() - most;
         self.findings.truncate(most);
         self.findings_omitted += beyond as u64;
     }

@@ -9,7 +9,7 @@ use arrow_array::{Array, RecordBatch, RecordBatchIterator, UInt64Array};
 use arrow_schema::{DataType, Field, Schema};
 use edgesentry_chain::{
     AuditRecord, Checks, Device, Evidence, Finding, FindingCode as Code, Hash, Head, Heads, Hint, KeyRing,
-    Report, RingKey, Scheme,
+    MAX_KEPT_BYTES, Report, RingKey, Scheme,
 };
 use edgesentry_formats::{Options, Progress, Source, record_to_json, records_to_batch, verify};
 use proptest::prelude::*;
@@ -308,5 +308,30 @@ fn repetitions_are_named_whatever_is_kept() {
     for (cap, rows) in [(100_000, 65_536), (10, 8192), (10, 4096), (0, 1000)] {
         let counts = counts(in_batches(&pairs, rows), cap, None);
         assert_eq!(counts, [(Code::SequenceDuplicate, 25_000)], "a cap of {cap}, batches of {rows}");
+    }
+}
+
+/// In a columnar file each record costs a few bytes, however long the device id that they share.
+#[test]
+fn a_long_device_id_is_kept_in_few_findings() {
+    const ID_BYTES: usize = 1 << 20;
+    let mut records = unsigned(1..=200);
+    records.reverse();
+    for record in &mut records {
+        record.device_id = "x".repeat(ID_BYTES);
+    }
+    for rows in [200, 7] {
+        let options = Options::default();
+        let source = in_batches(&records, rows);
+        let report =
+            verify(vec![source], &Checks::default(), &options, &Arc::new(Progress::default())).unwrap();
+        let counted: u64 = report.counts.values().sum();
+        assert_eq!(counted, 200, "{:?}", report.counts);
+        assert_eq!(report.findings.len(), MAX_KEPT_BYTES / ID_BYTES);
+        assert_eq!(report.findings_omitted, counted - report.findings.len() as u64);
+        // The first ones, and a report of a size that can be written.
+        let indices: Vec<u64> = report.findings.iter().filter_map(|finding| finding.index).collect();
+        assert_eq!(indices, (0..report.findings.len() as u64).collect::<Vec<_>>());
+        assert!(serde_json::to_string(&report).unwrap().len() < 2 * MAX_KEPT_BYTES);
     }
 }
