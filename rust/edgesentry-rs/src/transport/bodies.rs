@@ -24,6 +24,11 @@ use super::shares::{Pool, Share};
 const SLOWEST_BYTES_PER_SECOND: u32 = 256;
 /// The largest window of zstd, 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG: u32 = 23;
+/// Text that is decompressed at a time.
+const TEXT_BYTES: usize = 64 << 10;
+/// What a decoder takes for itself: of gzip the window and tables, of zstd tables and two blocks of 128 KiB.
+const GZIP_BYTES: usize = 64 << 10;
+const ZSTD_BYTES: usize = 448 << 10;
 /// Memory is taken in pieces of so much, and lines of a batch take it together.
 const PAGE_BYTES: usize = 4096;
 const LINES_BYTES: usize = 64 << 10;
@@ -56,28 +61,67 @@ impl From<io::Error> for BodyError {
     }
 }
 
-/// A body, decompressed.
-pub(super) type Reader = Box<dyn AsyncBufRead + Send + Unpin>;
+/// A body, decompressed, and the memory that its decoder takes.
+pub(super) struct Reader {
+    text: Box<dyn AsyncBufRead + Send + Unpin>,
+    decoder: Decoder,
+    share: Option<Share>,
+    read_bytes: usize,
+}
+
+/// What a decoder takes beside the text that it hands on.
+#[derive(Clone, Copy, Default)]
+struct Decoder {
+    /// Its state and its buffers.
+    fixed_bytes: usize,
+    /// The most that it remembers of what it has handed on.
+    window_bytes: usize,
+}
+
+impl Decoder {
+    /// As much as it can have taken after so much text.
+    fn held_bytes(&self, read_bytes: usize) -> usize {
+        self.fixed_bytes + read_bytes.min(self.window_bytes).next_multiple_of(TEXT_BYTES)
+    }
+}
 
 /// The body of a request as `Content-Encoding` says.
 pub(super) fn reader(headers: &HeaderMap, body: Body, stall: Duration) -> Result<Reader, BodyError> {
     let encoding = headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
     let plain = StreamReader::new(Paced::new(body.into_data_stream(), stall));
-    Ok(match encoding.map(str::to_ascii_lowercase).as_deref() {
-        None | Some("identity" | "") => Box::new(plain),
-        Some("gzip" | "x-gzip") => {
-            let mut decoder = GzipDecoder::new(plain);
-            decoder.multiple_members(true);
-            Box::new(BufReader::with_capacity(64 << 10, decoder))
-        }
-        Some("zstd") => {
-            let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
-            let mut decoder = ZstdDecoder::with_params(plain, &[window]);
-            decoder.multiple_members(true);
-            Box::new(BufReader::with_capacity(64 << 10, decoder))
-        }
-        Some(other) => return Err(BodyError::Encoding(other.chars().take(80).collect())),
-    })
+    let (text, decoder): (Box<dyn AsyncBufRead + Send + Unpin>, Decoder) =
+        match encoding.map(str::to_ascii_lowercase).as_deref() {
+            None | Some("identity" | "") => (Box::new(plain), Decoder::default()),
+            Some("gzip" | "x-gzip") => {
+                let mut decoder = GzipDecoder::new(plain);
+                decoder.multiple_members(true);
+                let text = BufReader::with_capacity(TEXT_BYTES, decoder);
+                (Box::new(text), Decoder { fixed_bytes: TEXT_BYTES + GZIP_BYTES, window_bytes: 0 })
+            }
+            Some("zstd") => {
+                let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
+                let mut decoder = ZstdDecoder::with_params(plain, &[window]);
+                decoder.multiple_members(true);
+                let text = BufReader::with_capacity(TEXT_BYTES, decoder);
+                let window_bytes = 1 << ZSTD_WINDOW_LOG;
+                (Box::new(text), Decoder { fixed_bytes: TEXT_BYTES + ZSTD_BYTES, window_bytes })
+            }
+            Some(other) => return Err(BodyError::Encoding(other.chars().take(80).collect())),
+        };
+    Ok(Reader { text, decoder, share: None, read_bytes: 0 })
+}
+
+impl Reader {
+    /// What is there of the text, in memory of `room`; empty at its end. Nothing is lost when the future is dropped.
+    async fn fill_buf(&mut self, room: &Room) -> Result<&[u8], BodyError> {
+        room.grow(&mut self.share, self.decoder.held_bytes(self.read_bytes)).await?;
+        Ok(self.text.fill_buf().await?)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.read_bytes = self.read_bytes.saturating_add(bytes);
+        self.text.consume(bytes);
+    }
 }
 
 /// The memory that the bodies of a sender take.
@@ -108,10 +152,10 @@ impl Room {
     }
 
     /// A whole body of at most `most` bytes, and the memory that it takes.
-    pub(super) async fn read(&self, reader: &mut Reader, most: usize) -> Result<Held, BodyError> {
+    pub(super) async fn read(&self, mut reader: Reader, most: usize) -> Result<Held, BodyError> {
         let mut held = Held { bytes: Vec::new(), share: None };
         loop {
-            let piece = reader.fill_buf().await?;
+            let piece = reader.fill_buf(self).await?;
             if piece.is_empty() {
                 return Ok(held);
             }
@@ -171,7 +215,7 @@ impl Lines {
     /// The next line; `None` at the end of the body. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, BodyError> {
         loop {
-            let piece = self.reader.fill_buf().await?;
+            let piece = self.reader.fill_buf(&self.room).await?;
             if piece.is_empty() {
                 return Ok((!self.begun.is_empty()).then(|| self.line()));
             }

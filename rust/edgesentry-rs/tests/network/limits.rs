@@ -145,6 +145,40 @@ fn hello() -> Vec<u8> {
     hello
 }
 
+/// A frame of zstd that is not finished: a window of 8 MiB, and blocks that stand for 128 KiB of line ends in 4 bytes.
+fn unfinished_zstd(blocks: usize) -> Vec<u8> {
+    let block = (128_u32 << 10) << 3 | 1 << 1;
+    let block = [&block.to_le_bytes()[..3], b"\n"].concat();
+    [&[0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3][..], &block.repeat(blocks)].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_decoder_takes_counts_for_its_sender() {
+    let (_place, serving) =
+        serve("[serve.limits]\nmemory_bytes = 67108864\nstall_seconds = 600\nbatches = 4").await;
+    let send = async |head: &str, encoding: &str, body: &[u8]| {
+        let mut stream = hostile(&serving).await;
+        let head = format!("{head}content-encoding: {encoding}\r\ncontent-length: 100000\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+        stream
+    };
+    // Of single records that say little and stop, each holds its decoder.
+    let mut connections = Vec::new();
+    for _ in 0..10 {
+        connections.push(send(HEAD, "zstd", &unfinished_zstd(0)).await);
+        connections.push(send(HEAD, "gzip", &[0x1f, 0x8b]).await);
+    }
+    let decoders = f64::from(10 * ((512 + 128) << 10));
+    assert!(poll(|| async { held(&serving, "body_bytes") >= decoders }).await);
+    // A batch of empty lines holds the window, though none of its lines.
+    connections.push(send(BATCH, "zstd", &unfinished_zstd(66)).await);
+    let window = decoders + f64::from(8 << 20);
+    assert!(poll(|| async { held(&serving, "body_bytes") >= window }).await);
+    assert!(held(&serving, "body_bytes") < window + f64::from(2 << 20));
+    drop(connections);
+    assert_eq!(serving.stop().await, Stopped::Finished);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn handshakes_that_stop_halfway_leave_room_for_others() {
     let authority = Authority::new();

@@ -139,8 +139,8 @@ pub(super) async fn revoke(
 }
 
 async fn small<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
-    let mut reader = reader(headers, body, app.limits.stall())?;
-    let held = Room::new(&app.bodies, app.holder(headers)).read(&mut reader, MOST).await?;
+    let reader = reader(headers, body, app.limits.stall())?;
+    let held = Room::new(&app.bodies, app.holder(headers)).read(reader, MOST).await?;
     serde_json::from_slice(&held.bytes).map_err(|error| {
         let problem: String = error.to_string().chars().take(300).collect();
         Problem::malformed(problem)

@@ -46,9 +46,9 @@ pub(super) async fn ingest(
     body: Body,
 ) -> Result<Response, Problem> {
     let sender = app.sender(&peer, &headers)?;
-    let mut reader = reader(&headers, body, app.limits.stall())?;
+    let reader = reader(&headers, body, app.limits.stall())?;
     let key = sender.key(&peer);
-    let held = Room::new(&app.bodies, key).read(&mut reader, app.limits.body_bytes).await?;
+    let held = Room::new(&app.bodies, key).read(reader, app.limits.body_bytes).await?;
     // The text goes as soon as it is decoded; its memory counts for the record until that is decided.
     let (text, held) = held.into_parts();
     let submission = if text.len() > LARGE {
