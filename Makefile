@@ -17,15 +17,15 @@ unexport CONDA_PREFIX
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Without -p, so that the features are those of the whole workspace and `make test` builds nothing of it again.
+# Without features, to build in minutes.
 demo: ## Verify chains of real telemetry, tamper with copies, show the findings and the speed
-	$(CARGO) run --release --locked --bin eds -- demo
+	$(CARGO) run --release --locked --package eds --no-default-features --bin eds -- demo
 
 check: ## Check that the workspace and its tests compile
 	$(CARGO) check --release --locked --workspace --tests
 
 # Without servers, and with little optimization: a build after an edit takes seconds.
-test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, formats, edgesentry-rs, ops or eds
+test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, formats, device, edgesentry-rs, serve, ops or eds
 	@test -n "$(CRATE)" || { echo "make test-unit: set CRATE, for example CRATE=chain" >&2; exit 2; }
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
 		$(CARGO) test --locked --manifest-path rust/$(CRATE)/Cargo.toml --lib
@@ -65,6 +65,8 @@ notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write
 lint: module ## Check formatting, lints, types and stubs
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --locked --package eds --no-default-features -- -D warnings
+	$(CARGO) clippy --release --locked --package edgesentry-device -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -98,7 +100,7 @@ docs: venv ## Build the documentation site into target/site; a warning or a brok
 
 docs-rust: ## Build the documentation of the Rust crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps \
-		-p edgesentry-chain -p edgesentry-log -p edgesentry-formats -p edgesentry-rs -p eds
+		-p edgesentry-chain -p edgesentry-log -p edgesentry-formats -p edgesentry-device -p edgesentry-rs -p edgesentry-serve -p eds
 
 generated: ## Regenerate manual pages, completions and reference of the command, and docs/openapi.json
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated

@@ -6,16 +6,13 @@
 
 mod admit;
 mod chain;
-mod limits;
 mod registry;
-mod rejection;
-mod submission;
+
+pub(crate) use edgesentry_device::limits::is_name;
+pub use edgesentry_device::limits::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT};
+pub use edgesentry_device::{Outcome, Rejection, RejectionCode, Submission};
 
 pub use admit::Admitted;
 pub(crate) use admit::decide;
 pub use chain::Chain;
-pub(crate) use limits::is_name;
-pub use limits::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT};
 pub use registry::{DeviceKeys, RegisteredKey, Registry};
-pub use rejection::{Outcome, Rejection, RejectionCode};
-pub use submission::Submission;

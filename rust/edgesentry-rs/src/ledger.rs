@@ -6,8 +6,14 @@
 
 mod append;
 mod change;
+mod location;
 mod plan;
-mod postgres;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(not(feature = "postgres"))]
+#[path = "ledger/postgres/absent.rs"]
+pub(crate) mod postgres;
+mod postgres_settings;
 mod prune;
 mod rows;
 mod sqlite;
@@ -24,7 +30,10 @@ use crate::admission::{Admitted, Outcome, RegisteredKey, Registry, Rejection};
 use crate::error::{Error, StoreError};
 use crate::payload::Stored;
 
-pub use postgres::{Postgres, PostgresSettings, create_database, drop_database};
+pub use location::Location;
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, create_database, drop_database};
+pub use postgres_settings::PostgresSettings;
 pub use sqlite::Sqlite;
 
 /// The tables by which a ledger is known.

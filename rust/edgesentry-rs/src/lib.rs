@@ -8,27 +8,31 @@
 pub mod admission;
 pub mod agent;
 mod clock;
-pub mod error;
 pub mod export;
 pub mod extension;
 mod files;
 pub mod ingest;
 pub mod ledger;
-mod loopback;
+#[cfg(feature = "s3")]
 pub mod objects;
 pub mod payload;
+#[cfg(feature = "s3")]
 mod s3;
-pub mod secret;
+mod s3_settings;
 pub mod settings;
-mod sql;
-mod sqlite;
 pub mod telemetry;
-mod tls;
+#[cfg(feature = "client")]
 pub mod transport;
 pub mod verify;
-pub mod wire;
 
 pub use admission::{Admitted, Outcome, Rejection, RejectionCode, Submission};
+#[cfg(feature = "s3")]
+use edgesentry_device::loopback;
+#[cfg(feature = "client")]
+use edgesentry_device::tls;
+pub use edgesentry_device::{error, secret, wire};
+use edgesentry_device::{sql, sqlite};
+
 pub use error::{BoxError, Component, Error, FailureKind, StoreError};
 pub use ingest::storage::{IngestService, Limits};
 pub use ledger::{Filter, Ledger};

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::{Error, StoreError};
-use crate::s3::S3Settings;
+use crate::s3_settings::S3Settings;
 
 pub use folder::FolderObjects;
 pub use s3::S3Objects;

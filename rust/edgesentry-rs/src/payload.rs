@@ -12,7 +12,11 @@
 
 mod folder;
 mod memory;
-mod s3;
+#[cfg(feature = "s3")]
+pub(crate) mod s3;
+#[cfg(not(feature = "s3"))]
+#[path = "payload/s3_absent.rs"]
+pub(crate) mod s3;
 mod sqlite;
 
 use async_trait::async_trait;
@@ -23,9 +27,10 @@ use futures::StreamExt;
 use crate::admission::Admitted;
 use crate::error::StoreError;
 
-pub use crate::s3::S3Settings;
+pub use crate::s3_settings::S3Settings;
 pub use folder::Folder;
 pub use memory::Memory;
+#[cfg(feature = "s3")]
 pub use s3::S3;
 pub use sqlite::SqlitePayloads;
 

@@ -11,47 +11,12 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use serde::Deserialize;
 use url::Url;
 
 use crate::error::{BoxError, Error, FailureKind};
 use crate::loopback::is_loopback;
-use crate::secret::Secret;
+use crate::s3_settings::S3Settings;
 use crate::tls;
-
-/// How to reach S3. What is not set comes from the usual AWS chain: environment, profile, instance.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct S3Settings {
-    /// The server, such as `http://127.0.0.1:8333`; AWS by default.
-    pub endpoint: Option<String>,
-    /// The region; `us-east-1` where an endpoint is set and no region.
-    pub region: Option<String>,
-    /// Whether the bucket stands in the path and not in the host name; true where an endpoint is set.
-    pub path_style: Option<bool>,
-    /// With `secret_access_key`: credentials, instead of the usual chain.
-    pub access_key_id: Option<String>,
-    /// See `access_key_id`.
-    pub secret_access_key: Option<Secret>,
-    /// Seconds that one attempt may take.
-    pub timeout_seconds: u64,
-    /// How often a request is tried.
-    pub attempts: u32,
-}
-
-impl Default for S3Settings {
-    fn default() -> S3Settings {
-        S3Settings {
-            endpoint: None,
-            region: None,
-            path_style: None,
-            access_key_id: None,
-            secret_access_key: None,
-            timeout_seconds: 10,
-            attempts: 3,
-        }
-    }
-}
 
 impl S3Settings {
     /// A client for everything that S3 can do; it has spoken to nobody yet.

@@ -15,7 +15,8 @@
 //! is an error.
 
 mod environment;
-mod location;
+mod list;
+mod section;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,18 +24,18 @@ use std::sync::Arc;
 use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 
-use crate::error::{Error, describe};
+use crate::error::Error;
 use crate::ingest::storage::Limits;
-use crate::ledger::{Ledger, Postgres, PostgresSettings, Sqlite};
-use crate::payload::{Folder, PayloadStore, S3, S3Settings};
-use crate::secret::{Secret, redact};
+use crate::ledger::{Ledger, PostgresSettings, Sqlite, postgres};
+use crate::payload::{Folder, PayloadStore, S3Settings, s3};
+use crate::secret::Secret;
 use crate::telemetry::TelemetrySettings;
-use crate::tls;
-use crate::transport::ServeSettings;
-use crate::transport::settings::list;
 
+pub use crate::ledger::Location;
 pub use environment::variables;
-pub use location::Location;
+pub use list::list;
+pub use section::Section;
+use section::wrong;
 
 /// The variable that names the file; no setting itself.
 pub const FILE_VARIABLE: &str = "EDS_CONFIG";
@@ -42,7 +43,7 @@ pub const FILE_VARIABLE: &str = "EDS_CONFIG";
 pub const DEFAULT_LEDGER: &str = "sqlite:edgesentry.db";
 
 /// Everything that can be set.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// `sqlite:PATH`, a path, or `postgres://…`.
@@ -59,8 +60,8 @@ pub struct Settings {
     pub ops: OpsSettings,
     /// What is told, and to whom.
     pub telemetry: TelemetrySettings,
-    /// The service on the network.
-    pub serve: ServeSettings,
+    /// The service on the network, which `edgesentry-serve` reads.
+    pub serve: Section,
 }
 
 /// Backup and restore of a PostgreSQL ledger.
@@ -105,7 +106,7 @@ impl Default for Settings {
             ingest: Limits::default(),
             ops: OpsSettings::default(),
             telemetry: TelemetrySettings::default(),
-            serve: ServeSettings::default(),
+            serve: Section::default(),
         }
     }
 }
@@ -156,21 +157,18 @@ impl Settings {
         let environment = Environment::with_prefix("EDS").prefix_separator("_").separator("__");
         let variables = variables.into_iter().collect();
         builder = builder.add_source(environment.source(Some(variables)));
-        let place = || {
-            file.as_ref().map_or_else(
-                || "EDS_ variables".to_owned(),
-                |file| format!("{} and EDS_ variables", file.display()),
-            )
-        };
-        let wrong = |error: config::ConfigError| {
-            Error::Config(format!("settings ({}): {}", place(), redact(&describe(&error))))
-        };
-        let settings = builder
+        let place = file.as_ref().map_or_else(
+            || "EDS_ variables".to_owned(),
+            |file| format!("{} and EDS_ variables", file.display()),
+        );
+        let config = builder
             .set_override_option("ledger", overrides.ledger.clone())
             .and_then(|builder| builder.set_override_option("payloads", overrides.payloads.clone()))
             .and_then(|builder| builder.build())
-            .map_err(wrong)?;
-        let settings: Settings = settings.try_deserialize().map_err(wrong)?;
+            .map_err(|error| wrong(&place, &error))?;
+        let mut settings: Settings =
+            config.clone().try_deserialize().map_err(|error| wrong(&place, &error))?;
+        settings.serve = Section::new("serve", place, config);
         settings.location()?;
         Ok(settings)
     }
@@ -182,7 +180,6 @@ impl Settings {
 
     /// Opens the ledger and the payload store.
     pub async fn open(&self, access: Access) -> Result<Stores, Error> {
-        tls::install_provider();
         let wanted = self.payloads.as_deref();
         let Location::Sqlite(path) = self.location()? else {
             if wanted == Some("ledger") {
@@ -190,14 +187,8 @@ impl Settings {
                 return Err(Error::Config(problem.to_owned()));
             }
             let settings = PostgresSettings { url: self.ledger.clone(), ..self.postgres.clone() };
-            let ledger = match access {
-                Access::Read => Postgres::read(&settings).await?,
-                Access::Create | Access::Existing => Postgres::connect(&settings).await?,
-            };
-            return Ok(Stores {
-                ledger: Arc::new(ledger),
-                payloads: self.payload_store(wanted, access).await?,
-            });
+            let ledger = postgres::open(&settings, access == Access::Read).await?;
+            return Ok(Stores { ledger, payloads: self.payload_store(wanted, access).await? });
         };
         if access != Access::Create && !path.exists() {
             let problem =
@@ -237,7 +228,6 @@ impl Settings {
 
     /// Opens the payload store alone, which must exist; none where none is named or where the ledger keeps the payloads.
     pub async fn open_payloads(&self) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
-        tls::install_provider();
         let wanted = self.payloads.as_deref().filter(|wanted| *wanted != "ledger");
         self.payload_store(wanted, Access::Existing).await
     }
@@ -249,7 +239,7 @@ impl Settings {
     ) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
         let Some(wanted) = wanted else { return Ok(None) };
         if let Some(bucket) = wanted.strip_prefix("s3://") {
-            return Ok(Some(Arc::new(S3::connect(bucket.trim_end_matches('/'), &self.s3).await?)));
+            return Ok(Some(s3::open(bucket.trim_end_matches('/'), &self.s3).await?));
         }
         let path = match wanted.split_once(':') {
             Some(("folder", path)) => path,
@@ -339,8 +329,6 @@ mod tests {
         for (toml, variables) in [
             ("ledger = postgres://me:hush@db/x", &[][..]),
             ("ledger = \"postgres:me:hush@db\"", &[]),
-            ("[serve.tokens.a]\nhash = \"hush\"\nscopes = [\"read\"]", &[]),
-            ("[serve.tokens.a]\nscopes = [\"hush\"]", &[]),
             ("[s3]\ntimeout_seconds = \"hush\"", &[]),
             ("", &[("EDS_POSTGRES__CONNECTIONS", "hush")]),
             ("", &[("EDS_S3", "hush")]),

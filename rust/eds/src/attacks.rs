@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Hash, Scheme};
 use edgesentry_rs::Submission;
-use edgesentry_rs::transport::write_submission;
+use edgesentry_rs::wire::write_submission;
 
 /// A device under attack.
 pub struct Victim {

@@ -3,7 +3,6 @@
 use std::error::Error;
 
 use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError};
-use edgesentry_ops::textfile::TextfileError;
 use edgesentry_rs::StoreError;
 
 /// How the command ends.
@@ -87,17 +86,6 @@ impl From<SnapshotError> for Failure {
     }
 }
 
-impl From<TextfileError> for Failure {
-    fn from(error: TextfileError) -> Failure {
-        match error {
-            TextfileError::Io { .. } => Failure::unfinished("io", chain(&error)),
-            TextfileError::Name(_) | TextfileError::Foreign { .. } => {
-                Failure::usage("metrics_file", chain(&error))
-            }
-        }
-    }
-}
-
 impl From<SeedError> for Failure {
     fn from(error: SeedError) -> Failure {
         let message = chain(&error);
@@ -125,17 +113,6 @@ impl From<edgesentry_rs::Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         edgesentry_rs::Error::from(error).into()
-    }
-}
-
-impl From<edgesentry_ops::Error> for Failure {
-    fn from(error: edgesentry_ops::Error) -> Failure {
-        use edgesentry_ops::Error;
-        match error {
-            Error::Service(error) => error.into(),
-            Error::Config(_) | Error::Missing(_) => Failure::usage(error.code(), chain(&error)),
-            _ => Failure::unfinished(error.code(), chain(&error)),
-        }
     }
 }
 

@@ -10,6 +10,16 @@ pub mod fleet;
 mod inputs;
 mod interrupt;
 mod levels;
+#[cfg(feature = "serve")]
+mod network;
+#[cfg(not(feature = "serve"))]
+#[path = "network_absent.rs"]
+mod network;
+#[cfg(feature = "ops")]
+mod operations;
+#[cfg(not(feature = "ops"))]
+#[path = "operations_absent.rs"]
+mod operations;
 mod output;
 mod outputs;
 pub mod page;

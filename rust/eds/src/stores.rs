@@ -1,6 +1,6 @@
 //! The stores that commands work on, and the runtime that drives them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,6 +11,7 @@ use edgesentry_rs::{Error, Ledger, PayloadStore, Settings};
 use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
+use crate::network;
 use crate::output::complain;
 use crate::outputs;
 use crate::text::sentence;
@@ -66,11 +67,18 @@ pub(crate) struct Opened {
     pub(crate) runtime: Runtime,
 }
 
+/// Loads the settings, all sections of them.
+pub(crate) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Failure> {
+    let settings = Settings::load(file, overrides)?;
+    network::check(&settings)?;
+    Ok(settings)
+}
+
 impl LedgerArgs {
     /// Opens the ledger; the payload store, whatever it is, stays closed.
     pub(crate) fn open(&self, access: Access) -> Result<Opened, Failure> {
         let overrides = Overrides { ledger: self.ledger.clone(), payloads: None };
-        let settings = Settings::load(self.file.config.as_deref(), &overrides)?;
+        let settings = load(self.file.config.as_deref(), &overrides)?;
         Opened::ledger_only(settings, access)
     }
 
@@ -90,7 +98,7 @@ impl StoreArgs {
     /// Opens the ledger and the payload store.
     pub(crate) fn open(&self, access: Access) -> Result<Opened, Failure> {
         let overrides = Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payloads.clone() };
-        Opened::new(Settings::load(self.ledger.config().map(PathBuf::as_path), &overrides)?, access)
+        Opened::new(load(self.ledger.config().map(PathBuf::as_path), &overrides)?, access)
     }
 
     /// The settings file, where one is named.
@@ -121,7 +129,7 @@ impl InsteadOfFiles {
         let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let overrides =
             Overrides { ledger: self.ledger.as_deref().and_then(given), payloads: payloads.and_then(given) };
-        Ok(Settings::load(self.config.as_deref(), &overrides)?)
+        load(self.config.as_deref(), &overrides)
     }
 
     /// Opens the ledger for reading; with the payload store where one is wanted: a certain one, or with an

@@ -13,14 +13,16 @@ mod parquet;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_array::builder::{FixedSizeBinaryBuilder, StringBuilder, UInt64Builder};
-use arrow_array::{ArrayRef, RecordBatch};
+pub(crate) use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::Schema;
 use edgesentry_chain::AuditRecord;
 
@@ -30,6 +32,7 @@ pub(crate) use self::ipc::ArrowChunks;
 pub(crate) use self::parquet::ParquetChunks;
 pub(crate) use self::schema::check_schema;
 pub use self::schema::schema;
+pub(crate) use self::writer::ColumnWriter;
 use crate::Error;
 use crate::progress::Progress;
 use crate::read::{Chunk, Decoded, Malformed};
@@ -126,7 +129,7 @@ pub(crate) fn decode_batch(batch: &RecordBatch, rows: Range<usize>, first_row: u
 }
 
 /// Rows being collected into a batch.
-pub(crate) struct Rows {
+struct Rows {
     device_id: StringBuilder,
     sequence: UInt64Builder,
     timestamp_ms: UInt64Builder,
@@ -155,7 +158,7 @@ impl Default for Rows {
 }
 
 impl Rows {
-    pub(crate) fn push(&mut self, record: &AuditRecord) {
+    fn push(&mut self, record: &AuditRecord) {
         const WIDTH: &str = "a value of the builder's width";
         self.device_id.append_value(&record.device_id);
         self.sequence.append_value(record.sequence);
@@ -168,17 +171,17 @@ impl Rows {
         self.text_bytes += record.device_id.len() + record.object_ref.len();
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
     /// Whether the batch is large enough to be written.
-    pub(crate) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.rows >= CHUNK_ROWS || self.text_bytes >= CHUNK_TEXT_BYTES
     }
 
     /// The batch of the rows so far; collecting starts anew.
-    pub(crate) fn take(&mut self) -> RecordBatch {
+    fn take(&mut self) -> RecordBatch {
         self.rows = 0;
         self.text_bytes = 0;
         let columns: Vec<ArrayRef> = vec![

@@ -1,6 +1,10 @@
 //! Reading and writing audit records: JSON, NDJSON, Arrow IPC and Parquet, streamed in bounded memory, and the
 //! one driver that verifies whatever can be read.
 
+#[cfg(feature = "columnar")]
+mod arrow;
+#[cfg(not(feature = "columnar"))]
+#[path = "arrow/absent.rs"]
 mod arrow;
 mod bytes;
 mod compressed;
@@ -26,6 +30,7 @@ mod threads;
 mod verify;
 mod write;
 
+#[cfg(feature = "columnar")]
 pub use arrow::{record_batch, records_from_batch, records_to_batch, schema};
 pub use bytes::bytes_from_text;
 pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arrow_array::{RecordBatch, RecordBatchReader};
 use edgesentry_chain::AuditRecord;
 
-use crate::arrow;
+use crate::arrow::{self, RecordBatch, RecordBatchReader};
 use crate::compressed::peel;
 use crate::error::Error;
 use crate::format::Compression;

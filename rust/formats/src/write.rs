@@ -7,27 +7,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use ::parquet::arrow::ArrowWriter;
-use ::parquet::basic::{Compression as ParquetCompression, ZstdLevel};
-use ::parquet::errors::ParquetError;
-use ::parquet::file::properties::WriterProperties;
-use ::parquet::schema::types::ColumnPath;
-use arrow_ipc::writer::FileWriter;
-use arrow_schema::ArrowError;
 use edgesentry_chain::AuditRecord;
 
 pub use self::json::record_to_json;
 use self::json::write_record;
-use self::output::Output;
-use crate::arrow::{Rows, schema};
+pub(crate) use self::output::Output;
+use crate::arrow::ColumnWriter;
 use crate::destination::{Destination, Writing};
 use crate::format::{Compression, Format, by_name};
 use crate::new_file::{NewFile, Readers};
 use crate::{DestinationError, Error};
-
-/// Rows and bytes of a Parquet row group, at most: reader and writer hold about one.
-const ROW_GROUP_ROWS: usize = 65_536;
-const ROW_GROUP_BYTES: usize = 128 << 20;
 
 /// JSON is handed on in pieces of about this size.
 const TEXT_BYTES: usize = 256 << 10;
@@ -55,8 +44,7 @@ pub struct RecordWriter {
 enum Layout {
     Json { out: Output, text: Vec<u8>, first: bool },
     Ndjson { out: Output, text: Vec<u8> },
-    Arrow { out: Box<FileWriter<Output>>, rows: Rows },
-    Parquet { out: Box<ArrowWriter<Output>>, rows: Rows },
+    Columns(Box<ColumnWriter>),
 }
 
 impl RecordWriter {
@@ -133,15 +121,7 @@ impl RecordWriter {
         let layout = match format {
             Format::Json => Layout::Json { out, text: b"[".to_vec(), first: true },
             Format::Ndjson => Layout::Ndjson { out, text: Vec::new() },
-            Format::Arrow => {
-                let out = FileWriter::try_new(out, &schema()).map_err(arrow_error)?;
-                Layout::Arrow { out: Box::new(out), rows: Rows::default() }
-            }
-            Format::Parquet => {
-                let out =
-                    ArrowWriter::try_new(out, schema(), Some(parquet_properties())).map_err(parquet_error)?;
-                Layout::Parquet { out: Box::new(out), rows: Rows::default() }
-            }
+            Format::Arrow | Format::Parquet => Layout::Columns(Box::new(ColumnWriter::new(out, format)?)),
         };
         Ok(RecordWriter { name, layout: Some(layout), file: None, records: 0 })
     }
@@ -222,33 +202,13 @@ impl Layout {
                     text.push(b'\n');
                     hand_on(text, out)?;
                 }
-                Layout::Arrow { rows, .. } | Layout::Parquet { rows, .. } => {
-                    rows.push(record);
-                    if rows.is_full() {
-                        self.write_rows()?;
-                    }
-                }
+                Layout::Columns(columns) => columns.push(record)?,
             }
         }
         Ok(())
     }
 
-    fn write_rows(&mut self) -> io::Result<()> {
-        match self {
-            Layout::Arrow { out, rows } if !rows.is_empty() => out.write(&rows.take()).map_err(arrow_error),
-            Layout::Parquet { out, rows } if !rows.is_empty() => {
-                out.write(&rows.take()).map_err(parquet_error)?;
-                if out.in_progress_size() >= ROW_GROUP_BYTES {
-                    out.flush().map_err(parquet_error)?;
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn finish(mut self) -> io::Result<()> {
-        self.write_rows()?;
+    fn finish(self) -> io::Result<()> {
         let out = match self {
             Layout::Json { mut out, mut text, first } => {
                 text.extend_from_slice(if first { b"]\n" } else { b"\n]\n" });
@@ -259,9 +219,7 @@ impl Layout {
                 out.write_all(&text)?;
                 out
             }
-            // Both write their footer when asked for what they wrote to.
-            Layout::Arrow { out, .. } => out.into_inner().map_err(arrow_error)?,
-            Layout::Parquet { out, .. } => out.into_inner().map_err(parquet_error)?,
+            Layout::Columns(columns) => columns.finish()?,
         };
         out.finish()
     }
@@ -273,21 +231,6 @@ fn hand_on(text: &mut Vec<u8>, out: &mut Output) -> io::Result<()> {
         text.clear();
     }
     Ok(())
-}
-
-/// zstd; no dictionary and no minimum or maximum for the hashes, which never repeat.
-fn parquet_properties() -> WriterProperties {
-    let mut properties = WriterProperties::builder()
-        .set_compression(ParquetCompression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
-    for field in ["payload_hash", "signature", "prev_record_hash"] {
-        let column = ColumnPath::from(field);
-        properties = properties
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_compression(column.clone(), ParquetCompression::UNCOMPRESSED)
-            .set_column_statistics_enabled(column, ::parquet::file::properties::EnabledStatistics::None);
-    }
-    properties.build()
 }
 
 /// The format that the name of a file says.
@@ -318,21 +261,4 @@ fn creating(path: &Path, error: DestinationError) -> Error {
 
 fn failed_before() -> io::Error {
     io::Error::other("an earlier write failed, so that the output is incomplete")
-}
-
-fn arrow_error(error: ArrowError) -> io::Error {
-    match error {
-        ArrowError::IoError(_, source) => source,
-        other => io::Error::other(other),
-    }
-}
-
-fn parquet_error(error: ParquetError) -> io::Error {
-    match error {
-        ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(source) => *source,
-            Err(other) => io::Error::other(other),
-        },
-        other => io::Error::other(other),
-    }
 }

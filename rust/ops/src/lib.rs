@@ -23,6 +23,7 @@ mod files;
 mod guard;
 pub mod observe;
 pub mod postgres;
+mod process;
 pub mod program;
 pub mod recovery;
 pub mod restore;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::process::Process;
 use crate::program;
-use crate::servers::Process;
 
 /// Something that has happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,16 +5,15 @@ mod alertmanager;
 mod error;
 mod http;
 mod postgres;
-mod process;
 mod program;
 mod prometheus;
 mod seaweedfs;
 mod webhook;
 
+pub use crate::process::{Process, free_port, free_ports};
 pub use alertmanager::{ALERTMANAGER, ActiveAlert, Alertmanager, Receiver};
 pub use error::ServerError;
 pub use postgres::{Cluster, POSTGRESQL, Primary};
-pub use process::{Process, free_port, free_ports};
 pub use program::Program;
 pub use prometheus::{AlertRule, PROMETHEUS, Prometheus, Series, Target};
 pub use seaweedfs::{SEAWEEDFS, SeaweedFs, find_weed};

@@ -19,8 +19,7 @@ use crate::html;
 use crate::pickle::{Reduced, reduce};
 use crate::progress::Bar;
 use crate::source::name_of_type;
-use crate::verify::wait;
-use crate::work::Work;
+use crate::work::{Work, wait};
 
 /// Findings, of a report or from elsewhere: a sequence, and an Arrow stream.
 // Not registered as collections.abc.Sequence: polars would then take it for a list of objects, not for a table.

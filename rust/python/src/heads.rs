@@ -25,8 +25,7 @@ use crate::record::{bytes, unsigned};
 use crate::report::{Call, Report};
 use crate::service::{runtime, service_failure};
 use crate::source::{Input, inputs, path_of};
-use crate::verify::{pool, wait};
-use crate::work::Work;
+use crate::work::{Work, pool, wait};
 
 /// The last record of a chain: its sequence and its hash.
 #[pyclass(frozen, module = "edgesentry")]

@@ -13,6 +13,7 @@ use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration, ke
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::verify::{Registered, Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
+use edgesentry_serve::ServeSettings;
 use futures::TryStreamExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -32,8 +33,7 @@ use crate::require::Required;
 use crate::service::{runtime, service_failure, wait_on};
 use crate::source::Input;
 use crate::telemetry::{self, trace_context};
-use crate::verify::{pool, wait};
-use crate::work::Work;
+use crate::work::{Work, pool, wait};
 
 /// An open ledger, with its payload store and its ingest service.
 #[pyclass(frozen, module = "edgesentry._core")]
@@ -72,6 +72,7 @@ impl LedgerCore {
         let opened = wait_on(py, async move {
             let overrides = Overrides { ledger: url, payloads };
             let settings = Settings::load(config.as_deref(), &overrides)?;
+            ServeSettings::of(&settings)?;
             let stores = settings.open(access).await?;
             let payloads = stores.payloads.clone().filter(|_| !read_only);
             let service = payloads.map(|payloads| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use edgesentry_rs::agent::{Agent, KeptRejection, Sink};
+use edgesentry_rs::agent::{self, KeptRejection, Sink};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -21,14 +21,14 @@ use crate::telemetry::trace_context;
 
 /// A device with its outbox.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Outbox(Mutex<Option<Arc<Agent>>>);
+pub(crate) struct Outbox(Mutex<Option<Arc<agent::Outbox>>>);
 
 #[pymethods]
 impl Outbox {
     #[new]
     fn new(py: Python<'_>, path: PathBuf, device: &Bound<'_, Device>) -> PyResult<Outbox> {
         let device = device.get().device().clone();
-        let agent = wait_on(py, async move { Agent::open(&path, device).await })?;
+        let agent = wait_on(py, async move { agent::Outbox::open(&path, device).await })?;
         let agent = agent.map_err(|error| service_failure(py, error))?;
         Ok(Outbox(Mutex::new(Some(Arc::new(agent)))))
     }
@@ -112,7 +112,7 @@ impl Outbox {
 }
 
 impl Outbox {
-    fn agent(&self) -> PyResult<Arc<Agent>> {
+    fn agent(&self) -> PyResult<Arc<agent::Outbox>> {
         let agent = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         agent.ok_or_else(|| PyValueError::new_err("the outbox is closed"))
     }

@@ -20,8 +20,7 @@ use crate::html;
 use crate::pickle::{Reduced, reduce};
 use crate::progress::Bar;
 use crate::source::inputs;
-use crate::verify::{pool, wait};
-use crate::work::Work;
+use crate::work::{Work, pool, wait};
 
 /// Reads a source and says of each device how it reported.
 #[pyfunction]

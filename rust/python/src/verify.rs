@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use edgesentry_chain::{Checks, Claim, Claims, Heads, Payloads, ProvidedBy};
-use edgesentry_formats::{Options, PayloadFolder, thread_count};
+use edgesentry_formats::{Options, PayloadFolder};
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use rayon::ThreadPoolBuilder;
 
-use crate::errors::{EdgesentryError, failure};
+use crate::errors::failure;
 use crate::heads::heads_from_any;
 use crate::keys::{GivenKeys, given_keys, scheme_of};
 use crate::manifest::{described, manifest_from_any};
@@ -18,7 +17,7 @@ use crate::report::{Call, Report};
 use crate::require::Required;
 use crate::service::service_failure;
 use crate::source::inputs;
-use crate::work::Work;
+use crate::work::{Work, pool, wait};
 
 /// Verifies records and says what was found.
 #[pyfunction]
@@ -76,33 +75,6 @@ pub(crate) fn verify_chain(
     let difference = difference.map_err(|error| service_failure(py, error))?;
     let call = Call { scheme: Some(scheme), ledger: None };
     required.refuse_uncovered(py, Report::new(report, call), difference)
-}
-
-/// A pool for this call alone: a global one would be dead after a fork.
-pub(crate) fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
-    let threads = match threads {
-        None => thread_count(None),
-        Some(threads @ 1..=1024) => threads as usize,
-        Some(_) => {
-            return Err(PyValueError::new_err("threads is a number from 1 to 1024, or None for one a core"));
-        }
-    };
-    let named = ThreadPoolBuilder::new().thread_name(|at| format!("edgesentry-{at}"));
-    let pool = named.num_threads(threads).build();
-    pool.map_err(|error| EdgesentryError::new_err(format!("cannot start threads: {error}")))
-}
-
-/// Waits for the one result of the work, showing its progress.
-pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, mut work: Work<T>, mut bar: Bar) -> PyResult<T> {
-    let result = work.next(py, |progress| bar.tick(py, progress)).and_then(|result| {
-        bar.finish(py, work.progress())?;
-        result.ok_or_else(|| EdgesentryError::new_err("the worker ended without a result"))
-    });
-    result.map_err(|error| {
-        // The first exception counts.
-        let _ = bar.close(py);
-        work.stop(py, error)
-    })
 }
 
 /// What the records are checked against.

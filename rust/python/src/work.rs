@@ -12,13 +12,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use edgesentry_chain::AuditRecord;
-use edgesentry_formats::{Error as FormatError, Progress, Source};
+use edgesentry_formats::{Error as FormatError, Progress, Source, thread_count};
 use pyo3::exceptions::{PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyIterator;
+use rayon::ThreadPoolBuilder;
 
 use crate::errors::{EdgesentryError, failure};
+use crate::progress::Bar;
 use crate::record::record_from_any;
 use crate::source::Input;
 
@@ -300,4 +302,31 @@ impl Iterator for FedRecords {
         }
         self.piece.next().map(Ok)
     }
+}
+
+/// A pool for this call alone: a global one would be dead after a fork.
+pub(crate) fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
+    let threads = match threads {
+        None => thread_count(None),
+        Some(threads @ 1..=1024) => threads as usize,
+        Some(_) => {
+            return Err(PyValueError::new_err("threads is a number from 1 to 1024, or None for one a core"));
+        }
+    };
+    let named = ThreadPoolBuilder::new().thread_name(|at| format!("edgesentry-{at}"));
+    let pool = named.num_threads(threads).build();
+    pool.map_err(|error| EdgesentryError::new_err(format!("cannot start threads: {error}")))
+}
+
+/// Waits for the one result of the work, showing its progress.
+pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, mut work: Work<T>, mut bar: Bar) -> PyResult<T> {
+    let result = work.next(py, |progress| bar.tick(py, progress)).and_then(|result| {
+        bar.finish(py, work.progress())?;
+        result.ok_or_else(|| EdgesentryError::new_err("the worker ended without a result"))
+    });
+    result.map_err(|error| {
+        // The first exception counts.
+        let _ = bar.close(py);
+        work.stop(py, error)
+    })
 }

@@ -11,8 +11,7 @@ use pyo3::prelude::*;
 use crate::errors::{bad_destination, malformed};
 use crate::progress::Bar;
 use crate::source::{Input, inputs};
-use crate::verify::wait;
-use crate::work::Work;
+use crate::work::{Work, wait};
 
 /// Records written at a time.
 const BLOCK: usize = 8192;

@@ -133,7 +133,7 @@ impl IngestService {
     }
 
     /// Whether this device is registered, as far as is known without asking the ledger.
-    pub(crate) fn knows(&self, device_id: &str) -> bool {
+    pub fn knows(&self, device_id: &str) -> bool {
         self.0.keys.knows(device_id)
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use edgesentry_chain::{Hash, Head, Heads};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use self::connect::{Servers, Use};
@@ -18,16 +19,26 @@ use super::change::{self, Change};
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
-    Registration, RejectionLimits, Rejections, prune, rows, stream,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, PostgresSettings, Pruned, RecordStream,
+    RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
 };
 use crate::admission::{Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::sql::failed;
+use crate::tls;
 
-pub use connect::PostgresSettings;
 pub use database::{create_database, drop_database};
+
+/// Opens a ledger for reading, or for reading and writing.
+pub(crate) async fn open(settings: &PostgresSettings, read_only: bool) -> Result<Arc<dyn Ledger>, Error> {
+    tls::install_provider();
+    Ok(Arc::new(if read_only {
+        Postgres::read(settings).await?
+    } else {
+        Postgres::connect(settings).await?
+    }))
+}
 
 /// A ledger in PostgreSQL, for any number of service processes at once.
 #[derive(Debug, Clone)]
@@ -294,6 +305,33 @@ fn columns(columns: &[rows::Column]) -> String {
 fn is_unique_violation(error: &StoreError) -> bool {
     let error = error.source.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
     error.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+#[async_trait]
+impl prune::Database for PgConnection {
+    async fn numbers(
+        &mut self,
+        statement: String,
+        reason: &str,
+        numbers: &[i64],
+    ) -> Result<Vec<i64>, sqlx::Error> {
+        let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(reason);
+        numbers.iter().fold(query, |query, number| query.bind(*number)).fetch_all(self).await
+    }
+}
+
+impl rows::Columns for PgRow {
+    fn integer(&self, index: usize) -> Result<Option<i64>, sqlx::Error> {
+        self.try_get(index)
+    }
+
+    fn text(&self, index: usize) -> Result<Option<&str>, sqlx::Error> {
+        self.try_get(index)
+    }
+
+    fn bytes(&self, index: usize) -> Result<Option<&[u8]>, sqlx::Error> {
+        self.try_get(index)
+    }
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! Which rejections the operation log keeps: the statements are those of both databases.
 
 use async_trait::async_trait;
-use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::admission::RejectionCode;
 use crate::clock::now_ms;
@@ -22,19 +22,6 @@ pub(super) trait Database: Send {
         reason: &str,
         numbers: &[i64],
     ) -> Result<Vec<i64>, sqlx::Error>;
-}
-
-#[async_trait]
-impl Database for PgConnection {
-    async fn numbers(
-        &mut self,
-        statement: String,
-        reason: &str,
-        numbers: &[i64],
-    ) -> Result<Vec<i64>, sqlx::Error> {
-        let query = sqlx::query_scalar(AssertSqlSafe(statement)).bind(reason);
-        numbers.iter().fold(query, |query, number| query.bind(*number)).fetch_all(self).await
-    }
 }
 
 #[async_trait]

@@ -3,16 +3,15 @@
 
 use std::sync::Arc;
 
-use edgesentry_chain::{AuditRecord, Hash, Head};
+use edgesentry_chain::{AuditRecord, Hash, Head, PublicKey, RingKey, Scheme};
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use super::LogEntry;
 use super::plan::Locked;
 use super::stream::{self, malformed};
 use crate::admission::{Chain, RegisteredKey};
-use crate::sql::key;
+use crate::error::BoxError;
 
 /// A column: its name, and what it holds.
 pub(super) type Column = (&'static str, Kind);
@@ -83,20 +82,6 @@ pub(super) trait Columns {
     fn integer(&self, index: usize) -> Result<Option<i64>, sqlx::Error>;
     fn text(&self, index: usize) -> Result<Option<&str>, sqlx::Error>;
     fn bytes(&self, index: usize) -> Result<Option<&[u8]>, sqlx::Error>;
-}
-
-impl Columns for PgRow {
-    fn integer(&self, index: usize) -> Result<Option<i64>, sqlx::Error> {
-        self.try_get(index)
-    }
-
-    fn text(&self, index: usize) -> Result<Option<&str>, sqlx::Error> {
-        self.try_get(index)
-    }
-
-    fn bytes(&self, index: usize) -> Result<Option<&[u8]>, sqlx::Error> {
-        self.try_get(index)
-    }
 }
 
 impl Columns for SqliteRow {
@@ -255,4 +240,22 @@ pub(super) fn log_entry(row: &impl Columns) -> Result<LogEntry, sqlx::Error> {
         actual: row.optional_text(8)?,
         evidence: row.optional_bytes(9)?.map(<[u8]>::to_vec),
     })
+}
+
+/// A key as its columns have it; they were checked when the key was registered, so a key that fails now was
+/// changed behind our back.
+fn key(
+    device_id: &str,
+    public_key: &[u8],
+    scheme: &str,
+    valid_from: i64,
+    revoked_from: Option<i64>,
+) -> Result<RegisteredKey, sqlx::Error> {
+    let decode =
+        |source: BoxError| sqlx::Error::Decode(format!("the key of device {device_id:?}: {source}").into());
+    let bytes = public_key.try_into().map_err(|_| decode("its length is not 32 bytes".into()))?;
+    let key = PublicKey::from_bytes(bytes).map_err(|error| decode(error.into()))?;
+    let scheme: Scheme = scheme.parse().map_err(|error: edgesentry_chain::KeyError| decode(error.into()))?;
+    let key = RingKey { key, scheme, valid_from: valid_from.cast_unsigned() };
+    Ok(RegisteredKey { key, revoked_from: revoked_from.map(i64::cast_unsigned) })
 }

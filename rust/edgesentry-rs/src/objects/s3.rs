@@ -17,7 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written, too_large};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
-use crate::s3::{self, S3Settings, milliseconds, refuse_key};
+use crate::s3::{self, milliseconds, refuse_key};
+use crate::s3_settings::S3Settings;
 
 /// The size of a part of a large object, and the size from which there are parts.
 const PART_BYTES: u64 = 8 << 20;

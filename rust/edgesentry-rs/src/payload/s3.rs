@@ -15,7 +15,8 @@ use edgesentry_formats::content_path;
 use super::{PayloadStore, Put, Version, damaged, is_of};
 use crate::admission::{Admitted, LARGEST_PAYLOAD};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
-use crate::s3::{self, S3Settings, milliseconds};
+use crate::s3::{self, milliseconds};
+use crate::s3_settings::S3Settings;
 
 /// A bucket. A payload is the object under the name of its record, see [`content_path`].
 ///
@@ -28,6 +29,11 @@ pub struct S3 {
     client: Client,
     bucket: Arc<str>,
     place: Arc<str>,
+}
+
+/// Opens the bucket of a name.
+pub(crate) async fn open(bucket: &str, settings: &S3Settings) -> Result<Arc<dyn PayloadStore>, Error> {
+    Ok(Arc::new(S3::connect(bucket, settings).await?))
 }
 
 impl S3 {

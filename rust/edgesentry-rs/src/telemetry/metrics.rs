@@ -296,7 +296,7 @@ impl Metrics {
     }
 
     /// Says whether records are taken from a broker.
-    pub(crate) fn mqtt_connected(&self, broker: &str, connected: bool) {
+    pub fn mqtt_connected(&self, broker: &str, connected: bool) {
         let broker = Broker { broker: broker.to_owned() };
         self.0.mqtt_connected.get_or_create(&broker).set(connected.into());
     }
@@ -313,7 +313,7 @@ impl Metrics {
     }
 
     /// The metrics of a resource of which there is so much.
-    pub(crate) fn held(&self, resource: Resource, limit: usize) -> Held {
+    pub fn held(&self, resource: Resource, limit: usize) -> Held {
         let name = ResourceName { resource: resource.name() };
         self.0.limits.get_or_create(&name).set(i64::try_from(limit).unwrap_or(i64::MAX));
         let held = self.0.held.get_or_create(&name).clone();
@@ -322,7 +322,7 @@ impl Metrics {
     }
 
     /// Counts a record that was not looked at.
-    pub(crate) fn count_limited_rejection(&self) {
+    pub fn count_limited_rejection(&self) {
         self.0.rejections_limited.inc();
     }
 
@@ -394,19 +394,19 @@ fn increment<L: PartialEq>(counters: &[(L, Counter)], label: L) {
 }
 
 /// The metrics of one resource.
-pub(crate) struct Held {
+pub struct Held {
     held: Gauge,
     refused: Counter,
 }
 
 impl Held {
     /// How much is held now.
-    pub(crate) fn set(&self, held: usize) {
+    pub fn set(&self, held: usize) {
         self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
     /// Counts what found no room.
-    pub(crate) fn refused(&self) {
+    pub fn refused(&self) {
         self.refused.inc();
     }
 }

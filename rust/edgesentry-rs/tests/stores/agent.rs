@@ -5,14 +5,14 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgesentry_rs::agent::{Agent, Sink};
+use edgesentry_rs::agent::{Outbox, Sink};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ingest::verify::{Outcome, Submission};
 use edgesentry_rs::{Error, StoreError};
 
 use crate::common::{Kind, Place, device, devices, head, registration};
 
-async fn sign(agent: &Agent, count: u64) {
+async fn sign(agent: &Outbox, count: u64) {
     for _ in 0..count {
         let next = agent.head().await.unwrap().map_or(1, |head| head.sequence + 1);
         agent.sign(next, Bytes::from(format!("{next}")), &format!("lift-01/{next}.bin")).await.unwrap();
@@ -24,7 +24,7 @@ async fn records_leave_the_outbox_when_they_are_acknowledged() {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service().await;
     devices(&**service.ledger(), 1).await;
-    let agent = Agent::open(&place.path("outbox.db"), device(1)).await.unwrap();
+    let agent = Outbox::open(&place.path("outbox.db"), device(1)).await.unwrap();
     sign(&agent, 30).await;
     assert_eq!(agent.waiting().await.unwrap(), 30);
     let flushed = agent.flush(&service).await.unwrap();
@@ -33,7 +33,7 @@ async fn records_leave_the_outbox_when_they_are_acknowledged() {
     assert_eq!(agent.flush(&service).await.unwrap(), Default::default());
     // Opened again, it goes on.
     drop(agent);
-    let agent = Agent::open(&place.path("outbox.db"), device(1)).await.unwrap();
+    let agent = Outbox::open(&place.path("outbox.db"), device(1)).await.unwrap();
     sign(&agent, 5).await;
     assert_eq!(agent.flush(&service).await.unwrap().accepted, 5);
     assert_eq!(head(&**service.ledger(), "lift-01").await, agent.head().await.unwrap());
@@ -44,7 +44,7 @@ async fn records_leave_the_outbox_when_they_are_acknowledged() {
 async fn it_stops_at_the_first_rejection_and_keeps_all_behind_it() {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service().await;
-    let agent = Agent::open(&place.path("outbox.db"), device(1)).await.unwrap();
+    let agent = Outbox::open(&place.path("outbox.db"), device(1)).await.unwrap();
     sign(&agent, 10).await;
     for _ in 0..3 {
         let flushed = agent.flush(&service).await.unwrap();
@@ -92,7 +92,7 @@ async fn lost_answers_cost_a_resend_and_nothing_else() {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service().await;
     devices(&**service.ledger(), 1).await;
-    let agent = Agent::open(&place.path("outbox.db"), device(1)).await.unwrap();
+    let agent = Outbox::open(&place.path("outbox.db"), device(1)).await.unwrap();
     sign(&agent, 20).await;
     let lossy = Lossy { service: service.clone(), left: Mutex::new(7) };
     assert!(agent.flush(&lossy).await.unwrap_err().is_retryable());
@@ -107,7 +107,7 @@ async fn an_outbox_belongs_to_one_device_and_one_chain() {
     let place = Place::new(Kind::Sqlite).await;
     let path = place.path("outbox.db");
     let (one, two) =
-        (Agent::open(&path, device(1)).await.unwrap(), Agent::open(&path, device(1)).await.unwrap());
+        (Outbox::open(&path, device(1)).await.unwrap(), Outbox::open(&path, device(1)).await.unwrap());
     // Two processes on one outbox continue one chain.
     for _ in 0..5 {
         sign(&one, 1).await;
@@ -117,14 +117,14 @@ async fn an_outbox_belongs_to_one_device_and_one_chain() {
     let service = place.service().await;
     devices(&**service.ledger(), 1).await;
     assert_eq!(two.flush(&service).await.unwrap().accepted, 10);
-    assert!(matches!(Agent::open(&path, device(2)).await, Err(Error::Agent(_))));
+    assert!(matches!(Outbox::open(&path, device(2)).await, Err(Error::Agent(_))));
     let mut ahead = device(1);
     crate::common::next(&mut ahead);
-    assert!(matches!(Agent::open(&path, ahead).await, Err(Error::Agent(_))));
+    assert!(matches!(Outbox::open(&path, ahead).await, Err(Error::Agent(_))));
     // A device that has signed before begins its outbox there.
     let mut resumed = device(3);
     crate::common::chain(&mut resumed, 4);
-    let agent = Agent::open(&place.path("third.db"), resumed.clone()).await.unwrap();
+    let agent = Outbox::open(&place.path("third.db"), resumed.clone()).await.unwrap();
     assert_eq!(agent.head().await.unwrap(), resumed.head());
     let record = agent.sign(0, Bytes::new(), "x").await.unwrap();
     assert_eq!((record.sequence, record.prev_record_hash), (5, resumed.head().unwrap().hash));
@@ -133,7 +133,7 @@ async fn an_outbox_belongs_to_one_device_and_one_chain() {
 #[tokio::test]
 async fn what_no_ledger_takes_is_not_signed() {
     let place = Place::new(Kind::Sqlite).await;
-    let agent = Agent::open(&place.path("outbox.db"), device(1)).await.unwrap();
+    let agent = Outbox::open(&place.path("outbox.db"), device(1)).await.unwrap();
     for (time, object_ref) in [(u64::MAX, "x"), (0, ""), (0, "a\0b"), (0, &*"x".repeat(1025))] {
         assert!(
             matches!(agent.sign(time, Bytes::new(), object_ref).await, Err(Error::Agent(_))),

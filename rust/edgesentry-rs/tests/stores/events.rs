@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use edgesentry_chain::{Device, Scheme};
-use edgesentry_rs::agent::Agent;
+use edgesentry_rs::agent::Outbox;
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{self, Submission};
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -109,7 +109,7 @@ async fn a_record_on_its_way_from_the_device_into_the_ledger() {
     let service = place.service_with(Limits::default(), Metrics::new()).await;
     service.register(&registration(&device(1))).await.unwrap();
     let (capture, _guard) = Capture::start();
-    let agent = Agent::open(&place.path("outbox"), device(1)).await.unwrap();
+    let agent = Outbox::open(&place.path("outbox"), device(1)).await.unwrap();
     agent.sign(1, Bytes::from_static(b"door"), "lift-01/1.bin").await.unwrap();
     let fields = [("device_id", "lift-01"), ("sequence", "1"), ("payload_bytes", "4")];
     assert_eq!(capture.take(), [row("DEBUG", AGENT, "signing record", &fields)]);
@@ -252,7 +252,7 @@ async fn no_secret_key_or_payload_byte_is_told() {
     let (capture, _guard) = Capture::start();
     let service = place.service_with(Limits { attempts: 1, ..Limits::default() }, Metrics::new()).await;
     service.register(&registration(&lift)).await.unwrap();
-    let agent = Agent::open(&place.path("outbox"), lift.clone()).await.unwrap();
+    let agent = Outbox::open(&place.path("outbox"), lift.clone()).await.unwrap();
     for sequence in 1..=3 {
         let object_ref = format!("lift-01/{sequence}.bin");
         agent.sign(sequence, Bytes::from_static(PAYLOAD.as_bytes()), &object_ref).await.unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use edgesentry_rs::agent::Agent;
+use edgesentry_rs::agent::Outbox;
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 
@@ -77,7 +77,7 @@ async fn load(service: &IngestService, folder: &Path, records: Option<u64>) {
                 let device = device(number);
                 service.register(&registration(&device)).await.unwrap();
                 let id = device.device_id().to_owned();
-                let agent = Agent::open(&outbox, device).await.unwrap();
+                let agent = Outbox::open(&outbox, device).await.unwrap();
                 let mut signed = 0;
                 loop {
                     let flushed = agent.flush(&service).await.unwrap();

@@ -8,13 +8,13 @@ use std::time::SystemTime;
 use clap::Args;
 use edgesentry_chain::{Checks, Finding, FindingCode, Head, Heads, Scheme, check_extension};
 use edgesentry_formats::{Destination, Destinations, Snapshot};
-use edgesentry_ops::textfile::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 use edgesentry_rs::extension::Extension;
 
 use crate::commands::scheme;
 use crate::envelope;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
+use crate::operations::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 use crate::output::{Answer, Output};
 use crate::outputs;
 use crate::render;

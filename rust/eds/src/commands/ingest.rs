@@ -9,12 +9,12 @@ use edgesentry_rs::IngestService;
 use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
-use edgesentry_rs::transport::metrics::MetricsServer;
 
 use crate::commands::scheme;
 use crate::commands::sending::{Sending, conclude};
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
+use crate::network::MetricsServer;
 use crate::output::Output;
 use crate::stores::StoreArgs;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use edgesentry_chain::{Device, Scheme};
-use edgesentry_rs::agent::{Agent, Flushed};
+use edgesentry_rs::agent::{Flushed, Outbox};
 use edgesentry_rs::transport::{Client, ClientSettings};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -159,7 +159,7 @@ impl Push {
         // Nothing is signed, so that the scheme does not matter.
         let device = Device::from_seed(device.as_str(), *seed, Scheme::Record);
         let (flushed, waiting) = runtime.block_on(async {
-            let agent = Agent::open(outbox, device).await?;
+            let agent = Outbox::open(outbox, device).await?;
             let flushed = agent.flush(client).await;
             let waiting = agent.waiting().await;
             agent.close().await;

@@ -7,8 +7,8 @@ use edgesentry_rs::IngestService;
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::telemetry::subscriber;
-use edgesentry_rs::transport::metrics::MetricsServer;
-use edgesentry_rs::transport::{Server, Stopped};
+use edgesentry_serve::metrics::MetricsServer;
+use edgesentry_serve::{ServeSettings, Server, Stopped};
 use sd_notify::NotifyState;
 use serde_json::json;
 
@@ -68,7 +68,7 @@ impl Serve {
     }
 
     async fn serve(&self, opened: &Opened) -> Result<Stopped, Failure> {
-        let mut settings = opened.settings.serve.clone();
+        let mut settings = ServeSettings::of(&opened.settings)?;
         if !self.listen.is_empty() {
             settings.listen.clone_from(&self.listen);
         }

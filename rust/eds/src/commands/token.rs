@@ -1,7 +1,7 @@
 //! `eds token`: a new token for `[serve.tokens]`.
 
 use clap::Args;
-use edgesentry_rs::transport::{Scope, hash_of_token};
+use edgesentry_serve::{Scope, hash_of_token};
 use serde_json::json;
 use zeroize::Zeroizing;
 

@@ -15,8 +15,8 @@ use edgesentry_ops::textfile::{
 use edgesentry_rs::ledger::{Registration, Sqlite};
 use edgesentry_rs::payload;
 use edgesentry_rs::telemetry::metrics::Metrics;
-use edgesentry_rs::transport::metrics::MetricsServer;
 use edgesentry_rs::{IngestService, Ledger, Limits, Submission};
+use edgesentry_serve::metrics::MetricsServer;
 
 use crate::Folder;
 

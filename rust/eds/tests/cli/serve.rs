@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use edgesentry_chain::{Device, KeyRing, Scheme};
-use edgesentry_rs::agent::Agent;
+use edgesentry_rs::agent::Outbox;
 use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::transport::{Client, ClientSettings};
@@ -237,7 +237,7 @@ async fn moving(
     over: &AtomicBool,
 ) -> (String, u64, u64) {
     let device_id = device.device_id().to_owned();
-    let agent = Agent::open(&folder.path(&format!("{device_id}.outbox")), device).await.unwrap();
+    let agent = Outbox::open(&folder.path(&format!("{device_id}.outbox")), device).await.unwrap();
     let clients = addresses.each_ref().map(|address| {
         let settings = ClientSettings {
             attempts: 2,
@@ -284,7 +284,7 @@ fn what_waits_in_an_outbox_is_pushed() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sign = |from: u64, to: u64| {
         runtime.block_on(async {
-            let agent = Agent::open(&folder.path("lift.outbox"), device.clone()).await.unwrap();
+            let agent = Outbox::open(&folder.path("lift.outbox"), device.clone()).await.unwrap();
             let items = (from..=to).map(|at| (at, Bytes::from(at.to_string()), format!("lift-01/{at}.bin")));
             agent.sign_many(items).await.unwrap();
             agent.close().await;

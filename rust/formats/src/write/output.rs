@@ -9,7 +9,7 @@ use crate::format::Compression;
 type Stream = BufWriter<Box<dyn Write + Send>>;
 
 /// A stream with its compression.
-pub(super) enum Output {
+pub(crate) enum Output {
     Plain(Stream),
     Gzip(Box<GzEncoder<Stream>>),
     Zstd(Box<zstd::Encoder<'static, Stream>>),

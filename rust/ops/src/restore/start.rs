@@ -11,7 +11,7 @@ use crate::data_folder;
 use crate::error::Error;
 use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
-use crate::servers::Process;
+use crate::process::Process;
 use crate::source::control_data;
 
 /// How often the server is asked.

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::error::ServerError;
 use super::http::{failed, get_json};
-use super::process::Process;
 use super::program::{self, Program};
+use crate::process::Process;
 
 /// What must be installed for an Alertmanager of one's own.
 pub const ALERTMANAGER: Program = Program {

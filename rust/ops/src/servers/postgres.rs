@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::process::{Process, free_port};
 use super::program::Program;
 use crate::error::Error;
 use crate::postgres::{Programs, Sql};
+use crate::process::{Process, free_port};
 use crate::program;
 
 /// What must be installed for a PostgreSQL of one's own.

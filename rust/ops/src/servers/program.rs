@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::error::ServerError;
-use super::process::{Process, free_port};
+use crate::process::{Process, free_port};
 
 /// How often a port that somebody else took meanwhile is replaced by another.
 const PORTS_TRIED: usize = 3;

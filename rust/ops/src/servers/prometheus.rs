@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::error::ServerError;
 use super::http::{failed, get_json};
-use super::process::Process;
 use super::program::{self, Program};
+use crate::process::Process;
 
 /// What must be installed for a Prometheus of one's own.
 pub const PROMETHEUS: Program =

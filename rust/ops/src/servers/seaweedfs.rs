@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use edgesentry_rs::payload::S3Settings;
 use tempfile::TempDir;
 
-use super::process::{Process, free_ports};
 use super::program::Program;
 use crate::error::Error;
+use crate::process::{Process, free_ports};
 
 /// What must be installed for an S3 of one's own.
 pub const SEAWEEDFS: Program = Program {

@@ -15,9 +15,9 @@ use crate::adopt::{self, Writer};
 use crate::archive::Archive;
 use crate::error::Error;
 use crate::observe::{Event, Observer};
+use crate::process::Process;
 use crate::program;
 use crate::retention::now_ms;
-use crate::servers::Process;
 use crate::source::Source;
 use crate::textfile::{RECEIVER_LAST_SEEN, Textfile};
 

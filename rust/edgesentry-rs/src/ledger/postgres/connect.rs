@@ -4,7 +4,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{
@@ -18,7 +17,7 @@ use tracing::warn;
 use super::schema::{self, SCHEMA};
 use super::url::{parse, unencrypted};
 use crate::error::{Component, Error, StoreError};
-use crate::secret::Secret;
+use crate::ledger::PostgresSettings;
 use crate::sql::failed;
 
 /// How long a connection that nobody uses may take to answer before it counts as lost: behind a firewall that has
@@ -30,34 +29,6 @@ const TRY: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 /// The shortest time between two searches for the server that takes writes.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// How to reach PostgreSQL.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PostgresSettings {
-    /// `postgres://user:password@host:port,host:port/database?sslmode=verify-full&sslrootcert=FILE`. Of several
-    /// hosts the one that takes writes is used.
-    #[serde(skip)]
-    pub url: Secret,
-    /// The most connections of this process.
-    pub connections: u32,
-    /// Seconds to wait for a free connection, and for a commit.
-    pub timeout_seconds: u64,
-    /// Whether a pooler such as PgBouncer in its transaction mode stands between: each transaction may reach another
-    /// connection of the server, so that no statement stays prepared and each read is a transaction.
-    pub transaction_pooling: bool,
-}
-
-impl Default for PostgresSettings {
-    fn default() -> PostgresSettings {
-        PostgresSettings {
-            url: String::new().into(),
-            connections: 8,
-            timeout_seconds: 30,
-            transaction_pooling: false,
-        }
-    }
-}
 
 /// What connections are for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

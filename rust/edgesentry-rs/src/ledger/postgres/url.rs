@@ -9,7 +9,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::error::{Error, describe};
-use crate::settings::Location;
+use crate::ledger::Location;
 
 /// Parameters of the URL that mean something here.
 const PARAMETERS: [&str; 18] = [

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use edgesentry_chain::{Checks, Device, Head, Heads, KeyRing, Report, Scheme};
 use edgesentry_formats::{Options, Progress, Source};
-use edgesentry_rs::agent::Agent;
+use edgesentry_rs::agent::Outbox;
 use edgesentry_rs::export::{Target, export};
 use edgesentry_rs::ledger::{Filter, Registration};
 use edgesentry_rs::settings::Access;
@@ -102,7 +102,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<(T, Duration), 
 type Items = Vec<(u64, Bytes, String)>;
 
 /// Every device signs into an outbox of its own, all at once.
-fn sign(opened: &Opened, fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Agent>, Failure> {
+fn sign(opened: &Opened, fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Outbox>, Failure> {
     let mut items: BTreeMap<&str, Items> = BTreeMap::new();
     for (record, payload) in fleet.records.iter().zip(&fleet.payloads) {
         let item = (record.timestamp_ms, Bytes::from(payload.clone()), record.object_ref.clone());
@@ -133,10 +133,10 @@ fn sign(opened: &Opened, fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Agent
 }
 
 /// The outbox of one device; a new key is a new device on the same outbox.
-async fn sign_one(outbox: PathBuf, shares: Vec<(Device, Items)>) -> Result<Agent, Error> {
+async fn sign_one(outbox: PathBuf, shares: Vec<(Device, Items)>) -> Result<Outbox, Error> {
     let mut last = None;
     for (device, items) in shares {
-        let agent = Agent::open(&outbox, device).await?;
+        let agent = Outbox::open(&outbox, device).await?;
         let mut items = items.into_iter().peekable();
         while items.peek().is_some() {
             agent.sign_many(items.by_ref().take(SIGNED_AT_ONCE)).await?;
@@ -147,7 +147,7 @@ async fn sign_one(outbox: PathBuf, shares: Vec<(Device, Items)>) -> Result<Agent
 }
 
 /// The keys and the telemetry are the same every time, and so are the chains.
-fn check_heads(opened: &Opened, agents: &[Agent], expected: &Heads) -> Result<(), Failure> {
+fn check_heads(opened: &Opened, agents: &[Outbox], expected: &Heads) -> Result<(), Failure> {
     let mut signed: Vec<Head> = Vec::new();
     for agent in agents {
         signed.extend(opened.wait(agent.head())?);
@@ -175,7 +175,7 @@ fn register(opened: &Opened, ring: &KeyRing) -> Result<(), Failure> {
 }
 
 /// Every device empties its outbox into the service, all at once.
-fn ingest(opened: &Opened, agents: Vec<Agent>) -> Result<u64, Failure> {
+fn ingest(opened: &Opened, agents: Vec<Outbox>) -> Result<u64, Failure> {
     let payloads = opened.payloads()?;
     let limits = opened.settings.ingest.clone();
     let service =

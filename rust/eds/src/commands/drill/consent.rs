@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::envelope::terminal_safe;
 use crate::exit::Failure;
 use crate::output::{Output, complain};
+use crate::stores;
 use crate::text::sentence;
 
 /// Whether the operator agrees.
@@ -55,7 +56,7 @@ pub(super) fn say(output: &Output, touches: &[String]) {
 
 /// The settings of systems that a drill changes something on.
 pub(super) fn settings_to_touch(config: &Path) -> Result<Settings, Failure> {
-    let settings = Settings::load(Some(config), &Overrides::default())?;
+    let settings = stores::load(Some(config), &Overrides::default())?;
     if settings.ops.production {
         let message = format!(
             "{}: ops.production is true, and this drill changes something on the systems that it names; hold it with the \

@@ -7,7 +7,6 @@ use clap::Args;
 use edgesentry_chain::Scheme;
 use edgesentry_ops::drill::archive::{self, ArchiveDrill};
 use edgesentry_ops::drill::restore::{self, PLAN, RestoreDrill};
-use edgesentry_rs::Settings;
 use edgesentry_rs::settings::Overrides;
 
 use super::consent::{Consent, say, settings_to_touch};
@@ -17,6 +16,7 @@ use crate::commands::scheme;
 use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::Output;
+use crate::stores;
 
 /// Back up, archive, destroy records, and restore to the moment before: every chain must verify
 ///
@@ -74,7 +74,7 @@ impl DbRestore {
         let settings = if self.commit {
             settings_to_touch(config)?
         } else {
-            Settings::load(Some(config), &Overrides::default())?
+            stores::load(Some(config), &Overrides::default())?
         };
         let drill = ArchiveDrill {
             settings,

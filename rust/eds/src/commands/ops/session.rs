@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use crate::exit::{Failure, chain};
 use crate::interrupt;
 use crate::output::{Output, complain};
-use crate::stores::ConfigFile;
+use crate::stores::{self, ConfigFile};
 use crate::text::sentence;
 
 /// What a backup or a dump leaves in the archive when it is interrupted.
@@ -35,7 +35,7 @@ pub(super) struct Session {
 impl Session {
     /// Loads the settings.
     pub(super) fn new(file: &ConfigFile) -> Result<Session, Failure> {
-        let settings = Settings::load(file.config.as_deref(), &Overrides::default())?;
+        let settings = stores::load(file.config.as_deref(), &Overrides::default())?;
         let config = file.config.clone().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime

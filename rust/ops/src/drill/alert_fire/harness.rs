@@ -14,10 +14,10 @@ use edgesentry_rs::ingest::verify::Admitted;
 use edgesentry_rs::ledger::{Registration, Sqlite};
 use edgesentry_rs::payload::{Memory, PayloadStore, Put, Version};
 use edgesentry_rs::telemetry::metrics::Metrics;
-use edgesentry_rs::transport::metrics::MetricsServer;
 use edgesentry_rs::{
     Component, Error, IngestService, Ledger, Limits, Outcome, RejectionCode, StoreError, Submission,
 };
+use edgesentry_serve::metrics::MetricsServer;
 
 use crate::drill::DrillError;
 

@@ -1,0 +1,273 @@
+//! A client of a service on the network: the other end of docs/reference/http.md.
+//!
+//! Whatever fails is sent again, after the time that the service asks for: a record that is there already is a
+//! duplicate. The client is a [`Sink`]: an outbox flushes through it.
+
+mod proxy;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+use url::Url;
+
+use self::proxy::Proxy;
+use self::wire::{Call, Reply};
+use crate::error::{Error, NotTried};
+use crate::loopback::is_loopback_host;
+use crate::rejection::Outcome;
+use crate::secret::Secret;
+use crate::sink::Sink;
+use crate::submission::Submission;
+use crate::tls;
+
+/// The target of events; it is part of the interface.
+const TARGET: &str = "edgesentry_rs::transport::client";
+/// Payload bytes of one request.
+const REQUEST_BYTES: usize = 16 << 20;
+/// The longest pause between two attempts, whatever the service asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How to reach a service.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// `https://host:port`, or `http://` without TLS. Reached through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or
+    /// `ALL_PROXY` names, unless `NO_PROXY` has the host.
+    pub url: String,
+    /// A token with the scope `ingest`, where the service asks for one.
+    pub token: Option<Secret>,
+    /// PEM file of the authorities that are trusted; those of the system by default.
+    pub ca: Option<std::path::PathBuf>,
+    /// PEM files of the device's own certificate and its key.
+    pub identity: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    /// How long the service may stand still before an attempt has failed.
+    pub timeout: Duration,
+    /// How often a record is sent before an error is answered.
+    pub attempts: u32,
+    /// Records of one request.
+    pub batch_records: usize,
+}
+
+impl ClientSettings {
+    /// The defaults for a URL.
+    pub fn new(url: impl Into<String>) -> ClientSettings {
+        ClientSettings {
+            url: url.into(),
+            token: None,
+            ca: None,
+            identity: None,
+            timeout: Duration::from_secs(30),
+            attempts: 5,
+            batch_records: 4096,
+        }
+    }
+
+    /// What is wrong with how the token would cross the network: without TLS everybody on the way could read and use it.
+    /// `None` if there is no token, or TLS, or the service is on this machine.
+    pub fn exposure(&self) -> Option<String> {
+        let url = Url::parse(&self.url).ok()?;
+        let host = url.host_str().filter(|host| url.scheme() == "http" && !is_loopback_host(host))?;
+        self.token.as_ref()?;
+        Some(format!("the token crosses the network to {host} in plain text; use https://"))
+    }
+}
+
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, up to 64 MiB.
+    pub body: bytes::Bytes,
+}
+
+type Connector = hyper_rustls::HttpsConnector<proxy::Connector>;
+type Transport = Http<Connector, http_body_util::Full<bytes::Bytes>>;
+
+/// Devices of which a record has failed, with what that says to the records behind it.
+type Failed = std::collections::HashMap<String, NotTried>;
+
+/// A client. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: Transport,
+    base: Url,
+    proxy: Option<Proxy>,
+    settings: ClientSettings,
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet.
+    pub fn new(settings: ClientSettings) -> Result<Client, Error> {
+        let wrong = |problem: &str| Error::Config(format!("url: {problem}"));
+        let mut base = Url::parse(&settings.url)
+            .map_err(|_| wrong("http://HOST:PORT or https://HOST:PORT is wanted"))?;
+        if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
+            return Err(wrong("http://HOST:PORT or https://HOST:PORT is wanted"));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(wrong("a user and password have no meaning here; give a token"));
+        }
+        if let Some(problem) = settings.exposure() {
+            tracing::warn!(target: TARGET, "{problem}");
+        }
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        let proxy = Proxy::to(&base)?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(settings.timeout.min(Duration::from_secs(10))));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(client_tls(&settings)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(proxy::Connector { tcp, proxy: proxy.clone() });
+        let http = Http::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            // Shorter than any service keeps an idle connection.
+            .pool_idle_timeout(Duration::from_secs(15))
+            .build(connector);
+        Ok(Client(Arc::new(Inner { http, base, proxy, settings })))
+    }
+
+    /// The URL of the service.
+    pub fn url(&self) -> &str {
+        &self.0.settings.url
+    }
+
+    /// Sends one record. Accepted and duplicate mean that the service keeps record and payload durably.
+    pub async fn ingest(&self, submission: Submission) -> Result<Outcome, Error> {
+        self.persist(|| self.single(&submission)).await
+    }
+
+    /// Sends records and answers each, in their order; those of one device must be in the order of its chain.
+    pub async fn ingest_many(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
+        let mut answers = Vec::with_capacity(submissions.len());
+        let mut rest = submissions.into_iter().peekable();
+        let mut failed = Failed::new();
+        while rest.peek().is_some() {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while batch.len() < self.0.settings.batch_records.max(1)
+                && bytes < REQUEST_BYTES
+                && let Some(submission) = rest.next()
+            {
+                bytes += submission.payload.len();
+                batch.push(submission);
+            }
+            answers.extend(self.batch(&batch, &mut failed).await);
+        }
+        answers
+    }
+
+    /// Any request: `request("GET", "readyz", None)`. It is sent once.
+    pub async fn request(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<Response, Error> {
+        let method = method.parse().map_err(|_| Error::Config(format!("{method:?} is no HTTP method")))?;
+        self.any(method, path, body.unwrap_or_default()).await.map_err(|call| call.error)
+    }
+
+    /// One request for records in order; what was not decided is sent again, in the same order.
+    async fn batch(&self, batch: &[Submission], failed: &mut Failed) -> Vec<Result<Outcome, Error>> {
+        let mut answers: Vec<Option<Result<Outcome, Error>>> = vec![None; batch.len()];
+        for (answer, submission) in answers.iter_mut().zip(batch) {
+            let record = &submission.record;
+            if let Some(why) = failed.get(&record.device_id) {
+                *answer = Some(Err(why.error(record)));
+            }
+        }
+        let mut attempt = 0;
+        loop {
+            let open: Vec<usize> = (0..batch.len()).filter(|at| answers[*at].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            attempt += 1;
+            let submissions: Vec<&Submission> = open.iter().map(|at| &batch[*at]).collect();
+            let (replies, end) = self.many(&submissions).await;
+            let last = attempt >= self.0.settings.attempts.max(1);
+            let mut pause = None;
+            let decided = replies.len();
+            for (at, reply) in open.iter().zip(replies) {
+                match reply {
+                    Err(error) if error.is_retryable() && !last => pause = pause.max(Some(SHORTEST_PAUSE)),
+                    reply => answers[*at] = Some(reply),
+                }
+            }
+            match end {
+                Some(call) if call.error.is_retryable() && !last => pause = pause.max(Some(call.pause)),
+                Some(call) => {
+                    for at in &open[decided.min(open.len())..] {
+                        answers[*at] = Some(Err(call.error.clone()));
+                    }
+                }
+                None => {}
+            }
+            if let Some(pause) = pause {
+                self.rest(attempt, pause).await;
+            }
+        }
+        let answers: Vec<_> =
+            answers.into_iter().map(|answer| answer.unwrap_or(Err(Error::Stopped))).collect();
+        for (answer, submission) in answers.iter().zip(batch) {
+            if let Err(error) = answer {
+                let device_id = submission.record.device_id.clone();
+                failed.entry(device_id).or_insert_with(|| NotTried::behind(error));
+            }
+        }
+        answers
+    }
+
+    /// Tries until it succeeds, is refused for good, or was tried often enough.
+    async fn persist<T, F: Future<Output = Result<T, Call>>>(
+        &self,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, Error> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match call().await {
+                Ok(done) => return Ok(done),
+                Err(Call { error, pause })
+                    if error.is_retryable() && attempt < self.0.settings.attempts.max(1) =>
+                {
+                    self.rest(attempt, pause).await;
+                }
+                Err(Call { error, .. }) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits as long as the service asks for, and longer after every attempt.
+    async fn rest(&self, attempt: u32, asked: Duration) {
+        let grown = SHORTEST_PAUSE * 2_u32.saturating_pow(attempt.min(8) - 1);
+        tokio::time::sleep(asked.max(grown).min(LONGEST_PAUSE)).await;
+    }
+}
+
+#[async_trait]
+impl Sink for Client {
+    async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
+        self.ingest_many(submissions).await
+    }
+}
+
+fn client_tls(settings: &ClientSettings) -> Result<ClientConfig, Error> {
+    let identity =
+        settings.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    if settings.ca.is_none() && !settings.url.starts_with("https") {
+        return tls::client_config_of(RootCertStore::empty(), identity);
+    }
+    tls::client_config(settings.ca.as_deref(), identity)
+}
+
+/// Replies that came, in order, and what ended them early.
+type Replies = (Vec<Reply>, Option<Call>);

@@ -1,0 +1,225 @@
+//! Requests and what comes back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode, header};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::proxy::Proxy;
+use super::{Client, Replies, Response as Whole};
+use crate::error::{Error, describe};
+use crate::rejection::{Outcome, Rejection, RejectionCode};
+use crate::submission::Submission;
+use crate::wire::{Answer, Problem, write_submission};
+
+/// The longest answer to one record.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// The longest answer to any request.
+const LONGEST_BODY: usize = 64 << 20;
+
+/// What became of one record.
+pub(super) type Reply = Result<Outcome, Error>;
+
+/// An attempt that failed, and how long to wait before the next.
+pub(super) struct Call {
+    pub(super) error: Error,
+    pub(super) pause: Duration,
+}
+
+impl Client {
+    /// One record in one request.
+    pub(super) async fn single(&self, submission: &Submission) -> Result<Outcome, Call> {
+        let mut body = Vec::with_capacity(1024 + 2 * submission.payload.len());
+        write_submission(submission, &mut body);
+        let response = self.call(Method::POST, "api/v1/ingest", "application/json", body).await?;
+        match response.status() {
+            StatusCode::ACCEPTED => Ok(Outcome::Accepted),
+            StatusCode::OK => Ok(Outcome::Duplicate),
+            _ => {
+                let (problem, call) = self.refused(response).await;
+                match RejectionCode::by_name(&problem.code) {
+                    Some(code) => Ok(rejected(
+                        submission,
+                        code,
+                        problem.expected.unwrap_or_default(),
+                        problem.actual.unwrap_or_default(),
+                    )),
+                    None => Err(call),
+                }
+            }
+        }
+    }
+
+    /// One request, whatever it is.
+    pub(super) async fn any(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Whole, Call> {
+        let response = self.call(method, path, "application/json", body).await?;
+        let status = response.status().as_u16();
+        let limited = http_body_util::Limited::new(response.into_body(), LONGEST_BODY);
+        match timeout(self.0.settings.timeout, limited.collect()).await {
+            Ok(Ok(body)) => Ok(Whole { status, body: body.to_bytes() }),
+            Ok(Err(error)) => Err(self.broken(&error.to_string())),
+            Err(_) => Err(self.broken("the answer stood still")),
+        }
+    }
+
+    /// Many records in one request.
+    pub(super) async fn many(&self, submissions: &[&Submission]) -> Replies {
+        let mut body = Vec::new();
+        for submission in submissions {
+            write_submission(submission, &mut body);
+            body.push(b'\n');
+        }
+        let called = self.call(Method::POST, "api/v1/ingest/batch", "application/x-ndjson", body).await;
+        let response = match called {
+            Ok(response) if response.status() == StatusCode::OK => response,
+            Ok(response) => return (Vec::new(), Some(self.refused(response).await.1)),
+            Err(call) => return (Vec::new(), Some(call)),
+        };
+        let mut body = response.into_body();
+        let (mut replies, mut text) = (Vec::new(), Vec::new());
+        while replies.len() < submissions.len() {
+            let piece = match timeout(self.0.settings.timeout, body.frame()).await {
+                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Ok(Some(Err(error))) => return (replies, Some(self.broken(&describe(&error)))),
+                Ok(None) => return (replies, Some(self.broken("the answer ended early"))),
+                Err(_) => return (replies, Some(self.broken("the answer stood still"))),
+            };
+            text.extend_from_slice(&piece);
+            let mut begun = 0;
+            while let Some(end) = memchr::memchr(b'\n', &text[begun..]) {
+                let line = &text[begun..begun + end];
+                begun += end + 1;
+                let answer: Answer = match serde_json::from_slice(line) {
+                    Ok(answer) => answer,
+                    // The summary, before every record was answered.
+                    Err(_) => return (replies, Some(self.cut_short(line))),
+                };
+                if let Some(submission) = submissions.get(replies.len()) {
+                    replies.push(self.reply(submission, answer));
+                }
+            }
+            text.drain(..begun);
+            if text.len() > LONGEST_ANSWER {
+                return (replies, Some(self.broken("it does not answer as docs/reference/http.md says")));
+            }
+        }
+        // Read to its end, so that the connection can be used again.
+        while let Ok(Some(Ok(_))) = timeout(self.0.settings.timeout, body.frame()).await {}
+        (replies, None)
+    }
+
+    fn reply(&self, submission: &Submission, answer: Answer) -> Reply {
+        let reason = answer.reason.unwrap_or_default();
+        match answer.outcome.as_str() {
+            "accepted" => Ok(Outcome::Accepted),
+            "duplicate" => Ok(Outcome::Duplicate),
+            "rejected" if let Some(code) = RejectionCode::by_name(&reason) => Ok(rejected(
+                submission,
+                code,
+                answer.expected.unwrap_or_default(),
+                answer.actual.unwrap_or_default(),
+            )),
+            _ => Err(self.error(reason, &answer.detail.unwrap_or_default(), answer.retryable)),
+        }
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, Call> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.0.base))
+            .header(header::CONTENT_TYPE, content_type);
+        if let Some(token) = &self.0.settings.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
+        }
+        if let Some(authorization) = self.0.proxy.as_ref().and_then(Proxy::authorization) {
+            request = request.header(header::PROXY_AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| Call {
+            error: Error::Config(format!("url or token: {error}")),
+            pause: Duration::ZERO,
+        })?;
+        match timeout(self.0.settings.timeout, self.0.http.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.broken(&describe(&error))),
+            Err(_) => Err(self.broken("no answer in time")),
+        }
+    }
+
+    /// An answer that is no success.
+    async fn refused(&self, response: Response<Incoming>) -> (Problem, Call) {
+        let status = response.status();
+        let retryable = matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::GATEWAY_TIMEOUT
+        );
+        let pause = response.headers().get(header::RETRY_AFTER);
+        let pause = pause
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map_or(Duration::ZERO, Duration::from_secs);
+        let limited = http_body_util::Limited::new(response.into_body(), LONGEST_ANSWER);
+        let body = timeout(self.0.settings.timeout, limited.collect()).await;
+        let body =
+            body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+        if problem.code.is_empty() {
+            problem.code = format!("http_{}", status.as_u16()).into();
+            problem.detail = status.canonical_reason().unwrap_or("unknown status").to_owned();
+        }
+        let error = self.error(problem.code.clone().into_owned(), &problem.detail, retryable);
+        (problem, Call { error, pause })
+    }
+
+    fn cut_short(&self, line: &[u8]) -> Call {
+        #[derive(Deserialize)]
+        struct Last {
+            summary: Summary,
+        }
+        #[derive(Deserialize)]
+        struct Summary {
+            problem: Option<Problem>,
+        }
+        let last: Option<Last> = serde_json::from_slice(line).ok();
+        match last.and_then(|last| last.summary.problem) {
+            Some(problem) => {
+                // The service had no room, or no time; the body itself may be sent again.
+                let retryable = matches!(&*problem.code, "busy" | "too_slow");
+                Call {
+                    error: self.error(problem.code.into_owned(), &problem.detail, retryable),
+                    pause: Duration::ZERO,
+                }
+            }
+            None => self.broken("not every record was answered"),
+        }
+    }
+
+    fn broken(&self, problem: &str) -> Call {
+        let problem = match &self.0.proxy {
+            Some(proxy) => format!("{problem} (through the proxy {})", proxy.place()),
+            None => problem.to_owned(),
+        };
+        Call { error: self.error("unreachable".to_owned(), &problem, true), pause: Duration::ZERO }
+    }
+
+    fn error(&self, code: String, detail: &str, retryable: bool) -> Error {
+        Error::Service { place: self.url().into(), code, detail: detail.to_owned(), retryable }
+    }
+}
+
+fn rejected(submission: &Submission, code: RejectionCode, expected: String, actual: String) -> Outcome {
+    Outcome::Rejected(Rejection { code, expected, actual, record: std::sync::Arc::clone(&submission.record) })
+}

@@ -1,0 +1,36 @@
+//! What a device needs of EdgeSentry: sign records, keep them in a durable [`Outbox`], send them with a [`Client`].
+//!
+//! Without features it has the types that cross the network ([`wire`]) and signs; it then needs neither a database nor an
+//! async runtime nor a network. `outbox` adds the outbox, one SQLite file; `client` the client of a service over HTTPS.
+//!
+
+#[cfg(feature = "client")]
+pub mod client;
+pub mod error;
+pub mod limits;
+#[cfg(feature = "client")]
+pub mod loopback;
+#[cfg(feature = "outbox")]
+mod outbox;
+mod rejection;
+pub mod secret;
+mod sign;
+mod sink;
+#[cfg(feature = "outbox")]
+pub mod sql;
+#[cfg(feature = "outbox")]
+pub mod sqlite;
+mod submission;
+#[cfg(feature = "client")]
+pub mod tls;
+pub mod wire;
+
+#[cfg(feature = "client")]
+pub use client::Client;
+pub use error::Error;
+#[cfg(feature = "outbox")]
+pub use outbox::{Flushed, KeptRejection, Outbox};
+pub use rejection::{Outcome, Rejection, RejectionCode};
+pub use sign::sign;
+pub use sink::Sink;
+pub use submission::Submission;

@@ -1,0 +1,369 @@
+//! The durable outbox of a device: sign, keep, send in order.
+//!
+//! It is one SQLite file. A record is in it, with its payload and the moved head, before anybody sees it, and
+//! leaves it only when the service has answered that it holds the very same record. So a crash between any two
+//! steps costs nothing but a resend, which is answered `duplicate`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgesentry_chain::{AuditRecord, Device, Hash, Head};
+use futures::future::BoxFuture;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection, Row, SqliteConnection};
+
+use crate::error::{Component, Error, StoreError};
+use crate::limits::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, is_name};
+use crate::rejection::Outcome;
+use crate::sign::sign;
+use crate::sink::Sink;
+use crate::sql::failed;
+use crate::sqlite::{Database, Schema, insert};
+use crate::submission::Submission;
+
+static SCHEMA: Schema = Schema {
+    name: "outbox",
+    tables: &["device", "waiting", "rejection"],
+    later_tables: &[],
+    migrations: &[(1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql"))],
+};
+
+/// Records and payload bytes that are sent at a time.
+const SEND_RECORDS: i64 = 1024;
+const SEND_BYTES: i64 = 16 << 20;
+
+/// What one flush has done.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Flushed {
+    /// Records that the service has taken now.
+    pub accepted: u64,
+    /// Records that it held already.
+    pub duplicates: u64,
+    /// Records that still wait.
+    pub waiting: u64,
+    /// Why it stopped, where the service does not want the first record that waits.
+    pub rejection: Option<KeptRejection>,
+}
+
+/// A record that the service rejected; it is kept, and all behind it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptRejection {
+    /// The record.
+    pub sequence: u64,
+    /// The reason code.
+    pub code: String,
+    /// What the check expected.
+    pub expected: String,
+    /// What it found.
+    pub actual: String,
+}
+
+/// A device with its outbox.
+pub struct Outbox {
+    device: Device,
+    database: Database,
+}
+
+impl Outbox {
+    /// Opens the outbox of a device, making it where it is missing. A new outbox begins after the head of `device`;
+    /// one that is there knows its own, and `device` must agree or have none.
+    pub async fn open(outbox: &Path, device: Device) -> Result<Outbox, Error> {
+        let database = Database::open(outbox, Component::Outbox, true, &SCHEMA).await?;
+        let outbox = Outbox { device, database };
+        outbox.claim().await?;
+        Ok(outbox)
+    }
+
+    // Boxed, like all that use a transaction: the compiler cannot prove the plain futures to be Send.
+    fn claim(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let place = &self.database.place;
+            let failed = || self.failed("open the outbox");
+            let (device_id, head) = (self.device.device_id(), self.device.head());
+            let mut writer = self.database.writer().await.map_err(failed())?;
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+            match device_row(&mut transaction).await.map_err(failed())? {
+                None => {
+                    let Head { sequence, hash } = head.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
+                    sqlx::query("INSERT INTO device VALUES (1, ?, ?, ?)")
+                        .bind(device_id)
+                        .bind(sequence.cast_signed())
+                        .bind(hash.as_bytes().to_vec())
+                        .execute(&mut *transaction)
+                        .await
+                        .map_err(failed())?;
+                }
+                Some((owner, _)) if owner != device_id => {
+                    let problem =
+                        format!("{place}: the outbox belongs to device {owner:?}, not {device_id:?}");
+                    return Err(Error::Agent(problem));
+                }
+                Some((_, kept)) if head.is_some() && head != kept => {
+                    let problem = format!(
+                        "{place}: the outbox continues the chain of {device_id:?} after sequence {}, the device after {}",
+                        kept.map_or(0, |head| head.sequence),
+                        head.map_or(0, |head| head.sequence)
+                    );
+                    return Err(Error::Agent(problem));
+                }
+                Some(_) => {}
+            }
+            transaction.commit().await.map_err(failed())?;
+            Ok(())
+        })
+    }
+
+    /// Signs the next record of the chain; it is durably in the outbox when this returns.
+    pub async fn sign(
+        &self,
+        timestamp_ms: u64,
+        payload: Bytes,
+        object_ref: &str,
+    ) -> Result<AuditRecord, Error> {
+        let mut records = self.sign_many([(timestamp_ms, payload, object_ref.to_owned())]).await?;
+        records.pop().ok_or_else(|| Error::Agent("nothing was signed".to_owned()))
+    }
+
+    /// Signs the next records of the chain, from times, payloads and object references; all of them are durably in
+    /// the outbox when this returns, and none after an error. It waits for the disk once, not once a record.
+    pub async fn sign_many(
+        &self,
+        items: impl IntoIterator<Item = (u64, Bytes, String)>,
+    ) -> Result<Vec<AuditRecord>, Error> {
+        let items: Vec<(u64, Bytes, String)> = items.into_iter().collect();
+        // What no ledger takes would stop the outbox for ever.
+        let unfit = |(timestamp_ms, payload, object_ref): &(u64, Bytes, String)| {
+            *timestamp_ms > LARGEST_NUMBER || payload.len() > LARGEST_PAYLOAD || !is_name(object_ref)
+        };
+        if items.iter().any(unfit) || !is_name(self.device.device_id()) {
+            let problem = format!(
+                "no ledger takes a timestamp_ms above {LARGEST_NUMBER}, a payload of more than {LARGEST_PAYLOAD} bytes, or \
+                 a device id or object reference without 1 to {LONGEST_TEXT} bytes or with U+0000; nothing was signed"
+            );
+            return Err(Error::Agent(problem));
+        }
+        let failed = || self.failed("keep records in the outbox");
+        let mut writer = self.database.writer().await.map_err(failed())?;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        // The head of the outbox counts, which another process may have moved.
+        let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
+        let mut device = self.device.clone().resume(head);
+        let mut waiting = Vec::with_capacity(items.len());
+        for (timestamp_ms, payload, object_ref) in items {
+            let record = sign(&mut device, timestamp_ms, &payload, object_ref)
+                .map_err(|error| Error::Agent(format!("device {:?}: {error}", self.device.device_id())))?;
+            waiting.push((record, payload));
+        }
+        keep(&mut transaction, &waiting, device.head()).await.map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
+        Ok(waiting.into_iter().map(|(record, _)| record).collect())
+    }
+
+    /// Sends what waits, in order, until nothing waits, the service rejects a record, or an error comes, which is
+    /// answered as it is. Whatever ends it, the next flush goes on where this one stopped.
+    pub async fn flush(&self, sink: &dyn Sink) -> Result<Flushed, Error> {
+        let mut flushed = Flushed::default();
+        // What was rejected before is asked about alone: the records behind it would be rejected with it.
+        let mut most = if self.rejection().await?.is_some() { 1 } else { SEND_RECORDS };
+        loop {
+            let batch = self.next_batch(most).await?;
+            most = SEND_RECORDS;
+            if batch.is_empty() {
+                return Ok(flushed);
+            }
+            let sequences: Vec<u64> = batch.iter().map(|submission| submission.record.sequence).collect();
+            let outcomes = sink.send(batch).await;
+            let mut last_held = None;
+            let mut end: Option<Result<KeptRejection, Error>> = None;
+            for (sequence, outcome) in sequences.iter().zip(outcomes) {
+                match outcome {
+                    Ok(Outcome::Accepted) => flushed.accepted += 1,
+                    Ok(Outcome::Duplicate) => flushed.duplicates += 1,
+                    Ok(Outcome::Rejected(rejection)) => {
+                        end = Some(Ok(KeptRejection {
+                            sequence: *sequence,
+                            code: rejection.code.name().to_owned(),
+                            expected: rejection.expected,
+                            actual: rejection.actual,
+                        }));
+                        break;
+                    }
+                    Err(error) => {
+                        end = Some(Err(error));
+                        break;
+                    }
+                }
+                last_held = Some(*sequence);
+            }
+            let rejection = end.as_ref().and_then(|end| end.as_ref().ok());
+            self.forget(last_held, rejection).await?;
+            match end {
+                None if last_held.is_none() => {
+                    return Err(Error::Service {
+                        place: Arc::clone(&self.database.place),
+                        code: "no_answer".to_owned(),
+                        detail: "the service has answered none of the records that were sent".to_owned(),
+                        retryable: true,
+                    });
+                }
+                None => {}
+                Some(Ok(rejection)) => {
+                    flushed.waiting = self.waiting().await?;
+                    flushed.rejection = Some(rejection);
+                    return Ok(flushed);
+                }
+                Some(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Closes the outbox; whatever is asked of it later fails.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    /// How many records wait.
+    pub async fn waiting(&self) -> Result<u64, Error> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM waiting")
+            .fetch_one(&self.database.readers)
+            .await
+            .map_err(self.failed("read the outbox"))?;
+        Ok(count.cast_unsigned())
+    }
+
+    /// The last link that was signed.
+    pub async fn head(&self) -> Result<Option<Head>, Error> {
+        let failed = || self.failed("read the outbox");
+        let mut reader = self.database.readers.acquire().await.map_err(failed())?;
+        Ok(device_row(&mut reader).await.map_err(failed())?.and_then(|(_, head)| head))
+    }
+
+    /// Why the service did not take the first record that waits, the last time it was asked.
+    pub async fn rejection(&self) -> Result<Option<KeptRejection>, Error> {
+        let row = sqlx::query("SELECT sequence, code, expected, actual FROM rejection")
+            .fetch_optional(&self.database.readers)
+            .await;
+        let kept = row.and_then(|row| {
+            row.map(|row| {
+                Ok(KeptRejection {
+                    sequence: row.try_get::<i64, _>(0)?.cast_unsigned(),
+                    code: row.try_get(1)?,
+                    expected: row.try_get(2)?,
+                    actual: row.try_get(3)?,
+                })
+            })
+            .transpose()
+        });
+        Ok(kept.map_err(self.failed("read the outbox"))?)
+    }
+
+    async fn next_batch(&self, most: i64) -> Result<Vec<Submission>, Error> {
+        let rows = sqlx::query(
+            "SELECT sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref, payload FROM (
+                 SELECT *, sum(length(payload)) OVER (ORDER BY sequence) - length(payload) AS before
+                 FROM (SELECT * FROM waiting ORDER BY sequence LIMIT ?1)
+             ) WHERE before < ?2 ORDER BY sequence",
+        )
+        .bind(most)
+        .bind(SEND_BYTES)
+        .fetch_all(&self.database.readers)
+        .await;
+        let batch = rows.and_then(|rows| rows.iter().map(|row| self.submission(row)).collect());
+        Ok(batch.map_err(self.failed("read the outbox"))?)
+    }
+
+    fn submission(&self, row: &SqliteRow) -> Result<Submission, sqlx::Error> {
+        let record = AuditRecord {
+            device_id: self.device.device_id().to_owned(),
+            sequence: row.try_get::<i64, _>(0)?.cast_unsigned(),
+            timestamp_ms: row.try_get::<i64, _>(1)?.cast_unsigned(),
+            payload_hash: Hash(row.try_get::<&[u8], _>(2)?.try_into().unwrap_or_default()),
+            signature: row.try_get::<&[u8], _>(3)?.try_into().unwrap_or([0; 64]),
+            prev_record_hash: Hash(row.try_get::<&[u8], _>(4)?.try_into().unwrap_or_default()),
+            object_ref: row.try_get(5)?,
+        };
+        Ok(Submission { record: Arc::new(record), payload: Bytes::from(row.try_get::<Vec<u8>, _>(6)?) })
+    }
+
+    /// Drops what the service holds, up to a sequence, and takes down a rejection.
+    fn forget<'a>(
+        &'a self,
+        up_to: Option<u64>,
+        rejection: Option<&'a KeptRejection>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let failed = || self.failed("empty the outbox");
+            let mut writer = self.database.writer().await.map_err(failed())?;
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+            if let Some(up_to) = up_to {
+                sqlx::query("DELETE FROM waiting WHERE sequence <= ?")
+                    .bind(up_to.cast_signed())
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(failed())?;
+            }
+            if up_to.is_some() || rejection.is_some() {
+                sqlx::query("DELETE FROM rejection").execute(&mut *transaction).await.map_err(failed())?;
+            }
+            if let Some(KeptRejection { sequence, code, expected, actual }) = rejection {
+                sqlx::query("INSERT INTO rejection VALUES (?, ?, ?, ?)")
+                    .bind(sequence.cast_signed())
+                    .bind(code)
+                    .bind(expected)
+                    .bind(actual)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(failed())?;
+            }
+            transaction.commit().await.map_err(failed())?;
+            Ok(())
+        })
+    }
+
+    fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
+        failed(&self.database.place, Component::Outbox, action)
+    }
+}
+
+/// A device id and the last link that it signed.
+type Owner = (String, Option<Head>);
+
+/// The device of an outbox.
+fn device_row(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<Option<Owner>, sqlx::Error>> {
+    Box::pin(async move {
+        let row = sqlx::query("SELECT device_id, sequence, record_hash FROM device")
+            .fetch_optional(connection)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let sequence = row.try_get::<i64, _>(1)?.cast_unsigned();
+        let hash = Hash(row.try_get::<&[u8], _>(2)?.try_into().unwrap_or_default());
+        Ok(Some((row.try_get(0)?, (sequence > 0).then_some(Head { sequence, hash }))))
+    })
+}
+
+async fn keep(
+    connection: &mut SqliteConnection,
+    waiting: &[(AuditRecord, Bytes)],
+    head: Option<Head>,
+) -> Result<(), sqlx::Error> {
+    insert(connection, "INSERT INTO waiting", 7, waiting, |query, (record, payload)| {
+        query
+            .bind(record.sequence.cast_signed())
+            .bind(record.timestamp_ms.cast_signed())
+            .bind(record.payload_hash.as_bytes().to_vec())
+            .bind(record.signature.to_vec())
+            .bind(record.prev_record_hash.as_bytes().to_vec())
+            .bind(record.object_ref.clone())
+            .bind(payload.to_vec())
+    })
+    .await?;
+    if let Some(head) = head {
+        sqlx::query("UPDATE device SET sequence = ?, record_hash = ?")
+            .bind(head.sequence.cast_signed())
+            .bind(head.hash.as_bytes().to_vec())
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}

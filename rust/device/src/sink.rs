@@ -1,0 +1,14 @@
+//! Where records are sent.
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::rejection::Outcome;
+use crate::submission::Submission;
+
+/// Something that takes records in: a service in this process, or a client of one.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Answers each record, in order.
+    async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>>;
+}

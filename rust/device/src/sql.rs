@@ -1,0 +1,76 @@
+//! What both databases share: errors.
+
+use std::sync::Arc;
+
+use crate::error::{Component, FailureKind, StoreError};
+
+/// Makes the error of a database call.
+pub fn failed(
+    place: &Arc<str>,
+    component: Component,
+    action: &'static str,
+) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
+    let place = Arc::clone(place);
+    move |source| {
+        let kind = failure(&source);
+        let source: Arc<dyn std::error::Error + Send + Sync> =
+            if is_pooled(&source) { Arc::new(Pooled(source)) } else { Arc::new(source) };
+        StoreError { component, action, place, kind, source }
+    }
+}
+
+/// A pooler of transactions stands between, and was not announced.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a prepared statement was lost; behind a pooler of transactions, such as PgBouncer, set postgres.transaction_pooling \
+     = true"
+)]
+struct Pooled(#[source] sqlx::Error);
+
+/// A statement that another client left prepared under the name of ours, or one of ours that is gone.
+fn is_pooled(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["42P05", "26000"].contains(&&*code))
+}
+
+/// What an error says of the next attempt: everything passes but what the database itself says is wrong with the call
+/// or with its files, and what cannot be decoded.
+fn failure(error: &sqlx::Error) -> FailureKind {
+    match error {
+        sqlx::Error::Database(error) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
+            sqlite_failure(error.code().and_then(|code| code.parse().ok()).unwrap_or(0))
+        }
+        sqlx::Error::Database(error) => postgres_failure(&error.code().unwrap_or_default()),
+        sqlx::Error::Configuration(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::TypeNotFound { .. } => FailureKind::Setup,
+        _ => FailureKind::Passing,
+    }
+}
+
+/// By the primary result code of <https://www.sqlite.org/rescode.html>.
+fn sqlite_failure(code: u32) -> FailureKind {
+    match code & 0xff {
+        // Busy, locked, out of memory, read-only, interrupted, I/O error, full, cannot open, protocol.
+        5 | 6 | 7 | 8 | 9 | 10 | 13 | 14 | 15 => FailureKind::Passing,
+        // Too big.
+        18 => FailureKind::Item,
+        _ => FailureKind::Setup,
+    }
+}
+
+/// By the class of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn postgres_failure(code: &str) -> FailureKind {
+    match (code.get(..2).unwrap_or_default(), code) {
+        // Connection, resources, operator intervention, system error, lock not available, transaction rollback.
+        ("08" | "53" | "57" | "58" | "55" | "40", _) => FailureKind::Passing,
+        // A server that has become a standby; a transaction that took too long.
+        (_, "25006" | "25P03" | "25P04") => FailureKind::Passing,
+        // Text that the encoding of the database cannot hold, and the like; a row or an index entry that is too large.
+        ("22" | "54", _) => FailureKind::Item,
+        _ => FailureKind::Setup,
+    }
+}

@@ -1,0 +1,121 @@
+//! Whose tables a database file holds. They are looked for before anything is written to it.
+
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use crate::error::Error;
+
+/// A migration: version, name, statements.
+pub type Migration = (i64, &'static str, &'static str);
+
+/// The tables that a file is expected to hold.
+#[derive(Debug)]
+pub struct Schema {
+    /// The thing that the tables are: `ledger`, `outbox`.
+    pub name: &'static str,
+    /// Tables of every version.
+    pub tables: &'static [&'static str],
+    /// Tables that only newer versions have.
+    pub later_tables: &'static [&'static str],
+    /// In the order of their versions.
+    pub migrations: &'static [Migration],
+}
+
+impl Schema {
+    /// The version that this program knows.
+    pub fn version(&self) -> i64 {
+        self.migrations.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+    }
+
+    /// Reading works with older versions, too; tables of a newer one may mean something else.
+    pub fn refuse_newer(&self, place: &str, version: i64) -> Result<(), Error> {
+        if version <= self.version() {
+            return Ok(());
+        }
+        Err(Error::Config(format!(
+            "{place}: the {} has schema version {version}, and this program knows versions up to {}; use a newer \
+             version of EdgeSentry",
+            self.name,
+            self.version()
+        )))
+    }
+
+    /// The error for a database that holds something else.
+    pub fn missing(&self, place: &str, contents: &Contents) -> Error {
+        let name = self.name;
+        Error::Config(match contents {
+            Contents::Empty | Contents::Complete { .. } => {
+                format!("{place}: there is no {name} in it: it is empty")
+            }
+            Contents::Foreign(tables) => format!(
+                "{place}: there is no {name} in it: it holds other tables ({}); nothing was changed",
+                tables.iter().map(|table| format!("{table:?}")).collect::<Vec<_>>().join(", ")
+            ),
+        })
+    }
+}
+
+/// The tables of a database.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// None: the schema may be created.
+    Empty,
+    /// All of the schema, with the version of its last migration; 0 if no migration is recorded.
+    Complete {
+        /// Of the last migration.
+        version: i64,
+    },
+    /// Others; some of their names.
+    Foreign(Vec<String>),
+}
+
+/// How many tables of another program are named.
+pub const MAX_NAMES: usize = 3;
+/// Where migrations are recorded.
+pub const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
+
+/// Looks at the tables of a file. Views, virtual tables and tables with generated columns count as foreign if they have our
+/// names: they can show each reader something else, and take any time and memory to read.
+pub(super) async fn contents(
+    connection: &mut SqliteConnection,
+    schema: &Schema,
+) -> Result<Contents, sqlx::Error> {
+    let tables = serde_json::json!(schema.tables);
+    let later = serde_json::json!([schema.later_tables, &[MIGRATIONS_TABLE]].concat());
+    let (ours, strange): (i64, i64) = sqlx::query_as(
+        "WITH named AS (
+             SELECT name, type = 'table' AND rootpage > 0
+                 AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(sqlite_master.name) WHERE hidden <> 0) AS plain
+             FROM sqlite_master WHERE type IN ('table', 'view')
+         )
+         SELECT (SELECT count(*) FROM named WHERE plain AND name IN (SELECT value FROM json_each(?))),
+                (SELECT count(*) FROM named WHERE NOT plain AND name IN (SELECT value FROM json_each(?)))",
+    )
+    .bind(tables.to_string())
+    .bind(later.to_string())
+    .fetch_one(&mut *connection)
+    .await?;
+    let recorded: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?)")
+            .bind(MIGRATIONS_TABLE)
+            .fetch_one(&mut *connection)
+            .await?;
+    if usize::try_from(ours) == Ok(schema.tables.len()) && strange == 0 {
+        let version = if recorded {
+            let newest = format!("SELECT coalesce(max(version), 0) FROM {MIGRATIONS_TABLE}");
+            sqlx::query_scalar(AssertSqlSafe(newest)).fetch_one(&mut *connection).await?
+        } else {
+            0
+        };
+        return Ok(Contents::Complete { version });
+    }
+    let others: Vec<String> = sqlx::query_scalar(
+        "SELECT substr(name, 1, 64) FROM sqlite_master WHERE type IN ('table', 'view') AND name <> ?
+         AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name LIMIT ?",
+    )
+    .bind(MIGRATIONS_TABLE)
+    .bind(i64::try_from(MAX_NAMES).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    // A process that creates the schema now, or ended while it did, leaves the table of migrations first.
+    Ok(if others.is_empty() { Contents::Empty } else { Contents::Foreign(others) })
+}

@@ -1,0 +1,82 @@
+//! TLS: what a client trusts and shows, PEM files, and one provider of cryptography for every connection.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::error::Error;
+
+/// Makes `ring` the provider of rustls, unless the program has chosen another before.
+pub fn install_provider() {
+    // An error says that one is installed already, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What a client trusts, `ca` or else the authorities of the system, and its own certificate and key.
+pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, Error> {
+    let roots = match ca {
+        Some(path) => authorities(path)?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
+        }
+    };
+    client_config_of(roots, identity)
+}
+
+/// [`client_config`] with authorities at hand.
+pub fn client_config_of(
+    roots: RootCertStore,
+    identity: Option<(&Path, &Path)>,
+) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| Error::Config(format!("tls: {error}")))?
+        .with_root_certificates(roots);
+    let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates(certificate)?;
+    let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("{}: {error}", key.display()));
+    let key = private_key(key).map_err(|problem| wrong(&problem))?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))
+}
+
+/// The private key of a PEM file that nobody else can read. As PostgreSQL does, a file of root may be readable by a group.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let file = std::fs::metadata(path).map_err(|error| error.to_string())?;
+        let allowed = if file.uid() == 0 { 0o740 } else { 0o700 };
+        if file.mode() & 0o777 & !allowed != 0 {
+            let mode = file.mode() & 0o777;
+            return Err(format!(
+                "others may read this private key (mode {mode:04o}); run chmod 600 on it, or chmod 640 if it is root's"
+            ));
+        }
+    }
+    PrivateKeyDer::from_pem_file(path).map_err(|error| error.to_string())
+}
+
+/// The certificates of a PEM file, of which there must be one at least.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(Error::Config(format!("{}: there is no certificate in it", path.display()))),
+        Err(error) => Err(Error::Config(format!("{}: cannot read certificates: {error}", path.display()))),
+    }
+}
+
+/// The authorities of a PEM file.
+pub fn authorities(path: &Path) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
+    }
+    Ok(roots)
+}

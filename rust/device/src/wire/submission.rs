@@ -1,0 +1,51 @@
+//! A record and its payload as they come over the wire: `{"record": {...}, "raw_payload_hex": "..."}`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::submission::Submission;
+
+/// A record with its payload, as devices send them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    record: &'a RawValue,
+    #[serde(borrow)]
+    raw_payload_hex: Cow<'a, str>,
+}
+
+/// A text that is no record with its payload.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(String);
+
+/// Reads a record with its payload.
+pub fn parse_submission(text: &[u8]) -> Result<Submission, Malformed> {
+    let wire: Wire<'_> = serde_json::from_slice(text).map_err(|error| {
+        // Names that a sender chose are shown, but not at any length.
+        let problem: String = error.to_string().chars().take(300).collect();
+        Malformed(format!("a record with its payload is wanted: {problem}"))
+    })?;
+    let record = edgesentry_formats::record_from_json(wire.record.get().as_bytes())
+        .map_err(|fault| Malformed(format!("record: expected {}, found {}", fault.expected, fault.actual)))?;
+    let payload = hex::decode(wire.raw_payload_hex.as_bytes())
+        .map_err(|error| Malformed(format!("raw_payload_hex: {error}")))?;
+    Ok(Submission { record: Arc::new(record), payload: Bytes::from(payload) })
+}
+
+/// Writes a record with its payload as one line, without its end: what `POST /api/v1/ingest` takes.
+pub fn write_submission(submission: &Submission, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"record\":");
+    edgesentry_formats::record_to_json(&submission.record, out);
+    out.extend_from_slice(b",\"raw_payload_hex\":\"");
+    let start = out.len();
+    out.resize(start + 2 * submission.payload.len(), 0);
+    // Twice as long as the payload, as asked for.
+    let _ = hex::encode_to_slice(&submission.payload, &mut out[start..]);
+    out.extend_from_slice(b"\"}");
+}

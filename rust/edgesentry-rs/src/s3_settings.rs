@@ -1,0 +1,39 @@
+//! `[s3]`: how to reach S3.
+
+use serde::Deserialize;
+
+use crate::secret::Secret;
+
+/// How to reach S3. What is not set comes from the usual AWS chain: environment, profile, instance.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3Settings {
+    /// The server, such as `http://127.0.0.1:8333`; AWS by default.
+    pub endpoint: Option<String>,
+    /// The region; `us-east-1` where an endpoint is set and no region.
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path and not in the host name; true where an endpoint is set.
+    pub path_style: Option<bool>,
+    /// With `secret_access_key`: credentials, instead of the usual chain.
+    pub access_key_id: Option<String>,
+    /// See `access_key_id`.
+    pub secret_access_key: Option<Secret>,
+    /// Seconds that one attempt may take.
+    pub timeout_seconds: u64,
+    /// How often a request is tried.
+    pub attempts: u32,
+}
+
+impl Default for S3Settings {
+    fn default() -> S3Settings {
+        S3Settings {
+            endpoint: None,
+            region: None,
+            path_style: None,
+            access_key_id: None,
+            secret_access_key: None,
+            timeout_seconds: 10,
+            attempts: 3,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Settings that are lists.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer};
+
+/// A list, or a text with commas, which is all that a variable can be.
+pub fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum List {
+        Text(String),
+        Items(Vec<String>),
+    }
+    let items = match List::deserialize(deserializer)? {
+        List::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+        List::Items(items) => items,
+    };
+    // Not quoted: what stands in the wrong place may be a secret.
+    let parse = |item: String| item.parse().map_err(serde::de::Error::custom);
+    items.into_iter().filter(|item| !item.is_empty()).map(parse).collect()
+}

@@ -1,0 +1,56 @@
+//! A section of the settings that a crate above this one reads.
+
+use std::fmt;
+
+use config::{Config, ConfigError};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny};
+
+use crate::error::{Error, describe};
+use crate::secret::redact;
+
+/// A section that is kept as it was written until its reader parses it. It may hold secrets and is not shown.
+#[derive(Clone, Default)]
+pub struct Section(Option<Written>);
+
+#[derive(Clone)]
+struct Written {
+    name: &'static str,
+    place: String,
+    config: Config,
+}
+
+impl Section {
+    /// The section `name` of settings that were read from `place`.
+    pub(super) fn new(name: &'static str, place: String, config: Config) -> Section {
+        Section(Some(Written { name, place, config }))
+    }
+
+    /// Reads the section; one that was not written has the defaults.
+    ///
+    /// # Errors
+    /// A value is wrong, or there is a key that `T` does not know.
+    pub fn parse<T: DeserializeOwned + Default>(&self) -> Result<T, Error> {
+        let Some(Written { name, place, config }) = &self.0 else { return Ok(T::default()) };
+        match config.get(name) {
+            Err(ConfigError::NotFound(key)) if key == *name => Ok(T::default()),
+            read => read.map_err(|error| wrong(place, &error)),
+        }
+    }
+}
+
+/// The error for settings that cannot be read.
+pub(super) fn wrong(place: &str, error: &ConfigError) -> Error {
+    Error::Config(format!("settings ({place}): {}", redact(&describe(error))))
+}
+
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Section")
+    }
+}
+
+impl<'de> Deserialize<'de> for Section {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Section, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| Section(None))
+    }
+}

@@ -1,0 +1,23 @@
+//! A build without the service on the network.
+
+use edgesentry_rs::telemetry::metrics::Metrics;
+use edgesentry_rs::{Error, Settings};
+
+/// A section `[serve]` has no meaning here.
+pub(crate) fn check(_: &Settings) -> Result<(), Error> {
+    Ok(())
+}
+
+/// A server of metrics; here there is none.
+pub(crate) enum MetricsServer {}
+
+impl MetricsServer {
+    pub(crate) async fn start(_: &str, _: Metrics) -> Result<MetricsServer, Error> {
+        let problem = "metrics: this build serves nothing on the network; build with --features serve";
+        Err(Error::Config(problem.to_owned()))
+    }
+
+    pub(crate) async fn stop(self) {
+        match self {}
+    }
+}

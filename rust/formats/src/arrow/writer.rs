@@ -1,0 +1,109 @@
+//! Writing record batches as Arrow IPC and Parquet.
+
+use std::io;
+
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::basic::{Compression as ParquetCompression, ZstdLevel};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::properties::WriterProperties;
+use ::parquet::schema::types::ColumnPath;
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::ArrowError;
+use edgesentry_chain::AuditRecord;
+
+use super::{Rows, schema};
+use crate::format::Format;
+use crate::write::Output;
+
+/// Rows and bytes of a Parquet row group, at most: reader and writer hold about one.
+const ROW_GROUP_ROWS: usize = 65_536;
+const ROW_GROUP_BYTES: usize = 128 << 20;
+
+/// Writes records in columns.
+pub(crate) struct ColumnWriter {
+    layout: Layout,
+    rows: Rows,
+}
+
+enum Layout {
+    Arrow(Box<FileWriter<Output>>),
+    Parquet(Box<ArrowWriter<Output>>),
+}
+
+impl ColumnWriter {
+    /// Begins a file; Parquet if that is the format, Arrow IPC otherwise.
+    pub(crate) fn new(out: Output, format: Format) -> io::Result<ColumnWriter> {
+        let layout = if format == Format::Parquet {
+            let properties = Some(parquet_properties());
+            Layout::Parquet(Box::new(ArrowWriter::try_new(out, schema(), properties).map_err(parquet_error)?))
+        } else {
+            Layout::Arrow(Box::new(FileWriter::try_new(out, &schema()).map_err(arrow_error)?))
+        };
+        Ok(ColumnWriter { layout, rows: Rows::default() })
+    }
+
+    /// Adds a record; batches are written as they become full.
+    pub(crate) fn push(&mut self, record: &AuditRecord) -> io::Result<()> {
+        self.rows.push(record);
+        if self.rows.is_full() { self.write_rows() } else { Ok(()) }
+    }
+
+    /// Writes what is left and the footer.
+    pub(crate) fn finish(mut self) -> io::Result<Output> {
+        self.write_rows()?;
+        // Both write their footer when asked for what they wrote to.
+        match self.layout {
+            Layout::Arrow(out) => out.into_inner().map_err(arrow_error),
+            Layout::Parquet(out) => out.into_inner().map_err(parquet_error),
+        }
+    }
+
+    fn write_rows(&mut self) -> io::Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let batch = self.rows.take();
+        match &mut self.layout {
+            Layout::Arrow(out) => out.write(&batch).map_err(arrow_error),
+            Layout::Parquet(out) => {
+                out.write(&batch).map_err(parquet_error)?;
+                if out.in_progress_size() >= ROW_GROUP_BYTES {
+                    out.flush().map_err(parquet_error)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// zstd; no dictionary and no minimum or maximum for the hashes, which never repeat.
+fn parquet_properties() -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(ParquetCompression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    for field in ["payload_hash", "signature", "prev_record_hash"] {
+        let column = ColumnPath::from(field);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_compression(column.clone(), ParquetCompression::UNCOMPRESSED)
+            .set_column_statistics_enabled(column, ::parquet::file::properties::EnabledStatistics::None);
+    }
+    properties.build()
+}
+
+fn arrow_error(error: ArrowError) -> io::Error {
+    match error {
+        ArrowError::IoError(_, source) => source,
+        other => io::Error::other(other),
+    }
+}
+
+fn parquet_error(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(source) => *source,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,250 @@
+//! The HTTP interface: routes, who may use them, and what they answer. docs/reference/http.md describes it; the OpenAPI
+//! document is made from these handlers ([`openapi`]).
+
+// A problem is made once for a request and becomes its answer: its size costs nothing that a box would save.
+#![allow(clippy::result_large_err)]
+
+mod admin;
+mod batch;
+mod export;
+mod health;
+mod ingest;
+mod openapi;
+mod reads;
+mod schema;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+
+pub use self::openapi::openapi;
+use super::failures::StoreFailures;
+use super::identity::{Peer, Sender, SenderKey};
+use super::problem::Problem;
+use super::rates::{Rates, Rejections};
+use super::settings::{ServeLimits, ServeSettings};
+use super::shares::Pool;
+use super::tokens::{Scope, Tokens};
+use edgesentry_rs::ingest::storage::IngestService;
+use edgesentry_rs::telemetry::TraceContext;
+use edgesentry_rs::telemetry::metrics::Resource;
+
+/// How long a batch or an export waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
+
+/// What all handlers share.
+pub(super) struct App {
+    service: IngestService,
+    limits: ServeLimits,
+    tokens: Tokens,
+    rates: Rates,
+    rejections: Arc<Rejections>,
+    bodies: Arc<Pool>,
+    answers: Arc<Pool>,
+    batches: Arc<Pool>,
+    exports: Arc<Pool>,
+    /// Whether a sender must be known: some way to be known is configured.
+    knows_senders: bool,
+    stopping: AtomicBool,
+    readiness: health::Readiness,
+    failures: Arc<StoreFailures>,
+}
+
+impl App {
+    pub(super) fn new(service: IngestService, settings: &ServeSettings) -> App {
+        let tokens = Tokens::new(&settings.tokens);
+        let certificates = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let limits = settings.limits.clone();
+        let pool = |resource, total| Pool::new(service.metrics(), resource, total);
+        App {
+            bodies: pool(Resource::BodyBytes, limits.memory_bytes),
+            answers: pool(Resource::AnswerBytes, limits.answer_bytes),
+            batches: pool(Resource::Batches, limits.batches),
+            exports: pool(Resource::Exports, limits.exports),
+            service,
+            limits,
+            knows_senders: certificates || tokens.has(Scope::Ingest),
+            tokens,
+            rates: Rates::new(&settings.rate),
+            rejections: Arc::new(Rejections::new(&settings.rate)),
+            stopping: AtomicBool::new(false),
+            readiness: health::Readiness::default(),
+            failures: Arc::default(),
+        }
+    }
+
+    /// From now on not ready.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// What is known of failing stores.
+    pub(super) fn failures(&self) -> &Arc<StoreFailures> {
+        &self.failures
+    }
+
+    /// The limit of rejections.
+    pub(super) fn rejections(&self) -> &Arc<Rejections> {
+        &self.rejections
+    }
+
+    /// Bytes of answers that are not taken yet.
+    pub(super) fn answers(&self) -> &Arc<Pool> {
+        &self.answers
+    }
+
+    pub(super) fn tidy(&self) {
+        self.rates.tidy();
+    }
+
+    /// Under which key something is held for the holder of a token, which was checked before.
+    fn holder(&self, headers: &HeaderMap) -> SenderKey {
+        let token = bearer(headers).ok().flatten().and_then(|token| self.tokens.find(token));
+        SenderKey::of_token(token.as_ref().map_or("", |token| &token.name))
+    }
+
+    /// Who sends records: the token decides where it is one for that, otherwise the certificate.
+    fn sender(&self, peer: &Peer, headers: &HeaderMap) -> Result<Sender, Problem> {
+        if let Some(token) = bearer(headers)? {
+            let token = self.tokens.find(token).ok_or_else(Problem::unknown_token)?;
+            if token.may(Scope::Ingest) {
+                return Ok(Sender::Token(token));
+            }
+            if self.knows_senders && peer.devices.is_none() {
+                return Err(Problem::scope(&token.name, Scope::Ingest));
+            }
+        }
+        match (&peer.devices, self.knows_senders) {
+            (Some(devices), _) => Ok(Sender::Certificate(Arc::clone(devices))),
+            (None, false) => Ok(Sender::Anybody),
+            (None, true) => Err(Problem::unauthenticated(
+                "records are taken from known senders only: show a client certificate, or a token with the scope ingest",
+            )),
+        }
+    }
+
+    /// Lets only those pass whose token has a scope.
+    fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Problem> {
+        let Some(token) = bearer(headers)? else {
+            let name = scope.name();
+            return Err(Problem::unauthenticated(format!("a token with the scope {name} is needed")));
+        };
+        let token = self.tokens.find(token).ok_or_else(Problem::unknown_token)?;
+        if token.may(scope) { Ok(()) } else { Err(Problem::scope(&token.name, scope)) }
+    }
+}
+
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+    match token {
+        Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim()))
+        }
+        _ => Err(Problem::unauthenticated("Authorization: Bearer TOKEN is wanted")),
+    }
+}
+
+/// The shared state, as an extractor.
+struct State(Arc<App>);
+
+impl<S: Sync> FromRequestParts<S> for State {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<State, Problem> {
+        let app = parts.extensions.get::<Arc<App>>().cloned();
+        app.map(State).ok_or_else(|| Problem::internal("the service is not there"))
+    }
+}
+
+/// Parameters of a query; what is unknown or malformed is a problem and not ignored.
+struct Query<T>(T);
+
+impl<S: Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Problem> {
+        let parsed = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+        parsed.map(|query| Query(query.0)).map_err(|error| {
+            use std::error::Error;
+            let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            Problem::malformed(format!("query: {detail}"))
+        })
+    }
+}
+
+/// Every route.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let read = Router::new()
+        .route("/api/v1/devices", get(reads::devices))
+        .route("/api/v1/heads", get(reads::heads))
+        .route("/api/v1/records", get(reads::records))
+        .route("/api/v1/log", get(reads::log))
+        .route("/api/v1/export", get(export::export))
+        .route_layer(axum::middleware::from_fn(readers));
+    let admin = Router::new()
+        .route("/api/v1/devices", post(admin::register))
+        .route("/api/v1/devices/revoke", post(admin::revoke))
+        .route_layer(axum::middleware::from_fn(administrators));
+    let metrics = super::metrics::router(app.service.metrics().clone())
+        .route_layer(axum::middleware::from_fn(scrapers));
+    Router::new()
+        .route("/api/v1/ingest", post(ingest::ingest))
+        .route("/api/v1/ingest/batch", post(batch::batch))
+        .merge(read)
+        .merge(admin)
+        .merge(metrics)
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(openapi::document))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn(traced))
+        .layer(Extension(app))
+}
+
+/// The trace of the caller goes on in ours.
+async fn traced(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let trace = TraceContext::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()));
+    trace.scope(next.run(request)).await
+}
+
+/// Metrics are for everybody who may connect, until a token is made for them.
+async fn scrapers(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
+    if app.tokens.has(Scope::Metrics) {
+        app.require(request.headers(), Scope::Metrics)?;
+    }
+    Ok(next.run(request).await)
+}
+
+async fn readers(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
+    app.require(request.headers(), Scope::Read)?;
+    Ok(next.run(request).await)
+}
+
+async fn administrators(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
+    app.require(request.headers(), Scope::Admin)?;
+    Ok(next.run(request).await)
+}
+
+async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /openapi.json")
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this method does nothing here; see /openapi.json",
+    )
+}

@@ -1,0 +1,68 @@
+//! Whether the process lives, and whether it can take records.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::Mutex;
+use utoipa::ToSchema;
+
+use super::State;
+use crate::json::Json;
+use crate::problem::Problem;
+use edgesentry_rs::wire;
+
+/// How long an answer of the stores holds, so that asking costs nothing.
+const HOLDS: Duration = Duration::from_secs(1);
+/// How long the stores may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the stores answered when they were last asked.
+#[derive(Default)]
+pub(super) struct Readiness(Mutex<Option<(Instant, Result<(), &'static str>)>>);
+
+/// The state of the service.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether the process answers
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It does", body = Health)))]
+pub(super) async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether records can be taken: the stores answer and do not fail for all devices, and the service is not shutting down
+#[utoipa::path(
+    get, path = "/readyz", tag = "health",
+    responses(
+        (status = 200, description = "They can", body = Health),
+        (status = 503, description = "not_ready", body = wire::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn readyz(State(app): State) -> Result<Json<Health>, Problem> {
+    if app.stopping.load(Ordering::Relaxed) {
+        return Err(Problem::not_ready("the service is shutting down"));
+    }
+    let mut known = app.readiness.0.lock().await;
+    let ready = match &*known {
+        Some((at, ready)) if at.elapsed() < HOLDS => *ready,
+        _ => {
+            let stores = async {
+                app.service.ledger().check().await.map_err(|_| "the ledger does not answer")?;
+                app.service.payloads().check().await.map_err(|_| "the payload store does not answer")
+            };
+            let ready = tokio::time::timeout(PATIENCE, stores)
+                .await
+                .unwrap_or(Err("the stores do not answer in time"));
+            *known = Some((Instant::now(), ready));
+            ready
+        }
+    };
+    if app.failures.are_for_all() {
+        return Err(Problem::not_ready("the stores answer, but they take no records"));
+    }
+    ready.map(|()| Json(Health { status: "ok" })).map_err(Problem::not_ready)
+}

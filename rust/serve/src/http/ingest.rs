@@ -1,0 +1,109 @@
+//! `POST /api/v1/ingest`: one record.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::schema::Wire;
+use super::{App, Peer, State};
+use crate::answer;
+use crate::bodies::{Room, reader};
+use crate::identity::{Sender, SenderKey};
+use crate::json::Json;
+use crate::problem::Problem;
+use edgesentry_rs::admission::{Outcome, Submission};
+use edgesentry_rs::wire::{self, Answer, parse_submission};
+
+/// Larger bodies are decoded where nobody else waits.
+const LARGE: usize = 256 << 10;
+
+/// Take one record in: accepted and duplicate mean that record and payload are durable
+#[utoipa::path(
+    post, path = "/api/v1/ingest", tag = "ingest",
+    request_body(content = Wire, description = "The record and its payload; gzip or zstd as Content-Encoding says"),
+    responses(
+        (status = 202, description = "Accepted: record and payload are durable", body = Answer),
+        (status = 200, description = "Duplicate: the ledger holds the very same record", body = Answer),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "device_mismatch, scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 408, description = "too_slow", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "fork, sequence_gap, sequence_duplicate, prev_hash_mismatch", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 413, description = "too_large", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 415, description = "encoding_unknown", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, store_refused", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "rate_limited, with Retry-After", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 500, description = "store: it does not pass by itself, the operator must act; keep the record", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store, busy, stopped, with Retry-After: nothing was decided, send again", body = wire::Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = []))
+)]
+pub(super) async fn ingest(
+    State(app): State,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let sender = app.sender(&peer, &headers)?;
+    let reader = reader(&headers, body, app.limits.stall())?;
+    let key = sender.key(&peer);
+    let held = Room::new(&app.bodies, key).read(reader, app.limits.body_bytes).await?;
+    // The text goes as soon as it is decoded; its memory counts for the record until that is decided.
+    let (text, held) = held.into_parts();
+    let submission = if text.len() > LARGE {
+        let decoded = tokio::task::spawn_blocking(move || parse_submission(&text)).await;
+        decoded.map_err(|_| Problem::internal("the body could not be decoded"))?
+    } else {
+        let submission = parse_submission(&text);
+        drop(text);
+        submission
+    }?;
+    app.authorize(&peer, &sender, key, &submission)?;
+    let record = std::sync::Arc::clone(&submission.record);
+    let outcome = app.service.ingest(submission).await;
+    drop(held);
+    app.note(key, &record.device_id, &outcome);
+    let status = match outcome? {
+        Outcome::Rejected(rejection) => return Err(rejection.into()),
+        outcome @ Outcome::Accepted => (StatusCode::ACCEPTED, outcome),
+        outcome @ Outcome::Duplicate => (StatusCode::OK, outcome),
+    };
+    let (status, outcome) = status;
+    Ok((status, Json(answer::decided(&record, Ok(outcome)))).into_response())
+}
+
+impl App {
+    /// Whether the sender may send this record, now.
+    pub(super) fn authorize(
+        &self,
+        peer: &Peer,
+        sender: &Sender,
+        key: SenderKey,
+        submission: &Submission,
+    ) -> Result<(), Problem> {
+        let device_id = &submission.record.device_id;
+        if !sender.may_send(device_id) {
+            return Err(Problem::other_device(device_id));
+        }
+        let unknown_at = (!sender.is_known()).then_some(peer.address);
+        self.rates.check(device_id, unknown_at).map_err(Problem::rate_limited)?;
+        self.rejections.check(key, device_id, self.service.knows(device_id)).map_err(|wait| {
+            self.service.metrics().count_limited_rejection();
+            Problem::rejections_limited(wait)
+        })
+    }
+
+    /// Notes what became of a record.
+    pub(super) fn note(
+        &self,
+        key: SenderKey,
+        device_id: &str,
+        outcome: &Result<Outcome, edgesentry_rs::Error>,
+    ) {
+        self.failures.observe(device_id, outcome);
+        if let Ok(outcome) = outcome {
+            self.rejections.count(key, outcome);
+        }
+    }
+}

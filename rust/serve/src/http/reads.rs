@@ -1,0 +1,331 @@
+//! What the ledger holds: devices, heads, records, the operation log.
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use edgesentry_chain::Heads;
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::admin::Link;
+use super::schema::WireRecord;
+use super::{App, Query, State};
+use crate::json::{self, Json};
+use crate::problem::Problem;
+use edgesentry_device::limits::is_name;
+use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery};
+use edgesentry_rs::wire;
+
+/// Records or entries of a page, at most.
+const LARGEST_PAGE: u32 = 10_000;
+/// Where nothing is said.
+const PAGE: u32 = 1000;
+
+/// A registered device.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Device {
+    device_id: String,
+    /// By first valid sequence.
+    keys: Vec<Key>,
+    /// The last link in the ledger.
+    head: Option<Link>,
+    /// The link after which the ledger begins, where that is not the beginning of the chain.
+    start: Option<Link>,
+}
+
+/// A key of a device.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Key {
+    /// 64 hex digits.
+    key: String,
+    /// `record` or `payload-hash`.
+    scheme: String,
+    /// The first sequence that it signs.
+    valid_from: u64,
+    /// The first sequence at which it is no longer accepted.
+    revoked_from: Option<u64>,
+}
+
+/// Every registered device.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Devices {
+    devices: Vec<Device>,
+}
+
+/// Every registered device with its keys and its head
+#[utoipa::path(
+    get, path = "/api/v1/devices", tag = "read",
+    responses(
+        (status = 200, description = "All devices, by device id", body = Devices),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem> {
+    let devices = app.service.ledger().devices().await?.into_iter().map(|device| Device {
+        device_id: device.device_id,
+        keys: device
+            .keys
+            .iter()
+            .map(|key| Key {
+                key: key.key.key.to_string(),
+                scheme: key.key.scheme.to_string(),
+                valid_from: key.key.valid_from,
+                revoked_from: key.revoked_from,
+            })
+            .collect(),
+        head: device.head.map(Link::from),
+        start: device.start.map(Link::from),
+    });
+    Ok(Json(Devices { devices: devices.collect() }))
+}
+
+/// The last link of every chain: a snapshot to keep where nobody who can change the ledger can
+#[utoipa::path(
+    get, path = "/api/v1/heads", tag = "read",
+    responses(
+        (status = 200, description = "What `eds verify-chain --heads` takes", content_type = "application/json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn heads(State(app): State) -> Result<Response, Problem> {
+    let heads: Heads = app.service.ledger().heads().await?;
+    let json = edgesentry_formats::write_heads(&heads);
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+/// Which records.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RecordsQuery {
+    /// Only this device.
+    device_id: Option<String>,
+    /// The lowest sequence.
+    from_sequence: Option<u64>,
+    /// The highest sequence.
+    to_sequence: Option<u64>,
+    /// The earliest timestamp_ms.
+    from_ms: Option<u64>,
+    /// The timestamp_ms before which records lie.
+    before_ms: Option<u64>,
+    /// `next` of the page before.
+    after: Option<String>,
+    /// At most so many, up to 10,000; 1,000 by default.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<u32>,
+}
+
+/// A page of records.
+#[derive(ToSchema)]
+#[allow(dead_code)]
+pub(super) struct RecordPage {
+    /// By device and sequence; byte fields as arrays of integers.
+    records: Vec<WireRecord>,
+    /// What `after` of the next page is; null at the end.
+    next: Option<String>,
+}
+
+/// A page of records by device and sequence
+#[utoipa::path(
+    get, path = "/api/v1/records", tag = "read", params(RecordsQuery),
+    responses(
+        (status = 200, description = "The page", body = RecordPage),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn records(
+    State(app): State,
+    Query(query): Query<RecordsQuery>,
+) -> Result<Response, Problem> {
+    let limit = page(query.limit)?;
+    query.device_id.as_deref().map_or(Ok(()), named)?;
+    let after = query.after.as_deref().map(cursor).transpose()?;
+    let mut page = Page { text: b"{\"records\":[".to_vec(), left: limit, last: None };
+    let devices = match &query.device_id {
+        Some(device_id) => vec![device_id.clone()],
+        None => app.service.ledger().devices().await?.into_iter().map(|device| device.device_id).collect(),
+    };
+    for device_id in devices {
+        let from_sequence = match &after {
+            Some((_, behind)) if device_id < *behind => continue,
+            Some((sequence, behind)) if device_id == *behind => {
+                Some((sequence + 1).max(query.from_sequence.unwrap_or(0)))
+            }
+            _ => query.from_sequence,
+        };
+        page.fill(&app, &query, device_id, from_sequence).await?;
+        if page.left == 0 {
+            break;
+        }
+    }
+    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(page.end())).into_response())
+}
+
+struct Page {
+    text: Vec<u8>,
+    left: u32,
+    last: Option<(u64, String)>,
+}
+
+impl Page {
+    async fn fill(
+        &mut self,
+        app: &App,
+        query: &RecordsQuery,
+        device_id: String,
+        from_sequence: Option<u64>,
+    ) -> Result<(), Problem> {
+        let filter = Filter {
+            devices: vec![device_id],
+            from_sequence,
+            to_sequence: query.to_sequence,
+            from_ms: query.from_ms,
+            before_ms: query.before_ms,
+        };
+        let mut chunks = app.service.ledger().records(&filter);
+        while self.left > 0
+            && let Some(chunk) = chunks.try_next().await?
+        {
+            for record in chunk.iter().take(self.left as usize) {
+                if self.last.is_some() {
+                    self.text.push(b',');
+                }
+                edgesentry_formats::record_to_json(record, &mut self.text);
+                self.last = Some((record.sequence, record.device_id.clone()));
+                self.left -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.text.extend_from_slice(b"],\"next\":");
+        let next = self.last.filter(|_| self.left == 0);
+        let next = next.map(|(sequence, device_id)| format!("{sequence}:{device_id}"));
+        self.text.extend_from_slice(json::text(&next).as_bytes());
+        self.text.push(b'}');
+        self.text
+    }
+}
+
+/// Refuses what no device can be called, and some databases cannot even look for.
+pub(super) fn named(device_id: &str) -> Result<(), Problem> {
+    let problem = || Problem::malformed("device_id: 1 to 1024 bytes without U+0000 are wanted");
+    is_name(device_id).then_some(()).ok_or_else(problem)
+}
+
+fn cursor(text: &str) -> Result<(u64, String), Problem> {
+    let parts = text.split_once(':');
+    let parsed = parts.and_then(|(sequence, device_id)| Some((sequence.parse().ok()?, device_id.to_owned())));
+    parsed
+        .filter(|(sequence, _)| *sequence < u64::MAX)
+        .ok_or_else(|| Problem::malformed("query: after is what next of the page before was"))
+}
+
+fn page(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit.unwrap_or(PAGE) {
+        limit @ 1..=LARGEST_PAGE => Ok(limit),
+        _ => Err(Problem::malformed(format!("query: limit is from 1 to {LARGEST_PAGE}"))),
+    }
+}
+
+/// Which entries.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EntriesQuery {
+    /// Only this device.
+    device_id: Option<String>,
+    /// Only `accepted`, `duplicate` or `rejected`.
+    outcome: Option<String>,
+    /// Only this reason.
+    reason: Option<String>,
+    /// Only entries after this id: the last one of the page before.
+    after_id: Option<u64>,
+    /// At most so many, up to 10,000; 1,000 by default.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<u32>,
+}
+
+/// A decision of the service.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Decision {
+    /// Grows with every entry.
+    id: u64,
+    /// Unix milliseconds.
+    at_ms: u64,
+    device_id: String,
+    sequence: Option<u64>,
+    /// `accepted`, `duplicate` or `rejected`.
+    outcome: String,
+    reason: Option<String>,
+    /// 64 hex digits.
+    record_hash: String,
+    expected: Option<String>,
+    actual: Option<String>,
+    /// The canonical bytes of a rejected record, in hex digits.
+    evidence_hex: Option<String>,
+}
+
+/// A page of the operation log.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Decisions {
+    entries: Vec<Decision>,
+}
+
+/// A page of the operation log: every decision of the service, oldest first
+#[utoipa::path(
+    get, path = "/api/v1/log", tag = "read", params(EntriesQuery),
+    responses(
+        (status = 200, description = "The page", body = Decisions),
+        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn log(
+    State(app): State,
+    Query(query): Query<EntriesQuery>,
+) -> Result<Json<Decisions>, Problem> {
+    let after_id = query.after_id.unwrap_or(0);
+    if i64::try_from(after_id).is_err() {
+        return Err(Problem::malformed("query: after_id is the id of an entry"));
+    }
+    let query = LogQuery {
+        device_id: query.device_id.map(|text| text.replace('\0', "\u{fffd}")),
+        outcome: query.outcome.map(|text| text.replace('\0', "\u{fffd}")),
+        reason: query.reason.map(|text| text.replace('\0', "\u{fffd}")),
+        after_id,
+        limit: page(query.limit)?,
+    };
+    let entries = app.service.ledger().operation_log(&query).await?.into_iter().map(decision);
+    Ok(Json(Decisions { entries: entries.collect() }))
+}
+
+fn decision(entry: LogEntry) -> Decision {
+    Decision {
+        id: entry.id,
+        at_ms: entry.at_ms,
+        device_id: entry.device_id,
+        sequence: entry.sequence,
+        outcome: entry.outcome,
+        reason: entry.reason,
+        record_hash: entry.record_hash.to_string(),
+        expected: entry.expected,
+        actual: entry.actual,
+        evidence_hex: entry.evidence.map(hex::encode),
+    }
+}

@@ -1,0 +1,28 @@
+//! The ingest service on the network: HTTP and MQTT, TLS, who may connect, and how much one caller can take.
+//!
+//! `server` accepts (policy, TLS, limits of connections), [`http`] has the routes, `bodies` reads in bounded memory and
+//! time, [`mqtt`] takes records from a broker.
+
+mod activity;
+mod answer;
+mod bodies;
+mod failures;
+pub mod http;
+mod identity;
+mod json;
+pub mod metrics;
+pub mod mqtt;
+pub mod policy;
+mod problem;
+mod rates;
+mod server;
+pub mod settings;
+mod shares;
+mod stall;
+mod tls;
+mod tokens;
+
+pub use mqtt::{MqttSettings, MqttSource};
+pub use server::{Server, Stopped};
+pub use settings::ServeSettings;
+pub use tokens::{Scope, hash_of_token};

@@ -1,0 +1,252 @@
+//! Topics: which of them carry records, which device may use them, and where outcomes may go.
+//!
+//! A topic filter with `{device_id}` as a level binds each message to a device, which the broker vouches for by its
+//! access rules. Outcomes follow that binding and never the record, because a record names any device that its sender
+//! likes.
+
+use rumqttc::{matches, valid_filter, valid_topic};
+
+use edgesentry_rs::error::Error;
+
+/// Stands for the device in a topic.
+pub(super) const DEVICE: &str = "{device_id}";
+/// The longest topic that an outcome is sent to.
+const MAX_TOPIC_BYTES: usize = 4096;
+
+/// The device that a topic is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub(super) device_id: String,
+    /// The levels of the topic up to the device, with a slash behind: topics below it are the device's own.
+    own: String,
+}
+
+/// Every topic that matters.
+#[derive(Debug)]
+pub(super) struct Topics {
+    filters: Vec<Filter>,
+    /// Topic of the outcomes of a device.
+    outcomes: Option<String>,
+    /// Topics at or below which a sender may ask for its outcome.
+    responses: Vec<String>,
+}
+
+impl Topics {
+    pub(super) fn new(
+        topics: &[String],
+        outcomes: Option<&String>,
+        responses: &[String],
+    ) -> Result<Topics, Error> {
+        if topics.is_empty() {
+            return Err(Error::Config("serve.mqtt.topics: there is no topic to subscribe to".to_owned()));
+        }
+        let filters: Vec<Filter> = topics.iter().map(|topic| Filter::new(topic)).collect::<Result<_, _>>()?;
+        let topics = Topics { filters, outcomes: outcomes.cloned(), responses: responses.to_vec() };
+        if let Some(outcomes) = outcomes {
+            let wrong = |problem: &str| Error::Config(format!("serve.mqtt.outcomes: {problem}"));
+            let example = of_device(outcomes, "device");
+            if !is_plain(&example) {
+                return Err(wrong("expected a topic without wildcards that does not begin with $"));
+            }
+            if topics.takes_records_from(&example) {
+                return Err(wrong("outcomes must not go where records are taken from"));
+            }
+        }
+        for response in responses {
+            let bound = response.split('/').any(|level| level == DEVICE);
+            if !bound || !is_plain(&of_device(response, "device")) {
+                let problem = format!(
+                    "serve.mqtt.responses: {response:?}: expected a topic without wildcards that has {DEVICE} as a level"
+                );
+                return Err(Error::Config(problem));
+            }
+        }
+        Ok(topics)
+    }
+
+    /// What the broker is asked for.
+    pub(super) fn subscribed(&self) -> impl Iterator<Item = &str> {
+        self.filters.iter().map(|filter| filter.subscribed.as_str())
+    }
+
+    /// Whether outcomes are configured that messages of some filter never have.
+    pub(super) fn leaves_outcomes_out(&self) -> bool {
+        (self.outcomes.is_some() || !self.responses.is_empty())
+            && self.filters.iter().any(|filter| filter.device.is_none())
+    }
+
+    fn takes_records_from(&self, topic: &str) -> bool {
+        self.filters.iter().any(|filter| filter.matches(topic))
+    }
+
+    /// The devices that the filters bind a topic to: one at most, unless filters contradict each other.
+    pub(super) fn bound(&self, topic: &str) -> Vec<Bound> {
+        let mut bound: Vec<Bound> = Vec::new();
+        for filter in self.filters.iter().filter(|filter| filter.matches(topic)) {
+            if let Some(device) = filter.bound(topic)
+                && !bound.contains(&device)
+            {
+                bound.push(device);
+            }
+        }
+        bound
+    }
+
+    /// Where the outcome of a message of this device goes: to the response topic that it asks for, if that is the
+    /// device's own, otherwise to the topic for outcomes.
+    pub(super) fn reply_to(&self, bound: &Bound, response: Option<&str>) -> Result<Option<String>, String> {
+        let Some(topic) = response else {
+            let topic = self.outcomes.as_ref().map(|outcomes| of_device(outcomes, &bound.device_id));
+            return Ok(topic.filter(|topic| is_plain(topic) && !self.takes_records_from(topic)));
+        };
+        let below = |prefix: &str| {
+            topic.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let own = topic.starts_with(&bound.own)
+            || self.responses.iter().any(|response| below(&of_device(response, &bound.device_id)));
+        // An outcome that came back as a message would have an outcome, and so on.
+        if own && is_plain(topic) && !self.takes_records_from(topic) {
+            Ok(Some(topic.to_owned()))
+        } else {
+            Err(topic.chars().take(200).collect())
+        }
+    }
+}
+
+/// A topic that one may publish to, and that is not the broker's own.
+fn is_plain(topic: &str) -> bool {
+    valid_topic(topic)
+        && !topic.is_empty()
+        && !topic.starts_with('$')
+        && topic.len() <= MAX_TOPIC_BYTES
+        && !topic.chars().any(char::is_control)
+}
+
+fn of_device(pattern: &str, device_id: &str) -> String {
+    pattern.replace(DEVICE, device_id)
+}
+
+/// A topic filter whose level for the device is known.
+#[derive(Debug)]
+struct Filter {
+    /// What the broker is asked for.
+    subscribed: String,
+    /// The filter without the share it belongs to.
+    plain: String,
+    /// Which level of a topic names the device.
+    device: Option<usize>,
+}
+
+impl Filter {
+    fn new(pattern: &str) -> Result<Filter, Error> {
+        let wrong = |problem: &str| Error::Config(format!("serve.mqtt.topics: {pattern:?}: {problem}"));
+        let levels: Vec<&str> = pattern.split('/').collect();
+        let share = if levels[0] == "$share" { 2 } else { 0 };
+        if levels.len() <= share {
+            return Err(wrong("expected $share/GROUP/FILTER"));
+        }
+        let mut named = levels[share..].iter().enumerate().filter(|(_, level)| **level == DEVICE);
+        let device = named.next().map(|(level, _)| level);
+        if named.next().is_some() || levels.iter().any(|level| level.contains(DEVICE) && *level != DEVICE) {
+            return Err(wrong("{device_id} stands once, as a level of its own"));
+        }
+        let subscribed = pattern.replace(DEVICE, "+");
+        let plain = subscribed.splitn(share + 1, '/').last().unwrap_or_default().to_owned();
+        if !valid_filter(&plain) {
+            return Err(wrong("not a topic filter"));
+        }
+        Ok(Filter { subscribed, plain, device })
+    }
+
+    fn matches(&self, topic: &str) -> bool {
+        matches(topic, &self.plain)
+    }
+
+    fn bound(&self, topic: &str) -> Option<Bound> {
+        let device = self.device?;
+        let levels: Vec<&str> = topic.split('/').take(device + 1).collect();
+        let device_id = (*levels.get(device)?).to_owned();
+        Some(Bound { device_id, own: format!("{}/", levels.join("/")) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics(filters: &[&str], outcomes: Option<&str>, responses: &[&str]) -> Result<Topics, Error> {
+        let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        Topics::new(&own(filters), outcomes.map(str::to_owned).as_ref(), &own(responses))
+    }
+
+    fn devices(topics: &Topics, topic: &str) -> Vec<String> {
+        topics.bound(topic).into_iter().map(|bound| bound.device_id).collect()
+    }
+
+    #[test]
+    fn a_level_of_a_topic_names_the_device() {
+        let fleet = topics(&["fleet/{device_id}/records/#"], None, &[]).unwrap();
+        assert_eq!(fleet.subscribed().collect::<Vec<_>>(), ["fleet/+/records/#"]);
+        assert_eq!(devices(&fleet, "fleet/lift-01/records/door"), ["lift-01"]);
+        assert!(devices(&fleet, "fleet/lift-01/outcomes").is_empty());
+        let shared = topics(&["$share/nodes/{device_id}/records"], None, &[]).unwrap();
+        assert_eq!(shared.subscribed().collect::<Vec<_>>(), ["$share/nodes/+/records"]);
+        assert_eq!(devices(&shared, "lift-01/records"), ["lift-01"]);
+        assert!(devices(&topics(&["records"], None, &[]).unwrap(), "records").is_empty());
+        // A filter without a device does not undo the binding of another.
+        let both = topics(&["fleet/#", "fleet/{device_id}/records"], None, &[]).unwrap();
+        assert_eq!(devices(&both, "fleet/lift-01/records"), ["lift-01"]);
+        for wrong in ["", "a/#/b", "a+", "$share/nodes", "{device_id}/{device_id}", "lift-{device_id}/x"] {
+            assert!(topics(&[wrong], None, &[]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn outcomes_are_not_taken_for_records() {
+        let with = |filters: &[&str], outcomes| topics(filters, Some(outcomes), &[]);
+        let records = ["edgesentry/{device_id}/records"];
+        assert!(with(&records, "edgesentry/{device_id}/outcomes").is_ok());
+        assert!(with(&records, "edgesentry/{device_id}/records").is_err());
+        assert!(with(&records, "edgesentry/+/outcomes").is_err());
+        assert!(with(&records, "$SYS/outcomes").is_err());
+        assert!(with(&["#"], "any/where").is_err());
+        assert!(topics(&[], None, &[]).is_err());
+    }
+
+    #[test]
+    fn a_sender_is_answered_below_its_own_level_only() {
+        let topics = topics(
+            &["edgesentry/{device_id}/records"],
+            Some("edgesentry/{device_id}/outcomes"),
+            &["replies/{device_id}"],
+        )
+        .unwrap();
+        let bound = topics.bound("edgesentry/b/records").remove(0);
+        let reply = |response| topics.reply_to(&bound, response);
+        assert_eq!(reply(None).unwrap().unwrap(), "edgesentry/b/outcomes");
+        for own in ["edgesentry/b/replies", "edgesentry/b/x/y", "replies/b", "replies/b/1"] {
+            assert_eq!(reply(Some(own)).unwrap().unwrap(), own);
+        }
+        for foreign in [
+            "cmd/door",
+            "edgesentry/lift-A/outcomes",
+            "edgesentry/b",
+            "edgesentry/bb/x",
+            "edgesentry/b/records",
+            "edgesentry/b/#",
+            "edgesentry/b/+",
+            "edgesentry/b/\u{7}",
+            "replies/lift-A",
+            "replies/bb",
+            "replies",
+            "$SYS/edgesentry/b/x",
+            "$share/g/edgesentry/b/x",
+            "",
+        ] {
+            assert!(reply(Some(foreign)).is_err(), "{foreign}");
+        }
+        for wrong in ["replies", "replies/x{device_id}", "replies/{device_id}/#", "$x/{device_id}"] {
+            assert!(super::Topics::new(&["r".to_owned()], None, &[wrong.to_owned()]).is_err(), "{wrong}");
+        }
+    }
+}

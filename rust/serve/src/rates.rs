@@ -1,0 +1,203 @@
+//! How fast the records of one device may come, and how fast they may be rejected.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::identity::SenderKey;
+use super::policy::caller;
+use super::settings::RateSettings;
+use edgesentry_rs::admission::{Outcome, RejectionCode};
+
+/// Quotas that are kept apart. More callers and devices than that share some, so that names which a stranger invents
+/// cost no memory beyond these.
+const QUOTAS: u64 = 1 << 18;
+/// The same for quotas of rejections.
+const METERS: u64 = 1 << 16;
+/// The longest that a sender has to wait because of rejections.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// How many times the rejections of one of its devices a sender may have in all.
+const DEVICES_OF_A_SENDER: u32 = 10;
+
+/// A limit for each device.
+pub(super) struct Rates {
+    limiter: Option<DefaultKeyedRateLimiter<u64>>,
+    clock: DefaultClock,
+}
+
+impl Rates {
+    pub(super) fn new(settings: &RateSettings) -> Rates {
+        let limiter = NonZeroU32::new(settings.records_per_second).map(|rate| {
+            let burst = settings.burst.unwrap_or(rate.get().saturating_mul(10));
+            let burst = NonZeroU32::new(burst).unwrap_or(rate);
+            RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
+        });
+        Rates { limiter, clock: DefaultClock::default() }
+    }
+
+    /// Counts one record, or says how long to wait. A device id that nobody has vouched for counts by the address
+    /// that it came from: a stranger elsewhere cannot use up what belongs to the device.
+    pub(super) fn check(&self, device_id: &str, unknown_at: Option<IpAddr>) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let key = SenderKey::of((unknown_at.map(caller), device_id)).bits() % QUOTAS;
+        limiter.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
+    }
+
+    /// Forgets those that have been quiet.
+    pub(super) fn tidy(&self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+}
+
+/// Counts what has happened already, by key, and says how long to wait before more of it (the generic cell rate
+/// algorithm, ITU-T I.371). Its memory is fixed.
+struct Meters {
+    start: Instant,
+    /// What one event costs.
+    period_ns: u64,
+    /// What may be spent at once.
+    burst_ns: u64,
+    /// By key, when all events will be paid for, in nanoseconds since the start.
+    paid_at_ns: Box<[AtomicU64]>,
+}
+
+impl Meters {
+    fn new(per_second: u32, burst: u32) -> Option<Meters> {
+        let period_ns = 1_000_000_000 / u64::from(NonZeroU32::new(per_second)?.get());
+        let paid_at_ns = (0..METERS).map(|_| AtomicU64::new(0)).collect();
+        Some(Meters { start: Instant::now(), period_ns, burst_ns: period_ns * u64::from(burst), paid_at_ns })
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn of(&self, key: SenderKey) -> &AtomicU64 {
+        // Always within: a remainder.
+        &self.paid_at_ns[usize::try_from(key.bits() % METERS).unwrap_or_default()]
+    }
+
+    fn count(&self, key: SenderKey) {
+        let now = self.now_ns();
+        let longest = now + self.burst_ns + u64::try_from(MAX_PAUSE.as_nanos()).unwrap_or(u64::MAX);
+        let add = |paid_at: u64| Some((paid_at.max(now) + self.period_ns).min(longest));
+        // Never refused by the closure.
+        let _ = self.of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    fn wait(&self, key: SenderKey) -> Duration {
+        let paid_at = self.of(key).load(Ordering::Relaxed);
+        Duration::from_nanos(paid_at.saturating_sub(self.now_ns()).saturating_sub(self.burst_ns))
+    }
+}
+
+/// A limit for the rejections of each sender, by device and in all, because each is an entry of the operation log.
+pub(super) struct Rejections {
+    by_device: Option<Meters>,
+    by_sender: Option<Meters>,
+}
+
+impl Rejections {
+    pub(super) fn new(settings: &RateSettings) -> Rejections {
+        let RateSettings { rejections_per_second: rate, rejection_burst: burst, .. } = *settings;
+        let in_all = |number: u32| number.saturating_mul(DEVICES_OF_A_SENDER);
+        Rejections {
+            by_device: Meters::new(rate, burst),
+            by_sender: Meters::new(in_all(rate), in_all(burst)),
+        }
+    }
+
+    /// Counts a rejection. Devices that are not registered count as one, because their names are free.
+    pub(super) fn count(&self, sender: SenderKey, outcome: &Outcome) {
+        let Outcome::Rejected(rejection) = outcome else { return };
+        let known = rejection.code != RejectionCode::UnknownDevice;
+        let device = known.then_some(rejection.record.device_id.as_str());
+        if let Some(meters) = &self.by_device {
+            meters.count(SenderKey::of((sender, device)));
+        }
+        // Strangers have a limit of their own, which those that are registered must not feel.
+        if let Some(meters) = self.by_sender.as_ref().filter(|_| known) {
+            meters.count(sender);
+        }
+    }
+
+    /// Whether a sender may send a record of a device now, or how long it has to wait.
+    pub(super) fn check(&self, sender: SenderKey, device_id: &str, known: bool) -> Result<(), Duration> {
+        let by_device = self.by_device.iter().flat_map(|meters| {
+            let unknown = meters.wait(SenderKey::of((sender, None::<&str>)));
+            let unknown = if known { Duration::ZERO } else { unknown };
+            [meters.wait(SenderKey::of((sender, Some(device_id)))), unknown]
+        });
+        let by_sender = self.by_sender.iter().map(|meters| meters.wait(sender));
+        match by_device.chain(by_sender).max() {
+            Some(wait) if !wait.is_zero() => Err(wait),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use edgesentry_rs::admission::Rejection;
+
+    #[test]
+    fn a_stranger_uses_up_no_quota_but_its_own() {
+        let rates =
+            Rates::new(&RateSettings { records_per_second: 1, burst: Some(2), ..RateSettings::default() });
+        let (here, there) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        assert!(rates.check("lift-01", Some(here)).is_ok());
+        assert!(rates.check("lift-01", Some(here)).is_ok());
+        assert!(rates.check("lift-01", Some(here)).is_err());
+        assert!(rates.check("lift-01", Some(there)).is_ok());
+        assert!(rates.check("lift-01", None).is_ok());
+        assert!(rates.check("lift-02", Some(here)).is_ok());
+        assert!(Rates::new(&RateSettings::default()).check("lift-01", None).is_ok());
+    }
+    fn rejected(device_id: &str, code: RejectionCode) -> Outcome {
+        let mut device =
+            edgesentry_chain::Device::from_seed(device_id, [1; 32], edgesentry_chain::Scheme::Record);
+        let record = device.sign(1, b"x", "x").unwrap();
+        let (expected, actual) = (String::new(), String::new());
+        Outcome::Rejected(Rejection { code, expected, actual, record: record.into() })
+    }
+
+    #[test]
+    fn rejections_pause_their_sender_and_device_only() {
+        let settings =
+            RateSettings { rejections_per_second: 1, rejection_burst: 2, ..RateSettings::default() };
+        let rejections = Rejections::new(&settings);
+        let (stranger, other) = (SenderKey::of("stranger"), SenderKey::of("other"));
+        for number in 0..4 {
+            let name = format!("invented-{number}");
+            rejections.count(stranger, &rejected(&name, RejectionCode::UnknownDevice));
+        }
+        assert!(rejections.check(stranger, "invented-9", false).is_err());
+        assert!(rejections.check(stranger, "lift-01", true).is_ok());
+        assert!(rejections.check(other, "invented-9", false).is_ok());
+        for _ in 0..4 {
+            rejections.count(other, &rejected("lift-01", RejectionCode::Fork));
+            rejections.count(other, &Outcome::Accepted);
+        }
+        assert!(rejections.check(other, "lift-01", true).is_err());
+        assert!(rejections.check(other, "lift-02", true).is_ok());
+        // In all, ten times as many.
+        for number in 0..40 {
+            rejections.count(other, &rejected(&format!("lift-{number}"), RejectionCode::SignatureInvalid));
+        }
+        let wait = rejections.check(other, "lift-99", true).unwrap_err();
+        assert!(wait <= MAX_PAUSE);
+        let off = RateSettings { rejections_per_second: 0, ..settings };
+        let off = Rejections::new(&off);
+        (0..99).for_each(|_| off.count(other, &rejected("lift-01", RejectionCode::Fork)));
+        assert!(off.check(other, "lift-01", true).is_ok());
+    }
+}

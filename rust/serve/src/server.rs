@@ -1,0 +1,321 @@
+//! Connections: who may connect is decided at accept, before TLS begins, and nothing waits for a caller for ever.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::activity::{Activity, Bounds, Watched};
+use super::http::{App, router};
+use super::identity::{Peer, SenderKey, devices_of};
+use super::mqtt::MqttSource;
+use super::policy::NetworkPolicy;
+use super::settings::{ServeLimits, ServeSettings};
+use super::shares::Pool;
+use super::stall::Stalling;
+use super::tls::ServerTls;
+use edgesentry_rs::error::Error;
+use edgesentry_rs::ingest::storage::IngestService;
+use edgesentry_rs::telemetry::metrics::Resource;
+
+/// The target of events; it is part of the interface.
+const TARGET: &str = "edgesentry_rs::transport::server";
+
+/// The pause after a failed accept, such as one without a free file descriptor.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often rates that are no longer needed are forgotten.
+const TIDY: Duration = Duration::from_secs(60);
+/// What a caller may send over HTTP/2 before it is read, on one stream and on a connection.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
+
+/// How a service ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stopped {
+    /// Every request that was under way has been answered.
+    Finished,
+    /// The time for that ran out, and the rest was cut off.
+    CutOff,
+}
+
+/// The ingest service on the network.
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    mqtt: Option<MqttSource>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    policy: NetworkPolicy,
+    limits: ServeLimits,
+    tls: Option<ServerTls>,
+    connections: Arc<Pool>,
+    handshakes: Arc<Pool>,
+    bounds: Arc<Bounds>,
+    app: Arc<App>,
+    router: Router,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// Listens, without taking connections yet.
+    pub async fn bind(service: IngestService, settings: &ServeSettings) -> Result<Server, Error> {
+        let mut listeners = Vec::new();
+        for address in &settings.listen {
+            let listener = TcpListener::bind(address).await;
+            listeners.push(listener.map_err(|error| {
+                Error::Config(format!("serve.listen: cannot listen on {address}: {error}"))
+            })?);
+        }
+        if listeners.is_empty() {
+            return Err(Error::Config("serve.listen: there is no address to listen on".to_owned()));
+        }
+        let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
+        let elsewhere = settings.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
+        if let Some(address) = elsewhere.filter(|_| tls.is_none() && !settings.tokens.is_empty()) {
+            warn!(target: TARGET, %address, "tokens cross the network in plain text: without serve.tls, let only a proxy with TLS connect");
+        }
+        let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
+        let (metrics, limits) = (service.metrics().clone(), &settings.limits);
+        let app = Arc::new(App::new(service, settings));
+        let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures(), app.rejections()));
+        let requests = Pool::new(&metrics, Resource::Requests, limits.requests);
+        let (connections, per_address) = (limits.connections, limits.connections_per_address);
+        let shared = Shared {
+            policy: NetworkPolicy::new(settings.allow.iter().copied()),
+            limits: settings.limits.clone(),
+            tls,
+            connections: Pool::limited(&metrics, Resource::Connections, connections, per_address),
+            handshakes: Pool::new(&metrics, Resource::Handshakes, limits.handshakes),
+            bounds: Arc::new(Bounds { requests, answers: Arc::clone(app.answers()) }),
+            router: router(Arc::clone(&app)),
+            app,
+            stop: CancellationToken::new(),
+        };
+        Ok(Server { listeners, mqtt, shared: Arc::new(shared) })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Loads the certificates again, when called; they are also watched.
+    pub fn reload(&self) -> impl Fn() -> Result<(), Error> + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.tls.as_ref().map_or(Ok(()), ServerTls::reload)
+    }
+
+    /// Serves until `shutdown` is ready; then takes no connection, no request and no message any more, and finishes
+    /// those that are under way.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Stopped {
+        let (shared, tasks) = (self.shared, TaskTracker::new());
+        let accepting: Vec<_> = self
+            .listeners
+            .into_iter()
+            .map(|listener| tokio::spawn(accept(Arc::clone(&shared), listener, tasks.clone())))
+            .collect();
+        if let Some(mqtt) = self.mqtt {
+            tasks.spawn(mqtt.run(shared.stop.clone()));
+        }
+        let watch = {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move { futures::join!(watch(&shared), tidy(&shared)) })
+        };
+        shutdown.await;
+        info!(target: TARGET, "shutting down: requests under way are finished");
+        shared.app.stop();
+        shared.stop.cancel();
+        watch.abort();
+        for listener in accepting {
+            // Its end says no more than that it has ended.
+            let _ = listener.await;
+        }
+        tasks.close();
+        match timeout(shared.limits.shutdown(), tasks.wait()).await {
+            Ok(()) => Stopped::Finished,
+            Err(_) => {
+                warn!(target: TARGET, connections = tasks.len(), "requests under way did not finish in time");
+                Stopped::CutOff
+            }
+        }
+    }
+}
+
+async fn watch(shared: &Shared) {
+    if let Some(tls) = &shared.tls {
+        tls.watch().await;
+    }
+}
+
+async fn tidy(shared: &Shared) {
+    loop {
+        tokio::time::sleep(TIDY).await;
+        shared.app.tidy();
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, tasks: TaskTracker) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stop.cancelled() => return,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(target: TARGET, error = %error, "cannot take a connection");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let address = address.ip().to_canonical();
+        if !shared.policy.allows(address) {
+            warn!(target: TARGET, %address, "connection denied by the network policy");
+            continue;
+        }
+        let Some(place) = shared.connections.try_take(SenderKey::at(address), 1) else {
+            debug!(target: TARGET, %address, "too many connections");
+            continue;
+        };
+        let shared = Arc::clone(&shared);
+        tasks.spawn(async move {
+            connection(&shared, stream, address).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(shared: &Shared, stream: TcpStream, address: IpAddr) {
+    // Answers are small and waited for.
+    let _ = stream.set_nodelay(true);
+    let stream = Stalling::new(stream, shared.limits.stall());
+    let Some(tls) = &shared.tls else {
+        return http1(shared, stream, Peer { address, devices: None }).await;
+    };
+    let handshake = handshake(shared, tls, stream, address);
+    let stream = match timeout(shared.limits.handshake(), handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return debug!(target: TARGET, %address, error = %error, "TLS handshake failed"),
+        Err(_) => return debug!(target: TARGET, %address, "TLS handshake took too long"),
+    };
+    let session = stream.get_ref().1;
+    let devices = session.peer_certificates().and_then(<[_]>::first).map(|leaf| devices_of(leaf));
+    let peer = Peer { address, devices };
+    if session.alpn_protocol() == Some(b"h2") {
+        http2(shared, stream, peer).await;
+    } else {
+        http1(shared, stream, peer).await;
+    }
+}
+
+type TlsStream<S> = tokio_rustls::server::TlsStream<S>;
+
+async fn handshake<S>(
+    shared: &Shared,
+    tls: &ServerTls,
+    stream: S,
+    address: IpAddr,
+) -> std::io::Result<TlsStream<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    // A connection without a hello holds no place.
+    let place = shared.handshakes.take(SenderKey::at(address), 1, shared.limits.handshake()).await;
+    let _place = place.ok_or(std::io::ErrorKind::TimedOut)?;
+    hello.into_stream(tls.current()).await
+}
+
+async fn http1<S>(shared: &Shared, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &shared.limits;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header())
+        .max_buf_size(limits.header_bytes.max(8 << 10))
+        .max_headers(100);
+    let activity = Activity::default();
+    let service = Watched::new(shared.router.clone(), peer, activity.clone(), Arc::clone(&shared.bounds));
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(connection);
+    let serve = async {
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = shared.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    until_stalled(limits, &activity, serve).await;
+}
+
+/// Serves a connection until it ends, or until its caller takes nothing of an answer for too long: then it is cut off, with
+/// all that is held for it.
+async fn until_stalled(
+    limits: &ServeLimits,
+    activity: &Activity,
+    serve: impl Future<Output = hyper::Result<()>>,
+) {
+    tokio::select! {
+        ended = serve => if let Err(error) = ended {
+            debug!(target: TARGET, error = %error, "connection ended");
+        },
+        () = activity.stalled_for(limits.stall()) => debug!(target: TARGET, "the caller takes nothing of an answer"),
+    }
+}
+
+async fn http2<S>(shared: &Shared, stream: S, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &shared.limits;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buf_size(256 << 10)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(Some(limits.header()))
+        .keep_alive_timeout(limits.handshake());
+    let activity = Activity::default();
+    let service = Watched::new(shared.router.clone(), peer, activity.clone(), Arc::clone(&shared.bounds));
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(connection);
+    let serve = async {
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = async { tokio::select! {
+                () = shared.stop.cancelled() => {}
+                () = activity.idle_for(limits.header()) => {}
+            } } => {
+                connection.as_mut().graceful_shutdown();
+                // Without a request nothing is lost by cutting it off.
+                tokio::select! {
+                    ended = &mut connection => ended,
+                    () = activity.idle_for(limits.handshake()) => Ok(()),
+                }
+            }
+        }
+    };
+    until_stalled(limits, &activity, serve).await;
+}

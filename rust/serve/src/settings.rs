@@ -1,0 +1,262 @@
+//! `[serve]`: how the service is reached, by whom, and how much of it one caller can take.
+//!
+//! ```toml
+//! [serve]
+//! listen = ["0.0.0.0:8443"]
+//! allow = ["10.20.0.0/16", "2001:db8::/32"]
+//!
+//! [serve.tls]
+//! certificate = "/etc/eds/tls/server.pem"
+//! key = "/etc/eds/tls/server.key"
+//! client_ca = "/etc/eds/tls/devices-ca.pem"
+//!
+//! [serve.tokens.auditor]
+//! hash = "2cd7…"
+//! scopes = ["read"]
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use edgesentry_chain::Hash;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
+
+use super::mqtt::MqttSettings;
+use super::tokens::Scope;
+use edgesentry_rs::Error;
+use edgesentry_rs::settings::{Settings, list};
+
+/// What `eds serve` does.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeSettings {
+    /// Addresses to listen on; port 0 takes a free one.
+    #[serde(deserialize_with = "list")]
+    pub listen: Vec<SocketAddr>,
+    /// Networks whose addresses may connect. All others are turned away before TLS begins.
+    #[serde(deserialize_with = "list")]
+    pub allow: Vec<IpNet>,
+    /// TLS; without it the service speaks plain HTTP.
+    pub tls: Option<TlsSettings>,
+    /// An MQTT broker from which records are taken, too.
+    pub mqtt: Option<MqttSettings>,
+    /// Tokens by name.
+    pub tokens: BTreeMap<String, TokenSettings>,
+    /// How much at most.
+    pub limits: ServeLimits,
+    /// How many records of a device.
+    pub rate: RateSettings,
+}
+
+impl Default for ServeSettings {
+    fn default() -> ServeSettings {
+        ServeSettings {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
+            allow: vec![
+                IpNet::from(ipnet::Ipv4Net::new_assert([127, 0, 0, 0].into(), 8)),
+                IpNet::from(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128)),
+            ],
+            tls: None,
+            mqtt: None,
+            tokens: BTreeMap::new(),
+            limits: ServeLimits::default(),
+            rate: RateSettings::default(),
+        }
+    }
+}
+
+/// Certificates of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// PEM file: the certificate of the service, then those that lead to its authority.
+    pub certificate: PathBuf,
+    /// PEM file: its private key.
+    pub key: PathBuf,
+    /// PEM file of the authorities of devices: they show certificates then, and a record must be of the device that
+    /// its sender's certificate names.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+    /// Whether a connection without a client certificate is refused; otherwise it may still read, or ingest by token.
+    #[serde(default)]
+    pub require_client_certificate: bool,
+    /// Seconds between two looks at the files; changed ones are loaded.
+    #[serde(default = "reload_seconds")]
+    pub reload_seconds: u64,
+}
+
+fn reload_seconds() -> u64 {
+    5
+}
+
+/// A token, known by its hash only.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSettings {
+    /// BLAKE3 of the token; `eds token` makes both.
+    #[serde(deserialize_with = "token_hash")]
+    pub hash: Hash,
+    /// What it may do.
+    #[serde(deserialize_with = "list")]
+    pub scopes: Vec<Scope>,
+    /// With the scope `ingest`: only records of these devices; empty for all.
+    #[serde(default, deserialize_with = "list")]
+    pub devices: Vec<String>,
+}
+
+/// The hash of a token. The text is not quoted if it is none: it may be the token.
+fn token_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong =
+        |_| serde::de::Error::custom("the hash of a token is 64 hex digits, as `eds token` prints it");
+    text.parse().map_err(wrong)
+}
+
+/// Bounds on what callers can make the service hold, and for how long. Of handshakes, requests, bodies, answers, batches
+/// and exports one caller may hold no more than is left for others: alone, half.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeLimits {
+    /// The largest body of a single record, and the longest line of a batch, after decompression.
+    pub body_bytes: usize,
+    /// The largest batch, after decompression.
+    pub batch_bytes: u64,
+    /// Records of one batch.
+    pub batch_records: u64,
+    /// Batches under way at once.
+    pub batches: usize,
+    /// Exports under way at once.
+    pub exports: usize,
+    /// Bodies that are held at once, of single records and of batches, over all connections.
+    pub memory_bytes: usize,
+    /// Answers that are held at once until they are taken, over all connections.
+    pub answer_bytes: usize,
+    /// Requests under way at once, over all connections.
+    pub requests: usize,
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections of one address (IPv6: one /64) at once.
+    pub connections_per_address: usize,
+    /// TLS handshakes at once.
+    pub handshakes: usize,
+    /// Seconds that a TLS handshake may take.
+    pub handshake_seconds: u64,
+    /// Bytes of a request's headers.
+    pub header_bytes: usize,
+    /// Seconds in which the next request must have arrived with all its headers; an idle connection lives as long.
+    pub header_seconds: u64,
+    /// Seconds that a body, or a piece of an answer, may stand still.
+    pub stall_seconds: u64,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// Seconds that requests under way may take to finish when the service shuts down.
+    pub shutdown_seconds: u64,
+}
+
+impl Default for ServeLimits {
+    fn default() -> ServeLimits {
+        ServeLimits {
+            body_bytes: 16 << 20,
+            batch_bytes: 1 << 30,
+            batch_records: 100_000,
+            batches: 16,
+            exports: 4,
+            memory_bytes: 512 << 20,
+            answer_bytes: 128 << 20,
+            requests: 4096,
+            connections: 16_384,
+            connections_per_address: 4096,
+            handshakes: 256,
+            handshake_seconds: 10,
+            header_bytes: 64 << 10,
+            header_seconds: 30,
+            stall_seconds: 30,
+            streams: 128,
+            shutdown_seconds: 30,
+        }
+    }
+}
+
+impl ServeLimits {
+    pub(super) fn handshake(&self) -> Duration {
+        Duration::from_secs(self.handshake_seconds.max(1))
+    }
+
+    pub(super) fn header(&self) -> Duration {
+        Duration::from_secs(self.header_seconds.max(1))
+    }
+
+    pub(super) fn stall(&self) -> Duration {
+        Duration::from_secs(self.stall_seconds.max(1))
+    }
+
+    pub(super) fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_seconds)
+    }
+}
+
+/// How fast the records of one device may come.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateSettings {
+    /// Records a second in the long run; 0 for no limit.
+    pub records_per_second: u32,
+    /// Records at once; by default ten seconds' worth.
+    pub burst: Option<u32>,
+    /// Rejections a second of one sender and device in the long run, over HTTP and MQTT; 0 for no limit. Devices that are
+    /// not registered count as one, and a sender may have ten times as many in all.
+    pub rejections_per_second: u32,
+    /// Rejections at once.
+    pub rejection_burst: u32,
+}
+
+impl Default for RateSettings {
+    fn default() -> RateSettings {
+        RateSettings { records_per_second: 0, burst: None, rejections_per_second: 10, rejection_burst: 1000 }
+    }
+}
+
+impl ServeSettings {
+    /// The section `[serve]` of the settings.
+    ///
+    /// # Errors
+    /// It is wrong, or has a key that nobody knows.
+    pub fn of(settings: &Settings) -> Result<ServeSettings, Error> {
+        settings.serve.parse()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<ServeSettings, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("eds.toml");
+        std::fs::write(&file, toml).unwrap();
+        ServeSettings::of(&Settings::load(Some(&file), &Default::default())?)
+    }
+
+    #[test]
+    fn the_section_is_optional() {
+        assert_eq!(read("").unwrap(), ServeSettings::default());
+        assert_eq!(read("[serve.rate]\nburst = 7").unwrap().rate.burst, Some(7));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_place_and_without_secrets() {
+        for toml in [
+            "[serve]\nlisen = [\"127.0.0.1:1\"]",
+            "[serve.tokens.a]\nhash = \"hush\"\nscopes = [\"read\"]",
+            "[serve.tokens.a]\nscopes = [\"hush\"]",
+        ] {
+            let error = read(toml).unwrap_err().to_string();
+            assert!(error.contains("eds.toml"), "{error}");
+            assert!(!error.contains("hush") && !error.contains('\n'), "{error}");
+        }
+    }
+}

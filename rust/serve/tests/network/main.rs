@@ -1,0 +1,22 @@
+//! The service over real sockets: HTTP and HTTPS, clients that behave and clients that do not.
+//!
+//! `make test` starts the servers; by hand: `scripts/servers/with cargo test --release --workspace --test network`.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod batches;
+#[path = "../../../checked.rs"]
+mod checked;
+mod clients;
+#[allow(dead_code, unused_macros)]
+#[path = "../../../edgesentry-rs/tests/stores/common.rs"]
+mod common;
+mod hostile;
+mod limits;
+mod metrics;
+mod mqtt;
+mod mqtt_senders;
+mod openapi;
+mod reads;
+mod secure;
+mod serving;
+mod single;
