@@ -12,7 +12,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo check test-unit test test-rust test-python test-chaos notebooks soak lint fmt fuzz bench bench-against docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-rust test-python test-chaos notebooks soak lint fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ bench: module ## Measure the parts, and compare with other implementations
 bench-against: module ## Compare verification and ingest with another build: BASE=path of its eds, target or checkout
 	$(CARGO) build --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python benches/against.py $(AGAINST) $(BASE)
+
+bench-restore: venv ## Compare restores with another build: BASE=path of its eds, target or checkout, RESTORE="--records 1000000"
+	$(CARGO) build --release --locked --workspace --bin eds
+	$(BIN)/python benches/restore.py $(RESTORE) $(BASE)
 
 load: venv ## Measure the service over HTTP and HTTPS, on PostgreSQL with SeaweedFS and with a folder
 	$(SERVERS) $(CARGO) run --release --locked --example load

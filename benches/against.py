@@ -24,9 +24,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
+from builds import ROOT, find_eds
 from edgesentry import AuditRecord, Device, KeyRing, Scheme, verify_chain, write_records
 
-ROOT = Path(__file__).resolve().parent.parent
 START_MS = 1_700_000_000_000
 VERIFICATION_LIMIT, INGEST_LIMIT = 1.03, 1.10
 
@@ -181,13 +181,6 @@ def compare(job: Job, builds: tuple[Path, Path], pairs: int, scratch: Path) -> T
             if pair >= 0:
                 times[which].append(taken)
     return times
-
-
-def find_eds(path: Path) -> Path:
-    for candidate in (path, path / "release" / "eds", path / "target" / "release" / "eds"):
-        if candidate.is_file():
-            return candidate.resolve()
-    sys.exit(f"{path}: no eds there; name the binary, its target folder or its checkout")
 
 
 def main() -> None:

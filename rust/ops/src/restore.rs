@@ -199,7 +199,8 @@ pub async fn restore(
 
     observer(Event::Step("recover"));
     let begin = Instant::now();
-    let started = start::start(&programs, restore, &source::on_loopback(url, restore.port)?).await;
+    let way = start::Way { first: backup.first_segment, timeline: line.timeline() };
+    let started = start::start(&programs, restore, way, &source::on_loopback(url, restore.port)?).await;
     unfinished.finish();
     let server = started?;
     settings::clear(&programs, restore)?;

@@ -1,5 +1,6 @@
 //! The write-ahead log: into the archive, back out of it, and whether all of it is there.
 
+pub(crate) mod ahead;
 mod archive;
 mod contents;
 mod fetch;
@@ -11,6 +12,7 @@ mod receive;
 mod segment;
 mod timelines;
 
+pub use ahead::fetch_ahead;
 pub use archive::{Archived, archive_wal, try_archiving};
 pub use contents::check_contents;
 pub use fetch::{Fetched, Prefetch, fetch_wal};

@@ -63,6 +63,13 @@ async fn tables(url: &str) -> Vec<String> {
     sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
 }
 
+/// The indexes of the records.
+async fn indexes(url: &str) -> Vec<String> {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let sql = "SELECT indexname::text FROM pg_indexes WHERE tablename = 'audit_records' ORDER BY 1";
+    sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+}
+
 fn settings(url: &str) -> PostgresSettings {
     PostgresSettings { url: url.to_owned().into(), ..PostgresSettings::default() }
 }
@@ -194,6 +201,24 @@ async fn a_newer_schema_is_an_error_that_says_so() {
         let error = opened.unwrap();
         assert!(error.to_string().contains("schema version 99") && !error.is_retryable(), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_an_earlier_release_are_read_as_they_are_and_change_with_the_first_writer() {
+    let place = Place::new(Kind::Postgres).await;
+    fill(&place).await;
+    let earlier = "ALTER TABLE audit_records ADD UNIQUE (device_id, prev_record_hash);
+                   DELETE FROM _sqlx_migrations WHERE version = 3";
+    run(&place.url, earlier).await;
+    read_all(Arc::new(Postgres::read(&settings(&place.url)).await.unwrap()), 10).await;
+    assert_eq!(
+        indexes(&place.url).await,
+        ["audit_records_device_id_prev_record_hash_key", "audit_records_pkey"]
+    );
+
+    let ledger = Postgres::connect(&settings(&place.url)).await.unwrap();
+    assert_eq!(indexes(&place.url).await, ["audit_records_pkey"]);
+    read_all(Arc::new(ledger), 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

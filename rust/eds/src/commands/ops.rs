@@ -9,6 +9,7 @@ mod check_archive;
 mod checklist;
 mod configure_postgres;
 mod dump;
+mod fetch_ahead;
 mod fetch_wal;
 mod note_unit;
 mod receive_wal;
@@ -55,6 +56,8 @@ enum Action {
     Retention(retention::Retention),
     ArchiveWal(archive_wal::ArchiveWal),
     FetchWal(fetch_wal::FetchWal),
+    #[command(hide = true)]
+    FetchAhead(fetch_ahead::FetchAhead),
     ReceiveWal(receive_wal::ReceiveWal),
     CheckArchive(check_archive::CheckArchive),
     ConfigurePostgres(configure_postgres::ConfigurePostgres),
@@ -82,6 +85,7 @@ impl Ops {
             Action::Retention(command) => command.run(output),
             Action::ArchiveWal(command) => command.run(output),
             Action::FetchWal(command) => command.run(output),
+            Action::FetchAhead(command) => command.run(output),
             Action::ReceiveWal(command) => command.run(output),
             Action::CheckArchive(command) => command.run(output),
             Action::ConfigurePostgres(command) => command.run(output),

@@ -1,6 +1,7 @@
 //! Backup, archive and restore from outside, on a real PostgreSQL and a real S3.
 #![allow(clippy::unwrap_used)]
 
+mod ahead;
 mod archive_drill;
 mod configuring;
 mod dumps;
@@ -199,6 +200,8 @@ fn a_ledger_comes_back_as_it_was_at_a_moment() {
     // It would hold for the next recovery.
     let settings = std::fs::read_to_string(data.join("postgresql.auto.conf")).unwrap();
     assert!(!settings.contains("recovery_target") && settings.contains("archive_mode = off"), "{settings}");
+    assert!(!settings.contains("restore_command"), "{settings}");
+    assert!(!data.join("pg_wal/edgesentry_ahead").exists());
     assert_eq!(restored["timeline"], 2);
     stop(restored["pid"].as_u64().unwrap());
 

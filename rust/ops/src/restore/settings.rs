@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use edgesentry_formats::{NewFile, Readers};
@@ -16,6 +17,8 @@ use crate::error::Error;
 use crate::postgres::Programs;
 use crate::program;
 use crate::temporary::Temporary;
+use crate::wal::Segment;
+use crate::wal::ahead::FOLDER;
 
 /// How long the archive may take to answer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -74,6 +77,25 @@ impl RestoreCommand {
     pub fn fetch(&self) -> String {
         let allow = if self.allow_unsigned { "--allow-unsigned " } else { "" };
         self.command("fetch-wal", &format!("{allow}%f %p"))
+    }
+
+    /// The value of `restore_command` while segments are fetched ahead: a rename is enough for those that are there.
+    fn recover(&self) -> String {
+        format!("mv pg_wal/{FOLDER}/%f %p 2>/dev/null || {}", self.fetch())
+    }
+
+    /// The process that fetches segments ahead for a server in `data`, as the user whom the server runs as.
+    pub(super) fn ahead(&self, programs: &Programs, data: &Path, from: Segment, timeline: u32) -> Command {
+        let mut ahead = programs.owned(&self.eds.to_string_lossy());
+        ahead.current_dir(data).args(["ops", "fetch-ahead"]);
+        if let Some(config) = &self.config {
+            ahead.arg("--config").arg(config);
+        }
+        if self.allow_unsigned {
+            ahead.arg("--allow-unsigned");
+        }
+        ahead.arg(format!("--timeline={timeline}")).arg(from.to_string()).arg(format!("pg_wal/{FOLDER}"));
+        ahead
     }
 
     /// The value of `archive_command`.
@@ -168,7 +190,7 @@ fn recovery(restore: &Restore, backup: &Backup, timeline: u32) -> Vec<(&'static 
     // For its own timeline a backup needs no history.
     let timeline = if timeline == backup.timeline { "current".to_owned() } else { timeline.to_string() };
     let mut settings: Vec<(&'static str, String)> = vec![
-        ("restore_command", restore.command.fetch()),
+        ("restore_command", restore.command.recover()),
         ("recovery_target_action", "promote".to_owned()),
         ("recovery_target_timeline", timeline),
         ("recovery_target_inclusive", "on".to_owned()),
@@ -234,6 +256,10 @@ mod tests {
         assert_eq!(command.fetch(), expected);
         let plain = RestoreCommand { eds: "/usr/bin/eds".into(), config: None, allow_unsigned: true };
         assert_eq!(plain.fetch(), "/usr/bin/eds ops fetch-wal --allow-unsigned %f %p");
+        assert_eq!(
+            plain.recover(),
+            "mv pg_wal/edgesentry_ahead/%f %p 2>/dev/null || /usr/bin/eds ops fetch-wal --allow-unsigned %f %p"
+        );
         assert_eq!(plain.archive(), "/usr/bin/eds ops archive-wal %p %f");
         assert_eq!(quoted("it's"), "'it''s'");
     }

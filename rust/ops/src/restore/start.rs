@@ -13,6 +13,8 @@ use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
 use crate::process::Process;
 use crate::source::control_data;
+use crate::wal::Segment;
+use crate::wal::ahead::FOLDER;
 
 /// How often the server is asked.
 const LOOK: Duration = Duration::from_millis(200);
@@ -27,8 +29,20 @@ pub(super) struct Server {
     pub(super) note: Option<String>,
 }
 
+/// The log that is replayed.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    pub(super) first: Segment,
+    pub(super) timeline: u32,
+}
+
 /// Starts the server and waits until recovery is over. It lives on; after an error it does not.
-pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> Result<Server, Error> {
+pub(super) async fn start(
+    programs: &Programs,
+    restore: &Restore,
+    way: Way,
+    url: &str,
+) -> Result<Server, Error> {
     let sql = Sql::new(programs, url)?;
     let log = restore.data.join(LOG);
     data_folder::create(programs, &log)?;
@@ -46,11 +60,17 @@ pub(super) async fn start(programs: &Programs, restore: &Restore, url: &str) -> 
     for (name, value) in limits(programs, &restore.data)? {
         postgres.arg("-c").arg(format!("{name}={value}"));
     }
+    // Without it, or when it has ended early, the server fetches by itself.
+    let mut fetch = restore.command.ahead(programs, &restore.data, way.first, way.timeline);
+    let ahead = Process::start(&mut fetch, &log).map_err(Error::io("start", &restore.command.eds))?;
     let process =
         Process::start(&mut postgres, &log).map_err(Error::io("start PostgreSQL", &restore.data))?;
     let mut recovering = Recovering(Some(process));
     let Some(process) = recovering.0.as_mut() else { return Err(problem(restore, "it has ended", &log)) };
     let server = watch(programs, restore, &sql, process, &log).await;
+    drop(ahead);
+    // As nobody asks for it any more.
+    let _ = fs::remove_dir_all(restore.data.join("pg_wal").join(FOLDER));
     match server {
         Ok(server) => {
             recovering.release().map_err(Error::io("let PostgreSQL live on", &restore.data))?;

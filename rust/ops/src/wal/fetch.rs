@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::name::{Segment, WalName, receiving_key, receiving_subject};
-use super::{packed, segment};
+use super::{ahead, packed, segment};
 use crate::archive::{Archive, Identity};
 use crate::error::Error;
 use crate::signature::Subject;
@@ -23,6 +23,8 @@ pub enum Fetched {
     Archive,
     /// It was fetched ahead before.
     Spool,
+    /// It was fetched ahead by the process beside the server.
+    Ahead,
     /// Only its beginning was in the archive: what was received before the server was lost.
     Partial,
     /// There is provably none in the archive.
@@ -49,6 +51,11 @@ pub async fn fetch_wal(
     target: &Path,
     prefetch: Prefetch,
 ) -> Result<Fetched, Error> {
+    if let WalName::Segment(segment) = name
+        && ahead::take(segment, target).await?
+    {
+        return Ok(Fetched::Ahead);
+    }
     let identity = archive.existing_identity().await?;
     let place = Place { archive, identity, target };
     let most = packed::largest(identity.wal_segment_bytes);
@@ -63,6 +70,8 @@ pub async fn fetch_wal(
         };
     };
     let subject = name.subject(identity);
+    // Otherwise everything would be fetched twice.
+    let prefetch = if ahead::runs(target) { Prefetch(0) } else { prefetch };
     let spool = Spool::open(target)?;
     let ahead: BTreeSet<Segment> =
         (0..=prefetch.0).map(|count| segment.plus(count, identity.wal_segment_bytes)).collect();
@@ -100,20 +109,10 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Compares the signature of a file, unpacks it, compares whose segment it is, and renames it into place.
     fn deliver(&self, packed: &Path, subject: &Subject, segment: Option<Segment>) -> Result<(), Error> {
         let folder = Spool::open(self.target)?.temporary()?;
-        let part = folder.path().join("unpacked");
-        packed::unpack(self.archive, packed, &part, subject)?;
-        let checked = match segment.map(|segment| segment::identity_of(&part, segment)).transpose() {
-            Ok(Some(identity)) if identity != self.identity => Err(self.archive.problem(format!(
-                "the segment is of the cluster {}, and the archive of the cluster {}",
-                identity.system_identifier, self.identity.system_identifier
-            ))),
-            other => other.map(|_| ()),
-        };
-        checked?;
-        std::fs::rename(&part, self.target).map_err(Error::io("put into place", self.target))
+        let source = Source { archive: self.archive, identity: self.identity, packed, subject, segment };
+        source.deliver(&folder.path().join("unpacked"), self.target)
     }
 
     /// The beginning of a segment that was never archived whole.
@@ -131,6 +130,31 @@ impl Place<'_> {
             }
         }
         Ok(Fetched::Absent)
+    }
+}
+
+/// A packed file that was fetched.
+pub(super) struct Source<'a> {
+    pub(super) archive: &'a Archive,
+    pub(super) identity: Identity,
+    pub(super) packed: &'a Path,
+    pub(super) subject: &'a Subject,
+    /// If it is to be one.
+    pub(super) segment: Option<Segment>,
+}
+
+impl Source<'_> {
+    /// Compares its signature, unpacks it into the file `part`, compares whose segment it is, and renames it to `target`.
+    pub(super) fn deliver(&self, part: &Path, target: &Path) -> Result<(), Error> {
+        packed::unpack(self.archive, self.packed, part, self.subject)?;
+        let found = self.segment.map(|segment| segment::identity_of(part, segment)).transpose()?;
+        if let Some(identity) = found.filter(|identity| *identity != self.identity) {
+            return Err(self.archive.problem(format!(
+                "the segment is of the cluster {}, and the archive of the cluster {}",
+                identity.system_identifier, self.identity.system_identifier
+            )));
+        }
+        std::fs::rename(part, target).map_err(Error::io("put into place", target))
     }
 }
 

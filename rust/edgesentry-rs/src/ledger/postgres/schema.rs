@@ -16,6 +16,7 @@ pub(super) const SCHEMA: Schema = Schema {
     migrations: &[
         (1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
         (2, "rejections", include_str!("../../../migrations/postgres/0002_rejections.sql")),
+        (3, "one index less", include_str!("../../../migrations/postgres/0003_one_index_less.sql")),
     ],
 };
 

@@ -43,6 +43,7 @@ impl FetchWal {
         let from = match fetched {
             Fetched::Archive => "archive",
             Fetched::Spool => "spool",
+            Fetched::Ahead => "ahead",
             Fetched::Partial => "partial",
             Fetched::Absent => "absent",
         };
@@ -58,7 +59,7 @@ impl FetchWal {
         match fetched {
             Fetched::Partial => output.note(&format!("{}: only its beginning was in the archive", self.name)),
             Fetched::Absent => output.note(&format!("{}: the archive has no such file", self.name)),
-            Fetched::Archive | Fetched::Spool => {}
+            Fetched::Archive | Fetched::Spool | Fetched::Ahead => {}
         }
         Ok(exit)
     }
