@@ -167,17 +167,19 @@ def _text(value: object) -> str:
 
 def backup(
     *,
+    if_log_exceeds: int | None = None,
     config: Path | None = None,
 ) -> Backup:
     """Takes a base backup, proves it and archives it.
 
     Args:
+        if_log_exceeds: Take it only if more log than this was written since the newest backup, in MiB.
         config: The settings file.
 
     Returns:
-        Its manifest.
+        Its manifest, or the manifest of the newest backup if `if_log_exceeds` makes another one unnecessary.
     """
-    options: dict[str, object] = {"config": config}
+    options: dict[str, object] = {"if_log_exceeds": if_log_exceeds, "config": config}
     return _ask(Backup, "backup", "ops backup", options)
 
 

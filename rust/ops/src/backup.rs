@@ -147,6 +147,22 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
     Ok(backup)
 }
 
+/// The newest backup, if at most `log_bytes` of write-ahead log were written since it began: a restore to this moment replays
+/// no more than that. None if there are more, or if the newest backup is of another timeline or cluster.
+pub async fn sufficient(archive: &Archive, source: &Source, log_bytes: u64) -> Result<Option<Backup>, Error> {
+    let Some(newest) = backups(archive).await?.pop() else { return Ok(None) };
+    if (newest.identity, newest.timeline) != (source.identity, source.timeline) {
+        return Ok(None);
+    }
+    let sql = source.sql.clone();
+    let text = blocking(move || sql.query("SELECT pg_current_wal_lsn()")).await?;
+    let now: Lsn = text.trim().parse().map_err(|_| Error::Server {
+        server: source.sql.place().to_owned(),
+        problem: format!("its answer is not understood: {text:?}"),
+    })?;
+    Ok((now.0.saturating_sub(newest.start_lsn.0) <= log_bytes).then_some(newest))
+}
+
 /// All backups, oldest first. One whose manifest cannot be read is an error: what it needs is not known.
 pub async fn backups(archive: &Archive) -> Result<Vec<Backup>, Error> {
     let mut backups = Vec::new();

@@ -179,6 +179,7 @@ fn a_ledger_comes_back_as_it_was_at_a_moment() {
     site.sql("CREATE TABLE t (n int);\nINSERT INTO t SELECT generate_series(1, 1000)");
     let backup = site.json("backup", 0)["backup"].clone();
     assert!(backup["verified"].as_str().unwrap().contains("successfully verified"), "{backup}");
+    assert_eq!(site.json("backup --if-log-exceeds 1000", 0)["backup"], backup);
     site.sql("INSERT INTO t SELECT generate_series(1001, 1500)");
     let moment = site.moment();
     site.sql("SELECT pg_sleep(0.05);\nDELETE FROM t");

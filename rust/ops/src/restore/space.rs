@@ -10,8 +10,9 @@ use crate::archive::Archive;
 use crate::backup::{self, Backup};
 use crate::error::Error;
 use crate::extract::MANIFEST;
+use crate::wal::ahead;
 
-/// For what a server writes at once: its log, the first segments that it replays and the ones fetched ahead.
+/// For the first files that a server writes, and for segments fetched ahead.
 const RESERVE_BYTES: u64 = 256 << 20;
 
 /// The part of the manifest that is needed.
@@ -34,7 +35,11 @@ pub(super) async fn check(
     temporary: &Path,
     data: &Path,
 ) -> Result<(), Error> {
-    let extracted = extracted_bytes(archive, backup, temporary).await?.saturating_add(RESERVE_BYTES);
+    let segment_bytes = backup.identity.wal_segment_bytes;
+    // Packed and unpacked.
+    let ahead = ahead::window(segment_bytes).saturating_mul(segment_bytes).saturating_mul(2);
+    let extracted = extracted_bytes(archive, backup, temporary).await?;
+    let extracted = extracted.saturating_add(RESERVE_BYTES.max(ahead));
     let download = backup.size_bytes();
     // An empty folder that is there may be another disk.
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();

@@ -1,11 +1,11 @@
-//! Segments that are fetched ahead of replay, by a process of its own beside a server that recovers.
+//! Segments that are fetched ahead of replay, by a separate process beside a server that recovers.
 //!
-//! PostgreSQL runs `restore_command` once for each segment and replays nothing meanwhile. With this process beside it the
-//! next segments are there already: downloaded, their signatures verified, unpacked and synced, so that a rename is enough.
+//! PostgreSQL runs `restore_command` once for each segment and replays nothing meanwhile. This process downloads, verifies,
+//! unpacks and syncs the next segments before PostgreSQL asks for them, so that a rename is enough.
 //!
-//! `NAME` in the folder is a whole segment. `NAME.coming` is locked while that segment is on its way: [`take`] waits for it, so
-//! that nothing is downloaded twice. The system releases the lock when the process ends, whatever ends it, and then
-//! [`super::fetch_wal`] fetches by itself again. It alone decides where the archive ends.
+//! `NAME` in the directory is a whole segment. `NAME.coming` is locked while the process fetches that segment: [`take`] waits
+//! for the lock, so that no segment is downloaded twice. The kernel releases the lock when the process ends, also after SIGKILL,
+//! and [`super::fetch_wal`] then fetches the segment itself. Only `fetch_wal` decides where the archive ends.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -24,27 +24,27 @@ use crate::archive::{Archive, Identity};
 use crate::error::Error;
 use crate::observe::blocking;
 
-/// The folder, beside the file that PostgreSQL asks for: in `pg_wal`, which base backups leave out.
+/// The directory, beside the file that PostgreSQL asks for: in `pg_wal`, which base backups leave out.
 pub(crate) const FOLDER: &str = "edgesentry_ahead";
 /// The file that the process keeps locked.
 const RUNS: &str = "runs";
-/// What segments that are not replayed yet may take, unpacked.
+/// The most bytes of unpacked segments in the directory.
 const ROOM_BYTES: u64 = 128 << 20;
-/// How many of them there are at most.
+/// The most segments in the directory.
 const MOST: u64 = 8;
-/// How often the process looks whether a segment was taken.
+/// How often the process checks whether a segment was taken.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How many segments are there or on their way at most.
+/// The most segments that are in the directory or on their way.
 pub(crate) fn window(segment_bytes: u64) -> u64 {
     (ROOM_BYTES / segment_bytes.max(1)).clamp(2, MOST)
 }
 
-/// Fetches the segments along a timeline from one on into a folder, always a few ahead of whoever takes them. Returns how many
-/// there were when the last complete one that was archived by now is there.
+/// Fetches the segments of a timeline, beginning with `from`, into a directory, and stays a few segments ahead of the server
+/// that takes them. Ends with the last complete segment that was in the archive at the start, and returns their number.
 ///
 /// # Errors
-/// A segment cannot be fetched, or is damaged. Those before it are delivered.
+/// A segment cannot be fetched, or is damaged. The segments before it are delivered.
 pub async fn fetch_ahead(
     archive: &Archive,
     from: Segment,
@@ -76,15 +76,14 @@ pub async fn fetch_ahead(
     Ok(count)
 }
 
-/// A segment that was fetched ahead, or is on its way, renamed to `target`; false if there is none.
+/// Renames a segment that was fetched ahead, or is on its way, to `target`; false if it was not fetched ahead.
 pub(super) async fn take(segment: Segment, target: &Path) -> Result<bool, Error> {
     let path = folder_of(target).join(segment.to_string());
-    let coming = coming(&path);
-    if let Ok(file) = File::open(&coming) {
-        let waiting = move || {
-            flock(&file, FlockOperation::LockShared).map_err(|error| Error::io("lock", &coming)(error.into()))
-        };
-        blocking(waiting).await?;
+    if let Ok(file) = File::open(coming(&path)) {
+        // Asked again and again, so that a signal ends the wait.
+        while is_locked(&file) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
     match fs::rename(&path, target) {
         Ok(()) => Ok(true),
@@ -96,7 +95,11 @@ pub(super) async fn take(segment: Segment, target: &Path) -> Result<bool, Error>
 /// Whether segments are being fetched ahead for this target.
 pub(super) fn runs(target: &Path) -> bool {
     let file = File::open(folder_of(target).join(RUNS));
-    file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
+    file.is_ok_and(|file| is_locked(&file))
+}
+
+fn is_locked(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 
 fn folder_of(target: &Path) -> PathBuf {
@@ -110,7 +113,7 @@ fn coming(path: &Path) -> PathBuf {
 /// A locked file, gone when dropped.
 struct Lock {
     path: PathBuf,
-    /// Closed after the file is gone: whoever waits for it then looks for the segment.
+    /// Closed after the file is removed: a process that waits for the lock then looks for the segment.
     _file: File,
 }
 
@@ -161,13 +164,13 @@ impl Bringing {
     }
 }
 
-/// The segments that are there or on their way, the one that is replayed next first.
+/// The segments in the directory and on their way, in the order of replay.
 #[derive(Default)]
 struct Window(VecDeque<Ahead>);
 
 struct Ahead {
     path: PathBuf,
-    /// None when it has come.
+    /// None when it has arrived.
     task: Option<JoinHandle<Result<(), Error>>>,
 }
 
@@ -187,7 +190,7 @@ impl Window {
         self.0.iter().any(|ahead| ahead.task.is_some())
     }
 
-    /// Forgets what was taken, and what replay has passed; how many are left.
+    /// Removes segments that were taken or that replay has passed; returns the number of the others.
     async fn settled(&mut self) -> Result<usize, Error> {
         for ahead in &mut self.0 {
             if let Some(task) = ahead.task.take_if(|task| task.is_finished()) {
@@ -198,10 +201,10 @@ impl Window {
         let taken = self.0.iter().rposition(Ahead::is_taken);
         let passed = taken.map_or(0, |at| at + 1);
         for ahead in self.0.iter().take(passed).filter(|ahead| ahead.task.is_none()) {
-            // Fetched by the server itself before it had come.
+            // The server has fetched it itself.
             let _ = fs::remove_file(&ahead.path);
         }
-        // One that is still on its way and was passed is looked at again when it has come.
+        // A passed segment that is still on its way is removed when it has arrived.
         let mut position = 0;
         self.0.retain(|ahead| {
             position += 1;

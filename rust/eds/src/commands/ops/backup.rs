@@ -1,7 +1,7 @@
 //! `eds ops backup`: a base backup, proven before it is archived.
 
 use clap::Args;
-use edgesentry_ops::backup::{Backup as BaseBackup, backup};
+use edgesentry_ops::backup::{Backup as BaseBackup, backup, sufficient};
 use edgesentry_ops::source::Source;
 use edgesentry_ops::textfile::BACKUP_LAST_SUCCESS;
 
@@ -18,8 +18,17 @@ use crate::times;
 /// room for the compressed and the extracted database in ops.temp.
 #[derive(Args, Debug)]
 pub(super) struct Backup {
+    /// Take it only if more write-ahead log than this was written since the newest backup, in MiB
+    #[arg(long, value_name = "MIB")]
+    if_log_exceeds: Option<u32>,
     #[command(flatten)]
     file: ConfigFile,
+}
+
+/// A backup that was taken, or an earlier one that suffices.
+enum Made {
+    Now(BaseBackup),
+    Before(BaseBackup),
 }
 
 impl Backup {
@@ -29,10 +38,23 @@ impl Backup {
         let telling = Telling::new(output.json);
         let made = session.wait_or(WITHOUT_MANIFEST, async {
             let source = Source::connect(&session.settings).await?;
-            backup(&archive, &source, &|event| telling.tell(event)).await
+            if let Some(mib) = self.if_log_exceeds
+                && let Some(newest) = sufficient(&archive, &source, u64::from(mib) << 20).await?
+            {
+                return Ok(Made::Before(newest));
+            }
+            backup(&archive, &source, &|event| telling.tell(event)).await.map(Made::Now)
         });
         drop(telling);
-        let made = made?;
+        let made = match made? {
+            Made::Now(made) => made,
+            Made::Before(newest) => {
+                let text = format!("no backup was needed: {} suffices\n", newest.id);
+                let answer = Answer { ok: true, name: "backup", content: &newest, text, failure: None };
+                output.answer(&answer)?;
+                return Ok(Exit::Holds);
+            }
+        };
         note_success(&session.settings, &BACKUP_LAST_SUCCESS, "base", output);
         let text = summary(&made, archive.place());
         output.answer(&Answer { ok: true, name: "backup", content: &made, text, failure: None })?;
