@@ -146,7 +146,7 @@ impl Bringing {
         let lock = Lock::take(&coming).map_err(Error::io("lock", &coming))?;
         let made = tempfile::Builder::new().prefix(".").tempdir_in(&self.folder);
         let folder = made.map_err(Error::io("make a temporary folder", &self.folder))?;
-        let packed = folder.path().join("packed");
+        let packed = folder.path().join(format!("{}.zst", self.segment));
         self.archive.fetch(&WalName::Segment(self.segment).key(), &packed).await?;
         blocking(move || {
             let subject = WalName::Segment(self.segment).subject(self.identity);
