@@ -189,7 +189,8 @@ fn whatever_ends_a_receiver_a_dump_or_a_restore_leaves_no_process() {
     let line = format!("ops restore --config eds.toml --drill --data {data} --port {port} --eds {never}");
     for (signal, to) in [(Signal::TERM, To::Process), (Signal::KILL, To::Process)] {
         let restore = start(&site, &line);
-        wait_until("recovery waits", || named(&descendants(restore.id()), "sleep") > 0);
+        // The server, and the process that fetches ahead of it.
+        wait_until("recovery waits", || named(&descendants(restore.id()), "sleep") > 1);
         let started = descendants(restore.id());
         assert!(named(&started, "postgres") > 1, "{started:?}");
         end(restore, signal, to);
