@@ -49,18 +49,30 @@ stop_pid() {
     kill -KILL "$pid" 2>/dev/null || true
 }
 
-# Installs Debian packages where one of the programs after -- is missing, without starting services of Debian's own.
+# Whether all of these programs are there, and all of these directories, which are named by an absolute path.
+present() {
+    local name
+    for name; do
+        case $name in
+        /*) [ -e "$name" ] || return 1 ;;
+        *) command -v "$name" >/dev/null || return 1 ;;
+        esac
+    done
+}
+
+# Installs Debian packages if one of the programs or directories after -- is missing, without starting services of
+# Debian's own.
 apt_install() {
     local packages=()
     while [ "$1" != -- ]; do packages+=("$1"); shift; done
     shift
-    command -v "$@" >/dev/null && [ "$(command -v "$@" | wc -l)" = $# ] && return 0
+    present "$@" && return 0
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
         fail "one of $* is missing; install it (on Debian: apt install ${packages[*]}) and try again"
     # Tests that run at once wait for the one that installs.
     (
         flock 9
-        command -v "$@" >/dev/null && [ "$(command -v "$@" | wc -l)" = $# ] && exit 0
+        present "$@" && exit 0
         echo "installing ${packages[*]}" >&2
         # 101: no service is started. A policy that is there stays.
         [ -e /usr/sbin/policy-rc.d ] || {
