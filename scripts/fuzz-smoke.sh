@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../fuzz"
 
 seconds=${FUZZ_SECONDS:-60}
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(json record arrow parquet key_ring heads chain)
+[ ${#targets[@]} -gt 0 ] || targets=(json record arrow parquet key_ring heads chain log_text log_binary log_tree)
 
 # Coverage counters, as cargo-fuzz puts them in. With --target they stay out of build scripts and macros.
 host=$(rustc -vV | sed -n 's/^host: //p')

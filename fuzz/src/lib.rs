@@ -1,9 +1,11 @@
 //! What the fuzz targets share: bounded memory, seeds, and reading whole inputs.
 
 mod input;
+mod log_seeds;
 mod memory;
 mod seeds;
 
 pub use input::{Entries, read, read_back, written};
+pub use log_seeds::{log_binary, log_text, log_tree};
 pub use memory::bounded;
 pub use seeds::{arrow, chain, fleet, heads, json, key_ring, parquet, plant, record};
