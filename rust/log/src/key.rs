@@ -168,9 +168,9 @@ impl FromStr for VerifierKey {
     type Err = NoteKeyError;
 
     fn from_str(text: &str) -> Result<VerifierKey, NoteKeyError> {
-        let (name, id, kind, bytes) = parts(text, VERIFIER_FORM)?;
-        let key = VerifierKey::new(name, kind, PublicKey::from_bytes(*bytes)?)?;
-        check_id(id, key.id)?;
+        let parts = KeyText::parse(text, VERIFIER_FORM)?;
+        let key = VerifierKey::new(parts.name, parts.kind, PublicKey::from_bytes(*parts.bytes)?)?;
+        check_id(parts.id, key.id)?;
         Ok(key)
     }
 }
@@ -200,9 +200,9 @@ impl SignerKey {
     /// The text is not such a key.
     pub fn parse(text: &str) -> Result<SignerKey, NoteKeyError> {
         let rest = text.strip_prefix(SIGNER_PREFIX).ok_or(NoteKeyError::Form(SIGNER_FORM))?;
-        let (name, id, kind, seed) = parts(rest, SIGNER_FORM)?;
-        let key = SignerKey::from_seed(name, kind, *seed)?;
-        check_id(id, key.verifier.id)?;
+        let parts = KeyText::parse(rest, SIGNER_FORM)?;
+        let key = SignerKey::from_seed(parts.name, parts.kind, *parts.bytes)?;
+        check_id(parts.id, key.verifier.id)?;
         Ok(key)
     }
 
@@ -231,26 +231,32 @@ impl fmt::Debug for SignerKey {
     }
 }
 
-/// Name, id, type and the 32 bytes behind it. The base64 may have plus signs of its own.
-fn parts<'a>(
-    text: &'a str,
-    form: &'static str,
-) -> Result<(&'a str, KeyId, KeyType, Zeroizing<[u8; 32]>), NoteKeyError> {
-    let wrong = || NoteKeyError::Form(form);
-    let (name, rest) = text.split_once('+').ok_or_else(wrong)?;
-    let (id, key) = rest.split_once('+').ok_or_else(wrong)?;
-    let mut id_bytes = [0; 4];
-    hex::decode_to_slice(id, &mut id_bytes).map_err(|_| wrong())?;
-    if id.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(wrong());
+/// The parts of `NAME+ID+BASE64`. The bytes may be a seed.
+struct KeyText<'a> {
+    name: &'a str,
+    id: KeyId,
+    kind: KeyType,
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+impl<'a> KeyText<'a> {
+    /// Splits at the first two plus signs: the base64 may have some of its own.
+    fn parse(text: &'a str, form: &'static str) -> Result<KeyText<'a>, NoteKeyError> {
+        let wrong = || NoteKeyError::Form(form);
+        let (name, rest) = text.split_once('+').ok_or_else(wrong)?;
+        let (id, key) = rest.split_once('+').ok_or_else(wrong)?;
+        let mut id_bytes = [0; 4];
+        hex::decode_to_slice(id, &mut id_bytes).map_err(|_| wrong())?;
+        // Keys of other types are longer; none has more than some kilobytes.
+        if id.bytes().any(|byte| byte.is_ascii_uppercase()) || key.len() > 8 << 10 {
+            return Err(wrong());
+        }
+        let bytes = decode_base64(key).map(Zeroizing::new).ok_or_else(wrong)?;
+        let (&kind, bytes) = bytes.split_first().ok_or_else(wrong)?;
+        let kind = KeyType::from_byte(kind).ok_or(NoteKeyError::Type(kind))?;
+        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| wrong())?;
+        Ok(KeyText { name, id: KeyId(id_bytes), kind, bytes: Zeroizing::new(bytes) })
     }
-    // Keys of other types are longer; none has more than some kilobytes.
-    let bytes =
-        (key.len() <= 8 << 10).then(|| decode_base64(key)).flatten().map(Zeroizing::new).ok_or_else(wrong)?;
-    let (kind, bytes) = bytes.split_first().ok_or_else(wrong)?;
-    let kind = KeyType::from_byte(*kind).ok_or(NoteKeyError::Type(*kind))?;
-    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| wrong())?;
-    Ok((name, KeyId(id_bytes), kind, Zeroizing::new(bytes)))
 }
 
 fn check_id(actual: KeyId, expected: KeyId) -> Result<(), NoteKeyError> {

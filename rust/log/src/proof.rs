@@ -162,10 +162,7 @@ pub fn verify_consistency(
     if (old == 0 && old_root != TreeHash::EMPTY) || (old == new && old_root != new_root) {
         return Err(ProofError::OldRoot(old));
     }
-    if new == 0 || old == new {
-        return Ok(());
-    }
-    if old == 0 {
+    if old == 0 || old == new {
         return Ok(());
     }
     let (mut at, mut last) = (old - 1, new - 1);

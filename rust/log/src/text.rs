@@ -9,10 +9,10 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The bytes, if `text` is their one canonical encoding: padded, no bit set behind the last byte, nothing else.
+/// The bytes, if `text` is their one canonical encoding. This engine requires the padding, and refuses white space and a
+/// bit that is set behind the last byte.
 pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let bytes = STANDARD.decode(text).ok()?;
-    (encode_base64(&bytes) == text).then_some(bytes)
+    STANDARD.decode(text).ok()
 }
 
 /// A decimal of ASCII digits without leading zero, at most [`MAX_SIZE`].
@@ -34,4 +34,39 @@ pub(crate) fn take_line<'a>(text: &mut &'a str) -> Option<&'a str> {
     let (line, rest) = text.split_once('\n')?;
     *text = rest;
     Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_decoded_from_its_canonical_form_alone() {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_ \n";
+        for bytes in [b"".as_slice(), b"a", b"ab", b"abc"] {
+            assert_eq!(decode_base64(&encode_base64(bytes)).as_deref(), Some(bytes));
+        }
+        for a in alphabet {
+            for b in alphabet {
+                for c in alphabet {
+                    for text in [[b'A', *a, *b, *c].as_slice(), &[*a, *b, *c]] {
+                        let text = std::str::from_utf8(text).unwrap();
+                        if let Some(bytes) = decode_base64(text) {
+                            assert_eq!(encode_base64(&bytes), text);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn decimals_have_one_form() {
+        for (text, value) in [("0", 0), ("10", 10), ("9223372036854775807", MAX_SIZE)] {
+            assert_eq!(parse_decimal(text), Some(value));
+        }
+        for text in ["", "00", "01", "+1", "-1", " 1", "1 ", "1_0", "0x1", "9223372036854775808", "١"] {
+            assert_eq!(parse_decimal(text), None, "{text}");
+        }
+    }
 }

@@ -182,7 +182,7 @@ fn tile_of(text: &str) -> Option<TileId> {
         None => (rest, TILE_WIDTH),
     };
     // 2^63 has 7 groups.
-    let index = (index.len() < 40).then(|| index.replace('/', "").replace('x', ""))?;
+    let index = (index.len() < 40).then(|| index.replace(['/', 'x'], ""))?;
     let digits = index.trim_start_matches('0');
     TileId::new(kind, if digits.is_empty() { 0 } else { parse_decimal(digits)? }, width)
 }

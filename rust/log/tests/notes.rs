@@ -1,5 +1,7 @@
 //! Notes, keys, checkpoints, cosignatures and policies: what is accepted, and that nothing else is.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write;
 
 use edgesentry_log::{

@@ -1,6 +1,8 @@
 //! Other programs read our notes, tiles and proofs, and we read theirs: golang.org/x/mod, where these formats come from,
 //! and the crates signed_note and tlog_tiles. They are built by tests/oracles/build. Each disagreement is a failure.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

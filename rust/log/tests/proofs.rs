@@ -1,5 +1,7 @@
 //! Leaves, the heads tree, proofs as files, layouts.
 
+#![allow(clippy::unwrap_used)]
+
 use edgesentry_chain::canonical::CanonicalError;
 use edgesentry_chain::{AuditRecord, Hash, Head, Scheme};
 use edgesentry_log::{

@@ -1,5 +1,7 @@
 //! The examples of docs/reference/log.md are made by this code. `EDGESENTRY_WRITE=1` writes them into the page.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use edgesentry_chain::{Device, Hash, Scheme};

@@ -1,5 +1,7 @@
 //! The tree against a naive one: roots, compact ranges, proofs, tiles.
 
+#![allow(clippy::unwrap_used)]
+
 use edgesentry_log::{
     CompactRange, EntryBundle, NodeId, ProofError, RangeError, Tile, TileId, TileKind, Tree, TreeHash,
     consistency_nodes, consistency_path, inclusion_nodes, inclusion_path, new_tiles, verify_consistency,
