@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod append;
 mod bundle;
 mod checkpoint;
 mod hash;
@@ -38,6 +39,7 @@ mod text;
 mod tile;
 mod tree;
 
+pub use append::{AppendError, Appender};
 pub use bundle::{EntryBundle, MAX_ENTRY_BYTES};
 pub use checkpoint::{Checkpoint, CheckpointError, MAX_ORIGIN_BYTES};
 pub use hash::{MAX_SIZE, TreeHash};

@@ -10,7 +10,7 @@ use crate::text::parse_decimal;
 /// The hashes or entries of a full tile.
 pub const TILE_WIDTH: u16 = 256;
 /// Levels of a tile: 256 hashes are 8 levels of the tree.
-const TILE_LEVELS: u8 = 8;
+pub(crate) const TILE_LEVELS: u8 = 8;
 /// A tree of 2^63 - 1 leaves has no tile above this level.
 const MAX_TILE_LEVEL: u8 = 7;
 

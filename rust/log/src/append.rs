@@ -1,0 +1,194 @@
+//! Appending leaves: the tiles and bundles that a growing log writes.
+
+use crate::bundle::{EntryBundle, MAX_ENTRY_BYTES};
+use crate::hash::{MAX_SIZE, TreeHash};
+use crate::range::{CompactRange, RangeError, perfect_subtrees};
+use crate::tile::{TILE_LEVELS, TILE_WIDTH, Tile, TileError, TileId, TileKind};
+
+/// Why a log cannot be continued.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// A tile at the right edge of the tree is not there.
+    #[error("{0} is needed to continue the log and is not there")]
+    Missing(TileId),
+    /// A tile or bundle is damaged, or a leaf is too long.
+    #[error(transparent)]
+    Tile(#[from] TileError),
+    /// The size is not one that a tree can have.
+    #[error(transparent)]
+    Size(#[from] RangeError),
+    /// The tiles are those of another tree.
+    #[error("the tiles of size {size} have root {actual}, expected {expected}")]
+    Root {
+        /// The size.
+        size: u64,
+        /// The root that the tiles have.
+        actual: TreeHash,
+        /// The root of the checkpoint.
+        expected: TreeHash,
+    },
+    /// The leaves of the partial bundle are not those that the tiles have the hashes of.
+    #[error("{0} does not have the leaves that the tiles commit to")]
+    Entries(TileId),
+}
+
+/// Turns leaves into entry bundles and tiles.
+///
+/// The same leaves give the same files with the same bytes, in however many steps they are appended and wherever that was
+/// interrupted and resumed. A writer that stores a file only if its name is free can therefore repeat a step that failed.
+/// Memory is bounded: at most 256 leaves and 256 hashes a level are held.
+///
+/// ```
+/// use edgesentry_log::Appender;
+/// let mut appender = Appender::default();
+/// for n in 0..300_u32 {
+///     appender.push(&n.to_be_bytes())?;
+/// }
+/// let full: Vec<String> = appender.take_full().iter().map(|(id, _)| id.to_string()).collect();
+/// assert_eq!(full, ["tile/entries/000", "tile/0/000"]);
+/// let partial: Vec<String> = appender.partial().iter().map(|(id, _)| id.to_string()).collect();
+/// assert_eq!(partial, ["tile/entries/001.p/44", "tile/0/001.p/44", "tile/1/000.p/1"]);
+/// # Ok::<(), edgesentry_log::AppendError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Appender {
+    range: CompactRange,
+    /// The leaves of the partial bundle, each behind its length.
+    bundle: Vec<u8>,
+    /// The hashes of the partial tile of each level.
+    edges: Vec<Vec<TreeHash>>,
+    full: Vec<(TileId, Vec<u8>)>,
+}
+
+impl Appender {
+    /// Continues a log of `size` leaves with this root. `read` returns the bytes of a partial tile or bundle.
+    ///
+    /// # Errors
+    /// A file is missing, is damaged, or belongs to another tree.
+    pub fn resume(
+        size: u64,
+        root: TreeHash,
+        mut read: impl FnMut(TileId) -> Option<Vec<u8>>,
+    ) -> Result<Appender, AppendError> {
+        // The size first: what follows relies on it.
+        CompactRange::new(size)?;
+        let mut tiles = Vec::new();
+        let mut edges = Vec::new();
+        let mut bundle = Vec::new();
+        for kind in kinds(size) {
+            let Some(id) = partial_tile(kind, size) else {
+                edges.extend(matches!(kind, TileKind::Hashes(_)).then(Vec::new));
+                continue;
+            };
+            let bytes = read(id).ok_or(AppendError::Missing(id))?;
+            if kind == TileKind::Entries {
+                EntryBundle::parse(id, &bytes)?;
+                bundle = bytes;
+            } else {
+                let tile = Tile::parse(id, &bytes)?;
+                edges.push(tile.hashes().to_vec());
+                tiles.push(tile);
+            }
+        }
+        // Every perfect subtree at the right edge is in a partial tile of its level.
+        let node = |node| tiles.iter().find_map(|tile| tile.node(node));
+        let hashes: Vec<TreeHash> = perfect_subtrees(0, size).into_iter().filter_map(node).collect();
+        let range = CompactRange::from_hashes(0, size, &hashes)?;
+        let actual = range.root()?;
+        if actual != root {
+            return Err(AppendError::Root { size, actual, expected: root });
+        }
+        if let Some(id) = partial_tile(TileKind::Entries, size) {
+            let leaves = EntryBundle::parse(id, &bundle)?;
+            let hashes = leaves.entries().iter().map(|leaf| TreeHash::of_leaf(leaf));
+            if !edges.first().is_some_and(|edge| hashes.eq(edge.iter().copied())) {
+                return Err(AppendError::Entries(id));
+            }
+        }
+        Ok(Appender { range, bundle, edges, full: Vec::new() })
+    }
+
+    /// Appends a leaf.
+    ///
+    /// # Errors
+    /// [`TileError::EntryTooLong`]; [`AppendError::Size`] beyond the largest size of a tree. Nothing is changed then.
+    pub fn push(&mut self, leaf: &[u8]) -> Result<(), AppendError> {
+        let length = u16::try_from(leaf.len()).map_err(|_| TileError::EntryTooLong(leaf.len()))?;
+        debug_assert!(leaf.len() <= MAX_ENTRY_BYTES);
+        let index = self.size();
+        if index == MAX_SIZE {
+            return Err(RangeError::Bounds { begin: 0, end: index + 1 }.into());
+        }
+        self.bundle.extend_from_slice(&length.to_be_bytes());
+        self.bundle.extend_from_slice(leaf);
+        if (index + 1).is_multiple_of(TILE_WIDTH.into()) {
+            let bundle = std::mem::take(&mut self.bundle);
+            self.full.extend(
+                TileId::new(TileKind::Entries, index / u64::from(TILE_WIDTH), TILE_WIDTH).zip(Some(bundle)),
+            );
+        }
+        let (edges, full) = (&mut self.edges, &mut self.full);
+        self.range.push_with(TreeHash::of_leaf(leaf), &mut |node, hash| {
+            if !node.level.is_multiple_of(TILE_LEVELS) {
+                return;
+            }
+            let level = node.level / TILE_LEVELS;
+            if edges.len() == usize::from(level) {
+                edges.push(Vec::new());
+            }
+            let edge = &mut edges[usize::from(level)];
+            edge.push(hash);
+            if edge.len() == usize::from(TILE_WIDTH) {
+                let bytes = edge.drain(..).flat_map(|hash| hash.0).collect();
+                let index = node.index / u64::from(TILE_WIDTH);
+                full.extend(TileId::new(TileKind::Hashes(level), index, TILE_WIDTH).zip(Some(bytes)));
+            }
+        });
+        Ok(())
+    }
+
+    /// The number of leaves.
+    pub fn size(&self) -> u64 {
+        self.range.end()
+    }
+
+    /// The root of the tree.
+    pub fn root(&self) -> TreeHash {
+        // It begins at leaf 0 and so has a root.
+        self.range.root().unwrap_or(TreeHash::EMPTY)
+    }
+
+    /// The full tiles and bundles since the last call, with their bytes. Call it now and then while appending: they are
+    /// held until then.
+    pub fn take_full(&mut self) -> Vec<(TileId, Vec<u8>)> {
+        std::mem::take(&mut self.full)
+    }
+
+    /// The partial tiles and bundles of the tree as it is now: those that a checkpoint of this size needs besides the full
+    /// ones.
+    pub fn partial(&self) -> Vec<(TileId, Vec<u8>)> {
+        let bytes = |kind| match kind {
+            TileKind::Entries => self.bundle.clone(),
+            TileKind::Hashes(level) => {
+                let edge = self.edges.get(usize::from(level)).map_or(&[][..], Vec::as_slice);
+                edge.iter().flat_map(|hash| hash.0).collect()
+            }
+        };
+        let size = self.size();
+        kinds(size).filter_map(|kind| Some((partial_tile(kind, size)?, bytes(kind)))).collect()
+    }
+}
+
+/// Bundles, and the levels of tiles that a tree of so many leaves has.
+fn kinds(size: u64) -> impl Iterator<Item = TileKind> {
+    let levels = (0..8_u8).take_while(move |level| size >> (level * TILE_LEVELS) > 0);
+    std::iter::once(TileKind::Entries).chain(levels.map(TileKind::Hashes))
+}
+
+/// The partial tile of a kind; none if all its tiles are full.
+fn partial_tile(kind: TileKind, size: u64) -> Option<TileId> {
+    let hashes = if let TileKind::Hashes(level) = kind { size >> (level * TILE_LEVELS) } else { size };
+    let width = (hashes % u64::from(TILE_WIDTH)) as u16;
+    TileId::new(kind, hashes / u64::from(TILE_WIDTH), width)
+}
