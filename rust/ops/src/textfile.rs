@@ -104,7 +104,7 @@ pub const BACKUP_VERIFY_FAILED: Family = Family {
 /// Unix seconds of the last time that the receiver of write-ahead log was seen to receive.
 pub const RECEIVER_LAST_SEEN: Family = Family {
     name: "edgesentry_wal_receiver_last_seen_timestamp_seconds",
-    help: "When write-ahead log was last received as it is written, Unix seconds.",
+    help: "When the server last said that write-ahead log is received as it is written, Unix seconds.",
     label: None,
 };
 /// Whether the last run of a systemd unit or a job of cron failed.

@@ -104,3 +104,25 @@ fn nothing_acknowledged_is_lost_with_the_sidecar_alone() {
     assert!(said(&again).contains("Connection refused"), "{}", said(&again));
     assert_eq!(restored(&site, "second"), "500|500");
 }
+
+#[test]
+fn a_receiver_without_a_server_is_not_seen_to_receive() {
+    let mut site = Site::start_with("off");
+    let metrics = site.path("edgesentry.prom");
+    site.configure("eds.toml", &format!("textfile = \"{}\"", metrics.display()));
+    site.sql("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (\"pg_receivewal\")';\nSELECT pg_reload_conf()");
+    let sidecar = Sidecar::start(&site, 3600);
+    let seen = || {
+        let text = std::fs::read_to_string(&metrics).unwrap_or_default();
+        text.lines().find(|line| line.starts_with("edgesentry_wal_receiver_last_seen")).map(str::to_owned)
+    };
+    let log = site.path("receive.log");
+    wait_until("it is seen to receive", &log, || seen().is_some());
+    site.cluster.kill().unwrap();
+    let restarts = || std::fs::read_to_string(&log).unwrap().matches("is started again").count();
+    wait_until("the receiver has lost the server", &log, || restarts() >= 1);
+    let last = seen();
+    wait_until("it was started again and again", &log, || restarts() >= 4);
+    assert_eq!(seen(), last);
+    drop(sidecar);
+}

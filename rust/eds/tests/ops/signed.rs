@@ -43,7 +43,7 @@ impl Site {
         self.in_archive(|objects| async move { objects.get(key).await.unwrap().unwrap().to_vec() })
     }
 
-    fn write_archived(&self, key: &str, bytes: Vec<u8>) {
+    pub(crate) fn write_archived(&self, key: &str, bytes: Vec<u8>) {
         self.in_archive(|objects| async move { objects.put(key, bytes.into(), Put::Replace).await.unwrap() });
     }
 

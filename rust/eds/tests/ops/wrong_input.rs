@@ -155,3 +155,20 @@ fn a_role_of_a_managed_server_is_told_what_it_may_not_do() {
     let verified = site.with("managed.toml", "verify-backup --dump");
     assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
 }
+
+#[test]
+fn an_archive_that_cannot_be_read_through_fails_its_checks() {
+    let site = Site::start();
+    let metrics = site.path("edgesentry.prom");
+    site.configure("eds.toml", &format!("textfile = \"{}\"", metrics.display()));
+    site.json("backup", 0);
+    site.write_archived("backups/x/backup.json", b"{}".to_vec());
+    for (line, series) in [
+        ("check-archive", "edgesentry_archive_gaps 1"),
+        ("verify-backup", "edgesentry_backup_verify_failed{kind=\"base\"} 1"),
+    ] {
+        site.json(line, 3);
+        let noted = std::fs::read_to_string(&metrics).unwrap();
+        assert!(noted.contains(series), "{line}: {noted}");
+    }
+}

@@ -14,7 +14,7 @@ use super::packed;
 use crate::adopt::{self, Writer};
 use crate::archive::Archive;
 use crate::error::Error;
-use crate::observe::{Event, Observer};
+use crate::observe::{Event, Observer, blocking};
 use crate::process::Process;
 use crate::program;
 use crate::retention::now_ms;
@@ -25,6 +25,8 @@ use crate::textfile::{RECEIVER_LAST_SEEN, Textfile};
 const LOOK: Duration = Duration::from_millis(250);
 /// How often it is noted that something is received.
 const NOTE: Duration = Duration::from_secs(15);
+/// How long the server may take to say that.
+const ANSWER: Duration = Duration::from_secs(5);
 /// The shortest and the longest pause before a receiver that has ended is started again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -116,7 +118,7 @@ impl Receiver {
             observer(Event::Step("receiving"));
             let mut noted = None;
             while process.lives() {
-                self.note_life(&mut noted, observer);
+                self.note_life(source, &mut noted, observer).await;
                 self.tell(self.archive_received(archive, sent).await, observer);
                 tokio::time::sleep(LOOK).await;
             }
@@ -132,13 +134,25 @@ impl Receiver {
         }
     }
 
-    /// Leaves the time for Prometheus, now and then. It ends when the server is gone, so that it lives means it receives.
-    fn note_life(&self, noted: &mut Option<Instant>, observer: Observer<'_>) {
+    /// Leaves the time for Prometheus, now and then, if the server says that somebody receives from the slot: that the
+    /// program lives does not mean it, while it connects to a server that is gone.
+    async fn note_life(&self, source: &Source, noted: &mut Option<Instant>, observer: Observer<'_>) {
         let Some(textfile) = &self.textfile else { return };
         if noted.is_some_and(|noted| noted.elapsed() < NOTE) {
             return;
         }
         *noted = Some(Instant::now());
+        let slot = self.slot.replace('\'', "''");
+        let (sql, asked) = (
+            source.sql.clone(),
+            format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'"),
+        );
+        let answer = blocking(move || sql.query_within(&asked, ANSWER)).await;
+        if answer.ok().as_deref() != Some("t") {
+            // Asked again soon: it may not have connected yet.
+            *noted = Instant::now().checked_sub(NOTE - ANSWER);
+            return;
+        }
         let sample = RECEIVER_LAST_SEEN.sample("", (now_ms() / 1000) as f64);
         if let Err(error) = textfile.set(&[sample]) {
             observer(Event::Note(&error.to_string()));

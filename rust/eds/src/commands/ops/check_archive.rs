@@ -8,7 +8,7 @@ use edgesentry_ops::textfile::ARCHIVE_GAPS;
 use edgesentry_ops::wal::{Inventory, check_contents};
 
 use super::checklist;
-use super::session::{Session, Signatures, Telling, note};
+use super::session::{Session, Signatures, Telling, note, note_refusal};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::ConfigFile;
@@ -35,7 +35,7 @@ impl CheckArchive {
         let session = Session::new(&self.file)?.with(&self.signatures);
         let archive = session.archive()?;
         let telling = Telling::new(output.json);
-        let (backups, inventory, mut checks) = session.wait(async {
+        let read = session.wait(async {
             let inventory = Inventory::of(&archive).await?;
             let backups = backups(&archive).await?;
             let mut checks = Vec::new();
@@ -48,7 +48,9 @@ impl CheckArchive {
                 checks.extend(signed(standing, &dump.id, &|event| telling.tell(event)));
             }
             Ok::<_, edgesentry_ops::Error>((backups, inventory, checks))
-        })?;
+        });
+        let read = note_refusal(&session.settings, read, ARCHIVE_GAPS.sample("", 1.0), output);
+        let (backups, inventory, mut checks) = read?;
         checks.extend(timelines(&inventory));
         for backup in &backups {
             let name = format!("no write-ahead log is missing behind backup {}", backup.id);

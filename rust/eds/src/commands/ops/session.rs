@@ -176,6 +176,20 @@ pub(super) fn note_success(settings: &Settings, family: &Family, label: &str, ou
     note(settings, &[family.sample(label, (now_ms() / 1000) as f64)], output);
 }
 
+/// Leaves a value for Prometheus if work failed because of what is in the archive, so that an alert of before does not go
+/// on saying that all is well. A store that cannot be reached says nothing about its content.
+pub(super) fn note_refusal<T>(
+    settings: &Settings,
+    worked: Result<T, Failure>,
+    sample: Sample,
+    output: &Output,
+) -> Result<T, Failure> {
+    if worked.as_ref().is_err_and(|failure| failure.code == "archive") {
+        note(settings, &[sample], output);
+    }
+    worked
+}
+
 /// Leaves values for Prometheus, where `ops.textfile` names a file. What was done stays done where that fails.
 pub(super) fn note(settings: &Settings, samples: &[Sample], output: &Output) {
     let Some(path) = &settings.ops.textfile else { return };

@@ -368,9 +368,40 @@ fn wait(sql: &Sql, what: &str, question: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A command as it is shown: without the passwords of URLs in it.
+/// A command as it is shown and reported: without the passwords of URLs, and without the values of variables and options
+/// that are named like a secret.
 pub(super) fn shown(command: &str) -> String {
-    command.split(' ').map(without_password).collect::<Vec<_>>().join(" ")
+    let mut shown: Vec<String> = Vec::new();
+    // What ends a value that is left out, and was begun in an earlier word.
+    let (mut is_value, mut quote) = (false, None);
+    for word in command.split_whitespace() {
+        if let Some(open) = quote {
+            quote = Some(open).filter(|open| !word.ends_with(*open));
+            continue;
+        }
+        let word = without_password(word);
+        let (name, value) = match word.split_once('=') {
+            _ if std::mem::take(&mut is_value) => ("", Some(&*word)),
+            Some((name, value)) if is_secret(name) => (name, Some(value)),
+            _ => ("", None),
+        };
+        let Some(value) = value else {
+            is_value = word.starts_with('-') && is_secret(&word);
+            shown.push(word);
+            continue;
+        };
+        let open = value.chars().next().filter(|first| ['\'', '"'].contains(first));
+        quote = open.filter(|open| value.len() == 1 || !value.ends_with(*open));
+        shown.push(if name.is_empty() { "***".to_owned() } else { format!("{name}=***") });
+    }
+    shown.join(" ")
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["pass", "secret", "token", "credential", "api_key", "api-key", "access_key"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 /// Host and port of a URL.
@@ -382,7 +413,24 @@ fn address(url: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::address;
+    use super::{address, shown};
+
+    #[test]
+    fn a_command_is_shown_without_what_is_named_like_a_secret() {
+        for (command, expected) in [
+            ("ssh db-1 systemctl kill -s KILL postgresql", "ssh db-1 systemctl kill -s KILL postgresql"),
+            ("PGPASSWORD=hush psql postgres://me:hush@db/x", "PGPASSWORD=*** psql postgres://me:***@db/x"),
+            ("PGPASSWORD='hush hush' rejoin --host db", "PGPASSWORD=*** rejoin --host db"),
+            (
+                "api --token hush --url https://db/?token=hush stop",
+                "api --token *** --url https://db/?token=*** stop",
+            ),
+            ("api --password=\"hush hush hush\" stop", "api --password=*** stop"),
+            ("AWS_SECRET_ACCESS_KEY=hush\taws stop", "AWS_SECRET_ACCESS_KEY=*** aws stop"),
+        ] {
+            assert_eq!(shown(command), expected);
+        }
+    }
 
     #[test]
     fn commands_learn_no_password() {
