@@ -17,7 +17,7 @@ impl Location {
     /// Reads a name. What is not one of the forms is an error that shows no more than the scheme, because the rest may
     /// be a password.
     pub fn parse(name: &str) -> Result<Location, Error> {
-        if name.is_empty() {
+        if name.trim().is_empty() {
             return Err(Error::Config(
                 "settings: ledger is empty; name sqlite:PATH or postgres://…".to_owned(),
             ));
@@ -44,6 +44,10 @@ impl Location {
         };
         if path.is_empty() || path.contains('\0') || path.contains("://") {
             return Err(wrong("a ledger is named sqlite:PATH, a path, or postgres://HOST/DATABASE"));
+        }
+        // SQLite leaves the slash out and makes a file; it would not be the one whose mode and locks were looked at.
+        if path.ends_with('/') {
+            return Err(wrong("a SQLite ledger is a file, and this name ends in / as that of a folder does"));
         }
         if path.starts_with(':') {
             return Err(wrong(
@@ -92,10 +96,14 @@ fn has_authority(name: &str) -> bool {
     name.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"))
 }
 
-/// `user:password@host`, where a path would begin with a name of a folder.
+/// `user:password@host`, where a path would begin with a name of a folder, or `host=… password=…`.
 fn looks_like_login(path: &str) -> bool {
-    let login = path.split_once('@').map(|(login, _)| login).filter(|_| !path.starts_with(['/', '.']));
-    login.is_some_and(|login| login.contains(':'))
+    const KEYWORDS: [&str; 6] = ["host=", "hostaddr=", "dbname=", "user=", "password=", "service="];
+    if path.starts_with(['/', '.']) {
+        return false;
+    }
+    let login = path.split_once('@').is_some_and(|(login, _)| login.contains(':'));
+    login || path.split_whitespace().any(|word| KEYWORDS.iter().any(|keyword| word.starts_with(keyword)))
 }
 
 /// Whether a name ends as `?mode=memory&cache=shared`. Without the equals sign it is a name with a question mark.
@@ -119,6 +127,7 @@ mod tests {
             ("50%25 #1.db", "50%25 #1.db"),
             ("./file:x.db", "./file:x.db"),
             ("/srv/a:b/me@home.db", "/srv/a:b/me@home.db"),
+            ("./host=db password=x", "./host=db password=x"),
         ] {
             assert_eq!(Location::parse(name).unwrap(), Location::Sqlite(path.into()), "{name}");
         }
@@ -154,6 +163,11 @@ mod tests {
             "u:hush@db/x",
             "sqlite:u:hush@db/x",
             "sqlite:a\0b",
+            " ",
+            "dir/",
+            "sqlite:/srv/audit.db/",
+            "host=db password=hush dbname=x",
+            "sqlite:dbname=x  password=hush",
         ] {
             let error = Location::parse(name).unwrap_err().to_string();
             assert!(!error.contains("hush") && !error.contains('\n'), "{name}: {error}");
