@@ -62,6 +62,27 @@ def test_a_damaged_file_that_pyarrow_opened_is_refused(tmp_path: Path, table: pa
         verify_chain(damaged)
 
 
+@pytest.mark.parametrize("name", [b"object_ref", b"item"])
+def test_names_that_are_not_utf8_are_refused(table: pa.Table, name: bytes) -> None:
+    """pyarrow opens a file with such a name and does not look at it."""
+    lists = pa.array(table["payload_hash"].to_pylist(), pa.list_(pa.uint8()))
+    table = table.set_column(3, "payload_hash", lists)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = sink.getvalue().to_pybytes()
+    assert name in data
+    damaged = pa.ipc.open_stream(data.replace(name, b"\xff" * len(name))).read_all()
+    for source in (damaged, damaged.to_reader()):
+        with pytest.raises(UnreadableError, match="names that are not UTF-8"):
+            verify_chain(source)
+    with pytest.raises(UnreadableError, match="names that are not UTF-8"):
+        list(read_records(damaged))
+    # Here pyarrow itself may notice, a UnicodeDecodeError.
+    with pytest.raises(ValueError, match=r"UTF-8|utf-8"):
+        verify_chain(damaged.to_batches()[0])
+
+
 def test_a_table_that_another_thread_changes_is_read_without_harm(table: pa.Table) -> None:
     column = table["object_ref"].combine_chunks()
     offsets = np.frombuffer(column.buffers()[1], dtype=np.int32)[: len(column) + 1].copy()

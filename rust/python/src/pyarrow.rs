@@ -27,6 +27,7 @@ use pyo3::{IntoPyObjectExt, intern};
 use pyo3_arrow::PySchema;
 
 use crate::errors::UnreadableError;
+use crate::source::import;
 
 /// The batches of an object of pyarrow: of a table, a batch, a reader, a dataset, a scanner or a Parquet file.
 pub(crate) fn batches(source: &Bound<'_, PyAny>) -> PyResult<Option<Batches>> {
@@ -56,7 +57,7 @@ pub(crate) fn batches(source: &Bound<'_, PyAny>) -> PyResult<Option<Batches>> {
         }
     }
     let Some(schema) = schema else { return Ok(None) };
-    let schema: SchemaRef = schema.extract::<PySchema>()?.into_inner();
+    let schema: SchemaRef = import(&schema, |schema| Ok(schema.extract::<PySchema>()?.into_inner()))?;
     let batches = batches.try_iter()?.unbind();
     Ok(Some(Batches { schema, batches, dictionaries: HashMap::new() }))
 }

@@ -19,7 +19,7 @@ use crate::frames;
 use crate::pickle::refuse;
 use crate::pyarrow;
 use crate::record::AuditRecord;
-use crate::source::{Input, inputs};
+use crate::source::{Input, import, inputs};
 use crate::work::Work;
 
 /// Entries that the worker hands over at a time, and rows of an Arrow batch.
@@ -194,7 +194,8 @@ fn pair(
 ) -> PyResult<Option<(RecordBatch, Option<RecordBatch>)>> {
     let Some((copy, batch)) = batches.next_pair(py)? else { return Ok(None) };
     let Some(records) = record_batch(&copy) else { return Ok(Some((copy, None))) };
-    let (columns, schema) = (batch.extract::<PyRecordBatch>()?.into_inner(), records.schema());
+    let columns = import(&batch, |batch| Ok(batch.extract::<PyRecordBatch>()?.into_inner()))?;
+    let schema = records.schema();
     let itself = RecordBatch::try_new(schema, columns.columns().to_vec());
     Ok(Some((copy, itself.ok())))
 }

@@ -13,7 +13,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyList, PyMapping, PyMemoryView, PyString, PyTuple};
 use pyo3_arrow::input::AnyRecordBatch;
 
-use crate::errors::os_error;
+use crate::errors::{UnreadableError, os_error};
 use crate::pyarrow;
 use crate::record::AuditRecord;
 
@@ -83,11 +83,7 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
     if source.hasattr(intern!(py, "__arrow_c_stream__"))?
         || source.hasattr(intern!(py, "__arrow_c_array__"))?
     {
-        // A producer of another library that contradicts itself makes the import panic.
-        let import = || source.extract::<AnyRecordBatch>()?.into_reader();
-        let batches = catch_unwind(AssertUnwindSafe(import)).map_err(|_| {
-            PyValueError::new_err(format!("the Arrow data of {} contradicts itself", name_of_type(source)))
-        })??;
+        let batches = import(source, |source| source.extract::<AnyRecordBatch>()?.into_reader())?;
         return Ok(Input::Ready(Source::Batches { name: name_of_type(source), batches }));
     }
     if source.hasattr(intern!(py, "read"))? {
@@ -106,6 +102,20 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
             source.get_type().name()?
         ))),
     }
+}
+
+/// Imports Arrow data of another library. A producer that contradicts itself makes the import panic, as do names that
+/// are not UTF-8.
+pub(crate) fn import<'py, T>(
+    source: &Bound<'py, PyAny>,
+    how: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(|| how(source))).unwrap_or_else(|_| {
+        let name = name_of_type(source);
+        Err(UnreadableError::new_err(format!(
+            "the Arrow data of {name} contradicts itself, or has names that are not UTF-8; get an intact copy"
+        )))
+    })
 }
 
 /// A frame that holds no rows yet.
