@@ -107,3 +107,25 @@ def test_devices_errors_and_files(name: str, tmp_path: Path, caplog: pytest.LogC
         check(str(rejected.value))
         check(ledger._repr_html_() or "")
     check("\n".join(record.getMessage() for record in caplog.records))
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_errors_that_name_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = name.replace("/", "_").encode()[:200].decode(errors="ignore")
+    if "\0" not in path:
+        Path(path).write_text("neither keys nor heads")
+    for fails in (
+        lambda: verify_chain([], keys=path),
+        lambda: verify_chain([], heads=path),
+        lambda: verify_chain([], manifest=path),
+        lambda: verify_chain(path),
+        lambda: verify_chain(f"{path}\0"),
+        lambda: verify_chain([], keys=f"{path}\0"),
+        lambda: verify_chain([], payloads=path),
+        lambda: write_records([], f"{path}.xyz"),
+        lambda: edgesentry.open(path),
+    ):
+        with pytest.raises((edgesentry.EdgesentryError, ValueError, OSError)) as wrong:
+            fails()
+        check(str(wrong.value))

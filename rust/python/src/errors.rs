@@ -57,7 +57,7 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
 /// without an errno the exception for its kind, with the message `otherwise`.
 pub(crate) fn os_error(py: Python<'_>, source: &io::Error, name: &str, otherwise: &str) -> PyErr {
     let Some(errno) = source.raw_os_error() else {
-        let message = otherwise.to_owned();
+        let message = shown(otherwise);
         return match source.kind() {
             io::ErrorKind::NotFound => PyFileNotFoundError::new_err(message),
             io::ErrorKind::PermissionDenied => PyPermissionError::new_err(message),
@@ -91,11 +91,11 @@ pub(crate) fn bad_key(error: KeyError) -> PyErr {
 }
 
 pub(crate) fn bad_keys(name: &str, error: &KeysError) -> PyErr {
-    ConfigError::new_err(format!("{name}: {}", sentence(error)))
+    ConfigError::new_err(shown(&format!("{name}: {}", sentence(error))))
 }
 
 pub(crate) fn bad_heads(name: &str, error: &HeadsError) -> PyErr {
-    ConfigError::new_err(format!("{name}: {}", sentence(error)))
+    ConfigError::new_err(shown(&format!("{name}: {}", sentence(error))))
 }
 
 /// The exception for a place that output must not go to.

@@ -8,7 +8,7 @@ use edgesentry_formats::{
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::errors::{bad_destination, malformed};
+use crate::errors::{bad_destination, malformed, shown};
 use crate::progress::Bar;
 use crate::source::{Input, inputs};
 use crate::work::{Work, wait};
@@ -20,11 +20,11 @@ const BLOCK: usize = 8192;
 #[pyfunction]
 pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<u64> {
     if by_name(&path).is_none() {
-        return Err(PyValueError::new_err(format!(
+        return Err(PyValueError::new_err(shown(&format!(
             "{}: the name does not say the format; use .json, .ndjson or .jsonl (also with .gz or .zst), .arrow or \
              .parquet",
             path.display()
-        )));
+        ))));
     }
     let inputs = inputs(records)?;
     let mut destinations = Destinations::default();
