@@ -176,6 +176,13 @@ impl FromStr for VerifierKey {
 }
 
 /// A private key with its name. The seed is zeroized when it is dropped and never shown by `Debug`.
+///
+/// ```
+/// use edgesentry_log::{KeyType, SignerKey};
+/// let key = SignerKey::from_seed("log.example/lifts", KeyType::Ed25519, [7; 32])?;
+/// assert_eq!(SignerKey::parse(&key.secret_text())?.verifier(), key.verifier());
+/// # Ok::<(), edgesentry_log::NoteKeyError>(())
+/// ```
 #[derive(Clone)]
 pub struct SignerKey {
     verifier: VerifierKey,

@@ -46,6 +46,21 @@ pub enum LogProofError {
 /// A leaf's place in a log, the path to the root, and the signed checkpoint with that root.
 ///
 /// `extra` of our proofs is the whole leaf. It is a claim until its hash has led to the root: see [`LogProof::verify`].
+///
+/// ```
+/// use edgesentry_log::{Checkpoint, KeyType, LogProof, Policy, SignerKey, TreeHash};
+/// // A log of two leaves.
+/// let (first, second) = (TreeHash::of_leaf(b"first"), TreeHash::of_leaf(b"second"));
+/// let key = SignerKey::from_seed("log.example/lifts", KeyType::Ed25519, [7; 32])?;
+/// let checkpoint = Checkpoint::new("log.example/lifts", 2, TreeHash::of_node(&first, &second))?.sign(&key)?;
+/// let proof = LogProof { extra: Some(b"second".to_vec()), index: 1, path: vec![first], checkpoint };
+///
+/// let policy = Policy::parse(format!("log {}\nquorum none\n", key.verifier()).as_bytes())?;
+/// let proof = LogProof::parse(proof.to_string().as_bytes())?;
+/// let (leaf, trusted) = proof.verify_extra(&policy)?;
+/// assert_eq!((leaf, trusted.checkpoint().size()), (b"second".as_slice(), 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogProof {
     /// What the `extra` line carries; none for an empty one, which is not written.
