@@ -1,6 +1,6 @@
 //! Admission: everything that is asked of a record before a ledger takes it.
 //!
-//! The record, its payload and the device registry are decided by [`decide`]; only it makes an [`Admitted`], and stores
+//! The record, its payload and the device registry are decided by `decide`; only it makes an [`Admitted`], and stores
 //! accept nothing else. What needs the chain's head is decided by [`Chain::decide`] inside the ledger's transaction, under
 //! the lock on that head. Nothing here emits an event: [`ingest::verify`](crate::ingest::verify) does.
 

@@ -10,7 +10,7 @@ use super::{
     DeviceKeys, LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, Registry, Rejection, RejectionCode, Submission,
 };
 
-/// A record that passed every check but those of the chain; only [`decide`] makes one.
+/// A record that passed every check but those of the chain; only `decide` makes one.
 #[derive(Clone, Debug)]
 pub struct Admitted {
     record: Arc<AuditRecord>,
