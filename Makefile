@@ -12,7 +12,7 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
-.PHONY: help demo check test-unit test test-rust test-python test-chaos notebooks soak lint fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-rust test-python test-postgres test-chaos notebooks soak lint fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,11 +42,15 @@ test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextes
 soak: module ## Run the long tests: crashes, faults at every system call, attacks, chaos schedules, hostile Arrow under ASan
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
+	$(MAKE) test-postgres
 	$(CARGO) build --release --locked --workspace --bin eds
 	EDGESENTRY_EVERY_FAULT=1 $(SERVERS) $(BIN)/python -m pytest tests/faults tests/adversary/test_ledger_writer.py
 	EDGESENTRY_HOSTILE_PRODUCERS=$${EDGESENTRY_HOSTILE_PRODUCERS:-100000} $(BIN)/python -m pytest tests/test_arrow_memory.py
 	EDGESENTRY_ADVERSARY_SCALE=4 $(SERVERS) $(BIN)/python -m pytest tests/adversary
 	EDGESENTRY_CHAOS_SCHEDULES=$${EDGESENTRY_CHAOS_SCHEDULES:-1000} $(MAKE) test-chaos
+
+test-postgres: venv ## Run the tests of ledgers on each tested version of PostgreSQL; make test uses the version of the system
+	scripts/servers/each $(CARGO) test --release --locked --workspace --test stores -- postgres
 
 test-chaos: module ## Run schedules of faults: EDGESENTRY_CHAOS_SEED=7,8, EDGESENTRY_CHAOS_SCHEDULES=100, or those of make test
 	$(CARGO) build --release --locked --workspace --bin eds

@@ -244,6 +244,12 @@ pub trait Ledger: Send + Sync + 'static {
         self.keys(&[]).await.map(|_| ())
     }
 
+    /// Whether the server of the ledger takes writes, as a standby does not; nothing is written. `None` for a ledger
+    /// without a server.
+    async fn takes_writes(&self) -> Result<Option<bool>, StoreError> {
+        Ok(None)
+    }
+
     /// Ends the connections; whatever is asked for later fails. Without it they end when the ledger is dropped, some
     /// time later. What is under way may finish, within seconds.
     async fn close(&self) {}

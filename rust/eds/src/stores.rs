@@ -8,6 +8,8 @@ use edgesentry_formats::Destinations;
 use edgesentry_rs::settings::{Access, FILE_VARIABLE, Overrides};
 use edgesentry_rs::telemetry::subscriber;
 use edgesentry_rs::{Error, Ledger, PayloadStore, Settings};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
@@ -55,6 +57,9 @@ pub(crate) struct ConfigFile {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// Ends when the end is asked for.
+pub(crate) type Asked = BoxFuture<'static, ()>;
+
 /// Open stores.
 pub(crate) struct Opened {
     /// What was set.
@@ -98,7 +103,17 @@ impl StoreArgs {
     /// Opens the ledger and the payload store.
     pub(crate) fn open(&self, access: Access) -> Result<Opened, Failure> {
         let overrides = Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payloads.clone() };
-        Opened::new(load(self.ledger.config().map(PathBuf::as_path), &overrides)?, access)
+        Opened::new(self.settings(&overrides)?, access)
+    }
+
+    /// Opens the ledger and the payload store unless the end is asked for first.
+    pub(crate) fn open_unless(&self, access: Access, asked: &mut Asked) -> Result<Option<Opened>, Failure> {
+        let overrides = Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payloads.clone() };
+        Opened::unless(self.settings(&overrides)?, access, asked)
+    }
+
+    fn settings(&self, overrides: &Overrides) -> Result<Settings, Failure> {
+        load(self.ledger.config().map(PathBuf::as_path), overrides)
     }
 
     /// The settings file, where one is named.
@@ -171,16 +186,33 @@ impl Opened {
 
     /// Opens what the settings name.
     pub(crate) fn new(settings: Settings, access: Access) -> Result<Opened, Failure> {
+        // Ctrl-C ends the process at once.
+        let opened = Opened::unless(settings, access, &mut std::future::pending().boxed())?;
+        opened.ok_or_else(|| Failure::interrupted("interrupted: the stores were not opened"))
+    }
+
+    /// The same, unless the end is asked for first.
+    fn unless(settings: Settings, access: Access, asked: &mut Asked) -> Result<Option<Opened>, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
         // A command says what matters by itself: logs are for who asks for them.
         subscriber::init(&settings.telemetry, "off")?;
-        let stores = runtime.block_on(settings.open(access))?;
+        let opened = runtime.block_on(async {
+            tokio::select! {
+                stores = settings.open(access) => stores.map(Some),
+                () = asked => Ok(None),
+            }
+        });
+        let Some(stores) = opened? else {
+            // A name that is being looked up would be waited for.
+            runtime.shutdown_background();
+            return Ok(None);
+        };
         for note in stores.ledger.notes() {
             complain(&format!("note: {}", sentence(&note)));
         }
-        Ok(Opened { settings, ledger: stores.ledger, payloads: stores.payloads, runtime })
+        Ok(Some(Opened { settings, ledger: stores.ledger, payloads: stores.payloads, runtime }))
     }
 
     /// Waits for an answer of the stores.

@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use edgesentry_chain::{Hash, Head, Heads};
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use self::connect::{Servers, Use};
 use super::append::{self, Dialect};
@@ -100,78 +102,16 @@ impl Postgres {
 
     async fn register_once(&self, registration: &Registration) -> Result<(), Error> {
         let failed = || self.failed("register a device");
-        let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
+        let mut connection = self.servers.writer().await.map_err(failed())?;
         let transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
-        append::register(transaction, self.servers.place(), registration).await
+        append::register(transaction, self.servers.place(), registration).await?;
+        connection.end().await.map_err(failed())?;
+        Ok(())
     }
 
-    /// Deletes and counts the rejections of one reason, in one transaction.
-    async fn prune_reason(
-        &self,
-        code: RejectionCode,
-        limits: &RejectionLimits,
-    ) -> Result<Rejections, StoreError> {
-        let failed = || failed(self.servers.place(), Component::OperationLog, "prune the operation log");
-        let mut transaction = self.servers.pool().await.begin().await.map_err(failed())?;
-        let counts = prune::prune(&mut *transaction, code, limits).await.map_err(failed())?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(counts)
-    }
-}
-
-#[async_trait]
-impl Ledger for Postgres {
-    fn place(&self) -> &str {
-        self.servers.place()
-    }
-
-    fn notes(&self) -> Vec<String> {
-        self.servers.notes().to_vec()
-    }
-
-    async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
-        let mut connection = match self.servers.acquire().await {
-            Ok(connection) => connection,
-            Err(error) => {
-                self.servers.look_again().await;
-                return Err(self.failed("connect to the ledger")(error).into());
-            }
-        };
-        let appended =
-            tokio::time::timeout(self.servers.patience(), self.append_once(&mut connection, entries)).await;
-        let appended = appended.unwrap_or_else(|elapsed| {
-            Err(self.failed("get an answer in time")(sqlx::Error::Io(elapsed.into())).into())
-        });
-        if let Err(AppendError::Store(error)) = &appended
-            && error.is_retryable()
-        {
-            // Whatever state it is in, nobody else gets it.
-            connection.close_on_drop();
-            drop(connection);
-            self.servers.look_again().await;
-        }
-        appended
-    }
-
-    async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
-        let read = tokio::time::timeout(self.servers.patience(), self.keys_once(device_ids)).await;
-        match read.unwrap_or_else(|elapsed| Err(sqlx::Error::Io(elapsed.into()))) {
-            Ok(rows) => Ok(stream::registry(rows)),
-            Err(error) => Err(self.keys_failed(error).await),
-        }
-    }
-
-    async fn register(&self, registration: &Registration) -> Result<(), Error> {
-        change::check(registration)?;
-        match self.register_once(registration).await {
-            Err(Error::Store(error)) if is_unique_violation(&error) => self.register_once(registration).await,
-            other => other,
-        }
-    }
-
-    async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
+    async fn revoke_once(&self, device_id: &str) -> Result<u64, Error> {
         let failed = || self.failed("revoke the keys of a device");
-        let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
+        let mut connection = self.servers.writer().await.map_err(failed())?;
         let mut transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
         let next: Option<i64> = sqlx::query_scalar(
             "UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1 RETURNING sequence + 1",
@@ -188,13 +128,126 @@ impl Ledger for Postgres {
             .await
             .map_err(failed())?;
         transaction.commit().await.map_err(failed())?;
+        connection.end().await.map_err(failed())?;
         Ok(next.cast_unsigned())
+    }
+
+    async fn counts_once(&self) -> Result<Vec<Rejections>, sqlx::Error> {
+        let mut reader = self.servers.reader().await?;
+        let mut counts = Vec::with_capacity(RejectionCode::ALL.len());
+        for code in RejectionCode::ALL {
+            counts.push(prune::count(&mut *reader, code).await?);
+        }
+        reader.end().await?;
+        Ok(counts)
+    }
+
+    async fn pruned_once(&self) -> Result<Pruned, sqlx::Error> {
+        let mut reader = self.servers.reader().await?;
+        let row = sqlx::query(
+            "SELECT CAST(coalesce(sum(entries), 0) AS bigint), coalesce(max(up_to_id), 0) FROM pruned_rejections",
+        )
+        .fetch_one(&mut *reader)
+        .await?;
+        reader.end().await?;
+        Ok(Pruned {
+            entries: row.try_get::<i64, _>(0)?.cast_unsigned(),
+            up_to_id: row.try_get::<i64, _>(1)?.cast_unsigned(),
+        })
+    }
+
+    /// Deletes and counts the rejections of one reason, in one transaction.
+    async fn prune_reason(
+        &self,
+        code: RejectionCode,
+        limits: &RejectionLimits,
+    ) -> Result<Rejections, StoreError> {
+        let failed = || failed(self.servers.place(), Component::OperationLog, "prune the operation log");
+        let mut connection = self.servers.writer().await.map_err(failed())?;
+        let mut transaction = connection.begin().await.map_err(failed())?;
+        let counts = prune::prune(&mut *transaction, code, limits).await.map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
+        connection.end().await.map_err(failed())?;
+        Ok(counts)
+    }
+}
+
+#[async_trait]
+impl Ledger for Postgres {
+    fn place(&self) -> &str {
+        self.servers.place()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.servers.notes().to_vec()
+    }
+
+    async fn takes_writes(&self) -> Result<Option<bool>, StoreError> {
+        let ask = async {
+            let mut reader = self.servers.reader().await?;
+            // The transaction of a reader is read only whatever the default is.
+            let takes = sqlx::query_scalar(
+                "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'",
+            );
+            let takes = takes.fetch_one(&mut *reader).await?;
+            reader.end().await?;
+            Ok(Some(takes))
+        };
+        let takes = self.servers.in_time(ask).await.and_then(|takes| takes);
+        takes.map_err(self.failed("ask whether the server takes writes"))
+    }
+
+    async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
+        let mut connection = match self.servers.acquire().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.servers.look_again().await;
+                return Err(self.failed("connect to the ledger")(error).into());
+            }
+        };
+        let appended = self.servers.in_time(self.append_once(&mut connection, entries)).await;
+        let appended =
+            appended.unwrap_or_else(|error| Err(self.failed("get an answer in time")(error).into()));
+        if let Err(AppendError::Store(error)) = &appended
+            && error.is_retryable()
+        {
+            // Whatever state it is in, nobody else gets it.
+            drop(connection);
+            self.servers.look_again().await;
+        } else {
+            connection.end().await.map_err(self.failed("give a connection back"))?;
+        }
+        appended
+    }
+
+    async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError> {
+        match self.servers.in_time(self.keys_once(device_ids)).await.and_then(|read| read) {
+            Ok(rows) => Ok(stream::registry(rows)),
+            Err(error) => Err(self.keys_failed(error).await),
+        }
+    }
+
+    async fn register(&self, registration: &Registration) -> Result<(), Error> {
+        change::check(registration)?;
+        let late = || self.failed("get an answer in time");
+        match self.servers.in_time(self.register_once(registration)).await.map_err(late())? {
+            Err(Error::Store(error)) if is_unique_violation(&error) => {
+                self.servers.in_time(self.register_once(registration)).await.map_err(late())?
+            }
+            other => other,
+        }
+    }
+
+    async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
+        let late = self.failed("get an answer in time");
+        self.servers.in_time(self.revoke_once(device_id)).await.map_err(late)?
     }
 
     async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError> {
         let failed = || self.failed("read the devices");
         let mut reader = self.servers.reader().await.map_err(failed())?;
-        let devices = devices(&mut reader, None).await.map_err(failed())?;
+        let rows = self.servers.rows(device_rows(&mut reader, None)).await.map_err(failed())?;
+        let devices = registered(&rows).map_err(failed())?;
         reader.end().await.map_err(failed())?;
         Ok(devices)
     }
@@ -202,12 +255,11 @@ impl Ledger for Postgres {
     async fn heads(&self) -> Result<Heads, StoreError> {
         let failed = || self.failed("read the heads");
         let mut reader = self.servers.reader().await.map_err(failed())?;
-        let rows = sqlx::query(AssertSqlSafe(format!(
+        let heads = sqlx::query(AssertSqlSafe(format!(
             "SELECT {} FROM chain_heads h WHERE sequence > start_sequence",
             columns(&rows::HEAD),
-        )))
-        .fetch_all(&mut *reader)
-        .await;
+        )));
+        let rows = self.servers.rows(heads.fetch(&mut *reader)).await;
         let heads = rows.and_then(|rows| rows.iter().map(rows::head).collect()).map_err(failed())?;
         reader.end().await.map_err(failed())?;
         Ok(heads)
@@ -228,7 +280,7 @@ impl Ledger for Postgres {
         let place = self.servers.place();
         let failed = || failed(place, Component::OperationLog, "read the operation log");
         let mut reader = self.servers.reader().await.map_err(failed())?;
-        let rows = sqlx::query(AssertSqlSafe(format!(
+        let entries = sqlx::query(AssertSqlSafe(format!(
             "SELECT {} FROM operation_logs WHERE id > $1 AND ($2::text IS NULL OR device_id = $2)
              AND ($3::text IS NULL OR outcome = $3) AND ($4::text IS NULL OR reason = $4) ORDER BY id LIMIT $5",
             columns(&rows::LOG),
@@ -237,9 +289,8 @@ impl Ledger for Postgres {
         .bind(query.device_id.as_deref())
         .bind(query.outcome.as_deref())
         .bind(query.reason.as_deref())
-        .bind(i64::from(query.limit))
-        .fetch_all(&mut *reader)
-        .await;
+        .bind(i64::from(query.limit));
+        let rows = self.servers.rows(entries.fetch(&mut *reader)).await;
         let entries = rows.and_then(|rows| rows.iter().map(rows::log_entry).collect()).map_err(failed())?;
         reader.end().await.map_err(failed())?;
         Ok(entries)
@@ -254,28 +305,12 @@ impl Ledger for Postgres {
     }
 
     async fn count_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
-        let failed = || failed(self.servers.place(), Component::OperationLog, "read the operation log");
-        let mut connection = self.servers.pool().await.acquire().await.map_err(failed())?;
-        let mut counts = Vec::with_capacity(RejectionCode::ALL.len());
-        for code in RejectionCode::ALL {
-            counts.push(prune::count(&mut *connection, code).await.map_err(failed())?);
-        }
-        Ok(counts)
+        let failed = failed(self.servers.place(), Component::OperationLog, "read the operation log");
+        self.servers.in_time(self.counts_once()).await.and_then(|counts| counts).map_err(failed)
     }
 
     async fn pruned(&self) -> Result<Pruned, StoreError> {
-        let row = sqlx::query(
-            "SELECT CAST(coalesce(sum(entries), 0) AS bigint), coalesce(max(up_to_id), 0) FROM pruned_rejections",
-        )
-        .fetch_one(&self.servers.pool().await)
-        .await;
-        let pruned = row.and_then(|row| {
-            Ok(Pruned {
-                entries: row.try_get::<i64, _>(0)?.cast_unsigned(),
-                up_to_id: row.try_get::<i64, _>(1)?.cast_unsigned(),
-            })
-        });
-        match pruned {
+        match self.servers.in_time(self.pruned_once()).await.and_then(|pruned| pruned) {
             // A ledger that is only read may be as an earlier release left it, or grant nothing on this table.
             Err(sqlx::Error::Database(_)) => Ok(Pruned::default()),
             pruned => pruned.map_err(failed(
@@ -433,7 +468,8 @@ impl Dialect for PgConnection {
             .bind(device_id)
             .execute(&mut *self)
             .await?;
-        Ok(devices(self, Some(device_id)).await?.pop())
+        let rows: Vec<PgRow> = device_rows(self, Some(device_id)).try_collect().await?;
+        Ok(registered(&rows)?.pop())
     }
 
     /// A device that has the key under the other scheme. Until the transaction ends no other key is registered, so two at
@@ -489,18 +525,20 @@ impl Dialect for PgConnection {
     }
 }
 
-async fn devices(
-    connection: &mut PgConnection,
-    device_id: Option<&str>,
-) -> Result<Vec<RegisteredDevice>, sqlx::Error> {
-    let rows = sqlx::query(AssertSqlSafe(format!(
+/// The keys of one device or of all, with the heads.
+fn device_rows<'c>(
+    connection: &'c mut PgConnection,
+    device_id: Option<&'c str>,
+) -> BoxStream<'c, Result<PgRow, sqlx::Error>> {
+    let statement = format!(
         "SELECT {} FROM chain_heads h JOIN devices d USING (device_id) WHERE $1::text IS NULL OR h.device_id = $1
          ORDER BY h.device_id, d.valid_from",
         columns(&rows::DEVICE),
-    )))
-    .bind(device_id)
-    .fetch_all(connection)
-    .await?;
+    );
+    sqlx::query(AssertSqlSafe(statement)).bind(device_id).fetch(connection)
+}
+
+fn registered(rows: &[PgRow]) -> Result<Vec<RegisteredDevice>, sqlx::Error> {
     let rows: Result<Vec<_>, sqlx::Error> = rows.iter().map(rows::device).collect();
     Ok(stream::devices(rows?))
 }

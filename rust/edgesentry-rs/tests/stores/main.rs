@@ -19,4 +19,5 @@ mod payloads;
 mod race;
 mod reading;
 mod service;
+mod silence;
 mod worker;

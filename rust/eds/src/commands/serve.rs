@@ -9,13 +9,15 @@ use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::telemetry::subscriber;
 use edgesentry_serve::metrics::MetricsServer;
 use edgesentry_serve::{ServeSettings, Server, Stopped};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use sd_notify::NotifyState;
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
 use crate::interrupt::{self, Hangups};
 use crate::output::{Answer, Output, complain};
-use crate::stores::{Opened, StoreArgs};
+use crate::stores::{Asked, Opened, StoreArgs};
 use crate::text::sentence;
 
 /// What a service logs where nobody says otherwise.
@@ -26,7 +28,8 @@ const LOGGED: &str = "edgesentry_rs=info";
 /// Everything else is in the settings, under [serve]: networks that may connect, TLS, client certificates, tokens,
 /// limits. Without settings it listens on 127.0.0.1:8080 for this machine only, without TLS, and nobody may read.
 /// On SIGTERM it takes no more requests and finishes those that are under way; SIGHUP loads certificates again.
-/// Exit code 0 after that, 3 if requests had to be cut off or a store failed. It logs to stderr, one JSON object a line:
+/// Exit code 0 after that, and if it was asked to stop before it listened, as while the database does not answer; 3 if
+/// requests had to be cut off or a store failed. It logs to stderr, one JSON object a line:
 /// what RUST_LOG or [telemetry] says, or edgesentry_rs=info. GET /metrics is for Prometheus.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -48,42 +51,24 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         raise_file_limit();
-        let opened = self.stores.open(if self.create { Access::Create } else { Access::Existing })?;
-        subscriber::init(&opened.settings.telemetry, LOGGED)?;
-        let stopped = opened.runtime.block_on(self.serve(&opened))?;
-        let failure = match stopped {
-            Stopped::Finished => None,
-            Stopped::CutOff => {
-                let message =
-                    "some requests did not finish in serve.limits.shutdown_seconds and were cut off";
-                Some(Failure::unfinished("cut_off", message))
-            }
+        // From here on, before a database has answered.
+        let mut asked = interrupt::asked().boxed();
+        let access = if self.create { Access::Create } else { Access::Existing };
+        let Some(opened) = self.stores.open_unless(access, &mut asked)? else {
+            return stopped(output, Ended::BeforeListening);
         };
-        let ok = failure.is_none();
-        let content = json!({ "stopped": if ok { "finished" } else { "cut_off" } });
-        let text = "stopped; requests under way were finished\n".to_owned();
-        let text = if ok { text } else { String::new() };
-        output.answer(&Answer { ok, name: "serve", content: &content, text, failure })?;
-        Ok(if ok { Exit::Holds } else { Exit::Unfinished })
+        subscriber::init(&opened.settings.telemetry, LOGGED)?;
+        let ended = opened.runtime.block_on(self.serve(&opened, asked))?;
+        stopped(output, ended)
     }
 
-    async fn serve(&self, opened: &Opened) -> Result<Stopped, Failure> {
-        let mut settings = ServeSettings::of(&opened.settings)?;
-        if !self.listen.is_empty() {
-            settings.listen.clone_from(&self.listen);
-        }
-        let service =
-            IngestService::start(opened.ledger.clone(), opened.payloads()?, opened.settings.ingest.clone());
-        service.observe_rejections().await;
-        let pruning = service.clone().keep_rejections_bounded();
-        let server = Server::bind(service, &settings).await?;
-        let metrics = match &opened.settings.telemetry.metrics_listen {
-            Some(listen) => Some(MetricsServer::start(listen, Metrics::global()).await?),
-            None => None,
+    async fn serve(&self, opened: &Opened, mut asked: Asked) -> Result<Ended, Failure> {
+        let listening = tokio::select! {
+            listening = self.listen(opened) => listening?,
+            () = &mut asked => return Ok(Ended::BeforeListening),
         };
-        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        let Listening { server, metrics, pruning, scheme } = listening;
         // Before anybody may think that it is there.
-        let asked = interrupt::asked();
         let hangups = Hangups::take();
         for address in server.addresses() {
             complain(&format!(
@@ -109,8 +94,65 @@ impl Serve {
         if let Some(metrics) = metrics {
             metrics.stop().await;
         }
-        Ok(stopped)
+        Ok(match stopped {
+            Stopped::Finished => Ended::Finished,
+            Stopped::CutOff => Ended::CutOff,
+        })
     }
+
+    /// Everything up to the moment at which records can be taken.
+    async fn listen(&self, opened: &Opened) -> Result<Listening, Failure> {
+        let mut settings = ServeSettings::of(&opened.settings)?;
+        if !self.listen.is_empty() {
+            settings.listen.clone_from(&self.listen);
+        }
+        let service =
+            IngestService::start(opened.ledger.clone(), opened.payloads()?, opened.settings.ingest.clone());
+        service.observe_rejections().await;
+        let pruning = service.clone().keep_rejections_bounded().boxed();
+        let server = Server::bind(service, &settings).await?;
+        let metrics = match &opened.settings.telemetry.metrics_listen {
+            Some(listen) => Some(MetricsServer::start(listen, Metrics::global()).await?),
+            None => None,
+        };
+        let scheme = if settings.tls.is_some() { "https" } else { "http" };
+        Ok(Listening { server, metrics, pruning, scheme })
+    }
+}
+
+/// What a service consists of that has not begun yet.
+struct Listening {
+    server: Server,
+    metrics: Option<MetricsServer>,
+    pruning: BoxFuture<'static, ()>,
+    scheme: &'static str,
+}
+
+/// How a service has ended.
+enum Ended {
+    /// It was asked to before it took anything.
+    BeforeListening,
+    /// What was under way was finished.
+    Finished,
+    /// What was under way took too long.
+    CutOff,
+}
+
+fn stopped(output: &Output, ended: Ended) -> Result<Exit, Failure> {
+    let (stopped, text, failure) = match ended {
+        Ended::BeforeListening => {
+            ("before_listening", "stopped before it listened; nothing was taken\n", None)
+        }
+        Ended::Finished => ("finished", "stopped; requests under way were finished\n", None),
+        Ended::CutOff => {
+            let message = "some requests did not finish in serve.limits.shutdown_seconds and were cut off";
+            ("cut_off", "", Some(Failure::unfinished("cut_off", message)))
+        }
+    };
+    let ok = failure.is_none();
+    let content = json!({ "stopped": stopped });
+    output.answer(&Answer { ok, name: "serve", content: &content, text: text.to_owned(), failure })?;
+    Ok(if ok { Exit::Holds } else { Exit::Unfinished })
 }
 
 async fn reload_on_hangup(mut hangups: Hangups, reload: impl Fn() -> Result<(), edgesentry_rs::Error>) {

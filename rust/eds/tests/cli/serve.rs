@@ -400,3 +400,30 @@ fn every_attack_gets_its_answer_and_harms_nobody() {
     assert_eq!(served.stop(), Some(0));
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
 }
+
+/// A database that takes connections and says nothing: the service has not begun, so nothing of it is cut off.
+#[test]
+fn a_service_that_still_connects_stops_in_order() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = silent.local_addr().unwrap().to_string();
+    // Of each host it waits for some seconds.
+    let hosts = vec![host; 50].join(",");
+    let folder = Folder::new();
+    let mut command = folder.command();
+    command.args([
+        "--json",
+        "serve",
+        "--ledger",
+        &format!("postgres://{hosts}/audit"),
+        "--payloads",
+        "folder:p",
+    ]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let _connection = silent.accept().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    assert!(said.contains("before_listening"), "{said}");
+}

@@ -4,8 +4,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
 };
@@ -112,26 +114,63 @@ impl Servers {
     }
 
     /// A connection for reads: in a transaction that cannot write if it is open for reading only.
-    pub(super) async fn reader(&self) -> Result<Reader, sqlx::Error> {
-        let pool = self.pool().await;
+    pub(super) async fn reader(&self) -> Result<Lease, sqlx::Error> {
+        let mut lease = self.lease(self.pool().await.acquire().await?);
         if self.purpose == Use::Write && !self.pooled {
-            return Ok(Reader::Connection(pool.acquire().await?));
+            return Ok(lease);
         }
-        let mut transaction = pool.begin_with("BEGIN TRANSACTION READ ONLY").await?;
-        if self.pooled {
-            transaction.execute(POOLED_READ).await?;
+        lease.is_in_transaction = true;
+        let begin = if self.pooled { POOLED_READ } else { BEGIN_READ };
+        self.in_time(lease.execute(begin)).await??;
+        Ok(lease)
+    }
+
+    /// A connection for a write that is no append.
+    pub(super) async fn writer(&self) -> Result<Lease, sqlx::Error> {
+        Ok(self.lease(self.pool().await.acquire().await?))
+    }
+
+    fn lease(&self, connection: PoolConnection<Postgres>) -> Lease {
+        Lease { connection, is_in_transaction: false, has_answered: false, patience: self.patience }
+    }
+
+    /// Waits for an answer as long as a commit may take. From a server that is lost, or behind a firewall that has
+    /// forgotten the connection, none ever comes.
+    pub(super) async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, sqlx::Error> {
+        timeout(self.patience, answer).await.map_err(elapsed_error)
+    }
+
+    /// All rows of an answer, however many: only the wait for the next one is limited.
+    pub(super) async fn rows(
+        &self,
+        mut answer: BoxStream<'_, Result<PgRow, sqlx::Error>>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let mut rows = Vec::new();
+        while let Some(row) = self.in_time(answer.try_next()).await?? {
+            rows.push(row);
         }
-        Ok(Reader::Transaction(transaction))
+        Ok(rows)
+    }
+
+    /// Whether the server still works for a connection that has been silent, as when it sorts: it is asked through
+    /// another one. A process of it that waits for its client has sent something that did not arrive.
+    pub(super) async fn works_for(&self, process: i32) -> bool {
+        let asked = async {
+            let mut reader = self.reader().await?;
+            let works = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active'
+                                AND wait_event_type IS DISTINCT FROM 'Client')",
+            );
+            let works: bool = works.bind(process).fetch_one(&mut *reader).await?;
+            reader.end().await?;
+            Ok::<_, sqlx::Error>(works)
+        };
+        matches!(self.in_time(asked).await, Ok(Ok(true)))
     }
 
     /// Where, without secrets.
     pub(super) fn place(&self) -> &Arc<str> {
         &self.place
-    }
-
-    /// How long a commit may take.
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
     }
 
     /// Connections to the server that took writes when it was last looked for.
@@ -141,15 +180,15 @@ impl Servers {
 
     /// A connection to the server that takes writes. Where it takes long and there is a choice, that server is looked for
     /// meanwhile: the pool alone would try one that is gone until its patience is over.
-    pub(super) async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+    pub(super) async fn acquire(&self) -> Result<Lease, sqlx::Error> {
         let begin = Instant::now();
         loop {
             let pool = self.pool().await;
             if self.hosts.len() < 2 {
-                return pool.acquire().await;
+                return Ok(self.lease(pool.acquire().await?));
             }
             match timeout(LOOK, pool.acquire()).await {
-                Ok(acquired) => return acquired,
+                Ok(acquired) => return Ok(self.lease(acquired?)),
                 Err(_) if begin.elapsed() >= self.patience => return Err(sqlx::Error::PoolTimedOut),
                 Err(_) => self.look_again().await,
             }
@@ -192,9 +231,7 @@ fn pool(
         .max_connections(connections.max(2))
         .acquire_timeout(patience.min(Duration::from_secs(10)))
         .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(answers(connection)))
-        // The pool waits for an answer here, too, and without end.
-        .after_release(|connection, _| Box::pin(answers(connection)));
+        .before_acquire(|connection, _| Box::pin(answers(connection)));
     if pooled {
         return pool.connect_lazy_with(options.statement_cache_capacity(0));
     }
@@ -244,10 +281,12 @@ fn milliseconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-/// Begins a transaction behind a pooler of transactions: the statements that another client left prepared on this
-/// connection of the server have the names of ours.
-const POOLED_READ: &str = "DEALLOCATE ALL";
-/// The same, and what [`prepare`] does, for this transaction.
+/// Begins a transaction that cannot write.
+const BEGIN_READ: &str = "BEGIN TRANSACTION READ ONLY";
+/// The same behind a pooler of transactions: the statements that another client left prepared on this connection of the
+/// server have the names of ours.
+const POOLED_READ: &str = "BEGIN TRANSACTION READ ONLY; DEALLOCATE ALL";
+/// Forgets such statements, and does what [`prepare`] does, for this transaction.
 fn pooled_write(patience: Duration) -> String {
     let limit = milliseconds(patience);
     format!(
@@ -256,39 +295,46 @@ fn pooled_write(patience: Duration) -> String {
     )
 }
 
-/// A connection for reads.
-pub(super) enum Reader {
-    Connection(PoolConnection<Postgres>),
-    Transaction(Transaction<'static, Postgres>),
+/// A connection of the pool. It goes back there once everything that it was asked was answered, and is closed otherwise:
+/// the pool asks each connection that it gets back, and waits for that answer without end.
+pub(super) struct Lease {
+    connection: PoolConnection<Postgres>,
+    /// In one that was begun for this lease.
+    is_in_transaction: bool,
+    has_answered: bool,
+    patience: Duration,
 }
 
-impl Reader {
-    /// Ends the transaction, if it is one.
-    pub(super) async fn end(self) -> Result<(), sqlx::Error> {
-        match self {
-            Reader::Connection(_) => Ok(()),
-            Reader::Transaction(transaction) => transaction.commit().await,
+impl Lease {
+    /// Ends the transaction of a reader, and gives the connection back.
+    pub(super) async fn end(mut self) -> Result<(), sqlx::Error> {
+        if self.is_in_transaction {
+            timeout(self.patience, self.connection.execute("COMMIT")).await.map_err(elapsed_error)??;
+        }
+        self.has_answered = true;
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.has_answered {
+            self.connection.close_on_drop();
         }
     }
 }
 
-impl Deref for Reader {
+impl Deref for Lease {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        match self {
-            Reader::Connection(connection) => connection,
-            Reader::Transaction(transaction) => transaction,
-        }
+        &self.connection
     }
 }
 
-impl DerefMut for Reader {
+impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        match self {
-            Reader::Connection(connection) => connection,
-            Reader::Transaction(transaction) => transaction,
-        }
+        &mut self.connection
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format".
 
+use std::pin::pin;
+
 use edgesentry_chain::{AuditRecord, Hash};
 use futures::TryStreamExt;
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, Row};
 
 use super::Servers;
 use crate::ledger::Filter;
@@ -18,13 +20,15 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 pub(super) async fn read(servers: &Servers, filter: &Filter, chunks: &Chunks) -> Result<(), sqlx::Error> {
     // Taken out of the pool: a reader that stops early leaves rows behind in it.
     let mut connection = servers.pool().await.acquire().await?.detach();
-    connection.execute("BEGIN TRANSACTION READ ONLY").await?;
+    servers.in_time(connection.execute("BEGIN TRANSACTION READ ONLY")).await??;
+    // A simple query, which a pooler hands on as a whole.
+    let process = servers.in_time(connection.fetch_one("SELECT pg_backend_pid()")).await??.try_get(0)?;
     let sql = statement(filter);
-    let mut rows = connection.copy_out_raw(&sql).await?;
+    let mut rows = patiently(servers, process, connection.copy_out_raw(&sql)).await?;
     let mut buffer: Vec<u8> = Vec::new();
     let mut begun = false;
     let mut chunk = Vec::with_capacity(CHUNK);
-    while let Some(bytes) = rows.try_next().await? {
+    while let Some(bytes) = patiently(servers, process, rows.try_next()).await? {
         buffer.extend_from_slice(&bytes);
         let mut at = 0;
         if !begun {
@@ -52,8 +56,24 @@ pub(super) async fn read(servers: &Servers, filter: &Filter, chunks: &Chunks) ->
         let _ = chunks.send(Ok(chunk)).await;
     }
     // Every record is here. A reader that took its time may find that the server has ended the transaction.
-    let _ = connection.close().await;
+    let _ = servers.in_time(connection.close()).await;
     Ok(())
+}
+
+/// Waits for an answer as long as the server works for it: before the first row it may sort.
+async fn patiently<T>(
+    servers: &Servers,
+    process: i32,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let mut answer = pin!(answer);
+    loop {
+        match servers.in_time(answer.as_mut()).await {
+            Ok(answer) => return answer,
+            Err(_) if servers.works_for(process).await => {}
+            Err(late) => return Err(late),
+        }
+    }
 }
 
 /// COPY takes no parameters: numbers stand as they are, texts as hexadecimal digits, which cannot end a literal.
