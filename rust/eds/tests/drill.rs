@@ -315,7 +315,10 @@ async fn the_bucket_of_a_site_is_left_as_it_was() {
 
     // Object Lock keeps the drill's own objects, and nothing else is touched.
     let bucket = Bucket::new("locked", &server.settings()).await.unwrap();
-    Setup { holds: Holds::Payloads, retention_days: 1, replication: None }.run(&bucket, true).await.unwrap();
+    Setup { holds: Holds::Payloads, retention_days: 1, replication: None, existing: false }
+        .run(&bucket, true)
+        .await
+        .unwrap();
     let (code, said) = drill("locked", &["--yes"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("are kept by the store"), "{said}");
@@ -366,6 +369,16 @@ fn a_report_that_was_changed_after_it_was_signed_is_found() {
     let (code, said) = run(&verify);
     assert!(code == 1 && said.contains("NOT VALID") && said.contains("of another report"), "{said}");
     assert_eq!(run(&quarter).0, 1, "{}", run(&quarter).1);
+    // The key of the settings; settings without one sign nothing, and that is no error.
+    let signed = |settings: &str, reports: &str| {
+        std::fs::write(folder.path().join("ops.toml"), settings).unwrap();
+        let drill = "drill s3-object-recovery --records 10 --sign-config ops.toml --report-dir";
+        let (code, said) = run(&format!("{drill} {reports}"));
+        assert_eq!(code, 0, "{said}");
+        names(&folder.path().join(reports)).iter().any(|name| name.ends_with(".json.sig"))
+    };
+    assert!(signed("[ops]\nsigning_key = \"operations.seed\"\n", "configured"));
+    assert!(!signed("[ops]\n", "unsigned"));
     let refused = drill.replace("operations.seed", "nowhere.seed");
     assert_eq!(run(&refused).0, 2, "{}", run(&refused).1);
 }

@@ -105,6 +105,25 @@ fn the_chart_runs_what_the_command_takes() {
     }
 }
 
+/// Reports that count as evidence, by timers, cron and the chart.
+#[test]
+fn reports_of_drills_are_signed_and_expire() {
+    let units = units(".service");
+    let timed = units.iter().flat_map(|(_, unit)| values(unit, "ExecStart")).map(str::to_owned);
+    let (mut filed, mut removed) = (0, 0);
+    for line in timed.chain(cron()).chain(chart()) {
+        if line.contains(" --report-dir ") {
+            assert!(line.contains(" --sign-config /etc/eds/"), "{line}");
+            filed += 1;
+        }
+        if line.contains(" drill report ") {
+            assert!(line.contains(" --remove-expired"), "{line}");
+            removed += 1;
+        }
+    }
+    assert_eq!((filed, removed), (6, 3));
+}
+
 #[test]
 fn timers_and_cron_run_the_same() {
     let mut timed = BTreeSet::new();

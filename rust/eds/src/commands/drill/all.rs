@@ -139,10 +139,11 @@ impl All {
         let Some(folder) = self.outcome.report_dir() else { return Ok(Vec::new()) };
         let Some(first) = held.first() else { return Ok(Vec::new()) };
         let began = times::shown(first.report.started_at_ms);
+        let signature = self.outcome.signature()?;
         let runs = held.iter().map(|drill| Run {
             report: drill.report.clone(),
             status: drill.status(),
-            signature: self.outcome.signature(),
+            signature: signature.clone(),
         });
         let title = format!("Drills of {began}");
         let summary = Summary { title, runs: runs.collect(), signed_only: false };

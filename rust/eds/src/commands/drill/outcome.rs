@@ -10,6 +10,7 @@ use edgesentry_ops::check::{Check, Status};
 use edgesentry_ops::drill::signed::{self, Signature};
 use edgesentry_ops::drill::{DrillError, DrillReport, Event, Extent, Listener, Measure, Plan};
 use edgesentry_ops::textfile::{Textfile, TextfileError};
+use edgesentry_rs::settings::Overrides;
 use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use crate::exit::{Exit, Failure, chain};
 use crate::interrupt;
 use crate::output::{Answer, Output, complain};
 use crate::outputs::{cannot_write, save_to};
+use crate::stores;
 use crate::text::{sentence, wrapped};
 use crate::times;
 
@@ -38,6 +40,9 @@ pub(crate) struct Outcome {
     /// Seed file of the key that signs the report, as NAME.json.sig
     #[arg(long, value_name = "SEEDFILE", requires = "report_dir")]
     sign_key: Option<PathBuf>,
+    /// Settings file whose ops.signing_key signs the report, if it names one
+    #[arg(long, value_name = "FILE", requires = "report_dir", conflicts_with = "sign_key")]
+    sign_config: Option<PathBuf>,
     /// How long the report is to be kept; eds drill report --remove-expired removes it then
     #[arg(long, value_name = "DAYS", default_value_t = 1096, value_parser = clap::value_parser!(u64).range(1..=36_500))]
     keep_days: u64,
@@ -124,12 +129,17 @@ impl Outcome {
 
     /// The key that signs; one that cannot be read is said before the drill is held.
     fn seed(&self) -> Result<Option<Seed>, Failure> {
-        Ok(self.sign_key.as_deref().map(edgesentry_formats::read_seed_file_of_group).transpose()?)
+        let configured = match &self.sign_config {
+            Some(file) => stores::load(Some(file), &Overrides::default())?.ops.signing_key,
+            None => None,
+        };
+        let file = self.sign_key.as_ref().or(configured.as_ref());
+        Ok(file.map(|file| edgesentry_formats::read_seed_file_of_group(file)).transpose()?)
     }
 
     /// What is known of the signature of a report that was just written.
-    pub(super) fn signature(&self) -> Signature {
-        if self.sign_key.is_some() { Signature::NotChecked } else { Signature::Missing }
+    pub(super) fn signature(&self) -> Result<Signature, Failure> {
+        Ok(if self.seed()?.is_some() { Signature::NotChecked } else { Signature::Missing })
     }
 
     /// The folder for reports, where one is named.
