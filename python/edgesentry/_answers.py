@@ -360,6 +360,38 @@ class Adoption:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveMark:
+    """An object that says whose an archive is.
+
+    Attributes:
+        key: `archive.json` names the cluster, `adopted.json` the copy that the archive was handed over to.
+        content: What it says.
+        signed_by: The trusted key that has signed it.
+        problem: Why no signature counts, if none does.
+    """
+
+    key: str
+    content: dict[str, object]
+    signed_by: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedArchive:
+    """Who has signed whose an archive is.
+
+    Attributes:
+        archive: The archive.
+        applied: Whether it was signed now.
+        marks: The objects that say so.
+    """
+
+    archive: str
+    applied: bool
+    marks: tuple[ArchiveMark, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SetupStep:
     """A step of setting up a bucket.
 

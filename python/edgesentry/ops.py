@@ -23,6 +23,7 @@ from edgesentry import _process
 from edgesentry._answers import (
     Adoption,
     ArchiveContents,
+    ArchiveMark,
     ArchiverTrial,
     Backup,
     BucketSetup,
@@ -51,6 +52,7 @@ from edgesentry._answers import (
     Retention,
     RetentionPlan,
     SetupStep,
+    SignedArchive,
     SignedReport,
     Status,
     StoredFile,
@@ -62,6 +64,7 @@ from edgesentry.exceptions import ConfigError, EdgesentryError
 __all__ = [
     "Adoption",
     "ArchiveContents",
+    "ArchiveMark",
     "ArchiverTrial",
     "Backup",
     "BucketSetup",
@@ -90,6 +93,7 @@ __all__ = [
     "Retention",
     "RetentionPlan",
     "SetupStep",
+    "SignedArchive",
     "SignedReport",
     "Status",
     "StoredFile",
@@ -114,6 +118,7 @@ __all__ = [
     "retention",
     "s3_check",
     "s3_setup",
+    "sign_archive",
     "verify_backup",
     "verify_recovery",
 ]
@@ -404,6 +409,17 @@ def adopt(
     return _ask(Adoption, "adopted", "ops adopt", options)
 
 
+def sign_archive(*, apply: bool = False, config: Path | None = None) -> SignedArchive:
+    """Shows who has signed whose the archive is, and with `apply` signs it.
+
+    Args:
+        apply: Sign it as it is; without it nothing is changed.
+        config: The settings file.
+    """
+    options: dict[str, object] = {"apply": apply, "config": config}
+    return _ask(SignedArchive, "signed", "ops sign-archive", options)
+
+
 def verify_recovery(
     *,
     heads: Path | None = None,
@@ -455,6 +471,7 @@ def s3_setup(
     replicate_to: str | None = None,
     replication_role: str | None = None,
     policies: Path | None = None,
+    lock_existing: bool = False,
     config: Path | None = None,
 ) -> BucketSetup:
     """Compares the bucket of payloads, or of the archive, with how it must be, and with `apply` sets it up.
@@ -467,6 +484,7 @@ def s3_setup(
         replicate_to: ARN of a bucket to which the store copies.
         replication_role: ARN of the role that copies.
         policies: Folder for policies of least privilege, one a role.
+        lock_existing: Look at all payloads that were stored before, and with `apply` lock them.
         config: The settings file.
     """
     options: dict[str, object] = {
@@ -476,6 +494,7 @@ def s3_setup(
         "replicate_to": replicate_to,
         "replication_role": replication_role,
         "policies": policies,
+        "lock_existing": lock_existing,
         "config": config,
     }
     return _ask(BucketSetup, "setup", "ops s3-setup", options, bucket)
@@ -505,8 +524,10 @@ def s3_check(
 
 
 def restore_objects(
-    device_id: str,
+    device_id: str | None = None,
     *,
+    all_: bool = False,
+    devices: Path | None = None,
     from_: int | None = None,
     to: int | None = None,
     apply: bool = False,
@@ -514,10 +535,12 @@ def restore_objects(
     payloads: str | None = None,
     config: Path | None = None,
 ) -> PayloadRecovery:
-    """Brings payloads of a device back that were deleted or overwritten in S3.
+    """Brings payloads of devices back that were deleted or overwritten in S3.
 
     Args:
-        device_id: The device.
+        device_id: The device, unless `all_` or `devices` says which.
+        all_: Those of every device in the ledger.
+        devices: File with the names of devices, one a line.
         from_: The lowest sequence.
         to: The highest sequence.
         apply: Do it; without it nothing is changed.
@@ -526,6 +549,8 @@ def restore_objects(
         config: The settings file.
     """
     options: dict[str, object] = {
+        "all_": all_,
+        "devices": devices,
         "from_": from_,
         "to": to,
         "apply": apply,
@@ -549,6 +574,7 @@ def drill_all(
     eds: Path | None = None,
     report_dir: Path | None = None,
     sign_key: Path | None = None,
+    sign_config: Path | None = None,
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReports:
@@ -562,6 +588,7 @@ def drill_all(
             must be able to run.
         report_dir: Folder for the report of this run.
         sign_key: Seed file of the key that signs the report.
+        sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
         keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
@@ -572,6 +599,7 @@ def drill_all(
         "eds": eds,
         "report_dir": report_dir,
         "sign_key": sign_key,
+        "sign_config": sign_config,
         "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
@@ -593,6 +621,7 @@ def drill_db_failover(
     yes: bool = False,
     report_dir: Path | None = None,
     sign_key: Path | None = None,
+    sign_config: Path | None = None,
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
@@ -612,6 +641,7 @@ def drill_db_failover(
         yes: Do not ask before systems of your own are touched; nobody can be asked here.
         report_dir: Folder for the report of this run.
         sign_key: Seed file of the key that signs the report.
+        sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
         keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
@@ -629,6 +659,7 @@ def drill_db_failover(
         "yes": yes,
         "report_dir": report_dir,
         "sign_key": sign_key,
+        "sign_config": sign_config,
         "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
@@ -651,6 +682,7 @@ def drill_db_restore(
     yes: bool = False,
     report_dir: Path | None = None,
     sign_key: Path | None = None,
+    sign_config: Path | None = None,
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
@@ -672,6 +704,7 @@ def drill_db_restore(
         yes: Do not ask before systems of your own are touched; nobody can be asked here.
         report_dir: Folder for the report of this run.
         sign_key: Seed file of the key that signs the report.
+        sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
         keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
@@ -690,6 +723,7 @@ def drill_db_restore(
         "yes": yes,
         "report_dir": report_dir,
         "sign_key": sign_key,
+        "sign_config": sign_config,
         "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
@@ -705,6 +739,7 @@ def drill_rpo(
     eds: Path | None = None,
     report_dir: Path | None = None,
     sign_key: Path | None = None,
+    sign_config: Path | None = None,
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
@@ -719,6 +754,7 @@ def drill_rpo(
             must be able to run.
         report_dir: Folder for the report of this run.
         sign_key: Seed file of the key that signs the report.
+        sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
         keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
@@ -730,6 +766,7 @@ def drill_rpo(
         "eds": eds,
         "report_dir": report_dir,
         "sign_key": sign_key,
+        "sign_config": sign_config,
         "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
@@ -744,6 +781,7 @@ def drill_s3_object_recovery(
     yes: bool = False,
     report_dir: Path | None = None,
     sign_key: Path | None = None,
+    sign_config: Path | None = None,
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
@@ -756,6 +794,7 @@ def drill_s3_object_recovery(
         yes: Do not ask before systems of your own are touched; nobody can be asked here.
         report_dir: Folder for the report of this run.
         sign_key: Seed file of the key that signs the report.
+        sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
         keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
@@ -766,6 +805,7 @@ def drill_s3_object_recovery(
         "yes": yes,
         "report_dir": report_dir,
         "sign_key": sign_key,
+        "sign_config": sign_config,
         "keep_days": keep_days,
         "metrics_file": metrics_file,
     }
@@ -784,6 +824,7 @@ def drill_alert_fire(
     webhook: str | None = None,
     report_dir: Path | None = None,
     sign_key: Path | None = None,
+    sign_config: Path | None = None,
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
@@ -800,6 +841,7 @@ def drill_alert_fire(
         webhook: Address of the drill's webhook, for an Alertmanager that runs already.
         report_dir: Folder for the report of this run.
         sign_key: Seed file of the key that signs the report.
+        sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
         keep_days: Days that the report is to be kept.
         metrics_file: File for the textfile collector of node_exporter.
     """
@@ -814,6 +856,7 @@ def drill_alert_fire(
         "webhook": webhook,
         "report_dir": report_dir,
         "sign_key": sign_key,
+        "sign_config": sign_config,
         "keep_days": keep_days,
         "metrics_file": metrics_file,
     }

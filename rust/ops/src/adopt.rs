@@ -8,14 +8,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
 use edgesentry_rs::Settings;
-use edgesentry_rs::objects::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Archive, Identity};
 use crate::data_folder;
 use crate::error::Error;
+use crate::marks::{self, ADOPTED};
 use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
 use crate::restore::{RestoreCommand, quoted, shown, write_file};
@@ -24,8 +23,6 @@ use crate::wal::{History, Inventory, WalName, archive_wal, read_history};
 
 /// The setting with the mark. Anyone who may connect may read it.
 pub(crate) const SETTING: &str = "edgesentry.restored_copy";
-/// The key of the record in an archive.
-const KEY: &str = "adopted.json";
 /// The original counts as gone when nothing of it was archived for so long, if it cannot be asked.
 const SILENCE: Duration = Duration::from_secs(600);
 
@@ -77,8 +74,13 @@ impl Writer {
 }
 
 /// The copy that an archive was handed over to.
+///
+/// # Errors
+/// Also if a key is named and no trusted one has signed that.
 pub(crate) async fn adopted(archive: &Archive) -> Result<Option<Adopted>, Error> {
-    archive.read_json(KEY).await
+    let Some((adopted, standing)) = marks::stated_adoption(archive).await? else { return Ok(None) };
+    standing.map_err(|problem| marks::unsigned(archive, problem))?;
+    Ok(Some(adopted))
 }
 
 /// Refuses a restored copy that was not adopted, and a server of another timeline than the copy that was. `history` is
@@ -190,10 +192,14 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
     adopt.command.check()?;
     let copy = Copy::read(&programs, &adopt.data)?;
     archive.objects().check().await?;
-    let before = archive.identity().await?;
+    let before = archive.stated_identity().await?;
     archive.claim(copy.identity).await?;
-    let known = adopted(archive).await?;
-    let is_known = known.as_ref().is_some_and(|known| known.copy == copy.mark);
+    // A record that nobody trusted has signed is replaced by a take-over, and by nothing else.
+    let known = marks::stated_adoption(archive).await?.filter(|(known, _)| known.copy == copy.mark);
+    let is_known = match known {
+        Some((_, Err(problem))) => return Err(marks::unsigned(archive, problem)),
+        known => known.is_some(),
+    };
     if before.is_some() && !is_known {
         if !adopt.take_over {
             return Err(archive.problem(
@@ -218,9 +224,7 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
             timeline: copy.timeline,
             adopted_at_ms: crate::retention::now_ms(),
         };
-        let json = serde_json::to_vec_pretty(&record)
-            .map_err(|error| archive.problem(format!("{KEY}: cannot be written as JSON: {error}")))?;
-        archive.objects().put(KEY, Bytes::from(json), Write::Replace).await?;
+        archive.replace_signed(ADOPTED, &marks::subject(ADOPTED, copy.identity), &record).await?;
     }
     set_archiving(&programs, &adopt.data, &adopt.command)?;
     Ok(Adoption {

@@ -3,6 +3,7 @@
 //! ```text
 //! archive.json                                    whose it is; nothing is archived or fetched without it
 //! adopted.json                                    the restored copy that it was handed over to; others are refused
+//! archive.json.sig, adopted.json.sig              their signatures
 //! trial.json                                      left by `archive-wal --check`
 //! wal/00000001/000000010000000000000003.zst       a segment; also its .backup and .partial; its signature is in it
 //! wal/00000002.history.zst                        a timeline
@@ -25,12 +26,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::encryption::Encryption;
 use crate::error::Error;
-use crate::signature::{Sidecar, Standing, Statement, Subject, Trust};
+use crate::marks::{self, MARK};
+use crate::signature::{Sidecar, Signature, Standing, Statement, Subject, Trust};
 use crate::temporary::Temporary;
 use crate::wal::packed;
 
-/// The key of the mark that says whose archive this is.
-const MARK: &str = "archive.json";
 /// The largest segment that PostgreSQL can be made with.
 pub(crate) const LARGEST_SEGMENT: u64 = 1 << 30;
 /// The version of the layout.
@@ -54,7 +54,7 @@ impl Identity {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct Mark {
     archive: u32,
     #[serde(flatten)]
@@ -130,8 +130,21 @@ impl Archive {
     }
 
     /// Whose it is; none where nothing was ever archived, provably.
+    ///
+    /// # Errors
+    /// Also if a key is named and no trusted one has signed it.
     pub async fn identity(&self) -> Result<Option<Identity>, Error> {
-        let Some(mark) = self.read_json::<Mark>(MARK).await? else { return Ok(None) };
+        let Some((identity, standing)) = self.stated_identity().await? else { return Ok(None) };
+        standing.map_err(|problem| marks::unsigned(self, problem))?;
+        Ok(Some(identity))
+    }
+
+    /// Whose it says that it is, and whether a trusted key has signed that; if not, why not.
+    pub(crate) async fn stated_identity(
+        &self,
+    ) -> Result<Option<(Identity, Result<Standing, String>)>, Error> {
+        let subject = |mark: &Mark| marks::subject(MARK, mark.identity);
+        let Some((mark, standing)) = marks::read(self, MARK, subject).await? else { return Ok(None) };
         if mark.archive > LAYOUT {
             return Err(self.problem(format!("its layout is {}, newer than this eds knows", mark.archive)));
         }
@@ -139,32 +152,33 @@ impl Archive {
             let bytes = mark.identity.wal_segment_bytes;
             return Err(self.problem(format!("{MARK}: is damaged: a segment of {bytes} bytes cannot be")));
         }
-        Ok(Some(mark.identity))
+        Ok(Some((mark.identity, standing)))
     }
 
     /// Whose it is, where it must be there: a wrong bucket or prefix is no empty archive.
     pub async fn existing_identity(&self) -> Result<Identity, Error> {
-        let identity = self.identity().await?;
-        identity.ok_or_else(|| {
-            self.problem(format!(
-                "there is no archive: no {MARK}; look at the bucket, the folder and the prefix"
-            ))
-        })
+        self.identity().await?.ok_or_else(|| self.no_archive())
     }
 
-    /// Makes it the archive of a cluster, or compares: one of another cluster is refused.
+    pub(crate) fn no_archive(&self) -> Error {
+        self.problem(format!("there is no archive: no {MARK}; look at the bucket, the folder and the prefix"))
+    }
+
+    /// Makes it the archive of a cluster, or compares: one of another cluster is refused. The caller knows the identity
+    /// from the cluster itself, so the mark is signed if that has not been done.
     pub async fn claim(&self, identity: Identity) -> Result<(), Error> {
-        let there = match self.identity().await? {
-            Some(there) => there,
-            None => {
-                let mark = Mark { archive: LAYOUT, identity };
-                if self.write_json(MARK, &mark).await? == Written::Stored {
-                    return Ok(());
-                }
-                self.existing_identity().await?
-            }
-        };
+        let mut there = self.stated_identity().await?;
+        if there.is_none() {
+            self.write_json(MARK, &Mark { archive: LAYOUT, identity }).await?;
+            there = self.stated_identity().await?;
+        }
+        let missing = || self.problem(format!("{MARK} is gone, although it was there just now"));
+        let (there, standing) = there.ok_or_else(missing)?;
         if there == identity {
+            if self.trust.signs() && !matches!(standing, Ok(Standing::Signed(_))) {
+                let mark = Mark { archive: LAYOUT, identity };
+                self.sign(MARK, &marks::subject(MARK, identity), &mark).await?;
+            }
             return Ok(());
         }
         Err(self.problem(format!(
@@ -176,9 +190,49 @@ impl Archive {
 
     /// Writes an object where there is none yet.
     pub(crate) async fn write_json(&self, key: &str, content: &impl Serialize) -> Result<Written, Error> {
+        Ok(self.objects.put(key, self.json(key, content)?, Write::IfAbsent).await?)
+    }
+
+    /// Replaces an object, and before it its signature.
+    pub(crate) async fn replace_signed(
+        &self,
+        key: &str,
+        subject: &Subject,
+        content: &impl Serialize,
+    ) -> Result<(), Error> {
+        let json = self.json(key, content)?;
+        self.write_signature(key, &Statement::plain(subject, &json)).await?;
+        self.objects.put(key, json, Write::Replace).await?;
+        Ok(())
+    }
+
+    /// Signs an object that is there, if it says what the caller knows it must say.
+    pub(crate) async fn sign<T: DeserializeOwned + PartialEq>(
+        &self,
+        key: &str,
+        subject: &Subject,
+        content: &T,
+    ) -> Result<(), Error> {
+        let bytes = self.objects.get(key).await?.ok_or_else(|| self.problem(format!("{key}: is missing")))?;
+        if self.parse::<T>(key, &bytes)? != *content {
+            return Err(self.problem(format!("{key}: it was replaced while it was read, and is not signed")));
+        }
+        self.write_signature(key, &Statement::plain(subject, &bytes)).await
+    }
+
+    async fn write_signature(&self, key: &str, statement: &Statement<'_>) -> Result<(), Error> {
+        if let Some(signature) = self.trust.sign(statement)? {
+            let sidecar = signature_key(key);
+            let json = self.json(&sidecar, &Sidecar::of(&signature))?;
+            self.objects.put(&sidecar, json, Write::Replace).await?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, key: &str, content: &impl Serialize) -> Result<Bytes, Error> {
         let json = serde_json::to_vec_pretty(content)
             .map_err(|error| self.problem(format!("{key}: cannot be written as JSON: {error}")))?;
-        Ok(self.objects.put(key, Bytes::from(json), Write::IfAbsent).await?)
+        Ok(Bytes::from(json))
     }
 
     /// Writes a manifest where there is none yet, and before it its signature.
@@ -188,15 +242,14 @@ impl Archive {
         subject: &Subject,
         content: &impl Serialize,
     ) -> Result<Written, Error> {
-        let json = serde_json::to_vec_pretty(content)
-            .map_err(|error| self.problem(format!("{key}: cannot be written as JSON: {error}")))?;
+        let json = self.json(key, content)?;
         if let Some(signature) = self.trust.sign(&Statement::plain(subject, &json))? {
             let sidecar = signature_key(key);
             if self.write_json(&sidecar, &Sidecar::of(&signature)).await? == Written::Taken {
                 return Ok(Written::Taken);
             }
         }
-        Ok(self.objects.put(key, Bytes::from(json), Write::IfAbsent).await?)
+        Ok(self.objects.put(key, json, Write::IfAbsent).await?)
     }
 
     /// Whether a trusted key has signed the manifest that was read as `manifest`; if not, why not.
@@ -206,24 +259,45 @@ impl Archive {
         subject: &Subject,
         manifest: &T,
     ) -> Result<Result<Standing, String>, Error> {
-        let json = self.objects.get(key).await?.ok_or_else(|| self.problem(format!("{key}: is missing")))?;
+        let read = self.read_signed::<T>(key, |_| subject.clone()).await?;
+        let (read, standing) = read.ok_or_else(|| self.problem(format!("{key}: is missing")))?;
+        Ok(if read == *manifest {
+            standing
+        } else {
+            Err(format!("{key}: it was replaced while it was read"))
+        })
+    }
+
+    /// Reads an object, and whether a trusted key has signed it under the name that `subject` gives it; if not, why not.
+    pub(crate) async fn read_signed<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        subject: impl FnOnce(&T) -> Subject,
+    ) -> Result<Option<(T, Result<Standing, String>)>, Error> {
+        let Some(json) = self.objects.get(key).await? else { return Ok(None) };
+        let content: T = self.parse(key, &json)?;
+        let subject = subject(&content);
+        let signature = self.signature_of(key).await?;
+        let standing = self.trust.verify(&Statement::plain(&subject, &json), signature.as_ref())?;
+        Ok(Some((content, standing)))
+    }
+
+    async fn signature_of(&self, key: &str) -> Result<Option<Signature>, Error> {
         let sidecar = signature_key(key);
-        let signature = match self.read_json::<Sidecar>(&sidecar).await? {
-            Some(read) => Some(read.read().ok_or_else(|| {
-                self.problem(format!("{sidecar}: is damaged, or its format is newer than this eds knows"))
-            })?),
-            None => None,
-        };
-        let standing = self.trust.verify(&Statement::plain(subject, &json), signature.as_ref())?;
-        let is_same = serde_json::from_slice::<T>(&json).is_ok_and(|read| read == *manifest);
-        Ok(if is_same { standing } else { Err(format!("{key}: it was replaced while it was read")) })
+        let Some(read) = self.read_json::<Sidecar>(&sidecar).await? else { return Ok(None) };
+        let damaged =
+            || self.problem(format!("{sidecar}: is damaged, or its format is newer than this eds knows"));
+        read.read().ok_or_else(damaged).map(Some)
     }
 
     /// Reads an object; none where there is provably none.
     pub(crate) async fn read_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(json) = self.objects.get(key).await? else { return Ok(None) };
-        let content = serde_json::from_slice(&json);
-        content.map(Some).map_err(|error| self.problem(format!("{key}: is damaged: {error}")))
+        self.parse(key, &json).map(Some)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, key: &str, json: &[u8]) -> Result<T, Error> {
+        serde_json::from_slice(json).map_err(|error| self.problem(format!("{key}: is damaged: {error}")))
     }
 
     /// An error about what is in the archive.

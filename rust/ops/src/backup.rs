@@ -98,6 +98,7 @@ impl Backup {
 /// Takes a backup, proves it, and archives it; the manifest comes last, so that half a backup is none.
 pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Backup, Error> {
     source.programs.require(&["pg_basebackup", "pg_verifybackup"])?;
+    source.refuse_tablespaces()?;
     source.require_replication().await?;
     archive.objects().check().await?;
     adopt::claim(archive, source).await?;

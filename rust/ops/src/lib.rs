@@ -21,6 +21,7 @@ mod extract;
 pub mod failover;
 mod files;
 mod guard;
+pub mod marks;
 pub mod observe;
 pub mod postgres;
 mod process;

@@ -18,6 +18,10 @@ use crate::observe::blocking;
 /// Devices that an evidence names; the others are counted.
 const SHOWN: usize = 5;
 
+/// The step of a drill that has gone through the checklist.
+pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery is gone through, without its item on alerts: a drill silences none, and no \
+     Alertmanager was asked";
+
 /// What is verified, and against what.
 pub struct Recovery {
     /// The restored ledger.
@@ -33,8 +37,19 @@ pub struct Recovery {
     pub start_heads: Option<Heads>,
     /// The moment that was restored to, Unix milliseconds.
     pub target_ms: Option<u64>,
-    /// The alert silences that are still there, one a line; none where nobody has asked.
-    pub silences: Option<Result<Vec<String>, String>>,
+    /// What is known of alerts that were silenced.
+    pub silences: Silences,
+}
+
+/// What is known of alerts that were silenced for an incident.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Silences {
+    /// No Alertmanager was asked, so the item is unknown.
+    NotAsked,
+    /// The active silences of the Alertmanager that was asked, one a line, or why it did not answer.
+    Asked(Result<Vec<String>, String>),
+    /// A drill silences no alert, so its checklist has no such item.
+    OfDrill,
 }
 
 /// Goes through the checklist. A store that fails makes its items unknown, never passed.
@@ -42,12 +57,30 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
     let answers = recovery.ledger.check().await;
     let evidence =
         answers.as_ref().map_or_else(|error| error.describe(), |()| recovery.ledger.place().to_owned());
-    let mut checks = vec![Check::new("the ledger answers and takes writes", answers.is_ok(), evidence)];
+    let mut checks = vec![Check::new("the ledger answers", answers.is_ok(), evidence)];
+    checks.extend(writes(&*recovery.ledger).await);
     checks.push(last_sequences(recovery).await);
     checks.extend(chains(recovery, progress).await);
     checks.push(log::check(&*recovery.ledger, recovery.target_ms).await);
-    checks.push(silences(recovery.silences.as_ref()));
+    checks.extend(silences(&recovery.silences));
     checks
+}
+
+/// The ledger is open for reading only, so that it answers says nothing of writes.
+async fn writes(ledger: &dyn Ledger) -> Option<Check> {
+    let name = "the server of the ledger takes writes";
+    Some(match ledger.takes_writes().await {
+        Ok(None) => return None,
+        Ok(Some(true)) => {
+            Check::new(name, true, "it is not in recovery, and transactions may write by default")
+        }
+        Ok(Some(false)) => Check::new(
+            name,
+            false,
+            "it is a standby or still in recovery, or default_transaction_read_only is on",
+        ),
+        Err(error) => Check::unknown(name, error.describe()),
+    })
 }
 
 async fn last_sequences(recovery: &Recovery) -> Check {
@@ -176,20 +209,23 @@ fn judged(name: &str, report: &Report, levels: &[Level], evidence: String) -> Ch
     Check::new(name, false, format!("{}{}; {evidence}", found.join(", "), first.unwrap_or_default()))
 }
 
-fn silences(silences: Option<&Result<Vec<String>, String>>) -> Check {
+fn silences(silences: &Silences) -> Option<Check> {
     let name = "alerts that were suppressed for the incident are on again";
-    match silences {
-        None => Check::unknown(
+    Some(match silences {
+        Silences::OfDrill => return None,
+        Silences::NotAsked => Check::unknown(
             name,
-            "nobody has asked: name the Alertmanager with --alertmanager URL, or look with amtool silence query",
+            "no Alertmanager was asked: name it with --alertmanager URL, or look with amtool silence query",
         ),
-        Some(Err(why)) => Check::unknown(name, why.clone()),
-        Some(Ok(silences)) if silences.is_empty() => Check::new(name, true, "no silence is active"),
-        Some(Ok(silences)) => {
+        Silences::Asked(Err(why)) => Check::unknown(name, why.clone()),
+        Silences::Asked(Ok(silences)) if silences.is_empty() => {
+            Check::new(name, true, "no silence is active")
+        }
+        Silences::Asked(Ok(silences)) => {
             let lift = format!("{}; lift each with amtool silence expire ID", silences.join("; "));
             Check::new(name, false, lift)
         }
-    }
+    })
 }
 
 /// Asks an Alertmanager for its active silences, by its own program `amtool`.
@@ -202,4 +238,24 @@ pub async fn active_silences(alertmanager: &str) -> Result<Vec<String>, String> 
     });
     let text = asked.await.map_err(|error: Error| error.describe())?;
     Ok(text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Status;
+
+    #[test]
+    fn only_an_alertmanager_that_was_asked_can_say_that_no_silence_is_active() {
+        assert_eq!(silences(&Silences::OfDrill), None);
+        let status = |of: Silences| {
+            let check = silences(&of).expect("an item of the checklist");
+            assert_eq!(check.status == Status::Passed, check.evidence == "no silence is active", "{check:?}");
+            check.status
+        };
+        assert_eq!(status(Silences::NotAsked), Status::Unknown);
+        assert_eq!(status(Silences::Asked(Err("it does not answer".to_owned()))), Status::Unknown);
+        assert_eq!(status(Silences::Asked(Ok(vec!["1 alertname=X".to_owned()]))), Status::Failed);
+        assert_eq!(status(Silences::Asked(Ok(Vec::new()))), Status::Passed);
+    }
 }

@@ -11,6 +11,8 @@ mod start;
 mod unfinished;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use edgesentry_rs::Settings;
@@ -148,6 +150,18 @@ pub async fn restore(
     restore: &Restore,
     observer: Observer<'_>,
 ) -> Result<Restored, Error> {
+    let needed_bytes = AtomicU64::new(0);
+    let restored = attempt(settings, archive, restore, observer, &needed_bytes).await;
+    restored.map_err(|error| space::explain(error, &restore.data, needed_bytes.into_inner()))
+}
+
+async fn attempt(
+    settings: &Settings,
+    archive: &Archive,
+    restore: &Restore,
+    observer: Observer<'_>,
+    needed_bytes: &AtomicU64,
+) -> Result<Restored, Error> {
     let programs = source::programs(settings)?;
     programs.require(&["postgres", "pg_controldata"])?;
     let url = source::url(settings)?;
@@ -175,7 +189,8 @@ pub async fn restore(
     let (command, owner, theirs) = (restore.command.clone(), programs.clone(), temporary()?);
     blocking(move || command.attempt(&owner, theirs)).await?;
     let folder = temporary()?;
-    space::check(archive, &backup, folder.path(), &restore.data).await?;
+    let needed = space::check(archive, &backup, folder.path(), &restore.data).await?;
+    needed_bytes.store(needed, Relaxed);
 
     let begin = Instant::now();
     let files = folder.path().join("files");

@@ -26,6 +26,8 @@ pub enum Kind {
     Wal,
     /// The beginning of a segment that is still being received.
     Receiving,
+    /// One of the two objects that say whose the archive is.
+    Mark,
 }
 
 impl fmt::Display for Kind {
@@ -35,6 +37,7 @@ impl fmt::Display for Kind {
             Kind::Dump => "dump",
             Kind::Wal => "wal",
             Kind::Receiving => "wal-receiving",
+            Kind::Mark => "mark",
         })
     }
 }
@@ -204,6 +207,11 @@ impl Trust {
             keys: keys.collect::<Result<_, _>>()?,
             allow_unsigned: settings.allow_unsigned,
         })
+    }
+
+    /// Whether a key is named, so that signatures count.
+    pub(crate) fn is_used(&self) -> bool {
+        self.signs() || !self.keys.is_empty()
     }
 
     /// Whether what is archived is signed.

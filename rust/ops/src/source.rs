@@ -29,6 +29,8 @@ pub struct Source {
     pub timeline: u32,
     /// Its mark, if it is a restored copy ([`crate::adopt`]).
     pub copy: Option<String>,
+    /// The tablespaces of its own, with commas between; empty if it has none.
+    tablespaces: String,
 }
 
 /// The programs of the settings, `ops.postgres_bin`.
@@ -97,12 +99,6 @@ impl Source {
                 version_number / 10_000
             )));
         }
-        if !tablespaces.is_empty() {
-            return Err(wrong(format!(
-                "it has tablespaces of its own ({tablespaces}), which a backup would not hold; move what is in them with \
-                 ALTER TABLE ... SET TABLESPACE pg_default, drop them, and try again"
-            )));
-        }
         Ok(Some(Source {
             programs: programs.clone(),
             sql: sql.clone(),
@@ -112,6 +108,7 @@ impl Source {
             timeline: u32::from_str_radix(log.get(..8).unwrap_or_default(), 16)
                 .map_err(|_| wrong(format!("its answer is not understood: {row:?}")))?,
             copy: (!copy.is_empty()).then(|| (*copy).to_owned()),
+            tablespaces: (*tablespaces).to_owned(),
         }))
     }
 
@@ -122,6 +119,21 @@ impl Source {
 }
 
 impl Source {
+    /// Refuses a server with tablespaces of its own, which a base backup would not hold.
+    pub(crate) fn refuse_tablespaces(&self) -> Result<(), Error> {
+        if self.tablespaces.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Server {
+            server: self.sql.place().to_owned(),
+            problem: format!(
+                "it has tablespaces of its own ({}), which a base backup would not hold; move their tables with ALTER \
+                 TABLE ... SET TABLESPACE pg_default and drop them, or take dumps, which do without tablespaces",
+                self.tablespaces
+            ),
+        })
+    }
+
     /// Refuses a role that may not replicate, before anything is written: `pg_basebackup` and `pg_receivewal` need one.
     pub async fn require_replication(&self) -> Result<(), Error> {
         let sql = self.sql.clone();

@@ -48,7 +48,7 @@ async fn a_bucket_holds_what_its_set_up_promises() {
     let replication =
         Replication { to: "arn:aws:s3:::copy".to_owned(), role: "arn:aws:iam::1:role/copy".to_owned() };
     let holds = Holds::Payloads;
-    let setup = Setup { holds, retention_days: 2, replication: Some(replication) };
+    let setup = Setup { holds, retention_days: 2, replication: Some(replication), existing: false };
 
     let planned = setup.run(&bucket, false).await.unwrap();
     assert!(planned.iter().all(|step| step.change && step.status == Status::Unknown), "{planned:#?}");
@@ -61,7 +61,10 @@ async fn a_bucket_holds_what_its_set_up_promises() {
     assert!(done[4].evidence.starts_with("not supported by this store"), "{done:#?}");
     let again = setup.run(&bucket, true).await.unwrap();
     assert!(again[..4].iter().all(|step| !step.change), "{again:#?}");
-    let shorter = Setup { holds, retention_days: 1, replication: None }.run(&bucket, true).await.unwrap_err();
+    let shorter = Setup { holds, retention_days: 1, replication: None, existing: false }
+        .run(&bucket, true)
+        .await
+        .unwrap_err();
     assert!(shorter.to_string().contains("would become shorter"), "{shorter}");
 
     let checks = check(&bucket, holds, 2).await.unwrap();

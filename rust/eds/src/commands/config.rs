@@ -22,7 +22,7 @@ const CARE: Style = AnsiColor::Yellow.on_default().bold();
 #[command(after_help = "\
 Examples:
   eds config check
-  eds config check --config /etc/eds.toml --json
+  eds config check --config /etc/eds/eds.toml --json
   EDS_LEDGER=postgres://db/audit eds config check
 
 A variable names a key in capitals, with two underscores for the dot: EDS_S3__ENDPOINT. Flags come before

@@ -20,6 +20,7 @@ mod retention;
 mod s3_check;
 mod s3_setup;
 mod session;
+mod sign_archive;
 mod verify_backup;
 mod verify_recovery;
 mod watch_postgres;
@@ -64,6 +65,7 @@ enum Action {
     Restore(restore::RestoreTo),
     RestoreDump(restore_dump::RestoreDumpInto),
     Adopt(adopt::AdoptCopy),
+    SignArchive(sign_archive::SignArchive),
     VerifyRecovery(verify_recovery::VerifyRecovery),
     S3Setup(s3_setup::S3Setup),
     S3Check(s3_check::S3Check),
@@ -92,6 +94,7 @@ impl Ops {
             Action::Restore(command) => command.run(output),
             Action::RestoreDump(command) => command.run(output),
             Action::Adopt(command) => command.run(output),
+            Action::SignArchive(command) => command.run(output),
             Action::VerifyRecovery(command) => command.run(output),
             Action::S3Setup(command) => command.run(output),
             Action::S3Check(command) => command.run(output),

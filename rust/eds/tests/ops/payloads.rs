@@ -154,6 +154,17 @@ fn payloads_come_back_byte_identical_or_are_named_as_lost() {
         assert_eq!(payloads.versions(&key(sequence)).len(), versions, "{sequence}");
     }
     assert_eq!(payloads.restore("--from 1 --to 3", 0)["intact"], 3);
+    // Of all devices, and of those of a list: 1 is lost, as above.
+    std::fs::write(payloads.folder.path().join("devices"), "lift-01\n\n").unwrap();
+    for which in ["--all", "--devices devices"] {
+        let output = payloads.eds(&format!("ops restore-object {which}"));
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(
+            said(&output).contains("5 payloads: 3 intact, 0 restorable, 0 restored, 2 lost"),
+            "{}",
+            said(&output)
+        );
+    }
 
     for (sequence, sentence) in [
         (4, "it is deleted or was never there; none of 0 versions has its bytes"),
@@ -207,4 +218,25 @@ fn what_cannot_be_restored_is_one_sentence() {
         assert!(sentence(&output).contains(why), "{line}: {}", said(&output));
     }
     assert_eq!(payloads.versions(&key(1)).len(), 1);
+}
+
+/// The bucket of these tests was made without Object Lock, and payloads are in it.
+#[test]
+fn a_bucket_without_object_lock_is_not_called_locked() {
+    let payloads = Payloads::new(3);
+    for apply in ["", " --apply"] {
+        let output = payloads.eds(&format!("ops s3-setup s3://{BUCKET} --retention-days 1{apply}"));
+        assert_ne!(output.status.code(), Some(0), "{}", said(&output));
+        let text = said(&output);
+        assert!(!text.contains("made with Object Lock"), "{text}");
+        assert!(
+            text.contains("3 of 3 versions can be deleted for good; --lock-existing --apply locks them"),
+            "{text}"
+        );
+    }
+    let output =
+        payloads.eds(&format!("ops s3-setup s3://{BUCKET} --retention-days 1 --lock-existing --apply"));
+    let text = said(&output);
+    // A store that refuses, because the bucket has no Object Lock, says so; one that does not has locked them.
+    assert!(text.contains("3 of 3 versions were locked") || output.status.code() == Some(1), "{text}");
 }

@@ -8,12 +8,28 @@ use std::time::{Duration, Instant};
 use edgesentry_ops::servers::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Site, said, stop};
+use crate::{BUCKET, Site, said, stop};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The command, at work; killed when dropped.
 struct Sidecar(Child);
+
+impl Site {
+    fn has(&self, key: &str) -> bool {
+        self.archived().iter().any(|(there, _)| there == key)
+    }
+
+    /// When an object was written, Unix milliseconds.
+    fn written_at(&self, key: &str) -> u64 {
+        let url = format!("s3://{BUCKET}/ledger");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listed = runtime.block_on(async {
+            edgesentry_rs::objects::open(&url, &self.s3.settings()).await.unwrap().list(key).await.unwrap()
+        });
+        listed[0].modified_ms
+    }
+}
 
 impl Sidecar {
     /// Starts it, and returns when commits wait for it.
@@ -76,10 +92,19 @@ fn nothing_acknowledged_is_lost_with_the_sidecar_alone() {
     // One complete segment, and the beginning of the next.
     let complete = site.sql("SELECT pg_walfile_name(pg_switch_wal())");
     let key = format!("wal/00000001/{complete}.zst");
-    let is_archived = || site.archived().iter().any(|(there, _)| *there == key);
-    wait_until("the complete segment is archived", &site.path("receive.log"), is_archived);
+    wait_until("the complete segment is archived", &site.path("receive.log"), || site.has(&key));
     commit(&site, 201..=400);
     let incomplete = site.sql("SELECT pg_walfile_name(pg_current_wal_lsn())");
+
+    // A receiver that starts again, with nothing new, writes nothing: in a locked bucket each version stays.
+    let beginning = format!("partial/{incomplete}.zst");
+    wait_until("the beginning is archived", &site.path("receive.log"), || site.has(&beginning));
+    sidecar.signal(Signal::TERM);
+    assert!(sidecar.0.wait().unwrap().success());
+    let written = site.written_at(&beginning);
+    sidecar = Sidecar::start(&site, 1);
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(site.written_at(&beginning), written);
 
     // The server is lost; the sidecar is asked to end, and sends what it has.
     site.cluster.kill().unwrap();

@@ -123,6 +123,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     );
     site.sql("INSERT INTO t SELECT generate_series(201, 300)");
     let rotated = site.archive_now();
+    site.json("sign-archive --apply", 0);
 
     // A machine that restores has public keys only.
     site.configure("trusting.toml", &format!("trusted_keys = [{old_public:?}, {new_public:?}]"));
@@ -344,4 +345,70 @@ fn an_encrypted_archive_is_restored_with_an_identity_of_it_only() {
 
 fn said_last(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
+}
+
+/// `archive.json` and `adopted.json` decide who may archive, and what a signature is for.
+#[test]
+fn whose_an_archive_is_must_be_signed() {
+    let site = Site::start();
+    site.sql("CREATE TABLE t (n int)");
+    // From before there was a key: a server that gets one signs what it knows by itself.
+    site.archive_now();
+    let (key, public) = site.signing_key("ops.seed");
+    let signing = format!("signing_key = {:?}", key.display().to_string());
+    let before = site.with("eds.toml", "sign-archive");
+    assert!(before.status.code() == Some(3) && said(&before).contains("not signed"), "{}", said(&before));
+    site.configure("eds.toml", &signing);
+    site.configure("trusting.toml", &format!("trusted_keys = [{public:?}]"));
+    let refused = site.with("trusting.toml", "backups");
+    assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
+    assert!(said(&refused).contains("archive.json") && said(&refused).contains("eds ops sign-archive"));
+    // Something for the next segment.
+    site.sql("INSERT INTO t VALUES (1)");
+    let segment = site.archive_now();
+    let (code, said) = site.fetch("trusting.toml", &segment, "");
+    assert_eq!(code, Some(0), "{said}");
+    site.json("backup", 0);
+
+    // Someone who can write the archive: another cluster, and a copy that nobody has adopted.
+    let mark = site.read_archived("archive.json");
+    let text = String::from_utf8(mark.clone()).unwrap();
+    site.write_archived("archive.json", text.replacen("16777216", "33554432", 1).into_bytes());
+    let (code, said) = site.fetch("trusting.toml", &segment, "");
+    assert!(code == Some(200) && said.contains("mark archive.json"), "{said}");
+    site.write_archived("archive.json", mark);
+    let forged = r#"{"copy": "1-0123456789abcdef", "timeline": 9, "adopted_at_ms": 1}"#;
+    site.write_archived("adopted.json", forged.into());
+    for line in ["dump", "check-archive", "backup"] {
+        let output = site.ops(line);
+        assert_eq!(output.status.code(), Some(3), "{line}: {}", crate::said(&output));
+        assert!(crate::said(&output).contains("mark adopted.json"), "{line}: {}", crate::said(&output));
+    }
+    // The signature of one mark is not one of the other.
+    site.write_archived("adopted.json.sig", site.read_archived("archive.json.sig"));
+    let output = site.ops("check-archive");
+    assert!(crate::said(&output).contains("is not for this content"), "{}", crate::said(&output));
+
+    // Who has looked at it and signs it is believed: then the original is the one that is refused.
+    let shown = site.with("trusting.toml", "sign-archive --apply");
+    assert_eq!(shown.status.code(), Some(2), "{}", crate::said(&shown));
+    let signed = site.json("sign-archive --apply", 0)["signed"]["marks"].clone();
+    assert_eq!(signed[1]["key"], "adopted.json");
+    assert_eq!(signed[1]["signed_by"], public.as_str());
+    let output = site.ops("dump");
+    assert!(crate::said(&output).contains("handed over to a restored copy"), "{}", crate::said(&output));
+    site.delete_archived("adopted.json");
+    site.json("dump", 0);
+
+    // A key that replaces the first one.
+    let (new_key, new_public) = site.signing_key("new.seed");
+    let keys = format!("trusted_keys = [{new_public:?}, {public:?}]");
+    site.configure("eds.toml", &format!("signing_key = {:?}\n{keys}", new_key.display().to_string()));
+    site.json("sign-archive --apply", 0);
+    site.configure("new.toml", &format!("trusted_keys = [{new_public:?}]"));
+    assert_eq!(site.with("new.toml", "sign-archive").status.code(), Some(0));
+    site.sql("INSERT INTO t VALUES (2)");
+    let later = site.archive_now();
+    let (code, said) = site.fetch("new.toml", &later, "");
+    assert_eq!(code, Some(0), "{said}");
 }

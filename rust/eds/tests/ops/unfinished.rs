@@ -8,7 +8,7 @@ use edgesentry_chain::Hash;
 use edgesentry_ops::servers::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{EDS, Site, said};
+use crate::{EDS, Site, said, stop};
 
 impl Site {
     /// What lies in the folder of the site, without the settings.
@@ -105,4 +105,49 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
     assert_eq!(half.status.code(), Some(3), "{}", said(&half));
     assert!(said(&half).contains("half: what was restored so far is removed again"), "{}", said(&half));
     assert_eq!(site.folders(), Vec::<String>::new());
+}
+
+/// A disk of its own, mounted where only this restore and its server see it: too small by what is known beforehand, then
+/// full in the middle, then large enough.
+#[test]
+fn a_full_disk_is_named_and_a_restore_after_it_works() {
+    if !rustix::process::geteuid().is_root() {
+        // Nothing can be mounted; continuous integration runs it as root.
+        return;
+    }
+    let site = Site::start();
+    site.sql("CREATE TABLE t (n int);\nINSERT INTO t SELECT generate_series(1, 1000)");
+    let id = site.json("backup", 0)["backup"]["id"].as_str().unwrap().to_owned();
+    site.archive_now();
+    let disk = site.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let restore = |options: &str, then: &str| {
+        let script = format!(
+            "mount -t tmpfs -o mode=755,{options} tmpfs {disk}; {EDS} --json ops restore --config eds.toml --data \
+             {disk}/restored --port {port}; echo \"code $?\"; echo \"left $(ls -A {disk})\"; {then}",
+            disk = disk.display(),
+            port = free_port().unwrap(),
+        );
+        let mut shell = Command::new("unshare");
+        shell.args(["--mount", "sh", "-c", &script]).current_dir(site.folder.path());
+        said(&shell.output().unwrap())
+    };
+
+    let small = restore("size=100m", "");
+    assert!(small.contains("code 2\nleft \n"), "{small}");
+    assert!(small.contains("MiB are needed, and 100 MiB are free; make room"), "{small}");
+
+    // PostgreSQL's list of the files names none, so the disk seems large enough, and its last inode is taken half-way.
+    let manifest = site.replace_file(&id, "backup_manifest", |_| br#"{"Files": []}"#.to_vec());
+    let full = restore("size=8g,nr_inodes=300", "");
+    assert!(full.contains("code 3\nleft \n"), "{full}");
+    assert!(full.contains("the disk is full, and ") && full.contains("MiB are needed"), "{full}");
+    assert!(full.contains("No space left on device"), "{full}");
+
+    site.replace_file(&id, "backup_manifest", |_| manifest);
+    let again = restore("size=8g", "");
+    assert!(again.contains("code 0\nleft restored\n"), "{again}");
+    let pid = again.split("\"pid\":").nth(1).unwrap().trim_start();
+    let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
+    stop(pid.parse().unwrap());
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use edgesentry_ops::postgres::Programs;
+use edgesentry_ops::postgres::{Programs, Sql};
 use edgesentry_ops::servers::free_port;
 
 use crate::{BUCKET, Site, said, sentence};
@@ -120,17 +120,26 @@ fn wrong_input_is_one_sentence_before_anything_is_touched() {
 }
 
 #[test]
-fn tablespaces_are_refused_before_anything_is_written() {
+fn tablespaces_are_no_part_of_a_base_backup_and_a_dump_does_without() {
     let site = Site::start();
     let folder = site.path("space");
     std::fs::create_dir(&folder).unwrap();
     Programs::find(None).unwrap().own(&folder).unwrap();
     site.sql(&format!("CREATE TABLESPACE \"fast disk\" LOCATION '{}'", folder.display()));
-    let why =
-        "it has tablespaces of its own (\"fast disk\"), which a backup would not hold; move what is in them";
-    site.refuse("eds.toml", &MAKING, 3, why);
+    let why = "it has tablespaces of its own (\"fast disk\"), which a base backup would not hold; move their tables";
+    site.refuse("eds.toml", &["backup"], 3, why);
     assert_eq!(site.archived(), []);
-    assert!(!site.path("received").exists());
+    site.sql("CREATE TABLE t (n int) TABLESPACE \"fast disk\";\nINSERT INTO t SELECT generate_series(1, 10)");
+    site.json("dump", 0);
+    site.sql("CREATE DATABASE again");
+    let url = site.cluster.url("again");
+    site.json(&format!("restore-dump --into {url}"), 0);
+    let again = Sql::new(&Programs::find(None).unwrap(), &url).unwrap();
+    assert_eq!(
+        again.query("SELECT count(*), min(reltablespace) FROM t, pg_class WHERE relname = 't'").unwrap(),
+        "10|0"
+    );
+    site.sql("DROP TABLE t");
     site.sql("DROP TABLESPACE \"fast disk\"");
     site.json("backup", 0);
 }

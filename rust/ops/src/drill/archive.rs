@@ -16,7 +16,7 @@ use super::{DrillReport, Plan};
 use crate::archive::Archive;
 use crate::error::Error;
 use crate::observe::nobody;
-use crate::recovery::{self, Recovery};
+use crate::recovery::{self, Recovery, Silences};
 use crate::restore::{self, Reached, Restore, Target, restore};
 use crate::servers::{POSTGRESQL, free_port};
 use crate::source::{self, Source};
@@ -99,12 +99,12 @@ impl ArchiveDrill {
             keys: self.keys,
             start_heads: self.start_heads,
             target_ms,
-            silences: Some(Ok(Vec::new())),
+            silences: Silences::OfDrill,
         };
         for check in recovery::verify(&recovery, &Arc::default()).await {
             report.check(check);
         }
-        report.step("the checklist of verify-recovery is gone through");
+        report.step(recovery::GONE_THROUGH);
         report.measure("download_seconds", restored.download_seconds, None);
         report.measure("extract_seconds", restored.extract_seconds, None);
         report.measure("replay_seconds", restored.recover_seconds, None);

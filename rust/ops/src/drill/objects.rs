@@ -59,7 +59,7 @@ impl ObjectRecovery {
         report.step(format!("SeaweedFS at {}", server.endpoint()));
         let settings = server.settings();
         let bucket = Bucket::new(BUCKET, &settings).await?;
-        let steps = Setup { holds: Holds::Payloads, retention_days: 30, replication: None }
+        let steps = Setup { holds: Holds::Payloads, retention_days: 30, replication: None, existing: false }
             .run(&bucket, true)
             .await?;
         if let Some(step) = steps.iter().find(|step| step.status == Status::Failed) {

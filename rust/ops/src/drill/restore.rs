@@ -10,7 +10,7 @@ use super::site::{Site, Tools};
 use super::{DrillReport, Plan, dump};
 use crate::check::Check;
 use crate::error::Error;
-use crate::recovery::{self, Recovery};
+use crate::recovery::{self, Recovery, Silences};
 use crate::restore::Target;
 use crate::servers::{POSTGRESQL, SEAWEEDFS};
 
@@ -84,12 +84,12 @@ impl RestoreDrill {
             keys: Some(fleet.keys()?),
             start_heads: None,
             target_ms: None,
-            silences: Some(Ok(Vec::new())),
+            silences: Silences::OfDrill,
         };
         for check in recovery::verify(&recovery, &std::sync::Arc::default()).await {
             report.check(check);
         }
-        report.step("the checklist of verify-recovery is gone through");
+        report.step(recovery::GONE_THROUGH);
         report.measure("records", kept.acknowledged as f64, None);
         report.measure("records_lost", kept.lost as f64, Some(0.0));
         report.measure("download_seconds", restored.download_seconds, None);

@@ -39,7 +39,8 @@ pub struct DumpRestored {
     pub seconds: f64,
 }
 
-/// Restores a dump by `pg_restore`. Roles and privileges are not in a dump: everything belongs to the role of the URL.
+/// Restores a dump by `pg_restore`. Roles and privileges are not in a dump: everything belongs to the role of the URL, and
+/// lies in the default tablespace of the database.
 ///
 /// # Errors
 /// The database is not empty, or not fit for the dump; then it is as it was. If the restore fails or is dropped, the
@@ -74,7 +75,15 @@ pub async fn restore_dump(
     }
     observer(Event::Step("pg_restore"));
     let mut command = sql.client("pg_restore");
-    command.args(["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]).arg(&file);
+    command
+        .args([
+            "--no-owner",
+            "--no-privileges",
+            "--no-tablespaces",
+            "--exit-on-error",
+            "--single-transaction",
+        ])
+        .arg(&file);
     run(&mut command, &folder.path().join("log"), |_| {}).await?;
     observer(Event::Step("analyze"));
     let asked = sql.clone();

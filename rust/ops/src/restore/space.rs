@@ -1,6 +1,7 @@
 //! Room on the disk, looked at before anything is downloaded.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -28,13 +29,14 @@ struct File {
     size: u64,
 }
 
-/// Refuses a data folder without room for the backup: as it is downloaded, beside the folder, and as it is extracted.
+/// Refuses a data folder without room for the backup: as it is downloaded, beside the folder, and as it is extracted. The
+/// bytes that are needed in all.
 pub(super) async fn check(
     archive: &Archive,
     backup: &Backup,
     temporary: &Path,
     data: &Path,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let segment_bytes = backup.identity.wal_segment_bytes;
     // Packed and unpacked.
     let ahead = ahead::window(segment_bytes).saturating_mul(segment_bytes).saturating_mul(2);
@@ -45,9 +47,46 @@ pub(super) async fn check(
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     if data.is_dir() && device(data) != device(temporary) {
         require(temporary, download, "the download")?;
-        return require(data, extracted, "the database");
+        require(data, extracted, "the database")?;
+        return Ok(extracted);
     }
-    require(temporary, download.saturating_add(extracted), "the download and the database")
+    let both = download.saturating_add(extracted);
+    require(temporary, both, "the download and the database")?;
+    Ok(both)
+}
+
+/// An error of a restore; says how much room is needed if the disk became full.
+pub(super) fn explain(error: Error, data: &Path, needed_bytes: u64) -> Error {
+    if !is_full(&error) {
+        return error;
+    }
+    let source = io::Error::new(
+        ErrorKind::StorageFull,
+        format!(
+            "the disk is full, and {} MiB are needed, as many files as the database has, and room for the log that is \
+             replayed; make room, or restore to another disk: {}",
+            mib(needed_bytes),
+            error.describe()
+        ),
+    );
+    Error::Io { action: "restore", place: data.to_owned(), source }
+}
+
+/// The system says so with an error number, and PostgreSQL in its log.
+fn is_full(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    error.describe().contains("No space left on device")
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 /// The size of the database, as PostgreSQL wrote it down, with the log that comes with the backup.
@@ -72,7 +111,6 @@ pub(crate) fn require(folder: &Path, bytes: u64, what: &str) -> Result<(), Error
     if free >= bytes {
         return Ok(());
     }
-    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     Err(Error::Config(format!(
         "{}: room for {what}: {} MiB are needed, and {} MiB are free; make room, or restore to another disk",
         folder.display(),

@@ -1,18 +1,21 @@
 //! Sets up a bucket of payloads or of the archive: what is missing is shown first, and done only where that is asked for.
 
+use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus, DefaultRetention,
     DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination, ExpirationStatus,
     LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration,
-    ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule,
-    ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
+    ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetention, ObjectLockRetentionMode, ObjectLockRule,
+    ObjectVersion, ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
     VersioningConfiguration,
 };
+use futures::StreamExt;
 use serde::Serialize;
 
 use super::{Bucket, Holds, Refusal};
 use crate::check::Status;
 use crate::error::Error;
+use crate::retention::now_ms;
 
 /// Days after which the parts of an upload that was never finished are deleted; they are no objects.
 const UNFINISHED_DAYS: i32 = 7;
@@ -26,6 +29,8 @@ pub struct Setup {
     pub retention_days: u32,
     /// Where copies go, where that is wanted.
     pub replication: Option<Replication>,
+    /// Look at every version that is there, and lock those that are not; else only at the first ones.
+    pub existing: bool,
 }
 
 /// A copy in another bucket, made by the store itself.
@@ -59,7 +64,7 @@ impl Setup {
         }
         let mut steps = Vec::new();
         let there = bucket.exists().await?;
-        let what = "the bucket exists, made with Object Lock".to_owned();
+        let what = "the bucket exists".to_owned();
         steps.push(step(what, there, apply, || bucket.create()).await);
         let exists = there || (apply && steps[0].status == Status::Passed);
 
@@ -78,6 +83,9 @@ impl Setup {
             )));
         }
         steps.push(step(what, now == Some(days), apply && exists, || bucket.lock(days)).await);
+        if there && self.holds == Holds::Payloads {
+            steps.push(self.existing(bucket, apply).await?);
+        }
 
         let what = match self.holds {
             Holds::Payloads => {
@@ -109,6 +117,31 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// The default retention holds for what is stored after it was set: whether what was there before is locked as well.
+    async fn existing(&self, bucket: &Bucket, apply: bool) -> Result<Step, Error> {
+        let what = "payloads that were stored before are locked".to_owned();
+        let most = if self.existing { u64::MAX } else { FIRST };
+        let lock = (apply && self.existing).then_some(self.retention_days);
+        let Existing { looked_at, unlocked, locked, refused } = bucket.existing(most, lock).await?;
+        let of = if looked_at == FIRST && !self.existing { "the first " } else { "" };
+        let (status, change, evidence) = match (unlocked, refused) {
+            (0, _) => (Status::Passed, false, format!("{of}{looked_at} versions were looked at")),
+            (_, Some(refusal)) => {
+                (Status::Failed, true, format!("{locked} of {unlocked} were locked; then: {refusal}"))
+            }
+            (_, None) if lock.is_some() => {
+                (Status::Passed, true, format!("{locked} of {looked_at} versions were locked"))
+            }
+            (_, None) => {
+                let can = "versions can be deleted for good; --lock-existing --apply locks them";
+                (Status::Unknown, true, format!("{unlocked} of {of}{looked_at} {can}"))
+            }
+        };
+        Ok(Step { what, status, change, evidence })
+    }
+}
+
 async fn step<F>(what: String, holds: bool, apply: bool, change: impl FnOnce() -> F) -> Step
 where
     F: Future<Output = Result<(), Refusal>>,
@@ -128,6 +161,21 @@ where
         },
     };
     Step { what, status, change: !holds, evidence }
+}
+
+/// Versions that are looked at where not all are to be.
+const FIRST: u64 = 1000;
+/// Versions that are asked for at once.
+const AT_ONCE: usize = 16;
+
+/// What is known of versions that are there.
+#[derive(Default)]
+struct Existing {
+    looked_at: u64,
+    unlocked: u64,
+    locked: u64,
+    /// Why one could not be locked.
+    refused: Option<Refusal>,
 }
 
 fn unfinished_uploads() -> Result<LifecycleRule, Error> {
@@ -152,6 +200,18 @@ fn deleted_versions(days: u32) -> Result<LifecycleRule, Error> {
         .noncurrent_version_expiration(NoncurrentVersionExpiration::builder().noncurrent_days(days).build())
         .build()
         .map_err(|error| Error::Config(error.to_string()))
+}
+
+/// What is known of a version.
+enum Look {
+    Locked,
+    Unlocked,
+    LockedNow,
+    Refused(Refusal),
+}
+
+fn now_s() -> i64 {
+    i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX)
 }
 
 fn incomplete(error: impl std::fmt::Display) -> Refusal {
@@ -225,6 +285,76 @@ impl Bucket {
         let put =
             self.client.put_object_lock_configuration().bucket(&self.name).object_lock_configuration(lock);
         put.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
+    }
+
+    /// Looks at the retention of at most so many versions, and locks what is not locked for `lock` days from now.
+    async fn existing(&self, most: u64, lock: Option<u32>) -> Result<Existing, Error> {
+        let mut found = Existing::default();
+        let (mut key, mut version) = (None, None);
+        loop {
+            let list = self.client.list_object_versions().bucket(&self.name);
+            let list = list.set_key_marker(key.take()).set_version_id_marker(version.take());
+            let page = list.send().await;
+            let page = page.map_err(|error| self.failed("list versions", &Refusal::of(&error)))?;
+            let left = usize::try_from(most - found.looked_at).unwrap_or(usize::MAX);
+            let versions: Vec<_> = page.versions().iter().take(left).collect();
+            found.looked_at += versions.len() as u64;
+            let looks = versions.into_iter().map(|version| self.look(version, lock));
+            let mut looks = futures::stream::iter(looks).buffer_unordered(AT_ONCE);
+            while let Some(look) = looks.next().await {
+                match look? {
+                    Look::Locked => {}
+                    Look::Unlocked => found.unlocked += 1,
+                    Look::LockedNow => {
+                        (found.unlocked, found.locked) = (found.unlocked + 1, found.locked + 1)
+                    }
+                    Look::Refused(refusal) => {
+                        found.unlocked += 1;
+                        found.refused = Some(refusal);
+                    }
+                }
+            }
+            let more = page.is_truncated() == Some(true) && page.next_key_marker().is_some();
+            if found.refused.is_some() || found.looked_at >= most || !more {
+                return Ok(found);
+            }
+            key = page.next_key_marker().map(str::to_owned);
+            version = page.next_version_id_marker().map(str::to_owned);
+        }
+    }
+
+    async fn look(&self, version: &ObjectVersion, lock: Option<u32>) -> Result<Look, Error> {
+        let (Some(key), Some(id)) = (version.key(), version.version_id()) else { return Ok(Look::Unlocked) };
+        let asked =
+            self.client.get_object_retention().bucket(&self.name).key(key).version_id(id).send().await;
+        let retention = match asked {
+            Ok(answer) => answer.retention,
+            Err(error) => {
+                let refusal = Refusal::of(&error);
+                // AWS and its like say 400 where the bucket has no Object Lock, 404 where the version has none.
+                if !refusal.is_unsupported() && ![400, 404].contains(&refusal.status) {
+                    return Err(self.failed("ask for the retention of a version", &refusal));
+                }
+                None
+            }
+        };
+        let is_locked = retention.is_some_and(|retention| {
+            retention.mode() == Some(&ObjectLockRetentionMode::Compliance)
+                && retention.retain_until_date().is_some_and(|until| until.secs() > now_s())
+        });
+        let Some(days) = lock.filter(|_| !is_locked) else {
+            return Ok(if is_locked { Look::Locked } else { Look::Unlocked });
+        };
+        let until = DateTime::from_secs(now_s() + i64::from(days) * 24 * 3600);
+        let retention = ObjectLockRetention::builder()
+            .mode(ObjectLockRetentionMode::Compliance)
+            .retain_until_date(until)
+            .build();
+        let put = self.client.put_object_retention().bucket(&self.name).key(key).version_id(id);
+        match put.retention(retention).send().await {
+            Ok(_) => Ok(Look::LockedNow),
+            Err(error) => Ok(Look::Refused(Refusal::of(&error))),
+        }
     }
 
     /// The rules of the lifecycle; none where the store has no lifecycle.

@@ -27,7 +27,7 @@ const TRIAL: &str = "trial.json";
 /// Whether files could be archived: the archive is reached, and written to.
 pub async fn try_archiving(archive: &Archive) -> Result<(), Error> {
     archive.objects().check().await?;
-    archive.identity().await?;
+    archive.stated_identity().await?;
     drop(archive.temporary()?);
     archive.objects().put(TRIAL, Bytes::from_static(b"{}\n"), Write::Replace).await?;
     Ok(())
@@ -70,9 +70,9 @@ async fn claim(archive: &Archive, file: &Path, name: WalName) -> Result<Identity
     let identity = match name {
         WalName::Segment(segment) | WalName::Partial(segment) => segment::identity_of(file, segment)?,
         // Small texts, which do not say whose they are. A segment was archived before them, or lies beside them.
-        WalName::History(_) | WalName::Backup(..) => match archive.identity().await? {
-            Some(identity) => return Ok(identity),
-            None => segment::identity_beside(file)?,
+        WalName::History(_) | WalName::Backup(..) => match archive.stated_identity().await? {
+            Some((identity, Ok(_))) => return Ok(identity),
+            _ => segment::identity_beside(file)?,
         },
     };
     archive.claim(identity).await?;

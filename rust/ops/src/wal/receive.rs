@@ -18,6 +18,7 @@ use crate::observe::{Event, Observer, blocking};
 use crate::process::Process;
 use crate::program;
 use crate::retention::now_ms;
+use crate::signature::Content;
 use crate::source::Source;
 use crate::textfile::{RECEIVER_LAST_SEEN, Textfile};
 
@@ -59,13 +60,15 @@ struct Sent {
     copy: Option<String>,
     at: Option<Instant>,
     modified: Option<(PathBuf, SystemTime)>,
+    /// Its content, as it is in the archive.
+    content: Option<(Segment, Content)>,
 }
 
 impl Receiver {
     /// Archives what an earlier receiver has left in the folder: after a crash of it, that may be what nobody else has,
     /// and the server may be gone.
     pub async fn archive_left(&self, archive: &Archive) -> Result<Received, Error> {
-        if !self.folder.is_dir() || archive.identity().await?.is_none() {
+        if !self.folder.is_dir() || archive.stated_identity().await?.is_none() {
             return Ok(Received::default());
         }
         self.archive_received(archive, &mut Sent::default()).await
@@ -227,11 +230,20 @@ impl Receiver {
         std::fs::copy(path, &copy).map_err(Error::io("copy", path))?;
         // Nothing of it was written yet.
         let Ok(identity) = super::segment::identity_of(&copy, segment) else { return Ok(false) };
-        packed::pack(archive, &copy, &packed, &receiving_subject(segment, identity))?;
+        let content =
+            (segment, packed::pack(archive, &copy, &packed, &receiving_subject(segment, identity))?);
+        // In a locked bucket everything that is written stays: the same bytes are not written again.
+        if sent.content.is_none() {
+            sent.content = beginning_in(archive, segment, &folder.path().join("there")).await?;
+        }
+        if sent.content == Some(content) {
+            sent.modified = Some(modified);
+            return Ok(false);
+        }
         let writer = Writer::of(sent.copy.clone(), WalName::Partial(segment));
         adopt::admit(archive, &writer, None).await?;
         archive.objects().put_file(&receiving_key(segment), &packed, Write::Replace).await?;
-        (sent.at, sent.modified) = (Some(Instant::now()), Some(modified));
+        (sent.at, sent.modified, sent.content) = (Some(Instant::now()), Some(modified), Some(content));
         Ok(true)
     }
 
@@ -246,4 +258,20 @@ impl Receiver {
         files.sort_by_key(|(name, _)| (name.segment(), matches!(name, WalName::Partial(_))));
         Ok(files)
     }
+}
+
+/// The beginning of a segment that an earlier receiver has left in the archive, if it is one that counts.
+async fn beginning_in(
+    archive: &Archive,
+    segment: Segment,
+    file: &Path,
+) -> Result<Option<(Segment, Content)>, Error> {
+    let key = receiving_key(segment);
+    let identity = archive.existing_identity().await?;
+    let most = packed::largest(identity.wal_segment_bytes);
+    if archive.objects().get_file(&key, file, most).await?.is_none() {
+        return Ok(None);
+    }
+    let is_trusted = packed::inspect(archive, file, &receiving_subject(segment, identity)).is_ok();
+    Ok(packed::content_of(file).ok().filter(|_| is_trusted).map(|content| (segment, content)))
 }

@@ -22,7 +22,7 @@ use crate::text::name;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eds ops adopt --data /srv/restored --config /etc/eds-restored.toml     into a new archive that this file names
+  eds ops adopt --data /srv/restored --config /etc/eds/restored.toml     into a new archive that this file names
   eds ops adopt --data /srv/restored --take-over                         the original is gone for good")]
 pub(super) struct AdoptCopy {
     /// Data folder of the copy, as eds ops restore was told

@@ -1,5 +1,6 @@
 //! `eds ops restore-object`: payloads back from their versions.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use edgesentry_ops::s3::{Restored, State, restore};
 use edgesentry_rs::Filter;
 use edgesentry_rs::payload::S3;
 use edgesentry_rs::settings::Access;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
@@ -26,11 +27,18 @@ use crate::text::{count, name, sentence};
 #[command(after_help = "\
 Examples:
   eds ops restore-object lift-01 --ledger postgres://db/audit --payloads s3://audit-payloads
-  eds ops restore-object lift-01 --from 17 --to 17 --apply")]
+  eds ops restore-object lift-01 --from 17 --to 17 --apply
+  eds ops restore-object --all --apply")]
 pub(super) struct RestoreObject {
     /// The device
-    #[arg(value_name = "DEVICE")]
-    device: String,
+    #[arg(value_name = "DEVICE", required_unless_present_any = ["all", "devices"])]
+    device: Option<String>,
+    /// Payloads of every device in the ledger
+    #[arg(long, conflicts_with_all = ["device", "devices"])]
+    all: bool,
+    /// File with the names of devices, one a line
+    #[arg(long, value_name = "FILE", conflicts_with = "device")]
+    devices: Option<PathBuf>,
     /// The lowest sequence
     #[arg(long, value_name = "SEQUENCE")]
     from: Option<u64>,
@@ -44,6 +52,25 @@ pub(super) struct RestoreObject {
     stores: StoreArgs,
 }
 
+/// Payloads that are looked at at once.
+const AT_ONCE: usize = 8;
+
+/// What was seen; only of what is not intact more than the number.
+#[derive(Default)]
+struct Tally {
+    looked_at: u64,
+    damaged: Vec<Restored>,
+}
+
+impl Tally {
+    fn add(&mut self, restored: Restored) {
+        self.looked_at += 1;
+        if restored.state != State::Intact {
+            self.damaged.push(restored);
+        }
+    }
+}
+
 impl RestoreObject {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let opened = self.stores.open(Access::Read)?;
@@ -51,39 +78,58 @@ impl RestoreObject {
         let Some(bucket) = bucket else {
             return Err(Failure::usage("config", "payloads: versions are kept in S3 only; name s3://BUCKET"));
         };
-        super::super::known_devices(&opened, std::slice::from_ref(&self.device))?;
+        let devices = self.devices()?;
+        super::super::known_devices(&opened, &devices)?;
         let store = Arc::new(opened.wait(S3::connect(bucket.trim_end_matches('/'), &opened.settings.s3))?);
-        let filter = Filter {
-            devices: vec![self.device.clone()],
-            from_sequence: self.from,
-            to_sequence: self.to,
-            ..Filter::default()
-        };
+        let filter = Filter { devices, from_sequence: self.from, to_sequence: self.to, ..Filter::default() };
         let work = async {
-            let mut looked_at = Vec::new();
+            let mut tally = Tally::default();
             let mut records = opened.ledger.records(&filter);
             while let Some(chunk) = records.try_next().await.map_err(Failure::from)? {
-                for record in chunk {
-                    let record: AuditRecord = record;
-                    looked_at.push(restore(&store, &record, self.apply).await?);
+                let looks = chunk.into_iter().map(|record: AuditRecord| {
+                    let store = Arc::clone(&store);
+                    async move { restore(&store, &record, self.apply).await }
+                });
+                let mut looks = futures::stream::iter(looks).buffered(AT_ONCE);
+                while let Some(restored) = looks.try_next().await? {
+                    tally.add(restored);
                 }
             }
-            Ok::<_, Failure>(looked_at)
+            Ok::<_, Failure>(tally)
         };
         let answer = opened.runtime.block_on(interrupt::unless_asked(work));
         let interrupted = || Failure::interrupted("interrupted: what was restored until now stays restored");
-        let looked_at = answer.ok_or_else(interrupted)??;
-        self.conclude(&looked_at, output)
+        let tally = answer.ok_or_else(interrupted)??;
+        self.conclude(&tally, output)
     }
 
-    fn conclude(&self, looked_at: &[Restored], output: &Output) -> Result<Exit, Failure> {
-        if looked_at.is_empty() {
-            let message = format!("device {:?} has no record there, so nothing was looked at", self.device);
+    /// The devices that are named; none for all.
+    fn devices(&self) -> Result<Vec<String>, Failure> {
+        let Some(file) = &self.devices else { return Ok(self.device.iter().cloned().collect()) };
+        let text = std::fs::read_to_string(file);
+        let text = text.map_err(|error| {
+            Failure::usage("devices", format!("{}: cannot be read: {error}", file.display()))
+        })?;
+        let names: Vec<String> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        if names.is_empty() {
+            return Err(Failure::usage("devices", format!("{}: it names no device", file.display())));
+        }
+        Ok(names)
+    }
+
+    fn conclude(&self, tally: &Tally, output: &Output) -> Result<Exit, Failure> {
+        if tally.looked_at == 0 {
+            let message = match &self.device {
+                Some(device) => format!("device {device:?} has no record there, so nothing was looked at"),
+                None => "there is no record of these devices, so nothing was looked at".to_owned(),
+            };
             return Err(Failure::unfinished("nothing_to_restore", message));
         }
-        let of = |state| looked_at.iter().filter(|restored| restored.state == state).count() as u64;
+        let of = |state| tally.damaged.iter().filter(|restored| restored.state == state).count() as u64;
+        let intact = tally.looked_at - tally.damaged.len() as u64;
         let mut text = String::new();
-        for restored in looked_at.iter().filter(|restored| restored.state != State::Intact) {
+        for restored in &tally.damaged {
             let state = match restored.state {
                 State::Intact => "intact",
                 State::Restorable => "restorable",
@@ -99,9 +145,8 @@ impl RestoreObject {
             ));
         }
         text.push_str(&format!(
-            "{}: {} intact, {} restorable, {} restored, {} lost\n",
-            count(looked_at.len() as u64, "payload"),
-            of(State::Intact),
+            "{}: {intact} intact, {} restorable, {} restored, {} lost\n",
+            count(tally.looked_at, "payload"),
             of(State::Restorable),
             of(State::Restored),
             of(State::Lost)
@@ -114,9 +159,7 @@ impl RestoreObject {
             }
             () => Exit::Holds,
         };
-        let damaged: Vec<&Restored> =
-            looked_at.iter().filter(|restored| restored.state != State::Intact).collect();
-        let content = json!({"looked_at": looked_at.len(), "intact": of(State::Intact), "damaged": damaged});
+        let content = json!({"looked_at": tally.looked_at, "intact": intact, "damaged": tally.damaged});
         output.answer(&Answer {
             ok: exit == Exit::Holds,
             name: "payloads",

@@ -16,7 +16,8 @@ use crate::text::sentence;
 /// Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; shows what it would do
 ///
 /// Nothing is changed without --apply. A retention in mode COMPLIANCE can be made longer later, never shorter, by nobody.
-/// What the store does not support is said and is no success. Exit code 0 if the bucket is as it must be, 1 if the store
+/// Object Lock holds for what is stored after it was set: of what was stored before the first 1,000 versions are looked at,
+/// all with --lock-existing. What the store does not support is said and is no success. Exit code 0 if the bucket is as it must be, 1 if the store
 /// refused a step, 3 if something is still to be done or not supported.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -40,6 +41,9 @@ pub(super) struct S3Setup {
     /// Folder for least-privilege policy documents, one a role: ROLE.json
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    /// Look at all payloads that were stored before, and with --apply lock those that can be deleted
+    #[arg(long)]
+    lock_existing: bool,
     /// Do it
     #[arg(long)]
     apply: bool,
@@ -53,6 +57,7 @@ impl S3Setup {
             holds: self.bucket.holds(),
             retention_days: self.retention_days,
             replication: replication.map(|(to, role)| Replication { to, role }),
+            existing: self.lock_existing,
         };
         let steps = session.wait_or(
             "steps that were done already stay done; run it again to see which",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::Scheme;
-use edgesentry_ops::recovery::{Recovery, active_silences, verify};
+use edgesentry_ops::recovery::{Recovery, Silences, active_silences, verify};
 use edgesentry_rs::settings::Access;
 
 use super::checklist;
@@ -56,8 +56,8 @@ impl VerifyRecovery {
         let checks = self.showing.show(|progress| {
             opened.runtime.block_on(async {
                 let silences = match &self.alertmanager {
-                    Some(url) => Some(active_silences(url).await),
-                    None => None,
+                    Some(url) => Silences::Asked(active_silences(url).await),
+                    None => Silences::NotAsked,
                 };
                 let recovery = Recovery {
                     ledger: Arc::clone(&opened.ledger),
