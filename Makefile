@@ -69,8 +69,8 @@ notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write
 lint: module ## Check formatting, lints, types and stubs
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --release --locked --package eds --no-default-features -- -D warnings
-	$(CARGO) clippy --release --locked --package edgesentry-device -- -D warnings
+	$(CARGO) check --release --locked --package eds --no-default-features
+	$(CARGO) check --release --locked --package edgesentry-device
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
