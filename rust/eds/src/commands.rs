@@ -60,17 +60,17 @@ const STYLES: Styles = Styles::styled()
 #[derive(Parser, Debug)]
 #[command(name = "eds", bin_name = "eds", version, styles = STYLES, max_term_width = 100, after_help = "\
 Exit codes:
-  0  all that was asked was checked and holds
+  0  everything you asked for was checked and holds
   1  findings
   2  usage: bad arguments or settings, unreadable or weak keys, a required level that was not covered
   3  could not finish: unreadable input, a store that failed, or nothing to verify
 
 Examples:
-  eds demo                                        see it work on real telemetry
+  eds demo                                        try it on real telemetry
   eds verify-chain export.json --keys keys.json   verify an export
   eds verify-chain --help                         more examples")]
 pub(crate) struct Cli {
-    /// Answer with one line of JSON on stdout, on success and on failure
+    /// Print one line of JSON on stdout, on success and on failure
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]

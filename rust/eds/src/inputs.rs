@@ -18,7 +18,7 @@ const STDIN: &str = "-";
 pub(crate) struct Running {
     #[command(flatten)]
     showing: Showing,
-    /// Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one a core]
+    /// Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Findings to keep in the report; all are counted
@@ -29,7 +29,7 @@ pub(crate) struct Running {
 /// Whether progress is shown.
 #[derive(Args, Debug)]
 pub(crate) struct Showing {
-    /// Show progress on stderr: auto (where it is a terminal), always, never
+    /// Show progress on stderr: auto (if it is a terminal), always, never
     #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "always")]
     #[arg(num_args = 0..=1, require_equals = true, hide_possible_values = true)]
     progress: When,

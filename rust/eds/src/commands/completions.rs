@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 
 /// Print the completions of a shell
 ///
-/// The Python package installs those of bash, zsh and fish already, into share/ of its environment.
+/// The Python package installs the completions of bash, zsh and fish into share/ of its environment.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -17,7 +17,7 @@ const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Look at the settings
+/// Check the settings
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -35,11 +35,12 @@ pub(crate) struct Config {
 /// What to do with the settings.
 #[derive(Subcommand, Debug)]
 enum Action {
-    /// Load the settings, open the stores and ask whether they answer; nothing secret is shown
+    /// Load the settings, open the stores and check that they respond; shows no secrets
     ///
-    /// Exit code 0 if all is well, 2 if the settings are wrong or a store does not exist, 3 if one does not answer.
+    /// Exit code 0 if all stores respond, 2 if the settings are wrong or a store does not exist, 3 if one
+    /// does not respond.
     Check {
-        /// Make a ledger file or a payload folder that is not there yet
+        /// Create a missing ledger file or payload directory
         #[arg(long)]
         create: bool,
         #[command(flatten)]

@@ -27,21 +27,21 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// See it work: sign, ingest, export, verify real telemetry, tamper with copies, see what is caught
+/// Demonstrate it: sign, ingest, export and verify real telemetry, tamper with copies, show the findings
 ///
 /// Five devices sign 50,365 rows of water-flow and shuttle telemetry into their outboxes and send them to a
-/// ledger. Ledger, exports, keys, heads and payloads are left in a folder for you to try the other commands on.
-/// Exit code 0 if every tampering was answered as it should be.
+/// ledger. Ledger, exports, keys, heads and payloads stay in a directory, so that you can try the other
+/// commands. Exit code 0 if every tampering had the expected findings.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds demo
   eds demo --dir /tmp/eds --records 2000")]
 pub(crate) struct Demo {
-    /// Where to write the export; a folder of an earlier demo is written over, any other is left alone
+    /// Directory to write to; the directory of an earlier demo is replaced, any other directory is refused
     #[arg(long, value_name = "DIR", default_value = "edgesentry-demo")]
     dir: PathBuf,
-    /// How many records to make, 100 to 50365 [default: 50365]
+    /// Number of records, 100 to 50365 [default: 50365]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=ALL_RECORDS as i64))]
     records: Option<u32>,
 }

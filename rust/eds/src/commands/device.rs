@@ -19,13 +19,13 @@ use crate::outputs::save;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name};
 
-/// The devices that a ledger takes records of, and their keys
+/// Manage the devices of a ledger and their keys
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds device register lift-01 --key d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a
   eds device rotate lift-01 --key 3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c
-  eds device revoke lift-01                         no further record of it is taken
+  eds device revoke lift-01                         its further records are rejected
   eds device list --ledger postgres://db/audit
   eds device keys -o keys.json                      the key ring that verify-chain --keys takes")]
 pub(crate) struct Device {
@@ -36,24 +36,24 @@ pub(crate) struct Device {
 /// What to do with the registry.
 #[derive(Subcommand, Debug)]
 enum Action {
-    /// Register a new device with its first key; makes the ledger where there is none
+    /// Register a new device with its first key; creates the ledger if it does not exist
     Register {
         #[command(flatten)]
         key: KeyArgs,
-        /// For a chain that began elsewhere: its last link there, after which this ledger begins
+        /// For a chain that began in another ledger: its last head there, after which this ledger continues
         #[arg(long, value_name = "SEQUENCE:HASH", value_parser = start_head)]
         start_head: Option<Head>,
         #[command(flatten)]
         ledger: LedgerArgs,
     },
-    /// Give a device another key, for the records from its next sequence on
+    /// Replace the key of a device, from its next sequence on
     Rotate {
         #[command(flatten)]
         key: KeyArgs,
         #[command(flatten)]
         ledger: LedgerArgs,
     },
-    /// Revoke the keys of a device: what is in the ledger stays valid, nothing more is taken
+    /// Revoke the keys of a device: its records in the ledger stay valid, further ones are rejected
     Revoke {
         /// The device
         #[arg(value_name = "ID", value_parser = device_id)]
@@ -68,7 +68,7 @@ enum Action {
     },
     /// Write the key ring of the registry
     Keys {
-        /// Where to write it [default: stdout]
+        /// File to write [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
         #[command(flatten)]
@@ -85,7 +85,7 @@ struct KeyArgs {
     /// Its public key, 64 hex digits
     #[arg(long, value_name = "HEX")]
     key: String,
-    /// What it signs: record, or payload-hash as older devices do
+    /// Signature scheme of the device: record, or payload-hash for older devices
     #[arg(long, value_parser = scheme, default_value = "record")]
     scheme: Scheme,
     /// The first sequence that it signs [default: the next of the chain]

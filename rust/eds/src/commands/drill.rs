@@ -25,9 +25,9 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Rehearse a failure on servers of its own, and say whether it went as it must
+/// Rehearse a failure on temporary servers, and check the outcome
 ///
-/// Servers are started on free loopback ports and stopped at the end, after Ctrl-C as well. Exit code 0 if every check
+/// Servers are started on free loopback ports and stopped at the end, also after Ctrl-C. Exit code 0 if every check
 /// passed, 1 if one failed, 3 if the drill could not finish.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -45,7 +45,7 @@ pub(crate) struct Drill {
 /// Which drill.
 #[derive(Subcommand, Debug)]
 enum Action {
-    /// Show the drills, when each has passed, and whether what it needs is installed
+    /// List the drills, with their pass criteria and whether their programs are installed
     List,
     All(all::All),
     DbFailover(db_failover::DbFailover),

@@ -22,11 +22,11 @@ use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name, number, shell_word};
 use crate::times;
 
-/// Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest beside the file
+/// Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file
 ///
-/// The manifest FILE.manifest.json says what was asked for and what the file holds: counts, heads, start heads,
-/// size and BLAKE3. eds verify-chain --manifest checks the file against it. A file of the same name is replaced
-/// when the new one is complete, and stays as it is otherwise.
+/// The manifest FILE.manifest.json describes the filter and the content of the file: counts, heads, start
+/// heads, size and BLAKE3. eds verify-chain --manifest checks the file against it. A file of the same name is
+/// replaced after the new one is complete, and otherwise stays unchanged.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +36,7 @@ Examples:
   eds export -o range.json --from-sequence 1000 --to-sequence 1999
   eds verify-chain range.json --manifest range.json.manifest.json --keys keys.json")]
 pub(crate) struct Export {
-    /// File to write; its name says the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet
+    /// File to write; its name determines the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet
     #[arg(short, long, value_name = "FILE", required_unless_present = "format")]
     output: Option<PathBuf>,
     /// Write to stdout, or another stream that --output names, in this format and without a manifest
@@ -54,7 +54,7 @@ pub(crate) struct Export {
     /// The earliest time of a record: RFC 3339 or Unix milliseconds
     #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
     since: Option<u64>,
-    /// The time before which records lie: RFC 3339 or Unix milliseconds
+    /// The time before which all records are: RFC 3339 or Unix milliseconds
     #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
     before: Option<u64>,
     #[command(flatten)]

@@ -23,13 +23,14 @@ use crate::text::{count, number};
 
 /// Write the heads of an export or a ledger: the last sequence and hash of each chain
 ///
-/// Keep the snapshot where nobody who can change the ledger can change it. Later exports are then checked
-/// against it with eds verify-chain --heads, which finds chains cut off and devices left out. The heads of a
-/// ledger are those that it continues its chains from; without a snapshot from before its records are not read.
+/// Keep the snapshot where the writers of the ledger cannot change it. eds verify-chain --heads then checks
+/// later exports against it, and detects truncated chains and missing devices. The heads of a ledger are
+/// those that it continues its chains from; without an earlier snapshot its records are not read.
 ///
-/// A snapshot is replaced only by heads that extend it: every chain must still hold the record at the old head, and
-/// its links must hold from there on. If a chain was cut, rewritten or left out, that is a finding, exit code 1, and
-/// nothing is replaced. Every state of the snapshot is kept under its time in the history.
+/// A snapshot is replaced only by heads that extend it: every chain must still hold the record at the old
+/// head, and its links must hold from there on. If a chain was truncated, rewritten or left out, that is a
+/// finding, exit code 1, and nothing is replaced. Every state of the snapshot is kept under its time in the
+/// history.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -41,13 +42,13 @@ pub(crate) struct WriteHeads {
     /// Exports to read, in order; - is stdin
     #[arg(required_unless_present = "ledger", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Where to write the snapshot [default: stdout]
+    /// File to write the snapshot to [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Key ring: check the signatures too before writing
     #[arg(long, value_name = "FILE", conflicts_with = "ledger")]
     keys: Option<PathBuf>,
-    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
+    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "keys", conflicts_with = "ledger")]
     scheme: Option<Scheme>,
     /// Heads after which the chains must begin, for an export that starts mid-chain
@@ -56,13 +57,14 @@ pub(crate) struct WriteHeads {
     /// Write the snapshot even if links or signatures do not hold
     #[arg(long)]
     force: bool,
-    /// Folder for a dated copy of every state of the snapshot [default: heads.d for heads.json]
+    /// Directory for a dated copy of every state of the snapshot [default: heads.d for heads.json]
     #[arg(long, value_name = "DIR", requires = "output")]
     history: Option<PathBuf>,
     /// Replace heads that the chains no longer extend, after a restore; the reason goes into the log of the history
     #[arg(long, value_name = "REASON", requires = "output")]
     accept_rewrite: Option<String>,
-    /// File for the textfile collector of node_exporter, name.prom [default with --ledger: ops.textfile of the settings]
+    /// File for the textfile collector of node_exporter, name.prom [default with --ledger: ops.textfile of
+    /// the settings]
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
     #[command(flatten)]

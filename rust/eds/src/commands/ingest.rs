@@ -18,31 +18,32 @@ use crate::network::MetricsServer;
 use crate::output::Output;
 use crate::stores::StoreArgs;
 
-/// Take records from files into a ledger: each is checked, stored with its payload, and answered
+/// Ingest records from files into a ledger: check each, store it with its payload, and report its outcome
 ///
-/// Reads the formats that verify-chain reads. A record is accepted if its payload, key, signature and place in the
-/// chain are right; one that is there already is a duplicate, which is success, so that sending again is always
-/// safe. Exit code 0 if every record is accepted or a duplicate, 1 if any is not, 3 if a store failed.
+/// Reads the formats that verify-chain reads. A record is accepted if its payload, key, signature and place
+/// in the chain are valid. A record that the ledger already holds is a duplicate, which is a success, so
+/// ingesting again is always safe. Exit code 0 if every record is accepted or a duplicate, 1 if any is not, 3
+/// if a store failed.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds ingest export.json --payloads-from payloads/ --register keys.json
   eds ingest day.ndjson.gz --payloads-from payloads/ --ledger postgres://db/audit --payloads s3://audit
-  eds log --outcome rejected                       what was rejected, and why")]
+  eds log --outcome rejected                       rejected records, with the reasons")]
 pub(crate) struct Ingest {
-    /// Files of records to take in, in order; - is stdin
+    /// Files of records to ingest, in order; - is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Folder of their payloads, under their object references
+    /// Directory of their payloads, under their object references
     #[arg(long, value_name = "DIR")]
     payloads_from: PathBuf,
-    /// Key ring: register its devices and keys first; makes the ledger where there is none
+    /// Key ring: register its devices and keys first; creates the ledger if it does not exist
     #[arg(long, value_name = "FILE")]
     register: Option<PathBuf>,
-    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
+    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "register")]
     scheme: Option<Scheme>,
-    /// Answer GET /metrics at this address while records are taken in, such as 127.0.0.1:9464 [default: as configured]
+    /// Serve GET /metrics at this address during the ingest, such as 127.0.0.1:9464 [default: as configured]
     #[arg(long, value_name = "ADDR")]
     metrics_listen: Option<String>,
     #[command(flatten)]

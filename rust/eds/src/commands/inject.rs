@@ -23,12 +23,14 @@ use crate::text::number;
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// Attack a running service over the wire, and check that each attack gets the right answer
+/// Attack a running service over the network, and check its response to each attack
 ///
-/// Registers devices of its own, which needs a token with the scope admin, sends good records, then the attacks, and
-/// after each a good record again: whatever was tried must be in nobody's way. Where the service gives out metrics,
-/// the counter of the reason must have moved. Leaves its devices and records in the ledger: not for a production
-/// ledger. Several services are attacked at once, each with devices of its own. Exit code 0 if every attack was answered rightly, 1 if any was not, 3 if the service could not be reached.
+/// Registers test devices, which requires a token with the scope admin, sends valid records, then the
+/// attacks, and after each attack a valid record again: no attack may block valid records. If the service
+/// exports metrics, the counter of the reason must have increased. Leaves its devices and records in the
+/// ledger: not for a production ledger. Several services are attacked concurrently, each with its own
+/// devices. Exit code 0 if every attack was answered rightly, 1 if any was not, 3 if the service could not be
+/// reached.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -36,8 +38,8 @@ Examples:
   eds inject --url http://127.0.0.1:8080 --token-file admin.token --attack bad-signature --count 30 --rate 10
   eds inject --url https://node-1:8443 --url https://node-2:8443 --token-file admin.token")]
 pub(crate) struct Inject {
-    /// The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one ledger or
-    /// for services apart
+    /// The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one
+    /// ledger or for separate services
     #[arg(long, value_name = "URL", required = true)]
     url: Vec<String>,
     #[command(flatten)]
@@ -45,10 +47,10 @@ pub(crate) struct Inject {
     /// Only this attack; may be given several times [default: all]
     #[arg(long, value_name = "NAME", value_parser = attack)]
     attack: Vec<&'static Attack>,
-    /// How often each is sent
+    /// Number of times that each attack is sent
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
-    /// Attacks a second, at most [default: as fast as they are answered]
+    /// Maximum number of attacks per second [default: as fast as the service responds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: Option<u32>,
 }

@@ -16,7 +16,7 @@ const MAX_FILE_BYTES: u64 = 16 << 10;
 
 /// Show the public key of a seed file, or check a public key
 ///
-/// A weak key (not canonical, of small order, with a torsion part) may not enter a key ring: exit code 1.
+/// A weak key (not canonical, of small order, with a torsion part) is refused in key rings: exit code 1.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

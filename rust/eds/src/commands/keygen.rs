@@ -29,7 +29,7 @@ pub(crate) struct Keygen {
     /// The seed file to write [default: ID.seed, or device.seed]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// What the device will sign: record, or payload-hash as older devices do
+    /// Signature scheme of the device: record, or payload-hash for older devices
     #[arg(long, value_parser = scheme, default_value = "record")]
     scheme: Scheme,
 }

@@ -17,7 +17,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected and why
+/// Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -37,7 +37,7 @@ pub(crate) struct Log {
     /// Only entries after this id
     #[arg(long, value_name = "ID", default_value_t = 0)]
     after: u64,
-    /// At most so many entries
+    /// Maximum number of entries
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
     #[command(flatten)]

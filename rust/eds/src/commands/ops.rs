@@ -30,7 +30,7 @@ use clap::{Args, Subcommand};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
-/// Back up, restore, and prove it: PostgreSQL ledgers and their archive in S3 or in a folder
+/// Back up, restore and verify PostgreSQL ledgers, with an archive in S3 or in a directory
 ///
 /// The archive is ops.archive of the settings: s3://BUCKET/PREFIX or folder:PATH. See docs/runbook/.
 #[derive(Args, Debug)]

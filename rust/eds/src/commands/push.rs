@@ -18,11 +18,12 @@ use crate::inputs::{self, Showing};
 use crate::output::{Answer, Output, complain};
 use crate::text::{number, shown};
 
-/// Send records to a service on the network: from files, or what waits in an outbox
+/// Send records to a service on the network, from files or from an outbox
 ///
-/// Sending again is always safe: what the service holds already is a duplicate, which is success. Where the service
-/// is busy or cannot be reached it is tried again, after the time that it asks for. Exit code 0 if every record is
-/// accepted or a duplicate, 1 if any is not, 3 if the service failed or could not be reached.
+/// Sending again is always safe: a record that the service already holds is a duplicate, which is a success.
+/// If the service is busy or unreachable, the command retries after the delay that the service asks for. Exit
+/// code 0 if every record is accepted or a duplicate, 1 if any is not, 3 if the service failed or could not
+/// be reached.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +35,7 @@ pub(crate) struct Push {
     /// Files of records to send, in order; - is stdin
     #[arg(required_unless_present = "outbox", conflicts_with = "outbox", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Folder of their payloads, under their object references
+    /// Directory of their payloads, under their object references
     #[arg(long, value_name = "DIR", required_unless_present = "outbox", conflicts_with = "outbox")]
     payloads_from: Option<PathBuf>,
     /// A device's outbox, instead of files
@@ -65,10 +66,10 @@ pub(crate) struct ServiceArgs {
 /// How a service is reached.
 #[derive(Args, Debug)]
 pub(crate) struct ReachArgs {
-    /// File with a token, where the service asks for one; the variable EDGESENTRY_TOKEN serves as well
+    /// File with a token, if the service requires one; or set the variable EDGESENTRY_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// PEM file of the authorities to trust [default: those of the system]
+    /// PEM file of the certificate authorities to trust [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// PEM file of a client certificate
@@ -77,10 +78,10 @@ pub(crate) struct ReachArgs {
     /// PEM file of its private key
     #[arg(long, value_name = "FILE", requires = "cert")]
     cert_key: Option<PathBuf>,
-    /// How often a record is sent before it is given up
+    /// Attempts to send a record before giving up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     attempts: u32,
-    /// Seconds that the service may stand still before an attempt has failed
+    /// Seconds without progress after which an attempt fails
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
 }

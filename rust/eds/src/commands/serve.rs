@@ -23,14 +23,14 @@ use crate::text::sentence;
 /// What a service logs where nobody says otherwise.
 const LOGGED: &str = "edgesentry_rs=info";
 
-/// Take records in over HTTP until SIGTERM or Ctrl-C
+/// Run the ingest service over HTTP until SIGTERM or Ctrl-C
 ///
-/// Everything else is in the settings, under [serve]: networks that may connect, TLS, client certificates, tokens,
-/// limits. Without settings it listens on 127.0.0.1:8080 for this machine only, without TLS, and nobody may read.
-/// On SIGTERM it takes no more requests and finishes those that are under way; SIGHUP loads certificates again.
-/// Exit code 0 after that, and if it was asked to stop before it listened, as while the database does not answer; 3 if
-/// requests had to be cut off or a store failed. It logs to stderr, one JSON object a line:
-/// what RUST_LOG or [telemetry] says, or edgesentry_rs=info. GET /metrics is for Prometheus.
+/// All other options are settings in the section [serve]: allowed networks, TLS, client certificates, tokens,
+/// limits. Without settings it listens on 127.0.0.1:8080 for this machine only, without TLS, and allows no
+/// reads. On SIGTERM it accepts no more requests and finishes those under way; SIGHUP reloads certificates.
+/// Exit code 0 after that, and if it is asked to stop before it listens (for example while the database does not
+/// respond); 3 if requests had to be cut off or a store failed. It logs to stderr, one JSON
+/// object a line: what RUST_LOG or [telemetry] says, or edgesentry_rs=info. GET /metrics is for Prometheus.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +41,7 @@ pub(crate) struct Serve {
     /// Address to listen on; may be given several times [default: as configured, or 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Vec<SocketAddr>,
-    /// Make a ledger file or a payload folder that is not there yet
+    /// Create a missing ledger file or payload directory
     #[arg(long)]
     create: bool,
     #[command(flatten)]

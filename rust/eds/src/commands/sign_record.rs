@@ -33,16 +33,17 @@ pub(crate) struct SignRecord {
     /// The file that the record commits to
     #[arg(long, value_name = "FILE")]
     payload: PathBuf,
-    /// Where the payload will be kept
+    /// Name of the payload, such as its place in a bucket
     #[arg(long, value_name = "REF")]
     object_ref: String,
-    /// When it was observed, Unix milliseconds [default: now]
+    /// Time of the observation, Unix milliseconds [default: now]
     #[arg(long, value_name = "N")]
     timestamp_ms: Option<u64>,
-    /// The chain so far: its records (the device's last one counts), or a heads snapshot [default: none, sequence 1]
+    /// The chain so far: its records (the last one of the device is used), or a heads snapshot [default:
+    /// none, sequence 1]
     #[arg(long, value_name = "FILE")]
     after: Option<PathBuf>,
-    /// What is signed: record, or payload-hash as older devices do
+    /// Signature scheme: record, or payload-hash for older devices
     #[arg(long, value_parser = scheme, default_value = "record")]
     scheme: Scheme,
 }

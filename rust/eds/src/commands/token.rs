@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 
-/// Make a token: the token for its holder, and the entry for the settings, which keep only its hash
+/// Make a token, and print the entry for the settings, which contains only its hash
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -18,7 +18,7 @@ pub(crate) struct Token {
     /// Its name in the settings
     #[arg(value_parser = name)]
     name: String,
-    /// What it may do: ingest, read, admin, metrics; may be given several times
+    /// Scope of the token: ingest, read, admin, metrics; may be given several times
     #[arg(long, required = true, value_name = "SCOPE")]
     scope: Vec<Scope>,
     /// With the scope ingest: only records of this device; may be given several times

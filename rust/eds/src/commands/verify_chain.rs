@@ -21,10 +21,10 @@ use crate::output::{Answer, Output};
 use crate::page;
 use crate::render;
 
-/// Verify exports or a ledger: links always, signatures, payloads and heads where their input is given
+/// Verify exports or a ledger: links always; signatures, payloads and heads if you give their input
 ///
 /// Reads JSON arrays, NDJSON (both also gzipped or zstd-compressed), Arrow IPC and Parquet; the format is
-/// recognised by content. Several files are one input: a chain may continue from one file to the next. With
+/// recognized by content. Several files are one input: a chain may continue from one file to the next. With
 /// --ledger it reads the records of a ledger instead.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -45,7 +45,7 @@ pub(crate) struct VerifyChain {
     files: Vec<PathBuf>,
     #[command(flatten)]
     given: GivenArgs,
-    /// Levels that must be covered in full by what you bring, or the exit code is not 0: signatures, payloads, heads.
+    /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads.
     /// heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start
     /// head
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', value_parser = required::level())]

@@ -14,9 +14,9 @@ use crate::exit::{Exit, Failure, chain};
 use crate::inputs;
 use crate::output::Output;
 
-/// Verify one record: its signature, its payload, and its link to the record before
+/// Verify one record: its signature, its payload, and its link to the previous record
 ///
-/// Without --previous the link of any record but the first is taken as found.
+/// Without --previous only the link of a first record is checked.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -32,13 +32,13 @@ pub(crate) struct VerifyRecord {
     /// Key ring
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
+    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme)]
     scheme: Option<Scheme>,
     /// The payload that the record commits to
     #[arg(long, value_name = "FILE")]
     payload: Option<PathBuf>,
-    /// A file with the record before this one in its chain
+    /// A file with the previous record of its chain
     #[arg(long, value_name = "RECORD")]
     previous: Option<PathBuf>,
 }

@@ -13,9 +13,10 @@ use crate::output::Output;
 
 /// Attack a service and make its store fail; every alert must reach a webhook within 2 minutes
 ///
-/// A real ingest service runs in this process, with a ledger of its own. Prometheus and Alertmanager are started on
-/// loopback with the rules and routes that are shipped, or run already: then Prometheus must have --listen among its
-/// targets, under another job than edgesentry. Each step is told on stderr as it happens, with --json as a line of JSON.
+/// A real ingest service runs in this process, with a temporary ledger. Prometheus and Alertmanager are
+/// started on loopback with the shipped rules and routes, or existing ones are used: then Prometheus must
+/// have --listen among its targets, under another job than edgesentry. Each step is reported on stderr, with
+/// --json as a line of JSON.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -27,26 +28,26 @@ pub(crate) struct AlertFire {
     /// IngestStorageError, HighRejectionRate, in this order]
     #[arg(long = "alert", value_name = "NAME", value_parser = trial)]
     alerts: Vec<Trial>,
-    /// How soon each alert must arrive
+    /// Seconds within which each alert must arrive
     #[arg(long, value_name = "SECONDS", default_value_t = WITHIN.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
     within: u64,
-    /// How often the drill's own Prometheus scrapes and evaluates
+    /// Seconds between scrapes and evaluations of the drill's Prometheus
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=15), conflicts_with = "prometheus")]
     scrape_interval: u32,
-    /// Rules for the drill's own Prometheus instead of those that are shipped
+    /// Rules for the drill's Prometheus instead of the shipped ones
     #[arg(long, value_name = "FILE", conflicts_with = "prometheus")]
     rules: Option<PathBuf>,
-    /// A Prometheus that runs already
+    /// An existing Prometheus
     #[arg(long, value_name = "URL", requires = "alertmanager", value_parser = http_url)]
     prometheus: Option<String>,
-    /// An Alertmanager that runs already, and that this Prometheus tells
+    /// An existing Alertmanager that receives the alerts of this Prometheus
     #[arg(long, value_name = "URL", requires = "prometheus", value_parser = http_url)]
     alertmanager: Option<String>,
-    /// Where the service of the drill serves its metrics to a Prometheus that runs already
+    /// Address at which the drill's service serves metrics to an existing Prometheus
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9465", requires = "prometheus")]
     listen: SocketAddr,
-    /// Where the drill listens for a webhook of an Alertmanager that runs already [default: it asks Alertmanager, and
-    /// does not see the alert delivered]
+    /// Address at which the drill listens for a webhook of an existing Alertmanager [default: ask
+    /// Alertmanager, without checking the delivery]
     #[arg(long, value_name = "ADDRESS", requires = "prometheus")]
     webhook: Option<SocketAddr>,
     #[command(flatten)]

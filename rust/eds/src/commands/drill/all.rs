@@ -20,18 +20,18 @@ use crate::output::{Answer, Output};
 use crate::outputs::save_to;
 use crate::times;
 
-/// Hold every drill on servers of its own, one after the other; one that fails does not stop the others
+/// Run every drill on temporary servers, one after the other; a failed drill does not stop the others
 ///
-/// Takes less than 10 minutes. With --report-dir each drill leaves its report, and all together a summary in Markdown and
-/// HTML. Exit code 0 if every drill passed, 1 if one failed, 3 if one could not finish.
+/// Takes less than 10 minutes. With --report-dir each drill leaves its report, and all together a summary in
+/// Markdown and HTML. Exit code 0 if every drill passed, 1 if one failed, 3 if one could not finish.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds drill all
-  eds drill all --short                            a minute or two, to see whether everything works
+  eds drill all --short                            a minute or two, to check the installation
   eds drill all --report-dir drills --metrics-file /var/lib/prometheus/node-exporter/edgesentry.prom")]
 pub(super) struct All {
-    /// Few records, a short load, one alert; counts for no alert and for no report of a quarter
+    /// Few records, a short load, one alert; does not count for alerts and quarterly reports
     #[arg(long)]
     short: bool,
     #[command(flatten)]

@@ -17,7 +17,7 @@ use crate::text::sentence;
 /// Whether the operator agrees.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct Consent {
-    /// Do not ask before systems of your own are touched
+    /// Do not ask for confirmation before touching your own systems
     #[arg(long)]
     yes: bool,
 }

@@ -20,11 +20,12 @@ use crate::stores;
 
 /// Back up, archive, destroy records, and restore to the moment before: every chain must verify
 ///
-/// A primary archives into an S3 of the drill's own. Half of the records are in the base backup, half in the write-ahead
-/// log behind it. Records are then deleted in the database, and a new server is restored to the moment before. With
-/// --archive the archive of the settings is restored instead, an hour back, onto a server of the drill's own: the archive is
-/// only read, and the server that it belongs to is not spoken to, unless --commit is given. The payloads of the settings
-/// are hashed again; where they name no store, or no --heads are given, the drill cannot pass.
+/// A primary archives into a temporary S3 server. Half of the records are in the base backup, half in the
+/// write-ahead log after it. Records are then deleted in the database, and a new server is restored to the
+/// moment before. With --archive the drill restores the archive of the settings instead, an hour back, onto a
+/// temporary server: it only reads the archive, and does not contact the server of the archive without
+/// --commit. The payloads of the settings are verified, too; without a payload store or --heads the drill
+/// cannot pass.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -32,29 +33,30 @@ Examples:
   eds drill db-restore --records 1000000           how long it takes at this size
   eds drill db-restore --archive /etc/eds/ops.toml --heads heads.json --keys keys.json")]
 pub(super) struct DbRestore {
-    /// Records up to the moment that is restored to
+    /// Records before the moment of the restore
     #[arg(long, value_name = "COUNT", default_value_t = restore::RECORDS, value_parser = clap::value_parser!(u64).range(100..))]
     records: u64,
     /// Restore the archive that these settings name
     #[arg(long, value_name = "CONFIG", conflicts_with = "records")]
     archive: Option<PathBuf>,
-    /// How far back, in seconds
+    /// Seconds before now to restore to
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "archive")]
     back: u64,
-    /// Snapshot of that time, as eds heads wrote it
+    /// Snapshot of that time, as written by eds heads
     #[arg(long, value_name = "FILE", requires = "archive")]
     heads: Option<PathBuf>,
     /// Key ring [default: the keys that the ledger itself has registered]
     #[arg(long, value_name = "FILE", requires = "archive")]
     keys: Option<PathBuf>,
-    /// Links after which chains begin that do not begin at sequence 1, as eds heads wrote them
+    /// Start heads: the heads after which chains begin that do not begin at sequence 1, as written by eds heads
     #[arg(long, value_name = "FILE", requires = "archive")]
     start_heads: Option<PathBuf>,
-    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
+    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "keys")]
     scheme: Option<Scheme>,
-    /// Make a transaction on the server of the archive first, one that changes nothing, so that recovery stops at the
-    /// moment on a quiet server too; without it the archive is restored to its end where nothing was committed since
+    /// First commit a transaction without changes on the server of the archive, so that recovery stops at the
+    /// moment even on an idle server; without it the archive is restored to its end if no transaction was
+    /// committed since
     #[arg(long, requires = "archive")]
     commit: bool,
     #[command(flatten)]

@@ -34,7 +34,7 @@ const WIDTH: usize = 90;
 /// Where the outcome of a drill goes besides stdout.
 #[derive(Args, Debug)]
 pub(crate) struct Outcome {
-    /// Folder for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; made where it is missing
+    /// Directory for the report of this run, as DRILL-TIME.json and DRILL-TIME.txt; created if it is missing
     #[arg(long, value_name = "DIR")]
     report_dir: Option<PathBuf>,
     /// Seed file of the key that signs the report, as NAME.json.sig
@@ -43,18 +43,19 @@ pub(crate) struct Outcome {
     /// Settings file whose ops.signing_key signs the report, if it names one
     #[arg(long, value_name = "FILE", requires = "report_dir", conflicts_with = "sign_key")]
     sign_config: Option<PathBuf>,
-    /// How long the report is to be kept; eds drill report --remove-expired removes it then
+    /// Retention of the report in days; eds drill report --remove-expired removes it afterwards
     #[arg(long, value_name = "DAYS", default_value_t = 1096, value_parser = clap::value_parser!(u64).range(1..=36_500))]
     keep_days: u64,
-    /// File for the textfile collector of node_exporter, name.prom: learns when the drill last ran and last passed
+    /// File for the textfile collector of node_exporter, name.prom: receives the times of the last run and
+    /// the last pass
     #[arg(long, value_name = "FILE")]
     metrics_file: Option<PathBuf>,
 }
 
 impl Outcome {
-    /// Holds a drill and tells what came of it. `work` notes steps, checks and figures in the report; an error says that
-    /// the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started. What the
-    /// service of a drill logs goes to stderr as `RUST_LOG` has it.
+    /// Holds a drill and tells what came of it. `work` notes steps, checks and figures in the report; an
+    /// error says that the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that
+    /// it has started. What the service of a drill logs goes to stderr as `RUST_LOG` has it.
     pub(super) fn of(
         &self,
         output: &Output,

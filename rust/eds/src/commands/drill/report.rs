@@ -14,11 +14,11 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::outputs::save;
 
-/// Tell what the drills of a quarter have shown, from the reports in a folder: Markdown on stdout, or files
+/// Summarize the drills of a quarter from the reports in a directory: Markdown on stdout, or files
 ///
-/// Short and partial runs are listed and do not count. Exit code 0 if every drill was held in full in the quarter and the
-/// last full run of each has passed, 1 if the last of one has failed or a signature is not valid, 3 if one was not held or
-/// could not finish.
+/// Short and partial runs are listed and do not count. Exit code 0 if every drill ran in full in the quarter
+/// and the last full run of each passed, 1 if the last full run of a drill failed or a signature is not
+/// valid, 3 if a drill did not run or could not finish.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -26,19 +26,19 @@ Examples:
   eds drill report drills --quarter 2026Q4 --markdown 2026Q4.md --html 2026Q4.html
   eds drill report drills --key d75a98…511a        only what was signed with this key counts")]
 pub(super) struct Report {
-    /// Folder of reports, as --report-dir of the drills names it
+    /// Directory of reports, as in --report-dir of the drills
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Which quarter [default: the one that it is now]
+    /// The quarter [default: the current one]
     #[arg(long, value_name = "QUARTER")]
     quarter: Option<Quarter>,
-    /// The quarter before the one that it is now
+    /// The previous quarter
     #[arg(long, conflicts_with = "quarter")]
     last_quarter: bool,
     /// Public key: only reports that are signed with it count, and one whose signature is not valid fails the quarter
     #[arg(long, value_name = "HEX")]
     key: Option<String>,
-    /// Remove the reports of the folder that are to be kept no longer, as --keep-days of their drills said
+    /// Remove the reports in the directory whose retention (--keep-days) has ended
     #[arg(long)]
     remove_expired: bool,
     /// File for the report in Markdown

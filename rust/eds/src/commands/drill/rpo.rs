@@ -10,17 +10,18 @@ use super::servers::ToolArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
-/// Lose the primary with its disk between two archived segments: how much is gone, without and with the sidecar
+/// Lose the primary with its disk between two archived segments, and measure the loss without and with the WAL receiver
 ///
-/// The primary is killed with SIGKILL after --seconds of load and never looked at again; a new server is restored from
-/// the archive. Once by the archive alone, then with the sidecar that receives write-ahead log as it is written.
+/// The primary is killed with SIGKILL after --seconds of load and abandoned; a new server is restored from
+/// the archive. The drill runs with the archive alone, then with the WAL receiver, which receives write-ahead
+/// log as it is written.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds drill rpo
   eds drill rpo --seconds 58                       nearly the worst case of --archive-timeout 60")]
 pub(super) struct Rpo {
-    /// How long records come before the crash
+    /// Seconds of load before the crash
     #[arg(long, value_name = "SECONDS", default_value_t = rpo::LOAD.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// archive_timeout of the primary, in seconds

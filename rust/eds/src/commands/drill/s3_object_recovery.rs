@@ -14,9 +14,10 @@ use crate::output::Output;
 
 /// Delete and overwrite payloads in S3, and bring them back byte-identical from their versions
 ///
-/// SeaweedFS is started on loopback, with a bucket as eds ops s3-setup makes it. Every version is tried to be deleted
-/// for good, which must be refused. With --bucket the bucket of a site is taken instead: the objects are the drill's own,
-/// below devices/edgesentry-drill-, and are deleted at the end unless Object Lock keeps them.
+/// SeaweedFS is started on loopback, with a bucket as eds ops s3-setup makes it. The drill tries to delete
+/// every version permanently, which must be refused. With --bucket it uses an existing bucket instead: it
+/// makes its own objects, below devices/edgesentry-drill-, and are deleted at the end unless Object Lock
+/// keeps them.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +27,7 @@ pub(super) struct S3ObjectRecovery {
     /// Records whose payloads are stored
     #[arg(long, value_name = "COUNT", default_value_t = objects::RECORDS, value_parser = clap::value_parser!(u64).range(10..))]
     records: u64,
-    /// The bucket of a site: the settings whose payloads are in it
+    /// Settings of an existing bucket of payloads
     #[arg(long, value_name = "CONFIG", conflicts_with = "weed")]
     bucket: Option<PathBuf>,
     #[command(flatten)]

@@ -13,7 +13,7 @@ use crate::exit::Failure;
 /// PostgreSQL for a drill.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PostgresArgs {
-    /// Folder of the programs of PostgreSQL [default: the newest ones in the usual places]
+    /// Directory of the programs of PostgreSQL [default: the newest ones in the usual directories]
     #[arg(long, value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
 }

@@ -12,16 +12,16 @@ use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::text::sentence;
 
-/// Verify that the report of a drill is signed with a key, and says the same as when it was signed
+/// Verify that the report of a drill is signed with a key and unchanged
 ///
-/// The signature of NAME.json is NAME.json.sig beside it, an audit record of the device edgesentry-drill-report whose
+/// The signature of NAME.json is NAME.json.sig next to it, an audit record of the device edgesentry-drill-report whose
 /// payload is the report: eds verify-record verifies it too. Exit code 1 if it is missing or not valid.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds drill verify-report drills/db-failover-2026-11-24T043000Z.json --key d75a98…511a")]
 pub(super) struct VerifyReport {
-    /// The report, as --report-dir of the drills has it
+    /// The report, from --report-dir of the drills
     #[arg(value_name = "REPORT")]
     report: PathBuf,
     /// The public key of operations

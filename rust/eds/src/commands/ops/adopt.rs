@@ -13,22 +13,22 @@ use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 use crate::text::name;
 
-/// Let a restored copy archive: into an archive of its own, or into that of the original, which then is over
+/// Let a restored copy archive: into a new archive, or into that of the original, which then cannot archive any more
 ///
-/// A restored copy archives nothing until this. The archive is ops.archive of the settings. If the original archived
-/// there, --take-over is needed: refused while the original answers, or has archived since the copy was restored; after it
-/// the archive takes nothing more from the original. The archive that the copy was restored from stays as it is otherwise.
-/// Take a base backup next.
+/// A restored copy archives nothing before this command. The archive is ops.archive of the settings. If the
+/// original archived there, --take-over is required. It is refused if the original responds, or has archived
+/// since the copy was restored; afterwards the archive accepts no file of the original. Without it the
+/// archive of the original stays unchanged. Take a base backup next.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds ops adopt --data /srv/restored --config /etc/eds/restored.toml     into a new archive that this file names
   eds ops adopt --data /srv/restored --take-over                         the original is gone for good")]
 pub(super) struct AdoptCopy {
-    /// Data folder of the copy, as eds ops restore was told
+    /// Data directory of the copy, as given to eds ops restore
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Take over the archive of the original, which is stopped for good
+    /// Take over the archive of the original, which has stopped permanently
     #[arg(long)]
     take_over: bool,
     #[command(flatten)]

@@ -15,8 +15,9 @@ use crate::stores::ConfigFile;
 
 /// Archive a file of the write-ahead log: archive_command = 'eds ops archive-wal --config FILE %p %f'
 ///
-/// Exit code 0 only when it is in the archive, durably, or when the same bytes were there already. Other bytes under its
-/// name are never overwritten, and a segment of another cluster is refused; PostgreSQL then keeps the file and tries again.
+/// Exit code 0 only if the file is durable in the archive, or the archive already holds the same bytes. Other
+/// bytes under its name are never overwritten, and a segment of another cluster is refused; PostgreSQL then
+/// keeps the file and tries again.
 #[derive(Args, Debug)]
 pub(super) struct ArchiveWal {
     /// The file: %p
@@ -25,7 +26,7 @@ pub(super) struct ArchiveWal {
     /// Its name: %f
     #[arg(value_name = "NAME", required_unless_present = "check")]
     name: Option<WalName>,
-    /// Archive nothing: see whether the archive can be reached and written to, by an object trial.json
+    /// Archive nothing; check that the archive can be reached and written to, with an object trial.json
     #[arg(long, conflicts_with_all = ["path", "name"])]
     check: bool,
     #[command(flatten)]

@@ -14,8 +14,8 @@ use crate::times;
 
 /// Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest
 ///
-/// The manifest is written last, so that a backup that was broken off is none. It needs a role that may replicate, and
-/// room for the compressed and the extracted database in ops.temp.
+/// The manifest is written last, so an interrupted backup is not listed. The command needs a role that may
+/// replicate, and space for the compressed and the extracted database in ops.temp.
 #[derive(Args, Debug)]
 pub(super) struct Backup {
     /// Take it only if more write-ahead log than this was written since the newest backup, in MiB

@@ -16,9 +16,9 @@ use crate::times;
 
 const BOLD: Style = Style::new().bold();
 
-/// List backups and dumps: age, size, and to what moments they can be restored
+/// List backups and dumps with age, size, and the times that they can be restored to
 ///
-/// Exit code 1 where there is no base backup.
+/// Exit code 1 if no base backup exists.
 #[derive(Args, Debug)]
 pub(super) struct Backups {
     #[command(flatten)]

@@ -16,12 +16,13 @@ use crate::times;
 
 /// Look for gaps in the archived write-ahead log, from each backup to the newest segment
 ///
-/// Names, timelines, histories and the signatures of manifests are compared. With --contents every segment from the oldest
-/// backup on is downloaded and read: its signature, its hash, the header of each page, the CRC-32C of each record. Exit code
-/// 1 names what is missing or damaged, and timelines that two servers archive at once.
+/// The command compares names, timelines, histories and the signatures of manifests. With --contents it
+/// downloads every segment from the oldest backup on and checks its signature, its hash, the header of each
+/// page and the CRC-32C of each record. Exit code 1 if segments are missing or damaged, or if two servers
+/// archive at the same time.
 #[derive(Args, Debug)]
 pub(super) struct CheckArchive {
-    /// Download the log and read it through
+    /// Download the log and read all of it
     #[arg(long)]
     contents: bool,
     #[command(flatten)]

@@ -18,22 +18,23 @@ use crate::text::sentence;
 const GOOD: Style = AnsiColor::Green.on_default();
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Compare the settings of PostgreSQL with what archiving needs; prints the SQL, changes them only with --apply
+/// Compare the settings of PostgreSQL with those that archiving needs; print the SQL, and change them only with --apply
 ///
-/// Only what archiving needs and what is asked for is changed; what is set and goes beyond it stays. Another archiver is
-/// not replaced, and commits do not wait for fewer standbys, unless an option says so. The server runs archive-wal --check
-/// as its own user first, and nothing is changed where that fails. Some settings hold only after a restart, which is left
-/// to you. Exit code 0 if everything is set or was set, 3 if something is to be changed or does not work.
+/// The command changes only settings that archiving needs and that you ask for; stronger settings stay. It
+/// does not replace another archiver, or let commits wait for fewer standbys, without an option. The server
+/// first runs archive-wal --check as its own user, and the command changes no setting if that fails. Some
+/// settings need a restart, which you do yourself. Exit code 0 if every setting is correct or was changed, 3
+/// if a change remains or does not work.
 #[derive(Args, Debug)]
 pub(super) struct ConfigurePostgres {
-    /// Change what differs: ALTER SYSTEM and a reload
+    /// Change the settings that differ: ALTER SYSTEM and a reload
     #[arg(long)]
     apply: bool,
-    /// Seconds after which a segment that is not full is archived [default: what is set, at most 60]
+    /// Seconds after which an incomplete segment is archived [default: the current setting, at most 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     archive_timeout: Option<u32>,
-    /// application_name of a synchronous standby; may be repeated. A commit then waits for the first that is there, so
-    /// set it only once a standby is there [default: what is set]
+    /// application_name of a synchronous standby; may be repeated. A commit then waits for the first
+    /// connected one, so set it only after a standby is connected [default: the current setting]
     #[arg(long = "standby", value_name = "NAME", value_parser = standby_name)]
     standbys: Vec<String>,
     /// Let commits wait for no standby; with --weaken-durability

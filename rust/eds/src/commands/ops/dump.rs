@@ -11,10 +11,10 @@ use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 use crate::text::name;
 
-/// Take a logical dump, weekly: pg_dump -Fc, listed by pg_restore, then into the archive with a manifest
+/// Take a logical dump: pg_dump -Fc, checked by pg_restore --list, then into the archive with a manifest
 ///
-/// It survives a damaged cluster and a change of version. It cannot be restored to a moment: that is what base backups
-/// and the write-ahead log are for.
+/// A dump can be restored after damage to the cluster and into another version, but only to the time of the
+/// dump. Base backups and the write-ahead log allow a restore to any time.
 #[derive(Args, Debug)]
 pub(super) struct Dump {
     #[command(flatten)]

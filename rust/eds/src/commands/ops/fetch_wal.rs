@@ -14,17 +14,18 @@ use crate::stores::ConfigFile;
 
 /// Fetch a file of the write-ahead log: restore_command = 'eds ops fetch-wal --config FILE %f %p'
 ///
-/// Exit code 1 only where the archive was reached and has no such file, which PostgreSQL takes for the end of the log;
-/// 200 for everything else, which stops recovery: a network or a key that fails must not look like the end.
+/// Exit code 1 only if the archive was reached and does not hold the file, which PostgreSQL treats as the end
+/// of the log; 200 for every other failure, which stops recovery: a failed network or key must not look like
+/// the end.
 #[derive(Args, Debug)]
 pub(super) struct FetchWal {
     /// The name of the file: %f
     #[arg(value_name = "NAME")]
     name: WalName,
-    /// Where it goes: %p
+    /// Path to write to: %p
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// Segments that are fetched ahead at once
+    /// Segments that are prefetched concurrently
     #[arg(long, value_name = "N", default_value_t = Prefetch::default().0, value_parser = clap::value_parser!(u64).range(0..=64))]
     prefetch: u64,
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 use crate::text::name;
 
-/// Leave the outcome of a systemd unit or a cron job for Prometheus: OnFailure= and OnSuccess= run it
+/// Write the outcome of a systemd unit or a cron job for Prometheus; for OnFailure= and OnSuccess=
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +21,7 @@ pub(super) struct NoteUnit {
     /// The name of the unit
     #[arg(value_name = "UNIT")]
     unit: String,
-    /// Its last run failed; without this it succeeded
+    /// The last run failed; without this option it succeeded
     #[arg(long)]
     failed: bool,
     /// File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]

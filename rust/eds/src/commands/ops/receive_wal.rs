@@ -14,20 +14,20 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::stores::ConfigFile;
 
-/// Receive write-ahead log as it is written, and archive it: what a crash loses shrinks from a minute to nothing
+/// Receive write-ahead log as it is written, and archive it, to lose less in a crash than archive_timeout
 ///
-/// Keeps pg_receivewal running with a replication slot, on another machine than PostgreSQL. Complete segments are archived
-/// as archive-wal does it; the one that is still being received is sent again and again, and a restore falls back to it.
-/// Ends on Ctrl-C or SIGTERM, after having sent what it has.
+/// Keeps pg_receivewal running with a replication slot, on another machine than PostgreSQL. Complete segments
+/// are archived as archive-wal does it; the incomplete one is uploaded at intervals, and a restore falls back
+/// to it. On Ctrl-C or SIGTERM the command uploads the received bytes and ends.
 #[derive(Args, Debug)]
 pub(super) struct ReceiveWal {
-    /// Folder for what is being received; kept over restarts
+    /// Directory for the incomplete segment; keep it over restarts
     #[arg(long, value_name = "DIR")]
     folder: PathBuf,
-    /// Replication slot, made where there is none
+    /// Replication slot, created if it does not exist
     #[arg(long, value_name = "NAME", default_value = "edgesentry")]
     slot: String,
-    /// Seconds between two times that the incomplete segment is sent, where it has grown
+    /// Seconds between uploads of the incomplete segment, if it has grown
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
     #[command(flatten)]

@@ -16,11 +16,11 @@ use crate::text::{sentence, shell_word};
 
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Restore a backup and the write-ahead log behind it into an empty folder, and start the server on loopback
+/// Restore a backup and the write-ahead log after it into an empty directory, and start the server on loopback
 ///
-/// Everything that can be known beforehand is looked at before anything is touched. The server takes writes when this
-/// ends; nobody else reaches it before you have verified it (eds ops verify-recovery) and started it as your service does.
-/// It archives nothing, and the original goes on as it was, until you adopt it (eds ops adopt).
+/// The command checks all preconditions before it writes anything. The restored server accepts writes, on
+/// loopback only; verify it (eds ops verify-recovery) before you start it as your service does. It archives
+/// nothing, and the original continues unchanged, until you adopt the copy (eds ops adopt).
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +29,7 @@ Examples:
   eds ops restore --data /srv/restored --port 5440 --timeline 1       along the log of before a failover
   eds ops restore --data /tmp/drill --port 5440 --drill               a copy that never archives")]
 pub(super) struct RestoreTo {
-    /// Data folder: empty, or not there yet
+    /// Data directory: empty or missing
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Port on loopback
@@ -41,16 +41,16 @@ pub(super) struct RestoreTo {
     /// A restore point that was named with pg_create_restore_point
     #[arg(long, value_name = "NAME", conflicts_with = "target_time")]
     target_name: Option<String>,
-    /// Backup to begin with [default: the last one before the target]
+    /// Backup to start from [default: the last one before the target]
     #[arg(long, value_name = "ID")]
     backup: Option<String>,
-    /// Timeline to follow [default: the one that the archive is on now; for a time before it began, the one of then]
+    /// Timeline to follow [default: the current one of the archive, or for an earlier target time the one of that time]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     timeline: Option<u32>,
-    /// A copy to throw away: archive_mode=off, for good
+    /// A temporary copy: archive_mode=off, permanently
     #[arg(long)]
     drill: bool,
-    /// Restore to the end of the archive although segments are missing, losing all behind the gap
+    /// Restore to the end of the archive although segments are missing, and lose all records after the gap
     #[arg(long)]
     accept_loss: bool,
     /// Minutes that recovery may take

@@ -12,9 +12,9 @@ use crate::times;
 
 /// Restore a logical dump into an empty database: pg_restore, in one transaction
 ///
-/// For a damaged cluster, or a change of version; what was recorded after the dump is not in it. The database must be
-/// there and empty. Owners and privileges are not restored: everything belongs to the role of the URL. Go through the
-/// checklist next (eds ops verify-recovery).
+/// Use it after damage to the cluster, or for another version. Records from after the dump are missing. The
+/// database must exist and be empty. Owners and privileges are not restored: all objects belong to the role
+/// of the URL. Then run the checklist (eds ops verify-recovery).
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

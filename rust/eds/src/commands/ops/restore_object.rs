@@ -18,11 +18,11 @@ use crate::output::{Answer, Output};
 use crate::stores::StoreArgs;
 use crate::text::{count, name, sentence};
 
-/// Bring payloads back that were deleted or overwritten in S3, byte-identical, from their versions
+/// Restore payloads that were deleted or overwritten in S3, byte-identical, from their versions
 ///
-/// Of all versions the one is taken whose BLAKE3 is the payload hash of the record, and put on top; nothing is deleted or
-/// overwritten. Nothing is changed without --apply. Exit code 0 if every payload is intact or restored, 1 if one is lost,
-/// 3 if one is still to be restored.
+/// The command copies the version whose BLAKE3 is the payload hash of the record to the top; it deletes and
+/// overwrites nothing. Nothing is changed without --apply. Exit code 0 if every payload is intact or
+/// restored, 1 if one is lost, 3 if one is still to be restored.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -15,10 +15,10 @@ use crate::text::count;
 
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Delete old backups, dumps and write-ahead log: says what and why; deletes only with --apply
+/// Delete old backups, dumps and write-ahead log; without --apply only list them with the reasons
 ///
-/// Kept are the base backups of the last days, the newest one before them, and the write-ahead log from the first segment
-/// of the oldest kept backup on; dumps of the last days, and the newest of all.
+/// The command keeps the base backups of the last days, the newest one before them, and the write-ahead log
+/// from the first segment of the oldest kept backup on; and the dumps of the last days, at least the newest.
 #[derive(Args, Debug)]
 pub(super) struct Retention {
     /// Delete it

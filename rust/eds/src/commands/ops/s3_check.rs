@@ -8,11 +8,11 @@ use super::checklist;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
-/// Say what the bucket of payloads, or of the archive, really holds to, by trying it
+/// Check the protection of the bucket of payloads, or of the archive, by trying to break it
 ///
-/// Overwrites, deletes and damages small objects of its own under edgesentry-check/, which must be refused or leave
-/// versions; they stay until their retention is over. Exit code 0 if everything holds, 1 if something does not, 3 if
-/// something could not be tried or is not supported by the store.
+/// The command overwrites, deletes and damages small test objects under edgesentry-check/, which must be
+/// refused or leave versions; they stay until their retention has ended. Exit code 0 if every check holds, 1
+/// if one does not, 3 if one could not run or the store does not support it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +21,7 @@ Examples:
 pub(super) struct S3Check {
     #[command(flatten)]
     bucket: BucketArgs,
-    /// The least default retention
+    /// Minimum default retention
     #[arg(long, value_name = "DAYS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     retention_days: u32,
 }

@@ -13,12 +13,14 @@ use crate::output::{Answer, Output};
 use crate::outputs::{cannot_write, save_to};
 use crate::text::sentence;
 
-/// Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle, replication; shows what it would do
+/// Set up the bucket of payloads, or of the archive: versions, Object Lock COMPLIANCE, lifecycle,
+/// replication; without --apply only show the steps
 ///
-/// Nothing is changed without --apply. A retention in mode COMPLIANCE can be made longer later, never shorter, by nobody.
-/// Object Lock holds for what is stored after it was set: of what was stored before the first 1,000 versions are looked at,
-/// all with --lock-existing. What the store does not support is said and is no success. Exit code 0 if the bucket is as it must be, 1 if the store
-/// refused a step, 3 if something is still to be done or not supported.
+/// Nothing is changed without --apply. A retention in mode COMPLIANCE can be made longer later, but no
+/// account can make it shorter. Object Lock holds for objects that are stored after it was set: of older
+/// versions the first 1,000 are checked, all of them with --lock-existing. The command reports steps that the
+/// store does not support. Exit code 0 if the bucket is set up, 1 if the store refused a step, 3 if a step
+/// remains or is not supported.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -29,19 +31,19 @@ Examples:
 pub(super) struct S3Setup {
     #[command(flatten)]
     bucket: BucketArgs,
-    /// Days that every new version is kept from everybody
+    /// Days during which no account can delete a new version
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     retention_days: u32,
-    /// ARN of a bucket to which the store copies by itself
+    /// ARN of a bucket to which the store replicates
     #[arg(long, value_name = "ARN", requires = "replication_role")]
     replicate_to: Option<String>,
     /// ARN of the role that copies
     #[arg(long, value_name = "ARN", requires = "replicate_to")]
     replication_role: Option<String>,
-    /// Folder for least-privilege policy documents, one a role: ROLE.json
+    /// Directory for least-privilege policy documents, one for each role: ROLE.json
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
-    /// Look at all payloads that were stored before, and with --apply lock those that can be deleted
+    /// Check all payloads that were stored before, and with --apply lock those that can be deleted
     #[arg(long)]
     lock_existing: bool,
     /// Do it

@@ -108,7 +108,7 @@ impl Session {
 /// Whose signatures are required.
 #[derive(Args, Debug)]
 pub(super) struct Signatures {
-    /// Read what is not signed although the settings name a key: what was archived before they did
+    /// Accept unsigned files although the settings name a key, for archives from before signing
     #[arg(long)]
     allow_unsigned: bool,
 }

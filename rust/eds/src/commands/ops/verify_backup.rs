@@ -11,9 +11,9 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::ConfigFile;
 
-/// Download a backup, compare its hashes, and let pg_verifybackup prove it again
+/// Download a backup, compare its hashes, and verify it with pg_verifybackup
 ///
-/// Exit code 0 if everything passes, 1 if something does not, 3 if something could not be tried.
+/// Exit code 0 if every check passes, 1 if one fails, 3 if one could not run.
 #[derive(Args, Debug)]
 pub(super) struct VerifyBackup {
     /// The backup, or the dump with --dump [default: the newest]

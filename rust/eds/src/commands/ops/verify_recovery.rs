@@ -16,26 +16,26 @@ use crate::output::Output;
 use crate::stores::StoreArgs;
 use crate::times;
 
-/// Go through the checklist after a restore: each item passes, fails or is unknown, with evidence
+/// Run the checklist after a restore: each item passes, fails or is unknown, with evidence
 ///
-/// Compares the ledger with the snapshot that eds heads wrote before the incident, verifies every chain, signature and
-/// payload, reads the end of the operation log, and asks for silenced alerts. Exit code 0 if every item passes, 1 if one
-/// fails, 3 if one is unknown.
+/// Compares the ledger with the snapshot that eds heads wrote before the incident, verifies every chain,
+/// signature and payload, reads the end of the operation log, and asks for silenced alerts. Exit code 0 if
+/// every item passes, 1 if one fails, 3 if one is unknown.
 #[derive(Args, Debug)]
 pub(super) struct VerifyRecovery {
-    /// Snapshot from before the incident, as eds heads wrote it
+    /// Snapshot from before the incident, as written by eds heads
     #[arg(long, value_name = "FILE")]
     heads: Option<PathBuf>,
     /// Key ring [default: the keys that the ledger itself has registered]
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Links after which chains begin that do not begin at sequence 1, as eds heads wrote them
+    /// Start heads: the heads after which chains begin that do not begin at sequence 1, as written by eds heads
     #[arg(long, value_name = "FILE")]
     start_heads: Option<PathBuf>,
-    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
+    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "keys")]
     scheme: Option<Scheme>,
-    /// The moment that was restored to: RFC 3339 with its zone
+    /// Time of the restore: RFC 3339 with its zone
     #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
     target_time: Option<u64>,
     /// Alertmanager to ask for silences that are to be lifted, by amtool

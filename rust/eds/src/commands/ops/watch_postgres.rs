@@ -15,9 +15,9 @@ use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 use crate::text::count;
 
-/// Leave what PostgreSQL keeps for its slots and standbys, and the size of its write-ahead log, for Prometheus
+/// Write metrics of PostgreSQL's slots, standbys and write-ahead log for Prometheus
 ///
-/// Into ops.textfile, which node_exporter serves; run it every minute. The role needs pg_monitor.
+/// The metrics go to ops.textfile, which node_exporter serves; run the command every minute. The role needs pg_monitor.
 #[derive(Args, Debug)]
 pub(super) struct WatchPostgres {
     /// File for the textfile collector of node_exporter, name.prom [default: ops.textfile of the settings]

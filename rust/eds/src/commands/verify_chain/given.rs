@@ -18,20 +18,20 @@ pub(super) struct GivenArgs {
     /// Key ring: check the signatures
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Scheme of keys that name none: payload-hash or record [default: payload-hash]
+    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
     #[arg(long, value_parser = scheme, requires = "keys")]
     scheme: Option<Scheme>,
-    /// Folder of payloads: hash them again
+    /// Directory of payloads: verify their hashes
     #[arg(long, value_name = "DIR", conflicts_with = "ledger")]
     payloads: Option<PathBuf>,
-    /// Trusted heads, as written by eds heads: find truncated chains and missing devices
+    /// Trusted heads, as written by eds heads: detect truncated chains and missing devices
     #[arg(long, value_name = "FILE")]
     heads: Option<PathBuf>,
-    /// Heads after which the chains must begin that do not begin at sequence 1
+    /// Start heads: the heads after which chains begin that do not begin at sequence 1
     #[arg(long, value_name = "FILE")]
     start_heads: Option<PathBuf>,
-    /// Manifest of the export: its heads, its start heads if none are given, and whether it is that very file. Its
-    /// heads are claims, and satisfy no --require
+    /// Manifest of the export: check its hash and its heads, and use its start heads if you give none. They
+    /// are claims, and satisfy no --require
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 }

@@ -22,12 +22,12 @@ use crate::stores::InsteadOfFiles;
 pub(super) struct InPlace {
     #[command(flatten)]
     ledger: InsteadOfFiles,
-    /// Read the payloads of the ledger's records and hash them again: from the configured store, or from ledger,
+    /// Read the payloads of the ledger's records and verify their hashes: from the configured store, or from ledger,
     /// folder:PATH or s3://BUCKET
     #[arg(long, value_name = "STORE", num_args = 0..=1, default_missing_value = "", requires = "ledger", conflicts_with = "files")]
     payload_store: Option<String>,
-    /// Keys, heads and start heads, if none are given, as the ledger itself has them: claims, because whoever can
-    /// change the ledger can change them too
+    /// Use the keys, heads and start heads that the ledger has registered, if you give none. They are claims,
+    /// because a writer of the ledger can change them
     #[arg(long, requires = "ledger", conflicts_with = "files")]
     registered: bool,
     /// Only the chain of this device; may be repeated
