@@ -5,6 +5,8 @@
 //! until it was adopted: until `adopted.json` in the archive names its mark. From then on that archive takes nothing
 //! from servers of other timelines, such as the original if it comes back.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -349,6 +351,14 @@ fn set_archiving(programs: &Programs, data: &Path, command: &RestoreCommand) -> 
     write_file(programs, &path, &kept)
 }
 
+/// Whether a process runs as the user that owns the data folder. That user can write any number into `postmaster.pid`,
+/// and root must not send a signal to a process of another user for it.
+fn belongs_to_owner(pid: rustix::process::Pid, data: &Path) -> bool {
+    let owner = |path: &Path| fs::metadata(path).map(|metadata| metadata.uid());
+    let process = owner(Path::new(&format!("/proc/{}", pid.as_raw_nonzero())));
+    process.is_ok_and(|process| owner(data).is_ok_and(|data| data == process))
+}
+
 /// Tells a server that runs on the folder; whether there is one.
 fn reload(data: &Path) -> bool {
     let text = data_folder::text(&data.join("postmaster.pid")).ok().flatten().unwrap_or_default();
@@ -356,15 +366,26 @@ fn reload(data: &Path) -> bool {
     let pid = pid.and_then(rustix::process::Pid::from_raw);
     // A folder that was moved, or a number that another process has by now: the second line names the folder.
     let is_here = text.lines().nth(1).is_some_and(|line| Path::new(line) == data);
-    let running = pid.filter(|pid| is_here && rustix::process::test_kill_process(*pid).is_ok());
+    let running = pid.filter(|pid| is_here && belongs_to_owner(*pid, data));
     running.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP).is_ok())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+
+    /// In the hostile file is a process of root, in the other one of ours.
+    #[test]
+    fn a_process_of_another_user_gets_no_signal() {
+        let data = tempfile::tempdir().unwrap();
+        let (own, init) = (rustix::process::getpid(), rustix::process::Pid::INIT);
+        assert!(belongs_to_owner(own, data.path()));
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(data.path(), Some(65_534), None).unwrap();
+        }
+        assert!(!belongs_to_owner(init, data.path()));
+    }
 
     #[test]
     fn a_copy_is_known_by_its_file_too_and_settings_that_cannot_be_read_are_no_original() {

@@ -170,7 +170,7 @@ async fn attempt(
     refuse_port(restore.port)?;
     archive.objects().check().await?;
     let identity = archive.existing_identity().await?;
-    let Choice { backup, line, mut notes } =
+    let Choice { backup, line, point, mut notes } =
         Known::of(archive, &programs).await?.choose(restore, observer).await?;
     if backup.identity != identity {
         return Err(archive.problem(format!("backup {} is of another cluster than the archive", backup.id)));
@@ -209,7 +209,7 @@ async fn attempt(
     let (data, owner, work) = (restore.data.clone(), programs.owner(), unfinished.work());
     blocking(move || work.run(|| extract::base_backup(&files, &data, owner, &|| work.check()))).await?;
     drop(folder);
-    notes.extend(settings::write(&programs, restore, &backup, line.timeline())?);
+    notes.extend(settings::write(&programs, restore, &backup, line.timeline(), point)?);
     let extract_seconds = begin.elapsed().as_secs_f64();
 
     observer(Event::Step("recover"));

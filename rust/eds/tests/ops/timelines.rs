@@ -140,11 +140,15 @@ fn a_quiet_original_is_told_before_the_download(site: &Site) {
     // A named point is reached from the backup before it, though there is a later one.
     site.sql("SELECT pg_create_restore_point('before the migration')");
     site.sql("SELECT pg_create_restore_point('migrated')");
+    // A name that was used twice is the last one.
+    site.commit(36..=36);
+    site.sql("SELECT pg_create_restore_point('migrated')");
+    site.commit(37..=37);
     site.archive_now();
     site.json("backup", 0);
     site.archive_now();
     let copy = site.copy("point", "--drill --target-name migrated");
-    assert_eq!(copy.rows(), "35|35");
+    assert_eq!(copy.rows(), "36|36");
 }
 
 /// However a copy is set up, it is refused until it was adopted.

@@ -21,6 +21,8 @@ const WALDUMP: &str = "pg_waldump";
 pub(super) struct Choice {
     pub(super) backup: Backup,
     pub(super) line: Line,
+    /// Where the named restore point is, if the log could be read.
+    pub(super) point: Option<Lsn>,
     /// What somebody has to know.
     pub(super) notes: Vec<String>,
 }
@@ -36,6 +38,7 @@ pub(super) struct Known<'a> {
 /// A way to the target.
 struct Way {
     line: Line,
+    point: Option<Lsn>,
     backup: Backup,
     covered: Coverage,
 }
@@ -58,7 +61,7 @@ impl<'a> Known<'a> {
             match self.way(line, restore, observer).await {
                 Ok(way) => {
                     let notes = self.notes(&way, restore)?;
-                    return Ok(Choice { backup: way.backup, line: way.line, notes });
+                    return Ok(Choice { backup: way.backup, line: way.line, point: way.point, notes });
                 }
                 // The timeline that was written then may end before the moment, and the next one go on from there: its
                 // own refusal says more.
@@ -142,7 +145,7 @@ impl<'a> Known<'a> {
                 return Err(self.archive.problem(beyond(&line, &backup, reach, &restore.target)));
             }
         }
-        Ok(Way { line, backup, covered })
+        Ok(Way { line, point, backup, covered })
     }
 
     fn reach<'b>(&'b self, line: &'b Line, covered: &'b Coverage) -> Reach<'b> {

@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::postgres::Programs;
 use crate::program;
 use crate::temporary::Temporary;
-use crate::wal::Segment;
 use crate::wal::ahead::FOLDER;
+use crate::wal::{Lsn, Segment};
 
 /// How long the archive may take to answer.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -136,6 +136,7 @@ pub(super) fn write(
     restore: &Restore,
     backup: &Backup,
     timeline: u32,
+    point: Option<Lsn>,
 ) -> Result<Vec<String>, Error> {
     let data = &restore.data;
     let mut notes = Vec::new();
@@ -160,7 +161,7 @@ pub(super) fn write(
     let own = text.lines().filter(|line| adopt::is_mark(line).is_none());
     let mut text: String = own.map(|line| format!("{line}\n")).collect();
     text.push_str(&format!("\n{BEGIN}\n"));
-    for (name, value) in recovery(restore, backup, timeline) {
+    for (name, value) in recovery(restore, backup, timeline, point) {
         text.push_str(&format!("{name} = {}\n", quoted(&value)));
     }
     text.push_str(&format!("{END}\n"));
@@ -186,7 +187,12 @@ pub(super) fn write(
     Ok(notes)
 }
 
-fn recovery(restore: &Restore, backup: &Backup, timeline: u32) -> Vec<(&'static str, String)> {
+fn recovery(
+    restore: &Restore,
+    backup: &Backup,
+    timeline: u32,
+    point: Option<Lsn>,
+) -> Vec<(&'static str, String)> {
     // For its own timeline a backup needs no history.
     let timeline = if timeline == backup.timeline { "current".to_owned() } else { timeline.to_string() };
     let mut settings: Vec<(&'static str, String)> = vec![
@@ -212,7 +218,12 @@ fn recovery(restore: &Restore, backup: &Backup, timeline: u32) -> Vec<(&'static 
             let utc = time.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default();
             settings.push(("recovery_target_time", utc.replace('Z', "+00:00")));
         }
-        Target::Point(name) => settings.push(("recovery_target_name", name.clone())),
+        // A name may have been used more than once, and recovery to a name ends at the first one: the position names
+        // the last.
+        Target::Point(name) => settings.push(match point {
+            Some(point) => ("recovery_target_lsn", point.to_string()),
+            None => ("recovery_target_name", name.clone()),
+        }),
     }
     settings
 }

@@ -451,7 +451,7 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l data -d 'Data directory: empty or missing' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l port -d 'Port on loopback' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l target-time -d 'The last commit at or before this moment: RFC 3339 with its zone [default: the end of the archive]' -r
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l target-name -d 'A restore point that was named with pg_create_restore_point' -r
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l target-name -d 'A restore point that was named with pg_create_restore_point; the last one of that name' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l backup -d 'Backup to start from [default: the last one before the target]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l timeline -d 'Timeline to follow [default: the current one of the archive, or for an earlier target time the one of that time]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from restore" -l patience -d 'Minutes that recovery may take' -r

@@ -38,7 +38,7 @@ pub(super) struct RestoreTo {
     /// The last commit at or before this moment: RFC 3339 with its zone [default: the end of the archive]
     #[arg(long, value_name = "TIME", value_parser = Target::time)]
     target_time: Option<Target>,
-    /// A restore point that was named with pg_create_restore_point
+    /// A restore point that was named with pg_create_restore_point; the last one of that name
     #[arg(long, value_name = "NAME", conflicts_with = "target_time")]
     target_name: Option<String>,
     /// Backup to start from [default: the last one before the target]
