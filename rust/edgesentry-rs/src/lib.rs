@@ -5,6 +5,9 @@
 //! transaction that compares the chain's head and writes the record and the operation log, acknowledgement.
 //! State lives in the ledger and nowhere else.
 
+// A small build leaves out the users of some helpers. The full build has them all and warns of those without.
+#![cfg_attr(not(all(feature = "postgres", feature = "s3")), allow(dead_code))]
+
 pub mod admission;
 pub mod agent;
 mod clock;

@@ -2,6 +2,9 @@
 //!
 //! [`run`] is the whole command; the binary and the console script of the Python package both call it.
 
+// A small build leaves out the users of some helpers. The full build has them all and warns of those without.
+#![cfg_attr(not(feature = "ops"), allow(dead_code))]
+
 pub mod attacks;
 mod commands;
 mod envelope;
