@@ -77,106 +77,61 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
-#[derive(Subcommand, Debug)]
-pub(crate) enum Command {
-    VerifyChain(verify_chain::VerifyChain),
-    Heads(heads::WriteHeads),
-    Keygen(keygen::Keygen),
-    InspectKey(inspect_key::InspectKey),
-    SignRecord(sign_record::SignRecord),
-    VerifyRecord(verify_record::VerifyRecord),
-    Ingest(ingest::Ingest),
-    Export(export::Export),
-    Device(device::Device),
-    Log(log::Log),
-    Config(config::Config),
-    Serve(serve::Serve),
-    Push(push::Push),
-    Inject(inject::Inject),
-    Token(token::Token),
-    Completions(completions::Completions),
-    Drill(drill::Drill),
-    Ops(ops::Ops),
-    Demo(demo::Demo),
+/// One list of the commands: the enum that clap fills, their names, and what each does.
+macro_rules! commands {
+    ($($name:literal $variant:ident($arguments:ty),)*) => {
+        /// What to do.
+        #[derive(Subcommand, Debug)]
+        pub(crate) enum Command {
+            $(#[command(name = $name)] $variant($arguments),)*
+        }
+
+        /// The names of the commands.
+        pub(crate) const NAMES: &[&str] = &[$($name),*];
+
+        impl Command {
+            pub(crate) fn name(&self) -> &'static str {
+                match self {
+                    $(Command::$variant(_) => $name,)*
+                }
+            }
+
+            pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+                match self {
+                    $(Command::$variant(command) => command.run(output),)*
+                }
+            }
+        }
+    };
 }
 
-/// The names of the commands.
-pub(crate) const NAMES: [&str; 19] = [
-    "verify-chain",
-    "heads",
-    "keygen",
-    "inspect-key",
-    "sign-record",
-    "verify-record",
-    "ingest",
-    "export",
-    "device",
-    "log",
-    "config",
-    "serve",
-    "push",
-    "inject",
-    "token",
-    "completions",
-    "drill",
-    "ops",
-    "demo",
-];
+commands! {
+    "verify-chain" VerifyChain(verify_chain::VerifyChain),
+    "heads" Heads(heads::WriteHeads),
+    "keygen" Keygen(keygen::Keygen),
+    "inspect-key" InspectKey(inspect_key::InspectKey),
+    "sign-record" SignRecord(sign_record::SignRecord),
+    "verify-record" VerifyRecord(verify_record::VerifyRecord),
+    "ingest" Ingest(ingest::Ingest),
+    "export" Export(export::Export),
+    "device" Device(device::Device),
+    "log" Log(log::Log),
+    "config" Config(config::Config),
+    "serve" Serve(serve::Serve),
+    "push" Push(push::Push),
+    "inject" Inject(inject::Inject),
+    "token" Token(token::Token),
+    "completions" Completions(completions::Completions),
+    "drill" Drill(drill::Drill),
+    "ops" Ops(ops::Ops),
+    "demo" Demo(demo::Demo),
+}
 
 impl Command {
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Command::VerifyChain(_) => "verify-chain",
-            Command::Heads(_) => "heads",
-            Command::Keygen(_) => "keygen",
-            Command::InspectKey(_) => "inspect-key",
-            Command::SignRecord(_) => "sign-record",
-            Command::VerifyRecord(_) => "verify-record",
-            Command::Ingest(_) => "ingest",
-            Command::Export(_) => "export",
-            Command::Device(_) => "device",
-            Command::Log(_) => "log",
-            Command::Config(_) => "config",
-            Command::Serve(_) => "serve",
-            Command::Push(_) => "push",
-            Command::Inject(_) => "inject",
-            Command::Token(_) => "token",
-            Command::Completions(_) => "completions",
-            Command::Drill(_) => "drill",
-            Command::Ops(_) => "ops",
-            Command::Demo(_) => "demo",
-        }
-    }
-
     /// Tells a command that shows how it was called.
     pub(crate) fn called_by(&mut self, arguments: &[OsString]) {
         if let Command::VerifyChain(command) = self {
             command.called_by(arguments);
-        }
-    }
-
-    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        match self {
-            Command::VerifyChain(command) => command.run(output),
-            Command::Heads(command) => command.run(output),
-            Command::Keygen(command) => command.run(output),
-            Command::InspectKey(command) => command.run(output),
-            Command::SignRecord(command) => command.run(output),
-            Command::VerifyRecord(command) => command.run(output),
-            Command::Ingest(command) => command.run(output),
-            Command::Export(command) => command.run(output),
-            Command::Device(command) => command.run(output),
-            Command::Log(command) => command.run(output),
-            Command::Config(command) => command.run(output),
-            Command::Serve(command) => command.run(output),
-            Command::Push(command) => command.run(output),
-            Command::Inject(command) => command.run(output),
-            Command::Token(command) => command.run(output),
-            Command::Completions(command) => command.run(),
-            Command::Drill(command) => command.run(output),
-            Command::Ops(command) => command.run(output),
-            Command::Demo(command) => command.run(output),
         }
     }
 }

@@ -89,7 +89,8 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
     let options = args.iter().take_while(|arg| *arg != "--");
     if !is_request && options.clone().any(|arg| arg == "--json") {
         let command = commands::NAMES
-            .into_iter()
+            .iter()
+            .copied()
             .find(|name| args.get(1..).unwrap_or_default().contains(&(*name).into()));
         let text = without_passwords(&error.to_string());
         let sentence = text.split("\n\n").next().unwrap_or(&text).trim_start_matches("error: ");

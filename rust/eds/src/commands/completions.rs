@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use crate::commands::Cli;
 use crate::exit::{Exit, Failure};
+use crate::output::Output;
 
 /// Print the completions of a shell
 ///
@@ -23,7 +24,7 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self) -> Result<Exit, Failure> {
+    pub(crate) fn run(&self, _: &Output) -> Result<Exit, Failure> {
         // A closed pipe is not worth a word.
         let _ = std::io::stdout().write_all(completions(self.shell).as_bytes());
         Ok(Exit::Holds)

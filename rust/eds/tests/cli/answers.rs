@@ -13,22 +13,16 @@ fn help_names_commands_and_exit_codes() {
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     insta::assert_snapshot!(run.stdout);
     assert_eq!(folder.eds("--version").stdout, format!("eds {}\n", env!("CARGO_PKG_VERSION")));
-    for command in [
-        "verify-chain",
-        "heads",
-        "keygen",
-        "inspect-key",
-        "sign-record",
-        "verify-record",
-        "ingest",
-        "export",
-        "device",
-        "log",
-        "config",
-        "completions",
-        "drill",
-        "demo",
-    ] {
+    // As the parser lists them: two spaces, the name, what it does.
+    let commands = run.stdout.split("\n\n").find_map(|part| part.strip_prefix("Commands:\n")).unwrap();
+    let commands = commands.lines().filter_map(|line| line.strip_prefix("  "));
+    let commands: Vec<&str> =
+        commands.filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty()).collect();
+    assert!(
+        commands.len() > 18 && commands.contains(&"ops") && commands.ends_with(&["help"]),
+        "{commands:?}"
+    );
+    for command in commands.iter().filter(|name| **name != "help") {
         let run = folder.eds(&format!("{command} --help"));
         assert_eq!(run.code, 0);
         assert!(run.stdout.contains("Examples:\n"), "{}", run.stdout);
