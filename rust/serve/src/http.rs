@@ -6,6 +6,7 @@
 
 mod admin;
 mod batch;
+mod device;
 mod export;
 mod health;
 mod ingest;

@@ -2,18 +2,17 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
-use edgesentry_chain::{Hash, Head, PublicKey, Scheme};
+use edgesentry_chain::{Head, PublicKey, Scheme};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::reads::named;
+use super::device::{Link, check_device_id};
 use super::{App, State};
 use crate::bodies::{Room, reader};
 use crate::json::Json;
 use crate::problem::Problem;
 use edgesentry_rs::ledger::Registration;
-use edgesentry_rs::wire;
 
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::http::admin";
@@ -43,24 +42,6 @@ pub(super) struct KeyRegistration {
     start: Option<Link>,
 }
 
-/// A link of a chain.
-#[derive(Serialize, Deserialize, ToSchema, Clone, Copy)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Link {
-    /// The sequence.
-    #[schema(minimum = 0)]
-    pub(super) sequence: u64,
-    /// The record hash, 64 hex digits.
-    #[schema(value_type = String, min_length = 64, max_length = 64)]
-    pub(super) hash: Hash,
-}
-
-impl From<Head> for Link {
-    fn from(Head { sequence, hash }: Head) -> Link {
-        Link { sequence, hash }
-    }
-}
-
 /// A device whose keys are revoked.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -84,12 +65,12 @@ pub(super) struct Revoked {
     post, path = "/api/v1/devices", tag = "admin", request_body = KeyRegistration,
     responses(
         (status = 204, description = "Registered"),
-        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "registry: another key stands in its way", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 409, description = "registry: another key stands in its way"),
+        (status = 413, description = "too_large"),
+        (status = 503, description = "store"),
     ),
     security(("token" = ["admin"]))
 )]
@@ -120,12 +101,12 @@ pub(super) async fn register(
     post, path = "/api/v1/devices/revoke", tag = "admin", request_body = Revocation,
     responses(
         (status = 200, description = "Revoked", body = Revoked),
-        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "registry: the device is not registered", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 409, description = "registry: the device is not registered"),
+        (status = 413, description = "too_large"),
+        (status = 503, description = "store"),
     ),
     security(("token" = ["admin"]))
 )]
@@ -135,7 +116,7 @@ pub(super) async fn revoke(
     body: Body,
 ) -> Result<Json<Revoked>, Problem> {
     let Revocation { device_id } = small(&app, &headers, body).await?;
-    named(&device_id)?;
+    check_device_id(&device_id)?;
     let revoked_from = app.service.revoke(&device_id).await?;
     tracing::info!(target: TARGET, device_id, revoked_from, "device revoked over the network");
     Ok(Json(Revoked { device_id, revoked_from }))

@@ -43,10 +43,10 @@ const WAITING_BYTES: usize = 32 << 20;
     request_body(content = Wire, content_type = "application/x-ndjson", description = "One in each line; gzip or zstd as Content-Encoding says"),
     responses(
         (status = 200, description = "One outcome for each line, then a line with a summary", body = Answer, content_type = "application/x-ndjson"),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 415, description = "encoding_unknown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "busy, with Retry-After", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 415, description = "encoding_unknown"),
+        (status = 503, description = "busy, with Retry-After"),
     ),
     security((), ("token" = []))
 )]

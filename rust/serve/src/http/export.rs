@@ -14,13 +14,12 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use utoipa::IntoParams;
 
-use super::reads::named;
+use super::device::check_device_id;
 use super::{Query, State, TURN};
 use crate::problem::Problem;
 use edgesentry_rs::error::describe;
 use edgesentry_rs::export::{Target, export as export_into};
 use edgesentry_rs::ledger::Filter;
-use edgesentry_rs::wire;
 
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::http::export";
@@ -58,10 +57,10 @@ pub(super) struct ExportQuery {
             (String = "application/zstd"), (String = "application/vnd.apache.arrow.file"),
             (String = "application/vnd.apache.parquet")
         )),
-        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store, busy", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 503, description = "store, busy"),
     ),
     security(("token" = ["read"]))
 )]
@@ -77,7 +76,7 @@ pub(super) async fn export(
             "query: format is ndjson, json, arrow or parquet, the first two also with .gz or .zst",
         )
     })?;
-    query.device_id.as_deref().map_or(Ok(()), named)?;
+    query.device_id.as_deref().map_or(Ok(()), check_device_id)?;
     let place = app.exports.take(app.holder(&headers), 1, TURN).await;
     let place = Arc::new(place.ok_or_else(|| Problem::busy("too many exports at once"))?);
     let working = Arc::clone(&place);

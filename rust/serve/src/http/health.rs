@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use super::State;
 use crate::json::Json;
 use crate::problem::Problem;
-use edgesentry_rs::wire;
 
 /// How long an answer of the stores holds, so that asking costs nothing.
 const HOLDS: Duration = Duration::from_secs(1);
@@ -39,7 +38,7 @@ pub(super) async fn healthz() -> Json<Health> {
     get, path = "/readyz", tag = "health",
     responses(
         (status = 200, description = "They can", body = Health),
-        (status = 503, description = "not_ready", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "not_ready"),
     )
 )]
 pub(super) async fn readyz(State(app): State) -> Result<Json<Health>, Problem> {

@@ -13,7 +13,7 @@ use crate::identity::{Sender, SenderKey};
 use crate::json::Json;
 use crate::problem::Problem;
 use edgesentry_rs::admission::{Outcome, Submission};
-use edgesentry_rs::wire::{self, Answer, parse_submission};
+use edgesentry_rs::wire::{Answer, parse_submission};
 
 /// Larger bodies are decoded where nobody else waits.
 const LARGE: usize = 256 << 10;
@@ -25,17 +25,17 @@ const LARGE: usize = 256 << 10;
     responses(
         (status = 202, description = "Accepted: record and payload are durable", body = Answer),
         (status = 200, description = "Duplicate: the ledger holds the very same record", body = Answer),
-        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "device_mismatch, scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 408, description = "too_slow", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "fork, sequence_gap, sequence_duplicate, prev_hash_mismatch", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 413, description = "too_large", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 415, description = "encoding_unknown", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, store_refused", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "rate_limited, with Retry-After", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 500, description = "store: it does not pass by itself, the operator must act; keep the record", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store, busy, stopped, with Retry-After: nothing was decided, send again", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "device_mismatch, scope_missing"),
+        (status = 408, description = "too_slow"),
+        (status = 409, description = "fork, sequence_gap, sequence_duplicate, prev_hash_mismatch"),
+        (status = 413, description = "too_large"),
+        (status = 415, description = "encoding_unknown"),
+        (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, store_refused"),
+        (status = 429, description = "rate_limited, with Retry-After"),
+        (status = 500, description = "store: it does not pass by itself, the operator must act; keep the record"),
+        (status = 503, description = "store, busy, stopped, with Retry-After: nothing was decided, send again"),
     ),
     security((), ("token" = []))
 )]

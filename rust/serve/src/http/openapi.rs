@@ -2,7 +2,9 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use edgesentry_rs::wire;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{admin, batch, export, health, ingest, reads};
@@ -18,9 +20,28 @@ use super::{admin, batch, export, health, ingest, reads};
         ingest::ingest, batch::batch, reads::devices, admin::register, admin::revoke, reads::heads, reads::records,
         reads::log, export::export, health::healthz, health::readyz
     ),
-    modifiers(&Tokens)
+    components(schemas(wire::Problem)),
+    modifiers(&Problems, &Tokens)
 )]
 struct Document;
+
+/// The body of every error: handlers name the statuses, with the codes, and not their bodies.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let operations = document.paths.paths.values_mut().flat_map(|path| [&mut path.get, &mut path.post]);
+        for operation in operations.flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                let RefOr::T(response) = response else { continue };
+                if status.starts_with(['4', '5']) {
+                    let body = Content::new(Some(Ref::from_schema_name("Problem")));
+                    response.content.insert("application/problem+json".to_owned(), body.into());
+                }
+            }
+        }
+    }
+}
 
 struct Tokens;
 

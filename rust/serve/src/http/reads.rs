@@ -8,14 +8,12 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::admin::Link;
+use super::device::{Link, check_device_id};
 use super::schema::WireRecord;
 use super::{App, Query, State};
 use crate::json::{self, Json};
 use crate::problem::Problem;
-use edgesentry_device::limits::is_name;
 use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery};
-use edgesentry_rs::wire;
 
 /// Records or entries of a page, at most.
 const LARGEST_PAGE: u32 = 10_000;
@@ -58,9 +56,9 @@ pub(super) struct Devices {
     get, path = "/api/v1/devices", tag = "read",
     responses(
         (status = 200, description = "All devices, by device id", body = Devices),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 503, description = "store"),
     ),
     security(("token" = ["read"]))
 )]
@@ -88,9 +86,9 @@ pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem>
     get, path = "/api/v1/heads", tag = "read",
     responses(
         (status = 200, description = "What `eds verify-chain --heads` takes", content_type = "application/json"),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 503, description = "store"),
     ),
     security(("token" = ["read"]))
 )]
@@ -137,10 +135,10 @@ pub(super) struct RecordPage {
     get, path = "/api/v1/records", tag = "read", params(RecordsQuery),
     responses(
         (status = 200, description = "The page", body = RecordPage),
-        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 503, description = "store"),
     ),
     security(("token" = ["read"]))
 )]
@@ -149,7 +147,7 @@ pub(super) async fn records(
     Query(query): Query<RecordsQuery>,
 ) -> Result<Response, Problem> {
     let limit = page(query.limit)?;
-    query.device_id.as_deref().map_or(Ok(()), named)?;
+    query.device_id.as_deref().map_or(Ok(()), check_device_id)?;
     let after = query.after.as_deref().map(cursor).transpose()?;
     let mut page = Page { text: b"{\"records\":[".to_vec(), left: limit, last: None };
     let devices = match &query.device_id {
@@ -219,12 +217,6 @@ impl Page {
     }
 }
 
-/// Refuses what no device can be called, and some databases cannot even look for.
-pub(super) fn named(device_id: &str) -> Result<(), Problem> {
-    let problem = || Problem::malformed("device_id: 1 to 1024 bytes without U+0000 are wanted");
-    is_name(device_id).then_some(()).ok_or_else(problem)
-}
-
 fn cursor(text: &str) -> Result<(u64, String), Problem> {
     let parts = text.split_once(':');
     let parsed = parts.and_then(|(sequence, device_id)| Some((sequence.parse().ok()?, device_id.to_owned())));
@@ -289,10 +281,10 @@ pub(super) struct Decisions {
     get, path = "/api/v1/log", tag = "read", params(EntriesQuery),
     responses(
         (status = 200, description = "The page", body = Decisions),
-        (status = 400, description = "malformed", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "unauthenticated", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 403, description = "scope_missing", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "store", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 503, description = "store"),
     ),
     security(("token" = ["read"]))
 )]

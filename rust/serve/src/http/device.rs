@@ -1,0 +1,32 @@
+//! Devices and links of chains, as requests and answers name them.
+
+use edgesentry_chain::{Hash, Head};
+use edgesentry_device::limits::is_name;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::problem::Problem;
+
+/// A link of a chain.
+#[derive(Serialize, Deserialize, ToSchema, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Link {
+    /// The sequence.
+    #[schema(minimum = 0)]
+    pub(super) sequence: u64,
+    /// The record hash, 64 hex digits.
+    #[schema(value_type = String, min_length = 64, max_length = 64)]
+    pub(super) hash: Hash,
+}
+
+impl From<Head> for Link {
+    fn from(Head { sequence, hash }: Head) -> Link {
+        Link { sequence, hash }
+    }
+}
+
+/// Refuses what no device can be called, and some databases cannot even look for.
+pub(super) fn check_device_id(device_id: &str) -> Result<(), Problem> {
+    let problem = || Problem::malformed("device_id: 1 to 1024 bytes without U+0000 are wanted");
+    is_name(device_id).then_some(()).ok_or_else(problem)
+}
