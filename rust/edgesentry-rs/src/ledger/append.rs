@@ -1,9 +1,10 @@
-//! The two transactions that write the chains: appending a group, and registering a key. They are the same for every
+//! The transactions that write the chains: appending a group, registering a key, and revoking the keys of a device. They are the same for every
 //! database; [`Dialect`] has the statements that differ.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use edgesentry_chain::{Hash, Head, RingKey};
 use sqlx::Transaction;
 
 use super::change::{self, Change};
@@ -35,12 +36,18 @@ pub(super) trait Dialect: Send {
     /// registered.
     async fn other_scheme(&mut self, registration: &Registration) -> Result<Option<String>, sqlx::Error>;
 
-    /// Writes a registration.
-    async fn write_registration(
-        &mut self,
-        registration: &Registration,
-        change: Change,
-    ) -> Result<(), sqlx::Error>;
+    /// Inserts the head of a new device.
+    async fn write_head(&mut self, device_id: &str, start: Head) -> Result<(), sqlx::Error>;
+
+    /// Inserts a key, in place of one that begins at the same sequence.
+    async fn write_key(&mut self, device_id: &str, key: RingKey) -> Result<(), sqlx::Error>;
+
+    /// Says that the keys of a device have changed, and locks its head; the next sequence of its chain. None if there is no
+    /// such device.
+    async fn count_change_of_keys(&mut self, device_id: &str) -> Result<Option<i64>, sqlx::Error>;
+
+    /// Revokes the keys of a device that are not revoked yet, from a sequence on.
+    async fn revoke_keys(&mut self, device_id: &str, from: i64) -> Result<(), sqlx::Error>;
 }
 
 /// Decides and writes a group, and commits it: under the lock on the heads every record is compared with its chain, so no
@@ -57,6 +64,8 @@ where
     let ledger = |action| failed(place, Component::AuditLedger, action);
     let chains = transaction.lock(plan::devices(entries)).await.map_err(ledger("lock the heads"))?;
     if !plan::keys_are_current(entries, &chains) {
+        // Now, and not when the connection is given back: the pool would wait for the answer without end.
+        transaction.rollback().await.map_err(ledger("end a transaction"))?;
         return Err(AppendError::KeysChanged);
     }
     let behind = plan::behind_heads(entries, &chains);
@@ -86,7 +95,40 @@ where
         let other = transaction.other_scheme(registration).await.map_err(failed())?;
         change::check_scheme(registration, other)?;
     }
-    transaction.write_registration(registration, change).await.map_err(failed())?;
+    let Registration { device_id, start, .. } = registration;
+    let key = match change {
+        Change::Nothing => None,
+        Change::NewDevice(key) => {
+            let start = start.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
+            transaction.write_head(device_id, start).await.map_err(failed())?;
+            Some(key)
+        }
+        Change::Key(key) => {
+            transaction.count_change_of_keys(device_id).await.map_err(failed())?;
+            Some(key)
+        }
+    };
+    if let Some(key) = key {
+        transaction.write_key(device_id, key).await.map_err(failed())?;
+    }
     transaction.commit().await.map_err(failed())?;
     Ok(())
+}
+
+/// Revokes every key of a device from its next sequence on, and commits it; that sequence.
+pub(super) async fn revoke<DB>(
+    mut transaction: Transaction<'_, DB>,
+    place: &Arc<str>,
+    device_id: &str,
+) -> Result<u64, Error>
+where
+    DB: sqlx::Database,
+    DB::Connection: Dialect,
+{
+    let failed = || failed(place, Component::AuditLedger, "revoke the keys of a device");
+    let next = transaction.count_change_of_keys(device_id).await.map_err(failed())?;
+    let next = next.ok_or_else(|| change::unknown(device_id))?;
+    transaction.revoke_keys(device_id, next).await.map_err(failed())?;
+    transaction.commit().await.map_err(failed())?;
+    Ok(next.cast_unsigned())
 }

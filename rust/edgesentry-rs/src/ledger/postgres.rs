@@ -9,7 +9,7 @@ mod url;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use edgesentry_chain::{Hash, Head, Heads};
+use edgesentry_chain::{Hash, Head, Heads, RingKey};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use sqlx::postgres::PgRow;
@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use self::connect::{Servers, Use};
 use super::append::{self, Dialect};
-use super::change::{self, Change};
+use super::change;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
@@ -78,12 +78,11 @@ impl Postgres {
     async fn keys_once(&self, device_ids: &[Arc<str>]) -> Result<Vec<stream::KeysRow>, sqlx::Error> {
         let names: Vec<&str> = device_ids.iter().map(|id| &**id).collect();
         let mut reader = self.servers.reader().await?;
-        let rows = sqlx::query(
-            "SELECT h.device_id, h.keys_version, d.public_key, d.scheme, d.valid_from, d.revoked_from, h.sequence,
-                    h.record_hash
-             FROM chain_heads h JOIN devices d USING (device_id) WHERE h.device_id = ANY($1)
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT {} FROM chain_heads h JOIN devices d USING (device_id) WHERE h.device_id = ANY($1)
              ORDER BY h.device_id, d.valid_from",
-        )
+            columns(&rows::KEYS),
+        )))
         .bind(names)
         .fetch_all(&mut *reader)
         .await?;
@@ -112,24 +111,10 @@ impl Postgres {
     async fn revoke_once(&self, device_id: &str) -> Result<u64, Error> {
         let failed = || self.failed("revoke the keys of a device");
         let mut connection = self.servers.writer().await.map_err(failed())?;
-        let mut transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
-        let next: Option<i64> = sqlx::query_scalar(
-            "UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1 RETURNING sequence + 1",
-        )
-        .bind(device_id)
-        .fetch_optional(&mut *transaction)
-        .await
-        .map_err(failed())?;
-        let Some(next) = next else { return Err(change::unknown(device_id)) };
-        sqlx::query("UPDATE devices SET revoked_from = $1 WHERE device_id = $2 AND revoked_from IS NULL")
-            .bind(next)
-            .bind(device_id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed())?;
-        transaction.commit().await.map_err(failed())?;
+        let transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
+        let next = append::revoke(transaction, self.servers.place(), device_id).await?;
         connection.end().await.map_err(failed())?;
-        Ok(next.cast_unsigned())
+        Ok(next)
     }
 
     async fn counts_once(&self) -> Result<Vec<Rejections>, sqlx::Error> {
@@ -483,33 +468,18 @@ impl Dialect for PgConnection {
             .await
     }
 
-    async fn write_registration(
-        &mut self,
-        registration: &Registration,
-        change: Change,
-    ) -> Result<(), sqlx::Error> {
-        let Registration { device_id, start, .. } = registration;
-        let key = match change {
-            Change::Nothing => return Ok(()),
-            Change::NewDevice(key) => {
-                let start = start.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
-                sqlx::query("INSERT INTO chain_heads VALUES ($1, $2, $3, $2, $3, 1, $4)")
-                    .bind(device_id)
-                    .bind(start.sequence.cast_signed())
-                    .bind(&start.hash.as_bytes()[..])
-                    .bind(now_ms())
-                    .execute(&mut *self)
-                    .await?;
-                key
-            }
-            Change::Key(key) => {
-                sqlx::query("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1")
-                    .bind(device_id)
-                    .execute(&mut *self)
-                    .await?;
-                key
-            }
-        };
+    async fn write_head(&mut self, device_id: &str, start: Head) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT INTO chain_heads VALUES ($1, $2, $3, $2, $3, 1, $4)")
+            .bind(device_id)
+            .bind(start.sequence.cast_signed())
+            .bind(&start.hash.as_bytes()[..])
+            .bind(now_ms())
+            .execute(&mut *self)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_key(&mut self, device_id: &str, key: RingKey) -> Result<(), sqlx::Error> {
         sqlx::query(
             "INSERT INTO devices VALUES ($1, $2, $3, $4, NULL, $5) ON CONFLICT (device_id, valid_from)
              DO UPDATE SET public_key = $3, scheme = $4, revoked_from = NULL, registered_at_ms = $5",
@@ -521,6 +491,24 @@ impl Dialect for PgConnection {
         .bind(now_ms())
         .execute(&mut *self)
         .await?;
+        Ok(())
+    }
+
+    async fn count_change_of_keys(&mut self, device_id: &str) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar(
+            "UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = $1 RETURNING sequence + 1",
+        )
+        .bind(device_id)
+        .fetch_optional(&mut *self)
+        .await
+    }
+
+    async fn revoke_keys(&mut self, device_id: &str, from: i64) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE devices SET revoked_from = $1 WHERE device_id = $2 AND revoked_from IS NULL")
+            .bind(from)
+            .bind(device_id)
+            .execute(&mut *self)
+            .await?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Rows of the tables as values, for both databases. Other programs can change the tables, and SQLite keeps any type in
-//! any column: a value that no ledger writes is an error that names its place, and is not loaded if it is large.
+//! any column: a value that no ledger writes is an error that names its place, and is not loaded if it is large,
+//! except under the lock of an append.
 
 use std::sync::Arc;
 

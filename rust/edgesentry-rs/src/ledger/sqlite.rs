@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use edgesentry_chain::{Head, Heads};
+use edgesentry_chain::{Head, Heads, RingKey};
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
 use super::append::{self, Dialect};
-use super::change::{self, Change};
+use super::change;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
@@ -141,22 +141,8 @@ impl Ledger for Sqlite {
     async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
         let failed = || self.failed("revoke the keys of a device");
         let mut writer = self.database.writer().await.map_err(failed())?;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        let next: Option<i64> =
-            sqlx::query_scalar("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = ? RETURNING sequence + 1")
-                .bind(device_id)
-                .fetch_optional(&mut *transaction)
-                .await
-                .map_err(failed())?;
-        let Some(next) = next else { return Err(change::unknown(device_id)) };
-        sqlx::query("UPDATE devices SET revoked_from = ? WHERE device_id = ? AND revoked_from IS NULL")
-            .bind(next)
-            .bind(device_id)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed())?;
-        transaction.commit().await.map_err(failed())?;
-        Ok(next.cast_unsigned())
+        let transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
+        append::revoke(transaction, &self.database.place, device_id).await
     }
 
     async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError> {
@@ -393,39 +379,42 @@ impl Dialect for SqliteConnection {
             .await
     }
 
-    async fn write_registration(
-        &mut self,
-        registration: &Registration,
-        change: Change,
-    ) -> Result<(), sqlx::Error> {
-        let Registration { device_id, start, .. } = registration;
-        let key = match change {
-            Change::Nothing => return Ok(()),
-            Change::NewDevice(key) => {
-                let start = start.unwrap_or(Head { sequence: 0, hash: edgesentry_chain::Hash::ZERO });
-                sqlx::query("INSERT INTO chain_heads VALUES (?1, ?2, ?3, ?2, ?3, 1, ?4)")
-                    .bind(device_id)
-                    .bind(start.sequence.cast_signed())
-                    .bind(start.hash.as_bytes().to_vec())
-                    .bind(now_ms())
-                    .execute(&mut *self)
-                    .await?;
-                key
-            }
-            Change::Key(key) => {
-                sqlx::query("UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = ?")
-                    .bind(device_id)
-                    .execute(&mut *self)
-                    .await?;
-                key
-            }
-        };
+    async fn write_head(&mut self, device_id: &str, start: Head) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT INTO chain_heads VALUES (?1, ?2, ?3, ?2, ?3, 1, ?4)")
+            .bind(device_id)
+            .bind(start.sequence.cast_signed())
+            .bind(start.hash.as_bytes().to_vec())
+            .bind(now_ms())
+            .execute(&mut *self)
+            .await?;
+        Ok(())
+    }
+
+    async fn write_key(&mut self, device_id: &str, key: RingKey) -> Result<(), sqlx::Error> {
         sqlx::query("INSERT OR REPLACE INTO devices VALUES (?, ?, ?, ?, NULL, ?)")
             .bind(device_id)
             .bind(key.valid_from.cast_signed())
             .bind(key.key.as_bytes().to_vec())
             .bind(key.scheme.name())
             .bind(now_ms())
+            .execute(&mut *self)
+            .await?;
+        Ok(())
+    }
+
+    async fn count_change_of_keys(&mut self, device_id: &str) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar(
+            "UPDATE chain_heads SET keys_version = keys_version + 1 WHERE device_id = ? RETURNING sequence + 1",
+        )
+        .bind(device_id)
+        .fetch_optional(&mut *self)
+        .await
+    }
+
+    async fn revoke_keys(&mut self, device_id: &str, from: i64) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE devices SET revoked_from = ? WHERE device_id = ? AND revoked_from IS NULL")
+            .bind(from)
+            .bind(device_id)
             .execute(&mut *self)
             .await?;
         Ok(())
