@@ -1,9 +1,7 @@
 //! The commands, one file each.
 
-#[cfg(not(feature = "ops"))]
-mod absent_ops;
-#[cfg(not(feature = "serve"))]
-mod absent_serve;
+#[cfg(not(all(feature = "ops", feature = "serve")))]
+mod absent;
 pub(crate) mod completions;
 mod config;
 mod demo;
@@ -44,10 +42,10 @@ use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::Opened;
 
-#[cfg(not(feature = "ops"))]
-use absent_ops::{drill, ops};
 #[cfg(not(feature = "serve"))]
-use absent_serve::{inject, push, serve, token};
+use absent::network::{inject, push, serve, token};
+#[cfg(not(feature = "ops"))]
+use absent::operations::{drill, ops};
 pub(crate) use ops::FETCH_WAL;
 
 const STYLES: Styles = Styles::styled()
