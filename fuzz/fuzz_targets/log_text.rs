@@ -1,4 +1,4 @@
-//! The text formats of the log: what is read is written as it was, and nothing is trusted that was not signed.
+//! The text formats of the log: what is read is written as it was. A policy decides about the note behind it.
 
 #![no_main]
 
@@ -20,10 +20,13 @@ fn judge(kind: u8, bytes: &[u8]) {
         2 => HeadsProof::parse(bytes).ok().map(|proof| proof.to_string()),
         3 => {
             // A policy may have comments: it is read again from its short form.
-            let Ok(policy) = Policy::parse(bytes) else { return };
+            let (policy, note) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+            let Ok(policy) = Policy::parse(policy) else { return };
             let short = policy.to_string();
             assert_eq!(Policy::parse(short.as_bytes()).as_ref(), Ok(&policy));
-            let _ = Note::parse(short.as_bytes()).map(|note| policy.evaluate(&note));
+            if let Ok(note) = Note::parse(note.get(1..).unwrap_or_default()) {
+                let _ = policy.evaluate(&note);
+            }
             return;
         }
         other => {

@@ -39,7 +39,8 @@ pub fn log_text() -> Vec<Vec<u8>> {
         log.verifier(),
         witness.verifier()
     );
-    let mut seeds = vec![(0, note.to_string()), (1, proof.to_string()), (3, policy)];
+    let judged = format!("{policy}\0{note}");
+    let mut seeds = vec![(0, note.to_string()), (1, proof.to_string()), (3, policy), (3, judged)];
     seeds.extend(heads.map(|proof| (2, proof)));
     seeds.extend([
         (4, checkpoint.to_string()),

@@ -1,9 +1,9 @@
 //! Appending leaves: the tiles and bundles that a growing log writes.
 
-use crate::bundle::{EntryBundle, MAX_ENTRY_BYTES};
+use crate::bundle::{EntryBundle, push_entry};
 use crate::hash::{MAX_SIZE, TreeHash};
 use crate::range::{CompactRange, RangeError, perfect_subtrees};
-use crate::tile::{TILE_LEVELS, TILE_WIDTH, Tile, TileError, TileId, TileKind};
+use crate::tile::{TILE_LEVELS, TILE_WIDTH, Tile, TileError, TileId, TileKind, width_at};
 
 /// Why a log cannot be continued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,11 +71,11 @@ impl Appender {
         root: TreeHash,
         mut read: impl FnMut(TileId) -> Option<Vec<u8>>,
     ) -> Result<Appender, AppendError> {
-        // The size first: what follows relies on it.
+        // The size is checked first: the numbers of tiles and levels are computed from it.
         CompactRange::new(size)?;
         let mut tiles = Vec::new();
         let mut edges = Vec::new();
-        let mut bundle = Vec::new();
+        let (mut bundle, mut leaves) = (Vec::new(), None);
         for kind in kinds(size) {
             let Some(id) = partial_tile(kind, size) else {
                 edges.extend(matches!(kind, TileKind::Hashes(_)).then(Vec::new));
@@ -83,7 +83,9 @@ impl Appender {
             };
             let bytes = read(id).ok_or(AppendError::Missing(id))?;
             if kind == TileKind::Entries {
-                EntryBundle::parse(id, &bytes)?;
+                let entries = EntryBundle::parse(id, &bytes)?;
+                let hashes = entries.entries().iter().map(|leaf| TreeHash::of_leaf(leaf));
+                leaves = Some((id, hashes.collect::<Vec<TreeHash>>()));
                 bundle = bytes;
             } else {
                 let tile = Tile::parse(id, &bytes)?;
@@ -99,12 +101,10 @@ impl Appender {
         if actual != root {
             return Err(AppendError::Root { size, actual, expected: root });
         }
-        if let Some(id) = partial_tile(TileKind::Entries, size) {
-            let leaves = EntryBundle::parse(id, &bundle)?;
-            let hashes = leaves.entries().iter().map(|leaf| TreeHash::of_leaf(leaf));
-            if !edges.first().is_some_and(|edge| hashes.eq(edge.iter().copied())) {
-                return Err(AppendError::Entries(id));
-            }
+        if let Some((id, hashes)) = leaves
+            && edges.first() != Some(&hashes)
+        {
+            return Err(AppendError::Entries(id));
         }
         Ok(Appender { range, bundle, edges, full: Vec::new() })
     }
@@ -114,14 +114,11 @@ impl Appender {
     /// # Errors
     /// [`TileError::EntryTooLong`]; [`AppendError::Size`] beyond the largest size of a tree. Nothing is changed then.
     pub fn push(&mut self, leaf: &[u8]) -> Result<(), AppendError> {
-        let length = u16::try_from(leaf.len()).map_err(|_| TileError::EntryTooLong(leaf.len()))?;
-        debug_assert!(leaf.len() <= MAX_ENTRY_BYTES);
         let index = self.size();
         if index == MAX_SIZE {
             return Err(RangeError::Bounds { begin: 0, end: index + 1 }.into());
         }
-        self.bundle.extend_from_slice(&length.to_be_bytes());
-        self.bundle.extend_from_slice(leaf);
+        push_entry(&mut self.bundle, leaf)?;
         if (index + 1).is_multiple_of(TILE_WIDTH.into()) {
             let bundle = std::mem::take(&mut self.bundle);
             self.full.extend(
@@ -182,13 +179,11 @@ impl Appender {
 
 /// Bundles, and the levels of tiles that a tree of so many leaves has.
 fn kinds(size: u64) -> impl Iterator<Item = TileKind> {
-    let levels = (0..8_u8).take_while(move |level| size >> (level * TILE_LEVELS) > 0);
-    std::iter::once(TileKind::Entries).chain(levels.map(TileKind::Hashes))
+    TileKind::all().take_while(move |kind| *kind == TileKind::Entries || kind.count(size) > 0)
 }
 
 /// The partial tile of a kind; none if all its tiles are full.
 fn partial_tile(kind: TileKind, size: u64) -> Option<TileId> {
-    let hashes = if let TileKind::Hashes(level) = kind { size >> (level * TILE_LEVELS) } else { size };
-    let width = (hashes % u64::from(TILE_WIDTH)) as u16;
-    TileId::new(kind, hashes / u64::from(TILE_WIDTH), width)
+    let index = kind.count(size) / u64::from(TILE_WIDTH);
+    TileId::new(kind, index, width_at(index, kind.count(size)))
 }

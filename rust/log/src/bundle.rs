@@ -55,10 +55,7 @@ impl<'a> EntryBundle<'a> {
         let mut bytes = Vec::new();
         let mut count = 0;
         for entry in entries {
-            let entry = entry.as_ref();
-            let length = u16::try_from(entry.len()).map_err(|_| TileError::EntryTooLong(entry.len()))?;
-            bytes.extend_from_slice(&length.to_be_bytes());
-            bytes.extend_from_slice(entry);
+            push_entry(&mut bytes, entry.as_ref())?;
             count += 1;
             if count > usize::from(id.width()) {
                 break;
@@ -66,6 +63,14 @@ impl<'a> EntryBundle<'a> {
         }
         if count == usize::from(id.width()) { Ok(bytes) } else { Err(TileError::Width { id, actual: count }) }
     }
+}
+
+/// Appends a leaf behind its length. Nothing is changed if it is too long.
+pub(crate) fn push_entry(bytes: &mut Vec<u8>, entry: &[u8]) -> Result<(), TileError> {
+    let length = u16::try_from(entry.len()).map_err(|_| TileError::EntryTooLong(entry.len()))?;
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(entry);
+    Ok(())
 }
 
 fn check_kind(id: TileId) -> Result<(), TileError> {

@@ -24,8 +24,8 @@ pub enum HeadsProofError {
     Header,
     /// A line in front of the tlog-proof.
     #[error(
-        "line {0} of the heads proof is not what a heads proof has there: `device BASE64`, then for each entry `entry \
-         BASE64`, `index N` and hashes, an empty line"
+        "line {0} of the heads proof is malformed or out of place; a heads proof has `device BASE64`, then for each entry \
+         `entry BASE64`, `index N` and hashes, an empty line"
     )]
     Line(usize),
     /// An entry is malformed.
@@ -161,21 +161,19 @@ impl HeadsProof {
         if take_line(&mut text) != Some(HEADER) {
             return Err(HeadsProofError::Header);
         }
-        let mut lines = Lines { text: &mut text, number: 1 };
-        let device_id = lines.take_if("device ").and_then(decode_base64);
-        let device_id =
-            device_id.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(HeadsProofError::Line(2))?;
+        let mut lines = Lines { text, number: 1 };
+        let device_id = |base64| String::from_utf8(decode_base64(base64)?).ok();
+        let device_id = lines.expect("device ", device_id).map_err(HeadsProofError::Line)?;
         let mut entries = Vec::new();
         while entries.len() < 2
             && let Some(entry) = lines.take_if("entry ")
         {
             let entry = decode_base64(entry).ok_or(HeadsProofError::Line(lines.number))?;
-            let (index, path) = (lines.index().map_err(own)?, lines.path());
+            let (index, path) = (lines.index().map_err(HeadsProofError::Line)?, lines.path());
             entries.push(ProvenEntry { entry: HeadEntry::parse(&entry)?, index, path });
         }
-        lines.empty().map_err(own)?;
-        let number = lines.number + 1;
-        let log_proof = LogProof::parse_lines(&mut text, number)?;
+        lines.empty().map_err(HeadsProofError::Line)?;
+        let log_proof = LogProof::parse_lines(lines.text, lines.number + 1)?;
         Ok(HeadsProof { device_id, entries, log_proof })
     }
 
@@ -228,14 +226,6 @@ impl HeadsProof {
             _ => false,
         };
         absent.then_some(DeviceState::Absent)
-    }
-}
-
-/// A wrong line in front of the log proof.
-fn own(error: LogProofError) -> HeadsProofError {
-    match error {
-        LogProofError::Line(at) => HeadsProofError::Line(at),
-        other => HeadsProofError::Log(other),
     }
 }
 

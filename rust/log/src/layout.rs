@@ -204,11 +204,6 @@ impl LayoutWriter {
         Ok(())
     }
 
-    /// The bytes so far, taken out: what a caller writes before it goes on.
-    pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
-    }
-
     /// All bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

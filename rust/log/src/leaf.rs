@@ -67,7 +67,7 @@ pub enum Leaf {
     Erased(ErasedLeaf),
     /// 06: the log was opened; leaf 0 and no other.
     Opened(OpenedLeaf),
-    /// Any other kind. It is hashed and counted, and nobody checks what it says.
+    /// Any other kind. It is hashed and counted; its content is not checked.
     Unknown {
         /// The first byte.
         kind: u8,

@@ -26,7 +26,8 @@ pub enum LogProofError {
     Header,
     /// A line between the first one and the checkpoint.
     #[error(
-        "line {0} of the proof is not what a proof has there: `extra BASE64` (if any), `index N`, hashes, an empty line"
+        "line {0} of the proof is malformed or out of place; a proof has `extra BASE64` (if any), `index N`, hashes, an \
+         empty line"
     )]
     Line(usize),
     /// The checkpoint is not a note.
@@ -82,27 +83,27 @@ impl LogProof {
         if bytes.len() > MAX_PROOF_BYTES {
             return Err(LogProofError::TooLarge(bytes.len()));
         }
-        let mut text = std::str::from_utf8(bytes).map_err(|_| LogProofError::Header)?;
-        LogProof::parse_lines(&mut text, 1)
+        let text = std::str::from_utf8(bytes).map_err(|_| LogProofError::Header)?;
+        LogProof::parse_lines(text, 1)
     }
 
     /// Reads a proof to the end of a text whose next line has number `first`.
-    pub(crate) fn parse_lines(text: &mut &str, first: usize) -> Result<LogProof, LogProofError> {
-        if take_line(text) != Some(HEADER) {
+    pub(crate) fn parse_lines(mut text: &str, first: usize) -> Result<LogProof, LogProofError> {
+        if take_line(&mut text) != Some(HEADER) {
             return Err(LogProofError::Header);
         }
         let mut lines = Lines { text, number: first };
         let extra = match lines.take_if("extra ") {
             Some(base64) => {
-                Some(decode_base64(base64).filter(|extra| !extra.is_empty()).ok_or(lines.wrong())?)
+                let extra = decode_base64(base64).filter(|extra| !extra.is_empty());
+                Some(extra.ok_or(LogProofError::Line(lines.number))?)
             }
             None => None,
         };
-        let index = lines.index()?;
+        let index = lines.index().map_err(LogProofError::Line)?;
         let path = lines.path();
-        lines.empty()?;
-        let checkpoint = Note::parse(text.as_bytes())?;
-        *text = "";
+        lines.empty().map_err(LogProofError::Line)?;
+        let checkpoint = Note::parse(lines.text.as_bytes())?;
         Ok(LogProof { extra, index, path, checkpoint })
     }
 
@@ -133,49 +134,55 @@ impl LogProof {
     }
 }
 
-/// The lines of a proof, counted.
-pub(crate) struct Lines<'t, 'a> {
-    pub(crate) text: &'t mut &'a str,
+/// The lines of a proof, counted. An error is the number of a line.
+pub(crate) struct Lines<'a> {
+    /// The lines that are left.
+    pub(crate) text: &'a str,
+    /// The number of the last line that was taken.
     pub(crate) number: usize,
 }
 
-impl<'a> Lines<'_, 'a> {
+impl<'a> Lines<'a> {
     /// The rest of the next line, if it begins so.
     pub(crate) fn take_if(&mut self, prefix: &str) -> Option<&'a str> {
         let mut rest = self.text.strip_prefix(prefix)?;
         let line = take_line(&mut rest)?;
-        *self.text = rest;
+        self.text = rest;
         self.number += 1;
         Some(line)
     }
 
+    /// The rest of the next line, which has to begin so and to be read by `read`.
+    pub(crate) fn expect<T>(
+        &mut self,
+        prefix: &str,
+        read: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Result<T, usize> {
+        let number = self.number + 1;
+        self.take_if(prefix).and_then(read).ok_or(number)
+    }
+
     /// `index N`.
-    pub(crate) fn index(&mut self) -> Result<u64, LogProofError> {
-        self.take_if("index ").and_then(parse_decimal).ok_or(self.wrong())
+    pub(crate) fn index(&mut self) -> Result<u64, usize> {
+        self.expect("index ", parse_decimal)
     }
 
     /// Hashes, one a line, up to a line that is none.
     pub(crate) fn path(&mut self) -> Vec<TreeHash> {
         let mut path = Vec::new();
         while path.len() < MAX_PATH {
-            let mut rest = *self.text;
+            let mut rest = self.text;
             let Some(Ok(hash)) = take_line(&mut rest).map(str::parse) else { break };
             path.push(hash);
-            *self.text = rest;
+            self.text = rest;
             self.number += 1;
         }
         path
     }
 
     /// An empty line.
-    pub(crate) fn empty(&mut self) -> Result<(), LogProofError> {
-        let line = self.take_if("").ok_or(self.wrong())?;
-        if line.is_empty() { Ok(()) } else { Err(LogProofError::Line(self.number)) }
-    }
-
-    /// That the next line is not the expected one.
-    pub(crate) fn wrong(&self) -> LogProofError {
-        LogProofError::Line(self.number + 1)
+    pub(crate) fn empty(&mut self) -> Result<(), usize> {
+        self.expect("", |line| line.is_empty().then_some(()))
     }
 }
 

@@ -182,7 +182,7 @@ impl TrustedCheckpoint {
         &self.checkpoint
     }
 
-    /// The witnesses of the policy that have signed it, in the order of the note.
+    /// The witnesses of the policy that have signed it, in the order of the policy.
     pub fn cosigned(&self) -> &[Cosigned] {
         &self.cosigned
     }

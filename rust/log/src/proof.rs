@@ -78,21 +78,46 @@ pub fn root_of_inclusion(
     path: &[TreeHash],
 ) -> Result<TreeHash, ProofError> {
     check_length(path, inclusion_subtrees(index, size)?.len())?;
-    let (mut at, mut last) = (index, size - 1);
+    let mut climb = Climb { at: index, last: size - 1 };
     let mut hash = leaf;
     for sibling in path {
-        if at % 2 == 1 || at == last {
-            hash = TreeHash::of_node(sibling, &hash);
-            // Levels on which the node has no sibling are not in the path.
-            while at.is_multiple_of(2) && at != 0 {
-                (at, last) = (at / 2, last / 2);
-            }
-        } else {
-            hash = TreeHash::of_node(&hash, sibling);
-        }
-        (at, last) = (at / 2, last / 2);
+        hash = match climb.step() {
+            Side::Left => TreeHash::of_node(sibling, &hash),
+            Side::Right => TreeHash::of_node(&hash, sibling),
+        };
     }
     Ok(hash)
+}
+
+/// A node on the way up to the root, and the last node of its level.
+struct Climb {
+    at: u64,
+    last: u64,
+}
+
+/// On which side of a node its sibling is.
+enum Side {
+    Left,
+    Right,
+}
+
+impl Climb {
+    /// Goes up to the parent that the node has with the next sibling of the path.
+    fn step(&mut self) -> Side {
+        let side = if self.at % 2 == 1 || self.at == self.last { Side::Left } else { Side::Right };
+        if let Side::Left = side {
+            // Levels on which the node has no sibling are not in the path.
+            while self.at.is_multiple_of(2) && self.at != 0 {
+                self.up();
+            }
+        }
+        self.up();
+        side
+    }
+
+    fn up(&mut self) {
+        (self.at, self.last) = (self.at / 2, self.last / 2);
+    }
 }
 
 /// Checks that the leaf with this hash is leaf `index` of the tree of `size` leaves with this root.
@@ -165,9 +190,9 @@ pub fn verify_consistency(
     if old == 0 || old == new {
         return Ok(());
     }
-    let (mut at, mut last) = (old - 1, new - 1);
-    while at % 2 == 1 {
-        (at, last) = (at / 2, last / 2);
+    let mut climb = Climb { at: old - 1, last: new - 1 };
+    while climb.at % 2 == 1 {
+        climb.up();
     }
     // The older tree is perfect: its root is a node of the newer one, and not in the path.
     let first = if old.is_power_of_two() { Some(&old_root) } else { None };
@@ -175,16 +200,13 @@ pub fn verify_consistency(
     let Some(first) = hashes.next() else { return Err(ProofError::Length { expected: 1, actual: 0 }) };
     let (mut old_hash, mut new_hash) = (*first, *first);
     for hash in hashes {
-        if at % 2 == 1 || at == last {
-            old_hash = TreeHash::of_node(hash, &old_hash);
-            new_hash = TreeHash::of_node(hash, &new_hash);
-            while at.is_multiple_of(2) && at != 0 {
-                (at, last) = (at / 2, last / 2);
+        match climb.step() {
+            Side::Left => {
+                old_hash = TreeHash::of_node(hash, &old_hash);
+                new_hash = TreeHash::of_node(hash, &new_hash);
             }
-        } else {
-            new_hash = TreeHash::of_node(&new_hash, hash);
+            Side::Right => new_hash = TreeHash::of_node(&new_hash, hash),
         }
-        (at, last) = (at / 2, last / 2);
     }
     if old_hash != old_root {
         return Err(ProofError::OldRoot(old));

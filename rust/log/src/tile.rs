@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::hash::{MAX_SIZE, TreeHash};
-use crate::range::{NodeId, fold};
+use crate::range::NodeId;
 use crate::text::parse_decimal;
 
 /// The hashes or entries of a full tile.
@@ -62,6 +62,23 @@ pub enum TileKind {
     Entries,
 }
 
+impl TileKind {
+    /// Entries, and then the hashes level by level.
+    pub(crate) fn all() -> impl Iterator<Item = TileKind> {
+        std::iter::once(TileKind::Entries).chain((0..=MAX_TILE_LEVEL).map(TileKind::Hashes))
+    }
+
+    /// The level of the tree that tiles of this kind begin at.
+    pub(crate) fn tree_level(self) -> u8 {
+        if let TileKind::Hashes(level) = self { level * TILE_LEVELS } else { 0 }
+    }
+
+    /// How many hashes or entries of this kind a tree of so many leaves has.
+    pub(crate) fn count(self, size: u64) -> u64 {
+        size >> self.tree_level()
+    }
+}
+
 /// The name of a tile: kind, index and width. As text the path below the log's prefix.
 ///
 /// ```
@@ -88,7 +105,7 @@ impl TileId {
         }
         let id = TileId { kind, index, width };
         let end = u128::from(index) * u128::from(TILE_WIDTH) + u128::from(width);
-        (end << (level * TILE_LEVELS) <= u128::from(MAX_SIZE)).then_some(id)
+        (end << kind.tree_level() <= u128::from(MAX_SIZE)).then_some(id)
     }
 
     /// The tile that has this node, in a tree of so many leaves; none if the tree does not have the node. It is the
@@ -97,9 +114,9 @@ impl TileId {
         if size > MAX_SIZE || node.level > 62 || node.index >= size >> node.level {
             return None;
         }
-        let level = node.level / TILE_LEVELS;
+        let kind = TileKind::Hashes(node.level / TILE_LEVELS);
         let index = node.index >> (TILE_LEVELS - node.level % TILE_LEVELS);
-        TileId::new(TileKind::Hashes(level), index, width_at(index, size >> (level * TILE_LEVELS)))
+        TileId::new(kind, index, width_at(index, kind.count(size)))
     }
 
     /// The bundle that has this leaf, in a tree of so many leaves; none if the tree does not have it.
@@ -128,14 +145,14 @@ impl TileId {
 
     /// The nodes whose hashes a tile of hashes has, in their order; of a bundle the leaves.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
-        let level = if let TileKind::Hashes(level) = self.kind { level * TILE_LEVELS } else { 0 };
+        let level = self.kind.tree_level();
         let first = self.index * u64::from(TILE_WIDTH);
         (first..first + u64::from(self.width)).map(move |index| NodeId { level, index })
     }
 }
 
 /// The width of tile `index` in a level of so many hashes; 0 if it has none of them.
-fn width_at(index: u64, hashes: u64) -> u16 {
+pub(crate) fn width_at(index: u64, hashes: u64) -> u16 {
     let left = hashes.saturating_sub(index.saturating_mul(u64::from(TILE_WIDTH)));
     left.min(u64::from(TILE_WIDTH)) as u16
 }
@@ -198,10 +215,8 @@ fn tile_of(text: &str) -> Option<TileId> {
 /// ]);
 /// ```
 pub fn new_tiles(old: u64, new: u64) -> impl Iterator<Item = TileId> {
-    let kinds = std::iter::once(TileKind::Entries).chain((0..=MAX_TILE_LEVEL).map(TileKind::Hashes));
-    kinds.flat_map(move |kind| {
-        let shift = if let TileKind::Hashes(level) = kind { level * TILE_LEVELS } else { 0 };
-        let (old, new) = (old >> shift, new >> shift);
+    TileKind::all().flat_map(move |kind| {
+        let (old, new) = (kind.count(old), kind.count(new));
         let width = u64::from(TILE_WIDTH);
         let indexes = if old < new { old / width..new.div_ceil(width) } else { 0..0 };
         indexes.filter_map(move |index| TileId::new(kind, index, width_at(index, new)))
@@ -246,11 +261,10 @@ impl Tile {
             return Err(TileError::Kind(id));
         }
         let expected = usize::from(id.width) * 32;
-        let (chunks, rest) = bytes.as_chunks::<32>();
-        if bytes.len() != expected || !rest.is_empty() {
+        if bytes.len() != expected {
             return Err(TileError::Size { id, actual: bytes.len(), expected });
         }
-        Ok(Tile { id, hashes: chunks.iter().map(|hash| TreeHash(*hash)).collect() })
+        Ok(Tile { id, hashes: bytes.as_chunks().0.iter().map(|hash| TreeHash(*hash)).collect() })
     }
 
     /// The bytes that [`Tile::parse`] reads.
@@ -286,5 +300,5 @@ fn perfect_root(hashes: &[TreeHash]) -> Option<TreeHash> {
         return Some(*hash);
     }
     let (left, right) = hashes.split_at(hashes.len() / 2);
-    fold([perfect_root(left)?, perfect_root(right)?].into_iter())
+    Some(TreeHash::of_node(&perfect_root(left)?, &perfect_root(right)?))
 }

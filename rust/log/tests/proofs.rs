@@ -318,6 +318,12 @@ fn a_damaged_log_proof_proves_nothing_else() {
     let long =
         text.replace("index 5\n", &format!("index 5\n{}", format!("{}\n", TreeHash::EMPTY).repeat(64)));
     assert!(matches!(LogProof::parse(long.as_bytes()), Err(LogProofError::Line(_))));
+    // An error names the line that is wrong, whether it was taken or not.
+    for (from, to, line) in [("extra ", "extra *", 2), ("index 5", "index abc", 3), ("index 5", "inde 5", 3)]
+    {
+        let wrong = text.replace(from, to);
+        assert_eq!(LogProof::parse(wrong.as_bytes()), Err(LogProofError::Line(line)), "{to}");
+    }
 }
 
 #[test]
