@@ -201,7 +201,7 @@ impl Archive {
         content: &impl Serialize,
     ) -> Result<(), Error> {
         let json = self.json(key, content)?;
-        self.write_signature(key, &Statement::plain(subject, &json)).await?;
+        self.write_signature(key, &Statement::plain(subject, &json), Write::Replace).await?;
         self.objects.put(key, json, Write::Replace).await?;
         Ok(())
     }
@@ -217,16 +217,21 @@ impl Archive {
         if self.parse::<T>(key, &bytes)? != *content {
             return Err(self.problem(format!("{key}: it was replaced while it was read, and is not signed")));
         }
-        self.write_signature(key, &Statement::plain(subject, &bytes)).await
+        self.write_signature(key, &Statement::plain(subject, &bytes), Write::Replace).await?;
+        Ok(())
     }
 
-    async fn write_signature(&self, key: &str, statement: &Statement<'_>) -> Result<(), Error> {
-        if let Some(signature) = self.trust.sign(statement)? {
-            let sidecar = signature_key(key);
-            let json = self.json(&sidecar, &Sidecar::of(&signature))?;
-            self.objects.put(&sidecar, json, Write::Replace).await?;
-        }
-        Ok(())
+    /// Signs what is at a key, if the settings name a key to sign with.
+    async fn write_signature(
+        &self,
+        key: &str,
+        statement: &Statement<'_>,
+        write: Write,
+    ) -> Result<Written, Error> {
+        let Some(signature) = self.trust.sign(statement)? else { return Ok(Written::Stored) };
+        let sidecar = signature_key(key);
+        let json = self.json(&sidecar, &Sidecar::of(&signature))?;
+        Ok(self.objects.put(&sidecar, json, write).await?)
     }
 
     fn json(&self, key: &str, content: &impl Serialize) -> Result<Bytes, Error> {
@@ -243,11 +248,9 @@ impl Archive {
         content: &impl Serialize,
     ) -> Result<Written, Error> {
         let json = self.json(key, content)?;
-        if let Some(signature) = self.trust.sign(&Statement::plain(subject, &json))? {
-            let sidecar = signature_key(key);
-            if self.write_json(&sidecar, &Sidecar::of(&signature)).await? == Written::Taken {
-                return Ok(Written::Taken);
-            }
+        let statement = Statement::plain(subject, &json);
+        if self.write_signature(key, &statement, Write::IfAbsent).await? == Written::Taken {
+            return Ok(Written::Taken);
         }
         Ok(self.objects.put(key, json, Write::IfAbsent).await?)
     }

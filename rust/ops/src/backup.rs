@@ -149,10 +149,13 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
 }
 
 /// The newest backup, if at most `log_bytes` of write-ahead log were written since it began: a restore to this moment replays
-/// no more than that. None if there are more, or if the newest backup is of another timeline or cluster.
+/// no more than that. None if there are more, if the newest backup is of another timeline or cluster, or if no trusted key has
+/// signed it although the settings name one.
 pub async fn sufficient(archive: &Archive, source: &Source, log_bytes: u64) -> Result<Option<Backup>, Error> {
     let Some(newest) = backups(archive).await?.pop() else { return Ok(None) };
-    if (newest.identity, newest.timeline) != (source.identity, source.timeline) {
+    if (newest.identity, newest.timeline) != (source.identity, source.timeline)
+        || newest.standing(archive).await?.is_err()
+    {
         return Ok(None);
     }
     let sql = source.sql.clone();

@@ -1,7 +1,7 @@
 //! Files that another user may change meanwhile: those of a data folder belong to postgres, and we may be root.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -50,8 +50,7 @@ pub(crate) fn text(path: &Path) -> Result<Option<String>, Error> {
 /// Makes an empty file for the user whom PostgreSQL runs as; there must be none.
 pub(crate) fn create(programs: &Programs, path: &Path) -> Result<(), Error> {
     let make = || {
-        let mut file = File::create_new(path)?;
-        file.flush()?;
+        let file = File::create_new(path)?;
         match programs.owner() {
             Some((user, group)) => std::os::unix::fs::fchown(&file, Some(user), Some(group)),
             None => Ok(()),

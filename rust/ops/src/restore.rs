@@ -11,8 +11,6 @@ mod start;
 mod unfinished;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use edgesentry_rs::Settings;
@@ -150,9 +148,13 @@ pub async fn restore(
     restore: &Restore,
     observer: Observer<'_>,
 ) -> Result<Restored, Error> {
-    let needed_bytes = AtomicU64::new(0);
-    let restored = attempt(settings, archive, restore, observer, &needed_bytes).await;
-    restored.map_err(|error| space::explain(error, &restore.data, needed_bytes.into_inner()))
+    let mut needed_bytes = None;
+    let restored = attempt(settings, archive, restore, observer, &mut needed_bytes).await;
+    restored.map_err(|error| match needed_bytes {
+        Some(needed_bytes) => space::explain(error, &restore.data, needed_bytes),
+        // Nothing was downloaded yet.
+        None => error,
+    })
 }
 
 async fn attempt(
@@ -160,7 +162,7 @@ async fn attempt(
     archive: &Archive,
     restore: &Restore,
     observer: Observer<'_>,
-    needed_bytes: &AtomicU64,
+    needed_bytes: &mut Option<u64>,
 ) -> Result<Restored, Error> {
     let programs = source::programs(settings)?;
     programs.require(&["postgres", "pg_controldata"])?;
@@ -189,8 +191,7 @@ async fn attempt(
     let (command, owner, theirs) = (restore.command.clone(), programs.clone(), temporary()?);
     blocking(move || command.attempt(&owner, theirs)).await?;
     let folder = temporary()?;
-    let needed = space::check(archive, &backup, folder.path(), &restore.data).await?;
-    needed_bytes.store(needed, Relaxed);
+    *needed_bytes = Some(space::check(archive, &backup, folder.path(), &restore.data).await?);
 
     let begin = Instant::now();
     let files = folder.path().join("files");

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 /// A folder that is made and not locked yet is younger.
 const LEFT_AFTER: Duration = Duration::from_secs(3600);
 
-/// A temporary folder, gone when dropped. It is locked as long as its process lives: what is not is left over.
+/// A temporary folder, gone when dropped. It is locked as long as its process lives, if the file system can lock a folder:
+/// one that can be locked later is left over.
 #[derive(Debug)]
 pub struct Temporary {
     folder: TempDir,
@@ -25,7 +26,8 @@ impl Temporary {
         remove_left(prefix, place);
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(place)?;
         let lock = File::open(folder.path())?;
-        lock.try_lock()?;
+        // NFS locks no folder, and then none is found to be left.
+        let _ = lock.try_lock();
         Ok(Temporary { folder, _lock: lock })
     }
 

@@ -189,6 +189,9 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     );
     let refused = restore(&site, "trusting.toml", "", 3);
     assert!(refused.contains("nothing of backup 29990101T000000Z was extracted"), "{refused}");
+    // It spares nobody a backup.
+    let taken = site.json("backup --if-log-exceeds 100000", 0)["backup"]["id"].clone();
+    assert_ne!(taken, "29990101T000000Z");
     site.delete_archived("backups/29990101T000000Z/");
 
     // A dump.
@@ -353,6 +356,7 @@ fn whose_an_archive_is_must_be_signed() {
     let site = Site::start();
     site.sql("CREATE TABLE t (n int)");
     // From before there was a key: a server that gets one signs what it knows by itself.
+    site.json("backup", 0);
     site.archive_now();
     let (key, public) = site.signing_key("ops.seed");
     let signing = format!("signing_key = {:?}", key.display().to_string());
@@ -363,6 +367,10 @@ fn whose_an_archive_is_must_be_signed() {
     let refused = site.with("trusting.toml", "backups");
     assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
     assert!(said(&refused).contains("archive.json") && said(&refused).contains("eds ops sign-archive"));
+    // It is restored when that is accepted, by every process of the restore.
+    let restored = restore(&site, "trusting.toml", "--drill --allow-unsigned", 0);
+    let restored: Value = serde_json::from_str(&restored).unwrap();
+    stop(restored["restored"]["pid"].as_u64().unwrap());
     // Something for the next segment.
     site.sql("INSERT INTO t VALUES (1)");
     let segment = site.archive_now();

@@ -54,11 +54,7 @@ impl RestoreCommand {
     /// work in, and removed: nothing else may be written into it.
     pub(crate) fn attempt(&self, programs: &Programs, folder: Temporary) -> Result<(), Error> {
         programs.own(folder.path())?;
-        let mut fetch = programs.owned(&self.eds.to_string_lossy());
-        fetch.current_dir(folder.path()).args(["ops", "fetch-wal"]);
-        if let Some(config) = &self.config {
-            fetch.arg("--config").arg(config);
-        }
+        let mut fetch = self.run("fetch-wal", programs, folder.path());
         let why = match program::run(fetch.args([NO_FILE, "nothing"]), PATIENCE) {
             // The exit code alone would be that of a broken installation of Python, too.
             Ok(ended) if ended.status.code() == Some(1) && ended.stderr.contains(NO_FILE) => return Ok(()),
@@ -86,16 +82,22 @@ impl RestoreCommand {
 
     /// The process that fetches segments ahead for a server in `data`, as the user whom the server runs as.
     pub(super) fn ahead(&self, programs: &Programs, data: &Path, from: Segment, timeline: u32) -> Command {
-        let mut ahead = programs.owned(&self.eds.to_string_lossy());
-        ahead.current_dir(data).args(["ops", "fetch-ahead"]);
-        if let Some(config) = &self.config {
-            ahead.arg("--config").arg(config);
-        }
-        if self.allow_unsigned {
-            ahead.arg("--allow-unsigned");
-        }
+        let mut ahead = self.run("fetch-ahead", programs, data);
         ahead.arg(format!("--timeline={timeline}")).arg(from.to_string()).arg(format!("pg_wal/{FOLDER}"));
         ahead
+    }
+
+    /// One of its commands that fetch, in a folder, as the user whom the server runs as.
+    fn run(&self, name: &str, programs: &Programs, folder: &Path) -> Command {
+        let mut command = programs.owned(&self.eds.to_string_lossy());
+        command.current_dir(folder).args(["ops", name]);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        if self.allow_unsigned {
+            command.arg("--allow-unsigned");
+        }
+        command
     }
 
     /// The value of `archive_command`.

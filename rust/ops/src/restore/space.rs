@@ -63,7 +63,7 @@ pub(super) fn explain(error: Error, data: &Path, needed_bytes: u64) -> Error {
     let source = io::Error::new(
         ErrorKind::StorageFull,
         format!(
-            "the disk is full, and {} MiB are needed, as many files as the database has, and room for the log that is \
+            "the disk is full, and {} MiB are needed, an inode for every file of the database, and room for the log that is \
              replayed; make room, or restore to another disk: {}",
             mib(needed_bytes),
             error.describe()

@@ -12,6 +12,7 @@ use aws_sdk_s3::types::{
 use futures::StreamExt;
 use serde::Serialize;
 
+use super::versions::after_page;
 use super::{Bucket, Holds, Refusal};
 use crate::check::Status;
 use crate::error::Error;
@@ -130,7 +131,7 @@ impl Setup {
             (_, Some(refusal)) => {
                 (Status::Failed, true, format!("{locked} of {unlocked} were locked; then: {refusal}"))
             }
-            (_, None) if lock.is_some() => {
+            (_, None) if lock.is_some() && locked == unlocked => {
                 (Status::Passed, true, format!("{locked} of {looked_at} versions were locked"))
             }
             (_, None) => {
@@ -290,12 +291,9 @@ impl Bucket {
     /// Looks at the retention of at most so many versions, and locks what is not locked for `lock` days from now.
     async fn existing(&self, most: u64, lock: Option<u32>) -> Result<Existing, Error> {
         let mut found = Existing::default();
-        let (mut key, mut version) = (None, None);
+        let mut after = None;
         loop {
-            let list = self.client.list_object_versions().bucket(&self.name);
-            let list = list.set_key_marker(key.take()).set_version_id_marker(version.take());
-            let page = list.send().await;
-            let page = page.map_err(|error| self.failed("list versions", &Refusal::of(&error)))?;
+            let page = self.page("", after.as_ref()).await?;
             let left = usize::try_from(most - found.looked_at).unwrap_or(usize::MAX);
             let versions: Vec<_> = page.versions().iter().take(left).collect();
             found.looked_at += versions.len() as u64;
@@ -314,12 +312,11 @@ impl Bucket {
                     }
                 }
             }
-            let more = page.is_truncated() == Some(true) && page.next_key_marker().is_some();
-            if found.refused.is_some() || found.looked_at >= most || !more {
+            let next = after_page(&page);
+            if found.refused.is_some() || found.looked_at >= most || next.is_none() || next == after {
                 return Ok(found);
             }
-            key = page.next_key_marker().map(str::to_owned);
-            version = page.next_version_id_marker().map(str::to_owned);
+            after = next;
         }
     }
 

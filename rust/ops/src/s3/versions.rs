@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
+
 use super::{Bucket, Refusal};
 use crate::error::Error;
 
@@ -42,13 +44,9 @@ impl Bucket {
         before_ms: Option<u64>,
     ) -> Result<Vec<(String, String)>, Error> {
         let mut found = Vec::new();
-        let mut after: Option<(String, String)> = None;
+        let mut after = None;
         loop {
-            let (key_marker, version_marker) = after.clone().unzip();
-            let list = self.client.list_object_versions().bucket(&self.name).prefix(prefix);
-            let list = list.set_key_marker(key_marker).set_version_id_marker(version_marker);
-            let page = list.send().await;
-            let page = page.map_err(|error| self.failed("list the versions", &Refusal::of(&error)))?;
+            let page = self.page(prefix, after.as_ref()).await?;
             let is_old = |time: Option<&aws_sdk_s3::primitives::DateTime>| {
                 before_ms.is_none_or(|before| {
                     time.and_then(|time| time.to_millis().ok()).is_some_and(|ms| ms.cast_unsigned() < before)
@@ -58,19 +56,35 @@ impl Bucket {
             found.extend(versions.filter_map(|version| Some(owned((version.key()?, version.version_id()?)))));
             let markers = page.delete_markers().iter().filter(|marker| is_old(marker.last_modified()));
             found.extend(markers.filter_map(|marker| Some(owned((marker.key()?, marker.version_id()?)))));
-            let next = (page.next_key_marker(), page.next_version_id_marker());
-            match (page.is_truncated(), next) {
-                (Some(true), (Some(key), version)) => {
-                    let next = (key.to_owned(), version.unwrap_or_default().to_owned());
-                    if after.as_ref() == Some(&next) {
-                        return Ok(found);
-                    }
-                    after = Some(next);
-                }
-                _ => return Ok(found),
+            let next = after_page(&page);
+            if next.is_none() || next == after {
+                return Ok(found);
             }
+            after = next;
         }
     }
+
+    /// A page of the versions below a prefix, behind the end of another one.
+    pub(super) async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&PageEnd>,
+    ) -> Result<ListObjectVersionsOutput, Error> {
+        let (key, version) = after.cloned().unzip();
+        let list = self.client.list_object_versions().bucket(&self.name).prefix(prefix);
+        let page = list.set_key_marker(key).set_version_id_marker(version.flatten()).send().await;
+        page.map_err(|error| self.failed("list the versions", &Refusal::of(&error)))
+    }
+}
+
+/// Where a page of versions ends: a key, and a version of it.
+pub(super) type PageEnd = (String, Option<String>);
+
+/// Where a page ends, if there is another one. A store that answers the end that it was asked to go on behind does not go
+/// on.
+pub(super) fn after_page(page: &ListObjectVersionsOutput) -> Option<PageEnd> {
+    let key = page.next_key_marker().filter(|_| page.is_truncated() == Some(true))?;
+    Some((key.to_owned(), page.next_version_id_marker().map(str::to_owned)))
 }
 
 fn owned((key, version): (&str, &str)) -> (String, String) {

@@ -8,13 +8,11 @@
 //! and [`super::fetch_wal`] then fetches the segment itself. Only `fetch_wal` decides where the archive ends.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
 use super::fetch::Source;
@@ -99,7 +97,7 @@ pub(super) fn runs(target: &Path) -> bool {
 }
 
 fn is_locked(file: &File) -> bool {
-    flock(file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 fn folder_of(target: &Path) -> PathBuf {
@@ -120,7 +118,7 @@ struct Lock {
 impl Lock {
     fn take(path: &Path) -> std::io::Result<Lock> {
         let file = File::options().create(true).append(true).open(path)?;
-        flock(&file, FlockOperation::LockExclusive)?;
+        file.lock()?;
         Ok(Lock { path: path.to_owned(), _file: file })
     }
 }

@@ -1,6 +1,7 @@
 //! Whether all of the write-ahead log is there that a backup needs: arithmetic of names, and timelines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
 use serde::Serialize;
@@ -42,7 +43,8 @@ impl History {
 
     /// Reads the history of a timeline from the file of a server.
     pub(crate) fn of_file(timeline: u32, file: &Path) -> Result<History, Error> {
-        let text = data_folder::text(file)?.unwrap_or_default();
+        let missing = || Error::io("read", file)(io::ErrorKind::NotFound.into());
+        let text = data_folder::text(file)?.ok_or_else(missing)?;
         History::read(timeline, &text)
             .map_err(|problem| Error::Archive { place: file.display().to_string(), problem })
     }

@@ -12,7 +12,7 @@ use super::archive::archive_wal;
 use super::name::{Segment, WalName, receiving_key, receiving_subject};
 use super::packed;
 use crate::adopt::{self, Writer};
-use crate::archive::Archive;
+use crate::archive::{Archive, Identity};
 use crate::error::Error;
 use crate::observe::{Event, Observer, blocking};
 use crate::process::Process;
@@ -234,7 +234,7 @@ impl Receiver {
             (segment, packed::pack(archive, &copy, &packed, &receiving_subject(segment, identity))?);
         // In a locked bucket everything that is written stays: the same bytes are not written again.
         if sent.content.is_none() {
-            sent.content = beginning_in(archive, segment, &folder.path().join("there")).await?;
+            sent.content = beginning_in(archive, segment, identity, &folder.path().join("there")).await?;
         }
         if sent.content == Some(content) {
             sent.modified = Some(modified);
@@ -264,10 +264,10 @@ impl Receiver {
 async fn beginning_in(
     archive: &Archive,
     segment: Segment,
+    identity: Identity,
     file: &Path,
 ) -> Result<Option<(Segment, Content)>, Error> {
     let key = receiving_key(segment);
-    let identity = archive.existing_identity().await?;
     let most = packed::largest(identity.wal_segment_bytes);
     if archive.objects().get_file(&key, file, most).await?.is_none() {
         return Ok(None);

@@ -130,17 +130,24 @@ impl Outcome {
 
     /// The key that signs; one that cannot be read is said before the drill is held.
     fn seed(&self) -> Result<Option<Seed>, Failure> {
-        let configured = match &self.sign_config {
-            Some(file) => stores::load(Some(file), &Overrides::default())?.ops.signing_key,
-            None => None,
-        };
-        let file = self.sign_key.as_ref().or(configured.as_ref());
-        Ok(file.map(|file| edgesentry_formats::read_seed_file_of_group(file)).transpose()?)
+        let file = self.seed_file()?;
+        Ok(file.map(|file| edgesentry_formats::read_seed_file_of_group(&file)).transpose()?)
+    }
+
+    /// The file of that key, if one is named here or in the settings.
+    fn seed_file(&self) -> Result<Option<PathBuf>, Failure> {
+        match (&self.sign_key, &self.sign_config) {
+            (Some(file), _) => Ok(Some(file.clone())),
+            (None, Some(settings)) => {
+                Ok(stores::load(Some(settings), &Overrides::default())?.ops.signing_key)
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     /// What is known of the signature of a report that was just written.
     pub(super) fn signature(&self) -> Result<Signature, Failure> {
-        Ok(if self.seed()?.is_some() { Signature::NotChecked } else { Signature::Missing })
+        Ok(if self.seed_file()?.is_some() { Signature::NotChecked } else { Signature::Missing })
     }
 
     /// The folder for reports, where one is named.
