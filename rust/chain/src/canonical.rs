@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
         Err(CanonicalError::Varint)
     }
 
-    /// So many bytes.
+    /// The next `length` bytes.
     pub fn bytes(&mut self, length: u64) -> Result<&'a [u8], CanonicalError> {
         let length = usize::try_from(length).map_err(|_| CanonicalError::Truncated)?;
         self.rest.split_off(..length).ok_or(CanonicalError::Truncated)

@@ -2,7 +2,6 @@
 //!
 //! Without features it has the types that cross the network ([`wire`]) and signs; it then needs neither a database nor an
 //! async runtime nor a network. `outbox` adds the outbox, one SQLite file; `client` the client of a service over HTTPS.
-//!
 
 #[cfg(feature = "client")]
 pub mod client;

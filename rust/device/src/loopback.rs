@@ -2,16 +2,11 @@
 
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use url::Url;
 
 /// Whether a URL names this machine by an address or a name that never leaves it.
 pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
-        None => false,
-    }
+    url.host_str().is_some_and(is_loopback_host)
 }
 
 /// Whether a host of a URL is this machine, so that what is sent to it crosses no network.

@@ -1,4 +1,4 @@
-//! What crosses the network between a device and the service, whichever transport carries it: docs/http.md, docs/mqtt.md.
+//! What crosses the network between a device and the service, whichever transport carries it: docs/reference/http.md.
 
 mod answer;
 mod problem;

@@ -37,8 +37,8 @@ pub(crate) fn failure(error: &io::Error) -> FailureKind {
     }
 }
 
-/// A name that no other writer uses or has left: not on another machine either, nor the one of before in a container, where
-/// every process has the number 1.
+/// A name that no other writer uses or has left: not on another machine either, nor an earlier process of a container, in
+/// which every process has the number 1.
 pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     static RANDOM: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
@@ -53,7 +53,12 @@ pub(crate) fn open_below(root: &Path, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file =
         File::from(openat(&folder, name, flags, Mode::empty()).map_err(|error| in_the_way(error, path))?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(in_the_way(Errno::LOOP, path)) }
+    let found = file.metadata()?;
+    if found.is_dir() {
+        let problem = format!("{path:?}: a folder is where a file is expected");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    if found.is_file() { Ok(file) } else { Err(in_the_way(Errno::LOOP, path)) }
 }
 
 /// Opens a folder below another one, through no link.

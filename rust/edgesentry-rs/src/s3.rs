@@ -7,10 +7,12 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::DateTime;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use bytes::{Bytes, BytesMut};
 use url::Url;
 
 use crate::error::{BoxError, Error, FailureKind};
@@ -167,6 +169,31 @@ fn failure(status: u16, code: Option<&str>) -> FailureKind {
             _ => FailureKind::Setup,
         },
     }
+}
+
+/// Why the body of an object was not read.
+pub(crate) enum BodyError {
+    /// It has at least so many bytes.
+    TooLarge(u64),
+    /// It did not arrive.
+    Broken(BoxError),
+}
+
+/// The body of an object of at most `most` bytes, whether or not the store says how long it is.
+pub(crate) async fn body(mut object: GetObjectOutput, most: u64) -> Result<Bytes, BodyError> {
+    let said = object.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
+    if said > most {
+        return Err(BodyError::TooLarge(said));
+    }
+    let mut bytes = BytesMut::with_capacity(usize::try_from(said).unwrap_or(0));
+    while let Some(part) = object.body.try_next().await.map_err(|error| BodyError::Broken(error.into()))? {
+        let length = (bytes.len() + part.len()) as u64;
+        if length > most {
+            return Err(BodyError::TooLarge(length));
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes.freeze())
 }
 
 /// Unix milliseconds; 0 where the server does not say.

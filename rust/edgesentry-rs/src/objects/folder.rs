@@ -26,7 +26,8 @@ use crate::s3::refuse_key;
 /// read, and no link is followed.
 ///
 /// The archiver of PostgreSQL, which has a umask of its own, and backups may run as different users. So files and folders
-/// get the permissions that the folder itself has for its group, and none for others; made by root, its owner and its group.
+/// get the permissions that the folder itself has for its group, and none for others. If root makes them, they also get its owner and its
+/// group.
 #[derive(Debug, Clone)]
 pub struct FolderObjects {
     root: PathBuf,
@@ -35,7 +36,7 @@ pub struct FolderObjects {
 
 /// Where temporary files are written, below the folder. No key leads there.
 const PARTIAL: &str = ".partial";
-/// Nobody has written a file there for so long who still does.
+/// A file there that is older than this has no writer any more.
 const LEFT_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl FolderObjects {

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written, too_large};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
-use crate::s3::{self, milliseconds, refuse_key};
+use crate::s3::{self, BodyError, milliseconds, refuse_key};
 use crate::s3_settings::S3Settings;
 
 /// The size of a part of a large object, and the size from which there are parts.
@@ -272,12 +272,11 @@ impl Objects for S3Objects {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let Some(object) = self.open(&self.key(key, READ)?, 0).await? else { return Ok(None) };
-        let size = object.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-        if size > LARGEST_IN_MEMORY {
-            return Err(self.error(READ, FailureKind::Item, too_large(key, size).into()));
-        }
-        let bytes = object.body.collect().await;
-        Ok(Some(bytes.map_err(|error| self.error(READ, FailureKind::Passing, error.into()))?.into_bytes()))
+        let bytes = s3::body(object, LARGEST_IN_MEMORY).await.map_err(|error| match error {
+            BodyError::TooLarge(size) => self.error(READ, FailureKind::Item, too_large(key, size).into()),
+            BodyError::Broken(error) => self.error(READ, FailureKind::Passing, error),
+        });
+        bytes.map(Some)
     }
 
     async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {

@@ -15,7 +15,7 @@ use edgesentry_formats::content_path;
 use super::{PayloadStore, Put, Version, damaged, is_of};
 use crate::admission::{Admitted, LARGEST_PAYLOAD};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
-use crate::s3::{self, milliseconds};
+use crate::s3::{self, BodyError, milliseconds};
 use crate::s3_settings::S3Settings;
 
 /// A bucket. A payload is the object under the name of its record, see [`content_path`].
@@ -88,14 +88,14 @@ impl S3 {
         let get = get.set_version_id(version).checksum_mode(ChecksumMode::Enabled);
         match get.send().await {
             Ok(object) => {
-                let length = object.content_length().unwrap_or(0);
-                if usize::try_from(length).is_ok_and(|length| length > LARGEST_PAYLOAD) {
-                    let problem = format!("{key:?} has {length} bytes, more than any payload");
-                    return Err(self.error(action, FailureKind::Setup, problem.into()));
-                }
-                let bytes = object.body.collect().await;
-                let bytes = bytes.map_err(|error| self.error(action, FailureKind::Passing, error.into()));
-                Ok(Some(bytes?.into_bytes()))
+                let bytes = s3::body(object, LARGEST_PAYLOAD as u64).await.map_err(|error| match error {
+                    BodyError::TooLarge(length) => {
+                        let problem = format!("{key:?} has {length} bytes, more than any payload");
+                        self.error(action, FailureKind::Setup, problem.into())
+                    }
+                    BodyError::Broken(error) => self.error(action, FailureKind::Passing, error),
+                });
+                bytes.map(Some)
             }
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
             Err(error) => Err(self.failed(action, error)),
