@@ -25,7 +25,7 @@ check: ## Check that the workspace and its tests compile
 	$(CARGO) check --release --locked --workspace --tests
 
 # Without servers, and with little optimization: a build after an edit takes seconds.
-test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, formats, device, edgesentry-rs, serve, ops or eds
+test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log, formats, device, edgesentry-rs, serve, ops or eds
 	@test -n "$(CRATE)" || { echo "make test-unit: set CRATE, for example CRATE=chain" >&2; exit 2; }
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
 		$(CARGO) test --locked --manifest-path rust/$(CRATE)/Cargo.toml --lib
@@ -36,7 +36,7 @@ test: test-rust test-python notebooks ## Run all tests and all notebooks
 test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextest if it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace; \
-	else $(CHECKED) $(SERVERS) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests; fi
+	else $(CHECKED) $(SERVERS) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --no-fail-fast --lib --bins --tests; fi
 	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 
 soak: module ## Run the long tests: crashes, faults at every system call, attacks, chaos schedules, hostile Arrow under ASan

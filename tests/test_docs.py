@@ -25,7 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Shell blocks run here, but those of the runbook, which need a cluster and have tests in rust/eds/tests. A
 # block that cannot run says so, and why, in its first line.
 SHELL = [page for page in PAGES if not page.is_relative_to(ROOT / "docs" / "runbook")]
-NOT_RUN = re.compile(r"# (skip|not run by the tests): \S.*\n")
+NOT_RUN = re.compile(r"# skip: \S.*\n")
 # Where a page says that its reader has nothing yet.
 EMPTY = {("docs/tutorial.md", "sh"), ("README.md", "python"), ("docs/how-to/python.md", "python")}
 # The service of the examples, which is one of ours here.
