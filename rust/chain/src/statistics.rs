@@ -8,7 +8,7 @@ use crate::record::AuditRecord;
 
 /// Runs of sequences that are remembered for one device, to tell repeated records. A chain in order is one run.
 /// Beyond them `duplicates` is a lower bound, and `missing` an upper one.
-const MOST_RUNS: usize = 1 << 16;
+const MAX_RUNS: usize = 1 << 16;
 
 /// Times so long as this many medians are gaps, where nobody says what a gap is.
 const GAP_MEDIANS: u64 = 10;
@@ -130,7 +130,7 @@ impl DeviceStatistics {
             Some((first, _)) => {
                 self.runs.insert(first, last);
             }
-            None if self.runs.len() < MOST_RUNS => {
+            None if self.runs.len() < MAX_RUNS => {
                 self.runs.insert(sequence, last);
             }
             // The first and the last sequence stay right.
@@ -249,9 +249,9 @@ mod tests {
 
     #[test]
     fn so_many_runs_are_kept_and_no_more() {
-        let records: Vec<(u64, u64)> = (0..MOST_RUNS as u64 + 10).map(|at| (1 + 2 * at, at)).collect();
+        let records: Vec<(u64, u64)> = (0..MAX_RUNS as u64 + 10).map(|at| (1 + 2 * at, at)).collect();
         let statistics = of(&records);
-        assert_eq!(statistics.runs.len(), MOST_RUNS);
+        assert_eq!(statistics.runs.len(), MAX_RUNS);
         assert_eq!(statistics.last_sequence(), records.last().map_or(0, |(sequence, _)| *sequence));
     }
 }

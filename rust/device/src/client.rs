@@ -31,8 +31,8 @@ const TARGET: &str = "edgesentry_rs::transport::client";
 /// Payload bytes of one request.
 const REQUEST_BYTES: usize = 16 << 20;
 /// The longest pause between two attempts, whatever the service asks for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
 
 /// How to reach a service.
 #[derive(Clone, Debug)]
@@ -198,7 +198,7 @@ impl Client {
             let decided = replies.len();
             for (at, reply) in open.iter().zip(replies) {
                 match reply {
-                    Err(error) if error.is_retryable() && !last => pause = pause.max(Some(SHORTEST_PAUSE)),
+                    Err(error) if error.is_retryable() && !last => pause = pause.max(Some(MIN_BACKOFF)),
                     reply => answers[*at] = Some(reply),
                 }
             }
@@ -248,8 +248,8 @@ impl Client {
 
     /// Waits as long as the service asks for, and longer after every attempt.
     async fn rest(&self, attempt: u32, asked: Duration) {
-        let grown = SHORTEST_PAUSE * 2_u32.saturating_pow(attempt.min(8) - 1);
-        tokio::time::sleep(asked.max(grown).min(LONGEST_PAUSE)).await;
+        let grown = MIN_BACKOFF * 2_u32.saturating_pow(attempt.min(8) - 1);
+        tokio::time::sleep(asked.max(grown).min(MAX_BACKOFF)).await;
     }
 }
 

@@ -14,7 +14,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 
 use crate::error::{Component, Error, StoreError};
-use crate::limits::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, is_name};
+use crate::limits::{MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, is_valid_id};
 use crate::rejection::Outcome;
 use crate::sign::sign;
 use crate::sink::Sink;
@@ -134,12 +134,12 @@ impl Outbox {
         let items: Vec<(u64, Bytes, String)> = items.into_iter().collect();
         // What no ledger takes would stop the outbox for ever.
         let unfit = |(timestamp_ms, payload, object_ref): &(u64, Bytes, String)| {
-            *timestamp_ms > LARGEST_NUMBER || payload.len() > LARGEST_PAYLOAD || !is_name(object_ref)
+            *timestamp_ms > MAX_SEQUENCE || payload.len() > MAX_PAYLOAD_BYTES || !is_valid_id(object_ref)
         };
-        if items.iter().any(unfit) || !is_name(self.device.device_id()) {
+        if items.iter().any(unfit) || !is_valid_id(self.device.device_id()) {
             let problem = format!(
-                "no ledger takes a timestamp_ms above {LARGEST_NUMBER}, a payload of more than {LARGEST_PAYLOAD} bytes, or \
-                 a device id or object reference without 1 to {LONGEST_TEXT} bytes or with U+0000; nothing was signed"
+                "no ledger takes a timestamp_ms above {MAX_SEQUENCE}, a payload of more than {MAX_PAYLOAD_BYTES} bytes, or \
+                 a device id or object reference without 1 to {MAX_ID_BYTES} bytes or with U+0000; nothing was signed"
             );
             return Err(Error::Agent(problem));
         }
@@ -269,11 +269,11 @@ impl Outbox {
         .bind(SEND_BYTES)
         .fetch_all(&self.database.readers)
         .await;
-        let batch = rows.and_then(|rows| rows.iter().map(|row| self.submission(row)).collect());
+        let batch = rows.and_then(|rows| rows.iter().map(|row| self.read_submission(row)).collect());
         Ok(batch.map_err(self.failed("read the outbox"))?)
     }
 
-    fn submission(&self, row: &SqliteRow) -> Result<Submission, sqlx::Error> {
+    fn read_submission(&self, row: &SqliteRow) -> Result<Submission, sqlx::Error> {
         let record = AuditRecord {
             device_id: self.device.device_id().to_owned(),
             sequence: row.try_get::<i64, _>(0)?.cast_unsigned(),

@@ -23,14 +23,14 @@ use reading::{Reading, beside, cannot_open, reader_of};
 use uses::Use;
 
 /// How long to wait for another process that writes.
-const BUSY: Duration = Duration::from_secs(30);
+const WRITE_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait for readers at the end.
-const PATIENCE: Duration = Duration::from_secs(2);
+const READERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many rows go into one INSERT; few sizes, so that their statements stay prepared.
-const ROWS: [usize; 4] = [256, 32, 4, 1];
+const ROWS_PER_STATEMENT: [usize; 4] = [256, 32, 4, 1];
 
 /// Looks at a file that another process is about to create: how often, and how long between.
-const LOOKS: usize = 5;
+const MAX_LOOKS: usize = 5;
 const LOOK_INTERVAL: Duration = Duration::from_millis(40);
 
 /// An open database file.
@@ -100,7 +100,7 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             // Every commit is on the disk before it is acknowledged.
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY)
+            .busy_timeout(WRITE_LOCK_TIMEOUT)
             .pragma("trusted_schema", "OFF")
             // KiB: the index by previous hash is written to all over.
             .pragma("cache_size", "-65536")
@@ -195,7 +195,7 @@ impl Database {
     /// log into it and removes the log.
     pub async fn close(&self) {
         // Whoever still reads after this time keeps the log in place.
-        let _ = tokio::time::timeout(PATIENCE, self.readers.close()).await;
+        let _ = tokio::time::timeout(READERS_TIMEOUT, self.readers.close()).await;
         if let Some(writer) = self.writer.lock().await.take() {
             // What is not copied now is copied when the file is opened again.
             let _ = writer.connection.close().await;
@@ -209,7 +209,7 @@ impl Database {
 /// Looks at a file that is to be written, and leaves it as it is.
 async fn look_before_writing(path: &Path, schema: &Schema) -> Result<Contents, sqlx::Error> {
     let is_there = || std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
-    for _ in 1..LOOKS {
+    for _ in 1..MAX_LOOKS {
         if !is_there() {
             return Ok(Contents::Empty);
         }
@@ -335,7 +335,7 @@ pub async fn insert<T>(
     bind: impl for<'q> Fn(Query<'q>, &T) -> Query<'q>,
 ) -> Result<(), sqlx::Error> {
     let mut rest = rows;
-    for size in ROWS {
+    for size in ROWS_PER_STATEMENT {
         if rest.len() < size {
             continue;
         }

@@ -8,8 +8,8 @@ mod admit;
 mod chain;
 mod registry;
 
-pub(crate) use edgesentry_device::limits::is_name;
-pub use edgesentry_device::limits::{LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT};
+pub(crate) use edgesentry_device::limits::is_valid_id;
+pub use edgesentry_device::limits::{MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE};
 pub use edgesentry_device::{Outcome, Rejection, RejectionCode, Submission};
 
 pub use admit::Admitted;

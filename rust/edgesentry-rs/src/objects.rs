@@ -19,7 +19,7 @@ pub use folder::FolderObjects;
 pub use s3::S3Objects;
 
 /// The largest object that [`Objects::get`] reads; larger ones are for [`Objects::get_file`].
-pub const LARGEST_IN_MEMORY: u64 = 64 << 20;
+pub const MAX_IN_MEMORY_BYTES: u64 = 64 << 20;
 
 /// What a write does where something is under the key already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +70,7 @@ pub trait Objects: Send + Sync + 'static {
     /// Writes a file as an object; durable when it returns. The file must not change meanwhile.
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError>;
 
-    /// Reads an object of at most [`LARGEST_IN_MEMORY`] bytes; `None` where there is provably none.
+    /// Reads an object of at most [`MAX_IN_MEMORY_BYTES`] bytes; `None` where there is provably none.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
 
     /// Reads an object of at most `most` bytes into a new file, and answers its size; `None`, and no file, where there is

@@ -19,7 +19,7 @@ use crate::ledger::{self, Filter, Ledger, RecordStream};
 use crate::payload::PayloadStore;
 
 /// Payloads that are read and hashed at once.
-const PAYLOADS_AT_ONCE: usize = 64;
+const CONCURRENT_PAYLOADS: usize = 64;
 
 /// What is verified, and against what. The auditor brings keys, heads and start heads; what is taken from the ledger
 /// or from a manifest instead is a claim, and the report says so.
@@ -233,7 +233,7 @@ fn with_payloads(records: RecordStream, store: Arc<dyn PayloadStore>, hashes: Ar
             async move {
                 let chunk = chunk?;
                 let reads: Vec<_> = chunk.iter().map(|record| hash_of(&*store, record)).collect();
-                let read: Vec<_> = futures::stream::iter(reads).buffered(PAYLOADS_AT_ONCE).collect().await;
+                let read: Vec<_> = futures::stream::iter(reads).buffered(CONCURRENT_PAYLOADS).collect().await;
                 let mut ready = hashes.ready.lock().unwrap_or_else(PoisonError::into_inner);
                 ready.extend(
                     chunk

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::output::complain;
 
 /// Signals that come so close together are one.
-const TOGETHER: Duration = Duration::from_millis(300);
+const REPEAT_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Whether somebody waits to be asked.
 static WAITED_FOR: AtomicBool = AtomicBool::new(false);
@@ -109,7 +109,7 @@ impl Signals {
             self.asked_at = Some(Instant::now());
             return true;
         }
-        self.asked_at.is_some_and(|at| at.elapsed() < TOGETHER)
+        self.asked_at.is_some_and(|at| at.elapsed() < REPEAT_INTERVAL)
     }
 }
 

@@ -16,9 +16,9 @@ const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
 /// Findings shown of each code.
-const SHOWN_FINDINGS: usize = 5;
+const MAX_FINDINGS: usize = 5;
 /// Heads shown.
-const SHOWN_HEADS: usize = 5;
+const MAX_HEADS: usize = 5;
 /// Where explanations are broken.
 const WIDTH: usize = 96;
 
@@ -109,7 +109,7 @@ fn hints(out: &mut String, report: &Report) -> fmt::Result {
 fn findings(out: &mut String, report: &Report, code: FindingCode, total: u64) -> fmt::Result {
     writeln!(out, "  {BAD}{code}{BAD:#}  {}  {DIM}{}{DIM:#}", number(total), code.summary())?;
     let mut listed = 0;
-    for found in report.findings.iter().filter(|finding| finding.code == code).take(SHOWN_FINDINGS) {
+    for found in report.findings.iter().filter(|finding| finding.code == code).take(MAX_FINDINGS) {
         finding(out, found)?;
         listed += 1;
     }
@@ -126,14 +126,14 @@ pub(crate) fn list(findings: &[Finding]) -> String {
     for found in findings {
         let nth = counts.entry(found.code).or_default();
         *nth += 1;
-        if *nth <= SHOWN_FINDINGS {
+        if *nth <= MAX_FINDINGS {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{BAD}{}{BAD:#}  {DIM}{}{DIM:#}", found.code, found.code.summary());
             let _ = finding(&mut text, found);
         }
     }
-    for (code, more) in counts.iter().filter(|(_, total)| **total > SHOWN_FINDINGS) {
-        let more = number((more - SHOWN_FINDINGS) as u64);
+    for (code, more) in counts.iter().filter(|(_, total)| **total > MAX_FINDINGS) {
+        let more = number((more - MAX_FINDINGS) as u64);
         let _ = writeln!(text, "{DIM}and {more} more {code}; --json lists all{DIM:#}");
     }
     text
@@ -189,10 +189,10 @@ fn heads(out: &mut String, report: &Report) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "\n{BOLD}Heads{BOLD:#}")?;
-    for (device_id, head) in report.heads.iter().take(SHOWN_HEADS) {
+    for (device_id, head) in report.heads.iter().take(MAX_HEADS) {
         writeln!(out, "  {} sequence {} hash {}", name(device_id), head.sequence, head.hash)?;
     }
-    match report.heads.len().saturating_sub(SHOWN_HEADS) {
+    match report.heads.len().saturating_sub(MAX_HEADS) {
         0 => Ok(()),
         more => writeln!(out, "  {DIM}and {} more; eds heads lists all{DIM:#}", number(more as u64)),
     }

@@ -5,11 +5,11 @@ use std::ffi::OsStr;
 use edgesentry_chain::escape;
 
 /// The longest string from a file that is shown in full.
-const SHOWN_CHARS: usize = 160;
+const MAX_SHOWN_CHARS: usize = 160;
 
 /// A name or a value from a file, made safe to show by [`escape::name`]; long text is cut.
 pub(crate) fn shown(text: &str) -> String {
-    match text.char_indices().nth(SHOWN_CHARS) {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", escape::name(&text[..end])),
         None => escape::name(text).into_owned(),
     }
@@ -96,7 +96,7 @@ mod tests {
     fn nothing_hostile_is_shown() {
         assert_eq!(shown("a\x1b[2Jb\u{9b}c\u{202e}d\n"), r"a\u{1b}[2Jb\u{9b}c\u{202e}d\u{a}");
         assert_eq!(shown("lift-01 über"), "lift-01 über");
-        assert_eq!(shown(&"x".repeat(1000)).chars().count(), SHOWN_CHARS + 1);
+        assert_eq!(shown(&"x".repeat(1000)).chars().count(), MAX_SHOWN_CHARS + 1);
         assert_eq!(name(""), "\"\"");
         assert_eq!(name("lift-01"), "lift-01");
         assert_eq!(name("lift 01"), "\"lift 01\"");

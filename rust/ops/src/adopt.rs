@@ -26,7 +26,7 @@ use crate::wal::{History, Inventory, WalName, archive_wal, read_history};
 /// The setting with the mark. Anyone who may connect may read it.
 pub(crate) const SETTING: &str = "edgesentry.restored_copy";
 /// The original counts as gone when nothing of it was archived for so long, if it cannot be asked.
-const SILENCE: Duration = Duration::from_secs(600);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The restored copy that an archive is written by.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -316,7 +316,7 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
     let newest =
         line_of_others.max_by_key(|(_, (_, last))| *last).map(|(timeline, (_, last))| (timeline, *last));
     let now = crate::retention::now_ms();
-    let silence = u64::try_from(SILENCE.as_millis()).unwrap_or(u64::MAX);
+    let silence = u64::try_from(SILENCE_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
     if let Some((timeline, last)) = newest
         && last / 1000 > restored_at(&copy.mark).unwrap_or(0)
         && last.saturating_add(silence) > now

@@ -32,7 +32,7 @@ use crate::temporary::Temporary;
 use crate::wal::packed;
 
 /// The largest segment that PostgreSQL can be made with.
-pub(crate) const LARGEST_SEGMENT: u64 = 1 << 30;
+pub(crate) const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 /// The version of the layout.
 const LAYOUT: u32 = 1;
 
@@ -49,7 +49,7 @@ pub struct Identity {
 impl Identity {
     /// Whether segments can have this size: 1 MiB to 1 GiB, powers of two.
     pub(crate) fn is_possible(self) -> bool {
-        let sizes = (1 << 20)..=LARGEST_SEGMENT;
+        let sizes = (1 << 20)..=MAX_SEGMENT_BYTES;
         sizes.contains(&self.wal_segment_bytes) && self.wal_segment_bytes.is_power_of_two()
     }
 }
@@ -310,7 +310,7 @@ impl Archive {
 
     /// Reads a packed file of the write-ahead log into a new file; an error where there is none.
     pub(crate) async fn fetch(&self, key: &str, file: &Path) -> Result<u64, Error> {
-        let read = self.objects.get_file(key, file, packed::largest(LARGEST_SEGMENT)).await?;
+        let read = self.objects.get_file(key, file, packed::largest(MAX_SEGMENT_BYTES)).await?;
         read.ok_or_else(|| self.problem(format!("{key}: is missing")))
     }
 }

@@ -26,7 +26,7 @@ pub use crate::files::StoredFile;
 /// The version of the manifest.
 const MANIFEST: u32 = 1;
 /// The largest database whose extraction and verification are waited for: whatever it takes.
-pub(crate) const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A base backup: the manifest that lies beside its files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

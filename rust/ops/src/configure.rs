@@ -11,7 +11,7 @@ use crate::postgres::Sql;
 use crate::restore::RestoreCommand;
 
 /// How long the trial may take: an archive that does not answer is tried again for a while.
-const TRIAL: Duration = Duration::from_secs(180);
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What a server is asked to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -246,7 +246,7 @@ pub async fn try_archiving(sql: &Sql, command: &RestoreCommand) -> Result<Trial,
          SELECT string_agg(line, ' ') FROM edgesentry_trial"
     );
     let sql = sql.clone();
-    let said = match blocking(move || sql.query_within(&statements, TRIAL)).await {
+    let said = match blocking(move || sql.query_within(&statements, TRIAL_TIMEOUT)).await {
         Ok(said) => said,
         Err(Error::Server { problem, .. }) => {
             return Ok(Trial {

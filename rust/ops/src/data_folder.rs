@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::postgres::Programs;
 
 /// The largest settings file that is read.
-const LARGEST: u64 = 16 << 20;
+const MAX_SETTINGS_BYTES: u64 = 16 << 20;
 
 /// Opens a regular file for reading. A link in its place would lead to what only we may read, and a pipe would be waited
 /// for: both are errors.
@@ -34,9 +34,9 @@ pub(crate) fn append(path: &Path) -> io::Result<File> {
 /// rest.
 pub(crate) fn text(path: &Path) -> Result<Option<String>, Error> {
     let mut bytes = Vec::new();
-    let read = open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    let read = open(path).and_then(|file| file.take(MAX_SETTINGS_BYTES + 1).read_to_end(&mut bytes));
     match read {
-        Ok(size) if size as u64 > LARGEST => {
+        Ok(size) if size as u64 > MAX_SETTINGS_BYTES => {
             Err(Error::io("read", path)(io::Error::from(io::ErrorKind::FileTooLarge)))
         }
         Ok(_) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adopt;
 use crate::archive::{Archive, Identity};
-use crate::backup::{self, LONG};
+use crate::backup::{self, NO_TIMEOUT};
 use crate::check::{Check, Status, verdict};
 use crate::error::Error;
 use crate::files::{self, StoredFile};
@@ -178,6 +178,7 @@ async fn verify_files(
 async fn list(programs: &Programs, file: &Path) -> Result<u64, Error> {
     let (programs, file) = (programs.clone(), file.to_owned());
     let text =
-        blocking(move || program::done(programs.command("pg_restore").arg("--list").arg(file), LONG)).await?;
+        blocking(move || program::done(programs.command("pg_restore").arg("--list").arg(file), NO_TIMEOUT))
+            .await?;
     Ok(text.lines().filter(|line| !line.is_empty() && !line.starts_with(';')).count() as u64)
 }

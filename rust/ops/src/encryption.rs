@@ -11,7 +11,7 @@ use std::process::Command;
 
 use edgesentry_rs::settings::OpsSettings;
 
-use crate::backup::LONG;
+use crate::backup::NO_TIMEOUT;
 use crate::error::Error;
 use crate::program;
 
@@ -97,7 +97,7 @@ fn run(age: &mut Command, input: File, out: &Path) -> Result<(), Why> {
     let output = File::create_new(out).map_err(io)?;
     let synced = output.try_clone().map_err(io)?;
     let failed = match program::start(age.stdin(input).stdout(output)) {
-        Ok(started) => match program::finish("age", started, LONG) {
+        Ok(started) => match program::finish("age", started, NO_TIMEOUT) {
             Ok(ended) if ended.status.success() => return synced.sync_all().map_err(io),
             Ok(ended) => {
                 let lines = ended.stderr.lines().map(|line| line.trim_start_matches("age: "));

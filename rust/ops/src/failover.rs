@@ -12,9 +12,9 @@ use crate::error::Error;
 use crate::postgres::{Programs, Sql};
 
 /// How long a step may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const STEP_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often a server is asked.
-const POLL: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// When a primary counts as gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,11 +104,11 @@ pub fn synchronous(sql: &Sql, standby: &str) -> Result<(), Error> {
 fn wait(sql: &Sql, what: &str, question: &str) -> Result<(), Error> {
     let begin = Instant::now();
     while sql.query(question)? != "t" {
-        if begin.elapsed() > PATIENCE {
-            let problem = format!("it does not {what} within {} s", PATIENCE.as_secs());
+        if begin.elapsed() > STEP_TIMEOUT {
+            let problem = format!("it does not {what} within {} s", STEP_TIMEOUT.as_secs());
             return Err(Error::Server { server: sql.place().to_owned(), problem });
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(POLL_INTERVAL);
     }
     Ok(())
 }

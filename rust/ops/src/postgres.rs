@@ -13,11 +13,11 @@ use crate::error::Error;
 use crate::program;
 
 /// The oldest major version that is supported.
-pub const OLDEST: u32 = 15;
+pub const MIN_MAJOR_VERSION: u32 = 15;
 /// The programs that come with the server, not with the client programs.
 const SERVER: [&str; 3] = ["initdb", "postgres", "pg_controldata"];
 /// How long one statement may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The programs of one PostgreSQL installation.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,9 +43,9 @@ impl Programs {
                  postgresql-client for backups alone) and try again"
             )));
         };
-        if major < OLDEST {
+        if major < MIN_MAJOR_VERSION {
             let message = format!(
-                "{}: PostgreSQL {major} is too old; install PostgreSQL {OLDEST} or newer",
+                "{}: PostgreSQL {major} is too old; install PostgreSQL {MIN_MAJOR_VERSION} or newer",
                 folder.display()
             );
             return Err(Error::Missing(message));
@@ -136,7 +136,7 @@ fn usual_folders() -> Vec<PathBuf> {
 /// The major version of the programs of a folder.
 fn version(folder: &Path) -> Option<u32> {
     let mut command = Command::new(folder.join("psql"));
-    let text = program::done(command.arg("--version"), PATIENCE).ok()?;
+    let text = program::done(command.arg("--version"), STATEMENT_TIMEOUT).ok()?;
     // psql (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
     let number = text.split_whitespace().nth(2)?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -149,7 +149,7 @@ fn owner() -> Result<(u32, u32), Error> {
         Error::Missing(message.to_owned())
     };
     let ask = |what: &str| -> Result<u32, Error> {
-        let text = program::done(Command::new("id").args([what, "postgres"]), PATIENCE);
+        let text = program::done(Command::new("id").args([what, "postgres"]), STATEMENT_TIMEOUT);
         text.map_err(|_| missing())?.trim().parse().map_err(|_| missing())
     };
     Ok((ask("-u")?, ask("-g")?))
@@ -215,7 +215,7 @@ impl Sql {
     /// Runs statements, each in a transaction of its own, and answers the rows of the last: fields between `|`,
     /// without headings.
     pub fn query(&self, sql: &str) -> Result<String, Error> {
-        self.query_within(sql, PATIENCE)
+        self.query_within(sql, STATEMENT_TIMEOUT)
     }
 
     /// [`Sql::query`] with a patience: the server's own `statement_timeout` does not end a wait for a standby.

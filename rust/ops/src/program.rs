@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::guard::Guarded;
 
 /// How often a program is asked whether it has ended.
-const POLL: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 thread_local! {
     /// Whether the work of this thread is still waited for; unset where nobody can give it up.
@@ -99,7 +99,7 @@ pub(crate) fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Opt
         if begin.elapsed() >= patience || is_given_up() {
             return Ok(None);
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

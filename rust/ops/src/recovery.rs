@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::observe::blocking;
 
 /// Devices that an evidence names; the others are counted.
-const SHOWN: usize = 5;
+const MAX_SHOWN: usize = 5;
 
 /// The step of a drill that has gone through the checklist.
 pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery is gone through, without its item on alerts: a drill silences none, and no \
@@ -115,8 +115,8 @@ async fn last_sequences(recovery: &Recovery) -> Check {
             format!("{devices} devices, {further} records behind the snapshot's"),
         );
     }
-    let more = behind.len().saturating_sub(SHOWN);
-    behind.truncate(SHOWN);
+    let more = behind.len().saturating_sub(MAX_SHOWN);
+    behind.truncate(MAX_SHOWN);
     let more = if more > 0 { format!("; and {more} more devices") } else { String::new() };
     Check::new(name, false, format!("{missing} records are missing: {}{more}", behind.join("; ")))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// A folder that is made and not locked yet is younger.
-const LEFT_AFTER: Duration = Duration::from_secs(3600);
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 /// A temporary folder, gone when dropped. It is locked as long as its process lives, if the file system can lock a folder:
 /// one that can be locked later is left over.
@@ -51,7 +51,7 @@ fn remove_left(prefix: &str, place: &Path) {
 fn is_left(path: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
     let is_ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
-    let is_old = metadata.modified()?.elapsed().is_ok_and(|age| age > LEFT_AFTER);
+    let is_old = metadata.modified()?.elapsed().is_ok_and(|age| age > ABANDONED_AFTER);
     Ok(is_ours && is_old && File::open(path)?.try_lock().is_ok())
 }
 
@@ -70,7 +70,7 @@ mod tests {
         };
         let (left, young, other) = (make("eds-left"), make("eds-young"), make("other"));
         let used = Temporary::new("eds-", place.path()).unwrap();
-        let old = std::time::SystemTime::now() - LEFT_AFTER - Duration::from_secs(60);
+        let old = std::time::SystemTime::now() - ABANDONED_AFTER - Duration::from_secs(60);
         for path in [&left, &other, &used.path().to_owned()] {
             File::open(path).unwrap().set_modified(old).unwrap();
         }

@@ -18,8 +18,8 @@ use crate::check::Status;
 use crate::drill::{DrillReport, Extent};
 
 /// How long the lock of a metrics file is waited for, and how often it is tried.
-const PATIENCE: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_millis(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A metric of operations; all are gauges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -305,7 +305,9 @@ fn take(lock: &File) -> io::Result<()> {
         match lock.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => std::thread::sleep(LOOK),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_TIMEOUT => {
+                std::thread::sleep(LOCK_INTERVAL)
+            }
             Err(TryLockError::WouldBlock) => {
                 let problem = "another process keeps its folder locked";
                 return Err(io::Error::new(ErrorKind::TimedOut, problem));

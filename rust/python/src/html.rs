@@ -9,11 +9,11 @@ use edgesentry_rs::ledger::RegisteredDevice;
 use crate::arrow::{Cell, cell};
 
 /// Findings shown.
-const SHOWN_FINDINGS: usize = 20;
+const MAX_FINDINGS: usize = 20;
 /// Rows shown of any other table.
-const SHOWN_ROWS: usize = 20;
+const MAX_ROWS: usize = 20;
 /// Characters shown of one piece of evidence.
-const SHOWN_CHARS: usize = 160;
+const MAX_CHARS: usize = 160;
 
 /// A report: verdict, coverage, the first findings.
 pub(crate) fn report(report: &Report) -> String {
@@ -53,7 +53,7 @@ pub(crate) fn report(report: &Report) -> String {
 /// The first findings as a table, and how many more there are.
 pub(crate) fn findings(findings: &[Finding]) -> String {
     let mut html = head(["code", "device", "sequence", "place", "expected", "actual", "likely cause"]);
-    for finding in findings.iter().take(SHOWN_FINDINGS) {
+    for finding in findings.iter().take(MAX_FINDINGS) {
         let sequence = finding.sequence.map_or_else(String::new, |sequence| sequence.to_string());
         let place = finding.location.as_ref().map(|at| format!("{} record {}", at.input, at.record));
         let cause = finding.cause.as_ref().map(|cause| match cause.sequence {
@@ -69,11 +69,11 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
             &finding.actual.to_string(),
             &cause.unwrap_or_default(),
         ] {
-            let _ = write!(html, "<td>{}</td>", escaped(cell, SHOWN_CHARS));
+            let _ = write!(html, "<td>{}</td>", escaped(cell, MAX_CHARS));
         }
         html.push_str("</tr>");
     }
-    foot(&mut html, findings.len(), SHOWN_FINDINGS);
+    foot(&mut html, findings.len(), MAX_FINDINGS);
     html
 }
 
@@ -90,8 +90,7 @@ pub(crate) fn record(record: &AuditRecord) -> String {
         ("object_ref", &record.object_ref),
         ("record hash", &record.hash().to_string()),
     ] {
-        let _ =
-            write!(html, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escaped(value, SHOWN_CHARS));
+        let _ = write!(html, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escaped(value, MAX_CHARS));
     }
     html.push_str("</tbody></table>");
     html
@@ -101,27 +100,27 @@ pub(crate) fn record(record: &AuditRecord) -> String {
 pub(crate) fn key_ring(ring: &KeyRing) -> String {
     let mut html = head(["device", "valid from", "scheme", "key"]);
     let keys = || ring.iter().flat_map(|(device_id, keys)| keys.iter().map(move |key| (device_id, key)));
-    for (device_id, key) in keys().take(SHOWN_ROWS) {
+    for (device_id, key) in keys().take(MAX_ROWS) {
         let (from, scheme) = (key.valid_from.to_string(), key.scheme.name());
         row(&mut html, [device_id, &from, scheme, &key.key.to_string()]);
     }
-    foot(&mut html, keys().count(), SHOWN_ROWS);
+    foot(&mut html, keys().count(), MAX_ROWS);
     html
 }
 
 /// A ledger: where it is, and its devices.
 pub(crate) fn ledger(place: &str, devices: &[RegisteredDevice]) -> String {
     let registered = count(devices.len() as u64, "device");
-    let mut html = format!("<p><strong>Ledger</strong> {}: {registered}</p>", escaped(place, SHOWN_CHARS));
+    let mut html = format!("<p><strong>Ledger</strong> {}: {registered}</p>", escaped(place, MAX_CHARS));
     html.push_str(&head(["device", "keys", "last sequence", "head"]));
-    for device in devices.iter().take(SHOWN_ROWS) {
+    for device in devices.iter().take(MAX_ROWS) {
         let (sequence, hash) = match device.head {
             Some(head) => (head.sequence.to_string(), head.hash.to_string()),
             None => ("none".to_owned(), String::new()),
         };
         row(&mut html, [&device.device_id, &device.keys.len().to_string(), &sequence, &hash]);
     }
-    foot(&mut html, devices.len(), SHOWN_ROWS);
+    foot(&mut html, devices.len(), MAX_ROWS);
     html
 }
 
@@ -129,7 +128,7 @@ pub(crate) fn ledger(place: &str, devices: &[RegisteredDevice]) -> String {
 pub(crate) fn table(batch: &RecordBatch) -> String {
     let schema = batch.schema();
     let mut html = head(schema.fields().iter().map(|field| field.name().as_str()));
-    for at in 0..batch.num_rows().min(SHOWN_ROWS) {
+    for at in 0..batch.num_rows().min(MAX_ROWS) {
         let cells = batch.columns().iter().map(|column| match cell(column, at) {
             Cell::Text(text) => text.to_owned(),
             Cell::Number(number) => number.to_string(),
@@ -138,7 +137,7 @@ pub(crate) fn table(batch: &RecordBatch) -> String {
         });
         row(&mut html, cells);
     }
-    foot(&mut html, batch.num_rows(), SHOWN_ROWS);
+    foot(&mut html, batch.num_rows(), MAX_ROWS);
     html
 }
 
@@ -155,7 +154,7 @@ fn head<'t>(titles: impl IntoIterator<Item = &'t str>) -> String {
 fn row(html: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
     html.push_str("<tr>");
     for cell in cells {
-        let _ = write!(html, "<td>{}</td>", escaped(cell.as_ref(), SHOWN_CHARS));
+        let _ = write!(html, "<td>{}</td>", escaped(cell.as_ref(), MAX_CHARS));
     }
     html.push_str("</tr>");
 }

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
 
 /// How often the bar is fed.
-const PERIOD: Duration = Duration::from_millis(50);
+const UPDATE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the caller gave as progress, and the bar once there is something to show.
 pub(crate) struct Bar {
@@ -53,7 +53,7 @@ impl Bar {
 
     /// Shows the counters, at most twenty times a second.
     pub(crate) fn tick(&mut self, py: Python<'_>, progress: &Progress) -> PyResult<()> {
-        let due = self.fed_at.is_none_or(|fed_at| fed_at.elapsed() >= PERIOD);
+        let due = self.fed_at.is_none_or(|fed_at| fed_at.elapsed() >= UPDATE_INTERVAL);
         if self.factory.is_some() && due && progress.bytes() + progress.records() > 0 {
             self.feed(py, progress)?;
             self.fed_at = Some(Instant::now());

@@ -163,7 +163,7 @@ impl Batches {
 
 fn joined<K: ArrowDictionaryKeyType>(indices: &ArrayRef, values: ArrayRef) -> PyResult<ArrayRef> {
     let Some(indices) = indices.as_any().downcast_ref::<PrimitiveArray<K>>() else {
-        return Err(wrong("a dictionary has keys of another type"));
+        return Err(invalid("a dictionary has keys of another type"));
     };
     Ok(Arc::new(DictionaryArray::<K>::try_new(indices.clone(), values).map_err(damaged)?))
 }
@@ -245,7 +245,7 @@ impl<'py> Column<'py> {
             DataType::List(item) => self.list::<i32>(&buffers, item),
             DataType::LargeList(item) => self.list::<i64>(&buffers, item),
             DataType::FixedSizeList(item, width) => {
-                let size = usize::try_from(*width).map_err(|_| wrong("a list of negative size"))?;
+                let size = usize::try_from(*width).map_err(|_| invalid("a list of negative size"))?;
                 let (start, count) = (offset.checked_mul(size), length.checked_mul(size));
                 let items = self.items(item, start, count)?;
                 let item = Arc::new(Field::new(item.name(), items.data_type().clone(), true));
@@ -257,9 +257,11 @@ impl<'py> Column<'py> {
                     DataType::FixedSizeBinary(width) => usize::try_from(*width).ok(),
                     other => other.primitive_width(),
                 };
-                let Some(width) = width else { return Err(wrong(&format!("a column of type {data_type}"))) };
+                let Some(width) = width else {
+                    return Err(invalid(&format!("a column of type {data_type}")));
+                };
                 let range = offset.checked_mul(width).zip(length.checked_mul(width));
-                let (start, size) = range.ok_or_else(|| wrong("a column is longer than memory"))?;
+                let (start, size) = range.ok_or_else(|| invalid("a column is longer than memory"))?;
                 let data = ArrayData::builder(data_type.clone())
                     .len(length)
                     .add_buffer(buffers.copy(1, start, size)?)
@@ -284,11 +286,13 @@ impl<'py> Column<'py> {
         let range = start.zip(length);
         let range =
             range.filter(|(start, length)| start.checked_add(*length).is_some_and(|end| end <= there));
-        let (start, length) = range.ok_or_else(|| wrong("lists have more elements than there are"))?;
-        let start =
-            values.size("offset")?.checked_add(start).ok_or_else(|| wrong("a list is longer than memory"))?;
+        let (start, length) = range.ok_or_else(|| invalid("lists have more elements than there are"))?;
+        let start = values
+            .size("offset")?
+            .checked_add(start)
+            .ok_or_else(|| invalid("a list is longer than memory"))?;
         if !item.data_type().is_integer() {
-            return Err(wrong(&format!("lists of {}", item.data_type())));
+            return Err(invalid(&format!("lists of {}", item.data_type())));
         }
         values.range(item.data_type(), start, length)
     }
@@ -307,15 +311,15 @@ impl Buffers<'_> {
         if size == 0 {
             return Ok(Buffer::from_vec(Vec::<u64>::new()));
         }
-        let Some(Some(buffer)) = self.list.get(at) else { return Err(wrong("a column has no values")) };
+        let Some(Some(buffer)) = self.list.get(at) else { return Err(invalid("a column has no values")) };
         let there: usize = buffer.getattr(intern!(buffer.py(), "size"))?.extract()?;
         if start.checked_add(size).is_none_or(|end| end > there) {
-            return Err(wrong(&format!("{size} bytes at byte {start} of a buffer of {there} bytes")));
+            return Err(invalid(&format!("{size} bytes at byte {start} of a buffer of {there} bytes")));
         }
         let piece = buffer.call_method1(intern!(buffer.py(), "slice"), (start, size))?;
         let piece: PyBackedBytes = piece.call_method0(intern!(buffer.py(), "to_pybytes"))?.extract()?;
         if piece.len() != size {
-            return Err(wrong("a buffer is shorter than it says"));
+            return Err(invalid("a buffer is shorter than it says"));
         }
         Ok(Buffer::from_slice_ref(&piece[..]))
     }
@@ -339,11 +343,11 @@ impl Buffers<'_> {
             .offset
             .checked_mul(width)
             .zip(self.length.checked_add(1).and_then(|rows| rows.checked_mul(width)));
-        let (start, size) = range.ok_or_else(|| wrong("a column is longer than memory"))?;
+        let (start, size) = range.ok_or_else(|| invalid("a column is longer than memory"))?;
         let offsets: ScalarBuffer<O> = self.copy(1, start, size)?.into();
         let first = offsets[0];
         if first < O::zero() || offsets.windows(2).any(|pair| pair[0] > pair[1]) {
-            return Err(wrong("the offsets of a column go backwards"));
+            return Err(invalid("the offsets of a column go backwards"));
         }
         let last = offsets[offsets.len() - 1].as_usize();
         let rebased: Vec<O> = offsets.iter().map(|offset| *offset - first).collect();
@@ -357,7 +361,7 @@ impl Buffers<'_> {
 
     /// The views of the rows, and of each buffer the part to which they lead.
     fn views(&self) -> PyResult<(ScalarBuffer<u128>, Vec<Buffer>)> {
-        let too_long = || wrong("a column is longer than memory");
+        let too_long = || invalid("a column is longer than memory");
         let range = self.offset.checked_mul(16).zip(self.length.checked_mul(16));
         let (start, size) = range.ok_or_else(too_long)?;
         let mut views: Vec<u128> = ScalarBuffer::<u128>::from(self.copy(1, start, size)?).to_vec();
@@ -374,7 +378,7 @@ impl Buffers<'_> {
             }
             if let Some((buffer, start, length)) = place(*view) {
                 let part =
-                    parts.get_mut(buffer).ok_or_else(|| wrong("a view into a buffer that is not there"))?;
+                    parts.get_mut(buffer).ok_or_else(|| invalid("a view into a buffer that is not there"))?;
                 *part = (part.0.min(start), part.1.max(start.checked_add(length).ok_or_else(too_long)?));
             }
         }
@@ -393,10 +397,10 @@ impl Buffers<'_> {
 }
 
 fn damaged(error: ArrowError) -> PyErr {
-    wrong(&error.to_string())
+    invalid(&error.to_string())
 }
 
-fn wrong(detail: &str) -> PyErr {
+fn invalid(detail: &str) -> PyErr {
     UnreadableError::new_err(format!(
         "the Arrow data is damaged ({detail}); call validate(full=True) of the table, and get an intact copy"
     ))

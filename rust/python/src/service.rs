@@ -15,7 +15,7 @@ use crate::errors::{
 use crate::telemetry;
 
 /// How long the calling thread sleeps between two looks at the signals.
-const POLL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The runtime of this process, made when it is first needed.
 pub(crate) fn runtime() -> PyResult<&'static Runtime> {
@@ -56,7 +56,7 @@ pub(crate) fn wait_on<T: Send + 'static>(
     });
     loop {
         let receiver = &mut receiver;
-        let answer = py.detach(move || receiver.recv_timeout(POLL));
+        let answer = py.detach(move || receiver.recv_timeout(POLL_INTERVAL));
         py.check_signals()?;
         telemetry::hand_over(py)?;
         match answer {

@@ -25,9 +25,9 @@ use tracing_subscriber::layer::{Context, Filter};
 use crate::service::service_failure;
 
 /// Events that may wait. Beyond it the newest are dropped, and counted.
-const WAITING: usize = 1 << 16;
+const MAX_WAITING_EVENTS: usize = 1 << 16;
 /// Events that are handed over at a time.
-const BATCH: usize = 1024;
+const BATCH_EVENTS: usize = 1024;
 /// Their targets; each is a logger, with dots.
 const TARGETS: [&str; 5] = [
     "edgesentry_rs",
@@ -126,7 +126,7 @@ struct Queueing;
 
 impl<S: Subscriber> Layer<S> for Queueing {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if events().len() >= WAITING {
+        if events().len() >= MAX_WAITING_EVENTS {
             DROPPED.fetch_add(1, Ordering::Relaxed);
             Metrics::global().count_dropped_events(1);
             return;
@@ -204,7 +204,7 @@ pub(crate) fn hand_over(py: Python<'_>) -> PyResult<()> {
         while left > 0 {
             let batch: Vec<Told> = {
                 let mut events = events();
-                let count = events.len().min(BATCH).min(left);
+                let count = events.len().min(BATCH_EVENTS).min(left);
                 events.drain(..count).collect()
             };
             if batch.is_empty() {

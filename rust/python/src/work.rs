@@ -25,19 +25,19 @@ use crate::record::record_from_any;
 use crate::source::Input;
 
 /// How long the calling thread sleeps between two looks at the signals.
-const POLL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a worker may take to clean up after an error.
-const CLEAN_UP: Duration = Duration::from_secs(5);
-/// The same after Ctrl-C; with one POLL it stays within the 200 ms in which Ctrl-C is answered.
-const CLEAN_UP_INTERRUPTED: Duration = Duration::from_millis(100);
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same after Ctrl-C; with one POLL_INTERVAL it stays within the 200 ms in which Ctrl-C is answered.
+const INTERRUPTED_CLEAN_UP_TIMEOUT: Duration = Duration::from_millis(100);
 /// Bytes asked of a file object at a time.
 const READ_BYTES: usize = 1 << 20;
 /// Records asked of an iterable at a time.
 const READ_RECORDS: usize = 1024;
 /// Answers that the worker asks for ahead of its need.
-const AHEAD: usize = 2;
+const MAX_AHEAD: usize = 2;
 /// Results that may wait to be taken; the worker pauses until there is room.
-const WAITING: usize = 2;
+const MAX_WAITING: usize = 2;
 
 /// What the worker says.
 enum Event<T> {
@@ -105,7 +105,7 @@ impl<T: Send + 'static> Work<T> {
         }
         let progress = Arc::new(Progress::default());
         let counters = Arc::clone(&progress);
-        let (taken, permits) = sync_channel(WAITING);
+        let (taken, permits) = sync_channel(MAX_WAITING);
         let worker = move || {
             let results = Results { events: sender, permits: taken };
             let end = work(sources, &counters, &results);
@@ -129,7 +129,7 @@ impl<T: Send + 'static> Work<T> {
     ) -> PyResult<Option<T>> {
         loop {
             let events = &mut self.events;
-            let event = py.detach(move || events.recv_timeout(POLL));
+            let event = py.detach(move || events.recv_timeout(POLL_INTERVAL));
             py.check_signals()?;
             tick(&self.progress)?;
             match event {
@@ -158,11 +158,11 @@ impl<T: Send + 'static> Work<T> {
         let started = Instant::now();
         loop {
             let is_error = error.is_instance_of::<PyException>(py);
-            if started.elapsed() >= if is_error { CLEAN_UP } else { CLEAN_UP_INTERRUPTED } {
+            if started.elapsed() >= if is_error { CLEAN_UP_TIMEOUT } else { INTERRUPTED_CLEAN_UP_TIMEOUT } {
                 return error;
             }
             let events = &mut self.events;
-            match py.detach(move || events.recv_timeout(POLL)) {
+            match py.detach(move || events.recv_timeout(POLL_INTERVAL)) {
                 Ok(Event::End(_)) | Err(RecvTimeoutError::Disconnected) => return error,
                 Ok(Event::Item(_)) => {
                     let _ = self.permits.try_recv();
@@ -254,7 +254,7 @@ impl<P: Default> Pieces<P> {
         if self.ended {
             return Ok(P::default());
         }
-        while self.asked < AHEAD {
+        while self.asked < MAX_AHEAD {
             if !(self.ask)() {
                 return Err(gone());
             }

@@ -21,7 +21,7 @@ use super::identity::SenderKey;
 use super::shares::{Pool, Share};
 
 /// The slowest that a body may come. What came faster before counts for `stall_seconds` at most.
-const SLOWEST_BYTES_PER_SECOND: u32 = 256;
+const MIN_BYTES_PER_SECOND: u32 = 256;
 /// The largest window of zstd, 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// Text that is decompressed at a time.
@@ -33,7 +33,7 @@ const ZSTD_BYTES: usize = 448 << 10;
 const PAGE_BYTES: usize = 4096;
 const LINES_BYTES: usize = 64 << 10;
 /// How long a body waits for memory.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +143,7 @@ impl Room {
             return Ok(());
         }
         let wanted = (bytes - there).next_multiple_of(PAGE_BYTES);
-        let more = self.pool.take(self.sender, wanted, PATIENCE).await.ok_or(BodyError::NoMemory)?;
+        let more = self.pool.take(self.sender, wanted, MEMORY_TIMEOUT).await.ok_or(BodyError::NoMemory)?;
         match share {
             Some(share) => share.merge(more),
             None => *share = Some(more),
@@ -272,7 +272,7 @@ impl Stream for Paced {
                     self.left = self.left.saturating_sub(since.elapsed());
                 }
                 let bytes = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-                let earned = Duration::from_secs(bytes.into()) / SLOWEST_BYTES_PER_SECOND;
+                let earned = Duration::from_secs(bytes.into()) / MIN_BYTES_PER_SECOND;
                 self.left = self.stall.min(self.left + earned);
                 Poll::Ready(Some(Ok(piece)))
             }

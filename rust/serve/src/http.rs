@@ -39,7 +39,7 @@ use edgesentry_rs::telemetry::TraceContext;
 use edgesentry_rs::telemetry::metrics::Resource;
 
 /// How long a batch or an export waits for its turn.
-const TURN: Duration = Duration::from_secs(5);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all handlers share.
 pub(super) struct App {

@@ -14,7 +14,7 @@ use edgesentry_rs::error::Error;
 use edgesentry_rs::telemetry::metrics::{self, Metrics};
 
 /// How long a scrape that is under way may take to end.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A router that answers `GET /metrics`.
 pub fn router(metrics: Metrics) -> Router {
@@ -61,7 +61,7 @@ impl MetricsServer {
     pub async fn stop(self) {
         let MetricsServer { stop, mut serving, .. } = self;
         drop(stop);
-        if tokio::time::timeout(PATIENCE, &mut serving).await.is_err() {
+        if tokio::time::timeout(SCRAPE_TIMEOUT, &mut serving).await.is_err() {
             serving.abort();
         }
     }

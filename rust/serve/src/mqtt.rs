@@ -40,10 +40,10 @@ use edgesentry_rs::ingest::storage::IngestService;
 const TARGET: &str = "edgesentry_rs::transport::mqtt";
 
 /// The pauses between attempts to connect, and to reach the stores.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// How long a broker may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The version of [`PersistedSession`] that is made here.
 const FORMAT: u16 = 1;
 
@@ -100,7 +100,7 @@ impl MqttSource {
             .set_receive_maximum(Some(settings.in_flight.max(1)))
             .set_max_packet_size(Some(settings.message_bytes.max(1024)))
             .set_keep_alive(settings.keep_alive_seconds.max(5))
-            .set_connect_timeout(PATIENCE);
+            .set_connect_timeout(BROKER_TIMEOUT);
         if topics.leaves_outcomes_out() {
             warn!(target: TARGET, "serve.mqtt.topics: messages on topics without {{device_id}} have no outcomes");
         }
@@ -142,7 +142,7 @@ impl MqttSource {
                     if connected {
                         pauses = pauses_anew();
                     }
-                    let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
+                    let pause = pauses.next().unwrap_or(MAX_BACKOFF);
                     warn!(target: TARGET, broker = %self.place, error = %problem, retry_seconds = pause.as_secs_f64(),
                         "no records are taken from the broker");
                     tokio::select! {
@@ -164,8 +164,8 @@ impl MqttSource {
 
 fn pauses_anew() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::new()
-        .with_min_delay(SHORTEST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
+        .with_min_delay(MIN_BACKOFF)
+        .with_max_delay(MAX_BACKOFF)
         .without_max_times()
         .with_jitter()
         .build()

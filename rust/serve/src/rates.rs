@@ -15,11 +15,11 @@ use edgesentry_rs::admission::{Outcome, RejectionCode};
 
 /// Quotas that are kept apart. More callers and devices than that share some, so that names which a stranger invents
 /// cost no memory beyond these.
-const QUOTAS: u64 = 1 << 18;
+const MAX_QUOTAS: u64 = 1 << 18;
 /// The same for quotas of rejections.
-const METERS: u64 = 1 << 16;
+const MAX_METERS: u64 = 1 << 16;
 /// The longest that a sender has to wait because of rejections.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How many times the rejections of one of its devices a sender may have in all.
 const DEVICES_OF_A_SENDER: u32 = 10;
 
@@ -43,7 +43,7 @@ impl Rates {
     /// that it came from: a stranger elsewhere cannot use up what belongs to the device.
     pub(super) fn check(&self, device_id: &str, unknown_at: Option<IpAddr>) -> Result<(), Duration> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        let key = SenderKey::of((unknown_at.map(caller), device_id)).bits() % QUOTAS;
+        let key = SenderKey::of((unknown_at.map(caller), device_id)).bits() % MAX_QUOTAS;
         limiter.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
@@ -71,7 +71,7 @@ struct Meters {
 impl Meters {
     fn new(per_second: u32, burst: u32) -> Option<Meters> {
         let period_ns = 1_000_000_000 / u64::from(NonZeroU32::new(per_second)?.get());
-        let paid_at_ns = (0..METERS).map(|_| AtomicU64::new(0)).collect();
+        let paid_at_ns = (0..MAX_METERS).map(|_| AtomicU64::new(0)).collect();
         Some(Meters { start: Instant::now(), period_ns, burst_ns: period_ns * u64::from(burst), paid_at_ns })
     }
 
@@ -81,12 +81,12 @@ impl Meters {
 
     fn of(&self, key: SenderKey) -> &AtomicU64 {
         // Always within: a remainder.
-        &self.paid_at_ns[usize::try_from(key.bits() % METERS).unwrap_or_default()]
+        &self.paid_at_ns[usize::try_from(key.bits() % MAX_METERS).unwrap_or_default()]
     }
 
     fn count(&self, key: SenderKey) {
         let now = self.now_ns();
-        let longest = now + self.burst_ns + u64::try_from(MAX_PAUSE.as_nanos()).unwrap_or(u64::MAX);
+        let longest = now + self.burst_ns + u64::try_from(MAX_RETRY_AFTER.as_nanos()).unwrap_or(u64::MAX);
         let add = |paid_at: u64| Some((paid_at.max(now) + self.period_ns).min(longest));
         // Never refused by the closure.
         let _ = self.of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
@@ -194,7 +194,7 @@ mod tests {
             rejections.count(other, &rejected(&format!("lift-{number}"), RejectionCode::SignatureInvalid));
         }
         let wait = rejections.check(other, "lift-99", true).unwrap_err();
-        assert!(wait <= MAX_PAUSE);
+        assert!(wait <= MAX_RETRY_AFTER);
         let off = RateSettings { rejections_per_second: 0, ..settings };
         let off = Rejections::new(&off);
         (0..99).for_each(|_| off.count(other, &rejected("lift-01", RejectionCode::Fork)));

@@ -35,9 +35,9 @@ use edgesentry_rs::telemetry::metrics::Resource;
 const TARGET: &str = "edgesentry_rs::transport::server";
 
 /// The pause after a failed accept, such as one without a free file descriptor.
-const PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// How often rates that are no longer needed are forgotten.
-const TIDY: Duration = Duration::from_secs(60);
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 /// What a caller may send over HTTP/2 before it is read, on one stream and on a connection.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
@@ -163,7 +163,7 @@ async fn watch(shared: &Shared) {
 
 async fn tidy(shared: &Shared) {
     loop {
-        tokio::time::sleep(TIDY).await;
+        tokio::time::sleep(TIDY_INTERVAL).await;
         shared.app.tidy();
     }
 }
@@ -178,7 +178,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tasks: TaskTracker) 
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(target: TARGET, error = %error, "cannot take a connection");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };

@@ -34,11 +34,11 @@ pub fn sentence(text: &str) -> Cow<'_, str> {
     escaped(text, false)
 }
 
-fn escaped(text: &str, is_name: bool) -> Cow<'_, str> {
+fn escaped(text: &str, is_valid_id: bool) -> Cow<'_, str> {
     let begins_command = text.trim_start_matches(' ').starts_with("::");
     let is_plain = !begins_command
         && !text.contains("##")
-        && !(is_name && (text.contains(r"\u{") || text.contains("  ")))
+        && !(is_valid_id && (text.contains(r"\u{") || text.contains("  ")))
         && !text.chars().any(is_unseen);
     if is_plain {
         return Cow::Borrowed(text);
@@ -49,9 +49,10 @@ fn escaped(text: &str, is_name: bool) -> Cow<'_, str> {
     while let Some((at, character)) = rest.next() {
         let next = rest.peek().map(|(_, next)| *next);
         let is_second_sign = character == '#' && text[..at].ends_with('#');
-        let is_escape = is_name && character == '\\' && next == Some('u') && text[at..].starts_with(r"\u{");
+        let is_escape =
+            is_valid_id && character == '\\' && next == Some('u') && text[at..].starts_with(r"\u{");
         // A page shows several spaces as one.
-        let is_second_space = is_name && character == ' ' && text[..at].ends_with(' ');
+        let is_second_space = is_valid_id && character == ' ' && text[..at].ends_with(' ');
         let is_command = colon && character == ':';
         if is_unseen(character) || is_second_sign || is_second_space || is_escape || is_command {
             colon &= character != ':';

@@ -17,10 +17,10 @@ use crate::submission::Submission;
 use crate::wire::{Answer, Problem, write_submission};
 
 /// The longest answer to one record.
-const LONGEST_ANSWER: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// The longest answer to any request.
-const LONGEST_BODY: usize = 64 << 20;
+const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// What became of one record.
 pub(super) type Reply = Result<Outcome, Error>;
@@ -59,7 +59,7 @@ impl Client {
     pub(super) async fn any(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Whole, Call> {
         let response = self.call(method, path, "application/json", body).await?;
         let status = response.status().as_u16();
-        let limited = http_body_util::Limited::new(response.into_body(), LONGEST_BODY);
+        let limited = http_body_util::Limited::new(response.into_body(), MAX_BODY_BYTES);
         match timeout(self.0.settings.timeout, limited.collect()).await {
             Ok(Ok(body)) => Ok(Whole { status, body: body.to_bytes() }),
             Ok(Err(error)) => Err(self.broken(&error.to_string())),
@@ -104,7 +104,7 @@ impl Client {
                 }
             }
             text.drain(..begun);
-            if text.len() > LONGEST_ANSWER {
+            if text.len() > MAX_RESPONSE_BYTES {
                 return (replies, Some(self.broken("it does not answer as docs/reference/http.md says")));
             }
         }
@@ -171,7 +171,7 @@ impl Client {
         let pause = pause
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map_or(Duration::ZERO, Duration::from_secs);
-        let limited = http_body_util::Limited::new(response.into_body(), LONGEST_ANSWER);
+        let limited = http_body_util::Limited::new(response.into_body(), MAX_RESPONSE_BYTES);
         let body = timeout(self.0.settings.timeout, limited.collect()).await;
         let body =
             body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();

@@ -7,7 +7,7 @@ use edgesentry_chain::{AuditRecord, Hash, RingKey, Signed, signed_message, verif
 use rayon::prelude::*;
 
 use super::{
-    DeviceKeys, LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, Registry, Rejection, RejectionCode, Submission,
+    DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Registry, Rejection, RejectionCode, Submission,
 };
 
 /// A record that passed every check but those of the chain; only `decide` makes one.
@@ -143,24 +143,21 @@ fn key_of<'a>(
 
 fn in_range(record: &AuditRecord, payload: &[u8]) -> Result<(), Refusal> {
     let refuse = |expected: String, actual: String| Err((RejectionCode::OutOfRange, expected, actual));
-    if payload.len() > LARGEST_PAYLOAD {
+    if payload.len() > MAX_PAYLOAD_BYTES {
         return refuse(
-            format!("a payload of at most {LARGEST_PAYLOAD} bytes"),
+            format!("a payload of at most {MAX_PAYLOAD_BYTES} bytes"),
             format!("{} bytes", payload.len()),
         );
     }
-    if record.sequence == 0 || record.sequence > LARGEST_NUMBER {
-        return refuse(format!("a sequence from 1 to {LARGEST_NUMBER}"), record.sequence.to_string());
+    if record.sequence == 0 || record.sequence > MAX_SEQUENCE {
+        return refuse(format!("a sequence from 1 to {MAX_SEQUENCE}"), record.sequence.to_string());
     }
-    if record.timestamp_ms > LARGEST_NUMBER {
-        return refuse(
-            format!("a timestamp_ms of at most {LARGEST_NUMBER}"),
-            record.timestamp_ms.to_string(),
-        );
+    if record.timestamp_ms > MAX_SEQUENCE {
+        return refuse(format!("a timestamp_ms of at most {MAX_SEQUENCE}"), record.timestamp_ms.to_string());
     }
     for (name, text) in [("device_id", &record.device_id), ("object_ref", &record.object_ref)] {
-        if text.is_empty() || text.len() > LONGEST_TEXT {
-            let expected = format!("{name} of 1 to {LONGEST_TEXT} bytes");
+        if text.is_empty() || text.len() > MAX_ID_BYTES {
+            let expected = format!("{name} of 1 to {MAX_ID_BYTES} bytes");
             return refuse(expected, format!("{} bytes", text.len()));
         }
         if text.contains('\0') {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use backon::Retryable;
 use tracing::{Instrument, info_span};
 
-use super::group::{Unit, shared};
-use super::storage::{Limits, backoff, record_of, tell, tell_error};
+use super::group::{Unit, shared_span};
+use super::storage::{Limits, backoff, record_error, record_of, record_outcome};
 
 use crate::admission::{Rejection, RejectionCode};
 use crate::error::{Error, FailureKind, StoreError};
@@ -52,7 +52,7 @@ impl Committer {
             }
         };
         for (unit, answer) in units.iter().zip(&answers) {
-            unit.span.in_scope(|| self.tell(&unit.items, answer));
+            unit.span.in_scope(|| self.record(&unit.items, answer));
         }
         answers
     }
@@ -145,7 +145,8 @@ impl Committer {
     }
 
     async fn append(&self, units: &[Unit<Entry>]) -> Result<Vec<Decision>, AppendError> {
-        let span = shared(units, |parent, records| info_span!(parent: parent, "ledger_transaction", records));
+        let span =
+            shared_span(units, |parent, records| info_span!(parent: parent, "ledger_transaction", records));
         let entries: Vec<Entry> = units.iter().flat_map(|unit| &unit.items).cloned().collect();
         let append = || self.metrics.working(self.ledger.append(&entries));
         let retryable =
@@ -153,12 +154,12 @@ impl Committer {
         append.retry(backoff(&self.limits)).when(retryable).instrument(span).await
     }
 
-    fn tell(&self, entries: &[Entry], answer: &Committed) {
+    fn record(&self, entries: &[Entry], answer: &Committed) {
         // Where keys have changed, records are admitted anew.
         for (entry, answer) in entries.iter().zip(answer.iter().flatten()) {
             match answer {
-                Ok(Decision::Decided(outcome)) => tell(&self.metrics, record_of(entry), outcome),
-                Err(Error::Store(error)) => tell_error(&self.metrics, record_of(entry), error),
+                Ok(Decision::Decided(outcome)) => record_outcome(&self.metrics, record_of(entry), outcome),
+                Err(Error::Store(error)) => record_error(&self.metrics, record_of(entry), error),
                 Ok(Decision::PayloadWanted) | Err(_) => {}
             }
         }

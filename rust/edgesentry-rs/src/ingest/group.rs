@@ -75,7 +75,10 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
 
 /// The span of work that callers share: part of the one caller's trace, or a trace of its own that is linked with those
 /// of all.
-pub(crate) fn shared<T>(units: &[Unit<T>], new: impl FnOnce(Option<tracing::Id>, usize) -> Span) -> Span {
+pub(crate) fn shared_span<T>(
+    units: &[Unit<T>],
+    new: impl FnOnce(Option<tracing::Id>, usize) -> Span,
+) -> Span {
     let records = units.iter().map(|unit| unit.items.len()).sum();
     if let [unit] = units {
         return new(unit.span.id(), records);

@@ -141,5 +141,5 @@ async fn admit_elsewhere(
 fn devices<'a>(records: impl Iterator<Item = &'a AuditRecord>) -> HashSet<Arc<str>> {
     let ids: HashSet<&str> = records.map(|record| record.device_id.as_str()).collect();
     // Others cannot be registered, and databases refuse them.
-    ids.into_iter().filter(|id| admission::is_name(id)).map(Arc::from).collect()
+    ids.into_iter().filter(|id| admission::is_valid_id(id)).map(Arc::from).collect()
 }

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info_span};
 
-use super::group::{Group, Unit, shared};
+use super::group::{Group, Unit, shared_span};
 use super::storage::{Limits, backoff};
 
 use crate::admission::Admitted;
@@ -83,7 +83,7 @@ async fn put_units(
     units: Vec<Unit<Admitted>>,
 ) -> Vec<Vec<Result<Put, StoreError>>> {
     let lengths: Vec<usize> = units.iter().map(|unit| unit.items.len()).collect();
-    let span = shared(&units, |parent, records| info_span!(parent: parent, "payload_batch", records));
+    let span = shared_span(&units, |parent, records| info_span!(parent: parent, "payload_batch", records));
     let all: Vec<Admitted> = units.into_iter().flat_map(|unit| unit.items).collect();
     let put = || async {
         let puts = store.put_many(&all, limits.payload_puts).await;

@@ -290,7 +290,7 @@ impl Service {
             }
             Some(Err(error)) => {
                 for record in &records {
-                    tell_error(&self.metrics, record, &error);
+                    record_error(&self.metrics, record, &error);
                 }
                 Error::from(error)
             }
@@ -356,7 +356,7 @@ impl Service {
                 Ok(Entry::Rejected(refused(admitted.record(), expected, &error)))
             }
             Some(Err(error)) => {
-                tell_error(&self.metrics, admitted.record(), &error);
+                record_error(&self.metrics, admitted.record(), &error);
                 Err((Arc::clone(admitted.record()), error.into()))
             }
             None => Err((Arc::clone(admitted.record()), Error::Stopped)),
@@ -535,7 +535,7 @@ impl Service {
     fn give_up(&self, entries: &[Entry], error: &Error) -> Vec<Result<Decision, Error>> {
         if let Error::Store(error) = error {
             for entry in entries {
-                tell_error(&self.metrics, record_of(entry), error);
+                record_error(&self.metrics, record_of(entry), error);
             }
         }
         entries.iter().map(|_| Err(error.clone())).collect()
@@ -579,9 +579,9 @@ fn shared_record_of(entry: &Entry) -> &Arc<AuditRecord> {
 }
 
 /// Tells what has become of a record, once that is certain.
-pub(super) fn tell(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
+pub(super) fn record_outcome(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
     metrics.count(outcome);
-    verify::tell(record, outcome);
+    verify::log_outcome(record, outcome);
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     match outcome {
         Outcome::Accepted => info!(device_id, sequence, object_ref = record.object_ref, "record accepted"),
@@ -597,7 +597,7 @@ pub(super) fn tell(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
 }
 
 /// Tells that a store has failed to take a record.
-pub(super) fn tell_error(metrics: &Metrics, record: &AuditRecord, problem: &StoreError) {
+pub(super) fn record_error(metrics: &Metrics, record: &AuditRecord, problem: &StoreError) {
     metrics.count_error(problem.component);
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     let text = problem.describe();

@@ -5,7 +5,7 @@ use tracing::debug;
 
 use crate::admission::decide;
 pub use crate::admission::{
-    Admitted, Chain, DeviceKeys, LARGEST_NUMBER, LARGEST_PAYLOAD, LONGEST_TEXT, Outcome, RegisteredKey,
+    Admitted, Chain, DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Outcome, RegisteredKey,
     Registry, Rejection, RejectionCode, Submission,
 };
 
@@ -14,22 +14,22 @@ pub use crate::admission::{
 pub fn admit(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
     let results = decide(submissions, registry);
     for rejection in results.iter().filter_map(|result| result.as_ref().err()) {
-        tell_rejection(rejection);
+        log_rejection(rejection);
     }
     results
 }
 
 /// Tells what the verification has found, once it is certain that it stands.
-pub(super) fn tell(record: &AuditRecord, outcome: &Outcome) {
+pub(super) fn log_outcome(record: &AuditRecord, outcome: &Outcome) {
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     match outcome {
         Outcome::Accepted => debug!(device_id, sequence, "record verified and accepted"),
         Outcome::Duplicate => debug!(device_id, sequence, "duplicate record rejected"),
-        Outcome::Rejected(rejection) => tell_rejection(rejection),
+        Outcome::Rejected(rejection) => log_rejection(rejection),
     }
 }
 
-fn tell_rejection(Rejection { code, expected, record, .. }: &Rejection) {
+fn log_rejection(Rejection { code, expected, record, .. }: &Rejection) {
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     match code {
         RejectionCode::SignatureInvalid => debug!(device_id, sequence, "signature verification failed"),

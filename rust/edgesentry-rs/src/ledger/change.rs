@@ -3,7 +3,7 @@
 use edgesentry_chain::RingKey;
 
 use super::{RegisteredDevice, Registration};
-use crate::admission::{LARGEST_NUMBER, LONGEST_TEXT, is_name};
+use crate::admission::{MAX_ID_BYTES, MAX_SEQUENCE, is_valid_id};
 use crate::error::Error;
 
 /// What is to be written.
@@ -21,11 +21,11 @@ pub(super) enum Change {
 pub(super) fn check(registration: &Registration) -> Result<(), Error> {
     let Registration { device_id, valid_from, start, .. } = registration;
     let largest = start.map_or(0, |head| head.sequence).max(valid_from.unwrap_or(1));
-    if !is_name(device_id) {
-        return Err(refused(device_id, format!("a device id has 1 to {LONGEST_TEXT} bytes and no U+0000")));
+    if !is_valid_id(device_id) {
+        return Err(refused(device_id, format!("a device id has 1 to {MAX_ID_BYTES} bytes and no U+0000")));
     }
-    if *valid_from == Some(0) || largest >= LARGEST_NUMBER {
-        return Err(refused(device_id, format!("sequences go from 1 to {LARGEST_NUMBER}")));
+    if *valid_from == Some(0) || largest >= MAX_SEQUENCE {
+        return Err(refused(device_id, format!("sequences go from 1 to {MAX_SEQUENCE}")));
     }
     Ok(())
 }

@@ -25,10 +25,12 @@ impl Location {
         let scheme = scheme_of(name);
         let path = match scheme {
             Some("postgres" | "postgresql") if has_authority(name) => {
-                return if is_escaped(name) { Ok(Location::Postgres) } else { Err(wrong(UNESCAPED)) };
+                return if is_escaped(name) { Ok(Location::Postgres) } else { Err(invalid(UNESCAPED)) };
             }
             Some("postgres" | "postgresql") => {
-                return Err(wrong("a PostgreSQL ledger is named postgres://HOST/DATABASE, with two slashes"));
+                return Err(invalid(
+                    "a PostgreSQL ledger is named postgres://HOST/DATABASE, with two slashes",
+                ));
             }
             Some("sqlite") => {
                 let path = &name["sqlite:".len()..];
@@ -36,31 +38,33 @@ impl Location {
             }
             None => name,
             Some(scheme) => {
-                return Err(wrong(&format!(
+                return Err(invalid(&format!(
                     "the scheme {scheme:?} is not known; a ledger is named sqlite:PATH, a path, or \
                      postgres://HOST/DATABASE (a file whose name begins so: ./NAME)"
                 )));
             }
         };
         if path.is_empty() || path.contains('\0') || path.contains("://") {
-            return Err(wrong("a ledger is named sqlite:PATH, a path, or postgres://HOST/DATABASE"));
+            return Err(invalid("a ledger is named sqlite:PATH, a path, or postgres://HOST/DATABASE"));
         }
         // SQLite leaves the slash out and makes a file; it would not be the one whose mode and locks were looked at.
         if path.ends_with('/') {
-            return Err(wrong("a SQLite ledger is a file, and this name ends in / as that of a folder does"));
+            return Err(invalid(
+                "a SQLite ledger is a file, and this name ends in / as that of a folder does",
+            ));
         }
         if path.starts_with(':') {
-            return Err(wrong(
+            return Err(invalid(
                 "a ledger in memory would lose what it has acknowledged; name a file, sqlite:PATH",
             ));
         }
         if has_parameters(path) {
-            return Err(wrong(
+            return Err(invalid(
                 "a SQLite ledger takes no parameters behind a ?; name the file alone, sqlite:PATH",
             ));
         }
         if looks_like_login(path) {
-            return Err(wrong(
+            return Err(invalid(
                 "it looks like a login without its scheme; a PostgreSQL ledger is named \
                               postgres://USER:PASSWORD@HOST/DATABASE",
             ));
@@ -69,7 +73,7 @@ impl Location {
     }
 }
 
-fn wrong(problem: &str) -> Error {
+fn invalid(problem: &str) -> Error {
     Error::Config(format!("the ledger: {problem}"))
 }
 

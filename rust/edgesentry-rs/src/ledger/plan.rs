@@ -6,7 +6,7 @@ use std::sync::Arc;
 use edgesentry_chain::{Hash, Head};
 
 use super::{Decision, Entry};
-use crate::admission::{Admitted, Chain, LONGEST_TEXT, Outcome, RejectionCode};
+use crate::admission::{Admitted, Chain, MAX_ID_BYTES, Outcome, RejectionCode};
 use crate::payload::Stored;
 
 /// What is kept of a record that is rejected before its signature is known to hold: of each text, and of the record. A
@@ -148,7 +148,7 @@ fn log_row(entry: &Entry, outcome: &Outcome) -> LogRow {
         Some(rejection) if !rejection.code.is_signed() => {
             (MAX_UNSIGNED_TEXT_BYTES, MAX_UNSIGNED_EVIDENCE_BYTES)
         }
-        _ => (LONGEST_TEXT, usize::MAX),
+        _ => (MAX_ID_BYTES, usize::MAX),
     };
     let evidence = |_| {
         let mut bytes = record.canonical_bytes();

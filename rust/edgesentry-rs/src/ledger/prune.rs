@@ -8,9 +8,9 @@ use crate::clock::now_ms;
 use crate::ledger::{RejectionLimits, Rejections};
 
 /// Entries that are deleted of a reason at a time.
-const PRUNED_AT_ONCE: i64 = 10_000;
+const PRUNE_BATCH_ROWS: i64 = 10_000;
 /// Entries that are counted of a reason where nothing is deleted: the time that it takes is bounded.
-const COUNTED_AT_MOST: i64 = 200_000;
+const MAX_COUNTED_ROWS: i64 = 200_000;
 
 /// A connection to one of the databases.
 #[async_trait]
@@ -69,7 +69,7 @@ pub(super) async fn count(
     database: &mut impl Database,
     code: RejectionCode,
 ) -> Result<Rejections, sqlx::Error> {
-    kept(database, code, COUNTED_AT_MOST).await
+    kept(database, code, MAX_COUNTED_ROWS).await
 }
 
 async fn kept(
@@ -93,7 +93,7 @@ async fn delete(
     limit: u64,
 ) -> Result<u64, sqlx::Error> {
     let statement = format!("DELETE FROM operation_logs WHERE id IN ({chosen}) RETURNING id");
-    let limits = [i64::try_from(limit).unwrap_or(i64::MAX), PRUNED_AT_ONCE];
+    let limits = [i64::try_from(limit).unwrap_or(i64::MAX), PRUNE_BATCH_ROWS];
     let ids = database.numbers(statement, reason, &limits).await?;
     let Some(last) = ids.iter().max() else { return Ok(0) };
     let entries = ids.len() as u64;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, mkdirat};
 use rustix::io::Errno;
 
-use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written, too_large};
+use super::{MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
 use crate::error::{Component, Error, StoreError};
 use crate::files::{
     Names, failure, folder_below, modified_ms, open_below, place_new, sync_parents, unique_name, write_synced,
@@ -37,7 +37,7 @@ pub struct FolderObjects {
 /// Where temporary files are written, below the folder. No key leads there.
 const PARTIAL: &str = ".partial";
 /// A file there that is older than this has no writer any more.
-const LEFT_AFTER: Duration = Duration::from_secs(24 * 3600);
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl FolderObjects {
     /// Opens a folder.
@@ -125,7 +125,7 @@ impl FolderObjects {
     fn remove_left(&self) {
         for entry in fs::read_dir(self.root.join(PARTIAL)).into_iter().flatten().flatten() {
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            if modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_AFTER)) {
+            if modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED_AFTER)) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -233,7 +233,7 @@ impl Objects for FolderObjects {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let key = key.to_owned();
         self.run("read from the archive", move |folder| {
-            let Some((mut file, size)) = folder.existing(&key, LARGEST_IN_MEMORY)? else { return Ok(None) };
+            let Some((mut file, size)) = folder.existing(&key, MAX_IN_MEMORY_BYTES)? else { return Ok(None) };
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             io::copy(&mut file, &mut bytes)?;
             Ok(Some(bytes.into()))
@@ -341,7 +341,7 @@ mod tests {
         left.iter().for_each(|left| fs::write(left, b"half").unwrap());
         run(objects.put("file", Bytes::new(), Write::IfAbsent)).unwrap();
         assert!(left.iter().all(|left| left.exists()));
-        let old = std::time::SystemTime::now() - LEFT_AFTER - Duration::from_secs(60);
+        let old = std::time::SystemTime::now() - ABANDONED_AFTER - Duration::from_secs(60);
         for left in &left {
             File::options().write(true).open(left).unwrap().set_modified(old).unwrap();
         }

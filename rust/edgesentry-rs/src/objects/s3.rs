@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-use super::{LARGEST_IN_MEMORY, Object, Objects, Write, Written, too_large};
+use super::{MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::s3::{self, BodyError, milliseconds, refuse_key};
 use crate::s3_settings::S3Settings;
@@ -23,9 +23,9 @@ use crate::s3_settings::S3Settings;
 /// The size of a part of a large object, and the size from which there are parts.
 const PART_BYTES: u64 = 8 << 20;
 /// S3 allows 10,000 parts.
-const MOST_PARTS: u64 = 9_000;
+const MAX_PARTS: u64 = 9_000;
 /// Parts that are sent at once.
-const PARTS_AT_ONCE: usize = 4;
+const CONCURRENT_PARTS: usize = 4;
 /// How long a part may take at least: on a line of 1 Mbit/s it takes a minute.
 const PART_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a read that breaks off is taken up again where it broke off.
@@ -145,13 +145,13 @@ impl S3Objects {
             .await
             .map_err(|error| self.failed(WRITE, error))?;
         let upload = created.upload_id().unwrap_or_default();
-        let length = PART_BYTES.max(size.div_ceil(MOST_PARTS));
+        let length = PART_BYTES.max(size.div_ceil(MAX_PARTS));
         let parts: Vec<_> = (0..size.div_ceil(length))
             .zip(1..)
             .map(|(part, number)| self.part((key, upload), file, number, (part * length, length)))
             .collect();
         let sent: Result<Vec<_>, _> =
-            futures::stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await;
+            futures::stream::iter(parts).buffered(CONCURRENT_PARTS).try_collect().await;
         let written = match sent {
             Ok(parts) => {
                 let complete =
@@ -272,7 +272,7 @@ impl Objects for S3Objects {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let Some(object) = self.open(&self.key(key, READ)?, 0).await? else { return Ok(None) };
-        let bytes = s3::body(object, LARGEST_IN_MEMORY).await.map_err(|error| match error {
+        let bytes = s3::body(object, MAX_IN_MEMORY_BYTES).await.map_err(|error| match error {
             BodyError::TooLarge(size) => self.error(READ, FailureKind::Item, too_large(key, size).into()),
             BodyError::Broken(error) => self.error(READ, FailureKind::Passing, error),
         });

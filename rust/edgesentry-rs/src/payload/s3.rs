@@ -13,7 +13,7 @@ use edgesentry_chain::AuditRecord;
 use edgesentry_formats::content_path;
 
 use super::{PayloadStore, Put, Version, damaged, is_of};
-use crate::admission::{Admitted, LARGEST_PAYLOAD};
+use crate::admission::{Admitted, MAX_PAYLOAD_BYTES};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::s3::{self, BodyError, milliseconds};
 use crate::s3_settings::S3Settings;
@@ -88,7 +88,7 @@ impl S3 {
         let get = get.set_version_id(version).checksum_mode(ChecksumMode::Enabled);
         match get.send().await {
             Ok(object) => {
-                let bytes = s3::body(object, LARGEST_PAYLOAD as u64).await.map_err(|error| match error {
+                let bytes = s3::body(object, MAX_PAYLOAD_BYTES as u64).await.map_err(|error| match error {
                     BodyError::TooLarge(length) => {
                         let problem = format!("{key:?} has {length} bytes, more than any payload");
                         self.error(action, FailureKind::Setup, problem.into())

@@ -24,7 +24,7 @@ use crate::error::{Error, describe};
 use crate::tls;
 
 /// How long the end of the program waits for the last spans.
-const LAST_WORD: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Sends spans while it is started.
 #[derive(Clone, Default)]
@@ -94,7 +94,7 @@ impl Exporter {
 impl Drop for Running {
     fn drop(&mut self) {
         // What a collector does not take in time is lost, and that is all.
-        let _ = self.batches.shutdown_with_timeout(LAST_WORD);
+        let _ = self.batches.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use edgesentry_chain::{Device, FindingCode, Head, Scheme};
 use edgesentry_rs::Error;
-use edgesentry_rs::ingest::verify::{LARGEST_NUMBER, Outcome, Submission, admit};
+use edgesentry_rs::ingest::verify::{MAX_SEQUENCE, Outcome, Submission, admit};
 use edgesentry_rs::ledger::{
     AppendError, Decision, Entry, Filter, Ledger, LogQuery, Registration, RejectionLimits,
 };
@@ -72,7 +72,7 @@ async fn records_come_back_as_they_were(place: Place) {
     let long_id = "x".repeat(1024);
     let mut long = Device::from_seed(long_id, [8; 32], Scheme::Record);
     let mut sent = Vec::new();
-    for (device, timestamps) in [(&mut odd, [0, LARGEST_NUMBER, 1]), (&mut long, [7, 0, 3])] {
+    for (device, timestamps) in [(&mut odd, [0, MAX_SEQUENCE, 1]), (&mut long, [7, 0, 3])] {
         ledger.register(&registration(device)).await.unwrap();
         for timestamp_ms in timestamps {
             let object_ref = format!("s3://bucket/{}/ü", "y".repeat(900));

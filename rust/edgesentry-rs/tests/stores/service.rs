@@ -7,7 +7,7 @@ use edgesentry_chain::{Device, Scheme};
 use edgesentry_formats::content_path;
 use edgesentry_rs::RejectionCode;
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
-use edgesentry_rs::ingest::verify::{LARGEST_PAYLOAD, Submission};
+use edgesentry_rs::ingest::verify::{MAX_PAYLOAD_BYTES, Submission};
 use edgesentry_rs::ledger::{Filter, LogQuery, Registration};
 use edgesentry_rs::payload::PayloadStore;
 
@@ -261,7 +261,7 @@ async fn a_payload_that_is_too_large_is_refused() {
     let place = Place::new(crate::common::Kind::Sqlite).await;
     let service = place.service().await;
     let mut lift = devices(&**service.ledger(), 1).await.remove(0);
-    let payload = vec![0; LARGEST_PAYLOAD + 1];
+    let payload = vec![0; MAX_PAYLOAD_BYTES + 1];
     let record = Arc::new(lift.sign(0, &payload, "big").unwrap());
     let answer = service.ingest(Submission { record, payload: payload.into() }).await;
     assert_eq!(names(&[answer]), ["out_of_range"]);

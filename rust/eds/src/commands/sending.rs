@@ -11,7 +11,7 @@ use bytes::Bytes;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::{PayloadFolder, Progress};
 use edgesentry_rs::agent::Sink;
-use edgesentry_rs::ingest::verify::LARGEST_PAYLOAD;
+use edgesentry_rs::ingest::verify::MAX_PAYLOAD_BYTES;
 use edgesentry_rs::{Error, Outcome, Submission};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -114,7 +114,7 @@ impl<'a> Sending<'a> {
             return Ok(());
         }
         // One byte more than there may be, so that the service sees that it is too long.
-        let Some(payload) = self.folder.read(&record, LARGEST_PAYLOAD as u64 + 1)? else {
+        let Some(payload) = self.folder.read(&record, MAX_PAYLOAD_BYTES as u64 + 1)? else {
             self.tally.unsent(&record, Unsent::PayloadMissing { folder: self.folder_path });
             self.stopped.insert(record.device_id);
             return Ok(());

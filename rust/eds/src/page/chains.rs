@@ -14,11 +14,11 @@ use crate::page::parts::{class_of, shape, stamp};
 use crate::text::{count, name, number};
 
 /// Chains with findings that are drawn, those with most findings first.
-const DRAWN_BROKEN: usize = 100;
+const MAX_BROKEN_CHAINS: usize = 100;
 /// Chains without findings that are drawn.
-const DRAWN_SOUND: usize = 20;
+const MAX_SOUND_CHAINS: usize = 20;
 /// Spots on one timeline.
-const SPOTS: usize = 100;
+const MAX_SPOTS: usize = 100;
 /// Height of a lane of marks, of the line of records, and of the room below it.
 const LANE: f64 = 13.0;
 const LINE: f64 = 14.0;
@@ -34,14 +34,14 @@ pub(super) fn section(report: &Report) -> Markup {
                 "those that the records claim. Long gaps are shortened."
             }
             (legend(&chains.levels))
-            @for (device_id, findings) in chains.broken.iter().take(DRAWN_BROKEN) {
+            @for (device_id, findings) in chains.broken.iter().take(MAX_BROKEN_CHAINS) {
                 (chain(device_id, report.chains.get(*device_id), findings))
             }
-            @for device_id in chains.sound.iter().take(DRAWN_SOUND) {
+            @for device_id in chains.sound.iter().take(MAX_SOUND_CHAINS) {
                 (chain(device_id, report.chains.get(*device_id), &[]))
             }
-            (not_drawn(chains.broken.len(), DRAWN_BROKEN, "with findings"))
-            (not_drawn(chains.sound.len(), DRAWN_SOUND, "without a finding"))
+            (not_drawn(chains.broken.len(), MAX_BROKEN_CHAINS, "with findings"))
+            (not_drawn(chains.sound.len(), MAX_SOUND_CHAINS, "without a finding"))
             @if chains.homeless > 0 {
                 p .more {
                     (count(chains.homeless, "finding")) " about entries that are no records, and so belong to no chain."
@@ -149,7 +149,7 @@ fn chain(device_id: &str, span: Option<&ChainSpan>, findings: &[&Finding]) -> Ma
 
 /// The same in words.
 fn described(device: &str, span: Option<&ChainSpan>, findings: &[&Finding]) -> String {
-    const TOLD: usize = 5;
+    const MAX_DESCRIBED_FINDINGS: usize = 5;
     let mut text = match span {
         Some(span) => {
             let (first, last) = (number(span.lowest_sequence), number(span.highest_sequence));
@@ -160,12 +160,12 @@ fn described(device: &str, span: Option<&ChainSpan>, findings: &[&Finding]) -> S
     if findings.is_empty() {
         return text + "no finding.";
     }
-    let told = findings.iter().take(TOLD).map(|finding| match finding.sequence {
+    let told = findings.iter().take(MAX_DESCRIBED_FINDINGS).map(|finding| match finding.sequence {
         Some(sequence) => format!("{} at sequence {}", finding.code, number(sequence)),
         None => finding.code.to_string(),
     });
     text += &told.collect::<Vec<_>>().join(", ");
-    if let Some(more) = findings.len().checked_sub(TOLD).filter(|more| *more > 0) {
+    if let Some(more) = findings.len().checked_sub(MAX_DESCRIBED_FINDINGS).filter(|more| *more > 0) {
         text += &format!(", and {} more", number(more as u64));
     }
     text + "."
@@ -208,7 +208,7 @@ fn spots<'a>(axis: &Axis, findings: &[&'a Finding], level: Level) -> Vec<Spot<'a
     let mut spots: BTreeMap<usize, Spot<'a>> = BTreeMap::new();
     for finding in findings.iter().filter(|finding| finding.code.level() == level) {
         let x = axis.x(finding.sequence.unwrap_or(axis.low));
-        let spot = spots.entry((x / WIDTH * SPOTS as f64) as usize);
+        let spot = spots.entry((x / WIDTH * MAX_SPOTS as f64) as usize);
         let spot = spot.or_insert(Spot { x, first: finding, last: finding, count: 0 });
         spot.last = finding;
         spot.count += 1;

@@ -12,7 +12,7 @@ use crate::page::Circumstances;
 use crate::text::{name, number, shell_bytes, shell_word};
 
 /// Heads listed.
-const LISTED_HEADS: usize = 200;
+const MAX_HEADS: usize = 200;
 
 /// What was read, with the hashes by which somebody else can tell that they have the same files.
 pub(super) fn inputs(report: &Report) -> Markup {
@@ -104,7 +104,7 @@ pub(super) fn heads(report: &Report) -> Markup {
                 "show later whether a chain was cut off or rewritten (" code { "eds heads" } " writes them)."
             }
             details {
-                summary { "Show " (number(report.heads.len().min(LISTED_HEADS) as u64)) " heads" }
+                summary { "Show " (number(report.heads.len().min(MAX_HEADS) as u64)) " heads" }
                 div .scroll {
                     table .heads {
                         thead {
@@ -115,7 +115,7 @@ pub(super) fn heads(report: &Report) -> Markup {
                             }
                         }
                         tbody {
-                            @for (device_id, head) in report.heads.iter().take(LISTED_HEADS) {
+                            @for (device_id, head) in report.heads.iter().take(MAX_HEADS) {
                                 tr {
                                     th scope="row" { bdi { (name(device_id)) } }
                                     td .figure { (number(head.sequence)) }
@@ -125,7 +125,7 @@ pub(super) fn heads(report: &Report) -> Markup {
                         }
                     }
                 }
-                @if let Some(more) = report.heads.len().checked_sub(LISTED_HEADS).filter(|more| *more > 0) {
+                @if let Some(more) = report.heads.len().checked_sub(MAX_HEADS).filter(|more| *more > 0) {
                     p { "and " (number(more as u64)) " more" }
                 }
             }

@@ -11,9 +11,9 @@ use crate::render::{because, evidence};
 use crate::text::{name, number};
 
 /// Findings in one group.
-const GROUP: usize = 100;
+const GROUP_FINDINGS: usize = 100;
 /// The most devices that the filter offers; the search finds the others.
-const OFFERED: usize = 1_000;
+const MAX_OFFERED_FINDINGS: usize = 1_000;
 
 /// All findings of the selection, with a filter that the script brings to life.
 pub(super) fn section(report: &Report, selection: &Selection<'_>) -> Markup {
@@ -32,8 +32,8 @@ pub(super) fn section(report: &Report, selection: &Selection<'_>) -> Markup {
             }
             (filter(report, findings))
             div #groups {
-                @for (at, group) in findings.chunks(GROUP).enumerate() {
-                    @let first = at * GROUP;
+                @for (at, group) in findings.chunks(GROUP_FINDINGS).enumerate() {
+                    @let first = at * GROUP_FINDINGS;
                     details open[at == 0] {
                         summary {
                             "Findings " (number(first as u64 + 1)) " to " (number((first + group.len()) as u64))
@@ -64,7 +64,7 @@ fn filter(report: &Report, findings: &[&Finding]) -> Markup {
                     "Device"
                     select name="device" {
                         option value="" { "all" }
-                        @for device_id in devices.iter().take(OFFERED) {
+                        @for device_id in devices.iter().take(MAX_OFFERED_FINDINGS) {
                             option value=(name(device_id)) { (name(device_id)) }
                         }
                     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use edgesentry_chain::{Finding, FindingCode, Report};
 
 /// The most findings that the page lists.
-pub(super) const LISTED: usize = 10_000;
+pub(super) const MAX_LISTED: usize = 10_000;
 
 /// The findings of the page, in the order of the report.
 pub(super) struct Selection<'a> {
@@ -15,7 +15,7 @@ pub(super) struct Selection<'a> {
 impl<'a> Selection<'a> {
     /// All findings, or of each code its first ones, so that no code crowds out another.
     pub(super) fn of(report: &'a Report) -> Selection<'a> {
-        let shares = shares(&report.findings, LISTED);
+        let shares = shares(&report.findings, MAX_LISTED);
         let mut taken: BTreeMap<FindingCode, usize> = BTreeMap::new();
         let within = |finding: &&Finding| {
             let taken = taken.entry(finding.code).or_default();

@@ -9,7 +9,7 @@ use crate::pipeline::sentence_of;
 use crate::text::{count, number, sentence};
 
 /// The most annotations of one kind that GitHub shows of a step.
-const SHOWN: usize = 10;
+const MAX_ANNOTATIONS: usize = 10;
 
 /// The report as annotations: errors for findings, notices for their likely causes, warnings for what was not
 /// checked.
@@ -31,7 +31,7 @@ pub(crate) fn annotations(report: &Report) -> String {
         lines.push(line("error", &properties, &sentence_of(finding)));
     }
     let total: u64 = report.counts.values().sum();
-    if total > SHOWN as u64 {
+    if total > MAX_ANNOTATIONS as u64 {
         let counts: Vec<String> =
             report.counts.iter().map(|(code, total)| format!("{} {code}", number(*total))).collect();
         let text = format!("{} in all: {}", count(total, "finding"), counts.join(", "));
@@ -40,7 +40,7 @@ pub(crate) fn annotations(report: &Report) -> String {
     for hint in &report.hints {
         lines.push(line("notice", &[("title", hint.code())], &sentence(&hint.likely_cause())));
     }
-    for note in report.coverage.not_checked.iter().take(SHOWN) {
+    for note in report.coverage.not_checked.iter().take(MAX_ANNOTATIONS) {
         lines.push(line("warning", &[("title", "not checked")], &note.with_level()));
     }
     lines.concat()
@@ -52,13 +52,13 @@ fn chosen(report: &Report) -> Vec<&Finding> {
     let mut ranked: Vec<(usize, &Finding)> = Vec::new();
     for finding in &report.findings {
         let nth = nth.entry(finding.code).or_default();
-        if *nth < SHOWN {
+        if *nth < MAX_ANNOTATIONS {
             ranked.push((*nth, finding));
         }
         *nth += 1;
     }
     ranked.sort_by_key(|(nth, _)| *nth);
-    ranked.into_iter().map(|(_, finding)| finding).take(SHOWN).collect()
+    ranked.into_iter().map(|(_, finding)| finding).take(MAX_ANNOTATIONS).collect()
 }
 
 /// `::error title=…,file=…::text`, as the runner takes it.

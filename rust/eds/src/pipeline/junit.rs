@@ -10,7 +10,7 @@ use crate::pipeline::sentence_of;
 use crate::text::{count, number, sentence};
 
 /// Findings told of each code.
-const TOLD: usize = 100;
+const MAX_FINDINGS_PER_CODE: usize = 100;
 
 /// The report as JUnit XML.
 pub(crate) fn junit(report: &Report) -> String {
@@ -89,8 +89,13 @@ impl<'a> Suite<'a> {
 }
 
 fn failure(report: &Report, code: FindingCode, total: u64) -> Markup {
-    let told: Vec<String> =
-        report.findings.iter().filter(|finding| finding.code == code).take(TOLD).map(sentence_of).collect();
+    let told: Vec<String> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.code == code)
+        .take(MAX_FINDINGS_PER_CODE)
+        .map(sentence_of)
+        .collect();
     let more = total - told.len() as u64;
     html! {
         failure message={ (count(total, "finding")) ": " (code.summary()) } type=(code) {

@@ -7,12 +7,12 @@ use crate::pipeline::sentence_of;
 use crate::text::{name, sentence, shown};
 
 /// Results written: code scanning of GitHub takes no more of one run.
-const TOLD: usize = 25_000;
+const MAX_RESULTS: usize = 25_000;
 
 /// The report as a SARIF log with one run.
 pub(crate) fn sarif(report: &Report) -> Value {
     let results: Vec<Value> =
-        report.findings.iter().take(TOLD).map(|finding| result(report, finding)).collect();
+        report.findings.iter().take(MAX_RESULTS).map(|finding| result(report, finding)).collect();
     let total: u64 = report.counts.values().sum();
     let mut notices: Vec<Value> =
         report.coverage.not_checked.iter().map(|note| notice("warning", &note.with_level())).collect();

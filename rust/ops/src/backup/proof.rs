@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{LONG, version_line};
+use super::{NO_TIMEOUT, version_line};
 use crate::error::Error;
 use crate::extract;
 use crate::observe::blocking;
@@ -51,7 +51,7 @@ pub(crate) async fn prove(programs: &Programs, files: &Path, data: &Path) -> Res
     blocking(move || {
         extract::base_backup(&files, &data, None, &|| Ok(()))?;
         // With the write-ahead log: the program reads it through from the start to the end of the backup.
-        program::done(programs.command("pg_verifybackup").arg(&data), LONG)?;
+        program::done(programs.command("pg_verifybackup").arg(&data), NO_TIMEOUT)?;
         let said = format!("backup successfully verified by {}", version_line(&programs, "pg_verifybackup")?);
         let manifest = files.join(extract::MANIFEST);
         let range = range(&manifest)?;

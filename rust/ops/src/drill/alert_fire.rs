@@ -31,7 +31,7 @@ pub const PLAN: Plan = Plan {
 };
 
 /// How soon an alert must arrive.
-pub const WITHIN: Duration = Duration::from_secs(120);
+pub const ALERT_TIMEOUT: Duration = Duration::from_secs(120);
 /// The scrape interval that the rules are made for.
 pub const DOCUMENTED_SCRAPE_SECONDS: u32 = 15;
 /// Records that are accepted before anything is injected.
@@ -78,7 +78,7 @@ pub async fn run(settings: &Settings, report: &mut DrillReport) -> Result<(), Dr
     report.option("alerts", alerts.join(" "));
     report.full_if(Trial::ALL.iter().all(|trial| settings.trials.contains(trial)));
     report.option("within", settings.within.as_secs());
-    report.full_if(settings.within <= WITHIN);
+    report.full_if(settings.within <= ALERT_TIMEOUT);
     settings.servers.note(report);
     // Before anything is started.
     if let Servers::Own { .. } = settings.servers {

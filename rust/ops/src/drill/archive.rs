@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::facts::postgres_version;
 use super::failover::blocking;
-use super::restore::LIMIT;
+use super::restore::LIMIT_SECONDS;
 use super::site::{RestoredServer, Scratch};
 use super::{DrillReport, Plan};
 use crate::archive::Archive;
@@ -23,7 +23,7 @@ use crate::source::{self, Source};
 use crate::wal::WalName;
 
 /// How long a segment may take into the archive.
-const ARCHIVED: Duration = Duration::from_secs(1800);
+const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// What is known of it beforehand.
 pub const PLAN: Plan = Plan {
@@ -108,7 +108,7 @@ impl ArchiveDrill {
         report.measure("download_seconds", restored.download_seconds, None);
         report.measure("extract_seconds", restored.extract_seconds, None);
         report.measure("replay_seconds", restored.recover_seconds, None);
-        report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT));
+        report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT_SECONDS));
         ledger.close().await;
         blocking(|| drop((server, scratch)));
         Ok(())
@@ -149,13 +149,13 @@ impl ArchiveDrill {
         report.step(format!("a transaction was ended on {}, in segment {segment}", sql.place()));
         let begin = Instant::now();
         while archive.objects().list(&name.key()).await?.is_empty() {
-            if begin.elapsed() > ARCHIVED {
+            if begin.elapsed() > ARCHIVE_TIMEOUT {
                 return Err(Error::Server {
                     server: sql.place().to_owned(),
                     problem: format!(
                         "{segment} is not in {} after {} s",
                         archive.place(),
-                        ARCHIVED.as_secs()
+                        ARCHIVE_TIMEOUT.as_secs()
                     ),
                 });
             }

@@ -14,7 +14,7 @@ use crate::s3::Bucket;
 /// Devices of the drill, and so its objects below `devices/`, have names that begin like this.
 const PREFIX: &str = "edgesentry-drill-";
 /// Objects of a drill that was begun so long ago belong to none that is still held.
-const LEFT_AFTER_MS: u64 = 24 * 3600 * 1000;
+const ABANDONED_AFTER_MS: u64 = 24 * 3600 * 1000;
 
 /// What is known of it beforehand.
 pub const PLAN: Plan = Plan {
@@ -97,7 +97,7 @@ impl Prepared {
         let bucket = Bucket::new(&self.bucket, &self.settings).await?;
         report.place = bucket.place();
         report.at_least("records", self.records, RECORDS);
-        let before = super::unix_ms().saturating_sub(LEFT_AFTER_MS);
+        let before = super::unix_ms().saturating_sub(ABANDONED_AFTER_MS);
         let earlier = bucket.remove_below(&format!("{DEVICES}/{PREFIX}"), Some(before)).await?;
         if earlier.versions > 0 {
             report.step(format!("left by earlier drills: {earlier}"));

@@ -12,7 +12,7 @@ use edgesentry_rs::Settings;
 use edgesentry_rs::ledger::PostgresSettings;
 
 use self::course::{Course, Pair, shown};
-use super::failover::{LIMIT, LOAD, PATIENCE, RECORDS, Rehearsal, blocking, stalled};
+use super::failover::{LIMIT_SECONDS, LOAD, RECORDS, RESUME_TIMEOUT, Rehearsal, blocking, stalled};
 use super::{DrillReport, Plan, unix_ms};
 use crate::check::Check;
 use crate::error::Error;
@@ -23,7 +23,7 @@ pub use self::course::Commands;
 /// Devices of the drill have names that begin like this.
 const DEVICES_PREFIX: &str = "edgesentry-drill";
 /// How long ingest may wait for the old primary to come back, where commits wait for it.
-const ALONE: Duration = Duration::from_secs(15);
+const OLD_PRIMARY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is known of it beforehand.
 pub const PLAN: Plan = Plan {
@@ -121,7 +121,7 @@ impl Prepared {
         let (crash_ms, begin) = (unix_ms(), Instant::now());
         blocking(|| course.stop())?;
         report.step(format!("the primary is stopped, {} records into the load", load.acknowledged()));
-        if !blocking(|| failover::wait_until_gone(&pair.primary, Detection::default(), PATIENCE)) {
+        if !blocking(|| failover::wait_until_gone(&pair.primary, Detection::default(), RESUME_TIMEOUT)) {
             return Err(stalled("the stopped primary still answers"));
         }
         report.measure("detection_seconds", begin.elapsed().as_secs_f64(), None);
@@ -131,7 +131,7 @@ impl Prepared {
         blocking(|| course.promote())?;
         report.measure("promotion_seconds", promoting.elapsed().as_secs_f64(), None);
         report.step("the standby is promoted and takes writes");
-        let mut resumed = load.wait_for_more(1, ALONE).await;
+        let mut resumed = load.wait_for_more(1, OLD_PRIMARY_TIMEOUT).await;
         let mut recovered = begin.elapsed();
         if !resumed {
             report.step("no record is acknowledged yet: commits wait for a standby");
@@ -139,7 +139,7 @@ impl Prepared {
         blocking(|| course.rejoin())?;
         report.step("the old primary is back, as a standby of the new one");
         if !resumed {
-            resumed = load.wait_for_more(1, PATIENCE).await;
+            resumed = load.wait_for_more(1, RESUME_TIMEOUT).await;
             recovered = begin.elapsed();
         }
         let evidence = if resumed {
@@ -149,12 +149,12 @@ impl Prepared {
         };
         report.check(Check::new("ingest goes on by itself, through the list of hosts", resumed, evidence));
         if resumed {
-            report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT));
+            report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT_SECONDS));
         }
         let old = pair.of_drill(&pair.primary)?;
         report.check(blocking(|| failover::refuses_writes(&old)));
         report.check(blocking(|| course.is_synchronous_again())?);
-        let goes_on = load.wait_for_more(drill.load, PATIENCE).await;
+        let goes_on = load.wait_for_more(drill.load, RESUME_TIMEOUT).await;
         report.check(Check::new(
             "ingest goes on with the new standby",
             goes_on,

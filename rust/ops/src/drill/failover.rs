@@ -25,9 +25,9 @@ pub const LOAD: u64 = 2_000;
 /// Devices that send at once.
 const DEVICES: usize = 16;
 /// How long ingest may take to go on, on a slow machine; the pass criterion is another figure.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1800);
+pub(super) const RESUME_TIMEOUT: Duration = Duration::from_secs(1800);
 /// The runbook's time for a failover, in seconds.
-pub(super) const LIMIT: f64 = 1800.0;
+pub(super) const LIMIT_SECONDS: f64 = 1800.0;
 /// How far an asynchronous standby is behind when its primary dies.
 const LAG: Duration = Duration::from_secs(1);
 /// Settings of the clusters: as in production, but for a small machine.
@@ -115,7 +115,7 @@ impl Failover {
             load.acknowledged()
         ));
         let old = primary.sql()?;
-        if !blocking(|| failover::wait_until_gone(&old, Detection::default(), PATIENCE)) {
+        if !blocking(|| failover::wait_until_gone(&old, Detection::default(), RESUME_TIMEOUT)) {
             return Err(stalled("the killed primary still answers"));
         }
         let detected = begin.elapsed();
@@ -126,7 +126,7 @@ impl Failover {
         blocking(|| failover::promote(&standby.sql()?))?;
         let promoted = promoting.elapsed();
         report.step("the standby is promoted and takes writes");
-        let resumed = load.wait_for_more(1, PATIENCE).await;
+        let resumed = load.wait_for_more(1, RESUME_TIMEOUT).await;
         let recovered = begin.elapsed();
         let evidence = if resumed {
             report.step("the first record is acknowledged again");
@@ -138,8 +138,8 @@ impl Failover {
         report.measure("detection_seconds", detected.as_secs_f64(), None);
         report.measure("promotion_seconds", promoted.as_secs_f64(), None);
         if resumed {
-            report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT));
-            load.wait_for_more(self.load, PATIENCE).await;
+            report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT_SECONDS));
+            load.wait_for_more(self.load, RESUME_TIMEOUT).await;
         }
         Ok(crash_ms)
     }
@@ -173,7 +173,7 @@ impl Failover {
         })?;
         report.step("the new primary has a synchronous standby again: FIRST 1 (standby2)");
         report.measure("redundancy_seconds", begin.elapsed().as_secs_f64(), None);
-        let goes_on = load.wait_for_more(self.load, PATIENCE).await;
+        let goes_on = load.wait_for_more(self.load, RESUME_TIMEOUT).await;
         let evidence =
             if goes_on { "records are acknowledged with it" } else { "no record is acknowledged any more" };
         report.check(Check::new("the new primary has a synchronous standby", goes_on, evidence));
@@ -205,7 +205,7 @@ impl Rehearsal {
         fleet.fill(&service, records).await?;
         report.step(format!("the ledger holds {} records", fleet.count()));
         let sending = fleet.send(&service, Duration::ZERO);
-        if !sending.wait_for_more(load, PATIENCE).await {
+        if !sending.wait_for_more(load, RESUME_TIMEOUT).await {
             return Err(stalled("before the crash"));
         }
         Ok(Rehearsal { service, payloads, load: sending })

@@ -21,9 +21,9 @@ use crate::check::Check;
 use crate::error::Error;
 
 /// Records of a device that are sent in one call while a ledger is filled.
-const FILL: usize = 100;
+const FILL_BATCH_RECORDS: usize = 100;
 /// Between two attempts of a device whose record was not taken.
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_BACKOFF: Duration = Duration::from_millis(50);
 
 /// An acknowledged record.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +117,7 @@ impl Fleet {
         let mut missing = usize::try_from(records).unwrap_or(usize::MAX);
         while missing > 0 {
             let devices = self.devices.len();
-            let each = FILL.min(missing.div_ceil(devices));
+            let each = FILL_BATCH_RECORDS.min(missing.div_ceil(devices));
             let payload = self.payload;
             let signed: Result<Vec<Vec<Submission>>, Error> = self
                 .devices
@@ -343,7 +343,7 @@ impl Sender {
                         if self.shared.stop.load(Relaxed) {
                             return Ok(self);
                         }
-                        tokio::time::sleep(PAUSE).await;
+                        tokio::time::sleep(RETRY_BACKOFF).await;
                     }
                     Err(error) => return Err(error.into()),
                 }

@@ -30,7 +30,7 @@ const DAMAGED: usize = 3;
 /// The bucket of the drill.
 const BUCKET: &str = "drill-payloads";
 /// The runbook's time for the recovery of objects, in seconds.
-const LIMIT: f64 = 1800.0;
+const LIMIT_SECONDS: f64 = 1800.0;
 
 /// What is known of it beforehand.
 pub const PLAN: Plan = Plan {
@@ -139,7 +139,7 @@ pub(super) async fn recover(
         format!("{exact} of {}", damaged.len()),
     ));
     report.check(fleet.verify(&ledger, Some(&payloads)).await?);
-    report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT));
+    report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT_SECONDS));
     report.measure("payloads_restored", exact as f64, None);
     service.ledger().close().await;
     Ok(())

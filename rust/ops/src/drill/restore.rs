@@ -21,7 +21,7 @@ const DEVICES: usize = 100;
 /// Records that come after the moment that is restored to; none of them may be there afterwards.
 const LATER: u64 = 100;
 /// The runbook's time for a restore, in seconds.
-pub(super) const LIMIT: f64 = 1800.0;
+pub(super) const LIMIT_SECONDS: f64 = 1800.0;
 const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is known of it beforehand.
@@ -96,7 +96,7 @@ impl RestoreDrill {
         report.measure("extract_seconds", restored.extract_seconds, None);
         report.measure("replay_seconds", restored.recover_seconds, None);
         report.measure("writable_seconds", writable.as_secs_f64(), None);
-        report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT));
+        report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT_SECONDS));
         dump::restore(&site, &dump, &server, (heads, fleet.keys()?), report).await?;
         ledger.close().await;
         blocking(|| drop(server));

@@ -25,9 +25,9 @@ pub const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Devices that send, one record after the other.
 const DEVICES: usize = 4;
 /// Between two records of a device.
-const PAUSE: Duration = Duration::from_millis(5);
+const RECORD_INTERVAL: Duration = Duration::from_millis(5);
 /// The runbook's limit, in seconds.
-const LIMIT: f64 = 300.0;
+const LIMIT_SECONDS: f64 = 300.0;
 /// The name under which `pg_receivewal` is a standby.
 const SIDECAR: &str = "pg_receivewal";
 
@@ -73,7 +73,7 @@ impl Rpo {
         fleet.fill(&site.service, 100).await?;
         site.backup(report).await?;
         let receiving = if sidecar { Some(Receiving::start(&site, report).await?) } else { None };
-        let load = fleet.send(&site.service, PAUSE);
+        let load = fleet.send(&site.service, RECORD_INTERVAL);
         report.step(format!("records come for {} s, {how}", self.load.as_secs_f64()));
         tokio::time::sleep(self.load).await;
         let crash = unix_ms();
@@ -99,7 +99,7 @@ impl Rpo {
         report.measure(
             &format!("lost_seconds_{suffix}"),
             lost_seconds,
-            Some(if sidecar { 0.0 } else { LIMIT }),
+            Some(if sidecar { 0.0 } else { LIMIT_SECONDS }),
         );
         ledger.close().await;
         blocking(|| drop(server));

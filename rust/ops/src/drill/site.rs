@@ -26,7 +26,7 @@ use crate::source::{self, Source};
 /// The bucket and the prefix of the archive.
 const ARCHIVE: (&str, &str) = ("drill-archive", "ledger");
 /// How long a recovery may take; the pass criterion is another figure.
-const PATIENCE: Duration = Duration::from_secs(6 * 3600);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 /// The programs that a drill of backup and restore needs.
 #[derive(Clone, Debug)]
@@ -168,7 +168,7 @@ impl Site {
             drill: true,
             timeline: None,
             accept_loss: false,
-            patience: PATIENCE,
+            patience: RECOVERY_TIMEOUT,
         };
         let restored = restore(&self.settings, &self.archive, &wanted, &nobody).await?;
         let url = self.primary.url_with([format!("127.0.0.1:{port}")], "postgres");

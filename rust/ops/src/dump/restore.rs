@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Dump, FILE, dumps, verify_files};
 use crate::archive::Archive;
-use crate::backup::LONG;
+use crate::backup::NO_TIMEOUT;
 use crate::check::Status;
 use crate::error::Error;
 use crate::observe::{Event, Observer, blocking, run};
@@ -88,7 +88,7 @@ pub async fn restore_dump(
     observer(Event::Step("analyze"));
     let asked = sql.clone();
     let tables = blocking(move || {
-        asked.query_within("ANALYZE", LONG)?;
+        asked.query_within("ANALYZE", NO_TIMEOUT)?;
         asked.query(TABLES)
     })
     .await?;

@@ -113,7 +113,7 @@ impl<'a> Known<'a> {
             }
         }
         if let Some(id) = &restore.backup {
-            let backup = self.named(id)?;
+            let backup = self.find(id)?;
             let passing: Vec<Line> =
                 lines.into_iter().filter(|line| line.passes(backup.timeline, backup.stop_lsn)).collect();
             lines = passing;
@@ -124,7 +124,7 @@ impl<'a> Known<'a> {
         Ok(lines)
     }
 
-    fn named(&self, id: &str) -> Result<&Backup, Error> {
+    fn find(&self, id: &str) -> Result<&Backup, Error> {
         let named = self.backups.iter().find(|backup| backup.id == id);
         named.ok_or_else(|| self.archive.problem(format!("there is no backup {id}; see eds ops backups")))
     }
@@ -188,7 +188,7 @@ impl<'a> Known<'a> {
         let on_line = |backup: &&Backup| line.passes(backup.timeline, backup.stop_lsn);
         let timeline = line.timeline();
         if let Some(id) = &restore.backup {
-            let named = self.named(id)?;
+            let named = self.find(id)?;
             let problem = if !in_time(&named) {
                 format!("backup {id} was not finished yet at {}; name an earlier one", restore.target)
             } else if !on_line(&named) {

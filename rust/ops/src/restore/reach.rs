@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::archive::Archive;
-use crate::backup::LONG;
+use crate::backup::NO_TIMEOUT;
 use crate::error::Error;
 use crate::observe::blocking;
 use crate::postgres::Programs;
@@ -95,7 +95,7 @@ impl Reach<'_> {
 /// The last segment ends within a record, which the program calls an error after it has printed all before it.
 fn dump(programs: &Programs, file: &Path, kind: &str) -> Result<String, Error> {
     let mut command = programs.command("pg_waldump");
-    Ok(program::run(command.env("TZ", "UTC").arg(format!("--rmgr={kind}")).arg(file), LONG)?.stdout)
+    Ok(program::run(command.env("TZ", "UTC").arg(format!("--rmgr={kind}")).arg(file), NO_TIMEOUT)?.stdout)
 }
 
 /// When a transaction ended, by a line such as `… desc: COMMIT 2026-01-31 12:00:00.123456 UTC; …`: recovery to a time

@@ -21,7 +21,7 @@ use crate::wal::ahead::FOLDER;
 use crate::wal::{Lsn, Segment};
 
 /// How long the archive may take to answer.
-const PATIENCE: Duration = Duration::from_secs(300);
+const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A history that no archive has: timelines are counted from 1.
 const NO_FILE: &str = "FFFFFFFF.history";
@@ -55,7 +55,7 @@ impl RestoreCommand {
     pub(crate) fn attempt(&self, programs: &Programs, folder: Temporary) -> Result<(), Error> {
         programs.own(folder.path())?;
         let mut fetch = self.run("fetch-wal", programs, folder.path());
-        let why = match program::run(fetch.args([NO_FILE, "nothing"]), PATIENCE) {
+        let why = match program::run(fetch.args([NO_FILE, "nothing"]), ARCHIVE_TIMEOUT) {
             // The exit code alone would be that of a broken installation of Python, too.
             Ok(ended) if ended.status.code() == Some(1) && ended.stderr.contains(NO_FILE) => return Ok(()),
             Ok(ended) => ended.said(),

@@ -17,7 +17,7 @@ use crate::wal::Segment;
 use crate::wal::ahead::FOLDER;
 
 /// How often the server is asked.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// The log of the server in its data folder.
 const LOG: &str = "edgesentry-restore.log";
 
@@ -149,7 +149,7 @@ async fn watch(
                 note: Some(format!("the server takes writes, and did not let us in to look: {said}")),
             });
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -167,7 +167,7 @@ where
 /// Versions that are looked at where not all are to be.
 const FIRST: u64 = 1000;
 /// Versions that are asked for at once.
-const AT_ONCE: usize = 16;
+const CONCURRENT_OBJECTS: usize = 16;
 
 /// What is known of versions that are there.
 #[derive(Default)]
@@ -298,7 +298,7 @@ impl Bucket {
             let versions: Vec<_> = page.versions().iter().take(left).collect();
             found.looked_at += versions.len() as u64;
             let looks = versions.into_iter().map(|version| self.look(version, lock));
-            let mut looks = futures::stream::iter(looks).buffer_unordered(AT_ONCE);
+            let mut looks = futures::stream::iter(looks).buffer_unordered(CONCURRENT_OBJECTS);
             while let Some(look) = looks.next().await {
                 match look? {
                     Look::Locked => {}

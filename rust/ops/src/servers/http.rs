@@ -11,15 +11,15 @@ use serde_json::Value;
 use super::error::ServerError;
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer, in bytes.
-const LARGEST: usize = 16 << 20;
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
 /// The body of a successful answer to a GET.
 pub(super) async fn get(url: &str) -> Result<Bytes, ServerError> {
-    match tokio::time::timeout(PATIENCE, fetch(url)).await {
+    match tokio::time::timeout(RESPONSE_TIMEOUT, fetch(url)).await {
         Ok(answer) => answer,
-        Err(_) => Err(failed(url, format!("no answer within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(failed(url, format!("no answer within {} s", RESPONSE_TIMEOUT.as_secs()))),
     }
 }
 
@@ -38,7 +38,7 @@ async fn fetch(url: &str) -> Result<Bytes, ServerError> {
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let answer = client.get(uri).await.map_err(|error| failed(url, chain(&error)))?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), LARGEST).collect().await;
+    let body = Limited::new(answer.into_body(), MAX_RESPONSE_BYTES).collect().await;
     let body = body.map_err(|error| failed(url, chain(&*error)))?.to_bytes();
     if status.is_success() {
         Ok(body)

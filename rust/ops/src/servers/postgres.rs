@@ -26,9 +26,9 @@ pub const POSTGRESQL: Program = Program {
 /// The user who owns everything in the clusters of a drill.
 const USER: &str = "edgesentry";
 /// How long a cluster may take to be made or copied.
-const LONG: Duration = Duration::from_secs(3600);
+const INIT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long a server may take to start or to stop; recovery after a crash under load takes a while.
-const PATIENCE: Duration = Duration::from_secs(300);
+const START_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A PostgreSQL cluster in a folder of its own, on a free loopback port. Dropped, it is killed and its files are gone.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Cluster {
         let mut initdb = programs.owned("initdb");
         initdb.args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
         initdb.arg("--pwfile").arg(&password).arg("-D").arg(cluster.data());
-        let made = program::done(&mut initdb, LONG);
+        let made = program::done(&mut initdb, INIT_TIMEOUT);
         // A secret that nobody needs any more.
         let _ = std::fs::remove_file(&password);
         made?;
@@ -76,7 +76,7 @@ impl Cluster {
         from.sql()?.sign_in(&mut copy);
         copy.args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-C", "-S", name, "-D"])
             .arg(standby.data());
-        program::done(&mut copy, LONG)?;
+        program::done(&mut copy, INIT_TIMEOUT)?;
         // pg_basebackup -R writes its own application_name; the last line of a setting counts.
         let connection = format!(
             "primary_conninfo = 'host=127.0.0.1 port={} user={USER} password={} application_name={name}'\n",
@@ -192,8 +192,8 @@ impl Cluster {
             if !self.lives() {
                 return Err(self.problem("it has ended"));
             }
-            if begin.elapsed() > PATIENCE {
-                let problem = format!("it has not come to this in {} s: {what}", PATIENCE.as_secs());
+            if begin.elapsed() > START_TIMEOUT {
+                let problem = format!("it has not come to this in {} s: {what}", START_TIMEOUT.as_secs());
                 return Err(self.problem(&problem));
             }
             std::thread::sleep(Duration::from_millis(30));
@@ -215,7 +215,7 @@ impl Cluster {
     pub fn stop(&mut self) -> Result<(), Error> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         process.signal(Signal::INT);
-        let ended = process.wait(PATIENCE).map_err(Error::io("stop PostgreSQL", &self.data()))?;
+        let ended = process.wait(START_TIMEOUT).map_err(Error::io("stop PostgreSQL", &self.data()))?;
         if ended { Ok(()) } else { Err(self.problem("it does not stop")) }
     }
 

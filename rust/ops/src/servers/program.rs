@@ -8,9 +8,9 @@ use super::error::ServerError;
 use crate::process::{Process, free_port};
 
 /// How often a port that somebody else took meanwhile is replaced by another.
-const PORTS_TRIED: usize = 3;
+const MAX_PORTS_TRIED: usize = 3;
 /// How long a server may take to be ready, on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A program that must be installed.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub(super) async fn start(
         match ready(name, &mut process, &url).await {
             Ok(()) => return Ok((process, url)),
             Err(ServerError::Ended { last_words, .. })
-                if tried < PORTS_TRIED && last_words.contains("address already in use") =>
+                if tried < MAX_PORTS_TRIED && last_words.contains("address already in use") =>
             {
                 tried += 1;
             }
@@ -70,7 +70,7 @@ pub(super) async fn start(
 async fn ready(name: &'static str, process: &mut Process, url: &str) -> Result<(), ServerError> {
     let ready = format!("{url}/-/ready");
     let begin = Instant::now();
-    while begin.elapsed() < PATIENCE {
+    while begin.elapsed() < READY_TIMEOUT {
         if super::http::get(&ready).await.is_ok() {
             return Ok(());
         }
@@ -79,7 +79,7 @@ async fn ready(name: &'static str, process: &mut Process, url: &str) -> Result<(
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let (seconds, last_words) = (PATIENCE.as_secs(), process.last_words());
+    let (seconds, last_words) = (READY_TIMEOUT.as_secs(), process.last_words());
     Err(ServerError::NotReady { program: name, seconds, last_words })
 }
 

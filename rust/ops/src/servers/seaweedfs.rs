@@ -24,7 +24,7 @@ pub const SEAWEEDFS: Program = Program {
 /// The access key and the secret of every server of a drill.
 const KEY: (&str, &str) = ("edgesentry", "edgesentry-secret");
 /// How long a server may take to start.
-const PATIENCE: Duration = Duration::from_secs(180);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Its servers listen for HTTP and for gRPC.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +125,7 @@ impl SeaweedFs {
             if !self.process.lives() {
                 return Err(self.problem("it has ended"));
             }
-            if begin.elapsed() > PATIENCE {
+            if begin.elapsed() > START_TIMEOUT {
                 return Err(self.problem("it is not ready"));
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::error::ServerError;
 
 /// The largest notification, in bytes.
-const LARGEST: usize = 4 << 20;
+const MAX_NOTIFICATION_BYTES: usize = 4 << 20;
 
 /// Listens until it is dropped.
 #[derive(Debug)]
@@ -105,7 +105,8 @@ async fn accept(listener: TcpListener, sender: UnboundedSender<Notice>) {
 
 async fn take(request: Request<Incoming>, sender: &UnboundedSender<Notice>) -> Response<Empty<Bytes>> {
     let mut answer = Response::new(Empty::new());
-    let body = Limited::new(request.into_body(), LARGEST).collect().await.map(|body| body.to_bytes());
+    let body =
+        Limited::new(request.into_body(), MAX_NOTIFICATION_BYTES).collect().await.map(|body| body.to_bytes());
     match body.map(|body| serde_json::from_slice::<Notification>(&body)) {
         Ok(Ok(Notification { receiver, alerts })) => {
             let at = Instant::now();

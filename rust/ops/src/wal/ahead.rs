@@ -29,13 +29,13 @@ const RUNS: &str = "runs";
 /// The most bytes of unpacked segments in the directory.
 const ROOM_BYTES: u64 = 128 << 20;
 /// The most segments in the directory.
-const MOST: u64 = 8;
+const MAX_SEGMENTS: u64 = 8;
 /// How often the process checks whether a segment was taken.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The most segments that are in the directory or on their way.
 pub(crate) fn window(segment_bytes: u64) -> u64 {
-    (ROOM_BYTES / segment_bytes.max(1)).clamp(2, MOST)
+    (ROOM_BYTES / segment_bytes.max(1)).clamp(2, MAX_SEGMENTS)
 }
 
 /// Fetches the segments of a timeline, beginning with `from`, into a directory, and stays a few segments ahead of the server
@@ -62,14 +62,14 @@ pub async fn fetch_ahead(
     for number in from.number(bytes).. {
         let Some((segment, true)) = inventory.on_line(&line, number) else { break };
         while window.settled().await? >= most {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         window.add(Bringing { archive: archive.clone(), identity, segment, folder: folder.to_owned() });
         count += 1;
     }
     while window.is_busy() {
         window.settled().await?;
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(count)
 }
@@ -80,7 +80,7 @@ pub(super) async fn take(segment: Segment, target: &Path) -> Result<bool, Error>
     if let Ok(file) = File::open(coming(&path)) {
         // Asked again and again, so that a signal ends the wait.
         while is_locked(&file) {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
     match fs::rename(&path, target) {

@@ -20,9 +20,9 @@ use crate::observe::{Event, Observer, blocking};
 use crate::signature::Standing;
 
 /// How many segments are downloaded at once. Beside them one is unpacked: that is the room that it takes.
-const AT_ONCE: usize = 4;
+const CONCURRENT_SEGMENTS: usize = 4;
 /// How many problems are named.
-const SHOWN: usize = 5;
+const MAX_SHOWN: usize = 5;
 
 /// What came of reading segments.
 #[derive(Default)]
@@ -67,7 +67,7 @@ pub async fn check_contents(
         };
         Ok::<_, Error>((segment, packed, problem))
     }))
-    .buffered(AT_ONCE);
+    .buffered(CONCURRENT_SEGMENTS);
     let (mut found, mut walk, mut before) = (Found::default(), Walk::new(), None);
     while let Some(downloaded) = downloads.next().await {
         let (segment, packed, problem) = downloaded?;
@@ -148,8 +148,8 @@ impl Found {
             self.segments, self.signed, self.pages, self.records
         );
         if !self.problems.is_empty() {
-            let more = self.problems.len().saturating_sub(SHOWN);
-            let shown = self.problems.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+            let more = self.problems.len().saturating_sub(MAX_SHOWN);
+            let shown = self.problems.iter().take(MAX_SHOWN).cloned().collect::<Vec<_>>().join("; ");
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
             return Check::new(name, false, format!("{shown}{more}; {evidence}"));
         }

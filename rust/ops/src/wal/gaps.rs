@@ -19,7 +19,7 @@ use crate::error::Error;
 pub struct History(pub Vec<(u32, Lsn)>);
 
 /// The longest history file that is read: a line for each of thousands of promotions.
-const LONGEST_HISTORY: u64 = 1 << 20;
+const MAX_HISTORY_BYTES: u64 = 1 << 20;
 
 impl History {
     /// Reads the history file of a timeline: lines of timeline, position and reason. As PostgreSQL has it, the numbers of
@@ -126,7 +126,7 @@ pub(crate) async fn read_history(
     archive.fetch(&key, &packed).await?;
     let subject = WalName::History(timeline).subject(identity);
     let (content, _) = packed::unpack(archive, &packed, &file, &subject)?;
-    if content.size > LONGEST_HISTORY {
+    if content.size > MAX_HISTORY_BYTES {
         return Err(archive.problem(format!("{key}: {} bytes are no history", content.size)));
     }
     let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;

@@ -103,9 +103,9 @@ impl FromStr for Segment {
 
     fn from_str(name: &str) -> Result<Segment, String> {
         let wrong = || format!("a segment has a name of 24 hex digits, not {name:?}");
-        let is_name = name.len() == 24
+        let is_valid_id = name.len() == 24
             && name.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte));
-        if !is_name {
+        if !is_valid_id {
             return Err(wrong());
         }
         let part = |from: usize| u32::from_str_radix(&name[from..from + 8], 16).map_err(|_| wrong());

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use edgesentry_chain::Hash;
 
-use crate::archive::{Archive, LARGEST_SEGMENT as LARGEST};
+use crate::archive::{Archive, MAX_SEGMENT_BYTES as LARGEST};
 use crate::data_folder;
 use crate::error::Error;
 use crate::signature::{Content, Form, Signature, Standing, Statement, Subject};

@@ -23,13 +23,13 @@ use crate::source::Source;
 use crate::textfile::{RECEIVER_LAST_SEEN, Textfile};
 
 /// How often the folder is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it is noted that something is received.
-const NOTE: Duration = Duration::from_secs(15);
+const NOTE_INTERVAL: Duration = Duration::from_secs(15);
 /// How long the server may take to say that.
-const ANSWER: Duration = Duration::from_secs(5);
+const NOTE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The shortest and the longest pause before a receiver that has ended is started again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// What is received, and how.
 #[derive(Clone, Debug)]
@@ -108,7 +108,7 @@ impl Receiver {
         sent: &mut Sent,
         observer: Observer<'_>,
     ) -> Result<(), Error> {
-        let mut pause = PAUSES.0;
+        let mut pause = BACKOFF.0;
         loop {
             let log = self.folder.join("pg_receivewal.log");
             // What was said before is in the journal already.
@@ -123,7 +123,7 @@ impl Receiver {
             while process.lives() {
                 self.note_life(source, &mut noted, observer).await;
                 self.tell(self.archive_received(archive, sent).await, observer);
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             // The server may be lost for good: what came last counts most.
             sent.at = None;
@@ -132,7 +132,7 @@ impl Receiver {
                 "pg_receivewal has ended, and is started again: {}",
                 process.last_words()
             )));
-            pause = if started.elapsed() > PAUSES.1 { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+            pause = if started.elapsed() > BACKOFF.1 { BACKOFF.0 } else { (pause * 2).min(BACKOFF.1) };
             tokio::time::sleep(pause).await;
         }
     }
@@ -141,7 +141,7 @@ impl Receiver {
     /// program lives does not mean it, while it connects to a server that is gone.
     async fn note_life(&self, source: &Source, noted: &mut Option<Instant>, observer: Observer<'_>) {
         let Some(textfile) = &self.textfile else { return };
-        if noted.is_some_and(|noted| noted.elapsed() < NOTE) {
+        if noted.is_some_and(|noted| noted.elapsed() < NOTE_INTERVAL) {
             return;
         }
         *noted = Some(Instant::now());
@@ -150,10 +150,10 @@ impl Receiver {
             source.sql.clone(),
             format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'"),
         );
-        let answer = blocking(move || sql.query_within(&asked, ANSWER)).await;
+        let answer = blocking(move || sql.query_within(&asked, NOTE_TIMEOUT)).await;
         if answer.ok().as_deref() != Some("t") {
             // Asked again soon: it may not have connected yet.
-            *noted = Instant::now().checked_sub(NOTE - ANSWER);
+            *noted = Instant::now().checked_sub(NOTE_INTERVAL - NOTE_TIMEOUT);
             return;
         }
         let sample = RECEIVER_LAST_SEEN.sample("", (now_ms() / 1000) as f64);

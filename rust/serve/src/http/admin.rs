@@ -18,7 +18,7 @@ use edgesentry_rs::ledger::Registration;
 const TARGET: &str = "edgesentry_rs::transport::http::admin";
 
 /// The largest body of these requests.
-const MOST: usize = 64 << 10;
+const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// A key to register.
 #[derive(Deserialize, ToSchema)]
@@ -79,7 +79,7 @@ pub(super) async fn register(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let asked: KeyRegistration = small(&app, &headers, body).await?;
+    let asked: KeyRegistration = read_json(&app, &headers, body).await?;
     let key = hex::decode(&asked.key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
     let key = key.ok_or_else(|| Problem::malformed("key: 64 hex digits are wanted"))?;
     let key = PublicKey::from_bytes(key).map_err(|error| Problem::malformed(format!("key: {error}")))?;
@@ -115,16 +115,16 @@ pub(super) async fn revoke(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Revoked>, Problem> {
-    let Revocation { device_id } = small(&app, &headers, body).await?;
+    let Revocation { device_id } = read_json(&app, &headers, body).await?;
     check_device_id(&device_id)?;
     let revoked_from = app.service.revoke(&device_id).await?;
     tracing::info!(target: TARGET, device_id, revoked_from, "device revoked over the network");
     Ok(Json(Revoked { device_id, revoked_from }))
 }
 
-async fn small<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+async fn read_json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let reader = reader(headers, body, app.limits.stall())?;
-    let held = Room::new(&app.bodies, app.holder(headers)).read(reader, MOST).await?;
+    let held = Room::new(&app.bodies, app.holder(headers)).read(reader, MAX_BODY_BYTES).await?;
     serde_json::from_slice(&held.bytes).map_err(|error| {
         let problem: String = error.to_string().chars().take(300).collect();
         Problem::malformed(problem)

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::schema::Wire;
-use super::{App, Peer, State, TURN};
+use super::{App, Peer, QUEUE_TIMEOUT, State};
 use crate::answer;
 use crate::bodies::{BodyError, Line, Lines, Room, reader};
 use crate::identity::{Sender, SenderKey};
@@ -32,9 +32,9 @@ use edgesentry_rs::wire::{self, Answer, parse_submission};
 const UNIT_RECORDS: usize = 1024;
 const UNIT_BYTES: usize = 4 << 20;
 /// How long a line is waited for before those that are there are handed over.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER_TIMEOUT: Duration = Duration::from_millis(10);
 /// Answers that wait for a sender who does not read them before it has sent all.
-const WAITING_BYTES: usize = 32 << 20;
+const MAX_WAITING_BYTES: usize = 32 << 20;
 
 /// Take many records in: NDJSON, a record with its payload in each line; the answers are NDJSON too, one for each
 /// line in order, then a summary
@@ -61,10 +61,10 @@ pub(super) async fn batch(
     let reader = reader(&headers, body, app.limits.stall())?;
     let room = Room::new(&app.bodies, key);
     let lines = Lines::new(reader, room, app.limits.body_bytes, app.limits.batch_bytes);
-    let place = app.batches.take(key, 1, TURN).await;
+    let place = app.batches.take(key, 1, QUEUE_TIMEOUT).await;
     let place = Arc::new(place.ok_or_else(|| Problem::busy("too many batches at once"))?);
     let (answers, answered) = mpsc::unbounded_channel();
-    let waiting = Arc::new(Semaphore::new(WAITING_BYTES));
+    let waiting = Arc::new(Semaphore::new(MAX_WAITING_BYTES));
     let outgoing = Outgoing {
         answers,
         waiting: Arc::clone(&waiting),
@@ -208,7 +208,7 @@ impl Outgoing {
     async fn send(&self, mut text: Vec<u8>) -> bool {
         text.shrink_to_fit();
         let room = async {
-            let bytes = u32::try_from(text.len().min(WAITING_BYTES)).unwrap_or(u32::MAX);
+            let bytes = u32::try_from(text.len().min(MAX_WAITING_BYTES)).unwrap_or(u32::MAX);
             let permits = timeout(self.stall, self.waiting.acquire_many(bytes)).await.ok()?.ok()?;
             permits.forget();
             self.pool.take(self.key, text.len(), self.stall).await
@@ -265,7 +265,7 @@ impl Reading {
             let next = if pending.slots.is_empty() {
                 next.await
             } else {
-                match timeout(GATHER, next).await {
+                match timeout(GATHER_TIMEOUT, next).await {
                     Ok(next) => next,
                     Err(_) => break,
                 }

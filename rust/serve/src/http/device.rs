@@ -1,7 +1,7 @@
 //! Devices and links of chains, as requests and answers name them.
 
 use edgesentry_chain::{Hash, Head};
-use edgesentry_device::limits::is_name;
+use edgesentry_device::limits::is_valid_id;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,5 +28,5 @@ impl From<Head> for Link {
 /// Refuses what no device can be called, and some databases cannot even look for.
 pub(super) fn check_device_id(device_id: &str) -> Result<(), Problem> {
     let problem = || Problem::malformed("device_id: 1 to 1024 bytes without U+0000 are wanted");
-    is_name(device_id).then_some(()).ok_or_else(problem)
+    is_valid_id(device_id).then_some(()).ok_or_else(problem)
 }

@@ -15,7 +15,7 @@ use tracing::warn;
 use utoipa::IntoParams;
 
 use super::device::check_device_id;
-use super::{Query, State, TURN};
+use super::{QUEUE_TIMEOUT, Query, State};
 use crate::problem::Problem;
 use edgesentry_rs::error::describe;
 use edgesentry_rs::export::{Target, export as export_into};
@@ -77,7 +77,7 @@ pub(super) async fn export(
         )
     })?;
     query.device_id.as_deref().map_or(Ok(()), check_device_id)?;
-    let place = app.exports.take(app.holder(&headers), 1, TURN).await;
+    let place = app.exports.take(app.holder(&headers), 1, QUEUE_TIMEOUT).await;
     let place = Arc::new(place.ok_or_else(|| Problem::busy("too many exports at once"))?);
     let working = Arc::clone(&place);
     app.service.ledger().check().await?;

@@ -12,9 +12,9 @@ use crate::json::Json;
 use crate::problem::Problem;
 
 /// How long an answer of the stores holds, so that asking costs nothing.
-const HOLDS: Duration = Duration::from_secs(1);
+const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 /// How long the stores may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STORES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the stores answered when they were last asked.
 #[derive(Default)]
@@ -47,13 +47,13 @@ pub(super) async fn readyz(State(app): State) -> Result<Json<Health>, Problem> {
     }
     let mut known = app.readiness.0.lock().await;
     let ready = match &*known {
-        Some((at, ready)) if at.elapsed() < HOLDS => *ready,
+        Some((at, ready)) if at.elapsed() < CACHE_LIFETIME => *ready,
         _ => {
             let stores = async {
                 app.service.ledger().check().await.map_err(|_| "the ledger does not answer")?;
                 app.service.payloads().check().await.map_err(|_| "the payload store does not answer")
             };
-            let ready = tokio::time::timeout(PATIENCE, stores)
+            let ready = tokio::time::timeout(STORES_TIMEOUT, stores)
                 .await
                 .unwrap_or(Err("the stores do not answer in time"));
             *known = Some((Instant::now(), ready));

@@ -16,7 +16,7 @@ use edgesentry_rs::admission::{Outcome, Submission};
 use edgesentry_rs::wire::{Answer, parse_submission};
 
 /// Larger bodies are decoded where nobody else waits.
-const LARGE: usize = 256 << 10;
+const LARGE_BODY_BYTES: usize = 256 << 10;
 
 /// Take one record in: accepted and duplicate mean that record and payload are durable
 #[utoipa::path(
@@ -51,7 +51,7 @@ pub(super) async fn ingest(
     let held = Room::new(&app.bodies, key).read(reader, app.limits.body_bytes).await?;
     // The text goes as soon as it is decoded; its memory counts for the record until that is decided.
     let (text, held) = held.into_parts();
-    let submission = if text.len() > LARGE {
+    let submission = if text.len() > LARGE_BODY_BYTES {
         let decoded = tokio::task::spawn_blocking(move || parse_submission(&text)).await;
         decoded.map_err(|_| Problem::internal("the body could not be decoded"))?
     } else {

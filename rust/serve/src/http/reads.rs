@@ -16,9 +16,9 @@ use crate::problem::Problem;
 use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery};
 
 /// Records or entries of a page, at most.
-const LARGEST_PAGE: u32 = 10_000;
+const MAX_PAGE_RECORDS: u32 = 10_000;
 /// Where nothing is said.
-const PAGE: u32 = 1000;
+const DEFAULT_PAGE_RECORDS: u32 = 1000;
 
 /// A registered device.
 #[derive(Serialize, ToSchema)]
@@ -226,9 +226,9 @@ fn cursor(text: &str) -> Result<(u64, String), Problem> {
 }
 
 fn page(limit: Option<u32>) -> Result<u32, Problem> {
-    match limit.unwrap_or(PAGE) {
-        limit @ 1..=LARGEST_PAGE => Ok(limit),
-        _ => Err(Problem::malformed(format!("query: limit is from 1 to {LARGEST_PAGE}"))),
+    match limit.unwrap_or(DEFAULT_PAGE_RECORDS) {
+        limit @ 1..=MAX_PAGE_RECORDS => Ok(limit),
+        _ => Err(Problem::malformed(format!("query: limit is from 1 to {MAX_PAGE_RECORDS}"))),
     }
 }
 

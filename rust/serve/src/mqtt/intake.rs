@@ -33,7 +33,7 @@ use edgesentry_rs::wire::{Answer, parse_submission};
 const TARGET: &str = "edgesentry_rs::transport::mqtt::intake";
 
 /// Devices that are tried again at once.
-const RETRIES_AT_ONCE: usize = 8;
+const CONCURRENT_RETRIES: usize = 8;
 
 /// A message, in the order in which it came: how it is acknowledged, and when.
 pub(super) type Arrived = (Option<ManualAck>, oneshot::Receiver<Option<PublishNotice>>);
@@ -208,7 +208,7 @@ impl<'a> Intake<'a> {
                     async move { attempt(&service, messages).await }
                 })
                 .collect();
-            let tried = futures::stream::iter(attempts).buffer_unordered(RETRIES_AT_ONCE).concat();
+            let tried = futures::stream::iter(attempts).buffer_unordered(CONCURRENT_RETRIES).concat();
             self.rounds.push(async move { Round { tried: tried.await, again: true } }.boxed());
         }
     }

@@ -26,11 +26,11 @@ use crate::sql::failed;
 /// forgotten it, it never does.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one server of a list may take to answer before the next is tried.
-const TRY: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take before the server that takes writes is looked for again.
-const LOOK: Duration = Duration::from_millis(500);
+const SEARCH_AFTER: Duration = Duration::from_millis(500);
 /// The shortest time between two searches for the server that takes writes.
-const PAUSE: Duration = Duration::from_millis(200);
+const SEARCH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What connections are for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -187,7 +187,7 @@ impl Servers {
             if self.hosts.len() < 2 {
                 return Ok(self.lease(pool.acquire().await?));
             }
-            match timeout(LOOK, pool.acquire()).await {
+            match timeout(SEARCH_AFTER, pool.acquire()).await {
                 Ok(acquired) => return Ok(self.lease(acquired?)),
                 Err(_) if begin.elapsed() >= self.patience => return Err(sqlx::Error::PoolTimedOut),
                 Err(_) => self.look_again().await,
@@ -201,7 +201,7 @@ impl Servers {
             return;
         }
         let mut looked = self.looked.lock().await;
-        if looked.elapsed() < PAUSE {
+        if looked.elapsed() < SEARCH_INTERVAL {
             return;
         }
         if let Ok(Found { options, connection, .. }) = find(&self.hosts, &self.place, self.purpose).await {
@@ -370,7 +370,7 @@ pub(super) async fn find(
     let mut last = sqlx::Error::PoolTimedOut;
     let mut standby = None;
     for options in hosts {
-        match timeout(TRY, connect(options)).await {
+        match timeout(CONNECT_TIMEOUT, connect(options)).await {
             Ok(Ok(found)) if !found.is_standby => return Ok(found),
             Ok(Ok(found)) if purpose == Use::Read => {
                 standby.get_or_insert(found);

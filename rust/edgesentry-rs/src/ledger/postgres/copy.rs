@@ -131,7 +131,7 @@ fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
         let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(None) };
         // NULL has the length -1.
         let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-            return Err(wrong(values[0], values[1], "a column, NULL or too long,"));
+            return Err(invalid(values[0], values[1], "a column, NULL or too long,"));
         };
         if length > stream::MAX_TEXT_BYTES {
             return Err(malformed());
@@ -140,21 +140,21 @@ fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
         (*value, at) = (bytes, at + 4 + length);
     }
     let [device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref] = values;
-    let wrong = |column: &'static str| move || wrong(device_id, sequence, column);
+    let wrong = |column: &'static str| move || invalid(device_id, sequence, column);
     let record = AuditRecord {
-        device_id: text(device_id).ok_or_else(wrong("device_id"))?,
-        sequence: number(sequence).ok_or_else(wrong("sequence"))?,
-        timestamp_ms: number(timestamp_ms).ok_or_else(wrong("timestamp_ms"))?,
-        payload_hash: array(payload_hash).map(Hash).ok_or_else(wrong("payload_hash"))?,
-        signature: array(signature).ok_or_else(wrong("signature"))?,
-        prev_record_hash: array(prev_record_hash).map(Hash).ok_or_else(wrong("prev_record_hash"))?,
-        object_ref: text(object_ref).ok_or_else(wrong("object_ref"))?,
+        device_id: text(device_id).ok_or_else(invalid("device_id"))?,
+        sequence: number(sequence).ok_or_else(invalid("sequence"))?,
+        timestamp_ms: number(timestamp_ms).ok_or_else(invalid("timestamp_ms"))?,
+        payload_hash: array(payload_hash).map(Hash).ok_or_else(invalid("payload_hash"))?,
+        signature: array(signature).ok_or_else(invalid("signature"))?,
+        prev_record_hash: array(prev_record_hash).map(Hash).ok_or_else(invalid("prev_record_hash"))?,
+        object_ref: text(object_ref).ok_or_else(invalid("object_ref"))?,
     };
     Ok(Some((record, at)))
 }
 
 /// A value that no ledger writes, and its row.
-fn wrong(device_id: &[u8], sequence: &[u8], column: &str) -> sqlx::Error {
+fn invalid(device_id: &[u8], sequence: &[u8], column: &str) -> sqlx::Error {
     let device_id: String = String::from_utf8_lossy(device_id).chars().take(64).collect();
     let sequence =
         array(sequence).map_or_else(|| "?".to_owned(), |bytes| i64::from_be_bytes(bytes).to_string());

@@ -21,7 +21,7 @@ use crate::fleet::{Fleet, ROTATING, WATER, device, rotated, rotation};
 use crate::stores::Opened;
 
 /// Records that a device signs in one transaction of its outbox.
-const SIGNED_AT_ONCE: usize = 1024;
+const SIGN_BATCH_RECORDS: usize = 1024;
 
 /// What the stages have done.
 pub(super) struct Stages {
@@ -139,7 +139,7 @@ async fn sign_one(outbox: PathBuf, shares: Vec<(Device, Items)>) -> Result<Outbo
         let agent = Outbox::open(&outbox, device).await?;
         let mut items = items.into_iter().peekable();
         while items.peek().is_some() {
-            agent.sign_many(items.by_ref().take(SIGNED_AT_ONCE)).await?;
+            agent.sign_many(items.by_ref().take(SIGN_BATCH_RECORDS)).await?;
         }
         last = Some(agent);
     }

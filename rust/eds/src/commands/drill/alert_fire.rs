@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use edgesentry_ops::drill::alert_fire::{self, PLAN, Servers, Settings, Trial, WITHIN};
+use edgesentry_ops::drill::alert_fire::{self, ALERT_TIMEOUT, PLAN, Servers, Settings, Trial};
 
 use super::outcome::{self, Outcome};
 use crate::exit::{Exit, Failure};
@@ -29,7 +29,7 @@ pub(crate) struct AlertFire {
     #[arg(long = "alert", value_name = "NAME", value_parser = trial)]
     alerts: Vec<Trial>,
     /// Seconds within which each alert must arrive
-    #[arg(long, value_name = "SECONDS", default_value_t = WITHIN.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = ALERT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..=3600))]
     within: u64,
     /// Seconds between scrapes and evaluations of the drill's Prometheus
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=15), conflicts_with = "prometheus")]

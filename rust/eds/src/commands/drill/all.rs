@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use edgesentry_ops::check::Status;
 use edgesentry_ops::drill::Extent;
-use edgesentry_ops::drill::alert_fire::{self, Servers, Settings, Trial, WITHIN};
+use edgesentry_ops::drill::alert_fire::{self, ALERT_TIMEOUT, Servers, Settings, Trial};
 use edgesentry_ops::drill::failover::{self, Failover};
 use edgesentry_ops::drill::objects::{self, ObjectRecovery};
 use edgesentry_ops::drill::quarter::{Run, Summary};
@@ -96,8 +96,11 @@ impl All {
 
     fn alerts(&self, output: &Output) -> Result<Held, Failure> {
         let trials = if self.short { Trial::ALL[..1].to_vec() } else { Trial::ALL.to_vec() };
-        let settings =
-            Settings { trials, within: WITHIN, servers: Servers::Own { scrape_seconds: 1, rules: None } };
+        let settings = Settings {
+            trials,
+            within: ALERT_TIMEOUT,
+            servers: Servers::Own { scrape_seconds: 1, rules: None },
+        };
         self.outcome.hold(output, &alert_fire::PLAN, async |report| {
             report.extent = self.extent();
             alert_fire::run(&settings, report).await.map_err(unfinished)

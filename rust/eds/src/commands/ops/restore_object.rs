@@ -53,7 +53,7 @@ pub(super) struct RestoreObject {
 }
 
 /// Payloads that are looked at at once.
-const AT_ONCE: usize = 8;
+const CONCURRENT_OBJECTS: usize = 8;
 
 /// What was seen; only of what is not intact more than the number.
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl RestoreObject {
                     let store = Arc::clone(&store);
                     async move { restore(&store, &record, self.apply).await }
                 });
-                let mut looks = futures::stream::iter(looks).buffered(AT_ONCE);
+                let mut looks = futures::stream::iter(looks).buffered(CONCURRENT_OBJECTS);
                 while let Some(restored) = looks.try_next().await? {
                     tally.add(restored);
                 }

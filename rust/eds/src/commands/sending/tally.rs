@@ -17,7 +17,7 @@ const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
 /// Records that are listed.
-const LISTED: usize = 20;
+const MAX_LISTED_REJECTIONS: usize = 20;
 
 /// Counts, and the first records that were not taken.
 #[derive(Default, Debug, Serialize)]
@@ -105,7 +105,7 @@ impl Tally {
     }
 
     fn list(&mut self, not_taken: NotTaken) {
-        if self.rejections.len() < LISTED {
+        if self.rejections.len() < MAX_LISTED_REJECTIONS {
             self.rejections.push(not_taken);
         }
     }

@@ -24,11 +24,11 @@ const COUNTERS: [&str; 4] = [
     "edgesentry_signature_fail_total",
 ];
 /// How long the first scrape may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long it may take until a target is known at all; a Prometheus that starts takes some seconds.
-const PATIENCE_FOR_TARGET: Duration = Duration::from_secs(30);
+const TARGET_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often servers are asked.
-const PAUSE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Who scrapes the service and who is told.
 pub(super) struct Monitoring {
@@ -123,9 +123,9 @@ impl Monitoring {
     pub(super) async fn wait_for_zeros(&mut self) -> Result<String, DrillError> {
         let begin = Instant::now();
         let mut target = None;
-        while begin.elapsed() < PATIENCE {
+        while begin.elapsed() < SCRAPE_TIMEOUT {
             target = self.target().await?;
-            if target.is_none() && begin.elapsed() >= PATIENCE_FOR_TARGET {
+            if target.is_none() && begin.elapsed() >= TARGET_TIMEOUT {
                 break;
             }
             if let Some(target) = target.as_ref().filter(|target| target.health == "up") {
@@ -142,7 +142,7 @@ impl Monitoring {
                     return Ok(self.scraped(series.len(), &target.scrape_interval));
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Err(self.not_scraped(target.as_ref()))
     }
@@ -157,7 +157,7 @@ impl Monitoring {
     }
 
     fn not_scraped(&self, target: Option<&Target>) -> DrillError {
-        let (prometheus, metrics, seconds) = (self.prometheus.url(), self.metrics, PATIENCE.as_secs());
+        let (prometheus, metrics, seconds) = (self.prometheus.url(), self.metrics, SCRAPE_TIMEOUT.as_secs());
         DrillError::Unfit(match target {
             None => format!(
                 "{prometheus} does not have {metrics} among its targets; add it to scrape_configs under a job of its \
@@ -190,12 +190,12 @@ impl Monitoring {
     pub(super) async fn firing_after(&self, accepted: usize) -> Result<Vec<String>, DrillError> {
         let begin = Instant::now();
         let expression = format!("edgesentry_ingest_accepted_total{{{}}}", self.selector());
-        while begin.elapsed() < PATIENCE {
+        while begin.elapsed() < SCRAPE_TIMEOUT {
             let series = self.prometheus.query(&expression).await?;
             if series.iter().any(|series| series.value == accepted as f64) {
                 return self.firing("").await;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         let problem = "and does not see that records are accepted";
         Err(DrillError::Unfit(format!("{} scrapes {}, {problem}", self.prometheus.url(), self.metrics)))
@@ -244,7 +244,7 @@ impl Monitoring {
     /// Waits for something to arrive.
     async fn listen(&mut self) -> Result<(), DrillError> {
         let Some(webhook) = &mut self.webhook else {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             let at = Instant::now();
             let alerts = self.alertmanager.alerts().await?.into_iter();
             self.arrived = alerts

@@ -18,9 +18,9 @@ use crate::source::{self, each_host};
 /// Databases of drills have names that begin like this.
 const DATABASE_PREFIX: &str = "edgesentry_drill_";
 /// How long a command may take; one that copies a whole standby takes long.
-const COMMAND: Duration = Duration::from_secs(6 * 3600);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 /// How long a server may take to follow another one.
-const FOLLOWING: Duration = Duration::from_secs(600);
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Commands of the operator, run by `sh -c`. `DRILL_PRIMARY` and `DRILL_STANDBY` are host and port of the servers as they
 /// were when the drill began.
@@ -322,8 +322,8 @@ impl<'a> Course<'a> {
         command.process_group(0);
         let failed = |said: String| Error::Program { program: format!("the {name} command"), said };
         let mut process = Process::start(&mut command, &log).map_err(|error| failed(error.to_string()))?;
-        if !process.wait(COMMAND).map_err(|error| failed(error.to_string()))? {
-            return Err(failed(format!("no end after {} s", COMMAND.as_secs())));
+        if !process.wait(COMMAND_TIMEOUT).map_err(|error| failed(error.to_string()))? {
+            return Err(failed(format!("no end after {} s", COMMAND_TIMEOUT.as_secs())));
         }
         match process.ended().map_err(|error| failed(error.to_string()))? {
             Some(status) if !status.success() => {
@@ -359,8 +359,8 @@ fn wait(sql: &Sql, what: &str, question: &str) -> Result<(), Error> {
     let begin = Instant::now();
     // A server that starts refuses connections for a while.
     while !matches!(sql.query_within(question, Duration::from_secs(10)).as_deref(), Ok("t")) {
-        if begin.elapsed() > FOLLOWING {
-            let problem = format!("it does not {what} within {} s", FOLLOWING.as_secs());
+        if begin.elapsed() > FOLLOW_TIMEOUT {
+            let problem = format!("it does not {what} within {} s", FOLLOW_TIMEOUT.as_secs());
             return Err(Error::Server { server: sql.place().to_owned(), problem });
         }
         std::thread::sleep(Duration::from_millis(200));
