@@ -52,7 +52,7 @@ pub struct Version {
     pub id: String,
     /// Its size.
     pub size_bytes: u64,
-    /// When it was stored, Unix milliseconds; 0 if the store does not say.
+    /// When it was stored, Unix milliseconds; 0 if the store does not report it.
     pub stored_at_ms: u64,
     /// True if a plain read of the key returns it.
     pub current: bool,

@@ -46,9 +46,9 @@ impl Admitted {
     }
 }
 
-/// Makes, on all threads, all checks that need no chain: numbers in range, payload hash, key, signature, in this order;
-/// the first that fails is the rejection. It emits no events: a rejection under stale keys is not final, and workers
-/// must not block on the subscriber.
+/// Checks, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
+/// order; the first failure is the rejection. It emits no events: a rejection under stale keys is not final, and
+/// workers must not block on the subscriber.
 pub(crate) fn decide(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
     edgesentry_formats::limit_shared_threads();
     // Waking a thread pays from some dozens of signatures on, and so does a batch.

@@ -9,8 +9,8 @@ pub use crate::admission::{
     Registry, Rejection, RejectionCode, Submission,
 };
 
-/// Makes, on all threads, all checks that need no chain: numbers in range, payload hash, key, signature, in this order;
-/// the first that fails is the rejection.
+/// Checks, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
+/// order; the first failure is the rejection.
 pub fn admit(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
     let results = decide(submissions, registry);
     for rejection in results.iter().filter_map(|result| result.as_ref().err()) {

@@ -233,7 +233,7 @@ fn units(
         let (mut reading, slots, ending) = state?;
         let (unit, lines, end) = reading.unit().await;
         let empty = lines.slots.is_empty();
-        // The receiver of `slots` answers them in this order.
+        // The receiver of `slots` handles them in this order.
         let _ = slots.send(lines);
         match end {
             None => Some((unit, Some((reading, slots, ending)))),

@@ -146,7 +146,7 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Handles a new message: answers it at once, or queues it for a try.
+    /// Handles a new message: sends its outcome at once, or queues it for a try.
     async fn take(&mut self, message: &Publish) -> Result<(), String> {
         let (answered, answer) = oneshot::channel();
         // Acknowledged in the order of arrival, as MQTT requires.
@@ -214,7 +214,7 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Answers decided messages and keeps the others for another try; returns false if the service has stopped.
+    /// Sends the outcomes of decided messages and keeps the others for a retry; returns false if the service stopped.
     async fn settle(&mut self, round: Round) -> Result<bool, String> {
         let Round { tried, again } = round;
         *(if again { &mut self.trying_again } else { &mut self.trying }) = false;
@@ -270,7 +270,7 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Answers records that the stores have failed to store for too long while they stored others.
+    /// Sends an error for records that the stores have failed to store for too long while they stored others.
     async fn give_up(&mut self) -> Result<(), String> {
         let hold = self.source.hold();
         let for_all = self.source.failures.are_for_all();
