@@ -8,7 +8,7 @@ pub(crate) fn check(_: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// A server of metrics; here there is none.
+/// A server of metrics, which this build does not have.
 pub(crate) enum MetricsServer {}
 
 impl MetricsServer {

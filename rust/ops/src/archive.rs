@@ -1,7 +1,7 @@
 //! The archive: base backups, dumps and write-ahead log of one PostgreSQL cluster, in a bucket or in a directory.
 //!
 //! ```text
-//! archive.json                                    whose it is; nothing is archived or fetched without it
+//! archive.json                                    its cluster; nothing is archived or fetched without it
 //! adopted.json                                    the restored copy that it was handed over to; others are refused
 //! archive.json.sig, adopted.json.sig              their signatures
 //! trial.json                                      left by `archive-wal --check`

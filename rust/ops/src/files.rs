@@ -51,7 +51,7 @@ pub(crate) fn stored_bytes(files: &[StoredFile]) -> u64 {
     files.iter().map(|file| file.stored("").1).sum()
 }
 
-/// Archives all files of a directory under a prefix, each once, encrypted if the settings say so.
+/// Archives all files of a directory under a prefix, each once, encrypted if the settings require it.
 pub(crate) async fn store(
     archive: &Archive,
     prefix: &str,

@@ -1,5 +1,5 @@
 //! Archived files of the write-ahead log: compressed, with the hash of their content, signed and encrypted if the
-//! settings say so. docs/reference/archive.md has the format.
+//! settings require it. docs/reference/archive.md has the format.
 //!
 //! Skippable zstd frames with size, BLAKE3 and signature, then a zstd frame with a checksum: `zstd -d` reads it too.
 //! If it is encrypted, the zstd frame is in a file of age.

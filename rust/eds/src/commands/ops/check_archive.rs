@@ -105,7 +105,7 @@ impl CheckArchive {
     }
 }
 
-/// Where there are several timelines: which one is current, and whether another one is still archived beside it.
+/// If there are several timelines: which one is current, and whether another one is still archived beside it.
 fn timelines(inventory: &Inventory) -> Option<Check> {
     let current = inventory.current()?;
     let all = inventory.timelines();
