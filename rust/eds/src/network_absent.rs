@@ -3,7 +3,7 @@
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::{Error, Settings};
 
-/// A section `[serve]` has no meaning here.
+/// Accepts every section `[serve]`, which this build ignores.
 pub(crate) fn check(_: &Settings) -> Result<(), Error> {
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// Like [`shown`], in quotes if the ends of the name would otherwise be unclear.
+/// Escapes a name like [`shown`], and quotes it if its ends would otherwise be unclear.
 pub(crate) fn name(text: &str) -> String {
     let safe = shown(text);
     let is_plain = safe == text && !text.is_empty() && !text.contains([' ', '"']);

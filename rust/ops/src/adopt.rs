@@ -52,7 +52,8 @@ impl Writer {
     /// Returns the server that archives a file. PostgreSQL runs the archiver in the data directory, and the file is
     /// in `pg_wal` there; an operator may run it elsewhere.
     ///
-    /// # Errors The settings of the server cannot be read: it may be a copy.
+    /// # Errors
+    /// The settings of the server cannot be read: it may be a copy.
     pub fn of_file(file: &Path, name: WalName) -> Result<Writer, Error> {
         let above = file.parent().and_then(Path::parent).unwrap_or(Path::new(""));
         let copy = match mark_of(Path::new("."))? {
@@ -76,7 +77,8 @@ impl Writer {
 
 /// Returns the copy that the archive was handed over to.
 ///
-/// # Errors Also if a key is configured and no trusted key has signed the adoption.
+/// # Errors
+/// Also if a key is configured and no trusted key has signed the adoption.
 pub(crate) async fn adopted(archive: &Archive) -> Result<Option<Adopted>, Error> {
     let Some((adopted, standing)) = marks::stated_adoption(archive).await? else { return Ok(None) };
     standing.map_err(|problem| marks::unsigned(archive, problem))?;
@@ -134,7 +136,7 @@ async fn ancestors(archive: &Archive, timeline: u32, own: Option<&Path>) -> Resu
     read_history(archive, timeline, archive.existing_identity().await?).await
 }
 
-/// Returns the mark in the settings of a copy, or `None` if the directory does not belong to a copy.
+/// Returns the mark in the settings of a copy, or `None` for another directory.
 pub(crate) fn mark_of(data: &Path) -> Result<Option<String>, Error> {
     let text = data_folder::text(&data.join("postgresql.auto.conf"))?.unwrap_or_default();
     Ok(text.lines().rev().find_map(is_mark).map(str::to_owned))
@@ -184,8 +186,9 @@ pub struct Adoption {
 
 /// Lets a restored copy archive into the archive of the settings.
 ///
-/// # Errors The directory does not belong to a restored copy, the archive is in use and may not be taken over, or the
-/// original still archives there.
+/// # Errors
+/// The directory does not belong to a restored copy, the archive is in use and may not be taken over, or the original
+/// still archives there.
 pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Result<Adoption, Error> {
     let programs = source::programs(settings)?;
     adopt.command.check()?;

@@ -131,7 +131,8 @@ impl Archive {
 
     /// Returns the cluster of the archive, or `None` if nothing was ever archived, provably.
     ///
-    /// # Errors Also if a key is configured and no trusted key has signed the identity.
+    /// # Errors
+    /// Also if a key is configured and no trusted key has signed the identity.
     pub async fn identity(&self) -> Result<Option<Identity>, Error> {
         let Some((identity, standing)) = self.stated_identity().await? else { return Ok(None) };
         standing.map_err(|problem| marks::unsigned(self, problem))?;

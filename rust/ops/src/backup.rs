@@ -71,7 +71,8 @@ impl Backup {
     /// Checks that a trusted key has signed its manifest; if not, returns the reason. No file of a backup for which
     /// this is an error may be extracted.
     ///
-    /// # Errors The archive or a key cannot be read.
+    /// # Errors
+    /// The archive or a key cannot be read.
     pub async fn standing(&self, archive: &Archive) -> Result<Result<Standing, String>, Error> {
         archive.verify_manifest(&Backup::key(&self.id), &self.subject(), self).await
     }
@@ -272,7 +273,8 @@ pub(crate) async fn download(
 
 /// Downloads one file of a backup into a directory, if a trusted key has signed the manifest.
 ///
-/// # Errors No trusted key has signed it, or the file is not the archived one.
+/// # Errors
+/// No trusted key has signed it, or the file is not the archived one.
 pub(crate) async fn download_file(
     archive: &Archive,
     backup: &Backup,

@@ -197,8 +197,7 @@ fn is_other_archiver(command: &str) -> bool {
     !does_nothing && (is_list || !command.contains(" ops archive-wal "))
 }
 
-/// Returns the number of standbys that a commit waits for: `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or `a, b`
-/// for one.
+/// Returns how many standbys a commit waits for: `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or `a, b` for one.
 fn standbys_waited_for(names: &str) -> u32 {
     let mut words = names.split(|c: char| c.is_whitespace() || c == '(').filter(|word| !word.is_empty());
     match words.next() {

@@ -55,7 +55,8 @@ impl Dump {
     /// Checks that a trusted key has signed its manifest; if not, returns the reason. No file of a dump for which
     /// this is an error may be restored.
     ///
-    /// # Errors The archive or a key cannot be read.
+    /// # Errors
+    /// The archive or a key cannot be read.
     pub async fn standing(&self, archive: &Archive) -> Result<Result<Standing, String>, Error> {
         archive.verify_manifest(&Dump::key(&self.id), &self.subject(), self).await
     }

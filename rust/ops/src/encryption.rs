@@ -25,8 +25,8 @@ pub(crate) struct Encryption {
 impl Encryption {
     /// Reads the settings.
     ///
-    /// # Errors [`Error::Config`] for an invalid recipient: one that begins with `-` would be an option of the
-    /// program.
+    /// # Errors
+    /// [`Error::Config`] for an invalid recipient: one that begins with `-` would be an option of the program.
     pub(crate) fn of(settings: &OpsSettings) -> Result<Encryption, Error> {
         let is_recipient = |text: &String| text.starts_with("age1") || text.starts_with("ssh-");
         if let Some(wrong) = settings.recipients.iter().find(|text| !is_recipient(text)) {

@@ -41,8 +41,8 @@ pub(crate) type GoOn<'a> = &'a (dyn Fn() -> Result<(), Error> + Sync);
 /// Extracts the backup in `files` into the directory `data`, which must be empty or missing: the data directory, its
 /// write-ahead log into `pg_wal`, and the manifest of PostgreSQL.
 ///
-/// # Errors An archive has an entry that is not a regular file or directory with a path below it; then nothing was
-/// extracted.
+/// # Errors
+/// An archive has an entry that is not a regular file or directory with a path below it; then nothing was extracted.
 pub(crate) fn base_backup(files: &Path, data: &Path, owner: Owner, go_on: GoOn<'_>) -> Result<(), Error> {
     let (base, wal) = (files.join(BASE), files.join(WAL));
     check(&base, go_on)?;

@@ -26,7 +26,7 @@ pub struct Detection {
 }
 
 impl Default for Detection {
-    /// One second without a response.
+    /// Returns a detection after one second without a response.
     fn default() -> Detection {
         Detection { every: Duration::from_millis(250), misses: 4 }
     }

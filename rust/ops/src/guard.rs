@@ -151,7 +151,7 @@ mod tests {
         (guarded, ids)
     }
 
-    /// The adopting process reaps orphans, which may take a moment.
+    /// Waits until a process has ended: its adopting process may take a moment to reap it.
     fn wait_until_gone(id: &str) {
         let state = || std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         while !state().is_empty() && !state().contains(") Z") {

@@ -65,7 +65,8 @@ pub struct Mark {
 
 /// Returns the marks of the archive; signs them first with the key of the settings if `apply` is true.
 ///
-/// # Errors There is no archive, or the settings name no signing key.
+/// # Errors
+/// There is no archive, or the settings name no signing key.
 pub async fn sign(archive: &Archive, apply: bool) -> Result<Vec<Mark>, Error> {
     let stated = archive.stated_identity().await?;
     let (identity, _) = stated.ok_or_else(|| archive.no_archive())?;

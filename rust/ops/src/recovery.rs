@@ -66,7 +66,7 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
     checks
 }
 
-/// The ledger is open for reading only, so a response does not prove that it takes writes.
+/// Checks that the ledger takes writes: it is open for reading only, so a response does not prove that.
 async fn writes(ledger: &dyn Ledger) -> Option<Check> {
     let name = "the server of the ledger takes writes";
     Some(match ledger.takes_writes().await {

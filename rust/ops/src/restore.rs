@@ -139,8 +139,9 @@ pub async fn reached(settings: &Settings, archive: &Archive) -> Result<Reached, 
 
 /// Restores, waits until the server takes writes, and leaves it running.
 ///
-/// # Errors A failed precondition is an error before anything is written. If the restore fails later, or is dropped,
-/// its files are removed; only a server that does not recover stays in its directory for inspection.
+/// # Errors
+/// A failed precondition is an error before anything is written. If the restore fails later, or is dropped, its files
+/// are removed; only a server that does not recover stays in its directory for inspection.
 pub async fn restore(
     settings: &Settings,
     archive: &Archive,
@@ -265,7 +266,7 @@ fn refuse_port(port: u16) -> Result<(), Error> {
     }
 }
 
-/// A gap ends recovery to the end of the archive too early, and PostgreSQL does not report it.
+/// Checks for gaps: one ends recovery to the end of the archive too early, and PostgreSQL does not report it.
 fn gaps(covered: &Coverage, restore: &Restore, archive: &Archive) -> Result<Vec<String>, Error> {
     let Some(gap) = covered.gaps.first() else { return Ok(Vec::new()) };
     let missing = format!(

@@ -278,7 +278,7 @@ mod tests {
         Object { key, size_bytes: 1, modified_ms }
     }
 
-    /// A history of days: each adds segments, and possibly a backup or a promotion to the next timeline.
+    /// Returns a history of days: each adds segments, and possibly a backup or a promotion to the next timeline.
     fn contents(days: &[(u8, bool, bool)]) -> Contents {
         let mut contents = Contents { segment_bytes: BYTES, ..Contents::default() };
         let (mut timeline, mut number) = (1, 1);

@@ -194,7 +194,8 @@ impl Trust {
     /// Reads the settings. The signing key is read when it is needed: a user who only lists an archive need not have
     /// it.
     ///
-    /// # Errors [`Error::Config`] for an invalid trusted key.
+    /// # Errors
+    /// [`Error::Config`] for an invalid trusted key.
     pub fn of(settings: &OpsSettings) -> Result<Trust, Error> {
         let keys = settings.trusted_keys.iter().map(|text| {
             text.parse().map_err(|error| {
@@ -222,7 +223,8 @@ impl Trust {
 
     /// Signs a statement; returns `None` if no key is named.
     ///
-    /// # Errors The key cannot be read, or this configuration does not trust it.
+    /// # Errors
+    /// The key cannot be read, or this configuration does not trust it.
     pub fn sign(&self, statement: &Statement<'_>) -> Result<Option<Signature>, Error> {
         let Some((path, key)) = self.signing_key.as_ref().zip(self.signer()?) else { return Ok(None) };
         let public = key.verifying_key().to_bytes();
@@ -240,7 +242,8 @@ impl Trust {
 
     /// Returns the status of a statement's signature by a trusted key, or why no signature counts.
     ///
-    /// # Errors One sentence for [`Error::Archive`]; [`Error::Config`] if a key cannot be read.
+    /// # Errors
+    /// One sentence for [`Error::Archive`]; [`Error::Config`] if a key cannot be read.
     pub fn verify(
         &self,
         statement: &Statement<'_>,

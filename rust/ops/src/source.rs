@@ -134,8 +134,8 @@ impl Source {
         })
     }
 
-    /// Rejects a role that may not replicate, before anything is written: `pg_basebackup` and `pg_receivewal` need
-    /// one.
+    /// Rejects a role that may not replicate, before any write: `pg_basebackup` and `pg_receivewal` need the
+    /// privilege.
     pub async fn require_replication(&self) -> Result<(), Error> {
         let sql = self.sql.clone();
         let asked = "SELECT rolsuper OR rolreplication, rolname FROM pg_roles WHERE rolname = current_user";

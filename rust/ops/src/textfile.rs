@@ -209,8 +209,7 @@ pub enum TextfileError {
 pub struct Textfile(PathBuf);
 
 impl Textfile {
-    /// Opens the file at `path`, which need not exist; its directory must. Fails if the file could not be written
-    /// later.
+    /// Opens the file at `path`; only its directory must exist. Fails if the file could not be written later.
     pub fn open(path: &Path) -> Result<Textfile, TextfileError> {
         if path.extension().is_none_or(|extension| extension != "prom") {
             return Err(TextfileError::Name(path.to_owned()));
@@ -238,8 +237,7 @@ impl Textfile {
         series.extend(samples.iter().map(|sample| (sample.series.clone(), sample.value.to_string())));
         // Written under a name that the collector does not read.
         let mut file = NewFile::beside(&self.0, Readers::Umask).map_err(write)?;
-        // The collector runs as another user; with PostgreSQL's umask, under which segments are archived, it could
-        // not read this.
+        // The collector runs as another user; under the umask of PostgreSQL's archiver it could not read this.
         let everyone = Permissions::from_mode(0o644);
         file.writer().and_then(|writer| writer.set_permissions(everyone)).map_err(write)?;
         file.write_all(render(&series).as_bytes()).and_then(|()| file.replace()).map_err(write)

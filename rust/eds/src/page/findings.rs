@@ -46,7 +46,7 @@ pub(super) fn section(report: &Report, selection: &Selection<'_>) -> Markup {
     }
 }
 
-/// Hidden until the script has started.
+/// Renders the filter, hidden until the script has started.
 fn filter(report: &Report, findings: &[&Finding]) -> Markup {
     let devices: BTreeSet<&str> = findings.iter().filter_map(|f| f.device_id.as_deref()).collect();
     html! {

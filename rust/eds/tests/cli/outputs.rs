@@ -176,7 +176,7 @@ fn exports_go_to_stdout_and_to_fifos() {
 #[test]
 fn nothing_predictable_is_opened_or_left_behind() {
     let (folder, _) = ledger(100);
-    // Names of the temporary files of a run with a predictable number.
+    // A link with the name that a predictable temporary file would have.
     folder.write("victim", "before");
     let mut command = folder.command();
     let mut child = command.args(["heads", "-", "-o", "heads.json"]).stdin(Stdio::piped()).spawn().unwrap();

@@ -38,7 +38,7 @@ fn state(folder: &Path) -> State {
     fs::read_dir(folder).unwrap().map(|entry| of(entry.unwrap())).collect()
 }
 
-/// A checklist without snapshots to compare with has unknown items.
+/// Returns true if a command has succeeded. A checklist without snapshots has unknown items.
 fn is_done(command: &str, code: Option<i32>) -> bool {
     code == Some(0) || (command.starts_with("ops verify-recovery") && code == Some(3))
 }

@@ -179,7 +179,7 @@ fn a_process_that_was_killed_holds_nobody_up_and_can_be_started_again() {
         recovery.until_there(3).await;
         process.abort();
         let _ = process.await;
-        // As SIGKILL leaves it: files, and no locks.
+        // SIGKILL leaves files, but no locks.
         let coming = recovery.ahead().join(format!("{}.coming", Segment::at(1, 12, BYTES)));
         fs::write(&coming, b"").unwrap();
         fs::write(recovery.ahead().join("runs"), b"").unwrap();

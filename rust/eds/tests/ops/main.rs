@@ -41,7 +41,7 @@ impl Site {
         Site::start_with("on")
     }
 
-    /// With `archive_mode` on or off.
+    /// Starts the site with `archive_mode` on or off.
     fn start_with(archive_mode: &str) -> Site {
         let folder = TempDir::new().unwrap();
         // PostgreSQL runs as another user, which needs access.
@@ -242,7 +242,7 @@ fn what_there_is(site: &Site, backup: &Value) {
     assert!(differs("archive_timeout") && !differs("archive_mode") && !differs("wal_level"), "{settings}");
 }
 
-/// The plan of the retention is exactly the segments before the first one that the only backup needs.
+/// Checks that the plan of the retention is exactly the segments before the first one that the only backup needs.
 fn only_log_before_the_backup_may_go(site: &Site, first: &str) {
     let plan = site.json("retention", 0)["retention"]["plan"]["delete"].clone();
     let deletions = plan.as_array().unwrap();

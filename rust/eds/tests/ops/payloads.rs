@@ -182,7 +182,7 @@ fn payloads_come_back_byte_identical_or_are_named_as_lost() {
     }
 }
 
-/// Earlier releases stored payloads under object references; they are restored there.
+/// Earlier releases stored payloads under object references; restores put them there.
 #[test]
 fn payloads_of_earlier_releases_come_back_where_they_were() {
     let payloads = Payloads::new(2);

@@ -1,5 +1,4 @@
-//! Archives that an attacker can write to, and archives that an attacker can read: signatures, hostile backups,
-//! encryption.
+//! Archives that an attacker can write, and archives that one can read: signatures, hostile backups, encryption.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

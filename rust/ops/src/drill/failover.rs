@@ -100,8 +100,7 @@ impl Failover {
         Ok((primary, standby))
     }
 
-    /// Crash, detection, fence, promotion, and the first record after it. Returns the time of the crash, Unix
-    /// milliseconds.
+    /// Crashes the primary, fences it, promotes the standby and waits for a record. Returns the time of the crash.
     async fn fail_over(
         &self,
         primary: &mut Cluster,

@@ -42,8 +42,9 @@ pub struct DumpRestored {
 /// Restores a dump by `pg_restore`. A dump has no roles and privileges: everything belongs to the role of the URL and
 /// goes into the default tablespace of the database.
 ///
-/// # Errors The database is not empty or does not suit the dump; then it is unchanged. If the restore fails or is
-/// dropped, the server rolls its transaction back.
+/// # Errors
+/// The database is not empty or does not suit the dump; then it is unchanged. If the restore fails or is dropped, the
+/// server rolls its transaction back.
 pub async fn restore_dump(
     settings: &Settings,
     archive: &Archive,

@@ -53,7 +53,7 @@ impl<'a> Known<'a> {
         Ok(Known { archive, programs, backups, inventory: Inventory::of(archive).await? })
     }
 
-    /// Chooses; an error says why the target cannot be reached, and which targets can.
+    /// Chooses backup and timeline; an error states why the target cannot be reached, and which targets can.
     pub(super) async fn choose(&self, restore: &Restore, observer: Observer<'_>) -> Result<Choice, Error> {
         let lines = self.lines(restore)?;
         let (mut refusal, last) = (None, lines.len().saturating_sub(1));
@@ -278,7 +278,7 @@ fn milliseconds(time: OffsetDateTime) -> i128 {
     time.unix_timestamp_nanos() / 1_000_000
 }
 
-/// Recovery to a time ends only at a transaction after it.
+/// Returns the error for a time after the last transaction: recovery to a time ends only at a transaction after it.
 fn beyond(line: &Line, backup: &Backup, reach: Option<OffsetDateTime>, target: &Target) -> String {
     let last = match reach {
         Some(reach) => format!("the last transaction in it ended at {}", Target::Time(reach)),

@@ -92,7 +92,7 @@ impl Reach<'_> {
     }
 }
 
-/// The last segment ends within a record: the program prints all records before it, then reports an error.
+/// Returns the records of a file. The last segment ends within a record, after which the program reports an error.
 fn dump(programs: &Programs, file: &Path, kind: &str) -> Result<String, Error> {
     let mut command = programs.command("pg_waldump");
     Ok(program::run(command.env("TZ", "UTC").arg(format!("--rmgr={kind}")).arg(file), NO_TIMEOUT)?.stdout)

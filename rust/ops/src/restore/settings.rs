@@ -178,7 +178,7 @@ pub(super) fn write(
     if restore.drill {
         text.push_str(&format!("{}\n", adopt::NEVER));
     } else {
-        // With this PostgreSQL keeps its log until there is a command.
+        // With these settings PostgreSQL keeps its log until a command is set.
         text.push_str("archive_mode = on\narchive_command = ''\narchive_library = ''\n");
         notes.push(
             "it archives nothing until it is adopted, and keeps all of its write-ahead log until then: see eds ops adopt"

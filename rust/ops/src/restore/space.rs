@@ -72,7 +72,7 @@ pub(super) fn explain(error: Error, data: &Path, needed_bytes: u64) -> Error {
     Error::Io { action: "restore", place: data.to_owned(), source }
 }
 
-/// The system reports it by an error number, and PostgreSQL in its log.
+/// Returns true if the disk is full: the system reports an error number, and PostgreSQL writes to its log.
 fn is_full(error: &Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {

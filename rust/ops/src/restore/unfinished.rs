@@ -56,7 +56,8 @@ const CLAIM: &str = "edgesentry-restore.claim";
 impl<'a> Unfinished<'a> {
     /// Claims the directory, before anything else is written into it.
     ///
-    /// # Errors The directory is not empty, or another restore is filling it; nothing is touched.
+    /// # Errors
+    /// The directory is not empty, or another restore is filling it; nothing is touched.
     pub(super) fn claim(data: &Path, observer: Observer<'a>) -> Result<Unfinished<'a>, Error> {
         let refuse = |problem: &str| Error::Config(format!("{}: {problem}", data.display()));
         let was_absent = match fs::create_dir(data) {

@@ -68,8 +68,8 @@ fn of_payloads(bucket: &str) -> Vec<Policy> {
     ]
 }
 
-/// Only retention deletes archived objects. In a locked bucket the versions remain: the lifecycle deletes them once
-/// their retention has ended.
+/// Returns the archive policies. Only retention deletes objects. In a locked bucket the versions remain: the
+/// lifecycle deletes them once their retention has ended.
 fn of_archive(bucket: &str) -> Vec<Policy> {
     let list = ["s3:GetBucketLocation", "s3:ListBucket"];
     let write = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"];
@@ -97,7 +97,7 @@ fn of_archive(bucket: &str) -> Vec<Policy> {
     ]
 }
 
-/// `deletable` are the keys that the role may delete, if any; never a version.
+/// Returns a policy. `deletable` are the keys that the role may delete, if any; never a version.
 fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str], deletable: Option<&str>) -> Value {
     let (bucket, objects) = (format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*"));
     let not_encrypted = json!({"Bool": {"aws:SecureTransport": "false"}});

@@ -1,5 +1,4 @@
-//! Sets up a bucket of payloads or of the archive: reports the missing settings first, and changes them only on
-//! request.
+//! Sets up a bucket of payloads or of the archive: reports the differences, and changes them only on request.
 
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
@@ -121,8 +120,7 @@ impl Setup {
 }
 
 impl Setup {
-    /// The default retention applies to versions stored after it was set: this checks that the earlier ones are
-    /// locked as well.
+    /// Checks that earlier versions are locked, too: the default retention applies to those stored after it was set.
     async fn existing(&self, bucket: &Bucket, apply: bool) -> Result<Step, Error> {
         let what = "payloads that were stored before are locked".to_owned();
         let most = if self.existing { u64::MAX } else { FIRST };

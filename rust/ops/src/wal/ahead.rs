@@ -33,7 +33,7 @@ const MAX_SEGMENTS: u64 = 8;
 /// How often the process checks whether a segment was taken.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The most segments that are in the directory or on their way.
+/// Returns the maximum number of segments in the directory and on their way.
 pub(crate) fn window(segment_bytes: u64) -> u64 {
     (ROOM_BYTES / segment_bytes.max(1)).clamp(2, MAX_SEGMENTS)
 }

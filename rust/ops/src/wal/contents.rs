@@ -38,7 +38,8 @@ struct Found {
 
 /// Downloads the complete segments with these numbers, on every timeline, and reads them.
 ///
-/// # Errors The archive cannot be read, or a setting is wrong. A damaged segment is a failed check.
+/// # Errors
+/// The archive cannot be read, or a setting is wrong. A damaged segment is a failed check.
 pub async fn check_contents(
     archive: &Archive,
     inventory: &Inventory,

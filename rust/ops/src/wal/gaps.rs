@@ -181,8 +181,7 @@ pub fn coverage(inventory: &Inventory, line: &Line, from: Segment) -> Coverage {
         let held = (first <= last).then(|| inventory.segments.range((*timeline, first)..=(*timeline, last)));
         there.extend(held.into_iter().flatten().map(|(_, number)| *number));
     }
-    // From one archived segment to the next, not from number to number: an attacker may have added a name that is far
-    // off.
+    // From one archived segment to the next, not number by number: an attacker may have added a distant name.
     let newest_number = newest.map_or(0, |(number, _)| number);
     let mut gaps: Vec<Gap> = Vec::new();
     let mut next = start;

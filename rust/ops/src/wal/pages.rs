@@ -67,7 +67,8 @@ impl Walk {
 
     /// Reads a complete segment.
     ///
-    /// # Errors The first position that PostgreSQL did not write like this, and why; or the file cannot be read.
+    /// # Errors
+    /// The first position that PostgreSQL did not write like this, and why; or the file cannot be read.
     pub(crate) fn segment(
         &mut self,
         segment: Segment,

@@ -162,7 +162,8 @@ impl Receiver {
         }
     }
 
-    /// A failed upload is repeated at the next scan; until then the directory keeps the files, not the slot.
+    /// Reports the result of a scan. A failed upload is repeated at the next one; the directory keeps the files, not
+    /// the slot.
     fn tell(&self, received: Result<Received, Error>, observer: Observer<'_>) {
         match received {
             Ok(Received { complete: 0, incomplete: 0 }) => {}

@@ -168,7 +168,7 @@ fn on_copy(
     Ok(Trial::new(title, expected, &checks.report(segments)))
 }
 
-/// A line of a chain in NDJSON is truncated.
+/// Truncates a line of a chain in NDJSON.
 fn unreadable_entry(fleet: &Fleet) -> Result<Trial, Failure> {
     let device_id = SHUTTLES[3];
     let sequence = fleet.last(device_id) / 2;
@@ -189,7 +189,7 @@ fn unreadable_entry(fleet: &Fleet) -> Result<Trial, Failure> {
     Ok(Trial::new("a line cut short", tamper::unreadable_entry(device_id, sequence), &report))
 }
 
-/// The payload directory without one payload.
+/// The payload directory with one payload replaced or missing.
 struct Tampered<'a> {
     folder: &'a PayloadFolder,
     sequence: u64,

@@ -200,7 +200,7 @@ fn write_report(
     Ok(written)
 }
 
-/// Returns a listener that prints the steps on stderr as they happen: a line for people, or a line of JSON.
+/// Returns a listener that prints each step on stderr: a line for people, or a line of JSON.
 fn listener(output: Output) -> Listener {
     Listener::new(move |event: &Event| {
         if output.json {

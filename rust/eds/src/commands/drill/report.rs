@@ -112,8 +112,7 @@ impl Report {
         Ok(exit)
     }
 
-    /// Returns the destinations of Markdown and HTML: never a report that is read, and only earlier files of their
-    /// kind.
+    /// Returns the destinations of Markdown and HTML. They must not be inputs, or existing files of another kind.
     fn destinations(&self) -> Result<[Option<Destination>; 2], Failure> {
         let mut destinations = Destinations::default();
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {

@@ -120,7 +120,7 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    /// Silent if the output is for a program.
+    /// Returns the printer; it is silent if the output is for a program.
     pub(super) fn new(json: bool) -> Telling {
         let bar = (std::io::stderr().is_terminal() && !json).then(|| {
             let bar = ProgressBar::new(0);
