@@ -2,7 +2,7 @@
 //!
 //! A PostgreSQL ledger is kept in an [`archive::Archive`]: base [`backup`]s, [`dump`]s and its write-ahead log
 //! ([`wal`]); [`restore`] recovers it to any time, [`recovery`] proves that nothing is missing, [`retention`] deletes
-//! what no kept backup needs.
+//! objects that no kept backup needs.
 //!
 //! A [`check::Check`] is one item of a checklist; a [`drill`] is a rehearsed failure with checks that must pass, run
 //! against real [`servers`]. Periodic commands write their metrics to a [`textfile`].

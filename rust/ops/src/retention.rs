@@ -1,5 +1,4 @@
-//! Deletion of what an archive no longer needs. The plan comes first, with its reasons; it is applied only on
-//! request.
+//! Deletes objects that an archive no longer needs. The plan states its reasons, and is applied only on request.
 //!
 //! All backups of the last days are kept, and the newest one before them, so that every time of those days can be
 //! restored, and always the newest one of all. Write-ahead log is kept from the first segment of the oldest kept

@@ -133,7 +133,7 @@ pub(crate) fn quoted(value: &str) -> String {
 const BEGIN: &str = "# edgesentry: recovery; taken out when it is over";
 const END: &str = "# edgesentry: end of recovery";
 
-/// Writes the settings of the recovery, and turns off what a restored server must not do. Returns notes.
+/// Writes the settings of the recovery and of the restored server. Returns notes.
 pub(super) fn write(
     programs: &Programs,
     restore: &Restore,
