@@ -73,7 +73,7 @@ impl Keygen {
     }
 }
 
-/// Named after the device where its id makes a decent file name.
+/// Names the file after the device if its id makes a suitable file name.
 fn default_path(device_id: Option<&str>) -> PathBuf {
     let decent = |id: &&str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

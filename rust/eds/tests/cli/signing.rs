@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::Folder;
 
-/// A device with its seed, two payloads, and a chain of two records.
+/// Writes a device with its seed, two payloads, and a chain of two records.
 fn device() -> (Folder, String) {
     let folder = Folder::new();
     let run = folder.eds("--json keygen --device lift-01");
