@@ -37,7 +37,8 @@ test: test-rust test-python notebooks ## Run all tests and all notebooks
 # target/release/eds and the module in .venv are checked ones afterwards; `make module` builds plain ones.
 test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextest if it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests; \
+	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests \
+		--test-threads $$((2 * $$(nproc))); \
 	else $(CHECKED) $(SERVERS) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --no-fail-fast --lib --bins --tests; fi
 	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 
