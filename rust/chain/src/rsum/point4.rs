@@ -56,7 +56,7 @@ pub(super) struct PackedNiels(pub(super) [[u64; 2]; 8]);
 pub(super) struct PackedExt([[u64; 2]; 10]);
 
 impl Ext4 {
-    /// The identity in all lanes.
+    /// Returns the identity in all lanes.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn identity() -> Self {
