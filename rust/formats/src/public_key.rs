@@ -1,18 +1,18 @@
-//! Public keys in the forms in which other programs write them.
+//! Public keys in the forms of other programs.
 
 use base64::Engine;
 use edgesentry_chain::{KeyError, PublicKey};
 
 use crate::bytes_from_text;
 
-/// What stands before the 32 bytes of an Ed25519 key in DER (RFC 8410).
+/// The prefix of the 32 bytes of an Ed25519 key in DER (RFC 8410).
 const SPKI: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-/// What stands before them in the body of an SSH key.
+/// The prefix of these bytes in the body of an SSH key.
 const SSH: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x20";
-/// Text of a key, at most.
+/// Maximum length of the text of a key, in bytes.
 const MAX_TEXT_BYTES: usize = 16 << 10;
 
-/// An Ed25519 public key: 64 hex digits, base64 of its 32 bytes, PEM or base64 of its DER, a line of SSH
+/// Parses an Ed25519 public key: 64 hex digits, base64 of its 32 bytes, PEM or base64 of its DER, a line of SSH
 /// (`ssh-ed25519 ...`), or a JSON Web Key.
 ///
 /// ```
@@ -50,7 +50,7 @@ pub fn public_key(text: &str) -> Result<PublicKey, KeyError> {
     }
 }
 
-/// An Ed25519 public key of 32 bytes, of its DER, or of the text of [`public_key`].
+/// Parses an Ed25519 public key from its 32 bytes, its DER, or the text of [`public_key`].
 pub fn public_key_from_bytes(bytes: &[u8]) -> Result<PublicKey, KeyError> {
     if let Ok(raw) = bytes.try_into() {
         return PublicKey::from_bytes(raw);

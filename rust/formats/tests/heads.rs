@@ -1,4 +1,4 @@
-//! The heads file: round trip and refusals.
+//! The heads file: round trip and rejections.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../checked.rs"]

@@ -1,4 +1,4 @@
-//! The key ring file: its forms and its refusals.
+//! The key ring file: its forms and rejections.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -1,4 +1,4 @@
-//! Writing, and reading back what was written.
+//! Writes records and reads them back.
 #![allow(clippy::unwrap_used)]
 
 mod common;
