@@ -75,13 +75,13 @@ impl Head {
     }
 }
 
-/// Reads a heads snapshot, as `eds heads` writes it.
+/// Reads a heads snapshot in the format of `eds heads`.
 #[pyfunction]
 pub(crate) fn read_heads<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
     heads_to_dict(py, &heads_from_file(py, path)?)
 }
 
-/// Writes a heads snapshot, to be checked against later; replaces one only by heads that extend it.
+/// Writes a heads snapshot for later checks. Replaces one only by heads that extend it.
 #[pyfunction]
 #[pyo3(signature = (heads, path, *, records = None, history = None, accept_rewrite = None))]
 pub(crate) fn write_heads(
@@ -126,7 +126,7 @@ pub(crate) fn write_heads(
     replaced.map_err(|error| bad_snapshot(py, error))
 }
 
-/// The ledger that is behind `edgesentry.Ledger`.
+/// Returns the ledger of an `edgesentry.Ledger`.
 fn ledger_of(value: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Ledger>>> {
     let Ok(core) = value.getattr(intern!(value.py(), "_core")) else { return Ok(None) };
     core.cast::<LedgerCore>().ok().map(|core| core.get().ledger()).transpose()
@@ -150,7 +150,7 @@ fn of_ledger(
     Ok((extension.heads, extension.rewritten))
 }
 
-/// Without records only heads that have not moved are known to extend the old ones.
+/// Without records, only unchanged heads are known to extend the old ones.
 fn of_heads_alone(old: &Heads, new: &Heads, accepted: bool) -> PyResult<Vec<chain::Finding>> {
     let moved = old
         .iter()
@@ -194,7 +194,7 @@ fn of_records(py: Python<'_>, sources: Vec<Input>, old: Heads, new: &Heads) -> P
     Ok(report.findings)
 }
 
-/// Heads from a snapshot file, a report, or a mapping from device id to head.
+/// Returns heads from a snapshot file, a report, or a mapping from device id to head.
 pub(crate) fn heads_from_any(value: &Bound<'_, PyAny>) -> PyResult<Heads> {
     if let Some(path) = path_of(value)? {
         return heads_from_file(value.py(), path);
@@ -238,7 +238,7 @@ fn heads_from_file(py: Python<'_>, path: PathBuf) -> PyResult<Heads> {
     edgesentry_formats::read_heads(&json).map_err(|error| bad_heads(&name, &error))
 }
 
-/// Heads as a dict from device id to `Head`.
+/// Returns heads as a dict from device id to `Head`.
 pub(crate) fn heads_to_dict<'py>(py: Python<'py>, heads: &Heads) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (device_id, head) in heads {
