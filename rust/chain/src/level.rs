@@ -137,7 +137,7 @@ impl fmt::Display for ProvidedBy {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum InputKind {
-    /// Links before the first records, for chains that do not begin at sequence 1.
+    /// Links before the first records, for chains that do not start at sequence 1.
     StartHeads,
     /// Public keys.
     Keys,

@@ -19,7 +19,7 @@ pub enum Format {
 /// The compression around the layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Compression {
-    /// Nothing.
+    /// No compression.
     None,
     /// gzip, several members allowed.
     Gzip,
