@@ -156,21 +156,18 @@ impl fmt::Display for NotChecked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             NotChecked::BeginningsClaimed { by: ProvidedBy::Record, .. } => {
-                f.write_str("the record before was not given, so the link to it was not checked")
+                f.write_str("the previous record was not given, so the link to it was not checked")
             }
             NotChecked::BeginningsClaimed { chains, by } => {
-                let begin = if chains == 1 { "1 chain begins" } else { &format!("{chains} chains begin") };
-                write!(
-                    f,
-                    "{begin} behind a link that is claimed by {by}, so the records before it could have been removed"
-                )
+                let start = if chains == 1 { "1 chain starts" } else { &format!("{chains} chains start") };
+                write!(f, "{start} after a link claimed by {by}, so earlier records could have been removed")
             }
             NotChecked::NoKeys => {
-                f.write_str("no key ring was given, so a chain rewritten and re-linked by anybody would pass")
+                f.write_str("no key ring was given, so a chain rewritten and re-linked by anyone would pass")
             }
             NotChecked::KeysClaimed { by } => write!(
                 f,
-                "the keys are claimed by {by}, so a chain signed anew with keys registered for it would pass"
+                "the keys are claimed by {by}, so a chain signed again with newly registered keys would pass"
             ),
             NotChecked::Unsigned { records } => {
                 write!(f, "{records} records have no valid key in the key ring and were not checked")

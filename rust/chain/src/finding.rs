@@ -84,7 +84,7 @@ impl FromStr for FindingCode {
 
 /// The text is not the name of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no finding is called {0:?}")]
+#[error("unknown finding code {0:?}")]
 pub struct UnknownCode(String);
 
 /// The expected or actual value of a check. Serialized as text, or in a binary format with its type.

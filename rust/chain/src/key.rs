@@ -72,13 +72,13 @@ impl FromStr for Scheme {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not 64 hex digits.
-    #[error("a public key is 64 hex digits, got {0} characters of something else")]
+    #[error("a public key is 64 hex digits, got other text of {0} characters")]
     NotHex(usize),
     /// The 32 bytes are not the canonical encoding of a curve point.
     #[error("weak key: {0} is not the canonical encoding of a point on the curve")]
     NotCanonical(String),
     /// The point has small order: anyone can forge signatures under it.
-    #[error("weak key: {0} is a point of small order, under which anybody can sign")]
+    #[error("weak key: {0} is a point of small order, under which anyone can sign")]
     SmallOrder(String),
     /// The point has a torsion component, which verifiers treat differently.
     #[error("weak key: {0} has a torsion component, so verifiers would disagree on its signatures")]

@@ -47,7 +47,7 @@ impl Level {
             Level::Links => "Does every record continue the one before it?",
             Level::Signatures => "Did the device with this key make the record?",
             Level::Payloads => "Are the payloads those that the records commit to?",
-            Level::Heads => "Is every chain there up to its expected end?",
+            Level::Heads => "Is every chain complete up to its expected end?",
         }
     }
 }
@@ -69,7 +69,7 @@ impl FromStr for Level {
 
 /// The text is not the name of a level.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no level is called {0:?}")]
+#[error("unknown level {0:?}")]
 pub struct UnknownLevel(String);
 
 impl FindingCode {
@@ -231,11 +231,7 @@ impl fmt::Display for NotCovered {
         let s = |count: u64| if count == 1 { "" } else { "s" };
         match *self {
             NotCovered::SignaturesUnchecked(records) => {
-                write!(
-                    f,
-                    "signatures of {records} record{} could not be checked for want of a key",
-                    s(records)
-                )
+                write!(f, "signatures of {records} record{} could not be checked: no valid key", s(records))
             }
             NotCovered::KeysClaimed(by) => write!(f, "the keys are claimed by {by}"),
             NotCovered::PayloadsUnchecked(payloads) => {

@@ -67,16 +67,16 @@ impl TryFrom<ReportState> for Report {
             return Err("it has more findings than it counts");
         }
         if counts.values().any(|count| *count == 0) {
-            return Err("it counts findings that are none");
+            return Err("it has a finding code with a count of 0");
         }
         if sum(counts.values().copied().collect()) != findings_omitted.checked_add(findings.len() as u64) {
-            return Err("its findings are not as many as it counts");
+            return Err("the number of its findings is not the sum of its counts");
         }
         if !heads.keys().eq(chains.keys()) || coverage.devices != heads.len() as u64 {
-            return Err("its heads are not those of its chains");
+            return Err("its heads do not match its chains");
         }
         if sum(chains.values().map(|span| span.records).collect()) != Some(coverage.records) {
-            return Err("its chains do not have the records that it counts");
+            return Err("the records of its chains do not match its count");
         }
         let verdict = if !counts.is_empty() {
             Verdict::Findings

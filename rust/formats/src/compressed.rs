@@ -111,7 +111,7 @@ fn begins_member<R: BufRead>(reader: &mut R, padded: bool) -> io::Result<bool> {
     }
 }
 
-const TRAILING: &str = "bytes that are no gzip follow it";
+const TRAILING: &str = "bytes that are not gzip follow it";
 
 fn gzip_problem(error: &io::Error) -> String {
     if error.get_ref().is_some_and(|error| error.to_string() == TRAILING) {
@@ -134,12 +134,10 @@ fn zstd_problem(error: &io::Error) -> String {
         return "it is zstd with a dictionary; decompress it first: zstd -d -D DICTIONARY FILE".to_owned();
     }
     if text.contains("Unsupported frame") || text.contains("Version not supported") {
-        return format!(
-            "it is zstd of a form that is not read here ({text}); decompress it first: zstd -d FILE"
-        );
+        return format!("it is zstd in an unsupported form ({text}); decompress it first: zstd -d FILE");
     }
     if text.contains("Unknown frame descriptor") {
-        return "bytes that are no zstd follow it; remove them, or pass joined files one by one".to_owned();
+        return "bytes that are not zstd follow it; remove them, or pass joined files one by one".to_owned();
     }
     damaged("zstd", error)
 }

@@ -82,7 +82,7 @@ pub enum DestinationError {
         path: PathBuf,
     },
     /// The file lies in an input directory.
-    #[error("{option}: {} lies in a folder that is read as {role}; write it elsewhere", path.display())]
+    #[error("{option}: {} lies in a directory that is read as {role}; write it elsewhere", path.display())]
     InFolder {
         /// The option or argument with this path.
         option: String,
@@ -92,7 +92,7 @@ pub enum DestinationError {
         role: String,
     },
     /// The existing file is not an earlier report.
-    #[error("{option}: {} is there and is not {kind}; name another file, or remove it first", path.display())]
+    #[error("{option}: {} exists and is not {kind}; name another file, or remove it first", path.display())]
     OtherFile {
         /// The option or argument with this path.
         option: String,
@@ -373,7 +373,7 @@ fn resolve(path: &Path) -> io::Result<Place> {
         let folder = folder.canonicalize().map_err(|error| match error.kind() {
             ErrorKind::NotFound => io::Error::new(
                 error.kind(),
-                format!("there is no folder {}; make it first", folder.display()),
+                format!("there is no directory {}; create it first", folder.display()),
             ),
             _ => error,
         })?;
@@ -391,7 +391,7 @@ fn resolve(path: &Path) -> io::Result<Place> {
         if metadata.is_symlink() {
             if is_planted(&folder, &metadata) {
                 return Err(problem(
-                    "it is a symbolic link that another user made in a folder of everybody's",
+                    "it is a symbolic link that another user made in a directory that all users can write",
                 ));
             }
             path = folder.join(fs::read_link(&place)?);

@@ -23,7 +23,7 @@ pub enum HeadsError {
     Json(#[from] serde_json::Error),
     /// The version is not supported.
     #[error(
-        "heads: version {0} is not known here, only version 1; write the heads again or use a newer release"
+        "heads: version {0} is not supported, only version 1; write the heads again or use a newer release"
     )]
     Version(u64),
 }
@@ -98,7 +98,7 @@ impl<'de> Visitor<'de> for HeadsVisitor {
         while let Some(device) = map.next_key::<Arc<str>>()? {
             let head = map.next_value_seed(HeadOf(&device))?;
             if heads.contains_key(&device) {
-                return Err(A::Error::custom(format!("device {device:?} is there twice; keep one head")));
+                return Err(A::Error::custom(format!("device {device:?} appears twice; keep one head")));
             }
             heads.insert(device, head);
         }

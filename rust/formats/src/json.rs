@@ -248,7 +248,7 @@ impl TextChunks {
     fn too_long(&self) -> Error {
         let (line, byte) = (self.first_line, self.first_byte);
         let problem = format!(
-            "the entry at line {line}, byte {byte} is longer than {} MiB, so this is no export of audit records",
+            "the entry at line {line}, byte {byte} is longer than {} MiB, so this is not an export of audit records",
             MAX_ENTRY_BYTES >> 20
         );
         Error::Unreadable { name: Arc::clone(&self.name), problem }

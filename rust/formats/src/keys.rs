@@ -19,7 +19,7 @@ pub enum KeysError {
     #[error("key ring: {0}")]
     Json(#[from] serde_json::Error),
     /// A key is malformed or weak, or starts at the same sequence as another.
-    #[error("key ring: device {device:?}: register a sound key")]
+    #[error("key ring: device {device:?}: register a valid key")]
     Key {
         /// The device.
         device: String,
@@ -143,7 +143,7 @@ impl<'de> Visitor<'de> for RingVisitor {
             let entries = map.next_value_seed(KeysOf(&device))?;
             if devices.contains_key(&device) {
                 return Err(A::Error::custom(format!(
-                    "device {device:?} is there twice; list its keys in one entry"
+                    "device {device:?} appears twice; list its keys in one entry"
                 )));
             }
             devices.insert(device, entries);
@@ -210,7 +210,7 @@ impl<'de> Visitor<'de> for KeysVisitor {
         let Rich { key, scheme, valid_from } =
             Rich::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
         if valid_from == 0 {
-            return Err(A::Error::custom("valid_from is 0, but sequences begin at 1"));
+            return Err(A::Error::custom("valid_from is 0, but sequences start at 1"));
         }
         Ok(vec![Entry { key, scheme, valid_from }])
     }

@@ -60,13 +60,11 @@ pub fn public_key_from_bytes(bytes: &[u8]) -> Result<PublicKey, KeyError> {
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => public_key(text),
-        Err(_) => {
-            Err(KeyError::Unsupported("these bytes are neither 32 nor the DER of an Ed25519 public key"))
-        }
+        Err(_) => Err(KeyError::Unsupported("expected 32 bytes or the DER of an Ed25519 public key")),
     }
 }
 
-const NOT_DER: &str = "this DER is not of an Ed25519 public key";
+const NOT_DER: &str = "this DER is not an Ed25519 public key";
 
 fn from_raw(key: Option<&[u8]>, otherwise: &'static str) -> Result<PublicKey, KeyError> {
     match key.and_then(|key| key.try_into().ok()) {
@@ -77,7 +75,7 @@ fn from_raw(key: Option<&[u8]>, otherwise: &'static str) -> Result<PublicKey, Ke
 
 fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
     let Some((label, rest)) = pem.split_once("-----") else {
-        return Err(KeyError::Unsupported("this PEM has no end of its first line"));
+        return Err(KeyError::Unsupported("the first line of this PEM has no end"));
     };
     match label {
         "PUBLIC KEY" => {
@@ -86,13 +84,13 @@ fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
             let der = decoded(&body);
             from_raw(
                 der.as_deref().and_then(|der| der.strip_prefix(SPKI)),
-                "this PEM is not of an Ed25519 public key; openssl genpkey -algorithm ed25519 makes one",
+                "this PEM is not an Ed25519 public key; openssl genpkey -algorithm ed25519 makes one",
             )
         }
         "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" | "OPENSSH PRIVATE KEY" => Err(KeyError::Unsupported(
             "this is a private key; give the public one, which openssl pkey -pubout or ssh-keygen -y writes",
         )),
-        _ => Err(KeyError::Unsupported("this PEM is not of a public key (BEGIN PUBLIC KEY)")),
+        _ => Err(KeyError::Unsupported("this PEM is not a public key (BEGIN PUBLIC KEY)")),
     }
 }
 
@@ -111,7 +109,7 @@ fn from_jwk(text: &str) -> Result<PublicKey, KeyError> {
                 "the x of this JSON Web Key is not 32 bytes in base64",
             )
         }
-        _ => Err(KeyError::Unsupported("this is no JSON Web Key of kty OKP and crv Ed25519")),
+        _ => Err(KeyError::Unsupported("this is not a JSON Web Key of kty OKP and crv Ed25519")),
     }
 }
 

@@ -35,8 +35,8 @@ const OTHERS: [(&[u8], &str); 21] = [
         "a PostgreSQL dump; restore it and verify the ledger in place: eds verify-chain --ledger postgres://...",
     ),
     (b"\x1e", "a sequence of JSON texts (RFC 7464); write it without the separators, as NDJSON"),
-    (b"-----BEGIN ", "PEM, a key or a certificate and no records"),
-    (b"device_id,", "CSV, which has no form for bytes; write the records as NDJSON, Arrow or Parquet"),
+    (b"-----BEGIN ", "PEM, a key or a certificate, not records"),
+    (b"device_id,", "CSV, which cannot hold bytes; write the records as NDJSON, Arrow or Parquet"),
 ];
 /// The position of the magic bytes of a tar archive.
 const TAR: (usize, &[u8]) = (257, b"ustar");

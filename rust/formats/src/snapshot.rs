@@ -21,7 +21,7 @@ const REWRITES: &str = "rewrites.ndjson";
 pub enum SnapshotError {
     /// The existing file is not a heads snapshot.
     #[error(
-        "{}: the heads that are there cannot be read, so nothing shows that new ones extend them; nothing was replaced; \
+        "{}: the existing heads cannot be read, so the new ones cannot be compared with them; nothing was replaced; \
          take a copy from the history, or move the file away", path.display()
     )]
     Before {

@@ -235,7 +235,7 @@ fn hand_on(text: &mut Vec<u8>, out: &mut Output) -> io::Result<()> {
 /// Returns the format of a file name.
 fn format_of(path: &Path) -> Result<(Format, Compression), Error> {
     by_name(path).ok_or_else(|| {
-        let problem = "its name does not say the format; end it in .json, .ndjson, .arrow or .parquet, the first two \
+        let problem = "its name has no known format; end it in .json, .ndjson, .arrow or .parquet, the first two \
                        also with .gz or .zst on top";
         Error::Unreadable { name: path.display().to_string().into(), problem: problem.to_owned() }
     })
@@ -259,5 +259,5 @@ fn creating(path: &Path, error: DestinationError) -> Error {
 }
 
 fn failed_before() -> io::Error {
-    io::Error::other("an earlier write failed, so that the output is incomplete")
+    io::Error::other("an earlier write failed, so the output is incomplete")
 }

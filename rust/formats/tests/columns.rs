@@ -169,13 +169,15 @@ fn columns_that_are_not_those_of_a_record_are_refused() {
     let missing = |columns: &[usize]| refusal(records_from_batch(&batch.project(columns).unwrap()));
     assert!(missing(&[0, 1, 2, 3, 4, 5]).contains("column object_ref is missing"));
     assert!(missing(&[0, 1, 2, 3, 4]).contains("columns prev_record_hash, object_ref are missing"));
-    assert!(missing(&[0, 1, 2, 3, 4, 5, 6, 1]).contains("column \"sequence\" is there twice"));
+    assert!(missing(&[0, 1, 2, 3, 4, 5, 6, 1]).contains("column \"sequence\" appears twice"));
 
     let mut columns: Vec<(String, ArrayRef)> =
         FIELDS.iter().map(|name| name.to_string()).zip(batch.columns().iter().cloned()).collect();
     columns.push(("x".repeat(300), Arc::new(Int8Array::from(vec![1, 2]))));
     let unknown = refusal(records_from_batch(&RecordBatch::try_from_iter(columns).unwrap()));
-    assert!(unknown.contains("is no field of an audit record, so no hash covers it") && unknown.len() < 400);
+    assert!(
+        unknown.contains("is not a field of an audit record, so no hash covers it") && unknown.len() < 400
+    );
 
     let rows = some_records(2);
     let wrong: [(&str, ArrayRef); 9] = [
@@ -275,7 +277,7 @@ fn rows_that_are_no_record_are_named() {
         "payload_hash",
         list(elements(Some(256))),
         expected,
-        "row 5: payload_hash has the element 256, which is no byte",
+        "row 5: payload_hash has the element 256, which is not a byte",
     );
     let keys = Int8Array::from(vec![Some(0), None, Some(0)]);
     expect_fault(

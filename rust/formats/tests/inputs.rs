@@ -59,7 +59,7 @@ fn gzip_members_and_what_may_stand_behind_them() {
     }
     let trailing = refused(&[gzip(&text), b"more".to_vec()].concat());
     assert!(
-        trailing.contains("bytes that are no gzip follow") && !trailing.contains("damaged"),
+        trailing.contains("bytes that are not gzip follow") && !trailing.contains("damaged"),
         "{trailing}"
     );
     let cut = gzip(&text);
@@ -85,7 +85,7 @@ fn zstd_frames_and_frames_to_skip() {
         assert_eq!(read(&packed), rows);
     }
     let trailing = refused(&[zstd(&text), b"more".to_vec()].concat());
-    assert!(trailing.contains("bytes that are no zstd follow"), "{trailing}");
+    assert!(trailing.contains("bytes that are not zstd follow"), "{trailing}");
     let cut = zstd(&text);
     assert!(refused(&cut[..cut.len() - 3]).contains("damaged or truncated"));
 }

@@ -10,7 +10,7 @@ use crate::tile::{TILE_LEVELS, TILE_WIDTH, Tile, TileError, TileId, TileKind, wi
 #[non_exhaustive]
 pub enum AppendError {
     /// A tile at the right edge of the tree is missing.
-    #[error("{0} is needed to continue the log and is not there")]
+    #[error("{0} is missing, and the log cannot grow without it")]
     Missing(TileId),
     /// A tile or bundle is damaged, or a leaf is too long.
     #[error(transparent)]

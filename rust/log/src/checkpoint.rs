@@ -29,7 +29,7 @@ pub enum CheckpointError {
     #[error("the checkpoint has size {0}, the limit is 2^63 - 1")]
     Size(u64),
     /// Size 0 with a root other than that of the empty tree.
-    #[error("the checkpoint has size 0 and not the root of the empty tree")]
+    #[error("the checkpoint has size 0 but not the root of the empty tree")]
     EmptyRoot,
     /// The name of the signing key differs from that of the log.
     #[error("the key {key} cannot sign a checkpoint of {origin}: the name of a log's key is its origin")]

@@ -22,10 +22,10 @@ pub enum HeadsError {
     #[error("an entry of the heads tree begins with {0:#04x}, expected 0x10")]
     Kind(u8),
     /// A device without records has a hash other than that of its start.
-    #[error("the device {0:?} has no record in the heads tree, and not the hash of its start")]
+    #[error("device {0:?} has no record in the heads tree, but its hash is not that of its start")]
     NoRecord(String),
     /// The entries are not sorted by the bytes of the device id, or a device appears twice.
-    #[error("the device {device_id:?} does not come behind {previous:?} in the heads tree")]
+    #[error("device {device_id:?} is out of order in the heads tree: it follows {previous:?}")]
     Order {
         /// The device.
         device_id: String,

@@ -35,7 +35,7 @@ pub enum LayoutError {
         kind: u8,
     },
     /// A run is empty, starts at sequence 0, or exceeds the largest sequence or size.
-    #[error("the run at byte {offset} of the layout is not a range of sequences from 1 on")]
+    #[error("the run at byte {offset} of the layout is not a range of sequences, which start at 1")]
     Run {
         /// The start of the item.
         offset: usize,

@@ -19,13 +19,13 @@ pub enum NoteError {
     #[error("the note has {0} bytes, the limit is {MAX_NOTE_BYTES}")]
     TooLarge(usize),
     /// Not UTF-8, or has a control character other than line feed.
-    #[error("the note is not UTF-8 without control characters")]
+    #[error("the note must be UTF-8 without control characters")]
     Characters,
     /// There is no empty line between text and signatures, or no line feed at the end.
     #[error("the note is not a text, an empty line and signature lines, each ended by a line feed")]
     Form,
     /// A line after the text is not a signature.
-    #[error("line {0} behind the text is not a signature line `— NAME BASE64` with canonical base64")]
+    #[error("line {0} after the text is not a signature line `— NAME BASE64` with canonical base64")]
     SignatureLine(usize),
     /// There are more signatures than [`MAX_SIGNATURES`].
     #[error("the note has more than {MAX_SIGNATURES} signatures")]
@@ -58,7 +58,7 @@ pub enum NoteError {
     #[error("no signature of the note is by a known key")]
     NotTrusted,
     /// The key has the other type: a cosignature needs a time, a plain signature has none.
-    #[error("the key {name} has signature type {kind:?}, which does not sign this")]
+    #[error("the key {name} has signature type {kind:?}, which cannot sign this")]
     WrongType {
         /// The name of the key.
         name: String,

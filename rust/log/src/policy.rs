@@ -20,7 +20,7 @@ pub enum PolicyError {
     #[error("the policy has {0} bytes, the limit is {MAX_POLICY_BYTES}")]
     TooLarge(usize),
     /// A line is not UTF-8 or has a control character other than tab.
-    #[error("line {0} of the policy is not UTF-8 without control characters")]
+    #[error("line {0} of the policy must be UTF-8 without control characters")]
     Characters(usize),
     /// A line is not one of the four forms.
     #[error(
@@ -40,7 +40,7 @@ pub enum PolicyError {
     #[error("line {0} of the policy: a log needs a key of type 0x01, a witness one of type 0x04")]
     KeyType(usize),
     /// A key is repeated, perhaps under another name.
-    #[error("line {0} of the policy: this public key is in the policy already")]
+    #[error("line {0} of the policy: this public key is already in the policy")]
     KeyTwice(usize),
     /// A name is defined twice, or is `none`.
     #[error("line {line} of the policy: the name {name} is taken")]
@@ -59,7 +59,7 @@ pub enum PolicyError {
         name: String,
     },
     /// A witness or group is a member of two groups.
-    #[error("line {line} of the policy: {name} is a member of a group already")]
+    #[error("line {line} of the policy: {name} is already a member of a group")]
     MemberTwice {
         /// The line.
         line: usize,
@@ -82,7 +82,7 @@ pub enum PolicyError {
     #[error(transparent)]
     Note(#[from] NoteError),
     /// The policy has no log with this origin, or none of its keys has signed.
-    #[error("no key that the policy has for the log {0} has signed the checkpoint")]
+    #[error("the checkpoint has no signature by a key of log {0} in the policy")]
     UnknownLog(String),
     /// Too few witnesses have signed.
     #[error("the checkpoint lacks cosignatures: those of {cosigned:?} do not satisfy the quorum {quorum}")]

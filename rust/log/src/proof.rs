@@ -41,7 +41,7 @@ pub enum ProofError {
     #[error("the proof does not lead to the root of the older tree of {0} leaves")]
     OldRoot(u64),
     /// A node required by the proof is missing.
-    #[error("the node {} of level {} is needed for the proof and is not there", .0.index, .0.level)]
+    #[error("node {} of level {} is missing, and the proof needs it", .0.index, .0.level)]
     MissingNode(NodeId),
 }
 

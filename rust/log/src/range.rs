@@ -42,7 +42,7 @@ pub struct CompactRange {
 #[non_exhaustive]
 pub enum RangeError {
     /// The ranges are not adjacent.
-    #[error("the range that ends at {end} cannot be merged with one that begins at {begin}")]
+    #[error("the range that ends at {end} cannot be merged with one that starts at {begin}")]
     NotAdjacent {
         /// The end of the left range.
         end: u64,
@@ -50,7 +50,7 @@ pub enum RangeError {
         begin: u64,
     },
     /// Only a range that starts at leaf 0 has a root.
-    #[error("a range that begins at leaf {0} has no root: only one from leaf 0 on does")]
+    #[error("a range that starts at leaf {0} has no root: only a range from leaf 0 has one")]
     NoRoot(u64),
     /// The range exceeds a tree of the maximum size, or ends before its start.
     #[error("{begin}..{end} is not a range of leaves: a tree has at most 2^63 - 1")]

@@ -32,7 +32,7 @@ pub enum TileError {
         expected: usize,
     },
     /// Hashes instead of entries, or vice versa.
-    #[error("{0} is a tile of the other kind")]
+    #[error("{0} is not a tile of the expected kind (hashes or entries)")]
     Kind(TileId),
     /// A bundle ends within an entry, or has bytes after its entries.
     #[error("the entry bundle {id} does not end with its {} entries", .id.width())]
@@ -44,7 +44,7 @@ pub enum TileError {
     #[error("an entry of {0} bytes does not fit into a bundle: at most 65,535 bytes")]
     EntryTooLong(usize),
     /// The number of entries in a bundle differs from its path.
-    #[error("{actual} entries for {id}")]
+    #[error("{actual} entries do not match the width of {id}")]
     Width {
         /// The bundle.
         id: TileId,

@@ -32,7 +32,7 @@ impl ClientCore {
         let timeout = Duration::try_from_secs_f64(timeout)
             .ok()
             .filter(|timeout| !timeout.is_zero())
-            .ok_or_else(|| PyValueError::new_err("timeout is a number of seconds above 0"))?;
+            .ok_or_else(|| PyValueError::new_err("timeout must be a number of seconds above 0"))?;
         let settings = ClientSettings {
             token: token.map(Into::into),
             ca,
@@ -59,7 +59,7 @@ impl ClientCore {
     fn ingest(&self, py: Python<'_>, record: &Bound<'_, PyAny>, payload: PyBackedBytes) -> PyResult<Answer> {
         let client = self.client()?;
         let submission = submissions(vec![(record.clone(), payload)])?.pop();
-        let submission = submission.ok_or_else(|| PyValueError::new_err("a record is wanted"))?;
+        let submission = submission.ok_or_else(|| PyValueError::new_err("expected a record"))?;
         Ok(answer(wait_on(py, async move { client.ingest(submission).await })?))
     }
 

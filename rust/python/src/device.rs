@@ -31,7 +31,7 @@ impl Device {
     #[pyo3(signature = (device_id, *, scheme = "record"))]
     fn generate(_cls: &Bound<'_, PyType>, device_id: String, scheme: &str) -> PyResult<Device> {
         let mut seed = Zeroizing::new([0; SEED_BYTES]);
-        let failed = |error| PyOSError::new_err(format!("no random bytes from the system: {error}"));
+        let failed = |error| PyOSError::new_err(format!("cannot get random bytes from the system: {error}"));
         getrandom::fill(seed.as_mut_slice()).map_err(failed)?;
         Device::at_start(device_id, &seed, scheme)
     }
@@ -143,7 +143,7 @@ impl Device {
 impl Device {
     fn at_start(device_id: String, seed: &Zeroizing<[u8; SEED_BYTES]>, scheme: &str) -> PyResult<Device> {
         if device_id.is_empty() {
-            return Err(PyValueError::new_err("a device id has at least one character"));
+            return Err(PyValueError::new_err("a device id must have at least one character"));
         }
         Ok(Device(Mutex::new(chain::Device::from_seed(device_id, **seed, scheme_of(scheme)?))))
     }

@@ -130,7 +130,7 @@ pub(crate) fn schema_problem(schema: &Schema) -> Option<String> {
             continue;
         };
         if found.next().is_some() {
-            return Some(format!("column {} is there twice; keep one", field.name()));
+            return Some(format!("column {} appears twice; keep one", field.name()));
         }
         if !holds(field, column.data_type()) {
             let data_type: String = column.data_type().to_string().chars().take(80).collect();
@@ -170,7 +170,7 @@ fn column(batch: &RecordBatch, field: &Field, before: usize) -> Result<ArrayRef,
     column.to_data().validate_full().map_err(|error| format!("column {name} is damaged: {error}"))?;
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let cast = cast_with_options(column, field.data_type(), &options);
-    let column = cast.map_err(|error| format!("column {name} holds what it may not: {error}"))?;
+    let column = cast.map_err(|error| format!("column {name} has an invalid value: {error}"))?;
     if !field.is_nullable()
         && let Some(row) = (0..column.len()).find(|row| column.is_null(*row))
     {

@@ -98,7 +98,7 @@ impl Findings {
         let finding = usize::try_from(at).ok().and_then(|at| findings.as_slice().get(at));
         match finding {
             Some(finding) => Ok(Bound::new(py, Finding(finding.clone()))?.into_any()),
-            None => Err(PyIndexError::new_err("there are only so many findings")),
+            None => Err(PyIndexError::new_err("the index is out of range")),
         }
     }
 
@@ -118,7 +118,7 @@ impl Findings {
 
     fn index(&self, value: &Bound<'_, Finding>) -> PyResult<usize> {
         let at = self.place(&value.get().0);
-        at.ok_or_else(|| PyValueError::new_err("the finding is not among them"))
+        at.ok_or_else(|| PyValueError::new_err("the finding is not in this sequence"))
     }
 
     fn count(&self, value: &Bound<'_, Finding>) -> usize {

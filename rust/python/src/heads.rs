@@ -105,7 +105,7 @@ pub(crate) fn write_heads(
     let old = snapshot.before().cloned();
     let (new, findings) = if let Some(ledger) = ledger_of(heads)? {
         if records.is_some() {
-            return Err(PyTypeError::new_err("a ledger has its records; leave out records="));
+            return Err(PyTypeError::new_err("leave out records=: a ledger has its own records"));
         }
         of_ledger(py, ledger, old)?
     } else {
@@ -157,8 +157,8 @@ fn of_heads_alone(old: &Heads, new: &Heads, accepted: bool) -> PyResult<Vec<chai
         .find(|(device_id, head)| new.get(*device_id).is_some_and(|new| new.sequence > head.sequence));
     if let Some((device_id, head)) = moved.filter(|_| !accepted) {
         return Err(ConfigError::new_err(format!(
-            "device {}: nothing shows that its chain still holds the record of the old head at sequence {}; give the \
-             records that the heads are of, records=..., or the ledger instead of its heads",
+            "device {}: cannot check that its chain still has the record of the old head at sequence {}; give the \
+             records of the heads, records=..., or the ledger instead of its heads",
             chain::escape::quoted(device_id),
             head.sequence
         )));

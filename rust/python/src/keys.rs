@@ -68,7 +68,7 @@ impl KeyRing {
         valid_from: i128,
     ) -> PyResult<()> {
         let Ok(valid_from) = u64::try_from(valid_from) else {
-            return Err(PyValueError::new_err(format!("valid_from is a sequence from 0 to {}", u64::MAX)));
+            return Err(PyValueError::new_err(format!("valid_from must be from 0 to {}", u64::MAX)));
         };
         let key = RingKey { key: public_key(key)?, scheme: scheme_for(key, scheme)?, valid_from };
         Arc::make_mut(&mut self.ring()).insert(device_id, key).map_err(bad_key)

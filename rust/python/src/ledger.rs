@@ -154,7 +154,7 @@ impl LedgerCore {
         let Some(service) = open.service else {
             let problem = match open.read_only {
                 true => "the ledger is open for reading only; open it without read_only=True",
-                false => "payloads: no store is named; give payloads=\"folder:PATH\" or \"s3://BUCKET\"",
+                false => "payloads: no store is configured; give payloads=\"folder:PATH\" or \"s3://BUCKET\"",
             };
             return Err(service_failure(py, Error::Config(problem.to_owned())));
         };
@@ -246,7 +246,7 @@ impl LedgerCore {
     ) -> PyResult<Report> {
         let open = self.open()?;
         let Ok(max_findings) = usize::try_from(max_findings) else {
-            return Err(PyValueError::new_err("max_findings is a number from 0"));
+            return Err(PyValueError::new_err("max_findings must be a number from 0"));
         };
         let registered = Registered {
             keys: is_registered(keys),

@@ -77,7 +77,7 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
         "Statistics" => object(py, kind, bytes, Statistics::from_state),
         _ => {
             let kind: String = kind.chars().take(60).collect();
-            Err(UnreadableError::new_err(format!("no result of this edgesentry is called {kind:?}")))
+            Err(UnreadableError::new_err(format!("this release of edgesentry has no result {kind:?}")))
         }
     }
 }
@@ -94,7 +94,7 @@ where
     T: pyo3::PyClass + Into<pyo3::PyClassInitializer<T>>,
 {
     let made = make(read(py, kind, bytes)?).map_err(|problem| {
-        UnreadableError::new_err(format!("the pickle of a {kind} contradicts itself: {problem}"))
+        UnreadableError::new_err(format!("the pickle of a {kind} is inconsistent: {problem}"))
     })?;
     Ok(Py::new(py, made)?.into_any())
 }

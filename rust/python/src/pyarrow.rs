@@ -320,7 +320,7 @@ impl Buffers<'_> {
         let piece = buffer.call_method1(intern!(buffer.py(), "slice"), (start, size))?;
         let piece: PyBackedBytes = piece.call_method0(intern!(buffer.py(), "to_pybytes"))?.extract()?;
         if piece.len() != size {
-            return Err(invalid("a buffer is shorter than it says"));
+            return Err(invalid("a buffer is shorter than declared"));
         }
         Ok(Buffer::from_slice_ref(&piece[..]))
     }
@@ -378,8 +378,7 @@ impl Buffers<'_> {
                 *view = 0;
             }
             if let Some((buffer, start, length)) = place(*view) {
-                let part =
-                    parts.get_mut(buffer).ok_or_else(|| invalid("a view into a buffer that is not there"))?;
+                let part = parts.get_mut(buffer).ok_or_else(|| invalid("a view into a missing buffer"))?;
                 *part = (part.0.min(start), part.1.max(start.checked_add(length).ok_or_else(too_long)?));
             }
         }

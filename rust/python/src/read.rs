@@ -35,7 +35,7 @@ pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyR
         "raise" => false,
         "skip" => true,
         other => {
-            let message = format!("on_malformed is \"raise\" or \"skip\", not {other:?}");
+            let message = format!("on_malformed must be \"raise\" or \"skip\", not {other:?}");
             return Err(PyValueError::new_err(message));
         }
     };
@@ -112,7 +112,7 @@ impl RecordReader {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        refuse("RecordReader", "it reads in this process; hand on the path, or a list of its records")
+        refuse("RecordReader", "it reads in this process; pass on the path, or a list of its records")
     }
 }
 
@@ -277,7 +277,7 @@ impl Reading {
     fn refuse_exported(&self) -> PyResult<()> {
         if self.exported {
             let message =
-                "the records have gone into an Arrow stream, which is read once; call read_records again";
+                "the records were exported as an Arrow stream, which is read once; call read_records again";
             return Err(PyValueError::new_err(message));
         }
         Ok(())

@@ -200,7 +200,7 @@ fn record_from_mapping(value: &Bound<'_, PyAny>) -> PyResult<chain::AuditRecord>
 }
 
 fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
-    let wrong = |_| PyTypeError::new_err(format!("{name} is a str of valid Unicode"));
+    let wrong = |_| PyTypeError::new_err(format!("{name} must be a str of valid Unicode"));
     value.extract::<String>().map_err(wrong)
 }
 
@@ -208,9 +208,9 @@ fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
 pub(crate) fn unsigned(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let wrong = |error: PyErr| {
         if error.is_instance_of::<PyTypeError>(value.py()) {
-            PyTypeError::new_err(format!("{name} is an int"))
+            PyTypeError::new_err(format!("{name} must be an int"))
         } else {
-            PyValueError::new_err(format!("{name} is an int from 0 to {}", u64::MAX))
+            PyValueError::new_err(format!("{name} must be an int from 0 to {}", u64::MAX))
         }
     };
     value.extract::<u64>().map_err(wrong)
@@ -218,18 +218,18 @@ pub(crate) fn unsigned(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
 
 /// Returns N bytes from `bytes`, hex digits, or a sequence of integers as in a JSON export.
 pub(crate) fn bytes<const N: usize>(name: &str, value: &Bound<'_, PyAny>) -> PyResult<[u8; N]> {
-    let wrong_length = |length| PyValueError::new_err(format!("{name} is {N} bytes, got {length}"));
+    let wrong_length = |length| PyValueError::new_err(format!("{name} must be {N} bytes, got {length}"));
     if let Ok(raw) = value.extract::<PyBackedBytes>() {
         return raw[..].try_into().map_err(|_| wrong_length(raw.len()));
     }
     if let Ok(digits) = value.cast::<PyString>() {
         let digits = digits.to_cow()?;
         let wrong =
-            || PyValueError::new_err(format!("{name} is {N} bytes: as text, {} hex digits or base64", 2 * N));
+            || PyValueError::new_err(format!("{name} must be {N} bytes: {} hex digits or base64", 2 * N));
         return edgesentry_formats::bytes_from_text(&digits).ok_or_else(wrong);
     }
     let wrong =
-        |_| PyTypeError::new_err(format!("{name} is {N} bytes: bytes, hex digits or integers from 0 to 255"));
+        |_| PyTypeError::new_err(format!("{name} must be {N} bytes: bytes, hex or integers from 0 to 255"));
     let raw = value.extract::<Vec<u8>>().map_err(wrong)?;
     let length = raw.len();
     raw.try_into().map_err(|_| wrong_length(length))

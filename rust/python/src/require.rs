@@ -23,7 +23,7 @@ impl Required {
         let level = |name: &String| {
             let known = Level::REQUIRABLE.iter().find(|level| level.name() == name);
             known.copied().ok_or_else(|| {
-                PyValueError::new_err(format!("require names signatures, payloads or heads, not {name:?}"))
+                PyValueError::new_err(format!("require must be signatures, payloads or heads, not {name:?}"))
             })
         };
         Ok(Required(names.iter().map(level).collect::<PyResult<_>>()?))
@@ -40,7 +40,7 @@ impl Required {
             Level::Payloads => "payloads",
             _ => "heads",
         };
-        let claim = claimed_by.map_or_else(String::new, |by| format!(": what {by} provides is a claim"));
+        let claim = claimed_by.map_or_else(String::new, |by| format!(": {by} provides only a claim"));
         Err(PyValueError::new_err(format!("{level} are required; give {argument}={claim}")))
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn runtime() -> PyResult<&'static Runtime> {
         Some((owner, runtime)) if *owner == process => Ok(runtime),
         _ => {
             let message = "the process was forked after it had opened a ledger or an outbox; fork before, or start \
-                           processes by spawn";
+                           processes with spawn";
             Err(EdgesentryError::new_err(message))
         }
     }

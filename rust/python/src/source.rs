@@ -92,7 +92,7 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
         return Ok(Input::File { name, read: source.getattr(intern!(py, "read"))?.unbind() });
     }
     if source.cast::<PyMapping>().is_ok() || source.is_instance_of::<AuditRecord>() {
-        return Err(PyTypeError::new_err("a single record is no source; put it into a list"));
+        return Err(PyTypeError::new_err("a single record is not a source; put it into a list"));
     }
     match source.try_iter() {
         Ok(iterator) => Ok(Input::Records { name: name_of_type(source), iterator: iterator.unbind() }),
@@ -112,7 +112,7 @@ pub(crate) fn import<'py, T>(
     catch_unwind(AssertUnwindSafe(|| how(source))).unwrap_or_else(|_| {
         let name = name_of_type(source);
         Err(UnreadableError::new_err(format!(
-            "the Arrow data of {name} contradicts itself, or has names that are not UTF-8; get an intact copy"
+            "the Arrow data of {name} is inconsistent, or has names that are not UTF-8; get an intact copy"
         )))
     })
 }

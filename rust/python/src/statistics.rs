@@ -34,7 +34,7 @@ pub(crate) fn device_statistics(
     threads: Option<i64>,
 ) -> PyResult<Statistics> {
     if gap_ms == Some(0) {
-        return Err(PyValueError::new_err("gap_ms is a number of milliseconds from 1"));
+        return Err(PyValueError::new_err("gap_ms must be a number of milliseconds from 1"));
     }
     let (pool, bar) = (pool(threads)?, Bar::named("read", progress)?);
     let work = Work::start(inputs(source)?, move |sources, progress, results| {

@@ -271,7 +271,7 @@ pub(crate) fn init_telemetry(
     service_name: String,
 ) -> PyResult<()> {
     let wrong = |name: &str, value: &str, all: &str| {
-        PyValueError::new_err(format!("{name} is one of {all}, not {value:?}"))
+        PyValueError::new_err(format!("{name} must be one of {all}, not {value:?}"))
     };
     let settings = TelemetrySettings {
         log_format: match log {

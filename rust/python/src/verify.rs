@@ -55,7 +55,7 @@ pub(crate) fn verify_chain(
     let required = Required::from_any(require)?;
     required.refuse_missing(&given.checks().providers())?;
     let Ok(max_findings) = usize::try_from(max_findings) else {
-        return Err(PyValueError::new_err("max_findings is a number from 0"));
+        return Err(PyValueError::new_err("max_findings must be a number from 0"));
     };
     let pool = pool(threads)?;
     let bar = Bar::new(progress)?;

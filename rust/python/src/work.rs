@@ -310,7 +310,7 @@ pub(crate) fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
         None => thread_count(None),
         Some(threads @ 1..=1024) => threads as usize,
         Some(_) => {
-            return Err(PyValueError::new_err("threads is a number from 1 to 1024, or None for one a core"));
+            return Err(PyValueError::new_err("threads must be from 1 to 1024, or None for one per core"));
         }
     };
     let named = ThreadPoolBuilder::new().thread_name(|at| format!("edgesentry-{at}"));

@@ -21,7 +21,7 @@ const BLOCK: usize = 8192;
 pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<u64> {
     if by_name(&path).is_none() {
         return Err(PyValueError::new_err(shown(&format!(
-            "{}: the name does not say the format; use .json, .ndjson or .jsonl (also with .gz or .zst), .arrow or \
+            "{}: the name has no known format; use .json, .ndjson or .jsonl (also with .gz or .zst), .arrow or \
              .parquet",
             path.display()
         ))));

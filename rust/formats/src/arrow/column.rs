@@ -110,7 +110,7 @@ impl RecordColumns {
                     let item_is_signed = matches!(items, Integers::Int8(_));
                     let unsigned = if item_is_signed { item.rem_euclid(256) } else { item };
                     *byte = u8::try_from(unsigned)
-                        .map_err(|_| fault(format!("{field} has the element {item}, which is no byte")))?;
+                        .map_err(|_| fault(format!("{field} has the element {item}, which is not a byte")))?;
                 }
                 Ok(bytes)
             }

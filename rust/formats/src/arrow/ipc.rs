@@ -314,7 +314,7 @@ impl StreamMessages {
             return match read_at_most(&mut self.reader)?.is_empty() {
                 true => Ok(None),
                 false => Err(Problem::said(
-                    "bytes follow the end of the Arrow stream; pass streams that were joined one by one",
+                    "bytes follow the end of the Arrow stream; pass joined streams one by one",
                 )),
             };
         }

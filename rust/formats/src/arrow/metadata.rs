@@ -338,7 +338,7 @@ impl Walk<'_> {
     fn say(&mut self, which: Said, value: u64) -> Result<(), Problem> {
         match self.said[which as usize].replace(value) {
             None => Ok(()),
-            Some(_) => Err(damaged("a page header says the same twice")),
+            Some(_) => Err(damaged("a page header has a field twice")),
         }
     }
 

@@ -70,7 +70,7 @@ fn own(data: &ArrayData) -> Result<ArrayRef, Problem> {
             if end.is_none_or(|end| end > there)
                 || nulls(data)?.is_some_and(|nulls| nulls.len() != data.len())
             {
-                return Err(damaged("a column is shorter than it says"));
+                return Err(damaged("a column is shorter than declared"));
             }
             Ok(arrow_array::make_array(data.clone()))
         }
@@ -82,7 +82,7 @@ fn own(data: &ArrayData) -> Result<ArrayRef, Problem> {
 fn nulls(data: &ArrayData) -> Result<Option<NullBuffer>, Problem> {
     let Some(nulls) = data.nulls() else { return Ok(None) };
     if nulls.len() != data.len() {
-        return Err(damaged("the nulls of a column are shorter than it says"));
+        return Err(damaged("the nulls of a column are shorter than declared"));
     }
     Ok(Some(NullBuffer::from_iter(nulls.iter())))
 }
@@ -140,7 +140,7 @@ fn offsets<O: OffsetSizeTrait>(data: &ArrayData) -> Result<Vec<O>, Problem> {
 fn ends<O: OffsetSizeTrait>(offsets: &[O]) -> Result<(usize, usize), Problem> {
     let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
     if isize::try_from(last).is_err() {
-        Err(damaged("an offset that no memory has"))
+        Err(damaged("an offset is beyond the address space"))
     } else {
         Ok((first, last))
     }

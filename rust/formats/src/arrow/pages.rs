@@ -136,7 +136,7 @@ impl Columns {
     ) -> Result<(), PageFault> {
         let at = self.chunks.partition_point(|chunk| chunk.start <= position);
         let Some(chunk) = self.chunks.get(at.saturating_sub(1)) else {
-            return Err(PageFault::damaged("a page of no column"));
+            return Err(PageFault::damaged("a page belongs to no column"));
         };
         if self.count(chunk, position, header)? {
             check_compressed(header, chunk.form.compression, &page)?;
@@ -154,7 +154,8 @@ impl Columns {
             _ => header.uncompressed.max(header.compressed),
         };
         let mut all = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        let pages = all.get_mut(chunk.column).ok_or_else(|| PageFault::damaged("a page of no column"))?;
+        let pages =
+            all.get_mut(chunk.column).ok_or_else(|| PageFault::damaged("a page belongs to no column"))?;
         if pages.start != chunk.start {
             pages.opened += std::mem::take(&mut pages.dictionary);
             (pages.start, pages.position, pages.values) = (chunk.start, 0, 0);
@@ -212,7 +213,7 @@ impl ColumnChunk {
         if let Compression::BROTLI(_) | Compression::LZO = compression {
             let name = if compression == Compression::LZO { "LZO" } else { "Brotli" };
             return Err(Problem::said(format!(
-                "its pages are compressed with {name}, which is not read here; write it with zstd, as \
+                "its pages are compressed with {name}, which is not supported; write it with zstd, as \
                  pyarrow.parquet.write_table(pyarrow.parquet.read_table(FILE), NEW, compression=\"zstd\") does"
             )));
         }

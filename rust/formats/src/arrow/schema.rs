@@ -92,19 +92,19 @@ fn schema_problem(schema: &Schema) -> Option<String> {
         let column = shown(field.name());
         if field.name().starts_with("__index_level_") {
             return Some(format!(
-                "column {column} is the index of a pandas frame and no field of an audit record; leave it out: \
+                "column {column} is the index of a pandas frame and not a field of an audit record; leave it out: \
                  frame.reset_index(drop=True), or to_parquet(..., index=False)"
             ));
         }
         let Some(index) = FIELDS.iter().position(|known| known == field.name()) else {
             return Some(format!(
-                "column {column} is no field of an audit record, so no hash covers it; remove it (the fields are \
+                "column {column} is not a field of an audit record, so no hash covers it; remove it (the fields are \
                  {})",
                 FIELDS.join(", ")
             ));
         };
         if std::mem::replace(&mut found[index], true) {
-            return Some(format!("column {column} is there twice; keep one"));
+            return Some(format!("column {column} appears twice; keep one"));
         }
         let kind = Kind::of_field(index);
         if !kind.accepts(field.data_type()) {

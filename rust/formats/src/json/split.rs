@@ -103,14 +103,13 @@ fn cut_array(mut splitter: Splitter, text: &[u8], at_end: bool, max_entries: usi
                 ElementEnd::MoreText => break,
                 ElementEnd::CutOff => fail(at, "the file ends in the middle of this entry".into()),
             },
-            (Splitter::Closed, _) => fail(
-                at,
-                "there is text behind the closing bracket of the array; nothing of it was read".into(),
-            ),
+            (Splitter::Closed, _) => {
+                fail(at, "there is text after the closing bracket of the array; it was not read".into())
+            }
             (_, byte) => fail(
                 at,
                 format!(
-                    "expected a comma or the closing bracket of the array, found {:?}; nothing behind it was read",
+                    "expected a comma or the closing bracket of the array, found {:?}; nothing after it was read",
                     char::from(byte)
                 ),
             ),
