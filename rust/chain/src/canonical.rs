@@ -50,7 +50,7 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
 /// assert_eq!(reader.text()?, "ok");
 /// assert_eq!(reader.varint()?, 128);
 /// reader.finish()?;
-/// 128 again, one byte longer than needed.
+/// // 128 again, one byte longer than needed.
 /// assert_eq!(Reader::new(&[0x80, 0x81, 0x00]).varint(), Err(CanonicalError::Varint));
 /// # Ok::<(), CanonicalError>(())
 /// ```

@@ -84,7 +84,7 @@ struct ProvenEntry {
 /// let leaf = HeadsLeaf { records: 14, devices: 2, heads_root: tree.root(), at_ms: 1_700_000_000_000 };
 /// let leaf = Leaf::Heads(leaf).to_bytes();
 ///
-/// A log with this single leaf.
+/// // A log with this single leaf.
 /// let key = SignerKey::from_seed("log.example/lifts", KeyType::Ed25519, [7; 32])?;
 /// let checkpoint = Checkpoint::new("log.example/lifts", 1, TreeHash::of_leaf(&leaf))?.sign(&key)?;
 /// let policy = Policy::parse(format!("log {}\nquorum none\n", key.verifier()).as_bytes())?;

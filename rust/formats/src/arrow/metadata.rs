@@ -72,7 +72,7 @@ enum Said {
     IsCompressed,
 }
 
-/// Number of variants of [`Said`].
+/// Number of variants of `Said`.
 const SAID: usize = Said::IsCompressed as usize + 1;
 
 /// The type of a field.
