@@ -89,7 +89,7 @@ fn a_cut_export_with_a_manifest_to_fit_is_no_covered_level() {
     let texts = [run.stdout, run.stderr, page, folder.read("junit.xml"), folder.read("findings.sarif")];
     for text in texts {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(text.contains("1 chain begins behind a link that is claimed by the manifest"), "{text}");
+        assert!(text.contains("1 chain starts after a link claimed by the manifest"), "{text}");
         assert!(text.contains("the heads of 1 device are claimed by the manifest"), "{text}");
         assert!(!text.contains("1 trusted head"), "{text}");
     }
