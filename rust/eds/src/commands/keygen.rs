@@ -42,7 +42,7 @@ impl Keygen {
         }
         let mut seed = Seed::default();
         getrandom::fill(seed.as_mut_slice()).map_err(|error| {
-            Failure::unfinished("random", format!("no random bytes from the system: {error}"))
+            Failure::unfinished("random", format!("cannot get random bytes from the system: {error}"))
         })?;
         let key = Device::from_seed("", *seed, self.scheme).public_key();
         let key = key.map_err(|error| Failure::unfinished("key", chain(&error)))?;

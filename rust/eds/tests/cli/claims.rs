@@ -144,7 +144,7 @@ fn keys_and_heads_of_the_ledger_are_claims() {
             verdict(&folder, &format!("--ledger edgesentry.db --registered --require {level}"));
         assert_eq!((code, envelope["error"]["code"].as_str()), (2, Some("required_input_missing")));
         let message = envelope["error"]["message"].as_str().unwrap();
-        assert!(message.contains("what the ledger provides is a claim"), "{message}");
+        assert!(message.contains("the ledger provides only a claim"), "{message}");
     }
 }
 

@@ -54,7 +54,8 @@ impl Reports {
                 }
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                    let message = format!("{option}: there is no folder {}; make it first", folder.display());
+                    let message =
+                        format!("{option}: there is no directory {}; create it first", folder.display());
                     return Err(Failure::usage("usage", message));
                 }
                 Ok(Some(destinations.place_report(option, path, kind)?))

@@ -20,7 +20,7 @@ pub(super) fn missing(required: &[Level], providers: &Providers, in_place: bool)
         Level::Payloads => "--payloads DIR",
         _ => "--heads FILE",
     };
-    let claim = claimed_by.map_or_else(String::new, |by| format!("what {by} provides is a claim; "));
+    let claim = claimed_by.map_or_else(String::new, |by| format!("{by} provides only a claim; "));
     let message = format!("--require {level} needs {option}; {claim}nothing was read");
     Some(Failure::usage("required_input_missing", message))
 }
