@@ -11,6 +11,7 @@ use crate::level::Level;
 /// A likely cause of many findings at once, and its cure. A hint explains findings; it never removes one.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(remote = "Hint")]
+#[non_exhaustive]
 pub enum Hint {
     /// The chains of some devices are whole and their links hold, but the records do not come in that order.
     NotInOrder {

@@ -26,7 +26,8 @@ use crate::segment::{Extent, Found, HeadSight, Link, Segment, Segments, Tally, a
 /// report is written, so that a small file with one long id would become many gigabytes.
 pub const MAX_KEPT_BYTES: usize = 64 << 20;
 
-/// What the verification says of the whole input.
+/// What the verification says of the whole input. Exhaustive: exit codes and reports must decide about each verdict, so that
+/// none is ever shown as a pass by default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {

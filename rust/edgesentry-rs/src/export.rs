@@ -65,20 +65,27 @@ impl Manifest {
     }
 
     /// Reads a manifest.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not a manifest, or is of a newer release.
     pub fn read(path: &Path) -> Result<Manifest, Error> {
-        let wrong = |problem: String| Error::Config(format!("{}: {problem}", path.display()));
+        let wrong = |problem: &str| format!("{}: {problem}", path.display());
         let bytes =
-            std::fs::read(path).map_err(|error| wrong(format!("cannot read the manifest: {error}")))?;
+            std::fs::read(path).map_err(|error| Error::unusable(wrong("cannot read the manifest"), error))?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| wrong(format!("it is no manifest of an export: {error}")))?;
+            .map_err(|error| Error::unusable(wrong("it is not a manifest of an export"), error))?;
         if manifest.manifest != MANIFEST_VERSION {
             let version = manifest.manifest;
-            return Err(wrong(format!("manifest version {version} is not known here; use a newer release")));
+            let problem = format!("manifest version {version} is not known here; use a newer release");
+            return Err(Error::Config(wrong(&problem)));
         }
         Ok(manifest)
     }
 
     /// What in the file is not as the manifest says; `None` where it is the very file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn difference(&self, file: &Path) -> Result<Option<String>, Error> {
         let Some(expected) = &self.file else { return Ok(None) };
         let found = measure(file, file)?;
@@ -90,6 +97,9 @@ impl Manifest {
     }
 
     /// Writes the manifest, whole or not at all.
+    ///
+    /// # Errors
+    /// The destination cannot be used or written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let destination = Destination::of("manifest", path).map_err(FormatError::from)?;
         Ok(self.prepare(&destination, path)?()?)
@@ -124,6 +134,7 @@ impl Manifest {
 }
 
 /// Where an export goes.
+#[non_exhaustive]
 pub enum Target {
     /// A file whose name says the format; the manifest is written beside it.
     File(PathBuf),
@@ -142,6 +153,9 @@ pub enum Target {
 
 /// Exports the records of a filter, in bounded memory. `exported` is told how many records are written so far, and
 /// answers whether to go on.
+///
+/// # Errors
+/// The ledger, or the output, fails, or `exported` returns false; then there is no file.
 pub async fn export(
     ledger: &dyn Ledger,
     filter: &Filter,

@@ -36,6 +36,7 @@ pub use sqlite::SqlitePayloads;
 
 /// What a conditional write did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Put {
     /// The payload is there now, durably.
     Stored,

@@ -52,6 +52,7 @@ struct Named {
 
 /// Why output cannot go to a place. Nothing has been read or written yet.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DestinationError {
     /// It is read in the same run.
     #[error("{option}: {} is read as {role}, and writing would destroy it; name another file", path.display())]
@@ -285,6 +286,7 @@ impl Destination {
 }
 
 /// Output that has begun.
+#[non_exhaustive]
 pub enum Writing {
     /// A file that gets its name at the end.
     File(NewFile),

@@ -10,6 +10,7 @@ use tempfile::TempPath;
 
 /// Who may read a new file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Readers {
     /// As the umask has it for a new file; as before for a file that is replaced.
     Umask,

@@ -25,6 +25,7 @@ const HEAD_BYTES: usize = 512;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where records come from.
+#[non_exhaustive]
 pub enum Source {
     /// A file; its format is recognised by its first bytes.
     Path(PathBuf),
@@ -77,6 +78,7 @@ impl Decoded {
 
 /// Some entries of a source, not decoded yet.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Chunk {
     /// JSON or NDJSON.
     Text(TextChunk),
@@ -291,6 +293,9 @@ impl ChunkReader for RecordChunks {
 }
 
 /// The entries of a source one by one, in bounded memory: a record, or why an entry is none. An error ends them.
+///
+/// # Errors
+/// The source cannot be opened, or is not of its format.
 pub fn records(
     source: Source,
 ) -> Result<impl Iterator<Item = Result<Result<AuditRecord, Malformed>, Error>> + Send, Error> {

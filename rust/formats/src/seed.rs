@@ -14,6 +14,7 @@ pub type Seed = Zeroizing<[u8; SEED_BYTES]>;
 
 /// Why a seed file cannot be written or read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SeedError {
     /// It exists; a lost seed is a lost device.
     #[error("{}: exists and is not overwritten; name another file", path.display())]

@@ -18,6 +18,7 @@ const REWRITES: &str = "rewrites.ndjson";
 
 /// Why a snapshot cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SnapshotError {
     /// What is there is not a heads snapshot.
     #[error(

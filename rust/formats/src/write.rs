@@ -97,6 +97,9 @@ impl RecordWriter {
 
     /// Writes to a stream. Arrow and Parquet compress in their own way: around them there is
     /// [`Compression::None`] only.
+    ///
+    /// # Errors
+    /// The format does not allow the compression, or the stream cannot be written.
     pub fn to_writer(
         name: Arc<str>,
         out: Box<dyn Write + Send>,
@@ -127,6 +130,9 @@ impl RecordWriter {
     }
 
     /// Writes more records; how they are divided among calls does not show in the result.
+    ///
+    /// # Errors
+    /// The output cannot be written.
     pub fn write(&mut self, records: &[AuditRecord]) -> Result<(), Error> {
         let written = match &mut self.layout {
             Some(layout) => layout.write(records),
@@ -141,6 +147,9 @@ impl RecordWriter {
     }
 
     /// Completes the output and answers how many records it has. A file is synced and takes its name.
+    ///
+    /// # Errors
+    /// The output cannot be written, synced or named; then there is no file.
     pub fn finish(self) -> Result<u64, Error> {
         self.complete()?.place()
     }

@@ -106,6 +106,7 @@ pub struct HeadsProof {
 
 /// What the log has of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum DeviceState {
     /// Its head.
     Present(HeadEntry),

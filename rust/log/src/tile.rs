@@ -55,6 +55,7 @@ pub enum TileError {
 
 /// What a tile holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
 pub enum TileKind {
     /// Hashes of this level: 0 has the leaves, each hash of the next one stands for a full tile.
     Hashes(u8),

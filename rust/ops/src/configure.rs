@@ -31,6 +31,7 @@ pub struct Wanted {
 
 /// For which standbys commits wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Synchronous {
     /// Those that are set.
     Unchanged,

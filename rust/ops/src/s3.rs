@@ -23,6 +23,7 @@ pub use setup::{Replication, Setup, Step};
 
 /// What a bucket is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Holds {
     /// Payloads: nothing is ever deleted.
     Payloads,

@@ -17,6 +17,7 @@ use crate::error::Error;
 
 /// What a statement is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Kind {
     /// The manifest of a base backup.
     Backup,
@@ -83,6 +84,7 @@ impl fmt::Display for Content {
 
 /// How the content of a subject is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Form {
     /// As it is.
     Plain,
@@ -174,6 +176,7 @@ impl Sidecar {
 
 /// Whose object it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Standing {
     /// A trusted key has signed it: the public key.
     Signed(String),
@@ -193,13 +196,11 @@ impl Trust {
     /// Of the settings. The signing key is read when it is needed: who only lists an archive need not be able to.
     ///
     /// # Errors
-    /// [`Error::Config`] for a trusted key that is none.
+    /// [`Error::Unusable`] for a trusted key that is none.
     pub fn of(settings: &OpsSettings) -> Result<Trust, Error> {
         let keys = settings.trusted_keys.iter().map(|text| {
-            text.parse().map_err(|error| {
-                Error::Config(format!(
-                    "ops.trusted_keys: {error}; name public keys as eds inspect-key shows them"
-                ))
+            text.parse().map_err(|error: edgesentry_chain::KeyError| {
+                Error::unusable("ops.trusted_keys: name public keys as eds inspect-key shows them", error)
             })
         });
         Ok(Trust {
@@ -241,7 +242,7 @@ impl Trust {
     /// The signature of a statement by a trusted key, or why there is none that counts.
     ///
     /// # Errors
-    /// One sentence for [`Error::Archive`]; [`Error::Config`] if a key cannot be read.
+    /// One sentence for [`Error::Archive`]; [`Error::Unusable`] if a key cannot be read.
     pub fn verify(
         &self,
         statement: &Statement<'_>,
@@ -264,17 +265,17 @@ impl Trust {
             return Ok(self.keys.clone());
         }
         let own = self.signer()?.map(|key| PublicKey::from_bytes(key.verifying_key().to_bytes()));
-        Ok(own.transpose().map_err(|error| Error::Config(error.to_string()))?.into_iter().collect())
+        Ok(own.transpose().map_err(|error| Error::unusable("ops.signing_key", error))?.into_iter().collect())
     }
 
     fn signer(&self) -> Result<Option<SigningKey>, Error> {
         let Some(path) = &self.signing_key else { return Ok(None) };
         let seed = read_seed_file_of_group(path).map_err(|error| {
-            Error::Config(format!(
-                "ops.signing_key: {}; the user whom this runs as, or its group, must be able to read it, and without it \
+            Error::unusable(
+                "ops.signing_key: the user whom this runs as, or its group, must be able to read it, and without it \
                  nothing is archived",
-                edgesentry_rs::error::describe(&error)
-            ))
+                error,
+            )
         })?;
         Ok(Some(SigningKey::from_bytes(&seed)))
     }
@@ -407,7 +408,7 @@ mod tests {
 
         let path = settings.signing_key.clone().unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().to_string();
+        let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().describe();
         assert!(error.starts_with("ops.signing_key: ") && error.contains("chmod 640"), "{error}");
         // The archiver of PostgreSQL and the units are different users of one group.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();

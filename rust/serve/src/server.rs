@@ -44,6 +44,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 
 /// How a service ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Stopped {
     /// Every request that was under way has been answered.
     Finished,
@@ -77,7 +78,7 @@ impl Server {
         for address in &settings.listen {
             let listener = TcpListener::bind(address).await;
             listeners.push(listener.map_err(|error| {
-                Error::Config(format!("serve.listen: cannot listen on {address}: {error}"))
+                Error::unusable(format!("serve.listen: cannot listen on {address}"), error)
             })?);
         }
         if listeners.is_empty() {

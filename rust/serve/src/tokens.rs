@@ -12,6 +12,7 @@ use super::settings::TokenSettings;
 /// What a token may do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Scope {
     /// Send records. As soon as a token with it is configured, sending needs it or a client certificate.
     Ingest,

@@ -48,6 +48,9 @@ impl RejectionSettings {
 
 impl IngestService {
     /// Deletes the rejections beyond the settings, the oldest first, and answers what is left.
+    ///
+    /// # Errors
+    /// The ledger fails.
     pub async fn prune_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
         let limits = self.limits().rejections.limits();
         let mut last = Vec::new();

@@ -6,6 +6,7 @@ use crate::error::Error;
 
 /// Where a ledger is.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Location {
     /// A file: `sqlite:PATH`, or the path alone. Every character of the path stands for itself.
     Sqlite(PathBuf),
@@ -16,6 +17,9 @@ pub enum Location {
 impl Location {
     /// Reads a name. What is not one of the forms is an error that shows no more than the scheme, because the rest may
     /// be a password.
+    ///
+    /// # Errors
+    /// The name has neither form.
     pub fn parse(name: &str) -> Result<Location, Error> {
         if name.trim().is_empty() {
             return Err(Error::Config(

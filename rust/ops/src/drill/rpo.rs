@@ -144,6 +144,6 @@ impl Receiving {
     /// Lets it send what it has received.
     async fn end(self) -> Result<(), Error> {
         let _ = self.stop.send(());
-        self.task.await.map_err(|error| Error::Config(format!("the sidecar has ended early: {error}")))?
+        self.task.await.map_err(|error| Error::internal("the sidecar has ended early", error))?
     }
 }

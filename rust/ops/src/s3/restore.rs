@@ -12,6 +12,7 @@ use crate::error::Error;
 /// What became of a payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum State {
     /// A plain read returns the payload of the record; nothing was done.
     Intact,

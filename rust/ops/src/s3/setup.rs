@@ -187,7 +187,7 @@ fn unfinished_uploads() -> Result<LifecycleRule, Error> {
         .filter(LifecycleRuleFilter::builder().prefix("").build())
         .abort_incomplete_multipart_upload(abort)
         .build()
-        .map_err(|error| Error::Config(error.to_string()))
+        .map_err(|error| Error::internal("a lifecycle rule lacks something", error))
 }
 
 /// What retention has deleted, and what a receiver has replaced, goes once Object Lock lets it.
@@ -200,7 +200,7 @@ fn deleted_versions(days: u32) -> Result<LifecycleRule, Error> {
         .expiration(LifecycleExpiration::builder().expired_object_delete_marker(true).build())
         .noncurrent_version_expiration(NoncurrentVersionExpiration::builder().noncurrent_days(days).build())
         .build()
-        .map_err(|error| Error::Config(error.to_string()))
+        .map_err(|error| Error::internal("a lifecycle rule lacks something", error))
 }
 
 /// What is known of a version.

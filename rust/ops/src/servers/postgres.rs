@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::postgres::{Programs, Sql};
 use crate::process::{Process, free_port};
 use crate::program;
+use crate::random::random;
 
 /// What must be installed for a PostgreSQL of one's own.
 pub const POSTGRESQL: Program = Program {
@@ -258,8 +259,5 @@ fn append(file: &Path, lines: &str) -> Result<(), Error> {
 
 /// Letters and digits only, so that it needs no escape anywhere.
 fn random_password() -> Result<String, Error> {
-    let mut bytes = [0; 24];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
-    Ok(hex::encode(bytes))
+    Ok(hex::encode(random::<24>()?))
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 
 /// What came of archiving a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Archived {
     /// It is in the archive now, durably.
     Stored,
