@@ -25,9 +25,8 @@ pub enum Fault {
     Interrupted,
 }
 
-/// The part that failed, as logs and metrics name it.
+/// The part that failed, as logs and metrics name it. Exhaustive: each has its event and its metric.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
 pub enum Component {
     /// Payloads.
     RawDataStore,

@@ -210,11 +210,8 @@ pub async fn export(
     }
     drop(chunks);
     // Without the end of the records the writer drops what it has, and no file appears.
-    let writer = written.await.map_err(|error| FormatError::Io {
-        name: "export".into(),
-        action: "write",
-        source: std::io::Error::other(error),
-    })??;
+    let ended = |error| Error::internal("the writer of the export has ended early", error);
+    let writer = written.await.map_err(ended)??;
     if let Some(error) = failed {
         return Err(error);
     }
@@ -241,11 +238,7 @@ pub async fn export(
         }
         Ok::<_, Error>(manifest)
     });
-    finished.await.map_err(|error| FormatError::Io {
-        name: "export".into(),
-        action: "write",
-        source: std::io::Error::other(error),
-    })?
+    finished.await.map_err(ended)?
 }
 
 /// The export has its name, and something failed when its manifest should get one: the manifest of an earlier export must

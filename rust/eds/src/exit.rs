@@ -91,8 +91,8 @@ impl From<DestinationError> for Failure {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Failure {
         match error {
-            SnapshotError::Before { .. } => Failure::usage("heads", chain(&error)),
             SnapshotError::Io { .. } => Failure::unfinished("io", chain(&error)),
+            _ => Failure::usage("heads", chain(&error)),
         }
     }
 }
@@ -105,7 +105,7 @@ impl From<SeedError> for Failure {
             SeedError::Malformed(_) => Failure::usage("seed_malformed", message),
             SeedError::Shared { .. } => Failure::usage("seed_file_shared", message),
             SeedError::Io { action: "read", .. } => Failure::usage("seed_unreadable", message),
-            SeedError::Io { .. } => Failure::unfinished("io", message),
+            _ => Failure::unfinished("io", message),
         }
     }
 }
@@ -132,7 +132,7 @@ fn of_format(error: &FormatError) -> Failure {
         FormatError::Unreadable { .. } => "unreadable",
         FormatError::Payload(_) => "payload_unreadable",
         FormatError::Cancelled => "cancelled",
-        FormatError::Source { .. } => "source",
+        _ => "source",
     };
     Failure::unfinished(code, chain(error))
 }

@@ -9,9 +9,7 @@ impl From<TextfileError> for Failure {
     fn from(error: TextfileError) -> Failure {
         match error {
             TextfileError::Io { .. } => Failure::unfinished("io", chain(&error)),
-            TextfileError::Name(_) | TextfileError::Foreign { .. } => {
-                Failure::usage("metrics_file", chain(&error))
-            }
+            _ => Failure::usage("metrics_file", chain(&error)),
         }
     }
 }

@@ -53,9 +53,8 @@ pub enum TileError {
     },
 }
 
-/// What a tile holds.
+/// What a tile holds. Exhaustive: the specification of tiles has these two.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-#[non_exhaustive]
 pub enum TileKind {
     /// Hashes of this level: 0 has the leaves, each hash of the next one stands for a full tile.
     Hashes(u8),

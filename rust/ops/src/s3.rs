@@ -21,9 +21,8 @@ pub use policy::{Policy, policies};
 pub use restore::{Restored, State, restore};
 pub use setup::{Replication, Setup, Step};
 
-/// What a bucket is for.
+/// What a bucket is for. Exhaustive: each has its own rules of protection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum Holds {
     /// Payloads: nothing is ever deleted.
     Payloads,

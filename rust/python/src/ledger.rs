@@ -204,7 +204,8 @@ impl LedgerCore {
             let manifest = handle
                 .block_on(export(&*open.ledger, &filter, Target::File(path), exported))
                 .and_then(|manifest| {
-                    serde_json::to_string(&manifest).map_err(|error| Error::Config(error.to_string()))
+                    serde_json::to_string(&manifest)
+                        .map_err(|error| Error::internal("the manifest cannot be written as JSON", error))
                 });
             results.put(manifest)
         })?;

@@ -42,9 +42,8 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 
-/// How a service ended.
+/// How a service ended. Exhaustive: the exit code follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum Stopped {
     /// Every request that was under way has been answered.
     Finished,

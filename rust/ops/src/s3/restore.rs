@@ -9,10 +9,9 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// What became of a payload.
+/// What became of a payload. Exhaustive: the exit code follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum State {
     /// A plain read returns the payload of the record; nothing was done.
     Intact,
