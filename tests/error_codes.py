@@ -12,12 +12,8 @@ FAILURES = [
     r'Failure \{\s*code: "(\w+)"',
     r'\bbytes\([^;()]*(?:\(\))?,\s*"(\w+)"\)',
 ]
-# The code of a problem document.
-PROBLEMS = [
-    r'Problem::(?:new|limited)\(\s*StatusCode::\w+,\s*"(\w+)"',
-    r'\bcode: "(\w+)"\.(?:into|to_owned)\(\)',
-    r'self\.error\("(\w+)"',
-]
+# The codes of problem documents, as the wire types declare them.
+PROBLEMS = re.compile(r"^problem_codes! \{\n(.*?)^\}", re.DOTALL | re.MULTILINE)
 # A method `code` of an error; its arms are the codes.
 METHOD = re.compile(r"fn code\(&self\) -> &'static str \{\n(.*?)\n    \}\n", re.DOTALL)
 ARM = re.compile(r'=>\s*(?:\{\s*)?"(\w+)"')
@@ -53,7 +49,8 @@ def error_codes() -> set[str]:
 
 def problem_codes() -> set[str]:
     """Codes of problem documents, without the reasons of rejections."""
-    return {code for path in sources() for code in found(PROBLEMS, path.read_text(encoding="utf-8"))}
+    text = (ROOT / "rust" / "device" / "src" / "wire" / "problem.rs").read_text(encoding="utf-8")
+    return {code for body in PROBLEMS.findall(text) for code in re.findall(r'= "(\w+)";', body)}
 
 
 def hint_codes() -> set[str]:

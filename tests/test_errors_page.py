@@ -13,8 +13,6 @@ from edgesentry import exceptions
 from error_codes import error_codes, hint_codes, problem_codes
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "errors.md"
-# `Error::code` of a library is the code of a problem document, too.
-BOTH = {"not_tried", "stopped"}
 
 
 def listed(heading: str) -> list[str]:
@@ -30,7 +28,7 @@ def listed(heading: str) -> list[str]:
     ("heading", "codes"),
     [
         ("Command-line errors", error_codes()),
-        ("HTTP problem codes", problem_codes() | BOTH),
+        ("HTTP problem codes", problem_codes()),
         ("Rejections", set(get_args(edgesentry.RejectionCode))),
         ("Findings", set(edgesentry.FINDING_CODES)),
         ("Likely causes", hint_codes()),

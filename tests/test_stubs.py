@@ -15,6 +15,7 @@ from edgesentry import FINDING_CODES, REJECTION_CODES, FindingCode, Findings, Re
 INTERNAL = {
     "run_command",
     "ClientCore",
+    "IngestAnswer",
     "LedgerCore",
     "create_database",
     "drop_database",

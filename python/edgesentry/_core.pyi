@@ -47,6 +47,7 @@ __all__ = [
     "Findings",
     "Head",
     "HeadCoverage",
+    "IngestAnswer",
     "Input",
     "KeyRing",
     "LedgerCore",
@@ -1017,6 +1018,23 @@ def run_command(argv: Sequence[str]) -> int:
     """Runs the command `eds` and returns its exit code; the first argument is the program's name."""
 
 @final
+class IngestAnswer:
+    """What became of a record: `edgesentry.Outcome` without the place of the record."""
+
+    @property
+    def status(self) -> OutcomeStatus: ...
+    @property
+    def reason(self) -> RejectionCode | None: ...
+    @property
+    def expected(self) -> str | None: ...
+    @property
+    def actual(self) -> str | None: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def retryable(self) -> bool: ...
+
+@final
 class ClientCore:
     """What `edgesentry.Client` stands on."""
 
@@ -1030,12 +1048,10 @@ class ClientCore:
         attempts: int,
     ) -> Self: ...
     def close(self) -> None: ...
-    def ingest(
-        self, record: AuditRecord | Mapping[str, object], payload: bytes
-    ) -> tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]: ...
+    def ingest(self, record: AuditRecord | Mapping[str, object], payload: bytes) -> IngestAnswer: ...
     def ingest_many(
         self, items: list[tuple[AuditRecord | Mapping[str, object], bytes]]
-    ) -> list[tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]]: ...
+    ) -> list[IngestAnswer]: ...
 
 @final
 class LedgerCore:
@@ -1056,7 +1072,7 @@ class LedgerCore:
     def html(self) -> str: ...
     def ingest(
         self, items: Sequence[tuple[AuditRecord | Mapping[str, object], bytes]]
-    ) -> list[tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]]: ...
+    ) -> list[IngestAnswer]: ...
     def export(
         self,
         path: Path,

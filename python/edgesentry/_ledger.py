@@ -14,6 +14,7 @@ from edgesentry._core import (
     AuditRecord,
     Device,
     Head,
+    IngestAnswer,
     KeyRing,
     LedgerCore,
     RecordReader,
@@ -41,8 +42,6 @@ from edgesentry.exceptions import EdgesentryError, RejectedError
 Record: TypeAlias = AuditRecord | Mapping[str, object]
 Payloads: TypeAlias = Mapping[str, bytes] | Callable[[AuditRecord], bytes] | Iterable[bytes]
 Time: TypeAlias = int | datetime
-
-_Answer: TypeAlias = tuple[OutcomeStatus, RejectionCode | None, str | None, str | None, str | None, bool]
 
 _BATCH = 4096
 _BATCH_BYTES = 32 << 20
@@ -461,9 +460,18 @@ def _text(value: Path | None) -> str | None:
     return None if value is None else os.fspath(value)
 
 
-def _outcome(record: Record, answer: _Answer) -> Outcome:
+def _outcome(record: Record, answer: IngestAnswer) -> Outcome:
     device_id, sequence = _name(record)
-    return Outcome(device_id, sequence, *answer)
+    return Outcome(
+        device_id,
+        sequence,
+        answer.status,
+        reason=answer.reason,
+        expected=answer.expected,
+        actual=answer.actual,
+        error=answer.error,
+        retryable=answer.retryable,
+    )
 
 
 def _name(record: Record) -> tuple[str, int]:

@@ -71,11 +71,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one byte.
+    ///
+    /// # Errors
+    /// The bytes end.
     pub fn byte(&mut self) -> Result<u8, CanonicalError> {
         self.rest.split_off_first().copied().ok_or(CanonicalError::Truncated)
     }
 
     /// Reads an integer.
+    ///
+    /// # Errors
+    /// The bytes end, or the integer is not written in its shortest form.
     pub fn varint(&mut self) -> Result<u64, CanonicalError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
@@ -95,23 +101,35 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next `length` bytes.
+    ///
+    /// # Errors
+    /// The bytes end.
     pub fn bytes(&mut self, length: u64) -> Result<&'a [u8], CanonicalError> {
         let length = usize::try_from(length).map_err(|_| CanonicalError::Truncated)?;
         self.rest.split_off(..length).ok_or(CanonicalError::Truncated)
     }
 
     /// Reads an array, such as a hash or a key.
+    ///
+    /// # Errors
+    /// The bytes end.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], CanonicalError> {
         self.bytes(N as u64)?.try_into().map_err(|_| CanonicalError::Truncated)
     }
 
     /// Reads a string.
+    ///
+    /// # Errors
+    /// The bytes end, or the string is not UTF-8.
     pub fn text(&mut self) -> Result<&'a str, CanonicalError> {
         let length = self.varint()?;
         std::str::from_utf8(self.bytes(length)?).map_err(|_| CanonicalError::NotUtf8)
     }
 
     /// Reads the byte before an option. Returns true if its value follows.
+    ///
+    /// # Errors
+    /// The bytes end, or the tag is neither 0 nor 1.
     pub fn option(&mut self) -> Result<bool, CanonicalError> {
         match self.byte()? {
             0 => Ok(false),
@@ -121,6 +139,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks that no bytes are left.
+    ///
+    /// # Errors
+    /// Bytes are left.
     pub fn finish(self) -> Result<(), CanonicalError> {
         if self.rest.is_empty() { Ok(()) } else { Err(CanonicalError::Trailing(self.rest.len())) }
     }

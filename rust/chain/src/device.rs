@@ -35,6 +35,7 @@ pub struct Device {
 /// The sequence has reached its largest value, so the chain cannot grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the chain is full: its last sequence is {}", u64::MAX)]
+#[non_exhaustive]
 pub struct ChainFull;
 
 impl Device {
@@ -52,6 +53,9 @@ impl Device {
     }
 
     /// Signs the next record of the chain.
+    ///
+    /// # Errors
+    /// The last sequence of the chain is [`u64::MAX`].
     pub fn sign(
         &mut self,
         timestamp_ms: u64,
@@ -97,6 +101,9 @@ impl Device {
     }
 
     /// Returns the public key to register.
+    ///
+    /// # Errors
+    /// The seed makes a weak key.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
         PublicKey::from_bytes(self.key.verifying_key().to_bytes())
     }

@@ -13,7 +13,8 @@ use crate::level::ProvidedBy;
 
 macro_rules! finding_codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $summary:literal;)*) => {
-        /// The kind of a failed check. The names are stable: scripts may rely on them.
+        /// What a failed check is called. The names are stable: scripts may rely on them. Exhaustive: each code has a level
+        /// and a page.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
         pub enum FindingCode {
             $($(#[doc = $doc])* #[serde(rename = $name)] $variant,)*
@@ -90,6 +91,7 @@ pub struct UnknownCode(String);
 /// The expected or actual value of a check. Serialized as text, or in a binary format with its type.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(remote = "Evidence")]
+#[non_exhaustive]
 pub enum Evidence {
     /// A hash.
     Hash(Hash),

@@ -11,6 +11,7 @@ use crate::level::Level;
 /// A likely cause of many findings at once, with its fix. A hint explains findings; it never removes one.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(remote = "Hint")]
+#[non_exhaustive]
 pub enum Hint {
     /// The chains of some devices are complete and their links hold, but their records are in another order.
     NotInOrder {

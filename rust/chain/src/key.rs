@@ -8,8 +8,9 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::traits::IsIdentity;
 use serde::{Deserialize, Serialize};
 
-/// What the signature of a device covers. It is a property of the registered key, never of the record, so that a writer
-/// of records cannot choose the weaker scheme.
+/// What a device's signature covers. A property of the registered key, never of the record, so that nobody
+/// who writes records can choose the weaker one. Exhaustive: every place that signs, verifies or stores a key must decide about
+/// each scheme.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
@@ -70,6 +71,7 @@ impl FromStr for Scheme {
 
 /// The reason why a key is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// Not 64 hex digits.
     #[error("a public key is 64 hex digits, got other text of {0} characters")]
@@ -220,6 +222,9 @@ impl KeyRing {
 
     /// Adds a key. Keys of a device are ordered by the sequence from which they are valid. Rejects two keys of a device
     /// that start at one sequence, and one key under both schemes.
+    ///
+    /// # Errors
+    /// Another key of the device begins at the same sequence, or the key is registered under the other scheme.
     pub fn insert(&mut self, device_id: &str, key: RingKey) -> Result<(), KeyError> {
         if self.schemes.get(key.key.as_bytes()).is_some_and(|scheme| *scheme != key.scheme) {
             return Err(self.two_schemes(device_id, &key));

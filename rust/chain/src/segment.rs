@@ -138,12 +138,18 @@ impl Found {
 impl Checks<'_> {
     /// Verifies consecutive records; `first_index` is the position of the first in the whole input. Records of many
     /// devices may interleave.
+    ///
+    /// # Errors
+    /// A payload cannot be read. Faults of the evidence are findings.
     pub fn verify(&self, records: &[AuditRecord], first_index: u64) -> Result<Segments, PayloadError> {
         self.verify_indexed(records.iter().zip(first_index..))
     }
 
     /// Like [`Checks::verify`], for records that are not consecutive: each has its position in the whole input, in
     /// ascending order.
+    ///
+    /// # Errors
+    /// As [`Checks::verify`].
     pub fn verify_indexed<'r>(
         &self,
         records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
@@ -156,6 +162,9 @@ impl Checks<'_> {
     }
 
     /// Like [`Checks::verify`], on all threads of the current rayon pool.
+    ///
+    /// # Errors
+    /// As [`Checks::verify`].
     pub fn verify_parallel(
         &self,
         records: &[AuditRecord],

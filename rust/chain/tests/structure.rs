@@ -46,6 +46,35 @@ const NEVER: [(&str, &[&str], &[&str]); 9] = [
     ("edgesentry-ops", &["backup", "restore", "wal", "observe"], &["servers", "drill"]),
 ];
 
+/// The crates whose public enums and errors may grow: other programs match them with a default.
+const MAY_GROW: [&str; 7] = ["chain", "log", "formats", "device", "edgesentry-rs", "serve", "ops"];
+
+/// Types that stay exhaustive, or that others make: crate, type, and why.
+const FIXED: [(&str, &str, &str); 22] = [
+    ("chain", "Scheme", "each place that signs, verifies or stores a key decides about each scheme"),
+    ("chain", "Verdict", "no verdict is shown as a pass by default"),
+    ("chain", "Level", "reports and requirements decide about each level"),
+    ("chain", "FindingCode", "each code has a level and a page"),
+    ("chain", "PayloadError", "every implementation of Payloads makes it"),
+    ("log", "TileKind", "the specification of tiles has these two"),
+    ("formats", "RecordBatch", "it stands for a type of Arrow in builds without Arrow, and has no value"),
+    ("device", "Fault", "each fault has an exit code"),
+    ("device", "Component", "each has its event and its metric"),
+    ("device", "FailureKind", "it decides what becomes of a record"),
+    ("device", "RejectionCode", "the HTTP status and the kept evidence depend on it"),
+    ("device", "OutcomeKind", "each place that acts on an outcome decides about each kind"),
+    ("device", "Outcome", "like its kind"),
+    ("device", "StoreError", "every store makes it"),
+    ("edgesentry-rs", "Entry", "a ledger decides about each kind of entry"),
+    ("edgesentry-rs", "Decision", "no decision may be lost"),
+    ("edgesentry-rs", "Written", "a write that stored nothing must not pass for one that did"),
+    ("serve", "Stopped", "the exit code of the service follows it"),
+    ("ops", "Holds", "each kind of bucket has its own rules of protection"),
+    ("ops", "State", "the exit code follows it"),
+    ("ops", "Status", "exit codes and reports decide about each"),
+    ("ops", "Fetched", "PostgreSQL ends or stops its recovery by it"),
+];
+
 /// Libraries that no device compiles, even with the outbox.
 const NOT_ON_A_DEVICE: [&str; 7] =
     ["axum", "aws-sdk-s3", "hyper", "opentelemetry", "prometheus-client", "rumqttc-v5-next", "sqlx-postgres"];
@@ -172,6 +201,78 @@ fn imports_are_found_however_they_are_written() {
                 // use crate::settings;\nuse super::near;";
     let found: Vec<String> = imported(text, 2).into_iter().collect();
     assert_eq!(found, ["ingest", "ledger", "payload", "sql"]);
+}
+
+#[test]
+fn public_enums_and_errors_can_grow() {
+    let mut fixed = BTreeSet::new();
+    for name in MAY_GROW {
+        let mut found = 0;
+        for (_, source) in sources(&root().join("rust").join(name), "src") {
+            let text = fs::read_to_string(&source).unwrap();
+            for declared in growing(&text) {
+                found += 1;
+                let listed =
+                    FIXED.iter().find(|(krate, listed, _)| *krate == name && *listed == declared.name);
+                match listed {
+                    Some((_, listed, _)) => {
+                        assert!(!declared.grows, "{name}: {listed} is non_exhaustive and in FIXED");
+                        assert!(
+                            !declared.is_enum || *listed == "RecordBatch" || declared.says_so,
+                            "{name}: {listed}: say why it is exhaustive"
+                        );
+                        fixed.insert((name, *listed));
+                    }
+                    None => assert!(
+                        declared.grows,
+                        "{}: {} is neither #[non_exhaustive] nor in FIXED",
+                        source.display(),
+                        declared.name
+                    ),
+                }
+            }
+        }
+        assert!(found > 0, "{name} has no public enum");
+    }
+    assert_eq!(fixed.len(), FIXED.len(), "FIXED has a type that is gone: {fixed:?}");
+}
+
+/// A public enum or error type.
+struct Declared {
+    name: String,
+    is_enum: bool,
+    grows: bool,
+    /// Whether its documentation says that it is exhaustive.
+    says_so: bool,
+}
+
+/// The public enums of a text, and its public errors but for those that have private fields only.
+fn growing(text: &str) -> Vec<Declared> {
+    let mut found = Vec::new();
+    let mut above = String::new();
+    for line in text.lines().map(str::trim) {
+        let declared = ["pub enum ", "pub struct "].into_iter().find_map(|kind| line.strip_prefix(kind));
+        if let Some(rest) = declared {
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let is_enum = line.starts_with("pub enum");
+            let is_open_error = above.contains("thiserror::Error") && !rest[name.len()..].starts_with('(');
+            if is_enum || is_open_error {
+                let grows = above.contains("#[non_exhaustive]");
+                found.push(Declared {
+                    name,
+                    is_enum,
+                    grows,
+                    says_so: above.to_lowercase().contains("exhaustive"),
+                });
+            }
+        }
+        if line.starts_with("///") || line.starts_with("#[") || line.starts_with("$(#[") {
+            above.push_str(line);
+        } else {
+            above.clear();
+        }
+    }
+    found
 }
 
 #[test]

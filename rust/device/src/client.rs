@@ -106,6 +106,9 @@ struct Inner {
 
 impl Client {
     /// Creates a client; it does not connect yet.
+    ///
+    /// # Errors
+    /// The URL, the proxy, a certificate or the key cannot be used.
     pub fn new(settings: ClientSettings) -> Result<Client, Error> {
         let wrong = |problem: &str| Error::Config(format!("url: {problem}"));
         let mut base = Url::parse(&settings.url)
@@ -146,6 +149,9 @@ impl Client {
     }
 
     /// Sends one record. Accepted and duplicate mean that the service holds record and payload durably.
+    ///
+    /// # Errors
+    /// [`Error::Service`] after the last attempt, or if the service refuses the request. A rejection is an outcome.
     pub async fn ingest(&self, submission: Submission) -> Result<Outcome, Error> {
         self.persist(|| self.single(&submission)).await
     }
@@ -170,8 +176,13 @@ impl Client {
     }
 
     /// Sends any request once: `request("GET", "readyz", None)`.
+    ///
+    /// # Errors
+    /// The method or the path cannot be used, or no response came. A response with an error status is a response.
     pub async fn request(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<Response, Error> {
-        let method = method.parse().map_err(|_| Error::Config(format!("{method:?} is no HTTP method")))?;
+        let method = method
+            .parse()
+            .map_err(|error| Error::unusable(format!("{method:?} is not an HTTP method"), Box::new(error)))?;
         self.any(method, path, body.unwrap_or_default()).await.map_err(|call| call.error)
     }
 

@@ -5,10 +5,27 @@ use std::sync::Arc;
 
 use edgesentry_chain::AuditRecord;
 
+use crate::wire::ProblemCode;
+
 /// The error of a lower layer.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The component that failed, as logs and metrics name it.
+/// Whose fault an error is. The exit codes of `eds` follow it. Exhaustive: each fault needs an exit code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fault {
+    /// The caller's: an argument, a setting, a key, a registration, or a file that one of them names.
+    Usage,
+    /// That of the data: an archive, an export, an outbox.
+    Data,
+    /// That of the environment: a disk, the network, a server, a program, random numbers, threads.
+    Environment,
+    /// Ours: a bug.
+    Internal,
+    /// Nobody's: the caller has interrupted the work.
+    Interrupted,
+}
+
+/// The part that failed, as logs and metrics name it. Exhaustive: each has its event and its metric.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Component {
     /// Payloads.
@@ -46,8 +63,8 @@ impl fmt::Display for Component {
     }
 }
 
-/// How long a failure of a store lasts, and which records it affects. It decides how the service treats a record that
-/// hits it.
+/// How long a failure of a store lasts, and whom it concerns. It decides what becomes of a record that it hits, and is
+/// exhaustive for that.
 ///
 /// Each store decides it in one function: file systems by the error number, S3 by its code and status, SQLite by its
 /// result code, PostgreSQL by the class of its SQLSTATE. An unknown error is [`FailureKind::Passing`] for a file system
@@ -111,8 +128,9 @@ pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// The error of this library.
+/// Why something could not be done; [`Error::fault`] says whose fault it is.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A store failed.
     #[error(transparent)]
@@ -120,6 +138,14 @@ pub enum Error {
     /// A setting, a URL or an argument is wrong.
     #[error("{0}")]
     Config(String),
+    /// A setting or an argument names something that cannot be used, such as a file that cannot be read.
+    #[error("{problem}")]
+    Unusable {
+        /// Which setting or file, and what to do.
+        problem: String,
+        /// Why.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// The device registry refused a change.
     #[error("device {device_id:?}: {problem}")]
     Registry {
@@ -147,7 +173,7 @@ pub enum Error {
         /// Its URL.
         place: Arc<str>,
         /// The code of its problem document, or `unreachable`.
-        code: String,
+        code: ProblemCode,
         /// The detail of the problem document, or the cause.
         detail: String,
         /// True if the same call may succeed later.
@@ -159,20 +185,57 @@ pub enum Error {
     /// The device's chain or outbox cannot continue.
     #[error("{0}")]
     Agent(String),
+    /// The operating system starts no thread.
+    #[error("{0}: cannot start a thread")]
+    Threads(&'static str, #[source] Arc<std::io::Error>),
+    /// A bug: an invariant does not hold, or a worker thread has panicked.
+    #[error("{what}; this is a bug in EdgeSentry, please report it")]
+    Internal {
+        /// What went wrong.
+        what: &'static str,
+        /// Why, if there is an error below.
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    },
 }
 
 impl Error {
+    /// Something that a setting or an argument names cannot be used.
+    pub fn unusable(problem: impl Into<String>, source: impl Into<BoxError>) -> Error {
+        Error::Unusable { problem: problem.into(), source: source.into().into() }
+    }
+
+    /// A bug that shows as an error of a layer below.
+    pub fn internal(what: &'static str, source: impl Into<BoxError>) -> Error {
+        Error::Internal { what, source: Some(source.into().into()) }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Error::Config(_) | Error::Unusable { .. } | Error::Registry { .. } => Fault::Usage,
+            Error::Export(_) | Error::Agent(_) => Fault::Data,
+            Error::Store(_)
+            | Error::NotTried { .. }
+            | Error::Stopped
+            | Error::Service { .. }
+            | Error::Threads(..) => Fault::Environment,
+            Error::Internal { .. } => Fault::Internal,
+        }
+    }
+
     /// Returns a stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Error::Store(_) => "store",
-            Error::Config(_) => "config",
+            Error::Config(_) | Error::Unusable { .. } => "config",
             Error::Registry { .. } => "registry",
             Error::NotTried { .. } => "not_tried",
             Error::Stopped => "stopped",
             Error::Service { .. } => "service",
             Error::Export(_) => "export",
             Error::Agent(_) => "agent",
+            Error::Threads(..) => "threads",
+            Error::Internal { .. } => "internal",
         }
     }
 
@@ -183,13 +246,20 @@ impl Error {
             Error::NotTried { why, .. } => *why != NotTried::BehindPermanent,
             Error::Stopped => true,
             Error::Service { retryable, .. } => *retryable,
-            Error::Config(_) | Error::Registry { .. } | Error::Export(_) | Error::Agent(_) => false,
+            Error::Config(_)
+            | Error::Unusable { .. }
+            | Error::Registry { .. }
+            | Error::Export(_)
+            | Error::Agent(_)
+            | Error::Threads(..)
+            | Error::Internal { .. } => false,
         }
     }
 }
 
 /// Why a record was not tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum NotTried {
     /// An earlier record of the device could not be stored, for a reason that may pass.
     BehindPassing,

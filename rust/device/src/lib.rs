@@ -30,7 +30,7 @@ pub use client::Client;
 pub use error::Error;
 #[cfg(feature = "outbox")]
 pub use outbox::{Flushed, KeptRejection, Outbox};
-pub use rejection::{Outcome, Rejection, RejectionCode};
+pub use rejection::{CheckedValue, Outcome, OutcomeKind, Rejection, RejectionCode, UnknownOutcome};
 pub use sign::sign;
 pub use sink::Sink;
 pub use submission::Submission;

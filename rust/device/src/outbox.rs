@@ -21,6 +21,7 @@ use crate::sink::Sink;
 use crate::sql::failed;
 use crate::sqlite::{Database, Schema, insert};
 use crate::submission::Submission;
+use crate::wire::ProblemCode;
 
 static SCHEMA: Schema = Schema {
     name: "outbox",
@@ -68,6 +69,9 @@ pub struct Outbox {
 impl Outbox {
     /// Opens the outbox of a device, creating it if it is missing. A new outbox begins after the head of `device`; an
     /// existing one has its own head, and `device` must agree or have none.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is of another device, or continues another chain.
     pub async fn open(outbox: &Path, device: Device) -> Result<Outbox, Error> {
         let database = Database::open(outbox, Component::Outbox, true, &SCHEMA).await?;
         let outbox = Outbox { device, database };
@@ -115,6 +119,9 @@ impl Outbox {
     }
 
     /// Signs the next record of the chain; it is durably in the outbox when this returns.
+    ///
+    /// # Errors
+    /// As [`Outbox::sign_many`].
     pub async fn sign(
         &self,
         timestamp_ms: u64,
@@ -122,11 +129,14 @@ impl Outbox {
         object_ref: &str,
     ) -> Result<AuditRecord, Error> {
         let mut records = self.sign_many([(timestamp_ms, payload, object_ref.to_owned())]).await?;
-        records.pop().ok_or_else(|| Error::Agent("nothing was signed".to_owned()))
+        records.pop().ok_or(Error::Internal { what: "nothing was signed", source: None })
     }
 
     /// Signs the next records of the chain, from times, payloads and object references. All of them are durably in the
     /// outbox when this returns, and none after an error. It waits for the disk once, not once per record.
+    ///
+    /// # Errors
+    /// No ledger takes a record of these sizes, the chain is full, or the disk fails; nothing is signed then.
     pub async fn sign_many(
         &self,
         items: impl IntoIterator<Item = (u64, Bytes, String)>,
@@ -162,6 +172,9 @@ impl Outbox {
 
     /// Sends the waiting records in order, until none is left, the service rejects one, or an error occurs, which it
     /// returns. The next flush continues from there.
+    ///
+    /// # Errors
+    /// The sink fails, or the file. What the service holds by then has left the outbox.
     pub async fn flush(&self, sink: &dyn Sink) -> Result<Flushed, Error> {
         let mut flushed = Flushed::default();
         // A record that was rejected before is sent alone: the service would reject those behind it, too.
@@ -184,8 +197,8 @@ impl Outbox {
                         end = Some(Ok(KeptRejection {
                             sequence: *sequence,
                             code: rejection.code.name().to_owned(),
-                            expected: rejection.expected,
-                            actual: rejection.actual,
+                            expected: rejection.expected.to_string(),
+                            actual: rejection.actual.to_string(),
                         }));
                         break;
                     }
@@ -202,7 +215,7 @@ impl Outbox {
                 None if last_held.is_none() => {
                     return Err(Error::Service {
                         place: Arc::clone(&self.database.place),
-                        code: "no_answer".to_owned(),
+                        code: ProblemCode::NoAnswer,
                         detail: "the service has answered none of the records that were sent".to_owned(),
                         retryable: true,
                     });
@@ -224,6 +237,9 @@ impl Outbox {
     }
 
     /// Returns the number of waiting records.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub async fn waiting(&self) -> Result<u64, Error> {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM waiting")
             .fetch_one(&self.database.readers)
@@ -233,6 +249,9 @@ impl Outbox {
     }
 
     /// Returns the last signed link.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub async fn head(&self) -> Result<Option<Head>, Error> {
         let failed = || self.failed("read the outbox");
         let mut reader = self.database.readers.acquire().await.map_err(failed())?;
@@ -240,6 +259,9 @@ impl Outbox {
     }
 
     /// Returns the latest rejection of the first waiting record.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub async fn rejection(&self) -> Result<Option<KeptRejection>, Error> {
         let row = sqlx::query("SELECT sequence, code, expected, actual FROM rejection")
             .fetch_optional(&self.database.readers)

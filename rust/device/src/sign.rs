@@ -7,6 +7,9 @@ use tracing::debug;
 const TARGET: &str = "edgesentry_rs::agent";
 
 /// Signs the next record of a device's chain and emits the event; every signer calls this function.
+///
+/// # Errors
+/// The last sequence of the chain is [`u64::MAX`].
 pub fn sign(
     device: &mut Device,
     timestamp_ms: u64,

@@ -74,6 +74,9 @@ impl Writer {
 impl Database {
     /// Opens a file and migrates its tables; `create` creates a missing file, and the tables of an empty one. A file
     /// that holds other tables is an error, and stays unchanged.
+    ///
+    /// # Errors
+    /// The file cannot be opened or migrated, holds other tables, or is of a newer release.
     pub async fn open(
         path: &Path,
         component: Component,
@@ -135,6 +138,9 @@ impl Database {
 
     /// Opens a file for reading. It changes neither the file nor anything beside it, and reads tables of an older
     /// version as they are.
+    ///
+    /// # Errors
+    /// The file cannot be read, holds other tables, or is of a newer release.
     pub async fn read(path: &Path, component: Component, schema: &'static Schema) -> Result<Database, Error> {
         let place: Arc<str> = path.display().to_string().into();
         let opening = || failed(&place, component, "open the database for reading");
@@ -162,12 +168,18 @@ impl Database {
     }
 
     /// Returns a connection for reading. Its results count only after [`Database::unchanged`] has checked them.
+    ///
+    /// # Errors
+    /// No connection is free in time.
     pub async fn reader(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         self.readers.acquire().await
     }
 
     /// Returns the result of a read if the file is unchanged since it was opened. Only a file that is read without
     /// locks can change; rows that were read meanwhile may be missing or damaged.
+    ///
+    /// # Errors
+    /// The read failed, or the file has changed since it was opened.
     pub fn unchanged<T>(&self, read: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         self.reading.as_ref().map_or(Ok(()), Reading::check_unchanged)?;
         read
@@ -179,6 +191,9 @@ impl Database {
     }
 
     /// Returns the connection that writes.
+    ///
+    /// # Errors
+    /// The file is open for reading only, or closed.
     pub async fn writer(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, sqlx::Error> {
         if self.reading.is_some() {
             return Err(sqlx::Error::Configuration("it is open for reading only".into()));
@@ -327,6 +342,9 @@ pub fn into_sqlx(error: MigrateError) -> sqlx::Error {
 pub type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
 /// Inserts rows, many per statement. `insert` ends before VALUES; `bind` binds one row of `columns` values.
+///
+/// # Errors
+/// The database refuses the rows.
 pub async fn insert<T>(
     connection: &mut SqliteConnection,
     insert: &'static str,

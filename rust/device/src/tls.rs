@@ -18,6 +18,9 @@ pub fn install_provider() {
 }
 
 /// Returns the TLS settings of a client: it trusts `ca`, or else the authorities of the system, and shows `identity`.
+///
+/// # Errors
+/// A file cannot be read, or holds no certificate or key that can be used.
 pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, Error> {
     let roots = match ca {
         Some(path) => authorities(path)?,
@@ -31,22 +34,29 @@ pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Res
 }
 
 /// Like [`client_config`], with loaded authorities.
+///
+/// # Errors
+/// A file cannot be read, or holds no certificate or key that can be used.
 pub fn client_config_of(
     roots: RootCertStore,
     identity: Option<(&Path, &Path)>,
 ) -> Result<ClientConfig, Error> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| Error::Config(format!("tls: {error}")))?
+        .map_err(|error| Error::internal("rustls has none of the TLS versions", error))?
         .with_root_certificates(roots);
     let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(certificate)?;
-    let wrong = |error: &dyn std::fmt::Display| Error::Config(format!("{}: {error}", key.display()));
-    let key = private_key(key).map_err(|problem| wrong(&problem))?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))
+    let read = private_key(key).map_err(|problem| Error::Config(format!("{}: {problem}", key.display())))?;
+    builder
+        .with_client_auth_cert(chain, read)
+        .map_err(|error| Error::unusable(key.display().to_string(), error))
 }
 
 /// Reads the private key of a PEM file that other users cannot read. As in PostgreSQL, a group may read a file of root.
+///
+/// # Errors
+/// The file cannot be read, holds no key, or can be read by others.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     #[cfg(unix)]
     {
@@ -64,20 +74,26 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 }
 
 /// Reads the certificates of a PEM file, which must hold at least one.
+///
+/// # Errors
+/// The file cannot be read, or holds no certificate.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err(Error::Config(format!("{}: there is no certificate in it", path.display()))),
-        Err(error) => Err(Error::Config(format!("{}: cannot read certificates: {error}", path.display()))),
+        Err(error) => Err(Error::unusable(format!("{}: cannot read certificates", path.display()), error)),
     }
 }
 
 /// Reads the authorities of a PEM file.
+///
+/// # Errors
+/// The file cannot be read, or holds no authority that can be used.
 pub fn authorities(path: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| Error::Config(format!("{}: {error}", path.display())))?;
+        roots.add(certificate).map_err(|error| Error::unusable(path.display().to_string(), error))?;
     }
     Ok(roots)
 }

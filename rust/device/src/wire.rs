@@ -5,5 +5,5 @@ mod problem;
 mod submission;
 
 pub use answer::Answer;
-pub use problem::Problem;
+pub use problem::{Problem, ProblemCode};
 pub use submission::{Malformed, parse_submission, write_submission};

@@ -10,7 +10,7 @@ mod registry;
 
 pub(crate) use edgesentry_device::limits::is_valid_id;
 pub use edgesentry_device::limits::{MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE};
-pub use edgesentry_device::{Outcome, Rejection, RejectionCode, Submission};
+pub use edgesentry_device::{CheckedValue, Outcome, OutcomeKind, Rejection, RejectionCode, Submission};
 
 pub use admit::Admitted;
 pub(crate) use admit::decide;

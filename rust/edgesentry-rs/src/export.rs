@@ -65,20 +65,27 @@ impl Manifest {
     }
 
     /// Reads a manifest.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not a manifest, or is of a newer release.
     pub fn read(path: &Path) -> Result<Manifest, Error> {
-        let wrong = |problem: String| Error::Config(format!("{}: {problem}", path.display()));
+        let wrong = |problem: &str| format!("{}: {problem}", path.display());
         let bytes =
-            std::fs::read(path).map_err(|error| wrong(format!("cannot read the manifest: {error}")))?;
+            std::fs::read(path).map_err(|error| Error::unusable(wrong("cannot read the manifest"), error))?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| wrong(format!("it is no manifest of an export: {error}")))?;
+            .map_err(|error| Error::unusable(wrong("it is not a manifest of an export"), error))?;
         if manifest.manifest != MANIFEST_VERSION {
             let version = manifest.manifest;
-            return Err(wrong(format!("manifest version {version} is not known here; use a newer release")));
+            let problem = format!("manifest version {version} is not known here; use a newer release");
+            return Err(Error::Config(wrong(&problem)));
         }
         Ok(manifest)
     }
 
     /// Returns a difference between the file and the manifest, if there is one.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn difference(&self, file: &Path) -> Result<Option<String>, Error> {
         let Some(expected) = &self.file else { return Ok(None) };
         let found = measure(file, file)?;
@@ -90,6 +97,9 @@ impl Manifest {
     }
 
     /// Writes the manifest atomically.
+    ///
+    /// # Errors
+    /// The destination cannot be used or written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let destination = Destination::of("manifest", path).map_err(FormatError::from)?;
         Ok(self.prepare(&destination, path)?()?)
@@ -124,6 +134,7 @@ impl Manifest {
 }
 
 /// The destination of an export.
+#[non_exhaustive]
 pub enum Target {
     /// A file whose name implies the format; the manifest is written beside it.
     File(PathBuf),
@@ -142,6 +153,9 @@ pub enum Target {
 
 /// Exports the records of a filter, in bounded memory. `exported` gets the number of records written so far, and
 /// returns false to stop.
+///
+/// # Errors
+/// The ledger, or the output, fails, or `exported` returns false; then there is no file.
 pub async fn export(
     ledger: &dyn Ledger,
     filter: &Filter,
@@ -196,11 +210,8 @@ pub async fn export(
     }
     drop(chunks);
     // If the stream ends early the writer drops its data, and no file appears.
-    let writer = written.await.map_err(|error| FormatError::Io {
-        name: "export".into(),
-        action: "write",
-        source: std::io::Error::other(error),
-    })??;
+    let ended = |error| Error::internal("the writer of the export has ended early", error);
+    let writer = written.await.map_err(ended)??;
     if let Some(error) = failed {
         return Err(error);
     }
@@ -227,11 +238,7 @@ pub async fn export(
         }
         Ok::<_, Error>(manifest)
     });
-    finished.await.map_err(|error| FormatError::Io {
-        name: "export".into(),
-        action: "write",
-        source: std::io::Error::other(error),
-    })?
+    finished.await.map_err(ended)?
 }
 
 /// Handles a failure between naming the export and naming its manifest: the manifest of an earlier export must not stay

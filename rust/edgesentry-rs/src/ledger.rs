@@ -26,7 +26,7 @@ use edgesentry_chain::{AuditRecord, Head, Heads, KeyError, KeyRing, PublicKey, S
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-use crate::admission::{Admitted, Outcome, RegisteredKey, Registry, Rejection};
+use crate::admission::{Admitted, Outcome, OutcomeKind, RegisteredKey, Registry, Rejection};
 use crate::error::{Error, StoreError};
 use crate::payload::Stored;
 
@@ -39,7 +39,7 @@ pub use sqlite::Sqlite;
 /// The tables that identify a ledger.
 const TABLES: [&str; 4] = ["audit_records", "chain_heads", "devices", "operation_logs"];
 
-/// One entry of a group.
+/// One entry of a group. Exhaustive: a ledger must decide about each kind.
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// A record that passed admission and whose payload is stored: the ledger decides whether it continues its chain.
@@ -62,7 +62,7 @@ impl Entry {
     }
 }
 
-/// The decision of a ledger on an entry.
+/// What a ledger has decided of an entry. Exhaustive: no decision may be lost.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// It is decided, and the decision is in the operation log.
@@ -74,6 +74,7 @@ pub enum Decision {
 
 /// Why a group was not appended; the ledger holds nothing of it.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum AppendError {
     /// Keys of a device have changed since its records were admitted: admit them again.
     #[error("device keys have changed since the records were admitted")]
@@ -138,8 +139,8 @@ pub struct LogEntry {
     pub device_id: String,
     /// The sequence; none if it is out of range.
     pub sequence: Option<u64>,
-    /// `accepted`, `duplicate` or `rejected`.
-    pub outcome: String,
+    /// The decision.
+    pub outcome: OutcomeKind,
     /// The reason code of a rejection.
     pub reason: Option<String>,
     /// The record hash.
@@ -158,7 +159,7 @@ pub struct LogQuery {
     /// Only this device.
     pub device_id: Option<String>,
     /// Only this outcome.
-    pub outcome: Option<String>,
+    pub outcome: Option<OutcomeKind>,
     /// Only this reason code.
     pub reason: Option<String>,
     /// Only entries after this id: the last one of the previous page.
@@ -208,6 +209,9 @@ pub struct Pruned {
 }
 
 /// Returns the keys of devices as a key ring. It omits revocations: our ledgers accept no record under a revoked key.
+///
+/// # Errors
+/// Keys of two devices are in conflict, which no ledger of ours registers.
 pub fn key_ring(devices: &[RegisteredDevice]) -> Result<KeyRing, KeyError> {
     let mut ring = KeyRing::new();
     for device in devices {

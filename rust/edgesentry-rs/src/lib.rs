@@ -28,7 +28,7 @@ pub mod telemetry;
 pub mod transport;
 pub mod verify;
 
-pub use admission::{Admitted, Outcome, Rejection, RejectionCode, Submission};
+pub use admission::{Admitted, CheckedValue, Outcome, OutcomeKind, Rejection, RejectionCode, Submission};
 #[cfg(feature = "s3")]
 use edgesentry_device::loopback;
 #[cfg(feature = "client")]

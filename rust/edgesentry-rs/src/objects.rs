@@ -23,6 +23,7 @@ pub const MAX_IN_MEMORY_BYTES: u64 = 64 << 20;
 
 /// The behavior of a write if the key is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Write {
     /// Keeps the object, and returns [`Written::Taken`].
     IfAbsent,
@@ -30,7 +31,7 @@ pub enum Write {
     Replace,
 }
 
-/// The result of a write.
+/// What a write did. Exhaustive: a write that stored nothing must not pass for one that did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
     /// The object is stored durably.
@@ -86,6 +87,9 @@ pub trait Objects: Send + Sync + 'static {
 
 /// Opens `s3://BUCKET/PREFIX` or `folder:PATH`. It creates neither: a missing directory may be a disk that is not
 /// mounted.
+///
+/// # Errors
+/// The URL has neither form, or the directory is missing.
 pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
     if let Some(rest) = url.strip_prefix("s3://") {
         return Ok(Arc::new(S3Objects::connect(rest, s3).await?));

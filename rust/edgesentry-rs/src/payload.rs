@@ -36,6 +36,7 @@ pub use sqlite::SqlitePayloads;
 
 /// The result of a conditional write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Put {
     /// The payload is stored durably.
     Stored,

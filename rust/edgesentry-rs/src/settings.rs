@@ -122,6 +122,7 @@ pub struct Overrides {
 
 /// Whether a missing store may be created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Access {
     /// Creates a missing file or directory.
     Create,
@@ -134,6 +135,9 @@ pub enum Access {
 
 impl Settings {
     /// Reads the file, if one is named here or by `EDS_CONFIG`, then the environment, then `overrides`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a value or a name in it, or in the environment, is wrong.
     pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Error> {
         Settings::load_from(file, variables(), overrides)
     }
@@ -150,7 +154,7 @@ impl Settings {
         let mut builder = Config::builder();
         if let Some(file) = &file {
             let text = std::fs::read_to_string(file).map_err(|error| {
-                Error::Config(format!("{}: cannot read the settings: {error}", file.display()))
+                Error::unusable(format!("{}: cannot read the settings", file.display()), error)
             })?;
             builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
         }
@@ -174,11 +178,17 @@ impl Settings {
     }
 
     /// Returns the location of the ledger.
+    ///
+    /// # Errors
+    /// The name of the ledger has neither form.
     pub fn location(&self) -> Result<Location, Error> {
         Location::parse(self.ledger.reveal())
     }
 
     /// Opens the ledger and the payload store.
+    ///
+    /// # Errors
+    /// A store is missing or cannot be opened, or the settings name none.
     pub async fn open(&self, access: Access) -> Result<Stores, Error> {
         let wanted = self.payloads.as_deref();
         let Location::Sqlite(path) = self.location()? else {
@@ -227,6 +237,9 @@ impl Settings {
     }
 
     /// Opens the payload store alone, which must exist; none by default, or if the ledger stores the payloads.
+    ///
+    /// # Errors
+    /// The store is missing or cannot be opened.
     pub async fn open_payloads(&self) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
         let wanted = self.payloads.as_deref().filter(|wanted| *wanted != "ledger");
         self.payload_store(wanted, Access::Existing).await

@@ -76,6 +76,9 @@ impl Verification {
     /// A chain that begins in the middle needs a start head: one of the auditor, or a claimed one. If the filter begins
     /// in the middle, the ledger's links before it are used, as claims. Without any start head the beginning is a
     /// finding.
+    ///
+    /// # Errors
+    /// The ledger or the payload store fails, or the progress was cancelled. Faults of the evidence are findings.
     pub fn run(&self, handle: &Handle, progress: &Arc<Progress>) -> Result<Report, Error> {
         let claimed = handle.block_on(self.claimed())?;
         let heads = self.heads.clone().map(|heads| self.of_devices(heads));

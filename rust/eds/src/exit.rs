@@ -1,9 +1,11 @@
 //! Exit codes, and failures of commands.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError};
 use edgesentry_rs::StoreError;
+use edgesentry_rs::error::Fault;
 
 /// The exit status of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +27,15 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// How the command ends after an error.
+    pub(crate) fn of(fault: Fault) -> Exit {
+        match fault {
+            Fault::Usage => Exit::Usage,
+            Fault::Data | Fault::Environment | Fault::Internal => Exit::Unfinished,
+            Fault::Interrupted => Exit::Interrupted,
+        }
+    }
+
     pub(crate) fn code(self) -> u8 {
         match self {
             Exit::Holds => 0,
@@ -80,8 +91,8 @@ impl From<DestinationError> for Failure {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Failure {
         match error {
-            SnapshotError::Before { .. } => Failure::usage("heads", chain(&error)),
             SnapshotError::Io { .. } => Failure::unfinished("io", chain(&error)),
+            _ => Failure::usage("heads", chain(&error)),
         }
     }
 }
@@ -94,18 +105,16 @@ impl From<SeedError> for Failure {
             SeedError::Malformed(_) => Failure::usage("seed_malformed", message),
             SeedError::Shared { .. } => Failure::usage("seed_file_shared", message),
             SeedError::Io { action: "read", .. } => Failure::usage("seed_unreadable", message),
-            SeedError::Io { .. } => Failure::unfinished("io", message),
+            _ => Failure::unfinished("io", message),
         }
     }
 }
 
 impl From<edgesentry_rs::Error> for Failure {
     fn from(error: edgesentry_rs::Error) -> Failure {
-        use edgesentry_rs::Error;
         match &error {
-            Error::Config(_) | Error::Registry { .. } => Failure::usage(error.code(), chain(&error)),
-            Error::Export(source) => of_format(source),
-            _ => Failure::unfinished(error.code(), chain(&error)),
+            edgesentry_rs::Error::Export(source) => of_format(source),
+            _ => Failure { code: error.code(), message: chain(&error), exit: Exit::of(error.fault()) },
         }
     }
 }
@@ -123,7 +132,7 @@ fn of_format(error: &FormatError) -> Failure {
         FormatError::Unreadable { .. } => "unreadable",
         FormatError::Payload(_) => "payload_unreadable",
         FormatError::Cancelled => "cancelled",
-        FormatError::Source { .. } => "source",
+        _ => "source",
     };
     Failure::unfinished(code, chain(error))
 }
@@ -149,4 +158,75 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// Runs a command, or a part of one. A panic is a bug, so that it never ends as usage or as a verdict.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    // Nothing of the work is used after a panic.
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        Err(Failure::unfinished("panic", "the command has failed in a way that is a bug; please report it"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use edgesentry_rs::Error;
+    use edgesentry_rs::error::{Component, FailureKind, NotTried};
+    use edgesentry_rs::wire::ProblemCode;
+
+    use super::{Exit, Failure, FormatError, StoreError, guarded};
+
+    fn ended(error: Error) -> (&'static str, u8) {
+        let failure = Failure::from(error);
+        (failure.code, failure.exit.code())
+    }
+
+    #[test]
+    fn exit_codes_follow_the_fault() {
+        let passing = StoreError {
+            component: Component::AuditLedger,
+            action: "append to the ledger",
+            place: "here".into(),
+            kind: FailureKind::Passing,
+            source: Arc::new(io::Error::other("full")),
+        };
+        let not_tried =
+            Error::NotTried { device_id: "lift-01".to_owned(), sequence: 1, why: NotTried::UnderWay };
+        let refused = Error::Service {
+            place: "http://here".into(),
+            code: ProblemCode::Other("of_a_newer_service".to_owned()),
+            detail: String::new(),
+            retryable: false,
+        };
+        let registry = Error::Registry { device_id: "lift-01".to_owned(), problem: String::new() };
+        let export = Error::from(FormatError::Cancelled);
+        let threads = Error::Threads("telemetry", Arc::new(io::Error::other("too many")));
+        assert_eq!(ended(Error::Config("wrong".to_owned())), ("config", 2));
+        assert_eq!(ended(Error::unusable("x.toml", io::Error::other("gone"))), ("config", 2));
+        assert_eq!(ended(registry), ("registry", 2));
+        assert_eq!(ended(passing.into()), ("store", 3));
+        assert_eq!(ended(not_tried), ("not_tried", 3));
+        assert_eq!(ended(Error::Stopped), ("stopped", 3));
+        assert_eq!(ended(refused), ("service", 3));
+        assert_eq!(ended(export), ("cancelled", 3));
+        assert_eq!(ended(Error::Agent("damaged".to_owned())), ("agent", 3));
+        assert_eq!(ended(threads), ("threads", 3));
+        assert_eq!(ended(Error::internal("a worker has panicked", "here")), ("internal", 3));
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_source() {
+        let failure =
+            Failure::from(Error::unusable("x.toml: cannot read the settings", io::Error::other("gone")));
+        assert_eq!(failure.message, "x.toml: cannot read the settings: gone");
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_of_the_command() {
+        let failure = guarded::<()>(|| panic!("a bug")).unwrap_err();
+        assert_eq!((failure.code, failure.exit), ("panic", Exit::Unfinished));
+    }
 }

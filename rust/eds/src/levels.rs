@@ -81,7 +81,6 @@ fn checked(level: Level, coverage: &Coverage) -> Option<String> {
             let claimed = (heads.claimed > 0).then(|| count(heads.claimed, "claimed head"));
             [trusted, claimed].into_iter().flatten().collect::<Vec<_>>().join(", ")
         }),
-        _ => None,
     }
 }
 

@@ -57,7 +57,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(mut cli) => {
             cli.command.called_by(&args);
             let output = Output { json: cli.json, command: Some(cli.command.name()) };
-            cli.command.run(&output).unwrap_or_else(|failure| output.fail(&failure))
+            exit::guarded(|| cli.command.run(&output)).unwrap_or_else(|failure| output.fail(&failure))
         }
         Err(error) => refuse(&args, &error),
     };

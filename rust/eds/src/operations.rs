@@ -3,26 +3,59 @@
 use edgesentry_ops::textfile::TextfileError;
 pub(crate) use edgesentry_ops::textfile::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 
-use crate::exit::{Failure, chain};
+use crate::exit::{Exit, Failure, chain};
 
 impl From<TextfileError> for Failure {
     fn from(error: TextfileError) -> Failure {
         match error {
             TextfileError::Io { .. } => Failure::unfinished("io", chain(&error)),
-            TextfileError::Name(_) | TextfileError::Foreign { .. } => {
-                Failure::usage("metrics_file", chain(&error))
-            }
+            _ => Failure::usage("metrics_file", chain(&error)),
         }
     }
 }
 
 impl From<edgesentry_ops::Error> for Failure {
     fn from(error: edgesentry_ops::Error) -> Failure {
-        use edgesentry_ops::Error;
         match error {
-            Error::Service(error) => error.into(),
-            Error::Config(_) | Error::Missing(_) => Failure::usage(error.code(), chain(&error)),
-            _ => Failure::unfinished(error.code(), chain(&error)),
+            edgesentry_ops::Error::Service(error) => error.into(),
+            error => Failure { code: error.code(), message: chain(&error), exit: Exit::of(error.fault()) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use edgesentry_ops::Error;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes_follow_the_fault() {
+        let text = || "x".to_owned();
+        let disk = io::Error::from(io::ErrorKind::StorageFull);
+        let ended = |error: Error| {
+            let failure = Failure::from(error);
+            (failure.code, failure.exit.code())
+        };
+        let errors = [
+            (Error::Config(text()), ("config", 2)),
+            (Error::Unusable { problem: text(), source: "gone".into() }, ("config", 2)),
+            (Error::Missing(text()), ("program_missing", 2)),
+            (Error::io("write", Path::new("x"))(disk), ("io", 3)),
+            (Error::Program { program: text(), said: text() }, ("program", 3)),
+            (Error::Server { server: text(), problem: text() }, ("server", 3)),
+            (Error::Archive { place: text(), problem: text() }, ("archive", 3)),
+            (Error::Random(getrandom::Error::UNSUPPORTED), ("random", 3)),
+            (Error::Internal { what: "x", source: "panicked".into() }, ("internal", 3)),
+            (Error::Interrupted("the restore"), ("interrupted", 130)),
+            (Error::Service(edgesentry_rs::Error::Config(text())), ("config", 2)),
+            (Error::Service(edgesentry_rs::Error::Stopped), ("stopped", 3)),
+        ];
+        for (error, code_and_exit) in errors {
+            assert_eq!(ended(error), code_and_exit);
         }
     }
 }

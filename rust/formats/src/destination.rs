@@ -52,6 +52,7 @@ struct Named {
 
 /// The reason why output cannot go to a path. Nothing has been read or written yet.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DestinationError {
     /// The file is an input of the same run.
     #[error("{option}: {} is read as {role}, and writing would destroy it; name another file", path.display())]
@@ -285,6 +286,7 @@ impl Destination {
 }
 
 /// Output in progress.
+#[non_exhaustive]
 pub enum Writing {
     /// A file that gets its final name at the end.
     File(NewFile),

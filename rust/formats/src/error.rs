@@ -9,6 +9,7 @@ use crate::DestinationError;
 
 /// The reason why an input could not be read or an output could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Opening, reading or writing failed.
     #[error("{name}: cannot {action}")]

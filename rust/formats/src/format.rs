@@ -5,6 +5,7 @@ use std::path::Path;
 
 /// The layout of the records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Format {
     /// An array of objects.
     Json,
@@ -18,6 +19,7 @@ pub enum Format {
 
 /// The compression around the layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Compression {
     /// No compression.
     None,

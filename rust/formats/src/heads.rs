@@ -14,6 +14,7 @@ const VERSION: u64 = 1;
 
 /// The reason why a heads file cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum HeadsError {
     /// The file starts with a byte order mark.
     #[error("heads: it begins with a byte order mark; save it as UTF-8 without one")]
@@ -38,6 +39,9 @@ pub enum HeadsError {
 /// assert_eq!(read_heads(write_heads(&heads).as_bytes())?, heads);
 /// # Ok::<(), edgesentry_formats::HeadsError>(())
 /// ```
+///
+/// # Errors
+/// The text is not of this form; the error names the device.
 pub fn read_heads(json: &[u8]) -> Result<Heads, HeadsError> {
     if byte_order_mark(json) {
         return Err(HeadsError::ByteOrderMark);

@@ -137,6 +137,9 @@ pub(crate) fn decode_fast(text: &[u8], length: usize) -> Option<AuditRecord> {
 /// let malformed = edgesentry_formats::record_from_json(b"{}").unwrap_err();
 /// assert!(malformed.actual.contains("missing field"));
 /// ```
+///
+/// # Errors
+/// The text is not a record; the error has the expected and the actual form.
 pub fn record_from_json(entry: &[u8]) -> Result<AuditRecord, Malformed> {
     decode_fast(entry, entry.len()).map_or_else(|| strict::record(entry), Ok).map_err(|fault| Malformed {
         expected: strict::EXPECTED.into(),

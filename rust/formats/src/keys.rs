@@ -11,6 +11,7 @@ use crate::public_key::public_key;
 
 /// The reason why a key ring cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeysError {
     /// The file starts with a byte order mark.
     #[error("key ring: it begins with a byte order mark; save it as UTF-8 without one")]
@@ -46,6 +47,9 @@ pub enum KeysError {
 /// assert_eq!(read_key_ring(write_key_ring(&ring).as_bytes(), Scheme::Record)?, ring);
 /// # Ok::<(), edgesentry_formats::KeysError>(())
 /// ```
+///
+/// # Errors
+/// The text is not of this form, or a key is malformed, weak, or in conflict with another one.
 pub fn read_key_ring(json: &[u8], default_scheme: Scheme) -> Result<KeyRing, KeysError> {
     if byte_order_mark(json) {
         return Err(KeysError::ByteOrderMark);

@@ -10,6 +10,7 @@ use tempfile::TempPath;
 
 /// The users who may read a new file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Readers {
     /// According to the umask for a new file; unchanged for a replaced file.
     Umask,

@@ -31,6 +31,9 @@ pub struct PayloadFolder {
 
 impl PayloadFolder {
     /// Opens a directory; it must exist.
+    ///
+    /// # Errors
+    /// The directory is missing or cannot be opened.
     pub fn open(dir: &Path) -> Result<PayloadFolder, Error> {
         let name: Arc<str> = dir.display().to_string().into();
         let error = |source| Error::Io { name: Arc::clone(&name), action: "open the payload folder", source };
@@ -52,6 +55,9 @@ impl PayloadFolder {
     }
 
     /// Returns the payload of a record, if it exists; at most the first `most_bytes` of it.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
     pub fn read(&self, record: &AuditRecord, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
         let read = |file: File| {
             let mut payload = Vec::new();

@@ -25,6 +25,9 @@ const MAX_TEXT_BYTES: usize = 16 << 10;
 /// assert_eq!(public_key("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")?, key);
 /// # Ok::<(), edgesentry_chain::KeyError>(())
 /// ```
+///
+/// # Errors
+/// The text is not of these forms, or the key is weak.
 pub fn public_key(text: &str) -> Result<PublicKey, KeyError> {
     let trimmed = text.trim();
     if trimmed.len() > MAX_TEXT_BYTES {
@@ -51,6 +54,9 @@ pub fn public_key(text: &str) -> Result<PublicKey, KeyError> {
 }
 
 /// Parses an Ed25519 public key from its 32 bytes, its DER, or the text of [`public_key`].
+///
+/// # Errors
+/// The bytes are not of these forms, or the key is weak.
 pub fn public_key_from_bytes(bytes: &[u8]) -> Result<PublicKey, KeyError> {
     if let Ok(raw) = bytes.try_into() {
         return PublicKey::from_bytes(raw);

@@ -25,6 +25,7 @@ const HEAD_BYTES: usize = 512;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A source of records.
+#[non_exhaustive]
 pub enum Source {
     /// A file; its first bytes identify its format.
     Path(PathBuf),
@@ -77,6 +78,7 @@ impl Decoded {
 
 /// Entries of a source, not yet decoded.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Chunk {
     /// JSON or NDJSON.
     Text(TextChunk),
@@ -292,6 +294,9 @@ impl ChunkReader for RecordChunks {
 
 /// Returns the entries of a source one by one, in limited memory: a record, or the reason why an entry is malformed. An
 /// error ends the iteration.
+///
+/// # Errors
+/// The source cannot be opened, or is not of its format.
 pub fn records(
     source: Source,
 ) -> Result<impl Iterator<Item = Result<Result<AuditRecord, Malformed>, Error>> + Send, Error> {

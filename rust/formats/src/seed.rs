@@ -14,6 +14,7 @@ pub type Seed = Zeroizing<[u8; SEED_BYTES]>;
 
 /// The reason why a seed file cannot be written or read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SeedError {
     /// The file exists; if its seed were lost, so would be the device.
     #[error("{}: exists and is not overwritten; name another file", path.display())]

@@ -18,6 +18,7 @@ const REWRITES: &str = "rewrites.ndjson";
 
 /// The reason why a snapshot cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SnapshotError {
     /// The existing file is not a heads snapshot.
     #[error(

@@ -24,6 +24,9 @@ pub struct Statistics {
 /// Memory is limited by the chunk size and the number of devices. Returns [`Error::Cancelled`] soon after
 /// [`Progress::cancel`].
 /// [`Progress::cancel`].
+///
+/// # Errors
+/// A source cannot be read, or the progress was cancelled.
 pub fn device_statistics(sources: Vec<Source>, progress: &Arc<Progress>) -> Result<Statistics, Error> {
     progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());
     let mut statistics = Statistics::default();

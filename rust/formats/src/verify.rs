@@ -27,6 +27,9 @@ impl Default for Options {
 ///
 /// Memory is limited by the chunk size, the number of devices and `max_findings`, for sources of any size. Returns
 /// [`Error::Cancelled`] soon after [`Progress::cancel`].
+///
+/// # Errors
+/// A source or a payload cannot be read, or the progress was cancelled. Faults of the evidence are findings.
 pub fn verify(
     sources: Vec<Source>,
     checks: &Checks<'_>,

@@ -96,6 +96,9 @@ impl RecordWriter {
     }
 
     /// Writes to a stream. Arrow and Parquet compress internally, so they require [`Compression::None`].
+    ///
+    /// # Errors
+    /// The format does not allow the compression, or the stream cannot be written.
     pub fn to_writer(
         name: Arc<str>,
         out: Box<dyn Write + Send>,
@@ -126,6 +129,9 @@ impl RecordWriter {
     }
 
     /// Writes more records; their division among calls does not affect the result.
+    ///
+    /// # Errors
+    /// The output cannot be written.
     pub fn write(&mut self, records: &[AuditRecord]) -> Result<(), Error> {
         let written = match &mut self.layout {
             Some(layout) => layout.write(records),
@@ -140,6 +146,9 @@ impl RecordWriter {
     }
 
     /// Completes the output and returns its number of records. A file is synced and gets its name.
+    ///
+    /// # Errors
+    /// The output cannot be written, synced or named; then there is no file.
     pub fn finish(self) -> Result<u64, Error> {
         self.complete()?.place()
     }

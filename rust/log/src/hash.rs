@@ -56,6 +56,7 @@ impl fmt::Debug for TreeHash {
 /// The text is not the canonical base64 of 32 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a hash is 44 characters of canonical base64")]
+#[non_exhaustive]
 pub struct TreeHashTextError;
 
 impl FromStr for TreeHash {

@@ -106,6 +106,7 @@ pub struct HeadsProof {
 
 /// The state of a device in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum DeviceState {
     /// Its head.
     Present(HeadEntry),

@@ -50,6 +50,7 @@ pub enum LayoutError {
 
 /// One item of a layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum LayoutItem<'a> {
     /// The records of a device from a sequence, one leaf each.
     Run {

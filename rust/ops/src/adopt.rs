@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::marks::{self, ADOPTED};
 use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
+use crate::random::random;
 use crate::restore::{RestoreCommand, quoted, shown, write_file};
 use crate::source::{self, Source, control_data};
 use crate::wal::{History, Inventory, WalName, archive_wal, read_history};
@@ -154,10 +155,7 @@ fn restored_at(mark: &str) -> Option<u64> {
 
 /// Returns a mark that no other copy has.
 pub(crate) fn new_mark() -> Result<String, Error> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
-    Ok(format!("{}-{}", crate::retention::now_ms() / 1000, hex::encode(random)))
+    Ok(format!("{}-{}", crate::retention::now_ms() / 1000, hex::encode(random::<8>()?)))
 }
 
 /// A copy to adopt.
@@ -265,7 +263,10 @@ impl Copy {
         if !matches!(value("Database cluster state"), Some("in production" | "shut down")) {
             return Err(wrong("it has not finished its recovery; wait until eds ops restore has ended"));
         }
-        let unclear = || wrong("what pg_controldata says of it is not understood");
+        let unclear = || Error::Program {
+            program: "pg_controldata".to_owned(),
+            said: format!("{}: its timeline, identifier or segment size is not a number", data.display()),
+        };
         let timeline = number("Latest checkpoint's TimeLineID").and_then(|number| u32::try_from(number).ok());
         Ok(Copy {
             mark,

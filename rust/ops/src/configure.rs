@@ -31,6 +31,7 @@ pub struct Wanted {
 
 /// The standbys that commits wait for.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Synchronous {
     /// The current ones.
     Unchanged,

@@ -69,7 +69,7 @@ pub fn refuses_writes(sql: &Sql) -> Check {
         Err(Error::Server { problem, .. }) if problem.contains("read-only transaction") => {
             Check::new(name, true, problem)
         }
-        Err(error) => Check::unknown(name, error.to_string()),
+        Err(error) => Check::unknown(name, error.describe()),
         Ok(_) => {
             // The table must not stay; the verdict is that it could be created.
             let _ = sql.query("DROP TABLE edgesentry_fence_probe");

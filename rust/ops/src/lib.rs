@@ -26,6 +26,7 @@ pub mod observe;
 pub mod postgres;
 mod process;
 pub mod program;
+mod random;
 pub mod recovery;
 pub mod restore;
 pub mod retention;

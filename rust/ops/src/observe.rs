@@ -12,6 +12,7 @@ use crate::program;
 
 /// A progress event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// A step begins.
     Step(&'a str),
@@ -69,7 +70,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let waiting = Waiting::default();
     let given_up = Arc::clone(&waiting.given_up);
     let done = tokio::task::spawn_blocking(|| program::unless(given_up, work)).await;
-    done.unwrap_or_else(|error| Err(Error::Config(format!("a worker thread has ended early: {error}"))))
+    done.unwrap_or_else(|error| Err(Error::internal("a worker thread has ended early", error)))
 }
 
 /// The caller of the work; dropping it aborts the work.
@@ -87,7 +88,16 @@ impl Drop for Waiting {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use edgesentry_rs::error::Fault;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_panics_is_a_bug_and_not_usage() {
+        let error = blocking::<()>(|| panic!("a bug")).await.unwrap_err();
+        assert_eq!((error.code(), error.fault()), ("internal", Fault::Internal));
+        assert!(error.describe().contains("please report it"), "{}", error.describe());
+    }
 
     #[test]
     fn progress_is_no_reason() {

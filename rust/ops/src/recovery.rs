@@ -43,6 +43,7 @@ pub struct Recovery {
 
 /// The alerts that were silenced for an incident.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Silences {
     /// No Alertmanager was asked, so the item is unknown.
     NotAsked,

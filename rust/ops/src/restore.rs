@@ -37,6 +37,7 @@ pub(crate) use space::require as require_space;
 
 /// The target of a recovery.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Target {
     /// To the end of the archive.
     Latest,
@@ -261,7 +262,7 @@ fn refuse_port(port: u16) -> Result<(), Error> {
     match std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
         Err(error) => {
-            Err(Error::Config(format!("port {port} cannot be used: {error}; name another one with --port")))
+            Err(Error::unusable(format!("port {port} cannot be used; name another one with --port"), error))
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::error::Error;
 
 /// The kind of a signed object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Kind {
     /// The manifest of a base backup.
     Backup,
@@ -83,6 +84,7 @@ impl fmt::Display for Content {
 
 /// The storage format of a subject's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Form {
     /// Unchanged.
     Plain,
@@ -174,6 +176,7 @@ impl Sidecar {
 
 /// The signature status of an object.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Standing {
     /// A trusted key has signed it: the public key.
     Signed(String),
@@ -195,13 +198,11 @@ impl Trust {
     /// it.
     ///
     /// # Errors
-    /// [`Error::Config`] for an invalid trusted key.
+    /// [`Error::Unusable`] for a trusted key that is none.
     pub fn of(settings: &OpsSettings) -> Result<Trust, Error> {
         let keys = settings.trusted_keys.iter().map(|text| {
-            text.parse().map_err(|error| {
-                Error::Config(format!(
-                    "ops.trusted_keys: {error}; name public keys as eds inspect-key shows them"
-                ))
+            text.parse().map_err(|error: edgesentry_chain::KeyError| {
+                Error::unusable("ops.trusted_keys: name public keys as eds inspect-key shows them", error)
             })
         });
         Ok(Trust {
@@ -243,7 +244,7 @@ impl Trust {
     /// Returns the status of a statement's signature by a trusted key, or why no signature counts.
     ///
     /// # Errors
-    /// One sentence for [`Error::Archive`]; [`Error::Config`] if a key cannot be read.
+    /// One sentence for [`Error::Archive`]; [`Error::Unusable`] if a key cannot be read.
     pub fn verify(
         &self,
         statement: &Statement<'_>,
@@ -266,17 +267,17 @@ impl Trust {
             return Ok(self.keys.clone());
         }
         let own = self.signer()?.map(|key| PublicKey::from_bytes(key.verifying_key().to_bytes()));
-        Ok(own.transpose().map_err(|error| Error::Config(error.to_string()))?.into_iter().collect())
+        Ok(own.transpose().map_err(|error| Error::unusable("ops.signing_key", error))?.into_iter().collect())
     }
 
     fn signer(&self) -> Result<Option<SigningKey>, Error> {
         let Some(path) = &self.signing_key else { return Ok(None) };
         let seed = read_seed_file_of_group(path).map_err(|error| {
-            Error::Config(format!(
-                "ops.signing_key: {}; the user whom this runs as, or its group, must be able to read it, and without it \
+            Error::unusable(
+                "ops.signing_key: the user whom this runs as, or its group, must be able to read it, and without it \
                  nothing is archived",
-                edgesentry_rs::error::describe(&error)
-            ))
+                error,
+            )
         })?;
         Ok(Some(SigningKey::from_bytes(&seed)))
     }
@@ -409,7 +410,7 @@ mod tests {
 
         let path = settings.signing_key.clone().unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().to_string();
+        let error = Trust::of(&settings).unwrap().sign(&statement).unwrap_err().describe();
         assert!(error.starts_with("ops.signing_key: ") && error.contains("chmod 640"), "{error}");
         // The archiver of PostgreSQL and the units are different users of one group.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();

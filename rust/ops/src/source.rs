@@ -42,7 +42,8 @@ pub fn programs(settings: &Settings) -> Result<Programs, Error> {
 pub fn url(settings: &Settings) -> Result<&str, Error> {
     let url = settings.ops.postgres.as_ref().unwrap_or(&settings.ledger).reveal();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Location::parse(url).map(|_| url).map_err(|error| Error::Config(error.to_string()));
+        Location::parse(url)?;
+        return Ok(url);
     }
     let message =
         "no PostgreSQL is named; set ops.postgres, or the ledger, to postgres://user:password@host/database";
@@ -184,8 +185,8 @@ pub(crate) fn on_loopback(url: &str, port: u16) -> Result<String, Error> {
 
 /// Returns the same server and role with another database.
 pub(crate) fn with_database(url: &str, database: &str) -> Result<String, Error> {
-    let mut url = Url::parse(url)
-        .map_err(|error| Error::Config(format!("the PostgreSQL URL cannot be read: {error}")))?;
+    let mut url =
+        Url::parse(url).map_err(|error| Error::unusable("the PostgreSQL URL cannot be read", error))?;
     url.set_path(database);
     Ok(url.into())
 }

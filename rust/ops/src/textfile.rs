@@ -179,6 +179,7 @@ pub struct Sample {
 
 /// Why a textfile cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TextfileError {
     /// The textfile collector would not read it.
     #[error("{}: the textfile collector reads only names that end in .prom; name the file so", .0.display())]

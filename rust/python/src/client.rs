@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 
-use crate::ledger::{Answer, answer, submissions};
+use crate::ledger::{IngestAnswer, submissions};
 use crate::service::{runtime, service_failure, wait_on};
 
 /// A client of a network service.
@@ -56,11 +56,16 @@ impl ClientCore {
     }
 
     /// Ingests one record in one request.
-    fn ingest(&self, py: Python<'_>, record: &Bound<'_, PyAny>, payload: PyBackedBytes) -> PyResult<Answer> {
+    fn ingest(
+        &self,
+        py: Python<'_>,
+        record: &Bound<'_, PyAny>,
+        payload: PyBackedBytes,
+    ) -> PyResult<IngestAnswer> {
         let client = self.client()?;
         let submission = submissions(vec![(record.clone(), payload)])?.pop();
         let submission = submission.ok_or_else(|| PyValueError::new_err("expected a record"))?;
-        Ok(answer(wait_on(py, async move { client.ingest(submission).await })?))
+        Ok(wait_on(py, async move { client.ingest(submission).await })?.into())
     }
 
     /// Ingests records in order. Returns one result for each.
@@ -68,11 +73,11 @@ impl ClientCore {
         &self,
         py: Python<'_>,
         items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>,
-    ) -> PyResult<Vec<Answer>> {
+    ) -> PyResult<Vec<IngestAnswer>> {
         let client = self.client()?;
         let submissions = submissions(items)?;
         let answers = wait_on(py, async move { client.ingest_many(submissions).await })?;
-        Ok(answers.into_iter().map(answer).collect())
+        Ok(answers.into_iter().map(IngestAnswer::from).collect())
     }
 }
 

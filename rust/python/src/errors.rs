@@ -49,7 +49,7 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
             },
         },
         FormatError::Destination(error) => bad_destination(py, error),
-        FormatError::Cancelled => EdgesentryError::new_err(message),
+        _ => EdgesentryError::new_err(message),
     }
 }
 
@@ -112,10 +112,10 @@ pub(crate) fn bad_destination(py: Python<'_>, error: DestinationError) -> PyErr 
 pub(crate) fn bad_snapshot(py: Python<'_>, error: SnapshotError) -> PyErr {
     let message = sentence(&error);
     match error {
-        SnapshotError::Before { .. } => ConfigError::new_err(message),
         SnapshotError::Io { path, source, .. } => {
             os_error(py, &source, &path.display().to_string(), &message)
         }
+        _ => ConfigError::new_err(message),
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn bad_seed_file(py: Python<'_>, error: SeedError) -> PyErr {
     match error {
         SeedError::Exists { path, error } => os_error(py, &error, &path.display().to_string(), &message),
         SeedError::Io { path, source, .. } => os_error(py, &source, &path.display().to_string(), &message),
-        SeedError::Malformed(_) | SeedError::Shared { .. } => ConfigError::new_err(message),
+        _ => ConfigError::new_err(message),
     }
 }
 

@@ -48,9 +48,17 @@ pub(crate) struct Open {
     read_only: bool,
 }
 
-/// An outcome: status, reason, expected, actual, error, whether it is retryable.
-pub(crate) type Answer =
-    (&'static str, Option<&'static str>, Option<String>, Option<String>, Option<String>, bool);
+/// What became of a record: `edgesentry.Outcome` without the place of the record.
+#[pyclass(frozen, get_all, module = "edgesentry._core")]
+#[derive(Default)]
+pub(crate) struct IngestAnswer {
+    status: &'static str,
+    reason: Option<&'static str>,
+    expected: Option<String>,
+    actual: Option<String>,
+    error: Option<String>,
+    retryable: bool,
+}
 
 #[pymethods]
 impl LedgerCore {
@@ -149,7 +157,11 @@ impl LedgerCore {
     }
 
     /// Ingests records in order. Returns one result for each.
-    fn ingest(&self, py: Python<'_>, items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyResult<Vec<Answer>> {
+    fn ingest(
+        &self,
+        py: Python<'_>,
+        items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>,
+    ) -> PyResult<Vec<IngestAnswer>> {
         let open = self.open()?;
         let Some(service) = open.service else {
             let problem = match open.read_only {
@@ -161,7 +173,7 @@ impl LedgerCore {
         let submissions = submissions(items)?;
         let trace = trace_context(py)?;
         let answers = wait_on(py, async move { trace.scope(service.ingest_many(submissions)).await })?;
-        Ok(answers.into_iter().map(answer).collect())
+        Ok(answers.into_iter().map(IngestAnswer::from).collect())
     }
 
     /// Writes an export and returns its manifest as JSON. Ctrl-C leaves no file.
@@ -192,7 +204,8 @@ impl LedgerCore {
             let manifest = handle
                 .block_on(export(&*open.ledger, &filter, Target::File(path), exported))
                 .and_then(|manifest| {
-                    serde_json::to_string(&manifest).map_err(|error| Error::Config(error.to_string()))
+                    serde_json::to_string(&manifest)
+                        .map_err(|error| Error::internal("the manifest cannot be written as JSON", error))
                 });
             results.put(manifest)
         })?;
@@ -297,16 +310,20 @@ impl LedgerCore {
         limit: u32,
     ) -> PyResult<Bound<'py, PyList>> {
         let open = self.open()?;
+        let list = PyList::empty(py);
+        let Ok(outcome) = outcome.map(|outcome| outcome.parse()).transpose() else {
+            // No entry has another outcome.
+            return Ok(list);
+        };
         let query = LogQuery { device_id, outcome, reason, after_id, limit };
         let entries = wait_on(py, async move { open.ledger.operation_log(&query).await })?;
-        let list = PyList::empty(py);
         for entry in entries.map_err(|error| service_failure(py, error.into()))? {
             let fields = PyDict::new(py);
             fields.set_item("id", entry.id)?;
             fields.set_item("at_ms", entry.at_ms)?;
             fields.set_item("device_id", entry.device_id)?;
             fields.set_item("sequence", entry.sequence)?;
-            fields.set_item("outcome", entry.outcome)?;
+            fields.set_item("outcome", entry.outcome.as_str())?;
             fields.set_item("reason", entry.reason)?;
             fields.set_item("record_hash", PyBytes::new(py, entry.record_hash.as_bytes()))?;
             fields.set_item("expected", entry.expected)?;
@@ -408,16 +425,25 @@ pub(crate) fn submissions(items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyRe
     items.into_iter().map(submission).collect()
 }
 
-/// Converts an outcome for Python.
-pub(crate) fn answer(answer: Result<Outcome, Error>) -> Answer {
-    match answer {
-        Ok(Outcome::Rejected(rejection)) => {
-            let (expected, actual) = (Some(rejection.expected), Some(rejection.actual));
-            ("rejected", Some(rejection.code.name()), expected, actual, None, false)
-        }
-        Ok(outcome) => (outcome.name(), None, None, None, None, false),
-        Err(error) => {
-            ("error", None, None, None, Some(crate::errors::sentence(&error)), error.is_retryable())
+impl From<Result<Outcome, Error>> for IngestAnswer {
+    fn from(answer: Result<Outcome, Error>) -> IngestAnswer {
+        match answer {
+            Ok(outcome) => {
+                let rejection = outcome.rejection();
+                IngestAnswer {
+                    status: outcome.kind().as_str(),
+                    reason: rejection.map(|rejection| rejection.code.name()),
+                    expected: rejection.map(|rejection| rejection.expected.to_string()),
+                    actual: rejection.map(|rejection| rejection.actual.to_string()),
+                    ..IngestAnswer::default()
+                }
+            }
+            Err(error) => IngestAnswer {
+                status: "error",
+                error: Some(crate::errors::sentence(&error)),
+                retryable: error.is_retryable(),
+                ..IngestAnswer::default()
+            },
         }
     }
 }

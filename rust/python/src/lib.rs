@@ -65,7 +65,7 @@ mod _core {
     #[pymodule_export]
     use crate::keys::{KeyRing, verify_record};
     #[pymodule_export]
-    use crate::ledger::LedgerCore;
+    use crate::ledger::{IngestAnswer, LedgerCore};
     #[pymodule_export]
     use crate::outbox::Outbox;
     #[pymodule_export]

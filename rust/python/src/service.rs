@@ -79,12 +79,12 @@ pub(crate) fn service_failure(py: Python<'_>, error: Error) -> PyErr {
             StoreError::new_err((message, error.is_retryable(), "audit_ledger"))
         }
         Error::Service { retryable, .. } => ServiceError::new_err((message, retryable)),
-        Error::Config(_) => ConfigError::new_err(message),
+        Error::Config(_) | Error::Unusable { .. } => ConfigError::new_err(message),
         Error::Registry { .. } => RegistryError::new_err(message),
         Error::Export(error) => match Arc::try_unwrap(error) {
             Ok(error) => failure(py, error),
             Err(_) => EdgesentryError::new_err(message),
         },
-        Error::Agent(_) => EdgesentryError::new_err(message),
+        _ => EdgesentryError::new_err(message),
     }
 }

@@ -37,6 +37,7 @@ use super::tokens::{Scope, Tokens};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::telemetry::TraceContext;
 use edgesentry_rs::telemetry::metrics::Resource;
+use edgesentry_rs::wire::ProblemCode;
 
 /// How long a batch or an export waits for its turn.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -239,13 +240,13 @@ async fn administrators(State(app): State, request: Request, next: Next) -> Resu
 }
 
 async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here; see /openapi.json")
+    Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotFound, "there is nothing here; see /openapi.json")
 }
 
 async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
+        ProblemCode::MethodNotAllowed,
         "this method does nothing here; see /openapi.json",
     )
 }

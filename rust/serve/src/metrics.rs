@@ -35,8 +35,7 @@ impl MetricsServer {
     /// one. There is no access control: any client that reaches the address can read the metrics.
     pub async fn start(listen: &str, metrics: Metrics) -> Result<MetricsServer, Error> {
         let failed = |error: std::io::Error| {
-            let problem = format!("metrics: cannot listen at {listen:?}: {error}; name a free HOST:PORT");
-            Error::Config(problem)
+            Error::unusable(format!("metrics: cannot listen at {listen:?}; name a free HOST:PORT"), error)
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

@@ -8,7 +8,7 @@ use super::json::Json;
 use super::tokens::Scope;
 use edgesentry_rs::admission::{Rejection, RejectionCode};
 use edgesentry_rs::error::{Error, describe};
-use edgesentry_rs::wire::{self, Malformed};
+use edgesentry_rs::wire::{self, Malformed, ProblemCode};
 
 /// Seconds after which a retry of a failed store makes sense.
 const RETRY_SECONDS: u64 = 1;
@@ -21,19 +21,24 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+    pub(super) fn new(
+        status: StatusCode,
+        code: impl Into<ProblemCode>,
+        detail: impl Into<String>,
+    ) -> Problem {
+        let code = code.into();
         let document = wire::Problem {
             kind: format!("urn:edgesentry:problem:{code}"),
             title: status.canonical_reason().unwrap_or("Problem").into(),
             status: status.as_u16(),
-            code: code.into(),
+            code,
             detail: detail.into(),
             ..wire::Problem::default()
         };
         Problem { document, retry_after: None }
     }
 
-    pub(super) fn code(&self) -> &str {
+    pub(super) fn code(&self) -> &ProblemCode {
         &self.document.code
     }
 
@@ -47,11 +52,11 @@ impl Problem {
     }
 
     pub(super) fn malformed(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed", detail)
+        Problem::new(StatusCode::BAD_REQUEST, ProblemCode::Malformed, detail)
     }
 
     pub(super) fn unauthenticated(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+        Problem::new(StatusCode::UNAUTHORIZED, ProblemCode::Unauthenticated, detail)
     }
 
     pub(super) fn unknown_token() -> Problem {
@@ -60,14 +65,14 @@ impl Problem {
 
     pub(super) fn scope(token: &str, scope: Scope) -> Problem {
         let detail = format!("the token {token} has not the scope {}", scope.name());
-        Problem::new(StatusCode::FORBIDDEN, "scope_missing", detail)
+        Problem::new(StatusCode::FORBIDDEN, ProblemCode::ScopeMissing, detail)
     }
 
     /// The sender may not send records of this device.
     pub(super) fn other_device(device_id: &str) -> Problem {
         let shown: String = device_id.chars().take(200).collect();
         let detail = format!("the sender's certificate or token is not one of device {shown:?}");
-        Problem::new(StatusCode::FORBIDDEN, "device_mismatch", detail)
+        Problem::new(StatusCode::FORBIDDEN, ProblemCode::DeviceMismatch, detail)
     }
 
     pub(super) fn rate_limited(wait: std::time::Duration) -> Problem {
@@ -88,22 +93,22 @@ impl Problem {
 
     fn limited(wait: std::time::Duration, detail: &'static str) -> Problem {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, ProblemCode::RateLimited, detail);
         Problem { retry_after: Some(seconds.max(1)), ..problem }
     }
 
     pub(super) fn busy(detail: impl Into<String>) -> Problem {
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemCode::Busy, detail);
         Problem { retry_after: Some(RETRY_SECONDS), ..problem }
     }
 
     pub(super) fn not_ready(detail: impl Into<String>) -> Problem {
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemCode::NotReady, detail);
         Problem { retry_after: Some(RETRY_SECONDS), ..problem }
     }
 
     pub(super) fn internal(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ProblemCode::Internal, detail)
     }
 }
 
@@ -130,12 +135,12 @@ impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Problem {
         let Rejection { code, expected, actual, record } = rejection;
         let detail = format!("expected {expected}, found {actual}");
-        let Problem { document, retry_after } = Problem::new(status_of(code), code.name(), detail);
+        let Problem { document, retry_after } = Problem::new(status_of(code), code, detail);
         let document = wire::Problem {
             device_id: Some(record.device_id.chars().take(1024).collect()),
             sequence: Some(record.sequence),
-            expected: Some(expected),
-            actual: Some(actual),
+            expected: Some(expected.to_string()),
+            actual: Some(actual.to_string()),
             ..document
         };
         Problem { document, retry_after }
@@ -152,18 +157,20 @@ impl From<Error> for Problem {
                     "{}: cannot {}; nothing was taken, and the reason does not pass by itself: it is in the log of the service",
                     store.component, store.action
                 );
-                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "store", detail)
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ProblemCode::Store, detail)
             }
             Error::Store(store) => {
                 let detail =
                     format!("{}: cannot {}; nothing was taken, send again", store.component, store.action);
-                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store", detail);
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemCode::Store, detail);
                 Problem { retry_after: Some(RETRY_SECONDS), ..problem }
             }
             Error::NotTried { .. } if !error.is_retryable() => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), error.to_string())
             }
-            Error::Registry { .. } => Problem::new(StatusCode::CONFLICT, "registry", error.to_string()),
+            Error::Registry { .. } => {
+                Problem::new(StatusCode::CONFLICT, ProblemCode::Registry, error.to_string())
+            }
             _ if error.is_retryable() => {
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string());
                 Problem { retry_after: Some(RETRY_SECONDS), ..problem }
@@ -189,11 +196,15 @@ impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Problem {
         let detail = error.to_string();
         match error {
-            BodyError::TooLong(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail),
-            BodyError::TooMany(_) => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_records", detail),
-            BodyError::TooSlow => Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail),
+            BodyError::TooLong(_) => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::TooLarge, detail)
+            }
+            BodyError::TooMany(_) => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, ProblemCode::TooManyRecords, detail)
+            }
+            BodyError::TooSlow => Problem::new(StatusCode::REQUEST_TIMEOUT, ProblemCode::TooSlow, detail),
             BodyError::Encoding(_) => {
-                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding_unknown", detail)
+                Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ProblemCode::EncodingUnknown, detail)
             }
             BodyError::Broken(_) => Problem::malformed(detail),
             BodyError::NoMemory => Problem::busy(detail),

@@ -166,8 +166,7 @@ mod tests {
         let mut device =
             edgesentry_chain::Device::from_seed(device_id, [1; 32], edgesentry_chain::Scheme::Record);
         let record = device.sign(1, b"x", "x").unwrap();
-        let (expected, actual) = (String::new(), String::new());
-        Outcome::Rejected(Rejection { code, expected, actual, record: record.into() })
+        Outcome::Rejected(Rejection { code, expected: "".into(), actual: "".into(), record: record.into() })
     }
 
     #[test]

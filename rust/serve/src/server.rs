@@ -42,7 +42,7 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 
-/// How a service ended.
+/// How a service ended. Exhaustive: the exit code follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stopped {
     /// Every request in progress has got its response.
@@ -77,7 +77,7 @@ impl Server {
         for address in &settings.listen {
             let listener = TcpListener::bind(address).await;
             listeners.push(listener.map_err(|error| {
-                Error::Config(format!("serve.listen: cannot listen on {address}: {error}"))
+                Error::unusable(format!("serve.listen: cannot listen on {address}"), error)
             })?);
         }
         if listeners.is_empty() {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use edgesentry_device::tls::{authorities, certificates, private_key};
 
 use super::settings::TlsSettings;
-use edgesentry_rs::error::Error;
+use edgesentry_rs::error::{BoxError, Error};
 
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::tls";
@@ -78,17 +78,18 @@ impl ServerTls {
     }
 }
 
+fn wrong(path: &Path, source: impl Into<BoxError>) -> Error {
+    Error::unusable(format!("serve.tls: {}", path.display()), source)
+}
+
 fn config(settings: &TlsSettings) -> Result<ServerConfig, Error> {
-    let wrong = |path: &Path, problem: &dyn std::fmt::Display| {
-        Error::Config(format!("serve.tls: {}: {problem}", path.display()))
-    };
     let TlsSettings { certificate, key, client_ca, require_client_certificate, .. } = settings;
     let chain = certificates(certificate)?;
-    let private_key = private_key(key).map_err(|problem| wrong(key, &problem))?;
+    let private_key = private_key(key).map_err(|problem| wrong(key, problem))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| Error::Config(format!("serve.tls: {error}")))?;
+        .map_err(|error| Error::internal("rustls has none of the TLS versions", error))?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
@@ -97,11 +98,11 @@ fn config(settings: &TlsSettings) -> Result<ServerConfig, Error> {
             if !require_client_certificate {
                 verifier = verifier.allow_unauthenticated();
             }
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| wrong(path, &error))?)
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| wrong(path, error))?)
         }
     };
     let mut config =
-        builder.with_single_cert(chain, private_key).map_err(|error| wrong(certificate, &error))?;
+        builder.with_single_cert(chain, private_key).map_err(|error| wrong(certificate, error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // A resumed session would keep the rights of a certificate whose authority is no longer trusted.
     if client_ca.is_some() {

@@ -12,6 +12,7 @@ use super::settings::TokenSettings;
 /// The permissions of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Scope {
     /// Send records. If a token with this scope is configured, sending requires one or a client certificate.
     Ingest,

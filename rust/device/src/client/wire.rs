@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use super::proxy::Proxy;
 use super::{Client, Replies, Response as Whole};
 use crate::error::{Error, describe};
-use crate::rejection::{Outcome, Rejection, RejectionCode};
+use crate::rejection::{Outcome, OutcomeKind, Rejection, RejectionCode};
 use crate::submission::Submission;
-use crate::wire::{Answer, Problem, write_submission};
+use crate::wire::{Answer, Problem, ProblemCode, write_submission};
 
 /// The longest response to one record.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
@@ -42,14 +42,11 @@ impl Client {
             StatusCode::OK => Ok(Outcome::Duplicate),
             _ => {
                 let (problem, call) = self.refused(response).await;
-                match RejectionCode::by_name(&problem.code) {
-                    Some(code) => Ok(rejected(
-                        submission,
-                        code,
-                        problem.expected.unwrap_or_default(),
-                        problem.actual.unwrap_or_default(),
-                    )),
-                    None => Err(call),
+                match problem.code {
+                    ProblemCode::Rejected(code) => {
+                        Ok(rejected(submission, code, problem.expected, problem.actual))
+                    }
+                    _ => Err(call),
                 }
             }
         }
@@ -115,16 +112,16 @@ impl Client {
 
     fn reply(&self, submission: &Submission, answer: Answer) -> Reply {
         let reason = answer.reason.unwrap_or_default();
-        match answer.outcome.as_str() {
-            "accepted" => Ok(Outcome::Accepted),
-            "duplicate" => Ok(Outcome::Duplicate),
-            "rejected" if let Some(code) = RejectionCode::by_name(&reason) => Ok(rejected(
-                submission,
-                code,
-                answer.expected.unwrap_or_default(),
-                answer.actual.unwrap_or_default(),
-            )),
-            _ => Err(self.error(reason, &answer.detail.unwrap_or_default(), answer.retryable)),
+        match (answer.outcome, reason) {
+            (Some(OutcomeKind::Accepted), _) => Ok(Outcome::Accepted),
+            (Some(OutcomeKind::Duplicate), _) => Ok(Outcome::Duplicate),
+            (Some(OutcomeKind::Rejected), ProblemCode::Rejected(code)) => {
+                Ok(rejected(submission, code, answer.expected, answer.actual))
+            }
+            // Nothing was decided, or for a reason that only a newer service knows.
+            (None | Some(OutcomeKind::Rejected), code) => {
+                Err(self.error(code, &answer.detail.unwrap_or_default(), answer.retryable))
+            }
         }
     }
 
@@ -145,10 +142,9 @@ impl Client {
         if let Some(authorization) = self.0.proxy.as_ref().and_then(Proxy::authorization) {
             request = request.header(header::PROXY_AUTHORIZATION, authorization);
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| Call {
-            error: Error::Config(format!("url or token: {error}")),
-            pause: Duration::ZERO,
-        })?;
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| Call { error: Error::unusable("url or token", error), pause: Duration::ZERO })?;
         match timeout(self.0.settings.timeout, self.0.http.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.broken(&describe(&error))),
@@ -176,11 +172,11 @@ impl Client {
         let body =
             body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-        if problem.code.is_empty() {
-            problem.code = format!("http_{}", status.as_u16()).into();
+        if problem.code == ProblemCode::default() {
+            problem.code = ProblemCode::Other(format!("http_{}", status.as_u16()));
             problem.detail = status.canonical_reason().unwrap_or("unknown status").to_owned();
         }
-        let error = self.error(problem.code.clone().into_owned(), &problem.detail, retryable);
+        let error = self.error(problem.code.clone(), &problem.detail, retryable);
         (problem, Call { error, pause })
     }
 
@@ -197,11 +193,8 @@ impl Client {
         match last.and_then(|last| last.summary.problem) {
             Some(problem) => {
                 // The service had no room or no time; the same body may be sent again.
-                let retryable = matches!(&*problem.code, "busy" | "too_slow");
-                Call {
-                    error: self.error(problem.code.into_owned(), &problem.detail, retryable),
-                    pause: Duration::ZERO,
-                }
+                let retryable = matches!(problem.code, ProblemCode::Busy | ProblemCode::TooSlow);
+                Call { error: self.error(problem.code, &problem.detail, retryable), pause: Duration::ZERO }
             }
             None => self.broken("not every record was answered"),
         }
@@ -212,14 +205,25 @@ impl Client {
             Some(proxy) => format!("{problem} (through the proxy {})", proxy.place()),
             None => problem.to_owned(),
         };
-        Call { error: self.error("unreachable".to_owned(), &problem, true), pause: Duration::ZERO }
+        Call { error: self.error(ProblemCode::Unreachable, &problem, true), pause: Duration::ZERO }
     }
 
-    fn error(&self, code: String, detail: &str, retryable: bool) -> Error {
+    fn error(&self, code: ProblemCode, detail: &str, retryable: bool) -> Error {
         Error::Service { place: self.url().into(), code, detail: detail.to_owned(), retryable }
     }
 }
 
-fn rejected(submission: &Submission, code: RejectionCode, expected: String, actual: String) -> Outcome {
-    Outcome::Rejected(Rejection { code, expected, actual, record: std::sync::Arc::clone(&submission.record) })
+/// A rejection in the words of the service.
+fn rejected(
+    submission: &Submission,
+    code: RejectionCode,
+    expected: Option<String>,
+    actual: Option<String>,
+) -> Outcome {
+    Outcome::Rejected(Rejection {
+        code,
+        expected: expected.unwrap_or_default().into(),
+        actual: actual.unwrap_or_default().into(),
+        record: std::sync::Arc::clone(&submission.record),
+    })
 }

@@ -27,6 +27,9 @@ impl Schema {
     }
 
     /// Refuses a newer version, whose tables may differ in meaning; older ones can be read.
+    ///
+    /// # Errors
+    /// The version is newer than this program knows.
     pub fn refuse_newer(&self, place: &str, version: i64) -> Result<(), Error> {
         if version <= self.version() {
             return Ok(());
@@ -56,6 +59,7 @@ impl Schema {
 
 /// The tables of a database.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Contents {
     /// No tables: the schema may be created.
     Empty,

@@ -25,6 +25,9 @@ struct Wire<'a> {
 pub struct Malformed(String);
 
 /// Reads a record with its payload.
+///
+/// # Errors
+/// The text is not a record with its payload.
 pub fn parse_submission(text: &[u8]) -> Result<Submission, Malformed> {
     let wire: Wire<'_> = serde_json::from_slice(text).map_err(|error| {
         // Names that a sender chose are shown, but cut to a limited length.

@@ -7,7 +7,8 @@ use edgesentry_chain::{AuditRecord, Hash, RingKey, Signed, signed_message, verif
 use rayon::prelude::*;
 
 use super::{
-    DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Registry, Rejection, RejectionCode, Submission,
+    CheckedValue, DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Registry, Rejection,
+    RejectionCode, Submission,
 };
 
 /// A record that passed every check but those of the chain; only `decide` creates one.
@@ -101,8 +102,8 @@ fn admit_slice(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<
             let record = Arc::clone(&admitted.record);
             results[*at] = Err(Rejection {
                 code: RejectionCode::SignatureInvalid,
-                expected: format!("a signature of the {} scheme by key {}", key.scheme, key.key),
-                actual: hex::encode(record.signature),
+                expected: format!("a signature of the {} scheme by key {}", key.scheme, key.key).into(),
+                actual: CheckedValue::Signature(Box::new(record.signature)),
                 record,
             });
         }
@@ -110,7 +111,7 @@ fn admit_slice(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<
     results
 }
 
-type Refusal = (RejectionCode, String, String);
+type Refusal = (RejectionCode, CheckedValue, CheckedValue);
 
 fn key_of<'a>(
     record: &AuditRecord,
@@ -121,14 +122,16 @@ fn key_of<'a>(
     let payload_hash = Hash::of(payload);
     if payload_hash != record.payload_hash {
         let code = RejectionCode::PayloadHashMismatch;
-        return Err((code, record.payload_hash.to_string(), payload_hash.to_string()));
+        return Err((code, record.payload_hash.into(), payload_hash.into()));
     }
     let Some(DeviceKeys { version, keys, .. }) = registry.get(record.device_id.as_str()) else {
-        let expected = "a registered device".to_owned();
-        return Err((RejectionCode::UnknownDevice, expected, format!("{:?}", record.device_id)));
+        let actual = format!("{:?}", record.device_id);
+        return Err((RejectionCode::UnknownDevice, "a registered device".into(), actual.into()));
     };
-    let not_valid =
-        |expected| (RejectionCode::KeyNotValidAtSequence, expected, format!("sequence {}", record.sequence));
+    let not_valid = |expected: String| {
+        let actual = format!("sequence {}", record.sequence);
+        (RejectionCode::KeyNotValidAtSequence, expected.into(), actual.into())
+    };
     let Some(key) = keys.iter().rev().find(|key| key.key.valid_from <= record.sequence) else {
         let first = keys.first().map_or(0, |key| key.key.valid_from);
         return Err(not_valid(format!("sequence {first} or later, where the first key begins")));
@@ -142,26 +145,26 @@ fn key_of<'a>(
 }
 
 fn in_range(record: &AuditRecord, payload: &[u8]) -> Result<(), Refusal> {
-    let refuse = |expected: String, actual: String| Err((RejectionCode::OutOfRange, expected, actual));
+    let refuse = |expected: String, actual| Err((RejectionCode::OutOfRange, expected.into(), actual));
     if payload.len() > MAX_PAYLOAD_BYTES {
-        return refuse(
-            format!("a payload of at most {MAX_PAYLOAD_BYTES} bytes"),
-            format!("{} bytes", payload.len()),
-        );
+        let expected = format!("a payload of at most {MAX_PAYLOAD_BYTES} bytes");
+        return refuse(expected, CheckedValue::SizeBytes(payload.len()));
     }
     if record.sequence == 0 || record.sequence > MAX_SEQUENCE {
-        return refuse(format!("a sequence from 1 to {MAX_SEQUENCE}"), record.sequence.to_string());
+        let expected = format!("a sequence from 1 to {MAX_SEQUENCE}");
+        return refuse(expected, CheckedValue::Sequence(record.sequence));
     }
     if record.timestamp_ms > MAX_SEQUENCE {
-        return refuse(format!("a timestamp_ms of at most {MAX_SEQUENCE}"), record.timestamp_ms.to_string());
+        let expected = format!("a timestamp_ms of at most {MAX_SEQUENCE}");
+        return refuse(expected, CheckedValue::TimestampMs(record.timestamp_ms));
     }
     for (name, text) in [("device_id", &record.device_id), ("object_ref", &record.object_ref)] {
         if text.is_empty() || text.len() > MAX_ID_BYTES {
             let expected = format!("{name} of 1 to {MAX_ID_BYTES} bytes");
-            return refuse(expected, format!("{} bytes", text.len()));
+            return refuse(expected, CheckedValue::SizeBytes(text.len()));
         }
         if text.contains('\0') {
-            return refuse(format!("{name} without the character U+0000"), "U+0000".to_owned());
+            return refuse(format!("{name} without the character U+0000"), "U+0000".into());
         }
     }
     Ok(())

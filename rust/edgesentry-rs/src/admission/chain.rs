@@ -1,12 +1,11 @@
 //! The decision that needs the head of a chain.
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::sync::Arc;
 
 use edgesentry_chain::{Hash, Head};
 
-use super::{Admitted, Outcome, Rejection, RejectionCode};
+use super::{Admitted, CheckedValue, Outcome, Rejection, RejectionCode};
 
 /// A chain as a ledger sees it inside its transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,17 +34,19 @@ impl Chain {
     pub fn judge(&self, admitted: &Admitted, held: Option<Hash>) -> Outcome {
         let record = admitted.record();
         let next = self.head.sequence + 1;
-        let reject = |code, expected: &dyn fmt::Display, actual: &dyn fmt::Display| {
-            let (expected, actual) = (expected.to_string(), actual.to_string());
+        let reject = |code, expected, actual| {
             Outcome::Rejected(Rejection { code, expected, actual, record: Arc::clone(record) })
         };
+        let out_of_order =
+            |code| reject(code, CheckedValue::Sequence(next), CheckedValue::Sequence(record.sequence));
         match (record.sequence.cmp(&next), held) {
-            (Ordering::Greater, _) => reject(RejectionCode::SequenceGap, &next, &record.sequence),
+            (Ordering::Greater, _) => out_of_order(RejectionCode::SequenceGap),
             (Ordering::Less, Some(hash)) if hash == admitted.hash() => Outcome::Duplicate,
-            (Ordering::Less, Some(hash)) => reject(RejectionCode::Fork, &hash, &admitted.hash()),
-            (Ordering::Less, None) => reject(RejectionCode::SequenceDuplicate, &next, &record.sequence),
+            (Ordering::Less, Some(hash)) => reject(RejectionCode::Fork, hash.into(), admitted.hash().into()),
+            (Ordering::Less, None) => out_of_order(RejectionCode::SequenceDuplicate),
             (Ordering::Equal, _) if record.prev_record_hash != self.head.hash => {
-                reject(RejectionCode::PrevHashMismatch, &self.head.hash, &record.prev_record_hash)
+                let (expected, actual) = (self.head.hash.into(), record.prev_record_hash.into());
+                reject(RejectionCode::PrevHashMismatch, expected, actual)
             }
             (Ordering::Equal, _) => Outcome::Accepted,
         }

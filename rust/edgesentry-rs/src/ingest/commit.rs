@@ -178,9 +178,9 @@ pub(super) fn refused(
 ) -> Rejection {
     Rejection {
         code: RejectionCode::StoreRefused,
-        expected: expected.to_owned(),
+        expected: expected.into(),
         // Without the location of the store, which stays inside the service.
-        actual: crate::error::describe(&*error.source),
+        actual: crate::error::describe(&*error.source).into(),
         record: Arc::clone(record),
     }
 }

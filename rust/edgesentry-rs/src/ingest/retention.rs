@@ -48,6 +48,9 @@ impl RejectionSettings {
 
 impl IngestService {
     /// Deletes the rejections beyond the limits, the oldest first, and returns the remaining numbers.
+    ///
+    /// # Errors
+    /// The ledger fails.
     pub async fn prune_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
         let limits = self.limits().rejections.limits();
         let mut last = Vec::new();

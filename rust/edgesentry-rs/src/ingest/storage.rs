@@ -138,6 +138,9 @@ impl IngestService {
     }
 
     /// Registers a key, see [`Ledger::register`].
+    ///
+    /// # Errors
+    /// As [`Ledger::register`].
     pub async fn register(&self, registration: &Registration) -> Result<(), Error> {
         self.0.ledger.register(registration).await?;
         self.0.keys.forget([registration.device_id.as_str()]);
@@ -145,6 +148,9 @@ impl IngestService {
     }
 
     /// Revokes the keys of a device, see [`Ledger::revoke`].
+    ///
+    /// # Errors
+    /// As [`Ledger::revoke`].
     pub async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
         let from = self.0.ledger.revoke(device_id).await?;
         self.0.keys.forget([device_id]);
@@ -153,6 +159,10 @@ impl IngestService {
 
     /// Ingests one record. When it returns [`Outcome::Accepted`] or [`Outcome::Duplicate`], record and payload are
     /// durable. After an error the same call may be made again.
+    ///
+    /// # Errors
+    /// A store fails, an earlier record of the device was not stored, or the service has stopped;
+    /// [`Error::is_retryable`] says whether to send the record again. A rejection is an outcome.
     pub async fn ingest(&self, submission: Submission) -> Result<Outcome, Error> {
         self.ingest_many(vec![submission]).await.pop().unwrap_or(Err(Error::Stopped))
     }

@@ -5,8 +5,8 @@ use tracing::debug;
 
 use crate::admission::decide;
 pub use crate::admission::{
-    Admitted, Chain, DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Outcome, RegisteredKey,
-    Registry, Rejection, RejectionCode, Submission,
+    Admitted, Chain, CheckedValue, DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Outcome,
+    RegisteredKey, Registry, Rejection, RejectionCode, Submission,
 };
 
 /// Checks, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
@@ -35,8 +35,11 @@ fn log_rejection(Rejection { code, expected, record, .. }: &Rejection) {
         RejectionCode::SignatureInvalid => debug!(device_id, sequence, "signature verification failed"),
         RejectionCode::Fork => debug!(device_id, sequence, "duplicate record rejected"),
         RejectionCode::SequenceGap | RejectionCode::SequenceDuplicate => {
-            // The next sequence of the chain, as written by `judge`.
-            let expected = expected.parse::<u64>().unwrap_or_default();
+            // The next sequence of the chain, from `judge`.
+            let expected = match expected {
+                CheckedValue::Sequence(next) => *next,
+                _ => 0,
+            };
             debug!(device_id, expected, actual = sequence, "sequence out of order");
         }
         RejectionCode::PrevHashMismatch => {

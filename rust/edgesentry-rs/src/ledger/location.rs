@@ -6,6 +6,7 @@ use crate::error::Error;
 
 /// The location of a ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Location {
     /// A file: `sqlite:PATH`, or the path alone. Every character of the path is literal.
     Sqlite(PathBuf),
@@ -15,6 +16,9 @@ pub enum Location {
 
 impl Location {
     /// Parses a name. The error for an invalid one shows no more than the scheme, because the rest may be a password.
+    ///
+    /// # Errors
+    /// The name has neither form.
     pub fn parse(name: &str) -> Result<Location, Error> {
         if name.trim().is_empty() {
             return Err(Error::Config(

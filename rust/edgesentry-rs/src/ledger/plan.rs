@@ -6,7 +6,7 @@ use std::sync::Arc;
 use edgesentry_chain::{Hash, Head};
 
 use super::{Decision, Entry};
-use crate::admission::{Admitted, Chain, MAX_ID_BYTES, Outcome, RejectionCode};
+use crate::admission::{Admitted, Chain, MAX_ID_BYTES, Outcome, OutcomeKind, RejectionCode};
 use crate::payload::Stored;
 
 /// Limits on the stored evidence of a record that was rejected before its signature was verified: of each text, and of
@@ -37,7 +37,7 @@ pub(super) struct Plan<'a> {
 pub(super) struct LogRow {
     pub(super) device_id: String,
     pub(super) sequence: Option<i64>,
-    pub(super) outcome: &'static str,
+    pub(super) outcome: OutcomeKind,
     pub(super) reason: Option<&'static str>,
     pub(super) record_hash: Hash,
     pub(super) expected: Option<String>,
@@ -159,11 +159,11 @@ fn log_row(entry: &Entry, outcome: &Outcome) -> LogRow {
     LogRow {
         device_id: storable(&record.device_id, text_bytes),
         sequence: i64::try_from(record.sequence).ok(),
-        outcome: outcome.name(),
+        outcome: outcome.kind(),
         reason: rejection.map(|rejection| rejection.code.name()),
         record_hash,
-        expected: rejection.map(|rejection| storable(&rejection.expected, text_bytes)),
-        actual: rejection.map(|rejection| storable(&rejection.actual, text_bytes)),
+        expected: rejection.map(|rejection| storable(&rejection.expected.to_string(), text_bytes)),
+        actual: rejection.map(|rejection| storable(&rejection.actual.to_string(), text_bytes)),
         evidence: rejection.map(evidence),
     }
 }

@@ -24,7 +24,7 @@ use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, PostgresSettings, Pruned, RecordStream,
     RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
 };
-use crate::admission::{Registry, RejectionCode};
+use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::sql::failed;
@@ -51,6 +51,10 @@ pub struct Postgres {
 impl Postgres {
     /// Connects to the server of the list that accepts writes, and migrates the tables. A database that holds other
     /// tables in its public schema, and no ledger, is an error, and stays unchanged.
+    ///
+    /// # Errors
+    /// No server of the list takes writes in time, the URL or the role cannot be used, or the database holds other
+    /// tables.
     pub async fn connect(settings: &PostgresSettings) -> Result<Postgres, Error> {
         let servers = Servers::connect(settings, Use::Write).await?;
         Ok(Postgres { servers: Arc::new(servers) })
@@ -58,6 +62,9 @@ impl Postgres {
 
     /// Connects for reading, in transactions that cannot write: to a server of the list that accepts writes if one
     /// responds, else to a standby. The role needs SELECT only; tables of an older version are read as they are.
+    ///
+    /// # Errors
+    /// No server of the list responds in time, the URL or the role cannot be used, or the database holds no ledger.
     pub async fn read(settings: &PostgresSettings) -> Result<Postgres, Error> {
         let servers = Servers::connect(settings, Use::Read).await?;
         Ok(Postgres { servers: Arc::new(servers) })
@@ -272,7 +279,7 @@ impl Ledger for Postgres {
         )))
         .bind(stream::column(Some(query.after_id), 0))
         .bind(query.device_id.as_deref())
-        .bind(query.outcome.as_deref())
+        .bind(query.outcome.map(OutcomeKind::as_str))
         .bind(query.reason.as_deref())
         .bind(i64::from(query.limit));
         let rows = self.servers.rows(entries.fetch(&mut *reader)).await;
@@ -436,7 +443,7 @@ impl Dialect for PgConnection {
         .bind(now_ms())
         .bind(rows.iter().map(|row| row.device_id.as_str()).collect::<Vec<&str>>())
         .bind(rows.iter().map(|row| row.sequence).collect::<Vec<Option<i64>>>())
-        .bind(rows.iter().map(|row| row.outcome).collect::<Vec<&str>>())
+        .bind(rows.iter().map(|row| row.outcome.as_str()).collect::<Vec<&str>>())
         .bind(rows.iter().map(|row| row.reason).collect::<Vec<Option<&str>>>())
         .bind(rows.iter().map(|row| &row.record_hash.as_bytes()[..]).collect::<Vec<&[u8]>>())
         .bind(rows.iter().map(|row| row.expected.as_deref()).collect::<Vec<Option<&str>>>())

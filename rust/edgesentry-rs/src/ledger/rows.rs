@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash, Head, PublicKey, RingKey, Scheme};
+use edgesentry_device::UnknownOutcome;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::LogEntry;
 use super::plan::Locked;
 use super::stream::{self, malformed};
-use crate::admission::{Chain, RegisteredKey};
+use crate::admission::{Chain, OutcomeKind, RegisteredKey};
 use crate::error::BoxError;
 
 /// A column: its name and type.
@@ -150,6 +151,12 @@ impl<'r, R: Columns> Named<'r, R> {
         bytes.try_into().map_err(|_| malformed(&self.place(), self.columns[index].0, &problem()))
     }
 
+    fn outcome(&self, index: usize) -> Result<OutcomeKind, sqlx::Error> {
+        self.text(index)?.parse().map_err(|error: UnknownOutcome| {
+            malformed(&self.place(), self.columns[index].0, &format!("cannot be read: {error}"))
+        })
+    }
+
     fn head(&self, index: usize) -> Result<Head, sqlx::Error> {
         Ok(Head { sequence: self.number(index)?, hash: Hash(self.array(index + 1)?) })
     }
@@ -234,7 +241,7 @@ pub(super) fn log_entry(row: &impl Columns) -> Result<LogEntry, sqlx::Error> {
         at_ms: row.number(1)?,
         device_id: row.text(2)?.to_owned(),
         sequence: row.optional_integer(3)?.map(i64::cast_unsigned),
-        outcome: row.text(4)?.to_owned(),
+        outcome: row.outcome(4)?,
         reason: row.optional_text(5)?,
         record_hash: Hash(row.array(6)?),
         expected: row.optional_text(7)?,

@@ -17,7 +17,7 @@ use super::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
     Registration, RejectionLimits, Rejections, prune, rows,
 };
-use crate::admission::{Registry, RejectionCode};
+use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::payload::{SqlitePayloads, Stored};
@@ -43,17 +43,26 @@ pub struct Sqlite {
 
 impl Sqlite {
     /// Opens the file, creating it if it is missing. A file that holds other tables is an error, and stays unchanged.
+    ///
+    /// # Errors
+    /// The file cannot be opened, holds other tables, or is of a newer release.
     pub async fn open(path: &Path) -> Result<Sqlite, Error> {
         Sqlite::open_or(path, true).await
     }
 
     /// Opens the file, which must exist and hold a ledger.
+    ///
+    /// # Errors
+    /// The file is missing, or holds no ledger.
     pub async fn open_existing(path: &Path) -> Result<Sqlite, Error> {
         Sqlite::open_or(path, false).await
     }
 
     /// Opens the file for reading: it neither changes nor migrates the file and the files beside it, and takes no lock
     /// that blocks writers. A write-ahead log beside it is read, too; [`Ledger::notes`] reports it.
+    ///
+    /// # Errors
+    /// The file is missing, holds no ledger, or cannot be read.
     pub async fn read(path: &Path) -> Result<Sqlite, Error> {
         let database = Database::read(path, Component::AuditLedger, &SCHEMA).await?;
         Ok(Sqlite { database: Arc::new(database) })
@@ -211,7 +220,7 @@ impl Ledger for Sqlite {
         )))
         .bind(stream::column(Some(query.after_id), 0))
         .bind(query.device_id.as_deref())
-        .bind(query.outcome.as_deref())
+        .bind(query.outcome.map(OutcomeKind::as_str))
         .bind(query.reason.as_deref())
         .bind(i64::from(query.limit))
         .fetch_all(&self.database.readers)
@@ -356,7 +365,7 @@ impl Dialect for SqliteConnection {
                 .bind(now)
                 .bind(row.device_id.clone())
                 .bind(row.sequence)
-                .bind(row.outcome)
+                .bind(row.outcome.as_str())
                 .bind(row.reason)
                 .bind(row.record_hash.as_bytes().to_vec())
                 .bind(row.expected.clone())

@@ -41,14 +41,18 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl FolderObjects {
     /// Opens a directory.
+    ///
+    /// # Errors
+    /// The directory is missing or cannot be opened.
     pub fn open(root: &Path) -> Result<FolderObjects, Error> {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {
             Ok(root) if root.is_dir() => Ok(FolderObjects { root, place }),
             Ok(_) => Err(Error::Config(format!("{place}: no folder; name one as folder:PATH"))),
-            Err(error) => Err(Error::Config(format!(
-                "{place}: cannot open the archive folder: {error}; make it first, or mount its disk"
-            ))),
+            Err(error) => Err(Error::unusable(
+                format!("{place}: cannot open the archive folder; make it first, or mount its disk"),
+                error,
+            )),
         }
     }
 

@@ -44,6 +44,9 @@ pub struct S3Objects {
 
 impl S3Objects {
     /// Creates a client for `BUCKET/PREFIX`; [`Objects::check`] checks that the bucket can be reached.
+    ///
+    /// # Errors
+    /// The URL names no bucket, or the credentials of the settings are incomplete.
     pub async fn connect(url: &str, settings: &S3Settings) -> Result<S3Objects, Error> {
         let (bucket, prefix) = url.split_once('/').unwrap_or((url, ""));
         let prefix = prefix.trim_end_matches('/');

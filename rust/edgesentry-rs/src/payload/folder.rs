@@ -38,6 +38,9 @@ const MAX_SYNCED: usize = 4096;
 
 impl Folder {
     /// Opens a directory, creating it if it is missing.
+    ///
+    /// # Errors
+    /// The directory can be neither opened nor created.
     pub fn open(root: &Path) -> Result<Folder, StoreError> {
         let place: Arc<str> = root.display().to_string().into();
         let opened = fs::create_dir_all(root.join(PARTIAL)).and_then(|()| root.canonicalize());
@@ -56,6 +59,9 @@ impl Folder {
     }
 
     /// Opens an existing directory for reading, and changes nothing in it.
+    ///
+    /// # Errors
+    /// The directory is missing or cannot be opened.
     pub fn read(root: &Path) -> Result<Folder, StoreError> {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {

@@ -38,6 +38,9 @@ pub(crate) async fn open(bucket: &str, settings: &S3Settings) -> Result<Arc<dyn 
 
 impl S3 {
     /// Creates a client; [`PayloadStore::check`] checks that the bucket can be reached.
+    ///
+    /// # Errors
+    /// The URL names no bucket, or the credentials of the settings are incomplete.
     pub async fn connect(bucket: &str, settings: &S3Settings) -> Result<S3, Error> {
         if bucket.is_empty() || bucket.contains('/') {
             return Err(Error::Config(format!("payloads: s3://BUCKET is wanted, not s3://{bucket}")));
@@ -65,12 +68,18 @@ impl S3 {
     }
 
     /// Reads a version of [`PayloadStore::versions`]; `None` if the store proves that there is none.
+    ///
+    /// # Errors
+    /// The store fails.
     pub async fn version(&self, version: &Version) -> Result<Option<Bytes>, StoreError> {
         self.read(&version.key, Some(&version.id)).await
     }
 
     /// Writes a payload as the newest version of `key`, with a SHA-256 that the server checks. In a bucket without
     /// versions it overwrites.
+    ///
+    /// # Errors
+    /// The store fails, or refuses the object.
     pub async fn put_on_top(&self, key: &str, payload: Bytes) -> Result<(), StoreError> {
         let put = self.upload(key.to_owned(), payload).send().await;
         put.map(|_| ()).map_err(|error| self.failed("restore a payload", error))

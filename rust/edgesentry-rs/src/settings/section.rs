@@ -38,7 +38,7 @@ impl Section {
     }
 }
 
-/// Returns the error for unreadable settings.
+/// The error for settings that cannot be read. The error below is text only: it may quote a secret.
 pub(super) fn wrong(place: &str, error: &ConfigError) -> Error {
     Error::Config(format!("settings ({place}): {}", redact(&describe(error))))
 }

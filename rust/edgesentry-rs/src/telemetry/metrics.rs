@@ -34,6 +34,7 @@ pub const CHAIN_BREAKS: [RejectionCode; 2] = [RejectionCode::PrevHashMismatch, R
 
 /// A place where records wait.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Queue {
     /// For the checks of their hashes and signatures.
     Verify,
@@ -59,6 +60,7 @@ impl Queue {
 
 /// A resource that callers hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Resource {
     /// Connections.
     Connections,

@@ -20,7 +20,7 @@ use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::registry::Registry;
 
 use super::{OtlpProtocol, TelemetrySettings};
-use crate::error::{Error, describe};
+use crate::error::{BoxError, Error};
 use crate::tls;
 
 /// How long the end of the program waits for the last spans.
@@ -46,14 +46,10 @@ impl Exporter {
 
     /// Starts sending spans to a collector.
     pub(super) fn start(&self, settings: &TelemetrySettings, endpoint: &str) -> Result<(), Error> {
-        let wrong = |problem: String| {
-            Error::Config(format!(
-                "telemetry.otlp_endpoint: {problem}; name a URL such as http://127.0.0.1:4317"
-            ))
-        };
-        let url = url::Url::parse(endpoint).map_err(|error| wrong(error.to_string()))?;
+        let wrong = "telemetry.otlp_endpoint: name a URL with http:// or https:// and a host, such as http://127.0.0.1:4317";
+        let url = url::Url::parse(endpoint).map_err(|error| Error::unusable(wrong, error))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(wrong("it is no URL with http:// or https:// and a host".to_owned()));
+            return Err(Error::Config(wrong.to_owned()));
         }
         tls::install_provider();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,11 +57,12 @@ impl Exporter {
             .thread_name("edgesentry-otlp")
             .enable_all()
             .build()
-            .map_err(|error| Error::Config(format!("telemetry: cannot start a thread: {error}")))?;
+            .map_err(|error| Error::Threads("telemetry", Arc::new(error)))?;
         let timeout = Duration::from_secs(settings.otlp_timeout_seconds.max(1));
         let exporter = {
             let _inside = runtime.enter();
-            exporter(settings.otlp_protocol, url, timeout, runtime.handle()).map_err(wrong)?
+            exporter(settings.otlp_protocol, url, timeout, runtime.handle())
+                .map_err(|error| Error::unusable(wrong, error))?
         };
         let mut batches = BatchSpanProcessor::builder(exporter).build();
         batches.set_resource(&Resource::builder().with_service_name(settings.service_name.clone()).build());
@@ -130,7 +127,7 @@ fn exporter(
     mut url: url::Url,
     timeout: Duration,
     runtime: &Handle,
-) -> Result<SpanExporter, String> {
+) -> Result<SpanExporter, BoxError> {
     let builder = SpanExporter::builder();
     let exporter = match protocol {
         OtlpProtocol::Grpc => {
@@ -150,7 +147,7 @@ fn exporter(
             builder.with_endpoint(url.as_str()).with_timeout(timeout).build()
         }
     };
-    exporter.map_err(|error| describe(&error))
+    Ok(exporter?)
 }
 
 type Https = hyper_rustls::HttpsConnector<hyper_util::client::legacy::connect::HttpConnector>;

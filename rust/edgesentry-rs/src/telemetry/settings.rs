@@ -43,6 +43,7 @@ impl Default for TelemetrySettings {
 /// The format of log lines.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LogFormat {
     /// A JSON object.
     #[default]
@@ -56,6 +57,7 @@ pub enum LogFormat {
 /// The output of log lines.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LogOutput {
     /// Standard error: standard output is for data.
     #[default]
@@ -67,6 +69,7 @@ pub enum LogOutput {
 /// A protocol of OTLP.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum OtlpProtocol {
     /// gRPC, usually at port 4317.
     #[default]

@@ -25,11 +25,17 @@ pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Installs the subscriber unless it is installed, and applies `settings`. `default_filter` selects the logged events
 /// if neither `RUST_LOG` nor the settings do.
+///
+/// # Errors
+/// The filter or the endpoint cannot be used, or the program has a subscriber of its own.
 pub fn init(settings: &TelemetrySettings, default_filter: &str) -> Result<(), Error> {
     install(Vec::new)?.set(settings, default_filter)
 }
 
 /// Installs the subscriber with further layers, and everything else disabled.
+///
+/// # Errors
+/// The program has a subscriber of its own.
 pub fn install_with(layers: Vec<ExtraLayer>) -> Result<(), Error> {
     install(|| layers).map(|_| ())
 }
@@ -92,7 +98,7 @@ impl Installed {
         };
         let filter = || {
             EnvFilter::try_new(wanted).map_err(|error| {
-                Error::Config(format!("{place}: {wanted:?} is no filter of events: {error}"))
+                Error::unusable(format!("{place}: {wanted:?} is not a filter of events"), error)
             })
         };
         let (json, text) = match settings.log_format {
@@ -125,7 +131,7 @@ impl Installed {
 
 /// Never fails: the subscriber is never dropped.
 fn reloaded(done: Result<(), reload::Error>) -> Result<(), Error> {
-    done.map_err(|error| Error::Config(format!("telemetry: {error}")))
+    done.map_err(|error| Error::internal("telemetry: the subscriber cannot be changed", error))
 }
 
 fn nothing() -> FilterFn<fn(&Metadata<'_>) -> bool> {

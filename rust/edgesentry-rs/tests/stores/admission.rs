@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use edgesentry_rs::OutcomeKind;
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::Submission;
 use edgesentry_rs::ledger::LogQuery;
@@ -150,7 +151,7 @@ async fn a_permanent_error_of_the_ledger_stops_nobody_else(place: Place) {
     }
     assert_eq!(refused, all("store", 4));
     let log = service.ledger().operation_log(&LogQuery::default()).await.unwrap();
-    assert_eq!(log.iter().filter(|entry| entry.outcome == "accepted").count(), 8);
+    assert_eq!(log.iter().filter(|entry| entry.outcome == OutcomeKind::Accepted).count(), 8);
     // The operator fixes it, and the same records are accepted.
     let mend = match place.kind {
         Kind::Sqlite => "DROP TRIGGER refuse",
@@ -199,7 +200,7 @@ async fn a_payload_that_a_folder_can_never_keep_is_rejected() {
         String::from_utf8_lossy(&output.stderr)
     );
     let ledger = place.ledger().await;
-    let refused = LogQuery { outcome: Some("rejected".into()), ..LogQuery::default() };
+    let refused = LogQuery { outcome: Some(OutcomeKind::Rejected), ..LogQuery::default() };
     assert_eq!(ledger.operation_log(&refused).await.unwrap().len(), 2);
     // The device continues with a smaller one.
     let service = place.service().await;

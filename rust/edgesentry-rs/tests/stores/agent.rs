@@ -8,7 +8,7 @@ use bytes::Bytes;
 use edgesentry_rs::agent::{Outbox, Sink};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ingest::verify::{Outcome, Submission};
-use edgesentry_rs::{Error, StoreError};
+use edgesentry_rs::{Error, OutcomeKind, StoreError};
 
 use crate::common::{Kind, Place, device, devices, head, registration};
 
@@ -58,7 +58,7 @@ async fn it_stops_at_the_first_rejection_and_keeps_all_behind_it() {
     assert_eq!(agent.rejection().await.unwrap(), None);
     // After the first time only the rejected record is sent again.
     let log = service.ledger().operation_log(&Default::default()).await.unwrap();
-    assert_eq!(log.iter().filter(|entry| entry.outcome == "rejected").count(), 10 + 2);
+    assert_eq!(log.iter().filter(|entry| entry.outcome == OutcomeKind::Rejected).count(), 10 + 2);
 }
 
 /// Loses responses, like a broken connection.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgesentry_chain::{Device, FindingCode, Head, Scheme};
-use edgesentry_rs::Error;
 use edgesentry_rs::ingest::verify::{MAX_SEQUENCE, Outcome, Submission, admit};
 use edgesentry_rs::ledger::{
     AppendError, Decision, Entry, Filter, Ledger, LogQuery, Registration, RejectionLimits,
 };
 use edgesentry_rs::payload::{Memory, PayloadStore, Stored};
+use edgesentry_rs::{Error, OutcomeKind};
 
 use crate::common::{
     Place, chain, device, devices, head, next, next_with, records, registered_keys, registration, resigned,
@@ -422,7 +422,7 @@ async fn rejections_are_bounded(place: Place) {
     let limits = RejectionLimits { unsigned_entries: 20, unsigned_from_ms: u64::MAX, signed_entries: 40 };
     let counts = ledger.prune_rejections(&limits).await.unwrap();
     let aged: u64 = counts.iter().map(|one| one.pruned_by_age).sum();
-    let accepted = LogQuery { outcome: Some("accepted".into()), ..LogQuery::default() };
+    let accepted = LogQuery { outcome: Some(OutcomeKind::Accepted), ..LogQuery::default() };
     assert_eq!((aged, ledger.operation_log(&accepted).await.unwrap().len()), (20, 2));
 }
 
@@ -460,7 +460,7 @@ async fn the_operation_log_keeps_every_decision(place: Place) {
     assert!(all[1].evidence.is_none() && all[1].at_ms > 1_700_000_000_000);
     let page = LogQuery { after_id: all[1].id, limit: 1, ..LogQuery::default() };
     assert_eq!(ledger.operation_log(&page).await.unwrap(), all[2..3]);
-    let rejected = LogQuery { outcome: Some("rejected".into()), ..LogQuery::default() };
+    let rejected = LogQuery { outcome: Some(OutcomeKind::Rejected), ..LogQuery::default() };
     assert_eq!(ledger.operation_log(&rejected).await.unwrap().len(), 2);
     let one = LogQuery { device_id: Some("lift-09".into()), ..LogQuery::default() };
     assert_eq!(ledger.operation_log(&one).await.unwrap(), all[3..]);

@@ -79,7 +79,7 @@ async fn counters_agree_with_the_operation_log(place: Place) {
     let log = service.ledger().operation_log(&LogQuery::default()).await.unwrap();
     let mut expected = BTreeMap::new();
     for entry in &log {
-        let series = match (&*entry.outcome, &entry.reason) {
+        let series = match (entry.outcome.as_str(), &entry.reason) {
             (_, Some(reason)) => format!("ingest_rejected_total{{reason=\"{reason}\"}}"),
             (outcome, None) => format!("ingest_{outcome}_total"),
         };

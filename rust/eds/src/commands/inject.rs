@@ -228,12 +228,17 @@ async fn register(client: &Client, device_id: &str) -> Result<Device, Failure> {
     match response.status {
         204 => Ok(device),
         status => {
-            let code = code_of(&response);
-            let message = format!(
-                "{}: cannot register devices to attack with ({status} {code}); give a token with the scope admin",
-                client.url()
+            let what = format!(
+                "{}: cannot register devices to attack with ({status} {})",
+                client.url(),
+                code_of(&response)
             );
-            Err(Failure::usage("not_admin", message))
+            Err(match status {
+                401 | 403 => {
+                    Failure::usage("not_admin", format!("{what}; give a token with the scope admin"))
+                }
+                _ => Failure::unfinished("service", what),
+            })
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
-use edgesentry_rs::RejectionCode;
 use edgesentry_rs::ledger::{LogEntry, LogQuery};
 use edgesentry_rs::settings::Access;
+use edgesentry_rs::{OutcomeKind, RejectionCode};
 use serde_json::json;
 
 use crate::exit::{Exit, Failure};
@@ -51,12 +51,12 @@ enum Decision {
     Rejected,
 }
 
-impl Decision {
-    fn name(self) -> &'static str {
-        match self {
-            Decision::Accepted => "accepted",
-            Decision::Duplicate => "duplicate",
-            Decision::Rejected => "rejected",
+impl From<Decision> for OutcomeKind {
+    fn from(decision: Decision) -> OutcomeKind {
+        match decision {
+            Decision::Accepted => OutcomeKind::Accepted,
+            Decision::Duplicate => OutcomeKind::Duplicate,
+            Decision::Rejected => OutcomeKind::Rejected,
         }
     }
 }
@@ -71,7 +71,7 @@ impl Log {
         let opened = self.ledger.open(Access::Read)?;
         let query = LogQuery {
             device_id: self.device.clone(),
-            outcome: self.outcome.map(|outcome| outcome.name().to_owned()),
+            outcome: self.outcome.map(OutcomeKind::from),
             reason: self.reason.map(|reason| reason.name().to_owned()),
             after_id: self.after,
             limit: self.limit,
@@ -114,7 +114,7 @@ fn line(text: &mut String, entry: &LogEntry, widest: usize) {
         "{:>8}  {:<24}  {:<9}  {:<widest$}  {sequence:>8}",
         entry.id,
         times::shown(entry.at_ms),
-        shown(&entry.outcome),
+        entry.outcome,
         name(&entry.device_id)
     );
     text.push_str(line.trim_end());
@@ -135,7 +135,7 @@ fn content(entry: &LogEntry) -> serde_json::Value {
         "at_ms": entry.at_ms,
         "device_id": entry.device_id,
         "sequence": entry.sequence,
-        "outcome": entry.outcome,
+        "outcome": entry.outcome.as_str(),
         "reason": entry.reason,
         "record_hash": entry.record_hash,
         "expected": entry.expected,

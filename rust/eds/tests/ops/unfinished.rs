@@ -89,7 +89,7 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
         br#"{"Files": [{"Path": "base/1", "Size": 1000000000000000000}]}"#.to_vec()
     });
     let full = site.ops(&restore("full"));
-    assert_eq!(full.status.code(), Some(2), "{}", said(&full));
+    assert_eq!(full.status.code(), Some(3), "{}", said(&full));
     assert!(said(&full).contains("room for the download and the database"), "{}", said(&full));
     assert!(!said(&full).contains("download\n"), "{}", said(&full));
     assert_eq!(site.folders(), Vec::<String>::new());

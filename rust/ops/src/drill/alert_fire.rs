@@ -50,6 +50,7 @@ pub struct Settings {
 
 /// Prometheus and Alertmanager.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Servers {
     /// Servers of the drill's own, on free loopback ports.
     Own {

@@ -9,6 +9,7 @@ use edgesentry_rs::payload::S3Settings;
 use super::objects::{RECORDS, enough, recover};
 use super::{DrillReport, Plan};
 use crate::error::Error;
+use crate::random::random;
 use crate::s3::Bucket;
 
 /// The prefix of the drill's device names, and so of its objects below `devices/`.
@@ -65,10 +66,7 @@ impl BucketDrill {
                 "{place}: it keeps no versions, so nothing could be brought back; set it up with eds ops s3-setup"
             )));
         }
-        let mut random = [0; 4];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
-        let devices = format!("{PREFIX}{}", hex::encode(random));
+        let devices = format!("{PREFIX}{}", hex::encode(random::<4>()?));
         let stays = match bucket.lock_days().await? {
             Some(1) => "Object Lock keeps their versions for 1 day; the next drill after that removes them"
                 .to_owned(),

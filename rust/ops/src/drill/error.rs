@@ -7,6 +7,7 @@ use crate::servers::ServerError;
 
 /// A drill could not finish.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DrillError {
     /// A server of the drill is missing or does not work.
     #[error(transparent)]

@@ -13,6 +13,7 @@ use crate::program;
 /// The extent of a drill.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Extent {
     /// All of it, in the documented size or a larger one. Only such a run counts for the quarter and for alerts.
     Full,

@@ -1,5 +1,6 @@
 //! The drill `db-failover`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -255,9 +256,9 @@ fn settings(url: String) -> PostgresSettings {
 async fn hold_wal(primary: &Cluster, report: &mut DrillReport) -> Result<(), Error> {
     let pid = blocking(|| primary.sql()?.query("SELECT pid FROM pg_stat_replication"))?;
     if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
-        kill_process(pid, Signal::STOP).map_err(|error| {
-            Error::Config(format!("the sender of write-ahead log cannot be held: {error}"))
-        })?;
+        let process = format!("/proc/{}", pid.as_raw_nonzero());
+        let stopped = kill_process(pid, Signal::STOP).map_err(std::io::Error::from);
+        stopped.map_err(Error::io("stop the sender of write-ahead log", Path::new(&process)))?;
     }
     report.step(format!("the standby is left behind for {} s", LAG.as_secs()));
     tokio::time::sleep(LAG).await;

@@ -64,7 +64,7 @@ impl Fleet {
     /// Registers all devices.
     pub(super) async fn register(&self, ledger: &dyn Ledger) -> Result<(), Error> {
         for device in &self.devices {
-            let key = device.public_key().map_err(|error| Error::Config(error.to_string()))?;
+            let key = device.public_key().map_err(no_key)?;
             let (device_id, scheme) = (device.device_id().to_owned(), device.scheme());
             let registration = Registration { device_id, key, scheme, valid_from: None, start: None };
             ledger.register(&registration).await?;
@@ -75,11 +75,10 @@ impl Fleet {
     /// Returns the keys of all devices, as their owner knows them.
     pub(super) fn keys(&self) -> Result<KeyRing, Error> {
         let mut ring = KeyRing::new();
-        let wrong = |error: edgesentry_chain::KeyError| Error::Config(error.to_string());
         for device in &self.devices {
-            let key = device.public_key().map_err(wrong)?;
+            let key = device.public_key().map_err(no_key)?;
             let key = edgesentry_chain::RingKey { key, scheme: device.scheme(), valid_from: 1 };
-            ring.insert(device.device_id(), key).map_err(wrong)?;
+            ring.insert(device.device_id(), key).map_err(no_key)?;
         }
         Ok(ring)
     }
@@ -130,10 +129,10 @@ impl Fleet {
             missing = missing.saturating_sub(submissions.len());
             for (at, answer) in service.ingest_many(submissions).await.into_iter().enumerate() {
                 if let Outcome::Rejected(rejection) = answer? {
-                    return Err(Error::Config(format!(
-                        "a record of the drill was rejected: {}",
-                        rejection.code.name()
-                    )));
+                    return Err(Error::Server {
+                        server: service.ledger().place().to_owned(),
+                        problem: format!("a record of the drill was rejected: {}", rejection.code.name()),
+                    });
                 }
                 self.acknowledged[at / each].push(Acknowledged { hash: hashes[at], at_ms: unix_ms() });
             }
@@ -226,8 +225,8 @@ impl Fleet {
         };
         let handle = tokio::runtime::Handle::current();
         let run = move || verification.run(&handle, &Arc::new(Progress::default()));
-        let report =
-            tokio::task::spawn_blocking(run).await.map_err(|error| Error::Config(error.to_string()))??;
+        let ended = tokio::task::spawn_blocking(run).await;
+        let report = ended.map_err(|error| Error::internal("the verification has ended early", error))??;
         let findings: Vec<String> = report
             .findings
             .iter()
@@ -297,8 +296,9 @@ impl Load {
         self.shared.stop.store(true, Relaxed);
         let mut senders = Vec::new();
         while let Some(ended) = self.tasks.join_next().await {
-            senders
-                .push(ended.map_err(|error| Error::Config(format!("a device has ended early: {error}")))??);
+            senders.push(
+                ended.map_err(|error| Error::internal("a device of the drill has ended early", error))??,
+            );
         }
         senders.sort_by_key(|sender| sender.number);
         let (devices, acknowledged) =
@@ -358,11 +358,15 @@ impl Sender {
     }
 }
 
+fn no_key(error: edgesentry_chain::KeyError) -> Error {
+    Error::internal("a device of the drill has a key that cannot be used", error)
+}
+
 fn sign(device: &mut Device, payload: fn(&str, u64) -> String) -> Result<Submission, Error> {
     let sequence = device.head().map_or(1, |head| head.sequence + 1);
     let payload = Bytes::from(payload(device.device_id(), sequence));
     let object_ref = format!("{}/{sequence}.bin", device.device_id());
     let record = agent::sign(device, unix_ms(), &payload, object_ref);
-    let record = record.map_err(|error| Error::Config(error.to_string()))?;
+    let record = record.map_err(|error| Error::internal("a device of the drill signs no record", error))?;
     Ok(Submission { record: Arc::new(record), payload })
 }

@@ -351,7 +351,10 @@ fn paths(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<File, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
-        Error::Config(format!("{}: it is no report of a drill: {error}; move it elsewhere", path.display()))
+        Error::unusable(
+            format!("{}: it is not a report of a drill; move it elsewhere", path.display()),
+            error,
+        )
     })
 }
 
@@ -421,7 +424,7 @@ mod tests {
 
         std::fs::write(folder.path().join("other.json"), "{}").unwrap();
         let error = Summary::of_quarter(folder.path(), quarter, None).unwrap_err().to_string();
-        assert!(error.contains("other.json: it is no report of a drill"), "{error}");
+        assert!(error.contains("other.json: it is not a report of a drill"), "{error}");
     }
 
     #[test]

@@ -113,10 +113,13 @@ impl RestoreDrill {
     ) -> Result<Target, Error> {
         let sql = site.primary.sql()?;
         let now = blocking(|| sql.query("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)"))?;
-        let micros: i128 =
-            now.parse().map_err(|_| Error::Config(format!("the server's time is not understood: {now}")))?;
-        let moment = OffsetDateTime::from_unix_timestamp_nanos(micros * 1000)
-            .map_err(|error| Error::Config(error.to_string()))?;
+        let wrong = || Error::Server {
+            server: sql.place().to_owned(),
+            problem: format!("its time is not a number of microseconds: {now}"),
+        };
+        let micros: i128 = now.parse().map_err(|_| wrong())?;
+        let moment =
+            OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).map_err(|_| wrong())?;
         tokio::time::sleep(Duration::from_millis(20)).await;
         later.fill(&site.service, LATER).await?;
         blocking(|| sql.query("DELETE FROM audit_records WHERE device_id < 'drill-050'"))?;

@@ -144,6 +144,6 @@ impl Receiving {
     /// Waits until it has sent the segments that it received.
     async fn end(self) -> Result<(), Error> {
         let _ = self.stop.send(());
-        self.task.await.map_err(|error| Error::Config(format!("the sidecar has ended early: {error}")))?
+        self.task.await.map_err(|error| Error::internal("the sidecar has ended early", error))?
     }
 }

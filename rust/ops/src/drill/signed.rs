@@ -19,6 +19,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// The state of a report's signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Signature {
     /// There is no signature.
     Missing,
@@ -51,7 +52,7 @@ pub fn signature_path(report: &Path) -> PathBuf {
 /// Signs the bytes of a report; returns a line of NDJSON.
 pub fn sign(seed: [u8; SEED_BYTES], name: &str, report: &[u8], at_ms: u64) -> Result<String, Error> {
     let signed = Device::from_seed(SIGNER, seed, Scheme::Record).sign(at_ms, report, name);
-    let record = signed.map_err(|error| Error::Config(error.to_string()))?;
+    let record = signed.map_err(|error| Error::internal("a report cannot be signed", error))?;
     let mut line = Vec::new();
     record_to_json(&record, &mut line);
     Ok(String::from_utf8_lossy(&line).into_owned())

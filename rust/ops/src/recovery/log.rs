@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use edgesentry_rs::StoreError;
 use edgesentry_rs::ledger::{Ledger, LogEntry, LogQuery, Pruned};
+use edgesentry_rs::{OutcomeKind, StoreError};
 
 use crate::check::Check;
 
@@ -95,7 +95,7 @@ impl Window {
         {
             self.holes.push((previous.id + 1, entry.id - 1));
         }
-        if let (true, Some(sequence)) = (entry.outcome == "accepted", entry.sequence) {
+        if let (true, Some(sequence)) = (entry.outcome == OutcomeKind::Accepted, entry.sequence) {
             let seen = self.accepted.entry(entry.device_id.clone()).or_insert((sequence, sequence, 0));
             *seen = (seen.0.min(sequence), seen.1.max(sequence), seen.2 + 1);
         }

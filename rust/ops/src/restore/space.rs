@@ -111,10 +111,10 @@ pub(crate) fn require(folder: &Path, bytes: u64, what: &str) -> Result<(), Error
     if free >= bytes {
         return Ok(());
     }
-    Err(Error::Config(format!(
-        "{}: room for {what}: {} MiB are needed, and {} MiB are free; make room, or restore to another disk",
-        folder.display(),
+    let problem = format!(
+        "room for {what}: {} MiB are needed, and {} MiB are free; make room, or restore to another disk",
         mib(bytes),
         free >> 20
-    )))
+    );
+    Err(Error::io("hold so much", folder)(io::Error::new(ErrorKind::StorageFull, problem)))
 }

@@ -37,7 +37,7 @@ impl Work {
     /// Returns an error if the work must stop.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.stop.load(SeqCst) {
-            return Err(Error::Config("the restore was interrupted".to_owned()));
+            return Err(Error::Interrupted("the restore"));
         }
         Ok(())
     }

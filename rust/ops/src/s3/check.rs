@@ -5,11 +5,11 @@
 
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, ObjectLockMode, ObjectLockRetentionMode};
-use edgesentry_chain::Hash;
 
 use super::{Bucket, Holds, Refusal};
 use crate::check::Check;
 use crate::error::Error;
+use crate::random::random;
 
 /// The prefix of the test objects.
 const PREFIX: &str = "edgesentry-check";
@@ -29,7 +29,7 @@ pub async fn check(bucket: &Bucket, holds: Holds, retention_days: u32) -> Result
     if !bucket.exists().await? {
         return Err(Error::Config(format!("{}: there is no such bucket", bucket.place())));
     }
-    let trial = Trial { bucket, key: format!("{PREFIX}/{}", random()?) };
+    let trial = Trial { bucket, key: format!("{PREFIX}/{}", hex::encode(random::<8>()?)) };
     let mut checks = vec![trial.wrong_secret().await];
     let (overwritten, first) = trial.overwrite().await;
     checks.push(overwritten);
@@ -180,7 +180,7 @@ impl Trial<'_> {
         settings.attempts = 1;
         let client = match settings.client().await {
             Ok(client) => client,
-            Err(error) => return Check::unknown(SECRET, error.to_string()),
+            Err(error) => return Check::unknown(SECRET, edgesentry_rs::error::describe(&error)),
         };
         match client.list_objects_v2().bucket(&self.bucket.name).max_keys(1).send().await {
             Ok(_) => Check::new(SECRET, false, "it was taken"),
@@ -267,11 +267,4 @@ async fn replication(bucket: &Bucket) -> Result<Check, Error> {
             Check::unknown(REPLICATION, "no replication is configured, or this store has none of its own")
         }
     })
-}
-
-fn random() -> Result<String, Error> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
-    Ok(Hash::of(&bytes).to_string()[..16].to_owned())
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// The state of a payload.
+/// What became of a payload. Exhaustive: the exit code follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {

@@ -188,7 +188,7 @@ fn unfinished_uploads() -> Result<LifecycleRule, Error> {
         .filter(LifecycleRuleFilter::builder().prefix("").build())
         .abort_incomplete_multipart_upload(abort)
         .build()
-        .map_err(|error| Error::Config(error.to_string()))
+        .map_err(|error| Error::internal("a lifecycle rule lacks something", error))
 }
 
 /// Expires the objects that retention has deleted or a receiver has replaced, once Object Lock permits it.
@@ -201,7 +201,7 @@ fn deleted_versions(days: u32) -> Result<LifecycleRule, Error> {
         .expiration(LifecycleExpiration::builder().expired_object_delete_marker(true).build())
         .noncurrent_version_expiration(NoncurrentVersionExpiration::builder().noncurrent_days(days).build())
         .build()
-        .map_err(|error| Error::Config(error.to_string()))
+        .map_err(|error| Error::internal("a lifecycle rule lacks something", error))
 }
 
 /// The lock of a version.

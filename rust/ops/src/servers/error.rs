@@ -4,6 +4,7 @@ use std::io;
 
 /// A server is missing, does not start, or does not respond.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServerError {
     /// The program is not installed.
     #[error(

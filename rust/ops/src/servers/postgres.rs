@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::postgres::{Programs, Sql};
 use crate::process::{Process, free_port};
 use crate::program;
+use crate::random::random;
 
 /// The programs of an own PostgreSQL.
 pub const POSTGRESQL: Program = Program {
@@ -258,8 +259,5 @@ fn append(file: &Path, lines: &str) -> Result<(), Error> {
 
 /// Returns letters and digits only, which need no escape.
 fn random_password() -> Result<String, Error> {
-    let mut bytes = [0; 24];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
-    Ok(hex::encode(bytes))
+    Ok(hex::encode(random::<24>()?))
 }

@@ -193,7 +193,7 @@ impl Window {
     async fn settled(&mut self) -> Result<usize, Error> {
         for ahead in &mut self.0 {
             if let Some(task) = ahead.task.take_if(|task| task.is_finished()) {
-                let ended = |error| Error::Config(format!("a worker thread has ended early: {error}"));
+                let ended = |error| Error::internal("a worker that fetches a segment has ended early", error);
                 task.await.map_err(ended)??;
             }
         }

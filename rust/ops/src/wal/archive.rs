@@ -13,6 +13,7 @@ use crate::error::Error;
 
 /// The result of archiving a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Archived {
     /// It is now in the archive, durably.
     Stored,

@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use edgesentry_rs::error::FailureKind;
+use edgesentry_rs::error::{FailureKind, Fault};
 use futures::stream::{self, StreamExt};
 
 use super::gaps::Inventory;
@@ -95,7 +95,10 @@ pub async fn check_contents(
                 found.signed += u64::from(read.is_signed);
                 found.unread += u64::from(!read.is_walked);
             }
-            Err(error @ Error::Config(_)) => return Err(error),
+            // The segment is not at fault.
+            Err(error) if matches!(error.fault(), Fault::Usage | Fault::Internal | Fault::Interrupted) => {
+                return Err(error);
+            }
             Err(error) => found.problems.push(format!("{segment}: {}", error.describe())),
         }
         done += inventory.segment_bytes;

@@ -127,6 +127,7 @@ impl<'de> Deserialize<'de> for Segment {
 
 /// A file that PostgreSQL archives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum WalName {
     /// A complete segment.
     Segment(Segment),

@@ -25,8 +25,8 @@ use crate::identity::{Sender, SenderKey};
 use crate::json;
 use crate::problem::Problem;
 use crate::shares::{Pool, Share};
-use edgesentry_rs::admission::Submission;
-use edgesentry_rs::wire::{self, Answer, parse_submission};
+use edgesentry_rs::admission::{OutcomeKind, Submission};
+use edgesentry_rs::wire::{self, Answer, ProblemCode, parse_submission};
 
 /// Records and bytes of text in one call of the service.
 const UNIT_RECORDS: usize = 1024;
@@ -188,11 +188,11 @@ async fn take_in(incoming: Incoming, outgoing: Outgoing) {
 impl Summary {
     fn add(&mut self, answer: Answer, text: &mut Vec<u8>) {
         self.lines += 1;
-        match answer.outcome.as_str() {
-            "accepted" => self.accepted += 1,
-            "duplicate" => self.duplicate += 1,
-            "rejected" => self.rejected += 1,
-            _ => self.error += 1,
+        match answer.outcome {
+            Some(OutcomeKind::Accepted) => self.accepted += 1,
+            Some(OutcomeKind::Duplicate) => self.duplicate += 1,
+            Some(OutcomeKind::Rejected) => self.rejected += 1,
+            None => self.error += 1,
         }
         write_line(text, &Answer { line: Some(self.lines), ..answer });
     }
@@ -310,7 +310,7 @@ impl Reading {
             return Err(Box::new(answer::decided(record, Err(error))));
         }
         app.authorize(peer, sender, *key, &submission).map_err(|problem| {
-            let retryable = problem.code() == "rate_limited";
+            let retryable = *problem.code() == ProblemCode::RateLimited;
             if retryable {
                 self.held_back.insert(device);
             }

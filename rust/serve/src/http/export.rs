@@ -123,6 +123,7 @@ fn media_type(format: Format, compression: Compression) -> &'static str {
         (Format::Ndjson, _) => "application/x-ndjson",
         (Format::Arrow, _) => "application/vnd.apache.arrow.file",
         (Format::Parquet, _) => "application/vnd.apache.parquet",
+        _ => "application/octet-stream",
     }
 }
 

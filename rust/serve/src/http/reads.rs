@@ -296,12 +296,17 @@ pub(super) async fn log(
     if i64::try_from(after_id).is_err() {
         return Err(Problem::malformed("query: after_id is the id of an entry"));
     }
+    let limit = page(query.limit)?;
+    let Ok(outcome) = query.outcome.map(|text| text.parse()).transpose() else {
+        // No entry has another outcome.
+        return Ok(Json(Decisions { entries: Vec::new() }));
+    };
     let query = LogQuery {
         device_id: query.device_id.map(|text| text.replace('\0', "\u{fffd}")),
-        outcome: query.outcome.map(|text| text.replace('\0', "\u{fffd}")),
+        outcome,
         reason: query.reason.map(|text| text.replace('\0', "\u{fffd}")),
         after_id,
-        limit: page(query.limit)?,
+        limit,
     };
     let entries = app.service.ledger().operation_log(&query).await?.into_iter().map(decision);
     Ok(Json(Decisions { entries: entries.collect() }))
@@ -313,7 +318,7 @@ fn decision(entry: LogEntry) -> Decision {
         at_ms: entry.at_ms,
         device_id: entry.device_id,
         sequence: entry.sequence,
-        outcome: entry.outcome,
+        outcome: entry.outcome.as_str().to_owned(),
         reason: entry.reason,
         record_hash: entry.record_hash.to_string(),
         expected: entry.expected,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use edgesentry_rs::agent::Outbox;
 use edgesentry_rs::transport::{Client, ClientSettings};
+use edgesentry_rs::wire::ProblemCode;
 use edgesentry_rs::{Error, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -97,7 +98,7 @@ async fn nobody_there_is_an_error_worth_a_retry() {
     let sent = chain(&mut lift, 2);
     let error = client.ingest(sent[0].clone()).await.unwrap_err();
     assert!(
-        matches!(&error, Error::Service { code, retryable: true, .. } if code == "unreachable"),
+        matches!(&error, Error::Service { code: ProblemCode::Unreachable, retryable: true, .. }),
         "{error}"
     );
     assert!(client.ingest_many(sent).await.iter().all(Result::is_err));

@@ -84,7 +84,7 @@ fn code(answer: Result<Outcome, Error>) -> String {
     match answer {
         Ok(Outcome::Rejected(rejection)) => rejection.code.name().to_owned(),
         Ok(outcome) => outcome.name().to_owned(),
-        Err(Error::Service { code, .. }) => code,
+        Err(Error::Service { code, .. }) => code.to_string(),
         Err(error) => error.code().to_owned(),
     }
 }

@@ -69,7 +69,8 @@ async fn a_rejection_says_what_is_wrong_and_where_it_is_logged() {
         assert!(problem["expected"].is_string() && problem["actual"].is_string());
         rejected += 1;
     }
-    let query = edgesentry_rs::ledger::LogQuery { outcome: Some("rejected".into()), ..Default::default() };
+    let outcome = Some(edgesentry_rs::OutcomeKind::Rejected);
+    let query = edgesentry_rs::ledger::LogQuery { outcome, ..Default::default() };
     let log = serving.service.ledger().operation_log(&query).await.unwrap();
     assert_eq!(log.len(), rejected);
     // None of these blocks a valid record.

@@ -268,6 +268,6 @@ fn cannot_set(error: TextfileError) -> Failure {
     let message = chain(&error);
     match error {
         TextfileError::Io { .. } => Failure::unfinished("io", message),
-        TextfileError::Name(_) | TextfileError::Foreign { .. } => Failure::usage("metrics_file", message),
+        _ => Failure::usage("metrics_file", message),
     }
 }

@@ -1,6 +1,5 @@
 //! `eds ops fetch-wal %f %p`: the `restore_command`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +7,7 @@ use edgesentry_ops::wal::{Fetched, Prefetch, WalName, fetch_wal};
 use serde_json::json;
 
 use super::session::{Session, Signatures};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, guarded};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 
@@ -36,10 +35,8 @@ pub(super) struct FetchWal {
 
 impl FetchWal {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let fetched = catch_unwind(AssertUnwindSafe(|| self.fetch())).unwrap_or_else(|_| {
-            Err(Failure::unfinished("panic", "fetch-wal has failed in a way that is a bug; please report it"))
-        });
-        let fetched = fetched.map_err(|failure| Failure { exit: Exit::StopRecovery, ..failure })?;
+        let fetched =
+            guarded(|| self.fetch()).map_err(|failure| Failure { exit: Exit::StopRecovery, ..failure })?;
         let exit = if fetched == Fetched::Absent { Exit::Absent } else { Exit::Holds };
         let from = match fetched {
             Fetched::Archive => "archive",

@@ -150,6 +150,7 @@ impl Telling {
             (Event::Bytes { .. }, None) => {}
             (Event::Note(note), Some(bar)) => bar.suspend(|| complain(&sentence(note))),
             (Event::Note(note), None) => complain(&sentence(note)),
+            _ => {}
         }
     }
 }

@@ -94,7 +94,8 @@ impl Tally {
             Ok(Outcome::Rejected(rejection)) => {
                 let reason = rejection.code.name();
                 *self.rejected.entry(reason).or_default() += 1;
-                self.list(NotTaken::new(record, reason, rejection.expected, rejection.actual));
+                let (expected, actual) = (rejection.expected.to_string(), rejection.actual.to_string());
+                self.list(NotTaken::new(record, reason, expected, actual));
             }
             Err(error) => {
                 self.errors += 1;

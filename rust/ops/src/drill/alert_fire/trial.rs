@@ -10,6 +10,7 @@ const HIGH_RATE: usize = 60;
 
 /// An injection and its alert. In the order of [`Trial::ALL`] none of them fires the alert of a later one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Trial {
     /// One bad signature.
     SignatureFailureSeen,

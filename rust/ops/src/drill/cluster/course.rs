@@ -12,6 +12,7 @@ use crate::drill::{Event, Listener};
 use crate::error::Error;
 use crate::failover;
 use crate::postgres::Sql;
+use crate::random::random;
 use crate::servers::Process;
 use crate::source::{self, each_host};
 
@@ -87,10 +88,7 @@ impl Pair {
                 "both hosts of the ledger are standbys; nothing was touched".to_owned(),
             ));
         };
-        let mut random = [0; 4];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
-        let database = format!("{DATABASE_PREFIX}{}", hex::encode(random));
+        let database = format!("{DATABASE_PREFIX}{}", hex::encode(random::<4>()?));
         Ok(Pair { primary, standby, primary_url, standby_url, list, database, version })
     }
 
