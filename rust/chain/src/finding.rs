@@ -13,7 +13,7 @@ use crate::level::ProvidedBy;
 
 macro_rules! finding_codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $summary:literal;)*) => {
-        /// What a failed check is called. The names are stable: scripts may rely on them. Exhaustive: each code has a level
+        /// The kind of a failed check. The names are stable: scripts may rely on them. Exhaustive: each code has a level
         /// and a page.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
         pub enum FindingCode {

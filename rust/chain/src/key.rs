@@ -8,8 +8,8 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::traits::IsIdentity;
 use serde::{Deserialize, Serialize};
 
-/// What a device's signature covers. A property of the registered key, never of the record, so that nobody
-/// who writes records can choose the weaker one. Exhaustive: every place that signs, verifies or stores a key must decide about
+/// What the signature of a device covers. It is a property of the registered key, never of the record, so that the writer
+/// of a record cannot choose the weaker one. Exhaustive: every place that signs, verifies or stores a key must decide about
 /// each scheme.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::coverage::Coverage;
 use crate::finding::FindingCode;
 
-/// A level of verification, in the order in which levels are shown. Exhaustive: every report and every `require` must
+/// A level of verification, in display order. Exhaustive: every report and every `require` must
 /// decide about each level.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -26,7 +26,7 @@ use crate::segment::{Extent, Found, HeadSight, Link, Segment, Segments, Tally, a
 /// not in a written report, so a small file with one long id could otherwise grow to many gigabytes.
 pub const MAX_KEPT_BYTES: usize = 64 << 20;
 
-/// What the verification says of the whole input. Exhaustive: exit codes and reports must decide about each verdict, so that
+/// The verdict on the whole input. Exhaustive: exit codes and reports must decide about each verdict, so that
 /// none is ever shown as a pass by default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -128,7 +128,7 @@ pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Why something could not be done; [`Error::fault`] says whose fault it is.
+/// The error of this library; [`Error::fault`] names its cause.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

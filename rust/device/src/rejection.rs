@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash};
 
-/// Why a record is not taken; the names are part of the interface. Exhaustive: every place that decides by the reason, such
+/// Why a record is rejected; the names are part of the interface. Exhaustive: every place that decides by the reason, such
 /// as the HTTP status or the evidence that is kept, must decide a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RejectionCode {
@@ -205,7 +205,7 @@ impl FromStr for OutcomeKind {
 #[error("no outcome is called {0:?}; the outcomes are accepted, duplicate and rejected")]
 pub struct UnknownOutcome(String);
 
-/// What became of a record. Exhaustive, like its [`OutcomeKind`].
+/// The outcome of a record. Exhaustive, like its [`OutcomeKind`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The ledger holds the record durably.

@@ -62,7 +62,7 @@ impl Entry {
     }
 }
 
-/// What a ledger has decided of an entry. Exhaustive: no decision may be lost.
+/// The decision of a ledger on an entry. Exhaustive: no decision may be lost.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// It is decided, and the decision is in the operation log.

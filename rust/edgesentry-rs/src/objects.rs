@@ -31,7 +31,7 @@ pub enum Write {
     Replace,
 }
 
-/// What a write did. Exhaustive: a write that stored nothing must not pass for one that did.
+/// The result of a write. Exhaustive: a write that stored nothing must not pass for one that did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
     /// The object is stored durably.

@@ -53,7 +53,7 @@ pub enum TileError {
     },
 }
 
-/// What a tile holds. Exhaustive: the specification of tiles has these two.
+/// The content of a tile. Exhaustive: the specification of tiles has these two.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum TileKind {
     /// Hashes of this level: level 0 has the leaves; each hash of the next level covers a full tile.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What came of a check. Exhaustive: exit codes and reports must decide about each.
+/// The result of a check. Exhaustive: exit codes and reports must decide about each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use edgesentry_rs::error::{BoxError, Fault};
 
-/// Why an operation could not be done; [`Error::fault`] says whose fault it is.
+/// Why an operation failed; [`Error::fault`] says whose fault it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

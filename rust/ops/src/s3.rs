@@ -21,7 +21,7 @@ pub use policy::{Policy, policies};
 pub use restore::{Restored, State, restore};
 pub use setup::{Replication, Setup, Step};
 
-/// What a bucket is for. Exhaustive: each has its own rules of protection.
+/// The content of a bucket. Exhaustive: each has its own rules of protection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holds {
     /// Payloads: never deleted.

@@ -198,7 +198,7 @@ impl Trust {
     /// it.
     ///
     /// # Errors
-    /// [`Error::Unusable`] for a trusted key that is none.
+    /// [`Error::Unusable`] for an invalid trusted key.
     pub fn of(settings: &OpsSettings) -> Result<Trust, Error> {
         let keys = settings.trusted_keys.iter().map(|text| {
             text.parse().map_err(|error: edgesentry_chain::KeyError| {

@@ -16,7 +16,7 @@ use crate::signature::Subject;
 /// base backups leave out.
 const SPOOL: &str = "edgesentry_spool";
 
-/// What came of fetching a file. Exhaustive: PostgreSQL ends or stops its recovery by it.
+/// The result of fetching a file. Exhaustive: PostgreSQL ends or stops its recovery by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fetched {
     /// It was downloaded from the archive.
