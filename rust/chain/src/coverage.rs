@@ -1,5 +1,6 @@
 //! Coverage: what was checked, against whose inputs, and what was not checked (docs/reference/spec.md, step 9).
 
+use crate::count::count;
 use std::fmt;
 
 use serde::ser::SerializeMap;
@@ -159,10 +160,11 @@ impl fmt::Display for NotChecked {
                 f.write_str("the record before was not given, so the link to it was not checked")
             }
             NotChecked::BeginningsClaimed { chains, by } => {
-                let begin = if chains == 1 { "1 chain begins" } else { &format!("{chains} chains begin") };
+                let begin = if chains == 1 { "begins" } else { "begin" };
                 write!(
                     f,
-                    "{begin} behind a link that is claimed by {by}, so the records before it could have been removed"
+                    "{} {begin} behind a link that is claimed by {by}, so the records before it could have been removed",
+                    count(chains, "chain")
                 )
             }
             NotChecked::NoKeys => {
@@ -173,12 +175,19 @@ impl fmt::Display for NotChecked {
                 "the keys are claimed by {by}, so a chain signed anew with keys registered for it would pass"
             ),
             NotChecked::Unsigned { records } => {
-                write!(f, "{records} records have no valid key in the key ring and were not checked")
+                let have = if records == 1 {
+                    "has no valid key in the key ring and was"
+                } else {
+                    "have no valid key in the key ring and were"
+                };
+                write!(f, "{} {have} not checked", count(records, "record"))
             }
             NotChecked::PayloadHashOnly { records } => write!(
                 f,
-                "{records} records are signed under scheme payload-hash, which covers the payload hash only; device, \
-                 sequence, timestamp and object reference could be changed and re-linked unnoticed"
+                "{} {} signed under scheme payload-hash, which covers the payload hash only; device, sequence, timestamp \
+                 and object reference could be changed and re-linked unnoticed",
+                count(records, "record"),
+                if records == 1 { "is" } else { "are" }
             ),
             NotChecked::NoPayloads => {
                 f.write_str("no payload store was given, so changed or missing payloads would pass")
@@ -187,12 +196,14 @@ impl fmt::Display for NotChecked {
                 "no trusted heads were given, so a chain cut off at its end or a device left out would pass",
             ),
             NotChecked::HeadsClaimed { devices, by } => {
-                let devices = if devices == 1 { "1 device" } else { &format!("{devices} devices") };
                 write!(
                     f,
-                    "the heads of {devices} are claimed by {by}, so a chain cut off at its end or a device left out \
-                     would pass"
+                    "the heads of {} are claimed by {by}, so a chain cut off at its end or a device left out would pass",
+                    count(devices, "device")
                 )
+            }
+            NotChecked::DevicesWithoutHead { devices: 1 } => {
+                f.write_str("1 device has no trusted head, so its chain could have been cut off")
             }
             NotChecked::DevicesWithoutHead { devices } => {
                 write!(f, "{devices} devices have no trusted head, so their chains could have been cut off")

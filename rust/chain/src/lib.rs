@@ -6,6 +6,7 @@
 
 pub mod canonical;
 mod checks;
+mod count;
 mod coverage;
 mod device;
 pub mod escape;
@@ -31,6 +32,7 @@ pub mod state;
 mod statistics;
 
 pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
+pub use count::{count, plural};
 pub use coverage::{Coverage, HeadCoverage, LinkCoverage, NotChecked, PayloadCoverage, SignatureCoverage};
 pub use device::{ChainFull, Device, SEED_BYTES};
 pub use extension::check_extension;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use edgesentry_chain::AuditRecord;
+pub use edgesentry_formats::describe;
 
 /// The error of a layer below.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -92,22 +93,6 @@ impl StoreError {
     pub fn is_retryable(&self) -> bool {
         self.kind == FailureKind::Passing
     }
-}
-
-/// An error and its sources, outermost first, in one line.
-pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        // Some libraries repeat the source in their own text.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Why something could not be done.

@@ -1,8 +1,6 @@
 //! Exit codes, and failures to do the job.
 
-use std::error::Error;
-
-use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError};
+use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError, describe};
 use edgesentry_rs::StoreError;
 
 /// How the command ends.
@@ -80,15 +78,15 @@ impl From<DestinationError> for Failure {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Failure {
         match error {
-            SnapshotError::Before { .. } => Failure::usage("heads", chain(&error)),
-            SnapshotError::Io { .. } => Failure::unfinished("io", chain(&error)),
+            SnapshotError::Before { .. } => Failure::usage("heads", describe(&error)),
+            SnapshotError::Io { .. } => Failure::unfinished("io", describe(&error)),
         }
     }
 }
 
 impl From<SeedError> for Failure {
     fn from(error: SeedError) -> Failure {
-        let message = chain(&error);
+        let message = describe(&error);
         match error {
             SeedError::Exists { .. } => Failure::usage("seed_file_exists", message),
             SeedError::Malformed(_) => Failure::usage("seed_malformed", message),
@@ -103,9 +101,9 @@ impl From<edgesentry_rs::Error> for Failure {
     fn from(error: edgesentry_rs::Error) -> Failure {
         use edgesentry_rs::Error;
         match &error {
-            Error::Config(_) | Error::Registry { .. } => Failure::usage(error.code(), chain(&error)),
+            Error::Config(_) | Error::Registry { .. } => Failure::usage(error.code(), describe(&error)),
             Error::Export(source) => of_format(source),
-            _ => Failure::unfinished(error.code(), chain(&error)),
+            _ => Failure::unfinished(error.code(), describe(&error)),
         }
     }
 }
@@ -125,28 +123,12 @@ fn of_format(error: &FormatError) -> Failure {
         FormatError::Cancelled => "cancelled",
         FormatError::Source { .. } => "source",
     };
-    Failure::unfinished(code, chain(error))
+    Failure::unfinished(code, describe(error))
 }
 
 fn of_destination(error: &DestinationError) -> Failure {
     match error {
-        DestinationError::Unusable { .. } => Failure::unfinished("io", chain(error)),
-        _ => Failure::usage("output_refused", chain(error)),
+        DestinationError::Unusable { .. } => Failure::unfinished("io", describe(error)),
+        _ => Failure::usage("output_refused", describe(error)),
     }
-}
-
-/// An error and its sources, as one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        // Some errors already quote their source.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    text
 }

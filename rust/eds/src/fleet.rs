@@ -2,12 +2,11 @@
 //!
 //! Keys are derived from the device ids, so that every run makes the same records.
 
+use edgesentry_formats::times::parse_unix_ms;
 use std::io::Read;
 
 use edgesentry_chain::{AuditRecord, ChainFull, Device, Heads, KeyError, KeyRing, RingKey, Scheme};
 use flate2::read::GzDecoder;
-
-use crate::times;
 
 const WATER_FLOW: &[u8] = include_bytes!("../../../examples/data/water-flow.csv");
 const SHUTTLE: &[u8] = include_bytes!("../../../examples/data/shuttle.csv.gz");
@@ -184,7 +183,7 @@ fn water_rows() -> Result<Vec<Row>, csv::Error> {
         let time = row
             .get(0)
             .and_then(|field| std::str::from_utf8(field).ok())
-            .and_then(|text| times::unix_ms(text).ok());
+            .and_then(|text| parse_unix_ms(text).ok());
         let no_time = || std::io::Error::other("a row of water-flow.csv has no time");
         rows.push((time.ok_or_else(no_time)?, line(&row)));
     }

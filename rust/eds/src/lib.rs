@@ -34,7 +34,7 @@ mod render;
 mod stores;
 pub mod tamper;
 mod text;
-mod times;
+mod threads;
 
 use std::ffi::OsString;
 

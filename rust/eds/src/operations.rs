@@ -1,16 +1,17 @@
 //! What commands outside of `eds ops` and `eds drill` use of the operations.
 
+use edgesentry_formats::describe;
 use edgesentry_ops::textfile::TextfileError;
 pub(crate) use edgesentry_ops::textfile::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 
-use crate::exit::{Failure, chain};
+use crate::exit::Failure;
 
 impl From<TextfileError> for Failure {
     fn from(error: TextfileError) -> Failure {
         match error {
-            TextfileError::Io { .. } => Failure::unfinished("io", chain(&error)),
+            TextfileError::Io { .. } => Failure::unfinished("io", describe(&error)),
             TextfileError::Name(_) | TextfileError::Foreign { .. } => {
-                Failure::usage("metrics_file", chain(&error))
+                Failure::usage("metrics_file", describe(&error))
             }
         }
     }
@@ -21,8 +22,8 @@ impl From<edgesentry_ops::Error> for Failure {
         use edgesentry_ops::Error;
         match error {
             Error::Service(error) => error.into(),
-            Error::Config(_) | Error::Missing(_) => Failure::usage(error.code(), chain(&error)),
-            _ => Failure::unfinished(error.code(), chain(&error)),
+            Error::Config(_) | Error::Missing(_) => Failure::usage(error.code(), describe(&error)),
+            _ => Failure::unfinished(error.code(), describe(&error)),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use edgesentry_chain::KeyRing;
 use edgesentry_formats::Destinations;
+use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::settings::{Access, FILE_VARIABLE, Overrides};
 use edgesentry_rs::telemetry::subscriber;
 use edgesentry_rs::{Error, Ledger, PayloadStore, Settings};
@@ -17,6 +19,7 @@ use crate::network;
 use crate::output::complain;
 use crate::outputs;
 use crate::text::sentence;
+use crate::threads;
 
 /// The ledger of a command that always works on one.
 #[derive(Args, Debug)]
@@ -193,9 +196,7 @@ impl Opened {
 
     /// The same, unless the end is asked for first.
     fn unless(settings: Settings, access: Access, asked: &mut Asked) -> Result<Option<Opened>, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let runtime = threads::runtime()?;
         // A command says what matters by itself: logs are for who asks for them.
         subscriber::init(&settings.telemetry, "off")?;
         let opened = runtime.block_on(async {
@@ -221,6 +222,23 @@ impl Opened {
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
         self.runtime.block_on(answer).map_err(|error| error.into().into())
+    }
+
+    /// Registers the devices and keys of a key ring.
+    pub(crate) fn register(&self, ring: &KeyRing) -> Result<(), Failure> {
+        for (device_id, keys) in ring.iter() {
+            for key in keys {
+                let registration = Registration {
+                    device_id: device_id.to_owned(),
+                    key: key.key,
+                    scheme: key.scheme,
+                    valid_from: Some(key.valid_from),
+                    start: None,
+                };
+                self.wait(self.ledger.register(&registration))?;
+            }
+        }
+        Ok(())
     }
 
     /// The payload store, or what to do to have one.

@@ -49,6 +49,22 @@ pub enum Error {
     },
 }
 
+/// An error and its sources, outermost first, in one line.
+pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        // Some libraries repeat the source in their own text.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
+}
+
 /// Why data that is read through a decoder cannot be; travels as the source of an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]

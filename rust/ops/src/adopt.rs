@@ -5,6 +5,7 @@
 //! until it was adopted: until `adopted.json` in the archive names its mark. From then on that archive takes nothing
 //! from servers of other timelines, such as the original if it comes back.
 
+use edgesentry_formats::times::{now_ms, to_rfc3339};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::error::Error;
 use crate::marks::{self, ADOPTED};
 use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
-use crate::restore::{RestoreCommand, quoted, shown, write_file};
+use crate::restore::{RestoreCommand, quoted, write_file};
 use crate::source::{self, Source, control_data};
 use crate::wal::{History, Inventory, WalName, archive_wal, read_history};
 
@@ -111,7 +112,7 @@ pub async fn admit(archive: &Archive, writer: &Writer, history: Option<&Path>) -
                 "it was handed over to a restored copy on timeline {} ({}), and this server is on timeline {}; stop this \
                  server: it is the original, or descends from it",
                 adopted.timeline,
-                shown(adopted.adopted_at_ms),
+                to_rfc3339(adopted.adopted_at_ms),
                 writer.timeline
             )))
         }
@@ -157,7 +158,7 @@ pub(crate) fn new_mark() -> Result<String, Error> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| Error::Config(format!("the system gives no random bytes: {error}")))?;
-    Ok(format!("{}-{}", crate::retention::now_ms() / 1000, hex::encode(random)))
+    Ok(format!("{}-{}", now_ms() / 1000, hex::encode(random)))
 }
 
 /// A copy that is adopted.
@@ -221,11 +222,7 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
     // another server's timeline.
     archive_wal(archive, &adopt.data.join("pg_wal").join(history.to_string()), history).await?;
     if !is_known {
-        let record = Adopted {
-            copy: copy.mark.clone(),
-            timeline: copy.timeline,
-            adopted_at_ms: crate::retention::now_ms(),
-        };
+        let record = Adopted { copy: copy.mark.clone(), timeline: copy.timeline, adopted_at_ms: now_ms() };
         archive.replace_signed(ADOPTED, &marks::subject(ADOPTED, copy.identity), &record).await?;
     }
     set_archiving(&programs, &adopt.data, &adopt.command)?;
@@ -315,7 +312,7 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
     let line_of_others = inventory.activity.iter().filter(|(timeline, _)| **timeline != copy.timeline);
     let newest =
         line_of_others.max_by_key(|(_, (_, last))| *last).map(|(timeline, (_, last))| (timeline, *last));
-    let now = crate::retention::now_ms();
+    let now = now_ms();
     let silence = u64::try_from(SILENCE_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
     if let Some((timeline, last)) = newest
         && last / 1000 > restored_at(&copy.mark).unwrap_or(0)
@@ -324,7 +321,7 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
         return Err(archive.problem(format!(
             "timeline {timeline} was archived at {}, after the copy was restored: the original lives; stop it for good \
              and wait until {} have passed without a file of it, or name an archive of its own for the copy",
-            shown(last),
+            to_rfc3339(last),
             "10 minutes"
         )));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use edgesentry_chain::count;
 use edgesentry_chain as chain;
 use edgesentry_chain::state::ReportState;
 use pyo3::exceptions::PyRuntimeError;
@@ -16,7 +17,7 @@ use crate::errors::VerificationError;
 use crate::finding_table::{FindingTable, findings_schema};
 use crate::findings::Findings;
 use crate::heads::heads_to_dict;
-use crate::html::{self, count};
+use crate::html;
 use crate::pickle::{Reduced, reduce};
 
 /// What a verification found.

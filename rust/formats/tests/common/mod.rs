@@ -82,13 +82,4 @@ pub fn read_bytes(bytes: Vec<u8>) -> Result<Entries, Error> {
         .collect()
 }
 
-/// An error with what caused it, as the command prints it.
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
-}
+pub use edgesentry_formats::describe as sentence;

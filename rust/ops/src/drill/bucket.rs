@@ -3,6 +3,7 @@
 //! Object Lock keeps them until their retention is over, as it must; the next drill removes them then.
 
 use edgesentry_formats::DEVICES;
+use edgesentry_formats::times::now_ms;
 use edgesentry_rs::Settings;
 use edgesentry_rs::payload::S3Settings;
 
@@ -97,7 +98,7 @@ impl Prepared {
         let bucket = Bucket::new(&self.bucket, &self.settings).await?;
         report.place = bucket.place();
         report.at_least("records", self.records, RECORDS);
-        let before = super::unix_ms().saturating_sub(ABANDONED_AFTER_MS);
+        let before = now_ms().saturating_sub(ABANDONED_AFTER_MS);
         let earlier = bucket.remove_below(&format!("{DEVICES}/{PREFIX}"), Some(before)).await?;
         if earlier.versions > 0 {
             report.step(format!("left by earlier drills: {earlier}"));

@@ -6,6 +6,7 @@
 
 mod course;
 
+use edgesentry_formats::times::now_ms;
 use std::time::{Duration, Instant};
 
 use edgesentry_rs::Settings;
@@ -13,7 +14,7 @@ use edgesentry_rs::ledger::PostgresSettings;
 
 use self::course::{Course, Pair, shown};
 use super::failover::{LIMIT_SECONDS, LOAD, RECORDS, RESUME_TIMEOUT, Rehearsal, blocking, stalled};
-use super::{DrillReport, Plan, unix_ms};
+use super::{DrillReport, Plan};
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover::{self, Detection};
@@ -118,7 +119,7 @@ impl Prepared {
         let rehearsal = Rehearsal::begin(url, DEVICES_PREFIX, drill.records, drill.load, report).await?;
         let load = &rehearsal.load;
 
-        let (crash_ms, begin) = (unix_ms(), Instant::now());
+        let (crash_ms, begin) = (now_ms(), Instant::now());
         blocking(|| course.stop())?;
         report.step(format!("the primary is stopped, {} records into the load", load.acknowledged()));
         if !blocking(|| failover::wait_until_gone(&pair.primary, Detection::default(), RESUME_TIMEOUT)) {

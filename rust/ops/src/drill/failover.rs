@@ -1,5 +1,6 @@
 //! The drill `db-failover`.
 
+use edgesentry_formats::times::now_ms;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::facts::postgres_version;
 use super::load::{Fleet, Load};
-use super::unix_ms;
 use super::{DrillReport, Plan};
 use crate::check::Check;
 use crate::error::Error;
@@ -108,7 +108,7 @@ impl Failover {
         load: &Load,
         report: &mut DrillReport,
     ) -> Result<u64, Error> {
-        let (crash_ms, begin) = (unix_ms(), Instant::now());
+        let (crash_ms, begin) = (now_ms(), Instant::now());
         blocking(|| primary.kill())?;
         report.step(format!(
             "the primary is killed with SIGKILL, {} records into the load",

@@ -1,5 +1,6 @@
 //! The drill `rpo`: what is lost when the primary and its disk are, without and with the sidecar.
 
+use edgesentry_formats::times::now_ms;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -7,7 +8,6 @@ use tokio::sync::oneshot;
 use super::failover::blocking;
 use super::load::Fleet;
 use super::site::{Site, Tools};
-use super::unix_ms;
 use super::{DrillReport, Plan};
 use crate::check::Check;
 use crate::error::Error;
@@ -76,7 +76,7 @@ impl Rpo {
         let load = fleet.send(&site.service, RECORD_INTERVAL);
         report.step(format!("records come for {} s, {how}", self.load.as_secs_f64()));
         tokio::time::sleep(self.load).await;
-        let crash = unix_ms();
+        let crash = now_ms();
         blocking(|| site.primary.kill())?;
         report.step(format!(
             "the primary is killed and its disk is lost, {} records into the load",

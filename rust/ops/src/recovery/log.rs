@@ -3,6 +3,7 @@
 //! Ids may leave holes: a transaction that is rolled back takes its ids with it, and after a crash PostgreSQL goes on up to
 //! 32 ids further. What no hole explains is an accepted record without its entry, or an entry without its record.
 
+use edgesentry_formats::times::to_rfc3339;
 use std::collections::BTreeMap;
 
 use edgesentry_rs::StoreError;
@@ -114,14 +115,14 @@ impl Window {
             evidence.push_str(&format!(
                 ", up to the target entry {} of {}",
                 entry.id,
-                crate::restore::shown(entry.at_ms)
+                to_rfc3339(entry.at_ms)
             ));
         }
         if let Some(entry) = &self.first_after {
             evidence.push_str(&format!(
                 ", behind it from entry {} of {} on",
                 entry.id,
-                crate::restore::shown(entry.at_ms)
+                to_rfc3339(entry.at_ms)
             ));
         }
         if !wrong.is_empty() {

@@ -3,6 +3,7 @@
 //! Complete segments are archived as the server's own archiver does it; the one that is still being received is kept
 //! beside them and replaced again and again, so that a restore has it when the server is lost.
 
+use edgesentry_formats::times::now_ms;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +18,6 @@ use crate::error::Error;
 use crate::observe::{Event, Observer, blocking};
 use crate::process::Process;
 use crate::program;
-use crate::retention::now_ms;
 use crate::signature::Content;
 use crate::source::Source;
 use crate::textfile::{RECEIVER_LAST_SEEN, Textfile};
