@@ -16,8 +16,6 @@ INTERNAL = {
     "run_command",
     "ClientCore",
     "LedgerCore",
-    "create_database",
-    "drop_database",
     "init_telemetry",
     "end_telemetry",
     "metrics_text",

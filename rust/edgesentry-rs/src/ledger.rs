@@ -30,9 +30,9 @@ use crate::admission::{Admitted, Outcome, RegisteredKey, Registry, Rejection};
 use crate::error::{Error, StoreError};
 use crate::payload::Stored;
 
-pub use location::Location;
+pub use location::{Location, PostgresUrl};
 #[cfg(feature = "postgres")]
-pub use postgres::{Postgres, create_database, drop_database};
+pub use postgres::Postgres;
 pub use postgres_settings::PostgresSettings;
 pub use sqlite::Sqlite;
 

@@ -6,6 +6,7 @@
 //! from servers of other timelines, such as the original if it comes back.
 
 use edgesentry_formats::times::{now_ms, to_rfc3339};
+use edgesentry_rs::ledger::PostgresUrl;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -283,7 +284,7 @@ async fn refuse_living_original(settings: &Settings, programs: &Programs, copy: 
     let url = source::url(settings)?.to_owned();
     let (programs, mark, identity) = (programs.clone(), copy.mark.clone(), copy.identity);
     blocking(move || {
-        for url in source::each_host(&url) {
+        for url in PostgresUrl::split(&url)?.each_host() {
             let sql = Sql::new(&programs, &url)?;
             let asked = sql.query(&format!(
                 "SELECT (SELECT system_identifier FROM pg_control_system()), current_setting('{SETTING}', true)"

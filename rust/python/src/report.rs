@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use edgesentry_chain::count;
 use edgesentry_chain as chain;
+use edgesentry_chain::count;
 use edgesentry_chain::state::ReportState;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;

@@ -2,7 +2,6 @@
 
 mod connect;
 mod copy;
-mod database;
 mod schema;
 mod url;
 
@@ -29,8 +28,6 @@ use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::sql::failed;
 use crate::tls;
-
-pub use database::{create_database, drop_database};
 
 /// Opens a ledger for reading, or for reading and writing.
 pub(crate) async fn open(settings: &PostgresSettings, read_only: bool) -> Result<Arc<dyn Ledger>, Error> {

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use edgesentry_rs::Settings;
+use edgesentry_rs::ledger::{Location, PostgresUrl};
 use edgesentry_rs::secret::without_password;
 
 use crate::check::Check;
@@ -13,7 +14,7 @@ use crate::error::Error;
 use crate::failover;
 use crate::postgres::Sql;
 use crate::servers::Process;
-use crate::source::{self, each_host};
+use crate::source;
 
 /// Databases of drills have names that begin like this.
 const DATABASE_PREFIX: &str = "edgesentry_drill_";
@@ -56,12 +57,12 @@ impl Pair {
     pub(super) fn find(settings: &Settings) -> Result<Pair, Error> {
         let programs = source::programs(settings)?;
         let list = settings.ledger.reveal().to_owned();
-        if !list.starts_with("postgres://") && !list.starts_with("postgresql://") {
+        if settings.location()? != Location::Postgres {
             let message =
                 "the ledger of the settings is no PostgreSQL; name both hosts: postgres://…@db-1,db-2/audit";
             return Err(Error::Config(message.to_owned()));
         }
-        let urls = each_host(&list);
+        let urls: Vec<String> = PostgresUrl::split(&list)?.each_host().collect();
         let [one, other] = urls.as_slice() else {
             return Err(Error::Config(format!(
                 "the ledger of the settings names {} hosts, and the drill needs two: postgres://…@db-1,db-2/audit",
@@ -406,9 +407,7 @@ fn is_secret(name: &str) -> bool {
 
 /// Host and port of a URL.
 fn address(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    PostgresUrl::split(url).map_or("", PostgresUrl::hosts)
 }
 
 #[cfg(test)]
