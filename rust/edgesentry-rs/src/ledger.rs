@@ -99,6 +99,15 @@ pub struct Filter {
     pub before_ms: Option<u64>,
 }
 
+/// A part of the records of a [`Filter`], in their order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Device and sequence of the last record of the page before.
+    pub after: Option<(String, u64)>,
+    /// At most so many records.
+    pub limit: u32,
+}
+
 /// A key to register.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Registration {
@@ -278,6 +287,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Records by device and sequence, as one consistent state of the ledger.
     fn records(&self, filter: &Filter) -> RecordStream;
+
+    /// The records of a page, as one consistent state of the ledger. It is one query, whatever the page begins with.
+    fn page(&self, filter: &Filter, page: &Page) -> RecordStream;
 
     /// A page of the operation log.
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError>;

@@ -20,8 +20,8 @@ use super::change;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, PostgresSettings, Pruned, RecordStream,
-    RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Page, PostgresSettings, Pruned,
+    RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
 };
 use crate::admission::{Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -62,6 +62,18 @@ impl Postgres {
 
     fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
         failed(self.servers.place(), Component::AuditLedger, action)
+    }
+
+    /// The records of a COPY.
+    fn stream(&self, statement: String) -> RecordStream {
+        let servers = Arc::clone(&self.servers);
+        let reading = self.failed("read records");
+        stream::spawn(move |chunks| async move {
+            if let Err(error) = copy::read(&servers, &statement, &chunks).await {
+                // A receiver that has gone away wants nothing.
+                let _ = chunks.send(Err(reading(error))).await;
+            }
+        })
     }
 
     async fn keys_failed(&self, error: sqlx::Error) -> StoreError {
@@ -248,14 +260,11 @@ impl Ledger for Postgres {
     }
 
     fn records(&self, filter: &Filter) -> RecordStream {
-        let (servers, filter) = (Arc::clone(&self.servers), filter.clone());
-        let reading = self.failed("read records");
-        stream::spawn(move |chunks| async move {
-            if let Err(error) = copy::read(&servers, &filter, &chunks).await {
-                // A receiver that has gone away wants nothing.
-                let _ = chunks.send(Err(reading(error))).await;
-            }
-        })
+        self.stream(copy::statement(filter, None))
+    }
+
+    fn page(&self, filter: &Filter, page: &Page) -> RecordStream {
+        self.stream(copy::statement(filter, Some(page)))
     }
 
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
