@@ -46,7 +46,7 @@ pub use level::{
     InputKind, Level, MissingInput, NotCovered, ProvidedBy, Providers, UnknownLevel, missing_inputs, require,
 };
 pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
-pub use report::{ChainSpan, Input, MAX_KEPT_BYTES, Report, Verdict};
-pub use segment::{SLICE_RECORDS, Segments, slice_size};
+pub use report::{Input, MAX_KEPT_BYTES, Report, Verdict};
+pub use segment::{ChainSpan, SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};
 pub use statistics::DeviceStatistics;

@@ -1,5 +1,7 @@
 //! Attacks on a service over the wire, each with the answer that it must get.
 //!
+//! They are not made of [`crate::tamper`] nor of the catalogue of `edgesentry.testing`: independent oracles.
+//!
 //! An attacker has a device whose chain the service holds up to its head, and knows the form of requests.
 
 use std::sync::Arc;

@@ -94,7 +94,7 @@ impl Report {
     #[getter]
     fn chains(&self) -> BTreeMap<String, ChainSpan> {
         let spans = self.0.chains.iter();
-        spans.map(|(device_id, span)| (device_id.to_string(), ChainSpan::from(span.clone()))).collect()
+        spans.map(|(device_id, span)| (device_id.to_string(), ChainSpan::from(*span))).collect()
     }
 
     #[getter]

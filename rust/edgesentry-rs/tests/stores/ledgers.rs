@@ -11,6 +11,7 @@ use edgesentry_rs::ledger::{
     AppendError, Decision, Entry, Filter, Ledger, LogQuery, Page, Registration, RejectionLimits,
 };
 use edgesentry_rs::payload::{Memory, PayloadStore, Stored};
+use futures::TryStreamExt;
 
 use crate::common::{
     Place, chain, device, devices, head, next, next_with, records, registered_keys, registration, resigned,
@@ -178,8 +179,8 @@ async fn pages_follow_each_other(place: Place) {
         append(&*ledger, chain(lift, 5)).await;
     }
     // By bytes, whatever the collation of the server.
-    for id in ["Lift-02", "lift 02", "lift-02-b", "lïft"] {
-        let mut device = Device::from_seed(id, [9; 32], Scheme::Record);
+    for (id, seed) in ["Lift-02", "lift 02", "lift-02-b", "lïft"].into_iter().zip(40..) {
+        let mut device = Device::from_seed(id, [seed; 32], Scheme::Record);
         ledger.register(&registration(&device)).await.unwrap();
         append(&*ledger, chain(&mut device, 3)).await;
     }
