@@ -25,48 +25,15 @@ pub const ALL_RECORDS: usize = 1_268 + 49_097;
 const SHUTTLE_START_MS: u64 = 1_767_225_600_000;
 
 /// Why the fleet could not be made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the demo records from the telemetry")]
 pub enum FleetError {
     /// The telemetry built into the program cannot be read.
-    Telemetry(csv::Error),
+    Telemetry(#[from] csv::Error),
     /// A key was refused.
-    Key(KeyError),
+    Key(#[from] KeyError),
     /// A chain is full.
-    Chain(ChainFull),
-}
-
-impl std::fmt::Display for FleetError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("cannot make the demo records from the telemetry")
-    }
-}
-
-impl std::error::Error for FleetError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            FleetError::Telemetry(error) => Some(error),
-            FleetError::Key(error) => Some(error),
-            FleetError::Chain(error) => Some(error),
-        }
-    }
-}
-
-impl From<csv::Error> for FleetError {
-    fn from(error: csv::Error) -> FleetError {
-        FleetError::Telemetry(error)
-    }
-}
-
-impl From<KeyError> for FleetError {
-    fn from(error: KeyError) -> FleetError {
-        FleetError::Key(error)
-    }
-}
-
-impl From<ChainFull> for FleetError {
-    fn from(error: ChainFull) -> FleetError {
-        FleetError::Chain(error)
-    }
+    Chain(#[from] ChainFull),
 }
 
 /// The records of five devices, interleaved as an ingest service would receive them.
@@ -204,7 +171,6 @@ fn line(row: &csv::ByteRecord) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

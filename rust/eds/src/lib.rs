@@ -66,7 +66,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     exit.code()
 }
 
-/// Whether arguments are ones that the command takes; the first is the name of the program. Nothing is done.
+/// Whether the command accepts arguments, for the test of the timers that run it; the first is the name of the program.
+/// Nothing is done.
+#[doc(hidden)]
 pub fn parses(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     Cli::try_parse_from(args).map(|_| ()).map_err(|error| error.to_string())
 }

@@ -16,10 +16,10 @@ use edgesentry_rs::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Archive, Identity};
+use crate::blocking::blocking;
 use crate::data_folder;
 use crate::error::Error;
 use crate::marks::{self, ADOPTED};
-use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
 use crate::restore::{RestoreCommand, quoted, write_file};
 use crate::source::{self, Source, control_data};

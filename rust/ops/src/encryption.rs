@@ -11,9 +11,9 @@ use std::process::Command;
 
 use edgesentry_rs::settings::OpsSettings;
 
-use crate::backup::NO_TIMEOUT;
 use crate::error::Error;
 use crate::program;
+use crate::program::NO_TIMEOUT;
 
 /// To whom is encrypted, and with what is decrypted.
 #[derive(Clone, Default, Debug)]

@@ -10,6 +10,7 @@
 pub mod adopt;
 pub mod archive;
 pub mod backup;
+mod blocking;
 pub mod check;
 pub mod configure;
 mod data_folder;

@@ -12,9 +12,9 @@ use edgesentry_rs::ledger::{Filter, Ledger};
 use edgesentry_rs::payload::PayloadStore;
 use edgesentry_rs::verify::{Registered, Verification};
 
+use crate::blocking::blocking;
 use crate::check::Check;
 use crate::error::Error;
-use crate::observe::blocking;
 
 /// Devices that an evidence names; the others are counted.
 const MAX_SHOWN: usize = 5;

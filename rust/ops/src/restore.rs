@@ -21,10 +21,11 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::archive::Archive;
 use crate::backup;
+use crate::blocking::blocking;
 use crate::check::Status;
 use crate::error::Error;
 use crate::extract;
-use crate::observe::{Event, Observer, blocking};
+use crate::observe::{Event, Observer};
 use crate::source;
 use crate::temporary::Temporary;
 use crate::wal::Coverage;

@@ -8,8 +8,8 @@ use url::Url;
 
 use crate::adopt::Writer;
 use crate::archive::Identity;
+use crate::blocking::blocking;
 use crate::error::Error;
-use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
 
 /// A server, the programs that fit it, and what it says about itself.
@@ -186,7 +186,6 @@ pub(crate) fn control_data(programs: &Programs, data: &Path) -> Result<Vec<(Stri
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,7 +1,7 @@
 //! What a PostgreSQL server says of its slots, its standbys and its write-ahead log, for alerts.
 
+use crate::blocking::blocking;
 use crate::error::Error;
-use crate::observe::blocking;
 use crate::source::Source;
 use crate::textfile::{Family, SLOT_RETAINED, STANDBY_LAG, Sample, WAL_SIZE};
 

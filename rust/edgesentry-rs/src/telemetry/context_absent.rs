@@ -25,11 +25,6 @@ impl TraceContext {
         false
     }
 
-    /// None.
-    pub fn headers(&self) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
     /// Does `work`.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
         work.await

@@ -9,11 +9,11 @@ use edgesentry_rs::Settings;
 use time::OffsetDateTime;
 
 use super::facts::postgres_version;
-use super::failover::blocking;
 use super::restore::LIMIT_SECONDS;
 use super::site::{RestoredServer, Scratch};
 use super::{DrillReport, Plan};
 use crate::archive::Archive;
+use crate::blocking::in_place;
 use crate::error::Error;
 use crate::observe::nobody;
 use crate::recovery::{self, Recovery, Silences};
@@ -110,7 +110,7 @@ impl ArchiveDrill {
         report.measure("replay_seconds", restored.recover_seconds, None);
         report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT_SECONDS));
         ledger.close().await;
-        blocking(|| drop((server, scratch)));
+        in_place(|| drop((server, scratch)));
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl ArchiveDrill {
         let Source { sql, .. } = Source::connect(&self.settings).await?;
         // A transaction with an id writes a commit record.
         let commit = "SELECT pg_current_xact_id();\nSELECT pg_walfile_name(pg_switch_wal())";
-        let answer = blocking(|| sql.query(commit))?;
+        let answer = in_place(|| sql.query(commit))?;
         // The id of the transaction is of no interest.
         let segment = answer.lines().last().unwrap_or_default();
         let name: WalName = segment.parse().map_err(|_| Error::Server {

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::facts::postgres_version;
 use super::load::{Fleet, Load};
 use super::{DrillReport, Plan};
+use crate::blocking::in_place;
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover::{self, Detection};
@@ -62,7 +63,7 @@ impl Failover {
         report.option("asynchronous", self.asynchronous);
         report.full_if(!self.asynchronous);
         report.version("PostgreSQL", postgres_version(&self.programs));
-        let (mut primary, mut standby) = blocking(|| self.pair(report))?;
+        let (mut primary, mut standby) = in_place(|| self.pair(report))?;
         let url = primary.url_with([primary.host(), standby.host()], "postgres");
         let rehearsal = Rehearsal::begin(settings(url), "drill", self.records, self.load, report).await?;
         let load = &rehearsal.load;
@@ -75,7 +76,7 @@ impl Failover {
             if self.asynchronous { None } else { Some(self.rebuild(&standby, load, report).await?) };
 
         rehearsal.conclude(settings(standby.url("postgres")), crash, report).await?;
-        blocking(|| drop((primary, standby, rebuilt)));
+        in_place(|| drop((primary, standby, rebuilt)));
         Ok(())
     }
 
@@ -109,13 +110,13 @@ impl Failover {
         report: &mut DrillReport,
     ) -> Result<u64, Error> {
         let (crash_ms, begin) = (now_ms(), Instant::now());
-        blocking(|| primary.kill())?;
+        in_place(|| primary.kill())?;
         report.step(format!(
             "the primary is killed with SIGKILL, {} records into the load",
             load.acknowledged()
         ));
         let old = primary.sql()?;
-        if !blocking(|| failover::wait_until_gone(&old, Detection::default(), RESUME_TIMEOUT)) {
+        if !in_place(|| failover::wait_until_gone(&old, Detection::default(), RESUME_TIMEOUT)) {
             return Err(stalled("the killed primary still answers"));
         }
         let detected = begin.elapsed();
@@ -123,7 +124,7 @@ impl Failover {
         failover::fence(&self.programs, &primary.data())?;
         report.step("the old primary is fenced: standby.signal in its data folder");
         let promoting = Instant::now();
-        blocking(|| failover::promote(&standby.sql()?))?;
+        in_place(|| failover::promote(&standby.sql()?))?;
         let promoted = promoting.elapsed();
         report.step("the standby is promoted and takes writes");
         let resumed = load.wait_for_more(1, RESUME_TIMEOUT).await;
@@ -146,7 +147,7 @@ impl Failover {
 
     /// The old primary comes back, as it will when its machine is repaired.
     fn old_primary_returns(&self, primary: &mut Cluster, report: &mut DrillReport) -> Result<(), Error> {
-        let check = blocking(|| -> Result<Check, Error> {
+        let check = in_place(|| -> Result<Check, Error> {
             primary.start()?;
             let check = failover::refuses_writes(&primary.sql()?);
             primary.stop()?;
@@ -165,7 +166,7 @@ impl Failover {
         report: &mut DrillReport,
     ) -> Result<Cluster, Error> {
         let begin = Instant::now();
-        let rebuilt = blocking(|| -> Result<Cluster, Error> {
+        let rebuilt = in_place(|| -> Result<Cluster, Error> {
             let mut standby = Cluster::standby(Primary { cluster: primary, standby: "standby2" }, &[])?;
             standby.start()?;
             failover::synchronous(&primary.sql()?, "standby2")?;
@@ -253,7 +254,7 @@ fn settings(url: String) -> PostgresSettings {
 
 /// Holds back write-ahead log, so that the standby is behind when the primary dies.
 async fn hold_wal(primary: &Cluster, report: &mut DrillReport) -> Result<(), Error> {
-    let pid = blocking(|| primary.sql()?.query("SELECT pid FROM pg_stat_replication"))?;
+    let pid = in_place(|| primary.sql()?.query("SELECT pid FROM pg_stat_replication"))?;
     if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
         kill_process(pid, Signal::STOP).map_err(|error| {
             Error::Config(format!("the sender of write-ahead log cannot be held: {error}"))
@@ -266,9 +267,4 @@ async fn hold_wal(primary: &Cluster, report: &mut DrillReport) -> Result<(), Err
 
 pub(super) fn stalled(when: &str) -> Error {
     Error::Server { server: "the drill".to_owned(), problem: format!("it does not go on: {when}") }
-}
-
-/// Does work that blocks; the tasks of the drill run on.
-pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    tokio::task::block_in_place(work)
 }

@@ -366,7 +366,6 @@ fn day(unix_ms: u64) -> Date {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

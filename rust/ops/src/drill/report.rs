@@ -227,7 +227,6 @@ pub(super) fn pairs(of: &BTreeMap<String, String>) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

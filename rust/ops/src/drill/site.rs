@@ -13,9 +13,9 @@ use tempfile::TempDir;
 
 use super::DrillReport;
 use super::facts::{postgres_version, version_of};
-use super::failover::blocking;
 use crate::archive::Archive;
 use crate::backup;
+use crate::blocking::in_place;
 use crate::error::Error;
 use crate::observe::nobody;
 use crate::postgres::Programs;
@@ -108,7 +108,7 @@ impl Site {
     ) -> Result<Site, Error> {
         report.version("PostgreSQL", postgres_version(&tools.programs));
         report.version("SeaweedFS", version_of(&tools.weed, "version"));
-        let seaweed = blocking(|| SeaweedFs::start(&tools.weed))?;
+        let seaweed = in_place(|| SeaweedFs::start(&tools.weed))?;
         let client = seaweed.settings().client().await?;
         client.create_bucket().bucket(ARCHIVE.0).send().await.map_err(|error| Error::Server {
             server: seaweed.endpoint(),
@@ -123,10 +123,10 @@ impl Site {
         let archive_command = format!("archive_command = '{}'", command.archive().replace('\'', "''"));
         let lines =
             ["archive_mode = on", "max_connections = 40", "max_wal_size = '2GB'", &timeout, &archive_command];
-        let mut primary = blocking(|| Cluster::create(&tools.programs, "primary", &lines))?;
+        let mut primary = in_place(|| Cluster::create(&tools.programs, "primary", &lines))?;
         let settings = settings(tools, &seaweed, &primary);
         scratch.configure(&tools.programs, &config_text(&settings, &seaweed))?;
-        blocking(|| primary.start())?;
+        in_place(|| primary.start())?;
         let archive = Archive::open(&settings).await?;
         let source = Source::connect(&settings).await?;
         archive.claim(source.identity).await?;
@@ -178,7 +178,7 @@ impl Site {
     /// Stops everything.
     pub(super) async fn end(self) {
         self.ledger.close().await;
-        blocking(|| drop((self.primary, self.seaweed, self.scratch)));
+        in_place(|| drop((self.primary, self.seaweed, self.scratch)));
     }
 }
 

@@ -14,9 +14,10 @@ use super::name::{Segment, WalName};
 use super::pages::Walk;
 use super::{packed, segment};
 use crate::archive::{Archive, Identity};
+use crate::blocking::blocking;
 use crate::check::Check;
 use crate::error::Error;
-use crate::observe::{Event, Observer, blocking};
+use crate::observe::{Event, Observer};
 use crate::signature::Standing;
 
 /// How many segments are downloaded at once. Beside them one is unpacked: that is the room that it takes.
