@@ -56,44 +56,12 @@ pub struct Settings {
     pub s3: S3Settings,
     /// The ingest service.
     pub ingest: Limits,
-    /// Backup and restore.
-    pub ops: OpsSettings,
+    /// Backup and restore, which `edgesentry-ops` reads.
+    pub ops: Section,
     /// What is told, and to whom.
     pub telemetry: TelemetrySettings,
     /// The service on the network, which `edgesentry-serve` reads.
     pub serve: Section,
-}
-
-/// Backup and restore of a PostgreSQL ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OpsSettings {
-    /// Where backups and write-ahead log are kept: `s3://BUCKET/PREFIX` or `folder:PATH`.
-    pub archive: Option<String>,
-    /// How to reach the S3 of the archive, where that is not `[s3]`.
-    pub s3: Option<S3Settings>,
-    /// `postgres://…` of a role that may replicate; the ledger by default.
-    pub postgres: Option<Secret>,
-    /// The folder of the programs of PostgreSQL; by default the newest ones in the usual places.
-    pub postgres_bin: Option<PathBuf>,
-    /// The folder for temporary files, of twice the size of the database; that of the system by default.
-    pub temp: Option<PathBuf>,
-    /// These are production systems: no drill changes anything on them.
-    pub production: bool,
-    /// A `.prom` file for the textfile collector: when a backup was made and a segment archived last.
-    pub textfile: Option<PathBuf>,
-    /// The seed file of the key that signs what is archived, as `eds keygen` writes it.
-    pub signing_key: Option<PathBuf>,
-    /// Public keys whose signatures count on restore, 64 hex digits each; that of `signing_key` by default.
-    #[serde(deserialize_with = "list")]
-    pub trusted_keys: Vec<String>,
-    /// Whether what is not signed is restored although a key is named.
-    pub allow_unsigned: bool,
-    /// Public keys of age to which what is archived is encrypted; by default it is not.
-    #[serde(deserialize_with = "list")]
-    pub recipients: Vec<String>,
-    /// The file of the identities of age that decrypt what is restored.
-    pub identity: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -104,7 +72,7 @@ impl Default for Settings {
             postgres: PostgresSettings::default(),
             s3: S3Settings::default(),
             ingest: Limits::default(),
-            ops: OpsSettings::default(),
+            ops: Section::default(),
             telemetry: TelemetrySettings::default(),
             serve: Section::default(),
         }
@@ -168,6 +136,7 @@ impl Settings {
             .map_err(|error| wrong(&place, &error))?;
         let mut settings: Settings =
             config.clone().try_deserialize().map_err(|error| wrong(&place, &error))?;
+        settings.ops = Section::new("ops", place.clone(), config.clone());
         settings.serve = Section::new("serve", place, config);
         settings.location()?;
         Ok(settings)

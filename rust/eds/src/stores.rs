@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
 use crate::network;
+use crate::operations;
 use crate::output::complain;
 use crate::outputs;
 use crate::text::sentence;
@@ -79,6 +80,7 @@ pub(crate) struct Opened {
 pub(crate) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Failure> {
     let settings = Settings::load(file, overrides)?;
     network::check(&settings)?;
+    operations::check(&settings)?;
     Ok(settings)
 }
 

@@ -12,7 +12,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use edgesentry_rs::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Archive, Identity};
@@ -22,6 +21,7 @@ use crate::error::Error;
 use crate::marks::{self, ADOPTED};
 use crate::postgres::{Programs, Sql};
 use crate::restore::{RestoreCommand, quoted, write_file};
+use crate::settings::Settings;
 use crate::source::{self, Source, control_data};
 use crate::wal::{History, Inventory, WalName, archive_wal, read_history};
 

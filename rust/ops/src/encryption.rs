@@ -9,11 +9,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use edgesentry_rs::settings::OpsSettings;
-
 use crate::error::Error;
 use crate::program;
 use crate::program::NO_TIMEOUT;
+use crate::settings::OpsSettings;
 
 /// To whom is encrypted, and with what is decrypted.
 #[derive(Clone, Default, Debug)]

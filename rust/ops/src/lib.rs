@@ -32,6 +32,7 @@ pub mod restore;
 pub mod retention;
 pub mod s3;
 pub mod servers;
+pub mod settings;
 pub mod signature;
 pub mod source;
 pub mod temporary;
@@ -40,3 +41,4 @@ pub mod wal;
 pub mod watch;
 
 pub use error::Error;
+pub use settings::{OpsSettings, Settings};

@@ -1,7 +1,6 @@
 //! A server or a long program: watched, signalled, and ended with all that it has started when it is dropped or when this
 //! process ends.
 
-use crate::error::Error;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::data_folder;
+use crate::error::Error;
 use crate::guard::Guarded;
 use crate::program::wait;
 

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use edgesentry_chain::count;
-use edgesentry_rs::Settings;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -26,6 +25,7 @@ use crate::check::Status;
 use crate::error::Error;
 use crate::extract;
 use crate::observe::{Event, Observer};
+use crate::settings::Settings;
 use crate::source;
 use crate::temporary::Temporary;
 use crate::wal::Coverage;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use edgesentry_rs::Settings;
 use edgesentry_rs::ledger::{Location, PostgresUrl};
 use url::Url;
 
@@ -11,6 +10,7 @@ use crate::archive::Identity;
 use crate::blocking::blocking;
 use crate::error::Error;
 use crate::postgres::{Programs, Sql};
+use crate::settings::Settings;
 
 /// A server, the programs that fit it, and what it says about itself.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub fn programs(settings: &Settings) -> Result<Programs, Error> {
 
 /// The URL of the settings: `ops.postgres`, or the ledger where that is PostgreSQL.
 pub fn url(settings: &Settings) -> Result<&str, Error> {
-    let url = settings.ops.postgres.as_ref().unwrap_or(&settings.ledger).reveal();
+    let url = settings.ops.postgres.as_ref().unwrap_or(&settings.stores.ledger).reveal();
     if Location::parse(url)? == Location::Postgres {
         return Ok(url);
     }

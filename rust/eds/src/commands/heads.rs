@@ -14,7 +14,7 @@ use crate::commands::scheme;
 use crate::envelope;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
-use crate::operations::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
+use crate::operations::{self, HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 use crate::output::{Answer, Output};
 use crate::outputs;
 use crate::render;
@@ -184,7 +184,10 @@ impl WriteHeads {
             let message = format!("{}: no record in the ledger, so there is no head", opened.ledger.place());
             return Err(Failure::unfinished("nothing_to_verify", message));
         }
-        let metrics_file = self.metrics_file.clone().or_else(|| opened.settings.ops.textfile.clone());
+        let metrics_file = match &self.metrics_file {
+            Some(file) => Some(file.clone()),
+            None => operations::metrics_file(&opened.settings)?,
+        };
         Ok(Taken { heads, rewritten, broken: broken_counts, findings, metrics_file })
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use edgesentry_chain::{Heads, KeyRing};
-use edgesentry_rs::Settings;
 use time::OffsetDateTime;
 
 use super::facts::postgres_version;
@@ -19,6 +18,7 @@ use crate::observe::nobody;
 use crate::recovery::{self, Recovery, Silences};
 use crate::restore::{self, Reached, Restore, Target, restore};
 use crate::servers::{POSTGRESQL, free_port};
+use crate::settings::Settings;
 use crate::source::{self, Source};
 use crate::wal::WalName;
 
@@ -57,7 +57,7 @@ impl ArchiveDrill {
     /// Runs the drill. The archive is only read; the restored server archives nothing, and is gone when it is over.
     pub async fn run(self, report: &mut DrillReport) -> Result<(), Error> {
         let archive = Archive::open(&self.settings).await?;
-        let payloads = self.settings.open_payloads().await?;
+        let payloads = self.settings.stores.open_payloads().await?;
         let programs = source::programs(&self.settings)?;
         report.place = format!("{}, restored onto a server of its own", archive.place());
         report.version("PostgreSQL", postgres_version(&programs));

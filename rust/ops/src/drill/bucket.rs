@@ -4,13 +4,13 @@
 
 use edgesentry_formats::DEVICES;
 use edgesentry_formats::times::now_ms;
-use edgesentry_rs::Settings;
 use edgesentry_rs::payload::S3Settings;
 
 use super::objects::{RECORDS, enough, recover};
 use super::{DrillReport, Plan};
 use crate::error::Error;
 use crate::s3::Bucket;
+use crate::settings::Settings;
 
 /// Devices of the drill, and so its objects below `devices/`, have names that begin like this.
 const PREFIX: &str = "edgesentry-drill-";
@@ -50,12 +50,13 @@ impl BucketDrill {
     /// Looks at the bucket, and changes nothing.
     pub async fn prepare(self) -> Result<Prepared, Error> {
         enough(self.records)?;
-        let name = self.settings.payloads.as_deref().and_then(|payloads| payloads.strip_prefix("s3://"));
+        let name =
+            self.settings.stores.payloads.as_deref().and_then(|payloads| payloads.strip_prefix("s3://"));
         let Some(name) = name.map(|name| name.trim_end_matches('/').to_owned()) else {
             let message = "the payloads of the settings are in no bucket; set payloads to s3://BUCKET";
             return Err(Error::Config(message.to_owned()));
         };
-        let settings = self.settings.s3.clone();
+        let settings = self.settings.stores.s3.clone();
         let bucket = Bucket::new(&name, &settings).await?;
         let place = bucket.place();
         if !bucket.exists().await? {

@@ -9,7 +9,6 @@ mod course;
 use edgesentry_formats::times::now_ms;
 use std::time::{Duration, Instant};
 
-use edgesentry_rs::Settings;
 use edgesentry_rs::ledger::PostgresSettings;
 
 use self::course::{Course, Pair, shown};
@@ -19,6 +18,7 @@ use crate::blocking::in_place;
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover::{self, Detection};
+use crate::settings::Settings;
 
 pub use self::course::Commands;
 
@@ -112,7 +112,7 @@ impl Prepared {
         let ledger = |url: String| PostgresSettings {
             url: url.into(),
             timeout_seconds: 10,
-            ..drill.settings.postgres.clone()
+            ..drill.settings.stores.postgres.clone()
         };
         in_place(|| course.make_database())?;
         report.step(format!("the database {} is made", pair.database));

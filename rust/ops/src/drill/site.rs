@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use edgesentry_rs::ledger::{Postgres, PostgresSettings};
 use edgesentry_rs::payload::Memory;
-use edgesentry_rs::settings::{OpsSettings, Settings};
 use edgesentry_rs::{IngestService, Ledger, Limits, PayloadStore};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -21,6 +20,7 @@ use crate::observe::nobody;
 use crate::postgres::Programs;
 use crate::restore::{Restore, RestoreCommand, Restored, Target, restore};
 use crate::servers::{Cluster, SeaweedFs, free_port};
+use crate::settings::{OpsSettings, Settings};
 use crate::source::{self, Source};
 
 /// The bucket and the prefix of the archive.
@@ -247,14 +247,16 @@ async fn connect(url: String) -> Result<Arc<dyn Ledger>, Error> {
 
 fn settings(tools: &Tools, seaweed: &SeaweedFs, primary: &Cluster) -> Settings {
     Settings {
-        ledger: primary.url("postgres").into(),
-        s3: seaweed.settings(),
+        stores: edgesentry_rs::Settings {
+            ledger: primary.url("postgres").into(),
+            s3: seaweed.settings(),
+            ..edgesentry_rs::Settings::default()
+        },
         ops: OpsSettings {
             archive: Some(format!("s3://{}/{}", ARCHIVE.0, ARCHIVE.1)),
             postgres_bin: Some(tools.programs.folder().to_owned()),
             ..OpsSettings::default()
         },
-        ..Settings::default()
     }
 }
 
@@ -266,7 +268,7 @@ fn config_text(settings: &Settings, seaweed: &SeaweedFs) -> String {
         .map(|(name, value)| format!("{} = {value:?}\n", name.trim_start_matches("EDS_S3__").to_lowercase()))
         .collect();
     let archive = settings.ops.archive.as_deref().unwrap_or_default();
-    format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.ledger.reveal())
+    format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.stores.ledger.reveal())
 }
 
 /// A new file that the user postgres alone may read.

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use edgesentry_rs::Settings;
 use serde::Serialize;
 
 use super::{Dump, FILE, dumps, verify_files};
@@ -15,6 +14,7 @@ use crate::postgres::{Programs, Sql};
 use crate::process::run;
 use crate::program::NO_TIMEOUT;
 use crate::restore::require_space;
+use crate::settings::Settings;
 use crate::source;
 
 /// What is restored, and where to.

@@ -2,6 +2,7 @@
 
 use edgesentry_formats::describe;
 use edgesentry_formats::times::to_rfc3339;
+use edgesentry_ops::OpsSettings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -139,7 +140,7 @@ impl Outcome {
         match (&self.sign_key, &self.sign_config) {
             (Some(file), _) => Ok(Some(file.clone())),
             (None, Some(settings)) => {
-                Ok(stores::load(Some(settings), &Overrides::default())?.ops.signing_key)
+                Ok(OpsSettings::of(&stores::load(Some(settings), &Overrides::default())?)?.signing_key)
             }
             (None, None) => Ok(None),
         }

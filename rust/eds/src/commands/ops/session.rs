@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use edgesentry_formats::describe;
 use edgesentry_formats::times::now_ms;
+use edgesentry_ops::Settings;
 use edgesentry_ops::archive::Archive;
 use edgesentry_ops::observe::Event;
 use edgesentry_ops::textfile::{Family, Sample, Textfile};
-use edgesentry_rs::Settings;
 use edgesentry_rs::settings::{FILE_VARIABLE, Overrides};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
@@ -37,7 +37,7 @@ pub(super) struct Session {
 impl Session {
     /// Loads the settings.
     pub(super) fn new(file: &ConfigFile) -> Result<Session, Failure> {
-        let settings = stores::load(file.config.as_deref(), &Overrides::default())?;
+        let settings = Settings::of(stores::load(file.config.as_deref(), &Overrides::default())?)?;
         let config = file.config.clone().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
         let runtime = threads::runtime()?;
         Ok(Session { settings, config, runtime })

@@ -4,7 +4,6 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use edgesentry_rs::Settings;
 use edgesentry_rs::ledger::{Location, PostgresUrl};
 use edgesentry_rs::secret::without_password;
 
@@ -14,6 +13,7 @@ use crate::error::Error;
 use crate::failover;
 use crate::postgres::Sql;
 use crate::servers::Process;
+use crate::settings::Settings;
 use crate::source;
 
 /// Databases of drills have names that begin like this.
@@ -56,8 +56,8 @@ impl Pair {
     /// Asks both hosts of the ledger which one is the primary.
     pub(super) fn find(settings: &Settings) -> Result<Pair, Error> {
         let programs = source::programs(settings)?;
-        let list = settings.ledger.reveal().to_owned();
-        if settings.location()? != Location::Postgres {
+        let list = settings.stores.ledger.reveal().to_owned();
+        if settings.stores.location()? != Location::Postgres {
             let message =
                 "the ledger of the settings is no PostgreSQL; name both hosts: postgres://…@db-1,db-2/audit";
             return Err(Error::Config(message.to_owned()));
