@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::device::{Link, check_device_id};
 use super::schema::WireRecord;
-use super::{App, Query, State};
+use super::{Query, State};
 use crate::json::{self, Json};
 use crate::problem::Problem;
 use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery, Page};
