@@ -82,4 +82,7 @@ pub fn read_bytes(bytes: Vec<u8>) -> Result<Entries, Error> {
         .collect()
 }
 
-pub use edgesentry_formats::describe as sentence;
+/// An error with what caused it, as the command prints it.
+pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    edgesentry_formats::describe(error)
+}

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::intake::{Arrived, Intake};
-use super::{MqttSource, BROKER_TIMEOUT};
+use super::{BROKER_TIMEOUT, MqttSource};
 use edgesentry_rs::error::describe;
 
 /// The target of events; it is part of the interface.
