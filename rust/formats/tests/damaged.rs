@@ -230,7 +230,6 @@ fn sizes_that_no_buffer_of_a_stream_has_are_refused() {
         // Each aligned place once, among them every length of a buffer and every decompressed size.
         let places = (0..stream.len().min(6000) - 8).step_by(8);
         let refused = refused("stream", &stream, places, size);
-        println!("{size}: {refused}");
         assert!(refused >= BUFFERS, "{size}: {refused} places");
     }
 }
@@ -242,7 +241,6 @@ fn a_footer_that_names_batches_outside_of_the_file_is_refused() {
     let footer = i32::from_le_bytes(whole[size - 10..size - 6].try_into().unwrap()) as usize;
     for value in [u64::MAX, 1 << 40, size as u64, i64::MAX as u64] {
         let refused = refused("file", &whole, (size - 10 - footer..size - 18).step_by(4), value);
-        println!("{value}: {refused}");
         assert!(refused >= BATCHES, "{value}: {refused} places");
     }
 }
