@@ -14,6 +14,9 @@ export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
 
+# Built by themselves, with dependencies or instruments that the workspace must not have.
+OWN_WORKSPACES := benches/ingest benches/peers fuzz
+
 .PHONY: help demo check test-unit test test-rust test-python test-postgres test-chaos notebooks soak lint fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
 
 help: ## List the targets
@@ -70,6 +73,7 @@ notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write
 
 lint: module ## Check formatting, lints, types and stubs
 	$(CARGO) fmt --all --check
+	for each in $(OWN_WORKSPACES); do $(CARGO) fmt --check --manifest-path $$each/Cargo.toml || exit 1; done
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	$(CARGO) check --release --locked --package eds --no-default-features
 	$(CARGO) check --release --locked --package edgesentry-device
@@ -80,6 +84,7 @@ lint: module ## Check formatting, lints, types and stubs
 
 fmt: venv ## Format Rust and Python
 	$(CARGO) fmt --all
+	for each in $(OWN_WORKSPACES); do $(CARGO) fmt --manifest-path $$each/Cargo.toml || exit 1; done
 	$(BIN)/ruff format
 
 fuzz: ## Fuzz the readers and the verification, for FUZZ_SECONDS in total (60 by default)

@@ -17,8 +17,6 @@ INTERNAL = {
     "ClientCore",
     "IngestAnswer",
     "LedgerCore",
-    "create_database",
-    "drop_database",
     "init_telemetry",
     "end_telemetry",
     "metrics_text",

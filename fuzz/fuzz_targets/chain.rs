@@ -164,7 +164,8 @@ fn compare_signatures(records: &[AuditRecord], report: &Report) {
     for (record, index) in records.iter().zip(0..) {
         let Some(key) = FLEET.keys.key_at(&record.device_id, record.sequence) else { continue };
         let message = signed_message(record, key.scheme);
-        let holds = verify_signature(&Signed { key: &key.key, message: &message, signature: &record.signature });
+        let holds =
+            verify_signature(&Signed { key: &key.key, message: &message, signature: &record.signature });
         let refused = report
             .findings
             .iter()

@@ -32,11 +32,12 @@ fn execute(wrap: u8, text: &[u8]) {
             return;
         }
     };
-    let entries = match read(&wrapped, usize::from(wrap >> 4).checked_sub(1).map_or(usize::MAX, |piece| piece + 1)) {
-        Ok(entries) => entries,
-        // Neither format: nothing was read.
-        Err(_) => return,
-    };
+    let entries =
+        match read(&wrapped, usize::from(wrap >> 4).checked_sub(1).map_or(usize::MAX, |piece| piece + 1)) {
+            Ok(entries) => entries,
+            // Neither format: nothing was read.
+            Err(_) => return,
+        };
     let format = match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'[') => Format::Json,
         _ => Format::Ndjson,

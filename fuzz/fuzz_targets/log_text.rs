@@ -20,7 +20,8 @@ fn judge(kind: u8, bytes: &[u8]) {
         2 => HeadsProof::parse(bytes).ok().map(|proof| proof.to_string()),
         3 => {
             // A policy may have comments, so its short form is read again.
-            let (policy, note) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+            let (policy, note) =
+                bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
             let Ok(policy) = Policy::parse(policy) else { return };
             let short = policy.to_string();
             assert_eq!(Policy::parse(short.as_bytes()).as_ref(), Ok(&policy));

@@ -25,8 +25,8 @@ pub fn read_back(records: &[AuditRecord], format: Format) {
 /// Returns the records as a file of this format.
 pub fn written(records: &[AuditRecord], format: Format, compression: Compression) -> Vec<u8> {
     let memory = Memory::default();
-    let mut writer =
-        RecordWriter::to_writer("memory".into(), Box::new(memory.clone()), format, compression).expect("a writer");
+    let mut writer = RecordWriter::to_writer("memory".into(), Box::new(memory.clone()), format, compression)
+        .expect("a writer");
     writer.write(records).expect("records can be written");
     writer.finish().expect("a file can be finished");
     std::mem::take(&mut memory.0.lock().unwrap_or_else(PoisonError::into_inner))

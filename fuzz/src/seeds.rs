@@ -21,7 +21,8 @@ pub fn plant(seeds: Vec<Vec<u8>>) {
     let Some(folder) = std::env::args().skip(1).find(|argument| Path::new(argument).is_dir()) else { return };
     for (at, seed) in seeds.iter().enumerate() {
         let path = Path::new(&folder).join(format!("seed-{at:02}"));
-        std::fs::write(&path, seed).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        std::fs::write(&path, seed)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
 }
 
@@ -35,7 +36,8 @@ pub fn fleet(devices: u8, each: u64) -> (Vec<Device>, Vec<AuditRecord>, KeyRing)
         for device in &mut devices {
             let object_ref = format!("s3://lifts/{}/{sequence}.bin", device.device_id());
             let time_ms = 1_700_000_000_000 + sequence;
-            records.push(device.sign(time_ms, &sequence.to_le_bytes(), object_ref).expect("the chain has room"));
+            records
+                .push(device.sign(time_ms, &sequence.to_le_bytes(), object_ref).expect("the chain has room"));
         }
     }
     let mut ring = KeyRing::new();
@@ -78,9 +80,11 @@ pub fn json() -> Vec<Vec<u8>> {
 pub fn record() -> Vec<Vec<u8>> {
     let (_, records, _) = fleet(1, 2);
     let line = written(&records[..1], Format::Ndjson, Compression::None);
-    let pretty = serde_json::from_slice(&line).and_then(|value: serde_json::Value| serde_json::to_vec_pretty(&value));
+    let pretty =
+        serde_json::from_slice(&line).and_then(|value: serde_json::Value| serde_json::to_vec_pretty(&value));
     let escaped = hex_text(&records[1]).replace("lift", "l\\u0069ft\\n é");
-    let texts = [line, pretty.expect("a record is JSON"), hex_text(&records[0]).into_bytes(), escaped.into_bytes()];
+    let texts =
+        [line, pretty.expect("a record is JSON"), hex_text(&records[0]).into_bytes(), escaped.into_bytes()];
     texts
         .iter()
         .flat_map(|text| [[&[0], text.as_slice()].concat(), [&[9], text.as_slice(), b",\n{\"seque"].concat()])
@@ -92,12 +96,15 @@ pub fn arrow() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for batch in batches() {
         for compression in [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)] {
-            let options = || IpcWriteOptions::default().try_with_compression(compression).expect("a known version");
+            let options =
+                || IpcWriteOptions::default().try_with_compression(compression).expect("a known version");
             let schema = batch.schema();
             let (mut file, mut stream) = (Vec::new(), Vec::new());
-            let mut writer = FileWriter::try_new_with_options(&mut file, &schema, options()).expect("a writer");
+            let mut writer =
+                FileWriter::try_new_with_options(&mut file, &schema, options()).expect("a writer");
             writer.write(&batch).and_then(|()| writer.finish()).expect("a file in memory");
-            let mut writer = StreamWriter::try_new_with_options(&mut stream, &schema, options()).expect("a writer");
+            let mut writer =
+                StreamWriter::try_new_with_options(&mut stream, &schema, options()).expect("a writer");
             writer.write(&batch).and_then(|()| writer.finish()).expect("a stream in memory");
             seeds.extend([file, stream]);
         }
@@ -110,7 +117,8 @@ pub fn parquet() -> Vec<Vec<u8>> {
     let (_, records, _) = fleet(2, 2);
     let mut seeds = vec![written(&records, Format::Parquet, Compression::None)];
     for batch in batches() {
-        for compression in [PageCompression::UNCOMPRESSED, PageCompression::SNAPPY, PageCompression::LZ4_RAW] {
+        for compression in [PageCompression::UNCOMPRESSED, PageCompression::SNAPPY, PageCompression::LZ4_RAW]
+        {
             let properties = WriterProperties::builder().set_compression(compression).build();
             let mut file = Vec::new();
             let mut writer =
@@ -147,7 +155,10 @@ pub fn heads() -> Vec<Vec<u8>> {
 
 /// Returns edits of the records of a fleet; see `fuzz_targets/chain.rs`.
 pub fn chain() -> Vec<Vec<u8>> {
-    (0..16).map(|edit| vec![edit, 3, 5, 7, edit + 1, 11, 2, 9, 200, 100, 50, 25]).chain([Vec::new()]).collect()
+    (0..16)
+        .map(|edit| vec![edit, 3, 5, 7, edit + 1, 11, 2, 9, 200, 100, 50, 25])
+        .chain([Vec::new()])
+        .collect()
 }
 
 fn hex_text(record: &AuditRecord) -> String {
@@ -163,7 +174,8 @@ fn hex_text(record: &AuditRecord) -> String {
 fn batches() -> [RecordBatch; 2] {
     let (_, records, _) = fleet(2, 2);
     let batch = records_to_batch(&records);
-    let devices: DictionaryArray<Int32Type> = records.iter().map(|record| record.device_id.as_str()).collect();
+    let devices: DictionaryArray<Int32Type> =
+        records.iter().map(|record| record.device_id.as_str()).collect();
     let devices: ArrayRef = Arc::new(devices);
     let schema = batch.schema();
     let mut fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();

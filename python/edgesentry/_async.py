@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
-from contextvars import copy_context
-from typing import Any, NoReturn, ParamSpec, Self, TypeVar
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, NoReturn, Self
 
 from edgesentry._core import AuditRecord, Head, KeyRing, Report
 from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, Payloads, Record, open
+from edgesentry._threads import AT_ONCE, Threads
 from edgesentry._typing import BarFactory, LogEntryDict, Path, RegisteredDeviceDict, Source
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_AT_ONCE = 64
-_BATCH = 4096
 
 
 async def open_async(
@@ -24,7 +18,7 @@ async def open_async(
     config: Path | None = None,
     create: bool = True,
     read_only: bool = False,
-    at_once: int = _AT_ONCE,
+    at_once: int = AT_ONCE,
 ) -> AsyncLedger:
     """Opens a ledger for asyncio; arguments as for `edgesentry.open`.
 
@@ -57,20 +51,10 @@ class AsyncLedger:
             "an AsyncLedger does not pickle: it is open in this process; open it in the other one"
         )
 
-    def __init__(self, ledger: Ledger, at_once: int = _AT_ONCE) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
+    def __init__(self, ledger: Ledger, at_once: int = AT_ONCE) -> None:
         self.ledger = ledger
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="edgesentry-async")
-
-    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        import asyncio
-
-        # With the context of the caller, such as its trace.
-        run = copy_context().run
-        return await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: run(call, *args, **kwargs)
-        )
+        self._threads = Threads(at_once, "edgesentry-async")
+        self._run = self._threads.run
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,9 +64,7 @@ class AsyncLedger:
 
     async def close(self) -> None:
         """Waits for what runs, then closes the ledger."""
-        import asyncio
-
-        await asyncio.to_thread(self._threads.shutdown)
+        await self._threads.close()
         self.ledger.close()
 
     async def register_device(self, *args: Any, **kwargs: Any) -> None:
@@ -115,15 +97,7 @@ class AsyncLedger:
         """See `Ledger.ingest_many`. Also takes an asynchronous iterable of pairs, which has no bar."""
         if not isinstance(records, AsyncIterable):
             return await self._run(self.ledger.ingest_many, records, payloads, progress=progress)
-        outcomes: list[Outcome] = []
-        batch: list[tuple[Record, bytes]] = []
-        async for pair in records:
-            batch.append(pair)
-            if len(batch) == _BATCH:
-                outcomes += await self._run(self.ledger.ingest_many, batch)
-                batch = []
-        outcomes += await self._run(self.ledger.ingest_many, batch)
-        return Outcomes(outcomes)
+        return await self._threads.ingest(self.ledger.ingest_many, records)
 
     async def export(
         self, path: Path, *, progress: bool | BarFactory | None = None, **filters: Any

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Any, NoReturn, ParamSpec, Self, TypeVar
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, NoReturn, Self
 
 from edgesentry._core import ClientCore
 from edgesentry._ledger import Outcome, Outcomes, Payloads, Record, _batches, _outcome, _pairs
+from edgesentry._threads import AT_ONCE, Threads
 from edgesentry._typing import Path, Source
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_AT_ONCE = 64
-_BATCH = 4096
 
 
 class Client:
@@ -103,16 +98,10 @@ class AsyncClient:
     def __reduce__(self) -> NoReturn:
         raise TypeError("an AsyncClient does not pickle: it holds connections; make one in the other process")
 
-    def __init__(self, url: str, *, at_once: int = _AT_ONCE, **options: Any) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
+    def __init__(self, url: str, *, at_once: int = AT_ONCE, **options: Any) -> None:
         self.client = Client(url, **options)
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="edgesentry-client")
-
-    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        import asyncio
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        self._threads = Threads(at_once, "edgesentry-client")
+        self._run = self._threads.run
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,9 +111,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Waits for what runs, then ends the connections."""
-        import asyncio
-
-        await asyncio.to_thread(self._threads.shutdown)
+        await self._threads.close()
         self.client.close()
 
     async def ingest(self, record: Record, payload: bytes) -> Outcome:
@@ -139,12 +126,4 @@ class AsyncClient:
         """See `Client.ingest_many`. Also takes an asynchronous iterable of pairs."""
         if not isinstance(records, AsyncIterable):
             return await self._run(self.client.ingest_many, records, payloads)
-        outcomes: list[Outcome] = []
-        batch: list[tuple[Record, bytes]] = []
-        async for pair in records:
-            batch.append(pair)
-            if len(batch) == _BATCH:
-                outcomes += await self._run(self.client.ingest_many, batch)
-                batch = []
-        outcomes += await self._run(self.client.ingest_many, batch)
-        return Outcomes(outcomes)
+        return await self._threads.ingest(self.client.ingest_many, records)

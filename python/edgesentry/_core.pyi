@@ -60,9 +60,7 @@ __all__ = [
     "Statistics",
     "__version__",
     "_restore",
-    "create_database",
     "device_statistics",
-    "drop_database",
     "end_telemetry",
     "init_telemetry",
     "metrics_text",
@@ -900,12 +898,6 @@ def device_statistics(
 
 def payload_hash(payload: Bytes) -> bytes:
     """The hash by which a record commits to a payload: BLAKE3, 32 bytes."""
-
-def create_database(url: str, name: str) -> str:
-    """Makes a database on a PostgreSQL server for a test, and returns its URL."""
-
-def drop_database(url: str, name: str) -> None:
-    """Drops a database of `create_database`."""
 
 def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme | None = None) -> bool:
     """Whether the signature of one record holds under a public key.

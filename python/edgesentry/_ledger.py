@@ -513,9 +513,7 @@ def _pairs(records: Iterable[Any] | Source, payloads: Payloads | None) -> Iterat
         if isinstance(records, str | bytes | os.PathLike) or not isinstance(records, Iterable):
             raise TypeError("records without payloads; give pairs of record and payload, or payloads=")
         for pair in records:
-            if not isinstance(pair, tuple | list) or len(pair) != 2:
-                raise TypeError(f"a pair of record and payload is wanted, not {type(pair).__name__}")
-            yield pair[0], pair[1]
+            yield _pair(pair)
         return
     source = read_records(records)
     if isinstance(payloads, Mapping):
@@ -528,14 +526,37 @@ def _pairs(records: Iterable[Any] | Source, payloads: Payloads | None) -> Iterat
         yield from zip(source, payloads, strict=True)
 
 
+def _pair(pair: object) -> tuple[Record, bytes]:
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise TypeError(f"expected a pair of record and payload, got {type(pair).__name__}")
+    return pair[0], pair[1]
+
+
+class Batch:
+    """Pairs that are sent together: at most `_BATCH` records, and about `_BATCH_BYTES` of payloads."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Record, bytes]] = []
+        self._size_bytes = 0
+
+    def add(self, pair: object) -> list[tuple[Record, bytes]] | None:
+        """Adds a pair; returns the batch if it is full, and begins the next one."""
+        record, payload = _pair(pair)
+        self._pairs.append((record, payload))
+        self._size_bytes += len(payload)
+        is_full = len(self._pairs) == _BATCH or self._size_bytes > _BATCH_BYTES
+        return self.take() if is_full else None
+
+    def take(self) -> list[tuple[Record, bytes]]:
+        """Returns the pairs so far, and begins the next batch."""
+        pairs, self._pairs, self._size_bytes = self._pairs, [], 0
+        return pairs
+
+
 def _batches(pairs: Iterator[tuple[Record, bytes]]) -> Iterator[list[tuple[Record, bytes]]]:
-    batch: list[tuple[Record, bytes]] = []
-    size = 0
-    for record, payload in pairs:
-        batch.append((record, payload))
-        size += len(payload)
-        if len(batch) == _BATCH or size > _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    batch = Batch()
+    for pair in pairs:
+        if full := batch.add(pair):
+            yield full
+    if rest := batch.take():
+        yield rest

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edgesentry._core import create_database, drop_database
 from edgesentry.testing import Place
 from pytest_edgesentry._options import setting
+from pytest_edgesentry._postgres import database
 
 
 @contextmanager
@@ -22,12 +22,8 @@ def place(store: str, config: pytest.Config, folder: Path) -> Iterator[Place]:
     if store == "postgres":
         server = setting(config, "edgesentry_postgres")
         assert server is not None
-        name = f"edgesentry_{uuid.uuid4().hex}"
-        url = create_database(server, name)
-        try:
+        with database(server, f"edgesentry_{uuid.uuid4().hex}") as url:
             yield Place(store, url, f"folder:{folder / 'edgesentry-objects'}")
-        finally:
-            drop_database(server, name)
     elif store == "s3":
         yield Place(store, sqlite, f"s3://{setting(config, 'edgesentry_s3_bucket')}", _s3(config, folder))
     else:

@@ -27,7 +27,7 @@ from cryptography.x509.oid import NameOID
 
 import edgesentry
 from edgesentry import AuditRecord, Client, Device, Head
-from edgesentry._core import create_database, drop_database
+from pytest_edgesentry._postgres import database
 from support import START_MS
 
 MOSQUITTO = Path(__file__).parents[2] / "scripts" / "servers" / "mosquitto"
@@ -244,9 +244,8 @@ def _stores(ledger: str, payloads: str, folder: Path) -> Iterator[tuple[str, str
     with ExitStack() as stack:
         url = f"sqlite:{folder / 'ledger.db'}"
         if ledger == "postgres":
-            server, name = _server("EDGESENTRY_TEST_POSTGRES"), f"adversary_{uuid.uuid4().hex}"
-            url = create_database(server, name)
-            stack.callback(drop_database, server, name)
+            server = _server("EDGESENTRY_TEST_POSTGRES")
+            url = stack.enter_context(database(server, f"adversary_{uuid.uuid4().hex}"))
         where, more = "ledger", ""
         if payloads == "folder":
             where = f"folder:{folder / 'payloads'}"

@@ -147,7 +147,12 @@ pub async fn s3(endpoint: &str, payload_bytes: usize) -> Result<()> {
         });
         let answers: Vec<_> = futures::stream::iter(puts).buffered(payload_puts).collect().await;
         anyhow::ensure!(answers.iter().all(Result::is_ok), "a put failed");
-        load::report("aws-sdk-s3 alone, SeaweedFS", &format!("{payload_puts} puts at once"), count, begin.elapsed());
+        load::report(
+            "aws-sdk-s3 alone, SeaweedFS",
+            &format!("{payload_puts} puts at once"),
+            count,
+            begin.elapsed(),
+        );
 
         let folder = tempfile::tempdir()?;
         let ledger = Arc::new(Sqlite::open(&folder.path().join("ledger.db")).await?);

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use edgesentry_audit::{
-    AuditRecord, InMemoryRawDataStore, IngestService, IntegrityPolicyGate, PostgresAuditLedger, PostgresOperationLog,
+    AuditRecord, InMemoryRawDataStore, IngestService, IntegrityPolicyGate, PostgresAuditLedger,
+    PostgresOperationLog,
 };
 
 use crate::load;
@@ -60,10 +61,17 @@ pub fn run(server: &str, threads: usize, records: usize, payload_bytes: usize) -
                 })
             })
             .collect();
-        works.into_iter().try_for_each(|work| work.join().map_err(|_| anyhow!("a thread panicked"))?.map_err(Into::into))
+        works
+            .into_iter()
+            .try_for_each(|work| work.join().map_err(|_| anyhow!("a thread panicked"))?.map_err(Into::into))
     })
     .map_err(|error: anyhow::Error| error)?;
     let count: usize = chains.iter().map(Vec::len).sum();
-    load::report("edgesentry-audit, PostgreSQL", &format!("{threads} threads, one record at a time"), count, begin.elapsed());
+    load::report(
+        "edgesentry-audit, PostgreSQL",
+        &format!("{threads} threads, one record at a time"),
+        count,
+        begin.elapsed(),
+    );
     Ok(())
 }

@@ -1,4 +1,8 @@
-"""The catalogue: every attack by name, bound to a fleet and a victim."""
+"""The catalogue: every attack by name, bound to a fleet and a victim.
+
+The tests of the command have attacks of their own in Rust (`rust/eds/src/tamper.rs`). The two are independent
+oracles, and are kept apart on purpose.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 //! Coverage: the checks made, the providers of their inputs, and the checks not made (docs/reference/spec.md, step 9).
 
+use crate::count::count;
 use std::fmt;
 
 use serde::ser::SerializeMap;
@@ -159,8 +160,12 @@ impl fmt::Display for NotChecked {
                 f.write_str("the previous record was not given, so the link to it was not checked")
             }
             NotChecked::BeginningsClaimed { chains, by } => {
-                let start = if chains == 1 { "1 chain starts" } else { &format!("{chains} chains start") };
-                write!(f, "{start} after a link claimed by {by}, so earlier records could have been removed")
+                let start = if chains == 1 { "starts" } else { "start" };
+                write!(
+                    f,
+                    "{} {start} after a link claimed by {by}, so earlier records could have been removed",
+                    count(chains, "chain")
+                )
             }
             NotChecked::NoKeys => {
                 f.write_str("no key ring was given, so a chain rewritten and re-linked by anyone would pass")
@@ -170,12 +175,19 @@ impl fmt::Display for NotChecked {
                 "the keys are claimed by {by}, so a chain signed again with newly registered keys would pass"
             ),
             NotChecked::Unsigned { records } => {
-                write!(f, "{records} records have no valid key in the key ring and were not checked")
+                let have = if records == 1 {
+                    "has no valid key in the key ring and was"
+                } else {
+                    "have no valid key in the key ring and were"
+                };
+                write!(f, "{} {have} not checked", count(records, "record"))
             }
             NotChecked::PayloadHashOnly { records } => write!(
                 f,
-                "{records} records are signed under scheme payload-hash, which covers the payload hash only; device, \
-                 sequence, timestamp and object reference could be changed and re-linked unnoticed"
+                "{} {} signed under scheme payload-hash, which covers the payload hash only; device, sequence, timestamp \
+                 and object reference could be changed and re-linked unnoticed",
+                count(records, "record"),
+                if records == 1 { "is" } else { "are" }
             ),
             NotChecked::NoPayloads => {
                 f.write_str("no payload store was given, so changed or missing payloads would pass")
@@ -184,12 +196,14 @@ impl fmt::Display for NotChecked {
                 "no trusted heads were given, so a chain cut off at its end or a device left out would pass",
             ),
             NotChecked::HeadsClaimed { devices, by } => {
-                let devices = if devices == 1 { "1 device" } else { &format!("{devices} devices") };
                 write!(
                     f,
-                    "the heads of {devices} are claimed by {by}, so a chain cut off at its end or a device left out \
-                     would pass"
+                    "the heads of {} are claimed by {by}, so a chain cut off at its end or a device left out would pass",
+                    count(devices, "device")
                 )
+            }
+            NotChecked::DevicesWithoutHead { devices: 1 } => {
+                f.write_str("1 device has no trusted head, so its chain could have been cut off")
             }
             NotChecked::DevicesWithoutHead { devices } => {
                 write!(f, "{devices} devices have no trusted head, so their chains could have been cut off")

@@ -1,5 +1,6 @@
 //! Levels of verification, the providers of their inputs, and `require`.
 
+use crate::count::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -228,21 +229,20 @@ impl NotCovered {
 
 impl fmt::Display for NotCovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = |count: u64| if count == 1 { "" } else { "s" };
         match *self {
             NotCovered::SignaturesUnchecked(records) => {
-                write!(f, "signatures of {records} record{} could not be checked: no valid key", s(records))
+                write!(f, "signatures of {} could not be checked: no valid key", count(records, "record"))
             }
             NotCovered::KeysClaimed(by) => write!(f, "the keys are claimed by {by}"),
             NotCovered::PayloadsUnchecked(payloads) => {
                 let were = if payloads == 1 { "was" } else { "were" };
-                write!(f, "{payloads} payload{} {were} not checked", s(payloads))
+                write!(f, "{} {were} not checked", count(payloads, "payload"))
             }
             NotCovered::DevicesWithoutHead(devices) => {
-                write!(f, "{devices} device{} without a trusted head", s(devices))
+                write!(f, "{} without a trusted head", count(devices, "device"))
             }
             NotCovered::BeginningsClaimed(chains) => {
-                write!(f, "{chains} chain{} without a trusted beginning", s(chains))
+                write!(f, "{} without a trusted beginning", count(chains, "chain"))
             }
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod canonical;
 mod checks;
+mod count;
 mod coverage;
 mod device;
 pub mod escape;
@@ -31,6 +32,7 @@ pub mod state;
 mod statistics;
 
 pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
+pub use count::{count, plural};
 pub use coverage::{Coverage, HeadCoverage, LinkCoverage, NotChecked, PayloadCoverage, SignatureCoverage};
 pub use device::{ChainFull, Device, SEED_BYTES};
 pub use extension::check_extension;
@@ -44,7 +46,7 @@ pub use level::{
     InputKind, Level, MissingInput, NotCovered, ProvidedBy, Providers, UnknownLevel, missing_inputs, require,
 };
 pub use record::{AuditRecord, FIELDS, RECORD_SIGNATURE_CONTEXT};
-pub use report::{ChainSpan, Input, MAX_KEPT_BYTES, Report, Verdict};
-pub use segment::{SLICE_RECORDS, Segments, slice_size};
+pub use report::{Input, MAX_KEPT_BYTES, Report, Verdict};
+pub use segment::{ChainSpan, SLICE_RECORDS, Segments, slice_size};
 pub use signature::{Signed, signed_message, verify_signature, verify_signatures};
 pub use statistics::DeviceStatistics;

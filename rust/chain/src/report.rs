@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::checks::Checks;
 use crate::coverage::{
@@ -20,7 +20,7 @@ use crate::history::Seen;
 use crate::kept;
 use crate::key::Scheme;
 use crate::level::ProvidedBy;
-use crate::segment::{Extent, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
+use crate::segment::{ChainSpan, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
 /// Maximum size of the device ids in the kept findings, in bytes. Findings share the text of a device id in memory but
 /// not in a written report, so a small file with one long id could otherwise grow to many gigabytes.
@@ -58,34 +58,6 @@ pub struct Input {
     /// the name has lost bytes that are not UTF-8.
     #[serde(skip)]
     pub path: Option<PathBuf>,
-}
-
-/// The extent of one chain.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ChainSpan {
-    /// Records found.
-    pub records: u64,
-    /// The lowest sequence found, at any position.
-    pub lowest_sequence: u64,
-    /// The highest sequence found.
-    pub highest_sequence: u64,
-    /// The earliest time that a record claims, Unix milliseconds.
-    pub earliest_ms: u64,
-    /// The latest time that a record claims, Unix milliseconds.
-    pub latest_ms: u64,
-}
-
-impl From<&Segment> for ChainSpan {
-    fn from(segment: &Segment) -> ChainSpan {
-        let Extent { lowest_sequence, highest_sequence, earliest_ms, latest_ms } = segment.extent;
-        ChainSpan {
-            records: segment.tally.records,
-            lowest_sequence,
-            highest_sequence,
-            earliest_ms,
-            latest_ms,
-        }
-    }
 }
 
 /// The result of a verification.
@@ -175,7 +147,7 @@ impl Checks<'_> {
         name_repetitions(&chains, &mut found);
         let mut absences = Vec::new();
         let mut heads = Heads::new();
-        let mut spans = BTreeMap::new();
+        let mut spans: BTreeMap<Arc<str>, ChainSpan> = BTreeMap::new();
         let mut tally = Tally::default();
         let mut links = LinkCoverage::default();
         for (device_id, segment) in &chains {
@@ -188,7 +160,7 @@ impl Checks<'_> {
             tally.add(&segment.tally);
             let last = Head { sequence: segment.last.sequence, hash: segment.last.hash };
             heads.insert(Arc::clone(device_id), last);
-            spans.insert(Arc::clone(device_id), ChainSpan::from(segment));
+            spans.insert(Arc::clone(device_id), segment.span);
         }
         absences.extend(self.absent(&chains));
         found.findings.sort_by_key(kept::place);
@@ -201,9 +173,10 @@ impl Checks<'_> {
         let findings_omitted = counts.iter().sum::<u64>() - findings.len() as u64;
         let counts: BTreeMap<FindingCode, u64> =
             FindingCode::ALL.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect();
+        let records = spans.values().map(|span| span.records).sum();
         let verdict = if !counts.is_empty() {
             Verdict::Findings
-        } else if tally.records == 0 {
+        } else if records == 0 {
             Verdict::NothingToVerify
         } else {
             Verdict::Valid
@@ -214,7 +187,7 @@ impl Checks<'_> {
             findings,
             findings_omitted,
             hints,
-            coverage: self.coverage(&tally, &heads, links, malformed),
+            coverage: self.coverage(records, &tally, &heads, links, malformed),
             heads,
             chains: spans,
             inputs: Vec::new(),
@@ -316,14 +289,21 @@ impl Checks<'_> {
         absent.filter_map(finding).collect()
     }
 
-    fn coverage(&self, tally: &Tally, heads: &Heads, links: LinkCoverage, malformed: u64) -> Coverage {
+    fn coverage(
+        &self,
+        records: u64,
+        tally: &Tally,
+        heads: &Heads,
+        links: LinkCoverage,
+        malformed: u64,
+    ) -> Coverage {
         let signatures = self.key_ring().map(|_| SignatureCoverage {
             payload_hash: tally.payload_hash_signatures,
             record: tally.record_signatures,
             unchecked: tally.unsigned,
         });
         let mut coverage = Coverage {
-            records: tally.records,
+            records,
             devices: heads.len() as u64,
             malformed,
             links,

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::checks::{Checks, PayloadError};
 use crate::finding::{Evidence, Finding, FindingCode};
@@ -44,7 +45,7 @@ pub(crate) struct Segment {
     pub(crate) first: Link,
     pub(crate) last: Link,
     pub(crate) tally: Tally,
-    pub(crate) extent: Extent,
+    pub(crate) span: ChainSpan,
     /// The failing links, if any.
     pub(crate) breaks: Option<Box<Breaks>>,
     /// For the auditor's head, and for the claimed one.
@@ -52,10 +53,9 @@ pub(crate) struct Segment {
     pub(crate) history: History,
 }
 
-/// Counts of the checks made.
+/// How much was checked of its records.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Tally {
-    pub(crate) records: u64,
     pub(crate) payload_hash_signatures: u64,
     pub(crate) record_signatures: u64,
     pub(crate) unsigned: u64,
@@ -66,7 +66,6 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn add(&mut self, other: &Tally) {
-        self.records += other.records;
         self.payload_hash_signatures += other.payload_hash_signatures;
         self.record_signatures += other.record_signatures;
         self.unsigned += other.unsigned;
@@ -77,19 +76,26 @@ impl Tally {
     }
 }
 
-/// The sequences and times that the records of a segment claim, as ranges.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Extent {
-    pub(crate) lowest_sequence: u64,
-    pub(crate) highest_sequence: u64,
-    pub(crate) earliest_ms: u64,
-    pub(crate) latest_ms: u64,
+/// What one chain spans, by the account of its records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChainSpan {
+    /// Records found.
+    pub records: u64,
+    /// The lowest sequence found, wherever it stands.
+    pub lowest_sequence: u64,
+    /// The highest.
+    pub highest_sequence: u64,
+    /// The earliest time that a record claims, Unix milliseconds.
+    pub earliest_ms: u64,
+    /// The latest.
+    pub latest_ms: u64,
 }
 
-impl Extent {
-    fn of(link: &Link) -> Extent {
+impl ChainSpan {
+    fn of(link: &Link) -> ChainSpan {
         let Link { sequence, timestamp_ms, .. } = *link;
-        Extent {
+        ChainSpan {
+            records: 1,
             lowest_sequence: sequence,
             highest_sequence: sequence,
             earliest_ms: timestamp_ms,
@@ -97,7 +103,8 @@ impl Extent {
         }
     }
 
-    fn add(&mut self, other: Extent) {
+    fn add(&mut self, other: ChainSpan) {
+        self.records += other.records;
         self.lowest_sequence = self.lowest_sequence.min(other.lowest_sequence);
         self.highest_sequence = self.highest_sequence.max(other.highest_sequence);
         self.earliest_ms = self.earliest_ms.min(other.earliest_ms);
@@ -213,7 +220,7 @@ impl Segments {
 
     /// Returns the number of records in the segments.
     pub fn records(&self) -> u64 {
-        self.chains.values().map(|chain| chain.tally.records).sum()
+        self.chains.values().map(|chain| chain.span.records).sum()
     }
 
     /// Takes the findings out. They remain counted; [`Segments::keep`] restores the kept ones.
@@ -235,8 +242,8 @@ impl Segment {
         Segment {
             first,
             last: first,
-            tally: Tally { records: 1, ..Tally::default() },
-            extent: Extent::of(&first),
+            tally: Tally::default(),
+            span: ChainSpan::of(&first),
             breaks: None,
             sights: [HeadSight::None; 2],
             history,
@@ -247,8 +254,7 @@ impl Segment {
         self.link(device_id, &link, found);
         self.history.push(link.sequence, &link.hash, link.index);
         self.last = link;
-        self.extent.add(Extent::of(&link));
-        self.tally.records += 1;
+        self.span.add(ChainSpan::of(&link));
     }
 
     fn append(&mut self, device_id: &Arc<str>, next: Segment, found: &mut Found) {
@@ -259,7 +265,7 @@ impl Segment {
         self.history.append(next.history);
         self.last = next.last;
         self.tally.add(&next.tally);
-        self.extent.add(next.extent);
+        self.span.add(next.span);
         for (which, sight) in next.sights.into_iter().enumerate() {
             self.see(which, sight);
         }
@@ -283,7 +289,7 @@ impl Segment {
     /// Returns true if the chain is complete and its links hold, but its records came in another order.
     pub(crate) fn lacks_only_order(&self) -> bool {
         let breaks = self.breaks.as_ref();
-        breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.tally.records))
+        breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.span.records))
     }
 
     pub(crate) fn see(&mut self, which: usize, sight: HeadSight) {

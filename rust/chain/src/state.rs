@@ -16,7 +16,8 @@ use crate::hash::Hash;
 use crate::head::Heads;
 use crate::hint::Hint;
 use crate::level::Providers;
-use crate::report::{ChainSpan, Input, Report, Verdict};
+use crate::report::{Input, Report, Verdict};
+use crate::segment::ChainSpan;
 
 /// A [`Report`].
 #[derive(Serialize, Deserialize, Clone, Debug)]

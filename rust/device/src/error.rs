@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use edgesentry_chain::AuditRecord;
+pub use edgesentry_formats::describe;
 
 use crate::wire::ProblemCode;
 
@@ -110,22 +111,6 @@ impl StoreError {
     pub fn is_retryable(&self) -> bool {
         self.kind == FailureKind::Passing
     }
-}
-
-/// Returns an error and its sources, outermost first, in one line.
-pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        // Some libraries repeat the source in their own text.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// The error of this library; [`Error::fault`] names its cause.

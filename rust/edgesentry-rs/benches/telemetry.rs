@@ -14,7 +14,8 @@ use edgesentry_chain::{Device, Hash, Head, Heads, Scheme};
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{DeviceKeys, Outcome, RegisteredKey, Registry, Submission};
 use edgesentry_rs::ledger::{
-    AppendError, Decision, Entry, Ledger, LogEntry, LogQuery, RecordStream, RegisteredDevice, Registration,
+    AppendError, Decision, Entry, Ledger, LogEntry, LogQuery, Page, RecordStream, RegisteredDevice,
+    Registration,
 };
 use edgesentry_rs::payload::{Memory, PayloadStore};
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -60,6 +61,10 @@ impl Ledger for Nowhere {
     }
 
     fn records(&self, _: &Filter) -> RecordStream {
+        futures::stream::empty().boxed()
+    }
+
+    fn page(&self, _: &Filter, _: &Page) -> RecordStream {
         futures::stream::empty().boxed()
     }
 

@@ -1,9 +1,8 @@
-//! The current time, in the form of columns and records.
+//! The time as columns hold it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use edgesentry_formats::times;
 
 /// Returns the current time in Unix milliseconds.
 pub(crate) fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+    times::now_ms().cast_signed()
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash, Head, Heads, escape};
+use edgesentry_formats::times::now_ms;
 use edgesentry_formats::{
     Destination, Destinations, Error as FormatError, Readers, RecordWriter, Writing, by_name,
 };
@@ -13,7 +14,6 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::clock::now_ms;
 use crate::error::{Error, StoreError};
 use crate::ledger::{self, Filter, Ledger};
 
@@ -344,7 +344,7 @@ impl Summary {
         }
         Manifest {
             manifest: MANIFEST_VERSION,
-            created_at_ms: now_ms().cast_unsigned(),
+            created_at_ms: now_ms(),
             ledger: ledger.to_owned(),
             filter: filter.clone(),
             records: self.records,

@@ -30,9 +30,9 @@ use crate::admission::{Admitted, Outcome, OutcomeKind, RegisteredKey, Registry, 
 use crate::error::{Error, StoreError};
 use crate::payload::Stored;
 
-pub use location::Location;
+pub use location::{Location, PostgresUrl};
 #[cfg(feature = "postgres")]
-pub use postgres::{Postgres, create_database, drop_database};
+pub use postgres::Postgres;
 pub use postgres_settings::PostgresSettings;
 pub use sqlite::Sqlite;
 
@@ -98,6 +98,15 @@ pub struct Filter {
     pub from_ms: Option<u64>,
     /// The `timestamp_ms` before which the records are.
     pub before_ms: Option<u64>,
+}
+
+/// A part of the records of a [`Filter`], in their order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Device and sequence of the last record of the page before.
+    pub after: Option<(String, u64)>,
+    /// At most so many records.
+    pub limit: u32,
 }
 
 /// A key to register.
@@ -281,6 +290,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Returns records by device and sequence, from one consistent state of the ledger.
     fn records(&self, filter: &Filter) -> RecordStream;
+
+    /// The records of a page, as one consistent state of the ledger. It is one query, whatever the page begins with.
+    fn page(&self, filter: &Filter, page: &Page) -> RecordStream;
 
     /// Returns a page of the operation log.
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError>;

@@ -56,44 +56,12 @@ pub struct Settings {
     pub s3: S3Settings,
     /// The ingest service.
     pub ingest: Limits,
-    /// Backup and restore.
-    pub ops: OpsSettings,
+    /// Backup and restore, which `edgesentry-ops` reads.
+    pub ops: Section,
     /// Logs, traces and metrics.
     pub telemetry: TelemetrySettings,
     /// The service on the network, which `edgesentry-serve` reads.
     pub serve: Section,
-}
-
-/// Backup and restore of a PostgreSQL ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OpsSettings {
-    /// The location of backups and write-ahead log: `s3://BUCKET/PREFIX` or `folder:PATH`.
-    pub archive: Option<String>,
-    /// The S3 of the archive, if it is not `[s3]`.
-    pub s3: Option<S3Settings>,
-    /// `postgres://…` of a role that may replicate; the ledger by default.
-    pub postgres: Option<Secret>,
-    /// The directory of the PostgreSQL programs; by default the newest ones in the usual places.
-    pub postgres_bin: Option<PathBuf>,
-    /// The directory for temporary files, which needs twice the size of the database; that of the system by default.
-    pub temp: Option<PathBuf>,
-    /// True for production systems: no drill changes anything on them.
-    pub production: bool,
-    /// A `.prom` file for the textfile collector: the times of the last backup and the last archived segment.
-    pub textfile: Option<PathBuf>,
-    /// The seed file of the key that signs the archive, as `eds keygen` writes it.
-    pub signing_key: Option<PathBuf>,
-    /// Public keys whose signatures are trusted on restore, 64 hex digits each; that of `signing_key` by default.
-    #[serde(deserialize_with = "list")]
-    pub trusted_keys: Vec<String>,
-    /// True to restore unsigned files although a key is named.
-    pub allow_unsigned: bool,
-    /// Public age keys to which the archive is encrypted; by default it is not encrypted.
-    #[serde(deserialize_with = "list")]
-    pub recipients: Vec<String>,
-    /// The file of the age identities that decrypt the archive on restore.
-    pub identity: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -104,7 +72,7 @@ impl Default for Settings {
             postgres: PostgresSettings::default(),
             s3: S3Settings::default(),
             ingest: Limits::default(),
-            ops: OpsSettings::default(),
+            ops: Section::default(),
             telemetry: TelemetrySettings::default(),
             serve: Section::default(),
         }
@@ -172,6 +140,7 @@ impl Settings {
             .map_err(|error| wrong(&place, &error))?;
         let mut settings: Settings =
             config.clone().try_deserialize().map_err(|error| wrong(&place, &error))?;
+        settings.ops = Section::new("ops", place.clone(), config.clone());
         settings.serve = Section::new("serve", place, config);
         settings.location()?;
         Ok(settings)
@@ -291,7 +260,6 @@ impl Stores {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

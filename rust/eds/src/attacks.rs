@@ -1,5 +1,7 @@
 //! Attacks on a service over the wire, each with the expected response.
 //!
+//! They are not made of [`crate::tamper`] nor of the catalogue of `edgesentry.testing`: independent oracles.
+//!
 //! An attacker has a device whose chain the service has up to its head, and knows the format of requests.
 
 use std::sync::Arc;

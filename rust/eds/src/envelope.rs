@@ -60,7 +60,6 @@ pub(crate) fn terminal_safe(json: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,9 +1,8 @@
 //! Exit codes, and failures of commands.
 
-use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError};
+use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError, describe};
 use edgesentry_rs::StoreError;
 use edgesentry_rs::error::Fault;
 
@@ -91,15 +90,15 @@ impl From<DestinationError> for Failure {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Failure {
         match error {
-            SnapshotError::Io { .. } => Failure::unfinished("io", chain(&error)),
-            _ => Failure::usage("heads", chain(&error)),
+            SnapshotError::Io { .. } => Failure::unfinished("io", describe(&error)),
+            _ => Failure::usage("heads", describe(&error)),
         }
     }
 }
 
 impl From<SeedError> for Failure {
     fn from(error: SeedError) -> Failure {
-        let message = chain(&error);
+        let message = describe(&error);
         match error {
             SeedError::Exists { .. } => Failure::usage("seed_file_exists", message),
             SeedError::Malformed(_) => Failure::usage("seed_malformed", message),
@@ -114,7 +113,7 @@ impl From<edgesentry_rs::Error> for Failure {
     fn from(error: edgesentry_rs::Error) -> Failure {
         match &error {
             edgesentry_rs::Error::Export(source) => of_format(source),
-            _ => Failure { code: error.code(), message: chain(&error), exit: Exit::of(error.fault()) },
+            _ => Failure { code: error.code(), message: describe(&error), exit: Exit::of(error.fault()) },
         }
     }
 }
@@ -134,30 +133,14 @@ fn of_format(error: &FormatError) -> Failure {
         FormatError::Cancelled => "cancelled",
         _ => "source",
     };
-    Failure::unfinished(code, chain(error))
+    Failure::unfinished(code, describe(error))
 }
 
 fn of_destination(error: &DestinationError) -> Failure {
     match error {
-        DestinationError::Unusable { .. } => Failure::unfinished("io", chain(error)),
-        _ => Failure::usage("output_refused", chain(error)),
+        DestinationError::Unusable { .. } => Failure::unfinished("io", describe(error)),
+        _ => Failure::usage("output_refused", describe(error)),
     }
-}
-
-/// Returns an error and its sources, as one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        // Some errors already quote their source.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Runs a command, or a part of one. A panic is a bug, so that it never ends as usage or as a verdict.

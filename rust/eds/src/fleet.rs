@@ -2,12 +2,11 @@
 //!
 //! Keys are derived from the device ids, so that every run makes the same records.
 
+use edgesentry_formats::times::parse_unix_ms;
 use std::io::Read;
 
 use edgesentry_chain::{AuditRecord, ChainFull, Device, Heads, KeyError, KeyRing, RingKey, Scheme};
 use flate2::read::GzDecoder;
-
-use crate::times;
 
 const WATER_FLOW: &[u8] = include_bytes!("../../../examples/data/water-flow.csv");
 const SHUTTLE: &[u8] = include_bytes!("../../../examples/data/shuttle.csv.gz");
@@ -26,48 +25,15 @@ pub const ALL_RECORDS: usize = 1_268 + 49_097;
 const SHUTTLE_START_MS: u64 = 1_767_225_600_000;
 
 /// Why the fleet could not be created.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the demo records from the telemetry")]
 pub enum FleetError {
     /// The telemetry built into the program cannot be read.
-    Telemetry(csv::Error),
+    Telemetry(#[from] csv::Error),
     /// A key was rejected.
-    Key(KeyError),
+    Key(#[from] KeyError),
     /// A chain is full.
-    Chain(ChainFull),
-}
-
-impl std::fmt::Display for FleetError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("cannot make the demo records from the telemetry")
-    }
-}
-
-impl std::error::Error for FleetError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            FleetError::Telemetry(error) => Some(error),
-            FleetError::Key(error) => Some(error),
-            FleetError::Chain(error) => Some(error),
-        }
-    }
-}
-
-impl From<csv::Error> for FleetError {
-    fn from(error: csv::Error) -> FleetError {
-        FleetError::Telemetry(error)
-    }
-}
-
-impl From<KeyError> for FleetError {
-    fn from(error: KeyError) -> FleetError {
-        FleetError::Key(error)
-    }
-}
-
-impl From<ChainFull> for FleetError {
-    fn from(error: ChainFull) -> FleetError {
-        FleetError::Chain(error)
-    }
+    Chain(#[from] ChainFull),
 }
 
 /// The records of five devices, interleaved as an ingest service would receive them.
@@ -184,7 +150,7 @@ fn water_rows() -> Result<Vec<Row>, csv::Error> {
         let time = row
             .get(0)
             .and_then(|field| std::str::from_utf8(field).ok())
-            .and_then(|text| times::unix_ms(text).ok());
+            .and_then(|text| parse_unix_ms(text).ok());
         let no_time = || std::io::Error::other("a row of water-flow.csv has no time");
         rows.push((time.ok_or_else(no_time)?, line(&row)));
     }
@@ -205,7 +171,6 @@ fn line(row: &csv::ByteRecord) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

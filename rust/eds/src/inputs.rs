@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, PublicKey, Report, RingKey, Scheme};
-use edgesentry_formats::{Malformed, Options, PayloadFolder, Progress, Source, thread_count};
+use edgesentry_formats::{Malformed, Options, PayloadFolder, Progress, Source, describe};
 
-use crate::exit::{Failure, chain};
+use crate::exit::Failure;
 use crate::progress::{self, When};
+use crate::threads;
 
 /// The name of stdin on the command line.
 const STDIN: &str = "-";
@@ -53,10 +54,7 @@ impl Running {
         &self,
         work: impl FnOnce(&Options, &Arc<Progress>) -> T + Send,
     ) -> Result<T, Failure> {
-        let threads = thread_count(self.threads.map(usize::from));
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool =
-            pool.map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let pool = threads::pool(self.threads.map(usize::from))?;
         let options = Options { max_findings: self.max_findings };
         Ok(self.showing.show(|progress| pool.install(|| work(&options, progress))))
     }
@@ -88,14 +86,14 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
 pub(crate) fn key_ring(path: &Path, scheme: Option<Scheme>) -> Result<KeyRing, Failure> {
     let json = bytes(path, "keys_unreadable")?;
     edgesentry_formats::read_key_ring(&json, scheme.unwrap_or(Scheme::PayloadHash))
-        .map_err(|error| Failure::usage("keys", format!("{}: {}", path.display(), chain(&error))))
+        .map_err(|error| Failure::usage("keys", format!("{}: {}", path.display(), describe(&error))))
 }
 
 /// Returns a key ring with one bare key.
 pub(crate) fn single_key(device_id: &str, key: PublicKey, scheme: Scheme) -> Result<KeyRing, Failure> {
     let mut ring = KeyRing::new();
     let key = RingKey { key, scheme, valid_from: 1 };
-    ring.insert(device_id, key).map_err(|error| Failure::usage("keys", chain(&error)))?;
+    ring.insert(device_id, key).map_err(|error| Failure::usage("keys", describe(&error)))?;
     Ok(ring)
 }
 
@@ -103,12 +101,12 @@ pub(crate) fn single_key(device_id: &str, key: PublicKey, scheme: Scheme) -> Res
 pub(crate) fn heads(path: &Path) -> Result<Heads, Failure> {
     let json = bytes(path, "heads_unreadable")?;
     edgesentry_formats::read_heads(&json)
-        .map_err(|error| Failure::usage("heads", format!("{}: {}", path.display(), chain(&error))))
+        .map_err(|error| Failure::usage("heads", format!("{}: {}", path.display(), describe(&error))))
 }
 
 /// Opens a directory of payloads.
 pub(crate) fn payloads(path: &Path) -> Result<PayloadFolder, Failure> {
-    PayloadFolder::open(path).map_err(|error| Failure::usage("payloads_unreadable", chain(&error)))
+    PayloadFolder::open(path).map_err(|error| Failure::usage("payloads_unreadable", describe(&error)))
 }
 
 /// Reads a whole small file.

@@ -34,7 +34,7 @@ mod render;
 mod stores;
 pub mod tamper;
 mod text;
-mod times;
+mod threads;
 
 use std::ffi::OsString;
 
@@ -66,7 +66,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     exit.code()
 }
 
-/// Checks that the command accepts arguments; the first is the name of the program. Has no effect.
+/// Whether the command accepts arguments, for the test of the timers that run it; the first is the name of the program.
+/// Nothing is done.
+#[doc(hidden)]
 pub fn parses(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     Cli::try_parse_from(args).map(|_| ()).map_err(|error| error.to_string())
 }

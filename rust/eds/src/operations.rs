@@ -1,15 +1,31 @@
 //! The parts of the operations that commands other than `eds ops` and `eds drill` use.
 
+use edgesentry_formats::describe;
+use std::path::PathBuf;
+
 use edgesentry_ops::textfile::TextfileError;
 pub(crate) use edgesentry_ops::textfile::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 
-use crate::exit::{Exit, Failure, chain};
+use edgesentry_ops::OpsSettings;
+use edgesentry_rs::Settings;
+
+use crate::exit::{Exit, Failure};
+
+/// Refuses a section `[ops]` that is wrong.
+pub(crate) fn check(settings: &Settings) -> Result<(), edgesentry_rs::Error> {
+    OpsSettings::of(settings).map(drop)
+}
+
+/// The file of metrics that the settings name.
+pub(crate) fn metrics_file(settings: &Settings) -> Result<Option<PathBuf>, edgesentry_rs::Error> {
+    Ok(OpsSettings::of(settings)?.textfile)
+}
 
 impl From<TextfileError> for Failure {
     fn from(error: TextfileError) -> Failure {
         match error {
-            TextfileError::Io { .. } => Failure::unfinished("io", chain(&error)),
-            _ => Failure::usage("metrics_file", chain(&error)),
+            TextfileError::Io { .. } => Failure::unfinished("io", describe(&error)),
+            _ => Failure::usage("metrics_file", describe(&error)),
         }
     }
 }
@@ -18,7 +34,7 @@ impl From<edgesentry_ops::Error> for Failure {
     fn from(error: edgesentry_ops::Error) -> Failure {
         match error {
             edgesentry_ops::Error::Service(error) => error.into(),
-            error => Failure { code: error.code(), message: chain(&error), exit: Exit::of(error.fault()) },
+            error => Failure { code: error.code(), message: describe(&error), exit: Exit::of(error.fault()) },
         }
     }
 }

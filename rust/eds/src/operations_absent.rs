@@ -1,8 +1,20 @@
 //! A build without operations.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use edgesentry_rs::{Error, Settings};
 
 use crate::exit::Failure;
+
+/// A section `[ops]` has no meaning here.
+pub(crate) fn check(_: &Settings) -> Result<(), Error> {
+    Ok(())
+}
+
+/// None: the settings of operations have no meaning here.
+pub(crate) fn metrics_file(_: &Settings) -> Result<Option<PathBuf>, Error> {
+    Ok(None)
+}
 
 /// A file of metrics, which this build does not have.
 pub(crate) enum Textfile {}

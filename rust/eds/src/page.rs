@@ -12,6 +12,7 @@ mod overview;
 mod parts;
 mod selection;
 
+use edgesentry_formats::times::now_ms;
 use std::ffi::OsString;
 
 use base64::Engine;
@@ -24,7 +25,6 @@ use sha2::{Digest, Sha256};
 use crate::page::parts::{stamp, verdict_word};
 use crate::page::selection::Selection;
 use crate::text::{sentence, shell_bytes, shell_word};
-use crate::times::now_ms;
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use edgesentry_chain::KeyRing;
 use edgesentry_formats::Destinations;
+use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::settings::{Access, FILE_VARIABLE, Overrides};
 use edgesentry_rs::telemetry::subscriber;
 use edgesentry_rs::{Error, Ledger, PayloadStore, Settings};
@@ -14,9 +16,11 @@ use tokio::runtime::Runtime;
 
 use crate::exit::Failure;
 use crate::network;
+use crate::operations;
 use crate::output::complain;
 use crate::outputs;
 use crate::text::sentence;
+use crate::threads;
 
 /// The ledger of a command that always works on one.
 #[derive(Args, Debug)]
@@ -76,6 +80,7 @@ pub(crate) struct Opened {
 pub(crate) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Failure> {
     let settings = Settings::load(file, overrides)?;
     network::check(&settings)?;
+    operations::check(&settings)?;
     Ok(settings)
 }
 
@@ -193,9 +198,7 @@ impl Opened {
 
     /// Opens the stores unless the user asks for the end first.
     fn unless(settings: Settings, access: Access, asked: &mut Asked) -> Result<Option<Opened>, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let runtime = threads::runtime()?;
         // Commands report their results by themselves: logs are optional.
         subscriber::init(&settings.telemetry, "off")?;
         let opened = runtime.block_on(async {
@@ -221,6 +224,23 @@ impl Opened {
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
         self.runtime.block_on(answer).map_err(|error| error.into().into())
+    }
+
+    /// Registers the devices and keys of a key ring.
+    pub(crate) fn register(&self, ring: &KeyRing) -> Result<(), Failure> {
+        for (device_id, keys) in ring.iter() {
+            for key in keys {
+                let registration = Registration {
+                    device_id: device_id.to_owned(),
+                    key: key.key,
+                    scheme: key.scheme,
+                    valid_from: Some(key.valid_from),
+                    start: None,
+                };
+                self.wait(self.ledger.register(&registration))?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the payload store, or an error with the remedy.

@@ -1,5 +1,8 @@
 //! Ways of tampering with records, each with the findings that a verification must report.
 //!
+//! `edgesentry.testing` has a catalogue of its own, written independently in Python: each is an oracle for the verification
+//! that does not share the mistakes of the other, so they are kept apart on purpose.
+//!
 //! `eds demo` and the tests share them. All of them name their victim by device and sequence.
 //!
 //! # Panics

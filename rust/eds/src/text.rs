@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use edgesentry_chain::escape;
+use edgesentry_chain::{escape, plural};
 
 /// The longest string from a file that is shown in full.
 const MAX_SHOWN_CHARS: usize = 160;
@@ -42,7 +42,7 @@ pub(crate) fn number(value: u64) -> String {
 
 /// Formats `1 record`, `2 records`.
 pub(crate) fn count(value: u64, noun: &str) -> String {
-    format!("{} {noun}{}", number(value), if value == 1 { "" } else { "s" })
+    format!("{} {}", number(value), plural(value, noun))
 }
 
 /// Breaks text into lines of at most `width` characters, between words.

@@ -50,6 +50,22 @@ pub enum Error {
     },
 }
 
+/// An error and its sources, outermost first, in one line.
+pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        // Some libraries repeat the source in their own text.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = error.source();
+    }
+    text
+}
+
 /// The reason why a decoder rejects data; it is the source of an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]

@@ -30,6 +30,7 @@ mod seed;
 mod snapshot;
 mod statistics;
 mod threads;
+pub mod times;
 mod verify;
 mod write;
 
@@ -37,7 +38,7 @@ mod write;
 pub use arrow::{record_batch, records_from_batch, records_to_batch, schema};
 pub use bytes::bytes_from_text;
 pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};
-pub use error::Error;
+pub use error::{Error, describe};
 pub use format::{Compression, Format, by_name};
 pub use heads::{HeadsError, read_heads, write_heads};
 pub use json::record_from_json;

@@ -5,22 +5,24 @@
 //! nothing until `adopted.json` in the archive names its mark. From then on the archive rejects servers of other
 //! timelines, such as the original if it comes back.
 
+use edgesentry_formats::times::{now_ms, to_rfc3339};
+use edgesentry_rs::ledger::PostgresUrl;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use edgesentry_rs::Settings;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Archive, Identity};
+use crate::blocking::blocking;
 use crate::data_folder;
 use crate::error::Error;
 use crate::marks::{self, ADOPTED};
-use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
 use crate::random::random;
-use crate::restore::{RestoreCommand, quoted, shown, write_file};
+use crate::restore::{RestoreCommand, quoted, write_file};
+use crate::settings::Settings;
 use crate::source::{self, Source, control_data};
 use crate::wal::{History, Inventory, WalName, archive_wal, read_history};
 
@@ -112,7 +114,7 @@ pub async fn admit(archive: &Archive, writer: &Writer, history: Option<&Path>) -
                 "it was handed over to a restored copy on timeline {} ({}), and this server is on timeline {}; stop this \
                  server: it is the original, or descends from it",
                 adopted.timeline,
-                shown(adopted.adopted_at_ms),
+                to_rfc3339(adopted.adopted_at_ms),
                 writer.timeline
             )))
         }
@@ -155,7 +157,7 @@ fn restored_at(mark: &str) -> Option<u64> {
 
 /// Returns a mark that no other copy has.
 pub(crate) fn new_mark() -> Result<String, Error> {
-    Ok(format!("{}-{}", crate::retention::now_ms() / 1000, hex::encode(random::<8>()?)))
+    Ok(format!("{}-{}", now_ms() / 1000, hex::encode(random::<8>()?)))
 }
 
 /// A copy to adopt.
@@ -219,11 +221,7 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
     // are another server's timeline.
     archive_wal(archive, &adopt.data.join("pg_wal").join(history.to_string()), history).await?;
     if !is_known {
-        let record = Adopted {
-            copy: copy.mark.clone(),
-            timeline: copy.timeline,
-            adopted_at_ms: crate::retention::now_ms(),
-        };
+        let record = Adopted { copy: copy.mark.clone(), timeline: copy.timeline, adopted_at_ms: now_ms() };
         archive.replace_signed(ADOPTED, &marks::subject(ADOPTED, copy.identity), &record).await?;
     }
     set_archiving(&programs, &adopt.data, &adopt.command)?;
@@ -287,7 +285,7 @@ async fn refuse_living_original(settings: &Settings, programs: &Programs, copy: 
     let url = source::url(settings)?.to_owned();
     let (programs, mark, identity) = (programs.clone(), copy.mark.clone(), copy.identity);
     blocking(move || {
-        for url in source::each_host(&url) {
+        for url in PostgresUrl::split(&url)?.each_host() {
             let sql = Sql::new(&programs, &url)?;
             let asked = sql.query(&format!(
                 "SELECT (SELECT system_identifier FROM pg_control_system()), current_setting('{SETTING}', true)"
@@ -316,7 +314,7 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
     let line_of_others = inventory.activity.iter().filter(|(timeline, _)| **timeline != copy.timeline);
     let newest =
         line_of_others.max_by_key(|(_, (_, last))| *last).map(|(timeline, (_, last))| (timeline, *last));
-    let now = crate::retention::now_ms();
+    let now = now_ms();
     let silence = u64::try_from(SILENCE_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
     if let Some((timeline, last)) = newest
         && last / 1000 > restored_at(&copy.mark).unwrap_or(0)
@@ -325,7 +323,7 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
         return Err(archive.problem(format!(
             "timeline {timeline} was archived at {}, after the copy was restored: the original lives; stop it for good \
              and wait until {} have passed without a file of it, or name an archive of its own for the copy",
-            shown(last),
+            to_rfc3339(last),
             "10 minutes"
         )));
     }

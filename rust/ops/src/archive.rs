@@ -18,15 +18,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgesentry_rs::Settings;
 use edgesentry_rs::objects::{self, Objects, Write, Written};
-use edgesentry_rs::settings::OpsSettings;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::encryption::Encryption;
 use crate::error::Error;
 use crate::marks::{self, MARK};
+use crate::settings::{OpsSettings, Settings};
 use crate::signature::{Sidecar, Signature, Standing, Statement, Subject, Trust};
 use crate::temporary::Temporary;
 use crate::wal::packed;
@@ -78,7 +77,7 @@ impl Archive {
             let message = "no archive is named; set ops.archive to s3://BUCKET/PREFIX or folder:PATH";
             return Err(Error::Config(message.to_owned()));
         };
-        let objects = objects::open(url, settings.ops.s3.as_ref().unwrap_or(&settings.s3)).await?;
+        let objects = objects::open(url, settings.ops.s3.as_ref().unwrap_or(&settings.stores.s3)).await?;
         Archive::of(objects, &settings.ops)
     }
 

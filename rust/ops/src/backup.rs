@@ -11,11 +11,13 @@ use time::OffsetDateTime;
 
 use crate::adopt;
 use crate::archive::{Archive, Identity};
+use crate::blocking::blocking;
 use crate::check::{Check, Status, verdict};
 use crate::error::Error;
 use crate::files;
-use crate::observe::{Event, Observer, blocking, run};
+use crate::observe::{Event, Observer};
 use crate::postgres::Programs;
+use crate::process::run;
 use crate::program;
 use crate::signature::{Kind, Standing, Subject};
 use crate::source::Source;
@@ -25,8 +27,6 @@ pub use crate::files::StoredFile;
 
 /// The version of the manifest.
 const MANIFEST: u32 = 1;
-/// Extraction and verification of the largest database may take as long as they need.
-pub(crate) const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A base backup: the manifest beside its files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::blocking::blocking;
 use crate::check::Status;
 use crate::error::Error;
-use crate::observe::blocking;
 use crate::postgres::Sql;
 use crate::restore::RestoreCommand;
 

@@ -21,7 +21,6 @@ use crate::servers::Program;
 
 pub use error::DrillError;
 pub use facts::{Extent, Host, Versions};
-pub(crate) use report::unix_ms;
 pub use report::{DrillReport, Event, Listener, Measure};
 pub use site::Tools;
 

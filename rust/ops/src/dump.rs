@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::adopt;
 use crate::archive::{Archive, Identity};
-use crate::backup::{self, NO_TIMEOUT};
+use crate::backup;
+use crate::blocking::blocking;
 use crate::check::{Check, Status, verdict};
 use crate::error::Error;
 use crate::files::{self, StoredFile};
-use crate::observe::{Event, Observer, blocking, run};
+use crate::observe::{Event, Observer};
 use crate::postgres::Programs;
+use crate::process::run;
 use crate::program;
+use crate::program::NO_TIMEOUT;
 use crate::signature::{Kind, Standing, Subject};
 use crate::source::Source;
 

@@ -9,11 +9,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use edgesentry_rs::settings::OpsSettings;
-
-use crate::backup::NO_TIMEOUT;
 use crate::error::Error;
 use crate::program;
+use crate::program::NO_TIMEOUT;
+use crate::settings::OpsSettings;
 
 /// The recipients of the encryption, and the identity for decryption.
 #[derive(Clone, Default, Debug)]

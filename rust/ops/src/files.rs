@@ -9,9 +9,10 @@ use edgesentry_rs::objects::{Write, Written};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Archive;
+use crate::blocking::blocking;
 use crate::check::Check;
 use crate::error::Error;
-use crate::observe::{Event, Observer, blocking};
+use crate::observe::{Event, Observer};
 
 /// A file of a backup or a dump.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

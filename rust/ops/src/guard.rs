@@ -130,7 +130,6 @@ impl Drop for Guard {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::io::BufRead as _;
     use std::time::Duration;

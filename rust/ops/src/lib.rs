@@ -10,6 +10,7 @@
 pub mod adopt;
 pub mod archive;
 pub mod backup;
+mod blocking;
 pub mod check;
 pub mod configure;
 mod data_folder;
@@ -32,6 +33,7 @@ pub mod restore;
 pub mod retention;
 pub mod s3;
 pub mod servers;
+pub mod settings;
 pub mod signature;
 pub mod source;
 pub mod temporary;
@@ -40,3 +42,4 @@ pub mod wal;
 pub mod watch;
 
 pub use error::Error;
+pub use settings::{OpsSettings, Settings};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::data_folder;
+use crate::error::Error;
 use crate::guard::Guarded;
 use crate::program::wait;
 
@@ -109,10 +110,46 @@ pub fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
     Err(io::Error::new(io::ErrorKind::AddrInUse, "no free loopback port"))
 }
 
+/// Runs a program to its end, its output in the file `log`; `look` sees the end of that again and again. Dropped, it is
+/// killed.
+pub(crate) async fn run(command: &mut Command, log: &Path, mut look: impl FnMut(&str)) -> Result<(), Error> {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let program = program.to_string_lossy().into_owned();
+    let failed = |said: String| Error::Program { program: program.clone(), said };
+    let mut process = Process::start(command, log).map_err(|error| failed(error.to_string()))?;
+    loop {
+        let ended = process.ended().map_err(|error| failed(error.to_string()))?;
+        match ended {
+            None => {
+                look(&process.last_words());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => {
+                let said = words(&process.last_words());
+                return Err(failed(if said.is_empty() { status.to_string() } else { said }));
+            }
+        }
+    }
+}
+
+/// What a program said, on one line and without its progress.
+fn words(said: &str) -> String {
+    let lines = said.split(['\r', '\n']).map(str::trim);
+    let words: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.contains(" kB (")).collect();
+    words.join(" ")
+}
+
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_no_reason() {
+        let said =
+            "waiting for checkpoint\r  11824/51377 kB (23%), 0/1 tablespace\npg_basebackup: error: no room\n";
+        assert_eq!(words(said), "waiting for checkpoint pg_basebackup: error: no room");
+    }
 
     #[test]
     fn free_ports_are_different_ones() {

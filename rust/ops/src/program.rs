@@ -50,6 +50,9 @@ impl Ended {
     }
 }
 
+/// For work on a whole database, however large: it is waited for, whatever it takes.
+pub(crate) const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Runs a program to its end; kills it and returns an error if it exceeds the timeout.
 pub fn run(command: &mut Command, patience: Duration) -> Result<Ended, Error> {
     let program = name(command);
@@ -123,7 +126,6 @@ fn text(reader: Option<JoinHandle<Vec<u8>>>) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

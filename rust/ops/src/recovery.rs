@@ -5,15 +5,16 @@ mod log;
 
 use std::sync::Arc;
 
+use edgesentry_chain::count;
 use edgesentry_chain::{FindingCode, Heads, InputKind, KeyRing, Level, ProvidedBy, Report, Verdict};
 use edgesentry_formats::{Options, Progress};
 use edgesentry_rs::ledger::{Filter, Ledger};
 use edgesentry_rs::payload::PayloadStore;
 use edgesentry_rs::verify::{Registered, Verification};
 
+use crate::blocking::blocking;
 use crate::check::Check;
 use crate::error::Error;
-use crate::observe::blocking;
 
 /// Devices that one evidence text names; the others are counted.
 const MAX_SHOWN: usize = 5;
@@ -108,18 +109,17 @@ async fn last_sequences(recovery: &Recovery) -> Check {
             head.sequence.saturating_sub(snapshot.get(device).map_or(0, |head| head.sequence))
         })
         .sum();
-    let devices = snapshot.len();
     if behind.is_empty() {
-        return Check::new(
-            name,
-            devices > 0,
-            format!("{devices} devices, {further} records behind the snapshot's"),
-        );
+        let devices = count(snapshot.len() as u64, "device");
+        let further = count(further, "record");
+        return Check::new(name, !snapshot.is_empty(), format!("{devices}, {further} behind the snapshot's"));
     }
     let more = behind.len().saturating_sub(MAX_SHOWN);
     behind.truncate(MAX_SHOWN);
-    let more = if more > 0 { format!("; and {more} more devices") } else { String::new() };
-    Check::new(name, false, format!("{missing} records are missing: {}{more}", behind.join("; ")))
+    let more = if more > 0 { format!("; and {}", count(more as u64, "more device")) } else { String::new() };
+    let are = if missing == 1 { "is" } else { "are" };
+    let missing = count(missing, "record");
+    Check::new(name, false, format!("{missing} {are} missing: {}{more}", behind.join("; ")))
 }
 
 /// Checks chains, signatures and payloads, in one pass over the ledger.
@@ -174,17 +174,19 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
             names[0],
             &report,
             &[Level::Links, Level::Heads],
-            format!("{records} records of {devices} devices{snapshot}{beginnings}"),
+            format!("{} of {}{snapshot}{beginnings}", count(records, "record"), count(devices, "device")),
         ),
         judged(
             names[1],
             &report,
             &[Level::Signatures],
-            format!("{} signatures under {whose}", records - unsigned.min(records)),
+            format!("{} under {whose}", count(records - unsigned.min(records), "signature")),
         ),
         match checked {
             Some(checked) => {
-                judged(names[2], &report, &[Level::Payloads], format!("{checked} payloads were hashed again"))
+                let hashed = if checked == 1 { "was hashed" } else { "were hashed" };
+                let evidence = format!("{} {hashed} again", count(checked, "payload"));
+                judged(names[2], &report, &[Level::Payloads], evidence)
             }
             None => Check::unknown(
                 names[2],

@@ -13,17 +13,19 @@ mod unfinished;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use edgesentry_rs::Settings;
+use edgesentry_chain::count;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::archive::Archive;
 use crate::backup;
+use crate::blocking::blocking;
 use crate::check::Status;
 use crate::error::Error;
 use crate::extract;
-use crate::observe::{Event, Observer, blocking};
+use crate::observe::{Event, Observer};
+use crate::settings::Settings;
 use crate::source;
 use crate::temporary::Temporary;
 use crate::wal::Coverage;
@@ -271,8 +273,9 @@ fn refuse_port(port: u16) -> Result<(), Error> {
 fn gaps(covered: &Coverage, restore: &Restore, archive: &Archive) -> Result<Vec<String>, Error> {
     let Some(gap) = covered.gaps.first() else { return Ok(Vec::new()) };
     let missing = format!(
-        "{} of write-ahead log are missing, {} to {}; see eds ops check-archive",
-        if gap.segments == 1 { "1 segment".to_owned() } else { format!("{} segments", gap.segments) },
+        "{} of write-ahead log {} missing, {} to {}; see eds ops check-archive",
+        count(gap.segments, "segment"),
+        if gap.segments == 1 { "is" } else { "are" },
         gap.first,
         gap.last
     );
@@ -282,12 +285,6 @@ fn gaps(covered: &Coverage, restore: &Restore, archive: &Archive) -> Result<Vec<
         return Err(archive.problem(format!("{missing}: {advice}")));
     }
     Ok(vec![missing])
-}
-
-/// Formats Unix milliseconds in RFC 3339.
-pub(crate) fn shown(unix_ms: u64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
-    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())
 }
 
 #[cfg(test)]

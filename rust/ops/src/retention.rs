@@ -5,8 +5,10 @@
 //! backup on, on every timeline: numbers only grow along a line of timelines, so no segment before that number is
 //! needed. Histories are kept forever.
 
+use edgesentry_chain::count;
+use edgesentry_formats::times::to_rfc3339;
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use edgesentry_rs::objects::Object;
 use serde::Serialize;
@@ -15,7 +17,6 @@ use crate::archive::Archive;
 use crate::backup;
 use crate::dump;
 use crate::error::Error;
-use crate::restore::shown;
 use crate::wal::{Segment, WalName};
 
 /// The retention periods.
@@ -162,16 +163,16 @@ fn decide<'a>(
              accept what is from before the key with ops.allow_unsigned"
                 .to_owned()
         } else if one.finished_at_ms >= from_ms {
-            format!("finished {}, within the time that is kept", shown(one.finished_at_ms))
+            format!("finished {}, within the time that is kept", to_rfc3339(one.finished_at_ms))
         } else if is(one, newest) {
             format!("the newest {noun} of all")
         } else if noun == "backup" && is(one, anchor) {
-            format!("the newest one before {}: what came after that is restored from it", shown(from_ms))
+            format!("the newest one before {}: what came after that is restored from it", to_rfc3339(from_ms))
         } else {
             let why = format!(
                 "finished {}, before {}, and a newer one is kept",
-                shown(one.finished_at_ms),
-                shown(from_ms)
+                to_rfc3339(one.finished_at_ms),
+                to_rfc3339(from_ms)
             );
             delete.push(deletion(contents, what, why, &format!("{folder}/{}/", one.id)));
             continue;
@@ -217,7 +218,7 @@ fn unfinished(contents: &Contents, folder: &str, known: &[Kept], before_ms: u64)
         .map(|id| {
             let why = format!(
                 "it was broken off: it has no manifest, and nothing was written since {}",
-                shown(before_ms)
+                to_rfc3339(before_ms)
             );
             deletion(contents, format!("unfinished {folder} {id}"), why, &format!("{folder}/{id}/"))
         })
@@ -238,11 +239,7 @@ fn log_before(contents: &Contents, first: Segment, backup: &str) -> Option<Delet
         return None;
     }
     Some(Deletion {
-        what: format!(
-            "{} file{} of write-ahead log before {first}",
-            old.len(),
-            if old.len() == 1 { "" } else { "s" }
-        ),
+        what: format!("{} of write-ahead log before {first}", count(old.len() as u64, "file")),
         why: format!("the oldest kept backup, {backup}, begins there"),
         size_bytes: old.iter().map(|object| object.size_bytes).sum(),
         keys: old.into_iter().map(|object| object.key.clone()).collect(),
@@ -255,12 +252,6 @@ pub async fn apply(archive: &Archive, plan: &Plan) -> Result<(), Error> {
         archive.objects().delete(key).await?;
     }
     Ok(())
-}
-
-/// Returns the time, Unix milliseconds.
-pub fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod versions;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use edgesentry_formats::describe;
 use edgesentry_rs::payload::S3Settings;
 
 use crate::error::Error;
@@ -88,15 +89,7 @@ impl Refusal {
         let code = error.code().unwrap_or_default().to_owned();
         let said = match error.message() {
             Some(said) => said.to_owned(),
-            None => {
-                let mut said = error.to_string();
-                let mut source = std::error::Error::source(error);
-                while let Some(error) = source {
-                    said = format!("{said}: {error}");
-                    source = error.source();
-                }
-                said
-            }
+            None => describe(error),
         };
         Refusal { status, code, said }
     }

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use ed25519_dalek::{Signer, SigningKey};
 use edgesentry_chain::{Hash, PublicKey, Signed, verify_signature};
 use edgesentry_formats::read_seed_file_of_group;
-use edgesentry_rs::settings::OpsSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::settings::OpsSettings;
 
 /// The kind of a signed object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

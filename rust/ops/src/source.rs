@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use edgesentry_rs::Settings;
-use edgesentry_rs::settings::Location;
+use edgesentry_rs::ledger::{Location, PostgresUrl};
 use url::Url;
 
 use crate::adopt::Writer;
 use crate::archive::Identity;
+use crate::blocking::blocking;
 use crate::error::Error;
-use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
+use crate::settings::Settings;
 
 /// A server, the programs of its version, and its properties.
 #[derive(Clone, Debug)]
@@ -40,9 +40,8 @@ pub fn programs(settings: &Settings) -> Result<Programs, Error> {
 
 /// Returns the URL of the settings: `ops.postgres`, or the ledger if that is PostgreSQL.
 pub fn url(settings: &Settings) -> Result<&str, Error> {
-    let url = settings.ops.postgres.as_ref().unwrap_or(&settings.ledger).reveal();
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        Location::parse(url)?;
+    let url = settings.ops.postgres.as_ref().unwrap_or(&settings.stores.ledger).reveal();
+    if Location::parse(url)? == Location::Postgres {
         return Ok(url);
     }
     let message =
@@ -59,7 +58,7 @@ impl Source {
 
     fn of(programs: &Programs, url: &str) -> Result<Source, Error> {
         let mut problem = None;
-        for url in each_host(url) {
+        for url in PostgresUrl::split(url)?.each_host() {
             let sql = Sql::new(programs, &url)?;
             match sql.query(FACTS) {
                 Ok(row) => match Source::from_row(programs, &sql, &row)? {
@@ -160,22 +159,10 @@ const FACTS: &str = "SELECT current_setting('server_version_num'), current_setti
     CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END, \
     current_setting('edgesentry.restored_copy', true)";
 
-/// Returns one URL for each host of a list.
-pub(crate) fn each_host(url: &str) -> Vec<String> {
-    let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    let (user, hosts) = match authority.rsplit_once('@') {
-        Some((user, hosts)) => (format!("{user}@"), hosts),
-        None => (String::new(), authority),
-    };
-    hosts.split(',').map(|host| format!("{scheme}://{user}{host}{tail}")).collect()
-}
-
 /// Returns the same role and database on another port of this machine, without TLS settings, which name another host.
 pub(crate) fn on_loopback(url: &str, port: u16) -> Result<String, Error> {
     let wrong = |_| Error::Config("the PostgreSQL URL cannot be read".to_owned());
-    let one = each_host(url).into_iter().next().unwrap_or_default();
+    let one = PostgresUrl::split(url)?.each_host().next().unwrap_or_default();
     let mut url = Url::parse(&one).map_err(|error| wrong(error.to_string()))?;
     url.set_query(None);
     url.set_host(Some("127.0.0.1")).map_err(|error| wrong(error.to_string()))?;
@@ -200,18 +187,11 @@ pub(crate) fn control_data(programs: &Programs, data: &Path) -> Result<Vec<(Stri
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_hosts_is_tried_one_by_one() {
-        let urls = each_host("postgres://me:p%40ss@one:5433,two/audit?sslmode=require");
-        let expected = [
-            "postgres://me:p%40ss@one:5433/audit?sslmode=require",
-            "postgres://me:p%40ss@two/audit?sslmode=require",
-        ];
-        assert_eq!(urls, expected);
+    fn a_restored_server_is_the_only_host() {
         let restored = on_loopback("postgres://me:p%40ss@one,two/audit?sslmode=require", 5440).unwrap();
         assert_eq!(restored, "postgres://me:p%40ss@127.0.0.1:5440/audit");
     }

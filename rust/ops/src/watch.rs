@@ -1,7 +1,7 @@
 //! The slots, standbys and write-ahead log of a PostgreSQL server, for alerts.
 
+use crate::blocking::blocking;
 use crate::error::Error;
-use crate::observe::blocking;
 use crate::source::Source;
 use crate::textfile::{Family, SLOT_RETAINED, STANDBY_LAG, Sample, WAL_SIZE};
 

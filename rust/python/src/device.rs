@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use edgesentry_chain as chain;
 use edgesentry_chain::SEED_BYTES;
-use edgesentry_formats::{create_seed_file, read_seed_file};
+use edgesentry_formats::{create_seed_file, read_seed_file, times};
 use edgesentry_rs::agent::sign;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -168,9 +167,8 @@ impl Device {
     }
 }
 
-/// Returns the time in Unix milliseconds.
+/// The time to sign.
 pub(crate) fn now_ms() -> PyResult<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
-    let millis = since.and_then(|since| u64::try_from(since.as_millis()).ok());
-    millis.ok_or_else(|| PyValueError::new_err("the system clock is before 1970; give timestamp_ms"))
+    let before_1970 = || PyValueError::new_err("the system clock is before 1970; give timestamp_ms");
+    times::clock_ms().ok_or_else(before_1970)
 }

@@ -1,13 +1,14 @@
 //! Errors as Python exceptions. Findings are not exceptions.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
 use edgesentry_chain::{ChainFull, KeyError, PayloadError, escape};
 use edgesentry_formats::{
     Destination, DestinationError, Error as FormatError, HeadsError, KeysError, Malformed, Readers,
-    SeedError, SnapshotError,
+    SeedError, SnapshotError, describe,
 };
 use pyo3::exceptions::{
     PyFileExistsError, PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError, PyValueError,
@@ -136,23 +137,17 @@ pub(crate) fn bad_seed_file(py: Python<'_>, error: SeedError) -> PyErr {
     }
 }
 
+pub(crate) fn cannot_start_threads(error: impl Display) -> PyErr {
+    EdgesentryError::new_err(format!("cannot start threads: {error}"))
+}
+
 pub(crate) fn chain_full(error: ChainFull) -> PyErr {
     EdgesentryError::new_err(error.to_string())
 }
 
-/// Formats an error and its causes as one sentence.
-pub(crate) fn sentence(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        source = error.source();
-    }
-    shown(&text)
+/// An error and its sources as one sentence that is safe to show.
+pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
+    shown(&describe(error))
 }
 
 /// Escapes text in exceptions, so that neither a terminal nor a CI runner acts on it.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use arrow_array::RecordBatch;
-use edgesentry_chain::{AuditRecord, Finding, KeyRing, Report, Verdict, escape};
+use edgesentry_chain::{AuditRecord, Finding, KeyRing, Report, Verdict, count, escape};
 use edgesentry_rs::ledger::RegisteredDevice;
 
 use crate::arrow::{Cell, cell};
@@ -165,11 +165,6 @@ fn foot(html: &mut String, rows: usize, shown: usize) {
     if let Some(more) = rows.checked_sub(shown).filter(|more| *more > 0) {
         let _ = write!(html, "<p>and {more} more</p>");
     }
-}
-
-/// Returns `1 record`, `2 records`.
-pub(crate) fn count(value: u64, noun: &str) -> String {
-    format!("{value} {noun}{}", if value == 1 { "" } else { "s" })
 }
 
 /// Escapes text for use between tags; long text is shortened.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgesentry_chain as chain;
+use edgesentry_chain::count;
 use edgesentry_chain::{
     Claim, ProvidedBy, PublicKey, RingKey, Scheme, Signed, signed_message, verify_signature,
 };
@@ -116,10 +117,9 @@ impl KeyRing {
     }
 
     fn __repr__(&self) -> String {
-        let devices = self.snapshot().len();
-        let plural = if devices == 1 { "" } else { "s" };
+        let devices = count(self.snapshot().len() as u64, "device");
         let whose = if self.of_ledger { ", as a ledger claims" } else { "" };
-        format!("<KeyRing with the keys of {devices} device{plural}{whose}>")
+        format!("<KeyRing with the keys of {devices}{whose}>")
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {

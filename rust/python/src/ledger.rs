@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::Options;
+use edgesentry_ops::OpsSettings;
 use edgesentry_rs::export::{Target, export};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration, key_ring};
@@ -81,6 +82,7 @@ impl LedgerCore {
             let overrides = Overrides { ledger: url, payloads };
             let settings = Settings::load(config.as_deref(), &overrides)?;
             ServeSettings::of(&settings)?;
+            OpsSettings::of(&settings)?;
             let stores = settings.open(access).await?;
             let payloads = stores.payloads.clone().filter(|_| !read_only);
             let service = payloads.map(|payloads| {

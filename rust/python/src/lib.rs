@@ -9,7 +9,6 @@ mod arrow;
 mod client;
 mod command;
 mod coverage;
-mod database;
 mod device;
 mod errors;
 mod finding_table;
@@ -53,7 +52,6 @@ mod _core {
         ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, PayloadCoverage, SignatureCoverage,
     };
     #[pymodule_export]
-    use crate::database::{create_database, drop_database};
     #[pymodule_export]
     use crate::device::Device;
     #[pymodule_export]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use edgesentry_chain as chain;
+use edgesentry_chain::count;
 use edgesentry_chain::state::ReportState;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -16,7 +17,7 @@ use crate::errors::VerificationError;
 use crate::finding_table::{FindingTable, findings_schema};
 use crate::findings::Findings;
 use crate::heads::heads_to_dict;
-use crate::html::{self, count};
+use crate::html;
 use crate::pickle::{Reduced, reduce};
 
 /// The result of a verification.
@@ -93,7 +94,7 @@ impl Report {
     #[getter]
     fn chains(&self) -> BTreeMap<String, ChainSpan> {
         let spans = self.0.chains.iter();
-        spans.map(|(device_id, span)| (device_id.to_string(), ChainSpan::from(span.clone()))).collect()
+        spans.map(|(device_id, span)| (device_id.to_string(), ChainSpan::from(*span))).collect()
     }
 
     #[getter]

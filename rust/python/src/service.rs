@@ -10,7 +10,8 @@ use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::errors::{
-    ConfigError, EdgesentryError, RegistryError, ServiceError, StoreError, failure, sentence,
+    ConfigError, EdgesentryError, RegistryError, ServiceError, StoreError, cannot_start_threads, failure,
+    sentence,
 };
 use crate::telemetry;
 
@@ -26,7 +27,7 @@ pub(crate) fn runtime() -> PyResult<&'static Runtime> {
             .thread_name("edgesentry-io")
             .enable_all()
             .build()
-            .map_err(|error| EdgesentryError::new_err(format!("cannot start threads: {error}")))?;
+            .map_err(cannot_start_threads)?;
         // Another thread may have been faster; its runtime is then used and this one is dropped.
         if let Err((_, spare)) = RUNTIME.set((process, runtime)) {
             spare.shutdown_background();

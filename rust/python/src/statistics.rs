@@ -8,6 +8,7 @@ use arrow_array::types::{Float64Type, UInt64Type};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::DeviceStatistics;
+use edgesentry_chain::count;
 use edgesentry_formats as formats;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -115,7 +116,7 @@ impl Statistics {
     }
 
     fn __repr__(&self) -> String {
-        format!("<Statistics of {}>", html::count(self.batch.num_rows() as u64, "device"))
+        format!("<Statistics of {}>", count(self.batch.num_rows() as u64, "device"))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {

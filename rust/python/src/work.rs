@@ -19,7 +19,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyIterator;
 use rayon::ThreadPoolBuilder;
 
-use crate::errors::{EdgesentryError, failure};
+use crate::errors::{EdgesentryError, cannot_start_threads, failure};
 use crate::progress::Bar;
 use crate::record::record_from_any;
 use crate::source::Input;
@@ -315,7 +315,7 @@ pub(crate) fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
     };
     let named = ThreadPoolBuilder::new().thread_name(|at| format!("edgesentry-{at}"));
     let pool = named.num_threads(threads).build();
-    pool.map_err(|error| EdgesentryError::new_err(format!("cannot start threads: {error}")))
+    pool.map_err(cannot_start_threads)
 }
 
 /// Waits for the single result of the work, and shows its progress.

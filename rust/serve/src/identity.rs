@@ -138,7 +138,6 @@ fn percent_decoded(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 

@@ -144,7 +144,6 @@ impl Rejections {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use edgesentry_rs::admission::Rejection;

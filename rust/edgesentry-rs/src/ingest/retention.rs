@@ -1,12 +1,12 @@
 //! Retention of rejections in the operation log: any sender can cause them, and must not fill the ledger.
 
+use edgesentry_formats::times::now_ms;
 use std::time::Duration;
 
 use serde::Deserialize;
 use tracing::warn;
 
 use super::storage::IngestService;
-use crate::clock::now_ms;
 use crate::error::StoreError;
 use crate::ledger::{RejectionLimits, Rejections};
 
@@ -40,7 +40,7 @@ impl RejectionSettings {
         let age_ms = self.days.saturating_mul(86_400_000);
         RejectionLimits {
             unsigned_entries: self.entries,
-            unsigned_from_ms: now_ms().cast_unsigned().saturating_sub(age_ms),
+            unsigned_from_ms: now_ms().saturating_sub(age_ms),
             signed_entries: self.entries_per_device,
         }
     }

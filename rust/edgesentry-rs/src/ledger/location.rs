@@ -76,6 +76,53 @@ impl Location {
     }
 }
 
+/// The parts of a PostgreSQL URL that may list several hosts, with commas between.
+// Without Debug: the user may have a password.
+#[derive(Clone, Copy)]
+pub struct PostgresUrl<'a> {
+    scheme: &'a str,
+    /// With the at sign.
+    user: &'a str,
+    hosts: &'a str,
+    /// Path, query and fragment.
+    tail: &'a str,
+}
+
+impl<'a> PostgresUrl<'a> {
+    /// Splits a URL.
+    ///
+    /// # Errors
+    /// It is not a PostgreSQL URL, or parts of a password would be taken for other parts of it.
+    pub fn split(url: &'a str) -> Result<PostgresUrl<'a>, Error> {
+        let not_postgres = || invalid("it is not postgres://HOST/DATABASE");
+        if Location::parse(url)? != Location::Postgres {
+            return Err(not_postgres());
+        }
+        let (scheme, rest) = url.split_once("://").ok_or_else(not_postgres)?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(end);
+        let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        Ok(PostgresUrl { scheme, user, hosts, tail })
+    }
+
+    /// One URL for each host.
+    pub fn each_host(self) -> impl Iterator<Item = String> {
+        let PostgresUrl { scheme, user, hosts, tail } = self;
+        hosts.split(',').map(move |host| format!("{scheme}://{user}{host}{tail}"))
+    }
+
+    /// Its hosts, each with its port if it has one.
+    pub fn hosts(self) -> &'a str {
+        self.hosts
+    }
+
+    /// Hosts and database, without secrets.
+    pub fn place(self) -> String {
+        let path = self.tail.split(['?', '#']).next().unwrap_or_default();
+        format!("postgres://{}/{}", self.hosts, path.trim_start_matches('/'))
+    }
+}
+
 fn invalid(problem: &str) -> Error {
     Error::Config(format!("the ledger: {problem}"))
 }
@@ -120,9 +167,20 @@ fn has_parameters(path: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_hosts_becomes_one_url_each() {
+        let url = PostgresUrl::split("postgres://me:p%40ss@one:5433,two/audit?sslmode=require").unwrap();
+        let expected = [
+            "postgres://me:p%40ss@one:5433/audit?sslmode=require",
+            "postgres://me:p%40ss@two/audit?sslmode=require",
+        ];
+        assert_eq!(url.each_host().collect::<Vec<_>>(), expected);
+        assert_eq!(url.place(), "postgres://one:5433,two/audit");
+        assert!(PostgresUrl::split("audit").is_err());
+    }
 
     #[test]
     fn a_path_stands_for_itself() {

@@ -2,7 +2,6 @@
 
 mod connect;
 mod copy;
-mod database;
 mod schema;
 mod url;
 
@@ -21,16 +20,14 @@ use super::change;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, PostgresSettings, Pruned, RecordStream,
-    RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Page, PostgresSettings, Pruned,
+    RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
 use crate::error::{Component, Error, StoreError};
 use crate::sql::failed;
 use crate::tls;
-
-pub use database::{create_database, drop_database};
 
 /// Opens a ledger for reading, or for reading and writing.
 pub(crate) async fn open(settings: &PostgresSettings, read_only: bool) -> Result<Arc<dyn Ledger>, Error> {
@@ -72,6 +69,18 @@ impl Postgres {
 
     fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
         failed(self.servers.place(), Component::AuditLedger, action)
+    }
+
+    /// The records of a COPY.
+    fn stream(&self, statement: String) -> RecordStream {
+        let servers = Arc::clone(&self.servers);
+        let reading = self.failed("read records");
+        stream::spawn(move |chunks| async move {
+            if let Err(error) = copy::read(&servers, &statement, &chunks).await {
+                // A receiver that has gone away wants nothing.
+                let _ = chunks.send(Err(reading(error))).await;
+            }
+        })
     }
 
     async fn keys_failed(&self, error: sqlx::Error) -> StoreError {
@@ -258,14 +267,11 @@ impl Ledger for Postgres {
     }
 
     fn records(&self, filter: &Filter) -> RecordStream {
-        let (servers, filter) = (Arc::clone(&self.servers), filter.clone());
-        let reading = self.failed("read records");
-        stream::spawn(move |chunks| async move {
-            if let Err(error) = copy::read(&servers, &filter, &chunks).await {
-                // The receiver may be gone.
-                let _ = chunks.send(Err(reading(error))).await;
-            }
-        })
+        self.stream(copy::statement(filter, None))
+    }
+
+    fn page(&self, filter: &Filter, page: &Page) -> RecordStream {
+        self.stream(copy::statement(filter, Some(page)))
     }
 
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use edgesentry_chain::{Head, Heads, RingKey};
 use futures::TryStreamExt;
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, QueryBuilder, Row, SqliteConnection};
 
 use super::append::{self, Dialect};
 use super::change;
@@ -14,8 +14,8 @@ use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
-    Registration, RejectionLimits, Rejections, prune, rows,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Page, Pruned, RecordStream,
+    RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows,
 };
 use crate::admission::{OutcomeKind, Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -80,6 +80,39 @@ impl Sqlite {
 
     fn failed(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError + use<> {
         failed(&self.database.place, Component::AuditLedger, action)
+    }
+
+    /// The records of a [`select`].
+    fn stream(&self, mut query: QueryBuilder<sqlx::Sqlite>) -> RecordStream {
+        let database = Arc::clone(&self.database);
+        let reading = failed(&database.place, Component::AuditLedger, "read records");
+        stream::spawn(move |sender| async move {
+            let read = async {
+                let mut found = query.build().fetch(&database.readers);
+                let mut chunk = Vec::with_capacity(CHUNK);
+                while let Some(row) = found.try_next().await? {
+                    chunk.push(rows::record(&row)?);
+                    if chunk.len() == CHUNK {
+                        let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+                        database.unchanged(Ok(()))?;
+                        if sender.send(Ok(full)).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                }
+                database.unchanged(Ok(()))?;
+                if !chunk.is_empty() {
+                    // A receiver that has gone away wants nothing.
+                    let _ = sender.send(Ok(chunk)).await;
+                }
+                Ok(())
+            };
+            if let Err(error) = read.await {
+                // Damage that is none: rows that were read while the file was written.
+                let error = database.unchanged::<()>(Err(error)).err().unwrap_or(sqlx::Error::WorkerCrashed);
+                let _ = sender.send(Err(reading(error))).await;
+            }
+        })
     }
 
     async fn registered(&self, device_id: Option<&str>) -> Result<Vec<RegisteredDevice>, StoreError> {
@@ -170,46 +203,11 @@ impl Ledger for Sqlite {
     }
 
     fn records(&self, filter: &Filter) -> RecordStream {
-        let (database, filter) = (Arc::clone(&self.database), filter.clone());
-        let reading = failed(&database.place, Component::AuditLedger, "read records");
-        stream::spawn(move |sender| async move {
-            let columns = columns(&rows::RECORD);
-            let sql =
-                format!("SELECT {columns} FROM audit_records WHERE {FILTER} ORDER BY device_id, sequence");
-            let names = (!filter.devices.is_empty()).then(|| serde_json::json!(filter.devices).to_string());
-            let read = async {
-                let mut found = sqlx::query(AssertSqlSafe(sql))
-                    .bind(names)
-                    .bind(stream::column(filter.from_sequence, 0))
-                    .bind(stream::column(filter.to_sequence, u64::MAX))
-                    .bind(stream::column(filter.from_ms, 0))
-                    .bind(stream::column(filter.before_ms.map(|ms| ms.saturating_sub(1)), u64::MAX))
-                    .bind(filter.before_ms == Some(0))
-                    .fetch(&database.readers);
-                let mut chunk = Vec::with_capacity(CHUNK);
-                while let Some(row) = found.try_next().await? {
-                    chunk.push(rows::record(&row)?);
-                    if chunk.len() == CHUNK {
-                        let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
-                        database.unchanged(Ok(()))?;
-                        if sender.send(Ok(full)).await.is_err() {
-                            return Ok(());
-                        }
-                    }
-                }
-                database.unchanged(Ok(()))?;
-                if !chunk.is_empty() {
-                    // The receiver may be gone.
-                    let _ = sender.send(Ok(chunk)).await;
-                }
-                Ok(())
-            };
-            if let Err(error) = read.await {
-                // Apparent damage: rows that were read while the file was written.
-                let error = database.unchanged::<()>(Err(error)).err().unwrap_or(sqlx::Error::WorkerCrashed);
-                let _ = sender.send(Err(reading(error))).await;
-            }
-        })
+        self.stream(select(filter, None))
+    }
+
+    fn page(&self, filter: &Filter, page: &Page) -> RecordStream {
+        self.stream(select(filter, Some(page)))
     }
 
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {
@@ -273,8 +271,34 @@ impl Ledger for Sqlite {
     }
 }
 
-const FILTER: &str = "(?1 IS NULL OR device_id IN (SELECT value FROM json_each(?1)))
-    AND sequence BETWEEN ?2 AND ?3 AND timestamp_ms BETWEEN ?4 AND ?5 AND NOT ?6";
+/// The records of a filter, or of a page of it. A condition that is not asked for is left out, so that the others find
+/// their rows by the primary key.
+fn select(filter: &Filter, page: Option<&Page>) -> QueryBuilder<sqlx::Sqlite> {
+    let columns = columns(&rows::RECORD);
+    let mut query = QueryBuilder::new(format!("SELECT {columns} FROM audit_records WHERE true"));
+    if !filter.devices.is_empty() {
+        let devices = serde_json::json!(filter.devices).to_string();
+        query.push(" AND device_id IN (SELECT value FROM json_each(").push_bind(devices).push("))");
+    }
+    let mut bound = |condition: &str, value: Option<u64>| {
+        if value.is_some() {
+            query.push(condition).push_bind(stream::column(value, 0));
+        }
+    };
+    bound(" AND sequence >= ", filter.from_sequence);
+    bound(" AND sequence <= ", filter.to_sequence);
+    bound(" AND timestamp_ms >= ", filter.from_ms);
+    bound(" AND timestamp_ms < ", filter.before_ms);
+    if let Some((device_id, sequence)) = page.and_then(|page| page.after.as_ref()) {
+        query.push(" AND (device_id, sequence) > (").push_bind(device_id.clone()).push(", ");
+        query.push_bind(stream::column(Some(*sequence), 0)).push(")");
+    }
+    query.push(" ORDER BY device_id, sequence");
+    if let Some(page) = page {
+        query.push(" LIMIT ").push_bind(i64::from(page.limit));
+    }
+    query
+}
 
 /// Returns the columns of a SELECT. A value of another type, or one that is too long, is replaced by a marker.
 fn columns(columns: &[rows::Column]) -> String {

@@ -1,7 +1,5 @@
 //! W3C trace context: continues the trace of a caller.
 
-use std::collections::HashMap;
-
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{FutureExt, TraceContextExt};
@@ -36,13 +34,6 @@ impl TraceContext {
     /// Returns true if there is a trace to continue.
     pub fn is_valid(&self) -> bool {
         self.0.span().span_context().is_valid()
-    }
-
-    /// Returns the headers that pass the trace on to another service: names and values.
-    pub fn headers(&self) -> Vec<(String, String)> {
-        let mut headers = HashMap::new();
-        TraceContextPropagator::new().inject_context(&self.0, &mut headers);
-        headers.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }
 
     /// Runs `work` as part of the trace: its spans are children of the caller's.
@@ -87,15 +78,24 @@ impl Extractor for Headers<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    /// The headers that would hand a trace on to another service.
+    fn headers(context: &TraceContext) -> Vec<(String, String)> {
+        let mut headers = HashMap::new();
+        TraceContextPropagator::new().inject_context(&context.0, &mut headers);
+        headers.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+    }
 
     #[test]
     fn what_is_read_is_handed_on() {
         let context = TraceContext::parse(PARENT, Some("vendor=1"));
         assert!(context.is_valid());
-        let mut headers = context.headers();
+        let mut headers = headers(&context);
         headers.sort();
         let expected = [("traceparent", PARENT), ("tracestate", "vendor=1")];
         assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -108,7 +108,7 @@ mod tests {
         {
             let context = TraceContext::parse(parent, None);
             assert!(!context.is_valid(), "{parent:?}");
-            assert!(context.headers().is_empty());
+            assert!(headers(&context).is_empty());
         }
         assert!(!TraceContext::current().is_valid());
     }
@@ -154,7 +154,7 @@ mod tests {
         let sampled = |header: &str| {
             let context = TraceContext::parse(header, None);
             assert!(context.is_valid(), "{header:?}");
-            context.headers()[0].1.ends_with("-01")
+            headers(&context)[0].1.ends_with("-01")
         };
         // Flags that this version does not know are not passed on.
         for (flags, is_sampled) in [("00", false), ("01", true), ("02", false), ("03", true), ("ff", true)] {
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn work_runs_inside_the_trace() {
         let headers =
-            TraceContext::parse(PARENT, None).scope(async { TraceContext::current().headers() }).await;
+            TraceContext::parse(PARENT, None).scope(async { headers(&TraceContext::current()) }).await;
         assert_eq!(headers, [("traceparent".to_owned(), PARENT.to_owned())]);
         assert!(!TraceContext::current().is_valid());
     }

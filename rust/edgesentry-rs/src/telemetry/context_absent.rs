@@ -25,11 +25,6 @@ impl TraceContext {
         false
     }
 
-    /// Returns no headers.
-    pub fn headers(&self) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
     /// Runs `work`.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
         work.await

@@ -4,10 +4,11 @@
 //! once for each time it is sent, when its outcome is certain, regardless of retries of a store or changes of its
 //! device's keys; a decision of the ledger counts together with its entry in the operation log.
 
+use edgesentry_formats::times;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::prometheus_text;
@@ -333,8 +334,7 @@ impl Metrics {
         match outcome {
             Outcome::Accepted => {
                 self.0.accepted.inc();
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                self.0.last_success.set(now.as_millis() as f64 / 1e3);
+                self.0.last_success.set(times::now_ms() as f64 / 1e3);
             }
             Outcome::Duplicate => drop(self.0.duplicate.inc()),
             Outcome::Rejected(rejection) => {

@@ -12,7 +12,7 @@ use edgesentry_rs::error::Component;
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Admitted, Outcome, Registry, Submission};
 use edgesentry_rs::ledger::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, PostgresSettings, RecordStream,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Page, PostgresSettings, RecordStream,
     RegisteredDevice, Registration,
 };
 use edgesentry_rs::payload::{PayloadStore, Put, Version};
@@ -95,6 +95,10 @@ impl Ledger for FaultyLedger {
 
     fn records(&self, filter: &Filter) -> RecordStream {
         self.0.records(filter)
+    }
+
+    fn page(&self, filter: &Filter, page: &Page) -> RecordStream {
+        self.0.page(filter, page)
     }
 
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError> {

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use edgesentry_chain::{Device, FindingCode, Head, Scheme};
 use edgesentry_rs::ingest::verify::{MAX_SEQUENCE, Outcome, Submission, admit};
 use edgesentry_rs::ledger::{
-    AppendError, Decision, Entry, Filter, Ledger, LogQuery, Registration, RejectionLimits,
+    AppendError, Decision, Entry, Filter, Ledger, LogQuery, Page, Registration, RejectionLimits,
 };
 use edgesentry_rs::payload::{Memory, PayloadStore, Stored};
 use edgesentry_rs::{Error, OutcomeKind};
+use futures::TryStreamExt;
 
 use crate::common::{
     Place, chain, device, devices, head, next, next_with, records, registered_keys, registration, resigned,
@@ -23,6 +24,7 @@ on_every_ledger!(
     each_record_is_decided_by_its_chain,
     decisions_of_one_group_see_each_other,
     filters_choose,
+    pages_follow_each_other,
     a_chain_may_begin_elsewhere,
     registrations_are_idempotent_and_never_change_the_past,
     a_key_belongs_to_one_scheme,
@@ -169,6 +171,41 @@ async fn filters_choose(place: Place) {
     assert_eq!(chosen(Filter { from_sequence: Some(u64::MAX), ..Filter::default() }).await, []);
     assert_eq!(chosen(Filter { to_sequence: Some(u64::MAX), ..two.clone() }).await.len(), 10);
     assert_eq!(chosen(Filter { devices: vec!["nobody".into()], ..two }).await, []);
+}
+
+async fn pages_follow_each_other(place: Place) {
+    let ledger = place.ledger().await;
+    for lift in &mut devices(&*ledger, 3).await {
+        append(&*ledger, chain(lift, 5)).await;
+    }
+    // By bytes, whatever the collation of the server.
+    for (id, seed) in ["Lift-02", "lift 02", "lift-02-b", "lïft"].into_iter().zip(40..) {
+        let mut device = Device::from_seed(id, [seed; 32], Scheme::Record);
+        ledger.register(&registration(&device)).await.unwrap();
+        append(&*ledger, chain(&mut device, 3)).await;
+    }
+    let all = || Filter::default();
+    let two = Filter { devices: vec!["lift-02".into()], ..all() };
+    let late = Filter { from_sequence: Some(2), to_sequence: Some(4), ..all() };
+    for filter in [all(), two, late] {
+        let expected = records(&*ledger, &filter).await;
+        assert!(expected.is_sorted_by_key(|record| (record.device_id.clone(), record.sequence)));
+        for limit in [1, 2, 7, 100] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let chunks = ledger.page(&filter, &Page { after, limit }).try_collect::<Vec<_>>();
+                let page = chunks.await.unwrap().concat();
+                assert!(page.len() <= limit as usize);
+                let Some(last) = page.last() else { break };
+                after = Some((last.device_id.clone(), last.sequence));
+                found.extend(page);
+            }
+            assert_eq!(found, expected, "{filter:?}, {limit}");
+        }
+    }
+    let unknown = Page { after: Some(("lift-01-a".to_owned(), 1)), limit: 1 };
+    let chunks: Vec<_> = ledger.page(&all(), &unknown).try_collect().await.unwrap();
+    assert_eq!((chunks[0][0].device_id.as_str(), chunks[0][0].sequence), ("lift-02", 1));
 }
 
 async fn a_chain_may_begin_elsewhere(place: Place) {

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, Subcommand};
+use edgesentry_formats::describe;
 use edgesentry_rs::StoreError;
 use edgesentry_rs::settings::{self, Access, FILE_VARIABLE, Location};
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::{Opened, StoreArgs};
 use crate::text::{name, number, sentence};
@@ -133,7 +134,7 @@ fn variables() -> Vec<String> {
 
 impl Checked {
     fn content(&self) -> Value {
-        let problem = self.error.as_ref().map(|error| chain(error));
+        let problem = self.error.as_ref().map(|error| describe(error));
         json!({
             "kind": self.kind,
             "place": self.place,

@@ -5,6 +5,7 @@ mod folder;
 mod stages;
 mod trials;
 
+use edgesentry_formats::describe;
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
@@ -14,7 +15,7 @@ use serde_json::json;
 use self::folder::DemoFolder;
 use self::stages::{Stage, Stages};
 use self::trials::Trial;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::fleet::{ALL_RECORDS, Fleet};
 use crate::output::{Answer, Output};
 use crate::text::{count, name, number, shell_word};
@@ -74,7 +75,7 @@ impl Demo {
 }
 
 fn make_fleet(size: usize) -> Result<Fleet, Failure> {
-    Fleet::new(size).map_err(|error| Failure::unfinished("demo", chain(&error)))
+    Fleet::new(size).map_err(|error| Failure::unfinished("demo", describe(&error)))
 }
 
 impl Shown {

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use edgesentry_chain::{Head, Scheme};
 use edgesentry_formats::Destinations;
+use edgesentry_formats::describe;
 use edgesentry_rs::ledger::{Registration, key_ring};
 use edgesentry_rs::settings::Access;
 use serde_json::json;
 
 use crate::commands::{device_id, known_devices, scheme};
 use crate::envelope::terminal_safe;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::outputs::save;
 use crate::stores::{LedgerArgs, Opened};
@@ -130,7 +131,7 @@ impl KeyArgs {
         let key = edgesentry_formats::public_key(&self.key);
         Ok(Registration {
             device_id: self.device.clone(),
-            key: key.map_err(|error| Failure::usage("key", format!("--key: {}", chain(&error))))?,
+            key: key.map_err(|error| Failure::usage("key", format!("--key: {}", describe(&error))))?,
             scheme: self.scheme,
             valid_from: self.valid_from,
             start,
@@ -186,7 +187,7 @@ fn keys(ledger: &LedgerArgs, file: Option<&Path>, output: &Output) -> Result<Exi
         None => None,
     };
     let devices = opened.wait(opened.ledger.devices())?;
-    let ring = key_ring(&devices).map_err(|error| Failure::unfinished("keys", chain(&error)))?;
+    let ring = key_ring(&devices).map_err(|error| Failure::unfinished("keys", describe(&error)))?;
     let ring = edgesentry_formats::write_key_ring(&ring);
     let text = match destination.filter(|(_, destination)| !destination.is_stdout()) {
         None => format!("{}\n", terminal_safe(ring.trim_end())),

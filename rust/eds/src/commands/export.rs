@@ -2,6 +2,7 @@
 
 mod stdout;
 
+use edgesentry_formats::times::parse_unix_ms;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,6 @@ use crate::interrupt;
 use crate::output::{Answer, Output};
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name, number, shell_word};
-use crate::times;
 
 /// Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file
 ///
@@ -52,10 +52,10 @@ pub(crate) struct Export {
     #[arg(long, value_name = "N")]
     to_sequence: Option<u64>,
     /// The earliest time of a record: RFC 3339 or Unix milliseconds
-    #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
+    #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
     since: Option<u64>,
     /// The time before which all records are: RFC 3339 or Unix milliseconds
-    #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
+    #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
     before: Option<u64>,
     #[command(flatten)]
     ledger: LedgerArgs,

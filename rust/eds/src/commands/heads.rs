@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use clap::Args;
 use edgesentry_chain::{Checks, Finding, FindingCode, Head, Heads, Scheme, check_extension};
+use edgesentry_formats::times;
 use edgesentry_formats::{Destination, Destinations, Snapshot};
 use edgesentry_rs::extension::Extension;
 
@@ -14,7 +14,7 @@ use crate::commands::scheme;
 use crate::envelope;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Running};
-use crate::operations::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
+use crate::operations::{self, HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 use crate::output::{Answer, Output};
 use crate::outputs;
 use crate::render;
@@ -121,9 +121,8 @@ impl WriteHeads {
             }
         };
         if let Some(textfile) = textfile {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            textfile
-                .set(&[HEADS_LAST_SUCCESS.sample("", now.as_secs_f64()), HEADS_REWRITTEN.sample("", 0.0)])?;
+            let now = times::now_ms() as f64 / 1000.0;
+            textfile.set(&[HEADS_LAST_SUCCESS.sample("", now), HEADS_REWRITTEN.sample("", 0.0)])?;
         }
         output.answer(&Answer { ok: true, name: "heads", content: &taken.heads, text, failure: None })?;
         Ok(Exit::Holds)
@@ -185,7 +184,10 @@ impl WriteHeads {
             let message = format!("{}: no record in the ledger, so there is no head", opened.ledger.place());
             return Err(Failure::unfinished("nothing_to_verify", message));
         }
-        let metrics_file = self.metrics_file.clone().or_else(|| opened.settings.ops.textfile.clone());
+        let metrics_file = match &self.metrics_file {
+            Some(file) => Some(file.clone()),
+            None => operations::metrics_file(&opened.settings)?,
+        };
         Ok(Taken { heads, rewritten, broken: broken_counts, findings, metrics_file })
     }
 

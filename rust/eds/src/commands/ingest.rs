@@ -6,7 +6,6 @@ use std::sync::Arc;
 use clap::Args;
 use edgesentry_chain::Scheme;
 use edgesentry_rs::IngestService;
-use edgesentry_rs::ledger::Registration;
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
 
@@ -60,17 +59,8 @@ impl Ingest {
         let access = if ring.is_some() { Access::Create } else { Access::Existing };
         let opened = self.stores.open(access)?;
         let payloads = opened.payloads()?;
-        for (device_id, keys) in ring.iter().flat_map(edgesentry_chain::KeyRing::iter) {
-            for key in keys {
-                let registration = Registration {
-                    device_id: device_id.to_owned(),
-                    key: key.key,
-                    scheme: key.scheme,
-                    valid_from: Some(key.valid_from),
-                    start: None,
-                };
-                opened.wait(opened.ledger.register(&registration))?;
-            }
+        if let Some(ring) = &ring {
+            opened.register(ring)?;
         }
         let service = opened.runtime.block_on(async {
             IngestService::start(Arc::clone(&opened.ledger), payloads, opened.settings.ingest.clone())

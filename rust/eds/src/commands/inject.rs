@@ -19,6 +19,7 @@ use crate::commands::push::ReachArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::text::number;
+use crate::threads;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -92,9 +93,7 @@ impl Inject {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let clients =
             self.url.iter().map(|url| self.reach.client(url)).collect::<Result<Vec<_>, Failure>>()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let runtime = threads::runtime()?;
         let attacked = futures::future::try_join_all(clients.iter().map(|client| self.inject(client)));
         let results = runtime.block_on(attacked)?.concat();
         let ok = results.iter().all(Injected::holds);

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use clap::Args;
 use edgesentry_chain::{Device, KeyError, PublicKey, Scheme};
+use edgesentry_formats::describe;
 use serde_json::json;
 
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 
 /// The largest public key file, in bytes.
@@ -55,7 +56,7 @@ impl InspectKey {
         text: &str,
         key: &Result<PublicKey, KeyError>,
     ) -> Result<Exit, Failure> {
-        let weakness = key.as_ref().err().map(|error| chain(error));
+        let weakness = key.as_ref().err().map(|error| describe(error));
         let verdict = match &weakness {
             None => "yes: canonical, not of small order, torsion-free".to_owned(),
             Some(weakness) => format!("no: {weakness}"),

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use edgesentry_chain::{Device, Scheme};
-use edgesentry_formats::{Seed, create_seed_file};
+use edgesentry_formats::{Seed, create_seed_file, describe};
 use serde_json::json;
 
 use crate::commands::{device_id, scheme};
 use crate::envelope::terminal_safe;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::text::name;
@@ -45,7 +45,7 @@ impl Keygen {
             Failure::unfinished("random", format!("cannot get random bytes from the system: {error}"))
         })?;
         let key = Device::from_seed("", *seed, self.scheme).public_key();
-        let key = key.map_err(|error| Failure::unfinished("key", chain(&error)))?;
+        let key = key.map_err(|error| Failure::unfinished("key", describe(&error)))?;
         let entry = match &self.device {
             Some(device_id) => {
                 Some(edgesentry_formats::write_key_ring(&inputs::single_key(device_id, key, self.scheme)?))

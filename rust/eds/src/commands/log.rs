@@ -2,6 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
+use edgesentry_formats::times::to_rfc3339;
 use edgesentry_rs::ledger::{LogEntry, LogQuery};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::{OutcomeKind, RejectionCode};
@@ -11,7 +12,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::LedgerArgs;
 use crate::text::{name, shown};
-use crate::times;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
@@ -113,7 +113,7 @@ fn line(text: &mut String, entry: &LogEntry, widest: usize) {
     let line = format!(
         "{:>8}  {:<24}  {:<9}  {:<widest$}  {sequence:>8}",
         entry.id,
-        times::shown(entry.at_ms),
+        to_rfc3339(entry.at_ms),
         entry.outcome,
         name(&entry.device_id)
     );

@@ -17,6 +17,7 @@ use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
 use crate::output::{Answer, Output, complain};
 use crate::text::{number, shown};
+use crate::threads;
 
 /// Send records to a service on the network, from files or from an outbox
 ///
@@ -124,9 +125,7 @@ impl ReachArgs {
 impl Push {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let client = self.service.client()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let runtime = threads::runtime()?;
         match (&self.outbox, &self.payloads_from) {
             (Some(outbox), _) => self.outbox(outbox, &client, &runtime, output),
             (None, Some(payloads_from)) => {

@@ -1,16 +1,17 @@
 //! `eds sign-record`: the next record of a device's chain.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use edgesentry_chain::{Device, Head, Scheme};
+use edgesentry_formats::describe;
+use edgesentry_formats::times;
 use edgesentry_rs::agent::sign;
 use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 
 use crate::commands::{device_id, scheme};
 use crate::envelope::terminal_safe;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::record_json::RecordJson;
@@ -54,14 +55,16 @@ impl SignRecord {
         let payload = inputs::bytes(&self.payload, "payload_unreadable")?;
         let timestamp_ms = match self.timestamp_ms {
             Some(timestamp_ms) => timestamp_ms,
-            None => now_ms()?,
+            None => times::clock_ms().ok_or_else(|| {
+                Failure::unfinished("clock", "the system clock is before 1970; give --timestamp-ms")
+            })?,
         };
         let seed = edgesentry_formats::read_seed_file(&self.key)?;
         let mut device = Device::from_seed(self.device.as_str(), *seed, self.scheme).resume(head);
         // For RUST_LOG only: no settings are read here.
         subscriber::init(&TelemetrySettings::default(), "off")?;
         let record = sign(&mut device, timestamp_ms, &payload, self.object_ref.as_str());
-        let record = record.map_err(|error| Failure::unfinished("chain_full", chain(&error)))?;
+        let record = record.map_err(|error| Failure::unfinished("chain_full", describe(&error)))?;
 
         let content = RecordJson::from(&record);
         let line = serde_json::to_string(&content);
@@ -91,10 +94,4 @@ fn head(path: &Path, device_id: &str) -> Result<Head, Failure> {
 fn is_snapshot(json: &[u8]) -> bool {
     let value = serde_json::from_slice::<serde_json::Value>(json);
     value.is_ok_and(|value| value.get("heads").is_some())
-}
-
-fn now_ms() -> Result<u64, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let before_1970 = || Failure::unfinished("clock", "the system clock is before 1970; give --timestamp-ms");
-    u64::try_from(now.map_err(|_| before_1970())?.as_millis()).map_err(|_| before_1970())
 }

@@ -8,9 +8,10 @@ use edgesentry_chain::{
     ProvidedBy, PublicKey, Report, Scheme, Segments,
 };
 use edgesentry_formats::Malformed;
+use edgesentry_formats::describe;
 
 use crate::commands::{scheme, verify_chain};
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::Output;
 
@@ -88,7 +89,8 @@ impl VerifyRecord {
             ..Checks::default()
         };
         let segments = checks.verify(std::slice::from_ref(&record), 0);
-        let segments = segments.map_err(|error| Failure::unfinished("payload_unreadable", chain(&error)))?;
+        let segments =
+            segments.map_err(|error| Failure::unfinished("payload_unreadable", describe(&error)))?;
         let mut report = checks.report(segments);
         // Heads apply to whole chains.
         report.coverage.not_checked.retain(|gap| gap.level() != Level::Heads);
@@ -131,5 +133,5 @@ impl VerifyRecord {
 }
 
 pub(crate) fn public_key(text: &str) -> Result<PublicKey, Failure> {
-    text.parse().map_err(|error| Failure::usage("key", format!("--key: {}", chain(&error))))
+    text.parse().map_err(|error| Failure::usage("key", format!("--key: {}", describe(&error))))
 }

@@ -1,10 +1,10 @@
 //! Common parts of the page: words, marks, times.
 
 use edgesentry_chain::{Level, Verdict};
+use edgesentry_formats::times::to_rfc3339;
 use maud::{Markup, html};
 
 use crate::levels::Standing;
-use crate::times;
 
 /// Returns the verdict as the heading.
 pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
@@ -17,7 +17,7 @@ pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
 
 /// Renders a time for people: `2022-03-20 10:00:00Z`.
 pub(super) fn stamp(unix_ms: u64) -> Markup {
-    let exact = times::shown(unix_ms);
+    let exact = to_rfc3339(unix_ms);
     // Beyond the calendar the time is a bare number.
     if !exact.ends_with('Z') {
         return html! { (exact) " ms" };

@@ -83,12 +83,6 @@ pub fn read_bytes(bytes: Vec<u8>) -> Result<Entries, Error> {
 }
 
 /// Formats an error with its causes, as the command prints it.
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
+pub fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    edgesentry_formats::describe(error)
 }

@@ -7,12 +7,13 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{NO_TIMEOUT, version_line};
+use super::version_line;
+use crate::blocking::blocking;
 use crate::error::Error;
 use crate::extract;
-use crate::observe::blocking;
 use crate::postgres::Programs;
 use crate::program;
+use crate::program::NO_TIMEOUT;
 use crate::wal::Lsn;
 
 /// The range of a proven backup.

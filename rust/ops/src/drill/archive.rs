@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use edgesentry_chain::{Heads, KeyRing};
-use edgesentry_rs::Settings;
 use time::OffsetDateTime;
 
 use super::facts::postgres_version;
-use super::failover::blocking;
 use super::restore::LIMIT_SECONDS;
 use super::site::{RestoredServer, Scratch};
 use super::{DrillReport, Plan};
 use crate::archive::Archive;
+use crate::blocking::in_place;
 use crate::error::Error;
 use crate::observe::nobody;
 use crate::recovery::{self, Recovery, Silences};
 use crate::restore::{self, Reached, Restore, Target, restore};
 use crate::servers::{POSTGRESQL, free_port};
+use crate::settings::Settings;
 use crate::source::{self, Source};
 use crate::wal::WalName;
 
@@ -58,7 +58,7 @@ impl ArchiveDrill {
     /// Runs the drill. The archive is only read; the restored server archives nothing and is removed at the end.
     pub async fn run(self, report: &mut DrillReport) -> Result<(), Error> {
         let archive = Archive::open(&self.settings).await?;
-        let payloads = self.settings.open_payloads().await?;
+        let payloads = self.settings.stores.open_payloads().await?;
         let programs = source::programs(&self.settings)?;
         report.place = format!("{}, restored onto a server of its own", archive.place());
         report.version("PostgreSQL", postgres_version(&programs));
@@ -111,7 +111,7 @@ impl ArchiveDrill {
         report.measure("replay_seconds", restored.recover_seconds, None);
         report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT_SECONDS));
         ledger.close().await;
-        blocking(|| drop((server, scratch)));
+        in_place(|| drop((server, scratch)));
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl ArchiveDrill {
         let Source { sql, .. } = Source::connect(&self.settings).await?;
         // A transaction with an id writes a commit record.
         let commit = "SELECT pg_current_xact_id();\nSELECT pg_walfile_name(pg_switch_wal())";
-        let answer = blocking(|| sql.query(commit))?;
+        let answer = in_place(|| sql.query(commit))?;
         // The id of the transaction is not used.
         let segment = answer.lines().last().unwrap_or_default();
         let name: WalName = segment.parse().map_err(|_| Error::Server {

@@ -3,7 +3,7 @@
 //! Object Lock keeps them until their retention ends; the next drill removes them then.
 
 use edgesentry_formats::DEVICES;
-use edgesentry_rs::Settings;
+use edgesentry_formats::times::now_ms;
 use edgesentry_rs::payload::S3Settings;
 
 use super::objects::{RECORDS, enough, recover};
@@ -11,6 +11,7 @@ use super::{DrillReport, Plan};
 use crate::error::Error;
 use crate::random::random;
 use crate::s3::Bucket;
+use crate::settings::Settings;
 
 /// The prefix of the drill's device names, and so of its objects below `devices/`.
 const PREFIX: &str = "edgesentry-drill-";
@@ -50,12 +51,13 @@ impl BucketDrill {
     /// Inspects the bucket without changing it.
     pub async fn prepare(self) -> Result<Prepared, Error> {
         enough(self.records)?;
-        let name = self.settings.payloads.as_deref().and_then(|payloads| payloads.strip_prefix("s3://"));
+        let name =
+            self.settings.stores.payloads.as_deref().and_then(|payloads| payloads.strip_prefix("s3://"));
         let Some(name) = name.map(|name| name.trim_end_matches('/').to_owned()) else {
             let message = "the payloads of the settings are in no bucket; set payloads to s3://BUCKET";
             return Err(Error::Config(message.to_owned()));
         };
-        let settings = self.settings.s3.clone();
+        let settings = self.settings.stores.s3.clone();
         let bucket = Bucket::new(&name, &settings).await?;
         let place = bucket.place();
         if !bucket.exists().await? {
@@ -95,7 +97,7 @@ impl Prepared {
         let bucket = Bucket::new(&self.bucket, &self.settings).await?;
         report.place = bucket.place();
         report.at_least("records", self.records, RECORDS);
-        let before = super::unix_ms().saturating_sub(ABANDONED_AFTER_MS);
+        let before = now_ms().saturating_sub(ABANDONED_AFTER_MS);
         let earlier = bucket.remove_below(&format!("{DEVICES}/{PREFIX}"), Some(before)).await?;
         if earlier.versions > 0 {
             report.step(format!("left by earlier drills: {earlier}"));

@@ -6,17 +6,19 @@
 
 mod course;
 
+use edgesentry_formats::times::now_ms;
 use std::time::{Duration, Instant};
 
-use edgesentry_rs::Settings;
 use edgesentry_rs::ledger::PostgresSettings;
 
 use self::course::{Course, Pair, shown};
-use super::failover::{LIMIT_SECONDS, LOAD, RECORDS, RESUME_TIMEOUT, Rehearsal, blocking, stalled};
-use super::{DrillReport, Plan, unix_ms};
+use super::failover::{LIMIT_SECONDS, LOAD, RECORDS, RESUME_TIMEOUT, Rehearsal, stalled};
+use super::{DrillReport, Plan};
+use crate::blocking::in_place;
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover::{self, Detection};
+use crate::settings::Settings;
 
 pub use self::course::Commands;
 
@@ -98,7 +100,7 @@ impl Prepared {
 
         let mut course = Course::begin(&self.pair, commands, report.listener.clone())?;
         let held = self.hold(&mut course, report).await;
-        let ended = blocking(|| course.end());
+        let ended = in_place(|| course.end());
         if ended.is_ok() {
             report.step("the database of the drill is dropped");
         }
@@ -110,25 +112,25 @@ impl Prepared {
         let ledger = |url: String| PostgresSettings {
             url: url.into(),
             timeout_seconds: 10,
-            ..drill.settings.postgres.clone()
+            ..drill.settings.stores.postgres.clone()
         };
-        blocking(|| course.make_database())?;
+        in_place(|| course.make_database())?;
         report.step(format!("the database {} is made", pair.database));
         let url = ledger(pair.url_of_both());
         let rehearsal = Rehearsal::begin(url, DEVICES_PREFIX, drill.records, drill.load, report).await?;
         let load = &rehearsal.load;
 
-        let (crash_ms, begin) = (unix_ms(), Instant::now());
-        blocking(|| course.stop())?;
+        let (crash_ms, begin) = (now_ms(), Instant::now());
+        in_place(|| course.stop())?;
         report.step(format!("the primary is stopped, {} records into the load", load.acknowledged()));
-        if !blocking(|| failover::wait_until_gone(&pair.primary, Detection::default(), RESUME_TIMEOUT)) {
+        if !in_place(|| failover::wait_until_gone(&pair.primary, Detection::default(), RESUME_TIMEOUT)) {
             return Err(stalled("the stopped primary still answers"));
         }
         report.measure("detection_seconds", begin.elapsed().as_secs_f64(), None);
-        blocking(|| course.fence())?;
+        in_place(|| course.fence())?;
         report.step("the old primary is fenced");
         let promoting = Instant::now();
-        blocking(|| course.promote())?;
+        in_place(|| course.promote())?;
         report.measure("promotion_seconds", promoting.elapsed().as_secs_f64(), None);
         report.step("the standby is promoted and takes writes");
         let mut resumed = load.wait_for_more(1, OLD_PRIMARY_TIMEOUT).await;
@@ -136,7 +138,7 @@ impl Prepared {
         if !resumed {
             report.step("no record is acknowledged yet: commits wait for a standby");
         }
-        blocking(|| course.rejoin())?;
+        in_place(|| course.rejoin())?;
         report.step("the old primary is back, as a standby of the new one");
         if !resumed {
             resumed = load.wait_for_more(1, RESUME_TIMEOUT).await;
@@ -152,8 +154,8 @@ impl Prepared {
             report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT_SECONDS));
         }
         let old = pair.of_drill(&pair.primary)?;
-        report.check(blocking(|| failover::refuses_writes(&old)));
-        report.check(blocking(|| course.is_synchronous_again())?);
+        report.check(in_place(|| failover::refuses_writes(&old)));
+        report.check(in_place(|| course.is_synchronous_again())?);
         let goes_on = load.wait_for_more(drill.load, RESUME_TIMEOUT).await;
         report.check(Check::new(
             "ingest goes on with the new standby",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use edgesentry_chain::{Heads, KeyRing};
 
 use super::DrillReport;
-use super::failover::blocking;
 use super::site::{RestoredServer, Site};
+use crate::blocking::in_place;
 use crate::check::Check;
 use crate::dump::{self, Dump, RestoreDump};
 use crate::error::Error;
@@ -35,7 +35,7 @@ pub(super) async fn restore(
     report: &mut DrillReport,
 ) -> Result<(), Error> {
     let sql = Sql::new(site.primary.programs(), server.url())?;
-    blocking(|| sql.query(&format!("CREATE DATABASE {DATABASE}")))?;
+    in_place(|| sql.query(&format!("CREATE DATABASE {DATABASE}")))?;
     let database = server.database(DATABASE)?;
     let wanted = RestoreDump { dump: Some(dump.id.clone()), into: database.url().to_owned() };
     let restored = dump::restore_dump(&site.settings, &site.archive, &wanted, &nobody).await?;

@@ -1,5 +1,6 @@
 //! The drill `db-failover`.
 
+use edgesentry_formats::times::now_ms;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::facts::postgres_version;
 use super::load::{Fleet, Load};
-use super::unix_ms;
 use super::{DrillReport, Plan};
+use crate::blocking::in_place;
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover::{self, Detection};
@@ -63,7 +64,7 @@ impl Failover {
         report.option("asynchronous", self.asynchronous);
         report.full_if(!self.asynchronous);
         report.version("PostgreSQL", postgres_version(&self.programs));
-        let (mut primary, mut standby) = blocking(|| self.pair(report))?;
+        let (mut primary, mut standby) = in_place(|| self.pair(report))?;
         let url = primary.url_with([primary.host(), standby.host()], "postgres");
         let rehearsal = Rehearsal::begin(settings(url), "drill", self.records, self.load, report).await?;
         let load = &rehearsal.load;
@@ -76,7 +77,7 @@ impl Failover {
             if self.asynchronous { None } else { Some(self.rebuild(&standby, load, report).await?) };
 
         rehearsal.conclude(settings(standby.url("postgres")), crash, report).await?;
-        blocking(|| drop((primary, standby, rebuilt)));
+        in_place(|| drop((primary, standby, rebuilt)));
         Ok(())
     }
 
@@ -109,14 +110,14 @@ impl Failover {
         load: &Load,
         report: &mut DrillReport,
     ) -> Result<u64, Error> {
-        let (crash_ms, begin) = (unix_ms(), Instant::now());
-        blocking(|| primary.kill())?;
+        let (crash_ms, begin) = (now_ms(), Instant::now());
+        in_place(|| primary.kill())?;
         report.step(format!(
             "the primary is killed with SIGKILL, {} records into the load",
             load.acknowledged()
         ));
         let old = primary.sql()?;
-        if !blocking(|| failover::wait_until_gone(&old, Detection::default(), RESUME_TIMEOUT)) {
+        if !in_place(|| failover::wait_until_gone(&old, Detection::default(), RESUME_TIMEOUT)) {
             return Err(stalled("the killed primary still answers"));
         }
         let detected = begin.elapsed();
@@ -124,7 +125,7 @@ impl Failover {
         failover::fence(&self.programs, &primary.data())?;
         report.step("the old primary is fenced: standby.signal in its data folder");
         let promoting = Instant::now();
-        blocking(|| failover::promote(&standby.sql()?))?;
+        in_place(|| failover::promote(&standby.sql()?))?;
         let promoted = promoting.elapsed();
         report.step("the standby is promoted and takes writes");
         let resumed = load.wait_for_more(1, RESUME_TIMEOUT).await;
@@ -147,7 +148,7 @@ impl Failover {
 
     /// Brings the old primary back, as after the repair of its machine.
     fn old_primary_returns(&self, primary: &mut Cluster, report: &mut DrillReport) -> Result<(), Error> {
-        let check = blocking(|| -> Result<Check, Error> {
+        let check = in_place(|| -> Result<Check, Error> {
             primary.start()?;
             let check = failover::refuses_writes(&primary.sql()?);
             primary.stop()?;
@@ -166,7 +167,7 @@ impl Failover {
         report: &mut DrillReport,
     ) -> Result<Cluster, Error> {
         let begin = Instant::now();
-        let rebuilt = blocking(|| -> Result<Cluster, Error> {
+        let rebuilt = in_place(|| -> Result<Cluster, Error> {
             let mut standby = Cluster::standby(Primary { cluster: primary, standby: "standby2" }, &[])?;
             standby.start()?;
             failover::synchronous(&primary.sql()?, "standby2")?;
@@ -254,7 +255,7 @@ fn settings(url: String) -> PostgresSettings {
 
 /// Holds back write-ahead log, so that the standby is behind when the primary crashes.
 async fn hold_wal(primary: &Cluster, report: &mut DrillReport) -> Result<(), Error> {
-    let pid = blocking(|| primary.sql()?.query("SELECT pid FROM pg_stat_replication"))?;
+    let pid = in_place(|| primary.sql()?.query("SELECT pid FROM pg_stat_replication"))?;
     if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
         let process = format!("/proc/{}", pid.as_raw_nonzero());
         let stopped = kill_process(pid, Signal::STOP).map_err(std::io::Error::from);
@@ -267,9 +268,4 @@ async fn hold_wal(primary: &Cluster, report: &mut DrillReport) -> Result<(), Err
 
 pub(super) fn stalled(when: &str) -> Error {
     Error::Server { server: "the drill".to_owned(), problem: format!("it does not go on: {when}") }
-}
-
-/// Runs blocking work while the tasks of the drill go on.
-pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    tokio::task::block_in_place(work)
 }

@@ -1,5 +1,7 @@
 //! Devices of a drill, their acknowledged records, and whether a ledger still has these.
 
+use edgesentry_chain::count;
+use edgesentry_formats::times::now_ms;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +18,6 @@ use futures::TryStreamExt;
 use rayon::prelude::*;
 use tokio::task::JoinSet;
 
-use super::unix_ms;
 use crate::check::Check;
 use crate::error::Error;
 
@@ -134,7 +135,7 @@ impl Fleet {
                         problem: format!("a record of the drill was rejected: {}", rejection.code.name()),
                     });
                 }
-                self.acknowledged[at / each].push(Acknowledged { hash: hashes[at], at_ms: unix_ms() });
+                self.acknowledged[at / each].push(Acknowledged { hash: hashes[at], at_ms: now_ms() });
             }
         }
         Ok(())
@@ -236,11 +237,11 @@ impl Fleet {
             })
             .collect();
         let evidence = format!(
-            "{} of {} records of {} devices: {} findings {}",
+            "{} of {} of {}: {} {}",
             levels.join(", "),
-            report.coverage.records,
-            report.coverage.devices,
-            report.counts.values().sum::<u64>(),
+            count(report.coverage.records, "record"),
+            count(report.coverage.devices, "device"),
+            count(report.counts.values().sum(), "finding"),
             findings.join(", ")
         );
         Ok(Check::new("every chain verifies", report.ok(), evidence.trim_end()))
@@ -348,7 +349,7 @@ impl Sender {
                     Err(error) => return Err(error.into()),
                 }
             }
-            self.acknowledged.push(Acknowledged { hash, at_ms: unix_ms() });
+            self.acknowledged.push(Acknowledged { hash, at_ms: now_ms() });
             self.shared.acknowledged.fetch_add(1, Relaxed);
             if !self.pause.is_zero() {
                 tokio::time::sleep(self.pause).await;
@@ -366,7 +367,7 @@ fn sign(device: &mut Device, payload: fn(&str, u64) -> String) -> Result<Submiss
     let sequence = device.head().map_or(1, |head| head.sequence + 1);
     let payload = Bytes::from(payload(device.device_id(), sequence));
     let object_ref = format!("{}/{sequence}.bin", device.device_id());
-    let record = agent::sign(device, unix_ms(), &payload, object_ref);
+    let record = agent::sign(device, now_ms(), &payload, object_ref);
     let record = record.map_err(|error| Error::internal("a device of the drill signs no record", error))?;
     Ok(Submission { record: Arc::new(record), payload })
 }

@@ -13,9 +13,9 @@ use edgesentry_rs::{Filter, IngestService, Ledger, Limits, PayloadStore};
 use futures::TryStreamExt;
 
 use super::facts::version_of;
-use super::failover::blocking;
 use super::load::Fleet;
 use super::{DrillReport, Plan};
+use crate::blocking::in_place;
 use crate::check::{Check, Status};
 use crate::error::Error;
 use crate::s3::{self, Bucket, Holds, Setup, State};
@@ -55,7 +55,7 @@ impl ObjectRecovery {
         report.at_least("records", self.records, RECORDS);
         report.version("SeaweedFS", version_of(&self.weed, "version"));
         enough(self.records)?;
-        let server = blocking(|| SeaweedFs::start(&self.weed))?;
+        let server = in_place(|| SeaweedFs::start(&self.weed))?;
         report.step(format!("SeaweedFS at {}", server.endpoint()));
         let settings = server.settings();
         let bucket = Bucket::new(BUCKET, &settings).await?;
@@ -71,7 +71,7 @@ impl ObjectRecovery {
         report.step("the bucket keeps versions, locked in mode COMPLIANCE for 30 days");
 
         recover(&bucket, &settings, "drill", self.records, report).await?;
-        blocking(|| drop(server));
+        in_place(|| drop(server));
         Ok(())
     }
 }

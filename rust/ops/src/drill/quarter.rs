@@ -1,5 +1,6 @@
 //! A summary of many runs of drills for managers and auditors: Markdown and HTML.
 
+use edgesentry_formats::times::to_rfc3339;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use edgesentry_chain::{PublicKey, escape};
 use serde::Deserialize;
 use time::{Date, Month, OffsetDateTime};
 
-use super::report::{pairs, shown};
+use super::report::pairs;
 use super::signed::{self, Signature};
 use super::{DrillReport, Extent, PLANS, Plan, SITE_PLANS};
 use crate::check::{Check, Status};
@@ -138,8 +139,10 @@ impl Summary {
         let row = |Plan { name, criterion, .. }: Plan| {
             let runs: Vec<&Run> = self.full(name).collect();
             let passed = runs.iter().filter(|run| run.status == Status::Passed);
-            let last =
-                passed.clone().next_back().map_or("never".to_owned(), |run| shown(run.report.started_at_ms));
+            let last = passed
+                .clone()
+                .next_back()
+                .map_or("never".to_owned(), |run| to_rfc3339(run.report.started_at_ms));
             let worst = runs.iter().flat_map(|run| &run.report.measures);
             let worst =
                 worst.filter(|measure| measure.name == "recovery_seconds").map(|measure| measure.value);
@@ -165,7 +168,7 @@ impl Summary {
             let measures =
                 report.measures.iter().map(|measure| format!("{} {:.3}", measure.name, measure.value));
             [
-                shown(report.started_at_ms),
+                to_rfc3339(report.started_at_ms),
                 report.drill.clone(),
                 report.extent.to_string(),
                 status.to_string(),
@@ -181,7 +184,7 @@ impl Summary {
 
     /// Returns the checks that did not pass, each with its run.
     fn faults(&self) -> Vec<(String, Check)> {
-        let of_run = |run: &Run| format!("{} of {}", run.report.drill, shown(run.report.started_at_ms));
+        let of_run = |run: &Run| format!("{} of {}", run.report.drill, to_rfc3339(run.report.started_at_ms));
         let mut faults = Vec::new();
         for run in &self.runs {
             let signed = match &run.signature {
@@ -367,7 +370,6 @@ fn day(unix_ms: u64) -> Date {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

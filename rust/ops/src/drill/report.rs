@@ -1,13 +1,11 @@
 //! The report of a drill: for programs, for people, and for Prometheus.
 
+use edgesentry_formats::times::{now_ms, to_rfc3339};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::facts::{Extent, Host, Versions};
 use crate::check::{Check, Status, verdict};
@@ -121,7 +119,7 @@ impl DrillReport {
             host: Host::this(),
             versions: Versions::from([("eds".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
             options: BTreeMap::new(),
-            started_at_ms: unix_ms(),
+            started_at_ms: now_ms(),
             ended_at_ms: 0,
             keep_until_ms: 0,
             duration_ms: 0,
@@ -157,7 +155,7 @@ impl DrillReport {
 
     /// Records a step of the timeline.
     pub fn step(&mut self, what: impl Into<String>) {
-        let at_ms = unix_ms().saturating_sub(self.started_at_ms);
+        let at_ms = now_ms().saturating_sub(self.started_at_ms);
         let event = Event { at_ms, what: what.into() };
         self.listener.tell(&event);
         self.timeline.push(event);
@@ -179,7 +177,7 @@ impl DrillReport {
 
     /// Ends the drill.
     pub fn end(&mut self) {
-        self.ended_at_ms = unix_ms();
+        self.ended_at_ms = now_ms();
         self.duration_ms = self.ended_at_ms.saturating_sub(self.started_at_ms);
     }
 
@@ -200,9 +198,14 @@ impl DrillReport {
             writeln!(text, "  host     {}, {}, {} cores", self.host.name, self.host.system, self.host.cores);
         let _ = writeln!(text, "  versions {}", pairs(&self.versions));
         let _ = writeln!(text, "  options  {}", pairs(&self.options));
-        let _ = writeln!(text, "  from     {} to {}", shown(self.started_at_ms), shown(self.ended_at_ms));
+        let _ = writeln!(
+            text,
+            "  from     {} to {}",
+            to_rfc3339(self.started_at_ms),
+            to_rfc3339(self.ended_at_ms)
+        );
         if self.keep_until_ms > 0 {
-            let _ = writeln!(text, "  kept     until {}", shown(self.keep_until_ms));
+            let _ = writeln!(text, "  kept     until {}", to_rfc3339(self.keep_until_ms));
         }
         for Check { name, status, evidence } in &self.checks {
             let _ = writeln!(text, "  {status:<8} {name}: {evidence}");
@@ -223,21 +226,7 @@ pub(super) fn pairs(of: &BTreeMap<String, String>) -> String {
     if pairs.is_empty() { "none".to_owned() } else { pairs.join(", ") }
 }
 
-/// Formats Unix milliseconds as a time of whole seconds.
-pub(super) fn shown(unix_ms: u64) -> String {
-    let seconds = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_ms / 1000).unwrap_or(0));
-    let shown = seconds.ok().and_then(|time| time.format(&Rfc3339).ok());
-    shown.unwrap_or_else(|| unix_ms.to_string())
-}
-
-/// Returns the time, Unix milliseconds.
-pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::failover::blocking;
 use super::load::Fleet;
 use super::site::{Site, Tools};
 use super::{DrillReport, Plan, dump};
+use crate::blocking::in_place;
 use crate::check::Check;
 use crate::error::Error;
 use crate::recovery::{self, Recovery, Silences};
@@ -58,7 +58,7 @@ impl RestoreDrill {
         report.step(format!("{} records; heads are written down", fleet.count()));
         let dump = dump::take(&site, report).await?;
         let target = self.incident(&site, &mut later, report).await?;
-        blocking(|| site.primary.stop())?;
+        in_place(|| site.primary.stop())?;
 
         let begin = Instant::now();
         report.step(format!("restore to {target}"));
@@ -99,7 +99,7 @@ impl RestoreDrill {
         report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT_SECONDS));
         dump::restore(&site, &dump, &server, (heads, fleet.keys()?), report).await?;
         ledger.close().await;
-        blocking(|| drop(server));
+        in_place(|| drop(server));
         site.end().await;
         Ok(())
     }
@@ -112,7 +112,7 @@ impl RestoreDrill {
         report: &mut DrillReport,
     ) -> Result<Target, Error> {
         let sql = site.primary.sql()?;
-        let now = blocking(|| sql.query("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)"))?;
+        let now = in_place(|| sql.query("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)"))?;
         let wrong = || Error::Server {
             server: sql.place().to_owned(),
             problem: format!("its time is not a number of microseconds: {now}"),
@@ -122,15 +122,15 @@ impl RestoreDrill {
             OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).map_err(|_| wrong())?;
         tokio::time::sleep(Duration::from_millis(20)).await;
         later.fill(&site.service, LATER).await?;
-        blocking(|| sql.query("DELETE FROM audit_records WHERE device_id < 'drill-050'"))?;
+        in_place(|| sql.query("DELETE FROM audit_records WHERE device_id < 'drill-050'"))?;
         report.step("the incident: half of the devices' records are deleted in the database");
         // Recovery to a time fails if nothing was committed after it: the switch archives the later records.
-        let last = blocking(|| sql.query("SELECT pg_walfile_name(pg_switch_wal())"))?;
+        let last = in_place(|| sql.query("SELECT pg_walfile_name(pg_switch_wal())"))?;
         let archived = format!("SELECT coalesce(last_archived_wal >= '{last}', false) FROM pg_stat_archiver");
         let begin = Instant::now();
-        while blocking(|| sql.query(&archived))? != "t" {
+        while in_place(|| sql.query(&archived))? != "t" {
             if begin.elapsed() > Duration::from_secs(1800) {
-                let problem = blocking(|| sql.query("SELECT last_failed_wal FROM pg_stat_archiver"))?;
+                let problem = in_place(|| sql.query("SELECT last_failed_wal FROM pg_stat_archiver"))?;
                 return Err(Error::Server {
                     server: sql.place().to_owned(),
                     problem: format!("{last} is not archived; what failed last: {problem:?}"),

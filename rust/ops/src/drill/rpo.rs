@@ -1,14 +1,14 @@
 //! The drill `rpo`: the loss of records if the primary and its disk are lost, without and with the WAL receiver.
 
+use edgesentry_formats::times::now_ms;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::failover::blocking;
 use super::load::Fleet;
 use super::site::{Site, Tools};
-use super::unix_ms;
 use super::{DrillReport, Plan};
+use crate::blocking::in_place;
 use crate::check::Check;
 use crate::error::Error;
 use crate::failover;
@@ -76,8 +76,8 @@ impl Rpo {
         let load = fleet.send(&site.service, RECORD_INTERVAL);
         report.step(format!("records come for {} s, {how}", self.load.as_secs_f64()));
         tokio::time::sleep(self.load).await;
-        let crash = unix_ms();
-        blocking(|| site.primary.kill())?;
+        let crash = now_ms();
+        in_place(|| site.primary.kill())?;
         report.step(format!(
             "the primary is killed and its disk is lost, {} records into the load",
             load.acknowledged()
@@ -102,7 +102,7 @@ impl Rpo {
             Some(if sidecar { 0.0 } else { LIMIT_SECONDS }),
         );
         ledger.close().await;
-        blocking(|| drop(server));
+        in_place(|| drop(server));
         site.end().await;
         Ok(())
     }
@@ -136,7 +136,7 @@ impl Receiving {
             received
         });
         let sql = site.primary.sql()?;
-        blocking(|| failover::synchronous(&sql, SIDECAR))?;
+        in_place(|| failover::synchronous(&sql, SIDECAR))?;
         report.step("the sidecar receives write-ahead log, and commits wait for it");
         Ok(Receiving { stop, task })
     }

@@ -82,7 +82,6 @@ pub fn check(path: &Path, report: &[u8], key: Option<&PublicKey>) -> Result<Sign
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

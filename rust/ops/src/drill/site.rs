@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use edgesentry_rs::ledger::{Postgres, PostgresSettings};
 use edgesentry_rs::payload::Memory;
-use edgesentry_rs::settings::{OpsSettings, Settings};
 use edgesentry_rs::{IngestService, Ledger, Limits, PayloadStore};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::DrillReport;
 use super::facts::{postgres_version, version_of};
-use super::failover::blocking;
 use crate::archive::Archive;
 use crate::backup;
+use crate::blocking::in_place;
 use crate::error::Error;
 use crate::observe::nobody;
 use crate::postgres::Programs;
 use crate::restore::{Restore, RestoreCommand, Restored, Target, restore};
 use crate::servers::{Cluster, SeaweedFs, free_port};
+use crate::settings::{OpsSettings, Settings};
 use crate::source::{self, Source};
 
 /// The bucket and the prefix of the archive.
@@ -108,7 +108,7 @@ impl Site {
     ) -> Result<Site, Error> {
         report.version("PostgreSQL", postgres_version(&tools.programs));
         report.version("SeaweedFS", version_of(&tools.weed, "version"));
-        let seaweed = blocking(|| SeaweedFs::start(&tools.weed))?;
+        let seaweed = in_place(|| SeaweedFs::start(&tools.weed))?;
         let client = seaweed.settings().client().await?;
         client.create_bucket().bucket(ARCHIVE.0).send().await.map_err(|error| Error::Server {
             server: seaweed.endpoint(),
@@ -123,10 +123,10 @@ impl Site {
         let archive_command = format!("archive_command = '{}'", command.archive().replace('\'', "''"));
         let lines =
             ["archive_mode = on", "max_connections = 40", "max_wal_size = '2GB'", &timeout, &archive_command];
-        let mut primary = blocking(|| Cluster::create(&tools.programs, "primary", &lines))?;
+        let mut primary = in_place(|| Cluster::create(&tools.programs, "primary", &lines))?;
         let settings = settings(tools, &seaweed, &primary);
         scratch.configure(&tools.programs, &config_text(&settings, &seaweed))?;
-        blocking(|| primary.start())?;
+        in_place(|| primary.start())?;
         let archive = Archive::open(&settings).await?;
         let source = Source::connect(&settings).await?;
         archive.claim(source.identity).await?;
@@ -178,7 +178,7 @@ impl Site {
     /// Stops everything.
     pub(super) async fn end(self) {
         self.ledger.close().await;
-        blocking(|| drop((self.primary, self.seaweed, self.scratch)));
+        in_place(|| drop((self.primary, self.seaweed, self.scratch)));
     }
 }
 
@@ -247,14 +247,16 @@ async fn connect(url: String) -> Result<Arc<dyn Ledger>, Error> {
 
 fn settings(tools: &Tools, seaweed: &SeaweedFs, primary: &Cluster) -> Settings {
     Settings {
-        ledger: primary.url("postgres").into(),
-        s3: seaweed.settings(),
+        stores: edgesentry_rs::Settings {
+            ledger: primary.url("postgres").into(),
+            s3: seaweed.settings(),
+            ..edgesentry_rs::Settings::default()
+        },
         ops: OpsSettings {
             archive: Some(format!("s3://{}/{}", ARCHIVE.0, ARCHIVE.1)),
             postgres_bin: Some(tools.programs.folder().to_owned()),
             ..OpsSettings::default()
         },
-        ..Settings::default()
     }
 }
 
@@ -266,7 +268,7 @@ fn config_text(settings: &Settings, seaweed: &SeaweedFs) -> String {
         .map(|(name, value)| format!("{} = {value:?}\n", name.trim_start_matches("EDS_S3__").to_lowercase()))
         .collect();
     let archive = settings.ops.archive.as_deref().unwrap_or_default();
-    format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.ledger.reveal())
+    format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.stores.ledger.reveal())
 }
 
 /// Creates a file that only the user postgres may read.

@@ -2,17 +2,19 @@
 
 use std::time::Instant;
 
-use edgesentry_rs::Settings;
 use serde::Serialize;
 
 use super::{Dump, FILE, dumps, verify_files};
 use crate::archive::Archive;
-use crate::backup::NO_TIMEOUT;
+use crate::blocking::blocking;
 use crate::check::Status;
 use crate::error::Error;
-use crate::observe::{Event, Observer, blocking, run};
+use crate::observe::{Event, Observer};
 use crate::postgres::{Programs, Sql};
+use crate::process::run;
+use crate::program::NO_TIMEOUT;
 use crate::restore::require_space;
+use crate::settings::Settings;
 use crate::source;
 
 /// The dump and its destination.

@@ -3,6 +3,7 @@
 //! Ids may have gaps: a transaction that is rolled back uses up its ids, and after a crash PostgreSQL skips up to 32
 //! ids. An accepted record without its entry, or an entry without its record, is not explained by a gap.
 
+use edgesentry_formats::times::to_rfc3339;
 use std::collections::BTreeMap;
 
 use edgesentry_rs::ledger::{Ledger, LogEntry, LogQuery, Pruned};
@@ -114,14 +115,14 @@ impl Window {
             evidence.push_str(&format!(
                 ", up to the target entry {} of {}",
                 entry.id,
-                crate::restore::shown(entry.at_ms)
+                to_rfc3339(entry.at_ms)
             ));
         }
         if let Some(entry) = &self.first_after {
             evidence.push_str(&format!(
                 ", behind it from entry {} of {} on",
                 entry.id,
-                crate::restore::shown(entry.at_ms)
+                to_rfc3339(entry.at_ms)
             ));
         }
         if !wrong.is_empty() {

@@ -3,10 +3,11 @@
 //! By default the timeline that the archive is written on now is followed; for a time before that began, the one that
 //! was written then.
 
+use edgesentry_formats::times::to_rfc3339;
 use time::OffsetDateTime;
 
 use super::reach::Reach;
-use super::{Restore, Target, shown};
+use super::{Restore, Target};
 use crate::archive::Archive;
 use crate::backup::{self, Backup};
 use crate::error::Error;
@@ -92,7 +93,7 @@ impl<'a> Known<'a> {
         {
             let last = |timeline: u32| {
                 let activity = self.inventory.activity.get(&timeline);
-                activity.map_or_else(|| "never".to_owned(), |(_, last)| shown(*last))
+                activity.map_or_else(|| "never".to_owned(), |(_, last)| to_rfc3339(*last))
             };
             return Err(self.archive.problem(format!(
                 "timeline {newest} is the newest one, archived last at {}, and timeline {current} was archived later, last at \
@@ -214,7 +215,7 @@ impl<'a> Known<'a> {
             None => format!(
                 "no backup was finished by {}; the oldest can be restored from {} on",
                 restore.target,
-                self.backups.first().map_or_else(String::new, |oldest| shown(oldest.finished_at_ms))
+                self.backups.first().map_or_else(String::new, |oldest| to_rfc3339(oldest.finished_at_ms))
             ),
         };
         Err(self.archive.problem(problem))
@@ -248,7 +249,7 @@ impl<'a> Known<'a> {
                  here; --timeline {} follows it",
                 branch.timeline,
                 branch.newest,
-                shown(branch.last_ms),
+                to_rfc3339(branch.last_ms),
                 branch.timeline
             ));
         }

@@ -6,11 +6,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::archive::Archive;
-use crate::backup::NO_TIMEOUT;
+use crate::blocking::blocking;
 use crate::error::Error;
-use crate::observe::blocking;
 use crate::postgres::Programs;
 use crate::program;
+use crate::program::NO_TIMEOUT;
 use crate::wal::{
     Coverage, Inventory, Line, Lsn, Segment, WalName, packed, receiving_key, receiving_subject,
 };

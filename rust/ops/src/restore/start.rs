@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{Restore, Target};
+use crate::blocking::blocking;
 use crate::data_folder;
 use crate::error::Error;
-use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
 use crate::process::Process;
 use crate::source::control_data;

@@ -122,7 +122,6 @@ fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str], deletable: Op
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -9,6 +9,7 @@ use aws_sdk_s3::types::{
     ObjectVersion, ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
     VersioningConfiguration,
 };
+use edgesentry_formats::times::now_ms;
 use futures::StreamExt;
 use serde::Serialize;
 
@@ -16,7 +17,6 @@ use super::versions::after_page;
 use super::{Bucket, Holds, Refusal};
 use crate::check::Status;
 use crate::error::Error;
-use crate::retention::now_ms;
 
 /// Days after which the parts of an unfinished upload are deleted; they are not objects.
 const UNFINISHED_DAYS: i32 = 7;

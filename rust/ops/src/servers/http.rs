@@ -1,5 +1,6 @@
 //! Requests to monitoring servers.
 
+use edgesentry_formats::describe;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
@@ -36,24 +37,14 @@ pub(super) fn failed(url: &str, problem: impl Into<String>) -> ServerError {
 async fn fetch(url: &str) -> Result<Bytes, ServerError> {
     let uri: hyper::Uri = url.parse().map_err(|error| failed(url, format!("not a URL: {error}")))?;
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let answer = client.get(uri).await.map_err(|error| failed(url, chain(&error)))?;
+    let answer = client.get(uri).await.map_err(|error| failed(url, describe(&error)))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MAX_RESPONSE_BYTES).collect().await;
-    let body = body.map_err(|error| failed(url, chain(&*error)))?.to_bytes();
+    let body = body.map_err(|error| failed(url, describe(&*error)))?.to_bytes();
     if status.is_success() {
         Ok(body)
     } else {
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         Err(failed(url, format!("answers {status}: {text}")))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -88,12 +88,6 @@ impl Cluster {
         Ok(standby)
     }
 
-    /// Returns a cluster whose data directory the caller fills, such as a restore: see [`Cluster::data`]. Its users
-    /// and passwords are those of `like`.
-    pub fn empty_like(like: &Cluster, name: &str) -> Result<Cluster, Error> {
-        Cluster::empty(&like.programs, name, like.password.clone())
-    }
-
     fn empty(programs: &Programs, name: &str, password: String) -> Result<Cluster, Error> {
         programs.require(&["initdb", "postgres", "pg_basebackup"])?;
         let temporary = std::env::temp_dir();

@@ -84,7 +84,6 @@ async fn ready(name: &'static str, process: &mut Process, url: &str) -> Result<(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

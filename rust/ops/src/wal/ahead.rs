@@ -19,8 +19,8 @@ use super::fetch::Source;
 use super::gaps::Inventory;
 use super::name::{Segment, WalName};
 use crate::archive::{Archive, Identity};
+use crate::blocking::blocking;
 use crate::error::Error;
-use crate::observe::blocking;
 
 /// The directory, beside the file that PostgreSQL asks for: in `pg_wal`, which base backups leave out.
 pub(crate) const FOLDER: &str = "edgesentry_ahead";

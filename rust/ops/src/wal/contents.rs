@@ -14,9 +14,10 @@ use super::name::{Segment, WalName};
 use super::pages::Walk;
 use super::{packed, segment};
 use crate::archive::{Archive, Identity};
+use crate::blocking::blocking;
 use crate::check::Check;
 use crate::error::Error;
-use crate::observe::{Event, Observer, blocking};
+use crate::observe::{Event, Observer};
 use crate::signature::Standing;
 
 /// Segments that are downloaded concurrently. One more is unpacked beside them, which bounds the disk space.

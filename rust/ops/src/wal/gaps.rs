@@ -200,7 +200,6 @@ pub fn coverage(inventory: &Inventory, line: &Line, from: Segment) -> Coverage {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

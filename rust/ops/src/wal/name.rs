@@ -217,7 +217,6 @@ impl FromStr for WalName {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

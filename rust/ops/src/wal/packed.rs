@@ -311,7 +311,7 @@ fn content(file: &Path) -> io::Result<Content> {
 
 #[cfg(test)]
 mod tests {
-    use edgesentry_rs::settings::OpsSettings;
+    use crate::settings::OpsSettings;
 
     use super::*;
     use crate::signature::Kind;

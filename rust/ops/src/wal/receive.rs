@@ -3,6 +3,7 @@
 //! Complete segments are archived as the server's own archiver does it; the segment that is still being received is
 //! stored beside them and replaced periodically, so that a restore has it if the server is lost.
 
+use edgesentry_formats::times::now_ms;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,11 +14,11 @@ use super::name::{Segment, WalName, receiving_key, receiving_subject};
 use super::packed;
 use crate::adopt::{self, Writer};
 use crate::archive::{Archive, Identity};
+use crate::blocking::blocking;
 use crate::error::Error;
-use crate::observe::{Event, Observer, blocking};
+use crate::observe::{Event, Observer};
 use crate::process::Process;
 use crate::program;
-use crate::retention::now_ms;
 use crate::signature::Content;
 use crate::source::Source;
 use crate::textfile::{RECEIVER_LAST_SEEN, Textfile};

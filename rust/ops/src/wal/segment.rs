@@ -73,7 +73,6 @@ fn parse(header: &[u8; HEADER_BYTES]) -> Option<(Identity, u32, u64)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -3,17 +3,17 @@
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use edgesentry_chain::Heads;
+use edgesentry_chain::{AuditRecord, Heads};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::device::{Link, check_device_id};
 use super::schema::WireRecord;
-use super::{App, Query, State};
+use super::{Query, State};
 use crate::json::{self, Json};
 use crate::problem::Problem;
-use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery};
+use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery, Page};
 
 /// Maximum records or entries of a page.
 const MAX_PAGE_RECORDS: u32 = 10_000;
@@ -149,80 +149,54 @@ pub(super) async fn records(
     let limit = page(query.limit)?;
     query.device_id.as_deref().map_or(Ok(()), check_device_id)?;
     let after = query.after.as_deref().map(cursor).transpose()?;
-    let mut page = Page { text: b"{\"records\":[".to_vec(), left: limit, last: None };
-    let devices = match &query.device_id {
-        Some(device_id) => vec![device_id.clone()],
-        None => app.service.ledger().devices().await?.into_iter().map(|device| device.device_id).collect(),
+    let filter = Filter {
+        devices: query.device_id.into_iter().collect(),
+        from_sequence: query.from_sequence,
+        to_sequence: query.to_sequence,
+        from_ms: query.from_ms,
+        before_ms: query.before_ms,
     };
-    for device_id in devices {
-        let from_sequence = match &after {
-            Some((_, behind)) if device_id < *behind => continue,
-            Some((sequence, behind)) if device_id == *behind => {
-                Some((sequence + 1).max(query.from_sequence.unwrap_or(0)))
-            }
-            _ => query.from_sequence,
-        };
-        page.fill(&app, &query, device_id, from_sequence).await?;
-        if page.left == 0 {
-            break;
-        }
+    let mut page = Answer { text: b"{\"records\":[".to_vec(), left: limit, last: None };
+    let mut chunks = app.service.ledger().page(&filter, &Page { after, limit });
+    while let Some(chunk) = chunks.try_next().await? {
+        chunk.into_iter().for_each(|record| page.add(record));
     }
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(page.end())).into_response())
 }
 
-struct Page {
+/// The JSON of a page.
+struct Answer {
     text: Vec<u8>,
+    /// Records that the page has room for.
     left: u32,
-    last: Option<(u64, String)>,
+    last: Option<(String, u64)>,
 }
 
-impl Page {
-    async fn fill(
-        &mut self,
-        app: &App,
-        query: &RecordsQuery,
-        device_id: String,
-        from_sequence: Option<u64>,
-    ) -> Result<(), Problem> {
-        let filter = Filter {
-            devices: vec![device_id],
-            from_sequence,
-            to_sequence: query.to_sequence,
-            from_ms: query.from_ms,
-            before_ms: query.before_ms,
-        };
-        let mut chunks = app.service.ledger().records(&filter);
-        while self.left > 0
-            && let Some(chunk) = chunks.try_next().await?
-        {
-            for record in chunk.iter().take(self.left as usize) {
-                if self.last.is_some() {
-                    self.text.push(b',');
-                }
-                edgesentry_formats::record_to_json(record, &mut self.text);
-                self.last = Some((record.sequence, record.device_id.clone()));
-                self.left -= 1;
-            }
+impl Answer {
+    fn add(&mut self, record: AuditRecord) {
+        if self.last.is_some() {
+            self.text.push(b',');
         }
-        Ok(())
+        edgesentry_formats::record_to_json(&record, &mut self.text);
+        self.last = Some((record.device_id, record.sequence));
+        self.left = self.left.saturating_sub(1);
     }
 
     fn end(mut self) -> Vec<u8> {
         self.text.extend_from_slice(b"],\"next\":");
         let next = self.last.filter(|_| self.left == 0);
-        let next = next.map(|(sequence, device_id)| format!("{sequence}:{device_id}"));
+        let next = next.map(|(device_id, sequence)| format!("{sequence}:{device_id}"));
         self.text.extend_from_slice(json::text(&next).as_bytes());
         self.text.push(b'}');
         self.text
     }
 }
 
-fn cursor(text: &str) -> Result<(u64, String), Problem> {
-    let parts = text.split_once(':');
-    let parsed = parts.and_then(|(sequence, device_id)| Some((sequence.parse().ok()?, device_id.to_owned())));
-    parsed
-        .filter(|(sequence, _)| *sequence < u64::MAX)
-        .ok_or_else(|| Problem::malformed("query: after is what next of the page before was"))
+/// Device and sequence of the last record of the page before.
+fn cursor(text: &str) -> Result<(String, u64), Problem> {
+    let parts = text.split_once(':').filter(|(_, device_id)| check_device_id(device_id).is_ok());
+    let parsed = parts.and_then(|(sequence, device_id)| Some((device_id.to_owned(), sequence.parse().ok()?)));
+    parsed.ok_or_else(|| Problem::malformed("query: after is what next of the page before was"))
 }
 
 fn page(limit: Option<u32>) -> Result<u32, Problem> {

@@ -362,11 +362,7 @@ pub(super) struct Found {
 }
 
 /// Finds the first server of the list that is not a standby; for reading, a standby is sufficient.
-pub(super) async fn find(
-    hosts: &[PgConnectOptions],
-    place: &Arc<str>,
-    purpose: Use,
-) -> Result<Found, StoreError> {
+async fn find(hosts: &[PgConnectOptions], place: &Arc<str>, purpose: Use) -> Result<Found, StoreError> {
     let mut last = sqlx::Error::PoolTimedOut;
     let mut standby = None;
     for options in hosts {

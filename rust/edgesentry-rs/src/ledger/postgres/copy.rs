@@ -9,22 +9,21 @@ use futures::TryStreamExt;
 use sqlx::{Connection, Executor, Row};
 
 use super::Servers;
-use crate::ledger::Filter;
 use crate::ledger::stream::{self, CHUNK, Chunks};
+use crate::ledger::{Filter, Page};
 
 /// Signature, flags, length of the header extension.
 const HEADER_BYTES: usize = 11 + 4 + 4;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
-/// Sends all records of the filter, as one statement sees them.
-pub(super) async fn read(servers: &Servers, filter: &Filter, chunks: &Chunks) -> Result<(), sqlx::Error> {
+/// Sends all records of a [`statement`], as it sees them.
+pub(super) async fn read(servers: &Servers, statement: &str, chunks: &Chunks) -> Result<(), sqlx::Error> {
     // Detached from the pool: a reader that stops early leaves rows behind in it.
     let mut connection = servers.pool().await.acquire().await?.detach();
     servers.in_time(connection.execute("BEGIN TRANSACTION READ ONLY")).await??;
     // A simple query, which a pooler forwards as a whole.
     let process = servers.in_time(connection.fetch_one("SELECT pg_backend_pid()")).await??.try_get(0)?;
-    let sql = statement(filter);
-    let mut rows = patiently(servers, process, connection.copy_out_raw(&sql)).await?;
+    let mut rows = patiently(servers, process, connection.copy_out_raw(statement)).await?;
     let mut buffer: Vec<u8> = Vec::new();
     let mut begun = false;
     let mut chunk = Vec::with_capacity(CHUNK);
@@ -76,12 +75,13 @@ async fn patiently<T>(
     }
 }
 
-/// COPY takes no parameters: numbers are literal, texts are hexadecimal digits, which cannot end a literal.
-fn statement(filter: &Filter) -> String {
+/// The COPY of the records of a filter, or of a page of it. It takes no parameters: numbers stand as they are, texts as
+/// hexadecimal digits, which cannot end a literal.
+pub(super) fn statement(filter: &Filter, page: Option<&Page>) -> String {
+    let text = |text: &str| format!("convert_from('\\x{}', 'UTF8')", hex::encode(text));
     let mut conditions = vec!["true".to_owned()];
     if !filter.devices.is_empty() {
-        let devices =
-            filter.devices.iter().map(|id| format!("convert_from('\\x{}', 'UTF8')", hex::encode(id)));
+        let devices = filter.devices.iter().map(|device_id| text(device_id));
         conditions.push(format!("device_id IN ({})", devices.collect::<Vec<_>>().join(", ")));
     }
     let mut bound = |column: &str, comparison: &str, value: Option<u64>| {
@@ -93,12 +93,20 @@ fn statement(filter: &Filter) -> String {
     bound("sequence", "<=", filter.to_sequence);
     bound("timestamp_ms", ">=", filter.from_ms);
     bound("timestamp_ms", "<", filter.before_ms);
+    let mut limit = String::new();
+    if let Some(Page { after, limit: records }) = page {
+        limit = format!(" LIMIT {records}");
+        if let Some((device_id, sequence)) = after {
+            let (device_id, sequence) = (text(device_id), stream::column(Some(*sequence), 0));
+            conditions.push(format!("(r.device_id, r.sequence) > ({device_id}, {sequence})"));
+        }
+    }
     let [device_id, payload_hash, signature, prev_record_hash, object_ref] =
         ["device_id", "payload_hash", "signature", "prev_record_hash", "object_ref"]
             .map(|column| super::bounded(column, stream::MAX_TEXT_BYTES));
     format!(
         "COPY (SELECT {device_id}, sequence, timestamp_ms, {payload_hash}, {signature}, {prev_record_hash}, {object_ref}
-         FROM audit_records r WHERE {} ORDER BY r.device_id, r.sequence) TO STDOUT (FORMAT binary)",
+         FROM audit_records r WHERE {} ORDER BY r.device_id, r.sequence{limit}) TO STDOUT (FORMAT binary)",
         conditions.join(" AND ")
     )
 }

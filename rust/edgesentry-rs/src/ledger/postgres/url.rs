@@ -9,7 +9,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::error::{Error, describe};
-use crate::ledger::Location;
+use crate::ledger::PostgresUrl;
 
 /// Supported parameters of the URL.
 const PARAMETERS: [&str; 18] = [
@@ -36,21 +36,14 @@ const PARAMETERS: [&str; 18] = [
 /// Splits a URL with several hosts into options for each, and a name without secrets.
 pub(super) fn parse(url: &str) -> Result<(Arc<str>, Vec<PgConnectOptions>), Error> {
     let wrong = |problem: &str| Error::Config(format!("the ledger URL: {problem}"));
-    Location::parse(url)?;
-    let scheme = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "postgres" | "postgresql"));
-    let (scheme, rest) = scheme.ok_or_else(|| wrong("it is not postgres://HOST/DATABASE"))?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
-    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
-    let database = path.trim_start_matches('/');
+    let url = PostgresUrl::split(url)?;
     let mut options = Vec::new();
-    for host in hosts.split(',') {
-        let at = if user.is_empty() { String::new() } else { format!("{user}@") };
-        let one = format!("{scheme}://{at}{host}{path}");
+    for one in url.each_host() {
         // The errors do not quote the URL.
         let mut parsed = Url::parse(&one).map_err(|error| wrong(&error.to_string()))?;
-        add_parameters(&mut parsed, query);
+        let query = parsed.query().unwrap_or_default().to_owned();
+        parsed.set_query(None);
+        add_parameters(&mut parsed, &query);
         let literal = parsed.host_str().and_then(|host| host.strip_prefix('[')?.strip_suffix(']'));
         let literal = literal.map(str::to_owned);
         let mut parsed = PgConnectOptions::from_url(&parsed).map_err(|error| wrong(&describe(&error)))?;
@@ -64,7 +57,7 @@ pub(super) fn parse(url: &str) -> Result<(Arc<str>, Vec<PgConnectOptions>), Erro
         let parsed = parsed.extra_float_digits(None).application_name("edgesentry");
         options.push(parsed.disable_statement_logging());
     }
-    Ok((format!("postgres://{hosts}/{database}").into(), options))
+    Ok((url.place().into(), options))
 }
 
 /// Adds the supported parameters; of the others, only the name is logged.
@@ -101,7 +94,6 @@ fn is_local(host: &str) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use edgesentry_chain::{Checks, Device, Head, Heads, KeyRing, Report, Scheme};
-use edgesentry_formats::{Options, Progress, Source};
+use edgesentry_formats::{Options, Progress, Source, describe};
 use edgesentry_rs::agent::Outbox;
 use edgesentry_rs::export::{Target, export};
-use edgesentry_rs::ledger::{Filter, Registration};
+use edgesentry_rs::ledger::Filter;
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::{Error, IngestService, Settings};
 use serde_json::{Value, json};
 
 use super::folder::DemoFolder;
-use crate::exit::{Failure, chain};
+use crate::exit::Failure;
 use crate::fleet::{Fleet, ROTATING, WATER, device, rotated, rotation};
 use crate::stores::Opened;
 
@@ -74,7 +74,7 @@ pub(super) fn run(fleet: &Fleet, folder: &DemoFolder) -> Result<Stages, Failure>
     };
     let opened = Opened::new(settings, Access::Create)?;
     let (agents, signed) = timed(|| sign(&opened, fleet, folder))?;
-    register(&opened, &fleet.keys)?;
+    opened.register(&fleet.keys)?;
     let (taken, ingested) = timed(|| ingest(&opened, agents))?;
 
     let (manifest, exported) = timed(|| export_to(&opened, &folder.export(), Filter::default()))?;
@@ -126,7 +126,7 @@ fn sign(opened: &Opened, fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Outbo
     let mut agents = Vec::with_capacity(tasks.len());
     for task in tasks {
         let agent = opened.runtime.block_on(task);
-        agents.push(agent.map_err(|error| Failure::unfinished("demo", chain(&error)))??);
+        agents.push(agent.map_err(|error| Failure::unfinished("demo", describe(&error)))??);
     }
     check_heads(opened, &agents, &fleet.heads)?;
     Ok(agents)
@@ -156,22 +156,6 @@ fn check_heads(opened: &Opened, agents: &[Outbox], expected: &Heads) -> Result<(
         return Ok(());
     }
     Err(Failure::unfinished("demo", "the outboxes do not end at the heads of the fleet"))
-}
-
-fn register(opened: &Opened, ring: &KeyRing) -> Result<(), Failure> {
-    for (device_id, keys) in ring.iter() {
-        for key in keys {
-            let registration = Registration {
-                device_id: device_id.to_owned(),
-                key: key.key,
-                scheme: key.scheme,
-                valid_from: Some(key.valid_from),
-                start: None,
-            };
-            opened.wait(opened.ledger.register(&registration))?;
-        }
-    }
-    Ok(())
 }
 
 /// Makes every device send its outbox to the service, concurrently.

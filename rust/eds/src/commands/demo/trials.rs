@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 use edgesentry_chain::{AuditRecord, Checks, FindingCode, Hash, PayloadError, Payloads, Report, Scheme};
-use edgesentry_formats::{Options, PayloadFolder, Progress, Source};
+use edgesentry_formats::{Options, PayloadFolder, Progress, Source, describe};
 use serde_json::json;
 
 use super::folder::DemoFolder;
-use crate::exit::{Failure, chain};
+use crate::exit::Failure;
 use crate::fleet::{self, Fleet, ROTATING, SHUTTLES, WATER};
 use crate::record_json::RecordJson;
 use crate::tamper::{self, Expected};
@@ -222,5 +222,5 @@ fn payload(
 }
 
 fn payload_failure(error: &PayloadError) -> Failure {
-    Failure::unfinished("payload_unreadable", chain(error))
+    Failure::unfinished("payload_unreadable", describe(error))
 }

@@ -1,5 +1,6 @@
 //! `eds drill all`: every drill, one by one.
 
+use edgesentry_formats::times::to_rfc3339;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,7 +19,6 @@ use super::servers::ToolArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::outputs::save_to;
-use crate::times;
 
 /// Run every drill on temporary servers, one after the other; a failed drill does not stop the others
 ///
@@ -141,7 +141,7 @@ impl All {
     fn summarize(&self, held: &[Held]) -> Result<Vec<String>, Failure> {
         let Some(folder) = self.outcome.report_dir() else { return Ok(Vec::new()) };
         let Some(first) = held.first() else { return Ok(Vec::new()) };
-        let began = times::shown(first.report.started_at_ms);
+        let began = to_rfc3339(first.report.started_at_ms);
         let signature = self.outcome.signature()?;
         let runs = held.iter().map(|drill| Run {
             report: drill.report.clone(),

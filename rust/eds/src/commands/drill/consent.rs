@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 
 use clap::Args;
-use edgesentry_rs::Settings;
+use edgesentry_ops::Settings;
 use edgesentry_rs::settings::Overrides;
 use serde_json::json;
 
@@ -56,7 +56,7 @@ pub(super) fn say(output: &Output, touches: &[String]) {
 
 /// Loads the settings of the systems that a drill changes.
 pub(super) fn settings_to_touch(config: &Path) -> Result<Settings, Failure> {
-    let settings = stores::load(Some(config), &Overrides::default())?;
+    let settings = Settings::of(stores::load(Some(config), &Overrides::default())?)?;
     if settings.ops.production {
         let message = format!(
             "{}: ops.production is true, and this drill changes something on the systems that it names; hold it with the \

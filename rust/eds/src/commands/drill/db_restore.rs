@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use edgesentry_chain::Scheme;
+use edgesentry_ops::Settings;
 use edgesentry_ops::drill::archive::{self, ArchiveDrill};
 use edgesentry_ops::drill::restore::{self, PLAN, RestoreDrill};
 use edgesentry_rs::settings::Overrides;
@@ -76,7 +77,7 @@ impl DbRestore {
         let settings = if self.commit {
             settings_to_touch(config)?
         } else {
-            stores::load(Some(config), &Overrides::default())?
+            Settings::of(stores::load(Some(config), &Overrides::default())?)?
         };
         let drill = ArchiveDrill {
             settings,

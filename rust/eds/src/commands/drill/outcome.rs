@@ -1,5 +1,8 @@
 //! The results of every drill: the output, the report files, the metrics.
 
+use edgesentry_formats::describe;
+use edgesentry_formats::times::to_rfc3339;
+use edgesentry_ops::OpsSettings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,13 +18,13 @@ use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
 
 use crate::envelope::terminal_safe;
-use crate::exit::{Exit, Failure, chain};
+use crate::exit::{Exit, Failure};
 use crate::interrupt;
 use crate::output::{Answer, Output, complain};
 use crate::outputs::{cannot_write, save_to};
 use crate::stores;
 use crate::text::{sentence, wrapped};
-use crate::times;
+use crate::threads;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -95,9 +98,7 @@ impl Outcome {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
         }
         self.seed()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let runtime = threads::runtime()?;
 
         let mut report = DrillReport::begin(plan.name, plan.about);
         report.listener = listener(*output);
@@ -139,7 +140,7 @@ impl Outcome {
         match (&self.sign_key, &self.sign_config) {
             (Some(file), _) => Ok(Some(file.clone())),
             (None, Some(settings)) => {
-                Ok(stores::load(Some(settings), &Overrides::default())?.ops.signing_key)
+                Ok(OpsSettings::of(&stores::load(Some(settings), &Overrides::default())?)?.signing_key)
             }
             (None, None) => Ok(None),
         }
@@ -183,7 +184,7 @@ fn write_report(
     content: &Value,
     seed: Option<&Seed>,
 ) -> Result<Vec<String>, Failure> {
-    let name = format!("{}-{}", report.drill, times::shown(report.started_at_ms).replace(':', ""));
+    let name = format!("{}-{}", report.drill, to_rfc3339(report.started_at_ms).replace(':', ""));
     let json = terminal_safe(&serde_json::to_string_pretty(content).unwrap_or_default()) + "\n";
     let mut files = vec![(format!("{name}.json"), json.clone()), (format!("{name}.txt"), report.text())];
     if let Some(seed) = seed {
@@ -261,11 +262,11 @@ fn shout(status: Status) -> &'static str {
 
 /// Returns the failure of a drill that could not finish.
 pub(super) fn unfinished(error: DrillError) -> Failure {
-    Failure::unfinished(error.code(), chain(&error))
+    Failure::unfinished(error.code(), describe(&error))
 }
 
 fn cannot_set(error: TextfileError) -> Failure {
-    let message = chain(&error);
+    let message = describe(&error);
     match error {
         TextfileError::Io { .. } => Failure::unfinished("io", message),
         _ => Failure::usage("metrics_file", message),

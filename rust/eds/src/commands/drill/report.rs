@@ -1,9 +1,9 @@
 //! `eds drill report`: the results of a quarter's drills.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use clap::Args;
+use edgesentry_formats::times;
 use edgesentry_formats::{Destination, Destinations, ReportKind};
 use edgesentry_ops::check::Status;
 use edgesentry_ops::drill::quarter::{self, Quarter, Summary};
@@ -51,8 +51,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = times::now_ms();
         let current = Quarter::of(now_ms);
         let quarter = match self.quarter {
             Some(quarter) => quarter,

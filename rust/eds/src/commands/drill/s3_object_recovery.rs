@@ -11,6 +11,7 @@ use super::outcome::Outcome;
 use super::servers::WeedArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::threads;
 
 /// Delete and overwrite payloads in S3, and bring them back byte-identical from their versions
 ///
@@ -48,9 +49,7 @@ impl S3ObjectRecovery {
     }
     fn in_bucket(&self, config: &Path, output: &Output) -> Result<Exit, Failure> {
         let drill = BucketDrill { settings: settings_to_touch(config)?, records: self.records };
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let runtime = threads::runtime()?;
         let prepared = runtime.block_on(drill.prepare())?;
         drop(runtime);
         self.consent.obtain(output, &prepared.touches)?;

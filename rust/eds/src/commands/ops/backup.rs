@@ -1,6 +1,7 @@
 //! `eds ops backup`: a base backup, proven before it is archived.
 
 use clap::Args;
+use edgesentry_formats::times::to_rfc3339;
 use edgesentry_ops::backup::{Backup as BaseBackup, backup, sufficient};
 use edgesentry_ops::source::Source;
 use edgesentry_ops::textfile::BACKUP_LAST_SUCCESS;
@@ -10,7 +11,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 use crate::text::name;
-use crate::times;
 
 /// Take a base backup: pg_basebackup, extraction, pg_verifybackup, then into the archive with a manifest
 ///
@@ -74,7 +74,7 @@ pub(super) fn summary(backup: &BaseBackup, place: &str) -> String {
         backup.first_segment,
         backup.last_segment,
         backup.timeline,
-        times::shown(backup.finished_at_ms),
+        to_rfc3339(backup.finished_at_ms),
         backup.verified,
     )
 }

@@ -2,9 +2,9 @@
 
 use anstyle::Style;
 use clap::Args;
+use edgesentry_formats::times::{now_ms, to_rfc3339};
 use edgesentry_ops::backup::{Backup, backups};
 use edgesentry_ops::dump::dumps;
-use edgesentry_ops::retention::now_ms;
 use edgesentry_ops::wal::{Coverage, Inventory, Segment};
 use serde_json::json;
 
@@ -12,7 +12,6 @@ use super::session::{Session, size};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
-use crate::times;
 
 const BOLD: Style = Style::new().bold();
 
@@ -55,7 +54,7 @@ impl Backups {
         }
         for dump in &dumps {
             let bytes = dump.files.iter().map(|file| file.size_bytes).sum();
-            let (age, at) = (age(age_seconds(dump.started_at_ms)), times::shown(dump.started_at_ms));
+            let (age, at) = (age(age_seconds(dump.started_at_ms)), to_rfc3339(dump.started_at_ms));
             text.push_str(&format!("{:<18}  {age:>9}  {:>11}  dump of {at}\n", dump.id, size(bytes)));
         }
         let exit = if backups.is_empty() { Exit::Findings } else { Exit::Holds };
@@ -74,7 +73,7 @@ impl Backups {
 }
 
 fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, inventory: &Inventory) -> String {
-    let from = times::shown(backup.finished_at_ms);
+    let from = to_rfc3339(backup.finished_at_ms);
     let number = |segment: Segment| segment.number(inventory.segment_bytes);
     // The store's clock may lag behind the server's, and S3 has whole seconds only: names decide.
     let goes_on = covered.newest.is_some_and(|newest| number(newest) > number(backup.last_segment));
@@ -84,7 +83,7 @@ fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, inventory: &Inven
             let of_line = covered.newest.filter(|_| covered.receiving.is_none());
             let activity = of_line.and_then(|newest| inventory.activity.get(&newest.timeline));
             let last = activity.map_or(inventory.newest_ms, |(_, last)| *last);
-            format!("{from} to {}", times::shown(last.max(backup.finished_at_ms)))
+            format!("{from} to {}", to_rfc3339(last.max(backup.finished_at_ms)))
         }
         None => format!("{from} only: no log behind it is archived"),
     };

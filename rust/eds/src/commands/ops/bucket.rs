@@ -29,9 +29,9 @@ impl BucketArgs {
         let session = Session::new(&self.file)?;
         let settings = &session.settings;
         let (setting, set, s3) = match self.holds() {
-            Holds::Payloads => ("payloads", settings.payloads.as_ref(), &settings.s3),
+            Holds::Payloads => ("payloads", settings.stores.payloads.as_ref(), &settings.stores.s3),
             Holds::Archive => {
-                let s3 = settings.ops.s3.as_ref().unwrap_or(&settings.s3);
+                let s3 = settings.ops.s3.as_ref().unwrap_or(&settings.stores.s3);
                 ("ops.archive", settings.ops.archive.as_ref(), s3)
             }
         };

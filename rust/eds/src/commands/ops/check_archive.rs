@@ -1,6 +1,7 @@
 //! `eds ops check-archive`: whether write-ahead log is missing.
 
 use clap::Args;
+use edgesentry_formats::times::to_rfc3339;
 use edgesentry_ops::backup::{Backup, backups, signed};
 use edgesentry_ops::check::{Check, Status};
 use edgesentry_ops::dump::dumps;
@@ -12,7 +13,6 @@ use super::session::{Session, Signatures, Telling, note, note_refusal};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::stores::ConfigFile;
-use crate::times;
 
 /// Look for gaps in the archived write-ahead log, from each backup to the newest segment
 ///
@@ -121,7 +121,7 @@ fn timelines(inventory: &Inventory) -> Option<Check> {
             format!(
                 "timeline {} was archived at {}, beside timeline {current}",
                 branch.timeline,
-                times::shown(branch.last_ms)
+                to_rfc3339(branch.last_ms)
             )
         })
         .collect();

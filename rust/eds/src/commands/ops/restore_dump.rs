@@ -1,6 +1,7 @@
 //! `eds ops restore-dump`: restores a logical dump into an empty database.
 
 use clap::Args;
+use edgesentry_formats::times::to_rfc3339;
 use edgesentry_ops::dump::{RestoreDump, restore_dump};
 
 use super::session::{Session, Signatures, Telling};
@@ -8,7 +9,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::stores::ConfigFile;
 use crate::text::name;
-use crate::times;
 
 /// Restore a logical dump into an empty database: pg_restore, in one transaction
 ///
@@ -51,7 +51,7 @@ impl RestoreDumpInto {
              verify-recovery --heads HEADS --ledger URL\n",
             restored.dump,
             name(&restored.database),
-            times::shown(restored.taken_at_ms),
+            to_rfc3339(restored.taken_at_ms),
             restored.tables,
             restored.seconds
         );

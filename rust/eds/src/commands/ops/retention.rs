@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use edgesentry_ops::retention::{Contents, Policy, apply, now_ms, plan};
+use edgesentry_formats::times::now_ms;
+use edgesentry_ops::retention::{Contents, Policy, apply, plan};
 use serde_json::json;
 
 use super::session::{Session, size};

@@ -5,20 +5,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use edgesentry_formats::describe;
+use edgesentry_formats::times::now_ms;
+use edgesentry_ops::Settings;
 use edgesentry_ops::archive::Archive;
 use edgesentry_ops::observe::Event;
-use edgesentry_ops::retention::now_ms;
 use edgesentry_ops::textfile::{Family, Sample, Textfile};
-use edgesentry_rs::Settings;
 use edgesentry_rs::settings::{FILE_VARIABLE, Overrides};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 
-use crate::exit::{Failure, chain};
+use crate::exit::Failure;
 use crate::interrupt;
 use crate::output::{Output, complain};
 use crate::stores::{self, ConfigFile};
 use crate::text::sentence;
+use crate::threads;
 
 /// The note on the files that an interrupted backup or dump leaves in the archive.
 pub(super) const WITHOUT_MANIFEST: &str = "files that are in the archive already count as no backup without a manifest, and go with eds ops retention --apply \
@@ -35,11 +37,9 @@ pub(super) struct Session {
 impl Session {
     /// Loads the settings.
     pub(super) fn new(file: &ConfigFile) -> Result<Session, Failure> {
-        let settings = stores::load(file.config.as_deref(), &Overrides::default())?;
+        let settings = Settings::of(stores::load(file.config.as_deref(), &Overrides::default())?)?;
         let config = file.config.clone().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
+        let runtime = threads::runtime()?;
         Ok(Session { settings, config, runtime })
     }
 
@@ -196,6 +196,6 @@ pub(super) fn note(settings: &Settings, samples: &[Sample], output: &Output) {
     let Some(path) = &settings.ops.textfile else { return };
     let noted = Textfile::open(path).and_then(|textfile| textfile.set(samples));
     if let Err(error) = noted {
-        output.note(&format!("warning: {}", sentence(&chain(&error))));
+        output.note(&format!("warning: {}", sentence(&describe(&error))));
     }
 }

@@ -1,5 +1,6 @@
 //! `eds ops verify-recovery`: the checklist after a restore.
 
+use edgesentry_formats::times::parse_unix_ms;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
 use crate::output::Output;
 use crate::stores::StoreArgs;
-use crate::times;
 
 /// Run the checklist after a restore: each item passes, fails or is unknown, with evidence
 ///
@@ -36,7 +36,7 @@ pub(super) struct VerifyRecovery {
     #[arg(long, value_parser = scheme, requires = "keys")]
     scheme: Option<Scheme>,
     /// Time of the restore: RFC 3339 with its zone
-    #[arg(long, value_name = "TIME", value_parser = times::unix_ms)]
+    #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
     target_time: Option<u64>,
     /// Alertmanager to ask for silences that are to be lifted, by amtool
     #[arg(long, value_name = "URL")]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use edgesentry_ops::retention::now_ms;
+use edgesentry_formats::times::now_ms;
 use edgesentry_ops::source::Source;
 use edgesentry_ops::textfile::{POSTGRES_OBSERVED, Textfile};
 use edgesentry_ops::watch;

@@ -1,6 +1,7 @@
 //! The service that the drill attacks: a real one, in this process, with a ledger of its own and a payload store that
 //! can be made to fail.
 
+use edgesentry_formats::times::now_ms;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -131,8 +132,7 @@ impl Harness {
 fn sign(device: &mut Device) -> Result<AuditRecord, DrillError> {
     let sequence = device.head().map_or(1, |head| head.sequence + 1);
     let object_ref = format!("{}/{sequence}.bin", device.device_id());
-    agent::sign(device, crate::drill::unix_ms(), PAYLOAD, object_ref)
-        .map_err(|error| DrillError::Unfit(error.to_string()))
+    agent::sign(device, now_ms(), PAYLOAD, object_ref).map_err(|error| DrillError::Unfit(error.to_string()))
 }
 
 fn accepted(outcome: &Outcome) -> Result<(), DrillError> {

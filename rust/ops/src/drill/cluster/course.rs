@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use edgesentry_rs::Settings;
+use edgesentry_rs::ledger::{Location, PostgresUrl};
 use edgesentry_rs::secret::without_password;
 
 use crate::check::Check;
@@ -14,7 +14,8 @@ use crate::failover;
 use crate::postgres::Sql;
 use crate::random::random;
 use crate::servers::Process;
-use crate::source::{self, each_host};
+use crate::settings::Settings;
+use crate::source;
 
 /// The prefix of the drills' databases.
 const DATABASE_PREFIX: &str = "edgesentry_drill_";
@@ -56,13 +57,13 @@ impl Pair {
     /// Asks both hosts of the ledger which one is the primary.
     pub(super) fn find(settings: &Settings) -> Result<Pair, Error> {
         let programs = source::programs(settings)?;
-        let list = settings.ledger.reveal().to_owned();
-        if !list.starts_with("postgres://") && !list.starts_with("postgresql://") {
+        let list = settings.stores.ledger.reveal().to_owned();
+        if settings.stores.location()? != Location::Postgres {
             let message =
                 "the ledger of the settings is no PostgreSQL; name both hosts: postgres://…@db-1,db-2/audit";
             return Err(Error::Config(message.to_owned()));
         }
-        let urls = each_host(&list);
+        let urls: Vec<String> = PostgresUrl::split(&list)?.each_host().collect();
         let [one, other] = urls.as_slice() else {
             return Err(Error::Config(format!(
                 "the ledger of the settings names {} hosts, and the drill needs two: postgres://…@db-1,db-2/audit",
@@ -404,9 +405,7 @@ fn is_secret(name: &str) -> bool {
 
 /// Returns host and port of a URL.
 fn address(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    PostgresUrl::split(url).map_or("", PostgresUrl::hosts)
 }
 
 #[cfg(test)]

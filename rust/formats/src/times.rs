@@ -1,0 +1,60 @@
+//! Times: Unix milliseconds, as records and tables hold them, and RFC 3339, as people read them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// Unix milliseconds of the system clock; none if it is set before 1970.
+pub fn clock_ms() -> Option<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
+/// Unix milliseconds of the system clock; 0 if it is set before 1970.
+pub fn now_ms() -> u64 {
+    clock_ms().unwrap_or(0)
+}
+
+/// Reads RFC 3339, such as `2026-01-31T12:00:00Z`, or Unix milliseconds.
+///
+/// # Errors
+/// The text is neither, or a time before 1970.
+pub fn parse_unix_ms(text: &str) -> Result<u64, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map_err(|_| "too large for Unix milliseconds".to_owned());
+    }
+    let time = OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| "neither a time such as 2026-01-31T12:00:00Z nor Unix milliseconds".to_owned())?;
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| "a time before 1970".to_owned())
+}
+
+/// Unix milliseconds as RFC 3339 in UTC, with its milliseconds; the number itself if it is beyond the calendar.
+pub fn to_rfc3339(unix_ms: u64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
+    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_offset() {
+        assert_eq!(parse_unix_ms("1970-01-01T00:00:00+00:00"), Ok(0));
+        assert_eq!(parse_unix_ms("2022-03-20T11:00:00+01:00"), Ok(1_647_770_400_000));
+        assert_eq!(parse_unix_ms("2024-02-29T23:59:59.25-02:30"), Ok(1_709_260_199_250));
+        assert_eq!(parse_unix_ms("1647770400000"), Ok(1_647_770_400_000));
+        for bad in
+            ["", "2022-03-20", "-1", "99999999999999999999", "1969-12-31T23:59:59Z", "2022-02-30T00:00:00Z"]
+        {
+            assert!(parse_unix_ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_in_utc() {
+        assert_eq!(to_rfc3339(1_647_770_400_250), "2022-03-20T10:00:00.25Z");
+        assert_eq!(to_rfc3339(u64::MAX), u64::MAX.to_string());
+    }
+}
