@@ -7,7 +7,7 @@ SERVERS := scripts/servers/with
 CHECKED := EDGESENTRY_CHECKED=1
 CHECKED_CONFIG := --config .config/checked.toml
 
-# maturin installs into this environment, whichever is active.
+# maturin installs into this environment, even if another one is active.
 export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
@@ -17,14 +17,14 @@ unexport CONDA_PREFIX
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Without features, to build in minutes.
+# Builds without features, in minutes.
 demo: ## Verify chains of real telemetry, tamper with copies, show the findings and the speed
 	$(CARGO) run --release --locked --package eds --no-default-features --bin eds -- demo
 
 check: ## Check that the workspace and its tests compile
 	$(CARGO) check --release --locked --workspace --tests
 
-# Without servers, and with little optimization: a build after an edit takes seconds.
+# Needs no servers and optimizes little: a build after an edit takes seconds.
 test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log, formats, device, edgesentry-rs, serve, ops or eds
 	@test -n "$(CRATE)" || { echo "make test-unit: set CRATE, for example CRATE=chain" >&2; exit 2; }
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
@@ -32,7 +32,7 @@ test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log,
 
 test: test-rust test-python notebooks ## Run all tests and all notebooks
 
-# With debug assertions and overflow checks in our crates; target/release/eds is then a checked one.
+# Builds our crates with debug assertions and overflow checks; target/release/eds is then a checked build.
 test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextest if it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace; \
@@ -57,12 +57,12 @@ test-chaos: module ## Run schedules of faults: EDGESENTRY_CHAOS_SEED=7,8, EDGESE
 	scripts/servers/network install
 	$(BIN)/python -m pytest tests/chaos
 
-# The plain eds, in place of the checked one of test-rust.
+# Builds the plain eds in place of the checked one of test-rust.
 test-python: module ## Run the Python tests with the same servers
 	$(CARGO) build --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' renews outputs
+notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' updates outputs
 	$(CARGO) build --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python scripts/notebooks $(NOTEBOOKS)
 
@@ -114,7 +114,7 @@ generated: ## Regenerate manual pages, completions and reference of the command,
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test network openapi
 
-screenshots: module ## Renew the pictures of the report page and of the terminal in docs/images
+screenshots: module ## Update the images of the report page and of the terminal in docs/images
 	$(BIN)/python scripts/screenshots
 	$(BIN)/python scripts/terminal
 
