@@ -2,8 +2,8 @@
 
     make bench-against BASE=PATH    PATH is an eds, or the target directory or checkout of another commit
 
-Each job runs in pairs, one process of each build, in alternating order; the figure is the median of the ratios
-of the pairs, so other load on the machine affects both. A job above its limit fails the run.
+Each job runs in pairs, one process of each build, in alternating order; the figure is the median of the
+ratios of the pairs, so other load on the machine affects both. A job above its limit fails the run.
 """
 
 from __future__ import annotations

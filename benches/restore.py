@@ -3,10 +3,10 @@
     make bench-restore BASE=PATH RESTORE="--records 1000000 5000000"
 
 PATH is an eds, or the target directory or checkout of another commit. For each size and build PostgreSQL gets
-the tables of this build, and rows in transactions as its ingest service appends them: SQL creates them, because
-a restore reads no signature. Half of them are in the base backup, half in the log after it. The build archives
-into SeaweedFS, and restores to the end of the archive in turns with the other one.
-POSTGRES_BIN names the programs of another version of PostgreSQL.
+the tables of this build, and rows in transactions as its ingest service appends them: SQL creates them,
+because a restore reads no signature. Half of them are in the base backup, half in the log after it. The build
+archives into SeaweedFS, and restores to the end of the archive in turns with the other one. POSTGRES_BIN
+names the programs of another version of PostgreSQL.
 """
 
 from __future__ import annotations
