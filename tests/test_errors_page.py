@@ -13,12 +13,12 @@ from edgesentry import exceptions
 from error_codes import error_codes, hint_codes, problem_codes
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "errors.md"
-# `Error::code` of a library is the code of a problem document, too.
+# `Error::code` of a library is also the code of a problem document.
 BOTH = {"not_tried", "stopped"}
 
 
 def listed(heading: str) -> list[str]:
-    """The first cells of the table below a heading."""
+    """Returns the first cells of the table below a heading."""
     section = re.split(r"^##+ ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     [text] = [part for part in section if part.startswith(f"{heading}\n")]
     rows = re.findall(r"^\| \[?`(\w+)`", text, re.MULTILINE)
