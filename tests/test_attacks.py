@@ -226,7 +226,7 @@ def test_assert_report_says_what_differs() -> None:
     with pytest.raises(AssertionError) as caught:
         assert_report(report, [("fork", "lift-01", 3)], checked=["heads"])
     assert str(caught.value).splitlines() == [
-        "<Report findings: 1 finding in 3 records of 1 device> does not say what it should",
+        "<Report findings: 1 finding in 3 records of 1 device> does not have the expected findings",
         "  heads were not checked",
         "  missing: fork, device 'lift-01', sequence 3",
         "  not expected: sequence_gap, device 'lift-01', sequence 3",

@@ -70,7 +70,7 @@ def test_a_table_goes_through_without_a_copy() -> None:
     assert verify_chain(frame).ok
     # A row that is not a record is still found.
     nulls = table.set_column(0, "device_id", pa.array([None] * 200, pa.string()))
-    with pytest.raises(Exception, match="entry 0 is no record"):
+    with pytest.raises(Exception, match="entry 0 is not a record"):
         pa.table(read_records(nulls))
     taken = read_records(table)
     assert next(taken).sequence == 1

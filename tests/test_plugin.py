@@ -104,7 +104,7 @@ def test_stores_are_set_in_the_configuration(project: Path) -> None:
     settings.write_text(text + 'edgesentry_stores = ["mysql"]\n')
     done = run(project, "-q", "tests/test_receive.py")
     assert done.returncode != 0
-    assert "'mysql' is none of sqlite, postgres, s3" in done.stdout + done.stderr
+    assert "expected one of sqlite, postgres, s3, got 'mysql'" in done.stdout + done.stderr
     settings.write_text(text + 'edgesentry_stores = ["sqlite"]\n')
     assert passed(run(project, "-q", "tests/test_receive.py", EDGESENTRY_TEST_S3="http://127.0.0.1:9")) == 4
 

@@ -52,7 +52,7 @@ class Client:
         attempts: int = 5,
     ) -> None:
         if (cert is None) != (cert_key is None):
-            raise ValueError("cert and cert_key are given together, or neither is")
+            raise ValueError("cert and cert_key must be given together")
         identity = None if cert is None or cert_key is None else (cert, cert_key)
         self.url = url
         self._core = ClientCore(url, token, ca, identity, timeout, attempts)

@@ -253,7 +253,7 @@ class Ledger:
         else:
             device_id = device
         if public_key is None:
-            raise TypeError("a device id needs a public_key; or give a Device")
+            raise TypeError("a device id needs a public_key; or pass a Device")
         if scheme is None and isinstance(public_key, PublicKey):
             scheme = public_key.scheme
         self._core.register(device_id, public_key, scheme or "record", valid_from, start)
@@ -503,10 +503,10 @@ def _milliseconds(time: Time | None) -> int | None:
 def _pairs(records: Iterable[Any] | Source, payloads: Payloads | None) -> Iterator[tuple[Record, bytes]]:
     if payloads is None:
         if isinstance(records, str | bytes | os.PathLike) or not isinstance(records, Iterable):
-            raise TypeError("records without payloads; give pairs of record and payload, or payloads=")
+            raise TypeError("records have no payloads; pass pairs of record and payload, or payloads=")
         for pair in records:
             if not isinstance(pair, tuple | list) or len(pair) != 2:
-                raise TypeError(f"a pair of record and payload is wanted, not {type(pair).__name__}")
+                raise TypeError(f"expected a pair of record and payload, got {type(pair).__name__}")
             yield pair[0], pair[1]
         return
     source = read_records(records)

@@ -37,5 +37,5 @@ def open_bar(progress: bool | BarFactory | None, *, total: int | None, unit: str
         return None
     factory = default_bar() if progress is True else progress
     if not callable(factory):
-        raise TypeError("progress is True or a callable such as tqdm.auto.tqdm")
+        raise TypeError("progress must be True or a callable such as tqdm.auto.tqdm")
     return factory(total=total, unit=unit, unit_scale=True, desc=name)

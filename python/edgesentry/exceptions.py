@@ -137,7 +137,7 @@ class RecordMalformed(EdgesentryError, ValueError):
         self.actual = actual
 
     def __str__(self) -> str:
-        return shown(f"entry {self.index} is no record: expected {self.expected}, found {self.actual}")
+        return shown(f"entry {self.index} is not a record: expected {self.expected}, found {self.actual}")
 
 
 class VerificationError(EdgesentryError):

@@ -132,7 +132,7 @@ def _run(arguments: Iterable[str], content: str) -> Any:
     try:
         envelope = json.loads(stdout)
     except ValueError:
-        raise EdgesentryError(f"eds has ended with {code} and no answer") from None
+        raise EdgesentryError(f"eds exited with code {code} and returned no JSON") from None
     if error := envelope.get("error"):
         raise (ConfigError if code == _USAGE else EdgesentryError)(error["message"])
     return envelope[content]

@@ -53,10 +53,10 @@ def stores(config: pytest.Config) -> list[str]:
         return ["sqlite", *(name for name in STORES[1:] if setting(config, f"edgesentry_{name}"))]
     for name in asked:
         if name not in STORES:
-            raise pytest.UsageError(f"edgesentry_stores: {name!r} is none of {', '.join(STORES)}")
+            raise pytest.UsageError(f"edgesentry_stores: expected one of {', '.join(STORES)}, got {name!r}")
         if name != "sqlite" and not setting(config, f"edgesentry_{name}"):
             raise pytest.UsageError(
-                f"edgesentry_stores asks for {name}, but nobody says where it is: set edgesentry_{name} in "
+                f"edgesentry_stores asks for {name}, but its location is not set: set edgesentry_{name} in "
                 f"the configuration of pytest, or the variable EDGESENTRY_TEST_{name.upper()}"
             )
     return list(asked)

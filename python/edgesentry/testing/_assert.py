@@ -42,7 +42,7 @@ def assert_report(
         problems.append("there was nothing to verify")
     if problems:
         same = (expected & actual).total()
-        head = f"{report!r} does not say what it should"
+        head = f"{report!r} does not have the expected findings"
         tail = [f"  and {same} findings as expected"] if same else []
         raise AssertionError("\n".join([head, *(f"  {problem}" for problem in problems), *tail]))
 

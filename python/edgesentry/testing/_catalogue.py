@@ -124,7 +124,7 @@ def _first_that_works(choices: Iterable[int], make: Callable[[int], Tampered]) -
             return make(choice)
         except ValueError:
             continue
-    raise ValueError("no choice makes a tampering")
+    raise ValueError("no choice of parameters changes the records")
 
 
 def _shuffled(random: Random, choices: Sequence[int]) -> list[int]:

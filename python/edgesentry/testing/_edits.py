@@ -185,7 +185,7 @@ def flip_device_id_bit(
     """
     stranger = _flip(device_id.encode(), bit).decode()
     if any(other.device_id == stranger for other in records):
-        raise ValueError(f"device {stranger!r} is there; flip another bit")
+        raise ValueError(f"device {stranger!r} exists already; flip another bit")
     last = last_of(records, device_id).sequence
     links: Expecteds = ()
     if sequence > 1:
@@ -263,7 +263,7 @@ def forge_payload(
 
 def _flip(value: bytes, bit: int) -> bytes:
     if not 0 <= bit < 8 * len(value):
-        raise ValueError(f"bit {bit} is none of the {8 * len(value)} bits")
+        raise ValueError(f"bit {bit} is out of range: expected 0 to {8 * len(value) - 1}")
     flipped = bytearray(value)
     flipped[bit // 8] ^= 1 << bit % 8
     return bytes(flipped)

@@ -53,7 +53,7 @@ class MalformedFile:
     def __call__(self, records: Sequence[AuditRecord]) -> BrokenFile:
         """Returns the broken file of a chain that begins at sequence 1 and has at least four records."""
         if len(records) < 4 or len({record.device_id for record in records}) != 1:
-            raise ValueError("a broken file is made of one chain of four records at least")
+            raise ValueError("a broken file needs one chain of at least four records")
         return self._break(records)
 
 

@@ -77,7 +77,7 @@ def move(records: Sequence[AuditRecord], device_id: str, sequence: int, *, behin
         behind: The sequence after which it is inserted.
     """
     if behind <= sequence:
-        raise ValueError("a record is moved behind a later one")
+        raise ValueError("behind must be a later sequence than that of the record")
     last = last_of(records, device_id).sequence
     moved = list(records)
     target = position(records, device_id, behind)
@@ -109,7 +109,7 @@ def duplicate(
     """
     behind = sequence if behind is None else behind
     if behind < sequence:
-        raise ValueError("the copy stands behind the record")
+        raise ValueError("behind must not be before the sequence of the record")
     last = last_of(records, device_id).sequence
     copied = list(records)
     copied.insert(position(records, device_id, behind) + 1, find(records, device_id, sequence))

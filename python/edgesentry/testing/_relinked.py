@@ -231,7 +231,7 @@ def rename_device(records: Sequence[AuditRecord], device_id: str, *, to: str) ->
     """
     last = last_of(records, device_id).sequence
     if any(record.device_id == to for record in records):
-        raise ValueError(f"device {to!r} is there; use swap_devices")
+        raise ValueError(f"device {to!r} exists already; use swap_devices")
     renamed = [
         record.replace(device_id=to) if record.device_id == device_id else record for record in records
     ]

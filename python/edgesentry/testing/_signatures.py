@@ -72,7 +72,7 @@ def add_torsion_to_r(
     signature = find(records, device_id, sequence).signature
     r = _curve.decode(signature[:32])
     if r is None:
-        raise ValueError("R of the signature is no point")
+        raise ValueError("R of the signature is not a point of the curve")
     moved = _curve.encode(_curve.add(r, _curve.torsion()[times]))
     return set_signature(records, device_id, sequence, signature=moved + signature[32:])
 

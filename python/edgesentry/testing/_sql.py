@@ -93,7 +93,7 @@ def _change_payload(reference: str, payload: bytes | None) -> str:
 
 def _text(value: str) -> str:
     if "\0" in value:
-        raise ValueError("no text of a database holds U+0000")
+        raise ValueError("text in a database cannot contain U+0000")
     quoted = value.replace("'", "''")
     return f"'{quoted}'"
 

@@ -43,7 +43,7 @@ impl Bar {
                 Ok(_) => None,
                 Err(_) if progress.is_callable() => Some(progress.clone().unbind()),
                 Err(_) => {
-                    let message = "progress is True or a callable such as tqdm.auto.tqdm";
+                    let message = "progress must be True or a callable such as tqdm.auto.tqdm";
                     return Err(PyTypeError::new_err(message));
                 }
             },
