@@ -5,7 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SERVERS := scripts/servers/with
 CHECKED := EDGESENTRY_CHECKED=1
+# The build that tests run, with debug assertions and overflow checks in our crates.
 CHECKED_CONFIG := --config .config/checked.toml
+lint test-python notebooks: PROFILE := $(CHECKED_CONFIG)
 
 # maturin installs into this environment, even if another one is active.
 export PYTHON
@@ -32,10 +34,11 @@ test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log,
 
 test: test-rust test-python notebooks ## Run all tests and all notebooks
 
-# Builds our crates with debug assertions and overflow checks; target/release/eds is then a checked build.
+# Leaves checked builds of target/release/eds and of the module in .venv; `make module` builds plain ones.
 test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextest if it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace; \
+	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests \
+		--test-threads $$((2 * $$(nproc))); \
 	else $(CHECKED) $(SERVERS) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --no-fail-fast --lib --bins --tests; fi
 	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 
@@ -57,13 +60,12 @@ test-chaos: module ## Run schedules of faults: EDGESENTRY_CHAOS_SEED=7,8, EDGESE
 	scripts/servers/network install
 	$(BIN)/python -m pytest tests/chaos
 
-# Builds the plain eds in place of the checked one of test-rust.
 test-python: module ## Run the Python tests with the same servers
-	$(CARGO) build --release --locked --workspace --bin eds
+	$(CARGO) build $(PROFILE) --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' updates outputs
-	$(CARGO) build --release --locked --workspace --bin eds
+	$(CARGO) build $(PROFILE) --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python scripts/notebooks $(NOTEBOOKS)
 
 lint: module ## Check formatting, lints, types and stubs
@@ -133,7 +135,7 @@ venv: ## Create or update .venv
 	scripts/venv
 
 module: venv ## Build the Python package and install it into .venv
-	$(BIN)/maturin develop --release --locked
+	$(BIN)/maturin develop --release --locked $(PROFILE)
 
 clean: ## Remove all build outputs
 	rm -rf target .venv dist benches/peers/target benches/ingest/target fuzz/target python/edgesentry/*.so

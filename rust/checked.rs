@@ -1,4 +1,4 @@
-//! In the tests of each crate: whether its build is the one with checks, where that is asked for.
+//! Included in the tests of each crate: checks that the build has checks enabled, if the environment requires it.
 
 /// `make test-rust` sets `EDGESENTRY_CHECKED` and builds with .config/checked.toml.
 #[test]

@@ -151,7 +151,7 @@ def test_brotli_is_named_and_not_called_damaged(tmp_path: Path, table: pa.Table)
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, compression="brotli")
     with pytest.raises(
-        UnreadableError, match="Brotli, which is not read here; write it with zstd"
+        UnreadableError, match="Brotli, which is not supported; write it with zstd"
     ) as refused:
         verify_chain(path)
     assert "damaged" not in str(refused.value)

@@ -88,9 +88,9 @@ def test_the_key_ring_of_a_ledger_is_a_claim(tmp_path: Path, ledger_path: Path) 
                 assert report.ok
                 assert report.coverage.provided_by["keys"] == ["ledger"]
                 assert any("claimed by the ledger" in note for note in report.coverage.not_checked)
-            with pytest.raises(ValueError, match="what the ledger provides is a claim"):
+            with pytest.raises(ValueError, match="the ledger provides only a claim"):
                 ledger.verify(keys=ring, require="signatures")
-            with pytest.raises(ValueError, match="what the ledger provides is a claim"):
+            with pytest.raises(ValueError, match="the ledger provides only a claim"):
                 verify_chain(path, keys=ring, require="signatures")
         # The auditor confirms that they are the right ones.
         mine = KeyRing(claimed)
@@ -125,7 +125,7 @@ def test_a_manifest_is_a_claim(tmp_path: Path, ledger_path: Path, keys: KeyRing)
         assert any("claimed by the manifest" in note for note in coverage.not_checked)
         said = (report.summary(), report.to_html(), report.to_json(), report._repr_html_())
         assert all("claimed by the manifest" in text for text in said)
-        with pytest.raises(ValueError, match="what the manifest provides is a claim"):
+        with pytest.raises(ValueError, match="the manifest provides only a claim"):
             verify_chain(path, manifest=given, require="heads")
         with pytest.raises(RequirementError, match="2 chains without a trusted beginning"):
             verify_chain(path, manifest=given, heads=heads, require="heads")
@@ -172,9 +172,9 @@ def test_a_beginning_that_only_the_ledger_knows_is_a_finding(
         report = ledger.verify(keys="registered", heads="registered", start_heads="registered")
         assert report.ok
         assert set(map(tuple, report.coverage.provided_by.values())) == {("ledger",)}
-        with pytest.raises(ValueError, match="what the ledger provides is a claim"):
+        with pytest.raises(ValueError, match="the ledger provides only a claim"):
             ledger.verify(keys="registered", require="signatures")
-        with pytest.raises(ValueError, match="what the ledger provides is a claim"):
+        with pytest.raises(ValueError, match="the ledger provides only a claim"):
             ledger.verify(heads="registered", require="heads")
         with pytest.raises(RequirementError, match="1 chain without a trusted beginning"):
             ledger.verify(heads=heads, start_heads="registered", require="heads")

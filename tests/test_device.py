@@ -88,7 +88,7 @@ def test_a_seed_is_never_shown() -> None:
     seed = os.urandom(32)
     assert seed.hex() not in repr(Device.from_seed("lift-01", seed))
     for wrong in (seed[:31], "ab"):
-        with pytest.raises(ValueError, match="seed is 32 bytes"):
+        with pytest.raises(ValueError, match="seed must be 32 bytes"):
             Device.from_seed("lift-01", wrong)
     with pytest.raises(ValueError, match="at least one character"):
         Device.generate("")

@@ -175,6 +175,6 @@ def test_a_report_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> N
     for option in ("--html", "--junit", "--sarif"):
         done = eds("verify-chain", tmp_path / "missing.json", option, tmp_path / "no folder" / "report")
         assert done.returncode == 2
-        assert f"{option}: there is no folder" in done.stderr
+        assert f"{option}: there is no directory" in done.stderr
         done = eds("verify-chain", tmp_path / "missing.json", option, "-")
         assert (done.returncode, "name a file" in done.stderr) == (2, True)

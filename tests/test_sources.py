@@ -84,7 +84,7 @@ def test_keys_of_openssl_are_inspected(tmp_path: Path) -> None:
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
     done = eds("inspect-key", public)
     assert done.returncode == 1
-    assert "not of an Ed25519 public key" in done.stdout + done.stderr
+    assert "not an Ed25519 public key" in done.stdout + done.stderr
 
 
 class Kms(KmsClient):  # type: ignore[misc]
@@ -126,8 +126,8 @@ def test_public_keys_as_bytes_are_taken() -> None:
     ("form", "words"),
     [
         (PEM.replace("PUBLIC", "PRIVATE"), "private key; give the public one"),
-        ("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n", "not of a public key"),
-        (PEM.replace("MCow", "MCox"), "not of an Ed25519 public key"),
+        ("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n", "not a public key"),
+        (PEM.replace("MCow", "MCox"), "not an Ed25519 public key"),
         ("ssh-rsa AAAAB3NzaC1yc2E= a@b", "not ssh-ed25519"),
         ('{"kty": "EC", "crv": "P-256", "x": "AA"}', "JSON Web Key"),
         ("not a key", "64 hex digits"),

@@ -1,4 +1,4 @@
-//! Arrow IPC, file and stream: no panic, no memory beyond the limit, and what was read is written and read again.
+//! Arrow IPC, file and stream: no panic, no memory beyond the limit, and records read are written and read again.
 
 #![no_main]
 

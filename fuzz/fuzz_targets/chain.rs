@@ -1,6 +1,6 @@
-//! Chains with arbitrary edits: the report does not depend on how the records are cut into slices, in which order
-//! the segments are merged or in how many files they stand; a batch of signatures is decided as each is alone; and
-//! no edit of what trusted heads cover passes.
+//! Chains with arbitrary edits. The report does not depend on the split into slices or files, or on the order in which
+//! segments are merged. A batch of signatures gives the verdicts of the single signatures. No edit of records covered
+//! by trusted heads passes.
 
 #![no_main]
 
@@ -38,7 +38,7 @@ fuzz_target!(init: plant(edgesentry_fuzz::chain()), |input: &[u8]| {
     bounded(|| judge(&records, cuts));
 });
 
-/// The input, byte by byte; zeros at its end.
+/// The input, byte by byte, followed by zeros.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -74,7 +74,7 @@ fn edit(records: &mut Vec<AuditRecord>, bytes: &mut Bytes<'_>) {
         9 => records[at].device_id = format!("lift-{:02}", bytes.below(5)),
         10 => records[at].object_ref.push(char::from(bytes.next())),
         11 => records[at].signature = records[other].signature,
-        // R of small order or no encoding at all, S as it is or zero.
+        // R of small order or not an encoding, S unchanged or zero.
         12 => {
             let fill = bytes.next();
             records[at].signature[..32].fill(if fill & 1 == 0 { 0 } else { 0xff });
@@ -83,18 +83,18 @@ fn edit(records: &mut Vec<AuditRecord>, bytes: &mut Bytes<'_>) {
                 records[at].signature[32..].fill(0);
             }
         }
-        // Linked to the record before it.
+        // Linked to the previous record.
         13 => {
             let before = records[..at].iter().rev().find(|before| before.device_id == records[at].device_id);
             records[at].prev_record_hash = before.map_or(Hash::ZERO, AuditRecord::hash);
         }
-        // Signed by its device, as one who has the key could.
+        // Signed by its device, as an attacker with the key could do.
         14 => {
             if let Some(device) = devices.iter().find(|device| device.device_id() == records[at].device_id) {
                 device.sign_record(&mut records[at]);
             }
         }
-        // One record more, at the end.
+        // One more record at the end.
         _ => {
             let id = devices[bytes.below(devices.len())].device_id();
             let last = records.iter().rev().find(|record| record.device_id == id);
@@ -139,7 +139,7 @@ fn slices(checks: &Checks<'_>, mut records: &[AuditRecord], cuts: &mut Bytes<'_>
         let (slice, rest) = records.split_at(cuts.below(7).min(records.len()));
         slices.push(checks.verify(slice, index).expect("there are no payloads to read"));
         index += slice.len() as u64;
-        // At the end of the input everything is one slice.
+        // At the end of the input, all records are one slice.
         records = rest;
         if cuts.0.is_empty() {
             slices.push(checks.verify(records, index).expect("there are no payloads to read"));
@@ -149,7 +149,7 @@ fn slices(checks: &Checks<'_>, mut records: &[AuditRecord], cuts: &mut Bytes<'_>
     slices
 }
 
-/// Merges neighbours in any order.
+/// Merges adjacent segments in any order.
 fn merge(mut slices: Vec<Segments>, order: &mut Bytes<'_>) -> Segments {
     while slices.len() > 1 {
         let at = order.below(slices.len() - 1);
@@ -173,7 +173,7 @@ fn compare_signatures(records: &[AuditRecord], report: &Report) {
     }
 }
 
-/// The report of files, without their names, and as if they were one.
+/// Returns the report of files, without their names, as if they were one file.
 fn from_files(checks: &Checks<'_>, files: &[&[AuditRecord]], format: Format) -> Report {
     let source = |records: &&[AuditRecord]| {
         let bytes = written(records, format, Compression::None);

@@ -1,4 +1,4 @@
-//! Heads: what was read is written and read again.
+//! Heads: heads read are written and read again.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! JSON arrays and NDJSON, bare and in gzip or zstd: how a text is cut into chunks does not show, and every entry and
-//! the array as a whole are what a general parser makes of them.
+//! JSON arrays and NDJSON, uncompressed and in gzip or zstd: the split into chunks does not affect the result, and
+//! entries and array match the result of a general parser.
 
 #![no_main]
 
@@ -23,10 +23,10 @@ fn execute(wrap: u8, text: &[u8]) {
         0 => text.to_vec(),
         1 => gzip(text),
         2 => zstd::encode_all(text, 1).expect("zstd in memory"),
-        // Members and frames that follow each other are one text.
+        // Consecutive members and frames are one text.
         3 if wrap & 8 == 0 => [gzip(&text[..middle]), gzip(&text[middle..])].concat(),
         3 => [&text[..middle], &text[middle..]].map(|half| zstd::encode_all(half, 1).expect("zstd")).concat(),
-        // The bytes themselves, whatever they are compressed with.
+        // The bytes unchanged, in any compression.
         _ => {
             let _ = read(text, 1 + usize::from(wrap >> 3));
             return;
@@ -70,7 +70,7 @@ fn compare_array(text: &[u8], entries: &Entries) {
 fn compare_lines(text: &[u8], entries: &Entries) {
     let blank = |line: &&[u8]| line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter(|line| !blank(line)).collect();
-    // Objects over several lines, or several on a line, are entries of their own.
+    // Objects over several lines, and several objects on a line, are separate entries.
     let is_whole = |line: &&[u8]| serde_json::from_slice::<&RawValue>(line).is_ok();
     if !lines.iter().all(is_whole) {
         return;

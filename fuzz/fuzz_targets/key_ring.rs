@@ -1,4 +1,4 @@
-//! Key rings: what was read is written and read again, whatever scheme bare keys are given.
+//! Key rings: keys read are written and read again, for every default scheme.
 
 #![no_main]
 

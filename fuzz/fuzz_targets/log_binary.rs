@@ -1,4 +1,4 @@
-//! The binary formats of the log: what is read is written as it was.
+//! The binary formats of the log: values read are written as the same bytes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The text formats of the log: what is read is written as it was. A policy decides about the note behind it.
+//! The text formats of the log: values read are written as the same text. A policy is evaluated on the note after it.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fn judge(kind: u8, bytes: &[u8]) {
         1 => LogProof::parse(bytes).ok().map(|proof| proof.to_string()),
         2 => HeadsProof::parse(bytes).ok().map(|proof| proof.to_string()),
         3 => {
-            // A policy may have comments: it is read again from its short form.
+            // A policy may have comments, so its short form is read again.
             let (policy, note) = bytes.split_at(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
             let Ok(policy) = Policy::parse(policy) else { return };
             let short = policy.to_string();

@@ -1,5 +1,5 @@
-//! Proofs with arbitrary numbers and hashes are decided in bounded time and memory; a proof that holds is the one that
-//! the tree makes; ranges merge to one root however they are cut.
+//! Proofs with arbitrary numbers and hashes take limited time and memory; a valid proof equals that of the tree; ranges
+//! merge to one root for every split.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Parquet: no panic, no memory beyond the limit, and what was read is written and read again.
+//! Parquet: no panic, no memory beyond the limit, and records read are written and read again.
 
 #![no_main]
 

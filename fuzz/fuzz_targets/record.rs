@@ -1,5 +1,5 @@
-//! One entry: whatever the fast decoder takes, the strict one takes with the same result, and a record that was read
-//! is written and read again in every format.
+//! One entry: if the fast decoder accepts it, the strict one returns the same result, and a record read is written and
+//! read again in every format.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use edgesentry_fuzz::{bounded, plant, read_back};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: plant(edgesentry_fuzz::record()), |input: &[u8]| {
-    // The fast decoder sees the text behind its entry and must not use it.
+    // The fast decoder sees the text after its entry, and must not use it.
     let Some((&behind, text)) = input.split_first() else { return };
     let length = text.len().saturating_sub(behind.into());
     bounded(|| {

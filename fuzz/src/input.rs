@@ -1,4 +1,4 @@
-//! Whole inputs, read and written in memory.
+//! Reads and writes whole inputs in memory.
 
 use std::io::{Cursor, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use edgesentry_formats::{Compression, Error, Format, Malformed, RecordWriter, So
 
 pub type Entries = Vec<Result<AuditRecord, Malformed>>;
 
-/// The entries of an input whose format is recognised by its content, read in pieces of at most `piece` bytes.
+/// Returns the entries of an input whose format is recognized by its content, read in pieces of at most `piece` bytes.
 pub fn read(bytes: &[u8], piece: usize) -> Result<Entries, Error> {
     let reader = Pieces { bytes: Cursor::new(bytes.to_vec()), piece };
     records(Source::Reader { name: "input".into(), reader: Box::new(reader) })?.collect()
 }
 
-/// Writes the records in a format and expects to read the same.
+/// Writes the records in a format and checks that the same records are read back.
 pub fn read_back(records: &[AuditRecord], format: Format) {
     let bytes = written(records, format, Compression::None);
     let back = read(&bytes, usize::MAX).expect("what was written can be read");
@@ -22,7 +22,7 @@ pub fn read_back(records: &[AuditRecord], format: Format) {
     assert_eq!(back.as_deref(), Ok(records), "{format}");
 }
 
-/// The records as a file of this format.
+/// Returns the records as a file of this format.
 pub fn written(records: &[AuditRecord], format: Format, compression: Compression) -> Vec<u8> {
     let memory = Memory::default();
     let mut writer =
@@ -46,7 +46,7 @@ impl Write for Memory {
     }
 }
 
-/// A reader that gives less than it is asked for.
+/// A reader that returns fewer bytes than requested.
 struct Pieces {
     bytes: Cursor<Vec<u8>>,
     piece: usize,

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: bounded memory, seeds, and reading whole inputs.
+//! Code shared by the fuzz targets: a memory limit, seeds, and reading of whole inputs.
 
 mod input;
 mod log_seeds;

@@ -1,4 +1,4 @@
-//! The seeds of the log's formats, each behind the byte that says which format it is.
+//! Seeds of the log formats, each after the byte that selects its format.
 
 use edgesentry_chain::{Hash, Scheme};
 use edgesentry_log::{
@@ -20,7 +20,7 @@ fn entry(device_id: &str) -> HeadEntry {
     }
 }
 
-/// Notes, proofs, policies, keys and paths.
+/// Returns notes, proofs, policies, keys and paths.
 pub fn log_text() -> Vec<Vec<u8>> {
     let key = |name, kind| SignerKey::from_seed(name, kind, [7; 32]).expect("a name");
     let (log, witness) = (key(ORIGIN, KeyType::Ed25519), key("w", KeyType::CosignatureV1));
@@ -52,7 +52,7 @@ pub fn log_text() -> Vec<Vec<u8>> {
     seeds.into_iter().map(|(kind, text)| [&[kind], text.as_bytes()].concat()).collect()
 }
 
-/// Leaves, entries, records, bundles, tiles and layouts.
+/// Returns leaves, entries, records, bundles, tiles and layouts.
 pub fn log_binary() -> Vec<Vec<u8>> {
     let (_, records, _) = fleet(1, 1);
     let device_id = String::from("lift-01");
@@ -94,7 +94,7 @@ pub fn log_binary() -> Vec<Vec<u8>> {
     seeds.into_iter().map(|(kind, bytes)| [&[kind], bytes.as_slice()].concat()).collect()
 }
 
-/// Two numbers, a size, and a path.
+/// Returns two numbers, a size, and a path.
 pub fn log_tree() -> Vec<Vec<u8>> {
     let seed = |first: u64, second: u64, size: u64, path: &[u8]| {
         [&first.to_be_bytes(), &second.to_be_bytes(), size.to_be_bytes().as_slice(), path].concat()

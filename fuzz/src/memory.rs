@@ -1,9 +1,9 @@
-//! The memory of one execution: no allocation beyond a limit, and nothing kept after it.
+//! Memory limits of one execution: no allocation beyond the limit, and no leak.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-/// No single allocation may be larger. Allocating more fails, and the standard library then aborts.
+/// Maximum size of a single allocation. A larger one fails, and the standard library then aborts.
 const LARGEST_BYTES: usize = 256 << 20;
 
 /// Bytes allocated and not freed.
@@ -14,14 +14,14 @@ struct Bounded;
 #[global_allocator]
 static ALLOCATOR: Bounded = Bounded;
 
-// SAFETY: the system's allocator does everything; where the limit refuses, null says so, as the trait allows.
+// SAFETY: all calls go to the system allocator; an allocation beyond the limit returns null, as the trait allows.
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.size() > LARGEST_BYTES {
             return std::ptr::null_mut();
         }
         LIVE_BYTES.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's promise about `layout` is handed on.
+        // SAFETY: the caller's guarantee for `layout` is passed on.
         unsafe { System.alloc(layout) }
     }
 
@@ -50,8 +50,8 @@ unsafe impl GlobalAlloc for Bounded {
     }
 }
 
-/// Runs one execution. What it allocates it must free; only what is made once and kept, such as a table or a thread,
-/// may remain, so an execution is repeated before it is called a leak.
+/// Runs one execution, which must free all its memory. Only data created once and kept, such as a table or a thread,
+/// may remain, so an execution is repeated before it is reported as a leak.
 pub fn bounded(execution: impl Fn()) {
     let leaks = || {
         let before = LIVE_BYTES.load(Relaxed);

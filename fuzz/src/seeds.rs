@@ -1,4 +1,4 @@
-//! The seeds, made by code: one sound input of every kind that a target reads.
+//! Generates the seeds: one valid input of every kind that a target reads.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::written;
 
-/// Writes seeds into the first folder that the target was given. libFuzzer reads the folder after this.
+/// Writes seeds into the first directory in the arguments of the target. libFuzzer reads it afterwards.
 pub fn plant(seeds: Vec<Vec<u8>>) {
     let Some(folder) = std::env::args().skip(1).find(|argument| Path::new(argument).is_dir()) else { return };
     for (at, seed) in seeds.iter().enumerate() {
@@ -25,7 +25,7 @@ pub fn plant(seeds: Vec<Vec<u8>>) {
     }
 }
 
-/// Devices, the records of their first runs in turns, and their keys.
+/// Returns devices, the interleaved records of their first runs, and their keys.
 pub fn fleet(devices: u8, each: u64) -> (Vec<Device>, Vec<AuditRecord>, KeyRing) {
     let scheme = |at: u8| if at.is_multiple_of(2) { Scheme::Record } else { Scheme::PayloadHash };
     let mut devices: Vec<Device> =
@@ -47,7 +47,7 @@ pub fn fleet(devices: u8, each: u64) -> (Vec<Device>, Vec<AuditRecord>, KeyRing)
     (devices, records, ring)
 }
 
-/// Texts, each behind the byte that says how the target wraps it; see `fuzz_targets/json.rs`.
+/// Returns texts, each after the byte that selects the wrapping in the target; see `fuzz_targets/json.rs`.
 pub fn json() -> Vec<Vec<u8>> {
     let (_, records, _) = fleet(2, 2);
     let array = written(&records, Format::Json, Compression::None);
@@ -74,7 +74,7 @@ pub fn json() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Entries, each behind the byte that says how many bytes at the end stand behind the entry.
+/// Returns entries, each after the byte that gives the number of bytes after the entry.
 pub fn record() -> Vec<Vec<u8>> {
     let (_, records, _) = fleet(1, 2);
     let line = written(&records[..1], Format::Ndjson, Compression::None);
@@ -87,7 +87,7 @@ pub fn record() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Files and streams, with every compression, and with text in a dictionary.
+/// Returns files and streams, with every compression, and with text in a dictionary.
 pub fn arrow() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for batch in batches() {
@@ -105,7 +105,7 @@ pub fn arrow() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Files with and without compressed pages.
+/// Returns files with and without compressed pages.
 pub fn parquet() -> Vec<Vec<u8>> {
     let (_, records, _) = fleet(2, 2);
     let mut seeds = vec![written(&records, Format::Parquet, Compression::None)];
@@ -123,7 +123,7 @@ pub fn parquet() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Key rings of bare and of rich keys.
+/// Returns key rings with bare keys and with keys as objects.
 pub fn key_ring() -> Vec<Vec<u8>> {
     let (_, _, ring) = fleet(3, 0);
     let rich = write_key_ring(&ring);
@@ -136,7 +136,7 @@ pub fn key_ring() -> Vec<Vec<u8>> {
     vec![rich.into_bytes(), format!("{{{}}}", bare.join(",")).into_bytes(), list.into_bytes(), b"{}".to_vec()]
 }
 
-/// Heads of no device and of some.
+/// Returns heads of no device and of some.
 pub fn heads() -> Vec<Vec<u8>> {
     let (_, records, _) = fleet(3, 1);
     let head = |record: &AuditRecord| Head { sequence: record.sequence, hash: record.hash() };
@@ -145,7 +145,7 @@ pub fn heads() -> Vec<Vec<u8>> {
     [Heads::new(), heads].iter().map(|heads| write_heads(heads).into_bytes()).collect()
 }
 
-/// Edits of a fleet's records; see `fuzz_targets/chain.rs`.
+/// Returns edits of the records of a fleet; see `fuzz_targets/chain.rs`.
 pub fn chain() -> Vec<Vec<u8>> {
     (0..16).map(|edit| vec![edit, 3, 5, 7, edit + 1, 11, 2, 9, 200, 100, 50, 25]).chain([Vec::new()]).collect()
 }
@@ -159,7 +159,7 @@ fn hex_text(record: &AuditRecord) -> String {
     .to_string()
 }
 
-/// A batch as it is written here, and one whose device ids are a dictionary.
+/// Returns a batch in our own form, and one whose device ids are a dictionary.
 fn batches() -> [RecordBatch; 2] {
     let (_, records, _) = fleet(2, 2);
     let batch = records_to_batch(&records);

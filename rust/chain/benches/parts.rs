@@ -1,4 +1,4 @@
-//! The parts of a verification, each on one thread.
+//! Benchmarks of the parts of a verification, each on one thread.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -11,10 +11,10 @@ use edgesentry_chain::{
     signed_message, verify_signature, verify_signatures,
 };
 
-/// Devices among which the records of a slice are divided.
+/// Number of devices in a slice.
 const DEVICES: u64 = 10;
 
-/// A slice of records as a fleet writes them, and the keys.
+/// Returns a slice of interleaved records, as a fleet writes them, and the keys.
 fn fleet() -> (Vec<AuditRecord>, KeyRing) {
     let mut ring = KeyRing::new();
     let mut devices: Vec<Device> = (0..DEVICES)
@@ -75,7 +75,7 @@ fn sums(c: &mut Criterion) {
         .iter()
         .map(|record| u128::from_le_bytes(record.signature[32..48].try_into().unwrap()))
         .collect();
-    // Decoding takes as long where it fails, and then nothing is left to sum.
+    // A failing decode takes as long as a successful one, but leaves nothing to sum.
     let undecodable: Vec<[u8; 32]> = (0u64..)
         .map(|at| Hash::of(&at.to_le_bytes()).0)
         .filter(|bytes| CompressedEdwardsY(*bytes).decompress().is_none())

@@ -1,9 +1,9 @@
 //! The canonical encoding (postcard): strings as varint length and UTF-8, integers as LEB128 varints, hashes and keys
-//! raw, an option as 00 or as 01 and its value.
+//! raw, an option as 00, or as 01 and its value.
 //!
-//! Exactly one sequence of bytes encodes a value: [`Reader`] refuses every other one.
+//! Each value has exactly one encoding: [`Reader`] rejects all others.
 
-/// Why bytes are not a canonical encoding.
+/// The reason why bytes are not a canonical encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CanonicalError {
@@ -42,7 +42,7 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Reads values from the front of a slice. Returned strings and bytes borrow from it; nothing is allocated.
+/// Reads values from the front of a slice. Returned strings and bytes borrow from it; the reader allocates nothing.
 ///
 /// ```
 /// use edgesentry_chain::canonical::{CanonicalError, Reader};
@@ -50,7 +50,7 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
 /// assert_eq!(reader.text()?, "ok");
 /// assert_eq!(reader.varint()?, 128);
 /// reader.finish()?;
-/// // 128 again, with one byte more than needed.
+/// // 128 again, one byte longer than needed.
 /// assert_eq!(Reader::new(&[0x80, 0x81, 0x00]).varint(), Err(CanonicalError::Varint));
 /// # Ok::<(), CanonicalError>(())
 /// ```
@@ -60,58 +60,58 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Starts at the front of `bytes`.
+    /// Creates a reader at the front of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes }
     }
 
-    /// The bytes not read yet.
+    /// Returns the bytes not yet read.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// One byte.
+    /// Reads one byte.
     pub fn byte(&mut self) -> Result<u8, CanonicalError> {
         self.rest.split_off_first().copied().ok_or(CanonicalError::Truncated)
     }
 
-    /// An integer.
+    /// Reads an integer.
     pub fn varint(&mut self) -> Result<u64, CanonicalError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
             let bits = u64::from(byte & 0x7f);
-            // The tenth byte holds the last bit only.
+            // The tenth byte holds only the last bit.
             if shift == 63 && byte > 1 {
                 return Err(CanonicalError::Varint);
             }
             value |= bits << shift;
             if byte < 0x80 {
-                // Zero at the end adds nothing, except for the value zero itself.
+                // A final zero byte is redundant, except for the value zero.
                 return if byte == 0 && shift > 0 { Err(CanonicalError::Varint) } else { Ok(value) };
             }
         }
         Err(CanonicalError::Varint)
     }
 
-    /// The next `length` bytes.
+    /// Reads the next `length` bytes.
     pub fn bytes(&mut self, length: u64) -> Result<&'a [u8], CanonicalError> {
         let length = usize::try_from(length).map_err(|_| CanonicalError::Truncated)?;
         self.rest.split_off(..length).ok_or(CanonicalError::Truncated)
     }
 
-    /// An array, such as a hash or a key.
+    /// Reads an array, such as a hash or a key.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], CanonicalError> {
         self.bytes(N as u64)?.try_into().map_err(|_| CanonicalError::Truncated)
     }
 
-    /// A string.
+    /// Reads a string.
     pub fn text(&mut self) -> Result<&'a str, CanonicalError> {
         let length = self.varint()?;
         std::str::from_utf8(self.bytes(length)?).map_err(|_| CanonicalError::NotUtf8)
     }
 
-    /// Whether the value of an option follows.
+    /// Reads the byte before an option. Returns true if its value follows.
     pub fn option(&mut self) -> Result<bool, CanonicalError> {
         match self.byte()? {
             0 => Ok(false),
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks that all bytes were read.
+    /// Checks that no bytes are left.
     pub fn finish(self) -> Result<(), CanonicalError> {
         if self.rest.is_empty() { Ok(()) } else { Err(CanonicalError::Trailing(self.rest.len())) }
     }

@@ -1,4 +1,4 @@
-//! What records are checked against: the inputs that the auditor brings, and what the side under test claims.
+//! The inputs of a verification: those of the auditor, and the claims of the side under test.
 
 use std::collections::BTreeMap;
 
@@ -8,64 +8,64 @@ use crate::key::KeyRing;
 use crate::level::{InputKind, ProvidedBy, Providers};
 use crate::record::AuditRecord;
 
-/// Where payloads come from.
+/// A source of payloads.
 pub trait Payloads: Sync {
-    /// BLAKE3 of the payload of `record`; `None` where the store proves that it has none. An error means that
-    /// the question could not be answered, and ends the verification.
+    /// Returns the BLAKE3 hash of the payload of `record`, or `None` if the store proves that it has no such payload.
+    /// An error ends the verification.
     fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError>;
 }
 
-/// A payload could not be read; this is a failure of ours, never a verdict.
+/// A payload could not be read. This is a failure of the verifier, not a verdict.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the payload of device {device_id:?} sequence {sequence} at {object_ref:?}")]
 pub struct PayloadError {
-    /// The record's device.
+    /// The device of the record.
     pub device_id: String,
-    /// The record's sequence.
+    /// The sequence of the record.
     pub sequence: u64,
-    /// Where the payload should be.
+    /// The object reference of the record.
     pub object_ref: String,
-    /// What went wrong.
+    /// The cause.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// What records are checked against. Links are always checked; each further level if its input is given.
+/// The inputs of a verification. Links are always checked; each further level is checked if its input is present.
 ///
-/// The fields but the last are what the auditor brings. What the side under test provides goes into `claims`: it is
-/// checked as well, and the report says that it is a claim.
+/// The auditor provides all fields but the last. Inputs from the side under test belong in `claims`: they are checked
+/// as well, and the report marks them as claims.
 #[derive(Clone, Copy, Default)]
 pub struct Checks<'a> {
-    /// Public keys: signatures are checked.
+    /// Public keys, to check signatures.
     pub keys: Option<&'a KeyRing>,
-    /// Payloads: they are hashed again.
+    /// Payloads, to be hashed again.
     pub payloads: Option<&'a dyn Payloads>,
-    /// Trusted heads, which the chains must contain.
+    /// Trusted heads that the chains must contain.
     pub heads: Option<&'a Heads>,
-    /// Heads after which the chains must begin, for an export that starts mid-chain.
+    /// Heads that the chains must continue, for an export that starts mid-chain.
     pub start_heads: Option<&'a Heads>,
-    /// What the side under test provides.
+    /// Inputs from the side under test.
     pub claims: Claims<'a>,
 }
 
-/// What the side under test provides.
+/// Inputs from the side under test.
 #[derive(Clone, Copy, Default)]
 pub struct Claims<'a> {
-    /// Keys, used if the auditor brings none.
+    /// Keys, used if the auditor provides none.
     pub keys: Option<Claim<'a, KeyRing>>,
-    /// Payloads, used if the auditor brings none. They are evidence: their hash decides, whoever provides them.
+    /// Payloads, used if the auditor provides none. They are evidence: their hash decides, not their provider.
     pub payloads: Option<Claim<'a, dyn Payloads + 'a>>,
-    /// Heads, which the chains must contain as well as those of the auditor.
+    /// Heads that the chains must contain, in addition to those of the auditor.
     pub heads: Option<Claim<'a, Heads>>,
-    /// Heads after which chains begin of which the auditor brings no start head.
+    /// Start heads, used for chains for which the auditor provides none.
     pub start_heads: Option<Claim<'a, Heads>>,
 }
 
-/// Something that the side under test provides.
+/// An input from the side under test.
 pub struct Claim<'a, T: ?Sized> {
-    /// Who provides it.
+    /// The provider.
     pub by: ProvidedBy,
-    /// What is claimed.
+    /// The claimed input.
     pub what: &'a T,
 }
 
@@ -78,12 +78,12 @@ impl<T: ?Sized> Clone for Claim<'_, T> {
 impl<T: ?Sized> Copy for Claim<'_, T> {}
 
 impl<'a> Checks<'a> {
-    /// The keys that decide: those of the auditor, or else the claimed ones.
+    /// Returns the keys that decide: those of the auditor, or else the claimed ones.
     pub fn key_ring(&self) -> Option<&'a KeyRing> {
         self.keys.or(self.claims.keys.map(|claim| claim.what))
     }
 
-    /// By whom each input was provided.
+    /// Returns the providers of each input.
     pub fn providers(&self) -> Providers {
         let mut providers: Providers = BTreeMap::new();
         let mut add = |kind, by: Option<ProvidedBy>| {
@@ -111,7 +111,7 @@ impl<'a> Checks<'a> {
         }
     }
 
-    /// The link after which a chain must begin, and who says so.
+    /// Returns the link that a chain must continue, and its provider.
     pub(crate) fn start_of(&self, device_id: &str) -> Option<(&'a Head, ProvidedBy)> {
         let brought = self.start_heads.and_then(|heads| heads.get(device_id));
         let brought = brought.map(|head| (head, ProvidedBy::Auditor));
@@ -119,7 +119,8 @@ impl<'a> Checks<'a> {
         brought.or_else(|| claim.and_then(|claim| Some((claim.what.get(device_id)?, claim.by))))
     }
 
-    /// The heads that a chain must contain, that of the auditor first. A claim that says the same is left out.
+    /// Returns the heads that a chain must contain, the auditor's first. A claim equal to the auditor's head is left
+    /// out.
     pub(crate) fn heads_of(&self, device_id: &str) -> [Option<(&'a Head, ProvidedBy)>; 2] {
         let brought = self.heads.and_then(|heads| heads.get(device_id));
         let claim = self.claims.heads.and_then(|claim| Some((claim.what.get(device_id)?, claim.by)));

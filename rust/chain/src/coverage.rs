@@ -1,4 +1,4 @@
-//! Coverage: what was checked, against whose inputs, and what was not checked (docs/reference/spec.md, step 9).
+//! Coverage: the checks made, the providers of their inputs, and the checks not made (docs/reference/spec.md, step 9).
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::level::{InputKind, Level, ProvidedBy, Providers};
 
-/// What was checked and what was not.
+/// The checks that were made and those that were not.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Coverage {
     /// Records whose links were checked.
     pub records: u64,
-    /// Devices among them.
+    /// Devices of these records.
     pub devices: u64,
-    /// Entries that are no records.
+    /// Entries that are not records.
     pub malformed: u64,
-    /// How the beginnings of the chains are known.
+    /// How the starts of the chains are known.
     pub links: LinkCoverage,
     /// Signatures, if there were keys.
     pub signatures: Option<SignatureCoverage>,
@@ -24,30 +24,30 @@ pub struct Coverage {
     pub payloads: Option<PayloadCoverage>,
     /// Heads, if there were any.
     pub heads: Option<HeadCoverage>,
-    /// The inputs that the levels were checked against, and by whom each was provided.
+    /// The providers of the inputs that the levels were checked against.
     pub provided_by: Providers,
-    /// What was not checked, and what could therefore go unnoticed. In JSON as sentences under `not_checked`, and as
-    /// data under `gaps`.
+    /// Checks that were not made, and the attacks that could therefore go unnoticed. JSON has them as sentences in
+    /// `not_checked` and as data in `gaps`.
     #[serde(flatten, serialize_with = "sentences_and_gaps")]
     pub not_checked: Vec<NotChecked>,
 }
 
 impl Coverage {
-    /// Who claims an input of which the auditor brought nothing.
+    /// Returns the claimant of an input that the auditor did not provide.
     pub fn claimed_by(&self, kind: InputKind) -> Option<ProvidedBy> {
         let by = self.provided_by.get(&kind)?;
         by.first().copied().filter(|by| !by.is_trusted())
     }
 }
 
-/// How the beginnings of chains are known. Chains that do not begin where they should are findings, and not counted.
+/// How the starts of chains are known. A chain with a wrong start is a finding and is not counted here.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LinkCoverage {
-    /// Chains that begin at sequence 1.
+    /// Chains that start at sequence 1.
     pub from_first: u64,
-    /// Chains that begin behind a start head which the auditor brought.
+    /// Chains that continue a start head of the auditor.
     pub from_trusted: u64,
-    /// Chains that begin behind a start head which the side under test claims.
+    /// Chains that continue a start head that the side under test claims.
     pub from_claimed: u64,
 }
 
@@ -62,75 +62,75 @@ pub struct SignatureCoverage {
     pub unchecked: u64,
 }
 
-/// Payloads that were looked for.
+/// Payloads that were looked up.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PayloadCoverage {
-    /// Looked for, and hashed if found.
+    /// Looked up, and hashed if found.
     pub checked: u64,
 }
 
 /// Heads that were compared.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct HeadCoverage {
-    /// Heads that the auditor brought.
+    /// Heads from the auditor.
     pub trusted: u64,
     /// Heads that the side under test claims.
     pub claimed: u64,
     /// Devices in the input without a trusted head.
     pub devices_without: u64,
-    /// Those of them for which a head is claimed.
+    /// Devices of these for which a head is claimed.
     pub devices_claimed: u64,
 }
 
-/// Something that was not checked.
+/// A check that was not made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NotChecked {
-    /// Chains begin behind a link which the side under test claims.
+    /// Chains continue a link that the side under test claims.
     BeginningsClaimed {
-        /// How many.
+        /// The number of chains.
         chains: u64,
-        /// Who claims it.
+        /// The claimant.
         by: ProvidedBy,
     },
     /// There was no key ring.
     NoKeys,
-    /// The keys are those that the side under test names.
+    /// The keys come from the side under test.
     KeysClaimed {
-        /// Who names them.
+        /// The claimant.
         by: ProvidedBy,
     },
     /// Records without a valid key.
     Unsigned {
-        /// How many.
+        /// The number of records.
         records: u64,
     },
     /// Records whose signature covers the payload hash only.
     PayloadHashOnly {
-        /// How many.
+        /// The number of records.
         records: u64,
     },
     /// There was no payload store.
     NoPayloads,
     /// There were no heads.
     NoHeads,
-    /// Devices whose head only the side under test names.
+    /// Only the side under test provides the heads of devices.
     HeadsClaimed {
-        /// How many.
+        /// The number of devices.
         devices: u64,
-        /// Who names it.
+        /// The claimant.
         by: ProvidedBy,
     },
     /// Devices without any head.
     DevicesWithoutHead {
-        /// How many.
+        /// The number of devices.
         devices: u64,
     },
 }
 
 impl NotChecked {
-    /// The level of which it is a part.
+    /// Returns the level of the missing check.
     pub fn level(&self) -> Level {
         match self {
             NotChecked::BeginningsClaimed { .. } => Level::Links,
@@ -145,32 +145,29 @@ impl NotChecked {
         }
     }
 
-    /// The sentence behind the name of its level: `heads: no heads were given, ...`.
+    /// Returns the sentence after the name of its level: `heads: no heads were given, ...`.
     pub fn with_level(&self) -> String {
         format!("{}: {self}", self.level())
     }
 }
 
-/// What was not checked, and what could therefore go unnoticed: a sentence without its full stop.
+/// The missing check, and what could therefore go unnoticed: a sentence without its full stop.
 impl fmt::Display for NotChecked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             NotChecked::BeginningsClaimed { by: ProvidedBy::Record, .. } => {
-                f.write_str("the record before was not given, so the link to it was not checked")
+                f.write_str("the previous record was not given, so the link to it was not checked")
             }
             NotChecked::BeginningsClaimed { chains, by } => {
-                let begin = if chains == 1 { "1 chain begins" } else { &format!("{chains} chains begin") };
-                write!(
-                    f,
-                    "{begin} behind a link that is claimed by {by}, so the records before it could have been removed"
-                )
+                let start = if chains == 1 { "1 chain starts" } else { &format!("{chains} chains start") };
+                write!(f, "{start} after a link claimed by {by}, so earlier records could have been removed")
             }
             NotChecked::NoKeys => {
-                f.write_str("no key ring was given, so a chain rewritten and re-linked by anybody would pass")
+                f.write_str("no key ring was given, so a chain rewritten and re-linked by anyone would pass")
             }
             NotChecked::KeysClaimed { by } => write!(
                 f,
-                "the keys are claimed by {by}, so a chain signed anew with keys registered for it would pass"
+                "the keys are claimed by {by}, so a chain signed again with newly registered keys would pass"
             ),
             NotChecked::Unsigned { records } => {
                 write!(f, "{records} records have no valid key in the key ring and were not checked")
@@ -201,7 +198,7 @@ impl fmt::Display for NotChecked {
     }
 }
 
-/// `not_checked` and `gaps`, one entry each for everything that was not checked.
+/// Serializes `not_checked` and `gaps`, one entry each per missing check.
 fn sentences_and_gaps<S: Serializer>(gaps: &[NotChecked], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Gap<'a> {
@@ -217,7 +214,7 @@ fn sentences_and_gaps<S: Serializer>(gaps: &[NotChecked], serializer: S) -> Resu
     map.end()
 }
 
-/// Everything that was not checked, level by level.
+/// Returns all missing checks, level by level.
 pub(crate) fn not_checked(coverage: &Coverage) -> Vec<NotChecked> {
     let mut gaps = Vec::new();
     let claimed = |kind| coverage.provided_by.get(&kind)?.iter().copied().find(|by| !by.is_trusted());

@@ -1,4 +1,4 @@
-//! The signing side: a device that continues its own chain.
+//! The signing side: a device that extends its own chain.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::key::{KeyError, PublicKey, Scheme};
 use crate::record::AuditRecord;
 use crate::signature::signed_message;
 
-/// The length of a seed, the secret from which a device's key pair is derived.
+/// The length of a seed, the secret from which the key pair of a device is derived.
 pub const SEED_BYTES: usize = 32;
 
-/// A device that signs its records. Its seed is zeroized when it is dropped and never shown.
+/// A device that signs its records. Its seed is zeroized on drop and never displayed.
 ///
 /// ```
 /// use edgesentry_chain::{Device, Scheme};
@@ -32,19 +32,19 @@ pub struct Device {
     head: Option<Head>,
 }
 
-/// The sequence has reached its largest value; the chain cannot be continued.
+/// The sequence has reached its largest value, so the chain cannot grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the chain is full: its last sequence is {}", u64::MAX)]
 pub struct ChainFull;
 
 impl Device {
-    /// A device at the beginning of its chain.
+    /// Creates a device at the start of its chain.
     pub fn from_seed(device_id: impl Into<String>, seed: [u8; SEED_BYTES], scheme: Scheme) -> Device {
         let seed = Zeroizing::new(seed);
         Device { device_id: device_id.into(), scheme, key: SigningKey::from_bytes(&seed), head: None }
     }
 
-    /// The same device, resuming after the last record that it signed.
+    /// Returns the same device, resumed after the last record it signed.
     #[must_use]
     pub fn resume(mut self, head: Option<Head>) -> Device {
         self.head = head;
@@ -76,32 +76,32 @@ impl Device {
         Ok(record)
     }
 
-    /// Signs a record as it stands, without touching the chain: what an attacker with the key could do.
+    /// Signs a record as it is, without changing the chain, as an attacker with the key could do.
     pub fn sign_record(&self, record: &mut AuditRecord) {
         record.signature = self.key.sign(&signed_message(record, self.scheme)).to_bytes();
     }
 
-    /// The device id.
+    /// Returns the device id.
     pub fn device_id(&self) -> &str {
         &self.device_id
     }
 
-    /// What its signatures cover.
+    /// Returns the signature scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The last record signed; none at the beginning.
+    /// Returns the last record signed, or `None` at the start of the chain.
     pub fn head(&self) -> Option<Head> {
         self.head
     }
 
-    /// The public key to register.
+    /// Returns the public key to register.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
         PublicKey::from_bytes(self.key.verifying_key().to_bytes())
     }
 
-    /// The secret seed, zeroized when dropped.
+    /// Returns the secret seed, zeroized on drop.
     pub fn seed(&self) -> Zeroizing<[u8; SEED_BYTES]> {
         Zeroizing::new(self.key.to_bytes())
     }

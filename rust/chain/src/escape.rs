@@ -1,8 +1,8 @@
-//! Text from evidence, made safe for the place where it is shown: one function for each kind of place.
+//! Escapes text from evidence for display, with one function for each kind of place.
 //!
-//! Device ids, object references and names of files are chosen by others, perhaps by an opponent. Wherever such text is
-//! shown, three things must not happen: a terminal acts on it, a runner of continuous integration takes it for a
-//! command, or two ids that differ look the same because a character of one cannot be seen.
+//! Other parties, perhaps an attacker, choose device ids, object references and file names. Displayed text must never
+//! control a terminal, pass for a command of a CI runner, or make two different ids look the same through invisible
+//! characters.
 //!
 //! | place | function |
 //! |---|---|
@@ -12,10 +12,10 @@
 //! | JSON | [`json`] |
 //! | HTML and XML | [`markup`] |
 //! | a workflow command of GitHub Actions | [`github_data`], [`github_property`] |
-//! | a string literal of Python | [`python_literal`] |
+//! | a Python string literal | [`python_literal`] |
 //!
-//! Characters that cannot be seen are written out, see [`is_unseen`]. So is what a runner would act on: `##[`, `##vso[`
-//! and `##teamcity[` anywhere in a line (Azure Pipelines, GitHub Actions, TeamCity), `::` at its beginning (GitHub
+//! Invisible characters are escaped, see [`is_unseen`]. So are the markers that a CI runner acts on: `##[`, `##vso[`
+//! and `##teamcity[` anywhere in a line (Azure Pipelines, GitHub Actions, TeamCity), `::` at its start (GitHub
 //! Actions).
 
 mod text;

@@ -1,4 +1,4 @@
-//! Whether new heads extend old ones: no chain was cut, rewritten or left out since the old ones were taken.
+//! Checks that new heads extend old ones: no chain was truncated, rewritten or removed since the old heads were taken.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::head::{Head, Heads};
 use crate::level::ProvidedBy;
 use crate::report::absent_device;
 
-/// What shows that `new` does not extend `old`, by device.
+/// Returns the reasons why `new` does not extend `old`, by device.
 ///
 /// Every device of `old` must be in `new` with the same sequence or a higher one, and the record at the old sequence
-/// must still have the old hash: `found` returns the hash of the record that is there now, or none.
+/// must still have the old hash. `found` returns the hash of the record at a sequence, or `None` if there is no record.
 ///
 /// ```
 /// use edgesentry_chain::{Device, Head, Heads, Scheme, check_extension};

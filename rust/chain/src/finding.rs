@@ -13,7 +13,7 @@ use crate::level::ProvidedBy;
 
 macro_rules! finding_codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $summary:literal;)*) => {
-        /// What a failed check is called. The names are stable: scripts may rely on them.
+        /// The kind of a failed check. The names are stable: scripts may rely on them.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
         pub enum FindingCode {
             $($(#[doc = $doc])* #[serde(rename = $name)] $variant,)*
@@ -23,12 +23,12 @@ macro_rules! finding_codes {
             /// Every code, in the order of the docs.
             pub const ALL: &'static [FindingCode] = &[$(FindingCode::$variant,)*];
 
-            /// The stable name, such as `prev_hash_mismatch`.
+            /// Returns the stable name, such as `prev_hash_mismatch`.
             pub fn name(self) -> &'static str {
                 match self { $(FindingCode::$variant => $name,)* }
             }
 
-            /// One line on what was found.
+            /// Returns a one-line summary.
             pub fn summary(self) -> &'static str {
                 match self { $(FindingCode::$variant => $summary,)* }
             }
@@ -37,29 +37,29 @@ macro_rules! finding_codes {
 }
 
 finding_codes! {
-    /// The link to the record before does not hold.
+    /// The link to the previous record does not hold.
     PrevHashMismatch = "prev_hash_mismatch", "the record does not continue the record before it";
     /// Sequence numbers are missing.
     SequenceGap = "sequence_gap", "records are missing before this one";
-    /// The same record once more.
+    /// The same record appears again.
     SequenceDuplicate = "sequence_duplicate", "the same record appears again";
-    /// A sequence below the one before.
+    /// A sequence is below the previous one.
     SequenceOutOfOrder = "sequence_out_of_order", "the sequence runs backwards";
-    /// Two different records at one sequence.
+    /// Two different records claim one sequence.
     Fork = "fork", "two different records claim one sequence";
-    /// A chain that does not begin where it should.
+    /// A chain has a wrong start.
     FirstRecordNotGenesis = "first_record_not_genesis", "the chain does not begin at its first record";
     /// The signature does not hold under the device's key.
     SignatureInvalid = "signature_invalid", "the signature does not hold under the device's key";
-    /// No key for the device.
+    /// The key ring has no key for the device.
     UnknownDevice = "unknown_device", "the key ring has no key for this device";
     /// The signature belongs to a key that is not valid here.
     KeyNotValidAtSequence = "key_not_valid_at_sequence", "the key is not valid at this sequence";
-    /// The payload is not what the record commits to.
+    /// The payload does not match the hash in the record.
     PayloadHashMismatch = "payload_hash_mismatch", "the payload is not the one the record commits to";
-    /// The payload is not there.
+    /// The payload store has no such payload.
     PayloadMissing = "payload_missing", "the payload is not in the payload store";
-    /// The chain does not contain a head that was given for it.
+    /// The chain does not contain a given head of it.
     HeadMismatch = "head_mismatch", "the chain does not reach the head that was given for it";
     /// A device of the given heads has no record.
     DeviceMissing = "device_missing", "a device for which a head was given has no record";
@@ -82,12 +82,12 @@ impl FromStr for FindingCode {
     }
 }
 
-/// Not the name of a finding.
+/// The text is not the name of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no finding is called {0:?}")]
+#[error("unknown finding code {0:?}")]
 pub struct UnknownCode(String);
 
-/// What a check expected or found. Serialized as text, but in a binary format with its type.
+/// The expected or actual value of a check. Serialized as text, or in a binary format with its type.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(remote = "Evidence")]
 pub enum Evidence {
@@ -99,23 +99,23 @@ pub enum Evidence {
     Head {
         /// The sequence.
         sequence: u64,
-        /// The record hash there.
+        /// The record hash.
         hash: Hash,
     },
-    /// A place in a chain as the side under test claims it.
+    /// A place in a chain, as claimed by the side under test.
     ClaimedHead {
         /// The sequence.
         sequence: u64,
-        /// The record hash there.
+        /// The record hash.
         hash: Hash,
-        /// Who claims it.
+        /// The claimant.
         by: ProvidedBy,
     },
-    /// A public key and what it signs.
+    /// A public key and its scheme.
     Key {
         /// The key.
         key: [u8; 32],
-        /// What it signs.
+        /// The scheme.
         scheme: Scheme,
     },
     /// A signature that holds under the key, but only under a scheme for which the key is not registered.
@@ -127,7 +127,7 @@ pub enum Evidence {
     },
     /// A signature.
     Signature(#[serde(with = "signature")] Box<[u8; 64]>),
-    /// Words.
+    /// Plain text.
     Text(Box<str>),
 }
 
@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for Evidence {
     }
 }
 
-/// The bytes of a signature, of which serde knows no array so long.
+/// The bytes of a signature: serde does not support arrays of this length.
 mod signature {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -218,36 +218,37 @@ pub struct Location {
     pub record: u64,
 }
 
-/// One failed check: where, what was expected, what was found.
+/// A failed check: its place, the expected value and the actual one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Finding {
     /// The stable code.
     pub code: FindingCode,
-    /// The device; none for an entry too broken to name one.
+    /// The device; none if the entry is too malformed to have one.
     pub device_id: Option<Arc<str>>,
-    /// The sequence the record claims; for a missing device or a truncated chain that of the head.
+    /// The sequence that the record claims; that of the head for a missing device or a truncated chain.
     pub sequence: Option<u64>,
-    /// The time that the record claims, Unix milliseconds; none where there is no record.
+    /// The time that the record claims, Unix milliseconds; none without a record.
     pub timestamp_ms: Option<u64>,
-    /// Position of the record in the input, from 0, over all files; none where the fault is an absence.
+    /// Position of the record in the input, from 0, over all files; none for a missing record.
     pub index: Option<u64>,
-    /// What the check expected.
+    /// The expected value.
     pub expected: Evidence,
-    /// What it found.
+    /// The actual value.
     pub actual: Evidence,
-    /// Hash of the record as found; none where there is no record.
+    /// Hash of the record as found; none without a record.
     pub record_hash: Option<Hash>,
     /// The earlier finding that probably explains this one.
     pub cause: Option<Cause>,
-    /// Which input it stands in; filled in by whoever read the inputs.
+    /// The input that contains it, filled in by the reader of the inputs.
     pub location: Option<Location>,
-    /// The record before this one in its chain, against which it was checked.
+    /// The previous record of the chain, against which it was checked.
     #[serde(skip)]
     pub(crate) predecessor: Option<u64>,
 }
 
 impl Finding {
-    /// An entry at position `index` that is no record; `expected` and `actual` say why, with line or byte offset.
+    /// Returns the finding of an entry at position `index` that is not a record; `expected` and `actual` give the
+    /// reason, with line or byte offset.
     pub fn malformed(index: u64, expected: impl Into<String>, actual: impl Into<String>) -> Finding {
         Finding {
             code: FindingCode::RecordMalformed,

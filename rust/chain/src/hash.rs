@@ -10,10 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
-    /// The previous hash of the first record of a chain: 32 zero bytes.
+    /// The `prev_record_hash` of the first record of a chain: 32 zero bytes.
     pub const ZERO: Hash = Hash([0; 32]);
 
-    /// BLAKE3 of `bytes`.
+    /// Returns the BLAKE3 hash of `bytes`.
     ///
     /// ```
     /// let hash = edgesentry_chain::Hash::of(b"");
@@ -23,12 +23,12 @@ impl Hash {
         Hash(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first eight bytes, enough to tell records at one sequence apart.
+    /// Returns the first eight bytes, enough to distinguish records at one sequence.
     pub(crate) fn prefix(&self) -> u64 {
         u64::from_le_bytes(self.0[..8].try_into().expect("eight bytes of thirty-two"))
     }

@@ -1,4 +1,4 @@
-//! Likely causes of many findings at once, as the records themselves show them (docs/reference/spec.md, step 7).
+//! Likely causes of many findings at once, derived from the records (docs/reference/spec.md, step 7).
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,32 +8,32 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::key::Scheme;
 use crate::level::Level;
 
-/// A likely cause of many findings at once, and its cure. A hint explains findings; it never removes one.
+/// A likely cause of many findings at once, with its fix. A hint explains findings; it never removes one.
 #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(remote = "Hint")]
 pub enum Hint {
-    /// The chains of some devices are whole and their links hold, but the records do not come in that order.
+    /// The chains of some devices are complete and their links hold, but their records are in another order.
     NotInOrder {
-        /// How many devices.
+        /// The number of devices.
         devices: u64,
-        /// The first of them by name.
+        /// The first device by name.
         device_id: Arc<str>,
-        /// Whether the records came from more than one input.
+        /// True if the records came from several inputs.
         many_inputs: bool,
     },
-    /// Signatures hold under the scheme for which their key is not registered.
+    /// Signatures hold under a scheme for which their key is not registered.
     OtherScheme {
         /// The scheme under which they hold.
         scheme: Scheme,
-        /// How many signatures.
+        /// The number of signatures.
         signatures: u64,
-        /// Of how many devices.
+        /// The number of devices.
         devices: u64,
-        /// The first of them by name.
+        /// The first device by name.
         device_id: Arc<str>,
     },
-    /// Most devices of the trusted heads have no record, or several, and the others are neighbours in the order of ids, as
-    /// in one part of a larger export.
+    /// Most devices of the trusted heads have no record, or several have none and those with records have adjacent ids,
+    /// as in one part of a larger export.
     PartOfExport {
         /// Devices of the trusted heads without a record.
         missing: u64,
@@ -43,7 +43,7 @@ pub enum Hint {
 }
 
 impl Hint {
-    /// The stable name, such as `not_in_order`.
+    /// Returns the stable name, such as `not_in_order`.
     pub fn code(&self) -> &'static str {
         match self {
             Hint::NotInOrder { .. } => "not_in_order",
@@ -52,7 +52,7 @@ impl Hint {
         }
     }
 
-    /// The level whose findings it explains.
+    /// Returns the level whose findings it explains.
     pub fn level(&self) -> Level {
         match self {
             Hint::NotInOrder { .. } => Level::Links,
@@ -61,7 +61,7 @@ impl Hint {
         }
     }
 
-    /// The hint as reports say it: `Likely cause: ` and its sentence.
+    /// Returns the hint as reports show it: `Likely cause: ` and its sentence.
     pub fn likely_cause(&self) -> String {
         format!("Likely cause: {self}")
     }
@@ -105,7 +105,7 @@ impl fmt::Display for Hint {
     }
 }
 
-/// `device "a"` or `3 devices, the first of which is "a"`, and the pronoun for it.
+/// Returns `device "a"` or `3 devices, the first of which is "a"`, and the pronoun for it.
 fn owner(devices: u64, device_id: &str) -> (String, &'static str) {
     match devices {
         1 => (format!("device {device_id:?}"), "its"),
@@ -147,7 +147,7 @@ impl Serialize for Hint {
     }
 }
 
-/// Devices to which one hint applies, and how often.
+/// The devices that a hint applies to, and the number of cases.
 #[derive(Default)]
 pub(crate) struct Among<'a> {
     pub(crate) devices: u64,
@@ -164,7 +164,7 @@ impl<'a> Among<'a> {
         }
     }
 
-    /// The first device by name, if there is one.
+    /// Returns the first device by name, if there is one.
     pub(crate) fn first(&self) -> Option<Arc<str>> {
         self.first.cloned()
     }

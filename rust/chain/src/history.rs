@@ -1,10 +1,10 @@
-//! The records that a chain has shown so far, to tell a repeated record, a fork and a late record apart (step 4.4).
+//! The records seen so far in a chain, to distinguish a repeated record, a fork and a late record (step 4.4).
 
 use crate::hash::Hash;
 
-/// Records at positions from here on are not remembered. A sequence that runs backwards beyond that is still found,
-/// as `sequence_out_of_order`, but no longer called duplicate or fork. 2^24 records take 128 MiB; those that do not
-/// follow the one before take 16 bytes more each, and while they are looked up at most 24 bytes more.
+/// Records from this position on are not remembered. A sequence that runs backwards after it is still found, as
+/// `sequence_out_of_order`, but not as duplicate or fork. 2^24 records take 128 MiB. Each record that does not follow
+/// its predecessor takes 16 bytes more, and at most 24 bytes more during a lookup.
 pub(crate) const HISTORY_LIMIT: u64 = 1 << 24;
 
 /// Sequence and hash prefix of every record of a chain, in the order found, as runs of ascending sequences.
@@ -19,28 +19,28 @@ pub(crate) struct History {
 struct Run {
     first_sequence: u64,
     first_index: u32,
-    /// Where its prefixes begin.
+    /// The index of its first prefix.
     start: u32,
 }
 
-/// How a record whose sequence runs backwards relates to the records before it.
+/// How a record whose sequence runs backwards relates to the previous records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// Nothing stood at this sequence before.
+    /// No record had this sequence before.
     Never,
-    /// The same record did.
+    /// The same record was there before.
     Same,
-    /// Another record did; the first eight bytes of its hash.
+    /// Another record was there before; the first eight bytes of its hash.
     Other(u64),
 }
 
-/// A record at one of the sequences that are looked up.
+/// A record at one of the sequences looked up.
 #[derive(Clone, Copy)]
 struct Place {
     sequence: u64,
-    /// Which of the prefixes.
+    /// The index of its prefix.
     at: u32,
-    /// The run that it begins, if it runs backwards.
+    /// The run that it starts, if it runs backwards.
     backwards: Option<std::num::NonZeroU32>,
 }
 
@@ -66,27 +66,27 @@ impl History {
         self.prefixes.extend_from_slice(&next.prefixes);
     }
 
-    /// The sequence that continues the last run.
+    /// Returns the sequence that continues the last run.
     fn next_sequence(&self) -> Option<u64> {
         let last = self.runs.last()?;
         last.first_sequence.checked_add(self.prefixes.len() as u64 - u64::from(last.start))
     }
 
-    /// The prefixes of a run.
+    /// Returns the prefixes of a run.
     fn prefixes(&self, run: usize) -> &[u64] {
         let end = self.runs.get(run + 1).map_or(self.prefixes.len(), |next| next.start as usize);
         &self.prefixes[self.runs[run].start as usize..end]
     }
 
-    /// Whether the record that begins `run` has a lower sequence than the record before it.
+    /// Returns true if the first record of `run` has a lower sequence than the previous record.
     fn runs_backwards(&self, run: usize) -> bool {
         let Some(before) = run.checked_sub(1) else { return false };
         let last = self.runs[before].first_sequence + (self.prefixes(before).len() as u64 - 1);
         self.runs[run].first_sequence < last
     }
 
-    /// Tells `name` of each record whose sequence runs backwards: its position in the input, and how it relates to
-    /// the records before it. In no particular order.
+    /// Calls `name` for each record whose sequence runs backwards, in no particular order, with its position in the
+    /// input and its relation to the previous records.
     pub(crate) fn name_backwards(&self, mut name: impl FnMut(u64, Seen)) {
         let mut places = self.places();
         places.sort_unstable_by_key(|place| (place.sequence, place.at));
@@ -110,7 +110,7 @@ impl History {
         }
     }
 
-    /// All records at sequences at which a record runs backwards.
+    /// Returns all records at sequences at which a record runs backwards.
     fn places(&self) -> Vec<Place> {
         let backwards = (1..self.runs.len()).filter(|run| self.runs_backwards(*run));
         let mut sequences: Vec<u64> = backwards.map(|run| self.runs[run].first_sequence).collect();

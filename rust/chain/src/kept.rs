@@ -1,17 +1,17 @@
-//! The findings that are kept, however many there are.
+//! The findings kept, out of any number.
 
 use crate::finding::{Finding, FindingCode};
 
-/// Findings beyond the limit that are held before the last ones are dropped.
+/// Findings held beyond the limit before the excess is dropped.
 const SLACK: usize = 8192;
 
-/// The first `most` findings of an input, in the order of its records. They may be added in any order, so that threads
-/// share one; what is kept depends on the input alone.
+/// The first `most` findings of an input, in the order of its records. Findings may be added in any order, so that
+/// threads can share one instance; the result depends on the input alone.
 #[derive(Debug)]
 pub struct Kept {
     most: usize,
     findings: Vec<Finding>,
-    /// Findings behind this place are not among the first.
+    /// Findings after this place are not among the first.
     last: Option<Place>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn place(finding: &Finding) -> Place {
 }
 
 impl Kept {
-    /// Keeps at most `most` findings.
+    /// Creates a store for at most `most` findings.
     pub fn new(most: usize) -> Kept {
         Kept { most, findings: Vec::new(), last: None }
     }
@@ -48,7 +48,7 @@ impl Kept {
         }
     }
 
-    /// The first findings, in the order of their records.
+    /// Returns the first findings, in the order of their records.
     pub(crate) fn into_findings(mut self) -> Vec<Finding> {
         self.cut();
         self.findings.sort_by_key(place);

@@ -8,20 +8,20 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::traits::IsIdentity;
 use serde::{Deserialize, Serialize};
 
-/// What a device's signature covers. A property of the registered key, never of the record, so that nobody
-/// who writes records can choose the weaker one.
+/// What the signature of a device covers. It is a property of the registered key, never of the record, so that a writer
+/// of records cannot choose the weaker scheme.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
-    /// The signature covers `payload_hash` alone: what devices in the field do today. Device, sequence,
-    /// timestamp and object reference can be changed and re-linked without breaking it.
+    /// The signature covers `payload_hash` alone, as in devices deployed today. An attacker can change device,
+    /// sequence, timestamp and object reference and re-link the chain without breaking the signature.
     PayloadHash,
     /// The signature covers the whole record.
     Record,
 }
 
 impl Scheme {
-    /// `payload-hash` or `record`.
+    /// Returns `payload-hash` or `record`.
     pub fn name(self) -> &'static str {
         match self {
             Scheme::PayloadHash => "payload-hash",
@@ -29,7 +29,7 @@ impl Scheme {
         }
     }
 
-    /// The other scheme.
+    /// Returns the other scheme.
     pub fn other(self) -> Scheme {
         match self {
             Scheme::PayloadHash => Scheme::Record,
@@ -37,9 +37,9 @@ impl Scheme {
         }
     }
 
-    /// How to deal with signatures that hold under this scheme and whose key is registered under the other. A payload
-    /// hash can be chosen to equal the digest that scheme `record` signs, so signatures alone are no reason to register
-    /// a key with the weaker scheme.
+    /// Returns advice for signatures that hold under this scheme but whose key is registered under the other. An
+    /// attacker can choose a payload hash equal to the digest that scheme `record` signs, so signatures alone do not
+    /// justify registering a key with the weaker scheme.
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Scheme::Record => "register the key with it",
@@ -68,30 +68,30 @@ impl FromStr for Scheme {
     }
 }
 
-/// Why a key cannot enter a key ring.
+/// The reason why a key is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not 64 hex digits.
-    #[error("a public key is 64 hex digits, got {0} characters of something else")]
+    #[error("a public key is 64 hex digits, got other text of {0} characters")]
     NotHex(usize),
     /// The 32 bytes are not the canonical encoding of a curve point.
     #[error("weak key: {0} is not the canonical encoding of a point on the curve")]
     NotCanonical(String),
-    /// The point has small order: signatures under it can be made by anybody.
-    #[error("weak key: {0} is a point of small order, under which anybody can sign")]
+    /// The point has small order: anyone can forge signatures under it.
+    #[error("weak key: {0} is a point of small order, under which anyone can sign")]
     SmallOrder(String),
-    /// The point has a torsion part, which verifiers treat in different ways.
+    /// The point has a torsion component, which verifiers treat differently.
     #[error("weak key: {0} has a torsion component, so verifiers would disagree on its signatures")]
     Torsion(String),
-    /// Two keys of a device begin at one sequence.
+    /// Two keys of a device start at one sequence.
     #[error("device {device_id:?} has two keys valid from sequence {valid_from}")]
     SameStart {
         /// The device.
         device_id: String,
-        /// Where both begin.
+        /// The sequence at which both start.
         valid_from: u64,
     },
-    /// One key under both schemes: a signature made under one of them would hold under the other for another record.
+    /// One key under both schemes: a signature under one scheme would hold under the other for another record.
     #[error(
         "key {key}… is given to device {device_id:?} with scheme {scheme} and to device {other_device_id:?} with \
          scheme {}: a key belongs to one scheme, so correct the scheme or make another key", scheme.other()
@@ -99,14 +99,14 @@ pub enum KeyError {
     TwoSchemes {
         /// The first digits of the key.
         key: String,
-        /// The device whose key is refused.
+        /// The device whose key is rejected.
         device_id: String,
-        /// With this scheme.
+        /// Its scheme.
         scheme: Scheme,
-        /// The device that has the key with the other scheme; it may be the same one.
+        /// The device that has the key with the other scheme, perhaps the same one.
         other_device_id: String,
     },
-    /// A key of another kind or form; the text says which, and what to give.
+    /// A key of another kind or form; the text states which, and what to provide.
     #[error("{0}")]
     Unsupported(&'static str),
     /// Neither `payload-hash` nor `record`.
@@ -138,17 +138,17 @@ impl PublicKey {
         Ok(PublicKey { bytes, minus_point: -point })
     }
 
-    /// The encoding.
+    /// Returns the encoding.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.bytes
     }
 
-    /// The first digits, to name the key in a message.
+    /// Returns the first digits, to identify the key in a message.
     pub fn short(&self) -> String {
         hex::encode(&self.bytes[..8])
     }
 
-    /// −A, the form in which the signature equation uses it.
+    /// Returns −A, the form used in the signature equation.
     pub(crate) fn minus_point(&self) -> &EdwardsPoint {
         &self.minus_point
     }
@@ -189,9 +189,9 @@ impl Eq for PublicKey {}
 pub struct RingKey {
     /// The public key.
     pub key: PublicKey,
-    /// What its signatures cover.
+    /// The scheme of its signatures.
     pub scheme: Scheme,
-    /// The first sequence it signs; it holds until the next key of the device begins.
+    /// The first sequence it signs; it is valid until the next key of the device starts.
     pub valid_from: u64,
 }
 
@@ -208,18 +208,18 @@ pub struct RingKey {
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct KeyRing {
     devices: BTreeMap<String, Vec<RingKey>>,
-    /// A key belongs to one scheme, whichever devices have it (step 2.3).
+    /// A key belongs to one scheme, on all devices (step 2.3).
     schemes: HashMap<[u8; 32], Scheme>,
 }
 
 impl KeyRing {
-    /// A ring without keys.
+    /// Creates an empty ring.
     pub fn new() -> KeyRing {
         KeyRing::default()
     }
 
-    /// Adds a key; a device's keys are kept by the sequence from which they are valid. Refuses two keys of a device that
-    /// begin at one sequence, and one key under both schemes.
+    /// Adds a key. Keys of a device are ordered by the sequence from which they are valid. Rejects two keys of a device
+    /// that start at one sequence, and one key under both schemes.
     pub fn insert(&mut self, device_id: &str, key: RingKey) -> Result<(), KeyError> {
         if self.schemes.get(key.key.as_bytes()).is_some_and(|scheme| *scheme != key.scheme) {
             return Err(self.two_schemes(device_id, &key));
@@ -250,27 +250,27 @@ impl KeyRing {
         }
     }
 
-    /// The keys of a device in the order in which they become valid.
+    /// Returns the keys of a device in the order in which they become valid.
     pub fn keys(&self, device_id: &str) -> Option<&[RingKey]> {
         self.devices.get(device_id).map(Vec::as_slice)
     }
 
-    /// The key that signs `sequence` (step 2.2): the last one that begins at or before it.
+    /// Returns the key that signs `sequence` (step 2.2): the last one that starts at or before it.
     pub fn key_at(&self, device_id: &str, sequence: u64) -> Option<&RingKey> {
         key_at(self.keys(device_id)?, sequence)
     }
 
-    /// Devices and their keys, by device id.
+    /// Returns the devices and their keys, by device id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[RingKey])> {
         self.devices.iter().map(|(device_id, keys)| (device_id.as_str(), keys.as_slice()))
     }
 
-    /// How many devices have a key.
+    /// Returns the number of devices with a key.
     pub fn len(&self) -> usize {
         self.devices.len()
     }
 
-    /// Whether no device has a key.
+    /// Returns true if no device has a key.
     pub fn is_empty(&self) -> bool {
         self.devices.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Levels of verification, who provides their inputs, and what `require` makes of both.
+//! Levels of verification, the providers of their inputs, and `require`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,29 +9,29 @@ use serde::{Deserialize, Serialize};
 use crate::coverage::Coverage;
 use crate::finding::FindingCode;
 
-/// A level of verification, in the order in which levels are shown.
+/// A level of verification, in display order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Level {
-    /// Every record continues the one before it. Always checked.
+    /// Every record continues the previous one. Always checked.
     Links,
     /// The device made the record. Needs keys.
     Signatures,
-    /// The payloads are those that the records commit to. Needs payloads.
+    /// The payloads match the records. Needs payloads.
     Payloads,
-    /// Every chain is there up to its end. Needs heads.
+    /// Every chain is complete up to its end. Needs heads.
     Heads,
 }
 
 impl Level {
-    /// Every level.
+    /// All levels.
     pub const ALL: &'static [Level] = &[Level::Links, Level::Signatures, Level::Payloads, Level::Heads];
 
     /// The levels that can be required: those that need an input.
     pub const REQUIRABLE: &'static [Level] = &[Level::Signatures, Level::Payloads, Level::Heads];
 
-    /// The stable name, such as `signatures`.
+    /// Returns the stable name, such as `signatures`.
     pub fn name(self) -> &'static str {
         match self {
             Level::Links => "links",
@@ -41,13 +41,13 @@ impl Level {
         }
     }
 
-    /// The question that the level answers.
+    /// Returns the question that the level settles.
     pub fn question(self) -> &'static str {
         match self {
             Level::Links => "Does every record continue the one before it?",
             Level::Signatures => "Did the device with this key make the record?",
             Level::Payloads => "Are the payloads those that the records commit to?",
-            Level::Heads => "Is every chain there up to its expected end?",
+            Level::Heads => "Is every chain complete up to its expected end?",
         }
     }
 }
@@ -67,13 +67,13 @@ impl FromStr for Level {
     }
 }
 
-/// Not the name of a level.
+/// The text is not the name of a level.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no level is called {0:?}")]
+#[error("unknown level {0:?}")]
 pub struct UnknownLevel(String);
 
 impl FindingCode {
-    /// The level whose check failed.
+    /// Returns the level whose check failed.
     pub fn level(self) -> Level {
         match self {
             FindingCode::PrevHashMismatch
@@ -92,24 +92,24 @@ impl FindingCode {
     }
 }
 
-/// Who provided an input of a verification. What the auditor brings is trusted; what the side under test provides
-/// is a claim, and satisfies no requirement.
+/// The provider of an input. Inputs from the auditor are trusted; those from the side under test are claims and satisfy
+/// no requirement.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProvidedBy {
-    /// The auditor, from a place that the side under test cannot write.
+    /// The auditor, from storage that the side under test cannot write.
     Auditor,
     /// The manifest, which the exporter wrote.
     Manifest,
-    /// The ledger that is verified.
+    /// The verified ledger.
     Ledger,
-    /// The record that is verified.
+    /// The verified record.
     Record,
 }
 
 impl ProvidedBy {
-    /// The stable name, such as `auditor`.
+    /// Returns the stable name, such as `auditor`.
     pub fn name(self) -> &'static str {
         match self {
             ProvidedBy::Auditor => "auditor",
@@ -119,13 +119,13 @@ impl ProvidedBy {
         }
     }
 
-    /// Whether it is more than a claim.
+    /// Returns true if the input is more than a claim.
     pub fn is_trusted(self) -> bool {
         self == ProvidedBy::Auditor
     }
 }
 
-/// `the auditor`, `the manifest`: as in a sentence.
+/// Formats the provider for a sentence: `the auditor`, `the manifest`.
 impl fmt::Display for ProvidedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the {}", self.name())
@@ -137,18 +137,18 @@ impl fmt::Display for ProvidedBy {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum InputKind {
-    /// Links before the first records, for chains that do not begin at sequence 1.
+    /// Links before the first records, for chains that do not start at sequence 1.
     StartHeads,
     /// Public keys.
     Keys,
-    /// Payloads. They are evidence, like the records that commit to them: whoever provides them, a hash decides.
+    /// Payloads. They are evidence, like the records: a hash decides, not the provider.
     Payloads,
     /// Links that the chains must contain.
     Heads,
 }
 
 impl InputKind {
-    /// The stable name, such as `start_heads`.
+    /// Returns the stable name, such as `start_heads`.
     pub fn name(self) -> &'static str {
         match self {
             InputKind::StartHeads => "start_heads",
@@ -158,7 +158,7 @@ impl InputKind {
         }
     }
 
-    /// The level that needs it.
+    /// Returns the level that needs it.
     pub fn level(self) -> Level {
         match self {
             InputKind::StartHeads => Level::Links,
@@ -169,20 +169,20 @@ impl InputKind {
     }
 }
 
-/// Which inputs there were, and by whom each was provided.
+/// The inputs, each with its providers.
 pub type Providers = BTreeMap<InputKind, BTreeSet<ProvidedBy>>;
 
-/// A required level that no input at hand can cover. Known before any evidence is read.
+/// A required level that the given inputs cannot cover. Known before any evidence is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MissingInput {
     /// The level.
     pub level: Level,
-    /// Who claims what the auditor should bring; none if nobody provides it.
+    /// The claimant of the input that the auditor should provide; none if it is missing.
     pub claimed_by: Option<ProvidedBy>,
 }
 
-/// The required levels that cannot be covered with these inputs. Keys and heads must be the auditor's; payloads may
-/// come from anywhere.
+/// Returns the required levels that these inputs cannot cover. Keys and heads must come from the auditor; payloads may
+/// come from any provider.
 pub fn missing_inputs(required: &[Level], providers: &Providers) -> Vec<MissingInput> {
     let missing = |level: &Level| {
         let kind = match level {
@@ -199,24 +199,24 @@ pub fn missing_inputs(required: &[Level], providers: &Providers) -> Vec<MissingI
     required.iter().filter_map(missing).collect()
 }
 
-/// Why a required level was not covered in full.
+/// The reason why a required level was not fully covered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum NotCovered {
     /// Signatures without a key.
     SignaturesUnchecked(u64),
-    /// Signatures under keys that the side under test provided.
+    /// Signatures under keys from the side under test.
     KeysClaimed(ProvidedBy),
-    /// Payloads that were not looked for.
+    /// Payloads that were not looked up.
     PayloadsUnchecked(u64),
-    /// Devices without a head that the auditor brought.
+    /// Devices without a head from the auditor.
     DevicesWithoutHead(u64),
-    /// Chains that begin behind a link which the side under test claims.
+    /// Chains that continue a link that the side under test claims.
     BeginningsClaimed(u64),
 }
 
 impl NotCovered {
-    /// The required level.
+    /// Returns the required level.
     pub fn level(&self) -> Level {
         match self {
             NotCovered::SignaturesUnchecked(_) | NotCovered::KeysClaimed(_) => Level::Signatures,
@@ -231,11 +231,7 @@ impl fmt::Display for NotCovered {
         let s = |count: u64| if count == 1 { "" } else { "s" };
         match *self {
             NotCovered::SignaturesUnchecked(records) => {
-                write!(
-                    f,
-                    "signatures of {records} record{} could not be checked for want of a key",
-                    s(records)
-                )
+                write!(f, "signatures of {records} record{} could not be checked: no valid key", s(records))
             }
             NotCovered::KeysClaimed(by) => write!(f, "the keys are claimed by {by}"),
             NotCovered::PayloadsUnchecked(payloads) => {
@@ -252,9 +248,8 @@ impl fmt::Display for NotCovered {
     }
 }
 
-/// What the required levels did not cover; empty if all of them were covered in full by inputs that the auditor
-/// brought. `heads` requires both ends of every chain: a trusted head, and a beginning at sequence 1 or behind a
-/// trusted start head.
+/// Returns the gaps of the required levels; empty if inputs from the auditor fully covered all of them. `heads`
+/// requires both ends of every chain: a trusted head, and a start at sequence 1 or after a trusted start head.
 pub fn require(required: &[Level], coverage: &Coverage) -> Vec<NotCovered> {
     let some = |count: u64, gap: fn(u64) -> NotCovered| (count > 0).then(|| gap(count));
     let Coverage { records, devices, links, signatures, payloads, heads, .. } = coverage;

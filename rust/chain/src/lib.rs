@@ -1,8 +1,8 @@
 //! The pure verification core of EdgeSentry: records and their canonical bytes, keys and signatures, links,
 //! segments, findings and the report.
 //!
-//! No I/O, no async, no clock, no logging. The steps are numbered in `docs/reference/spec.md`, and the same numbers stand
-//! in the code.
+//! No I/O, no async, no clock, no logging. `docs/reference/spec.md` numbers the steps; comments in the code give these
+//! numbers.
 
 pub mod canonical;
 mod checks;

@@ -1,10 +1,10 @@
-//! Whether a chain is whole but for the order in which its records came.
+//! Checks whether a chain is complete except for the order of its records.
 //!
-//! A chain breaks into runs where a link fails. Sorted by sequence, the runs of a whole chain follow each other: every
-//! run but the first begins behind the end of another. The sum over all ends less the sum over all beginnings is then
-//! that of the last end less the first beginning, in whatever order they were added. Only failing links cost anything.
+//! A chain breaks into runs at each failing link. Sorted by sequence, the runs of a complete chain follow each other:
+//! every run but the first continues the end of another. In any order of addition, the sum over all ends minus the sum
+//! over all starts then equals the last end minus the first start. Only failing links add to the cost.
 //!
-//! The terms are keyed by chance, once a process, so that nobody can choose records whose sums agree.
+//! The terms are keyed with a random key per process, so that an attacker cannot choose records with equal sums.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -20,10 +20,10 @@ static KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
     key
 });
 
-/// Where the runs of a chain end and begin.
+/// The ends and starts of the runs of a chain.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Breaks {
-    /// Over all breaks: the place that the record before holds, less the place that the record behind continues.
+    /// Over all breaks: the place of the previous record minus the place that the next record continues.
     sum: u128,
     /// The lowest place that a run continues.
     lowest: Place,
@@ -31,7 +31,7 @@ pub(crate) struct Breaks {
     highest: Place,
 }
 
-/// A sequence and the record hash there.
+/// A sequence and its record hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Place {
     sequence: u64,
@@ -43,7 +43,8 @@ impl Place {
         Place { sequence: link.sequence, hash: *link.hash.as_bytes() }
     }
 
-    /// A record of sequence 0 continues none: the largest number stands for that.
+    /// Returns the place that a record continues. For sequence 0 there is none, so the sequence wraps to the largest
+    /// number.
     fn continued_by(link: &Link) -> Place {
         Place { sequence: link.sequence.wrapping_sub(1), hash: *link.prev.as_bytes() }
     }
@@ -59,7 +60,7 @@ impl Place {
 }
 
 impl Breaks {
-    /// The break between a record and the one behind it, which does not continue it.
+    /// Returns the break between a record and the next one, which does not continue it.
     pub(crate) fn between(before: &Link, link: &Link) -> Breaks {
         let (highest, lowest) = (Place::held_by(before), Place::continued_by(link));
         Breaks { sum: highest.term().wrapping_sub(lowest.term()), lowest, highest }
@@ -71,8 +72,8 @@ impl Breaks {
         self.highest = self.highest.max(other.highest);
     }
 
-    /// Whether the records, sorted by sequence, hold each sequence once and link to each other; `first` and `last` are
-    /// those found first and last.
+    /// Returns true if the records, sorted by sequence, contain each sequence once and link to each other; `first` and
+    /// `last` are the first and last records found.
     pub(crate) fn are_only_order(&self, first: &Link, last: &Link, records: u64) -> bool {
         let (beginning, end) = (Place::continued_by(first), Place::held_by(last));
         let (lowest, highest) = (self.lowest.min(beginning), self.highest.max(end));

@@ -3,7 +3,7 @@
 use crate::canonical::{CanonicalError, Reader, write_text, write_varint};
 use crate::hash::Hash;
 
-/// One entry of a device's chain: seven fields, in the order in which they are hashed.
+/// One entry of the chain of a device: seven fields, in hashing order.
 ///
 /// ```
 /// use edgesentry_chain::{AuditRecord, Hash};
@@ -24,7 +24,7 @@ pub struct AuditRecord {
     pub device_id: String,
     /// 1, 2, 3, ... per device.
     pub sequence: u64,
-    /// When the device observed it, Unix milliseconds by the device's clock.
+    /// Time of the observation, Unix milliseconds by the clock of the device.
     pub timestamp_ms: u64,
     /// BLAKE3 of the payload.
     pub payload_hash: Hash,
@@ -32,7 +32,7 @@ pub struct AuditRecord {
     pub signature: [u8; 64],
     /// Record hash of the previous record of this device; zero for the first.
     pub prev_record_hash: Hash,
-    /// Where the payload is, such as `s3://bucket/lift-01/1.bin`.
+    /// The location of the payload, such as `s3://bucket/lift-01/1.bin`.
     pub object_ref: String,
 }
 
@@ -44,7 +44,7 @@ pub const FIELDS: [&str; 7] =
 pub const RECORD_SIGNATURE_CONTEXT: &str = "edgesentry-rs 2026 record signature v1";
 
 impl AuditRecord {
-    /// The canonical bytes: the seven fields as postcard encodes them.
+    /// Returns the canonical bytes: the seven fields in postcard encoding.
     pub fn canonical_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.canonical_size_bound());
         self.write_canonical(&mut bytes, true);
@@ -56,10 +56,10 @@ impl AuditRecord {
         self.write_canonical(out, true);
     }
 
-    /// The record that has these canonical bytes.
+    /// Decodes a record from its canonical bytes.
     ///
     /// # Errors
-    /// The bytes are not what [`AuditRecord::canonical_bytes`] returns for any record.
+    /// The bytes are not the output of [`AuditRecord::canonical_bytes`] for any record.
     pub fn from_canonical_bytes(bytes: &[u8]) -> Result<AuditRecord, CanonicalError> {
         let mut reader = Reader::new(bytes);
         let device_id = reader.text()?.to_owned();
@@ -84,20 +84,20 @@ impl AuditRecord {
         })
     }
 
-    /// The record hash: BLAKE3 of the canonical bytes.
+    /// Returns the record hash: BLAKE3 of the canonical bytes.
     pub fn hash(&self) -> Hash {
         let mut scratch = Vec::with_capacity(self.canonical_size_bound());
         self.hash_with(&mut scratch)
     }
 
-    /// [`AuditRecord::hash`] through a buffer that the caller keeps between records.
+    /// Like [`AuditRecord::hash`], with a buffer that the caller reuses between records.
     pub fn hash_with(&self, scratch: &mut Vec<u8>) -> Hash {
         scratch.clear();
         self.write_canonical(scratch, true);
         Hash::of(scratch)
     }
 
-    /// The 32 bytes that scheme `record` signs: BLAKE3 derive-key of the canonical bytes without the signature.
+    /// Returns the 32 bytes that scheme `record` signs: BLAKE3 derive-key of the canonical bytes without the signature.
     pub fn signing_digest(&self) -> [u8; 32] {
         let mut scratch = Vec::with_capacity(self.canonical_size_bound());
         self.write_canonical(&mut scratch, false);
@@ -109,7 +109,7 @@ impl AuditRecord {
         4 * 10 + 1 + 64 + 2 * 32 + self.device_id.len() + self.object_ref.len()
     }
 
-    /// Postcard: strings and the signature as varint length and bytes, u64 as LEB128, hashes raw.
+    /// Writes postcard: strings and the signature as varint length and bytes, u64 as LEB128, hashes raw.
     fn write_canonical(&self, out: &mut Vec<u8>, with_signature: bool) {
         write_text(out, &self.device_id);
         write_varint(out, self.sequence);
@@ -125,7 +125,7 @@ impl AuditRecord {
 }
 
 thread_local! {
-    // Deriving the context key costs a compression; it is the same for every record.
+    // Derivation of the context key costs a compression, and the key is the same for every record.
     static RECORD_SIGNATURE_KEY: blake3::Hasher = blake3::Hasher::new_derive_key(RECORD_SIGNATURE_CONTEXT);
 }
 

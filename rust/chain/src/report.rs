@@ -22,15 +22,15 @@ use crate::key::Scheme;
 use crate::level::ProvidedBy;
 use crate::segment::{Extent, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
-/// Device ids in the findings that are kept, in bytes. Findings share the text of a device id in memory but not where a
-/// report is written, so that a small file with one long id would become many gigabytes.
+/// Maximum size of the device ids in the kept findings, in bytes. Findings share the text of a device id in memory but
+/// not in a written report, so a small file with one long id could otherwise grow to many gigabytes.
 pub const MAX_KEPT_BYTES: usize = 64 << 20;
 
-/// What the verification says of the whole input.
+/// The verdict on the whole input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// At least one record, every check asked for was made, and all hold.
+    /// At least one record, and all requested checks hold.
     Valid,
     /// At least one check failed.
     Findings,
@@ -41,36 +41,36 @@ pub enum Verdict {
 /// One of the inputs of a verification.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Input {
-    /// Its name, such as a file path.
+    /// The name, such as a file path.
     pub name: Arc<str>,
-    /// How it is written, such as `json`, `ndjson+gzip`, `parquet`.
+    /// The format, such as `json`, `ndjson+gzip`, `parquet`.
     pub format: String,
     /// Entries read from it, malformed ones included.
     pub entries: u64,
-    /// Bytes read from it; none where it is not a stream of bytes.
+    /// Bytes read from it; none if it is not a byte stream.
     pub bytes: Option<u64>,
-    /// When it was last changed before it was read, if it is a file: whoever hashes it later can tell whether it is
-    /// still the same.
+    /// The modification time before it was read, if it is a file. A later reader that hashes the file can detect a
+    /// change.
     #[serde(skip)]
     pub modified: Option<SystemTime>,
-    /// The absolute path, if it was named by a path: whoever hashes it later finds it from any working directory,
-    /// and although the name may have lost bytes that are not UTF-8.
+    /// The absolute path, if it was given as a path. A later reader finds the file from any working directory, even if
+    /// the name has lost bytes that are not UTF-8.
     #[serde(skip)]
     pub path: Option<PathBuf>,
 }
 
-/// What one chain spans.
+/// The extent of one chain.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ChainSpan {
     /// Records found.
     pub records: u64,
-    /// The lowest sequence found, wherever it stands.
+    /// The lowest sequence found, at any position.
     pub lowest_sequence: u64,
-    /// The highest.
+    /// The highest sequence found.
     pub highest_sequence: u64,
     /// The earliest time that a record claims, Unix milliseconds.
     pub earliest_ms: u64,
-    /// The latest.
+    /// The latest time that a record claims, Unix milliseconds.
     pub latest_ms: u64,
 }
 
@@ -92,7 +92,7 @@ impl From<&Segment> for ChainSpan {
 pub struct Report {
     /// The verdict.
     pub verdict: Verdict,
-    /// How many findings of each code, those that were not kept included.
+    /// The number of findings of each code, omitted ones included.
     pub counts: BTreeMap<FindingCode, u64>,
     /// The findings, in the order of their records; findings without a record last.
     pub findings: Vec<Finding>,
@@ -102,22 +102,22 @@ pub struct Report {
     pub hints: Vec<Hint>,
     /// The last link of each chain, as found.
     pub heads: Heads,
-    /// What each chain spans.
+    /// The extent of each chain.
     pub chains: BTreeMap<Arc<str>, ChainSpan>,
-    /// What was checked and what was not.
+    /// The checks that were made and those that were not.
     pub coverage: Coverage,
-    /// The inputs, in the order in which they were read.
+    /// The inputs, in reading order.
     pub inputs: Vec<Input>,
 }
 
 impl Report {
-    /// Whether everything that was asked for was checked and holds. Nothing to verify is not a pass.
+    /// Returns true if every requested check was made and holds. An empty input is not a pass.
     pub fn ok(&self) -> bool {
         self.verdict == Verdict::Valid
     }
 
-    /// Keeps at most `most` findings, and of these no more than name devices in [`MAX_KEPT_BYTES`]; the others remain
-    /// counted.
+    /// Keeps at most `most` findings, and of these no more than name devices in [`MAX_KEPT_BYTES`]; omitted findings
+    /// remain counted.
     pub fn keep(&mut self, most: usize) {
         let mut bytes = 0;
         let fits = |finding: &&Finding| {
@@ -130,7 +130,7 @@ impl Report {
         self.findings_omitted += beyond as u64;
     }
 
-    /// Names the inputs, in the order read, and with them the place of each finding.
+    /// Names the inputs, in reading order, and sets the location of each finding.
     pub fn locate(&mut self, inputs: Vec<Input>) {
         let mut starts = Vec::with_capacity(inputs.len());
         let mut start = 0;
@@ -166,8 +166,8 @@ impl fmt::Display for Verdict {
 }
 
 impl Checks<'_> {
-    /// Turns the segments of a whole input into its report: where each chain begins (4.1), which devices are unknown
-    /// (3.4), which records were seen twice (4.4), the heads (6), likely causes (7), coverage and verdict (9).
+    /// Turns the segments of a whole input into its report: chain starts (4.1), unknown devices (3.4), repeated records
+    /// (4.4), heads (6), likely causes (7), coverage and verdict (9).
     pub fn report(&self, segments: Segments) -> Report {
         let Segments { chains, mut found } = segments;
         let hints = self.hints(&chains);
@@ -246,7 +246,7 @@ impl Checks<'_> {
         hints
     }
 
-    /// Step 3.4: a device without a key, once a chain.
+    /// Step 3.4: a device without a key, once per chain.
     fn unknown(&self, device_id: &Arc<str>, segment: &Segment) -> Option<Finding> {
         self.key_ring().filter(|ring| ring.keys(device_id).is_none())?;
         let expected = Evidence::text("a key in the key ring");
@@ -254,7 +254,7 @@ impl Checks<'_> {
         Some(at_link(FindingCode::UnknownDevice, device_id, &segment.first, expected, actual))
     }
 
-    /// Step 4.1: the first record of a chain, and how its beginning is known.
+    /// Step 4.1: the first record of a chain, and how its start is known.
     fn begin(&self, device_id: &Arc<str>, segment: &Segment, links: &mut LinkCoverage) -> Option<Finding> {
         let first = &segment.first;
         let is_first = first.sequence == 1 && first.prev == Hash::ZERO;
@@ -282,7 +282,7 @@ impl Checks<'_> {
         Some(at_link(FindingCode::FirstRecordNotGenesis, device_id, first, expected, actual))
     }
 
-    /// Step 6: the heads of a chain that is there.
+    /// Step 6: the heads of a chain with records.
     fn end(&self, device_id: &Arc<str>, segment: &Segment) -> Vec<Finding> {
         let heads = self.heads_of(device_id).into_iter().zip(segment.sights);
         let finding = |(head, sight): (Option<(&Head, ProvidedBy)>, HeadSight)| {
@@ -302,7 +302,7 @@ impl Checks<'_> {
         heads.filter_map(finding).collect()
     }
 
-    /// Step 6: the devices of the heads that have no record.
+    /// Step 6: the devices of the heads without a record.
     fn absent(&self, chains: &HashMap<Arc<str>, Segment>) -> Vec<Finding> {
         let brought = self.heads.into_iter().flatten();
         let claimed = self.claims.heads.into_iter().flat_map(|claim| claim.what);
@@ -375,8 +375,8 @@ pub(crate) fn absent_device(device_id: &Arc<str>, head: &Head, by: ProvidedBy) -
     }
 }
 
-/// Step 4.4: a sequence that runs backwards is a duplicate, a fork, or a late record. Findings that are not kept are
-/// counted by their right names too.
+/// Step 4.4: a sequence that runs backwards is a duplicate, a fork, or a late record. Omitted findings are counted
+/// under their correct codes too.
 fn name_repetitions(chains: &HashMap<Arc<str>, Segment>, found: &mut Found) {
     let Found { findings, counts } = found;
     if counts[FindingCode::SequenceOutOfOrder as usize] == 0 {
@@ -409,8 +409,8 @@ fn name_repetitions(chains: &HashMap<Arc<str>, Segment>, found: &mut Found) {
     }
 }
 
-/// Step 7: a link that fails behind a record with a finding, or behind a malformed entry, names it. A cause stands
-/// before its effect, so that it does not depend on how many findings are kept.
+/// Step 7: names the cause of a failing link after a record with a finding, or after a malformed entry. A cause
+/// precedes its effect, so it does not depend on the number of findings kept.
 fn name_causes(findings: &mut [Finding]) {
     let malformed = findings.iter().filter(|finding| finding.code == FindingCode::RecordMalformed);
     let malformed_at: Vec<u64> = malformed.filter_map(|finding| finding.index).collect();
@@ -437,8 +437,9 @@ fn name_causes(findings: &mut [Finding]) {
     }
 }
 
-/// Whether this may be one part of an export, by the devices of the trusted heads in their order and whether each is there:
-/// most are missing, or several are and those that are there are neighbours. Exports come device by device.
+/// Returns the hint if this may be one part of an export. `are_there` states, for the devices of the trusted heads in
+/// order, whether each has records: most are missing, or several are and the present ones are adjacent. Exports are
+/// ordered by device.
 fn part_of_export(are_there: impl Iterator<Item = bool>) -> Option<Hint> {
     let are_there: Vec<bool> = are_there.collect();
     let present = are_there.iter().filter(|is_there| **is_there).count() as u64;

@@ -1,7 +1,7 @@
-//! Segments: verified runs of one chain, and the two functions that make and join them (step 8).
+//! Segments: verified runs of one chain, and the functions that create and join them (step 8).
 //!
-//! [`Checks::verify`] turns a slice of records into [`Segments`], [`Segments::merge`] joins two that follow each
-//! other. Merging is associative, so threads, streamed chunks and distributed workers all use this one pair.
+//! [`Checks::verify`] turns a slice of records into [`Segments`]; [`Segments::merge`] joins two consecutive ones.
+//! Merging is associative, so threads, streamed chunks and distributed workers all use this pair.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::order::Breaks;
 use crate::record::AuditRecord;
 use crate::slice::Slice;
 
-/// Records decided by one thread at a time, and so the largest signature batch.
+/// Records verified by one thread at a time, and therefore the largest signature batch.
 pub const SLICE_RECORDS: usize = 4096;
 
-/// A record's place in its chain.
+/// The place of a record in its chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Link {
     pub(crate) sequence: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Link {
     pub(crate) index: u64,
 }
 
-/// What the chain holds at the sequence of a head that it must contain.
+/// The record of the chain at the sequence of a head that it must contain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum HeadSight {
     None,
@@ -45,21 +45,21 @@ pub(crate) struct Segment {
     pub(crate) last: Link,
     pub(crate) tally: Tally,
     pub(crate) extent: Extent,
-    /// The links that fail, if any.
+    /// The failing links, if any.
     pub(crate) breaks: Option<Box<Breaks>>,
-    /// Of the auditor's head, and of the claimed one.
+    /// For the auditor's head, and for the claimed one.
     pub(crate) sights: [HeadSight; 2],
     pub(crate) history: History,
 }
 
-/// How much was checked.
+/// Counts of the checks made.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Tally {
     pub(crate) records: u64,
     pub(crate) payload_hash_signatures: u64,
     pub(crate) record_signatures: u64,
     pub(crate) unsigned: u64,
-    /// Invalid signatures that hold under a scheme for which their key is not registered, by that scheme.
+    /// Invalid signatures that hold under a scheme for which their key is not registered, by this scheme.
     pub(crate) other_scheme: [u64; 2],
     pub(crate) payloads: u64,
 }
@@ -77,7 +77,7 @@ impl Tally {
     }
 }
 
-/// Between which sequences and times, by their own account, the records of a segment are.
+/// The sequences and times that the records of a segment claim, as ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Extent {
     pub(crate) lowest_sequence: u64,
@@ -105,16 +105,16 @@ impl Extent {
     }
 }
 
-/// The verified segments of many chains: the result of one slice, of one chunk, or of a whole export.
+/// The verified segments of many chains: the result of one slice, one chunk, or a whole export.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Segments {
     pub(crate) chains: HashMap<Arc<str>, Segment>,
     pub(crate) found: Found,
 }
 
-/// Findings, and how many of each code there were, those included that were taken out.
+/// Findings, and their number by code, including those that were taken out.
 ///
-/// Findings that only the whole input decides (where a chain begins, devices without keys, heads) are not among them.
+/// Findings that depend on the whole input (chain starts, devices without keys, heads) are not included.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct Found {
     pub(crate) findings: Vec<Finding>,
@@ -136,14 +136,14 @@ impl Found {
 }
 
 impl Checks<'_> {
-    /// Verifies records that follow each other; `first_index` is the position of the first in the whole input.
-    /// Records of many devices may interleave.
+    /// Verifies consecutive records; `first_index` is the position of the first in the whole input. Records of many
+    /// devices may interleave.
     pub fn verify(&self, records: &[AuditRecord], first_index: u64) -> Result<Segments, PayloadError> {
         self.verify_indexed(records.iter().zip(first_index..))
     }
 
-    /// [`Checks::verify`] for records that do not follow each other: each comes with its position in the whole input,
-    /// in ascending order.
+    /// Like [`Checks::verify`], for records that are not consecutive: each has its position in the whole input, in
+    /// ascending order.
     pub fn verify_indexed<'r>(
         &self,
         records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
@@ -155,7 +155,7 @@ impl Checks<'_> {
         Ok(slice.finish())
     }
 
-    /// [`Checks::verify`] on all threads of the current rayon pool.
+    /// Like [`Checks::verify`], on all threads of the current rayon pool.
     pub fn verify_parallel(
         &self,
         records: &[AuditRecord],
@@ -169,20 +169,20 @@ impl Checks<'_> {
     }
 }
 
-/// How many of `records` one thread takes at a time: an equal share for every thread, large enough for batches
-/// to be worth their while.
+/// Returns the number of `records` that one thread takes at a time: an equal share per thread, large enough for
+/// efficient batches.
 pub fn slice_size(records: usize) -> usize {
     let slices = records.div_ceil(SLICE_RECORDS).next_multiple_of(rayon::current_num_threads());
     records.div_ceil(slices.max(1)).max(256)
 }
 
 impl Segments {
-    /// Adds an entry that is no record.
+    /// Adds an entry that is not a record.
     pub fn add_malformed(&mut self, finding: Finding) {
         self.found.add(finding);
     }
 
-    /// Joins the segments of two slices, `next` being what follows `self`.
+    /// Joins the segments of two slices; `next` follows `self`.
     #[must_use]
     pub fn merge(mut self, next: Segments) -> Segments {
         let Segments { chains, found } = next;
@@ -202,17 +202,17 @@ impl Segments {
         self
     }
 
-    /// How many records the segments hold.
+    /// Returns the number of records in the segments.
     pub fn records(&self) -> u64 {
         self.chains.values().map(|chain| chain.tally.records).sum()
     }
 
-    /// Takes the findings out. They remain counted, and [`Segments::keep`] brings back those that were kept.
+    /// Takes the findings out. They remain counted; [`Segments::keep`] restores the kept ones.
     pub fn take_findings(&mut self) -> Vec<Finding> {
         std::mem::take(&mut self.found.findings)
     }
 
-    /// Brings back the findings that were kept of all that were taken out.
+    /// Restores the kept findings of all that were taken out.
     pub fn keep(&mut self, mut kept: Kept) {
         kept.add(self.take_findings());
         self.found.findings = kept.into_findings();
@@ -256,7 +256,7 @@ impl Segment {
         }
     }
 
-    /// Checks a record against the last one.
+    /// Checks a record against the previous one.
     fn link(&mut self, device_id: &Arc<str>, link: &Link, found: &mut Found) {
         if let Some(finding) = check_link(device_id, &self.last, link) {
             found.add(finding);
@@ -271,7 +271,7 @@ impl Segment {
         }
     }
 
-    /// Whether the chain is whole and its links hold, but not in the order in which its records came.
+    /// Returns true if the chain is complete and its links hold, but its records came in another order.
     pub(crate) fn lacks_only_order(&self) -> bool {
         let breaks = self.breaks.as_ref();
         breaks.is_some_and(|breaks| breaks.are_only_order(&self.first, &self.last, self.tally.records))
@@ -288,7 +288,7 @@ impl Segment {
     }
 }
 
-/// Steps 4.2 and 4.3: the record against the one before it in its chain.
+/// Steps 4.2 and 4.3: checks the record against the previous one of its chain.
 pub(crate) fn check_link(device_id: &Arc<str>, before: &Link, link: &Link) -> Option<Finding> {
     let next = before.sequence.checked_add(1);
     let (code, expected, actual) = if Some(link.sequence) == next {

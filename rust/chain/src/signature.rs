@@ -1,4 +1,4 @@
-//! The one predicate that decides every signature, alone or in a batch (docs/reference/spec.md, step 3).
+//! The single predicate for all signatures, alone or in a batch (docs/reference/spec.md, step 3).
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::key::{PublicKey, Scheme};
 use crate::record::AuditRecord;
 use crate::rsum::{decode_canonical, r_sum};
 
-/// The 32 bytes that `scheme` signs for this record.
+/// Returns the 32 bytes that `scheme` signs for this record.
 pub fn signed_message(record: &AuditRecord, scheme: Scheme) -> [u8; 32] {
     match scheme {
         Scheme::PayloadHash => record.payload_hash.0,
@@ -19,28 +19,27 @@ pub fn signed_message(record: &AuditRecord, scheme: Scheme) -> [u8; 32] {
     }
 }
 
-/// One signature to decide.
+/// One signature to verify.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
-    /// The key, already checked.
+    /// The key, already validated.
     pub key: &'a PublicKey,
-    /// The signed message; for a record that of [`signed_message`].
+    /// The signed message; for a record, the result of [`signed_message`].
     pub message: &'a [u8],
     /// R, then S.
     pub signature: &'a [u8; 64],
 }
 
-/// Decides one signature: R decodes canonically, S < L and `[8](S·B − k·A − R) = 0`.
+/// Verifies one signature: R decodes canonically, S < L and `[8](S·B − k·A − R) = 0`.
 pub fn verify_signature(signed: &Signed<'_>) -> bool {
     Terms::of(signed).is_some_and(|terms| single_holds(&terms, signed.key))
 }
 
-/// Decides many signatures at once; the answer is the ascending indices of those that [`verify_signature`]
-/// refuses.
+/// Verifies many signatures at once. Returns the ascending indices of those that [`verify_signature`] rejects.
 ///
-/// A batch of n signatures under m keys is one sum of n + m + 1 points. Where it fails, it is split until
-/// every bad signature is named; where a sample says that many are bad, each is decided alone, so that a
-/// forged export costs little more than deciding each signature alone.
+/// A batch of n signatures under m keys is one sum of n + m + 1 points. If it fails, it is split until every bad
+/// signature is found. If a sample shows that many are bad, each is verified alone, so that a forged export costs
+/// little more than one-by-one verification.
 pub fn verify_signatures(batch: &[Signed<'_>]) -> Vec<usize> {
     let mut bad = Vec::new();
     let mut keys: Vec<&PublicKey> = Vec::new();
@@ -67,9 +66,9 @@ pub fn verify_signatures(batch: &[Signed<'_>]) -> Vec<usize> {
     bad
 }
 
-/// Up to this many signatures are decided one by one when their batch fails.
+/// Up to this number, the signatures of a failed batch are verified one by one.
 const SMALL: usize = 8;
-/// How many signatures of a failing batch are looked at before it is split.
+/// The number of signatures of a failed batch that are sampled before it is split.
 const SAMPLE: usize = 16;
 
 /// The parts of one signature, with k of step 3.3.
@@ -105,11 +104,11 @@ fn single_holds(terms: &Terms, key: &PublicKey) -> bool {
     (sum - r).mul_by_cofactor().is_identity()
 }
 
-/// The search for the bad signatures of one batch.
+/// Searches for the bad signatures of one batch.
 struct Search<'a> {
     keys: &'a [&'a PublicKey],
     bad: &'a mut Vec<usize>,
-    /// Signatures that may still be summed in vain before the rest is decided one by one.
+    /// Signatures that failed sums may still cost before the rest is verified one by one.
     credit: i64,
 }
 
@@ -132,7 +131,7 @@ impl Search<'_> {
         }
     }
 
-    /// `entries` are known to hold a bad signature.
+    /// Splits `entries`, which contain a bad signature.
     fn split(&mut self, mut entries: Vec<Entry>) {
         if entries.len() <= SMALL || self.credit <= 0 {
             return self.decide_singly(&entries);
@@ -140,7 +139,7 @@ impl Search<'_> {
         let mut right = entries.split_off(entries.len() / 2);
         let mut left = entries;
         let left_holds = self.try_batch(&mut left);
-        // With a sound left half the fault is in the right one; no sum is needed to know.
+        // If the left half holds, the bad signature is in the right half, without another sum.
         let right_holds = !left_holds && self.try_batch(&mut right);
         if !left_holds {
             self.split(left);
@@ -162,8 +161,8 @@ impl Search<'_> {
         self.bad.extend(bad.map(|entry| entry.index));
     }
 
-    /// [8](Σ z·s·B − Σ z·k·A − Σ z·R) = 0 over the entries whose R decodes; the others are taken out and
-    /// named bad.
+    /// Returns true if [8](Σ z·s·B − Σ z·k·A − Σ z·R) = 0 over the entries whose R decodes. Removes the others and
+    /// reports them as bad.
     fn batch_holds(&mut self, entries: &mut Vec<Entry>) -> bool {
         let coefficients = coefficients(entries, self.keys);
         let encodings: Vec<[u8; 32]> = entries.iter().map(|entry| entry.terms.r).collect();
@@ -198,8 +197,8 @@ impl Search<'_> {
     }
 }
 
-/// One 128-bit coefficient a signature, drawn from BLAKE3 over everything the signatures consist of: fixed only
-/// after all of R, S, k and A are, so nobody can choose a signature to suit its coefficient.
+/// Derives one 128-bit coefficient per signature from BLAKE3 over all parts of the signatures. The coefficients are
+/// fixed only after all of R, S, k and A, so an attacker cannot choose a signature to suit its coefficient.
 fn coefficients(entries: &[Entry], keys: &[&PublicKey]) -> Vec<u128> {
     let mut hasher = blake3::Hasher::new_derive_key("edgesentry 2026 batch coefficients v1");
     for key in keys {

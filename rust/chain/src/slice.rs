@@ -1,4 +1,4 @@
-//! One slice of records on its way to becoming [`Segments`] (docs/reference/spec.md, steps 1 to 6).
+//! Verifies one slice of records into [`Segments`] (docs/reference/spec.md, steps 1 to 6).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,10 +13,10 @@ use crate::record::AuditRecord;
 use crate::segment::{Found, HeadSight, Link, Segment, Segments, at_link};
 use crate::signature::{Signed, signed_message, verify_signature, verify_signatures};
 
-/// The longest part of a record's text that evidence shows: a device may have chosen it.
+/// The maximum length of text from a record in evidence: a device may have chosen it.
 const MAX_SHOWN_CHARS: usize = 1000;
 
-/// One slice.
+/// One slice under verification.
 pub(crate) struct Slice<'c, 'r> {
     checks: &'c Checks<'c>,
     chains: Vec<Chain<'c>>,
@@ -48,7 +48,7 @@ impl Signer<'_> {
         Signed { key: &self.key.key, message: &self.message, signature: &self.record.signature }
     }
 
-    /// Whether the signature holds under `key`, if that is registered for `scheme`.
+    /// Returns true if the signature holds under `key`, and `key` is registered for `scheme`.
     fn holds_under(&self, key: &RingKey, scheme: Scheme) -> bool {
         let message =
             if scheme == self.key.scheme { self.message } else { signed_message(self.record, scheme) };
@@ -82,10 +82,10 @@ impl<'c: 'r, 'r> Slice<'c, 'r> {
         let at = self.link(&record.device_id, link);
         let checks = self.checks;
         let chain = &mut self.chains[at];
-        // Step 2.2: the key; the signatures of a slice are decided together, in `finish`.
+        // Step 2.2: the key; `finish` verifies the signatures of a slice together.
         if checks.key_ring().is_some() {
             match chain.keys {
-                // The device is unknown: reported once a chain, by the report.
+                // Unknown device: the report has one finding per chain.
                 None => chain.segment.tally.unsigned += 1,
                 Some(keys) => match key_at(keys, record.sequence) {
                     None => chain.no_key_yet(&link, keys, &mut self.found),
@@ -171,7 +171,7 @@ impl Chain<'_> {
         found.add(self.finding(FindingCode::KeyNotValidAtSequence, link, expected, actual));
     }
 
-    /// Step 3.4: a signature that does not hold, unless it is that of another key of the device.
+    /// Step 3.4: records an invalid signature, unless it belongs to another key of the device.
     fn bad_signature(&mut self, signer: &Signer<'_>, found: &mut Found) {
         let due = Evidence::Key { key: *signer.key.key.as_bytes(), scheme: signer.key.scheme };
         let mut others = self.keys.unwrap_or_default().iter().filter(|key| key.key != signer.key.key);
@@ -184,7 +184,7 @@ impl Chain<'_> {
         found.add(self.finding(code, &signer.link, due, actual));
     }
 
-    /// The other scheme is tried to name a likely cause, never to accept a signature.
+    /// Tries the other scheme to name a likely cause, never to accept a signature.
     fn invalid_signature(&mut self, signer: &Signer<'_>) -> Evidence {
         let RingKey { key, scheme, .. } = signer.key;
         let scheme = scheme.other();
@@ -211,7 +211,7 @@ impl Chain<'_> {
     }
 }
 
-/// Text of a record, at no more than some length.
+/// Shortens text of a record to the maximum length.
 fn shown(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),

@@ -1,5 +1,5 @@
-//! Reports in a form for other processes of the same release: every field, evidence with its type. What
-//! `serde` makes of the report itself is for people and other programs, and has evidence as text.
+//! Reports in a form for other processes of the same release: all fields, and evidence with its type. The `serde` form
+//! of the report itself is for people and other programs, and has evidence as text.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -49,10 +49,10 @@ impl From<&Report> for ReportState {
 impl TryFrom<ReportState> for Report {
     type Error = &'static str;
 
-    /// The report; its verdict follows from what it holds.
+    /// Restores the report; its verdict follows from its contents.
     ///
     /// # Errors
-    /// Its parts do not fit together, as in no report that a verification has made.
+    /// The parts are inconsistent, unlike those of any report of a verification.
     fn try_from(state: ReportState) -> Result<Report, &'static str> {
         let ReportState { counts, findings, findings_omitted, hints, heads, chains, coverage, inputs } =
             state;
@@ -67,16 +67,16 @@ impl TryFrom<ReportState> for Report {
             return Err("it has more findings than it counts");
         }
         if counts.values().any(|count| *count == 0) {
-            return Err("it counts findings that are none");
+            return Err("it has a finding code with a count of 0");
         }
         if sum(counts.values().copied().collect()) != findings_omitted.checked_add(findings.len() as u64) {
-            return Err("its findings are not as many as it counts");
+            return Err("the number of its findings is not the sum of its counts");
         }
         if !heads.keys().eq(chains.keys()) || coverage.devices != heads.len() as u64 {
-            return Err("its heads are not those of its chains");
+            return Err("its heads do not match its chains");
         }
         if sum(chains.values().map(|span| span.records).collect()) != Some(coverage.records) {
-            return Err("its chains do not have the records that it counts");
+            return Err("the records of its chains do not match its count");
         }
         let verdict = if !counts.is_empty() {
             Verdict::Findings
@@ -103,7 +103,7 @@ impl TryFrom<ReportState> for Report {
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct FindingState(#[serde(with = "FindingFields")] Finding);
 
-/// The fields of a [`Finding`]: all of them, where its own form leaves one out.
+/// All fields of a [`Finding`]; its own form leaves one out.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Finding")]
 struct FindingFields {
@@ -136,7 +136,7 @@ impl From<FindingState> for Finding {
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct CoverageState(#[serde(with = "CoverageFields")] Coverage);
 
-/// The fields of a [`Coverage`] but what was not checked, which follows from them.
+/// The fields of a [`Coverage`] except the missing checks, which follow from them.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Coverage")]
 struct CoverageFields {
@@ -173,7 +173,7 @@ pub struct InputState {
     entries: u64,
     bytes: Option<u64>,
     modified: Option<SystemTime>,
-    /// Not as a path: serde takes paths in UTF-8 only.
+    /// Not a path: serde supports only paths in UTF-8.
     path: Option<OsString>,
 }
 

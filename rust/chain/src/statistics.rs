@@ -1,24 +1,24 @@
-//! What a chain's sequences and times say about its device: rate, gaps, silence, a clock that ran backwards.
+//! Statistics of the sequences and times of a chain: rate, gaps, silence, a clock that ran backwards.
 //!
-//! Nothing here is a verdict. Times are those of the device's own clock.
+//! Statistics are not verdicts. Times are those of the clock of the device.
 
 use std::collections::BTreeMap;
 
 use crate::record::AuditRecord;
 
-/// Runs of sequences that are remembered for one device, to tell repeated records. A chain in order is one run.
-/// Beyond them `duplicates` is a lower bound, and `missing` an upper one.
+/// Runs of sequences remembered per device, to detect repeated records. A chain in order is one run. Beyond this limit
+/// `duplicates` is a lower bound, and `missing` an upper one.
 const MAX_RUNS: usize = 1 << 16;
 
-/// Times so long as this many medians are gaps, where nobody says what a gap is.
+/// Without an explicit threshold, intervals of at least this number of medians are gaps.
 const GAP_MEDIANS: u64 = 10;
 
 /// The statistics of one device, fed record by record in the order found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceStatistics {
-    /// Records found, repeated ones included.
+    /// Records found, including repeated ones.
     pub records: u64,
-    /// Records whose sequence was there before.
+    /// Records with a sequence seen before.
     pub duplicates: u64,
     /// The earliest time of a record, Unix milliseconds.
     pub earliest_ms: u64,
@@ -26,11 +26,11 @@ pub struct DeviceStatistics {
     pub latest_ms: u64,
     /// The longest time from one record to the next in milliseconds, and the sequence of the later one.
     pub longest_gap: Option<(u64, u64)>,
-    /// How often a record was dated before the one ahead of it.
+    /// How often a record had an earlier time than the previous record.
     pub clock_backwards: u64,
-    /// The furthest of these steps in milliseconds, and the sequence of the record that made it.
+    /// The largest of these steps in milliseconds, and the sequence of its record.
     pub furthest_back: Option<(u64, u64)>,
-    /// The first sequence of each run of sequences, and the last one.
+    /// The first and the last sequence of each run.
     runs: BTreeMap<u64, u64>,
     intervals: Intervals,
     before_ms: u64,
@@ -70,17 +70,17 @@ impl DeviceStatistics {
         self.before_ms = time;
     }
 
-    /// The lowest sequence.
+    /// Returns the lowest sequence.
     pub fn first_sequence(&self) -> u64 {
         self.runs.first_key_value().map_or(0, |(first, _)| *first)
     }
 
-    /// The highest sequence.
+    /// Returns the highest sequence.
     pub fn last_sequence(&self) -> u64 {
         self.runs.last_key_value().map_or(0, |(_, last)| *last)
     }
 
-    /// Sequences between the lowest and the highest at which there is no record.
+    /// Returns the number of sequences without a record between the lowest and the highest.
     pub fn missing(&self) -> u64 {
         let mut missing: u64 = 0;
         let mut before: Option<u64> = None;
@@ -93,25 +93,25 @@ impl DeviceStatistics {
         missing
     }
 
-    /// Records an hour, from the earliest to the latest; none where that is no time.
+    /// Returns the records per hour, from the earliest to the latest; `None` if they have the same time.
     pub fn rate_per_hour(&self) -> Option<f64> {
         let span_ms = self.latest_ms.checked_sub(self.earliest_ms).filter(|span| *span > 0)?;
         Some((self.records - self.duplicates - 1) as f64 * 3_600_000.0 / span_ms as f64)
     }
 
-    /// The median time from one record to the next in milliseconds, to one part in sixteen.
+    /// Returns the median time between consecutive records in milliseconds, to one part in sixteen.
     pub fn interval_median_ms(&self) -> Option<u64> {
         self.intervals.median()
     }
 
-    /// Times from one record to the next that are longer than `gap_ms` milliseconds, or than ten medians. Counted to
-    /// one part in sixteen of the time.
+    /// Counts the intervals between consecutive records that are longer than `gap_ms` milliseconds, or than ten
+    /// medians. The intervals are accurate to one part in sixteen.
     pub fn gaps(&self, gap_ms: Option<u64>) -> u64 {
         let median = || self.interval_median_ms().map(|median| median.max(1).saturating_mul(GAP_MEDIANS));
         gap_ms.or_else(median).map_or(0, |gap| self.intervals.longer_than(gap))
     }
 
-    /// Remembers a sequence; false where it was there before.
+    /// Remembers a sequence. Returns false if it was seen before.
     fn see(&mut self, sequence: u64) -> bool {
         if let Some(mut run) = self.runs.last_entry()
             && run.get().checked_add(1) == Some(sequence)
@@ -133,7 +133,7 @@ impl DeviceStatistics {
             None if self.runs.len() < MAX_RUNS => {
                 self.runs.insert(sequence, last);
             }
-            // The first and the last sequence stay right.
+            // Keep the first and the last sequence exact.
             None => self.widen(sequence),
         }
         true
@@ -176,7 +176,7 @@ impl Intervals {
     }
 }
 
-/// The step of a time: itself below 16; above, its power of two and the four bits behind the first.
+/// Returns the step of a time: the time itself below 16; above, its power of two and the four bits after the first.
 fn step(interval: u64) -> u16 {
     match interval.checked_ilog2() {
         None | Some(0..4) => interval as u16,

@@ -1,4 +1,4 @@
-//! Canonical bytes are read as they are written, and not otherwise.
+//! The reader accepts only canonical bytes.
 
 use edgesentry_chain::canonical::{CanonicalError, Reader, write_varint};
 use edgesentry_chain::{AuditRecord, Hash};

@@ -1,5 +1,5 @@
-//! Links, heads, histories and segments: what each tampering is called, and that cutting the input anywhere
-//! changes nothing.
+//! Links, heads, histories and segments: the finding of each attack, and proof that the split of the input does not
+//! matter.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../checked.rs"]
@@ -40,7 +40,7 @@ fn report(records: &[AuditRecord], checks: &Checks<'_>) -> Report {
     checks.report(checks.verify(records, 0).unwrap())
 }
 
-/// (code, sequence) of each finding, in order.
+/// Returns (code, sequence) of each finding, in order.
 fn found(report: &Report) -> Vec<(Code, u64)> {
     report.findings.iter().map(|finding| (finding.code, finding.sequence.unwrap())).collect()
 }
@@ -78,7 +78,7 @@ fn links_are_named() {
     assert_eq!(of(&pick(&[0, 1, 1, 2])), [(Code::SequenceDuplicate, 2)]);
     let swapped = [(Code::SequenceGap, 3), (Code::SequenceOutOfOrder, 2), (Code::SequenceGap, 4)];
     assert_eq!(of(&pick(&[0, 2, 1, 3])), swapped);
-    // Replayed much later: the record is known, the record behind it seems far off, and says why.
+    // Replayed much later: the record is known; the next record seems far off, and names the cause.
     let replayed = report(&pick(&[0, 1, 2, 3, 1, 4]), &Checks::default());
     assert_eq!(found(&replayed), [(Code::SequenceDuplicate, 2), (Code::SequenceGap, 5)]);
     assert_eq!(replayed.findings[1].cause.as_ref().unwrap().code, Code::SequenceDuplicate);
@@ -114,7 +114,7 @@ fn a_flipped_payload_hash_shows_twice_and_the_second_names_the_first() {
     assert_eq!((cause.code, cause.sequence), (Code::SignatureInvalid, Some(5)));
 }
 
-/// Re-linking an edited chain needs no key under scheme payload-hash; under scheme record it does.
+/// Under scheme payload-hash, re-linking an edited chain needs no key; under scheme record it does.
 #[test]
 fn a_relinked_edit_passes_under_payload_hash_and_fails_under_record() {
     for (scheme, expected) in [(Scheme::PayloadHash, vec![]), (Scheme::Record, vec![5, 6, 7, 8, 9, 10])] {
@@ -146,7 +146,7 @@ fn keys_are_judged_by_sequence() {
     let checks = Checks { keys: Some(&ring), ..Checks::default() };
     assert!(report(&records, &checks).ok());
 
-    // The old key signs on after it was rotated out.
+    // The old key still signs after its rotation.
     let mut late = chain(&mut device("lift-01", Scheme::Record), 7);
     assert_eq!(
         found(&report(&late, &checks)),
@@ -184,7 +184,7 @@ fn trusted_heads_catch_truncation_and_missing_devices() {
     };
     let lift = || Arc::<str>::from("lift-01");
     assert_eq!(check(&records, Heads::from([(lift(), head(9))])), []);
-    // A chain that grew since the snapshot still contains its head.
+    // A chain that grew after the snapshot still contains its head.
     assert_eq!(check(&records, Heads::from([(lift(), head(6))])), []);
     assert_eq!(check(&records[..8], Heads::from([(lift(), head(9))])), [(Code::HeadMismatch, 10)]);
     let rewritten = Head { hash: Hash::of(b"x"), ..head(6) };
@@ -219,7 +219,7 @@ fn the_end_of_the_numbers_is_no_overflow() {
     assert_eq!(codes, [Code::FirstRecordNotGenesis, Code::SequenceOutOfOrder]);
 }
 
-/// The hints of a report, as sentences.
+/// Returns the hints of a report, as sentences.
 fn hints(report: &Report) -> Vec<String> {
     report.hints.iter().map(ToString::to_string).collect()
 }
@@ -251,7 +251,7 @@ fn a_chain_that_lacks_more_than_order_has_no_such_hint() {
     };
     let rotated = || [&ten()[4..], &ten()[..4]].concat();
     assert!(not_in_order(&rotated()));
-    // A range of a chain is whole too.
+    // A range of a chain is complete too.
     assert!(not_in_order(&[&ten()[5..], &ten()[2..5]].concat()));
     assert!(!not_in_order(&ten()));
     assert!(!not_in_order(&ten()[2..]));
@@ -262,10 +262,10 @@ fn a_chain_that_lacks_more_than_order_has_no_such_hint() {
         twice.insert(at, twice[at].clone());
         edited[at].timestamp_ms += 1;
         renumbered[at].sequence = 4;
-        // Without the first or the last link of the chain the rest is whole.
+        // Without the first or the last link of the chain, the rest is complete.
         assert_eq!(not_in_order(&missing), at == 5 || at == 6, "{at}");
         assert!(!not_in_order(&twice), "{at}");
-        // The hash of the last record is in no record behind it.
+        // No later record contains the hash of the last record.
         assert_eq!(not_in_order(&edited), at == 5, "{at}");
         assert_eq!(not_in_order(&renumbered), renumbered == rotated(), "{at}");
     }
@@ -299,7 +299,7 @@ fn a_large_part_of_an_export_is_neighbours() {
     for part in [&[0, 1, 2, 3][..], &[1, 2, 3, 4], &[2, 3, 4, 5]] {
         assert_eq!(hints(part), [Hint::PartOfExport { missing: 2, present: 4 }], "{part:?}");
     }
-    // One chain that is gone is a chain that is gone, and exports leave none out between others.
+    // One missing chain does not imply a partial export, and a partial export leaves no gaps.
     assert_eq!(hints(&[0, 1, 2, 3, 4]), []);
     assert_eq!(hints(&[0, 2, 3, 5]), []);
 }
@@ -327,7 +327,7 @@ fn a_signature_that_holds_under_the_other_scheme_says_so_and_stays_invalid() {
         let device_id = "lift-01".into();
         let hint = Hint::OtherScheme { scheme: signs, signatures: 2, devices: 1, device_id };
         assert_eq!(report.hints, [hint]);
-        // Nobody is told to register a key with the weaker scheme for what signatures say alone.
+        // Signatures alone never lead to the advice to register a key with the weaker scheme.
         let confirms = hints(&report)[0].contains("only if its owner confirms");
         assert_eq!(confirms, signs == Scheme::PayloadHash, "{:?}", hints(&report));
     }
@@ -389,7 +389,7 @@ fn payloads_are_compared_with_the_records() {
     assert_eq!(report.coverage.payloads.unwrap().checked, 10);
 }
 
-/// Four interleaved chains and some mischief, by index operations.
+/// Generates four interleaved chains, with tampering by index operations.
 fn mixed() -> impl Strategy<Value = Vec<AuditRecord>> {
     let mischief = proptest::collection::vec((0u8..6, any::<prop::sample::Index>(), any::<u16>()), 0..12);
     (1usize..60, mischief).prop_map(|(per_device, mischief)| {
@@ -418,7 +418,7 @@ fn mixed() -> impl Strategy<Value = Vec<AuditRecord>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However the input is cut, and however the pieces are joined, the report is the one of a single pass.
+    /// For every cut of the input and every order of joins, the report equals that of a single pass.
     #[test]
     fn merging_is_associative_and_equals_one_pass(
         records in mixed(), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6), left_first: bool,
@@ -444,7 +444,7 @@ proptest! {
         prop_assert_eq!(checks.report(checks.verify_parallel(&records, 0).unwrap()), once);
     }
 
-    /// Any single bit of any field of any record of a signed chain whose heads are trusted.
+    /// Flips any single bit of any field of any record of a signed chain whose heads are trusted.
     #[test]
     fn any_flipped_bit_is_found(at in 0usize..30, field in 0usize..7, bit: u16) {
         let mut devices = [device("lift-01", Scheme::Record), device("lift-02", Scheme::PayloadHash)];
@@ -478,7 +478,7 @@ proptest! {
         let (sequences, name) = ([before.sequence, before.sequence + 1, record.sequence], record.device_id.clone());
         let report = report(&records, &checks);
         prop_assert!(!report.ok());
-        // It is found at the record or at the one behind it, of the device named before or after.
+        // The finding is at the record or the next one, of the device named before or after.
         let near = report.findings.iter().any(|finding| {
             let device_id = finding.device_id.as_deref().unwrap();
             (device_id == before.device_id || device_id == name)

@@ -1,4 +1,4 @@
-//! What the side under test provides is a claim: it is checked, said to be one, and covers no required level.
+//! Inputs from the side under test are claims: they are checked and reported as claims, and cover no required level.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn records() -> Vec<AuditRecord> {
     (1..=10).map(|at| lift.sign(at, b"observed", format!("{at}.bin")).unwrap()).collect()
 }
 
-/// The head of a chain that ends with its record `sequence`.
+/// Returns the head of a chain that ends with its record `sequence`.
 fn heads(records: &[AuditRecord], sequence: usize) -> Heads {
     let hash = records[sequence - 1].hash();
     Heads::from([(Arc::from("lift-01"), Head { sequence: sequence as u64, hash })])
@@ -46,7 +46,7 @@ fn codes(report: &Report) -> Vec<FindingCode> {
 #[test]
 fn a_claimed_head_is_checked_and_covers_nothing() {
     let records = records();
-    // The exporter has cut the chain off, and wrote the manifest to fit.
+    // The exporter truncated the chain, and wrote a matching manifest.
     let forged = heads(&records, 6);
     let claims = Claims { heads: by(ProvidedBy::Manifest, &forged), ..Claims::default() };
     let checks = Checks { claims, ..Checks::default() };
@@ -57,7 +57,7 @@ fn a_claimed_head_is_checked_and_covers_nothing() {
     );
     assert_eq!(require(&[Level::Heads], &cut.coverage), [NotCovered::DevicesWithoutHead(1)]);
 
-    // One that contradicts the records is a finding all the same, and said to be a claim.
+    // A claim that contradicts the records is still a finding, marked as a claim.
     let contradicted = report(&records[..5], &checks);
     assert_eq!(codes(&contradicted), [FindingCode::HeadMismatch]);
     assert!(contradicted.findings[0].expected.to_string().ends_with("as claimed by the manifest"));
@@ -78,7 +78,7 @@ fn the_heads_of_the_auditor_and_of_the_manifest_are_both_checked() {
         codes(&report(&records[..5], &checks)),
         [FindingCode::HeadMismatch, FindingCode::HeadMismatch]
     );
-    // Cut in any way into segments, the report is the same.
+    // For every cut into segments, the report is the same.
     for at in 1..8 {
         let (one, other) = records[..8].split_at(at);
         let (one, other) = (checks.verify(one, 0).unwrap(), checks.verify(other, at as u64).unwrap());
@@ -99,17 +99,17 @@ fn a_claimed_beginning_is_said_and_is_none_for_a_required_level() {
     assert_eq!((gap.level(), claimed.coverage.not_checked[0].clone()), (Level::Links, gap));
     assert_eq!(require(&[Level::Heads], &claimed.coverage), [NotCovered::BeginningsClaimed(1)]);
 
-    // The auditor's start head comes before it.
+    // The auditor's start head takes precedence.
     let brought = report(&records[4..], &Checks { start_heads: Some(&start), ..checks });
     assert_eq!(brought.coverage.links, LinkCoverage { from_trusted: 1, ..LinkCoverage::default() });
     assert_eq!(require(&[Level::Heads], &brought.coverage), []);
     let other = heads(&records, 3);
     let contradicted = report(&records[4..], &Checks { start_heads: Some(&other), ..checks });
     assert_eq!(codes(&contradicted), [FindingCode::SequenceGap]);
-    // Without any it is a finding.
+    // Without any start head, it is a finding.
     let without = report(&records[4..], &Checks { claims: Claims::default(), ..checks });
     assert_eq!(codes(&without), [FindingCode::FirstRecordNotGenesis]);
-    // A beginning at sequence 1 needs nobody's word.
+    // A chain that starts at sequence 1 needs no start head.
     let genesis = Heads::from([(Arc::from("lift-01"), Head { sequence: 0, hash: Hash::ZERO })]);
     let claims = Claims { start_heads: by(ProvidedBy::Ledger, &genesis), ..Claims::default() };
     let first = report(&records, &Checks { claims, ..checks });

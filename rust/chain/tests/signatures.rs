@@ -1,5 +1,5 @@
-//! The signature predicate on constructed cases: small-order and mixed-order points, non-canonical encodings,
-//! S + L. Each states the verdict of docs/reference/spec.md, steps 2 and 3, and why.
+//! The signature predicate on constructed cases: small-order and mixed-order points, non-canonical encodings, S + L.
+//! Each states the verdict of docs/reference/spec.md, steps 2 and 3, with the reason.
 #![allow(clippy::unwrap_used)]
 
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION};
@@ -17,7 +17,7 @@ fn challenge(r: &[u8; 32], a: &[u8; 32], message: &[u8]) -> Scalar {
     Scalar::from_bytes_mod_order_wide(&digest.into())
 }
 
-/// A signature by secret scalar `a` whose R is encoded as `r` and stands for nonce·B + anything.
+/// Signs with secret scalar `a`; R is encoded as `r` and represents nonce·B plus any component.
 fn sign_with(r: [u8; 32], nonce: Scalar, a: Scalar, key: &PublicKey, message: &[u8]) -> [u8; 64] {
     let s = nonce + challenge(&r, key.as_bytes(), message) * a;
     let mut signature = [0; 64];
@@ -31,7 +31,7 @@ fn secret() -> (Scalar, PublicKey) {
     (a, PublicKey::from_bytes((B * a).compress().0).unwrap())
 }
 
-/// The verdict alone, after checking that it is the same first, last and in the middle of larger batches.
+/// Returns the verdict on a signature alone, after a check that it is the same first, last and inside larger batches.
 fn verdict(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
     let case = Signed { key, message, signature };
     let alone = verify_signature(&case);
@@ -84,7 +84,7 @@ fn keys_in_non_canonical_encoding_are_refused() {
     for bytes in [one, minus_one] {
         assert!(matches!(PublicKey::from_bytes(bytes), Err(KeyError::NotCanonical(_))));
     }
-    // Not on the curve at all.
+    // Not on the curve.
     let mut off = [0; 32];
     off[0] = 2;
     assert!(matches!(PublicKey::from_bytes(off), Err(KeyError::NotCanonical(_))));
@@ -132,7 +132,7 @@ fn r_with_a_torsion_part_holds_because_the_equation_has_the_cofactor() {
         let r = (B * nonce + torsion).compress().0;
         let signature = sign_with(r, nonce, a, &key, MESSAGE);
         assert!(verdict(&key, MESSAGE, &signature));
-        // Verifiers without the cofactor refuse it: their predicate is another one.
+        // Verifiers without the cofactor reject it: their predicate differs.
         let strict = ed25519_dalek::VerifyingKey::from_bytes(key.as_bytes()).unwrap();
         assert!(strict.verify_strict(MESSAGE, &Signature::from_bytes(&signature)).is_err());
     }
@@ -140,7 +140,7 @@ fn r_with_a_torsion_part_holds_because_the_equation_has_the_cofactor() {
 
 #[test]
 fn r_of_small_order_holds_when_the_equation_does() {
-    // The owner of the key can always choose the nonce 0; nothing is forged.
+    // The owner of the key can always choose the nonce 0; this is not a forgery.
     let (a, key) = secret();
     for torsion in EIGHT_TORSION {
         let signature = sign_with(torsion.compress().0, Scalar::ZERO, a, &key, MESSAGE);
@@ -151,7 +151,7 @@ fn r_of_small_order_holds_when_the_equation_does() {
 #[test]
 fn r_in_non_canonical_encoding_is_refused_even_if_the_equation_would_hold() {
     let (a, key) = secret();
-    // y = p + 1 stands for the identity, y = p for a point of order 4, with either sign.
+    // y = p + 1 encodes the identity, y = p a point of order 4, with either sign.
     let mut encodings = Vec::new();
     for low in 0xed..=0xffu8 {
         for sign in [0x7f, 0xff] {
@@ -205,8 +205,8 @@ fn two_faults_do_not_cancel_in_a_batch() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Honest and mutated signatures in every mix: the batch names exactly those that fail alone, and where the
-    /// published predicates have nothing special to say (no torsion, canonical encodings) they agree.
+    /// Honest and mutated signatures in every mix: the batch reports exactly those that fail alone, and agrees with the
+    /// published predicates if they have no special case (no torsion, canonical encodings).
     #[test]
     fn batch_and_single_agree(
         devices in 1usize..5,

@@ -1,4 +1,4 @@
-//! What the parts of the workspace never import, and what a device never compiles.
+//! The imports that are forbidden in the workspace, and the libraries that a device never compiles.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The crates from the bottom up: each imports only those before it.
+/// The crates from the bottom up: each imports only earlier ones.
 const FLOORS: [&str; 9] = [
     "edgesentry-chain",
     "edgesentry-log",
@@ -21,7 +21,7 @@ const FLOORS: [&str; 9] = [
     "edgesentry-python",
 ];
 
-/// Libraries that only some crates name.
+/// Libraries that only some crates depend on.
 const NAMED_BY: [(&str, &[&str]); 8] = [
     ("pyo3", &["edgesentry-python"]),
     ("axum", &["edgesentry-serve"]),
@@ -33,7 +33,7 @@ const NAMED_BY: [(&str, &[&str]); 8] = [
     ("clap", &["eds"]),
 ];
 
-/// Modules of a crate, and those of the same crate that they never import.
+/// Modules of a crate, and the modules of the same crate that they never import.
 const NEVER: [(&str, &[&str], &[&str]); 9] = [
     ("edgesentry-rs", &["admission"], &["ingest", "ledger", "payload", "settings", "telemetry", "transport"]),
     ("edgesentry-rs", &["ledger"], &["ingest", "settings", "transport"]),
@@ -46,10 +46,10 @@ const NEVER: [(&str, &[&str], &[&str]); 9] = [
     ("edgesentry-ops", &["backup", "restore", "wal", "observe"], &["servers", "drill"]),
 ];
 
-/// Libraries that no device compiles, with the outbox.
+/// Libraries that no device compiles, even with the outbox.
 const NOT_ON_A_DEVICE: [&str; 7] =
     ["axum", "aws-sdk-s3", "hyper", "opentelemetry", "prometheus-client", "rumqttc-v5-next", "sqlx-postgres"];
-/// And without features.
+/// Further libraries that a signer without features does not compile.
 const NOT_IN_A_SIGNER: [&str; 5] = ["hyper", "libsqlite3-sys", "rustls", "sqlx", "tokio"];
 
 fn root() -> PathBuf {
@@ -62,7 +62,7 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The crates of the workspace: name, folder, and what they depend on but for tests.
+/// Returns the crates of the workspace: name, directory, and dependencies except those for tests.
 fn crates() -> Vec<(String, PathBuf, Vec<String>)> {
     let text = cargo(&["metadata", "--no-deps", "--locked", "--offline", "--format-version", "1"]);
     let metadata: Value = serde_json::from_str(&text).unwrap();
@@ -120,7 +120,7 @@ fn modules_import_no_module_that_they_must_not() {
     }
 }
 
-/// The files of a module, each with the depth of its own module below the crate.
+/// Returns the files of a module, each with the depth of its own module below the crate.
 fn sources(folder: &Path, module: &str) -> Vec<(usize, PathBuf)> {
     let mut found = Vec::new();
     let file = folder.join(module).with_extension("rs");
@@ -139,7 +139,7 @@ fn sources(folder: &Path, module: &str) -> Vec<(usize, PathBuf)> {
     found
 }
 
-/// The modules right below the crate that a text names, by `crate::` or by enough `super::`.
+/// Returns the top-level modules of the crate that a text names, by `crate::` or by enough `super::`.
 fn imported(text: &str, depth: usize) -> BTreeSet<String> {
     let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     let code: String = code.collect::<Vec<_>>().join("\n");
@@ -147,12 +147,12 @@ fn imported(text: &str, depth: usize) -> BTreeSet<String> {
     let mut modules = BTreeSet::new();
     for prefix in ["crate::", up.as_str()] {
         for (at, _) in code.match_indices(prefix) {
-            // One more `super::` in front belongs to a deeper path, and `$crate::` is a macro's.
+            // A further `super::` in front belongs to a deeper path; `$crate::` belongs to a macro.
             if code[..at].ends_with("super::") {
                 continue;
             }
             let rest = &code[at + prefix.len()..];
-            // A group names several.
+            // A group names several modules.
             let names = match rest.strip_prefix('{') {
                 Some(group) => group.split('}').next().unwrap_or_default().split(',').collect(),
                 None => vec![rest],

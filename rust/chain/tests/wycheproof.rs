@@ -1,4 +1,4 @@
-//! Every Wycheproof Ed25519 case has the verdict of its label, alone and in one batch with the others.
+//! Every Wycheproof Ed25519 case has its labelled verdict, alone and in one batch with the others.
 
 use edgesentry_chain::{PublicKey, Signed, verify_signature, verify_signatures};
 use wycheproof::TestResult;
@@ -13,7 +13,7 @@ fn every_case_as_labelled() {
         let key = PublicKey::from_bytes(bytes).unwrap();
         for test in &group.tests {
             let valid = test.result == TestResult::Valid;
-            // A signature of another length never reaches the predicate: the formats refuse the record.
+            // The formats reject a record whose signature has another length, so it never reaches the predicate.
             match <[u8; 64]>::try_from(&test.sig[..]) {
                 Ok(signature) => cases.push((test.tc_id, key, test.msg.to_vec(), signature, valid)),
                 Err(_) => assert!(!valid, "case {}: a valid signature has 64 bytes", test.tc_id),

@@ -1,7 +1,7 @@
 //! A client of a service on the network: the other end of docs/reference/http.md.
 //!
-//! Whatever fails is sent again, after the time that the service asks for: a record that is there already is a
-//! duplicate. The client is a [`Sink`]: an outbox flushes through it.
+//! The client sends failed records again, after the time that the service asks for; a record that the service already
+//! holds is a duplicate. The client is a [`Sink`]: an outbox flushes through it.
 
 mod proxy;
 mod wire;
@@ -30,32 +30,32 @@ use crate::tls;
 const TARGET: &str = "edgesentry_rs::transport::client";
 /// Payload bytes of one request.
 const REQUEST_BYTES: usize = 16 << 20;
-/// The longest pause between two attempts, whatever the service asks for.
+/// The longest pause between two attempts, even if the service asks for more.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 
 /// How to reach a service.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
-    /// `https://host:port`, or `http://` without TLS. Reached through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or
-    /// `ALL_PROXY` names, unless `NO_PROXY` has the host.
+    /// `https://host:port`, or `http://` without TLS. The client uses the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or
+    /// `ALL_PROXY` names, unless `NO_PROXY` lists the host.
     pub url: String,
-    /// A token with the scope `ingest`, where the service asks for one.
+    /// A token with the scope `ingest`, if the service requires one.
     pub token: Option<Secret>,
-    /// PEM file of the authorities that are trusted; those of the system by default.
+    /// PEM file of the trusted authorities; those of the system by default.
     pub ca: Option<std::path::PathBuf>,
     /// PEM files of the device's own certificate and its key.
     pub identity: Option<(std::path::PathBuf, std::path::PathBuf)>,
-    /// How long the service may stand still before an attempt has failed.
+    /// How long the service may stall before an attempt fails.
     pub timeout: Duration,
-    /// How often a record is sent before an error is answered.
+    /// How often a record is sent before the client returns an error.
     pub attempts: u32,
     /// Records of one request.
     pub batch_records: usize,
 }
 
 impl ClientSettings {
-    /// The defaults for a URL.
+    /// Returns the default settings for a URL.
     pub fn new(url: impl Into<String>) -> ClientSettings {
         ClientSettings {
             url: url.into(),
@@ -68,8 +68,8 @@ impl ClientSettings {
         }
     }
 
-    /// What is wrong with how the token would cross the network: without TLS everybody on the way could read and use it.
-    /// `None` if there is no token, or TLS, or the service is on this machine.
+    /// Returns a warning if the token would cross the network without TLS, so that an attacker on the path could read
+    /// and use it. Returns `None` if there is no token, or TLS, or the service is on this machine.
     pub fn exposure(&self) -> Option<String> {
         let url = Url::parse(&self.url).ok()?;
         let host = url.host_str().filter(|host| url.scheme() == "http" && !is_loopback_host(host))?;
@@ -78,7 +78,7 @@ impl ClientSettings {
     }
 }
 
-/// An answer as it came.
+/// A response as received.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The HTTP status.
@@ -90,7 +90,7 @@ pub struct Response {
 type Connector = hyper_rustls::HttpsConnector<proxy::Connector>;
 type Transport = Http<Connector, http_body_util::Full<bytes::Bytes>>;
 
-/// Devices of which a record has failed, with what that says to the records behind it.
+/// Devices with a failed record, and the reason that applies to the records behind it.
 type Failed = std::collections::HashMap<String, NotTried>;
 
 /// A client. Cheap to clone; clones share connections.
@@ -105,7 +105,7 @@ struct Inner {
 }
 
 impl Client {
-    /// Makes a client; nothing is sent yet.
+    /// Creates a client; it does not connect yet.
     pub fn new(settings: ClientSettings) -> Result<Client, Error> {
         let wrong = |problem: &str| Error::Config(format!("url: {problem}"));
         let mut base = Url::parse(&settings.url)
@@ -134,23 +134,23 @@ impl Client {
             .wrap_connector(proxy::Connector { tcp, proxy: proxy.clone() });
         let http = Http::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            // Shorter than any service keeps an idle connection.
+            // Shorter than the idle timeout of any service.
             .pool_idle_timeout(Duration::from_secs(15))
             .build(connector);
         Ok(Client(Arc::new(Inner { http, base, proxy, settings })))
     }
 
-    /// The URL of the service.
+    /// Returns the URL of the service.
     pub fn url(&self) -> &str {
         &self.0.settings.url
     }
 
-    /// Sends one record. Accepted and duplicate mean that the service keeps record and payload durably.
+    /// Sends one record. Accepted and duplicate mean that the service holds record and payload durably.
     pub async fn ingest(&self, submission: Submission) -> Result<Outcome, Error> {
         self.persist(|| self.single(&submission)).await
     }
 
-    /// Sends records and answers each, in their order; those of one device must be in the order of its chain.
+    /// Sends records and returns one outcome for each, in order; those of one device must be in the order of its chain.
     pub async fn ingest_many(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
         let mut answers = Vec::with_capacity(submissions.len());
         let mut rest = submissions.into_iter().peekable();
@@ -169,13 +169,13 @@ impl Client {
         answers
     }
 
-    /// Any request: `request("GET", "readyz", None)`. It is sent once.
+    /// Sends any request once: `request("GET", "readyz", None)`.
     pub async fn request(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> Result<Response, Error> {
         let method = method.parse().map_err(|_| Error::Config(format!("{method:?} is no HTTP method")))?;
         self.any(method, path, body.unwrap_or_default()).await.map_err(|call| call.error)
     }
 
-    /// One request for records in order; what was not decided is sent again, in the same order.
+    /// Sends records in one request, in order; sends undecided ones again, in the same order.
     async fn batch(&self, batch: &[Submission], failed: &mut Failed) -> Vec<Result<Outcome, Error>> {
         let mut answers: Vec<Option<Result<Outcome, Error>>> = vec![None; batch.len()];
         for (answer, submission) in answers.iter_mut().zip(batch) {
@@ -226,7 +226,7 @@ impl Client {
         answers
     }
 
-    /// Tries until it succeeds, is refused for good, or was tried often enough.
+    /// Tries until it succeeds, fails for good, or has no attempts left.
     async fn persist<T, F: Future<Output = Result<T, Call>>>(
         &self,
         mut call: impl FnMut() -> F,
@@ -269,5 +269,5 @@ fn client_tls(settings: &ClientSettings) -> Result<ClientConfig, Error> {
     tls::client_config(settings.ca.as_deref(), identity)
 }
 
-/// Replies that came, in order, and what ended them early.
+/// The replies received, in order, and the failure that ended them early.
 type Replies = (Vec<Reply>, Option<Call>);

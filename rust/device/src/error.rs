@@ -5,30 +5,30 @@ use std::sync::Arc;
 
 use edgesentry_chain::AuditRecord;
 
-/// The error of a layer below.
+/// The error of a lower layer.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The part that failed, as logs and metrics name it.
+/// The component that failed, as logs and metrics name it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Component {
     /// Payloads.
     RawDataStore,
     /// Records, heads and devices.
     AuditLedger,
-    /// Decisions of the service.
+    /// The operation log: decisions of the service.
     OperationLog,
-    /// A device's own buffer.
+    /// The outbox of a device.
     Outbox,
     /// Backups and write-ahead log.
     Archive,
 }
 
 impl Component {
-    /// Those of the ingest service.
+    /// The components of the ingest service.
     pub const SERVICE: [Component; 3] =
         [Component::RawDataStore, Component::AuditLedger, Component::OperationLog];
 
-    /// `raw_data_store`, `audit_ledger`, `operation_log`, `outbox` or `archive`.
+    /// Returns `raw_data_store`, `audit_ledger`, `operation_log`, `outbox` or `archive`.
     pub fn name(self) -> &'static str {
         match self {
             Component::RawDataStore => "raw_data_store",
@@ -46,55 +46,56 @@ impl fmt::Display for Component {
     }
 }
 
-/// How long a failure of a store lasts, and whom it concerns. It decides what becomes of a record that it hits.
+/// How long a failure of a store lasts, and which records it affects. It decides how the service treats a record that
+/// hits it.
 ///
 /// Each store decides it in one function: file systems by the error number, S3 by its code and status, SQLite by its
-/// result code, PostgreSQL by the class of its SQLSTATE. What is not known there is [`FailureKind::Passing`] for a file
-/// system and a connection, and [`FailureKind::Setup`] for an answer of S3 or of a database.
+/// result code, PostgreSQL by the class of its SQLSTATE. An unknown error is [`FailureKind::Passing`] for a file system
+/// and a connection, and [`FailureKind::Setup`] for a response of S3 or of a database.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FailureKind {
-    /// It passes, or it concerns the whole store until it is mended: a full disk, a time-out, a lost connection,
-    /// throttling. The service tries again, then answers "send again"; transports may hold the record back.
+    /// It passes, or it affects the whole store until it is fixed: a full disk, a timeout, a lost connection,
+    /// throttling. The service tries again, then reports "send again"; transports may hold the record back.
     Passing,
-    /// It lasts until the set-up of the store is changed, and may concern this one record only: a permission, a policy,
-    /// a file that stands in the way. The record is sound, so it is no rejection. The answer is an error that is not
-    /// retryable: the record stays with its device, the operator is told, and no other record waits for it.
+    /// It lasts until the setup of the store changes, and may affect this record only: a permission, a policy, a file
+    /// that blocks the path. The record is sound, so the service does not reject it. It returns an error that is not
+    /// retryable: the record stays with its device, the operator is alerted, and no other record waits for it.
     Setup,
     /// The store can never keep this record or payload, because of its size or its name. The service rejects the record
-    /// as `store_refused`, logs it, and goes on.
+    /// as `store_refused`, logs it, and continues.
     Item,
 }
 
-/// A store could not do what it was asked.
+/// The failure of an operation of a store.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{place}: cannot {action}")]
 pub struct StoreError {
-    /// The part that failed.
+    /// The component that failed.
     pub component: Component,
-    /// What was tried, such as `append to the ledger`.
+    /// The operation, such as `append to the ledger`.
     pub action: &'static str,
-    /// Where: a file, a bucket, a server; without secrets.
+    /// The file, bucket or server; without secrets.
     pub place: Arc<str>,
-    /// Whether it passes. Nothing that failed leaves a trace that would block the same call later.
+    /// How long the failure lasts. A failed operation leaves no trace that would block a retry.
     pub kind: FailureKind,
-    /// Why.
+    /// The cause.
     #[source]
     pub source: Arc<dyn std::error::Error + Send + Sync>,
 }
 
 impl StoreError {
-    /// The error and everything below it in one line.
+    /// Returns the error and its sources in one line.
     pub fn describe(&self) -> String {
         describe(self)
     }
 
-    /// Whether the same call may succeed later without anybody's doing: it is [`FailureKind::Passing`].
+    /// Returns true if the same call may succeed later without intervention: it is [`FailureKind::Passing`].
     pub fn is_retryable(&self) -> bool {
         self.kind == FailureKind::Passing
     }
 }
 
-/// An error and its sources, outermost first, in one line.
+/// Returns an error and its sources, outermost first, in one line.
 pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -110,7 +111,7 @@ pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Why something could not be done.
+/// The error of this library.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// A store failed.
@@ -119,49 +120,49 @@ pub enum Error {
     /// A setting, a URL or an argument is wrong.
     #[error("{0}")]
     Config(String),
-    /// The device registry refuses a change.
+    /// The device registry refused a change.
     #[error("device {device_id:?}: {problem}")]
     Registry {
         /// The device.
         device_id: String,
-        /// What is wrong, and what to do.
+        /// The problem, and what to do.
         problem: String,
     },
-    /// A record was not tried, because of another one of its device.
+    /// A record was not tried, because of another record of its device.
     #[error("device {device_id:?} sequence {sequence}: not tried, because {why}")]
     NotTried {
         /// The device.
         device_id: String,
         /// The sequence of the record.
         sequence: u64,
-        /// What is with the other one.
+        /// The state of the other record.
         why: NotTried,
     },
     /// The service is shutting down.
     #[error("the ingest service has stopped; nothing was stored, send the record again")]
     Stopped,
-    /// A service on the network refused a request, or could not be reached.
+    /// A service on the network refused a request, or was unreachable.
     #[error("{place}: {code}: {detail}")]
     Service {
         /// Its URL.
         place: Arc<str>,
         /// The code of its problem document, or `unreachable`.
         code: String,
-        /// What it said, or what went wrong.
+        /// The detail of the problem document, or the cause.
         detail: String,
-        /// Whether the same call may succeed later.
+        /// True if the same call may succeed later.
         retryable: bool,
     },
     /// Reading or writing an export failed.
     #[error(transparent)]
     Export(#[from] Arc<edgesentry_formats::Error>),
-    /// The device's own chain or outbox cannot go on.
+    /// The device's chain or outbox cannot continue.
     #[error("{0}")]
     Agent(String),
 }
 
 impl Error {
-    /// A stable name for programs.
+    /// Returns a stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Error::Store(_) => "store",
@@ -175,7 +176,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns true if the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Store(error) => error.is_retryable(),
@@ -190,21 +191,21 @@ impl Error {
 /// Why a record was not tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotTried {
-    /// An earlier record of the device could not be stored, for a reason that passes.
+    /// An earlier record of the device could not be stored, for a reason that may pass.
     BehindPassing,
-    /// An earlier record of the device could not be stored, for a reason that does not pass by itself.
+    /// An earlier record of the device could not be stored, for a reason that lasts.
     BehindPermanent,
-    /// Another call has a record of the device at the same sequence, and its outcome takes long.
+    /// Another call holds a record of the device at the same sequence, and its outcome takes long.
     UnderWay,
 }
 
 impl NotTried {
-    /// What stands behind a record that has failed so.
+    /// Returns the reason for the records behind one that failed.
     pub fn behind(error: &Error) -> NotTried {
         if error.is_retryable() { NotTried::BehindPassing } else { NotTried::BehindPermanent }
     }
 
-    /// The answer to a record.
+    /// Returns the error for a record that was not tried.
     pub fn error(self, record: &AuditRecord) -> Error {
         Error::NotTried { device_id: record.device_id.clone(), sequence: record.sequence, why: self }
     }

@@ -1,7 +1,8 @@
-//! What a device needs of EdgeSentry: sign records, keep them in a durable [`Outbox`], send them with a [`Client`].
+//! The device side of EdgeSentry: sign records, keep them in a durable [`Outbox`], send them with a [`Client`].
 //!
-//! Without features it has the types that cross the network ([`wire`]) and signs; it then needs neither a database nor an
-//! async runtime nor a network. `outbox` adds the outbox, one SQLite file; `client` the client of a service over HTTPS.
+//! Without features it signs and has the types that cross the network ([`wire`]); it then needs neither a database nor
+//! an async runtime nor a network. `outbox` adds the outbox, one SQLite file; `client` adds the client of a service
+//! over HTTPS.
 
 #[cfg(feature = "client")]
 pub mod client;

@@ -1,6 +1,6 @@
-//! What a ledger and a payload store can hold.
+//! The limits of ledgers and payload stores.
 
-/// The largest `sequence` and `timestamp_ms` that a ledger holds: they are signed 64-bit there.
+/// The largest `sequence` and `timestamp_ms` that a ledger holds: it stores signed 64-bit integers.
 pub const MAX_SEQUENCE: u64 = i64::MAX as u64;
 /// The longest `device_id` and `object_ref`, in bytes.
 pub const MAX_ID_BYTES: usize = 1024;

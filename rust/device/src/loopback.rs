@@ -1,15 +1,15 @@
-//! Whether a server is on this machine.
+//! Checks if a server is on this machine.
 
 use std::net::IpAddr;
 
 use url::Url;
 
-/// Whether a URL names this machine by an address or a name that never leaves it.
+/// Returns true if a URL names this machine by an address or a name that never leaves it.
 pub fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(is_loopback_host)
 }
 
-/// Whether a host of a URL is this machine, so that what is sent to it crosses no network.
+/// Returns true if the host of a URL is this machine, so that requests to it cross no network.
 pub fn is_loopback_host(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     match host.parse::<IpAddr>() {

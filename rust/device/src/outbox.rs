@@ -1,8 +1,8 @@
 //! The durable outbox of a device: sign, keep, send in order.
 //!
-//! It is one SQLite file. A record is in it, with its payload and the moved head, before anybody sees it, and
-//! leaves it only when the service has answered that it holds the very same record. So a crash between any two
-//! steps costs nothing but a resend, which is answered `duplicate`.
+//! It is one SQLite file. It stores a record, its payload and the new head before the caller gets the record, and drops
+//! the record only when the service has confirmed that it holds the very same one. So a crash between any two steps
+//! costs only a resend, whose outcome is `duplicate`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,33 +29,33 @@ static SCHEMA: Schema = Schema {
     migrations: &[(1, "outbox", include_str!("../migrations/outbox/0001_outbox.sql"))],
 };
 
-/// Records and payload bytes that are sent at a time.
+/// Records and payload bytes of one send.
 const SEND_RECORDS: i64 = 1024;
 const SEND_BYTES: i64 = 16 << 20;
 
-/// What one flush has done.
+/// The result of one flush.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Flushed {
-    /// Records that the service has taken now.
+    /// Records that the service has accepted now.
     pub accepted: u64,
-    /// Records that it held already.
+    /// Records that the service already held.
     pub duplicates: u64,
     /// Records that still wait.
     pub waiting: u64,
-    /// Why it stopped, where the service does not want the first record that waits.
+    /// The reason why the flush stopped, if the service rejected the first waiting record.
     pub rejection: Option<KeptRejection>,
 }
 
-/// A record that the service rejected; it is kept, and all behind it.
+/// A record that the service rejected; the outbox keeps it and all records behind it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeptRejection {
-    /// The record.
+    /// The sequence of the record.
     pub sequence: u64,
     /// The reason code.
     pub code: String,
     /// What the check expected.
     pub expected: String,
-    /// What it found.
+    /// What the check found.
     pub actual: String,
 }
 
@@ -66,8 +66,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Opens the outbox of a device, making it where it is missing. A new outbox begins after the head of `device`;
-    /// one that is there knows its own, and `device` must agree or have none.
+    /// Opens the outbox of a device, creating it if it is missing. A new outbox begins after the head of `device`; an
+    /// existing one has its own head, and `device` must agree or have none.
     pub async fn open(outbox: &Path, device: Device) -> Result<Outbox, Error> {
         let database = Database::open(outbox, Component::Outbox, true, &SCHEMA).await?;
         let outbox = Outbox { device, database };
@@ -75,7 +75,7 @@ impl Outbox {
         Ok(outbox)
     }
 
-    // Boxed, like all that use a transaction: the compiler cannot prove the plain futures to be Send.
+    // Boxed, like all futures that use a transaction: the compiler cannot prove the plain ones to be Send.
     fn claim(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             let place = &self.database.place;
@@ -125,14 +125,14 @@ impl Outbox {
         records.pop().ok_or_else(|| Error::Agent("nothing was signed".to_owned()))
     }
 
-    /// Signs the next records of the chain, from times, payloads and object references; all of them are durably in
-    /// the outbox when this returns, and none after an error. It waits for the disk once, not once a record.
+    /// Signs the next records of the chain, from times, payloads and object references. All of them are durably in the
+    /// outbox when this returns, and none after an error. It waits for the disk once, not once per record.
     pub async fn sign_many(
         &self,
         items: impl IntoIterator<Item = (u64, Bytes, String)>,
     ) -> Result<Vec<AuditRecord>, Error> {
         let items: Vec<(u64, Bytes, String)> = items.into_iter().collect();
-        // What no ledger takes would stop the outbox for ever.
+        // A record that no ledger accepts would block the outbox for ever.
         let unfit = |(timestamp_ms, payload, object_ref): &(u64, Bytes, String)| {
             *timestamp_ms > MAX_SEQUENCE || payload.len() > MAX_PAYLOAD_BYTES || !is_valid_id(object_ref)
         };
@@ -146,7 +146,7 @@ impl Outbox {
         let failed = || self.failed("keep records in the outbox");
         let mut writer = self.database.writer().await.map_err(failed())?;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed())?;
-        // The head of the outbox counts, which another process may have moved.
+        // The head of the outbox counts; another process may have moved it.
         let head = device_row(&mut transaction).await.map_err(failed())?.and_then(|(_, head)| head);
         let mut device = self.device.clone().resume(head);
         let mut waiting = Vec::with_capacity(items.len());
@@ -160,11 +160,11 @@ impl Outbox {
         Ok(waiting.into_iter().map(|(record, _)| record).collect())
     }
 
-    /// Sends what waits, in order, until nothing waits, the service rejects a record, or an error comes, which is
-    /// answered as it is. Whatever ends it, the next flush goes on where this one stopped.
+    /// Sends the waiting records in order, until none is left, the service rejects one, or an error occurs, which it
+    /// returns. The next flush continues from there.
     pub async fn flush(&self, sink: &dyn Sink) -> Result<Flushed, Error> {
         let mut flushed = Flushed::default();
-        // What was rejected before is asked about alone: the records behind it would be rejected with it.
+        // A record that was rejected before is sent alone: the service would reject those behind it, too.
         let mut most = if self.rejection().await?.is_some() { 1 } else { SEND_RECORDS };
         loop {
             let batch = self.next_batch(most).await?;
@@ -218,12 +218,12 @@ impl Outbox {
         }
     }
 
-    /// Closes the outbox; whatever is asked of it later fails.
+    /// Closes the outbox; later calls fail.
     pub async fn close(&self) {
         self.database.close().await;
     }
 
-    /// How many records wait.
+    /// Returns the number of waiting records.
     pub async fn waiting(&self) -> Result<u64, Error> {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM waiting")
             .fetch_one(&self.database.readers)
@@ -232,14 +232,14 @@ impl Outbox {
         Ok(count.cast_unsigned())
     }
 
-    /// The last link that was signed.
+    /// Returns the last signed link.
     pub async fn head(&self) -> Result<Option<Head>, Error> {
         let failed = || self.failed("read the outbox");
         let mut reader = self.database.readers.acquire().await.map_err(failed())?;
         Ok(device_row(&mut reader).await.map_err(failed())?.and_then(|(_, head)| head))
     }
 
-    /// Why the service did not take the first record that waits, the last time it was asked.
+    /// Returns the latest rejection of the first waiting record.
     pub async fn rejection(&self) -> Result<Option<KeptRejection>, Error> {
         let row = sqlx::query("SELECT sequence, code, expected, actual FROM rejection")
             .fetch_optional(&self.database.readers)
@@ -286,7 +286,7 @@ impl Outbox {
         Ok(Submission { record: Arc::new(record), payload: Bytes::from(row.try_get::<Vec<u8>, _>(6)?) })
     }
 
-    /// Drops what the service holds, up to a sequence, and takes down a rejection.
+    /// Drops the records that the service holds, up to a sequence, and stores a rejection.
     fn forget<'a>(
         &'a self,
         up_to: Option<u64>,
@@ -326,10 +326,10 @@ impl Outbox {
     }
 }
 
-/// A device id and the last link that it signed.
+/// A device id and its last signed link.
 type Owner = (String, Option<Head>);
 
-/// The device of an outbox.
+/// Reads the device of an outbox.
 fn device_row(connection: &mut SqliteConnection) -> BoxFuture<'_, Result<Option<Owner>, sqlx::Error>> {
     Box::pin(async move {
         let row = sqlx::query("SELECT device_id, sequence, record_hash FROM device")

@@ -1,35 +1,35 @@
-//! What becomes of a record, and why one is not taken.
+//! The outcome of a record, and the reasons of a rejection.
 
 use std::sync::Arc;
 
 use edgesentry_chain::AuditRecord;
 
-/// Why a record is not taken; the names are part of the interface.
+/// Why a record is rejected; the names are part of the interface.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RejectionCode {
-    /// The payload is not the one that the record commits to.
+    /// The record commits to another payload.
     PayloadHashMismatch,
     /// No key of the device is registered.
     UnknownDevice,
-    /// The signature does not hold under the device's key.
+    /// The signature is not valid under the device's key.
     SignatureInvalid,
     /// Records before this one are missing.
     SequenceGap,
-    /// The sequence lies behind the head, where the ledger holds no record to compare with.
+    /// The sequence is at or behind the head, and the ledger holds no record there to compare with.
     SequenceDuplicate,
     /// The record does not name the ledger's last record of the device as its previous one.
     PrevHashMismatch,
-    /// Another record is already at this sequence.
+    /// The ledger holds another record at this sequence.
     Fork,
-    /// No key of the device is valid at this sequence, or the one that was is revoked.
+    /// No key of the device is valid at this sequence, or the one that was has been revoked.
     KeyNotValidAtSequence,
-    /// A number or a text that the ledger cannot hold.
+    /// A number or a text exceeds the limits of the ledger.
     OutOfRange,
-    /// Another payload is already stored under the object reference. Services of earlier releases say so; this one gives
-    /// each record a place of its own.
+    /// Another payload is already stored under the object reference. Only services of earlier releases report it; this
+    /// one stores each payload under its record.
     ObjectConflict,
-    /// The payload store cannot keep anything under the object reference. Services of earlier releases say so; this one
-    /// does not store under object references.
+    /// The payload store cannot keep anything under the object reference. Only services of earlier releases report it;
+    /// this one does not store under object references.
     ObjectRefInvalid,
     /// A store can never keep the record or its payload, because of its size or a name in it.
     StoreRefused,
@@ -52,7 +52,7 @@ impl RejectionCode {
         RejectionCode::StoreRefused,
     ];
 
-    /// The stable name, such as `sequence_gap`.
+    /// Returns the stable name, such as `sequence_gap`.
     pub fn name(self) -> &'static str {
         match self {
             RejectionCode::PayloadHashMismatch => "payload_hash_mismatch",
@@ -70,7 +70,8 @@ impl RejectionCode {
         }
     }
 
-    /// Whether it is certain that the device has signed the record: the checks that come before say nothing of that.
+    /// Returns true if the device has certainly signed the record: the checks before that of the signature prove
+    /// nothing.
     pub fn is_signed(self) -> bool {
         match self {
             RejectionCode::OutOfRange
@@ -88,38 +89,38 @@ impl RejectionCode {
         }
     }
 
-    /// The code of a name.
+    /// Returns the code of a name.
     pub fn by_name(name: &str) -> Option<RejectionCode> {
         RejectionCode::ALL.into_iter().find(|code| code.name() == name)
     }
 }
 
-/// A record that is not taken, and why: an entry of the operation log, with the record as evidence.
+/// A rejected record and the reason: an entry of the operation log, with the record as evidence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejection {
-    /// Why.
+    /// The reason.
     pub code: RejectionCode,
     /// What the check expected.
     pub expected: String,
-    /// What it found.
+    /// What the check found.
     pub actual: String,
     /// The record.
     pub record: Arc<AuditRecord>,
 }
 
-/// What became of a record.
+/// The outcome of a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It is in the ledger, durably.
+    /// The ledger holds the record durably.
     Accepted,
-    /// It was in the ledger already, the same record; success to the sender.
+    /// The ledger already held the same record; success to the sender.
     Duplicate,
-    /// It is not taken, and will not be.
+    /// The record is rejected for good.
     Rejected(Rejection),
 }
 
 impl Outcome {
-    /// `accepted`, `duplicate` or `rejected`.
+    /// Returns `accepted`, `duplicate` or `rejected`.
     pub fn name(&self) -> &'static str {
         match self {
             Outcome::Accepted => "accepted",
@@ -128,12 +129,12 @@ impl Outcome {
         }
     }
 
-    /// Whether the ledger holds the record.
+    /// Returns true if the ledger holds the record.
     pub fn is_success(&self) -> bool {
         !matches!(self, Outcome::Rejected(_))
     }
 
-    /// The reason of a rejection.
+    /// Returns the reason of a rejection.
     pub fn rejection(&self) -> Option<&Rejection> {
         match self {
             Outcome::Rejected(rejection) => Some(rejection),

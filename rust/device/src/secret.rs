@@ -1,17 +1,17 @@
-//! Texts that must not be shown.
+//! Secrets, and the redaction of messages.
 
 use std::fmt;
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// A secret of the settings: zeroized when dropped, never shown, never written.
+/// A secret of the settings: zeroized when dropped, never displayed or serialized.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The text itself.
+    /// Returns the secret text.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -29,8 +29,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A message of a library, without what it may quote of a setting: values in the wrong place, lines of the settings
-/// file, passwords of URLs. One line.
+/// Returns a message of a library in one line, without the parts that may quote a setting: values in the wrong place,
+/// lines of the settings file, passwords of URLs.
 pub fn redact(message: &str) -> String {
     let lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !is_excerpt(line));
     let line = lines.collect::<Vec<_>>().join(": ");
@@ -40,12 +40,12 @@ pub fn redact(message: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// An argument or a word without the password of the URL that it is or holds. A password may hold a slash or an at sign
-/// that should have been encoded.
+/// Returns an argument or a word without the password of a URL in it. A password may contain a slash or an at sign that
+/// should have been encoded.
 pub fn without_password(word: &str) -> String {
     let Some((before, url)) = word.split_once("://") else { return without_scheme(word) };
     let (address, query) = match url.rfind('@') {
-        // A question mark in the password begins no query.
+        // A question mark in the password does not begin the query.
         Some(at) => match url[at..].find('?') {
             Some(query) => (&url[..at + query], &url[at + query + 1..]),
             None => (url, ""),
@@ -75,7 +75,7 @@ pub fn without_password(word: &str) -> String {
     format!("{before}://{address}{mark}{}", query.join("&"))
 }
 
-/// `postgres:u:hush@db`, a URL without its slashes.
+/// Handles `postgres:u:hush@db`, a URL without its slashes.
 fn without_scheme(word: &str) -> String {
     let Some((login, server)) = word.rsplit_once('@') else { return word.to_owned() };
     match login.rsplit_once(':') {
@@ -84,12 +84,12 @@ fn without_scheme(word: &str) -> String {
     }
 }
 
-/// Whether a line of a message is one of the settings file, as `toml` shows it: `1 | key = value`.
+/// Returns true if a line of a message quotes the settings file, as `toml` does: `1 | key = value`.
 fn is_excerpt(line: &str) -> bool {
     line.trim_start_matches(|character: char| character.is_ascii_digit()).trim_start().starts_with('|')
 }
 
-/// Takes out the values that follow `before`, up to `end`; a backslash before it does not end the value.
+/// Removes the values that follow `before`, up to `end`; a backslash before it does not end the value.
 fn without_quoted(text: &str, before: &str, end: char) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
@@ -137,7 +137,7 @@ mod tests {
         ] {
             assert_eq!(redact(message), expected);
         }
-        // A value that is cut off does not end.
+        // A truncated value has no end.
         assert_eq!(redact("invalid type: string \"hush"), "invalid type: string");
     }
 }

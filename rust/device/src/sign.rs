@@ -6,7 +6,7 @@ use tracing::debug;
 /// The target of the event; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::agent";
 
-/// Signs the next record of a device's chain, and emits the event of it: every signer goes through here.
+/// Signs the next record of a device's chain and emits the event; every signer calls this function.
 pub fn sign(
     device: &mut Device,
     timestamp_ms: u64,

@@ -1,4 +1,4 @@
-//! Where records are sent.
+//! The receiver of records.
 
 use async_trait::async_trait;
 
@@ -6,9 +6,9 @@ use crate::error::Error;
 use crate::rejection::Outcome;
 use crate::submission::Submission;
 
-/// Something that takes records in: a service in this process, or a client of one.
+/// A receiver of records: a service in this process, or a client of one.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Answers each record, in order.
+    /// Returns the outcome of each record, in order.
     async fn send(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>>;
 }

@@ -1,10 +1,10 @@
-//! What both databases share: errors.
+//! The errors of both databases.
 
 use std::sync::Arc;
 
 use crate::error::{Component, FailureKind, StoreError};
 
-/// Makes the error of a database call.
+/// Returns the error of a database call.
 pub fn failed(
     place: &Arc<str>,
     component: Component,
@@ -19,7 +19,7 @@ pub fn failed(
     }
 }
 
-/// A pooler of transactions stands between, and was not announced.
+/// A transaction pooler sits between client and server, but `postgres.transaction_pooling` is not set.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a prepared statement was lost; behind a pooler of transactions, such as PgBouncer, set postgres.transaction_pooling \
@@ -27,14 +27,14 @@ pub fn failed(
 )]
 struct Pooled(#[source] sqlx::Error);
 
-/// A statement that another client left prepared under the name of ours, or one of ours that is gone.
+/// Returns true if another client prepared a statement under our name, or one of ours is gone.
 fn is_pooled(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| ["42P05", "26000"].contains(&&*code))
 }
 
-/// What an error says of the next attempt: everything passes but what the database itself says is wrong with the call
-/// or with its files, and what cannot be decoded.
+/// Returns how long a failure lasts: an error passes unless the database itself blames the call or its files, or a
+/// value cannot be decoded.
 fn failure(error: &sqlx::Error) -> FailureKind {
     match error {
         sqlx::Error::Database(error) if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() => {
@@ -51,7 +51,7 @@ fn failure(error: &sqlx::Error) -> FailureKind {
     }
 }
 
-/// By the primary result code of <https://www.sqlite.org/rescode.html>.
+/// Classifies by the primary result code of <https://www.sqlite.org/rescode.html>.
 fn sqlite_failure(code: u32) -> FailureKind {
     match code & 0xff {
         // Busy, locked, out of memory, read-only, interrupted, I/O error, full, cannot open, protocol.
@@ -62,14 +62,14 @@ fn sqlite_failure(code: u32) -> FailureKind {
     }
 }
 
-/// By the class of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// Classifies by the class of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn postgres_failure(code: &str) -> FailureKind {
     match (code.get(..2).unwrap_or_default(), code) {
         // Connection, resources, operator intervention, system error, lock not available, transaction rollback.
         ("08" | "53" | "57" | "58" | "55" | "40", _) => FailureKind::Passing,
-        // A server that has become a standby; a transaction that took too long.
+        // A server that became a standby; a transaction that took too long.
         (_, "25006" | "25P03" | "25P04") => FailureKind::Passing,
-        // Text that the encoding of the database cannot hold, and the like; a row or an index entry that is too large.
+        // Text that the encoding of the database cannot hold; a row or an index entry that is too large.
         ("22" | "54", _) => FailureKind::Item,
         _ => FailureKind::Setup,
     }

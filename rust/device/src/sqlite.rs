@@ -24,29 +24,29 @@ use uses::Use;
 
 /// How long to wait for another process that writes.
 const WRITE_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait for readers at the end.
+/// How long a close waits for readers.
 const READERS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many rows go into one INSERT; few sizes, so that their statements stay prepared.
+/// The numbers of rows in one INSERT; only a few sizes, so that their statements stay prepared.
 const ROWS_PER_STATEMENT: [usize; 4] = [256, 32, 4, 1];
 
-/// Looks at a file that another process is about to create: how often, and how long between.
+/// How often to look at a file that another process is about to create, and the interval.
 const MAX_LOOKS: usize = 5;
 const LOOK_INTERVAL: Duration = Duration::from_millis(40);
 
 /// An open database file.
 #[derive(Debug)]
 pub struct Database {
-    /// Where it is, for errors.
+    /// The path, for errors.
     pub place: Arc<str>,
-    /// Connections that read; see [`Database::unchanged`].
+    /// The connections that read; see [`Database::unchanged`].
     pub readers: SqlitePool,
-    /// None if the file is read only, and once it is closed.
+    /// None if the file is read-only or closed.
     writer: Mutex<Option<Writer>>,
     reading: Option<Reading>,
     _writing: Option<Use>,
 }
 
-/// The connection that writes, and how it is opened.
+/// The connection that writes, and its options.
 #[derive(Debug)]
 struct Writer {
     connection: SqliteConnection,
@@ -54,13 +54,13 @@ struct Writer {
 }
 
 impl Writer {
-    /// Replaces a connection on which a transaction hangs. SQLite ends a transaction by itself when a write to the disk
-    /// fails; sqlx cannot end it once more then, and would refuse every later one.
+    /// Replaces a connection with a stuck transaction. SQLite ends a transaction by itself when a write to the disk
+    /// fails; sqlx then cannot end it again, and would refuse every later one.
     async fn mend(&mut self) -> Result<(), sqlx::Error> {
         if !self.connection.is_in_transaction() {
             return Ok(());
         }
-        // The rollback of a transaction that was dropped may be under way; it comes before the ping.
+        // The rollback of a dropped transaction may be in progress; it runs before the ping.
         let _ = self.connection.ping().await;
         if self.connection.is_in_transaction() {
             let mut fresh = self.options.connect().await?;
@@ -72,8 +72,8 @@ impl Writer {
 }
 
 impl Database {
-    /// Opens a file and brings its tables up to date; `create` makes a missing file, and the tables of an empty one.
-    /// A file that holds other tables is refused and stays as it is.
+    /// Opens a file and migrates its tables; `create` creates a missing file, and the tables of an empty one. A file
+    /// that holds other tables is an error, and stays unchanged.
     pub async fn open(
         path: &Path,
         component: Component,
@@ -82,7 +82,7 @@ impl Database {
     ) -> Result<Database, Error> {
         let place: Arc<str> = path.display().to_string().into();
         let opening = || failed(&place, component, "open the database");
-        // SQLite takes `file:` and `:memory:` as they stand for something else than a file of that name.
+        // SQLite does not treat `file:` and `:memory:` as names of files.
         let path = &std::path::absolute(path).map_err(|error| opening()(error.into()))?;
         let looked = look_before_writing(path, schema).await;
         let looked = looked.map_err(no_database(schema)).map_err(permission_denied(path));
@@ -102,13 +102,13 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(WRITE_LOCK_TIMEOUT)
             .pragma("trusted_schema", "OFF")
-            // KiB: the index by previous hash is written to all over.
+            // KiB: writes to the index by previous hash are scattered.
             .pragma("cache_size", "-65536")
-            // Pages in the write-ahead log before they are copied into the file, and what it may keep, in bytes.
+            // Pages in the write-ahead log before a checkpoint, and the size limit of the log, in bytes.
             .pragma("wal_autocheckpoint", "8192")
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
-        // The name of a file that is not there yet is the one that it will have.
+        // If the file does not exist yet, use the name that it will have.
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let writing = Use::writing(&canonical).map_err(opening())?;
         let mut writer = options.connect().await.map_err(permission_denied(path)).map_err(opening())?;
@@ -133,8 +133,8 @@ impl Database {
         })
     }
 
-    /// Opens a file for reading. Neither the file nor anything beside it is changed, and its tables are read in the
-    /// version that they have.
+    /// Opens a file for reading. It changes neither the file nor anything beside it, and reads tables of an older
+    /// version as they are.
     pub async fn read(path: &Path, component: Component, schema: &'static Schema) -> Result<Database, Error> {
         let place: Arc<str> = path.display().to_string().into();
         let opening = || failed(&place, component, "open the database for reading");
@@ -161,24 +161,24 @@ impl Database {
         Ok(database)
     }
 
-    /// A connection that reads. Its answers count once [`Database::unchanged`] has passed them.
+    /// Returns a connection for reading. Its results count only after [`Database::unchanged`] has checked them.
     pub async fn reader(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         self.readers.acquire().await
     }
 
-    /// The result of a read, if the file stayed as it was when it was opened. Only a file that is read without locks
-    /// can have changed; then rows may be missing or damaged in what was read.
+    /// Returns the result of a read if the file is unchanged since it was opened. Only a file that is read without
+    /// locks can change; rows that were read meanwhile may be missing or damaged.
     pub fn unchanged<T>(&self, read: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         self.reading.as_ref().map_or(Ok(()), Reading::check_unchanged)?;
         read
     }
 
-    /// A remark for people, if files beside the database are part of what is read.
+    /// Returns a note for users if the read includes files beside the database.
     pub fn note(&self) -> Option<String> {
         self.reading.as_ref()?.note(&self.place)
     }
 
-    /// The connection that writes.
+    /// Returns the connection that writes.
     pub async fn writer(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, sqlx::Error> {
         if self.reading.is_some() {
             return Err(sqlx::Error::Configuration("it is open for reading only".into()));
@@ -191,13 +191,13 @@ impl Database {
             .map_err(|_| sqlx::Error::PoolClosed)
     }
 
-    /// Closes the file once those who read and write have ended; the last process to close it copies the write-ahead
-    /// log into it and removes the log.
+    /// Closes the file once readers and writers have ended. The last process to close it copies the write-ahead log
+    /// into it and removes the log.
     pub async fn close(&self) {
-        // Whoever still reads after this time keeps the log in place.
+        // A reader that is still active after this time keeps the log in place.
         let _ = tokio::time::timeout(READERS_TIMEOUT, self.readers.close()).await;
         if let Some(writer) = self.writer.lock().await.take() {
-            // What is not copied now is copied when the file is opened again.
+            // SQLite copies the rest when the file is next opened.
             let _ = writer.connection.close().await;
         }
         if let Some(reading) = &self.reading {
@@ -206,7 +206,7 @@ impl Database {
     }
 }
 
-/// Looks at a file that is to be written, and leaves it as it is.
+/// Inspects a file before it is opened for writing, and leaves it unchanged.
 async fn look_before_writing(path: &Path, schema: &Schema) -> Result<Contents, sqlx::Error> {
     let is_there = || std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
     for _ in 1..MAX_LOOKS {
@@ -217,7 +217,7 @@ async fn look_before_writing(path: &Path, schema: &Schema) -> Result<Contents, s
         if matches!(contents, Ok(Contents::Empty | Contents::Complete { .. })) {
             return contents;
         }
-        // Half of it may be there while another process creates it.
+        // Another process may be creating it, and may have written only part of it.
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
     look(path, schema).await
@@ -225,7 +225,7 @@ async fn look_before_writing(path: &Path, schema: &Schema) -> Result<Contents, s
 
 async fn look(path: &Path, schema: &Schema) -> Result<Contents, sqlx::Error> {
     let is_logged = beside(&path.canonicalize()?, "-wal").exists();
-    // With a log, as every other writer of the file reads it; without, in a way that makes none.
+    // With a log, open it as every other writer does; without one, in a mode that creates none.
     let parameters = if is_logged { "mode=ro" } else { "immutable=1" };
     let mut connection = reader_of(path, parameters).connect().await?;
     let contents = contents::contents(&mut connection, schema).await;
@@ -233,7 +233,7 @@ async fn look(path: &Path, schema: &Schema) -> Result<Contents, sqlx::Error> {
     contents
 }
 
-/// SQLITE_NOTADB says no more than that the file is not a database.
+/// Adds the reason to SQLITE_NOTADB, which only reports that the file is not a database.
 fn no_database(schema: &'static Schema) -> impl Fn(sqlx::Error) -> sqlx::Error {
     move |error| match error.as_database_error().and_then(|error| error.code()) {
         Some(code) if code == "26" => {
@@ -244,7 +244,7 @@ fn no_database(schema: &'static Schema) -> impl Fn(sqlx::Error) -> sqlx::Error {
     }
 }
 
-/// SQLite says that it cannot open or write a file, and not why: if this user may not, the error says so.
+/// SQLite reports that it cannot open or write a file, but not why: adds the reason if it is a missing permission.
 fn permission_denied(path: &Path) -> impl Fn(sqlx::Error) -> sqlx::Error {
     move |error| match cannot_open(&error).then(|| what_is_denied(path)).flatten() {
         Some(problem) => sqlx::Error::Configuration(problem.into()),
@@ -252,7 +252,7 @@ fn permission_denied(path: &Path) -> impl Fn(sqlx::Error) -> sqlx::Error {
     }
 }
 
-/// What this user may not do with a database file and the files beside it.
+/// Returns the missing permission of this user on a database file or the files beside it.
 fn what_is_denied(path: &Path) -> Option<String> {
     let is_denied = |opened: std::io::Result<std::fs::File>| {
         opened.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
@@ -272,15 +272,15 @@ fn what_is_denied(path: &Path) -> Option<String> {
         .or_else(|| may_not("write", std::fs::OpenOptions::new().append(true)))
 }
 
-/// Refuses a connection that cannot write. SQLite opens a file for reading only if it cannot be opened for writing, if
-/// only for a moment, and says nothing until the first write.
+/// Refuses a connection that cannot write. SQLite falls back to reading if it cannot open a file for writing, even for
+/// a moment only, and reports it at the first write.
 async fn refuse_read_only(writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let nothing = "UPDATE _sqlx_migrations SET success = success WHERE false";
     sqlx::query(nothing).execute(writer).await.map(|_| ())
 }
 
-/// Makes a file that is missing, for its owner alone: SQLite would leave that to the umask, and gives its other files the
-/// mode of this one. If it fails, opening the database says why.
+/// Creates a missing file for its owner alone: SQLite would apply the umask, and gives its other files the mode of this
+/// one. If this fails, opening the database reports why.
 fn create_private(path: &Path) {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -300,22 +300,22 @@ async fn migrate(connection: &mut SqliteConnection, migrations: &[Migration]) ->
         )
     });
     let migrator = Migrator::with_migrations(migrations.collect());
-    // Two processes may open a new file at once. Each migration is one transaction, so that the one that comes
-    // late fails, and finds the work done when it looks again.
+    // Two processes may open a new file at once. Each migration is one transaction, so the late one fails, and finds
+    // the tables complete when it retries.
     let again = ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(20))
         .with_max_delay(Duration::from_millis(500))
         .with_max_times(8)
         .with_jitter();
     let connection = Mutex::new(connection);
-    // Not `run`: the future of its `Acquire` is one that no task can be spawned with.
+    // Not `run`: the future of its `Acquire` cannot be spawned.
     let run = || async { migrator.run_direct(None, &mut **connection.lock().await, false).await };
     run.retry(again)
         .when(|error| matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)))
         .await
 }
 
-/// The error of the database in an error of a migration.
+/// Returns the database error in an error of a migration.
 pub fn into_sqlx(error: MigrateError) -> sqlx::Error {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
@@ -326,7 +326,7 @@ pub fn into_sqlx(error: MigrateError) -> sqlx::Error {
 /// The arguments of a statement.
 pub type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-/// Inserts rows, many in a statement. `insert` ends before VALUES; `bind` binds one row of `columns` values.
+/// Inserts rows, many per statement. `insert` ends before VALUES; `bind` binds one row of `columns` values.
 pub async fn insert<T>(
     connection: &mut SqliteConnection,
     insert: &'static str,

@@ -1,11 +1,11 @@
-//! A record as it arrives.
+//! A submitted record.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use edgesentry_chain::AuditRecord;
 
-/// A record and its payload, as somebody sent them.
+/// A record and its payload, as the sender submitted them.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// The signed record.

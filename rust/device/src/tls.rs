@@ -1,4 +1,5 @@
-//! TLS: what a client trusts and shows, PEM files, and one provider of cryptography for every connection.
+//! TLS of clients: trusted authorities, client certificates, PEM files, and one cryptography provider for all
+//! connections.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,13 +11,13 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::Error;
 
-/// Makes `ring` the provider of rustls, unless the program has chosen another before.
+/// Makes `ring` the provider of rustls, unless the program has chosen another.
 pub fn install_provider() {
-    // An error says that one is installed already, which serves as well.
+    // An error means that a provider is installed already, which is sufficient.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// What a client trusts, `ca` or else the authorities of the system, and its own certificate and key.
+/// Returns the TLS settings of a client: it trusts `ca`, or else the authorities of the system, and shows `identity`.
 pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, Error> {
     let roots = match ca {
         Some(path) => authorities(path)?,
@@ -29,7 +30,7 @@ pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Res
     client_config_of(roots, identity)
 }
 
-/// [`client_config`] with authorities at hand.
+/// Like [`client_config`], with loaded authorities.
 pub fn client_config_of(
     roots: RootCertStore,
     identity: Option<(&Path, &Path)>,
@@ -45,7 +46,7 @@ pub fn client_config_of(
     builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))
 }
 
-/// The private key of a PEM file that nobody else can read. As PostgreSQL does, a file of root may be readable by a group.
+/// Reads the private key of a PEM file that other users cannot read. As in PostgreSQL, a group may read a file of root.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     #[cfg(unix)]
     {
@@ -62,7 +63,7 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| error.to_string())
 }
 
-/// The certificates of a PEM file, of which there must be one at least.
+/// Reads the certificates of a PEM file, which must hold at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
@@ -72,7 +73,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> 
     }
 }
 
-/// The authorities of a PEM file.
+/// Reads the authorities of a PEM file.
 pub fn authorities(path: &Path) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {

@@ -1,4 +1,4 @@
-//! What crosses the network between a device and the service, whichever transport carries it: docs/reference/http.md.
+//! The messages between a device and the service, over every transport: docs/reference/http.md.
 
 mod answer;
 mod problem;

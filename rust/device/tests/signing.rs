@@ -1,4 +1,4 @@
-//! What a device can do without an outbox, a network or a runtime.
+//! Signing on a device without an outbox, a network or a runtime.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../checked.rs"]

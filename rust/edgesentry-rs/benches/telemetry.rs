@@ -1,4 +1,4 @@
-//! What telemetry costs a record: a whole ingest, into stores that keep nothing, with and without a subscriber.
+//! The cost of telemetry per record: a whole ingest, into stores that keep nothing, with and without a subscriber.
 //!
 //!     cargo bench --workspace --bench telemetry
 //!     cargo bench -p edgesentry-rs --bench telemetry --features tracing/max_level_off   events and spans compiled out
@@ -26,7 +26,7 @@ use tracing_subscriber::fmt;
 
 const RECORDS: usize = 1024;
 
-/// Accepts everything and keeps nothing: the time is that of the service alone.
+/// Accepts everything and keeps nothing: measures the service alone.
 struct Nowhere(Registry);
 
 #[async_trait]
@@ -68,7 +68,7 @@ impl Ledger for Nowhere {
     }
 }
 
-/// One thread for everything that tells, so that the subscriber of a thread is that of the service.
+/// Emits everything on one thread, so that the subscriber of the thread is that of the service.
 fn service(runtime: &Runtime, device: &Device) -> IngestService {
     let key = device.public_key().unwrap();
     let key = edgesentry_chain::RingKey { key, scheme: device.scheme(), valid_from: 1 };

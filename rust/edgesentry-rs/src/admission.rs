@@ -1,7 +1,7 @@
-//! Admission: everything that is asked of a record before a ledger takes it.
+//! Admission: the checks of a record before a ledger accepts it.
 //!
-//! The record, its payload and the device registry are decided by `decide`; only it makes an [`Admitted`], and stores
-//! accept nothing else. What needs the chain's head is decided by [`Chain::decide`] inside the ledger's transaction, under
+//! `decide` checks the record, its payload and the device registry; only it creates an [`Admitted`], and stores accept
+//! nothing else. [`Chain::decide`] makes the checks that need the chain's head inside the ledger's transaction, under
 //! the lock on that head. Nothing here emits an event: [`ingest::verify`](crate::ingest::verify) does.
 
 mod admit;

@@ -20,7 +20,7 @@ use crate::ledger::{self, Filter, Ledger};
 /// The version of the manifest; it changes when a field is renamed or removed.
 pub const MANIFEST_VERSION: u32 = 1;
 
-/// What an export holds.
+/// The description of an export.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`MANIFEST_VERSION`].
@@ -29,15 +29,15 @@ pub struct Manifest {
     pub created_at_ms: u64,
     /// The ledger, without secrets.
     pub ledger: String,
-    /// Which records were asked for.
+    /// The filter of the records.
     pub filter: Filter,
-    /// How many there were.
+    /// The number of records.
     pub records: u64,
-    /// Of how many devices.
+    /// The number of devices.
     pub devices: u64,
-    /// The file; none where the export went into a stream.
+    /// The file; none if the export went into a stream.
     pub file: Option<ExportFile>,
-    /// The links after which chains begin that do not begin at sequence 1: a claim, like the heads.
+    /// The links after which chains begin that do not begin at sequence 1: claims, like the heads.
     pub start_heads: Heads,
     /// The last link of every chain in the file.
     pub heads: Heads,
@@ -46,7 +46,7 @@ pub struct Manifest {
 /// A file of records.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ExportFile {
-    /// Its name, without the folder.
+    /// Its name, without the directory.
     pub name: String,
     /// `JSON`, `NDJSON`, `Arrow IPC` or `Parquet`.
     pub format: String,
@@ -57,7 +57,7 @@ pub struct ExportFile {
 }
 
 impl Manifest {
-    /// The name of the manifest of a file: `export.parquet.manifest.json`.
+    /// Returns the path of the manifest of a file: `export.parquet.manifest.json`.
     pub fn path_for(file: &Path) -> PathBuf {
         let mut name = file.as_os_str().to_owned();
         name.push(".manifest.json");
@@ -78,7 +78,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// What in the file is not as the manifest says; `None` where it is the very file.
+    /// Returns a difference between the file and the manifest, if there is one.
     pub fn difference(&self, file: &Path) -> Result<Option<String>, Error> {
         let Some(expected) = &self.file else { return Ok(None) };
         let found = measure(file, file)?;
@@ -89,7 +89,7 @@ impl Manifest {
         Ok(Some(format!("{path} is not the file that was exported: its BLAKE3 is {found}, not {expected}")))
     }
 
-    /// Writes the manifest, whole or not at all.
+    /// Writes the manifest atomically.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let destination = Destination::of("manifest", path).map_err(FormatError::from)?;
         Ok(self.prepare(&destination, path)?()?)
@@ -99,7 +99,7 @@ impl Manifest {
         Ok(escape::json(&serde_json::to_string_pretty(self)?).into_owned() + "\n")
     }
 
-    /// Writes the manifest durably; it takes its name when the function that is returned is called.
+    /// Writes the manifest durably under a temporary name; the returned function gives it its own.
     fn prepare(
         &self,
         destination: &Destination,
@@ -123,25 +123,25 @@ impl Manifest {
     }
 }
 
-/// Where an export goes.
+/// The destination of an export.
 pub enum Target {
-    /// A file whose name says the format; the manifest is written beside it.
+    /// A file whose name implies the format; the manifest is written beside it.
     File(PathBuf),
-    /// Like [`Target::File`], at places that [`edgesentry_formats::Destinations`] has decided on.
+    /// Like [`Target::File`], at destinations that [`edgesentry_formats::Destinations`] chose.
     Placed {
         /// The name of the file.
         path: PathBuf,
-        /// Where it goes.
+        /// The destination of the file.
         destination: Destination,
-        /// Where the manifest goes.
+        /// The destination of the manifest.
         manifest: Destination,
     },
-    /// A writer; nothing but the records is written.
+    /// A writer; only the records are written.
     Writer(Box<RecordWriter>),
 }
 
-/// Exports the records of a filter, in bounded memory. `exported` is told how many records are written so far, and
-/// answers whether to go on.
+/// Exports the records of a filter, in bounded memory. `exported` gets the number of records written so far, and
+/// returns false to stop.
 pub async fn export(
     ledger: &dyn Ledger,
     filter: &Filter,
@@ -154,7 +154,7 @@ pub async fn export(
             let mut destinations = Destinations::default();
             let destination = destinations.place("path", &path).map_err(FormatError::from)?;
             let writer = Box::new(RecordWriter::create_at(&destination, &path)?);
-            // A FIFO has no place beside it, and cannot be read again to be measured.
+            // A FIFO has no place for a manifest beside it, and cannot be read again to be measured.
             if destination.file().is_none() {
                 (None, writer)
             } else {
@@ -195,7 +195,7 @@ pub async fn export(
         }
     }
     drop(chunks);
-    // Without the end of the records the writer drops what it has, and no file appears.
+    // If the stream ends early the writer drops its data, and no file appears.
     let writer = written.await.map_err(|error| FormatError::Io {
         name: "export".into(),
         action: "write",
@@ -215,10 +215,10 @@ pub async fn export(
         match path.zip(manifest_place) {
             None => drop(output.place()?),
             Some((path, place)) => {
-                // Both are on the disk before either gets its name, so that they do not part where it is full.
+                // Both are on the disk before either gets its name, so that a full disk does not separate them.
                 let prepared = manifest.prepare(&place, &Manifest::path_for(&path))?;
                 output.place().map_err(|error| match manifest.difference(&path) {
-                    // It has its name, and what failed came after.
+                    // It has its name; a later step failed.
                     Ok(None) => without_manifest(error, &manifest, &place),
                     _ => error,
                 })?;
@@ -234,8 +234,8 @@ pub async fn export(
     })?
 }
 
-/// The export has its name, and something failed when its manifest should get one: the manifest of an earlier export must
-/// not stay beside the new file.
+/// Handles a failure between naming the export and naming its manifest: the manifest of an earlier export must not stay
+/// beside the new file.
 fn without_manifest(error: FormatError, manifest: &Manifest, place: &Destination) -> FormatError {
     let FormatError::Io { name, action, source } = error else { return error };
     let is_new = place.file().is_some_and(|file| {
@@ -252,7 +252,7 @@ fn without_manifest(error: FormatError, manifest: &Manifest, place: &Destination
     FormatError::Io { name, action, source }
 }
 
-/// The links after which the records of a filter begin, as the ledger has them.
+/// Returns the links after which the records of a filter begin, according to the ledger.
 pub(crate) async fn start_heads(ledger: &dyn Ledger, filter: &Filter) -> Result<Heads, StoreError> {
     let mut heads = ledger::start_heads(&ledger.devices().await?);
     let Some(from) = filter.from_sequence.filter(|from| *from > 1) else { return Ok(heads) };
@@ -282,7 +282,7 @@ fn write_all(
     Ok(writer)
 }
 
-/// Measures a file, whose name is or will be `path`.
+/// Measures a file whose name is or will be `path`.
 fn measure(written: &Path, path: &Path) -> Result<ExportFile, Error> {
     let format = by_name(path).map(|(format, _)| format.to_string()).unwrap_or_default();
     let failed = |source| FormatError::Io { name: path.display().to_string().into(), action: "read", source };
@@ -294,7 +294,7 @@ fn measure(written: &Path, path: &Path) -> Result<ExportFile, Error> {
     Ok(ExportFile { name, format, size_bytes, blake3: Hash(*hasher.finalize().as_bytes()) })
 }
 
-/// What is known of the records that went by, which come device by device.
+/// A summary of the records passed so far, device by device.
 #[derive(Default)]
 struct Summary {
     records: u64,
@@ -319,7 +319,7 @@ impl Summary {
         }
     }
 
-    /// Takes down the head of the device that has ended.
+    /// Stores the head of the device that has ended.
     fn close(&mut self) {
         if let Some(last) = self.last.take() {
             let head = Head { sequence: last.sequence, hash: last.hash() };
@@ -329,7 +329,7 @@ impl Summary {
 
     fn manifest(mut self, ledger: &str, filter: &Filter, known: Heads, file: Option<ExportFile>) -> Manifest {
         self.close();
-        // What the ledger says comes before what a record says of itself.
+        // The ledger's start heads take precedence over those derived from records.
         for (device_id, start) in known {
             if self.starts.get(&device_id).is_some_and(|found| found.sequence == start.sequence) {
                 self.starts.insert(device_id, start);

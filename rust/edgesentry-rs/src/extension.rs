@@ -1,4 +1,4 @@
-//! Whether a ledger extends heads that were taken of it before.
+//! Checks that a ledger extends its earlier heads.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::verify::source;
 /// Records at old heads that are read at once.
 const READ_AT_ONCE: usize = 8;
 
-/// The heads of a ledger, held against older ones.
+/// The heads of a ledger, compared with older ones.
 #[derive(Debug)]
 pub struct Extension {
     /// The heads of the ledger now.
     pub heads: Heads,
-    /// What shows that they do not extend the old ones: `head_mismatch` and `device_missing`.
+    /// Findings that the heads do not extend the old ones: `head_mismatch` and `device_missing`.
     pub rewritten: Vec<Finding>,
-    /// What is wrong with the records from the old heads to the new ones, as far as findings are kept.
+    /// Findings about the records from the old heads to the new ones, as far as findings are kept.
     pub broken: Vec<Finding>,
-    /// All of it, counted.
+    /// The numbers of all such findings.
     pub broken_counts: BTreeMap<FindingCode, u64>,
 }
 
 impl Extension {
-    /// Reads the heads of a ledger. If there are old ones, it reads of each of their devices the record at the old head,
-    /// which must still have the old hash, and verifies the links from there to the new head; devices that are new are
-    /// verified from the beginning of their chain. Without old heads no record is read. Blocks.
+    /// Reads the heads of a ledger. With old heads, it reads the record at each of them, which must still have the old
+    /// hash, and verifies the links from there to the new head; for new devices it verifies the whole chain. Without
+    /// old heads it reads no record. Blocks.
     ///
     /// # Errors
     /// The ledger fails, or `progress` is cancelled.
@@ -53,7 +53,7 @@ impl Extension {
 
         let rewritten_devices: HashSet<Arc<str>> =
             rewritten.iter().filter_map(|finding| finding.device_id.clone()).collect();
-        // The chains that have gone on, each with the head after which that is to be verified.
+        // The chains that have grown, each with the head after which to verify.
         let gone_on = heads.iter().filter(|(device_id, head)| {
             !rewritten_devices.contains(*device_id)
                 && old.get(*device_id).is_none_or(|old| old.sequence < head.sequence)
@@ -69,7 +69,7 @@ impl Extension {
     }
 }
 
-/// The hashes of the records at old heads, as they are now.
+/// Reads the current hashes of the records at old heads.
 async fn records_at(
     ledger: &Arc<dyn Ledger>,
     old: &Heads,
@@ -95,7 +95,7 @@ async fn records_at(
         .await
 }
 
-/// The records behind `starts` up to `heads`, device by device.
+/// Reads the records after `starts` up to `heads`, device by device.
 fn records_after(ledger: &Arc<dyn Ledger>, heads: &Heads, starts: &Heads) -> RecordStream {
     let ranges: Vec<Filter> = heads
         .iter()

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, and stay there.
+//! Atomic and durable writes of files.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -15,17 +15,17 @@ use rustix::io::Errno;
 
 use crate::error::FailureKind;
 
-/// What an error of a file system says of the next attempt: by its number, as errno(3) has it.
+/// Returns how long a failure of a file system lasts, by its number, see errno(3).
 ///
-/// The names that we give are short and made of plain letters, so what stands in their way was put there by others.
-/// `EROFS`, `ENOSPC` and the like concern the whole file system, and everything waits for it.
+/// Our names are short and made of plain letters, so only another program can have put a file there that blocks one.
+/// `EROFS`, `ENOSPC` and the like affect the whole file system, and everything waits for it.
 pub(crate) fn failure(error: &io::Error) -> FailureKind {
     match error.kind() {
         // EFBIG, ENAMETOOLONG, EINVAL.
         io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => {
             FailureKind::Item
         }
-        // EPERM and EACCES; ENOTDIR, EISDIR and EEXIST; ENOTSUP and ENOSYS; bytes that should not be there.
+        // EPERM and EACCES; ENOTDIR, EISDIR and EEXIST; ENOTSUP and ENOSYS; unexpected bytes.
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::IsADirectory
@@ -37,16 +37,16 @@ pub(crate) fn failure(error: &io::Error) -> FailureKind {
     }
 }
 
-/// A name that no other writer uses or has left: not on another machine either, nor an earlier process of a container, in
-/// which every process has the number 1.
+/// Returns a name that no other writer uses or has left behind: neither on another machine nor in an earlier process of
+/// a container, in which every process has the number 1.
 pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     static RANDOM: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
     format!("{}-{:016x}-{}", std::process::id(), *RANDOM, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Opens a file below a folder for reading. Whatever else has its name, or a name above it, is an error and is not opened:
-/// a link would lead elsewhere, and a pipe would be waited for.
+/// Opens a file below a directory for reading. Anything else under its name, or a name above it, is an error and is not
+/// opened: a link would lead elsewhere, and a pipe would block.
 pub(crate) fn open_below(root: &Path, path: &Path) -> io::Result<File> {
     let folder = folder_below(root, path.parent().unwrap_or(Path::new("")))?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
@@ -61,7 +61,7 @@ pub(crate) fn open_below(root: &Path, path: &Path) -> io::Result<File> {
     if found.is_file() { Ok(file) } else { Err(in_the_way(Errno::LOOP, path)) }
 }
 
-/// Opens a folder below another one, through no link.
+/// Opens a directory below another one, without following links.
 pub(crate) fn folder_below(root: &Path, path: &Path) -> io::Result<OwnedFd> {
     let mut folder = openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     for name in path.components() {
@@ -79,7 +79,7 @@ fn is_link(folder: &OwnedFd, name: &OsStr) -> bool {
     status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_symlink())
 }
 
-/// `ELOOP` in words: the system says it of a link that is not followed, and `ENXIO` of some pipes and devices.
+/// Explains `ELOOP`, which the system returns for a link that is not followed, and `ENXIO`, for some pipes and devices.
 fn in_the_way(error: Errno, path: &Path) -> io::Error {
     match error {
         Errno::LOOP | Errno::NXIO => io::Error::new(
@@ -97,19 +97,19 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// What is known of the names that files are put under.
+/// The relation between names and contents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Names {
-    /// A name belongs to one content: whoever writes it at the same time writes the same bytes.
+    /// A name belongs to one content: concurrent writers of it write the same bytes.
     OfContent,
-    /// Anybody may write anything under a name.
+    /// Any content may be written under a name.
     Free,
 }
 
-/// Gives a temporary file its name unless something is there; answers whether it did. The temporary file may stay.
+/// Gives a temporary file its name unless that is taken; returns true if it did. The temporary file may stay.
 ///
-/// By a hard link; where the file system has none, by a rename that replaces nothing; and where it has no such rename
-/// either, by a plain one, if that can only replace the same bytes.
+/// It uses a hard link; if the file system has none, a rename that replaces nothing; and if it has no such rename, a
+/// plain one, provided that it can only replace the same bytes.
 pub(crate) fn place_new(partial: &Path, path: &Path, names: Names) -> io::Result<bool> {
     let ways: [Way; 2] = [&|from, to| std::fs::hard_link(from, to), &rename_new];
     place_by(&ways, partial, path, names)
@@ -124,7 +124,7 @@ fn place_by(ways: &[Way<'_>], partial: &Path, path: &Path, names: Names) -> io::
             Ok(()) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
             Err(error) if !is_unsupported(&error) => return Err(error),
-            // Without the right to do it both ways say so.
+            // Without the permission, both ways fail like this.
             Err(error) => {
                 forbidden = Some(error).filter(|error| error.kind() == io::ErrorKind::PermissionDenied)
             }
@@ -154,8 +154,8 @@ fn rename_new(_from: &Path, _to: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether a file system says that it cannot do this at all. EPERM is what link(2) answers without hard links, EINVAL
-/// what renameat2(2) answers without the flag, EMLINK comes from file systems with few links.
+/// Returns true if a file system does not support the operation. link(2) fails with EPERM without hard links,
+/// renameat2(2) with EINVAL without the flag, and file systems with few links fail with EMLINK.
 fn is_unsupported(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let number = Errno::from_io_error(error);
@@ -163,7 +163,7 @@ fn is_unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported || number.is_some_and(|number| numbers.contains(&number))
 }
 
-/// Makes the name of a file durable, and those of the folders above it up to the root.
+/// Makes the name of a file durable, and those of the directories above it up to the root.
 pub(crate) fn sync_parents(root: &Path, path: &Path) -> io::Result<()> {
     for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
         File::open(folder)?.sync_all()?;
@@ -171,7 +171,7 @@ pub(crate) fn sync_parents(root: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// When a file was last written, Unix milliseconds; 0 where the system does not say.
+/// Returns when a file was last written, Unix milliseconds; 0 if the system does not report it.
 pub(crate) fn modified_ms(metadata: &Metadata) -> u64 {
     let age = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     age.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
@@ -204,7 +204,7 @@ mod tests {
         let error = place_by(ways[1], &partial, &path, Names::Free).unwrap_err();
         assert!(error.to_string().contains("neither hard links"), "{error}");
         assert_eq!(failure(&error), FailureKind::Setup);
-        // Any other error is what it is.
+        // Any other error is returned unchanged.
         let full = refuse(Errno::NOSPC);
         let error = place_by(&[&full, &rename_new], &partial, &path, Names::OfContent).unwrap_err();
         assert_eq!((error.kind(), path.exists()), (io::ErrorKind::StorageFull, false));

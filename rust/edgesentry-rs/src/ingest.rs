@@ -1,4 +1,4 @@
-//! Taking records in: [`verify`] decides, [`storage`] keeps.
+//! Ingesting records: [`verify`] decides, [`storage`] keeps.
 
 mod chains;
 mod commit;

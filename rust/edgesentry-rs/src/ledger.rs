@@ -1,8 +1,8 @@
 //! Ledgers: the durable store of records, heads, device keys and the operation log.
 //!
-//! A ledger takes whole groups of decisions in one transaction ([`Ledger::append`]). Inside it, under a lock on
-//! the heads of the devices concerned, every record is compared with its chain; so any number of threads, tasks
-//! and processes may append at once, and no chain ever forks.
+//! A ledger writes whole groups of decisions in one transaction ([`Ledger::append`]). Inside it, under a lock on the
+//! heads of the devices concerned, every record is compared with its chain; so any number of threads, tasks and
+//! processes may append at once, and no chain ever forks.
 
 mod append;
 mod change;
@@ -36,7 +36,7 @@ pub use postgres::{Postgres, create_database, drop_database};
 pub use postgres_settings::PostgresSettings;
 pub use sqlite::Sqlite;
 
-/// The tables by which a ledger is known.
+/// The tables that identify a ledger.
 const TABLES: [&str; 4] = ["audit_records", "chain_heads", "devices", "operation_logs"];
 
 /// One entry of a group.
@@ -45,14 +45,14 @@ pub enum Entry {
     /// A record that passed admission and whose payload is stored: the ledger decides whether it continues its chain.
     Record(Stored),
     /// A record that passed admission and does not seem to continue its chain, so that its payload is not stored: the
-    /// ledger decides it in the same way, and does not take it in without its payload.
+    /// ledger decides it in the same way, but does not accept it without its payload.
     Doubtful(Admitted),
-    /// A record that was rejected before: for the operation log only.
+    /// A record that was already rejected: for the operation log only.
     Rejected(Rejection),
 }
 
 impl Entry {
-    /// The record and its payload, if admission has passed it.
+    /// Returns the record and its payload, if admission has passed it.
     pub fn admitted(&self) -> Option<&Admitted> {
         match self {
             Entry::Record(stored) => Some(stored.admitted()),
@@ -62,17 +62,17 @@ impl Entry {
     }
 }
 
-/// What a ledger has decided of an entry.
+/// The decision of a ledger on an entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// It is decided, and the operation log says so.
+    /// It is decided, and the decision is in the operation log.
     Decided(Outcome),
-    /// Nothing is decided or written: a doubtful entry does continue its chain, or the entry stands behind one that does.
-    /// With its payload stored it is to be appended again, as a record.
+    /// Nothing is decided or written: a doubtful entry does continue its chain, or the entry is behind one that does.
+    /// Append it again, as a record, after storing its payload.
     PayloadWanted,
 }
 
-/// Why a group was not taken; nothing of it is in the ledger.
+/// Why a group was not appended; the ledger holds nothing of it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
     /// Keys of a device have changed since its records were admitted: admit them again.
@@ -83,7 +83,7 @@ pub enum AppendError {
     Store(#[from] StoreError),
 }
 
-/// Which records; the default is all.
+/// A selection of records; the default is all.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
@@ -95,7 +95,7 @@ pub struct Filter {
     pub to_sequence: Option<u64>,
     /// The earliest `timestamp_ms`.
     pub from_ms: Option<u64>,
-    /// The `timestamp_ms` before which records lie.
+    /// The `timestamp_ms` before which the records are.
     pub before_ms: Option<u64>,
 }
 
@@ -123,7 +123,7 @@ pub struct RegisteredDevice {
     pub keys: Vec<RegisteredKey>,
     /// The last link in the ledger; none before the first record.
     pub head: Option<Head>,
-    /// The link after which the ledger begins, where that is not the beginning of the chain.
+    /// The link after which the ledger begins, if that is not the beginning of the chain.
     pub start: Option<Head>,
 }
 
@@ -136,7 +136,7 @@ pub struct LogEntry {
     pub at_ms: u64,
     /// The device that the record named; U+0000 replaced, cut at 1024 bytes.
     pub device_id: String,
-    /// The sequence; none where it is out of range.
+    /// The sequence; none if it is out of range.
     pub sequence: Option<u64>,
     /// `accepted`, `duplicate` or `rejected`.
     pub outcome: String,
@@ -146,13 +146,13 @@ pub struct LogEntry {
     pub record_hash: edgesentry_chain::Hash,
     /// What the failed check expected.
     pub expected: Option<String>,
-    /// What it found.
+    /// What the check found.
     pub actual: Option<String>,
-    /// The canonical bytes of a rejected record, where they are of reasonable size.
+    /// The canonical bytes of a rejected record, unless they are too large.
     pub evidence: Option<Vec<u8>>,
 }
 
-/// Which entries of the operation log, oldest first.
+/// A selection of entries of the operation log, oldest first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogQuery {
     /// Only this device.
@@ -161,9 +161,9 @@ pub struct LogQuery {
     pub outcome: Option<String>,
     /// Only this reason code.
     pub reason: Option<String>,
-    /// Only entries after this id: the last one of the page before.
+    /// Only entries after this id: the last one of the previous page.
     pub after_id: u64,
-    /// At most so many.
+    /// The maximum number of entries.
     pub limit: u32,
 }
 
@@ -173,15 +173,15 @@ impl Default for LogQuery {
     }
 }
 
-/// How many rejections the operation log keeps. What strangers can cause is bounded by age and number; what a device has
-/// signed by number only, device by device, so that no device can push out what is known of another.
+/// Retention of rejections in the operation log. Rejections that an attacker can cause are limited by age and number;
+/// those of signed records by number only, for each device, so that no device can displace the entries of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RejectionLimits {
-    /// Entries of records whose signature was not known to hold, of each reason.
+    /// Entries of records without a verified signature, for each reason.
     pub unsigned_entries: u64,
-    /// The time before which such entries go, Unix milliseconds.
+    /// The time before which such entries are deleted, Unix milliseconds.
     pub unsigned_from_ms: u64,
-    /// Entries of records that a device has signed, of each reason and device.
+    /// Entries of records that a device has signed, for each reason and device.
     pub signed_entries: u64,
 }
 
@@ -190,25 +190,24 @@ pub struct RejectionLimits {
 pub struct Rejections {
     /// The reason code.
     pub reason: &'static str,
-    /// Entries that are kept.
+    /// Entries that remain.
     pub kept: u64,
-    /// Entries that were deleted by this call because there were too many.
+    /// Entries that this call deleted because there were too many.
     pub pruned_by_number: u64,
-    /// Entries that were deleted by this call because they were too old.
+    /// Entries that this call deleted because they were too old.
     pub pruned_by_age: u64,
 }
 
-/// What was ever deleted of the operation log.
+/// All deletions from the operation log so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Pruned {
-    /// How many entries.
+    /// The number of deleted entries.
     pub entries: u64,
     /// No entry after this id was deleted.
     pub up_to_id: u64,
 }
 
-/// The keys of devices as a key ring. It has no place for revocations: no ledger of ours takes a record under a
-/// revoked key.
+/// Returns the keys of devices as a key ring. It omits revocations: our ledgers accept no record under a revoked key.
 pub fn key_ring(devices: &[RegisteredDevice]) -> Result<KeyRing, KeyError> {
     let mut ring = KeyRing::new();
     for device in devices {
@@ -219,7 +218,7 @@ pub fn key_ring(devices: &[RegisteredDevice]) -> Result<KeyRing, KeyError> {
     Ok(ring)
 }
 
-/// Where the chains of devices begin that did not begin in this ledger.
+/// Returns the start heads of devices whose chains did not begin in this ledger.
 pub fn start_heads(devices: &[RegisteredDevice]) -> Heads {
     let starts = devices.iter().filter_map(|device| Some((device.device_id.as_str().into(), device.start?)));
     starts.collect()
@@ -228,72 +227,72 @@ pub fn start_heads(devices: &[RegisteredDevice]) -> Heads {
 /// Records in chain order, some thousands at a time.
 pub type RecordStream = BoxStream<'static, Result<Vec<AuditRecord>, StoreError>>;
 
-/// Keeps records, heads, device keys and the operation log.
+/// Stores records, heads, device keys and the operation log.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// Where the ledger is, without secrets.
+    /// Returns the location of the ledger, without secrets.
     fn place(&self) -> &str;
 
-    /// Remarks for people about what is read, and how it is reached; one sentence each.
+    /// Returns notes for users about reads and the connection; one sentence each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether the ledger can be reached.
+    /// Checks that the ledger can be reached.
     async fn check(&self) -> Result<(), StoreError> {
         self.keys(&[]).await.map(|_| ())
     }
 
-    /// Whether the server of the ledger takes writes, as a standby does not; nothing is written. `None` for a ledger
-    /// without a server.
+    /// Returns true if the ledger's server accepts writes, which a standby does not; writes nothing. `None` for a
+    /// ledger without a server.
     async fn takes_writes(&self) -> Result<Option<bool>, StoreError> {
         Ok(None)
     }
 
-    /// Ends the connections; whatever is asked for later fails. Without it they end when the ledger is dropped, some
-    /// time later. What is under way may finish, within seconds.
+    /// Closes the connections; later calls fail. Without it they close some time after the ledger is dropped.
+    /// Operations in progress may finish, within seconds.
     async fn close(&self) {}
 
     /// Decides and writes one group in one transaction; durable when it returns. The decisions are in the order of
-    /// `entries`. Nothing of the group is in the ledger after an error, except that after a lost connection it may
-    /// be there as a whole: repeating the call is always safe and then answers `duplicate`.
+    /// `entries`. The ledger holds nothing of the group after an error, except that after a lost connection it may hold
+    /// all of it: repeating the call is always safe and then returns `duplicate`.
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError>;
 
-    /// The registered keys of these devices; unknown devices are left out.
+    /// Returns the registered keys of these devices; omits unknown devices.
     async fn keys(&self, device_ids: &[Arc<str>]) -> Result<Registry, StoreError>;
 
     /// Registers a key: a new device, or another key of a known one from a sequence beyond its head. The same
     /// registration again changes nothing.
     async fn register(&self, registration: &Registration) -> Result<(), Error>;
 
-    /// Revokes every key of a device from its next sequence on, and answers that sequence. Records that are in the
-    /// ledger stay valid. A key registered later is not concerned.
+    /// Revokes every key of a device from its next sequence on, and returns that sequence. Records in the ledger stay
+    /// valid, and keys registered later are not affected.
     async fn revoke(&self, device_id: &str) -> Result<u64, Error>;
 
-    /// All devices, by device id.
+    /// Returns all devices, by device id.
     async fn devices(&self) -> Result<Vec<RegisteredDevice>, StoreError>;
 
-    /// The last link of every chain that has one.
+    /// Returns the last link of every chain that has one.
     async fn heads(&self) -> Result<Heads, StoreError>;
 
-    /// Records by device and sequence, as one consistent state of the ledger.
+    /// Returns records by device and sequence, from one consistent state of the ledger.
     fn records(&self, filter: &Filter) -> RecordStream;
 
-    /// A page of the operation log.
+    /// Returns a page of the operation log.
     async fn operation_log(&self, query: &LogQuery) -> Result<Vec<LogEntry>, StoreError>;
 
-    /// Deletes the oldest rejections beyond `limits`, at most some ten thousand of a reason, and counts what is left.
-    /// Other ledgers than databases keep nothing that could grow.
+    /// Deletes the oldest rejections beyond `limits`, at most some ten thousand per reason, and counts the rest.
+    /// Ledgers other than databases store nothing that could grow.
     async fn prune_rejections(&self, _limits: &RejectionLimits) -> Result<Vec<Rejections>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// Counts the rejections of each reason, of many of them only some hundred thousand.
+    /// Counts the rejections of each reason, up to some hundred thousand.
     async fn count_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// What [`Ledger::prune_rejections`] has ever deleted.
+    /// Returns all deletions of [`Ledger::prune_rejections`] so far.
     async fn pruned(&self) -> Result<Pruned, StoreError> {
         Ok(Pruned::default())
     }

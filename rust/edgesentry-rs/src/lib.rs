@@ -1,11 +1,11 @@
-//! EdgeSentry's working parts: the device [`agent`], [`ingest`] (admission and the service), durable [`ledger`]s
-//! and [`payload`] stores, [`export`]s, [`objects`] of archives, [`telemetry`], and the [`settings`] that name them.
+//! EdgeSentry's core: the device [`agent`], [`ingest`] (admission and the service), durable [`ledger`]s and [`payload`]
+//! stores, [`export`]s, [`objects`] of archives, [`telemetry`], and the [`settings`] that name them.
 //!
-//! One record's way in: payload hash, key and signature ([`ingest::verify`]), payload into its store, one ledger
-//! transaction that compares the chain's head and writes the record and the operation log, acknowledgement.
-//! State lives in the ledger and nowhere else.
+//! The path of a record: payload hash, key and signature ([`ingest::verify`]), payload into its store, one ledger
+//! transaction that compares the chain's head and writes the record and the operation log, acknowledgement. Only the
+//! ledger holds state.
 
-// A small build leaves out the users of some helpers. The full build has them all and warns of those without.
+// A build with fewer features lacks the users of some helpers. The full build warns of unused code.
 #![cfg_attr(not(all(feature = "postgres", feature = "s3")), allow(dead_code))]
 
 pub mod admission;

@@ -1,7 +1,7 @@
-//! Objects under keys, for archives: in a bucket or in a folder. Large ones are streamed, never held in memory.
+//! Objects under keys, for archives: in a bucket or in a directory. Large ones are streamed, never held in memory.
 //!
-//! An answer "there is none" is a proof: the place was reached, and it said so. Everything else is an error; one of kind
-//! [`FailureKind::Item`](crate::error::FailureKind::Item) is about the object itself, which is too large or no file.
+//! An absent object is proven: the store was reached, and reported it. Everything else is an error; one of kind
+//! [`FailureKind::Item`](crate::error::FailureKind::Item) concerns the object itself, which is too large or not a file.
 
 mod folder;
 mod s3;
@@ -21,21 +21,21 @@ pub use s3::S3Objects;
 /// The largest object that [`Objects::get`] reads; larger ones are for [`Objects::get_file`].
 pub const MAX_IN_MEMORY_BYTES: u64 = 64 << 20;
 
-/// What a write does where something is under the key already.
+/// The behavior of a write if the key is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Write {
-    /// It leaves what is there, and answers [`Written::Taken`].
+    /// Keeps the object, and returns [`Written::Taken`].
     IfAbsent,
-    /// It replaces what is there.
+    /// Replaces the object.
     Replace,
 }
 
-/// What a write did.
+/// The result of a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
-    /// The object is there now, durably.
+    /// The object is stored durably.
     Stored,
-    /// Something was there already; it stays.
+    /// The key was taken; its object stays.
     Taken,
 }
 
@@ -46,22 +46,22 @@ pub struct Object {
     pub key: String,
     /// Its size.
     pub size_bytes: u64,
-    /// When it was written, Unix milliseconds; 0 where the store does not say.
+    /// When it was written, Unix milliseconds; 0 if the store does not report it.
     pub modified_ms: u64,
 }
 
-/// Why an object is not read.
+/// Returns the reason why an object is not read.
 fn too_large(key: &str, size: u64) -> String {
     format!("{key}: {size} bytes are more than is expected there")
 }
 
-/// Keeps objects under keys: names between slashes.
+/// Stores objects under keys: names between slashes.
 #[async_trait]
 pub trait Objects: Send + Sync + 'static {
-    /// Where, without secrets.
+    /// Returns the location, without secrets.
     fn place(&self) -> &str;
 
-    /// Whether the place is there and can be reached.
+    /// Checks that the location exists and can be reached.
     async fn check(&self) -> Result<(), StoreError>;
 
     /// Writes an object; durable when it returns.
@@ -70,21 +70,21 @@ pub trait Objects: Send + Sync + 'static {
     /// Writes a file as an object; durable when it returns. The file must not change meanwhile.
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError>;
 
-    /// Reads an object of at most [`MAX_IN_MEMORY_BYTES`] bytes; `None` where there is provably none.
+    /// Reads an object of at most [`MAX_IN_MEMORY_BYTES`] bytes; `None` if there is provably none.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
 
-    /// Reads an object of at most `most` bytes into a new file, and answers its size; `None`, and no file, where there is
-    /// provably none. After an error there is no file either. The file is not synced.
+    /// Reads an object of at most `most` bytes into a new file, and returns its size; `None`, without a file, if there
+    /// is provably none. After an error there is no file either. The file is not synced.
     async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError>;
 
-    /// All objects whose keys begin with `prefix`, by key.
+    /// Returns all objects whose keys begin with `prefix`, by key.
     async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError>;
 
-    /// Deletes an object; one that is not there is no error.
+    /// Deletes an object; a missing one is not an error.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
 }
 
-/// Opens `s3://BUCKET/PREFIX` or `folder:PATH`. Neither is made: a folder that is missing may be a disk that is not
+/// Opens `s3://BUCKET/PREFIX` or `folder:PATH`. It creates neither: a missing directory may be a disk that is not
 /// mounted.
 pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
     if let Some(rest) = url.strip_prefix("s3://") {
@@ -94,7 +94,7 @@ pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error>
         Some(("folder", path)) if Path::new(path).is_absolute() => {
             Ok(Arc::new(FolderObjects::open(Path::new(path))?))
         }
-        // PostgreSQL runs the archiver in its own folder.
+        // PostgreSQL runs the archiver in its own directory.
         Some(("folder", _)) => {
             Err(Error::Config(format!("{url:?}: the folder of an archive has a path from / on")))
         }

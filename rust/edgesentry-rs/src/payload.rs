@@ -1,14 +1,14 @@
 //! Payload stores: they keep the bytes that records commit to.
 //!
-//! A payload is kept under the name of its record ([`edgesentry_formats::content_path`]): device, sequence and hash. No
-//! device can take, block or probe a name of another's, whatever object reference its records show; an object reference
-//! is a name for people and other systems.
+//! A payload is stored under the name of its record ([`edgesentry_formats::content_path`]): device, sequence and hash.
+//! No device can take, block or probe a name of another device through the object references of its records; an object
+//! reference is a name for people and other systems.
 //!
-//! Payloads that earlier releases stored are under the object references of their records. They are found there, after
-//! the name of the record.
+//! Payloads of earlier releases are under the object references of their records. They are looked up there after the
+//! name of the record.
 //!
-//! A write is conditional: what is there already is never overwritten. Other bytes under the name of a record are a
-//! damaged store: an error, and no verdict on the record.
+//! A write is conditional: it never overwrites. Other bytes under the name of a record mean a damaged store: an error,
+//! not a verdict on the record.
 
 mod folder;
 mod memory;
@@ -34,12 +34,12 @@ pub use memory::Memory;
 pub use s3::S3;
 pub use sqlite::SqlitePayloads;
 
-/// What a conditional write did.
+/// The result of a conditional write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Put {
-    /// The payload is there now, durably.
+    /// The payload is stored durably.
     Stored,
-    /// It was there already.
+    /// The store already held it.
     AlreadyThere,
 }
 
@@ -52,45 +52,45 @@ pub struct Version {
     pub id: String,
     /// Its size.
     pub size_bytes: u64,
-    /// When it was stored, Unix milliseconds; 0 if the store does not say.
+    /// When it was stored, Unix milliseconds; 0 if the store does not report it.
     pub stored_at_ms: u64,
-    /// Whether it is what a plain read of the key returns.
+    /// True if a plain read of the key returns it.
     pub current: bool,
-    /// Whether this version says that the object was deleted.
+    /// True if this version marks the deletion of the object.
     pub deleted: bool,
 }
 
-/// Keeps payloads.
+/// Stores payloads.
 #[async_trait]
 pub trait PayloadStore: Send + Sync + 'static {
-    /// Where payloads are kept, without secrets.
+    /// Returns the location of the payloads, without secrets.
     fn place(&self) -> &str;
 
-    /// Whether the store can be reached.
+    /// Checks that the store can be reached.
     async fn check(&self) -> Result<(), StoreError>;
 
-    /// Whether a few large calls of [`PayloadStore::put_many`] cost less than many small ones at once.
+    /// Returns true if a few large calls of [`PayloadStore::put_many`] cost less than many small concurrent ones.
     fn prefers_batches(&self) -> bool {
         false
     }
 
-    /// Writes the payload of `admitted` unless it is there already; durable when it returns. An error whose kind is
-    /// [`FailureKind::Item`](crate::FailureKind::Item) says that the store can never keep this payload.
+    /// Writes the payload of `admitted` unless the store holds it; durable when it returns. An error of kind
+    /// [`FailureKind::Item`](crate::FailureKind::Item) means that the store can never keep this payload.
     async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError>;
 
-    /// [`PayloadStore::put`] for many, in any order, `concurrency` at a time; results in the order of `admitted`.
+    /// Calls [`PayloadStore::put`] for many, in any order, `concurrency` at a time; results in the order of `admitted`.
     async fn put_many(&self, admitted: &[Admitted], concurrency: usize) -> Vec<Result<Put, StoreError>> {
         // Collected first: a closure over borrowed items would tie the future to one lifetime.
         let puts: Vec<_> = admitted.iter().map(|admitted| self.put(admitted)).collect();
         futures::stream::iter(puts).buffered(concurrency.max(1)).collect().await
     }
 
-    /// The payload of a record: the bytes that it commits to if the store has them, else other bytes that stand in their
+    /// Returns the payload of a record: the bytes that it commits to if the store has them, else other bytes in their
     /// place; `None` if the store proves that there are none.
     async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError>;
 
-    /// The versions of a payload, those under the name of the record first, newest first; at most one of a name in a
-    /// store without versions.
+    /// Returns the versions of a payload, those under the name of the record first, newest first; at most one per name
+    /// in a store without versions.
     async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError>;
 }
 
@@ -101,23 +101,23 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// A record after a payload store has answered.
+    /// Creates a stored record from the result of a payload store.
     pub fn new(admitted: Admitted, _answer: Put) -> Stored {
         Stored { admitted }
     }
 
-    /// The admitted record.
+    /// Returns the admitted record.
     pub fn admitted(&self) -> &Admitted {
         &self.admitted
     }
 }
 
-/// Whether a record commits to these bytes.
+/// Returns true if a record commits to these bytes.
 fn is_of(record: &AuditRecord, payload: &[u8]) -> bool {
     Hash::of(payload) == record.payload_hash
 }
 
-/// What is wrong with a store that has other bytes under the name of a record.
+/// Returns the problem of a store that has other bytes under the name of a record.
 fn damaged(key: &str) -> String {
     format!(
         "{key} holds other bytes than its name says: the store is damaged or was changed; keep them as evidence and \

@@ -1,4 +1,4 @@
-//! How to speak with S3, or with anything that speaks its protocol: for payloads and for archives.
+//! S3 clients, also for compatible servers: for payloads and for archives.
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ use crate::s3_settings::S3Settings;
 use crate::tls;
 
 impl S3Settings {
-    /// A client for everything that S3 can do; it has spoken to nobody yet.
+    /// Creates a client for all S3 operations; it does not connect yet.
     pub async fn client(&self) -> Result<Client, Error> {
         client(self, self.timeout()).await
     }
 
-    /// What one attempt may take.
+    /// Returns the timeout of one attempt.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.max(1))
     }
 
-    /// A name of what is there, with the server where it is not AWS.
+    /// Returns a URL as a location, with the server if it is not AWS.
     pub(crate) fn place(&self, url: &str) -> String {
         self.endpoint.as_ref().map_or_else(|| url.to_owned(), |endpoint| format!("{url} at {endpoint}"))
     }
 }
 
-/// A client, whose attempts may each take `timeout`.
+/// Creates a client whose attempts may each take `timeout`.
 pub(crate) async fn client(settings: &S3Settings, timeout: Duration) -> Result<Client, Error> {
     tls::install_provider();
     let attempts = settings.attempts.max(1);
@@ -81,7 +81,7 @@ pub(crate) async fn client(settings: &S3Settings, timeout: Duration) -> Result<C
     Ok(Client::from_conf(config.build()))
 }
 
-/// The proxies that the environment names. A server on this machine is always reached directly.
+/// Returns the proxies that the environment names. A server on this machine is always reached directly.
 fn proxies(settings: &S3Settings) -> ProxyConfig {
     let endpoint = settings.endpoint.as_ref().and_then(|endpoint| Url::parse(endpoint).ok());
     if endpoint.is_some_and(|endpoint| is_loopback(&endpoint)) {
@@ -91,9 +91,9 @@ fn proxies(settings: &S3Settings) -> ProxyConfig {
     }
 }
 
-/// Refuses keys that some server would take for other ones.
+/// Refuses keys that some servers map to other keys.
 pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
-    // Servers that keep objects in folders would take these for other names.
+    // Servers that store objects in directories would normalize these.
     let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
     if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
         return Err(format!(
@@ -103,10 +103,10 @@ pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What there is to say of a bucket that is not there.
+/// The error for a missing bucket.
 const NO_BUCKET: &str = "there is no such bucket; look at its name and at the endpoint";
 
-/// Why a bucket cannot be reached: the answer to a request for its head has no words of its own.
+/// Returns why a bucket cannot be reached: the response to a HEAD request has no body.
 pub(crate) fn unreachable<E>(error: SdkError<E>) -> (FailureKind, BoxError)
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
@@ -117,7 +117,7 @@ where
     reason(error)
 }
 
-/// Why a request failed, and what that says of the next attempt.
+/// Returns why a request failed, and how long the failure lasts.
 pub(crate) fn reason<E>(error: SdkError<E>) -> (FailureKind, BoxError)
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
@@ -138,7 +138,7 @@ where
     }
 }
 
-/// What an answer says of the next attempt: by its code, else by its status. Codes:
+/// Returns how long a failure lasts: by its code, else by its status. Codes:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>; those that begin with X are of MinIO.
 fn failure(status: u16, code: Option<&str>) -> FailureKind {
     match code.unwrap_or_default() {
@@ -163,7 +163,7 @@ fn failure(status: u16, code: Option<&str>) -> FailureKind {
         _ => match status {
             413 | 414 => FailureKind::Item,
             408 | 409 | 425 | 429 => FailureKind::Passing,
-            // Not implemented, and a version of HTTP that is not spoken there.
+            // Not implemented, and an unsupported version of HTTP.
             501 | 505 => FailureKind::Setup,
             500.. => FailureKind::Passing,
             _ => FailureKind::Setup,
@@ -173,13 +173,13 @@ fn failure(status: u16, code: Option<&str>) -> FailureKind {
 
 /// Why the body of an object was not read.
 pub(crate) enum BodyError {
-    /// It has at least so many bytes.
+    /// It has at least this many bytes.
     TooLarge(u64),
-    /// It did not arrive.
+    /// It did not arrive in full.
     Broken(BoxError),
 }
 
-/// The body of an object of at most `most` bytes, whether or not the store says how long it is.
+/// Reads the body of an object of at most `most` bytes, with or without a known length.
 pub(crate) async fn body(mut object: GetObjectOutput, most: u64) -> Result<Bytes, BodyError> {
     let said = object.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
     if said > most {
@@ -196,7 +196,7 @@ pub(crate) async fn body(mut object: GetObjectOutput, most: u64) -> Result<Bytes
     Ok(bytes.freeze())
 }
 
-/// Unix milliseconds; 0 where the server does not say.
+/// Returns Unix milliseconds; 0 if the server does not report a time.
 pub(crate) fn milliseconds(time: Option<&DateTime>) -> u64 {
     time.and_then(|time| time.to_millis().ok()).and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
 }

@@ -4,23 +4,23 @@ use serde::Deserialize;
 
 use crate::secret::Secret;
 
-/// How to reach S3. What is not set comes from the usual AWS chain: environment, profile, instance.
+/// Settings of the S3 connection. Unset values come from the usual AWS chain: environment, profile, instance.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct S3Settings {
     /// The server, such as `http://127.0.0.1:8333`; AWS by default.
     pub endpoint: Option<String>,
-    /// The region; `us-east-1` where an endpoint is set and no region.
+    /// The region; `us-east-1` if an endpoint is set and no region.
     pub region: Option<String>,
-    /// Whether the bucket stands in the path and not in the host name; true where an endpoint is set.
+    /// True if the bucket is in the path and not in the host name; by default true if an endpoint is set.
     pub path_style: Option<bool>,
     /// With `secret_access_key`: credentials, instead of the usual chain.
     pub access_key_id: Option<String>,
     /// See `access_key_id`.
     pub secret_access_key: Option<Secret>,
-    /// Seconds that one attempt may take.
+    /// The timeout of one attempt in seconds.
     pub timeout_seconds: u64,
-    /// How often a request is tried.
+    /// The number of attempts of a request.
     pub attempts: u32,
 }
 

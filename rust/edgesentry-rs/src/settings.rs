@@ -1,4 +1,4 @@
-//! Settings: one TOML file, environment variables `EDS_…`, and flags, the later ones first in rank.
+//! Settings: one TOML file, environment variables `EDS_…`, and flags; later sources override earlier ones.
 //!
 //! ```toml
 //! ledger = "postgres://edgesentry@db-1,db-2/audit?sslmode=verify-full"
@@ -11,8 +11,8 @@
 //! batch_records = 4096
 //! ```
 //!
-//! A variable names a key in capitals, with two underscores for the dot: `EDS_S3__ENDPOINT`. A key that nobody knows
-//! is an error.
+//! A variable names a key in capitals, with two underscores for the dot: `EDS_S3__ENDPOINT`. An unknown key is an
+//! error.
 
 mod environment;
 mod list;
@@ -37,12 +37,12 @@ pub use list::list;
 pub use section::Section;
 use section::wrong;
 
-/// The variable that names the file; no setting itself.
+/// The variable that names the file; not a setting itself.
 pub const FILE_VARIABLE: &str = "EDS_CONFIG";
-/// The ledger that is used where none is named.
+/// The default ledger.
 pub const DEFAULT_LEDGER: &str = "sqlite:edgesentry.db";
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -58,7 +58,7 @@ pub struct Settings {
     pub ingest: Limits,
     /// Backup and restore.
     pub ops: OpsSettings,
-    /// What is told, and to whom.
+    /// Logs, traces and metrics.
     pub telemetry: TelemetrySettings,
     /// The service on the network, which `edgesentry-serve` reads.
     pub serve: Section,
@@ -68,31 +68,31 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpsSettings {
-    /// Where backups and write-ahead log are kept: `s3://BUCKET/PREFIX` or `folder:PATH`.
+    /// The location of backups and write-ahead log: `s3://BUCKET/PREFIX` or `folder:PATH`.
     pub archive: Option<String>,
-    /// How to reach the S3 of the archive, where that is not `[s3]`.
+    /// The S3 of the archive, if it is not `[s3]`.
     pub s3: Option<S3Settings>,
     /// `postgres://…` of a role that may replicate; the ledger by default.
     pub postgres: Option<Secret>,
-    /// The folder of the programs of PostgreSQL; by default the newest ones in the usual places.
+    /// The directory of the PostgreSQL programs; by default the newest ones in the usual places.
     pub postgres_bin: Option<PathBuf>,
-    /// The folder for temporary files, of twice the size of the database; that of the system by default.
+    /// The directory for temporary files, which needs twice the size of the database; that of the system by default.
     pub temp: Option<PathBuf>,
-    /// These are production systems: no drill changes anything on them.
+    /// True for production systems: no drill changes anything on them.
     pub production: bool,
-    /// A `.prom` file for the textfile collector: when a backup was made and a segment archived last.
+    /// A `.prom` file for the textfile collector: the times of the last backup and the last archived segment.
     pub textfile: Option<PathBuf>,
-    /// The seed file of the key that signs what is archived, as `eds keygen` writes it.
+    /// The seed file of the key that signs the archive, as `eds keygen` writes it.
     pub signing_key: Option<PathBuf>,
-    /// Public keys whose signatures count on restore, 64 hex digits each; that of `signing_key` by default.
+    /// Public keys whose signatures are trusted on restore, 64 hex digits each; that of `signing_key` by default.
     #[serde(deserialize_with = "list")]
     pub trusted_keys: Vec<String>,
-    /// Whether what is not signed is restored although a key is named.
+    /// True to restore unsigned files although a key is named.
     pub allow_unsigned: bool,
-    /// Public keys of age to which what is archived is encrypted; by default it is not.
+    /// Public age keys to which the archive is encrypted; by default it is not encrypted.
     #[serde(deserialize_with = "list")]
     pub recipients: Vec<String>,
-    /// The file of the identities of age that decrypt what is restored.
+    /// The file of the age identities that decrypt the archive on restore.
     pub identity: Option<PathBuf>,
 }
 
@@ -111,7 +111,7 @@ impl Default for Settings {
     }
 }
 
-/// Settings given on the command line or as arguments; they come before all others.
+/// Settings given on the command line or as arguments; they override all others.
 #[derive(Clone, Default, Debug)]
 pub struct Overrides {
     /// See [`Settings::ledger`].
@@ -120,20 +120,20 @@ pub struct Overrides {
     pub payloads: Option<String>,
 }
 
-/// Whether stores may be made.
+/// Whether a missing store may be created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// A missing file or folder is made.
+    /// Creates a missing file or directory.
     Create,
-    /// A missing file or folder is an error.
+    /// A missing file or directory is an error.
     Existing,
-    /// The same, and nothing is changed: no migration, no file, no lock that holds up those who write. The ledger may be
-    /// a standby, on a read-only mount, or one that only grants SELECT.
+    /// Like `Existing`, and changes nothing: no migration, no file, no lock that blocks writers. The ledger may be a
+    /// standby, on a read-only mount, or one that only grants SELECT.
     Read,
 }
 
 impl Settings {
-    /// Reads the file, where one is named here or by `EDS_CONFIG`, then the environment, then `overrides`.
+    /// Reads the file, if one is named here or by `EDS_CONFIG`, then the environment, then `overrides`.
     pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Error> {
         Settings::load_from(file, variables(), overrides)
     }
@@ -173,7 +173,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Where the ledger is.
+    /// Returns the location of the ledger.
     pub fn location(&self) -> Result<Location, Error> {
         Location::parse(self.ledger.reveal())
     }
@@ -207,7 +207,7 @@ impl Settings {
         Ok(Stores { ledger: Arc::new(ledger), payloads })
     }
 
-    /// The file of a SQLite ledger; none for another ledger, or if the name is wrong.
+    /// Returns the file of a SQLite ledger; none for another ledger, or if the name is invalid.
     pub fn ledger_file(&self) -> Option<PathBuf> {
         match self.location() {
             Ok(Location::Sqlite(path)) => Some(path),
@@ -215,7 +215,7 @@ impl Settings {
         }
     }
 
-    /// The folder of payloads, if they are kept in one.
+    /// Returns the directory of payloads, if they are stored in one.
     pub fn payload_folder(&self) -> Option<PathBuf> {
         let wanted = self.payloads.as_deref().filter(|wanted| !matches!(*wanted, "" | "ledger"))?;
         match wanted.split_once(':') {
@@ -226,7 +226,7 @@ impl Settings {
         }
     }
 
-    /// Opens the payload store alone, which must exist; none where none is named or where the ledger keeps the payloads.
+    /// Opens the payload store alone, which must exist; none by default, or if the ledger stores the payloads.
     pub async fn open_payloads(&self) -> Result<Option<Arc<dyn PayloadStore>>, Error> {
         let wanted = self.payloads.as_deref().filter(|wanted| *wanted != "ledger");
         self.payload_store(wanted, Access::Existing).await
@@ -265,12 +265,12 @@ impl Settings {
 pub struct Stores {
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
-    /// The payload store, where one is named.
+    /// The payload store, if one is configured.
     pub payloads: Option<Arc<dyn PayloadStore>>,
 }
 
 impl Stores {
-    /// The payload store, or what to do to have one.
+    /// Returns the payload store, or an error that says how to configure one.
     pub fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Error> {
         let problem = "payloads: no store is named; name folder:PATH or s3://BUCKET";
         self.payloads.clone().ok_or_else(|| Error::Config(problem.to_owned()))

@@ -1,9 +1,8 @@
-//! What the library tells about its work: events and spans by `tracing`, and [`metrics`].
+//! Telemetry of the library: events and spans by `tracing`, and [`metrics`].
 //!
-//! Events and spans go to whatever subscriber the program has; without one they cost nothing. Metrics are counted
-//! inside the process whatever the log level. A program that has no subscriber of its own can have one with the
-//! feature `subscriber`: logs, and with the feature `otlp` traces. `docs/reference/telemetry.md` lists every event, span and
-//! metric.
+//! Events and spans go to the subscriber of the program; without one they cost nothing. Metrics are counted inside the
+//! process at every log level. The feature `subscriber` offers one to programs that have none: logs, and with the
+//! feature `otlp` traces. `docs/reference/telemetry.md` lists every event, span and metric.
 
 #[cfg(feature = "otlp")]
 pub mod context;

@@ -1,5 +1,5 @@
-//! Verification of a ledger in place, without an export: the same checks, by the same code, on the records as they
-//! come out of the database.
+//! Verification of a ledger in place, without an export: the same checks, by the same code, on the records of the
+//! database.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,35 +18,35 @@ use crate::export::{Manifest, start_heads};
 use crate::ledger::{self, Filter, Ledger, RecordStream};
 use crate::payload::PayloadStore;
 
-/// Payloads that are read and hashed at once.
+/// Payloads that are read and hashed concurrently.
 const CONCURRENT_PAYLOADS: usize = 64;
 
-/// What is verified, and against what. The auditor brings keys, heads and start heads; what is taken from the ledger
-/// or from a manifest instead is a claim, and the report says so.
+/// The subject and the inputs of a verification. The auditor provides keys, heads and start heads; inputs from the
+/// ledger or from a manifest are claims, and the report marks them.
 pub struct Verification {
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
-    /// Where to read payloads and hash them again.
+    /// The store of the payloads to hash again.
     pub payloads: Option<Arc<dyn PayloadStore>>,
-    /// Which records: by device and sequence.
+    /// The records to verify: by device and sequence.
     pub filter: Filter,
-    /// Keys that the auditor brings, to check signatures with.
+    /// Keys of the auditor, to check signatures with.
     pub keys: Option<KeyRing>,
-    /// Keys that the ledger has answered with before, where the auditor brings none: a claim.
+    /// Keys that the ledger returned before, if the auditor provides none: a claim.
     pub claimed_keys: Option<KeyRing>,
-    /// Heads that the auditor brings; only those of the filter's devices are looked at.
+    /// Heads of the auditor; only those of the filter's devices count.
     pub heads: Option<Heads>,
-    /// Heads that the auditor brings, after which chains begin that do not begin at sequence 1.
+    /// Start heads of the auditor, after which chains begin that do not begin at sequence 1.
     pub start_heads: Option<Heads>,
-    /// What is taken from the ledger if the auditor brings nothing.
+    /// The inputs to read from the ledger if the auditor provides none.
     pub registered: Registered,
     /// The manifest of an export of this ledger: its heads are claims, which the chains must contain.
     pub manifest: Option<Manifest>,
-    /// Findings that are kept.
+    /// How many findings to keep.
     pub options: Options,
 }
 
-/// What is taken from the ledger under test. Whoever can change the ledger can change it too.
+/// Inputs from the ledger under test. An attacker who can change the ledger can change them, too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Registered {
     /// The registered keys.
@@ -58,11 +58,11 @@ pub struct Registered {
 }
 
 impl Registered {
-    /// All of it.
+    /// All of them.
     pub const ALL: Registered = Registered { keys: true, heads: true, start_heads: true };
 }
 
-/// What the side under test provides, and who of it.
+/// Inputs of the side under test, and their provider.
 #[derive(Default)]
 struct Claimed {
     keys: Option<KeyRing>,
@@ -73,9 +73,9 @@ struct Claimed {
 impl Verification {
     /// Verifies, on the current rayon pool and with the database on the runtime of `handle`. Blocks.
     ///
-    /// A chain that begins in the middle needs a start head: one that the auditor brings, or one that is claimed. If
-    /// the filter begins in the middle, the ledger's links before it are taken, as claims. Without any start head the
-    /// beginning is a finding.
+    /// A chain that begins in the middle needs a start head: one of the auditor, or a claimed one. If the filter begins
+    /// in the middle, the ledger's links before it are used, as claims. Without any start head the beginning is a
+    /// finding.
     pub fn run(&self, handle: &Handle, progress: &Arc<Progress>) -> Result<Report, Error> {
         let claimed = handle.block_on(self.claimed())?;
         let heads = self.heads.clone().map(|heads| self.of_devices(heads));
@@ -102,7 +102,7 @@ impl Verification {
         Ok(edgesentry_formats::verify(vec![source], &checks, &self.options, progress)?)
     }
 
-    /// By whom the inputs are provided: known before anything is read.
+    /// Returns the providers of the inputs: known before anything is read.
     pub fn providers(&self) -> Providers {
         let mut providers = Providers::new();
         let mut add = |kind, by, is_given: bool| {
@@ -151,7 +151,7 @@ impl Verification {
             let starts = start_heads(&*self.ledger, &self.filter).await?;
             return Ok(Some((ProvidedBy::Ledger, starts)));
         }
-        // The start heads of a range are not where the chains of the ledger begin.
+        // The start heads of a range are not the beginnings of the ledger's chains.
         let whole = |filter: &Filter| filter.from_sequence.is_none() && filter.from_ms.is_none();
         let manifest = self.manifest.as_ref().filter(|manifest| whole(&manifest.filter));
         Ok(manifest.map(|manifest| (ProvidedBy::Manifest, manifest.start_heads.clone())))
@@ -168,7 +168,7 @@ impl Verification {
         })
     }
 
-    /// The heads of the devices that are verified: the others are not missing.
+    /// Returns the heads of the devices that are verified: the others are not missing.
     fn of_devices(&self, mut heads: Heads) -> Heads {
         let devices = &self.filter.devices;
         if !devices.is_empty() {
@@ -178,7 +178,7 @@ impl Verification {
     }
 }
 
-/// A stream as a source that blocks.
+/// Converts a stream into a blocking source.
 pub fn source(name: &str, mut records: RecordStream, handle: &Handle) -> Source {
     let (sender, mut receiver) = mpsc::channel::<Result<Vec<AuditRecord>, StoreError>>(2);
     handle.spawn(async move {
@@ -202,10 +202,10 @@ fn boxed(items: impl Iterator<Item = Item> + Send + 'static) -> Box<dyn Iterator
     Box::new(items)
 }
 
-/// The hash of a payload, where there is one.
+/// The hash of a payload, if there is one.
 type Read = Result<Option<Hash>, StoreError>;
 
-/// Hashes of payloads that were read ahead of the records that need them.
+/// Hashes of payloads that are read ahead of the records that need them.
 #[derive(Default)]
 struct Hashes {
     ready: Mutex<HashMap<(String, u64), Read>>,
@@ -215,7 +215,7 @@ impl Payloads for Hashes {
     fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError> {
         let key = (record.device_id.clone(), record.sequence);
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        // A database that hands out two records at one sequence has lost its primary key; the second has no payload.
+        // A database that returns two records at one sequence has lost its primary key; the second has no payload.
         ready.unwrap_or(Ok(None)).map_err(|error| PayloadError {
             device_id: record.device_id.clone(),
             sequence: record.sequence,
@@ -225,7 +225,7 @@ impl Payloads for Hashes {
     }
 }
 
-/// The same records, each chunk handed on when the payloads of its records are hashed.
+/// Returns the same records, each chunk after the payloads of its records are hashed.
 fn with_payloads(records: RecordStream, store: Arc<dyn PayloadStore>, hashes: Arc<Hashes>) -> RecordStream {
     records
         .then(move |chunk| {

@@ -1,6 +1,6 @@
-//! Attacks on a service over the wire, each with the answer that it must get.
+//! Attacks on a service over the wire, each with the expected response.
 //!
-//! An attacker has a device whose chain the service holds up to its head, and knows the form of requests.
+//! An attacker has a device whose chain the service has up to its head, and knows the format of requests.
 
 use std::sync::Arc;
 
@@ -13,40 +13,41 @@ use edgesentry_rs::wire::write_submission;
 pub struct Victim {
     /// The device, at its head.
     pub device: Device,
-    /// The last record that the service has taken, with its payload.
+    /// The last record that the service accepted, with its payload.
     pub last: Submission,
     /// Another registered device.
     pub other: String,
 }
 
-/// One way of attacking.
+/// An attack.
 #[derive(Debug)]
 pub struct Attack {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub name: &'static str,
-    /// What the attacker does.
+    /// The action of the attacker.
     pub what: &'static str,
-    /// The status that it must get.
+    /// The expected status.
     pub status: u16,
-    /// The outcome or problem code that it must get.
+    /// The expected outcome or problem code.
     pub code: &'static str,
-    /// The body of its request.
+    /// Returns the body of the request.
     pub body: fn(&Victim) -> Vec<u8>,
 }
 
 impl Attack {
-    /// Whether the service counts it as a rejection with this reason; what is no record is not counted there.
+    /// Returns true if the service counts it as a rejection with this reason; a body that is not a record does not
+    /// count.
     pub fn is_rejection(&self) -> bool {
         edgesentry_rs::RejectionCode::by_name(self.code).is_some()
     }
 
-    /// The attack of a name.
+    /// Returns the attack with a name.
     pub fn by_name(name: &str) -> Option<&'static Attack> {
         ATTACKS.iter().find(|attack| attack.name == name)
     }
 }
 
-/// The catalogue.
+/// All attacks.
 pub const ATTACKS: [Attack; 18] = [
     attack("bad-signature", "one bit of the signature flipped", 422, "signature_invalid", |victim| {
         edited(victim, |record| record.signature[20] ^= 1)
@@ -143,7 +144,7 @@ const fn attack(
     Attack { name, what, status, code, body }
 }
 
-/// The record that the device would send next.
+/// Returns the record that the device would send next.
 fn next(victim: &Victim) -> AuditRecord {
     let sequence = victim.last.record.sequence + 1;
     let mut record = AuditRecord {
@@ -159,14 +160,14 @@ fn next(victim: &Victim) -> AuditRecord {
     record
 }
 
-/// The next record, changed after it was signed.
+/// Returns the next record, changed after it was signed.
 fn edited(victim: &Victim, change: impl FnOnce(&mut AuditRecord)) -> Vec<u8> {
     let mut record = next(victim);
     change(&mut record);
     body(record, NEXT)
 }
 
-/// The next record, changed before it was signed: the attacker has the device's key.
+/// Returns the next record, changed before it was signed: the attacker has the device's key.
 fn resigned(victim: &Victim, change: impl FnOnce(&mut AuditRecord)) -> Vec<u8> {
     signed(&victim.device, victim, change)
 }

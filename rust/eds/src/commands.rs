@@ -75,7 +75,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// One list of the commands: the enum that clap fills, their names, and what each does.
+/// One list of the commands: the enum for clap, their names, and their arguments.
 macro_rules! commands {
     ($($name:literal $variant:ident($arguments:ty),)*) => {
         /// What to do.
@@ -126,7 +126,7 @@ commands! {
 }
 
 impl Command {
-    /// Tells a command that shows how it was called.
+    /// Passes the arguments to a command that shows them.
     pub(crate) fn called_by(&mut self, arguments: &[OsString]) {
         if let Command::VerifyChain(command) = self {
             command.called_by(arguments);
@@ -134,17 +134,17 @@ impl Command {
     }
 }
 
-/// A signature scheme on the command line.
+/// Parses a signature scheme of the command line.
 fn scheme(text: &str) -> Result<Scheme, String> {
     text.parse().map_err(|error: edgesentry_chain::KeyError| error.to_string())
 }
 
-/// A device id on the command line: new records need one.
+/// Parses a device id of the command line: new records need one.
 fn device_id(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("a device id cannot be empty") } else { Ok(text.to_owned()) }
 }
 
-/// Refuses devices that the ledger does not know: a misspelt one would only give nothing.
+/// Rejects devices that are not in the ledger: a misspelled id would only give an empty result.
 fn known_devices(opened: &Opened, device_ids: &[String]) -> Result<(), Failure> {
     if device_ids.is_empty() {
         return Ok(());

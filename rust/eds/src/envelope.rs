@@ -35,7 +35,7 @@ impl<T: Serialize> Serialize for Envelope<'_, T> {
     }
 }
 
-/// `content` under `name`; beside it what went wrong all the same.
+/// Returns an envelope with `content` under `name`, and the failure beside it.
 pub(crate) fn result<T: Serialize>(
     command: Option<&str>,
     ok: bool,
@@ -49,12 +49,12 @@ pub(crate) fn result<T: Serialize>(
     }
 }
 
-/// A failure and nothing else.
+/// Returns an envelope with a failure only.
 pub(crate) fn failure(command: Option<&str>, failure: &Failure) -> Result<String, Failure> {
     result(command, false, ("", &()), Some(failure))
 }
 
-/// JSON that neither a terminal nor a runner acts on, see [`escape::json`].
+/// Escapes JSON so that neither a terminal nor a runner acts on it, see [`escape::json`].
 pub(crate) fn terminal_safe(json: &str) -> String {
     escape::json(json).into_owned()
 }

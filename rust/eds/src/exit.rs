@@ -1,26 +1,26 @@
-//! Exit codes, and failures to do the job.
+//! Exit codes, and failures of commands.
 
 use std::error::Error;
 
 use edgesentry_formats::{DestinationError, Error as FormatError, SeedError, SnapshotError};
 use edgesentry_rs::StoreError;
 
-/// How the command ends.
+/// The exit status of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Exit {
-    /// All that was asked was checked and holds.
+    /// Everything requested was checked and holds.
     Holds,
     /// At least one finding.
     Findings,
     /// Bad arguments, bad keys, or a required level that was not covered.
     Usage,
-    /// The job could not be finished, or there was nothing to verify.
+    /// The work could not finish, or there was nothing to verify.
     Unfinished,
     /// Ctrl-C.
     Interrupted,
-    /// For PostgreSQL: there is provably no such file, so the log ends here.
+    /// For PostgreSQL: the file provably does not exist, so the log ends here.
     Absent,
-    /// For PostgreSQL: anything else, so that recovery stops; above 125, and the code of no signal.
+    /// For PostgreSQL: any other failure, so that recovery stops; above 125, and not the code of a signal.
     StopRecovery,
 }
 
@@ -38,28 +38,28 @@ impl Exit {
     }
 }
 
-/// Why the command could not do its job. Never a verdict about evidence.
+/// Why the command could not do its work. Never a verdict about evidence.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// Stable, for scripts.
     pub(crate) code: &'static str,
-    /// One sentence: what, where, what to do; with the chain of its sources.
+    /// One sentence: the problem, the place and the remedy, with the chain of its sources.
     pub(crate) message: String,
     pub(crate) exit: Exit,
 }
 
 impl Failure {
-    /// The caller can put it right: arguments, keys, snapshots.
+    /// Returns an error that the caller can fix: arguments, keys, snapshots.
     pub(crate) fn usage(code: &'static str, message: impl Into<String>) -> Failure {
         Failure { code, message: message.into(), exit: Exit::Usage }
     }
 
-    /// Ctrl-C was answered in good order.
+    /// Returns the failure of work that Ctrl-C ended cleanly.
     pub(crate) fn interrupted(message: impl Into<String>) -> Failure {
         Failure { code: "interrupted", message: message.into(), exit: Exit::Interrupted }
     }
 
-    /// Reading or writing failed.
+    /// Returns a failure to read or write.
     pub(crate) fn unfinished(code: &'static str, message: impl Into<String>) -> Failure {
         Failure { code, message: message.into(), exit: Exit::Unfinished }
     }
@@ -135,7 +135,7 @@ fn of_destination(error: &DestinationError) -> Failure {
     }
 }
 
-/// An error and its sources, as one line.
+/// Returns an error and its sources, as one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

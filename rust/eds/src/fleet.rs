@@ -19,18 +19,18 @@ pub const SHUTTLES: [&str; 4] =
     ["shuttle-radiator-1", "shuttle-radiator-2", "shuttle-radiator-3", "shuttle-radiator-4"];
 /// The device that changes its key halfway.
 pub const ROTATING: &str = SHUTTLES[1];
-/// How many records the telemetry suffices for.
+/// The number of records for which the telemetry suffices.
 pub const ALL_RECORDS: usize = 1_268 + 49_097;
 
-/// The shuttle data carry no time; they are counted from here, one second a row: 2026-01-01T00:00:00Z.
+/// The shuttle data have no times; rows are counted from here, one second each: 2026-01-01T00:00:00Z.
 const SHUTTLE_START_MS: u64 = 1_767_225_600_000;
 
-/// Why the fleet could not be made.
+/// Why the fleet could not be created.
 #[derive(Debug)]
 pub enum FleetError {
     /// The telemetry built into the program cannot be read.
     Telemetry(csv::Error),
-    /// A key was refused.
+    /// A key was rejected.
     Key(KeyError),
     /// A chain is full.
     Chain(ChainFull),
@@ -83,7 +83,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet of `size` records, at most [`ALL_RECORDS`]; a fifth of them, as far as they go, are of [`WATER`].
+    /// Returns a fleet of `size` records, at most [`ALL_RECORDS`]; up to a fifth of them are from [`WATER`].
     pub fn new(size: usize) -> Result<Fleet, FleetError> {
         let size = size.min(ALL_RECORDS);
         let water = water_rows()?;
@@ -139,29 +139,29 @@ impl Fleet {
         Ok(())
     }
 
-    /// The records of one device with their payloads.
+    /// Returns the records of one device with their payloads.
     pub fn of<'a>(&'a self, device_id: &'a str) -> impl Iterator<Item = (&'a AuditRecord, &'a [u8])> {
         let all = self.records.iter().zip(self.payloads.iter().map(Vec::as_slice));
         all.filter(move |(record, _)| record.device_id == device_id)
     }
 
-    /// The last sequence of a device.
+    /// Returns the last sequence of a device.
     pub fn last(&self, device_id: &str) -> u64 {
         self.heads.get(device_id).map_or(0, |head| head.sequence)
     }
 }
 
-/// A device of the fleet with its first key.
+/// Returns a device of the fleet with its first key.
 pub fn device(device_id: &str, scheme: Scheme) -> Device {
     Device::from_seed(device_id, blake3_seed(device_id), scheme)
 }
 
-/// The same device with its second key.
+/// Returns the same device with its second key.
 pub fn rotated(device_id: &str) -> Device {
     Device::from_seed(device_id, blake3_seed(&format!("{device_id}, second key")), Scheme::Record)
 }
 
-/// The sequence from which the second key of [`ROTATING`] is valid in a fleet of `size` records.
+/// Returns the sequence from which the second key of [`ROTATING`] is valid in a fleet of `size` records.
 pub fn rotation(size: usize) -> u64 {
     (size / 10) as u64
 }
@@ -176,7 +176,7 @@ fn next_sequence(device: &Device) -> u64 {
 
 type Row = (u64, Vec<u8>);
 
-/// Rows of the water data, each with its own time.
+/// Reads rows of the water data, each with its own time.
 fn water_rows() -> Result<Vec<Row>, csv::Error> {
     let mut rows = Vec::new();
     for row in csv::Reader::from_reader(WATER_FLOW).into_byte_records() {
@@ -191,7 +191,7 @@ fn water_rows() -> Result<Vec<Row>, csv::Error> {
     Ok(rows)
 }
 
-/// The first rows of the shuttle data.
+/// Reads the first rows of the shuttle data.
 fn shuttle_rows(count: usize) -> Result<Vec<Row>, csv::Error> {
     let mut text = Vec::new();
     GzDecoder::new(SHUTTLE).read_to_end(&mut text)?;

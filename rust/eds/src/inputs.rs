@@ -1,4 +1,4 @@
-//! What commands read: exports, key rings, heads, single records.
+//! The inputs of commands: exports, key rings, heads, single records.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,19 +36,19 @@ pub(crate) struct Showing {
 }
 
 impl Showing {
-    /// Does `work` and shows meanwhile how far it is.
+    /// Runs `work` and shows its progress.
     pub(crate) fn show<T>(&self, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
         progress::show(self.progress, work)
     }
 }
 
 impl Running {
-    /// Verifies the sources as asked.
+    /// Verifies the sources.
     pub(crate) fn verify(&self, sources: Vec<Source>, checks: &Checks<'_>) -> Result<Report, Failure> {
         Ok(self.run(|options, progress| edgesentry_formats::verify(sources, checks, options, progress))??)
     }
 
-    /// Does the work of a verification on the threads that were asked for, and shows how far it is.
+    /// Runs a verification on the requested number of threads, and shows its progress.
     pub(crate) fn run<T: Send>(
         &self,
         work: impl FnOnce(&Options, &Arc<Progress>) -> T + Send,
@@ -62,7 +62,7 @@ impl Running {
     }
 }
 
-/// The inputs named on the command line, `-` being stdin.
+/// Returns the inputs named on the command line; `-` is stdin.
 pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     if paths.iter().filter(|path| is_stdin(path)).count() > 1 {
         return Err(Failure::usage("usage", "stdin (-) can be read only once; name it once"));
@@ -70,7 +70,7 @@ pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     Ok(paths.iter().map(|path| source(path)).collect())
 }
 
-/// One input.
+/// Returns one input.
 pub(crate) fn source(path: &Path) -> Source {
     if is_stdin(path) {
         Source::Reader { name: Arc::from("<stdin>"), reader: Box::new(std::io::stdin()) }
@@ -79,19 +79,19 @@ pub(crate) fn source(path: &Path) -> Source {
     }
 }
 
-/// Whether a name on the command line means stdin.
+/// Returns true if a name on the command line means stdin.
 pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == STDIN
 }
 
-/// A key ring file; `scheme` is that of its bare keys.
+/// Reads a key ring file; `scheme` applies to its bare keys.
 pub(crate) fn key_ring(path: &Path, scheme: Option<Scheme>) -> Result<KeyRing, Failure> {
     let json = bytes(path, "keys_unreadable")?;
     edgesentry_formats::read_key_ring(&json, scheme.unwrap_or(Scheme::PayloadHash))
         .map_err(|error| Failure::usage("keys", format!("{}: {}", path.display(), chain(&error))))
 }
 
-/// A key ring with one bare key.
+/// Returns a key ring with one bare key.
 pub(crate) fn single_key(device_id: &str, key: PublicKey, scheme: Scheme) -> Result<KeyRing, Failure> {
     let mut ring = KeyRing::new();
     let key = RingKey { key, scheme, valid_from: 1 };
@@ -99,25 +99,25 @@ pub(crate) fn single_key(device_id: &str, key: PublicKey, scheme: Scheme) -> Res
     Ok(ring)
 }
 
-/// A heads snapshot.
+/// Reads a heads snapshot.
 pub(crate) fn heads(path: &Path) -> Result<Heads, Failure> {
     let json = bytes(path, "heads_unreadable")?;
     edgesentry_formats::read_heads(&json)
         .map_err(|error| Failure::usage("heads", format!("{}: {}", path.display(), chain(&error))))
 }
 
-/// A folder of payloads.
+/// Opens a directory of payloads.
 pub(crate) fn payloads(path: &Path) -> Result<PayloadFolder, Failure> {
     PayloadFolder::open(path).map_err(|error| Failure::usage("payloads_unreadable", chain(&error)))
 }
 
-/// A whole small file.
+/// Reads a whole small file.
 pub(crate) fn bytes(path: &Path, code: &'static str) -> Result<Vec<u8>, Failure> {
     std::fs::read(path)
         .map_err(|error| Failure::usage(code, format!("{}: cannot read: {error}", path.display())))
 }
 
-/// The only entry of a file.
+/// Reads the only entry of a file.
 pub(crate) fn single_record(path: &Path) -> Result<Result<AuditRecord, Malformed>, Failure> {
     let mut entries = edgesentry_formats::records(source(path))?;
     let Some(entry) = entries.next() else {
@@ -132,7 +132,7 @@ pub(crate) fn single_record(path: &Path) -> Result<Result<AuditRecord, Malformed
     Ok(entry?)
 }
 
-/// The last record of one device in a file.
+/// Reads the last record of one device in a file.
 pub(crate) fn last_record(path: &Path, device_id: &str) -> Result<Option<AuditRecord>, Failure> {
     let mut last = None;
     for entry in edgesentry_formats::records(source(path))? {

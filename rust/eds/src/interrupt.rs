@@ -1,6 +1,5 @@
-//! Ctrl-C, SIGTERM or a terminal that is gone: they end the process at once, or ask work that must clean up behind
-//! itself to end. A signal that the process was started to ignore, as by `nohup` or in the background of a script,
-//! stays ignored.
+//! Ctrl-C, SIGTERM and a closed terminal end the process at once, or ask work that must clean up to end. A signal
+//! that the process was started to ignore, as by `nohup` or in the background of a script, stays ignored.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -12,24 +11,24 @@ use tokio::sync::Notify;
 use crate::exit::Exit;
 use crate::output::complain;
 
-/// Signals that come so close together are one.
+/// Signals within this interval count as one.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Whether somebody waits to be asked.
+/// Whether a caller waits for a request to end.
 static WAITED_FOR: AtomicBool = AtomicBool::new(false);
-/// Whether Ctrl-C has come meanwhile.
+/// Whether the end was requested.
 static ASKED: AtomicBool = AtomicBool::new(false);
-/// Whether SIGHUP asks for something else than the end.
+/// Whether SIGHUP is handled in place of ending the process.
 static HANGUPS_TAKEN: AtomicBool = AtomicBool::new(false);
-/// Told of every SIGHUP while they are taken.
+/// Notified of every SIGHUP while it is handled.
 static HANGUP: Notify = Notify::const_new();
 
-/// Answers Ctrl-C from now on.
+/// Handles Ctrl-C from now on.
 pub(crate) fn answer() {
-    // A second call in one process finds the thread already there, which serves as well.
+    // A second call in the process finds the thread running, which suffices.
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        // Without the thread a signal does what the system has it do.
+        // Without the thread the system's default action applies.
         let _ = start();
     });
 }
@@ -55,7 +54,7 @@ fn unless_ignored(kind: SignalKind) -> std::io::Result<Option<Signal>> {
     if is_ignored(kind) { Ok(None) } else { signal(kind).map(Some) }
 }
 
-/// Whether a signal is ignored now. Where the system does not say so, it is not.
+/// Returns true if a signal is ignored now; false if the system does not report it.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -64,7 +63,7 @@ fn is_ignored(kind: SignalKind) -> bool {
     u32::try_from(kind.as_raw_value() - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or(0) & 1 == 1)
 }
 
-/// The next of a signal; never where it is ignored.
+/// Waits for the next signal, forever if it is ignored.
 async fn next_of(signal: &mut Option<Signal>) -> Option<()> {
     match signal {
         Some(signal) => signal.recv().await,
@@ -72,17 +71,17 @@ async fn next_of(signal: &mut Option<Signal>) -> Option<()> {
     }
 }
 
-/// What asks a process to end.
+/// The signals that ask a process to end.
 struct Signals {
     interrupt: Option<Signal>,
     terminate: Signal,
     hangup: Option<Signal>,
-    /// When the end was asked for.
+    /// The time of the first request to end.
     asked_at: Option<Instant>,
 }
 
 impl Signals {
-    /// Answers the next one; false where none will come any more.
+    /// Handles the next signal; returns false if no more will come.
     async fn next(&mut self) -> bool {
         let (came, is_hangup) = tokio::select! {
             came = next_of(&mut self.interrupt) => (came, false),
@@ -99,8 +98,8 @@ impl Signals {
         came.is_some()
     }
 
-    /// Whether somebody waits for it and will see to the end. Whoever asks twice does not want to wait; one who asks
-    /// the process and then its group asks once.
+    /// Returns true if a caller waits for the request and will end the work. A second request ends the process at
+    /// once; one that reaches the process and then its group counts once.
     fn asks_for_the_end(&mut self) -> bool {
         if !WAITED_FOR.load(SeqCst) {
             return false;
@@ -113,7 +112,7 @@ impl Signals {
     }
 }
 
-/// Does `work` unless Ctrl-C comes first; then `work` is dropped, and answers `None`.
+/// Runs `work` unless Ctrl-C comes first; then it drops `work` and returns `None`.
 pub(crate) async fn unless_asked<T>(work: impl Future<Output = T>) -> Option<T> {
     let asked = asked();
     let done = tokio::select! {
@@ -124,8 +123,8 @@ pub(crate) async fn unless_asked<T>(work: impl Future<Output = T>) -> Option<T> 
     done
 }
 
-/// Waits until Ctrl-C comes. From the call on, not from the first wait on, it does not end the process: call it
-/// before anybody is told that they may ask.
+/// Waits for Ctrl-C, which does not end the process from the call on, not only from the first poll on: call it before
+/// the service is announced.
 pub(crate) fn asked() -> impl Future<Output = ()> + Send + 'static {
     ASKED.store(false, SeqCst);
     WAITED_FOR.store(true, SeqCst);
@@ -136,22 +135,22 @@ pub(crate) fn asked() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-/// SIGHUP for whoever holds this; it no longer asks for the end.
+/// Receives SIGHUP, which no longer ends the process.
 pub(crate) struct Hangups {
-    /// Listens for them where the process was started to ignore them, so that nothing else does.
+    /// The listener if the process was started to ignore the signal, so that it has no other effect.
     ignored: Option<Signal>,
 }
 
 impl Hangups {
-    /// Takes them from now on, within a runtime.
+    /// Handles SIGHUP from now on, within a runtime.
     pub(crate) fn take() -> Hangups {
         HANGUPS_TAKEN.store(true, SeqCst);
         let hangup = SignalKind::hangup();
-        // Without the signal there is nothing to take, and nothing asks for the end.
+        // Without the signal there is nothing to handle, and the process goes on.
         Hangups { ignored: if is_ignored(hangup) { signal(hangup).ok() } else { None } }
     }
 
-    /// Waits for the next one; several that came meanwhile are one.
+    /// Waits for the next one; several in the meantime count as one.
     pub(crate) async fn next(&mut self) {
         match &mut self.ignored {
             // It ends with the process.

@@ -1,41 +1,41 @@
-//! How each level of verification came out in a report.
+//! The result of each level of verification in a report.
 
 use edgesentry_chain::{Coverage, InputKind, Level, NotChecked, ProvidedBy, Report};
 
 use crate::text::{count, number};
 
-/// How a level came out.
+/// The result of a level.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
     /// All of it was checked and holds.
     Holds,
-    /// What was checked holds, but something could still go unnoticed.
+    /// The checked part holds, but tampering could still go unnoticed.
     Partly,
     /// A check failed.
     Findings,
-    /// Its input was not given.
+    /// Its input was missing.
     NotChecked,
 }
 
-/// What is to be said of one level.
+/// The result and the coverage of one level.
 pub(crate) struct Examined<'a> {
     pub(crate) level: Level,
     pub(crate) standing: Standing,
-    /// How much was checked; none if its input was not given.
+    /// The number of checked items; none if its input was missing.
     pub(crate) checked: Option<String>,
-    /// Who provided its inputs, such as `keys from the auditor`; none if it needs none.
+    /// The providers of its inputs, such as `keys from the auditor`; none if it needs none.
     pub(crate) provided: Option<String>,
     pub(crate) findings: u64,
-    /// What was not checked, and what could therefore go unnoticed.
+    /// The unchecked parts, and the tampering that could therefore go unnoticed.
     pub(crate) notes: Vec<&'a NotChecked>,
 }
 
-/// How every level came out in a report.
+/// Returns the result of every level in a report.
 pub(crate) fn examined(report: &Report) -> impl Iterator<Item = Examined<'_>> {
     Level::ALL.iter().map(|level| examine(*level, report))
 }
 
-/// How a level came out in a report.
+/// Returns the result of a level in a report.
 pub(crate) fn examine(level: Level, report: &Report) -> Examined<'_> {
     let checked = checked(level, &report.coverage);
     let notes = report.coverage.not_checked.iter().filter(|note| note.level() == level);
@@ -51,7 +51,7 @@ pub(crate) fn examine(level: Level, report: &Report) -> Examined<'_> {
     Examined { level, standing, checked, provided: provided(level, &report.coverage), findings, notes }
 }
 
-/// How much of a level was checked; none if its input was not given.
+/// Returns the number of checked items of a level; `None` if its input was missing.
 fn checked(level: Level, coverage: &Coverage) -> Option<String> {
     match level {
         Level::Links => {
@@ -85,7 +85,7 @@ fn checked(level: Level, coverage: &Coverage) -> Option<String> {
     }
 }
 
-/// Who provided the inputs of a level.
+/// Returns the providers of a level's inputs.
 fn provided(level: Level, coverage: &Coverage) -> Option<String> {
     let inputs = coverage.provided_by.iter().filter(|(kind, _)| kind.level() == level);
     let inputs = inputs.flat_map(|(kind, by)| by.iter().map(|by| from(*kind, *by)));
@@ -93,7 +93,7 @@ fn provided(level: Level, coverage: &Coverage) -> Option<String> {
     (!inputs.is_empty()).then(|| inputs.join(", "))
 }
 
-/// `keys from the auditor`, `heads claimed by the manifest`.
+/// Formats a provider as `keys from the auditor`, `heads claimed by the manifest`.
 fn from(kind: InputKind, by: ProvidedBy) -> String {
     let name = kind.name().replace('_', " ");
     let how = if by.is_trusted() || kind == InputKind::Payloads { "from" } else { "claimed by" };

@@ -2,7 +2,7 @@
 //!
 //! [`run`] is the whole command; the binary and the console script of the Python package both call it.
 
-// A small build leaves out the users of some helpers. The full build has them all and warns of those without.
+// A small build leaves out the users of some helpers. The full build has all users and warns of helpers without any.
 #![cfg_attr(not(feature = "ops"), allow(dead_code))]
 
 pub mod attacks;
@@ -46,10 +46,10 @@ use crate::commands::Cli;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
-/// Runs the command and returns its exit code: 0 all that was asked was checked and holds, 1 findings, 2 usage,
-/// 3 could not finish. The first argument is the name of the program.
+/// Runs the command and returns its exit code: 0 everything requested was checked and holds, 1 findings, 2 usage, 3
+/// could not finish. The first argument is the name of the program.
 ///
-/// Writes to stdout and stderr of the process, and answers Ctrl-C by ending the process with code 130.
+/// Writes to stdout and stderr of the process, and ends the process with code 130 at Ctrl-C.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     interrupt::answer();
     let args: Vec<OsString> = args.into_iter().collect();
@@ -61,29 +61,29 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
         Err(error) => refuse(&args, &error),
     };
-    // The last spans, where any are sent.
+    // The last spans, if any are sent.
     edgesentry_rs::telemetry::subscriber::shutdown();
     exit.code()
 }
 
-/// Whether arguments are ones that the command takes; the first is the name of the program. Nothing is done.
+/// Checks that the command accepts arguments; the first is the name of the program. Has no effect.
 pub fn parses(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     Cli::try_parse_from(args).map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// The report as `eds verify-chain` prints it, without colours.
+/// Returns the report as `eds verify-chain` prints it, without colours.
 pub fn summary(report: &edgesentry_chain::Report) -> String {
     let text = anstream::adapter::strip_str(&render::report(report)).to_string();
     edgesentry_chain::escape::lines(&text).into_owned()
 }
 
-/// A message that quotes arguments, without the passwords of URLs in them.
+/// Removes the passwords of URLs from a message that quotes arguments.
 fn without_passwords(text: &str) -> String {
     let line = |line: &str| line.split(' ').map(without_password).collect::<Vec<_>>().join(" ");
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The answer to arguments that do not parse, or to --help and --version.
+/// Responds to arguments that do not parse, or to --help and --version.
 fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
     let is_request = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let options = args.iter().take_while(|arg| *arg != "--");
@@ -102,7 +102,7 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
         return Output { json: true, command }.fail(&failure);
     }
     if is_request {
-        // A closed pipe is not worth a word.
+        // A closed pipe is not an error.
         let _ = error.print();
     } else {
         // It quotes arguments, which may be names of files, or URLs with passwords.
@@ -112,7 +112,7 @@ fn refuse(args: &[OsString], error: &clap::Error) -> Exit {
     }
     match is_request {
         true => Exit::Holds,
-        // PostgreSQL takes every small code for the end of the log.
+        // PostgreSQL takes every small code as the end of the log.
         false if options.clone().any(|arg| arg == commands::FETCH_WAL) => Exit::StopRecovery,
         false => Exit::Usage,
     }

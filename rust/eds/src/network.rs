@@ -1,11 +1,11 @@
-//! What commands outside of `eds serve` use of the service on the network.
+//! The parts of the network service that commands other than `eds serve` use.
 
 pub(crate) use edgesentry_serve::metrics::MetricsServer;
 
 use edgesentry_rs::{Error, Settings};
 use edgesentry_serve::ServeSettings;
 
-/// Refuses a section `[serve]` that is wrong.
+/// Rejects an invalid section `[serve]`.
 pub(crate) fn check(settings: &Settings) -> Result<(), Error> {
     ServeSettings::of(settings).map(drop)
 }

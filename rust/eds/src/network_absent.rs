@@ -3,12 +3,12 @@
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::{Error, Settings};
 
-/// A section `[serve]` has no meaning here.
+/// Accepts every section `[serve]`, which this build ignores.
 pub(crate) fn check(_: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-/// A server of metrics; here there is none.
+/// A server of metrics, which this build does not have.
 pub(crate) enum MetricsServer {}
 
 impl MetricsServer {

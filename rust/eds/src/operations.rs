@@ -1,4 +1,4 @@
-//! What commands outside of `eds ops` and `eds drill` use of the operations.
+//! The parts of the operations that commands other than `eds ops` and `eds drill` use.
 
 use edgesentry_ops::textfile::TextfileError;
 pub(crate) use edgesentry_ops::textfile::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::exit::Failure;
 
-/// A file of metrics; here there is none.
+/// A file of metrics, which this build does not have.
 pub(crate) enum Textfile {}
 
 impl Textfile {

@@ -1,4 +1,4 @@
-//! Where the command writes: data to stdout, the rest to stderr.
+//! The output of commands: data to stdout, the rest to stderr.
 
 use std::io::{ErrorKind, Write};
 
@@ -12,7 +12,7 @@ use crate::text::sentence;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
-/// How this run answers.
+/// The output format of this run.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     /// The envelope instead of text.
@@ -21,22 +21,22 @@ pub(crate) struct Output {
     pub(crate) command: Option<&'static str>,
 }
 
-/// What a command has found out, for both forms of answer.
+/// The results of a command, for both formats.
 pub(crate) struct Answer<'a, T> {
-    /// Whether everything that was asked holds.
+    /// Whether everything requested holds.
     pub(crate) ok: bool,
     /// The name of the content in the envelope.
     pub(crate) name: &'a str,
-    /// What the envelope carries.
+    /// The content of the envelope.
     pub(crate) content: &'a T,
     /// The same for people, with colours.
     pub(crate) text: String,
-    /// What went wrong beside it.
+    /// The failure beside the results.
     pub(crate) failure: Option<Failure>,
 }
 
 impl Output {
-    /// Writes the answer to stdout, and a failure beside it to stderr.
+    /// Writes the results to stdout, and a failure beside them to stderr.
     pub(crate) fn answer<T: Serialize>(&self, answer: &Answer<'_, T>) -> Result<(), Failure> {
         let Answer { ok, name, content, text, failure } = answer;
         if self.json {
@@ -49,7 +49,7 @@ impl Output {
         Ok(())
     }
 
-    /// Says why the job could not be done.
+    /// Reports why the command failed.
     pub(crate) fn fail(&self, failure: &Failure) -> Exit {
         if self.json {
             let written = envelope::failure(self.command, failure).and_then(|line| write(&line));
@@ -62,7 +62,7 @@ impl Output {
         failure.exit
     }
 
-    /// A remark for people.
+    /// Writes a remark for people.
     pub(crate) fn note(&self, text: &str) {
         if !self.json {
             complain(&sentence(text));
@@ -70,7 +70,7 @@ impl Output {
     }
 }
 
-/// Writes to stdout. A reader that has gone away (`| head`) is no failure: the exit code stays that of the work.
+/// Writes to stdout. A closed pipe (`| head`) is not an error: the exit code stays that of the work.
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -81,12 +81,12 @@ pub(crate) fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes text to stderr as it is. Where that fails there is nobody left to tell.
+/// Writes text to stderr unchanged. Errors are ignored: there is no other channel.
 pub(crate) fn write_stderr(text: &str) {
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Writes lines to stderr, on which no runner acts. Where that fails there is nobody left to tell.
+/// Writes lines to stderr, on which no runner acts. Errors are ignored: there is no other channel.
 pub(crate) fn complain(line: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{}", escape::lines(line));
 }

@@ -1,4 +1,4 @@
-//! Files that commands write: decided before anything is read, written whole or not at all.
+//! Output files of commands: checked before anything is read, and written atomically.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use edgesentry_rs::Settings;
 
 use crate::exit::Failure;
 
-/// Notes files that a command reads, each with what it is read as.
+/// Registers input files of a command, each with its purpose.
 pub(crate) fn read<'a>(
     destinations: &mut Destinations,
     files: impl IntoIterator<Item = (&'a str, Option<&'a PathBuf>)>,
@@ -19,7 +19,7 @@ pub(crate) fn read<'a>(
     }
 }
 
-/// Notes the files and folders of the stores.
+/// Registers the files and directories of the stores.
 pub(crate) fn read_stores(destinations: &mut Destinations, settings: &Settings) {
     if let Some(ledger) = settings.ledger_file() {
         destinations.read_database("the ledger", &ledger);
@@ -35,7 +35,7 @@ pub(crate) fn save(destination: &Destination, path: &Path, text: &str) -> Result
     destination.write(Readers::Umask, text.as_bytes()).map_err(|error| cannot_write(path, &error))
 }
 
-/// Writes a text to a path that the command has made up itself.
+/// Writes a text to a path that the command has chosen itself.
 pub(crate) fn save_to(path: &Path, text: &str) -> Result<(), Failure> {
     save(&Destination::of("output", path)?, path, text)
 }

@@ -1,8 +1,8 @@
-//! The report as one page of HTML: self-contained, nothing is fetched, every text from outside is escaped.
+//! The report as one page of HTML: self-contained, without external resources, every external text escaped.
 //!
-//! A page that an auditor hands on: verdict and coverage first, then where each chain is broken, every finding, what
-//! the findings mean, and how to repeat the verification. It works without JavaScript; with it, findings can be
-//! filtered and turned over page by page.
+//! The page is for auditors to pass on: verdict and coverage first, then the breaks of each chain, every finding, the
+//! meaning of the findings, and how to repeat the verification. It works without JavaScript; with it, findings can be
+//! filtered and paged.
 
 mod about;
 mod chains;
@@ -29,27 +29,27 @@ use crate::times::now_ms;
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
-/// What the report itself does not know.
+/// The context of a report.
 #[derive(Clone, Debug, Default)]
 pub struct Circumstances {
-    /// The command line that made the report, without secrets; one is made up from the report where there is none.
+    /// The command line that made the report, without secrets; if none is given, one is derived from the report.
     pub command: Option<String>,
-    /// The scheme of keys that name none.
+    /// The scheme of keys without one.
     pub scheme: Option<Scheme>,
-    /// For a ledger that was verified in place: the devices that were asked for, or none for all.
+    /// For a ledger that was verified in place: the requested devices, or none for all.
     pub ledger: Option<Vec<String>>,
-    /// When the page is written, Unix milliseconds; people want no more than the second.
+    /// The time of writing, Unix milliseconds; shown in seconds.
     pub written_at_ms: u64,
 }
 
 impl Circumstances {
-    /// A page that is written now.
+    /// Returns the context of a page that is written now.
     pub fn now(command: Option<String>) -> Circumstances {
         Circumstances { command, written_at_ms: now_ms() / 1000 * 1000, ..Circumstances::default() }
     }
 }
 
-/// The page. Reads the inputs once more where they are files, to show their hashes.
+/// Renders the page. Reads input files once more, to show their hashes.
 pub fn render(report: &Report, circumstances: &Circumstances) -> String {
     let selection = Selection::of(report);
     let page = html! {
@@ -134,7 +134,7 @@ fn contents(report: &Report) -> Markup {
     }
 }
 
-/// A command line as a shell takes it, without the passwords of URLs.
+/// Quotes a command line for a shell, without the passwords of URLs.
 pub(crate) fn command_line(arguments: &[OsString]) -> String {
     let word = |argument: &OsString| match argument.to_str() {
         Some(argument) => shell_word(&without_password(argument)),
@@ -144,7 +144,7 @@ pub(crate) fn command_line(arguments: &[OsString]) -> String {
     sentence(&format!("eds {}", words.join(" ")))
 }
 
-/// Nothing is loaded and nothing runs but the one style and the one script of the page.
+/// Permits only the style and the script of the page itself.
 fn policy() -> String {
     let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
     format!(

@@ -1,6 +1,7 @@
-//! The report in the forms that pipelines read: JUnit, SARIF, annotations of GitHub Actions.
+//! The report in the formats that pipelines read: JUnit, SARIF, annotations of GitHub Actions.
 //!
-//! Each says the same as the report. Texts from the evidence are first made safe to show, then escaped for their form.
+//! Each has the same content as the report. Texts from the evidence are first made safe to show, then escaped for the
+//! format.
 
 pub(crate) mod github;
 pub(crate) mod junit;
@@ -10,7 +11,7 @@ use edgesentry_chain::Finding;
 
 use crate::render::{because, evidence, place};
 
-/// One finding as one sentence.
+/// Returns a finding as one sentence.
 fn sentence_of(finding: &Finding) -> String {
     let (who, at) = place(finding);
     let place: Vec<&str> = [who.as_str(), at.as_str()].into_iter().filter(|part| !part.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! Progress on stderr, drawn by a thread of its own from the counters of the core.
+//! Progress on stderr, printed by a thread of its own from the counters of the core.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) enum When {
     Never,
 }
 
-/// Does `work` and shows meanwhile how far it is.
+/// Runs `work` and shows its progress.
 pub(crate) fn show<T>(when: When, work: impl FnOnce(&Arc<Progress>) -> T) -> T {
     let progress = Arc::new(Progress::default());
     let is_terminal = std::io::stderr().is_terminal();
@@ -48,7 +48,7 @@ fn draw(progress: &Progress, ended: &Receiver<()>) {
     bar.set_style(style("{spinner} {msg}"));
     let begin = Instant::now();
     while waits(ended, Duration::from_millis(100)) {
-        // A ledger does not say how large it is.
+        // The size of a ledger is unknown.
         if progress.total_bytes() > 0 && bar.length() == Some(0) {
             bar.set_style(style("{spinner} {msg}  {wide_bar} {bytes} of {total_bytes}  {eta} left"));
             bar.set_length(progress.total_bytes());
@@ -73,7 +73,7 @@ fn tell(progress: &Progress, ended: &Receiver<()>) {
     }
 }
 
-/// Waits a while; false once the work has ended.
+/// Waits for a while; returns false once the work has ended.
 fn waits(ended: &Receiver<()>, time: Duration) -> bool {
     ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
 }

@@ -1,4 +1,4 @@
-//! One record as a JSON object, in the field order and form of every export.
+//! A record as a JSON object, in the field order and form of every export.
 
 use edgesentry_chain::AuditRecord;
 use serde::Serialize;

@@ -1,7 +1,7 @@
-//! What is written down about the command line: manual pages, completions, the reference in the docs, a description for
+//! Generated files about the command line: manual pages, completions, the reference in the docs, a description for
 //! tests.
 //!
-//! All of it comes from the parser; the files are part of the repository and a test holds them to it.
+//! All of them come from the parser; they are part of the repository, and a test compares them.
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
 use clap_complete::Shell;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::{Cli, completions};
 
-/// The files, each with its path in the repository.
+/// Returns the files, each with its path in the repository.
 pub fn files() -> Vec<(String, String)> {
     let mut files = Vec::new();
     let share = "packaging/data/share";
@@ -32,7 +32,7 @@ pub fn files() -> Vec<(String, String)> {
     files
 }
 
-/// Every command with its arguments as data, to which tests hold what mirrors the command line elsewhere.
+/// Returns every command with its arguments as data; tests compare other copies of the command line with it.
 fn description(root: &Command) -> String {
     let leaves = all(root).into_iter().filter(|command| !command.has_subcommands());
     let commands: Map<String, Value> = leaves
@@ -42,7 +42,7 @@ fn description(root: &Command) -> String {
             (name.to_owned(), Value::from(arguments))
         })
         .collect();
-    // The map is never one that cannot be written.
+    // This map can always be serialized.
     serde_json::to_string_pretty(&commands).unwrap_or_default() + "\n"
 }
 
@@ -58,12 +58,12 @@ fn argument(arg: &Arg) -> Value {
     })
 }
 
-/// Whether an argument is one of the command's own.
+/// Returns true for an argument of the command's own.
 fn shown(arg: &&Arg) -> bool {
     !arg.is_hide_set() && !matches!(arg.get_id().as_str(), "help" | "version" | "json")
 }
 
-/// A command and those under it, parents first.
+/// Returns a command and those under it, parents first.
 fn all(command: &Command) -> Vec<&Command> {
     let below = command.get_subcommands().filter(|below| !below.is_hide_set());
     std::iter::once(command).chain(below.flat_map(all)).collect()
@@ -71,12 +71,12 @@ fn all(command: &Command) -> Vec<&Command> {
 
 fn manual(command: &Command) -> String {
     let mut page = Vec::new();
-    // Writing into memory cannot fail.
+    // Writing to memory cannot fail.
     let _ = clap_mangen::Man::new(command.clone()).render(&mut page);
     String::from_utf8_lossy(&page).into_owned()
 }
 
-/// The reference: every command with its options and examples, as Markdown.
+/// Returns the reference: every command with its options and examples, as Markdown.
 fn reference(root: &Command) -> String {
     let mut text = String::from(
         "# Commands\n\n<!-- Made from the parser of the command by `make generated`; do not edit. -->\n\n",
@@ -120,7 +120,7 @@ fn heading(arg: &Arg) -> &str {
     arg.get_help_heading().unwrap_or(if arg.is_positional() { "Arguments" } else { "Options" })
 }
 
-/// `--keys FILE`, as it is typed.
+/// Returns an argument as the user types it, such as `--keys FILE`.
 fn spelled(arg: &Arg) -> String {
     let names = arg.get_value_names().unwrap_or_default().iter().map(|name| name.to_string());
     let takes_values = arg.get_action().takes_values();
@@ -145,7 +145,7 @@ fn described(arg: &Arg) -> String {
     format!("{help} [default: {}]", defaults.join(" "))
 }
 
-/// Text of the help as a cell of a table: what Markdown would take for markup stands for itself.
+/// Escapes a help text for a table cell, so that Markdown does not read it as markup.
 fn cell(text: &str) -> String {
     prose(text).replace('|', "\\|").replace('\n', " ")
 }

@@ -15,14 +15,14 @@ const CARE: Style = AnsiColor::Yellow.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Findings shown of each code.
+/// The number of findings shown for each code.
 const MAX_FINDINGS: usize = 5;
-/// Heads shown.
+/// The number of heads shown.
 const MAX_HEADS: usize = 5;
-/// Where explanations are broken.
+/// The width of explanation lines.
 const WIDTH: usize = 96;
 
-/// The whole report.
+/// Renders the whole report.
 pub(crate) fn report(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -67,7 +67,7 @@ fn verdict(out: &mut String, report: &Report) -> fmt::Result {
     }
 }
 
-/// One level: a mark, how much was checked, what was not and why that matters.
+/// Renders one level: a mark, the checked items, the unchecked parts and their consequence.
 fn coverage(out: &mut String, examined: &Examined<'_>) -> fmt::Result {
     let Examined { level, standing, checked, provided, findings, notes } = examined;
     let (style, mark) = match standing {
@@ -93,7 +93,7 @@ fn coverage(out: &mut String, examined: &Examined<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// Likely causes of many findings at once.
+/// Renders likely causes of many findings.
 fn hints(out: &mut String, report: &Report) -> fmt::Result {
     for hint in &report.hints {
         writeln!(out)?;
@@ -105,7 +105,7 @@ fn hints(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
-/// The first findings of one code, and how many more there are.
+/// Renders the first findings of one code, and the number of others.
 fn findings(out: &mut String, report: &Report, code: FindingCode, total: u64) -> fmt::Result {
     writeln!(out, "  {BAD}{code}{BAD:#}  {}  {DIM}{}{DIM:#}", number(total), code.summary())?;
     let mut listed = 0;
@@ -119,7 +119,7 @@ fn findings(out: &mut String, report: &Report, code: FindingCode, total: u64) ->
     }
 }
 
-/// Findings without a report, some of each code.
+/// Renders findings without a report, some of each code.
 pub(crate) fn list(findings: &[Finding]) -> String {
     let mut text = String::new();
     let mut counts = BTreeMap::<FindingCode, usize>::new();
@@ -151,7 +151,7 @@ fn finding(out: &mut String, finding: &Finding) -> fmt::Result {
     Ok(())
 }
 
-/// Whose record a finding is about, and where in the inputs that stands; either may be empty.
+/// Returns the device and sequence of a finding, and its place in the inputs; either may be empty.
 pub(crate) fn place(finding: &Finding) -> (String, String) {
     let mut who = Vec::new();
     if let Some(device_id) = &finding.device_id {
@@ -168,13 +168,13 @@ pub(crate) fn place(finding: &Finding) -> (String, String) {
     (who.join(" "), at)
 }
 
-/// The likely cause, as words.
+/// Returns the likely cause as text.
 pub(crate) fn because(cause: &Cause) -> String {
     let at = cause.sequence.map_or_else(String::new, |sequence| format!(" at sequence {sequence}"));
     format!("{}{at}", cause.code)
 }
 
-/// Evidence as text; a signature is cut, since nobody compares 128 digits by eye.
+/// Returns evidence as text; a signature is cut, because 128 digits are not compared by eye.
 pub(crate) fn evidence(evidence: &Evidence) -> String {
     let text = evidence.to_string();
     match evidence {

@@ -57,22 +57,22 @@ pub(crate) struct ConfigFile {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Ends when the end is asked for.
+/// Completes when the user asks for the end.
 pub(crate) type Asked = BoxFuture<'static, ()>;
 
 /// Open stores.
 pub(crate) struct Opened {
-    /// What was set.
+    /// The settings.
     pub(crate) settings: Settings,
     /// The ledger.
     pub(crate) ledger: Arc<dyn Ledger>,
-    /// The payload store, where one was asked for and named.
+    /// The payload store, if it was requested and named.
     pub(crate) payloads: Option<Arc<dyn PayloadStore>>,
-    /// Drives both.
+    /// The runtime of both.
     pub(crate) runtime: Runtime,
 }
 
-/// Loads the settings, all sections of them.
+/// Loads all sections of the settings.
 pub(crate) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Settings, Failure> {
     let settings = Settings::load(file, overrides)?;
     network::check(&settings)?;
@@ -80,19 +80,19 @@ pub(crate) fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Setting
 }
 
 impl LedgerArgs {
-    /// Opens the ledger; the payload store, whatever it is, stays closed.
+    /// Opens the ledger; the payload store stays closed.
     pub(crate) fn open(&self, access: Access) -> Result<Opened, Failure> {
         let overrides = Overrides { ledger: self.ledger.clone(), payloads: None };
         let settings = load(self.file.config.as_deref(), &overrides)?;
         Opened::ledger_only(settings, access)
     }
 
-    /// The settings file, where one is named.
+    /// Returns the settings file, if one is named.
     pub(crate) fn config(&self) -> Option<&PathBuf> {
         self.file.config.as_ref()
     }
 
-    /// Notes the files of the ledger, and the settings, as files that are read.
+    /// Registers the files of the ledger, and the settings, as inputs.
     pub(crate) fn read(&self, opened: &Opened, destinations: &mut Destinations) {
         read_settings(destinations, self.config());
         outputs::read_stores(destinations, &opened.settings);
@@ -106,7 +106,7 @@ impl StoreArgs {
         Opened::new(self.settings(&overrides)?, access)
     }
 
-    /// Opens the ledger and the payload store unless the end is asked for first.
+    /// Opens the ledger and the payload store unless the user asks for the end first.
     pub(crate) fn open_unless(&self, access: Access, asked: &mut Asked) -> Result<Option<Opened>, Failure> {
         let overrides = Overrides { ledger: self.ledger.ledger.clone(), payloads: self.payloads.clone() };
         Opened::unless(self.settings(&overrides)?, access, asked)
@@ -116,19 +116,19 @@ impl StoreArgs {
         load(self.ledger.config().map(PathBuf::as_path), overrides)
     }
 
-    /// The settings file, where one is named.
+    /// Returns the settings file, if one is named.
     pub(crate) fn config(&self) -> Option<&PathBuf> {
         self.ledger.config()
     }
 }
 
 impl InsteadOfFiles {
-    /// Whether it is a ledger.
+    /// Returns true if a ledger is given.
     pub(crate) fn is_given(&self) -> bool {
         self.ledger.is_some()
     }
 
-    /// Notes the files of the stores, and the settings, as files that are read.
+    /// Registers the files of the stores, and the settings, as inputs.
     pub(crate) fn read(
         &self,
         payloads: Option<&str>,
@@ -147,8 +147,8 @@ impl InsteadOfFiles {
         load(self.config.as_deref(), &overrides)
     }
 
-    /// Opens the ledger for reading; with the payload store where one is wanted: a certain one, or with an
-    /// empty name the configured one.
+    /// Opens the ledger for reading, and the payload store if one is requested: by name, or with an empty name the
+    /// configured one.
     pub(crate) fn open(&self, payloads: Option<&str>) -> Result<Opened, Failure> {
         let settings = self.settings(payloads)?;
         match payloads {
@@ -162,7 +162,7 @@ impl InsteadOfFiles {
     }
 }
 
-/// Notes the settings file, named on the command line or by the variable.
+/// Registers the settings file, named on the command line or by the variable.
 fn read_settings(destinations: &mut Destinations, config: Option<&PathBuf>) {
     let variable = std::env::var_os(FILE_VARIABLE).map(PathBuf::from);
     if let Some(file) = config.or(variable.as_ref()) {
@@ -171,7 +171,7 @@ fn read_settings(destinations: &mut Destinations, config: Option<&PathBuf>) {
 }
 
 impl Drop for Opened {
-    /// Leaves no write-ahead log behind.
+    /// Closes the ledger, so that it leaves no write-ahead log.
     fn drop(&mut self) {
         self.runtime.block_on(self.ledger.close());
     }
@@ -184,19 +184,19 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Opens what the settings name.
+    /// Opens the stores of the settings.
     pub(crate) fn new(settings: Settings, access: Access) -> Result<Opened, Failure> {
         // Ctrl-C ends the process at once.
         let opened = Opened::unless(settings, access, &mut std::future::pending().boxed())?;
         opened.ok_or_else(|| Failure::interrupted("interrupted: the stores were not opened"))
     }
 
-    /// The same, unless the end is asked for first.
+    /// Opens the stores unless the user asks for the end first.
     fn unless(settings: Settings, access: Access, asked: &mut Asked) -> Result<Option<Opened>, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Failure::unfinished("threads", format!("cannot start threads: {error}")))?;
-        // A command says what matters by itself: logs are for who asks for them.
+        // Commands report their results by themselves: logs are optional.
         subscriber::init(&settings.telemetry, "off")?;
         let opened = runtime.block_on(async {
             tokio::select! {
@@ -205,7 +205,7 @@ impl Opened {
             }
         });
         let Some(stores) = opened? else {
-            // A name that is being looked up would be waited for.
+            // Otherwise the runtime would wait for a name lookup in progress.
             runtime.shutdown_background();
             return Ok(None);
         };
@@ -215,7 +215,7 @@ impl Opened {
         Ok(Some(Opened { settings, ledger: stores.ledger, payloads: stores.payloads, runtime }))
     }
 
-    /// Waits for an answer of the stores.
+    /// Waits for a response of the stores.
     pub(crate) fn wait<T, E: Into<Error>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
@@ -223,7 +223,7 @@ impl Opened {
         self.runtime.block_on(answer).map_err(|error| error.into().into())
     }
 
-    /// The payload store, or what to do to have one.
+    /// Returns the payload store, or an error with the remedy.
     pub(crate) fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Failure> {
         let missing = || {
             let message = "no payload store is named; name folder:PATH or s3://BUCKET";

@@ -1,14 +1,14 @@
-//! Ways of tampering with records, each with the findings that a verification must make of it.
+//! Ways of tampering with records, each with the findings that a verification must report.
 //!
 //! `eds demo` and the tests share them. All of them name their victim by device and sequence.
 //!
 //! # Panics
 //!
-//! Where the records hold no such victim.
+//! If the records do not contain the victim.
 
 use edgesentry_chain::{AuditRecord, Device, FindingCode, Hash, Report, Scheme};
 
-/// A finding as far as it can be foretold.
+/// An expected finding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Expected {
     /// The device; none for a malformed entry.
@@ -25,7 +25,7 @@ impl Expected {
     }
 }
 
-/// What a report has found, in the same form and sorted.
+/// Returns the findings of a report in the same form, sorted.
 pub fn found(report: &Report) -> Vec<Expected> {
     let findings = report.findings.iter().map(|finding| Expected {
         device_id: finding.device_id.as_deref().map(str::to_owned),
@@ -39,7 +39,7 @@ pub fn found(report: &Report) -> Vec<Expected> {
 
 type Records = Vec<AuditRecord>;
 
-/// Flips a bit of the payload hash: the signature no longer holds, nor does the link of the next record.
+/// Flips a bit of the payload hash: the signature and the link of the next record no longer hold.
 pub fn flip_payload_hash_bit(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
     let at = position(records, device_id, sequence);
     records[at].payload_hash.0[7] ^= 0x10;
@@ -53,7 +53,7 @@ pub fn flip_signature_bit(records: &mut Records, device_id: &str, sequence: u64)
     broken_signature(device_id, sequence)
 }
 
-/// Takes a record out of the middle, or the first one.
+/// Removes a record from the middle, or the first one.
 pub fn delete(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
     records.remove(position(records, device_id, sequence));
     let code = if sequence == 1 { FindingCode::FirstRecordNotGenesis } else { FindingCode::SequenceGap };
@@ -71,14 +71,14 @@ pub fn swap_with_next(records: &mut Records, device_id: &str, sequence: u64) -> 
     ]
 }
 
-/// Puts a record in twice.
+/// Inserts a record a second time.
 pub fn duplicate(records: &mut Records, device_id: &str, sequence: u64) -> Vec<Expected> {
     let at = position(records, device_id, sequence);
     records.insert(at, records[at].clone());
     vec![Expected::new(FindingCode::SequenceDuplicate, device_id, sequence)]
 }
 
-/// Puts in a second record at one sequence, rightly signed by the device.
+/// Inserts a second record at one sequence, correctly signed by the device.
 pub fn fork(records: &mut Records, device: &Device, sequence: u64) -> Vec<Expected> {
     let device_id = device.device_id();
     let at = position(records, device_id, sequence);
@@ -92,9 +92,8 @@ pub fn fork(records: &mut Records, device: &Device, sequence: u64) -> Vec<Expect
     ]
 }
 
-/// Changes the time of a record and re-links every record behind it. Under scheme `payload-hash` no check of
-/// links and signatures can see that; only trusted heads do. Under scheme `record` every signature from there on
-/// breaks.
+/// Changes the time of a record and re-links every record after it. Under scheme `payload-hash` no check of links and
+/// signatures detects that; only trusted heads do. Under scheme `record` every signature from there on breaks.
 pub fn edit_time_and_relink(
     records: &mut Records,
     device_id: &str,
@@ -127,7 +126,7 @@ pub fn sign_with_other_key(records: &mut Records, other: &Device, sequence: u64)
     ]
 }
 
-/// Adds a record of a device that nobody knows.
+/// Adds a record of an unknown device.
 pub fn add_stranger(records: &mut Records) -> Vec<Expected> {
     let mut stranger = Device::from_seed("stranger", [9; 32], Scheme::Record);
     let record = stranger.sign(1, b"I belong here", "s3://demo/stranger/1.csv");
@@ -135,7 +134,7 @@ pub fn add_stranger(records: &mut Records) -> Vec<Expected> {
     vec![Expected::new(FindingCode::UnknownDevice, "stranger", 1)]
 }
 
-/// Cuts the last `count` records of a chain off: only trusted heads tell.
+/// Removes the last `count` records of a chain: only trusted heads reveal it.
 pub fn truncate(records: &mut Records, device_id: &str, count: u64) -> Vec<Expected> {
     let last =
         records.iter().filter(|record| record.device_id == device_id).map(|record| record.sequence).max();
@@ -144,7 +143,7 @@ pub fn truncate(records: &mut Records, device_id: &str, count: u64) -> Vec<Expec
     vec![Expected::new(FindingCode::HeadMismatch, device_id, last)]
 }
 
-/// Takes out all records of a device: only trusted heads tell.
+/// Removes all records of a device: only trusted heads reveal it.
 pub fn remove_device(records: &mut Records, device_id: &str) -> Vec<Expected> {
     let last =
         records.iter().filter(|record| record.device_id == device_id).map(|record| record.sequence).max();
@@ -153,7 +152,7 @@ pub fn remove_device(records: &mut Records, device_id: &str) -> Vec<Expected> {
     vec![Expected::new(FindingCode::DeviceMissing, device_id, last)]
 }
 
-/// What is found when the entry of a record can no longer be read.
+/// Returns the findings if the entry of a record is unreadable.
 pub fn unreadable_entry(device_id: &str, sequence: u64) -> Vec<Expected> {
     vec![
         Expected { device_id: None, sequence: None, code: FindingCode::RecordMalformed },
@@ -161,18 +160,18 @@ pub fn unreadable_entry(device_id: &str, sequence: u64) -> Vec<Expected> {
     ]
 }
 
-/// What is found when a payload was replaced, or is gone.
+/// Returns the findings if a payload was replaced or is missing.
 pub fn payload_tampered(device_id: &str, sequence: u64, gone: bool) -> Vec<Expected> {
     let code = if gone { FindingCode::PayloadMissing } else { FindingCode::PayloadHashMismatch };
     vec![Expected::new(code, device_id, sequence)]
 }
 
-/// What is found besides when a changed chain is compared with the trusted head it no longer reaches.
+/// Returns the additional finding if a changed chain is compared with the trusted head that it no longer reaches.
 pub fn head_missed(device_id: &str, sequence: u64) -> Vec<Expected> {
     vec![Expected::new(FindingCode::HeadMismatch, device_id, sequence)]
 }
 
-/// Where the record stands.
+/// Returns the index of the record.
 pub fn position(records: &[AuditRecord], device_id: &str, sequence: u64) -> usize {
     let here = |record: &AuditRecord| record.device_id == device_id && record.sequence == sequence;
     records.iter().position(here).expect("the victim is among the records")

@@ -1,4 +1,4 @@
-//! Text for people: numbers, and strings from files that must not reach the terminal as they are.
+//! Text for people: numbers, and strings from files, which must be escaped for the terminal.
 
 use std::ffi::OsStr;
 
@@ -7,7 +7,7 @@ use edgesentry_chain::escape;
 /// The longest string from a file that is shown in full.
 const MAX_SHOWN_CHARS: usize = 160;
 
-/// A name or a value from a file, made safe to show by [`escape::name`]; long text is cut.
+/// Escapes a name or a value from a file by [`escape::name`]; cuts long text.
 pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", escape::name(&text[..end])),
@@ -15,19 +15,19 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// [`shown`], in quotes where it would otherwise be hard to tell where the name begins and ends.
+/// Escapes a name like [`shown`], and quotes it if its ends would otherwise be unclear.
 pub(crate) fn name(text: &str) -> String {
     let safe = shown(text);
     let is_plain = safe == text && !text.is_empty() && !text.contains([' ', '"']);
     if is_plain { safe } else { format!("\"{}\"", safe.replace('"', r"\u{22}")) }
 }
 
-/// A sentence of our own that quotes something, see [`escape::sentence`].
+/// Escapes a sentence of our own that quotes text, see [`escape::sentence`].
 pub(crate) fn sentence(text: &str) -> String {
     escape::sentence(text).into_owned()
 }
 
-/// 1234567 as `1,234,567`.
+/// Formats 1234567 as `1,234,567`.
 pub(crate) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -40,7 +40,7 @@ pub(crate) fn number(value: u64) -> String {
     text
 }
 
-/// `1 record`, `2 records`.
+/// Formats `1 record`, `2 records`.
 pub(crate) fn count(value: u64, noun: &str) -> String {
     format!("{} {noun}{}", number(value), if value == 1 { "" } else { "s" })
 }
@@ -65,7 +65,7 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// An argument as a shell takes it.
+/// Quotes an argument for a shell.
 pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -75,7 +75,7 @@ pub(crate) fn shell_word(text: &str) -> String {
     }
 }
 
-/// An argument that is not UTF-8, as bash and zsh take it.
+/// Quotes an argument that is not UTF-8 for bash and zsh.
 pub(crate) fn shell_bytes(argument: &OsStr) -> String {
     let mut word = String::from("$'");
     for byte in argument.as_encoded_bytes() {

@@ -5,13 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Unix milliseconds of now.
+/// Returns the time, Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Unix milliseconds of a time: RFC 3339, such as `2026-01-31T12:00:00Z`, or the number itself.
+/// Parses Unix milliseconds: RFC 3339, such as `2026-01-31T12:00:00Z`, or the number itself.
 pub(crate) fn unix_ms(text: &str) -> Result<u64, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().map_err(|_| "too large for Unix milliseconds".to_owned());
@@ -21,7 +21,7 @@ pub(crate) fn unix_ms(text: &str) -> Result<u64, String> {
     u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| "a time before 1970".to_owned())
 }
 
-/// Unix milliseconds as RFC 3339 in UTC; the number where it is beyond the calendar.
+/// Formats Unix milliseconds as RFC 3339 in UTC, or as the number if it is beyond the calendar.
 pub(crate) fn shown(unix_ms: u64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
     time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())

@@ -1,4 +1,4 @@
-//! `eds drill` on real servers, in the short form: everything that a clone's own set-up must be able to do.
+//! `eds drill` on real servers, in the short form: everything that must work on a fresh clone.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};
@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The command, with a folder for temporary files of its own: nothing may be left in it. SIGINT reaches it, even if
-/// whoever runs the tests ignores it.
+/// Returns the command, with a temporary directory of its own, which must be empty at the end. SIGINT reaches it,
+/// even if the test runner ignores it.
 fn eds(temporary: &Path) -> Command {
     let mut eds = Command::new("env");
     eds.args(["--default-signal=INT", env!("CARGO_BIN_EXE_eds")]);
@@ -23,7 +23,7 @@ fn eds(temporary: &Path) -> Command {
     eds
 }
 
-/// A folder that servers of another user may enter.
+/// Creates a directory that servers of another user may enter.
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -74,7 +74,7 @@ fn all_drills_pass_and_leave_their_reports_behind() {
     assert!(text.contains("| rpo | 0 | 0 | never | - | 1 | "), "{text}");
 }
 
-/// Those of the system hold all drills in the test above.
+/// The test above runs all drills on the system's version.
 #[test]
 fn the_drills_pass_on_each_version_of_postgresql() {
     let (temporary, folder) = (folder(), folder());
@@ -130,7 +130,7 @@ fn an_interrupted_drill_leaves_no_server_and_no_file_behind() {
     drill.args(["drill", "db-failover", "--records", "100", "--load", "1000000000"]);
     let mut drill = drill.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(drill.stderr.take().unwrap()).lines();
-    // From here on a load is under way that would not end by itself.
+    // From here on a load runs that would not end by itself.
     said.by_ref().map(Result::unwrap).find(|line| line.contains("the ledger holds")).unwrap();
     assert!(!names(temporary.path()).is_empty());
     let sent = Command::new("kill").args(["-INT", &drill.id().to_string()]).status().unwrap();
@@ -140,7 +140,7 @@ fn an_interrupted_drill_leaves_no_server_and_no_file_behind() {
     assert_eq!(names(temporary.path()), [""; 0], "nothing is left behind");
 }
 
-/// A primary and its synchronous standby with the commands that move them, as tests/runbook/cluster.sh makes them;
+/// A primary and its synchronous standby with the commands that control them, as tests/runbook/cluster.sh makes them;
 /// stopped when dropped.
 struct Site {
     folder: TempDir,
@@ -160,7 +160,7 @@ impl Site {
     fn shell(&self, script: &str) -> String {
         let mut bash = Command::new("bash");
         self.set(&mut bash);
-        // Servers that are started would keep a pipe open.
+        // Started servers would keep a pipe open.
         let said = self.folder.path().join("said");
         let log = std::fs::File::create(&said).unwrap();
         bash.args(["-c", script]).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -183,7 +183,7 @@ impl Site {
         drill
     }
 
-    /// Waits for a state: a standby replays what it has received a little later.
+    /// Waits for a state: a standby replays the received log a little later.
     fn becomes(&self, expected: [&str; 2], after: &str) {
         for _ in 0..600 {
             if self.state() == expected {
@@ -194,7 +194,7 @@ impl Site {
         panic!("{:?}, not {expected:?}: {after}", self.state());
     }
 
-    /// What each of two servers says: whether it is a standby, and how many databases of drills it has.
+    /// Returns the state of two servers: whether each is a standby, and the number of its drill databases.
     fn state(&self) -> [String; 2] {
         ["one", "two"].map(|name| {
             let question = "SELECT pg_is_in_recovery(), (SELECT count(*) FROM pg_database WHERE datname LIKE 'edgesentry_drill%')";
@@ -221,7 +221,7 @@ fn the_cluster_of_a_site_fails_over_and_is_whole_again() {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     };
 
-    // Nobody has agreed, and production stays as it is.
+    // Without consent production stays unchanged.
     let asked = site.drill(temporary.path(), &fence).output().unwrap();
     assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
     assert!(
@@ -246,7 +246,7 @@ fn the_cluster_of_a_site_fails_over_and_is_whole_again() {
     let password = std::fs::read_to_string(site.folder.path().join("one/password")).unwrap();
     assert!(report.contains("db-failover-cluster") && !report.contains(password.trim()), "{report}");
 
-    // Given up in the middle, it goes on until there is a cluster again.
+    // Interrupted in the middle, it goes on until there is a cluster again.
     let mut drill = site.drill(temporary.path(), &["--fence-command", "sleep 1; ./fence", "--yes"]);
     let mut drill = drill.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(drill.stderr.take().unwrap()).lines();
@@ -256,7 +256,7 @@ fn the_cluster_of_a_site_fails_over_and_is_whole_again() {
     assert_eq!(drill.wait().unwrap().code(), Some(130), "{rest:?}");
     site.becomes(["f|0", "t|0"], &format!("{rest:?}"));
 
-    // Without a fence nothing is promoted; the primary is started as it was.
+    // Without a fence the standby is not promoted; the primary is started as it was.
     let start = "\"$SERVERS/postgres\" start \"$(./server_of \"$DRILL_PRIMARY\")\"";
     let unfenced = ["--fence-command", "echo unreachable; false", "--start-command", start, "--yes"];
     let unfenced = site.drill(temporary.path(), &unfenced).output().unwrap();
@@ -266,7 +266,7 @@ fn the_cluster_of_a_site_fails_over_and_is_whole_again() {
     assert_eq!(names(temporary.path()), [""; 0], "nothing is left behind");
 }
 
-/// Keys of all versions and marks of deletion in a bucket.
+/// Returns the keys of all versions and delete markers in a bucket.
 async fn versions(client: &aws_sdk_s3::Client, bucket: &str) -> Vec<String> {
     let page = client.list_object_versions().bucket(bucket).send().await.unwrap();
     let versions = page.versions().iter().map(|version| version.key().unwrap().to_owned());
@@ -292,12 +292,12 @@ async fn the_bucket_of_a_site_is_left_as_it_was() {
         (output.status.code().unwrap(), said)
     };
 
-    // Without versions nothing could come back.
+    // Without versions nothing can be restored.
     client.create_bucket().bucket("plain").send().await.unwrap();
     let (code, said) = drill("plain", &["--yes"]);
     assert!(code == 2 && said.contains("it keeps no versions"), "{said}");
 
-    // A bucket with versions that anybody may delete: everything comes back, the drill fails, nothing is left.
+    // A bucket whose versions any user may delete: everything is restored, the drill fails, nothing is left.
     client.create_bucket().bucket("versions").send().await.unwrap();
     let on = aws_sdk_s3::types::VersioningConfiguration::builder()
         .status(aws_sdk_s3::types::BucketVersioningStatus::Enabled)
@@ -356,7 +356,7 @@ fn a_report_that_was_changed_after_it_was_signed_is_found() {
     let report = format!("reports/{report}");
     let verify = format!("drill verify-report {report} --key {key}");
     assert_eq!(run(&verify).0, 0, "{}", run(&verify).1);
-    // The same by the command for records, which knows nothing of drills.
+    // The command for records gives the same result without knowing drills.
     let record = format!("verify-record {report}.sig --key {key} --scheme record --payload {report}");
     assert_eq!(run(&record).0, 0, "{}", run(&record).1);
     let quarter = format!("drill report reports --key {key}");
@@ -369,7 +369,7 @@ fn a_report_that_was_changed_after_it_was_signed_is_found() {
     let (code, said) = run(&verify);
     assert!(code == 1 && said.contains("NOT VALID") && said.contains("of another report"), "{said}");
     assert_eq!(run(&quarter).0, 1, "{}", run(&quarter).1);
-    // The key of the settings; settings without one sign nothing, and that is no error.
+    // The key of the settings; settings without a key sign nothing, which is not an error.
     let signed = |settings: &str, reports: &str| {
         std::fs::write(folder.path().join("ops.toml"), settings).unwrap();
         let drill = "drill s3-object-recovery --records 10 --sign-config ops.toml --report-dir";

@@ -1,4 +1,4 @@
-//! The manual pages, the completions and the reference of the command are those of its parser.
+//! The manual pages, the completions and the reference of the command match its parser.
 //!
 //! `make generated` writes them: this test with `EDGESENTRY_WRITE=1`.
 #![allow(clippy::unwrap_used)]
@@ -30,7 +30,7 @@ fn what_is_written_about_the_command_line_is_what_it_takes() {
     assert!(left.is_empty(), "run make generated; of commands that are gone: {left:#?}");
 }
 
-/// Files of a folder that are not among those known.
+/// Returns the files of a directory that are not among the known ones.
 fn found(folder: &Path, known: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
     let mut left = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

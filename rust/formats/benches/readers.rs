@@ -1,4 +1,4 @@
-//! Reading records from memory or a file into values, on one thread: cutting, decompressing, decoding.
+//! Benchmarks of reading records from memory or a file, on one thread: splitting, decompressing, decoding.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::io::Cursor;

@@ -37,29 +37,29 @@ use crate::Error;
 use crate::progress::Progress;
 use crate::read::{Chunk, Decoded, Malformed};
 
-/// Rows in a chunk, at most.
+/// Maximum number of rows in a chunk.
 pub(crate) const CHUNK_ROWS: usize = 16_384;
 
-/// Bytes of text in a chunk, at most, unless one row has more. Rows of a dictionary share their text, so that a
+/// Maximum size of the text in a chunk, in bytes, unless one row has more. Rows of a dictionary share their text, so a
 /// small batch may hold large records.
 const CHUNK_TEXT_BYTES: usize = 64 << 20;
 
-/// Bytes of one record batch in memory, at most: a file that declares more is refused before it is read.
+/// Maximum size of one record batch in memory, in bytes. A file that declares more is rejected before it is read.
 const BATCH_BYTES: u64 = 2 << 30;
 
-/// Bytes that compressed data may become without a look at what it declares.
+/// Up to this decompressed size, in bytes, data is not checked against its declared size.
 const UNSEEN_BYTES: u64 = 64 << 20;
 
-/// What a byte of LZ4 becomes, at most: it lengthens a match by 255.
+/// Maximum compression ratio of LZ4: one byte lengthens a match by 255.
 const LZ4_RATIO: u64 = 255;
-/// What a byte of Zstandard becomes, at most: a block of 128 KiB takes four.
+/// Maximum compression ratio of Zstandard: a block of 128 KiB takes four bytes.
 const ZSTD_RATIO: u64 = 32 << 10;
 
-/// The records as one batch of [`schema`]'s columns.
+/// Returns the records as one batch with the columns of [`schema`].
 ///
 /// # Panics
 ///
-/// Where all device ids or all object references together have 2 GiB or more.
+/// If all device ids or all object references together have 2 GiB or more.
 ///
 /// ```
 /// use edgesentry_formats::{records_from_batch, records_to_batch};
@@ -74,9 +74,9 @@ pub fn records_to_batch(records: &[AuditRecord]) -> RecordBatch {
     rows.take()
 }
 
-/// The records of a batch, whose columns may come in any order and in any type that holds them: strings also as
-/// large, view or dictionary strings, byte fields also as binary, hex text or lists of integers, integers of any
-/// width. A row that is no record is an error naming the row, counted from 1.
+/// Returns the records of a batch. Columns may be in any order, and in any type that holds their values: strings also
+/// as large, view or dictionary strings, byte fields also as binary, hex text or lists of integers, integers of any
+/// width. If a row is not a record, the error names the row, counted from 1.
 pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<AuditRecord>, Error> {
     let name: Arc<str> = Arc::from("record batch");
     check_schema(&name, batch.schema_ref())?;
@@ -92,8 +92,8 @@ pub fn records_from_batch(batch: &RecordBatch) -> Result<Vec<AuditRecord>, Error
     }
 }
 
-/// A batch as it is, where every row of it is a record in the very form of [`schema`]; nothing is copied. `None`
-/// where it has to be decoded.
+/// Returns the batch unchanged, without a copy, if every row is a record in exactly the form of [`schema`]. Returns
+/// `None` if it must be decoded.
 pub fn record_batch(batch: &RecordBatch) -> Option<RecordBatch> {
     let schema = schema();
     let form = |schema: &Schema| {
@@ -104,11 +104,11 @@ pub fn record_batch(batch: &RecordBatch) -> Option<RecordBatch> {
         return None;
     }
     guard::caught(&"batch".into(), "Arrow", || batches::validate(batch)).ok()?;
-    // Refuses nulls.
+    // Rejects nulls.
     RecordBatch::try_new(schema, batch.columns().to_vec()).ok()
 }
 
-/// Decodes some rows of a batch whose schema was checked. `first_row` is the place of the batch's first row in
+/// Decodes rows of a batch whose schema is already checked. `first_row` is the index of the first row of the batch in
 /// its source, from 0; messages count from 1.
 pub(crate) fn decode_batch(batch: &RecordBatch, rows: Range<usize>, first_row: u64) -> Decoded {
     let first_row = first_row + rows.start as u64;
@@ -128,7 +128,7 @@ pub(crate) fn decode_batch(batch: &RecordBatch, rows: Range<usize>, first_row: u
     decoded
 }
 
-/// Rows being collected into a batch.
+/// Collects rows into a batch.
 struct Rows {
     device_id: StringBuilder,
     sequence: UInt64Builder,
@@ -175,12 +175,12 @@ impl Rows {
         self.rows == 0
     }
 
-    /// Whether the batch is large enough to be written.
+    /// Returns true if the batch is large enough to be written.
     fn is_full(&self) -> bool {
         self.rows >= CHUNK_ROWS || self.text_bytes >= CHUNK_TEXT_BYTES
     }
 
-    /// The batch of the rows so far; collecting starts anew.
+    /// Returns the batch of the rows so far, and starts a new one.
     fn take(&mut self) -> RecordBatch {
         self.rows = 0;
         self.text_bytes = 0;
@@ -197,17 +197,17 @@ impl Rows {
     }
 }
 
-/// Cuts the batches of a source into chunks.
+/// Splits the batches of a source into chunks.
 #[derive(Default)]
 struct Slices {
-    /// The batch being cut and how many of its rows were given out.
+    /// The current batch, and the number of its rows already returned.
     current: Option<(RecordBatch, usize)>,
-    /// The place of the next row in the source, from 0.
+    /// The index of the next row in the source, from 0.
     next_row: u64,
 }
 
 impl Slices {
-    /// The next chunk of the batch at hand.
+    /// Returns the next chunk of the current batch.
     fn next_chunk(&mut self) -> Option<Chunk> {
         let (batch, done) = self.current.take()?;
         let rows = chunk_rows(&batch, done);
@@ -226,7 +226,7 @@ impl Slices {
     }
 }
 
-/// How many rows from `start` on make a chunk.
+/// Returns the number of rows from `start` that make a chunk.
 fn chunk_rows(batch: &RecordBatch, start: usize) -> usize {
     let rows = CHUNK_ROWS.min(batch.num_rows() - start);
     let Ok(columns) = RecordColumns::of(&batch.slice(start, rows)) else { return rows };
@@ -241,7 +241,7 @@ fn chunk_rows(batch: &RecordBatch, start: usize) -> usize {
     fitting.count().max(1)
 }
 
-/// Copies a stream that cannot be sought in to an unnamed temporary file.
+/// Copies a stream that is not seekable to an unnamed temporary file.
 pub(crate) fn spool(
     name: &Arc<str>,
     mut reader: Box<dyn Read + Send>,
@@ -265,7 +265,7 @@ pub(crate) fn spool(
     Ok(file)
 }
 
-/// Counts bytes of a file of known size; never more than it has, and all of them at its end.
+/// Counts bytes of a file of known size: never more than its size, and exactly its size at the end.
 struct Consumed {
     left: u64,
 }

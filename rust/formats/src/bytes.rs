@@ -1,17 +1,17 @@
-//! Bytes as text, in the forms in which databases and languages write them.
+//! Bytes as text, in the forms of databases and programming languages.
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// Padding or none; no spare bits, so that no two texts that differ within are the same bytes.
+/// Padding is optional; spare bits must be zero, so that different texts never give the same bytes.
 const FORM: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, FORM);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, FORM);
 
-/// N bytes from hex digits, hex digits behind `\x` or `0x` (PostgreSQL, MySQL), or base64 of either alphabet with
-/// padding or without. For the 32 and 64 bytes of a record the length tells which it is.
+/// Parses N bytes from hex digits, hex digits after `\x` or `0x` (PostgreSQL, MySQL), or base64 of either alphabet with
+/// or without padding. For the 32 and 64 bytes of a record, the length determines the form.
 ///
 /// ```
 /// use edgesentry_formats::bytes_from_text;

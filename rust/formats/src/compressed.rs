@@ -1,4 +1,4 @@
-//! Inputs compressed as a whole: gzip and Zstandard are taken off while they are read.
+//! Inputs compressed as a whole: gzip and Zstandard are decompressed while they are read.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::read::peek;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-/// Compressed bytes read at a time.
+/// Bytes of compressed data per read.
 const READ_BYTES: usize = 256 << 10;
-/// The largest window that is held in memory, as a power of two: 128 MiB, the limit of `zstd -d`.
+/// The largest window in memory, as a power of two: 128 MiB, the limit of `zstd -d`.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Takes gzip or zstd off.
+/// Decompresses gzip or zstd.
 pub(crate) fn peel(
     name: &Arc<str>,
     reader: Box<dyn Read + Send>,
@@ -47,12 +47,12 @@ fn zstd_decoder<R: BufRead>(reader: R) -> io::Result<zstd::stream::read::Decoder
     Ok(decoder)
 }
 
-/// Whether a frame begins that Zstandard passes over, as that of pzstd before its data.
+/// Returns true if a skippable Zstandard frame starts here, such as the one that pzstd writes before its data.
 fn is_skippable(head: &[u8]) -> bool {
     matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18])
 }
 
-/// The members of a gzip file, one behind the other. Zero bytes behind a member are padding, as of a tape or a disk.
+/// The members of a gzip file, in order. Zero bytes after a member are padding, as on a tape or disk.
 struct GzipMembers<R> {
     state: State<R>,
     members: u64,
@@ -62,7 +62,7 @@ enum State<R> {
     /// Before a member or at the end.
     Between(R),
     Within(Box<GzDecoder<R>>),
-    /// While one becomes the other.
+    /// During the transition.
     Moving,
 }
 
@@ -90,7 +90,7 @@ impl<R: BufRead> Read for GzipMembers<R> {
     }
 }
 
-/// Whether a member follows; `false` at the end, and an error if anything else follows.
+/// Returns true if a member follows, false at the end, and an error if other data follows.
 fn begins_member<R: BufRead>(reader: &mut R, padded: bool) -> io::Result<bool> {
     loop {
         let bytes = match reader.fill_buf() {
@@ -111,7 +111,7 @@ fn begins_member<R: BufRead>(reader: &mut R, padded: bool) -> io::Result<bool> {
     }
 }
 
-const TRAILING: &str = "bytes that are no gzip follow it";
+const TRAILING: &str = "bytes that are not gzip follow it";
 
 fn gzip_problem(error: &io::Error) -> String {
     if error.get_ref().is_some_and(|error| error.to_string() == TRAILING) {
@@ -120,7 +120,7 @@ fn gzip_problem(error: &io::Error) -> String {
     damaged("gzip", error)
 }
 
-/// The sentences of Zstandard's own errors; only one of them is about the data being damaged.
+/// Returns our message for an error of Zstandard; only one of these errors means damaged data.
 fn zstd_problem(error: &io::Error) -> String {
     let text = error.to_string();
     if text.contains("requires too much memory") {
@@ -134,12 +134,10 @@ fn zstd_problem(error: &io::Error) -> String {
         return "it is zstd with a dictionary; decompress it first: zstd -d -D DICTIONARY FILE".to_owned();
     }
     if text.contains("Unsupported frame") || text.contains("Version not supported") {
-        return format!(
-            "it is zstd of a form that is not read here ({text}); decompress it first: zstd -d FILE"
-        );
+        return format!("it is zstd in an unsupported form ({text}); decompress it first: zstd -d FILE");
     }
     if text.contains("Unknown frame descriptor") {
-        return "bytes that are no zstd follow it; remove them, or pass joined files one by one".to_owned();
+        return "bytes that are not zstd follow it; remove them, or pass joined files one by one".to_owned();
     }
     damaged("zstd", error)
 }
@@ -148,7 +146,7 @@ fn damaged(format: &str, error: &io::Error) -> String {
     format!("the {format} data is damaged or truncated ({error}); get an intact copy")
 }
 
-/// The reader below a decompressor; remembers whether that has failed.
+/// The reader below a decompressor; records whether it has failed.
 struct Packed {
     reader: Box<dyn Read + Send>,
     failed: Arc<AtomicBool>,
@@ -162,7 +160,7 @@ impl Read for Packed {
     }
 }
 
-/// A decompressor. If it cannot go on, the input is to blame, unless reading it has failed.
+/// A decompressor. If it fails, the input is damaged, unless a read has failed.
 struct Unpacked<R> {
     problem: fn(&io::Error) -> String,
     reader: R,

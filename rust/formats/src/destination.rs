@@ -1,4 +1,4 @@
-//! Where output may go: decided once, before anything is read, for every command and for Python.
+//! Checks the destinations of all outputs once, before any input is read, for every command and for Python.
 
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -9,20 +9,20 @@ use crate::new_file::{NewFile, Readers, folder_of};
 
 /// The name of stdout on the command line.
 const STDOUT: &str = "-";
-/// What a SQLite file begins with.
+/// The first bytes of a SQLite file.
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// What SQLite appends to the name of a database for its own files.
+/// The suffixes that SQLite appends to the name of a database for its own files.
 const SQLITE_SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
-/// Read of a file to tell its kind.
+/// Bytes read to detect the kind of a file.
 const START_BYTES: u64 = 512;
-/// Symbolic links that are followed, as by Linux.
+/// Maximum number of symbolic links followed, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// The files of one run: what it reads, and where it will write.
+/// The files of one run: its inputs and its outputs.
 ///
-/// An output must not be an input, by whatever name or link, nor the file of another output, nor a database. A symbolic
-/// link is written through: what it points to is replaced, and the link stays. A FIFO, a terminal or another character
-/// device is written to, never replaced; so is a descriptor such as `/dev/stdout`. `-` is stdout.
+/// An output must not be an input, by any name or link, nor the file of another output, nor a database. Output through
+/// a symbolic link replaces its target, and the link remains. A FIFO, a terminal or another character device is written
+/// to, never replaced; so is a descriptor such as `/dev/stdout`. `-` is stdout.
 ///
 /// ```
 /// use edgesentry_formats::{Destinations, Readers};
@@ -43,93 +43,93 @@ pub struct Destinations {
     written: Vec<Named>,
 }
 
-/// A file and what it is for.
+/// A file and its role.
 #[derive(Debug)]
 struct Named {
     role: String,
     identity: Identity,
 }
 
-/// Why output cannot go to a place. Nothing has been read or written yet.
+/// The reason why output cannot go to a path. Nothing has been read or written yet.
 #[derive(Debug, thiserror::Error)]
 pub enum DestinationError {
-    /// It is read in the same run.
+    /// The file is an input of the same run.
     #[error("{option}: {} is read as {role}, and writing would destroy it; name another file", path.display())]
     Input {
-        /// The option or argument that named it.
+        /// The option or argument with this path.
         option: String,
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
-        /// What it is read as.
+        /// The role of the input.
         role: String,
     },
     /// Two outputs would go to one file.
     #[error("{option}: {} is written by {other} too; name another file", path.display())]
     Twice {
-        /// The option or argument that named it.
+        /// The option or argument with this path.
         option: String,
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
         /// The other option.
         other: String,
     },
-    /// It is a database, or a file of one.
+    /// The file is a database, or a file that belongs to one.
     #[error("{option}: {} belongs to a database, perhaps a ledger, and is not replaced; name another file", path.display())]
     Database {
-        /// The option or argument that named it.
+        /// The option or argument with this path.
         option: String,
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
     },
-    /// It lies in a folder that is read.
-    #[error("{option}: {} lies in a folder that is read as {role}; write it elsewhere", path.display())]
+    /// The file lies in an input directory.
+    #[error("{option}: {} lies in a directory that is read as {role}; write it elsewhere", path.display())]
     InFolder {
-        /// The option or argument that named it.
+        /// The option or argument with this path.
         option: String,
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
-        /// What the folder is read as.
+        /// The role of the input directory.
         role: String,
     },
-    /// A file that is no earlier report is there.
-    #[error("{option}: {} is there and is not {kind}; name another file, or remove it first", path.display())]
+    /// The existing file is not an earlier report.
+    #[error("{option}: {} exists and is not {kind}; name another file, or remove it first", path.display())]
     OtherFile {
-        /// The option or argument that named it.
+        /// The option or argument with this path.
         option: String,
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
-        /// What it would be replaced by.
+        /// The kind of report that would replace it.
         kind: ReportKind,
     },
-    /// Nothing can be written there.
+    /// The path cannot be written.
     #[error("{}: cannot write", path.display())]
     Unusable {
-        /// The path as it was given.
+        /// The path as given.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
 impl Destinations {
-    /// Notes a file that is read; `role` says as what, such as `an input`. `-` is stdin.
+    /// Registers an input file; `role` names its role, such as `an input`. `-` is stdin.
     pub fn read(&mut self, role: &str, path: &Path) {
         let path = if path.as_os_str() == STDOUT { Path::new("/dev/stdin") } else { path };
-        // A file that cannot be found fails when it is read.
+        // A missing file fails when it is read.
         if let Ok(place) = resolve(path) {
             self.read.push(Named { role: role.to_owned(), identity: place.identity() });
         }
     }
 
-    /// Notes a folder that is read: nothing is written into it.
+    /// Registers an input directory: nothing is written into it.
     pub fn read_folder(&mut self, role: &str, path: &Path) {
         if let Ok(folder) = path.canonicalize() {
             self.folders.push((role.to_owned(), folder));
         }
     }
 
-    /// Notes a SQLite file that is read, with the files that SQLite keeps beside it.
+    /// Registers a SQLite file as input, with the files that SQLite keeps beside it.
     pub fn read_database(&mut self, role: &str, path: &Path) {
         self.read(role, path);
         for sidecar in SQLITE_SIDECARS {
@@ -137,7 +137,7 @@ impl Destinations {
         }
     }
 
-    /// Decides whether output may go to `path`; `option` is the option or argument that named it.
+    /// Checks whether output may go to `path`; `option` is the option or argument with this path.
     ///
     /// # Errors
     /// See [`DestinationError`].
@@ -172,8 +172,8 @@ impl Destinations {
         Ok(Destination { place })
     }
 
-    /// [`Destinations::place`] for a report, which replaces only an earlier report of its kind or an empty file: a
-    /// pattern that the shell has expanded behind the option may name a file of records.
+    /// Like [`Destinations::place`], for a report. It replaces only an earlier report of its kind or an empty file,
+    /// because a shell pattern after the option may expand to a file of records.
     ///
     /// # Errors
     /// See [`DestinationError`].
@@ -193,11 +193,11 @@ impl Destinations {
     }
 }
 
-/// A form of reports.
+/// A format of reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReportKind {
-    /// A page of HTML.
+    /// An HTML page.
     Html,
     /// JUnit XML.
     Junit,
@@ -208,7 +208,7 @@ pub enum ReportKind {
 }
 
 impl ReportKind {
-    /// Whether the beginning of a file can be that of such a report.
+    /// Returns true if a file with this start can be such a report.
     fn begins(self, start: &[u8]) -> bool {
         let start = String::from_utf8_lossy(start).to_ascii_lowercase();
         let start = start.trim_start_matches('\u{feff}').trim_start();
@@ -232,27 +232,27 @@ impl fmt::Display for ReportKind {
     }
 }
 
-/// A place where output may go.
+/// A checked destination of output.
 #[derive(Clone, Debug)]
 pub struct Destination {
     place: Place,
 }
 
 impl Destination {
-    /// Decides for a single output of a run that reads no files.
+    /// Checks a single output of a run that reads no files.
     ///
     /// # Errors
-    /// As [`Destinations::place`].
+    /// See [`Destinations::place`].
     pub fn of(option: &str, path: &Path) -> Result<Destination, DestinationError> {
         Destinations::default().place(option, path)
     }
 
-    /// Whether it is stdout.
+    /// Returns true if it is stdout.
     pub fn is_stdout(&self) -> bool {
         matches!(self.place, Place::Stdout)
     }
 
-    /// The file that is replaced, links resolved; none if the output goes to a stream.
+    /// Returns the file that is replaced, with links resolved, or `None` if the output goes to a stream.
     pub fn file(&self) -> Option<&Path> {
         match &self.place {
             Place::File(path) => Some(path),
@@ -260,14 +260,14 @@ impl Destination {
         }
     }
 
-    /// Begins the output. A FIFO is waited for until it is read.
+    /// Opens the output. A FIFO blocks until it has a reader.
     ///
     /// # Errors
     /// The file or stream cannot be opened.
     pub fn open(&self, readers: Readers) -> io::Result<Writing> {
         Ok(match &self.place {
             Place::Stdout => Writing::Stream(Box::new(io::stdout())),
-            // Appended: a descriptor may be a file that others write to as well.
+            // Append, because other processes may write to the file of a descriptor as well.
             Place::Stream(path) => Writing::Stream(Box::new(OpenOptions::new().append(true).open(path)?)),
             Place::File(path) => Writing::File(NewFile::beside(path, readers)?),
         })
@@ -276,7 +276,7 @@ impl Destination {
     /// Writes the whole output.
     ///
     /// # Errors
-    /// The output cannot be opened or written; a file that is there then stays as it is.
+    /// The output cannot be opened or written; an existing file then remains unchanged.
     pub fn write(&self, readers: Readers, bytes: &[u8]) -> io::Result<()> {
         let mut writing = self.open(readers)?;
         writing.write_all(bytes)?;
@@ -284,19 +284,19 @@ impl Destination {
     }
 }
 
-/// Output that has begun.
+/// Output in progress.
 pub enum Writing {
-    /// A file that gets its name at the end.
+    /// A file that gets its final name at the end.
     File(NewFile),
     /// A stream.
     Stream(Box<dyn Write + Send>),
 }
 
 impl Writing {
-    /// Ends the output: a file gets its name, complete and synced.
+    /// Completes the output: a file gets its final name, complete and synced.
     ///
     /// # Errors
-    /// As [`NewFile::replace`], or the stream cannot be flushed.
+    /// See [`NewFile::replace`]; or the stream cannot be flushed.
     pub fn finish(self) -> io::Result<()> {
         match self {
             Writing::File(file) => file.replace(),
@@ -324,9 +324,9 @@ impl Write for Writing {
 #[derive(Clone, Debug)]
 enum Place {
     Stdout,
-    /// What is opened and written to.
+    /// A path that is opened and written to.
     Stream(PathBuf),
-    /// What is replaced: no link, in a folder that exists.
+    /// A path that is replaced: not a link, in an existing directory.
     File(PathBuf),
 }
 
@@ -337,7 +337,7 @@ impl Place {
             Place::Stream(path) | Place::File(path) => path,
         };
         let metadata = fs::metadata(path).ok();
-        // Terminals and /dev/null are no file of anybody: they can be read and written many times.
+        // Terminals and /dev/null have no content of their own: many outputs may go to them.
         let is_device = metadata.as_ref().is_some_and(is_character_device);
         let path = match self {
             _ if is_device => None,
@@ -349,7 +349,7 @@ impl Place {
     }
 }
 
-/// What makes two names one file.
+/// The identity of a file: two names with the same identity are one file.
 #[derive(Debug)]
 struct Identity {
     path: Option<PathBuf>,
@@ -363,7 +363,7 @@ impl Identity {
     }
 }
 
-/// Follows links to what would be written.
+/// Follows links to the file that would be written.
 fn resolve(path: &Path) -> io::Result<Place> {
     let problem = |text: &str| io::Error::new(ErrorKind::InvalidInput, text.to_owned());
     let is_a_directory = || io::Error::new(ErrorKind::IsADirectory, "it is a directory");
@@ -373,7 +373,7 @@ fn resolve(path: &Path) -> io::Result<Place> {
         let folder = folder.canonicalize().map_err(|error| match error.kind() {
             ErrorKind::NotFound => io::Error::new(
                 error.kind(),
-                format!("there is no folder {}; make it first", folder.display()),
+                format!("there is no directory {}; create it first", folder.display()),
             ),
             _ => error,
         })?;
@@ -391,7 +391,7 @@ fn resolve(path: &Path) -> io::Result<Place> {
         if metadata.is_symlink() {
             if is_planted(&folder, &metadata) {
                 return Err(problem(
-                    "it is a symbolic link that another user made in a folder of everybody's",
+                    "it is a symbolic link that another user made in a directory that all users can write",
                 ));
             }
             path = folder.join(fs::read_link(&place)?);
@@ -408,12 +408,12 @@ fn resolve(path: &Path) -> io::Result<Place> {
     Err(problem("it is a loop of symbolic links"))
 }
 
-/// `/proc/PID/fd`, which `/dev/fd` and `/dev/stdout` lead to.
+/// Returns true for `/proc/PID/fd`, the target of `/dev/fd` and `/dev/stdout`.
 fn is_folder_of_descriptors(folder: &Path) -> bool {
     folder.starts_with("/proc") && folder.file_name().is_some_and(|name| name == "fd")
 }
 
-/// Whether a file is a database of SQLite, or one of the files beside it.
+/// Returns true if a file is a SQLite database, or one of the files beside it.
 fn is_of_database(file: &Path) -> io::Result<bool> {
     if begins_as_database(file)? {
         return Ok(true);
@@ -433,8 +433,8 @@ fn begins_as_database(file: &Path) -> io::Result<bool> {
     Ok(start_of(file)?.starts_with(SQLITE_MAGIC))
 }
 
-/// The first bytes of a file; none if there is no file, or if it is not ours to read: then the rights on its folder
-/// decide whether it is replaced.
+/// Returns the first bytes of a file, or none if it does not exist or is not readable. In the latter case the
+/// permissions of its directory decide whether it can be replaced.
 fn start_of(file: &Path) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
@@ -474,7 +474,7 @@ fn is_character_device(_: &Metadata) -> bool {
     false
 }
 
-/// A FIFO or a character device: what is written there goes on to a reader.
+/// Returns true for a FIFO or a character device, which pass output on to a reader.
 #[cfg(unix)]
 fn is_written_to(metadata: &Metadata) -> bool {
     use std::os::unix::fs::FileTypeExt;
@@ -486,8 +486,8 @@ fn is_written_to(_: &Metadata) -> bool {
     false
 }
 
-/// Whether a link in a folder like `/tmp` belongs neither to us nor to the owner of the folder. Linux does not follow
-/// such links either (`fs.protected_symlinks`).
+/// Returns true if a link in a directory like `/tmp` belongs neither to us nor to the owner of the directory. Linux
+/// does not follow such links either (`fs.protected_symlinks`).
 #[cfg(unix)]
 fn is_planted(folder: &Path, link: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;

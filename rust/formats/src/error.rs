@@ -1,4 +1,4 @@
-//! Failures of reading and writing. A record that is no record is a finding, not an error.
+//! Read and write errors. A malformed record is a finding, not an error.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use edgesentry_chain::PayloadError;
 
 use crate::DestinationError;
 
-/// Why an input could not be read or an output not be written.
+/// The reason why an input could not be read or an output could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Opening, reading or writing failed.
@@ -15,50 +15,50 @@ pub enum Error {
     Io {
         /// The file or stream.
         name: Arc<str>,
-        /// What we tried: open, read, write.
+        /// The attempted action: open, read, write.
         action: &'static str,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The file as a whole is not what it should be; there are no records to go on with.
+    /// The file as a whole is unreadable; there are no records to continue with.
     #[error("{name}: {problem}")]
     Unreadable {
         /// The file or stream.
         name: Arc<str>,
-        /// What is wrong, where, and what to do.
+        /// The problem, its place, and the fix.
         problem: String,
     },
     /// A payload could not be read.
     #[error(transparent)]
     Payload(#[from] PayloadError),
-    /// Output cannot go where it was to go.
+    /// Output cannot go to its destination.
     #[error(transparent)]
     Destination(#[from] DestinationError),
-    /// The caller asked to stop.
+    /// The caller cancelled the operation.
     #[error("cancelled")]
     Cancelled,
-    /// A source of the caller's own failed.
+    /// A source of the caller failed.
     #[error("{name}: the records could not be read")]
     Source {
         /// The source.
         name: Arc<str>,
-        /// Its own error.
+        /// The error of the source.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// Why data that is read through a decoder cannot be; travels as the source of an [`io::Error`].
+/// The reason why a decoder rejects data; it is the source of an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
 pub(crate) struct Undecodable {
-    /// What is wrong and what to do.
+    /// The problem and the fix.
     pub(crate) problem: String,
 }
 
 impl Error {
-    /// What a failed read means: that the input cannot be decoded, if its decoder says so.
+    /// Converts the error of a failed read: the input is not decodable if its decoder reports so.
     pub(crate) fn reading(name: &Arc<str>, source: io::Error) -> Error {
         let name = Arc::clone(name);
         match source.get_ref().and_then(|source| source.downcast_ref::<Undecodable>()) {

@@ -1,4 +1,4 @@
-//! How records are written in a file, and how that is recognised.
+//! File formats of records, and their recognition by name.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 pub enum Format {
     /// An array of objects.
     Json,
-    /// One object a line.
+    /// One object per line.
     Ndjson,
     /// Arrow IPC, file or stream.
     Arrow,
@@ -16,10 +16,10 @@ pub enum Format {
     Parquet,
 }
 
-/// What is around the layout.
+/// The compression around the layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Compression {
-    /// Nothing.
+    /// No compression.
     None,
     /// gzip, several members allowed.
     Gzip,
@@ -38,9 +38,9 @@ impl fmt::Display for Format {
     }
 }
 
-/// Layout and compression by a file's name, for writing: `.json`, `.ndjson` or `.jsonl`, `.arrow`, `.arrows`,
-/// `.ipc` or `.feather`, `.parquet`; JSON and NDJSON may end in `.gz` or `.zst` on top. None where the name
-/// does not say.
+/// Returns layout and compression by file name, for writing: `.json`, `.ndjson` or `.jsonl`, `.arrow`, `.arrows`,
+/// `.ipc` or `.feather`, `.parquet`; JSON and NDJSON may have a further `.gz` or `.zst`. Returns `None` for other
+/// names.
 pub fn by_name(path: &Path) -> Option<(Format, Compression)> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let (stem, compression) = match name.rsplit_once('.')? {

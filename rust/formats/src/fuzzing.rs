@@ -1,4 +1,4 @@
-//! What the fuzz targets compare with each other. No part of the interface.
+//! Functions that the fuzz targets compare with each other. Not part of the interface.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use crate::format::Format;
 use crate::json;
 use crate::read::{Malformed, entries_of};
 
-/// The first `length` bytes of `text`, by the fast decoder; it may stand aside.
+/// Decodes the first `length` bytes of `text` with the fast decoder. Returns `None` if it does not support the form.
 pub fn decode_fast(text: &[u8], length: usize) -> Option<AuditRecord> {
     json::decode_fast(text, length)
 }
 
-/// An entry, by the decoder that decides.
+/// Decodes an entry with the strict decoder, which is authoritative.
 pub fn decode_strict(entry: &[u8]) -> Option<AuditRecord> {
     json::decode_strict(entry)
 }
 
-/// The entries of a text, read in chunks of about `chunk_bytes`.
+/// Returns the entries of a text, read in chunks of about `chunk_bytes`.
 pub fn read_text(
     format: Format,
     text: &[u8],

@@ -1,4 +1,4 @@
-//! The heads file: trusted heads, written by `eds heads` and checked by `--heads`.
+//! The heads file: trusted heads, which `eds heads` writes and `--heads` checks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use serde::{Deserialize, Deserializer};
 
 use crate::keys::byte_order_mark;
 
-/// The version that is written and read.
+/// The supported version.
 const VERSION: u64 = 1;
 
-/// Why a heads file cannot be used.
+/// The reason why a heads file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HeadsError {
-    /// It begins with a byte order mark.
+    /// The file starts with a byte order mark.
     #[error("heads: it begins with a byte order mark; save it as UTF-8 without one")]
     ByteOrderMark,
-    /// It is not JSON of the right shape.
+    /// The file is not JSON of the expected form.
     #[error("heads: {0}")]
     Json(#[from] serde_json::Error),
-    /// It has another version.
+    /// The version is not supported.
     #[error(
-        "heads: version {0} is not known here, only version 1; write the heads again or use a newer release"
+        "heads: version {0} is not supported, only version 1; write the heads again or use a newer release"
     )]
     Version(u64),
 }
 
-/// Reads `{"version": 1, "heads": {"lift-01": {"sequence": 7, "hash": "64 hex digits"}}}`. Unknown fields and
-/// devices that come twice are refused.
+/// Parses `{"version": 1, "heads": {"lift-01": {"sequence": 7, "hash": "64 hex digits"}}}`. Rejects unknown fields and
+/// repeated devices.
 ///
 /// ```
 /// use edgesentry_formats::{read_heads, write_heads};
@@ -42,7 +42,7 @@ pub fn read_heads(json: &[u8]) -> Result<Heads, HeadsError> {
     if byte_order_mark(json) {
         return Err(HeadsError::ByteOrderMark);
     }
-    // A later version may have fields that this one does not know.
+    // A later version may have unknown fields.
     if let Ok(Versioned { version }) = serde_json::from_slice(json)
         && version != VERSION
     {
@@ -52,7 +52,7 @@ pub fn read_heads(json: &[u8]) -> Result<Heads, HeadsError> {
     Ok(file.heads)
 }
 
-/// The heads as [`read_heads`] reads them, one line each, sorted by device.
+/// Formats the heads for [`read_heads`], one line each, sorted by device.
 pub fn write_heads(heads: &Heads) -> String {
     let mut text = format!("{{\n  \"version\": {VERSION},\n  \"heads\": {{");
     for (at, (device, head)) in heads.iter().enumerate() {
@@ -98,7 +98,7 @@ impl<'de> Visitor<'de> for HeadsVisitor {
         while let Some(device) = map.next_key::<Arc<str>>()? {
             let head = map.next_value_seed(HeadOf(&device))?;
             if heads.contains_key(&device) {
-                return Err(A::Error::custom(format!("device {device:?} is there twice; keep one head")));
+                return Err(A::Error::custom(format!("device {device:?} appears twice; keep one head")));
             }
             heads.insert(device, head);
         }
@@ -106,7 +106,7 @@ impl<'de> Visitor<'de> for HeadsVisitor {
     }
 }
 
-/// Reads a head; its errors name the device.
+/// Parses a head; its errors name the device.
 struct HeadOf<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for HeadOf<'_> {

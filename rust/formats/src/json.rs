@@ -1,8 +1,8 @@
-//! JSON arrays and NDJSON: cut into entries by one thread, decoded by many.
+//! JSON arrays and NDJSON: one thread splits text into entries, many threads decode them.
 //!
-//! The cutting ([`split`] for arrays, [`objects`] for objects that no array holds) looks only at lines, braces and
-//! strings. Each entry is decoded by a fast path ([`fast`]) that knows the usual way of writing a record, and where
-//! that does not apply by the strict one ([`strict`]), which alone decides what is malformed.
+//! Splitting ([`split`] for arrays, [`objects`] for objects outside an array) looks only at lines, braces and strings.
+//! A fast path ([`fast`]) decodes entries in the usual form of a record. All others go to the strict decoder
+//! ([`strict`]), which alone decides whether an entry is malformed.
 
 mod fast;
 mod objects;
@@ -21,19 +21,19 @@ use crate::format::Format;
 use crate::progress::Progress;
 use crate::read::{Chunk, ChunkReader, Decoded, Malformed};
 
-/// No entry may be longer: this is what bounds the memory for hostile input.
+/// Maximum size of an entry, in bytes. This limits memory for hostile input.
 pub(crate) const MAX_ENTRY_BYTES: usize = 16 << 20;
-/// Text read ahead for each thread.
+/// Bytes of text read ahead per thread.
 const CHUNK_BYTES_PER_THREAD: usize = 4 << 20;
-/// Entries of a chunk, at most: one for so many bytes of its text. A record takes more, so only other entries are held
-/// back, whose places and findings would take many times the memory of the text.
+/// Minimum bytes of text per entry of a chunk, which limits the number of entries. A record takes more, so this delays
+/// only other entries, whose positions and findings would take far more memory than the text.
 const MIN_ENTRY_BYTES: usize = 128;
-/// Zero bytes behind the text, so that the fast path may load whole words.
+/// Zero bytes after the text, so that the fast path may load whole words.
 const PADDING: usize = 8;
-/// Text between two places whose lines are counted ahead.
+/// Bytes of text between two positions with a precomputed line number.
 const LINES_BYTES: usize = 64 << 10;
 
-/// Some text and where its entries are.
+/// A piece of text and the positions of its entries.
 #[derive(Debug)]
 pub struct TextChunk {
     text: Vec<u8>,
@@ -41,12 +41,12 @@ pub struct TextChunk {
     fault: Option<(u64, String)>,
     first_byte: u64,
     first_line: u64,
-    /// The line at every multiple of [`LINES_BYTES`].
+    /// The line number at every multiple of [`LINES_BYTES`].
     lines: Vec<u64>,
 }
 
 impl TextChunk {
-    /// A chunk of `text` and the line behind it.
+    /// Creates a chunk of `text`. Returns it with the number of the line after it.
     fn new(
         mut text: Vec<u8>,
         entries: Vec<(u32, u32)>,
@@ -97,10 +97,11 @@ impl TextChunk {
     }
 }
 
-/// Finds lines of places that come in order. Each byte is counted once, but for a block before the first place.
+/// Finds the line numbers of positions in ascending order. Each byte is counted once, except for a block before the
+/// first position.
 struct Places<'a> {
     chunk: &'a TextChunk,
-    /// A place and its line.
+    /// A position and its line number.
     known: (usize, u64),
 }
 
@@ -124,12 +125,13 @@ impl Places<'_> {
     }
 }
 
-/// The first `length` bytes of `text` by the fast decoder alone; `None` where it stands aside.
+/// Decodes the first `length` bytes of `text` with the fast decoder alone. Returns `None` if it does not support the
+/// form.
 pub(crate) fn decode_fast(text: &[u8], length: usize) -> Option<AuditRecord> {
     fast::record(&[text, &[0; PADDING]].concat(), length)
 }
 
-/// One record: a JSON object with exactly the seven fields, byte fields as arrays of integers or as hex digits.
+/// Parses one record: a JSON object with exactly the seven fields, byte fields as arrays of integers or as hex digits.
 ///
 /// ```
 /// let malformed = edgesentry_formats::record_from_json(b"{}").unwrap_err();
@@ -142,18 +144,18 @@ pub fn record_from_json(entry: &[u8]) -> Result<AuditRecord, Malformed> {
     })
 }
 
-/// An entry by the strict decoder alone.
+/// Decodes an entry with the strict decoder alone.
 pub(crate) fn decode_strict(entry: &[u8]) -> Option<AuditRecord> {
     strict::record(entry).ok()
 }
 
-// Bytes that were looked at on this thread, but for decoding.
+// Bytes examined on this thread, except by decoding.
 #[cfg(test)]
 std::thread_local! {
     static WORK: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// Counts bytes that are looked at, for the tests.
+/// Counts examined bytes, for the tests.
 fn look(_bytes: usize) {
     #[cfg(test)]
     WORK.set(WORK.get() + _bytes as u64);
@@ -169,10 +171,10 @@ pub(crate) struct TextChunks {
     name: Arc<str>,
     reader: Box<dyn Read + Send>,
     splitter: Splitter,
-    /// Text that was read; its first `cut_bytes` have been given out.
+    /// The text read; its first `cut_bytes` have been returned.
     text: Vec<u8>,
     cut_bytes: usize,
-    /// The place of the text that was not given out.
+    /// The position of the first byte not yet returned.
     first_byte: u64,
     first_line: u64,
     chunk_bytes: usize,
@@ -199,7 +201,7 @@ impl TextChunks {
         self
     }
 
-    /// Reads until `target` bytes of text are there that were not given out, or the input ends.
+    /// Reads until `target` bytes are available, or the input ends.
     fn fill(&mut self, target: usize) -> Result<(), Error> {
         self.text.drain(..self.cut_bytes);
         self.cut_bytes = 0;
@@ -211,7 +213,7 @@ impl TextChunks {
         Ok(())
     }
 
-    /// Passes over `bytes` of the text that was not given out.
+    /// Skips `bytes` of the available text.
     fn skip(&mut self, bytes: usize) {
         let skipped = &self.text[self.cut_bytes..self.cut_bytes + bytes];
         self.first_line += newlines(skipped);
@@ -219,7 +221,7 @@ impl TextChunks {
         self.cut_bytes += bytes;
     }
 
-    /// Gives out `bytes` of the text with their entries. The longer part is left where it is, not copied.
+    /// Returns `bytes` of the text with their entries. The longer part stays in place and is not copied.
     fn give_out(&mut self, bytes: usize, entries: Vec<(u32, u32)>, fault: Option<Fault>) -> TextChunk {
         let end = self.cut_bytes + bytes;
         let text = if bytes < (self.text.len() - end) || self.cut_bytes > 0 {
@@ -246,7 +248,7 @@ impl TextChunks {
     fn too_long(&self) -> Error {
         let (line, byte) = (self.first_line, self.first_byte);
         let problem = format!(
-            "the entry at line {line}, byte {byte} is longer than {} MiB, so this is no export of audit records",
+            "the entry at line {line}, byte {byte} is longer than {} MiB, so this is not an export of audit records",
             MAX_ENTRY_BYTES >> 20
         );
         Error::Unreadable { name: Arc::clone(&self.name), problem }
@@ -272,13 +274,13 @@ impl ChunkReader for TextChunks {
             if self.at_end {
                 return Ok(None);
             }
-            // White space ahead of an entry is not kept.
+            // White space before an entry is dropped.
             self.skip(consumed);
             let left = self.text.len() - self.cut_bytes;
             if left > MAX_ENTRY_BYTES {
                 return Err(self.too_long());
             }
-            // Doubling keeps the cutting linear, however long the entry.
+            // Doubling keeps the cost of splitting linear for entries of any length.
             target = left + self.chunk_bytes.max(left);
             is_short = true;
         }

@@ -9,34 +9,34 @@ use serde::{Deserialize, Deserializer};
 
 use crate::public_key::public_key;
 
-/// Why a key ring cannot be used.
+/// The reason why a key ring cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// It begins with a byte order mark.
+    /// The file starts with a byte order mark.
     #[error("key ring: it begins with a byte order mark; save it as UTF-8 without one")]
     ByteOrderMark,
-    /// It is not JSON of the right shape.
+    /// The file is not JSON of the expected form.
     #[error("key ring: {0}")]
     Json(#[from] serde_json::Error),
-    /// A key is malformed or weak, or begins where another does.
-    #[error("key ring: device {device:?}: register a sound key")]
+    /// A key is malformed or weak, or starts at the same sequence as another.
+    #[error("key ring: device {device:?}: register a valid key")]
     Key {
         /// The device.
         device: String,
-        /// What is wrong with the key.
+        /// The cause.
         #[source]
         source: KeyError,
     },
-    /// A key is there under both schemes.
+    /// A key appears under both schemes.
     #[error("key ring")]
     TwoSchemes(#[source] KeyError),
 }
 
-/// Reads a key ring. Each device has a key as hex, `{"lift-01": "64 hex digits"}`, or with its scheme and the
-/// first sequence it signs, `{"lift-01": {"key": "64 hex digits", "scheme": "record", "valid_from": 1}}`, or a list
-/// of either. A key without a scheme gets `default_scheme`; without `valid_from` it signs from sequence 1.
+/// Parses a key ring. Each device has a key as hex, `{"lift-01": "64 hex digits"}`, or with its scheme and the first
+/// sequence it signs, `{"lift-01": {"key": "64 hex digits", "scheme": "record", "valid_from": 1}}`, or a list of
+/// either. A key without a scheme gets `default_scheme`; without `valid_from` it signs from sequence 1.
 ///
-/// Unknown fields, devices or fields that come twice, weak keys, and one key under both schemes are refused.
+/// Rejects unknown fields, repeated devices or fields, weak keys, and one key under both schemes.
 ///
 /// ```
 /// use edgesentry_chain::Scheme;
@@ -71,14 +71,14 @@ fn insert(ring: &mut KeyRing, device: &str, entry: Entry, default_scheme: Scheme
     let key = public_key(&entry.key)?;
     let scheme = entry.scheme.map_or(Ok(default_scheme), |scheme| scheme.parse())?;
     let valid_from = entry.valid_from;
-    // The ring takes the same key twice; a file that has it twice was not meant so.
+    // The ring accepts a repeated key; in a file, it is a mistake.
     if ring.keys(device).into_iter().flatten().any(|key| key.valid_from == valid_from) {
         return Err(KeyError::SameStart { device_id: device.to_owned(), valid_from });
     }
     ring.insert(device, RingKey { key, scheme, valid_from })
 }
 
-/// The ring as [`read_key_ring`] reads it, every key with its scheme and first sequence, sorted by device.
+/// Formats the ring for [`read_key_ring`], every key with its scheme and first sequence, sorted by device.
 pub fn write_key_ring(ring: &KeyRing) -> String {
     let devices: Vec<String> = ring.iter().map(|(device, keys)| device_text(device, keys)).collect();
     if devices.is_empty() {
@@ -102,12 +102,12 @@ fn device_text(device: &str, keys: &[RingKey]) -> String {
     }
 }
 
-/// Whether a text begins with a byte order mark, of UTF-8 or UTF-16.
+/// Returns true if a text starts with a byte order mark of UTF-8 or UTF-16.
 pub(crate) fn byte_order_mark(text: &[u8]) -> bool {
     text.starts_with(b"\xef\xbb\xbf") || text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff")
 }
 
-/// A key as it stands in the file.
+/// A key in the file.
 struct Entry {
     key: String,
     scheme: Option<String>,
@@ -143,7 +143,7 @@ impl<'de> Visitor<'de> for RingVisitor {
             let entries = map.next_value_seed(KeysOf(&device))?;
             if devices.contains_key(&device) {
                 return Err(A::Error::custom(format!(
-                    "device {device:?} is there twice; list its keys in one entry"
+                    "device {device:?} appears twice; list its keys in one entry"
                 )));
             }
             devices.insert(device, entries);
@@ -152,7 +152,7 @@ impl<'de> Visitor<'de> for RingVisitor {
     }
 }
 
-/// Reads the keys of a device; every error names it.
+/// Parses the keys of a device; every error names it.
 struct KeysOf<'a>(&'a str);
 
 impl<'de> DeserializeSeed<'de> for KeysOf<'_> {
@@ -165,7 +165,7 @@ impl<'de> DeserializeSeed<'de> for KeysOf<'_> {
     }
 }
 
-/// A key as text or object or, at the outer level, a list of them.
+/// Parses a key as text or object or, at the outer level, a list of them.
 struct KeysVisitor {
     list: bool,
 }
@@ -203,14 +203,14 @@ impl<'de> Visitor<'de> for KeysVisitor {
         fn first() -> u64 {
             1
         }
-        // A null is no scheme.
+        // A null is not a scheme.
         fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
             String::deserialize(deserializer).map(Some)
         }
         let Rich { key, scheme, valid_from } =
             Rich::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
         if valid_from == 0 {
-            return Err(A::Error::custom("valid_from is 0, but sequences begin at 1"));
+            return Err(A::Error::custom("valid_from is 0, but sequences start at 1"));
         }
         Ok(vec![Entry { key, scheme, valid_from }])
     }

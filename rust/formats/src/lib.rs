@@ -1,7 +1,7 @@
-//! Reading and writing audit records: JSON, NDJSON, Arrow IPC and Parquet, streamed in bounded memory, and the
-//! one driver that verifies whatever can be read.
+//! Reads and writes audit records: JSON, NDJSON, Arrow IPC and Parquet, streamed in limited memory. A single driver
+//! verifies all readable sources.
 
-// Without columnar no source is of Arrow, and the code that opens one is never reached.
+// Without `columnar` there are no Arrow sources, so the code that opens one is unreachable.
 #![cfg_attr(not(feature = "columnar"), allow(unreachable_code))]
 
 #[cfg(feature = "columnar")]

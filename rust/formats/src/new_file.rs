@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all.
+//! Files that are written completely or not at all.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
@@ -8,20 +8,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempPath;
 
-/// Who may read a new file.
+/// The users who may read a new file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Readers {
-    /// As the umask has it for a new file; as before for a file that is replaced.
+    /// According to the umask for a new file; unchanged for a replaced file.
     Umask,
-    /// The owner alone: mode 0600.
+    /// Only the owner: mode 0600.
     Owner,
 }
 
-/// A file that is being written beside its final place, under a random name that ends in `.part`.
+/// A file in progress beside its final place, under a random name that ends in `.part`.
 ///
-/// The name is made with `O_EXCL`, so that nothing that lies there is followed or opened. The file takes its place in
-/// [`NewFile::replace`] or [`NewFile::create`], complete and synced, and the folder is synced after it. If it does not
-/// get there it is removed: when it is dropped, and by [`remove_unfinished`] when a signal ends the process.
+/// The name is created with `O_EXCL`, so that an existing file or link there is neither followed nor opened.
+/// [`NewFile::replace`] or [`NewFile::create`] moves the file to its place, complete and synced, and then syncs the
+/// directory. Otherwise the file is removed: on drop, and by [`remove_unfinished`] if a signal ends the process.
 ///
 /// ```
 /// use std::io::Write;
@@ -38,19 +38,19 @@ pub enum Readers {
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
-    /// None once it has its final name.
+    /// `None` once it has its final name.
     temporary: Option<TempPath>,
     place: PathBuf,
-    /// Whether all that was written is durable.
+    /// True if all written bytes are durable.
     is_synced: bool,
 }
 
 impl NewFile {
-    /// Begins the file that will be at `place`. If `place` is a symbolic link, the link will be replaced: see
-    /// [`crate::Destinations`] for paths that a user gave.
+    /// Starts a file that will be at `place`. If `place` is a symbolic link, the link will be replaced: see
+    /// [`crate::Destinations`] for paths from a user.
     ///
     /// # Errors
-    /// The folder does not exist or cannot be written to, or `place` is there and not a regular file.
+    /// The directory does not exist or is not writable, or `place` exists and is not a regular file.
     pub fn beside(place: &Path, readers: Readers) -> io::Result<NewFile> {
         let before = match place.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -64,7 +64,7 @@ impl NewFile {
         if let (Readers::Umask, Some(permissions)) = (readers, ordinary_permissions()) {
             builder.permissions(permissions);
         }
-        // Under the lock, so that no file is made after `remove_unfinished` has looked.
+        // Under the lock, so that no file is created after `remove_unfinished` has read the list.
         let mut unfinished = unfinished();
         let (file, temporary) = builder.tempfile_in(folder_of(place))?.into_parts();
         unfinished.insert(temporary.to_path_buf());
@@ -76,12 +76,12 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Its name until it gets the final one.
+    /// Returns its temporary name, until it gets the final one.
     pub fn temporary_path(&self) -> Option<&Path> {
         self.temporary.as_deref()
     }
 
-    /// Another handle to write it through.
+    /// Returns another handle to write the file.
     ///
     /// # Errors
     /// The process has too many open files.
@@ -89,7 +89,7 @@ impl NewFile {
         self.file.try_clone()
     }
 
-    /// Makes the content durable, after its last byte, so that only the name can still fail.
+    /// Makes the content durable, after its last byte, so that afterwards only the rename can fail.
     ///
     /// # Errors
     /// The disk is full, or fails.
@@ -101,10 +101,10 @@ impl NewFile {
         Ok(())
     }
 
-    /// Syncs the file, gives it its name, and syncs the folder. A file that had the name is replaced at once.
+    /// Syncs the file, gives it its final name, and syncs the directory. An existing file is replaced atomically.
     ///
     /// # Errors
-    /// One of the three failed. If it was the last, the file has its name, but a crash may take it away.
+    /// One of the three steps failed. If it was the last, the file has its name, but a crash may undo this.
     pub fn replace(mut self) -> io::Result<()> {
         self.sync()?;
         if let Some(temporary) = self.temporary.take() {
@@ -119,7 +119,7 @@ impl NewFile {
     /// Like [`NewFile::replace`], but never replaces a file.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if the name is taken; after any error the name is as it was.
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken; after any error the name is unchanged.
     pub fn create(mut self) -> io::Result<()> {
         self.sync()?;
         if let Some(temporary) = self.temporary.take() {
@@ -149,54 +149,54 @@ impl Drop for NewFile {
     fn drop(&mut self) {
         if let Some(temporary) = self.temporary.take() {
             let path = temporary.to_path_buf();
-            // Removed first: a signal in between finds the name on the list and nothing there.
+            // Removed first: a signal in between finds the name in the list, but no file.
             drop(temporary);
             unfinished().remove(&path);
         }
     }
 }
 
-/// Writes a file whole or not at all; a file that is there is replaced at once.
+/// Writes a file completely or not at all; an existing file is replaced atomically.
 ///
 /// # Errors
-/// As [`NewFile::beside`] and [`NewFile::replace`]; the file that is there then stays.
+/// See [`NewFile::beside`] and [`NewFile::replace`]; an existing file then remains.
 pub fn replace_file(place: &Path, readers: Readers, bytes: &[u8]) -> io::Result<()> {
     let mut file = NewFile::beside(place, readers)?;
     file.write_all(bytes)?;
     file.replace()
 }
 
-/// Writes a new file whole or not at all; never replaces one.
+/// Writes a new file completely or not at all; never replaces one.
 ///
 /// # Errors
-/// As [`NewFile::beside`] and [`NewFile::create`].
+/// See [`NewFile::beside`] and [`NewFile::create`].
 pub fn create_file(place: &Path, readers: Readers, bytes: &[u8]) -> io::Result<()> {
     let mut file = NewFile::beside(place, readers)?;
     file.write_all(bytes)?;
     file.create()
 }
 
-/// Removes every [`NewFile`] of this process that has not got its name, and lets no other begin. Only for a process
-/// that is about to end.
+/// Removes every [`NewFile`] of this process without a final name, and blocks all later ones. Only for a process that
+/// is about to exit.
 pub fn remove_unfinished() {
     let mut unfinished = unfinished();
     for path in std::mem::take(&mut *unfinished) {
         let _ = std::fs::remove_file(path);
     }
-    // Not unlocked: a writer that came now would leave its file behind.
+    // Not unlocked: a later writer would leave its file behind.
     std::mem::forget(unfinished);
 }
 
-/// Makes the names in a folder durable.
+/// Makes the names in a directory durable.
 ///
 /// # Errors
-/// The folder cannot be opened or synced.
+/// The directory cannot be opened or synced.
 #[cfg(unix)]
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Makes the names in a folder durable.
+/// Makes the names in a directory durable.
 ///
 /// # Errors
 /// None.
@@ -205,7 +205,7 @@ pub fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder that a path is in.
+/// Returns the directory of a path.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -213,13 +213,13 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// The temporary names that are in use.
+/// Returns the temporary names in use.
 fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As `open` makes a new file, before the umask; temporary files are private by default.
+/// Returns the permissions of a new file from `open`, after the umask; temporary files are private by default.
 #[cfg(unix)]
 fn ordinary_permissions() -> Option<Permissions> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,25 +1,25 @@
-//! Where the payload of a record is kept below a folder or a bucket: the one rule of all that write and read payloads.
+//! The path of the payload of a record below a directory or bucket: one rule for all writers and readers of payloads.
 
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use edgesentry_chain::{AuditRecord, Hash};
 
-/// The folder of payloads that are stored by device and content.
+/// The directory of payloads stored by device and content.
 pub const DEVICES: &str = "devices";
 
-/// Bytes of an encoded device id, at most; a longer one is replaced by its hash.
+/// Maximum length of an encoded device id, in bytes; a longer one is replaced by its hash.
 const MAX_DEVICE_NAME_BYTES: usize = 128;
 
-/// Records whose payloads share a folder: file systems do not like folders of many millions of names.
+/// Number of records whose payloads share a directory: file systems are slow with many millions of names in one.
 const RECORDS_OF_A_FOLDER: u64 = 10_000;
 
-/// `devices/<device>/<sequence / 10000>/<sequence>-<payload hash in hex>`: the name under which a store keeps the
-/// payload of a record. The device is written by [`device_name`], so no device can take a name of another's; the hash
-/// is that of the bytes, so no record can take the name of other bytes.
+/// Returns `devices/<device>/<sequence / 10000>/<sequence>-<payload hash in hex>`: the name under which a store keeps
+/// the payload of a record. [`device_name`] encodes the device, so no device can take a name of another; the hash is
+/// that of the bytes, so no record can take the name of other bytes.
 ///
-/// The sequence is part of it although the hash would do: each record keeps a payload of its own, with a retention that
-/// begins when the record was stored.
+/// The sequence is included although the hash would suffice: each record has its own copy of its payload, with a
+/// retention that starts when the record is stored.
 ///
 /// ```
 /// # use edgesentry_chain::{AuditRecord, Hash};
@@ -35,35 +35,35 @@ pub fn content_path(record: &AuditRecord) -> String {
     format!("{DEVICES}/{}/{folder}/{sequence}-{payload_hash}", device_name(device_id))
 }
 
-/// A device id as one name of a file or of a part of a key: letters, digits, `_`, `-` and `.` but at the beginning
-/// stay as they are, any other byte becomes `!` and two hex digits, and what would be longer than 128 bytes `!h` and
-/// the hash of the id. Two device ids never have the same name.
+/// Encodes a device id as a file name or part of a key: letters, digits, `_`, `-` and a non-leading `.` stay unchanged,
+/// any other byte becomes `!` and two hex digits. If the result exceeds 128 bytes, it is `!h` and the hash of the id.
+/// Two device ids never have the same name.
 pub fn device_name(device_id: &str) -> String {
     let mut name = String::with_capacity(device_id.len());
     for (at, byte) in device_id.bytes().enumerate() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
             b'.' if at > 0 => name.push('.'),
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             _ => _ = write!(name, "!{byte:02x}"),
         }
         if name.len() > MAX_DEVICE_NAME_BYTES {
             return format!("!h{}", Hash::of(device_id.as_bytes()));
         }
     }
-    // An empty id has a name too.
+    // An empty id needs a name too.
     if name.is_empty() { "!".to_owned() } else { name }
 }
 
-/// Where the payload of a record may be, relative to the folder: under its device and content, or where its object
-/// reference points to. A payload may be in several of them; the one whose hash is the record's is the record's.
+/// Returns the possible paths of the payload of a record, relative to the directory: by device and content, and by
+/// object reference. If several exist, the file whose hash matches the record is its payload.
 pub(crate) fn payload_paths(record: &AuditRecord) -> Vec<PathBuf> {
     let by_content = PathBuf::from(content_path(record));
     std::iter::once(by_content).chain(object_paths(&record.object_ref)).collect()
 }
 
-/// Where an object reference may lead, in this order, relative to the folder: its key, then bucket and key. Empty if
-/// the reference could lead elsewhere.
+/// Returns the possible paths of an object reference, in this order, relative to the directory: its key, then bucket
+/// and key. Empty if the reference could lead outside.
 pub(crate) fn object_paths(object_ref: &str) -> Vec<PathBuf> {
     let candidates = match object_ref.split_once("://") {
         None => vec![relative_path(object_ref)],
@@ -73,15 +73,15 @@ pub(crate) fn object_paths(object_ref: &str) -> Vec<PathBuf> {
             None => Vec::new(),
         },
     };
-    // A key that is no path makes no path with its bucket either; a bad bucket leaves the key.
+    // If the key is not a path, neither is bucket and key; a bad bucket leaves the key.
     candidates.into_iter().flatten().collect()
 }
 
-/// A path of ordinary names only.
+/// Returns a path of ordinary names only.
 fn relative_path(key: &str) -> Option<PathBuf> {
     let ordinary = |name: &str| {
         let mut components = Path::new(name).components();
-        // Not `.`, `..`, a drive or, where they separate, something with a backslash.
+        // Rejects `.`, `..`, a drive and, if a backslash is a separator, names with one.
         let one = matches!(components.next(), Some(Component::Normal(normal)) if normal == name);
         one && components.next().is_none() && !name.contains('\0')
     };

@@ -1,4 +1,4 @@
-//! Payloads in a folder.
+//! Payloads in a directory.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,25 +12,25 @@ use edgesentry_chain::{AuditRecord, Hash, PayloadError, Payloads};
 use crate::Error;
 use crate::object_path::payload_paths;
 
-/// A folder that holds payloads under their object references, such as a download of a bucket, or as a store keeps
-/// them, under the names of their records ([`crate::content_path`]).
+/// A directory of payloads under their object references, such as a download of a bucket, or as a store keeps them,
+/// under the names of their records ([`crate::content_path`]).
 ///
 /// The payload of `s3://bucket/lift-01/1.bin` is `lift-01/1.bin` or `bucket/lift-01/1.bin`; that of
-/// `file:///lift-01/1.bin` or just `lift-01/1.bin` is `lift-01/1.bin`. If several of these files are there, the one
-/// with the payload hash of the record is its payload, or else the first. References come from records, which nobody
-/// vouches for: one that leads out of the folder, by `..` or by a symbolic link, has no payload, and neither has
-/// one that leads to anything but a regular file.
+/// `file:///lift-01/1.bin` or just `lift-01/1.bin` is `lift-01/1.bin`. If several of these files exist, the payload is
+/// the one with the payload hash of the record, or else the first. References come from untrusted records: one that
+/// leads out of the directory, by `..` or a symbolic link, has no payload, and neither has one that leads to anything
+/// but a regular file.
 #[derive(Debug, Clone)]
 pub struct PayloadFolder {
-    /// Canonical.
+    /// The canonical path.
     root: PathBuf,
-    /// The same folder, open.
+    /// The same directory, open.
     #[cfg(target_os = "linux")]
     directory: Arc<OwnedFd>,
 }
 
 impl PayloadFolder {
-    /// Opens a folder; it must exist.
+    /// Opens a directory; it must exist.
     pub fn open(dir: &Path) -> Result<PayloadFolder, Error> {
         let name: Arc<str> = dir.display().to_string().into();
         let error = |source| Error::Io { name: Arc::clone(&name), action: "open the payload folder", source };
@@ -51,7 +51,7 @@ impl PayloadFolder {
         })
     }
 
-    /// The payload of a record, if there is one; of a longer payload the first `most_bytes`.
+    /// Returns the payload of a record, if it exists; at most the first `most_bytes` of it.
     pub fn read(&self, record: &AuditRecord, most_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
         let read = |file: File| {
             let mut payload = Vec::new();
@@ -65,7 +65,7 @@ impl PayloadFolder {
         })
     }
 
-    /// What `read` makes of the first file of a record that `matches`, or else of its first file.
+    /// Returns the result of `read` for the first file of a record that `matches`, or else for its first file.
     fn best<T>(
         &self,
         record: &AuditRecord,
@@ -89,14 +89,14 @@ impl PayloadFolder {
         match self.open_beneath(candidate) {
             Ok(file) => return Ok(file.metadata()?.is_file().then_some(file)),
             Err(error) if is_absence(&error) => return Ok(None),
-            // The slow way tells a link that leads out of the folder from an absolute one that does not, and is there on
-            // kernels, and under filters of system calls, that do not know the call.
+            // The slow path distinguishes a link that leads out of the directory from an absolute link that does not.
+            // It also serves kernels and seccomp filters without this system call.
             Err(_) => {}
         }
         self.resolved_file(candidate)
     }
 
-    /// Opens a path; the kernel keeps it within the folder. Opening a pipe does not wait for its other end.
+    /// Opens a path; the kernel confines it to the directory. Opening a pipe does not block.
     #[cfg(target_os = "linux")]
     fn open_beneath(&self, candidate: &Path) -> io::Result<File> {
         use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -111,7 +111,7 @@ impl PayloadFolder {
             Err(error) if is_absence(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        // Looked at before it is opened: opening a pipe would wait for its other end.
+        // Checked before opening, because opening a pipe would block.
         if !path.starts_with(&self.root) || !path.metadata()?.is_file() {
             return Ok(None);
         }
@@ -138,7 +138,7 @@ fn hash_of(file: File) -> io::Result<Hash> {
     Ok(Hash(*hasher.finalize().as_bytes()))
 }
 
-/// Whether the file system says that nothing can have this name; a circle of links leads to nothing.
+/// Returns true if the error means that there is no file of this name; a link loop leads to no file.
 fn is_absence(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     #[cfg(unix)]

@@ -1,8 +1,8 @@
-//! Counters that a running verification or conversion keeps, and the flag that stops it.
+//! Counters of a running verification or conversion, and its cancel flag.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Shared between the worker that counts and the caller that looks.
+/// Shared between the worker that counts and the caller that reads.
 #[derive(Debug, Default)]
 pub struct Progress {
     records: AtomicU64,
@@ -12,32 +12,32 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Records verified so far.
+    /// Returns the number of records verified so far.
     pub fn records(&self) -> u64 {
         self.records.load(Relaxed)
     }
 
-    /// Bytes read so far, as stored (compressed bytes of a compressed file).
+    /// Returns the number of bytes read so far, as stored (compressed bytes of a compressed file).
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// The size of all inputs in bytes; 0 while it is not known.
+    /// Returns the size of all inputs in bytes; 0 while it is unknown.
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes.load(Relaxed)
     }
 
-    /// Asks the worker to stop; it ends with [`crate::Error::Cancelled`] before its next chunk.
+    /// Requests a stop; the worker returns [`crate::Error::Cancelled`] before its next chunk.
     pub fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
     }
 
-    /// Whether a stop was asked for.
+    /// Returns true if a stop was requested.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Relaxed)
     }
 
-    /// Counts records that are done.
+    /// Counts finished records.
     pub fn add_records(&self, records: u64) {
         self.records.fetch_add(records, Relaxed);
     }

@@ -1,18 +1,18 @@
-//! Public keys in the forms in which other programs write them.
+//! Public keys in the forms of other programs.
 
 use base64::Engine;
 use edgesentry_chain::{KeyError, PublicKey};
 
 use crate::bytes_from_text;
 
-/// What stands before the 32 bytes of an Ed25519 key in DER (RFC 8410).
+/// The prefix of the 32 bytes of an Ed25519 key in DER (RFC 8410).
 const SPKI: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-/// What stands before them in the body of an SSH key.
+/// The prefix of these bytes in the body of an SSH key.
 const SSH: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x20";
-/// Text of a key, at most.
+/// Maximum length of the text of a key, in bytes.
 const MAX_TEXT_BYTES: usize = 16 << 10;
 
-/// An Ed25519 public key: 64 hex digits, base64 of its 32 bytes, PEM or base64 of its DER, a line of SSH
+/// Parses an Ed25519 public key: 64 hex digits, base64 of its 32 bytes, PEM or base64 of its DER, a line of SSH
 /// (`ssh-ed25519 ...`), or a JSON Web Key.
 ///
 /// ```
@@ -50,7 +50,7 @@ pub fn public_key(text: &str) -> Result<PublicKey, KeyError> {
     }
 }
 
-/// An Ed25519 public key of 32 bytes, of its DER, or of the text of [`public_key`].
+/// Parses an Ed25519 public key from its 32 bytes, its DER, or the text of [`public_key`].
 pub fn public_key_from_bytes(bytes: &[u8]) -> Result<PublicKey, KeyError> {
     if let Ok(raw) = bytes.try_into() {
         return PublicKey::from_bytes(raw);
@@ -60,13 +60,11 @@ pub fn public_key_from_bytes(bytes: &[u8]) -> Result<PublicKey, KeyError> {
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => public_key(text),
-        Err(_) => {
-            Err(KeyError::Unsupported("these bytes are neither 32 nor the DER of an Ed25519 public key"))
-        }
+        Err(_) => Err(KeyError::Unsupported("expected 32 bytes or the DER of an Ed25519 public key")),
     }
 }
 
-const NOT_DER: &str = "this DER is not of an Ed25519 public key";
+const NOT_DER: &str = "this DER is not an Ed25519 public key";
 
 fn from_raw(key: Option<&[u8]>, otherwise: &'static str) -> Result<PublicKey, KeyError> {
     match key.and_then(|key| key.try_into().ok()) {
@@ -77,7 +75,7 @@ fn from_raw(key: Option<&[u8]>, otherwise: &'static str) -> Result<PublicKey, Ke
 
 fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
     let Some((label, rest)) = pem.split_once("-----") else {
-        return Err(KeyError::Unsupported("this PEM has no end of its first line"));
+        return Err(KeyError::Unsupported("the first line of this PEM has no end"));
     };
     match label {
         "PUBLIC KEY" => {
@@ -86,13 +84,13 @@ fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
             let der = decoded(&body);
             from_raw(
                 der.as_deref().and_then(|der| der.strip_prefix(SPKI)),
-                "this PEM is not of an Ed25519 public key; openssl genpkey -algorithm ed25519 makes one",
+                "this PEM is not an Ed25519 public key; openssl genpkey -algorithm ed25519 makes one",
             )
         }
         "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" | "OPENSSH PRIVATE KEY" => Err(KeyError::Unsupported(
             "this is a private key; give the public one, which openssl pkey -pubout or ssh-keygen -y writes",
         )),
-        _ => Err(KeyError::Unsupported("this PEM is not of a public key (BEGIN PUBLIC KEY)")),
+        _ => Err(KeyError::Unsupported("this PEM is not a public key (BEGIN PUBLIC KEY)")),
     }
 }
 
@@ -111,7 +109,7 @@ fn from_jwk(text: &str) -> Result<PublicKey, KeyError> {
                 "the x of this JSON Web Key is not 32 bytes in base64",
             )
         }
-        _ => Err(KeyError::Unsupported("this is no JSON Web Key of kty OKP and crv Ed25519")),
+        _ => Err(KeyError::Unsupported("this is not a JSON Web Key of kty OKP and crv Ed25519")),
     }
 }
 

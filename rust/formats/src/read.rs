@@ -1,4 +1,4 @@
-//! Sources of records, whatever their format, and the chunks that they come in.
+//! Sources of records in any format, and their chunks.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,54 +18,54 @@ use crate::json::{TextChunk, TextChunks};
 use crate::progress::Progress;
 use crate::recognise::{text_format, unreadable_head};
 
-/// Bytes at the beginning of a file by which a format without text is recognised.
+/// Bytes at the start of a file that identify a binary format.
 const HEAD_BYTES: usize = 512;
 
-/// An error of a caller's own iterator.
+/// An error of the caller's iterator.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Where records come from.
+/// A source of records.
 pub enum Source {
-    /// A file; its format is recognised by its first bytes.
+    /// A file; its first bytes identify its format.
     Path(PathBuf),
-    /// A stream of bytes, recognised in the same way.
+    /// A byte stream, identified in the same way.
     Reader {
-        /// What to call it in findings.
+        /// Its name in findings.
         name: Arc<str>,
         /// The bytes.
         reader: Box<dyn Read + Send>,
     },
     /// Records.
     Records {
-        /// What to call them in findings.
+        /// Their name in findings.
         name: Arc<str>,
         /// The records, or the error that ends them.
         records: Box<dyn Iterator<Item = Result<AuditRecord, BoxError>> + Send>,
     },
     /// Arrow record batches.
     Batches {
-        /// What to call them in findings.
+        /// Their name in findings.
         name: Arc<str>,
         /// The batches.
         batches: Box<dyn RecordBatchReader + Send>,
     },
 }
 
-/// Why an entry is no record.
+/// The reason why an entry is not a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// What an entry must be.
+    /// The required form of an entry.
     pub expected: String,
-    /// What is wrong with this one, with its line and byte offset or its row.
+    /// The fault of this entry, with its line and byte offset or its row.
     pub actual: String,
 }
 
-/// Decoded entries: the records, and the positions of those that are none.
+/// Decoded entries: the records, and the positions of malformed entries.
 #[derive(Debug, Default)]
 pub struct Decoded {
     /// The records, in order.
     pub records: Vec<AuditRecord>,
-    /// Malformed entries, each with its position among all entries decoded.
+    /// Malformed entries, each with its position among all decoded entries.
     pub malformed: Vec<(usize, Malformed)>,
 }
 
@@ -75,7 +75,7 @@ impl Decoded {
     }
 }
 
-/// Some entries of a source, not decoded yet.
+/// Entries of a source, not yet decoded.
 #[derive(Debug)]
 pub enum Chunk {
     /// JSON or NDJSON.
@@ -87,7 +87,7 @@ pub enum Chunk {
 }
 
 impl Chunk {
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         match self {
             Chunk::Text(text) => text.len(),
@@ -96,12 +96,12 @@ impl Chunk {
         }
     }
 
-    /// Whether there is none.
+    /// Returns true if the chunk has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Decodes some of the entries; any thread may decode any range.
+    /// Decodes a range of the entries; any thread may decode any range.
     pub fn decode(&self, range: Range<usize>) -> Decoded {
         match self {
             Chunk::Text(text) => text.decode(range),
@@ -113,11 +113,11 @@ impl Chunk {
 
 /// Reads a source chunk by chunk.
 pub(crate) trait ChunkReader: Send {
-    /// The next entries; `None` at the end. Never an empty chunk.
+    /// Returns the next entries, or `None` at the end. A chunk is never empty.
     fn next_chunk(&mut self, progress: &Progress) -> Result<Option<Chunk>, Error>;
 }
 
-/// A source that has been opened and recognised.
+/// A source after opening and recognition.
 pub(crate) struct Opened {
     pub(crate) name: Arc<str>,
     pub(crate) format: String,
@@ -126,7 +126,7 @@ pub(crate) struct Opened {
     pub(crate) chunks: Box<dyn ChunkReader>,
 }
 
-/// Opens a source. What is read of it is counted in `progress`.
+/// Opens a source. `progress` counts the bytes read.
 pub(crate) fn open(source: Source, progress: &Arc<Progress>) -> Result<Opened, Error> {
     match source {
         Source::Path(path) => open_path(&path, progress),
@@ -148,7 +148,7 @@ pub(crate) fn open(source: Source, progress: &Arc<Progress>) -> Result<Opened, E
     }
 }
 
-/// The size of a source in bytes, where it has one.
+/// Returns the size of a source in bytes, if it has one.
 pub(crate) fn size_bytes(source: &Source) -> Option<u64> {
     match source {
         Source::Path(path) => path.metadata().ok().map(|metadata| metadata.len()),
@@ -245,7 +245,7 @@ fn open_reader(
     Ok(opened(&format.to_string(), Box::new(chunks)))
 }
 
-/// The first bytes of a stream, and the stream from its beginning.
+/// Returns the first bytes of a stream, and the stream from its start.
 pub(crate) fn peek(
     name: &Arc<str>,
     mut reader: Box<dyn Read + Send>,
@@ -270,7 +270,7 @@ impl Read for Counted {
     }
 }
 
-/// Records of the caller's own, in chunks.
+/// Records of the caller, in chunks.
 struct RecordChunks {
     name: Arc<str>,
     records: Box<dyn Iterator<Item = Result<AuditRecord, BoxError>> + Send>,
@@ -290,7 +290,8 @@ impl ChunkReader for RecordChunks {
     }
 }
 
-/// The entries of a source one by one, in bounded memory: a record, or why an entry is none. An error ends them.
+/// Returns the entries of a source one by one, in limited memory: a record, or the reason why an entry is malformed. An
+/// error ends the iteration.
 pub fn records(
     source: Source,
 ) -> Result<impl Iterator<Item = Result<Result<AuditRecord, Malformed>, Error>> + Send, Error> {
@@ -299,7 +300,7 @@ pub fn records(
     Ok(entries_of(opened.chunks, progress))
 }
 
-/// The entries of chunks, one by one.
+/// Returns the entries of chunks, one by one.
 pub(crate) fn entries_of(
     chunks: Box<dyn ChunkReader>,
     progress: Arc<Progress>,

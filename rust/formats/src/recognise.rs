@@ -1,11 +1,11 @@
-//! What an input is, by its first bytes, and the advice for those that hold no records as they are.
+//! Identifies an input by its first bytes, and gives advice for inputs without readable records.
 
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::format::Format;
 
-/// Beginnings of files that are not read, with the words for each.
+/// First bytes of formats that cannot be read, with a description of each.
 const OTHERS: [(&[u8], &str); 21] = [
     (b"PK\x03\x04", "a ZIP archive; unpack it and pass the files in it"),
     (b"PK\x05\x06", "an empty ZIP archive"),
@@ -35,13 +35,13 @@ const OTHERS: [(&[u8], &str); 21] = [
         "a PostgreSQL dump; restore it and verify the ledger in place: eds verify-chain --ledger postgres://...",
     ),
     (b"\x1e", "a sequence of JSON texts (RFC 7464); write it without the separators, as NDJSON"),
-    (b"-----BEGIN ", "PEM, a key or a certificate and no records"),
-    (b"device_id,", "CSV, which has no form for bytes; write the records as NDJSON, Arrow or Parquet"),
+    (b"-----BEGIN ", "PEM, a key or a certificate, not records"),
+    (b"device_id,", "CSV, which cannot hold bytes; write the records as NDJSON, Arrow or Parquet"),
 ];
-/// Where the mark of a tar archive stands.
+/// The position of the magic bytes of a tar archive.
 const TAR: (usize, &[u8]) = (257, b"ustar");
 
-/// The sentence for an input that is recognised and not read.
+/// Returns the message for an input that is recognized but not readable.
 pub(crate) fn unreadable_head(head: &[u8]) -> Option<String> {
     let (at, mark) = TAR;
     if head.get(at..).is_some_and(|rest| rest.starts_with(mark)) {
@@ -51,14 +51,14 @@ pub(crate) fn unreadable_head(head: &[u8]) -> Option<String> {
     Some(format!("it is {words}"))
 }
 
-/// JSON or NDJSON, by the first bytes of a text.
+/// Returns JSON or NDJSON, by the first bytes of a text.
 pub(crate) fn text_format(name: &Arc<str>, head: &[u8]) -> Result<Format, Error> {
     let unreadable =
         |problem: &str| Err(Error::Unreadable { name: Arc::clone(name), problem: problem.into() });
     if head.starts_with(&[0xef, 0xbb, 0xbf]) {
         return unreadable("line 1, byte 0: a byte order mark; save the file as UTF-8 without it");
     }
-    // UTF-16 and UTF-32, with a byte order mark or without one: a brace or a bracket and zeros.
+    // UTF-16 and UTF-32, with or without a byte order mark: a brace or a bracket and zeros.
     let is_wide =
         matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'[' | b'{', 0, ..] | [0, b'[' | b'{', ..])
             || head.starts_with(&[0, 0, 0xfe, 0xff])

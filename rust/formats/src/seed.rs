@@ -12,44 +12,44 @@ use crate::new_file::{Readers, create_file};
 /// A seed, zeroized when dropped.
 pub type Seed = Zeroizing<[u8; SEED_BYTES]>;
 
-/// Why a seed file cannot be written or read.
+/// The reason why a seed file cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
-    /// It exists; a lost seed is a lost device.
+    /// The file exists; if its seed were lost, so would be the device.
     #[error("{}: exists and is not overwritten; name another file", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
-        /// As the operating system says it.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// It is not a seed file.
     #[error("{}: not a seed file; a seed file holds 64 hex digits and a newline", .0.display())]
     Malformed(PathBuf),
-    /// Others than its owner may read or change it.
+    /// Users other than its owner may read or change it.
     #[error("{0}: mode {mode:04o} lets others read or change the seed; run: chmod {most:o} {0}", path.display())]
     Shared {
         /// The file.
         path: PathBuf,
         /// Its mode.
         mode: u32,
-        /// The mode that it may have at most.
+        /// The maximum mode.
         most: u32,
     },
-    /// The operating system failed.
+    /// An operating system call failed.
     #[error("{}: cannot {action} the seed file", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// `read` or `write`.
         action: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
-/// Writes a new seed file, mode 0600, whole or not at all. Never overwrites.
+/// Writes a new seed file, mode 0600, completely or not at all. Never overwrites.
 ///
 /// ```
 /// use edgesentry_formats::{create_seed_file, read_seed_file};
@@ -61,7 +61,7 @@ pub enum SeedError {
 /// ```
 ///
 /// # Errors
-/// [`SeedError::Exists`] and [`SeedError::Io`]. After an error the name is as it was, so that the call can be repeated.
+/// [`SeedError::Exists`] and [`SeedError::Io`]. After an error the name is unchanged, so the call can be repeated.
 pub fn create_seed_file(path: &Path, seed: &[u8; SEED_BYTES]) -> Result<(), SeedError> {
     let failed = |source: io::Error| match source.kind() {
         ErrorKind::AlreadyExists => SeedError::Exists { path: path.to_owned(), error: source },
@@ -76,15 +76,16 @@ pub fn create_seed_file(path: &Path, seed: &[u8; SEED_BYTES]) -> Result<(), Seed
 /// Reads a seed file.
 ///
 /// # Errors
-/// [`SeedError::Shared`] if others than its owner may read or change it, [`SeedError::Malformed`], [`SeedError::Io`].
+/// [`SeedError::Shared`] if users other than its owner may read or change it, [`SeedError::Malformed`],
+/// [`SeedError::Io`].
 pub fn read_seed_file(path: &Path) -> Result<Seed, SeedError> {
     read(path, 0o600)
 }
 
-/// Reads a seed file that a group may read: the key of several services that run as different users.
+/// Reads a seed file that a group may read, for a key of several services that run as different users.
 ///
 /// # Errors
-/// [`SeedError::Shared`] if its group may change it, or others may read or change it, [`SeedError::Malformed`],
+/// [`SeedError::Shared`] if its group may change it, or other users may read or change it, [`SeedError::Malformed`],
 /// [`SeedError::Io`].
 pub fn read_seed_file_of_group(path: &Path) -> Result<Seed, SeedError> {
     read(path, 0o640)
@@ -94,7 +95,7 @@ fn read(path: &Path, most: u32) -> Result<Seed, SeedError> {
     let failed = |source| SeedError::Io { path: path.to_owned(), action: "read", source };
     let file = File::open(path).map_err(failed)?;
     refuse_shared(path, &file, most)?;
-    // Room for one character more than there may be.
+    // One character more than the maximum, to detect longer files.
     let mut text = Zeroizing::new(Vec::with_capacity(2 * SEED_BYTES + 3));
     file.take(2 * SEED_BYTES as u64 + 3).read_to_end(&mut text).map_err(failed)?;
     let digits = text.strip_suffix(b"\n").unwrap_or(&text);

@@ -1,4 +1,4 @@
-//! Heads snapshots on disk: a file that is replaced, and a folder with a dated copy of every state that it had.
+//! Heads snapshots on disk: a file that is replaced, and a directory with a dated copy of each of its states.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -13,32 +13,32 @@ use crate::destination::Destination;
 use crate::heads::{HeadsError, read_heads, write_heads};
 use crate::new_file::{Readers, create_file, folder_of, sync_folder};
 
-/// The file in the history that names every rewrite that was accepted.
+/// The file in the history that logs every accepted rewrite.
 const REWRITES: &str = "rewrites.ndjson";
 
-/// Why a snapshot cannot be read or replaced.
+/// The reason why a snapshot cannot be read or replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// What is there is not a heads snapshot.
+    /// The existing file is not a heads snapshot.
     #[error(
-        "{}: the heads that are there cannot be read, so nothing shows that new ones extend them; nothing was replaced; \
+        "{}: the existing heads cannot be read, so the new ones cannot be compared with them; nothing was replaced; \
          take a copy from the history, or move the file away", path.display()
     )]
     Before {
         /// The snapshot.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         source: HeadsError,
     },
-    /// The operating system failed.
+    /// An operating system call failed.
     #[error("{}: cannot {action}", path.display())]
     Io {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -51,7 +51,7 @@ impl SnapshotError {
     }
 }
 
-/// A snapshot that is about to be replaced. Nobody else replaces it until this is dropped.
+/// A snapshot that is about to be replaced. It is locked against other writers until it is dropped.
 ///
 /// ```
 /// use edgesentry_chain::Heads;
@@ -81,12 +81,12 @@ struct Before {
 }
 
 impl Snapshot {
-    /// Opens the snapshot at a place, waiting for others who replace it. `path` is its name. Its history is the folder
-    /// `history`, or by default one beside it: `heads.d` for `heads.json`. None if the place is a stream, which has
-    /// neither a state before nor a history.
+    /// Opens the snapshot at a destination, after all other writers have released it. `path` is its name. Its history
+    /// is the directory `history`, or by default one beside it: `heads.d` for `heads.json`. Returns `None` if the
+    /// destination is a stream, which has neither a previous state nor a history.
     ///
     /// # Errors
-    /// What is there cannot be read or is not a snapshot, or the history cannot be made.
+    /// The existing file cannot be read or is not a snapshot, or the history cannot be created.
     pub fn open(
         destination: &Destination,
         path: &Path,
@@ -112,18 +112,19 @@ impl Snapshot {
         }))
     }
 
-    /// The heads that are there now, if any.
+    /// Returns the current heads, if any.
     pub fn before(&self) -> Option<&Heads> {
         self.before.as_ref().map(|before| &before.heads)
     }
 
-    /// Replaces the heads, which the caller has found to extend those before. First the history gets a copy of what is
-    /// there, unless it has it, and one of the new heads, under the time; heads that have not changed are not copied
-    /// again. `rewrite` is the reason why heads that do not extend those before were accepted, for the log of the
-    /// history. Returns the copy of the new heads.
+    /// Replaces the heads; the caller has checked that the new ones extend them. First the history gets a copy of the
+    /// existing file, unless it has one, and one of the new heads, named by time; unchanged heads are not copied again.
+    /// `rewrite` is the reason for accepting heads that do not extend the previous ones, for the log of the history.
+    /// Returns the path of the copy of the new heads.
     ///
     /// # Errors
-    /// A file cannot be written. The snapshot then is the one before, or the new one if the folder could not be synced.
+    /// A file cannot be written. The snapshot is then the previous one, or the new one if the directory could not be
+    /// synced.
     pub fn replace(&self, heads: &Heads, rewrite: Option<&str>) -> Result<Option<PathBuf>, SnapshotError> {
         let new = write_heads(heads).into_bytes();
         let mut newest = self.newest()?;
@@ -147,7 +148,7 @@ impl Snapshot {
         Ok(copy)
     }
 
-    /// Writes a dated copy; never over another.
+    /// Writes a dated copy; never overwrites another.
     fn keep(&self, bytes: &[u8], time: SystemTime) -> Result<PathBuf, SnapshotError> {
         let mut time = OffsetDateTime::from(time);
         loop {
@@ -160,7 +161,7 @@ impl Snapshot {
         }
     }
 
-    /// The newest copy in the history.
+    /// Returns the newest copy in the history.
     fn newest(&self) -> Result<Option<Vec<u8>>, SnapshotError> {
         let failed = || SnapshotError::io(&self.history, "read the history");
         let mut newest: Option<PathBuf> = None;
@@ -173,7 +174,7 @@ impl Snapshot {
         newest.map(|path| fs::read(&path).map_err(SnapshotError::io(&path, "read"))).transpose()
     }
 
-    /// Appends a line about a rewrite that was accepted.
+    /// Appends a line about an accepted rewrite.
     fn log(&self, reason: &str, new: &[u8]) -> Result<(), SnapshotError> {
         let before = self.before.as_ref().map(|before| blake3::hash(&before.bytes).to_hex().to_string());
         let line = json!({
@@ -207,7 +208,7 @@ fn before(place: &Path, path: &Path) -> Result<Option<Before>, SnapshotError> {
     Ok(Some(Before { bytes, heads, modified }))
 }
 
-/// `2026-11-28T15-20-00.123Z`: names in their order are times in their order.
+/// Returns a name such as `2026-11-28T15-20-00.123Z`, so that names sort by time.
 fn stamp(time: OffsetDateTime) -> String {
     let (date, clock) = (time.date(), time.time());
     format!(
@@ -249,7 +250,7 @@ mod tests {
     fn every_state_is_kept_and_none_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("heads.json");
-        // One that was written without a history.
+        // A snapshot written without a history.
         fs::write(&path, write_heads(&heads(1))).unwrap();
         for sequence in [2, 2, 3, 4] {
             let snapshot = open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The statistics of every device of some sources, in one pass.
+//! Statistics of all devices of some sources, in one pass.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::{self, Chunk, Decoded, Source};
 
-/// What [`device_statistics`] found.
+/// The result of [`device_statistics`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// The devices.
     pub devices: BTreeMap<Arc<str>, DeviceStatistics>,
-    /// Entries that are no records, and so count nowhere.
+    /// Entries that are not records, and are not counted elsewhere.
     pub malformed: u64,
 }
 
 /// Reads all sources, decoding on the current rayon pool. Nothing is verified.
 ///
-/// Memory is bounded by the chunk size and the number of devices. Ends with [`Error::Cancelled`] soon after
+/// Memory is limited by the chunk size and the number of devices. Returns [`Error::Cancelled`] soon after
+/// [`Progress::cancel`].
 /// [`Progress::cancel`].
 pub fn device_statistics(sources: Vec<Source>, progress: &Arc<Progress>) -> Result<Statistics, Error> {
     progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());

@@ -1,24 +1,23 @@
-//! How many threads work at once.
+//! The number of worker threads.
 
 use std::num::NonZero;
 use std::sync::Once;
 
-/// The most threads that can be asked for.
+/// The maximum number of threads.
 const MAX_THREADS: usize = 1024;
 
-/// How many threads a verification works on: as many as were asked for; else as `RAYON_NUM_THREADS` says; else as
-/// `OMP_NUM_THREADS` says, by which job queues, notebooks and process pools share out cores, and no more than there
-/// are; else one for each core that the process may use. A limit on CPU time that a container sets counts as so many
-/// cores.
+/// Returns the number of threads of a verification: the requested number; else `RAYON_NUM_THREADS`; else
+/// `OMP_NUM_THREADS`, with which job queues, notebooks and process pools share cores, but no more than the available
+/// cores; else the available cores. The CPU limit of a container counts as that number of cores.
 pub fn thread_count(asked: Option<usize>) -> usize {
     let variable = |name| std::env::var(name).ok();
     decide(asked, variable("RAYON_NUM_THREADS"), variable("OMP_NUM_THREADS"), available())
 }
 
-/// Has [`thread_count`] decide on the threads of work that runs in no pool of its own, unless such work has begun.
+/// Applies [`thread_count`] to the global thread pool, unless that pool already exists.
 pub fn limit_shared_threads() {
     static LIMITED: Once = Once::new();
-    // An error says that the pool is there already.
+    // An error means that the pool already exists.
     LIMITED
         .call_once(|| drop(rayon::ThreadPoolBuilder::new().num_threads(thread_count(None)).build_global()));
 }
@@ -28,7 +27,7 @@ fn available() -> usize {
 }
 
 fn decide(asked: Option<usize>, rayon: Option<String>, omp: Option<String>, available: usize) -> usize {
-    // OpenMP takes a list, one number for each level of nesting.
+    // OpenMP accepts a list, one number for each level of nesting.
     let number =
         |text: &str| text.split(',').next()?.trim().parse::<usize>().ok().filter(|number| *number > 0);
     let rayon = || number(&rayon?);
@@ -49,11 +48,11 @@ mod tests {
             (None, None, text("3,2"), 3),
             (None, text("5"), text("1"), 5),
             (Some(2), text("5"), text("1"), 2),
-            // RAYON_NUM_THREADS and an argument may ask for more than there are cores.
+            // RAYON_NUM_THREADS and an argument may exceed the number of cores.
             (None, text("12"), None, 12),
             (Some(16), None, None, 16),
             (None, None, text("64"), 8),
-            // What is no number above 0 says nothing.
+            // Text that is not a number above 0 is ignored.
             (None, text(""), text("2"), 2),
             (None, text("0"), text("many"), 8),
             (None, text("-1"), text("99999999999999999999"), 8),

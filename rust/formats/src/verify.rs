@@ -1,4 +1,4 @@
-//! The one driver: reads sources chunk by chunk, decodes and verifies them on all threads, merges the segments.
+//! The single driver: reads sources chunk by chunk, decodes and verifies them on all threads, and merges the segments.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::read::{self, Chunk, Decoded, Opened, Source};
 
-/// How to verify.
+/// Options of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Findings that are kept; beyond them findings are only counted, so that memory stays bounded.
+    /// Maximum number of findings kept; further findings are only counted, so that memory stays limited.
     pub max_findings: usize,
 }
 
@@ -25,8 +25,8 @@ impl Default for Options {
 
 /// Verifies the records of all sources, as one input in this order, on the current rayon pool.
 ///
-/// Memory is bounded by the chunk size, the number of devices and `max_findings`, whatever the size of the
-/// sources. Ends with [`Error::Cancelled`] soon after [`Progress::cancel`].
+/// Memory is limited by the chunk size, the number of devices and `max_findings`, for sources of any size. Returns
+/// [`Error::Cancelled`] soon after [`Progress::cancel`].
 pub fn verify(
     sources: Vec<Source>,
     checks: &Checks<'_>,
@@ -66,7 +66,7 @@ struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// One source: the next chunk is read while this one is verified.
+    /// Verifies one source: the next chunk is read while this one is verified.
     fn input(&mut self, mut opened: Opened) -> Result<Input, Error> {
         let first_index = self.next_index;
         let mut next = opened.chunks.next_chunk(self.progress)?;
@@ -120,7 +120,7 @@ impl Fold<'_> {
         self.keep(left.merge(right))
     }
 
-    /// Moves findings to the ones that are kept, at once, so that no chunk holds more than that.
+    /// Moves findings to the kept ones at once, so that no chunk holds more than the limit.
     fn keep(&self, mut segments: Segments) -> Segments {
         let findings = segments.take_findings();
         if !findings.is_empty() {
@@ -130,8 +130,8 @@ impl Fold<'_> {
     }
 }
 
-/// How many entries a thread takes at a time. Signatures pay for large slices; links alone do not, and small ones
-/// let the thread that has read the next chunk take its share of this one.
+/// Returns the number of entries per thread at a time. Signatures benefit from large slices. Links alone do not, and
+/// small slices let the thread that has read the next chunk take its share of this one.
 fn slice_records(checks: &Checks<'_>, entries: usize) -> usize {
     match checks.key_ring() {
         Some(_) => slice_size(entries),
@@ -139,7 +139,7 @@ fn slice_records(checks: &Checks<'_>, entries: usize) -> usize {
     }
 }
 
-/// Verifies the records among decoded entries, and counts the malformed ones.
+/// Verifies the records among decoded entries, and counts malformed entries.
 fn verify_decoded(checks: &Checks<'_>, decoded: Decoded, first_index: u64) -> Result<Segments, Error> {
     let Decoded { records, malformed } = decoded;
     if malformed.is_empty() {

@@ -1,4 +1,4 @@
-//! Records into JSON, NDJSON, Arrow IPC and Parquet.
+//! Writes records as JSON, NDJSON, Arrow IPC and Parquet.
 
 mod json;
 mod output;
@@ -18,13 +18,13 @@ use crate::format::{Compression, Format, by_name};
 use crate::new_file::{NewFile, Readers};
 use crate::{DestinationError, Error};
 
-/// JSON is handed on in pieces of about this size.
+/// JSON is written in pieces of about this size.
 const TEXT_BYTES: usize = 256 << 10;
 
-/// Writes records to a file or stream, in bounded memory.
+/// Writes records to a file or stream, in limited memory.
 ///
-/// A file appears under its name only in [`RecordWriter::finish`], complete and synced; until then, and for ever
-/// where the writer is dropped, whatever had the name before stays.
+/// A file gets its name only in [`RecordWriter::finish`], complete and synced. Until then, or if the writer is dropped,
+/// an existing file of this name remains.
 ///
 /// ```no_run
 /// # fn run(records: &[edgesentry_chain::AuditRecord]) -> Result<(), edgesentry_formats::Error> {
@@ -35,7 +35,7 @@ const TEXT_BYTES: usize = 256 << 10;
 /// ```
 pub struct RecordWriter {
     name: Arc<str>,
-    /// Gone after a write that failed: what is there cannot be finished.
+    /// `None` after a failed write: the output cannot be completed.
     layout: Option<Layout>,
     file: Option<NewFile>,
     records: u64,
@@ -48,30 +48,30 @@ enum Layout {
 }
 
 impl RecordWriter {
-    /// A new file in the format that its name says, see [`by_name`]. It is written beside its final place. For a run
-    /// that reads files too, see [`RecordWriter::create_at`].
+    /// Creates a file in the format of its name, see [`by_name`]. It is written beside its final place. For a run that
+    /// reads files too, see [`RecordWriter::create_at`].
     ///
     /// # Errors
-    /// The name says no format, or nothing can be written there.
+    /// The name has no known format, or the path is not writable.
     pub fn create(path: &Path) -> Result<RecordWriter, Error> {
         let (format, compression) = format_of(path)?;
         let destination = Destination::of("output", path).map_err(|error| creating(path, error))?;
         RecordWriter::to_destination(&destination, path, format, compression)
     }
 
-    /// Like [`RecordWriter::create`], at a place that [`crate::Destinations`] has decided on; `path` is its name.
+    /// Like [`RecordWriter::create`], at a destination checked by [`crate::Destinations`]; `path` is its name.
     ///
     /// # Errors
-    /// As [`RecordWriter::create`].
+    /// See [`RecordWriter::create`].
     pub fn create_at(destination: &Destination, path: &Path) -> Result<RecordWriter, Error> {
         let (format, compression) = format_of(path)?;
         RecordWriter::to_destination(destination, path, format, compression)
     }
 
-    /// Like [`RecordWriter::create_at`], in a format that the name need not say.
+    /// Like [`RecordWriter::create_at`], in a format independent of the name.
     ///
     /// # Errors
-    /// As [`RecordWriter::to_writer`], or nothing can be written there.
+    /// See [`RecordWriter::to_writer`]; or the path is not writable.
     pub fn to_destination(
         destination: &Destination,
         path: &Path,
@@ -95,8 +95,7 @@ impl RecordWriter {
         Ok(RecordWriter { file, ..writer })
     }
 
-    /// Writes to a stream. Arrow and Parquet compress in their own way: around them there is
-    /// [`Compression::None`] only.
+    /// Writes to a stream. Arrow and Parquet compress internally, so they require [`Compression::None`].
     pub fn to_writer(
         name: Arc<str>,
         out: Box<dyn Write + Send>,
@@ -126,7 +125,7 @@ impl RecordWriter {
         Ok(RecordWriter { name, layout: Some(layout), file: None, records: 0 })
     }
 
-    /// Writes more records; how they are divided among calls does not show in the result.
+    /// Writes more records; their division among calls does not affect the result.
     pub fn write(&mut self, records: &[AuditRecord]) -> Result<(), Error> {
         let written = match &mut self.layout {
             Some(layout) => layout.write(records),
@@ -140,12 +139,12 @@ impl RecordWriter {
         Ok(())
     }
 
-    /// Completes the output and answers how many records it has. A file is synced and takes its name.
+    /// Completes the output and returns its number of records. A file is synced and gets its name.
     pub fn finish(self) -> Result<u64, Error> {
         self.complete()?.place()
     }
 
-    /// Completes the output; a file is synced, and has not taken its name yet.
+    /// Completes the output; a file is synced, but does not have its name yet.
     ///
     /// # Errors
     /// The last bytes cannot be written.
@@ -164,7 +163,7 @@ impl RecordWriter {
     }
 }
 
-/// Records that are written, before a file of them takes its name. Dropped, the file is removed.
+/// Complete output, before a file gets its name. On drop, the file is removed.
 pub struct CompleteOutput {
     name: Arc<str>,
     file: Option<NewFile>,
@@ -172,15 +171,15 @@ pub struct CompleteOutput {
 }
 
 impl CompleteOutput {
-    /// Where the file is meanwhile; none for a stream.
+    /// Returns the temporary path of the file, or `None` for a stream.
     pub fn path(&self) -> Option<&Path> {
         self.file.as_ref().and_then(NewFile::temporary_path)
     }
 
-    /// Gives the file its name, and answers how many records it has.
+    /// Gives the file its name, and returns the number of records.
     ///
     /// # Errors
-    /// As [`NewFile::replace`].
+    /// See [`NewFile::replace`].
     pub fn place(self) -> Result<u64, Error> {
         let placed = self.file.map_or(Ok(()), NewFile::replace);
         placed.map_err(|source| Error::Io { name: self.name, action: "write", source })?;
@@ -233,10 +232,10 @@ fn hand_on(text: &mut Vec<u8>, out: &mut Output) -> io::Result<()> {
     Ok(())
 }
 
-/// The format that the name of a file says.
+/// Returns the format of a file name.
 fn format_of(path: &Path) -> Result<(Format, Compression), Error> {
     by_name(path).ok_or_else(|| {
-        let problem = "its name does not say the format; end it in .json, .ndjson, .arrow or .parquet, the first two \
+        let problem = "its name has no known format; end it in .json, .ndjson, .arrow or .parquet, the first two \
                        also with .gz or .zst on top";
         Error::Unreadable { name: path.display().to_string().into(), problem: problem.to_owned() }
     })
@@ -260,5 +259,5 @@ fn creating(path: &Path, error: DestinationError) -> Error {
 }
 
 fn failed_before() -> io::Error {
-    io::Error::other("an earlier write failed, so that the output is incomplete")
+    io::Error::other("an earlier write failed, so the output is incomplete")
 }

@@ -1,4 +1,4 @@
-//! Tables of every shape: columns of other types, in another order, and those that are no records.
+//! Tables of every form: columns of other types, in another order, and tables that are not records.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -13,7 +13,7 @@ use common::*;
 use edgesentry_chain::{AuditRecord, FIELDS};
 use edgesentry_formats::{Error, Format, Source, records, records_from_batch, records_to_batch, schema};
 
-/// A table with one column replaced.
+/// Returns a table with one column replaced.
 fn with_column(rows: &[AuditRecord], field: &str, column: ArrayRef) -> RecordBatch {
     let batch = records_to_batch(rows);
     let columns = FIELDS
@@ -27,7 +27,7 @@ fn refusal(outcome: Result<Vec<AuditRecord>, Error>) -> String {
     sentence(&outcome.err().unwrap())
 }
 
-/// Every way in which a string column may be held.
+/// Returns a string column in each supported type.
 fn text_columns(values: &[String]) -> Vec<ArrayRef> {
     let values = || values.iter().map(String::as_str);
     let mut dictionary = StringDictionaryBuilder::<UInt8Type>::new();
@@ -47,7 +47,7 @@ fn text_columns(values: &[String]) -> Vec<ArrayRef> {
     ]
 }
 
-/// Every way in which byte fields may be held, hex aside.
+/// Returns a byte column in each supported type, except hex.
 fn byte_columns(values: &[&[u8]]) -> Vec<ArrayRef> {
     let mut dictionary = BinaryDictionaryBuilder::<Int8Type>::new();
     let mut list = ListBuilder::new(Int64Builder::new());
@@ -72,7 +72,7 @@ fn byte_columns(values: &[&[u8]]) -> Vec<ArrayRef> {
     ]
 }
 
-/// Every integer type; the values fit into seven bits.
+/// Returns an integer column in each type; the values fit into seven bits.
 fn integer_columns(values: &[u64]) -> Vec<ArrayRef> {
     let mut dictionary = PrimitiveDictionaryBuilder::<Int32Type, Int64Type>::new();
     values.iter().for_each(|value| dictionary.append_value(*value as i64));
@@ -90,7 +90,7 @@ fn integer_columns(values: &[u64]) -> Vec<ArrayRef> {
     ]
 }
 
-/// One table for each field and type.
+/// Returns one table for each field and type.
 fn all_tables(rows: &[AuditRecord]) -> Vec<RecordBatch> {
     let mut tables = Vec::new();
     let mut add = |field: &str, columns: Vec<ArrayRef>| {
@@ -120,7 +120,7 @@ fn every_type_that_holds_the_field_is_read() {
         let types =
             table.schema().fields().iter().map(|field| field.data_type().to_string()).collect::<Vec<_>>();
         assert_eq!(records_from_batch(&table).unwrap(), rows, "{types:?}");
-        // Slices begin within buffers, lists and bit masks.
+        // Slices start within buffers, lists and bit masks.
         assert_eq!(records_from_batch(&table.slice(13, 50)).unwrap(), rows[13..63], "{types:?}");
     }
 }
@@ -140,10 +140,10 @@ fn every_type_is_read_from_arrow_files_streams_and_parquet() {
         for part in [table.slice(0, 60), table.slice(60, 40)] {
             stream.write(&part).unwrap();
         }
-        // In a file a dictionary may not change from batch to batch.
+        // In a file, a dictionary must not change between batches.
         file.write(&table).unwrap();
         let mut outputs = vec![file.into_inner().unwrap(), stream.into_inner().unwrap()];
-        // The Parquet writer knows no dictionaries of views.
+        // The Parquet writer does not support dictionaries of views.
         if !schema.to_string().contains("Dictionary(Int16, Utf8View)") {
             let mut parquet = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None).unwrap();
             parquet.write(&table).unwrap();
@@ -169,13 +169,15 @@ fn columns_that_are_not_those_of_a_record_are_refused() {
     let missing = |columns: &[usize]| refusal(records_from_batch(&batch.project(columns).unwrap()));
     assert!(missing(&[0, 1, 2, 3, 4, 5]).contains("column object_ref is missing"));
     assert!(missing(&[0, 1, 2, 3, 4]).contains("columns prev_record_hash, object_ref are missing"));
-    assert!(missing(&[0, 1, 2, 3, 4, 5, 6, 1]).contains("column \"sequence\" is there twice"));
+    assert!(missing(&[0, 1, 2, 3, 4, 5, 6, 1]).contains("column \"sequence\" appears twice"));
 
     let mut columns: Vec<(String, ArrayRef)> =
         FIELDS.iter().map(|name| name.to_string()).zip(batch.columns().iter().cloned()).collect();
     columns.push(("x".repeat(300), Arc::new(Int8Array::from(vec![1, 2]))));
     let unknown = refusal(records_from_batch(&RecordBatch::try_from_iter(columns).unwrap()));
-    assert!(unknown.contains("is no field of an audit record, so no hash covers it") && unknown.len() < 400);
+    assert!(
+        unknown.contains("is not a field of an audit record, so no hash covers it") && unknown.len() < 400
+    );
 
     let rows = some_records(2);
     let wrong: [(&str, ArrayRef); 9] = [
@@ -207,7 +209,7 @@ fn an_empty_table_of_the_wrong_columns_is_refused_too() {
     assert_eq!(records(source).unwrap().count(), 0);
 }
 
-/// Replaces a column, reads the table, and expects the second row of three to be malformed for this reason.
+/// Replaces a column, reads the table, and expects the second of three rows to be malformed for this reason.
 fn expect_fault(field: &str, column: ArrayRef, expected: &str, actual: &str) {
     let rows = some_records(3);
     let table = with_column(&rows, field, column);
@@ -275,7 +277,7 @@ fn rows_that_are_no_record_are_named() {
         "payload_hash",
         list(elements(Some(256))),
         expected,
-        "row 5: payload_hash has the element 256, which is no byte",
+        "row 5: payload_hash has the element 256, which is not a byte",
     );
     let keys = Int8Array::from(vec![Some(0), None, Some(0)]);
     expect_fault(

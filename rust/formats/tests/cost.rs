@@ -1,4 +1,4 @@
-//! The memory and the work that malformed entries and findings cost, counted in bytes and allocations.
+//! The memory and work for malformed entries and findings, counted in bytes and allocations.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -18,13 +18,13 @@ struct Counted;
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
 
-// SAFETY: the system's allocator does everything.
+// SAFETY: all calls go to the system allocator.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
         let live = LIVE_BYTES.fetch_add(layout.size() as u64, Relaxed) + layout.size() as u64;
         PEAK_BYTES.fetch_max(live, Relaxed);
-        // SAFETY: the caller's promise about `layout` is handed on.
+        // SAFETY: the caller's guarantee for `layout` is passed on.
         unsafe { System.alloc(layout) }
     }
 
@@ -59,12 +59,12 @@ fn gzipped(text: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// Lines of one letter, two kilobytes of gzip.
+/// Returns lines of one letter, two kilobytes of gzip.
 fn letters(lines: usize) -> Vec<u8> {
     gzipped(format!("{{}}\n{}", "x\n".repeat(lines)).as_bytes())
 }
 
-/// One test: the counters are those of the whole process.
+/// A single test, because the counters are those of the whole process.
 #[test]
 fn malformed_entries_cost_linear_work_and_bounded_memory() {
     const LINES: usize = 1 << 18;

@@ -1,5 +1,5 @@
-//! Counts, verdict, coverage and the findings that are kept depend on the input alone: not on how many are kept, on
-//! batches, on threads, or on how the input is cut into files.
+//! Counts, verdict, coverage and the kept findings depend on the input alone: not on the limit of findings, on batches,
+//! on threads, or on the split of the input into files.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Cursor;
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 const DEVICES: [&str; 4] = ["a", "b", "c", "d"];
 const RECORDS_PER_DEVICE: usize = 300;
 
-/// A record, or an entry that is none.
+/// A record, or a malformed entry.
 type Entry = Option<AuditRecord>;
 
 fn device(name: &str) -> Device {
@@ -69,7 +69,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// Chains, interleaved or one after the other, and some mischief.
+/// Generates chains, interleaved or one after the other, with tampering.
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let edits = proptest::collection::vec((any::<prop::sample::Index>(), edit()), 0..8);
     (any::<bool>(), 1..RECORDS_PER_DEVICE, edits).prop_map(|(interleaved, records, edits)| {
@@ -118,12 +118,12 @@ fn apply(entries: &mut Vec<Entry>, at: prop::sample::Index, edit: Edit) {
     }
 }
 
-/// How one input is given and verified.
+/// One form and verification of an input.
 #[derive(Clone, Debug)]
 struct Way {
     cap: usize,
     threads: usize,
-    /// Rows of an Arrow batch; none for NDJSON.
+    /// Rows of an Arrow batch; `None` for NDJSON.
     batch_rows: Option<usize>,
     cuts: Vec<prop::sample::Index>,
 }
@@ -190,7 +190,7 @@ fn batches(entries: &[Entry], rows: usize) -> Source {
     Source::Batches { name: "rows".into(), batches: Box::new(RecordBatchIterator::new(batches, schema)) }
 }
 
-/// One slice, one thread, and every finding kept.
+/// Verifies with one slice and one thread, and keeps every finding.
 fn reference(entries: &[Entry], checks: &Checks<'_>) -> Report {
     let records = entries.iter().zip(0u64..).filter_map(|(entry, index)| Some((entry.as_ref()?, index)));
     let mut segments = checks.verify_indexed(records).unwrap();
@@ -200,7 +200,7 @@ fn reference(entries: &[Entry], checks: &Checks<'_>) -> Report {
     checks.report(segments)
 }
 
-/// Without the places of malformed entries, which are lines or rows of their file.
+/// Removes the places of malformed entries, which are lines or rows of their file.
 fn plain(findings: &[Finding]) -> Vec<Finding> {
     let mut findings = findings.to_vec();
     for finding in &mut findings {
@@ -257,7 +257,7 @@ proptest! {
     }
 }
 
-/// A chain that nobody signed: what is counted here needs no signature to hold.
+/// Returns an unsigned chain: these counts need no valid signature.
 fn unsigned(sequences: impl Iterator<Item = u64>) -> Vec<AuditRecord> {
     let mut prev_record_hash = Hash::ZERO;
     sequences
@@ -311,7 +311,7 @@ fn repetitions_are_named_whatever_is_kept() {
     }
 }
 
-/// In a columnar file each record costs a few bytes, however long the device id that they share.
+/// In a columnar file each record costs a few bytes, regardless of the length of their shared device id.
 #[test]
 fn a_long_device_id_is_kept_in_few_findings() {
     const ID_BYTES: usize = 1 << 20;
@@ -329,7 +329,7 @@ fn a_long_device_id_is_kept_in_few_findings() {
         assert_eq!(counted, 200, "{:?}", report.counts);
         assert_eq!(report.findings.len(), MAX_KEPT_BYTES / ID_BYTES);
         assert_eq!(report.findings_omitted, counted - report.findings.len() as u64);
-        // The first ones, and a report of a size that can be written.
+        // The first findings are kept, and the report has a writable size.
         let indices: Vec<u64> = report.findings.iter().filter_map(|finding| finding.index).collect();
         assert_eq!(indices, (0..report.findings.len() as u64).collect::<Vec<_>>());
         assert!(serde_json::to_string(&report).unwrap().len() < 2 * MAX_KEPT_BYTES);

@@ -1,5 +1,5 @@
-//! Damaged and hostile Arrow and Parquet files: an error or findings, never a panic, an endless loop or memory
-//! beyond what the file holds.
+//! Damaged and hostile Arrow and Parquet files: an error or findings, never a panic, an endless loop or memory beyond
+//! the content of the file.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -18,7 +18,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression as ParquetCompression;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 
-/// Mutations of each file.
+/// Number of mutations of each file.
 const MUTATIONS: u64 = 1000;
 
 fn table() -> RecordBatch {
@@ -81,7 +81,7 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Reads everything there is; how it ends is of no matter, that it ends is.
+/// Reads the whole input. The result does not matter, only that it returns.
 fn read_all(name: &str, bytes: Vec<u8>) -> Result<usize, Error> {
     let reader = Box::new(std::io::Cursor::new(bytes));
     let mut count = 0;
@@ -106,7 +106,7 @@ impl Random {
 }
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    // Half of the faults fall into the metadata at either end.
+    // Half of the faults are in the metadata at either end.
     let place = |random: &mut Random, length: usize| match random.below(4) {
         0 => random.below(length.min(600)),
         1 => length - 1 - random.below(length.min(2500)),
@@ -200,7 +200,7 @@ fn a_stream_that_declares_more_than_it_has_is_refused() {
     }
     let stream = arrow_stream(Some(CompressionType::ZSTD));
     for size in [1u64 << 40, i64::MAX as u64, 3 << 30] {
-        // Each aligned place once, among them every length of a buffer and every decompressed size.
+        // Each aligned position once, including every buffer length and every decompressed size.
         for at in (0..stream.len().min(6000) - 8).step_by(8) {
             let mut bytes = stream.clone();
             bytes[at..at + 8].copy_from_slice(&size.to_le_bytes());
@@ -225,7 +225,7 @@ fn a_footer_that_names_batches_outside_of_the_file_is_refused() {
 
 #[test]
 fn a_parquet_file_with_fewer_rows_than_it_says_is_refused() {
-    // The row count of a row group stands in its last field before the ordinal; any change of it shows.
+    // The row count of a row group is its last field before the ordinal; any change of it is detected.
     let whole = parquet_file(ParquetCompression::UNCOMPRESSED, WriterVersion::PARQUET_1_0);
     let size = whole.len();
     let footer = u32::from_le_bytes(whole[size - 8..size - 4].try_into().unwrap()) as usize;

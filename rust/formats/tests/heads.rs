@@ -1,4 +1,4 @@
-//! The heads file: round trip and refusals.
+//! The heads file: round trip and rejections.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../checked.rs"]
@@ -36,14 +36,14 @@ fn what_is_not_a_heads_file_is_refused_with_place_and_device() {
         ("[]".to_owned(), "line 1"),
         ("{}".to_owned(), "missing field `version`"),
         ("{\"version\": 1}".to_owned(), "missing field `heads`"),
-        ("{\"version\": 2, \"chains\": {}}".to_owned(), "version 2 is not known here, only version 1"),
+        ("{\"version\": 2, \"chains\": {}}".to_owned(), "version 2 is not supported, only version 1"),
         ("{\"version\": 1, \"version\": 1, \"heads\": {}}".to_owned(), "duplicate field `version`"),
         ("{\"version\": \"1\", \"heads\": {}}".to_owned(), "invalid type: string \"1\""),
         ("{\"version\": 1, \"heads\": {}, \"signed\": true}".to_owned(), "unknown field `signed`"),
         ("{\"version\": 1, \"heads\": []}".to_owned(), "an object of devices and their heads"),
         ("{\"version\": 1, \"heads\": {}} x".to_owned(), "trailing characters"),
         (format!("\u{feff}{}", one(&head)), "byte order mark"),
-        (one(&format!("{head}, \"lift-01\": {head}")), "device \"lift-01\" is there twice"),
+        (one(&format!("{head}, \"lift-01\": {head}")), "device \"lift-01\" appears twice"),
         (
             one(&format!("{{\"sequence\": 7, \"hash\": \"{}\"}}", &hash[1..])),
             "device \"lift-01\": a hash is 64",

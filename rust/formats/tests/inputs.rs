@@ -1,4 +1,4 @@
-//! Inputs as other programs write them: read, or named with the way out, never called damaged if they are sound.
+//! Inputs from other programs: read, or rejected with advice, and never called damaged if they are intact.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -59,7 +59,7 @@ fn gzip_members_and_what_may_stand_behind_them() {
     }
     let trailing = refused(&[gzip(&text), b"more".to_vec()].concat());
     assert!(
-        trailing.contains("bytes that are no gzip follow") && !trailing.contains("damaged"),
+        trailing.contains("bytes that are not gzip follow") && !trailing.contains("damaged"),
         "{trailing}"
     );
     let cut = gzip(&text);
@@ -77,7 +77,7 @@ fn zstd_frames_and_frames_to_skip() {
     let (left, right) = text.split_at(text.len() / 2);
     let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], b"size"].concat();
     for packed in [
-        // As pzstd writes it, and as seekable zstd does.
+        // As pzstd and seekable zstd write it.
         [skipped.clone(), zstd(left), skipped.clone(), zstd(right)].concat(),
         [zstd(&text), skipped.clone()].concat(),
         [zstd(left), zstd(right)].concat(),
@@ -85,7 +85,7 @@ fn zstd_frames_and_frames_to_skip() {
         assert_eq!(read(&packed), rows);
     }
     let trailing = refused(&[zstd(&text), b"more".to_vec()].concat());
-    assert!(trailing.contains("bytes that are no zstd follow"), "{trailing}");
+    assert!(trailing.contains("bytes that are not zstd follow"), "{trailing}");
     let cut = zstd(&text);
     assert!(refused(&cut[..cut.len() - 3]).contains("damaged or truncated"));
 }
@@ -136,7 +136,7 @@ fn what_is_not_read_is_named_with_the_way_out() {
     assert!(read(b"").is_empty());
 }
 
-/// Parquet whose columns claim another codec: the number in the footer is changed.
+/// Parquet with another codec in its metadata: the number in the footer is changed.
 #[test]
 fn parquet_codecs_that_are_not_read_are_named() {
     let rows = some_records(3);
@@ -148,7 +148,7 @@ fn parquet_codecs_that_are_not_read_are_named() {
     let footer = file.len()
         - 8
         - u32::from_le_bytes(file[file.len() - 8..file.len() - 4].try_into().unwrap()) as usize;
-    // Field 4 of a column, behind the names of its path: an i32, 0 for no compression.
+    // Field 4 of a column, after the names of its path: an i32, 0 for no compression.
     let at = footer + file[footer..].windows(9).position(|window| window == b"device_id").unwrap();
     let path = at + 9 + file[at + 9..].windows(9).position(|window| window == b"device_id").unwrap() + 9;
     assert_eq!(file[path..path + 2], [0x15, 0]);
@@ -216,7 +216,7 @@ fn bytes_in_other_encodings_are_bytes() {
         let batch = RecordBatch::try_from_iter(FIELDS.into_iter().zip(all)).unwrap();
         assert_eq!(records_from_batch(&batch).unwrap(), rows);
     }
-    // Bytes that are no numbers from 0 to 255 otherwise.
+    // Signed bytes are accepted only in byte fields: a negative number in another field is an error.
     let mut all = batch.columns().to_vec();
     all[1] = Arc::new(Int8Array::from_iter_values([1, 2, 3, -4]));
     let batch = RecordBatch::try_from_iter(FIELDS.into_iter().zip(all)).unwrap();

@@ -1,4 +1,4 @@
-//! The key ring file: its forms and its refusals.
+//! The key ring file: its forms and rejections.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -74,7 +74,7 @@ fn what_is_not_a_key_ring_is_refused_with_place_and_device() {
         ("[]", "an object of devices and their keys"),
         ("{\"x\": ", "line 1 column 6"),
         (&format!("{{\"x\": {a}}} {{}}"), "trailing characters at line 1"),
-        (&format!("{{\"x\": {a}, \"x\": {a}}}"), "device \"x\" is there twice"),
+        (&format!("{{\"x\": {a}, \"x\": {a}}}"), "device \"x\" appears twice"),
         (&format!("{{\"x\": {{\"key\": {a}, \"key\": {a}}}}}"), "device \"x\": duplicate field `key`"),
         (&format!("{{\"x\": {{\"key\": {a}, \"name\": 1}}}}"), "device \"x\": unknown field `name`"),
         (&format!("{{\n\"x\": {{\"key\": {a},\n \"valid_from\": -1}}}}"), "device \"x\": invalid value"),
@@ -88,7 +88,7 @@ fn what_is_not_a_key_ring_is_refused_with_place_and_device() {
         ("{\"x\": null}", "device \"x\": invalid type: null"),
         (&format!("{{\"x\": [[{a}]]}}"), "device \"x\": a list of keys within a list"),
         (&format!("\u{feff}{{\"x\": {a}}}"), "byte order mark"),
-        ("{\"x\": \"zz\"}", "device \"x\": register a sound key: a public key is 64 hex digits"),
+        ("{\"x\": \"zz\"}", "device \"x\": register a valid key: a public key is 64 hex digits"),
         (&format!("{{\"x\": {{\"key\": {a}, \"scheme\": \"rsa\"}}}}"), "unknown signature scheme \"rsa\""),
         (&format!("{{\"x\": [{a}, {a}]}}"), "two keys valid from sequence 1"),
     ];

@@ -1,4 +1,4 @@
-//! Payload folders: where payloads are found, and the traps of references that nobody vouches for.
+//! Payload directories: the places of payloads, and attacks by untrusted references.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -99,7 +99,7 @@ fn links_lead_to_payloads_within_the_folder_only() {
     symlink(outer.path().join("secret"), dir.join("way-out")).unwrap();
     symlink("../secret/2.bin", dir.join("file-out")).unwrap();
     symlink("nowhere", dir.join("broken")).unwrap();
-    // The folder itself may be a link.
+    // The directory itself may be a link.
     symlink(&dir, outer.path().join("entrance")).unwrap();
     let folder = PayloadFolder::open(&outer.path().join("entrance")).unwrap();
     for within in ["link/1.bin", "absolute/1.bin"] {
@@ -144,7 +144,7 @@ fn circles_of_links_are_no_payloads() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_read_is_an_error_and_no_verdict() {
-    // Even root cannot read the first page of memory.
+    // Reads of the first page of memory fail, even for root.
     let folder = PayloadFolder::open(Path::new("/proc/self")).unwrap();
     let error = look_up(&folder, "mem").unwrap_err();
     assert_eq!((error.device_id.as_str(), error.sequence, error.object_ref.as_str()), ("lift-01", 1, "mem"));
@@ -174,7 +174,7 @@ fn the_payload_of_a_record_is_the_file_with_its_hash() {
         assert_eq!(folder.payload_hash(&record).unwrap(), Some(record.payload_hash), "{object_ref}");
         assert_eq!(folder.read(&record, 100).unwrap().as_deref(), Some(payload), "{object_ref}");
     }
-    // Another device has no part in what is stored.
+    // Another device cannot use stored payloads.
     record.device_id = "lift-02".into();
     assert_eq!(folder.payload_hash(&record).unwrap(), None);
 }

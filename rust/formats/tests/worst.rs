@@ -1,5 +1,5 @@
-//! The worst inputs of each reader, at two sizes: allocations and bytes allocated grow no faster than the input, and the
-//! memory held at a time does not grow with it. Counts, no clocks.
+//! The worst inputs of each reader, at two sizes: allocations and allocated bytes grow no faster than the input, and
+//! peak memory does not grow with it. Tests use counters, not clocks.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 mod common;
@@ -37,11 +37,11 @@ fn grow(bytes: usize) {
     PEAK_BYTES.fetch_max(live, Relaxed);
 }
 
-// SAFETY: the system's allocator does everything.
+// SAFETY: all calls go to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        // SAFETY: the caller's promise is handed on.
+        // SAFETY: the caller's guarantee is passed on.
         unsafe { System.alloc(layout) }
     }
 
@@ -65,7 +65,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What some work has taken.
+/// The cost of a computation.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
     allocations: u64,
@@ -73,7 +73,7 @@ struct Cost {
     peak_bytes: u64,
 }
 
-/// One at a time: the counts are those of the process.
+/// One test at a time: the counters are those of the process.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn cost(work: impl FnOnce()) -> Cost {
@@ -88,7 +88,7 @@ fn cost(work: impl FnOnce()) -> Cost {
     }
 }
 
-/// Reads everything, holding nothing, on one thread.
+/// Reads the whole input on one thread and keeps nothing.
 fn read_all(reader: Box<dyn Read + Send>) -> Result<u64, Error> {
     let mut entries = 0;
     for entry in records(Source::Reader { name: "worst".into(), reader })? {
@@ -203,13 +203,13 @@ fn text_that_is_compressed_a_thousandfold() {
     };
     check("gzip", 40 * MIB, |times| packed(false, times));
     check("zstd", 60 * MIB, |times| packed(true, times));
-    // Members of nothing.
+    // Empty members.
     let empty = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()).finish().unwrap();
     let empty: &'static [u8] = empty.leak();
     check("empty gzip members", 40 * MIB, |times| repeated(empty, times * empty.len() * 20_000));
 }
 
-/// Rows whose five byte columns share one long value each.
+/// Returns rows whose five byte columns share one long value each.
 fn shared(rows: usize, value_bytes: usize) -> RecordBatch {
     let batch = records_to_batch(&some_records(rows as u64));
     let keys = || Int32Array::from_iter_values(std::iter::repeat_n(0, rows));
@@ -259,7 +259,7 @@ fn columns_that_share_long_values() {
     });
 }
 
-/// Texts each of which repeats the one before, so that a page holds many times its bytes.
+/// Text values that repeat the previous one, so that a page expands to many times its size.
 #[test]
 fn texts_that_repeat_their_beginning() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

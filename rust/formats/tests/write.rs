@@ -1,4 +1,4 @@
-//! Writing, and reading back what was written.
+//! Writes records and reads them back.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -106,7 +106,7 @@ fn names_that_say_no_format_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["export", "export.csv", "export.parquet.gz", "json"] {
         let error = RecordWriter::create(&folder.path().join(name)).err().unwrap();
-        assert!(sentence(&error).contains("does not say the format"), "{error}");
+        assert!(sentence(&error).contains("has no known format"), "{error}");
     }
     std::fs::create_dir(folder.path().join("folder.json")).unwrap();
     let error = RecordWriter::create(&folder.path().join("folder.json")).err().unwrap();

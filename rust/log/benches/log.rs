@@ -1,4 +1,4 @@
-//! The parts of a log, each on one thread.
+//! Benchmarks of the parts of a log, each on one thread.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use edgesentry_log::{Appender, CompactRange, HeadEntry, HeadsRoot, HeadsTree, le
 const LEAVES: u64 = 1 << 16;
 const DEVICES: u64 = 1_000_000;
 
-/// The canonical bytes of a record.
+/// Returns the canonical bytes of a record.
 fn record() -> Vec<u8> {
     let mut device = Device::from_seed("lift-01", [1; 32], Scheme::Record);
     device.sign(1_700_000_000_000, b"door closed", "s3://telemetry/lift-01/1.bin").unwrap().canonical_bytes()

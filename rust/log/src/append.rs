@@ -1,43 +1,43 @@
-//! Appending leaves: the tiles and bundles that a growing log writes.
+//! Appends leaves: the tiles and bundles that a growing log writes.
 
 use crate::bundle::{EntryBundle, push_entry};
 use crate::hash::{MAX_SIZE, TreeHash};
 use crate::range::{CompactRange, RangeError, perfect_subtrees};
 use crate::tile::{TILE_LEVELS, TILE_WIDTH, Tile, TileError, TileId, TileKind, width_at};
 
-/// Why a log cannot be continued.
+/// The reason why a log cannot grow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// A tile at the right edge of the tree is not there.
-    #[error("{0} is needed to continue the log and is not there")]
+    /// A tile at the right edge of the tree is missing.
+    #[error("{0} is missing, and the log cannot grow without it")]
     Missing(TileId),
     /// A tile or bundle is damaged, or a leaf is too long.
     #[error(transparent)]
     Tile(#[from] TileError),
-    /// The size is not one that a tree can have.
+    /// No tree can have this size.
     #[error(transparent)]
     Size(#[from] RangeError),
-    /// The tiles are those of another tree.
+    /// The tiles belong to another tree.
     #[error("the tiles of size {size} have root {actual}, expected {expected}")]
     Root {
         /// The size.
         size: u64,
-        /// The root that the tiles have.
+        /// The root of the tiles.
         actual: TreeHash,
         /// The root of the checkpoint.
         expected: TreeHash,
     },
-    /// The leaves of the partial bundle are not those that the tiles have the hashes of.
+    /// The leaves of the partial bundle do not match the hashes in the tiles.
     #[error("{0} does not have the leaves that the tiles commit to")]
     Entries(TileId),
 }
 
 /// Turns leaves into entry bundles and tiles.
 ///
-/// The same leaves give the same files with the same bytes, in however many steps they are appended and wherever that was
-/// interrupted and resumed. A writer that stores a file only if its name is free can therefore repeat a step that failed.
-/// Memory is bounded: at most 256 leaves and 256 hashes a level are held.
+/// The same leaves give the same files, byte for byte, for any number of steps and any interruption. A writer that
+/// stores a file only under a free name can therefore repeat a failed step. Memory is limited to 256 leaves, and 256
+/// hashes per level.
 ///
 /// ```
 /// use edgesentry_log::Appender;
@@ -54,7 +54,7 @@ pub enum AppendError {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Appender {
     range: CompactRange,
-    /// The leaves of the partial bundle, each behind its length.
+    /// The leaves of the partial bundle, each after its length.
     bundle: Vec<u8>,
     /// The hashes of the partial tile of each level.
     edges: Vec<Vec<TreeHash>>,
@@ -62,7 +62,7 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Continues a log of `size` leaves with this root. `read` returns the bytes of a partial tile or bundle.
+    /// Resumes a log of `size` leaves with this root. `read` returns the bytes of a partial tile or bundle.
     ///
     /// # Errors
     /// A file is missing, is damaged, or belongs to another tree.
@@ -71,7 +71,7 @@ impl Appender {
         root: TreeHash,
         mut read: impl FnMut(TileId) -> Option<Vec<u8>>,
     ) -> Result<Appender, AppendError> {
-        // The size is checked first: the numbers of tiles and levels are computed from it.
+        // Check the size first: the numbers of tiles and levels are computed from it.
         CompactRange::new(size)?;
         let mut tiles = Vec::new();
         let mut edges = Vec::new();
@@ -93,7 +93,7 @@ impl Appender {
                 tiles.push(tile);
             }
         }
-        // Every perfect subtree at the right edge is in a partial tile of its level.
+        // A partial tile of its level contains every perfect subtree at the right edge.
         let node = |node| tiles.iter().find_map(|tile| tile.node(node));
         let hashes: Vec<TreeHash> = perfect_subtrees(0, size).into_iter().filter_map(node).collect();
         let range = CompactRange::from_hashes(0, size, &hashes)?;
@@ -112,7 +112,7 @@ impl Appender {
     /// Appends a leaf.
     ///
     /// # Errors
-    /// [`TileError::EntryTooLong`]; [`AppendError::Size`] beyond the largest size of a tree. Nothing is changed then.
+    /// [`TileError::EntryTooLong`]; [`AppendError::Size`] beyond the largest size of a tree. The log is then unchanged.
     pub fn push(&mut self, leaf: &[u8]) -> Result<(), AppendError> {
         let index = self.size();
         if index == MAX_SIZE {
@@ -145,25 +145,25 @@ impl Appender {
         Ok(())
     }
 
-    /// The number of leaves.
+    /// Returns the number of leaves.
     pub fn size(&self) -> u64 {
         self.range.end()
     }
 
-    /// The root of the tree.
+    /// Returns the root of the tree.
     pub fn root(&self) -> TreeHash {
-        // It begins at leaf 0 and so has a root.
+        // The range starts at leaf 0, so it has a root.
         self.range.root().unwrap_or(TreeHash::EMPTY)
     }
 
-    /// The full tiles and bundles since the last call, with their bytes. Call it now and then while appending: they are
-    /// held until then.
+    /// Returns the full tiles and bundles since the last call, with their bytes. They stay in memory until this call,
+    /// so call it regularly.
     pub fn take_full(&mut self) -> Vec<(TileId, Vec<u8>)> {
         std::mem::take(&mut self.full)
     }
 
-    /// The partial tiles and bundles of the tree as it is now: those that a checkpoint of this size needs besides the full
-    /// ones.
+    /// Returns the partial tiles and bundles of the current tree, which a checkpoint of this size needs besides the
+    /// full ones.
     pub fn partial(&self) -> Vec<(TileId, Vec<u8>)> {
         let bytes = |kind| match kind {
             TileKind::Entries => self.bundle.clone(),
@@ -177,12 +177,12 @@ impl Appender {
     }
 }
 
-/// Bundles, and the levels of tiles that a tree of so many leaves has.
+/// Returns bundles, and the levels of tiles in a tree of this size.
 fn kinds(size: u64) -> impl Iterator<Item = TileKind> {
     TileKind::all().take_while(move |kind| *kind == TileKind::Entries || kind.count(size) > 0)
 }
 
-/// The partial tile of a kind; none if all its tiles are full.
+/// Returns the partial tile of a kind, or `None` if all its tiles are full.
 fn partial_tile(kind: TileKind, size: u64) -> Option<TileId> {
     let index = kind.count(size) / u64::from(TILE_WIDTH);
     TileId::new(kind, index, width_at(index, kind.count(size)))

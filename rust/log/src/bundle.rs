@@ -1,11 +1,11 @@
-//! Entry bundles (C2SP tlog-tiles): the leaves themselves.
+//! Entry bundles (C2SP tlog-tiles): the leaves of a log in full.
 
 use crate::tile::{TileError, TileId, TileKind};
 
-/// The longest leaf that a bundle can hold.
+/// The maximum length of a leaf in a bundle.
 pub const MAX_ENTRY_BYTES: usize = u16::MAX as usize;
 
-/// The leaves of a tile, each behind its length in two bytes, big-endian.
+/// The leaves of a tile, each after its length in two bytes, big-endian.
 ///
 /// ```
 /// use edgesentry_log::{EntryBundle, TileId};
@@ -38,12 +38,12 @@ impl<'a> EntryBundle<'a> {
             .ok_or(TileError::Entries { id })
     }
 
-    /// The leaves in their order.
+    /// Returns the leaves in order.
     pub fn entries(&self) -> &[&'a [u8]] {
         &self.entries
     }
 
-    /// The bytes of a bundle of these leaves.
+    /// Returns the bytes of a bundle of these leaves.
     ///
     /// # Errors
     /// [`TileError::EntryTooLong`], [`TileError::Width`], [`TileError::Kind`].
@@ -65,7 +65,7 @@ impl<'a> EntryBundle<'a> {
     }
 }
 
-/// Appends a leaf behind its length. Nothing is changed if it is too long.
+/// Appends a leaf after its length. The bundle is unchanged if the leaf is too long.
 pub(crate) fn push_entry(bytes: &mut Vec<u8>, entry: &[u8]) -> Result<(), TileError> {
     let length = u16::try_from(entry.len()).map_err(|_| TileError::EntryTooLong(entry.len()))?;
     bytes.extend_from_slice(&length.to_be_bytes());

@@ -7,10 +7,10 @@ use crate::key::SignerKey;
 use crate::note::{Note, NoteError, NoteSignature};
 use crate::text::{parse_decimal, take_line};
 
-/// The longest origin.
+/// The maximum length of an origin.
 pub const MAX_ORIGIN_BYTES: usize = 255;
 
-/// Why a text is not a checkpoint, or cannot be signed.
+/// The reason why a text is not a checkpoint, or cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -22,16 +22,16 @@ pub enum CheckpointError {
         "a checkpoint is three lines, origin, size in decimal and root in canonical base64, each ended by a line feed"
     )]
     Form,
-    /// Lines behind the root.
+    /// Lines follow the root.
     #[error("the checkpoint has extension lines, which are not accepted")]
     Extension,
     /// More leaves than a tree can have.
     #[error("the checkpoint has size {0}, the limit is 2^63 - 1")]
     Size(u64),
-    /// Size 0 with the root of another tree.
-    #[error("the checkpoint has size 0 and not the root of the empty tree")]
+    /// Size 0 with a root other than that of the empty tree.
+    #[error("the checkpoint has size 0 but not the root of the empty tree")]
     EmptyRoot,
-    /// The key that signs has another name than the log.
+    /// The name of the signing key differs from that of the log.
     #[error("the key {key} cannot sign a checkpoint of {origin}: the name of a log's key is its origin")]
     KeyName {
         /// The name of the key.
@@ -39,13 +39,12 @@ pub enum CheckpointError {
         /// The origin of the checkpoint.
         origin: String,
     },
-    /// It cannot be signed, or the note around it is damaged.
+    /// It cannot be signed, or its note is damaged.
     #[error(transparent)]
     Note(#[from] NoteError),
 }
 
-/// The size and root of a log at one time. Who can be trusted with it is decided by
-/// [`Policy::evaluate`](crate::Policy::evaluate).
+/// The size and root of a log at one time. [`Policy::evaluate`](crate::Policy::evaluate) decides whether it is trusted.
 ///
 /// ```
 /// use edgesentry_log::{Checkpoint, KeyType, SignerKey, TreeHash};
@@ -67,7 +66,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The checkpoint of a log, which `origin` names.
+    /// Creates the checkpoint of the log named `origin`.
     ///
     /// # Errors
     /// [`CheckpointError::Origin`], [`CheckpointError::Size`], [`CheckpointError::EmptyRoot`].
@@ -84,7 +83,7 @@ impl Checkpoint {
         Ok(Checkpoint { origin: origin.to_owned(), size, root })
     }
 
-    /// Reads the text of a note. Extension lines are refused.
+    /// Parses the text of a note. Extension lines are rejected.
     ///
     /// # Errors
     /// The text is not a checkpoint.
@@ -99,25 +98,25 @@ impl Checkpoint {
         Checkpoint::new(origin, size, root)
     }
 
-    /// The name of the log.
+    /// Returns the name of the log.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The number of leaves.
+    /// Returns the number of leaves.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The root of the tree.
+    /// Returns the root of the tree.
     pub fn root(&self) -> TreeHash {
         self.root
     }
 
-    /// The note with the log's signature.
+    /// Returns the note with the signature of the log.
     ///
     /// # Errors
-    /// [`CheckpointError::KeyName`] if the key is not of this log; [`CheckpointError::Note`].
+    /// [`CheckpointError::KeyName`] if the key belongs to another log; [`CheckpointError::Note`].
     pub fn sign(&self, key: &SignerKey) -> Result<Note, CheckpointError> {
         let name = key.verifier().name();
         if name != self.origin {
@@ -126,16 +125,16 @@ impl Checkpoint {
         Ok(Note::sign(&self.to_string(), key)?)
     }
 
-    /// The cosignature of a witness, at a time in Unix seconds: a line for the note.
+    /// Returns the cosignature of a witness, at a time in Unix seconds: a line for the note.
     ///
     /// # Errors
-    /// [`NoteError::WrongType`] for a key that is not of cosignatures; [`NoteError::Time`].
+    /// [`NoteError::WrongType`] if the key does not make cosignatures; [`NoteError::Time`].
     pub fn cosign(&self, key: &SignerKey, time: u64) -> Result<NoteSignature, NoteError> {
         Note::cosignature(&self.to_string(), key, time)
     }
 }
 
-/// The text that is signed: three lines.
+/// Formats the signed text: three lines.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\n{}\n{}\n", self.origin, self.size, self.root)

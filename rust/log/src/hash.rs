@@ -15,13 +15,13 @@ pub const MAX_SIZE: u64 = i64::MAX as u64;
 pub struct TreeHash(pub [u8; 32]);
 
 impl TreeHash {
-    /// The root of the empty tree: SHA-256 of nothing.
+    /// The root of the empty tree: SHA-256 of no bytes.
     pub const EMPTY: TreeHash = TreeHash([
         0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27,
         0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
     ]);
 
-    /// The hash of a leaf: SHA-256 of 00 and the leaf.
+    /// Returns the hash of a leaf: SHA-256 of 00 and the leaf.
     ///
     /// ```
     /// use edgesentry_log::TreeHash;
@@ -32,7 +32,7 @@ impl TreeHash {
         TreeHash(Sha256::new().chain_update([0]).chain_update(leaf).finalize().into())
     }
 
-    /// The hash of an inner node: SHA-256 of 01 and the hashes below it.
+    /// Returns the hash of an inner node: SHA-256 of 01 and the hashes below it.
     pub fn of_node(left: &TreeHash, right: &TreeHash) -> TreeHash {
         let mut bytes = [1; 65];
         bytes[1..33].copy_from_slice(&left.0);

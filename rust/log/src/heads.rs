@@ -1,4 +1,4 @@
-//! The heads tree: the last record of every device, sorted by device.
+//! The heads tree: the last record of each device, sorted by device.
 
 use edgesentry_chain::Hash;
 use edgesentry_chain::canonical::{CanonicalError, Reader, write_text, write_varint};
@@ -8,28 +8,28 @@ use crate::proof::{ProofError, inclusion_path};
 use crate::range::CompactRange;
 use crate::tree::Tree;
 
-/// The first byte of an entry. No leaf of the log has it as its kind.
+/// The first byte of an entry. No kind of leaf has this value.
 const ENTRY: u8 = 0x10;
 
-/// Why bytes are not an entry, or entries not a tree.
+/// The reason why bytes are not an entry, or entries not a tree.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadsError {
-    /// Not the bytes of an entry.
+    /// The bytes are not an entry.
     #[error("an entry of the heads tree is malformed: {0}")]
     Malformed(#[from] CanonicalError),
-    /// The first byte is another one.
+    /// The first byte has another value.
     #[error("an entry of the heads tree begins with {0:#04x}, expected 0x10")]
     Kind(u8),
-    /// A device without record that has another hash than that of its start.
-    #[error("the device {0:?} has no record in the heads tree, and not the hash of its start")]
+    /// A device without records has a hash other than that of its start.
+    #[error("device {0:?} has no record in the heads tree, but its hash is not that of its start")]
     NoRecord(String),
-    /// Not sorted by the bytes of the device id, or a device twice.
-    #[error("the device {device_id:?} does not come behind {previous:?} in the heads tree")]
+    /// The entries are not sorted by the bytes of the device id, or a device appears twice.
+    #[error("device {device_id:?} is out of order in the heads tree: it follows {previous:?}")]
     Order {
         /// The device.
         device_id: String,
-        /// The one before it.
+        /// The previous device.
         previous: String,
     },
 }
@@ -41,9 +41,9 @@ pub struct HeadEntry {
     pub device_id: String,
     /// The sequence of its last record; 0 if it has none.
     pub sequence: u64,
-    /// The hash of its last record; without one `start_hash`.
+    /// The hash of its last record; `start_hash` if it has none.
     pub record_hash: Hash,
-    /// The sequence behind which its chain begins; 0 for a chain from its first record on.
+    /// The sequence after which its chain starts; 0 for a chain from its first record.
     pub start_sequence: u64,
     /// The hash of the record at `start_sequence`; zero if that is 0.
     pub start_hash: Hash,
@@ -72,7 +72,7 @@ impl HeadEntry {
         Ok(entry)
     }
 
-    /// The bytes that are hashed: 10, device id, sequence, record hash, start sequence, start hash.
+    /// Returns the hashed bytes: 10, device id, sequence, record hash, start sequence, start hash.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(1 + 3 * 10 + 2 * 32 + self.device_id.len());
         out.push(ENTRY);
@@ -84,7 +84,7 @@ impl HeadEntry {
         out
     }
 
-    /// The hash of the entry in the heads tree.
+    /// Returns the hash of the entry in the heads tree.
     pub fn hash(&self) -> TreeHash {
         TreeHash::of_leaf(&self.to_bytes())
     }
@@ -97,7 +97,7 @@ impl HeadEntry {
     }
 }
 
-/// The root of a heads tree from entries in a stream, in memory that does not grow with their number.
+/// Computes the root of a heads tree from a stream of entries, in constant memory.
 ///
 /// ```
 /// use edgesentry_chain::Hash;
@@ -119,7 +119,7 @@ pub struct HeadsRoot {
 }
 
 impl HeadsRoot {
-    /// Appends an entry; the entries come sorted by the bytes of the device id.
+    /// Appends an entry; entries must be sorted by the bytes of the device id.
     ///
     /// # Errors
     /// [`HeadsError::Order`], [`HeadsError::NoRecord`].
@@ -133,19 +133,19 @@ impl HeadsRoot {
         Ok(())
     }
 
-    /// The number of entries.
+    /// Returns the number of entries.
     pub fn devices(&self) -> u64 {
         self.range.end()
     }
 
-    /// The root of the tree of the entries so far.
+    /// Returns the root of the tree of the entries so far.
     pub fn root(&self) -> TreeHash {
-        // It begins at leaf 0 and so has a root.
+        // The range starts at leaf 0, so it has a root.
         self.range.root().unwrap_or(TreeHash::EMPTY)
     }
 }
 
-/// A heads tree in memory, which can prove the head of a device and that a device is not in it.
+/// A heads tree in memory. It can prove the head of a device, or the absence of a device.
 #[derive(Clone, Default, Debug)]
 pub struct HeadsTree {
     entries: Vec<HeadEntry>,
@@ -153,7 +153,7 @@ pub struct HeadsTree {
 }
 
 impl HeadsTree {
-    /// The tree of entries, sorted by the bytes of the device id.
+    /// Creates the tree of entries sorted by the bytes of the device id.
     ///
     /// # Errors
     /// [`HeadsError::Order`], [`HeadsError::NoRecord`].
@@ -169,17 +169,17 @@ impl HeadsTree {
         Ok(HeadsTree { entries, tree })
     }
 
-    /// The root.
+    /// Returns the root.
     pub fn root(&self) -> TreeHash {
         self.tree.root()
     }
 
-    /// The entries in their order.
+    /// Returns the entries in order.
     pub fn entries(&self) -> &[HeadEntry] {
         &self.entries
     }
 
-    /// The entry at `index` and its path to the root.
+    /// Returns the entry at `index` and its path to the root.
     ///
     /// # Errors
     /// [`ProofError::Index`].

@@ -1,4 +1,4 @@
-//! Proofs of a device's head, or that the log has no such device.
+//! Proofs of the head of a device, or of the absence of a device.
 
 use std::fmt;
 
@@ -12,17 +12,17 @@ use crate::text::{decode_base64, encode_base64, take_line};
 
 const HEADER: &str = "edgesentry-heads-proof@v1";
 
-/// Why a heads proof cannot be read, made or does not hold.
+/// The reason why a heads proof cannot be read or created, or does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadsProofError {
     /// Larger than [`MAX_PROOF_BYTES`].
     #[error("the heads proof has {0} bytes, the limit is {MAX_PROOF_BYTES}")]
     TooLarge(usize),
-    /// The first line is another one.
+    /// The first line is not that of a heads proof.
     #[error("the first line of a heads proof is {HEADER}")]
     Header,
-    /// A line in front of the tlog-proof.
+    /// A line before the tlog-proof is wrong.
     #[error(
         "line {0} of the heads proof is malformed or out of place; a heads proof has `device BASE64`, then for each entry \
          `entry BASE64`, `index N` and hashes, an empty line"
@@ -39,16 +39,16 @@ pub enum HeadsProofError {
     Path {
         /// The index in the heads tree.
         index: u64,
-        /// What is wrong.
+        /// The cause.
         source: ProofError,
     },
-    /// The leaf that the log proof carries is malformed.
+    /// The leaf in the log proof is malformed.
     #[error(transparent)]
     Leaf(#[from] LeafError),
-    /// It carries a leaf of another kind.
+    /// The log proof has a leaf of another kind.
     #[error("the proof carries a leaf of kind {0:#04x}, expected a heads leaf (0x02)")]
     NotHeads(u8),
-    /// It carries a heads leaf of an earlier checkpoint.
+    /// The log proof has a heads leaf of an earlier checkpoint.
     #[error("the heads leaf has index {index}, expected the last leaf of the checkpoint of {size} leaves")]
     NotLast {
         /// The index of the leaf.
@@ -56,12 +56,12 @@ pub enum HeadsProofError {
         /// The size of the checkpoint.
         size: u64,
     },
-    /// The entries say neither that the device has this head nor that it is absent.
+    /// The entries prove neither this head of the device nor its absence.
     #[error("the entries of the proof do not show whether the log has the device {0:?}")]
     Undecided(String),
 }
 
-/// An entry with its place in the heads tree.
+/// An entry and its place in the heads tree.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct ProvenEntry {
     entry: HeadEntry,
@@ -69,7 +69,7 @@ struct ProvenEntry {
     path: Vec<TreeHash>,
 }
 
-/// A proof of a device's head, or of its absence: the entries on both sides of where it would be.
+/// A proof of the head of a device, or of its absence: the entries on both sides of its place.
 ///
 /// ```
 /// use edgesentry_chain::Hash;
@@ -84,7 +84,7 @@ struct ProvenEntry {
 /// let leaf = HeadsLeaf { records: 14, devices: 2, heads_root: tree.root(), at_ms: 1_700_000_000_000 };
 /// let leaf = Leaf::Heads(leaf).to_bytes();
 ///
-/// // A log that has this one leaf.
+/// // A log with this single leaf.
 /// let key = SignerKey::from_seed("log.example/lifts", KeyType::Ed25519, [7; 32])?;
 /// let checkpoint = Checkpoint::new("log.example/lifts", 1, TreeHash::of_leaf(&leaf))?.sign(&key)?;
 /// let policy = Policy::parse(format!("log {}\nquorum none\n", key.verifier()).as_bytes())?;
@@ -104,31 +104,31 @@ pub struct HeadsProof {
     log_proof: LogProof,
 }
 
-/// What the log has of a device.
+/// The state of a device in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DeviceState {
     /// Its head.
     Present(HeadEntry),
-    /// Nothing: no key of the device was ever in the log.
+    /// Absent: the log never had a key of the device.
     Absent,
 }
 
-/// What a heads proof has proven.
+/// The result of a heads proof.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProvenDevice {
-    /// The head of the device, or that there is none.
+    /// The head of the device, or its absence.
     pub state: DeviceState,
-    /// The leaf of the checkpoint in which that stands.
+    /// The heads leaf that proves it.
     pub heads: HeadsLeaf,
     /// The checkpoint.
     pub checkpoint: TrustedCheckpoint,
 }
 
 impl HeadsProof {
-    /// Makes the proof of a device. `log_proof` is that of the heads leaf, and carries it.
+    /// Creates the proof of a device. `log_proof` is the proof of the heads leaf, and contains this leaf.
     ///
     /// # Errors
-    /// [`HeadsProofError::Path`], if the tree is not whole.
+    /// [`HeadsProofError::Path`] if the tree is incomplete.
     pub fn of_device(
         device_id: &str,
         tree: &HeadsTree,
@@ -149,7 +149,7 @@ impl HeadsProof {
         Ok(HeadsProof { device_id: device_id.to_owned(), entries: entries?, log_proof })
     }
 
-    /// Reads a proof.
+    /// Parses a proof.
     ///
     /// # Errors
     /// The bytes are not a heads proof.
@@ -177,13 +177,13 @@ impl HeadsProof {
         Ok(HeadsProof { device_id, entries, log_proof })
     }
 
-    /// The device that the proof is about.
+    /// Returns the device of the proof.
     pub fn device_id(&self) -> &str {
         &self.device_id
     }
 
-    /// Checks everything: the checkpoint against the policy, the heads leaf as its last leaf, each entry against the
-    /// root in that leaf, and that the entries decide about the device.
+    /// Verifies the checkpoint against the policy, the heads leaf as its last leaf, each entry against the root in that
+    /// leaf, and that the entries settle the state of the device.
     ///
     /// # Errors
     /// The proof does not hold.
@@ -205,7 +205,7 @@ impl HeadsProof {
         Ok(ProvenDevice { state, heads, checkpoint })
     }
 
-    /// What entries in the tree say of the device.
+    /// Returns the state of the device according to entries of the tree.
     fn state(&self, heads: &HeadsLeaf) -> Option<DeviceState> {
         let device = self.device_id.as_str();
         let absent = match self.entries.as_slice() {
@@ -229,7 +229,7 @@ impl HeadsProof {
     }
 }
 
-/// The bytes that [`HeadsProof::parse`] reads.
+/// Formats the bytes that [`HeadsProof::parse`] reads.
 impl fmt::Display for HeadsProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{HEADER}\ndevice {}", encode_base64(self.device_id.as_bytes()))?;

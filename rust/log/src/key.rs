@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::text::{decode_base64, encode_base64, is_key_name};
 
-/// The algorithm of a key and the bytes that it signs.
+/// The algorithm of a key and the bytes it signs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum KeyType {
@@ -21,7 +21,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    /// The byte that stands before the public key in a vkey.
+    /// Returns the byte before the public key in a vkey.
     pub fn byte(self) -> u8 {
         match self {
             KeyType::Ed25519 => 0x01,
@@ -34,7 +34,7 @@ impl KeyType {
     }
 }
 
-/// The first four bytes of SHA-256 of name, line feed, type and public key; as text 8 lower-case hex digits.
+/// The first four bytes of SHA-256 of name, line feed, type and public key; as text, 8 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub [u8; 4]);
 
@@ -61,7 +61,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// Why a text is not a key. None of them shows a secret.
+/// The reason why a text is not a key. No variant contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoteKeyError {
@@ -73,12 +73,12 @@ pub enum NoteKeyError {
         "{0:?} cannot be the name of a key: it must have characters, and no space, control character or plus sign"
     )]
     Name(String),
-    /// The key id does not follow from name and key.
+    /// The key id does not match name and key.
     #[error("the key id {actual} does not belong to the name and the key, expected {expected}")]
     Id {
         /// The id in the text.
         actual: KeyId,
-        /// The id that name and key have.
+        /// The id computed from name and key.
         expected: KeyId,
     },
     /// A signature algorithm that is not implemented.
@@ -114,7 +114,7 @@ pub struct VerifierKey {
 }
 
 impl VerifierKey {
-    /// A key under a name.
+    /// Creates a key with a name.
     ///
     /// # Errors
     /// [`NoteKeyError::Name`].
@@ -125,27 +125,27 @@ impl VerifierKey {
         Ok(VerifierKey { name: name.to_owned(), id: KeyId::of(name, kind, key.as_bytes()), kind, key })
     }
 
-    /// The name; of a log, its origin.
+    /// Returns the name; for a log, its origin.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The id that stands in front of its signatures.
+    /// Returns the id at the start of its signatures.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// The algorithm.
+    /// Returns the algorithm.
     pub fn kind(&self) -> KeyType {
         self.kind
     }
 
-    /// The public key without its name.
+    /// Returns the public key without its name.
     pub fn key(&self) -> &PublicKey {
         &self.key
     }
 
-    /// Decides a signature by the one predicate of docs/reference/spec.md, step 3.
+    /// Verifies a signature by the predicate of docs/reference/spec.md, step 3.
     pub(crate) fn holds(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         verify_signature(&Signed { key: &self.key, message, signature })
     }
@@ -175,7 +175,7 @@ impl FromStr for VerifierKey {
     }
 }
 
-/// A private key with its name. The seed is zeroized when it is dropped and never shown by `Debug`.
+/// A private key with its name. The seed is zeroized on drop, and `Debug` never shows it.
 ///
 /// ```
 /// use edgesentry_log::{KeyType, SignerKey};
@@ -190,7 +190,7 @@ pub struct SignerKey {
 }
 
 impl SignerKey {
-    /// The key that a seed of 32 random bytes stands for.
+    /// Derives the key from a seed of 32 random bytes.
     ///
     /// # Errors
     /// [`NoteKeyError::Name`].
@@ -201,7 +201,7 @@ impl SignerKey {
         Ok(SignerKey { verifier: VerifierKey::new(name, kind, public)?, key })
     }
 
-    /// Reads `PRIVATE+KEY+NAME+ID+BASE64`, as Go's `sumdb/note` writes it.
+    /// Parses `PRIVATE+KEY+NAME+ID+BASE64`, the format of Go's `sumdb/note`.
     ///
     /// # Errors
     /// The text is not such a key.
@@ -213,7 +213,7 @@ impl SignerKey {
         Ok(key)
     }
 
-    /// The text that [`SignerKey::parse`] reads. It is the secret.
+    /// Returns the text that [`SignerKey::parse`] reads. This text is secret.
     pub fn secret_text(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; 33]);
         bytes[0] = self.verifier.kind.byte();
@@ -222,7 +222,7 @@ impl SignerKey {
         Zeroizing::new(format!("{SIGNER_PREFIX}{}+{}+{}", self.verifier.name, self.verifier.id, key.as_str()))
     }
 
-    /// The public key.
+    /// Returns the public key.
     pub fn verifier(&self) -> &VerifierKey {
         &self.verifier
     }
@@ -247,14 +247,14 @@ struct KeyText<'a> {
 }
 
 impl<'a> KeyText<'a> {
-    /// Splits at the first two plus signs: the base64 may have some of its own.
+    /// Splits at the first two plus signs: the base64 may contain more.
     fn parse(text: &'a str, form: &'static str) -> Result<KeyText<'a>, NoteKeyError> {
         let wrong = || NoteKeyError::Form(form);
         let (name, rest) = text.split_once('+').ok_or_else(wrong)?;
         let (id, key) = rest.split_once('+').ok_or_else(wrong)?;
         let mut id_bytes = [0; 4];
         hex::decode_to_slice(id, &mut id_bytes).map_err(|_| wrong())?;
-        // Keys of other types are longer; none has more than some kilobytes.
+        // Keys of other types are longer, but all are below 8 KiB.
         if id.bytes().any(|byte| byte.is_ascii_uppercase()) || key.len() > 8 << 10 {
             return Err(wrong());
         }

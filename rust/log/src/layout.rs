@@ -1,4 +1,4 @@
-//! The layout of an export: in which order the log has its leaves.
+//! The layout of an export: the order of the leaves in the log.
 
 use edgesentry_chain::canonical::{CanonicalError, Reader, write_text, write_varint};
 
@@ -8,42 +8,42 @@ use crate::hash::MAX_SIZE;
 const HEADER: &[u8] = b"EDSLOG1\n";
 const RUN: u8 = 0x00;
 const LEAF: u8 = 0x01;
-/// The kind of a record's leaf: a record is in the layout as part of a run only.
+/// The kind of a record leaf: in the layout, a record is always part of a run.
 const RECORD: u8 = 0x01;
 
-/// Why bytes are not a layout.
+/// The reason why bytes are not a layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutError {
-    /// The first eight bytes are others.
+    /// The first eight bytes are not the header.
     #[error("not a layout of a log: it does not begin with EDSLOG1 and a line feed")]
     Header,
     /// An item is malformed.
     #[error("the layout is malformed at byte {offset}: {source}")]
     Malformed {
-        /// Where the item begins.
+        /// The start of the item.
         offset: usize,
-        /// What is wrong.
+        /// The cause.
         source: CanonicalError,
     },
     /// An item is neither a run nor a leaf.
     #[error("the layout has an item {kind:#04x} at byte {offset}, expected 00 or 01")]
     Kind {
-        /// Where the item begins.
+        /// The start of the item.
         offset: usize,
         /// Its first byte.
         kind: u8,
     },
-    /// A run is empty, begins at sequence 0, or goes beyond the largest sequence or size.
-    #[error("the run at byte {offset} of the layout is not a range of sequences from 1 on")]
+    /// A run is empty, starts at sequence 0, or exceeds the largest sequence or size.
+    #[error("the run at byte {offset} of the layout is not a range of sequences, which start at 1")]
     Run {
-        /// Where the item begins.
+        /// The start of the item.
         offset: usize,
     },
     /// A leaf is empty, too long, or a record, which must be part of a run.
     #[error("the leaf at byte {offset} of the layout is empty, a record, or longer than 65,535 bytes")]
     Leaf {
-        /// Where the item begins.
+        /// The start of the item.
         offset: usize,
     },
 }
@@ -51,7 +51,7 @@ pub enum LayoutError {
 /// One item of a layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LayoutItem<'a> {
-    /// The records of a device from a sequence on, one leaf each.
+    /// The records of a device from a sequence, one leaf each.
     Run {
         /// The device.
         device_id: &'a str,
@@ -60,12 +60,12 @@ pub enum LayoutItem<'a> {
         /// The number of records.
         count: u64,
     },
-    /// A leaf of any other kind, as it is.
+    /// A leaf of any other kind, unchanged.
     Leaf(&'a [u8]),
 }
 
 impl LayoutItem<'_> {
-    /// The leaves that it stands for.
+    /// Returns the number of leaves of this item.
     pub fn leaves(&self) -> u64 {
         match self {
             LayoutItem::Run { count, .. } => *count,
@@ -86,7 +86,7 @@ impl LayoutItem<'_> {
     }
 }
 
-/// Reads a layout, item by item. It ends behind the first error.
+/// Parses a layout, item by item. It stops after the first error.
 ///
 /// ```
 /// use edgesentry_log::{Layout, LayoutItem, LayoutWriter};
@@ -179,7 +179,7 @@ impl LayoutWriter {
     /// Appends an item.
     ///
     /// # Errors
-    /// [`LayoutError::Run`] or [`LayoutError::Leaf`], if it could not be read again.
+    /// [`LayoutError::Run`] or [`LayoutError::Leaf`] if the item could not be parsed again.
     pub fn push(&mut self, item: LayoutItem<'_>) -> Result<(), LayoutError> {
         let offset = self.bytes.len();
         let leaves = self.leaves.checked_add(item.leaves()).filter(|leaves| *leaves <= MAX_SIZE);
@@ -204,7 +204,7 @@ impl LayoutWriter {
         Ok(())
     }
 
-    /// All bytes.
+    /// Returns all bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

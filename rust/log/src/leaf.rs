@@ -1,4 +1,4 @@
-//! The typed leaves of our logs.
+//! The typed leaves of an EdgeSentry log.
 
 use edgesentry_chain::canonical::{CanonicalError, Reader, write_text, write_varint};
 use edgesentry_chain::{AuditRecord, Hash, Head, Scheme};
@@ -15,33 +15,33 @@ const REVOKED: u8 = 0x04;
 const ERASED: u8 = 0x05;
 const OPENED: u8 = 0x06;
 
-/// Why bytes are not a leaf.
+/// The reason why bytes are not a leaf.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeafError {
-    /// No byte at all: every leaf begins with its kind.
+    /// Empty: every leaf starts with its kind.
     #[error("a leaf is empty, expected its kind in the first byte")]
     Empty,
-    /// Longer than an entry bundle can hold.
+    /// Longer than the limit of an entry bundle.
     #[error("a leaf has {0} bytes, the limit is {MAX_ENTRY_BYTES}")]
     TooLong(usize),
-    /// The body is not what its kind has.
+    /// The body does not match the kind.
     #[error("the body of a leaf of kind {kind:#04x} is malformed: {source}")]
     Body {
         /// The kind.
         kind: u8,
-        /// What is wrong.
+        /// The cause.
         source: CanonicalError,
     },
     /// A signature scheme other than 0 and 1.
     #[error("a key leaf has signature scheme {0}, expected 0 (payload-hash) or 1 (record)")]
     Scheme(u8),
-    /// The origin of an opened leaf, or the previous log that it names, cannot be.
+    /// The origin or the previous log of an opened leaf is invalid.
     #[error("an opened leaf is not valid: {0}")]
     Opened(#[from] CheckpointError),
 }
 
-/// A leaf of a log. The first byte is its kind, the body is encoded as a record's canonical bytes are.
+/// A leaf of a log. The first byte is its kind; the body has the encoding of the canonical bytes of a record.
 ///
 /// ```
 /// use edgesentry_chain::{Device, Scheme};
@@ -61,63 +61,63 @@ pub enum Leaf {
     Heads(HeadsLeaf),
     /// 03: a key of a device.
     Key(KeyLeaf),
-    /// 04: a device's keys are revoked.
+    /// 04: the keys of a device are revoked.
     Revoked(RevokedLeaf),
     /// 05: a payload was erased.
     Erased(ErasedLeaf),
     /// 06: the log was opened; leaf 0 and no other.
     Opened(OpenedLeaf),
-    /// Any other kind. It is hashed and counted; its content is not checked.
+    /// Any other kind. It is hashed and counted, but its content is not checked.
     Unknown {
         /// The first byte.
         kind: u8,
-        /// The bytes behind it.
+        /// The bytes after it.
         body: Vec<u8>,
     },
 }
 
-/// What a checkpoint says of all devices.
+/// The state of all devices in a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HeadsLeaf {
     /// Leaves of kind 01 before this one.
     pub records: u64,
     /// Devices in the heads tree.
     pub devices: u64,
-    /// Its root: see [`HeadsTree`](crate::HeadsTree).
+    /// The root of this tree: see [`HeadsTree`](crate::HeadsTree).
     pub heads_root: TreeHash,
-    /// When the batch was made, Unix milliseconds by the log's clock.
+    /// The time of the batch, Unix milliseconds by the clock of the log.
     pub at_ms: u64,
 }
 
-/// A key of a device, from a sequence on.
+/// A key of a device, valid from a sequence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyLeaf {
     /// The device.
     pub device_id: String,
     /// The first sequence that the key signs.
     pub valid_from: u64,
-    /// Ed25519.
+    /// The Ed25519 public key.
     pub public_key: [u8; 32],
-    /// What its signatures cover.
+    /// The scheme of its signatures.
     pub scheme: Scheme,
-    /// The head behind which the chain begins, if not at sequence 1.
+    /// The head after which the chain starts, unless at sequence 1.
     pub start: Option<Head>,
-    /// When it was registered, Unix milliseconds by the service's clock.
+    /// The time of registration, Unix milliseconds by the clock of the service.
     pub at_ms: u64,
 }
 
-/// A device's keys do not sign any more.
+/// The keys of a device are no longer valid.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RevokedLeaf {
     /// The device.
     pub device_id: String,
-    /// The first sequence that they do not sign.
+    /// The first sequence at which they are not valid.
     pub revoked_from: u64,
-    /// When, Unix milliseconds by the service's clock.
+    /// The time, Unix milliseconds by the clock of the service.
     pub at_ms: u64,
 }
 
-/// A payload was erased. The record stays.
+/// A payload was erased. Its record remains.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ErasedLeaf {
     /// The device.
@@ -126,30 +126,30 @@ pub struct ErasedLeaf {
     pub sequence: u64,
     /// BLAKE3 of the payload.
     pub payload_hash: Hash,
-    /// Why, in the operator's words.
+    /// The reason, in the operator's words.
     pub reason: String,
-    /// When, Unix milliseconds by the service's clock.
+    /// The time, Unix milliseconds by the clock of the service.
     pub at_ms: u64,
 }
 
-/// The beginning of a log.
+/// The start of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OpenedLeaf {
     /// The name of the log.
     pub origin: String,
-    /// Records that were in the ledger before there was a log.
+    /// Records of the ledger from before the log existed.
     pub records_before: u64,
     /// The last checkpoint of the log that this one replaces.
     pub previous: Option<Checkpoint>,
-    /// When, Unix milliseconds by the service's clock.
+    /// The time, Unix milliseconds by the clock of the service.
     pub at_ms: u64,
 }
 
 impl Leaf {
-    /// Reads a leaf.
+    /// Parses a leaf.
     ///
     /// # Errors
-    /// The bytes are not what [`Leaf::to_bytes`] returns for any leaf.
+    /// The bytes are not the output of [`Leaf::to_bytes`] for any leaf.
     pub fn parse(bytes: &[u8]) -> Result<Leaf, LeafError> {
         if bytes.len() > MAX_ENTRY_BYTES {
             return Err(LeafError::TooLong(bytes.len()));
@@ -170,7 +170,7 @@ impl Leaf {
         Ok(leaf)
     }
 
-    /// Its kind: the first byte.
+    /// Returns its kind: the first byte.
     pub fn kind(&self) -> u8 {
         match self {
             Leaf::Record(_) => RECORD,
@@ -183,7 +183,7 @@ impl Leaf {
         }
     }
 
-    /// The bytes that are hashed.
+    /// Returns the hashed bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![self.kind()];
         match self {
@@ -213,13 +213,13 @@ impl Leaf {
         out
     }
 
-    /// The hash of the leaf in the tree.
+    /// Returns the hash of the leaf in the tree.
     pub fn hash(&self) -> TreeHash {
         TreeHash::of_leaf(&self.to_bytes())
     }
 }
 
-/// The hash of the leaf of a record, from its canonical bytes, without copying them.
+/// Returns the leaf hash of a record, from its canonical bytes, without a copy.
 ///
 /// ```
 /// use edgesentry_chain::{Device, Scheme};
@@ -308,7 +308,7 @@ fn opened(reader: &mut Reader<'_>) -> Result<Leaf, LeafError> {
     };
     let (origin, records_before, previous, at_ms) =
         read().map_err(|source| LeafError::Body { kind: OPENED, source })?;
-    // The rules of an origin are those of a checkpoint.
+    // An origin follows the same rules as in a checkpoint.
     Checkpoint::new(origin, 0, TreeHash::EMPTY)?;
     let previous = previous.map(|(origin, size, root)| Checkpoint::new(origin, size, root)).transpose()?;
     Ok(Leaf::Opened(OpenedLeaf { origin: origin.to_owned(), records_before, previous, at_ms }))

@@ -1,9 +1,9 @@
 //! The transparency log: an RFC 6962 tree over typed leaves, signed checkpoints, proofs, tiles and policies.
 //!
 //! No I/O, no async, no clock, no logging. The formats are those of C2SP (signed-note, tlog-checkpoint,
-//! tlog-cosignature, tlog-tiles, tlog-proof, tlog-policy); `docs/reference/log.md` has each of them byte for byte,
-//! with an example. A parser accepts exactly the bytes that the writer of the same type can write; only a policy, which
-//! people write, may have blanks and comments.
+//! tlog-cosignature, tlog-tiles, tlog-proof, tlog-policy); `docs/reference/log.md` specifies them byte by byte, with
+//! examples. A parser accepts exactly the bytes that the writer of the same type produces; only a policy, which people
+//! write, may have blanks and comments.
 //!
 //! ```
 //! use edgesentry_log::{Checkpoint, CompactRange, Policy, SignerKey, KeyType, TreeHash};

@@ -8,23 +8,23 @@ use crate::policy::{Policy, PolicyError, TrustedCheckpoint};
 use crate::proof::{ProofError, verify_inclusion};
 use crate::text::{decode_base64, encode_base64, parse_decimal, take_line};
 
-/// The largest proof that is read: a leaf in base64, 63 hashes and a note.
+/// The maximum size of a proof: a leaf in base64, 63 hashes and a note.
 pub const MAX_PROOF_BYTES: usize = 256 << 10;
-/// The hashes of a path in the largest tree.
+/// The maximum number of hashes in a path.
 const MAX_PATH: usize = 63;
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
-/// Why a proof cannot be read or does not hold.
+/// The reason why a proof cannot be read or does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogProofError {
     /// Larger than [`MAX_PROOF_BYTES`].
     #[error("the proof has {0} bytes, the limit is {MAX_PROOF_BYTES}")]
     TooLarge(usize),
-    /// The first line is another one.
+    /// The first line is not that of a proof.
     #[error("the first line of a proof is {HEADER}")]
     Header,
-    /// A line between the first one and the checkpoint.
+    /// A line between the first one and the checkpoint is wrong.
     #[error(
         "line {0} of the proof is malformed or out of place; a proof has `extra BASE64` (if any), `index N`, hashes, an \
          empty line"
@@ -36,17 +36,18 @@ pub enum LogProofError {
     /// The checkpoint is not trusted.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// The path does not lead from the leaf to the checkpoint's root.
+    /// The path does not lead from the leaf to the root of the checkpoint.
     #[error(transparent)]
     Path(#[from] ProofError),
-    /// The proof carries no leaf, and none was given.
+    /// The proof contains no leaf, and the caller provided none.
     #[error("the proof has no extra line with the leaf that it proves")]
     NoLeaf,
 }
 
-/// A leaf's place in a log, the path to the root, and the signed checkpoint with that root.
+/// The place of a leaf in a log, its path to the root, and the signed checkpoint with that root.
 ///
-/// `extra` of our proofs is the whole leaf. It is a claim until its hash has led to the root: see [`LogProof::verify`].
+/// Our proofs have the whole leaf in `extra`. It is a claim until its hash has led to the root: see
+/// [`LogProof::verify`].
 ///
 /// ```
 /// use edgesentry_log::{Checkpoint, KeyType, LogProof, Policy, SignerKey, TreeHash};
@@ -64,18 +65,18 @@ pub enum LogProofError {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogProof {
-    /// What the `extra` line carries; none for an empty one, which is not written.
+    /// The content of the `extra` line; none if the line is empty, and then it is not written.
     pub extra: Option<Vec<u8>>,
     /// The index of the leaf.
     pub index: u64,
-    /// From the leaf's sibling up.
+    /// The hashes from the sibling of the leaf up.
     pub path: Vec<TreeHash>,
     /// The signed checkpoint.
     pub checkpoint: Note,
 }
 
 impl LogProof {
-    /// Reads a proof.
+    /// Parses a proof.
     ///
     /// # Errors
     /// The bytes are not a proof.
@@ -87,7 +88,7 @@ impl LogProof {
         LogProof::parse_lines(text, 1)
     }
 
-    /// Reads a proof to the end of a text whose next line has number `first`.
+    /// Parses a proof up to the end of a text; its next line has number `first`.
     pub(crate) fn parse_lines(mut text: &str, first: usize) -> Result<LogProof, LogProofError> {
         if take_line(&mut text) != Some(HEADER) {
             return Err(LogProofError::Header);
@@ -107,7 +108,7 @@ impl LogProof {
         Ok(LogProof { extra, index, path, checkpoint })
     }
 
-    /// Checks the checkpoint against the policy and the path from `leaf`, the bytes of the leaf, to its root.
+    /// Verifies the checkpoint against the policy, and the path from `leaf` (the bytes of the leaf) to its root.
     ///
     /// # Errors
     /// [`LogProofError::Policy`] or [`LogProofError::Path`].
@@ -124,26 +125,26 @@ impl LogProof {
         Ok(trusted)
     }
 
-    /// [`LogProof::verify`] of the leaf that the proof carries. Returns it, now proven.
+    /// Verifies the leaf in the proof, like [`LogProof::verify`], and returns it.
     ///
     /// # Errors
-    /// As of [`LogProof::verify`]; [`LogProofError::NoLeaf`].
+    /// See [`LogProof::verify`]; [`LogProofError::NoLeaf`].
     pub fn verify_extra(&self, policy: &Policy) -> Result<(&[u8], TrustedCheckpoint), LogProofError> {
         let leaf = self.extra.as_deref().ok_or(LogProofError::NoLeaf)?;
         Ok((leaf, self.verify(leaf, policy)?))
     }
 }
 
-/// The lines of a proof, counted. An error is the number of a line.
+/// A cursor over the lines of a proof. An error is a line number.
 pub(crate) struct Lines<'a> {
-    /// The lines that are left.
+    /// The remaining lines.
     pub(crate) text: &'a str,
-    /// The number of the last line that was taken.
+    /// The number of the last line read.
     pub(crate) number: usize,
 }
 
 impl<'a> Lines<'a> {
-    /// The rest of the next line, if it begins so.
+    /// Returns the rest of the next line if it starts with `prefix`.
     pub(crate) fn take_if(&mut self, prefix: &str) -> Option<&'a str> {
         let mut rest = self.text.strip_prefix(prefix)?;
         let line = take_line(&mut rest)?;
@@ -152,7 +153,7 @@ impl<'a> Lines<'a> {
         Some(line)
     }
 
-    /// The rest of the next line, which has to begin so and to be read by `read`.
+    /// Reads the rest of the next line with `read`; the line must start with `prefix`.
     pub(crate) fn expect<T>(
         &mut self,
         prefix: &str,
@@ -162,12 +163,12 @@ impl<'a> Lines<'a> {
         self.take_if(prefix).and_then(read).ok_or(number)
     }
 
-    /// `index N`.
+    /// Reads `index N`.
     pub(crate) fn index(&mut self) -> Result<u64, usize> {
         self.expect("index ", parse_decimal)
     }
 
-    /// Hashes, one a line, up to a line that is none.
+    /// Reads hashes, one per line, up to a line that is not a hash.
     pub(crate) fn path(&mut self) -> Vec<TreeHash> {
         let mut path = Vec::new();
         while path.len() < MAX_PATH {
@@ -180,13 +181,13 @@ impl<'a> Lines<'a> {
         path
     }
 
-    /// An empty line.
+    /// Reads an empty line.
     pub(crate) fn empty(&mut self) -> Result<(), usize> {
         self.expect("", |line| line.is_empty().then_some(()))
     }
 }
 
-/// The bytes that [`LogProof::parse`] reads.
+/// Formats the bytes that [`LogProof::parse`] reads.
 impl fmt::Display for LogProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{HEADER}")?;

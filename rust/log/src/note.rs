@@ -6,28 +6,28 @@ use crate::hash::MAX_SIZE;
 use crate::key::{KeyId, KeyType, SignerKey, VerifierKey};
 use crate::text::{decode_base64, encode_base64, is_key_name, take_line};
 
-/// The largest note that is read.
+/// The maximum size of a note.
 pub const MAX_NOTE_BYTES: usize = 128 << 10;
-/// The most signature lines that a note may have.
+/// The maximum number of signature lines in a note.
 pub const MAX_SIGNATURES: usize = 64;
 
-/// Why a note cannot be read, signed or trusted.
+/// The reason why a note cannot be read, signed or trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoteError {
     /// Larger than [`MAX_NOTE_BYTES`].
     #[error("the note has {0} bytes, the limit is {MAX_NOTE_BYTES}")]
     TooLarge(usize),
-    /// Not UTF-8, or with a control character other than line feed.
-    #[error("the note is not UTF-8 without control characters")]
+    /// Not UTF-8, or has a control character other than line feed.
+    #[error("the note must be UTF-8 without control characters")]
     Characters,
-    /// No empty line between text and signatures, or no line feed at the end.
+    /// There is no empty line between text and signatures, or no line feed at the end.
     #[error("the note is not a text, an empty line and signature lines, each ended by a line feed")]
     Form,
-    /// A line behind the text is not a signature.
-    #[error("line {0} behind the text is not a signature line `— NAME BASE64` with canonical base64")]
+    /// A line after the text is not a signature.
+    #[error("line {0} after the text is not a signature line `— NAME BASE64` with canonical base64")]
     SignatureLine(usize),
-    /// More lines than [`MAX_SIGNATURES`].
+    /// There are more signatures than [`MAX_SIGNATURES`].
     #[error("the note has more than {MAX_SIGNATURES} signatures")]
     TooManySignatures,
     /// Two signatures by one known key.
@@ -38,7 +38,7 @@ pub enum NoteError {
         /// Its id.
         id: KeyId,
     },
-    /// Two of the known keys have the same name and id.
+    /// Two known keys have the same name and id.
     #[error("two of the given keys have the name {name} and the key id {id}; rename one of them")]
     Ambiguous {
         /// The name of the keys.
@@ -46,7 +46,7 @@ pub enum NoteError {
         /// Their id.
         id: KeyId,
     },
-    /// A signature that bears the name and id of a known key is not by that key over this text.
+    /// A signature has the name and id of a known key, but is not valid for this key and text.
     #[error("the signature by {name} with key id {id} is not valid for this text")]
     Invalid {
         /// The name of the key.
@@ -54,11 +54,11 @@ pub enum NoteError {
         /// Its id.
         id: KeyId,
     },
-    /// No signature is by a known key.
+    /// No signature belongs to a known key.
     #[error("no signature of the note is by a known key")]
     NotTrusted,
-    /// The key is of the other type: a cosignature needs a time, a plain signature has none.
-    #[error("the key {name} has signature type {kind:?}, which does not sign this")]
+    /// The key has the other type: a cosignature needs a time, a plain signature has none.
+    #[error("the key {name} has signature type {kind:?}, which cannot sign this")]
     WrongType {
         /// The name of the key.
         name: String,
@@ -70,7 +70,7 @@ pub enum NoteError {
     Time(u64),
 }
 
-/// One signature line: who claims to have signed, and the bytes. Nothing is verified yet.
+/// One signature line: the claimed signer and the bytes, not yet verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NoteSignature {
     name: String,
@@ -79,7 +79,7 @@ pub struct NoteSignature {
 }
 
 impl NoteSignature {
-    /// Reads one line without its line feed.
+    /// Parses one line without its line feed.
     ///
     /// # Errors
     /// [`NoteError::SignatureLine`], as line 1.
@@ -90,17 +90,17 @@ impl NoteSignature {
         signature_of(line).ok_or(NoteError::SignatureLine(1))
     }
 
-    /// The name of the key.
+    /// Returns the name of the key.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The id of the key.
+    /// Returns the id of the key.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// The bytes behind the key id; of a cosignature the time first.
+    /// Returns the bytes after the key id; those of a cosignature start with the time.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -112,16 +112,16 @@ impl fmt::Display for NoteSignature {
     }
 }
 
-/// A signature that holds.
+/// A valid signature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VerifiedSignature<'a> {
     /// The key.
     pub key: &'a VerifierKey,
-    /// When a cosignature was made, Unix seconds by the clock of the one who signed; none for a log's own signature.
+    /// The time of a cosignature, Unix seconds by the clock of the signer; none for the signature of a log.
     pub time: Option<u64>,
 }
 
-/// A text and the signatures below it.
+/// A text and its signatures.
 ///
 /// ```
 /// use edgesentry_log::{Note, VerifierKey};
@@ -153,11 +153,11 @@ impl Note {
         }
         let mut note = Note { text: text.to_owned(), signatures: Vec::new() };
         note.add(note.signature(key)?)?;
-        // An empty line at the end of the text, for example, would be read as the end of the text before it.
+        // A text that ends with an empty line, for example, would be read as a shorter text.
         if Note::parse(note.to_string().as_bytes())? == note { Ok(note) } else { Err(NoteError::Form) }
     }
 
-    /// Reads a note of at most [`MAX_NOTE_BYTES`].
+    /// Parses a note of at most [`MAX_NOTE_BYTES`].
     ///
     /// # Errors
     /// The bytes are not a note.
@@ -186,20 +186,20 @@ impl Note {
         Ok(Note { text: text.to_owned(), signatures })
     }
 
-    /// The signed text, which ends with a line feed.
+    /// Returns the signed text, which ends with a line feed.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The signature lines in their order, none verified.
+    /// Returns the signature lines in order, none verified.
     pub fn signatures(&self) -> &[NoteSignature] {
         &self.signatures
     }
 
-    /// Adds a signature line as it is.
+    /// Adds a signature line without verification.
     ///
     /// # Errors
-    /// [`NoteError::Repeated`], [`NoteError::TooManySignatures`], [`NoteError::TooLarge`]; the note is as before then.
+    /// [`NoteError::Repeated`], [`NoteError::TooManySignatures`], [`NoteError::TooLarge`]; the note is then unchanged.
     pub fn add(&mut self, signature: NoteSignature) -> Result<(), NoteError> {
         if self.signatures.iter().any(|other| other.name == signature.name && other.id == signature.id) {
             return Err(NoteError::Repeated { name: signature.name, id: signature.id });
@@ -216,13 +216,13 @@ impl Note {
         Ok(())
     }
 
-    /// The same note with those signature lines only that `keep` accepts.
+    /// Returns the same note with only the signature lines that `keep` accepts.
     pub fn retain(&self, mut keep: impl FnMut(&NoteSignature) -> bool) -> Note {
         let signatures = self.signatures.iter().filter(|signature| keep(signature)).cloned().collect();
         Note { text: self.text.clone(), signatures }
     }
 
-    /// The signature of a key over the text.
+    /// Returns the signature of a key over the text.
     ///
     /// # Errors
     /// [`NoteError::WrongType`] for a key of cosignatures.
@@ -232,8 +232,8 @@ impl Note {
         Ok(NoteSignature { name: key.verifier().name().to_owned(), id: key.verifier().id(), bytes })
     }
 
-    /// The cosignature (cosignature/v1) of a key over the text, at a time in Unix seconds. The text must be that of a
-    /// checkpoint; [`Checkpoint::cosign`](crate::Checkpoint::cosign) sees to it.
+    /// Returns the cosignature (cosignature/v1) of a key over the text, at a time in Unix seconds. The text must be
+    /// that of a checkpoint; [`Checkpoint::cosign`](crate::Checkpoint::cosign) ensures this.
     pub(crate) fn cosignature(text: &str, key: &SignerKey, time: u64) -> Result<NoteSignature, NoteError> {
         check_type(key, KeyType::CosignatureV1)?;
         if time > MAX_SIZE {
@@ -244,11 +244,11 @@ impl Note {
         Ok(NoteSignature { name: key.verifier().name().to_owned(), id: key.verifier().id(), bytes })
     }
 
-    /// The signatures by `keys`, all of them valid. Lines of other keys are ignored.
+    /// Returns the signatures by `keys`, all of them valid. Lines of other keys are ignored.
     ///
     /// # Errors
-    /// [`NoteError::Invalid`] or [`NoteError::Repeated`] if a line of a known key is damaged or there twice,
-    /// [`NoteError::NotTrusted`] if no line is by a known key.
+    /// [`NoteError::Invalid`] or [`NoteError::Repeated`] if a line of a known key is damaged or repeated,
+    /// [`NoteError::NotTrusted`] if no line belongs to a known key.
     pub fn verify<'a>(
         &self,
         keys: impl IntoIterator<Item = &'a VerifierKey, IntoIter: Clone>,
@@ -272,7 +272,7 @@ impl Note {
         if verified.is_empty() { Err(NoteError::NotTrusted) } else { Ok(verified) }
     }
 
-    /// None if the signature does not hold; else its time, if its type has one.
+    /// Returns `None` if the signature does not hold, or else its time, if its type has one.
     fn decide(&self, key: &VerifierKey, bytes: &[u8]) -> Option<Option<u64>> {
         match key.kind() {
             KeyType::Ed25519 => key.holds(self.text.as_bytes(), bytes.try_into().ok()?).then_some(None),

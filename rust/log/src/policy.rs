@@ -1,4 +1,4 @@
-//! Trust policies (C2SP tlog-policy): which logs and witnesses are known, and how many must have signed.
+//! Trust policies (C2SP tlog-policy): the known logs and witnesses, and the quorum of signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use crate::key::{KeyType, NoteKeyError, VerifierKey};
 use crate::note::{Note, NoteError, VerifiedSignature};
 use crate::text::parse_decimal;
 
-/// The largest policy that is read.
+/// The maximum size of a policy.
 pub const MAX_POLICY_BYTES: usize = 128 << 10;
-/// The most logs, witnesses and groups, each.
+/// The maximum number of logs, of witnesses, and of groups.
 const MAX_ITEMS: usize = 256;
 
-/// Why a policy cannot be read, or a checkpoint is not trusted under it.
+/// The reason why a policy cannot be read, or why it does not trust a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
@@ -20,7 +20,7 @@ pub enum PolicyError {
     #[error("the policy has {0} bytes, the limit is {MAX_POLICY_BYTES}")]
     TooLarge(usize),
     /// A line is not UTF-8 or has a control character other than tab.
-    #[error("line {0} of the policy is not UTF-8 without control characters")]
+    #[error("line {0} of the policy must be UTF-8 without control characters")]
     Characters(usize),
     /// A line is not one of the four forms.
     #[error(
@@ -33,14 +33,14 @@ pub enum PolicyError {
     Key {
         /// The line.
         line: usize,
-        /// What is wrong.
+        /// The cause.
         source: NoteKeyError,
     },
-    /// The key of a witness where that of a log must be, or the other way round.
+    /// The key of a witness in place of that of a log, or vice versa.
     #[error("line {0} of the policy: a log needs a key of type 0x01, a witness one of type 0x04")]
     KeyType(usize),
-    /// A key is there already, under whichever name.
-    #[error("line {0} of the policy: this public key is in the policy already")]
+    /// A key is repeated, perhaps under another name.
+    #[error("line {0} of the policy: this public key is already in the policy")]
     KeyTwice(usize),
     /// A name is defined twice, or is `none`.
     #[error("line {line} of the policy: the name {name} is taken")]
@@ -58,8 +58,8 @@ pub enum PolicyError {
         /// The name.
         name: String,
     },
-    /// A witness or group is member of two groups.
-    #[error("line {line} of the policy: {name} is a member of a group already")]
+    /// A witness or group is a member of two groups.
+    #[error("line {line} of the policy: {name} is already a member of a group")]
     MemberTwice {
         /// The line.
         line: usize,
@@ -69,7 +69,7 @@ pub enum PolicyError {
     /// A threshold of 0, or above the number of members.
     #[error("line {0} of the policy: the threshold of a group is between 1 and the number of its members")]
     Threshold(usize),
-    /// No quorum line, or two.
+    /// No quorum line, or several.
     #[error("a policy has exactly one quorum line")]
     Quorum,
     /// More than 256 logs, witnesses or groups.
@@ -78,43 +78,43 @@ pub enum PolicyError {
     /// The text of the note is not a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A signature of a known key is not valid, or none is by a known key.
+    /// A signature of a known key is not valid, or no signature belongs to a known key.
     #[error(transparent)]
     Note(#[from] NoteError),
-    /// No log with this origin is in the policy, or none of its keys has signed.
-    #[error("no key that the policy has for the log {0} has signed the checkpoint")]
+    /// The policy has no log with this origin, or none of its keys has signed.
+    #[error("the checkpoint has no signature by a key of log {0} in the policy")]
     UnknownLog(String),
     /// Too few witnesses have signed.
     #[error("the checkpoint lacks cosignatures: those of {cosigned:?} do not satisfy the quorum {quorum}")]
     QuorumMissing {
         /// The witnesses whose cosignatures hold.
         cosigned: Vec<String>,
-        /// What the policy asks for.
+        /// The quorum of the policy.
         quorum: String,
     },
 }
 
-/// A log that a policy knows.
+/// A log of a policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyLog {
-    /// Its key; the name is the log's origin.
+    /// The key; its name is the origin of the log.
     pub key: VerifierKey,
-    /// Where it can be read.
+    /// The URL of the log.
     pub url: Option<String>,
 }
 
-/// A witness that a policy knows.
+/// A witness of a policy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyWitness {
     /// The name within the policy.
     pub name: String,
     /// Its key.
     pub key: VerifierKey,
-    /// Where it takes checkpoints.
+    /// The URL that accepts checkpoints.
     pub url: Option<String>,
 }
 
-/// A witness or group, by its place in the policy.
+/// A witness or group, by its index in the policy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Member {
     Witness(usize),
@@ -125,11 +125,12 @@ enum Member {
 struct Group {
     name: String,
     threshold: usize,
-    /// Witnesses, and groups in front of this one.
+    /// Witnesses, and groups defined before this one.
     members: Vec<Member>,
 }
 
-/// Known logs, known witnesses, and the quorum. The trust root of everything that a checkpoint proves: bring your own.
+/// Known logs, known witnesses, and the quorum. It is the trust root of all proofs by checkpoints, so the verifier must
+/// bring its own.
 ///
 /// ```
 /// use edgesentry_log::{Checkpoint, KeyType, Policy, SignerKey, TreeHash};
@@ -164,11 +165,11 @@ pub struct Policy {
 pub struct Cosigned {
     /// Its name in the policy.
     pub witness: String,
-    /// When, Unix seconds by its clock.
+    /// The time, Unix seconds by its clock.
     pub time: u64,
 }
 
-/// A checkpoint that satisfies a policy. Only [`Policy::evaluate`] makes one.
+/// A checkpoint that satisfies a policy. Only [`Policy::evaluate`] creates one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TrustedCheckpoint {
     checkpoint: Checkpoint,
@@ -177,25 +178,26 @@ pub struct TrustedCheckpoint {
 }
 
 impl TrustedCheckpoint {
-    /// The checkpoint.
+    /// Returns the checkpoint.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// The witnesses of the policy that have signed it, in the order of the policy.
+    /// Returns the witnesses of the policy that have signed it, in policy order.
     pub fn cosigned(&self) -> &[Cosigned] {
         &self.cosigned
     }
 
-    /// The latest time, in Unix seconds, at or after which a whole quorum has signed. A few witnesses with wrong clocks
-    /// cannot move it as long as the quorum needs others. None if the policy has no quorum.
+    /// Returns the latest time, in Unix seconds, at or after which a whole quorum has signed. A few witnesses with
+    /// wrong clocks cannot move it as long as the quorum needs others. `None` if the policy has no quorum.
     pub fn quorum_time(&self) -> Option<u64> {
         self.quorum_time
     }
 }
 
 impl Policy {
-    /// Reads a policy: UTF-8, one item a line. Blank lines and what stands behind `#` at the start of a word are ignored.
+    /// Parses a policy: UTF-8, one item per line. Blank lines, and text after a `#` at the start of a word, are
+    /// ignored.
     ///
     /// # Errors
     /// The policy is malformed or contradicts itself.
@@ -217,12 +219,12 @@ impl Policy {
         Ok(Policy { logs: reader.logs, witnesses: reader.witnesses, groups: reader.groups, quorum })
     }
 
-    /// The logs in their order.
+    /// Returns the logs in order.
     pub fn logs(&self) -> &[PolicyLog] {
         &self.logs
     }
 
-    /// The witnesses in their order.
+    /// Returns the witnesses in order.
     pub fn witnesses(&self) -> &[PolicyWitness] {
         &self.witnesses
     }
@@ -255,7 +257,7 @@ impl Policy {
         Ok(TrustedCheckpoint { checkpoint, cosigned, quorum_time })
     }
 
-    /// When each witness has signed.
+    /// Returns the signing time of each witness.
     fn times(&self, verified: &[VerifiedSignature<'_>]) -> Vec<Option<u64>> {
         let time = |witness: &PolicyWitness| {
             verified
@@ -266,10 +268,10 @@ impl Policy {
         self.witnesses.iter().map(time).collect()
     }
 
-    /// The latest time at or after which a quorum has signed; `Some(None)` if no quorum is asked for.
+    /// Returns the latest time at or after which a quorum has signed; `Some(None)` if no quorum is required.
     fn latest_quorum(&self, times: &[Option<u64>]) -> Option<Option<u64>> {
         let Some(quorum) = self.quorum else { return Some(None) };
-        // A group has witnessed when as many members have as it asks for: at the K-th latest of their times.
+        // A group has signed once its threshold K is reached: at the K-th latest time of its members.
         let mut groups: Vec<Option<u64>> = Vec::with_capacity(self.groups.len());
         let time = |member: &Member, groups: &[Option<u64>]| match member {
             Member::Witness(at) => times.get(*at).copied().flatten(),
@@ -292,7 +294,7 @@ impl Policy {
     }
 }
 
-/// The policy in its shortest form: without comments, one space between words.
+/// Formats the policy in its shortest form: no comments, one space between words.
 impl std::fmt::Display for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let url = |url: &Option<String>| url.as_ref().map_or(String::new(), |url| format!(" {url}"));
@@ -311,7 +313,7 @@ impl std::fmt::Display for Policy {
     }
 }
 
-/// What was read so far.
+/// The items read so far.
 #[derive(Default)]
 struct PolicyReader {
     logs: Vec<PolicyLog>,
@@ -358,7 +360,7 @@ impl PolicyReader {
         if key.kind() != kind {
             return Err(PolicyError::KeyType(at));
         }
-        // One key under two names would count twice; a log's key as a witness would let the log vouch for itself.
+        // One key under two names would count twice; with the key of a log as witness, the log would vouch for itself.
         if self.keys.insert(*key.key().as_bytes()) { Ok(key) } else { Err(PolicyError::KeyTwice(at)) }
     }
 

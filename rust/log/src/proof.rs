@@ -3,22 +3,22 @@
 use crate::hash::{MAX_SIZE, TreeHash};
 use crate::range::{NodeId, fold, perfect_subtrees};
 
-/// Why a proof cannot be made or does not hold.
+/// The reason why a proof cannot be created or does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
     /// The tree has no such leaf.
     #[error("leaf {index} is not in a tree of {size} leaves")]
     Index {
-        /// The index asked for.
+        /// The requested index.
         index: u64,
         /// The size of the tree.
         size: u64,
     },
-    /// The tree has more leaves than any can have.
+    /// The tree is larger than the maximum size.
     #[error("a tree cannot have {0} leaves: at most 2^63 - 1")]
     Size(u64),
-    /// The older tree is the larger one.
+    /// The older tree is larger than the newer one.
     #[error("a tree of {old} leaves cannot have grown to {new}")]
     Shrunk {
         /// The size of the older tree.
@@ -26,12 +26,12 @@ pub enum ProofError {
         /// The size of the newer one.
         new: u64,
     },
-    /// A proof between these sizes has another number of hashes.
+    /// A proof between these sizes has a different number of hashes.
     #[error("the proof has {actual} hashes, expected {expected}")]
     Length {
-        /// The hashes that a proof for these numbers has.
+        /// The expected number of hashes.
         expected: usize,
-        /// The hashes given.
+        /// The actual number of hashes.
         actual: usize,
     },
     /// The hashes do not lead to the root of the tree.
@@ -40,14 +40,14 @@ pub enum ProofError {
     /// The hashes do not lead to the root of the older tree.
     #[error("the proof does not lead to the root of the older tree of {0} leaves")]
     OldRoot(u64),
-    /// A node that the proof needs is not there.
-    #[error("the node {} of level {} is needed for the proof and is not there", .0.index, .0.level)]
+    /// A node required by the proof is missing.
+    #[error("node {} of level {} is missing, and the proof needs it", .0.index, .0.level)]
     MissingNode(NodeId),
 }
 
-/// The hashes that prove leaf `index` in the tree of `size` leaves, from the leaf's sibling up.
+/// Returns the hashes that prove leaf `index` in the tree of `size` leaves, from the sibling of the leaf up.
 ///
-/// `node` returns the hash of a perfect subtree. [`inclusion_nodes`] names beforehand those that it is asked for.
+/// `node` returns the hash of a perfect subtree. [`inclusion_nodes`] returns the requested nodes in advance.
 ///
 /// # Errors
 /// [`ProofError::Index`], [`ProofError::Size`]; [`ProofError::MissingNode`] if `node` returns none.
@@ -59,15 +59,15 @@ pub fn inclusion_path(
     hashes_of(&inclusion_subtrees(index, size)?, node)
 }
 
-/// The nodes that [`inclusion_path`] asks for.
+/// Returns the nodes that [`inclusion_path`] requests.
 ///
 /// # Errors
-/// As of [`inclusion_path`].
+/// See [`inclusion_path`].
 pub fn inclusion_nodes(index: u64, size: u64) -> Result<Vec<NodeId>, ProofError> {
     Ok(nodes_of(&inclusion_subtrees(index, size)?))
 }
 
-/// The root to which `path` leads from the hash of leaf `index` in a tree of `size` leaves.
+/// Returns the root to which `path` leads from the hash of leaf `index` in a tree of `size` leaves.
 ///
 /// # Errors
 /// [`ProofError::Index`], [`ProofError::Size`], [`ProofError::Length`].
@@ -95,18 +95,18 @@ struct Climb {
     last: u64,
 }
 
-/// On which side of a node its sibling is.
+/// The side of a node on which its sibling is.
 enum Side {
     Left,
     Right,
 }
 
 impl Climb {
-    /// Goes up to the parent that the node has with the next sibling of the path.
+    /// Moves up to the parent of the node and the next sibling in the path.
     fn step(&mut self) -> Side {
         let side = if self.at % 2 == 1 || self.at == self.last { Side::Left } else { Side::Right };
         if let Side::Left = side {
-            // Levels on which the node has no sibling are not in the path.
+            // The path has no hashes for levels on which the node has no sibling.
             while self.at.is_multiple_of(2) && self.at != 0 {
                 self.up();
             }
@@ -134,9 +134,10 @@ pub fn verify_inclusion(
     if root_of_inclusion(leaf, index, size, path)? == root { Ok(()) } else { Err(ProofError::Root(size)) }
 }
 
-/// The hashes that prove that the tree of `new` leaves begins with that of `old` leaves. Empty if `old` is 0 or `new`.
+/// Returns the hashes that prove that the tree of `new` leaves extends that of `old` leaves. Empty if `old` is 0 or
+/// `new`.
 ///
-/// `node` returns the hash of a perfect subtree. [`consistency_nodes`] names beforehand those that it is asked for.
+/// `node` returns the hash of a perfect subtree. [`consistency_nodes`] returns the requested nodes in advance.
 ///
 /// # Errors
 /// [`ProofError::Shrunk`], [`ProofError::Size`]; [`ProofError::MissingNode`] if `node` returns none.
@@ -148,17 +149,17 @@ pub fn consistency_path(
     hashes_of(&consistency_subtrees(old, new)?, node)
 }
 
-/// The nodes that [`consistency_path`] asks for.
+/// Returns the nodes that [`consistency_path`] requests.
 ///
 /// # Errors
-/// As of [`consistency_path`].
+/// See [`consistency_path`].
 pub fn consistency_nodes(old: u64, new: u64) -> Result<Vec<NodeId>, ProofError> {
     Ok(nodes_of(&consistency_subtrees(old, new)?))
 }
 
-/// Checks that the tree of `new` leaves with root `new_root` begins with that of `old` leaves and `old_root`.
+/// Checks that the tree of `new` leaves with root `new_root` extends that of `old` leaves and `old_root`.
 ///
-/// The empty tree has one root, [`TreeHash::EMPTY`], and every tree begins with it.
+/// The empty tree has the root [`TreeHash::EMPTY`], and every tree extends it.
 ///
 /// ```
 /// use edgesentry_log::{Tree, TreeHash, consistency_path, verify_consistency};
@@ -220,7 +221,7 @@ struct Subtree {
     end: u64,
 }
 
-/// The siblings on the way from a leaf to the root.
+/// Returns the siblings on the path from a leaf to the root.
 fn inclusion_subtrees(index: u64, size: u64) -> Result<Vec<Subtree>, ProofError> {
     if size > MAX_SIZE {
         return Err(ProofError::Size(size));
@@ -266,7 +267,7 @@ fn consistency_subtrees(old: u64, new: u64) -> Result<Vec<Subtree>, ProofError> 
             begin = middle;
         }
     }
-    // What is left ends with the older tree. If it is all of it, its root is known.
+    // The remaining leaves end with the older tree. If they are all of it, its root is known.
     if begin != 0 {
         subtrees.push(Subtree { begin, end });
     }
@@ -274,7 +275,7 @@ fn consistency_subtrees(old: u64, new: u64) -> Result<Vec<Subtree>, ProofError> 
     Ok(subtrees)
 }
 
-/// The largest power of two below `size`, which is at least 2.
+/// Returns the largest power of two below `size`, which is at least 2.
 fn split(size: u64) -> u64 {
     1 << (size - 1).ilog2()
 }

@@ -1,21 +1,20 @@
-//! Compact ranges: any part of the tree in O(log n) hashes.
+//! Compact ranges: any range of leaves as O(log n) hashes.
 
 use crate::hash::{MAX_SIZE, TreeHash};
 
-/// A perfect subtree: the 2^level leaves from `index`·2^level on.
+/// A perfect subtree: the 2^level leaves from `index`·2^level.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct NodeId {
     /// 0 for a leaf.
     pub level: u8,
-    /// Among the nodes of its level, from 0.
+    /// Index among the nodes of its level, from 0.
     pub index: u64,
 }
 
-/// The roots of the largest perfect subtrees that the leaves `begin..end` of a tree consist of.
+/// The roots of the largest perfect subtrees that make up the leaves `begin..end` of a tree.
 ///
-/// [`CompactRange::merge`] is associative, like the merge of chain segments: however the leaves are cut into ranges,
-/// and in whichever order neighbours are merged, the result is the same. The first example hashes the two halves of a
-/// tree apart from each other.
+/// [`CompactRange::merge`] is associative, like the merge of chain segments: the result does not depend on the split
+/// into ranges or the order of merges. The example hashes two parts of a tree independently.
 ///
 /// ```
 /// use edgesentry_log::{CompactRange, TreeHash};
@@ -34,45 +33,45 @@ pub struct NodeId {
 pub struct CompactRange {
     begin: u64,
     end: u64,
-    /// Left to right. No two neighbours are the children of one node: such a pair is replaced by its parent.
+    /// Left to right. No two neighbours are the children of one node: their parent replaces such a pair.
     nodes: Vec<(u8, TreeHash)>,
 }
 
-/// Why ranges cannot be made, merged or reduced to a root.
+/// The reason why ranges cannot be created, merged or reduced to a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RangeError {
-    /// The ranges do not touch.
-    #[error("the range that ends at {end} cannot be merged with one that begins at {begin}")]
+    /// The ranges are not adjacent.
+    #[error("the range that ends at {end} cannot be merged with one that starts at {begin}")]
     NotAdjacent {
-        /// Where the left range ends.
+        /// The end of the left range.
         end: u64,
-        /// Where the right one begins.
+        /// The start of the right range.
         begin: u64,
     },
-    /// Only a range from leaf 0 on has a root.
-    #[error("a range that begins at leaf {0} has no root: only one from leaf 0 on does")]
+    /// Only a range that starts at leaf 0 has a root.
+    #[error("a range that starts at leaf {0} has no root: only a range from leaf 0 has one")]
     NoRoot(u64),
-    /// The range does not lie within a tree of the largest size, or ends before it begins.
+    /// The range exceeds a tree of the maximum size, or ends before its start.
     #[error("{begin}..{end} is not a range of leaves: a tree has at most 2^63 - 1")]
     Bounds {
         /// The first leaf.
         begin: u64,
-        /// Behind the last leaf.
+        /// The index after the last leaf.
         end: u64,
     },
     /// A stored range has too few or too many hashes.
     #[error("{actual} hashes for a range that consists of {expected} perfect subtrees")]
     HashCount {
-        /// The subtrees that the range consists of.
+        /// The number of subtrees in the range.
         expected: usize,
-        /// The hashes given.
+        /// The actual number of hashes.
         actual: usize,
     },
 }
 
 impl CompactRange {
-    /// An empty range before leaf `begin`.
+    /// Creates an empty range before leaf `begin`.
     ///
     /// # Errors
     /// [`RangeError::Bounds`] beyond the largest size of a tree.
@@ -80,7 +79,7 @@ impl CompactRange {
         CompactRange::from_hashes(begin, begin, &[])
     }
 
-    /// A range from its hashes, left to right, as [`CompactRange::hashes`] returned them.
+    /// Creates a range from its hashes, left to right, the result of [`CompactRange::hashes`].
     ///
     /// # Errors
     /// [`RangeError::Bounds`] or [`RangeError::HashCount`].
@@ -96,17 +95,17 @@ impl CompactRange {
         Ok(CompactRange { begin, end, nodes })
     }
 
-    /// The first leaf.
+    /// Returns the first leaf.
     pub fn begin(&self) -> u64 {
         self.begin
     }
 
-    /// Behind the last leaf; the size of the tree, if the range begins at 0.
+    /// Returns the index after the last leaf, which is the size of the tree if the range starts at 0.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// The roots of its perfect subtrees, left to right: at most 124.
+    /// Returns the roots of its perfect subtrees, left to right: at most 124.
     pub fn hashes(&self) -> impl DoubleEndedIterator<Item = TreeHash> {
         self.nodes.iter().map(|(_, hash)| *hash)
     }
@@ -116,7 +115,7 @@ impl CompactRange {
         self.push_with(leaf, &mut |_, _| {});
     }
 
-    /// [`CompactRange::push`] that hands over each node which is complete with this leaf, the leaf itself first.
+    /// Like [`CompactRange::push`], and calls `complete` for each node that this leaf completes, the leaf first.
     pub fn push_with(&mut self, leaf: TreeHash, complete: &mut impl FnMut(NodeId, TreeHash)) {
         let leaf_id = NodeId { level: 0, index: self.end };
         self.end += 1;
@@ -124,10 +123,10 @@ impl CompactRange {
         self.add(leaf_id, leaf, complete);
     }
 
-    /// Appends the range behind this one.
+    /// Appends the next range.
     ///
     /// # Errors
-    /// [`RangeError::NotAdjacent`]; nothing is changed then.
+    /// [`RangeError::NotAdjacent`]; the range is then unchanged.
     pub fn merge(&mut self, right: &CompactRange) -> Result<(), RangeError> {
         if self.end != right.begin {
             return Err(RangeError::NotAdjacent { end: self.end, begin: right.begin });
@@ -140,10 +139,10 @@ impl CompactRange {
         Ok(())
     }
 
-    /// The root of the tree of `end` leaves.
+    /// Returns the root of the tree of `end` leaves.
     ///
     /// # Errors
-    /// [`RangeError::NoRoot`] if the range does not begin at leaf 0.
+    /// [`RangeError::NoRoot`] if the range does not start at leaf 0.
     pub fn root(&self) -> Result<TreeHash, RangeError> {
         if self.begin != 0 {
             return Err(RangeError::NoRoot(self.begin));
@@ -151,7 +150,7 @@ impl CompactRange {
         Ok(fold(self.hashes()).unwrap_or(TreeHash::EMPTY))
     }
 
-    /// Puts a node behind the others. While the last two are left and right child of one node, it takes their place.
+    /// Appends a node. While the last two nodes are left and right child of one node, that node replaces them.
     fn add(&mut self, mut node: NodeId, mut hash: TreeHash, complete: &mut impl FnMut(NodeId, TreeHash)) {
         while node.index % 2 == 1
             && let Some((_, left)) = self.nodes.pop_if(|(level, _)| *level == node.level)
@@ -164,17 +163,17 @@ impl CompactRange {
     }
 }
 
-/// The root over subtrees of falling size, left to right: the smallest ones are joined first.
+/// Returns the root over subtrees of falling size, left to right: the smallest ones are joined first.
 pub(crate) fn fold(hashes: impl DoubleEndedIterator<Item = TreeHash>) -> Option<TreeHash> {
     hashes.rev().reduce(|right, left| TreeHash::of_node(&left, &right))
 }
 
-/// The largest perfect subtrees that `begin..end` consists of, left to right.
+/// Returns the largest perfect subtrees of `begin..end`, left to right.
 pub(crate) fn perfect_subtrees(begin: u64, end: u64) -> Vec<NodeId> {
     let mut nodes = Vec::new();
     let mut at = begin;
     while at < end {
-        // As large as the position and the leaves that are left allow.
+        // As large as the position and the remaining leaves allow.
         let level = at.trailing_zeros().min((end - at).ilog2()) as u8;
         nodes.push(NodeId { level, index: at >> level });
         at += 1 << level;

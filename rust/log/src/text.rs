@@ -1,4 +1,4 @@
-//! The parts that the text formats share: base64, decimals, names, lines.
+//! Parts shared by the text formats: base64, decimals, names, lines.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,13 +9,13 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The bytes, if `text` is their one canonical encoding. This engine requires the padding, and refuses white space and a
-/// bit that is set behind the last byte.
+/// Decodes `text` if it is canonical base64. This engine requires padding, and rejects white space and set bits after
+/// the last byte.
 pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
-/// A decimal of ASCII digits without leading zero, at most [`MAX_SIZE`].
+/// Parses a decimal of ASCII digits without leading zero, at most [`MAX_SIZE`].
 pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || (text.len() > 1 && text.starts_with('0')) {
@@ -24,12 +24,12 @@ pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     text.parse().ok().filter(|value| *value <= MAX_SIZE)
 }
 
-/// Whether `name` can be the name of a note key.
+/// Returns true if `name` is a valid name of a note key.
 pub(crate) fn is_key_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
 }
 
-/// Takes a line off the front, without its line feed; none if no line feed is left.
+/// Takes a line from the front, without its line feed. Returns `None` if no line feed is left.
 pub(crate) fn take_line<'a>(text: &mut &'a str) -> Option<&'a str> {
     let (line, rest) = text.split_once('\n')?;
     *text = rest;

@@ -7,79 +7,79 @@ use crate::hash::{MAX_SIZE, TreeHash};
 use crate::range::NodeId;
 use crate::text::parse_decimal;
 
-/// The hashes or entries of a full tile.
+/// The number of hashes or entries in a full tile.
 pub const TILE_WIDTH: u16 = 256;
-/// Levels of a tile: 256 hashes are 8 levels of the tree.
+/// Tree levels per tile: 256 hashes are 8 levels.
 pub(crate) const TILE_LEVELS: u8 = 8;
 /// A tree of 2^63 - 1 leaves has no tile above this level.
 const MAX_TILE_LEVEL: u8 = 7;
 
-/// Why a path or the bytes behind it are not a tile or an entry bundle.
+/// The reason why a path or its bytes are not a tile or an entry bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TileError {
-    /// Not the path of a tile.
+    /// The path does not name a tile.
     #[error("{0:?} is not a tile path: expected tile/LEVEL/N, tile/entries/N, or either with .p/WIDTH")]
     Path(String),
-    /// The bytes are too many or too few for the width.
+    /// The number of bytes does not match the width.
     #[error("the tile {id} has {actual} bytes, expected {expected}")]
     Size {
         /// The tile.
         id: TileId,
-        /// The bytes given.
+        /// The actual number of bytes.
         actual: usize,
-        /// 32 for each hash.
+        /// The expected number: 32 for each hash.
         expected: usize,
     },
-    /// Hashes where entries are expected, or the other way round.
-    #[error("{0} is a tile of the other kind")]
+    /// Hashes instead of entries, or vice versa.
+    #[error("{0} is not a tile of the expected kind (hashes or entries)")]
     Kind(TileId),
-    /// A bundle ends within an entry, or has more bytes than its entries.
+    /// A bundle ends within an entry, or has bytes after its entries.
     #[error("the entry bundle {id} does not end with its {} entries", .id.width())]
     Entries {
         /// The bundle.
         id: TileId,
     },
-    /// An entry is longer than a bundle can hold.
+    /// An entry exceeds the limit of a bundle.
     #[error("an entry of {0} bytes does not fit into a bundle: at most 65,535 bytes")]
     EntryTooLong(usize),
-    /// A bundle has another number of entries than its path says.
-    #[error("{actual} entries for {id}")]
+    /// The number of entries in a bundle differs from its path.
+    #[error("{actual} entries do not match the width of {id}")]
     Width {
         /// The bundle.
         id: TileId,
-        /// The entries given.
+        /// The actual number of entries.
         actual: usize,
     },
 }
 
-/// What a tile holds.
+/// The content of a tile.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum TileKind {
-    /// Hashes of this level: 0 has the leaves, each hash of the next one stands for a full tile.
+    /// Hashes of this level: level 0 has the leaves; each hash of the next level covers a full tile.
     Hashes(u8),
-    /// Leaves as they are.
+    /// The leaves in full.
     Entries,
 }
 
 impl TileKind {
-    /// Entries, and then the hashes level by level.
+    /// Returns entries, and then the hashes level by level.
     pub(crate) fn all() -> impl Iterator<Item = TileKind> {
         std::iter::once(TileKind::Entries).chain((0..=MAX_TILE_LEVEL).map(TileKind::Hashes))
     }
 
-    /// The level of the tree that tiles of this kind begin at.
+    /// Returns the tree level of the hashes in tiles of this kind.
     pub(crate) fn tree_level(self) -> u8 {
         if let TileKind::Hashes(level) = self { level * TILE_LEVELS } else { 0 }
     }
 
-    /// How many hashes or entries of this kind a tree of so many leaves has.
+    /// Returns the number of hashes or entries of this kind in a tree of this size.
     pub(crate) fn count(self, size: u64) -> u64 {
         size >> self.tree_level()
     }
 }
 
-/// The name of a tile: kind, index and width. As text the path below the log's prefix.
+/// The name of a tile: kind, index and width. As text, the path below the prefix of the log.
 ///
 /// ```
 /// use edgesentry_log::{TileId, TileKind};
@@ -97,7 +97,7 @@ pub struct TileId {
 }
 
 impl TileId {
-    /// A tile of 1 to 256 hashes or entries; none if no tree has it.
+    /// Creates the name of a tile of 1 to 256 hashes or entries, or returns `None` if no tree has it.
     pub fn new(kind: TileKind, index: u64, width: u16) -> Option<TileId> {
         let level = if let TileKind::Hashes(level) = kind { level } else { 0 };
         if level > MAX_TILE_LEVEL || index > MAX_SIZE || width == 0 || width > TILE_WIDTH {
@@ -108,8 +108,8 @@ impl TileId {
         (end << kind.tree_level() <= u128::from(MAX_SIZE)).then_some(id)
     }
 
-    /// The tile that has this node, in a tree of so many leaves; none if the tree does not have the node. It is the
-    /// widest tile with this index that the tree has.
+    /// Returns the tile that contains this node in a tree of this size, or `None` if the tree lacks the node. It is the
+    /// widest tile with this index in the tree.
     pub fn of_node(node: NodeId, size: u64) -> Option<TileId> {
         if size > MAX_SIZE || node.level > 62 || node.index >= size >> node.level {
             return None;
@@ -119,7 +119,7 @@ impl TileId {
         TileId::new(kind, index, width_at(index, kind.count(size)))
     }
 
-    /// The bundle that has this leaf, in a tree of so many leaves; none if the tree does not have it.
+    /// Returns the bundle that contains this leaf in a tree of this size, or `None` if the tree lacks the leaf.
     pub fn of_entry(leaf: u64, size: u64) -> Option<TileId> {
         if leaf >= size {
             return None;
@@ -128,22 +128,22 @@ impl TileId {
         TileId::new(TileKind::Entries, index, width_at(index, size))
     }
 
-    /// Hashes of a level, or entries.
+    /// Returns the kind: hashes of a level, or entries.
     pub fn kind(&self) -> TileKind {
         self.kind
     }
 
-    /// Among the tiles of its kind, from 0.
+    /// Returns the index among the tiles of its kind, from 0.
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// How many hashes or entries it has; 256 if it is full.
+    /// Returns the number of hashes or entries; 256 if it is full.
     pub fn width(&self) -> u16 {
         self.width
     }
 
-    /// The nodes whose hashes a tile of hashes has, in their order; of a bundle the leaves.
+    /// Returns the nodes of the hashes in a tile, in order; for a bundle, the leaves.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
         let level = self.kind.tree_level();
         let first = self.index * u64::from(TILE_WIDTH);
@@ -151,7 +151,7 @@ impl TileId {
     }
 }
 
-/// The width of tile `index` in a level of so many hashes; 0 if it has none of them.
+/// Returns the width of tile `index` in a level with this number of hashes; 0 if it has none of them.
 pub(crate) fn width_at(index: u64, hashes: u64) -> u16 {
     let left = hashes.saturating_sub(index.saturating_mul(u64::from(TILE_WIDTH)));
     left.min(u64::from(TILE_WIDTH)) as u16
@@ -185,7 +185,7 @@ impl FromStr for TileId {
     }
 }
 
-/// The tile that a path of this form could name; other paths may lead to the same one.
+/// Returns the tile that a path of this form names; several paths may give the same tile.
 fn tile_of(text: &str) -> Option<TileId> {
     let (kind, rest) = text.strip_prefix("tile/")?.split_once('/')?;
     let kind = match kind {
@@ -198,14 +198,14 @@ fn tile_of(text: &str) -> Option<TileId> {
         }
         None => (rest, TILE_WIDTH),
     };
-    // 2^63 has 7 groups.
+    // 2^63 has 7 groups of digits.
     let index = (index.len() < 40).then(|| index.replace(['/', 'x'], ""))?;
     let digits = index.trim_start_matches('0');
     TileId::new(kind, if digits.is_empty() { 0 } else { parse_decimal(digits)? }, width)
 }
 
-/// The tiles and bundles that a log which grew from `old` to `new` leaves has to write: those that are new or wider. All
-/// tiles of a kind come in order of index, bundles first, then hashes by level.
+/// Returns the tiles and bundles that a log must write when it grows from `old` to `new` leaves: those that are new or
+/// wider. They are ordered by kind, bundles first, then hashes by level, and by index within a kind.
 ///
 /// ```
 /// use edgesentry_log::new_tiles;
@@ -223,7 +223,7 @@ pub fn new_tiles(old: u64, new: u64) -> impl Iterator<Item = TileId> {
     })
 }
 
-/// A tile of hashes that was read.
+/// A parsed tile of hashes.
 ///
 /// ```
 /// use edgesentry_log::{NodeId, Tile, TileId, Tree, TreeHash};
@@ -245,14 +245,14 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// A tile from the nodes of a tree; none if `node` returns none for one of them, or for a bundle.
+    /// Creates a tile from the nodes of a tree. Returns `None` for a bundle, or if `node` returns `None`.
     pub fn from_nodes(id: TileId, node: impl FnMut(NodeId) -> Option<TreeHash>) -> Option<Tile> {
         matches!(id.kind, TileKind::Hashes(_)).then_some(())?;
         let hashes = id.nodes().map(node).collect::<Option<Vec<TreeHash>>>()?;
         Some(Tile { id, hashes })
     }
 
-    /// Reads a tile: 32 bytes for each hash.
+    /// Parses a tile: 32 bytes for each hash.
     ///
     /// # Errors
     /// [`TileError::Size`]; [`TileError::Kind`] for a bundle.
@@ -267,23 +267,23 @@ impl Tile {
         Ok(Tile { id, hashes: bytes.as_chunks().0.iter().map(|hash| TreeHash(*hash)).collect() })
     }
 
-    /// The bytes that [`Tile::parse`] reads.
+    /// Returns the bytes that [`Tile::parse`] reads.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.hashes.iter().flat_map(|hash| hash.0).collect()
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn id(&self) -> TileId {
         self.id
     }
 
-    /// Its hashes in their order.
+    /// Returns its hashes in order.
     pub fn hashes(&self) -> &[TreeHash] {
         &self.hashes
     }
 
-    /// The hash of a node of the tile: one of its hashes, or a node of the seven levels above them; none if the node is
-    /// elsewhere or the tile does not have all of it.
+    /// Returns the hash of a node of the tile: one of its hashes, or a node of the seven levels above. Returns `None`
+    /// if the node is outside the tile or only partly covered.
     pub fn node(&self, node: NodeId) -> Option<TreeHash> {
         let TileKind::Hashes(level) = self.id.kind else { return None };
         let height = node.level.checked_sub(level * TILE_LEVELS).filter(|height| *height < TILE_LEVELS)?;

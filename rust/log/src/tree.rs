@@ -3,7 +3,7 @@
 use crate::hash::TreeHash;
 use crate::range::{CompactRange, NodeId};
 
-/// A tree with all its perfect nodes in memory: 64 bytes a leaf.
+/// A tree with all its perfect nodes in memory: 64 bytes per leaf.
 ///
 /// ```
 /// use edgesentry_log::{Tree, TreeHash, inclusion_path, verify_inclusion};
@@ -34,18 +34,18 @@ impl Tree {
         });
     }
 
-    /// The number of leaves.
+    /// Returns the number of leaves.
     pub fn size(&self) -> u64 {
         self.range.end()
     }
 
-    /// The root of the whole tree.
+    /// Returns the root of the whole tree.
     pub fn root(&self) -> TreeHash {
-        // It begins at leaf 0 and so has a root.
+        // The range starts at leaf 0, so it has a root.
         self.range.root().unwrap_or(TreeHash::EMPTY)
     }
 
-    /// The hash of a perfect subtree, if the tree has it.
+    /// Returns the hash of a perfect subtree, if the tree has it.
     pub fn node(&self, node: NodeId) -> Option<TreeHash> {
         self.levels.get(usize::from(node.level))?.get(usize::try_from(node.index).ok()?).copied()
     }

@@ -1,4 +1,4 @@
-//! A log that is appended in steps, interrupted and resumed, is the log that was written at once.
+//! A log appended in steps, interrupted and resumed, equals a log written at once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ fn leaf(n: u64) -> Vec<u8> {
     vec![n as u8; (n % 7) as usize]
 }
 
-/// Writes a file as a store does that refuses names that are taken: with the bytes that it has.
+/// Writes a file like a store that rejects taken names: existing bytes must be the same.
 fn put(files: &mut Files, written: Vec<(TileId, Vec<u8>)>) {
     for (id, bytes) in written {
         let there = files.entry(id).or_insert_with(|| bytes.clone());
@@ -59,7 +59,7 @@ proptest! {
             append(&mut appender, size + leaves);
             let all = [appender.take_full(), appender.partial()].concat();
             if interrupted {
-                // Some files were written, and then the process ended: it resumes from the size before.
+                // The process ended after some files were written: it resumes from the previous size.
                 put(&mut files, all[..written.index(all.len() + 1)].to_vec());
                 appender = Appender::resume(size, root, |id| files.get(&id).cloned()).unwrap();
                 append(&mut appender, size + leaves);

@@ -1,4 +1,4 @@
-//! Notes, keys, checkpoints, cosignatures and policies: what is accepted, and that nothing else is.
+//! Notes, keys, checkpoints, cosignatures and policies: the accepted forms, and rejection of all others.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,7 +24,7 @@ fn checkpoint(size: u64) -> Checkpoint {
     Checkpoint::new(ORIGIN, size, TreeHash::of_leaf(b"")).unwrap()
 }
 
-/// A checkpoint, signed by the log and by these witnesses at these times.
+/// Returns a checkpoint signed by the log, and by these witnesses at these times.
 fn cosigned(witnesses: &[(u8, u64)]) -> Note {
     let mut note = checkpoint(7).sign(&log_key(1)).unwrap();
     for (n, time) in witnesses {
@@ -74,7 +74,7 @@ fn notes_are_read_as_the_specification_has_them() {
         assert!(Note::parse(bad.as_bytes()).is_err(), "{what}: {bad:?}");
     }
     assert_eq!(Note::parse(b"\xff\n\n"), Err(NoteError::Characters));
-    // The last character has bits that belong to no byte.
+    // The last character has bits beyond the last byte.
     let last = base64.trim_end_matches('=').chars().last().unwrap();
     let other = char::from_u32(u32::from(last) + 1).unwrap();
     let position = good.rfind(last).unwrap();
@@ -123,7 +123,7 @@ fn signatures_of_known_keys_must_hold_and_others_are_ignored() {
     assert_eq!(note.verify([]), Err(NoteError::NotTrusted));
     let both = note.verify([ours, witness(0).verifier()]).unwrap().len();
     assert_eq!(both, 2);
-    // The same key given twice is one key.
+    // A key given twice counts once.
     assert_eq!(note.verify([ours, ours]).unwrap().len(), 1);
 
     let twice = format!("{note}{}\n", note.signatures()[0]);
@@ -131,7 +131,7 @@ fn signatures_of_known_keys_must_hold_and_others_are_ignored() {
     assert!(matches!(twice.verify([ours]), Err(NoteError::Repeated { .. })));
     assert_eq!(twice.verify([witness(0).verifier()]).unwrap().len(), 1);
 
-    // Every byte of a signature counts, and of a cosignature the time as well.
+    // Every byte of a signature matters, and so does the time of a cosignature.
     for (at, signature) in note.signatures().iter().enumerate() {
         for byte in 0..signature.bytes().len() {
             let line = signature.to_string();
@@ -187,7 +187,7 @@ fn keys_are_read_as_they_are_written_and_not_otherwise() {
     assert!(matches!(upper.parse::<VerifierKey>(), Err(NoteKeyError::Form(_))));
     assert!(matches!(SignerKey::from_seed("a+b", KeyType::Ed25519, [0; 32]), Err(NoteKeyError::Name(_))));
     assert!(matches!(SignerKey::from_seed("", KeyType::Ed25519, [0; 32]), Err(NoteKeyError::Name(_))));
-    // A point of small order, under which anybody can sign.
+    // A point of small order, under which anyone can sign.
     let mut weak = vec![1_u8, 1];
     weak.extend([0; 31]);
     let weak = base64_line("x", &weak).rsplit(' ').next().unwrap().to_owned();
@@ -249,7 +249,7 @@ fn a_quorum_is_what_the_policy_says() {
     assert!(matches!(time("quorum w2\n", &[(1, 50)]), Err(PolicyError::QuorumMissing { .. })));
     let two = "group g 2 w0 w1 w2\nquorum g\n";
     assert!(time(two, &[(0, 5)]).is_err() && time(two, &[(0, 5), (3, 6)]).is_err());
-    // A witness whose clock is ahead does not make the checkpoint look younger.
+    // A witness with a fast clock does not make the checkpoint look newer.
     assert_eq!(time(two, &[(0, 5), (1, 1 << 40)]), Ok(Some(5)));
     assert_eq!(time(two, &[(0, 5), (1, 1 << 40), (2, 9)]), Ok(Some(9)));
     let nested = "group a any w0 w1\ngroup b all w2 w3\ngroup c 2 a b\nquorum c\n";
@@ -280,7 +280,7 @@ fn a_checkpoint_needs_the_signature_of_its_own_log() {
     // A key that is not in the policy.
     let note = checkpoint(7).sign(&log_key(2)).unwrap();
     assert_eq!(policy.evaluate(&note), Err(PolicyError::UnknownLog(ORIGIN.into())));
-    // A line of a witness from another checkpoint: a known key that does not hold.
+    // A witness line from another checkpoint: a known key whose signature does not hold.
     let mut note = checkpoint(7).sign(&log_key(1)).unwrap();
     note.add(checkpoint(8).cosign(&witness(0), 5).unwrap()).unwrap();
     assert!(matches!(policy.evaluate(&note), Err(PolicyError::Note(NoteError::Invalid { .. }))));
@@ -394,7 +394,8 @@ proptest! {
             let verified = note.verify(keys.iter().map(SignerKey::verifier))?.len();
             Ok((note.text().to_owned(), verified))
         });
-        // A changed name or key id makes one line that of a stranger; the other one still holds, over the same text.
+        // A changed name or key id turns one line into that of an unknown key; the other line still holds, over the
+        // same text.
         if let Ok((text, verified)) = verified {
             prop_assert_eq!((text.as_str(), verified), (note.text(), 1));
         }

@@ -1,5 +1,6 @@
-//! Other programs read our notes, tiles and proofs, and we read theirs: golang.org/x/mod, where these formats come from,
-//! and the crates signed_note and tlog_tiles. They are built by tests/oracles/build. Each disagreement is a failure.
+//! Checks interoperability: golang.org/x/mod, the origin of these formats, and the crates signed_note and tlog_tiles
+//! read our notes, tiles and proofs, and we read theirs. tests/oracles/build builds them. Each disagreement is a
+//! failure.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,7 +28,7 @@ static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 struct Questions {
-    /// In `ours` our tiles; the programs write to `theirs`.
+    /// `ours` has our tiles; the programs write to `theirs`.
     directory: tempfile::TempDir,
     asked: Vec<(String, Option<String>)>,
 }
@@ -37,7 +38,7 @@ impl Questions {
         self.asked.push((question, expected));
     }
 
-    /// Asks a program everything. `tolerated` are answers that differ on purpose.
+    /// Sends all questions to a program. `tolerated` selects deliberate differences.
     fn answer(&self, program: &str, tolerated: impl Fn(&str) -> bool) {
         let input = self.directory.path().join("questions");
         let lines: String = self.asked.iter().map(|(question, _)| format!("{question}\n")).collect();
@@ -69,7 +70,7 @@ fn log_key() -> SignerKey {
     SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [7; 32]).unwrap()
 }
 
-/// The tree of `leaf 0`, `leaf 1`, …, and its root at each size.
+/// Returns the tree of `leaf 0`, `leaf 1`, …, and its root at each size.
 fn tree() -> (Tree, Vec<TreeHash>) {
     let mut tree = Tree::default();
     let mut roots = vec![tree.root()];
@@ -93,7 +94,7 @@ fn path(text: &str) -> Vec<TreeHash> {
     bytes.chunks(32).map(|hash| TreeHash(hash.try_into().unwrap())).collect()
 }
 
-/// Every question with our own answer.
+/// Returns all questions with our own results.
 fn questions() -> Questions {
     let directory = tempfile::tempdir().unwrap();
     let (tree, roots) = tree();
@@ -121,7 +122,7 @@ fn questions() -> Questions {
             }
         }
     }
-    // x/mod knows no tree before the first leaf.
+    // x/mod does not support the empty tree.
     for old in (1..SIZE).step_by(41).chain([2, 255, 256, 257, 512, SIZE - 1, SIZE]) {
         let path = consistency_path(old, SIZE, |node| tree.node(node)).unwrap();
         questions.ask(format!("prove-consistent {SIZE} {} {old}", hex(root(SIZE))), Some(text(&path)));
@@ -178,8 +179,8 @@ fn opened(bytes: &[u8]) -> Result<Note, NoteError> {
     Ok(note)
 }
 
-/// Two rules are stricter here, as signed-note v1.1 asks for the first: base64 is canonical, and no control character is
-/// accepted, also behind U+007F. Where only these refuse a note, another program may accept it.
+/// Returns true if only our stricter rules reject the note; other programs may then accept it. The rules are canonical
+/// base64, as signed-note v1.1 requires, and no control characters, including those above U+007F.
 fn stricter_here(question: &str) -> bool {
     let Some(bytes) = question.strip_prefix("open ").and_then(|rest| rest.split(' ').nth(1)) else {
         return false;
@@ -187,7 +188,7 @@ fn stricter_here(question: &str) -> bool {
     let bytes = hex::decode(bytes).unwrap();
     match opened(&bytes) {
         Err(NoteError::SignatureLine(_)) => {
-            // With the bits behind the last byte of each signature set to zero the note would be accepted.
+            // With the bits after the last byte of each signature cleared, the note would be accepted.
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let lines = text.lines().map(|line| match line.strip_suffix("=\n").or(line.strip_suffix('=')) {
                 Some(front) if line.starts_with('—') => format!("{}=\n", canonical(front)),
@@ -203,7 +204,7 @@ fn stricter_here(question: &str) -> bool {
     }
 }
 
-/// Base64 in front of its padding, with the bits cleared that belong to no byte.
+/// Clears the bits after the last byte in base64; `front` is the text before the padding.
 fn canonical(front: &str) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let padding = if front.ends_with('=') { 4 } else { 2 };
@@ -221,7 +222,7 @@ fn others_agree_on_notes_tiles_and_proofs() {
     let questions = questions();
     for program in ["go", "rust"] {
         questions.answer(program, stricter_here);
-        // Their tiles are ours, byte by byte, and their proofs hold: above they were equal.
+        // Their tiles equal ours, byte by byte, and their proofs, compared above, hold.
         let (tree, roots) = tree();
         let theirs = questions.directory.path().join("theirs");
         for id in new_tiles(0, SIZE).filter(|id| id.kind() != TileKind::Entries) {

@@ -22,7 +22,7 @@ fn policy() -> Policy {
     Policy::parse(format!("log {}\nquorum none\n", key().verifier()).as_bytes()).unwrap()
 }
 
-/// The proof of the last leaf of a log with `others` leaves in front of it.
+/// Returns the proof of the last leaf of a log, after `others` other leaves.
 fn proof_of(leaf: Vec<u8>, others: u64) -> LogProof {
     let mut tree = Tree::default();
     (0..others).for_each(|n| tree.push(TreeHash::of_leaf(&n.to_be_bytes())));
@@ -43,7 +43,7 @@ fn entry(device_id: &str, sequence: u64) -> HeadEntry {
     }
 }
 
-/// The heads of `lift-00`, `lift-02`, `lift-04`, …
+/// Returns the heads of `lift-00`, `lift-02`, `lift-04`, …
 fn heads(count: u64) -> (HeadsTree, LogProof) {
     let entries = (0..count).map(|n| entry(&format!("lift-{:02}", 2 * n), n % 3)).collect();
     let tree = HeadsTree::new(entries).unwrap();
@@ -172,7 +172,7 @@ fn leaves_that_are_none_are_refused() {
     assert_eq!(truncated, Err(LeafError::Body { kind: 2, source: CanonicalError::Truncated }));
     let key = [&[3, 1, b'a', 1], [0; 32].as_slice(), &[2, 0, 5]].concat();
     assert_eq!(Leaf::parse(&key), Err(LeafError::Scheme(2)));
-    // An origin that no checkpoint can have, and a previous log of size 0 with the root of another.
+    // An invalid origin, and a previous log of size 0 with a root other than that of the empty tree.
     assert!(matches!(Leaf::parse(&[6, 0, 0, 0, 5]), Err(LeafError::Opened(_))));
     let previous = [&[6, 1, b'a', 0, 1, 1, b'b', 0], [0; 32].as_slice(), &[5]].concat();
     assert!(matches!(Leaf::parse(&previous), Err(LeafError::Opened(_))));
@@ -185,7 +185,7 @@ fn the_heads_tree_takes_sorted_devices_only() {
     let before = root.root();
     assert!(matches!(root.push(&entry("b", 2)), Err(HeadsError::Order { .. })));
     assert!(matches!(root.push(&entry("a", 2)), Err(HeadsError::Order { .. })));
-    // By bytes, so capitals come first and é behind z.
+    // Sorted by bytes: capitals come first, and é after z.
     assert!(root.push(&entry("Z", 2)).is_err());
     assert_eq!((root.root(), root.devices()), (before, 1));
     root.push(&entry("z", 1)).unwrap();
@@ -206,7 +206,7 @@ fn every_device_is_proven_to_be_there_or_not() {
     for count in 0..20 {
         let (tree, log_proof) = heads(count);
         for n in 0..2 * count + 3 {
-            // Behind, among and in front of the others.
+            // After, among and before the others.
             let device_id = if n == 2 * count + 2 { "a".to_owned() } else { format!("lift-{n:02}") };
             let proof = HeadsProof::of_device(&device_id, &tree, log_proof.clone()).unwrap();
             let text = proof.to_string();
@@ -220,7 +220,7 @@ fn every_device_is_proven_to_be_there_or_not() {
     }
 }
 
-/// All texts with one line removed, repeated, or exchanged with the next one, and with one character changed.
+/// Returns all texts with one line removed, repeated, or exchanged with the next one, and with one character changed.
 fn damaged(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let mut all = Vec::new();
@@ -253,7 +253,7 @@ fn a_damaged_heads_proof_proves_nothing_else() {
             let Ok(read) = HeadsProof::parse(changed.as_bytes()) else { continue };
             assert_eq!(read.to_string(), changed);
             let Ok(proven) = read.verify(&policy()) else { continue };
-            // A device id next to this one is absent for the same reason. All else is in the hashes.
+            // An adjacent device id is absent for the same reason. The hashes cover everything else.
             assert_ne!(read.device_id(), device_id, "{changed}");
             assert_eq!((&proven.state, &proven.heads), (&DeviceState::Absent, &expected.heads));
             assert!(tree.entries().iter().all(|entry| entry.device_id != read.device_id()));
@@ -265,7 +265,7 @@ fn a_damaged_heads_proof_proves_nothing_else() {
 fn a_heads_proof_is_of_the_last_leaf_and_decides() {
     let (tree, log_proof) = heads(6);
     let verify = |proof: &HeadsProof| proof.verify(&policy()).unwrap_err();
-    // Absence shown by entries that are not neighbours of the device.
+    // Absence shown by entries that are not adjacent to the device.
     let other = HeadsProof::of_device("lift-09", &tree, log_proof.clone()).unwrap().to_string();
     let other = other.replace("device bGlmdC0wOQ==", "device bGlmdC0wNQ==");
     let undecided = HeadsProof::parse(other.as_bytes()).unwrap();
@@ -318,7 +318,7 @@ fn a_damaged_log_proof_proves_nothing_else() {
     let long =
         text.replace("index 5\n", &format!("index 5\n{}", format!("{}\n", TreeHash::EMPTY).repeat(64)));
     assert!(matches!(LogProof::parse(long.as_bytes()), Err(LogProofError::Line(_))));
-    // An error names the line that is wrong, whether it was taken or not.
+    // An error names the wrong line, both for a bad start and for a bad rest.
     for (from, to, line) in [("extra ", "extra *", 2), ("index 5", "index abc", 3), ("index 5", "inde 5", 3)]
     {
         let wrong = text.replace(from, to);
@@ -344,7 +344,7 @@ fn layouts_that_are_damaged_end_with_an_error() {
     }
     let truncated = Err(LayoutError::Malformed { offset: 11, source: CanonicalError::Truncated });
     assert_eq!(items(&[1, 1, 2, 1, 5, 0]), truncated);
-    // More leaves than a log can have, in one run and in two.
+    // More leaves than the maximum, in one run and in two.
     let mut writer = LayoutWriter::default();
     let run = |first_sequence, count| LayoutItem::Run { device_id: "a", first_sequence, count };
     assert!(writer.push(run(1, u64::MAX)).is_err());

@@ -1,4 +1,4 @@
-//! The examples of docs/reference/log.md are made by this code. `EDGESENTRY_WRITE=1` writes them into the page.
+//! This code generates the examples of docs/reference/log.md. `EDGESENTRY_WRITE=1` writes them into the page.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use edgesentry_log::{
 const ORIGIN: &str = "log.example/lifts";
 const TIME_MS: u64 = 1_800_000_000_000;
 
-/// A log of five leaves: opened, two keys, a record, the heads.
+/// Returns a log of five leaves: opened, two keys, a record, the heads.
 fn examples() -> Vec<(&'static str, String)> {
     let log = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [1; 32]).unwrap();
     let witness = SignerKey::from_seed("witness.example", KeyType::CosignatureV1, [2; 32]).unwrap();
@@ -67,7 +67,7 @@ fn examples() -> Vec<(&'static str, String)> {
     );
     let absent = HeadsProof::of_device("lift-02", &heads, proof(4)).unwrap();
 
-    // What the page shows holds.
+    // The proofs on the page hold.
     let trusted = Policy::parse(policy.as_bytes()).unwrap();
     assert_eq!(proof(3).verify_extra(&trusted).unwrap().1.quorum_time(), Some(TIME_MS / 1000));
     assert_eq!(absent.verify(&trusted).unwrap().state, DeviceState::Absent);
@@ -110,7 +110,7 @@ fn hex(hash: TreeHash) -> String {
     hex::encode(hash.0)
 }
 
-/// 32 bytes a line.
+/// Wraps hex digits, 32 bytes per line.
 fn wrapped(hex: &str) -> String {
     let lines: Vec<&str> = hex.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     lines.join("\n")
@@ -128,7 +128,7 @@ fn the_reference_shows_what_the_code_makes() {
         let rest = rest.trim_start();
         let (expected, example) = examples.next().expect("more examples in the page than here");
         assert_eq!(name, expected);
-        // Behind the block that is there, if one is.
+        // After the existing block, if there is one.
         let rest = match rest.strip_prefix("```text\n") {
             Some(block) => block.split_once("\n```\n").unwrap().1.trim_start(),
             None => rest,

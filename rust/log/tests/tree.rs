@@ -1,4 +1,4 @@
-//! The tree against a naive one: roots, compact ranges, proofs, tiles.
+//! Tests the tree against a naive one: roots, compact ranges, proofs, tiles.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 #[path = "../../checked.rs"]
 mod checked;
 
-/// RFC 6962, section 2.1, as it stands there, apart from all code under test.
+/// Computes the root exactly as RFC 6962, section 2.1, states it, independent of the code under test.
 fn naive(leaves: &[Vec<u8>]) -> [u8; 32] {
     match leaves {
         [] => Sha256::digest([]).into(),
@@ -39,7 +39,7 @@ fn range(begin: usize, end: usize) -> CompactRange {
     range
 }
 
-/// The tree of the leaves 0 to 299, and its root at each size.
+/// Returns the tree of the leaves 0 to `size` - 1, and its root at each size.
 fn grown(size: usize) -> (Tree, Vec<TreeHash>) {
     let mut tree = Tree::default();
     let mut roots = vec![tree.root()];
@@ -52,7 +52,7 @@ fn grown(size: usize) -> (Tree, Vec<TreeHash>) {
 
 #[test]
 fn roots_are_those_of_the_certificate_transparency_test_tree() {
-    // The eight leaves with which RFC 6962 implementations are tested.
+    // The eight leaves of the common RFC 6962 test vectors.
     let inputs =
         ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     let leaves: Vec<Vec<u8>> = inputs.iter().map(|hex| hex::decode(hex).unwrap()).collect();
@@ -158,8 +158,8 @@ fn inclusion_fails_after_every_single_change() {
             let holds =
                 |hash, index, size, path: &[TreeHash], root| verify_inclusion(hash, index, size, path, root);
             for (other_index, other_size) in (0..=41).map(|n| (n, size)).chain((0..=41).map(|n| (index, n))) {
-                // A path does not say from which size it is: the root does. Two numbers may fit one path only where
-                // the shape is the same, and then the root of a log says the size.
+                // A path alone does not determine the size; the root does. Two sizes fit one path only if the shape is
+                // the same, and then the checkpoint determines the size.
                 let same_shape = other_index == index && shape(index, size) == shape(index, other_size);
                 if (other_index, other_size) != (index, size) && !same_shape {
                     assert!(holds(hash, other_index, other_size, &path, root).is_err(), "{index} {size}");
@@ -174,7 +174,7 @@ fn inclusion_fails_after_every_single_change() {
     }
 }
 
-/// On which side the siblings of a leaf are, from the leaf up.
+/// Returns the sides of the siblings of a leaf, from the leaf up.
 fn shape(index: u64, size: u64) -> Option<Vec<bool>> {
     if index >= size {
         return None;
@@ -216,7 +216,7 @@ fn consistency_fails_after_every_single_change() {
             let (old_root, new_root) = (roots[old as usize], roots[new as usize]);
             let path = consistency_path(old, new, |node| tree.node(node)).unwrap();
             assert!(verify_consistency(old, flipped(old_root), new, new_root, &path).is_err(), "{old} {new}");
-            // Every tree begins with the empty one, so this says nothing about the root of the new one.
+            // Every tree extends the empty one, so the proof does not depend on the root of the new one.
             if old > 0 {
                 assert!(
                     verify_consistency(old, old_root, new, flipped(new_root), &path).is_err(),
@@ -241,7 +241,7 @@ fn flipped(mut hash: TreeHash) -> TreeHash {
     hash
 }
 
-/// A path with a hash changed, removed, repeated, added, or two exchanged.
+/// Returns the path with a hash changed, removed, repeated, added, or two exchanged.
 fn changes(path: &[TreeHash]) -> Vec<Vec<TreeHash>> {
     let mut all = vec![[path, &[TreeHash::EMPTY]].concat(), [&[TreeHash::EMPTY], path].concat()];
     for at in 0..path.len() {
@@ -285,7 +285,7 @@ fn numbers_out_of_range_are_refused() {
 fn a_tree_is_what_its_tiles_say() {
     let size = 256 * 3 + 77;
     let (tree, roots) = grown(size);
-    // Written in steps, as a log grows. A partial tile is replaced by a wider one.
+    // Written in steps, as a log grows. A wider tile replaces a partial one.
     let mut tiles: std::collections::BTreeMap<String, Vec<u8>> = Default::default();
     let steps = [0, 1, 255, 256, 257, 700, size];
     for step in steps.windows(2) {

@@ -1,9 +1,9 @@
-//! Who may write into an archive: the original, until a restored copy is adopted.
+//! Which servers may write into an archive: the original, until a restored copy is adopted.
 //!
-//! A restored copy has the identity of the original and would go on in its archive under a timeline of its own. So a
-//! restore marks it, by a setting that base backups and standbys of it carry along, and a marked server archives nothing
-//! until it was adopted: until `adopted.json` in the archive names its mark. From then on that archive takes nothing
-//! from servers of other timelines, such as the original if it comes back.
+//! A restored copy has the identity of the original and would continue its archive under a timeline of its own. A
+//! restore therefore marks the copy by a setting that its base backups and standbys inherit. A marked server archives
+//! nothing until `adopted.json` in the archive names its mark. From then on the archive rejects servers of other
+//! timelines, such as the original if it comes back.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,34 +23,34 @@ use crate::restore::{RestoreCommand, quoted, shown, write_file};
 use crate::source::{self, Source, control_data};
 use crate::wal::{History, Inventory, WalName, archive_wal, read_history};
 
-/// The setting with the mark. Anyone who may connect may read it.
+/// The setting with the mark. Anyone who may connect can read it.
 pub(crate) const SETTING: &str = "edgesentry.restored_copy";
-/// The original counts as gone when nothing of it was archived for so long, if it cannot be asked.
+/// An original that cannot be reached counts as gone if it archived nothing for this long.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The restored copy that an archive is written by.
+/// The restored copy that writes an archive.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Adopted {
-    /// Its mark.
+    /// The mark of the copy.
     pub copy: String,
-    /// The timeline that it was on.
+    /// The timeline of the copy at its adoption.
     pub timeline: u32,
-    /// When it was adopted, Unix milliseconds.
+    /// The time of the adoption, Unix milliseconds.
     pub adopted_at_ms: u64,
 }
 
-/// A server that wants to write into an archive.
+/// A server that asks to write into an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Writer {
-    /// Its mark, if it is a restored copy.
+    /// The mark of the server, if it is a restored copy.
     pub copy: Option<String>,
-    /// The timeline that it writes.
+    /// The timeline that the server writes.
     pub timeline: u32,
 }
 
 impl Writer {
-    /// The server that archives a file. PostgreSQL runs the archiver in the data folder, and the file is in `pg_wal` there;
-    /// a person may run it elsewhere.
+    /// Returns the server that archives a file. PostgreSQL runs the archiver in the data directory, and the file is
+    /// in `pg_wal` there; an operator may run it elsewhere.
     ///
     /// # Errors
     /// The settings of the server cannot be read: it may be a copy.
@@ -63,7 +63,7 @@ impl Writer {
         Ok(Writer::of(copy, name))
     }
 
-    /// A server by its mark, as it archives a file.
+    /// Returns the server with this mark that archives a file.
     pub(crate) fn of(copy: Option<String>, name: WalName) -> Writer {
         let timeline = match name {
             WalName::History(timeline) => timeline,
@@ -75,18 +75,18 @@ impl Writer {
     }
 }
 
-/// The copy that an archive was handed over to.
+/// Returns the copy that the archive was handed over to.
 ///
 /// # Errors
-/// Also if a key is named and no trusted one has signed that.
+/// Also if a key is configured and no trusted key has signed the adoption.
 pub(crate) async fn adopted(archive: &Archive) -> Result<Option<Adopted>, Error> {
     let Some((adopted, standing)) = marks::stated_adoption(archive).await? else { return Ok(None) };
     standing.map_err(|problem| marks::unsigned(archive, problem))?;
     Ok(Some(adopted))
 }
 
-/// Refuses a restored copy that was not adopted, and a server of another timeline than the copy that was. `history` is
-/// the writer's own file where it archives one: the archive does not have it yet.
+/// Rejects a restored copy that was not adopted, and a server of another timeline than the adopted copy. `history` is
+/// the writer's own file if it archives one: the archive does not have it yet.
 pub async fn admit(archive: &Archive, writer: &Writer, history: Option<&Path>) -> Result<(), Error> {
     let adopted = adopted(archive).await?;
     match (&writer.copy, adopted) {
@@ -118,7 +118,7 @@ pub async fn admit(archive: &Archive, writer: &Writer, history: Option<&Path>) -
     }
 }
 
-/// Makes the archive that of a server, and admits the server: before anything of it is written there.
+/// Claims the archive for a server and admits the server, before the server writes anything there.
 pub(crate) async fn claim(archive: &Archive, source: &Source) -> Result<(), Error> {
     archive.claim(source.identity).await?;
     admit(archive, &source.writer(), None).await
@@ -136,23 +136,23 @@ async fn ancestors(archive: &Archive, timeline: u32, own: Option<&Path>) -> Resu
     read_history(archive, timeline, archive.existing_identity().await?).await
 }
 
-/// The mark of a copy in its settings; none if the folder is not that of a copy.
+/// Returns the mark in the settings of a copy, or `None` for another directory.
 pub(crate) fn mark_of(data: &Path) -> Result<Option<String>, Error> {
     let text = data_folder::text(&data.join("postgresql.auto.conf"))?.unwrap_or_default();
     Ok(text.lines().rev().find_map(is_mark).map(str::to_owned))
 }
 
-/// The value of a line that sets the mark.
+/// Returns the value of a line that sets the mark.
 pub(crate) fn is_mark(line: &str) -> Option<&str> {
     line.strip_prefix(SETTING)?.trim_start().strip_prefix('=')?.trim().strip_prefix('\'')?.strip_suffix('\'')
 }
 
-/// When a copy was restored, Unix seconds: its mark begins with it.
+/// Returns the time at which a copy was restored, Unix seconds: its mark begins with it.
 fn restored_at(mark: &str) -> Option<u64> {
     mark.split('-').next()?.parse().ok()
 }
 
-/// A mark that no other copy has.
+/// Returns a mark that no other copy has.
 pub(crate) fn new_mark() -> Result<String, Error> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
@@ -160,35 +160,35 @@ pub(crate) fn new_mark() -> Result<String, Error> {
     Ok(format!("{}-{}", crate::retention::now_ms() / 1000, hex::encode(random)))
 }
 
-/// A copy that is adopted.
+/// A copy to adopt.
 #[derive(Clone, Debug)]
 pub struct Adopt {
-    /// Its data folder.
+    /// The data directory of the copy.
     pub data: PathBuf,
-    /// How it archives from now on.
+    /// The command with which the copy archives from now on.
     pub command: RestoreCommand,
-    /// Take the archive over in which the original archived. Without it an archive that is in use is refused.
+    /// Take over the archive of the original. Without it an archive that is in use is rejected.
     pub take_over: bool,
 }
 
-/// A copy that archives.
+/// An adopted copy.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Adoption {
-    /// The archive that it writes.
+    /// The archive that the copy writes.
     pub archive: String,
-    /// The timeline that it is on.
+    /// The timeline of the copy.
     pub timeline: u32,
     /// Whether the archive was in use before.
     pub taken_over: bool,
-    /// Whether a running server was told.
+    /// Whether a running server was notified.
     pub running: bool,
 }
 
 /// Lets a restored copy archive into the archive of the settings.
 ///
 /// # Errors
-/// The folder is not that of a restored copy, the archive is in use and is not to be taken over, or the original still
-/// archives there.
+/// The directory does not belong to a restored copy, the archive is in use and may not be taken over, or the original
+/// still archives there.
 pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Result<Adoption, Error> {
     let programs = source::programs(settings)?;
     adopt.command.check()?;
@@ -196,7 +196,7 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
     archive.objects().check().await?;
     let before = archive.stated_identity().await?;
     archive.claim(copy.identity).await?;
-    // A record that nobody trusted has signed is replaced by a take-over, and by nothing else.
+    // Only a take-over replaces a record that no trusted key has signed.
     let known = marks::stated_adoption(archive).await?.filter(|(known, _)| known.copy == copy.mark);
     let is_known = match known {
         Some((_, Err(problem))) => return Err(marks::unsigned(archive, problem)),
@@ -217,8 +217,8 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
     let (command, owner) = (adopt.command.clone(), programs.clone());
     blocking(move || command.attempt(&owner, folder)).await?;
     let history = WalName::History(copy.timeline);
-    // The first of all: other restores must know where the timeline came from, and other bytes under the name are
-    // another server's timeline.
+    // This must come first: other restores must know where the timeline branched off, and other bytes under this name
+    // are another server's timeline.
     archive_wal(archive, &adopt.data.join("pg_wal").join(history.to_string()), history).await?;
     if !is_known {
         let record = Adopted {
@@ -237,7 +237,7 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
     })
 }
 
-/// A restored copy, by its files.
+/// A restored copy, as its files describe it.
 struct Copy {
     mark: String,
     timeline: u32,
@@ -278,10 +278,10 @@ impl Copy {
     }
 }
 
-/// What a drill's copy has in its settings.
+/// The setting of a drill's copy.
 pub(crate) const NEVER: &str = "archive_mode = off";
 
-/// An original that answers would go on archiving.
+/// Rejects the adoption if the original still responds: it would go on archiving.
 async fn refuse_living_original(settings: &Settings, programs: &Programs, copy: &Copy) -> Result<(), Error> {
     let url = source::url(settings)?.to_owned();
     let (programs, mark, identity) = (programs.clone(), copy.mark.clone(), copy.identity);
@@ -291,7 +291,7 @@ async fn refuse_living_original(settings: &Settings, programs: &Programs, copy: 
             let asked = sql.query(&format!(
                 "SELECT (SELECT system_identifier FROM pg_control_system()), current_setting('{SETTING}', true)"
             ));
-            // One that does not answer is what its archive says of it.
+            // If the original does not respond, only its archive shows whether it still writes.
             let Ok(row) = asked else { continue };
             let is_same = row.trim() == format!("{}|{mark}", identity.system_identifier);
             if !is_same && row.trim().starts_with(&format!("{}|", identity.system_identifier)) {
@@ -308,8 +308,8 @@ async fn refuse_living_original(settings: &Settings, programs: &Programs, copy: 
     .await
 }
 
-/// What stands in the archive against taking it over: an original that wrote after the copy was restored, or another
-/// server's timeline under the number of the copy's.
+/// Rejects the adoption if the original wrote after the copy was restored, or if the copy's timeline number belongs
+/// to another server's timeline in the archive.
 async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
     let inventory = Inventory::of(archive).await?;
     let line_of_others = inventory.activity.iter().filter(|(timeline, _)| **timeline != copy.timeline);
@@ -338,7 +338,7 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sets what archiving needs. Everything that was written since the promotion is still there, and goes first.
+/// Sets the archiving options. All segments written since the promotion are still there and are archived first.
 fn set_archiving(programs: &Programs, data: &Path, command: &RestoreCommand) -> Result<(), Error> {
     let path = data.join("postgresql.auto.conf");
     let text = data_folder::text(&path)?.unwrap_or_default();
@@ -351,20 +351,20 @@ fn set_archiving(programs: &Programs, data: &Path, command: &RestoreCommand) -> 
     write_file(programs, &path, &kept)
 }
 
-/// Whether a process runs as the user that owns the data folder. That user can write any number into `postmaster.pid`,
-/// and root must not send a signal to a process of another user for it.
+/// Returns true if a process runs as the user that owns the data directory. That user can write any number into
+/// `postmaster.pid`, and root must not signal a process of another user because of it.
 fn belongs_to_owner(pid: rustix::process::Pid, data: &Path) -> bool {
     let owner = |path: &Path| fs::metadata(path).map(|metadata| metadata.uid());
     let process = owner(Path::new(&format!("/proc/{}", pid.as_raw_nonzero())));
     process.is_ok_and(|process| owner(data).is_ok_and(|data| data == process))
 }
 
-/// Tells a server that runs on the folder; whether there is one.
+/// Reloads the server that runs on the directory. Returns true if there is one.
 fn reload(data: &Path) -> bool {
     let text = data_folder::text(&data.join("postmaster.pid")).ok().flatten().unwrap_or_default();
     let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
     let pid = pid.and_then(rustix::process::Pid::from_raw);
-    // A folder that was moved, or a number that another process has by now: the second line names the folder.
+    // The directory was moved, or another process has the number now: the second line names the directory.
     let is_here = text.lines().nth(1).is_some_and(|line| Path::new(line) == data);
     let running = pid.filter(|pid| is_here && belongs_to_owner(*pid, data));
     running.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP).is_ok())
@@ -374,7 +374,7 @@ fn reload(data: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// In the hostile file is a process of root, in the other one of ours.
+    /// The hostile file names a process of root, the other file one of ours.
     #[test]
     fn a_process_of_another_user_gets_no_signal() {
         let data = tempfile::tempdir().unwrap();

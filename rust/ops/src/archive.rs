@@ -1,7 +1,7 @@
-//! The archive: base backups, dumps and write-ahead log of one PostgreSQL cluster, in a bucket or in a folder.
+//! The archive: base backups, dumps and write-ahead log of one PostgreSQL cluster, in a bucket or in a directory.
 //!
 //! ```text
-//! archive.json                                    whose it is; nothing is archived or fetched without it
+//! archive.json                                    its cluster; nothing is archived or fetched without it
 //! adopted.json                                    the restored copy that it was handed over to; others are refused
 //! archive.json.sig, adopted.json.sig              their signatures
 //! trial.json                                      left by `archive-wal --check`
@@ -31,7 +31,7 @@ use crate::signature::{Sidecar, Signature, Standing, Statement, Subject, Trust};
 use crate::temporary::Temporary;
 use crate::wal::packed;
 
-/// The largest segment that PostgreSQL can be made with.
+/// The largest segment size that PostgreSQL supports.
 pub(crate) const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 /// The version of the layout.
 const LAYOUT: u32 = 1;
@@ -39,15 +39,15 @@ const LAYOUT: u32 = 1;
 /// The cluster that an archive belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Identity {
-    /// What `pg_controldata` calls the database system identifier.
+    /// The database system identifier, as `pg_controldata` prints it.
     #[serde(with = "as_text")]
     pub system_identifier: u64,
-    /// The size of a segment of its write-ahead log.
+    /// The size of a write-ahead log segment.
     pub wal_segment_bytes: u64,
 }
 
 impl Identity {
-    /// Whether segments can have this size: 1 MiB to 1 GiB, powers of two.
+    /// Returns true if segments can have this size: 1 MiB to 1 GiB, powers of two.
     pub(crate) fn is_possible(self) -> bool {
         let sizes = (1 << 20)..=MAX_SEGMENT_BYTES;
         sizes.contains(&self.wal_segment_bytes) && self.wal_segment_bytes.is_power_of_two()
@@ -65,7 +65,7 @@ struct Mark {
 #[derive(Clone)]
 pub struct Archive {
     objects: Arc<dyn Objects>,
-    /// Where temporary files go, where the settings say so.
+    /// The directory for temporary files, if the settings name one.
     temp: Option<PathBuf>,
     trust: Trust,
     encryption: Encryption,
@@ -87,36 +87,36 @@ impl Archive {
         Ok(Archive { objects, temp: settings.temp.clone(), trust, encryption })
     }
 
-    /// An archive in a folder, for tests.
+    /// Opens an archive in a directory, for tests.
     #[cfg(test)]
     pub(crate) fn of_folder(folder: &Path, settings: &OpsSettings) -> Result<Archive, Error> {
         Archive::of(Arc::new(objects::FolderObjects::open(folder)?), settings)
     }
 
-    /// Who signs what is archived, and who is trusted.
+    /// Returns the key that signs new objects, and the trusted keys.
     pub fn trust(&self) -> &Trust {
         &self.trust
     }
 
-    /// To whom what is archived is encrypted.
+    /// Returns the recipients for whom the archive is encrypted.
     pub(crate) fn encryption(&self) -> &Encryption {
         &self.encryption
     }
 
-    /// Where it is, without secrets.
+    /// Returns the location of the archive, without secrets.
     pub fn place(&self) -> &str {
         self.objects.place()
     }
 
-    /// What it is kept in.
+    /// Returns the object store of the archive.
     pub fn objects(&self) -> &dyn Objects {
         &*self.objects
     }
 
-    /// A folder of its own for temporary files, gone when dropped: in `ops.temp`, else in the system's folder for them,
-    /// else, where that is closed to the user that PostgreSQL runs as, in the current one. For the commands that
-    /// PostgreSQL runs this is its data directory; base backups leave out what begins with `pgsql_tmp`
-    /// (<https://www.postgresql.org/docs/current/protocol-replication.html>, BASE_BACKUP).
+    /// Creates a temporary directory that is removed when dropped: in `ops.temp`, else in the system's temporary
+    /// directory, else, if the user that PostgreSQL runs as cannot write there, in the current one. For the commands
+    /// that PostgreSQL runs this is its data directory; base backups leave out files whose names begin with
+    /// `pgsql_tmp` (<https://www.postgresql.org/docs/current/protocol-replication.html>, BASE_BACKUP).
     pub fn temporary(&self) -> Result<Temporary, Error> {
         let make = Temporary::new;
         let preferred = self.temp.clone().unwrap_or_else(std::env::temp_dir);
@@ -129,17 +129,17 @@ impl Archive {
         made.map_err(Error::io("make a temporary folder", &preferred))
     }
 
-    /// Whose it is; none where nothing was ever archived, provably.
+    /// Returns the cluster of the archive, or `None` if nothing was ever archived, provably.
     ///
     /// # Errors
-    /// Also if a key is named and no trusted one has signed it.
+    /// Also if a key is configured and no trusted key has signed the identity.
     pub async fn identity(&self) -> Result<Option<Identity>, Error> {
         let Some((identity, standing)) = self.stated_identity().await? else { return Ok(None) };
         standing.map_err(|problem| marks::unsigned(self, problem))?;
         Ok(Some(identity))
     }
 
-    /// Whose it says that it is, and whether a trusted key has signed that; if not, why not.
+    /// Returns the stated cluster of the archive, and whether a trusted key has signed it; if not, the reason.
     pub(crate) async fn stated_identity(
         &self,
     ) -> Result<Option<(Identity, Result<Standing, String>)>, Error> {
@@ -155,7 +155,7 @@ impl Archive {
         Ok(Some((mark.identity, standing)))
     }
 
-    /// Whose it is, where it must be there: a wrong bucket or prefix is no empty archive.
+    /// Returns the cluster of the archive, which must exist: a wrong bucket or prefix is not an empty archive.
     pub async fn existing_identity(&self) -> Result<Identity, Error> {
         self.identity().await?.ok_or_else(|| self.no_archive())
     }
@@ -164,8 +164,8 @@ impl Archive {
         self.problem(format!("there is no archive: no {MARK}; look at the bucket, the folder and the prefix"))
     }
 
-    /// Makes it the archive of a cluster, or compares: one of another cluster is refused. The caller knows the identity
-    /// from the cluster itself, so the mark is signed if that has not been done.
+    /// Claims the archive for a cluster, or rejects it if it belongs to another cluster. The caller knows the
+    /// identity from the cluster itself, so this also signs an unsigned identity.
     pub async fn claim(&self, identity: Identity) -> Result<(), Error> {
         let mut there = self.stated_identity().await?;
         if there.is_none() {
@@ -188,12 +188,12 @@ impl Archive {
         )))
     }
 
-    /// Writes an object where there is none yet.
+    /// Writes an object if it does not exist yet.
     pub(crate) async fn write_json(&self, key: &str, content: &impl Serialize) -> Result<Written, Error> {
         Ok(self.objects.put(key, self.json(key, content)?, Write::IfAbsent).await?)
     }
 
-    /// Replaces an object, and before it its signature.
+    /// Replaces the signature of an object, then the object.
     pub(crate) async fn replace_signed(
         &self,
         key: &str,
@@ -206,7 +206,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Signs an object that is there, if it says what the caller knows it must say.
+    /// Signs an existing object if it has the content that the caller expects.
     pub(crate) async fn sign<T: DeserializeOwned + PartialEq>(
         &self,
         key: &str,
@@ -221,7 +221,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Signs what is at a key, if the settings name a key to sign with.
+    /// Signs the object at a key, if the settings name a signing key.
     async fn write_signature(
         &self,
         key: &str,
@@ -240,7 +240,7 @@ impl Archive {
         Ok(Bytes::from(json))
     }
 
-    /// Writes a manifest where there is none yet, and before it its signature.
+    /// Writes the signature of a manifest, then the manifest, if it does not exist yet.
     pub(crate) async fn write_manifest(
         &self,
         key: &str,
@@ -255,7 +255,7 @@ impl Archive {
         Ok(self.objects.put(key, json, Write::IfAbsent).await?)
     }
 
-    /// Whether a trusted key has signed the manifest that was read as `manifest`; if not, why not.
+    /// Checks that a trusted key has signed the manifest that was read as `manifest`; if not, returns the reason.
     pub(crate) async fn verify_manifest<T: DeserializeOwned + PartialEq>(
         &self,
         key: &str,
@@ -271,7 +271,8 @@ impl Archive {
         })
     }
 
-    /// Reads an object, and whether a trusted key has signed it under the name that `subject` gives it; if not, why not.
+    /// Reads an object, and checks that a trusted key has signed it under the name from `subject`; if not, returns
+    /// the reason.
     pub(crate) async fn read_signed<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -293,7 +294,7 @@ impl Archive {
         read.read().ok_or_else(damaged).map(Some)
     }
 
-    /// Reads an object; none where there is provably none.
+    /// Reads an object. Returns `None` if it provably does not exist.
     pub(crate) async fn read_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(json) = self.objects.get(key).await? else { return Ok(None) };
         self.parse(key, &json).map(Some)
@@ -303,24 +304,24 @@ impl Archive {
         serde_json::from_slice(json).map_err(|error| self.problem(format!("{key}: is damaged: {error}")))
     }
 
-    /// An error about what is in the archive.
+    /// Returns an error about the content of the archive.
     pub(crate) fn problem(&self, problem: String) -> Error {
         Error::Archive { place: self.place().to_owned(), problem }
     }
 
-    /// Reads a packed file of the write-ahead log into a new file; an error where there is none.
+    /// Reads a packed file of the write-ahead log into a new file; fails if it does not exist.
     pub(crate) async fn fetch(&self, key: &str, file: &Path) -> Result<u64, Error> {
         let read = self.objects.get_file(key, file, packed::largest(MAX_SEGMENT_BYTES)).await?;
         read.ok_or_else(|| self.problem(format!("{key}: is missing")))
     }
 }
 
-/// Where the signature of a manifest lies.
+/// Returns the key of a manifest's signature.
 fn signature_key(manifest: &str) -> String {
     format!("{manifest}.sig")
 }
 
-/// A number that JSON readers with 53-bit numbers would damage.
+/// A number as text: JSON readers with 53-bit numbers would damage it.
 mod as_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -1,4 +1,4 @@
-//! Base backups: taken by `pg_basebackup`, proven by `pg_verifybackup`, and there as a whole or not at all.
+//! Base backups: `pg_basebackup` takes them, `pg_verifybackup` proves them, and they are archived atomically.
 
 mod proof;
 
@@ -25,15 +25,15 @@ pub use crate::files::StoredFile;
 
 /// The version of the manifest.
 const MANIFEST: u32 = 1;
-/// The largest database whose extraction and verification are waited for: whatever it takes.
+/// Extraction and verification of the largest database may take as long as they need.
 pub(crate) const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A base backup: the manifest that lies beside its files.
+/// A base backup: the manifest beside its files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Backup {
     /// The version of the manifest.
     pub backup: u32,
-    /// Its name: when it was begun, such as `20260131T120000Z`.
+    /// The name: the time at which it began, such as `20260131T120000Z`.
     pub id: String,
     /// The cluster.
     #[serde(flatten)]
@@ -42,9 +42,9 @@ pub struct Backup {
     pub server_version: String,
     /// Such as 150018.
     pub server_version_number: u32,
-    /// The timeline that it was taken on.
+    /// The timeline of the backup.
     pub timeline: u32,
-    /// Where recovery begins.
+    /// The position at which recovery begins.
     pub start_lsn: Lsn,
     /// The position that recovery must reach.
     pub stop_lsn: Lsn,
@@ -54,22 +54,22 @@ pub struct Backup {
     pub last_segment: Segment,
     /// By the clock of the server, Unix milliseconds.
     pub started_at_ms: u64,
-    /// The earliest moment that it can be restored to; by the clock of the server, Unix milliseconds.
+    /// The earliest time that it can be restored to; by the clock of the server, Unix milliseconds.
     pub finished_at_ms: u64,
-    /// What `pg_verifybackup` said before it was archived.
+    /// The output of `pg_verifybackup` before it was archived.
     pub verified: String,
     /// Its files.
     pub files: Vec<StoredFile>,
 }
 
 impl Backup {
-    /// The size of all its files, as they are stored.
+    /// Returns the stored size of all its files.
     pub fn size_bytes(&self) -> u64 {
         files::stored_bytes(&self.files)
     }
 
-    /// Whether a trusted key has signed its manifest; if not, why not. Nothing of a backup for which this is an error may
-    /// be extracted.
+    /// Checks that a trusted key has signed its manifest; if not, returns the reason. No file of a backup for which
+    /// this is an error may be extracted.
     ///
     /// # Errors
     /// The archive or a key cannot be read.
@@ -85,7 +85,7 @@ impl Backup {
         }
     }
 
-    /// The write-ahead log behind it, along the current timeline if that passes through it.
+    /// Returns the coverage of the write-ahead log after it, along the current timeline if that passes through it.
     pub fn coverage(&self, inventory: &Inventory) -> Coverage {
         coverage(inventory, &inventory.line_through(self.timeline, self.stop_lsn), self.first_segment)
     }
@@ -95,7 +95,7 @@ impl Backup {
     }
 }
 
-/// Takes a backup, proves it, and archives it; the manifest comes last, so that half a backup is none.
+/// Takes a backup, proves it, and archives it. The manifest comes last, so that half a backup does not count.
 pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) -> Result<Backup, Error> {
     source.programs.require(&["pg_basebackup", "pg_verifybackup"])?;
     source.refuse_tablespaces()?;
@@ -133,7 +133,7 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
         start_lsn: proof.start,
         stop_lsn: proof.stop,
         first_segment: Segment::of(proof.timeline, proof.start, bytes),
-        // A position on the border of a segment is the end of the one before.
+        // A position on the border of a segment is the end of the previous segment.
         last_segment: Segment::of(proof.timeline, Lsn(proof.stop.0.saturating_sub(1)), bytes),
         started_at_ms,
         finished_at_ms,
@@ -148,9 +148,9 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
     Ok(backup)
 }
 
-/// The newest backup, if at most `log_bytes` of write-ahead log were written since it began: a restore to this moment replays
-/// no more than that. None if there are more, if the newest backup is of another timeline or cluster, or if no trusted key has
-/// signed it although the settings name one.
+/// Returns the newest backup if at most `log_bytes` of write-ahead log were written since it began: a restore to now
+/// replays no more than that. Returns `None` if there are more, if the newest backup is of another timeline or
+/// cluster, or if no trusted key has signed it although the settings name one.
 pub async fn sufficient(archive: &Archive, source: &Source, log_bytes: u64) -> Result<Option<Backup>, Error> {
     let Some(newest) = backups(archive).await?.pop() else { return Ok(None) };
     if (newest.identity, newest.timeline) != (source.identity, source.timeline)
@@ -167,7 +167,7 @@ pub async fn sufficient(archive: &Archive, source: &Source, log_bytes: u64) -> R
     Ok((now.0.saturating_sub(newest.start_lsn.0) <= log_bytes).then_some(newest))
 }
 
-/// All backups, oldest first. One whose manifest cannot be read is an error: what it needs is not known.
+/// Returns all backups, oldest first. An unreadable manifest is an error: the segments that it needs are unknown.
 pub async fn backups(archive: &Archive) -> Result<Vec<Backup>, Error> {
     let mut backups = Vec::new();
     for object in archive.objects().list("backups/").await? {
@@ -188,7 +188,7 @@ pub async fn backups(archive: &Archive) -> Result<Vec<Backup>, Error> {
     Ok(backups)
 }
 
-/// The backup of a name, or the newest one.
+/// Returns the backup with a name, or the newest one.
 pub async fn find(archive: &Archive, id: Option<&str>) -> Result<Backup, Error> {
     let mut backups = backups(archive).await?;
     let found = match id {
@@ -202,7 +202,7 @@ pub async fn find(archive: &Archive, id: Option<&str>) -> Result<Backup, Error> 
 }
 
 /// Downloads a backup, compares its signature and its hashes, proves it again with `pg_verifybackup`, and reads the
-/// segments of its log that are in the archive.
+/// segments of its log from the archive.
 pub async fn verify(
     archive: &Archive,
     programs: &Programs,
@@ -232,7 +232,7 @@ pub async fn verify(
     } else {
         checks.push(Check::unknown(name, "not tried on files that are not what was archived"));
     }
-    // The log of the backup is in it, too: the archiver may not have come to these segments yet.
+    // The backup contains its log too: the archiver may not have archived these segments yet.
     let inventory = Inventory::of(archive).await?;
     let number = |segment: Segment| segment.number(inventory.segment_bytes);
     let numbers = number(backup.first_segment)..=number(backup.last_segment);
@@ -242,7 +242,7 @@ pub async fn verify(
     Ok(checks)
 }
 
-/// What to do where the programs are of another version than a backup.
+/// Returns the advice if the programs are of another version than a backup.
 pub(crate) fn wrong_programs(backup: &Backup, programs: &Programs) -> String {
     format!(
         "the backup is of PostgreSQL {}, and the programs in {} are of version {}; set ops.postgres_bin to those of \
@@ -254,8 +254,8 @@ pub(crate) fn wrong_programs(backup: &Backup, programs: &Programs) -> String {
     )
 }
 
-/// Downloads the files of a backup into a new folder, if a trusted key has signed its manifest; a check for that and for
-/// each file, whether it is what was archived.
+/// Downloads the files of a backup into a new directory, if a trusted key has signed its manifest. Returns a check of
+/// the signature and one of each file's hash.
 pub(crate) async fn download(
     archive: &Archive,
     backup: &Backup,
@@ -271,10 +271,10 @@ pub(crate) async fn download(
     Ok(checks)
 }
 
-/// Downloads one file of a backup into a folder, if a trusted key has signed the manifest.
+/// Downloads one file of a backup into a directory, if a trusted key has signed the manifest.
 ///
 /// # Errors
-/// None has, or the file is not what was archived.
+/// No trusted key has signed it, or the file is not the archived one.
 pub(crate) async fn download_file(
     archive: &Archive,
     backup: &Backup,
@@ -289,7 +289,7 @@ pub(crate) async fn download_file(
     if check.status == Status::Passed { Ok(()) } else { Err(refuse(&format!("{name}: {}", check.evidence))) }
 }
 
-/// The check of a signature; for what need not be signed, a note instead.
+/// Returns the check of a signature; reports a note instead if a signature is not required.
 pub fn signed(standing: Result<Standing, String>, id: &str, observer: Observer<'_>) -> Option<Check> {
     let name = format!("a trusted key has signed the manifest of {id}");
     match standing {
@@ -302,7 +302,7 @@ pub fn signed(standing: Result<Standing, String>, id: &str, observer: Observer<'
     }
 }
 
-/// The time of the server's clock, by which moments to restore to are named; Unix milliseconds.
+/// Returns the server's clock, which names the times to restore to; Unix milliseconds.
 pub(crate) async fn server_time(source: &Source) -> Result<u64, Error> {
     let sql = source.sql.clone();
     let text =
@@ -314,7 +314,7 @@ pub(crate) async fn server_time(source: &Source) -> Result<u64, Error> {
     })
 }
 
-/// `20260131T120000Z`.
+/// Formats a time as `20260131T120000Z`.
 pub(crate) fn name_of(unix_ms: u64) -> String {
     let seconds = i64::try_from(unix_ms / 1000).unwrap_or(0);
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -330,14 +330,14 @@ pub(crate) fn name_of(unix_ms: u64) -> String {
     )
 }
 
-/// kB done and in all, from the last line such as `12345/67890 kB (18%), 0/1 tablespace`.
+/// Returns the kB done and in all, from the last line such as `12345/67890 kB (18%), 0/1 tablespace`.
 fn progress(said: &str) -> Option<(u64, u64)> {
     let line = said.rsplit(['\r', '\n']).find(|line| line.contains(" kB ("))?;
     let (done, total) = line.trim().split_once(" kB (")?.0.split_once('/')?;
     Some((done.trim().parse().ok()?, total.trim().parse().ok()?))
 }
 
-/// The version that a program says it has.
+/// Returns the version line of a program.
 pub(crate) fn version_line(programs: &Programs, name: &str) -> Result<String, Error> {
     let said = program::done(programs.command(name).arg("--version"), Duration::from_secs(60))?;
     Ok(said.trim().to_owned())

@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It was checked and holds.
+    /// The check was made and holds.
     Passed,
-    /// It was checked and does not hold.
+    /// The check was made and does not hold.
     Failed,
-    /// It could not be checked; never a pass.
+    /// The check could not be made; never a pass.
     Unknown,
 }
 
@@ -29,28 +29,28 @@ impl fmt::Display for Status {
 /// One item of a checklist.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Check {
-    /// What is checked, such as `every acknowledged record is in the ledger`.
+    /// The checked property, such as `every acknowledged record is in the ledger`.
     pub name: String,
-    /// What came of it.
+    /// The result.
     pub status: Status,
-    /// What was seen: numbers, names, the output that the verdict rests on.
+    /// The evidence: numbers, names, and the output that the result rests on.
     pub evidence: String,
 }
 
 impl Check {
-    /// A check that passed or failed.
+    /// Returns a check that passed or failed.
     pub fn new(name: impl Into<String>, holds: bool, evidence: impl Into<String>) -> Check {
         let status = if holds { Status::Passed } else { Status::Failed };
         Check { name: name.into(), status, evidence: evidence.into() }
     }
 
-    /// A check that could not be made, and why.
+    /// Returns a check that could not be made, with the reason.
     pub fn unknown(name: impl Into<String>, why: impl Into<String>) -> Check {
         Check { name: name.into(), status: Status::Unknown, evidence: why.into() }
     }
 }
 
-/// Failed if one failed, else unknown if one is unknown or there is none, else passed.
+/// Returns failed if a check failed, else unknown if one is unknown or the list is empty, else passed.
 pub fn verdict(checks: &[Check]) -> Status {
     let any = |status| checks.iter().any(|check| check.status == status);
     if any(Status::Failed) {

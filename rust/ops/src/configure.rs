@@ -1,4 +1,4 @@
-//! The settings of a PostgreSQL server that is backed up: what they are, what they should be, and changing them.
+//! The settings of a PostgreSQL server that is backed up: the current values, the expected values, and changing them.
 
 use std::time::Duration;
 
@@ -10,71 +10,71 @@ use crate::observe::blocking;
 use crate::postgres::Sql;
 use crate::restore::RestoreCommand;
 
-/// How long the trial may take: an archive that does not answer is tried again for a while.
+/// The timeout of the trial: an archive that does not respond is tried again for a while.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// What a server is asked to do.
+/// The requested configuration of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
-    /// How it archives.
+    /// The command with which the server archives.
     pub command: RestoreCommand,
-    /// Seconds after which a segment is archived that is not full: what is lost at most without a receiver. None leaves
-    /// what is set, if that is short enough.
+    /// Seconds after which an incomplete segment is archived: the RPO without a receiver. None keeps the current
+    /// value if it is short enough.
     pub archive_timeout_seconds: Option<u32>,
-    /// For which standbys commits wait.
+    /// The standbys that commits wait for.
     pub synchronous: Synchronous,
-    /// Take over from another archiver.
+    /// Replace another archiver.
     pub replaces_archiver: bool,
-    /// Let commits wait for fewer standbys than now.
+    /// Allow commits to wait for fewer standbys than now.
     pub weakens_durability: bool,
 }
 
-/// For which standbys commits wait.
+/// The standbys that commits wait for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Synchronous {
-    /// Those that are set.
+    /// The current ones.
     Unchanged,
     /// None.
     Nobody,
-    /// The first of these `application_name`s that is there.
+    /// The first connected one of these `application_name`s.
     First(Vec<String>),
 }
 
-/// One setting.
+/// A setting.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Setting {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What it is.
+    /// The current value.
     pub is: String,
-    /// What it should be.
+    /// The expected value.
     pub should_be: String,
-    /// Whether it holds only after a restart.
+    /// Whether the change needs a restart.
     pub needs_restart: bool,
-    /// What it is for.
+    /// The purpose.
     pub why: &'static str,
-    /// Why it is not changed without being told to, and which option tells so.
+    /// Why the change needs an explicit option, and which one.
     pub refused: Option<&'static str>,
 }
 
 impl Setting {
-    /// Whether it is to be changed.
+    /// Returns true if the setting must change.
     pub fn differs(&self) -> bool {
         self.is != self.should_be
     }
 
-    /// The statement that changes it.
+    /// Returns the statement that changes it.
     pub fn statement(&self) -> String {
         format!("ALTER SYSTEM SET {} = '{}'", self.name, self.should_be.replace('\'', "''"))
     }
 }
 
-/// Asks a server for its settings and compares them.
+/// Reads the settings of a server and compares them.
 pub async fn compare(sql: &Sql, wanted: &Wanted) -> Result<Vec<Setting>, Error> {
     let mut settings = Vec::new();
     for Rule { name, needs_restart, why, .. } in RULES {
         let asked = sql.clone();
-        // The raw value: what is shown of an archive_command is `(disabled)` while archive_mode is off.
+        // The raw value: PostgreSQL shows archive_command as `(disabled)` while archive_mode is off.
         let is = blocking(move || {
             asked.query(&format!("SELECT {} FROM pg_settings WHERE name = '{name}'", raw(name)))
         });
@@ -86,7 +86,7 @@ pub async fn compare(sql: &Sql, wanted: &Wanted) -> Result<Vec<Setting>, Error> 
     Ok(settings)
 }
 
-/// The expression for a value.
+/// Returns the SQL expression for a value.
 fn raw(name: &str) -> String {
     if name == "archive_command" {
         "coalesce(reset_val, '')".to_owned()
@@ -95,8 +95,8 @@ fn raw(name: &str) -> String {
     }
 }
 
-/// Changes what differs, and reloads the settings of the server. Some hold only after a restart, which is not done. If a
-/// change is refused, nothing is changed.
+/// Changes the settings that differ, and reloads the server. It does not restart the server, which some settings
+/// need. If a change is rejected, nothing is changed.
 pub async fn apply(sql: &Sql, settings: &[Setting]) -> Result<(), Error> {
     if let Some((setting, refused)) = settings.iter().find_map(|one| Some((one, one.refused?))) {
         return Err(Error::Config(format!("{}: {refused}; nothing was changed", setting.name)));
@@ -110,7 +110,7 @@ pub async fn apply(sql: &Sql, settings: &[Setting]) -> Result<(), Error> {
     Ok(())
 }
 
-/// A setting that is looked at.
+/// A rule for one setting.
 struct Rule {
     name: &'static str,
     needs_restart: bool,
@@ -135,14 +135,14 @@ const RULES: [Rule; 11] = [
     rule("synchronous_standby_names", false, "a commit waits for one of these standbys"),
 ];
 
-/// The seconds of `archive_timeout` where none were asked for.
+/// The default of `archive_timeout`, seconds.
 const TIMEOUT_SECONDS: u32 = 60;
 
 const OTHER_ARCHIVER: &str = "another archiver is set up, and its backups would end here; if this program is to take over, say so with --replace-archiver";
 const FEWER_STANDBYS: &str = "commits would wait for fewer standbys, and be lost with fewer servers; if that is meant, say so with --weaken-durability";
 
 impl Wanted {
-    /// What a setting should be; what it is, where that is enough or nothing else was asked for.
+    /// Returns the expected value; the current one if it suffices or no other was requested.
     fn value(&self, name: &str, is: &str) -> String {
         let at_least = |number: u32| match is.parse::<u32>() {
             Ok(is) if is >= number => is.to_string(),
@@ -174,7 +174,7 @@ impl Wanted {
         }
     }
 
-    /// Why a change of a setting is not made without being told to.
+    /// Returns why a change of a setting needs an explicit option.
     fn refusal(&self, name: &str, is: &str) -> Option<&'static str> {
         match name {
             "archive_library" if !self.replaces_archiver => Some(OTHER_ARCHIVER),
@@ -188,16 +188,16 @@ impl Wanted {
     }
 }
 
-/// Whether an `archive_command` archives, and not with this program.
+/// Returns true if an `archive_command` archives with another program.
 fn is_other_archiver(command: &str) -> bool {
     let command = command.trim();
     let does_nothing = ["", "(disabled)", "true", "/bin/true", "/usr/bin/true", ":"].contains(&command);
-    // One that archives with this program and with another one too is another one.
+    // A command that runs this program and another one counts as another archiver.
     let is_list = command.contains(['&', '|', ';', '`', '\n']) || command.contains("$(");
     !does_nothing && (is_list || !command.contains(" ops archive-wal "))
 }
 
-/// For how many standbys a commit waits: `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or `a, b` for one.
+/// Returns how many standbys a commit waits for: `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or `a, b` for one.
 fn standbys_waited_for(names: &str) -> u32 {
     let mut words = names.split(|c: char| c.is_whitespace() || c == '(').filter(|word| !word.is_empty());
     match words.next() {
@@ -212,17 +212,17 @@ fn standbys_waited_for(names: &str) -> u32 {
     }
 }
 
-/// Whether the `archive_command` works where the server runs it.
+/// The result of running the `archive_command` on the server.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Trial {
-    /// Passed, failed, or unknown where the server does not let us try.
+    /// Passed, failed, or unknown if the server does not permit the trial.
     pub status: Status,
-    /// What it said.
+    /// The output.
     pub evidence: String,
 }
 
 impl Trial {
-    /// An error where it has failed: PostgreSQL would keep every segment, until its disk is full.
+    /// Returns an error if the trial failed: PostgreSQL would keep every segment until its disk is full.
     pub fn must_not_fail(&self) -> Result<(), Error> {
         if self.status != Status::Failed {
             return Ok(());
@@ -234,11 +234,12 @@ impl Trial {
     }
 }
 
-/// Has the server run `archive-wal --check` as it would run the `archive_command`: as its user, on its machine, with its
-/// environment, by `COPY ... FROM PROGRAM` into a temporary table.
+/// Makes the server run `archive-wal --check` as it would run the `archive_command`: as its user, on its machine,
+/// with its environment, by `COPY ... FROM PROGRAM` into a temporary table.
 pub async fn try_archiving(sql: &Sql, command: &RestoreCommand) -> Result<Trial, Error> {
     let program = format!("{} 2>&1; echo exit code $?", command.archive_check()).replace('\'', "''");
-    // Separators that no message holds, so that every line is one value. Commits may wait for a standby that is away.
+    // No message contains these separators, so that every line is one value. Commits may wait for a standby that is
+    // away.
     let statements = format!(
         "SET synchronous_commit = local;\n\
          CREATE TEMPORARY TABLE edgesentry_trial (line text);\n\
@@ -264,7 +265,7 @@ pub async fn try_archiving(sql: &Sql, command: &RestoreCommand) -> Result<Trial,
     Ok(Trial { status, evidence })
 }
 
-/// `1min` and `60` are the same.
+/// Parses seconds: `1min` and `60` are the same.
 fn seconds(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;

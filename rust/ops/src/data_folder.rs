@@ -1,4 +1,4 @@
-//! Files that another user may change meanwhile: those of a data folder belong to postgres, and we may be root.
+//! Files that another user may change at any time: those of a data directory belong to postgres, and we may be root.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,8 +13,8 @@ use crate::postgres::Programs;
 /// The largest settings file that is read.
 const MAX_SETTINGS_BYTES: u64 = 16 << 20;
 
-/// Opens a regular file for reading. A link in its place would lead to what only we may read, and a pipe would be waited
-/// for: both are errors.
+/// Opens a regular file for reading. A link is an error because it could lead to a file that only we may read, and a
+/// pipe because the read would block.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let file = File::options().read(true).custom_flags(flags.cast_signed()).open(path)?;
@@ -24,14 +24,14 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
 }
 
-/// Opens a file to append to, or makes it; a link in its place is an error.
+/// Opens or creates a file for appending; a link is an error.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     File::options().create(true).append(true).custom_flags(flags.cast_signed()).open(path)
 }
 
-/// The text of a small file; none if there is none. Bytes that are not UTF-8, as in a comment of before, do not hide the
-/// rest.
+/// Returns the text of a small file, or `None` if it does not exist. Bytes that are not UTF-8, as in an old comment,
+/// do not hide the rest.
 pub(crate) fn text(path: &Path) -> Result<Option<String>, Error> {
     let mut bytes = Vec::new();
     let read = open(path).and_then(|file| file.take(MAX_SETTINGS_BYTES + 1).read_to_end(&mut bytes));
@@ -47,7 +47,7 @@ pub(crate) fn text(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// Makes an empty file for the user whom PostgreSQL runs as; there must be none.
+/// Creates an empty file for the user that PostgreSQL runs as; it must not exist.
 pub(crate) fn create(programs: &Programs, path: &Path) -> Result<(), Error> {
     let make = || {
         let file = File::create_new(path)?;

@@ -25,20 +25,20 @@ pub(crate) use report::unix_ms;
 pub use report::{DrillReport, Event, Listener, Measure};
 pub use site::Tools;
 
-/// What is known of a drill before it is held.
+/// The description of a drill.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Its name on the command line, in reports and in metrics.
+    /// The name on the command line, in reports and in metrics.
     pub name: &'static str,
-    /// What is rehearsed, in one sentence.
+    /// The rehearsed failure, in one sentence.
     pub about: &'static str,
-    /// When it has passed.
+    /// The pass criterion.
     pub criterion: &'static str,
-    /// What it starts, unless it is pointed at what runs already.
+    /// The programs that it starts, unless it uses running servers.
     pub needs: &'static [Program],
 }
 
-/// Drills on systems of the operator's own; which of them can be held depends on what there is.
+/// Drills on the operator's own systems; which of them can run depends on the site.
 pub const SITE_PLANS: [Plan; 3] = [cluster::PLAN, archive::PLAN, bucket::PLAN];
-/// Every drill on servers of its own.
+/// The drills on servers of their own.
 pub const PLANS: [Plan; 5] = [failover::PLAN, restore::PLAN, rpo::PLAN, objects::PLAN, alert_fire::PLAN];

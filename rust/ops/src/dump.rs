@@ -1,5 +1,5 @@
-//! Logical dumps: `pg_dump -Fc`, listed by `pg_restore` before they are archived. They outlive a damaged cluster and a
-//! change of version; they know nothing of the minutes after them.
+//! Logical dumps: `pg_dump -Fc`, listed by `pg_restore` before they are archived. They survive a damaged cluster and
+//! a change of version, but do not have the records of the minutes after them.
 
 mod restore;
 
@@ -27,12 +27,12 @@ const MANIFEST: u32 = 1;
 /// The file of a dump.
 const FILE: &str = "ledger.dump";
 
-/// A dump: the manifest that lies beside its file.
+/// A dump: the manifest beside its file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Dump {
     /// The version of the manifest.
     pub dump: u32,
-    /// Its name: when it was begun.
+    /// The name: the time at which it began.
     pub id: String,
     /// The cluster.
     #[serde(flatten)]
@@ -52,8 +52,8 @@ impl Dump {
         format!("dumps/{id}/dump.json")
     }
 
-    /// Whether a trusted key has signed its manifest; if not, why not. Nothing of a dump for which this is an error may
-    /// be restored.
+    /// Checks that a trusted key has signed its manifest; if not, returns the reason. No file of a dump for which
+    /// this is an error may be restored.
     ///
     /// # Errors
     /// The archive or a key cannot be read.
@@ -104,7 +104,7 @@ pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) ->
     Ok(dump)
 }
 
-/// All dumps, oldest first.
+/// Returns all dumps, oldest first.
 pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
     let mut dumps: Vec<Dump> = Vec::new();
     for object in archive.objects().list("dumps/").await? {
@@ -124,7 +124,7 @@ pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
     Ok(dumps)
 }
 
-/// Downloads a dump into a new folder, if a trusted key has signed its manifest; a check for that and for its file.
+/// Downloads a dump into a new directory, if a trusted key has signed its manifest. Returns checks of both.
 pub(crate) async fn download(
     archive: &Archive,
     dump: &Dump,
@@ -151,7 +151,7 @@ pub async fn verify(
     verify_files(archive, programs, dump, &folder.path().join("files"), observer).await
 }
 
-/// [`verify`], into a new folder that stays.
+/// Like [`verify`], but into a new directory that stays.
 async fn verify_files(
     archive: &Archive,
     programs: &Programs,
@@ -174,7 +174,7 @@ async fn verify_files(
     Ok(checks)
 }
 
-/// How many entries a dump has.
+/// Returns the number of entries in a dump.
 async fn list(programs: &Programs, file: &Path) -> Result<u64, Error> {
     let (programs, file) = (programs.clone(), file.to_owned());
     let text =

@@ -1,8 +1,8 @@
-//! Encryption at rest with the program age (<https://age-encryption.org>): what is archived is encrypted to public keys,
-//! and read with an identity that the servers that archive need not have.
+//! Encryption at rest with the program age (<https://age-encryption.org>): archived files are encrypted to public
+//! keys, and read with an identity that the archiving servers need not have.
 //!
-//! The program and not a library: it is in every distribution, takes the plugins for hardware keys that operators have, and
-//! the crate of the same format would bring fifty crates and a second version of the curve.
+//! A program rather than a library: it is in every distribution, supports the plugins for hardware keys that
+//! operators have, and the crate of the same format would bring fifty crates and a second version of the curve.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -15,7 +15,7 @@ use crate::backup::NO_TIMEOUT;
 use crate::error::Error;
 use crate::program;
 
-/// To whom is encrypted, and with what is decrypted.
+/// The recipients of the encryption, and the identity for decryption.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Encryption {
     recipients: Vec<String>,
@@ -23,10 +23,10 @@ pub(crate) struct Encryption {
 }
 
 impl Encryption {
-    /// Of the settings.
+    /// Reads the settings.
     ///
     /// # Errors
-    /// [`Error::Config`] for a recipient that is none: one that begins with `-` would be an option of the program.
+    /// [`Error::Config`] for an invalid recipient: one that begins with `-` would be an option of the program.
     pub(crate) fn of(settings: &OpsSettings) -> Result<Encryption, Error> {
         let is_recipient = |text: &String| text.starts_with("age1") || text.starts_with("ssh-");
         if let Some(wrong) = settings.recipients.iter().find(|text| !is_recipient(text)) {
@@ -37,12 +37,12 @@ impl Encryption {
         Ok(Encryption { recipients: settings.recipients.clone(), identity: settings.identity.clone() })
     }
 
-    /// Whether what is archived is encrypted.
+    /// Returns true if archived files are encrypted.
     pub(crate) fn is_on(&self) -> bool {
         !self.recipients.is_empty()
     }
 
-    /// Whether there is something to decrypt with.
+    /// Returns true if the settings name an identity.
     pub(crate) fn has_identity(&self) -> bool {
         self.identity.is_some()
     }
@@ -60,7 +60,7 @@ impl Encryption {
         })
     }
 
-    /// Decrypts `input`, from where it is read next, into a new file; `place` is for messages.
+    /// Decrypts `input`, from its current position, into a new file; `place` is for messages.
     pub(crate) fn decrypt(&self, input: File, place: &Path, file: &Path) -> Result<(), Error> {
         let Some(identity) = &self.identity else {
             return Err(Error::Config(format!(
@@ -68,7 +68,7 @@ impl Encryption {
                 place.display()
             )));
         };
-        // Said here: the program has many words for it.
+        // Checked here because the message of the program is long.
         File::open(identity).map_err(Error::io("read the identity of ops.identity", identity))?;
         run(Command::new("age").arg("--decrypt").arg("--identity").arg(identity), input, file).map_err(|why| match why {
             Why::Said(said) if said.contains("no identity matched") => Error::Config(format!(
@@ -86,12 +86,12 @@ impl Encryption {
 }
 
 enum Why {
-    /// In the words of the program.
+    /// The message of the program.
     Said(String),
     Error(Error),
 }
 
-/// Runs the program from a file into a new one. After an error there is none.
+/// Runs the program from a file into a new one, which is removed after an error.
 fn run(age: &mut Command, input: File, out: &Path) -> Result<(), Why> {
     let io = |error: io::Error| Why::Error(Error::io("write", out)(error));
     let output = File::create_new(out).map_err(io)?;

@@ -1,49 +1,49 @@
-//! Failures of operations. What a drill or a checklist has found is a [`Check`](crate::check::Check), never an error.
+//! Failures of operations. The finding of a drill or a checklist is a [`Check`](crate::check::Check), never an error.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why an operation could not be done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An argument, a setting or the state of the place is wrong; nothing was touched.
+    /// An argument, a setting or the state of the system is wrong; nothing was touched.
     #[error("{0}")]
     Config(String),
-    /// A program that is needed is missing or does not fit.
+    /// A required program is missing or of the wrong version.
     #[error("{0}")]
     Missing(String),
-    /// A file or a folder.
+    /// A file or a directory.
     #[error("{}: cannot {action}", place.display())]
     Io {
-        /// What was tried, such as `write the manifest`.
+        /// The attempted action, such as `write the manifest`.
         action: &'static str,
-        /// Where.
+        /// The path.
         place: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A program was started and failed, or did not end in time.
+    /// A program failed or timed out.
     #[error("{program} failed: {said}")]
     Program {
         /// Its name.
         program: String,
-        /// What it said, or how it ended.
+        /// Its output, or its exit status.
         said: String,
     },
-    /// A server does not do what is needed of it.
+    /// A server does not work as required.
     #[error("{server}: {problem}")]
     Server {
-        /// Which one, without secrets.
+        /// The server, without secrets.
         server: String,
-        /// What is wrong, with the end of its log where there is one.
+        /// The problem, with the end of its log if there is one.
         problem: String,
     },
-    /// What is in an archive, or is not, stands against it.
+    /// The content of an archive prevents the operation.
     #[error("{place}: {problem}")]
     Archive {
         /// The archive or the file, without secrets.
         place: String,
-        /// What is wrong, and what to do.
+        /// The problem, and the remedy.
         problem: String,
     },
     /// The ingest service, a ledger, a payload store or the store of an archive.
@@ -52,7 +52,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A stable name for programs.
+    /// Returns a stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Error::Config(_) => "config",
@@ -65,12 +65,12 @@ impl Error {
         }
     }
 
-    /// The error and everything below it in one line.
+    /// Returns the error and its causes in one line.
     pub fn describe(&self) -> String {
         edgesentry_rs::error::describe(self)
     }
 
-    /// Completes an I/O error with what was tried and where.
+    /// Adds the action and the path to an I/O error.
     pub fn io(action: &'static str, place: &Path) -> impl FnOnce(io::Error) -> Error {
         let place = place.to_owned();
         move |source| Error::Io { action, place, source }

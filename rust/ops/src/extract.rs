@@ -1,9 +1,9 @@
-//! Extraction of a base backup: regular files and folders, below the data folder and nowhere else.
+//! Extraction of a base backup: regular files and directories, only below the data directory.
 //!
-//! `pg_basebackup -Ft` writes nothing but regular files, folders and, for tablespaces, symbolic links. A server with
-//! tablespaces is refused before it is backed up, so every other kind of entry was put there by someone else. The whole
-//! archive is looked through before anything of it is extracted. Every part of a path is then opened without following
-//! links, so that a link made in the folder meanwhile leads nowhere either.
+//! `pg_basebackup -Ft` writes only regular files, directories and, for tablespaces, symbolic links. A backup of a
+//! server with tablespaces is refused, so an attacker must have added every other kind of entry. The whole archive is
+//! checked before anything of it is extracted. Every part of a path is then opened without following links, so that a
+//! link made in the directory in the meantime leads nowhere either.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,30 +19,30 @@ use tar::EntryType;
 
 use crate::error::Error;
 
-/// The archive of the data folder.
+/// The archive of the data directory.
 pub(crate) const BASE: &str = "base.tar.gz";
-/// The archive of the write-ahead log that was written during the backup.
+/// The archive of the write-ahead log written during the backup.
 pub(crate) const WAL: &str = "pg_wal.tar.gz";
 /// PostgreSQL's own list of the files and their checksums.
 pub(crate) const MANIFEST: &str = "backup_manifest";
 
-/// What a folder is opened with: a link in its place is an error.
+/// The flags for opening a directory: a link in its place is an error.
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// What a file is made with: whatever has its name already is an error.
+/// The flags for creating a file: an existing entry of its name is an error.
 const NEW_FILE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// User and group that own what is extracted; `None` leaves it to the user that we run as.
+/// User and group that own the extracted files; `None` leaves them to the user that we run as.
 pub(crate) type Owner = Option<(u32, u32)>;
 
-/// An error once the work is to stop; asked at every entry.
+/// Returns an error once the work must stop; called at every entry.
 pub(crate) type GoOn<'a> = &'a (dyn Fn() -> Result<(), Error> + Sync);
 
-/// Extracts the backup in `files` into the folder `data`, which must be empty or missing: the data folder, its write-ahead
-/// log into `pg_wal`, and the manifest of PostgreSQL.
+/// Extracts the backup in `files` into the directory `data`, which must be empty or missing: the data directory, its
+/// write-ahead log into `pg_wal`, and the manifest of PostgreSQL.
 ///
 /// # Errors
-/// An archive holds anything but regular files and folders with paths below it; then nothing was extracted.
+/// An archive has an entry that is not a regular file or directory with a path below it; then nothing was extracted.
 pub(crate) fn base_backup(files: &Path, data: &Path, owner: Owner, go_on: GoOn<'_>) -> Result<(), Error> {
     let (base, wal) = (files.join(BASE), files.join(WAL));
     check(&base, go_on)?;
@@ -58,19 +58,19 @@ pub(crate) fn base_backup(files: &Path, data: &Path, owner: Owner, go_on: GoOn<'
     root.file(Path::new(MANIFEST), 0o600, &mut content).map_err(Error::io("write", &data.join(MANIFEST)))
 }
 
-/// Looks through an archive without extracting anything of it.
+/// Checks an archive without extracting it.
 fn check(archive: &Path, go_on: GoOn<'_>) -> Result<(), Error> {
     each(archive, |_, _, _| go_on())
 }
 
-/// What an entry makes.
+/// The kind of file that an entry creates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     File,
     Folder,
 }
 
-/// Does something with every entry, if all may be extracted.
+/// Calls a function with every entry, if all may be extracted.
 fn each(
     archive: &Path,
     mut entry: impl FnMut(Kind, &Path, &mut tar::Entry<'_, Decoder>) -> Result<(), Error>,
@@ -78,7 +78,8 @@ fn each(
     let damaged = || Error::io("read the archive", archive);
     let file = File::open(archive).map_err(damaged())?;
     let mut tar = tar::Archive::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 20, file)));
-    // Raw: extensions for long names, which PostgreSQL does not use, would be read into memory whatever their size.
+    // Raw: extensions for long names, which PostgreSQL does not use, would be read into memory regardless of their
+    // size.
     for read in tar.entries().map_err(damaged())?.raw(true) {
         let mut read = read.map_err(damaged())?;
         let path = PathBuf::from(OsStr::from_bytes(&read.path_bytes()));
@@ -96,12 +97,12 @@ fn each(
 
 type Decoder = MultiGzDecoder<BufReader<File>>;
 
-/// A path in an error, without characters that would do something to a terminal.
+/// Returns a path for an error message, without terminal control characters.
 fn shown(path: &Path) -> String {
     format!("{path:?}")
 }
 
-/// The kind of an entry, or why it is not extracted.
+/// Returns the kind of an entry, or why it is not extracted.
 fn allowed(kind: EntryType, path: &Path) -> Result<Kind, String> {
     if path.is_absolute() {
         return Err("an absolute path".to_owned());
@@ -128,7 +129,7 @@ fn allowed(kind: EntryType, path: &Path) -> Result<Kind, String> {
     Err(refused)
 }
 
-/// An open folder: what is made in it is made by its handle, wherever its path leads by then.
+/// An open directory. Files are created by its handle, even if its path leads elsewhere by then.
 struct Root<'a> {
     folder: OwnedFd,
     place: PathBuf,
@@ -137,7 +138,7 @@ struct Root<'a> {
 }
 
 impl<'a> Root<'a> {
-    /// Opens the data folder and makes it private: PostgreSQL refuses one that others may read.
+    /// Opens the data directory and makes it private: PostgreSQL refuses one that others may read.
     fn open(data: &Path, owner: Owner, go_on: GoOn<'a>) -> Result<Root<'a>, Error> {
         let io = || Error::io("open the data folder", data);
         let folder = rustix::fs::open(data, FOLDER, Mode::empty()).map_err(|error| io()(error.into()))?;
@@ -159,7 +160,7 @@ impl<'a> Root<'a> {
         })
     }
 
-    /// Makes a folder and those above it, and opens it; one that is there already stays.
+    /// Opens a directory; creates it and its parents if they do not exist.
     fn folder(&self, path: &Path) -> io::Result<OwnedFd> {
         let mut folder = self.folder.try_clone()?;
         for part in path.components() {
@@ -177,13 +178,13 @@ impl<'a> Root<'a> {
         Ok(folder)
     }
 
-    /// Makes a file, which must not be there yet.
+    /// Creates a file, which must not exist.
     fn file(&self, path: &Path, mode: u32, content: &mut impl Read) -> io::Result<()> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
         let folder = self.folder(path.parent().unwrap_or(Path::new("")))?;
         let mut file = File::from(rustix::fs::openat(&folder, name, NEW_FILE, Mode::RUSR | Mode::WUSR)?);
         io::copy(content, &mut file)?;
-        // Last, when nothing is written any more: read and write at most, never set-user-ID.
+        // Last, after all writes: read and write at most, never set-user-ID.
         self.own(&file)?;
         rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR | (Mode::from_raw_mode(mode as _) & Mode::RGRP))?;
         Ok(())
@@ -207,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    /// An entry as someone might craft it; the builder of the library would refuse such paths.
+    /// Returns an entry as an attacker might craft it; the builder of the library would refuse such paths.
     fn entry(kind: EntryType, path: &str, target: &str, content: &[u8]) -> Vec<u8> {
         let mut header = Header::new_ustar();
         header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
@@ -231,7 +232,7 @@ mod tests {
         gzip.finish().unwrap();
     }
 
-    /// Files of a backup: these entries, an empty write-ahead log and a manifest.
+    /// Writes the files of a backup: these entries, an empty write-ahead log and a manifest.
     fn backup(folder: &Path, base: &[Vec<u8>]) -> PathBuf {
         let files = folder.join("files");
         let _ = std::fs::create_dir(&files);
@@ -245,7 +246,7 @@ mod tests {
         files
     }
 
-    /// Everything below a folder, with its content.
+    /// Returns everything below a directory, with its content.
     fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(folder).unwrap().flatten() {

@@ -1,5 +1,5 @@
-//! Failover of a PostgreSQL ledger, step by step: tell that the primary is gone, fence it, promote the standby, give the
-//! new primary a synchronous standby again.
+//! Failover of a PostgreSQL ledger, step by step: detect that the primary is gone, fence it, promote the standby,
+//! give the new primary a synchronous standby again.
 //!
 //! The order matters: a primary that comes back takes read-write clients, so it is fenced before its standby is
 //! promoted.
@@ -11,28 +11,28 @@ use crate::check::Check;
 use crate::error::Error;
 use crate::postgres::{Programs, Sql};
 
-/// How long a step may take.
+/// The timeout of a step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often a server is asked.
+/// The interval of polling a server.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// When a primary counts as gone.
+/// The rule by which a primary counts as gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Detection {
-    /// Between two questions.
+    /// The interval between two probes.
     pub every: Duration,
-    /// Questions without an answer, one after the other.
+    /// The number of consecutive failed probes.
     pub misses: u32,
 }
 
 impl Default for Detection {
-    /// A second without an answer.
+    /// Returns a detection after one second without a response.
     fn default() -> Detection {
         Detection { every: Duration::from_millis(250), misses: 4 }
     }
 }
 
-/// Waits until a server counts as gone; false where it still answers after `patience`.
+/// Waits until a server counts as gone; returns false if it still responds at the end.
 pub fn wait_until_gone(sql: &Sql, detection: Detection, patience: Duration) -> bool {
     let begin = Instant::now();
     let mut missed = 0;
@@ -46,9 +46,9 @@ pub fn wait_until_gone(sql: &Sql, detection: Detection, patience: Duration) -> b
     false
 }
 
-/// Fences a server that does not run: whenever it comes back it is a standby, which takes no writes.
+/// Fences a stopped server: when it comes back it is a standby, which takes no writes.
 ///
-/// `standby.signal` in the data folder does it, whoever starts the server and with whatever settings.
+/// `standby.signal` in the data directory does it, regardless of how and with which settings the server is started.
 pub fn fence(programs: &Programs, data: &Path) -> Result<(), Error> {
     if !data.join("PG_VERSION").is_file() {
         let message =
@@ -62,7 +62,7 @@ pub fn fence(programs: &Programs, data: &Path) -> Result<(), Error> {
     folder.map_err(Error::io("fence the old primary", data))
 }
 
-/// Whether a server that runs refuses every write, by trying one.
+/// Checks that a running server refuses writes, by trying one.
 pub fn refuses_writes(sql: &Sql) -> Check {
     let name = "the old primary comes back and refuses writes";
     match sql.query("CREATE TABLE edgesentry_fence_probe (n int)") {
@@ -71,7 +71,7 @@ pub fn refuses_writes(sql: &Sql) -> Check {
         }
         Err(error) => Check::unknown(name, error.to_string()),
         Ok(_) => {
-            // It must not stay; that it could be made is the verdict.
+            // The table must not stay; the verdict is that it could be created.
             let _ = sql.query("DROP TABLE edgesentry_fence_probe");
             Check::new(name, false, format!("{} has taken a write", sql.place()))
         }
@@ -84,8 +84,8 @@ pub fn promote(sql: &Sql) -> Result<(), Error> {
     wait(sql, "take writes after its promotion", "SELECT NOT pg_is_in_recovery()")
 }
 
-/// Makes commits of a primary wait for a standby, and waits until that one is synchronous. Its `application_name` is
-/// `standby`.
+/// Makes commits of a primary wait for the standby with this `application_name`, and waits until that one is
+/// synchronous.
 pub fn synchronous(sql: &Sql, standby: &str) -> Result<(), Error> {
     if !standby.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || standby.is_empty() {
         return Err(Error::Config(format!(

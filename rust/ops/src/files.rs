@@ -1,4 +1,4 @@
-//! The files of a backup or a dump: into the archive, and back out of it as they were.
+//! The files of a backup or a dump: storing them in the archive, and reading them back unchanged.
 
 use std::fs::File;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub struct StoredFile {
     pub size_bytes: u64,
     /// BLAKE3 of its bytes.
     pub blake3: Hash,
-    /// If it is encrypted: the bytes that are stored, under its name with `.age`.
+    /// If the file is encrypted: the stored bytes, under its name with `.age`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encrypted: Option<Encrypted>,
 }
@@ -30,14 +30,14 @@ pub struct StoredFile {
 /// The encrypted bytes of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Encrypted {
-    /// How many.
+    /// The number of bytes.
     pub size_bytes: u64,
-    /// BLAKE3 of them.
+    /// BLAKE3 of the bytes.
     pub blake3: Hash,
 }
 
 impl StoredFile {
-    /// The key, the size and the hash of what is stored under a prefix.
+    /// Returns the key, the size and the hash of the object under a prefix.
     fn stored(&self, prefix: &str) -> (String, u64, Hash) {
         match self.encrypted {
             Some(stored) => (format!("{prefix}/{}.age", self.name), stored.size_bytes, stored.blake3),
@@ -46,12 +46,12 @@ impl StoredFile {
     }
 }
 
-/// The size of what is stored of files.
+/// Returns the stored size of files.
 pub(crate) fn stored_bytes(files: &[StoredFile]) -> u64 {
     files.iter().map(|file| file.stored("").1).sum()
 }
 
-/// Archives all files of a folder under a prefix, each once, encrypted if the settings say so.
+/// Archives all files of a directory under a prefix, each once, encrypted if the settings require it.
 pub(crate) async fn store(
     archive: &Archive,
     prefix: &str,
@@ -69,7 +69,7 @@ pub(crate) async fn store(
     let (mut done, total) = (0, files.iter().map(|(file, _)| file.size_bytes).sum());
     for (file, path) in &mut files {
         if archive.encryption().is_on() {
-            // One at a time: beside the files there is room for the largest of them.
+            // One at a time: the disk needs room for the largest encrypted file beside the plain ones.
             let (encryption, plain) = (archive.encryption().clone(), path.clone());
             let encrypted = folder.with_file_name(format!("{}.age", file.name));
             let out = encrypted.clone();
@@ -93,7 +93,7 @@ pub(crate) async fn store(
     Ok(files.into_iter().map(|(file, _)| file).collect())
 }
 
-/// Downloads files into a new folder and decrypts them; a check for each, whether it is what was archived.
+/// Downloads files into a new directory and decrypts them. Returns a check of each file's hash.
 pub(crate) async fn download(
     archive: &Archive,
     prefix: &str,
@@ -112,7 +112,7 @@ pub(crate) async fn download(
     Ok(checks)
 }
 
-/// Downloads a file into a folder and decrypts it.
+/// Downloads a file into a directory and decrypts it.
 pub(crate) async fn download_one(
     archive: &Archive,
     prefix: &str,
@@ -159,7 +159,7 @@ pub(crate) async fn download_one(
     Ok(Check::new(name, (size, hash) == (file.size_bytes, file.blake3), decrypted))
 }
 
-/// Size and BLAKE3 of a file.
+/// Returns size and BLAKE3 of a file.
 async fn measure(path: &Path) -> Result<(u64, Hash), Error> {
     let path = path.to_owned();
     blocking(move || {

@@ -1,10 +1,10 @@
-//! Programs of others that never outlive this process, whatever ends it: a signal, a panic, or SIGKILL.
+//! External programs that never outlive this process, however it ends: by a signal, a panic, or SIGKILL.
 //!
-//! Each runs in the process group of a guard, a shell that reads from a pipe of which only this process has the other
-//! end. When this process ends, the system closes the pipe, and the guard kills the program, everything that descends
-//! from it, and the rest of its group. The program joins the group before it is executed, so that there is no moment in
-//! which nobody would end it. `PR_SET_PDEATHSIG` was not taken: it follows the thread that started a program, not the
-//! process, and does not reach what the program itself has started, such as the second process of pg_basebackup.
+//! Each runs in the process group of a guard, a shell that reads from a pipe whose other end only this process has.
+//! When this process ends, the system closes the pipe, and the guard kills the program, all its descendants, and the
+//! rest of its group. The program joins the group before it is executed, so that it is never without a guard.
+//! `PR_SET_PDEATHSIG` does not suffice: it follows the thread that started a program, not the process, and does not
+//! reach the program's children, such as the second process of pg_basebackup.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt;
@@ -12,10 +12,10 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// Reads the process id of the program, then waits for a word to let it live on, or for the end of the pipe.
+/// Reads the process id of the program, then waits for a word that releases the program, or for the end of the pipe.
 ///
-/// Descendants are looked for because PostgreSQL's processes leave the group. Each is stopped first, so that it starts no
-/// more of them. A process id that the system has given to another process meanwhile is not in the group.
+/// It kills the descendants one by one because PostgreSQL's processes leave the group. Each is stopped first, so that
+/// it starts no more of them. If another process has the process id by now, that process is not in the group.
 const GUARD: &str = r#"
 trap '' HUP INT QUIT TERM
 end() {
@@ -33,7 +33,7 @@ fi
 kill -KILL 0
 "#;
 
-/// A program and its guard. Dropped, the program is killed with all that it has started.
+/// A program and its guard. Dropping it kills the program and all its descendants.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     /// The program.
@@ -41,7 +41,7 @@ pub(crate) struct Guarded {
     guard: Guard,
 }
 
-/// The shell, and what keeps it waiting.
+/// The shell, and the pipe that keeps it waiting.
 #[derive(Debug)]
 struct Guard {
     shell: Child,
@@ -54,13 +54,13 @@ impl Guarded {
         let mut guard = Guard::start()?;
         let group = i32::try_from(guard.shell.id()).map_err(io::Error::other)?;
         let child = command.process_group(group).spawn()?;
-        // Dropped from here on, it ends the program.
+        // From here on, dropping the guard ends the program.
         let told = guard.tell(&child.id().to_string());
         let guarded = Guarded { child, guard };
         told.map(|()| guarded)
     }
 
-    /// Lets the program live on by itself, and returns its process id.
+    /// Releases the program from its guard, and returns its process id.
     pub(crate) fn release(mut self) -> io::Result<u32> {
         self.guard.tell("release")?;
         self.guard.shell.wait()?;
@@ -68,19 +68,19 @@ impl Guarded {
         Ok(self.child.id())
     }
 
-    /// Kills the program and every process that it has started, as a crash of the machine would.
+    /// Kills the program and all its descendants, as a crash of the machine would.
     pub(crate) fn kill(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             self.guard.kill_group();
             return Ok(status);
         }
         self.guard.end()?;
-        // The guard has done so, unless somebody has killed the guard.
+        // The guard has killed it, unless the guard itself was killed.
         self.child.kill()?;
         self.child.wait()
     }
 
-    /// Sends a signal to the program; one that has ended hears nothing.
+    /// Sends a signal to the program, unless it has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
@@ -108,13 +108,13 @@ impl Guard {
         pipe.write_all(format!("{line}\n").as_bytes())
     }
 
-    /// Lets the guard kill the program, and waits until it has.
+    /// Makes the guard kill the program, and waits until it has.
     fn end(&mut self) -> io::Result<()> {
         self.pipe = None;
         self.shell.wait().map(|_| ())
     }
 
-    /// Kills what is in the group, and the guard.
+    /// Kills the processes of the group, and the guard.
     fn kill_group(&mut self) {
         if self.pipe.take().is_some() {
             let _ = kill_process_group(Pid::from_child(&self.shell), Signal::KILL);
@@ -137,21 +137,21 @@ mod tests {
 
     use super::*;
 
-    /// A shell with a child in its group and one that has left it, and the ids of both.
+    /// Starts a shell with a child in its group and one that has left it; returns the ids of both.
     fn family() -> (Guarded, Vec<String>) {
         let script = "sleep 600 & echo $!; setsid sleep 600 & echo $!; wait";
         let mut command = Command::new("sh");
         let mut guarded = Guarded::start(command.args(["-c", script]).stdout(Stdio::piped())).unwrap();
         let output = std::io::BufReader::new(guarded.child.stdout.take().unwrap());
         let ids: Vec<String> = output.lines().take(2).map(|line| line.unwrap()).collect();
-        // It has left the group when it is executed.
+        // It has left the group once it is executed.
         while std::fs::read_to_string(format!("/proc/{}/comm", ids[1])).unwrap().trim() != "sleep" {
             std::thread::sleep(Duration::from_millis(5));
         }
         (guarded, ids)
     }
 
-    /// Orphans are buried by whoever adopts them, which may take a moment.
+    /// Waits until a process has ended: its adopting process may take a moment to reap it.
     fn wait_until_gone(id: &str) {
         let state = || std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         while !state().is_empty() && !state().contains(") Z") {

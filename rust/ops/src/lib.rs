@@ -1,11 +1,11 @@
-//! What operators of EdgeSentry do, as programs: back up, restore, fail over, and rehearse all of it.
+//! The operations of EdgeSentry as programs: backup, restore, failover, and rehearsals of all of them.
 //!
-//! A PostgreSQL ledger is kept in an [`archive::Archive`]: base [`backup`]s, [`dump`]s and its write-ahead log ([`wal`]);
-//! [`restore`] brings it back to any moment, [`recovery`] proves that nothing is missing, [`retention`] deletes what no
-//! kept backup needs.
+//! A PostgreSQL ledger is kept in an [`archive::Archive`]: base [`backup`]s, [`dump`]s and its write-ahead log
+//! ([`wal`]); [`restore`] recovers it to any time, [`recovery`] proves that nothing is missing, [`retention`] deletes
+//! objects that no kept backup needs.
 //!
 //! A [`check::Check`] is one item of a checklist; a [`drill`] is a rehearsed failure with checks that must pass, run
-//! against real [`servers`]. What runs now and then leaves its metrics in a [`textfile`].
+//! against real [`servers`]. Periodic commands write their metrics to a [`textfile`].
 
 pub mod adopt;
 pub mod archive;

@@ -1,8 +1,8 @@
-//! The two objects that say whose an archive is: `archive.json` names the cluster, `adopted.json` the restored copy that it
-//! was handed over to. Both are signed as manifests are, and verified before they are used.
+//! The two objects that name the owner of an archive: `archive.json` names the cluster, `adopted.json` the restored
+//! copy that it was handed over to. Both are signed as manifests are, and verified before they are used.
 //!
-//! A writer signs `archive.json` by itself, since it knows the cluster from its own server. `adopted.json` is signed by
-//! [`adopt`](crate::adopt::adopt), and by [`sign`] for an archive from before, or after the key was replaced.
+//! A writer signs `archive.json` by itself, since it knows the cluster from its own server. `adopted.json` is signed
+//! by [`adopt`](crate::adopt::adopt), and by [`sign`] for an older archive or after the key was replaced.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,13 +18,13 @@ pub(crate) const MARK: &str = "archive.json";
 /// The object that names the copy.
 pub(crate) const ADOPTED: &str = "adopted.json";
 
-/// What is signed of a mark.
+/// Returns the signed subject of a mark.
 pub(crate) fn subject(key: &str, identity: Identity) -> Subject {
     Subject { kind: Kind::Mark, name: key.to_owned(), system_identifier: identity.system_identifier }
 }
 
-/// Reads a mark, and whether a trusted key has signed it. Without a key in the settings no signature is looked at: who
-/// trusts no key is refused by what else is signed.
+/// Reads a mark, and checks that a trusted key has signed it. Without a key in the settings the signature is not
+/// checked here; the other signed objects are rejected then.
 pub(crate) async fn read<T: DeserializeOwned>(
     archive: &Archive,
     key: &str,
@@ -36,37 +36,37 @@ pub(crate) async fn read<T: DeserializeOwned>(
     Ok(archive.read_json(key).await?.map(|mark| (mark, Ok(Standing::Unsigned))))
 }
 
-/// The error for a mark that no trusted key has signed.
+/// Returns the error for a mark that no trusted key has signed.
 pub(crate) fn unsigned(archive: &Archive, problem: String) -> Error {
     archive.problem(format!("{problem}; if it says what it should, sign it with eds ops sign-archive"))
 }
 
-/// The copy that an archive was handed over to, and whether a trusted key has signed that.
+/// Returns the copy that an archive was handed over to, and whether a trusted key has signed that.
 pub(crate) async fn stated_adoption(
     archive: &Archive,
 ) -> Result<Option<(Adopted, Result<Standing, String>)>, Error> {
-    // The signature binds the cluster, so that one of another archive does not hold here.
+    // The signature covers the cluster, so that the signature of another archive is invalid here.
     let Some((identity, _)) = archive.stated_identity().await? else { return Ok(None) };
     read(archive, ADOPTED, |_| subject(ADOPTED, identity)).await
 }
 
-/// A mark as it is in the archive.
+/// A mark in the archive.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Mark {
     /// Its key.
     pub key: &'static str,
-    /// What it says.
+    /// Its content.
     pub content: Value,
     /// The trusted key that has signed it.
     pub signed_by: Option<String>,
-    /// Why no signature counts, if none does.
+    /// Why no signature counts, if that is so.
     pub problem: Option<String>,
 }
 
-/// The marks that are there, as they are; signed by the key of the settings if that is asked for.
+/// Returns the marks of the archive; signs them first with the key of the settings if `apply` is true.
 ///
 /// # Errors
-/// There is no archive, or the settings name no key to sign with.
+/// There is no archive, or the settings name no signing key.
 pub async fn sign(archive: &Archive, apply: bool) -> Result<Vec<Mark>, Error> {
     let stated = archive.stated_identity().await?;
     let (identity, _) = stated.ok_or_else(|| archive.no_archive())?;

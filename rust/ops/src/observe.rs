@@ -1,4 +1,4 @@
-//! What a long operation tells whoever waits for it.
+//! The progress of a long operation for its caller.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,30 +10,30 @@ use crate::error::Error;
 use crate::process::Process;
 use crate::program;
 
-/// Something that has happened.
+/// A progress event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event<'a> {
     /// A step begins.
     Step(&'a str),
-    /// So many bytes of the step are done.
+    /// Progress of the step in bytes.
     Bytes {
         /// Done.
         done: u64,
-        /// Of all; 0 where that is not known.
+        /// The total; 0 if it is unknown.
         total: u64,
     },
-    /// Something that whoever waits should know.
+    /// Information for the caller.
     Note(&'a str),
 }
 
-/// Whoever waits.
+/// Receives the progress.
 pub type Observer<'a> = &'a (dyn Fn(Event<'_>) + Send + Sync);
 
-/// Nobody.
+/// Discards the progress.
 pub fn nobody(_: Event<'_>) {}
 
-/// Runs a program to its end, its output in the file `log`; `look` sees the end of that again and again. Dropped, it is
-/// killed.
+/// Runs a program to its end with its output in the file `log`, and calls `look` with the end of the log
+/// periodically. The program is killed when this is dropped.
 pub(crate) async fn run(command: &mut Command, log: &Path, mut look: impl FnMut(&str)) -> Result<(), Error> {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let program = program.to_string_lossy().into_owned();
@@ -55,14 +55,14 @@ pub(crate) async fn run(command: &mut Command, log: &Path, mut look: impl FnMut(
     }
 }
 
-/// What a program said, on one line and without its progress.
+/// Returns the output of a program on one line, without its progress.
 fn words(said: &str) -> String {
     let lines = said.split(['\r', '\n']).map(str::trim);
     let words: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.contains(" kB (")).collect();
     words.join(" ")
 }
 
-/// Does work that blocks beside everything else. Dropped, the programs that it runs are killed.
+/// Runs blocking work on another thread. When dropped, it kills the programs of the work.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
@@ -72,7 +72,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(Error::Config(format!("a worker thread has ended early: {error}"))))
 }
 
-/// Whoever waits for work; dropped, nobody does any more.
+/// The caller of the work; dropping it aborts the work.
 #[derive(Default)]
 struct Waiting {
     given_up: Arc<AtomicBool>,
@@ -115,7 +115,7 @@ mod tests {
                 () = is_started => {}
             }
         });
-        // Waits for the thread, whose program has 10 minutes left.
+        // Waits for the thread, whose program would run for 10 more minutes.
         drop(runtime);
     }
 }

@@ -14,9 +14,9 @@ use crate::program;
 
 /// The oldest major version that is supported.
 pub const MIN_MAJOR_VERSION: u32 = 15;
-/// The programs that come with the server, not with the client programs.
+/// The programs of the server packages; client packages do not have them.
 const SERVER: [&str; 3] = ["initdb", "postgres", "pg_controldata"];
-/// How long one statement may take.
+/// The timeout of one statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The programs of one PostgreSQL installation.
@@ -24,13 +24,14 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Programs {
     folder: PathBuf,
     major: u32,
-    /// Whom servers run as where we are root, as which PostgreSQL refuses to run.
+    /// The user that servers run as if we are root, because PostgreSQL refuses to run as root.
     owner: Option<(u32, u32)>,
 }
 
 impl Programs {
-    /// Those of `folder`, or the newest ones in the usual places and in `PATH`; first among those that have the server's
-    /// programs as well. The client programs alone are enough for backups: see [`Programs::require`].
+    /// Finds the programs of `folder`, or the newest ones in the usual places and in `PATH`; first among those that
+    /// have the server's programs as well. The client programs alone are enough for backups: see
+    /// [`Programs::require`].
     pub fn find(folder: Option<&Path>) -> Result<Programs, Error> {
         let places = folder.map_or_else(usual_folders, |folder| vec![folder.to_owned()]);
         let with_client = places.into_iter().filter(|place| place.join("psql").is_file());
@@ -54,17 +55,17 @@ impl Programs {
         Ok(Programs { folder, major, owner })
     }
 
-    /// The folder they are in.
+    /// Returns their directory.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The major version, such as 15.
+    /// Returns the major version, such as 15.
     pub fn major(&self) -> u32 {
         self.major
     }
 
-    /// Whether the programs that an operation comes to need late are there: better said before hours of work than after.
+    /// Checks that the programs of an operation's late steps exist, before hours of work.
     pub fn require(&self, programs: &[&str]) -> Result<(), Error> {
         let missing: Vec<&str> =
             programs.iter().copied().filter(|name| !self.folder.join(name).is_file()).collect();
@@ -83,7 +84,7 @@ impl Programs {
         )))
     }
 
-    /// A program, with no setting of the environment that would change what it connects to.
+    /// Returns a program, without the environment variables that would change its connection.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.folder.join(program));
         let ours = std::env::vars_os().map(|(name, _)| name);
@@ -94,22 +95,22 @@ impl Programs {
         command
     }
 
-    /// A program that works on the files of a cluster: as the user postgres where we are root.
+    /// Returns a program that works on the files of a cluster: as the user postgres if we are root.
     pub fn owned(&self, program: &str) -> Command {
         let mut command = self.command(program);
         if let Some((user, group)) = self.owner {
-            // The folder that we are in may be closed to that user.
+            // That user may not have access to the current directory.
             command.uid(user).gid(group).current_dir("/");
         }
         command
     }
 
-    /// User and group that [`Programs::owned`] runs as, where we are root.
+    /// Returns user and group that [`Programs::owned`] runs as, if we are root.
     pub(crate) fn owner(&self) -> Option<(u32, u32)> {
         self.owner
     }
 
-    /// Hands a file or a folder to the user whom [`Programs::owned`] runs as. A symbolic link is not followed.
+    /// Gives a file or a directory to the user that [`Programs::owned`] runs as. A symbolic link is not followed.
     pub fn own(&self, path: &Path) -> Result<(), Error> {
         let Some((user, group)) = self.owner else { return Ok(()) };
         std::os::unix::fs::lchown(path, Some(user), Some(group))
@@ -133,7 +134,7 @@ fn usual_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// The major version of the programs of a folder.
+/// Returns the major version of the programs in a directory.
 fn version(folder: &Path) -> Option<u32> {
     let mut command = Command::new(folder.join("psql"));
     let text = program::done(command.arg("--version"), STATEMENT_TIMEOUT).ok()?;
@@ -142,7 +143,7 @@ fn version(folder: &Path) -> Option<u32> {
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// User and group of postgres.
+/// Returns user and group of postgres.
 fn owner() -> Result<(u32, u32), Error> {
     let missing = || {
         let message = "PostgreSQL refuses to run as root and there is no user postgres; make one, or run as another user";
@@ -155,17 +156,17 @@ fn owner() -> Result<(u32, u32), Error> {
     Ok((ask("-u")?, ask("-g")?))
 }
 
-/// One server and database, asked through psql.
+/// A database of a server, queried through psql.
 #[derive(Clone, Debug)]
 pub struct Sql {
     programs: Programs,
-    /// Without the password.
+    /// The URL without the password.
     url: String,
     password: Secret,
 }
 
 impl Sql {
-    /// A server by its URL, `postgres://user:password@host:port/database`.
+    /// Parses the URL of a server, `postgres://user:password@host:port/database`.
     pub fn new(programs: &Programs, url: &str) -> Result<Sql, Error> {
         let wrong = || {
             let message = "a PostgreSQL URL is postgres://user:password@host:port/database, one host only";
@@ -189,36 +190,36 @@ impl Sql {
         Ok(Sql { programs: programs.clone(), url: parsed.into(), password: password.into() })
     }
 
-    /// The programs that it is asked with.
+    /// Returns the programs that it uses.
     pub(crate) fn programs(&self) -> &Programs {
         &self.programs
     }
 
-    /// Where, without secrets.
+    /// Returns the location, without secrets.
     pub fn place(&self) -> &str {
         &self.url
     }
 
-    /// A client program that connects there: psql, pg_basebackup, pg_dump...
+    /// Returns a client program that connects to it: psql, pg_basebackup, pg_dump...
     pub fn client(&self, program: &str) -> Command {
         let mut command = self.programs.command(program);
         self.sign_in(&mut command);
         command
     }
 
-    /// Lets a client program connect there.
+    /// Makes a client program connect to it.
     pub fn sign_in(&self, command: &mut Command) {
-        // -w: no question to the terminal where the password is wrong.
+        // -w: no password prompt on the terminal if the password is wrong.
         command.env("PGPASSWORD", self.password.reveal()).args(["-w", "-d"]).arg(&self.url);
     }
 
-    /// Runs statements, each in a transaction of its own, and answers the rows of the last: fields between `|`,
+    /// Runs statements, each in a transaction of its own, and returns the rows of the last: fields separated by `|`,
     /// without headings.
     pub fn query(&self, sql: &str) -> Result<String, Error> {
         self.query_within(sql, STATEMENT_TIMEOUT)
     }
 
-    /// [`Sql::query`] with a patience: the server's own `statement_timeout` does not end a wait for a standby.
+    /// Like [`Sql::query`], with a timeout: the server's own `statement_timeout` does not end a wait for a standby.
     pub fn query_within(&self, sql: &str, patience: Duration) -> Result<String, Error> {
         let mut psql = self.client("psql");
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
@@ -233,7 +234,7 @@ impl Sql {
     }
 }
 
-/// The text that a part of a URL stands for.
+/// Decodes the percent escapes of a part of a URL.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

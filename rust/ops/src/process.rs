@@ -1,4 +1,4 @@
-//! A server or a long program: watched, signalled, and ended with all that it has started when it is dropped or when this
+//! A server or a long program: watched, signalled, and ended with all its descendants when it is dropped or when this
 //! process ends.
 
 use std::collections::hash_map::RandomState;
@@ -15,50 +15,50 @@ use crate::data_folder;
 use crate::guard::Guarded;
 use crate::program::wait;
 
-/// A running server; it is killed when this is dropped, and when this process ends, whatever ends it.
+/// A running server; it is killed when this is dropped, and when this process ends for any reason.
 #[derive(Debug)]
 pub struct Process {
     guarded: Guarded,
-    /// Where its output goes.
+    /// The file of its output.
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts `command`, its output appended to the file `log`.
+    /// Starts `command` with its output appended to the file `log`.
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Process> {
         let file = data_folder::append(log)?;
         let guarded = Guarded::start(command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file))?;
         Ok(Process { guarded, log: log.to_owned() })
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.guarded.child.id()
     }
 
-    /// Whether it has not ended by itself.
+    /// Returns true if it is still running.
     pub fn lives(&mut self) -> bool {
         matches!(self.guarded.child.try_wait(), Ok(None))
     }
 
-    /// How it has ended; none while it lives.
+    /// Returns its exit status, or `None` while it runs.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.guarded.child.try_wait()
     }
 
-    /// Lets it live on by itself; its process id.
+    /// Releases it from this process; returns its process id.
     pub fn release(self) -> io::Result<u32> {
         self.guarded.release()
     }
 
-    /// The end of what it wrote, for an error that says why it does not work.
+    /// Returns the end of its output, for an error message.
     pub fn last_words(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let tail = &text[text.len().saturating_sub(2000)..];
         String::from_utf8_lossy(tail).trim().to_owned()
     }
 
-    /// Asks it to end, and kills it where it has not after `patience`.
+    /// Asks it to end, and kills it if it has not ended in time.
     pub fn stop(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         self.signal(Signal::TERM);
         match wait(&mut self.guarded.child, patience)? {
@@ -67,32 +67,30 @@ impl Process {
         }
     }
 
-    /// Waits at most so long for it to end; whether it has.
+    /// Waits for its end within a timeout; returns true if it has ended.
     pub fn wait(&mut self, patience: Duration) -> io::Result<bool> {
         Ok(wait(&mut self.guarded.child, patience)?.is_some())
     }
 
-    /// Kills it and every process that it has started, as a crash of the machine would (SIGKILL): none can do anything
-    /// more.
+    /// Kills it and all its descendants, as a crash of the machine would (SIGKILL).
     pub fn kill(&mut self) -> io::Result<ExitStatus> {
         self.guarded.kill()
     }
 
-    /// Sends a signal; one that has ended hears nothing.
+    /// Sends a signal, unless it has ended.
     pub fn signal(&self, signal: Signal) {
         self.guarded.signal(signal);
     }
 }
 
-/// A loopback port on which nobody listens now.
+/// Returns an unused loopback port.
 pub fn free_port() -> io::Result<u16> {
     Ok(free_ports::<1>()?[0])
 }
 
-/// So many loopback ports on which nobody listens now.
+/// Returns unused loopback ports.
 ///
-/// They lie below those that systems give to outgoing connections, so that none of these takes one before its server
-/// does.
+/// They lie below the range for outgoing connections, so that no such connection takes one before its server does.
 pub fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
     const PORTS: std::ops::Range<u16> = 12_000..32_000;
     let mut bound = Vec::with_capacity(COUNT);

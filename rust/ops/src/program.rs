@@ -1,4 +1,4 @@
-//! Programs of others that are run to their end, or until nobody waits for it any more.
+//! External programs that run to their end, or until their work is given up.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::guard::Guarded;
 
-/// How often a program is asked whether it has ended.
+/// The interval of checking whether a program has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// Whether the work of this thread is still waited for; unset where nobody can give it up.
+    /// Set to true when the work of this thread is given up; `None` if it cannot be given up.
     static GIVEN_UP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
@@ -31,26 +31,26 @@ fn is_given_up() -> bool {
     GIVEN_UP.with_borrow(|given_up| given_up.as_ref().is_some_and(|given_up| given_up.load(SeqCst)))
 }
 
-/// What a program left behind.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Ended {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it wrote to stdout.
+    /// The content of stdout.
     pub stdout: String,
-    /// What it wrote to stderr.
+    /// The content of stderr.
     pub stderr: String,
 }
 
 impl Ended {
-    /// What it said in failing, on one line; else how it ended.
+    /// Returns its error message on one line, or its exit status if there is none.
     pub(crate) fn said(&self) -> String {
         let lines: Vec<&str> = self.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         if lines.is_empty() { self.status.to_string() } else { lines.join(" ") }
     }
 }
 
-/// Runs a program to its end; one that takes longer than `patience` is killed, which is an error.
+/// Runs a program to its end; kills it and returns an error if it exceeds the timeout.
 pub fn run(command: &mut Command, patience: Duration) -> Result<Ended, Error> {
     let program = name(command);
     let started = start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
@@ -64,13 +64,13 @@ pub(crate) fn start(command: &mut Command) -> std::io::Result<Guarded> {
     Guarded::start(command.stderr(Stdio::piped()))
 }
 
-/// Waits for a program to its end; one that takes longer than `patience` is killed, which is an error.
+/// Waits for the end of a program; kills it and returns an error if it exceeds the timeout.
 pub(crate) fn finish(program: &str, mut guarded: Guarded, patience: Duration) -> Result<Ended, Error> {
     let failed = |said: String| Error::Program { program: program.to_owned(), said };
     let stdout = guarded.child.stdout.take().map(reader);
     let stderr = guarded.child.stderr.take().map(reader);
     let status = wait(&mut guarded.child, patience).map_err(|error| failed(error.to_string()))?;
-    // What it has started holds the pipes, too.
+    // Its children hold the pipes, too.
     drop(guarded);
     let (stdout, stderr) = (text(stdout), text(stderr));
     let late = || match is_given_up() {
@@ -80,7 +80,7 @@ pub(crate) fn finish(program: &str, mut guarded: Guarded, patience: Duration) ->
     Ok(Ended { status: status.ok_or_else(late)?, stdout, stderr })
 }
 
-/// [`run`], where only success will do; answers what it wrote to stdout.
+/// Like [`run`], but returns stdout, and an error unless the program succeeds.
 pub fn done(command: &mut Command, patience: Duration) -> Result<String, Error> {
     let ended = run(command, patience)?;
     if ended.status.success() {
@@ -89,7 +89,7 @@ pub fn done(command: &mut Command, patience: Duration) -> Result<String, Error> 
     Err(Error::Program { program: name(command), said: ended.said() })
 }
 
-/// Waits at most so long, and no longer than the work is waited for.
+/// Waits for the end of a program, until the timeout or until the work is given up.
 pub(crate) fn wait(child: &mut Child, patience: Duration) -> std::io::Result<Option<ExitStatus>> {
     let begin = Instant::now();
     loop {
@@ -111,7 +111,7 @@ fn name(command: &Command) -> String {
 fn reader(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is still worth showing.
+        // The bytes before an error are still worth showing.
         let _ = pipe.read_to_end(&mut bytes);
         bytes
     })

@@ -1,5 +1,5 @@
-//! The checklist after a restore, as a program: nothing that was acknowledged before the incident is missing, and what is
-//! there is whole.
+//! The checklist after a restore, as a program: no record acknowledged before the incident is missing, and the
+//! restored records are intact.
 
 mod log;
 
@@ -15,44 +15,44 @@ use crate::check::Check;
 use crate::error::Error;
 use crate::observe::blocking;
 
-/// Devices that an evidence names; the others are counted.
+/// Devices that one evidence text names; the others are counted.
 const MAX_SHOWN: usize = 5;
 
-/// The step of a drill that has gone through the checklist.
+/// The drill step that reports the completed checklist.
 pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery is gone through, without its item on alerts: a drill silences none, and no \
      Alertmanager was asked";
 
-/// What is verified, and against what.
+/// The restored ledger, and the data to compare it with.
 pub struct Recovery {
     /// The restored ledger.
     pub ledger: Arc<dyn Ledger>,
-    /// Its payloads, where they are to be hashed again.
+    /// Its payloads, if they should be hashed again.
     pub payloads: Option<Arc<dyn PayloadStore>>,
     /// The snapshot that `eds heads` wrote before the incident.
     pub heads: Option<Heads>,
-    /// The devices' keys; those that the ledger has registered if none are given, which the evidence says.
+    /// The devices' keys; by default those that the ledger has registered, which the evidence states.
     pub keys: Option<KeyRing>,
-    /// The links after which chains begin that do not begin at sequence 1. Without them such a beginning fails: the
-    /// restored ledger cannot vouch for it.
+    /// The links after which chains begin that do not begin at sequence 1. Without them such a chain fails: the
+    /// restored ledger cannot vouch for its beginning.
     pub start_heads: Option<Heads>,
-    /// The moment that was restored to, Unix milliseconds.
+    /// The target time of the restore, Unix milliseconds.
     pub target_ms: Option<u64>,
-    /// What is known of alerts that were silenced.
+    /// The silenced alerts.
     pub silences: Silences,
 }
 
-/// What is known of alerts that were silenced for an incident.
+/// The alerts that were silenced for an incident.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Silences {
     /// No Alertmanager was asked, so the item is unknown.
     NotAsked,
-    /// The active silences of the Alertmanager that was asked, one a line, or why it did not answer.
+    /// The active silences of the Alertmanager, one a line, or why it did not respond.
     Asked(Result<Vec<String>, String>),
-    /// A drill silences no alert, so its checklist has no such item.
+    /// A drill silences no alert, so its checklist does not have the item.
     OfDrill,
 }
 
-/// Goes through the checklist. A store that fails makes its items unknown, never passed.
+/// Makes the checks of the checklist. A store that fails makes its items unknown, never passed.
 pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     let answers = recovery.ledger.check().await;
     let evidence =
@@ -66,7 +66,7 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
     checks
 }
 
-/// The ledger is open for reading only, so that it answers says nothing of writes.
+/// Checks that the ledger takes writes: it is open for reading only, so a response does not prove that.
 async fn writes(ledger: &dyn Ledger) -> Option<Check> {
     let name = "the server of the ledger takes writes";
     Some(match ledger.takes_writes().await {
@@ -121,7 +121,7 @@ async fn last_sequences(recovery: &Recovery) -> Check {
     Check::new(name, false, format!("{missing} records are missing: {}{more}", behind.join("; ")))
 }
 
-/// Chains, signatures and payloads, in one pass over the ledger.
+/// Checks chains, signatures and payloads, in one pass over the ledger.
 async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     let names = [
         "every chain is whole, and passes through its head of the snapshot",
@@ -193,7 +193,7 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     ]
 }
 
-/// Passed if the report has no finding of these levels.
+/// Returns passed if the report has no finding of these levels.
 fn judged(name: &str, report: &Report, levels: &[Level], evidence: String) -> Check {
     let counts = report.counts.iter().filter(|(code, _)| levels.contains(&code.level()));
     let found: Vec<String> = counts.map(|(code, count)| format!("{count} {code}")).collect();
@@ -228,7 +228,7 @@ fn silences(silences: &Silences) -> Option<Check> {
     })
 }
 
-/// Asks an Alertmanager for its active silences, by its own program `amtool`.
+/// Returns the active silences of an Alertmanager, by its own program `amtool`.
 pub async fn active_silences(alertmanager: &str) -> Result<Vec<String>, String> {
     let url = format!("--alertmanager.url={alertmanager}");
     let asked = blocking(move || {

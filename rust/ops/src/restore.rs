@@ -1,7 +1,7 @@
-//! Restore: a base backup and the write-ahead log behind it, up to a moment, into a new server.
+//! Restore: a base backup and the write-ahead log after it, up to a target, into a new server.
 //!
-//! Everything that can be known beforehand is looked at before anything is touched. The server starts on loopback only:
-//! nobody writes to it before it is verified ([`crate::recovery`]).
+//! All preconditions are checked before anything is written. The server starts on loopback only: no client writes to
+//! it before it is verified ([`crate::recovery`]).
 
 mod choice;
 mod reach;
@@ -35,19 +35,19 @@ pub use settings::RestoreCommand;
 pub(crate) use settings::{quoted, write_file};
 pub(crate) use space::require as require_space;
 
-/// How far is recovered.
+/// The target of a recovery.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
     /// To the end of the archive.
     Latest,
-    /// To the last commit at or before a moment, by the clock of the server that was lost.
+    /// To the last commit at or before a time, by the clock of the lost server.
     Time(OffsetDateTime),
-    /// To a point that was named with `pg_create_restore_point`.
+    /// To a restore point made with `pg_create_restore_point`.
     Point(String),
 }
 
 impl Target {
-    /// A moment in RFC 3339 with its zone, such as `2026-01-31T12:00:00Z` or `2026-01-31T13:00:00+01:00`.
+    /// Parses a time in RFC 3339 with its zone, such as `2026-01-31T12:00:00Z` or `2026-01-31T13:00:00+01:00`.
     pub fn time(text: &str) -> Result<Target, String> {
         let time = OffsetDateTime::parse(text, &Rfc3339);
         time.map(Target::Time).map_err(|_| {
@@ -66,71 +66,71 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// What is restored, and where to.
+/// The parameters of a restore.
 #[derive(Clone, Debug)]
 pub struct Restore {
-    /// The backup; by default the last one that was finished before the target.
+    /// The backup; by default the last one that finished before the target.
     pub backup: Option<String>,
-    /// How far.
+    /// The target.
     pub target: Target,
-    /// The timeline that is followed; by default the one that the archive is written on now, or, for a moment before
-    /// that began, the one that was written then. To the end of the archive it must be named if only times tell which one
+    /// The timeline to follow; by default the one that the archive is written on now, or, for a time before that
+    /// began, the one that was written then. To the end of the archive it must be named if only times tell which one
     /// that is.
     pub timeline: Option<u32>,
-    /// The data folder: empty, or not there yet.
+    /// The data directory: empty or missing.
     pub data: PathBuf,
     /// The port on loopback.
     pub port: u16,
-    /// How the server fetches write-ahead log.
+    /// The command with which the server fetches write-ahead log.
     pub command: RestoreCommand,
-    /// For a copy that is thrown away: it archives nothing, for good. Another one archives nothing until it is adopted
+    /// The copy is temporary: it never archives anything. Another copy archives nothing until it is adopted
     /// ([`crate::adopt`]).
     pub drill: bool,
     /// Restore although write-ahead log is missing, so that recovery to the end of the archive ends before the gap.
     pub accept_loss: bool,
-    /// How long recovery may take.
+    /// The timeout of the recovery.
     pub patience: Duration,
 }
 
-/// A restored server that runs.
+/// A running restored server.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Restored {
     /// The backup.
     pub backup: String,
-    /// How far it was to be recovered.
+    /// The requested target.
     pub target: String,
-    /// The data folder.
+    /// The data directory.
     pub data: PathBuf,
     /// The port on loopback.
     pub port: u16,
-    /// The process of the server; it lives on.
+    /// The process of the server, which goes on running.
     pub pid: u32,
-    /// The timeline that was followed.
+    /// The timeline that recovery followed.
     pub followed: u32,
     /// The timeline that it writes now.
     pub timeline: u32,
-    /// The last commit that was recovered, as the server says it; none where the backup alone was recovered.
+    /// The last recovered commit, as the server reports it; none if only the backup was recovered.
     pub last_commit: Option<String>,
-    /// Seconds that the download took.
+    /// The duration of the download, seconds.
     pub download_seconds: f64,
-    /// Seconds that the extraction took.
+    /// The duration of the extraction, seconds.
     pub extract_seconds: f64,
     /// Seconds from the start of the server until it took writes.
     pub recover_seconds: f64,
-    /// What somebody has to do or to know.
+    /// Notes for the operator.
     pub notes: Vec<String>,
 }
 
-/// How far an archive reaches.
+/// The end of an archive.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Reached {
     /// The timeline that it is written on now.
     pub timeline: u32,
-    /// When the last transaction in it ended. A moment at or after it is not reached: [`Target::Latest`] is.
+    /// The time at which its last transaction ended. Recovery to this time or later fails; use [`Target::Latest`].
     pub last_transaction: Option<OffsetDateTime>,
 }
 
-/// How far an archive reaches along its current timeline.
+/// Returns the end of an archive along its current timeline.
 pub async fn reached(settings: &Settings, archive: &Archive) -> Result<Reached, Error> {
     let programs = source::programs(settings)?;
     let (timeline, last_transaction) = Known::of(archive, &programs).await?.last_transaction().await?;
@@ -140,8 +140,8 @@ pub async fn reached(settings: &Settings, archive: &Archive) -> Result<Reached, 
 /// Restores, waits until the server takes writes, and leaves it running.
 ///
 /// # Errors
-/// What can be known beforehand is an error before anything is written. If it fails later, or is dropped, what it has
-/// written is removed; only a server that does not recover stays in its folder, so that it can be looked at.
+/// A failed precondition is an error before anything is written. If the restore fails later, or is dropped, its files
+/// are removed; only a server that does not recover stays in its directory for inspection.
 pub async fn restore(
     settings: &Settings,
     archive: &Archive,
@@ -152,7 +152,7 @@ pub async fn restore(
     let restored = attempt(settings, archive, restore, observer, &mut needed_bytes).await;
     restored.map_err(|error| match needed_bytes {
         Some(needed_bytes) => space::explain(error, &restore.data, needed_bytes),
-        // Nothing was downloaded yet.
+        // Nothing has been downloaded yet.
         None => error,
     })
 }
@@ -181,7 +181,7 @@ async fn attempt(
         return Err(Error::Missing(backup::wrong_programs(&backup, &programs)));
     }
 
-    // Beside the data folder, where there is room for the data.
+    // Beside the data directory, on the disk that has room for the data.
     let parent = restore.data.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
     let temporary = || {
@@ -266,7 +266,7 @@ fn refuse_port(port: u16) -> Result<(), Error> {
     }
 }
 
-/// A gap ends recovery to the end of the archive too early, and PostgreSQL says nothing of it.
+/// Checks for gaps: one ends recovery to the end of the archive too early, and PostgreSQL does not report it.
 fn gaps(covered: &Coverage, restore: &Restore, archive: &Archive) -> Result<Vec<String>, Error> {
     let Some(gap) = covered.gaps.first() else { return Ok(Vec::new()) };
     let missing = format!(
@@ -283,7 +283,7 @@ fn gaps(covered: &Coverage, restore: &Restore, archive: &Archive) -> Result<Vec<
     Ok(vec![missing])
 }
 
-/// Unix milliseconds in RFC 3339.
+/// Formats Unix milliseconds in RFC 3339.
 pub(crate) fn shown(unix_ms: u64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
     time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())

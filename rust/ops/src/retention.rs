@@ -1,9 +1,9 @@
-//! What an archive no longer needs. A plan first, which says why; it is carried out only when that is asked for.
+//! Deletes objects that an archive no longer needs. The plan states its reasons, and is applied only on request.
 //!
-//! Kept are all backups of the last days, the newest one before them, so that every moment of those days can be restored,
-//! and never less than the newest one of all. Write-ahead log is kept from the first segment of the oldest kept backup on,
-//! on every timeline: numbers only grow along a line of timelines, so nothing behind that number is needed. Histories are
-//! kept for ever.
+//! All backups of the last days are kept, and the newest one before them, so that every time of those days can be
+//! restored, and always the newest one of all. Write-ahead log is kept from the first segment of the oldest kept
+//! backup on, on every timeline: numbers only grow along a line of timelines, so no segment before that number is
+//! needed. Histories are kept forever.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -18,14 +18,14 @@ use crate::error::Error;
 use crate::restore::shown;
 use crate::wal::{Segment, WalName};
 
-/// How long things are kept.
+/// The retention periods.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
     /// Base backups, and with them the write-ahead log.
     pub backups: Duration,
-    /// Logical dumps; the newest one is kept however old it is.
+    /// Logical dumps; the newest one is kept regardless of its age.
     pub dumps: Duration,
-    /// Files of backups and dumps without a manifest: a backup that was broken off, unless it is still under way.
+    /// Files of backups and dumps without a manifest: an aborted backup, unless it is still running.
     pub unfinished: Duration,
 }
 
@@ -36,14 +36,14 @@ impl Default for Policy {
     }
 }
 
-/// What may be decided about.
+/// The objects that retention decides about.
 #[derive(Clone, Default, Debug)]
 pub struct Contents {
-    /// Backups: name, when it was finished, first segment, keys.
+    /// Backups: name, end, first segment, keys.
     pub backups: Vec<Kept>,
-    /// Dumps: name and when.
+    /// Dumps: name and end.
     pub dumps: Vec<Kept>,
-    /// Everything in the archive.
+    /// All objects in the archive.
     pub objects: Vec<Object>,
     /// The size of a segment.
     pub segment_bytes: u64,
@@ -52,44 +52,44 @@ pub struct Contents {
 /// A backup or a dump.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
-    /// Its name.
+    /// The name.
     pub id: String,
-    /// When it was finished, Unix milliseconds.
+    /// The time at which it finished, Unix milliseconds.
     pub finished_at_ms: u64,
     /// The first segment that it needs; none for a dump.
     pub first_segment: Option<Segment>,
-    /// Whether its manifest counts: a trusted key has signed it, or none need have. Whoever may write into the archive may
-    /// put another one there, for which nothing else is deleted.
+    /// Whether its manifest counts: a trusted key has signed it, or no signature is required. Anyone with write
+    /// access to the archive can add another manifest, which must not cause deletions.
     pub is_trusted: bool,
 }
 
-/// Something to delete.
+/// A group of objects to delete.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Deletion {
-    /// Such as `backup 20260131T120000Z`.
+    /// The description, such as `backup 20260131T120000Z`.
     pub what: String,
-    /// Why nobody needs it.
+    /// The reason.
     pub why: String,
-    /// Its keys, in the order in which they are deleted: a manifest first, so that never half a backup is listed.
+    /// The keys, in the order of deletion: a manifest first, so that half a backup is never listed.
     pub keys: Vec<String>,
-    /// The size of it all.
+    /// The total size.
     pub size_bytes: u64,
 }
 
-/// What is deleted, and what is kept.
+/// The objects to delete and to keep.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
 pub struct Plan {
-    /// To delete, in this order.
+    /// The deletions, in order.
     pub delete: Vec<Deletion>,
-    /// Backups and dumps that are kept, and why.
+    /// The kept backups and dumps, each with the reason.
     pub keep: Vec<(String, String)>,
 }
 
 impl Contents {
-    /// Reads an archive. A manifest that cannot be read is an error, and nothing is deleted.
+    /// Reads an archive. An unreadable manifest is an error, and nothing is deleted.
     pub async fn of(archive: &Archive) -> Result<Contents, Error> {
         let segment_bytes = archive.existing_identity().await?.wal_segment_bytes;
-        // Listed before the manifests are read: what is written meanwhile is not decided about.
+        // Listed before the manifests are read: the plan excludes objects written in the meantime.
         let objects = archive.objects().list("").await?;
         let backups = backup::backups(archive).await?;
         let dumps = dump::dumps(archive).await?;
@@ -114,8 +114,8 @@ impl Contents {
     }
 }
 
-/// Decides what may go, at the time `now_ms`; at the time of the newest object where the clock is ahead of that, for a
-/// clock that goes wrong must not make everything old.
+/// Plans the deletions at the time `now_ms`, or at the time of the newest object if the clock is ahead of that: a
+/// wrong clock must not make everything old.
 pub fn plan(contents: &Contents, policy: &Policy, now_ms: u64) -> Plan {
     let mut plan = Plan::default();
     let newest_ms =
@@ -133,7 +133,7 @@ pub fn plan(contents: &Contents, policy: &Policy, now_ms: u64) -> Plan {
     }
     let first =
         kept.iter().filter_map(|kept| Some((kept.first_segment?, kept))).min_by_key(|(segment, _)| {
-            // The number counts, on whatever timeline.
+            // The number counts, on any timeline.
             segment.number(contents.segment_bytes)
         });
     if let Some((segment, oldest)) = first {
@@ -142,7 +142,7 @@ pub fn plan(contents: &Contents, policy: &Policy, now_ms: u64) -> Plan {
     plan
 }
 
-/// Keeps what is young enough, the newest before that, and the newest of all; answers what is kept.
+/// Keeps all that are young enough, the newest before those, and the newest of all; returns the kept ones.
 fn decide<'a>(
     plan: &mut Plan,
     contents: &Contents,
@@ -184,7 +184,7 @@ fn decide<'a>(
     kept
 }
 
-/// Everything under a prefix, the manifest first.
+/// Returns everything under a prefix, the manifest first.
 fn deletion(contents: &Contents, what: String, why: String, prefix: &str) -> Deletion {
     let objects = contents.objects.iter().filter(|object| object.key.starts_with(prefix));
     let mut objects: Vec<&Object> = objects.collect();
@@ -197,7 +197,7 @@ fn deletion(contents: &Contents, what: String, why: String, prefix: &str) -> Del
     }
 }
 
-/// Files that were archived for a backup which never came to its manifest.
+/// Returns the files of backups that were aborted before their manifest.
 fn unfinished(contents: &Contents, folder: &str, known: &[Kept], before_ms: u64) -> Vec<Deletion> {
     let id_of = |key: &str| Some(key.strip_prefix(folder)?.strip_prefix('/')?.split_once('/')?.0.to_owned());
     let is_known = |id: &String| known.iter().any(|one| one.id == *id);
@@ -208,7 +208,7 @@ fn unfinished(contents: &Contents, folder: &str, known: &[Kept], before_ms: u64)
     let ids: BTreeSet<String> = contents.objects.iter().filter_map(|object| id_of(&object.key)).collect();
     ids.into_iter()
         .filter(|id| !is_known(id))
-        // With a manifest that came after the listing it is no leftover; without times nothing is known.
+        // With a manifest written after the listing, the backup is complete; without times its age is unknown.
         .filter(|id| {
             of(id).all(|object| {
                 object.modified_ms > 0 && object.modified_ms < before_ms && !object.key.ends_with(".json")
@@ -224,7 +224,7 @@ fn unfinished(contents: &Contents, folder: &str, known: &[Kept], before_ms: u64)
         .collect()
 }
 
-/// The write-ahead log before the oldest kept backup.
+/// Returns the write-ahead log before the oldest kept backup.
 fn log_before(contents: &Contents, first: Segment, backup: &str) -> Option<Deletion> {
     let bytes = contents.segment_bytes;
     let is_old = |object: &&Object| {
@@ -249,7 +249,7 @@ fn log_before(contents: &Contents, first: Segment, backup: &str) -> Option<Delet
     })
 }
 
-/// Carries a plan out.
+/// Applies a plan.
 pub async fn apply(archive: &Archive, plan: &Plan) -> Result<(), Error> {
     for key in plan.delete.iter().flat_map(|deletion| &deletion.keys) {
         archive.objects().delete(key).await?;
@@ -257,7 +257,7 @@ pub async fn apply(archive: &Archive, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// Now, Unix milliseconds.
+/// Returns the time, Unix milliseconds.
 pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
@@ -277,7 +277,7 @@ mod tests {
         Object { key, size_bytes: 1, modified_ms }
     }
 
-    /// A history of days: each brings segments, perhaps a backup, perhaps a promotion to the next timeline.
+    /// Returns a history of days: each adds segments, and possibly a backup or a promotion to the next timeline.
     fn contents(days: &[(u8, bool, bool)]) -> Contents {
         let mut contents = Contents { segment_bytes: BYTES, ..Contents::default() };
         let (mut timeline, mut number) = (1, 1);
@@ -286,7 +286,7 @@ mod tests {
             if *is_promoted {
                 timeline += 1;
                 contents.objects.push(object(WalName::History(timeline).key(), day_ms));
-                // The old primary writes on for a while.
+                // The old primary goes on writing for a while.
                 let lost = Segment::at(timeline - 1, number + 1, BYTES);
                 contents.objects.push(object(WalName::Segment(lost).key(), day_ms));
             }
@@ -317,7 +317,7 @@ mod tests {
             let deleted: BTreeSet<&String> = plan.delete.iter().flat_map(|deletion| &deletion.keys).collect();
             let is_kept = |backup: &&Kept| !deleted.contains(&format!("backups/{}/backup.json", backup.id));
             let kept: Vec<&Kept> = contents.backups.iter().filter(is_kept).collect();
-            // Never the last one, and every moment of the last 30 days that could be restored still can be.
+            // Never the last one, and every restorable time of the last 30 days stays restorable.
             prop_assert_eq!(contents.backups.last(), kept.last().copied());
             for moment in 0..30 {
                 let moment = NOW - moment * DAY_MS;
@@ -337,7 +337,7 @@ mod tests {
                     prop_assert!(!key.ends_with(".history.zst"));
                 }
             }
-            // And it is of use: nothing before the oldest kept backup is left.
+            // And it deletes enough: nothing before the oldest kept backup is left.
             let oldest = kept.iter().filter_map(|backup| backup.first_segment).map(|segment| segment.number(BYTES)).min();
             for object in &contents.objects {
                 let segment = WalName::of_key(&object.key).and_then(WalName::segment);

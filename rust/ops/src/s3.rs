@@ -1,8 +1,8 @@
-//! The buckets of payloads and of the archive: how they must be set up, whether they hold what that promises, and how a
-//! payload comes back.
+//! The buckets of payloads and of the archive: their set-up, checks of their protection, and the recovery of
+//! payloads.
 //!
-//! Versions alone protect nothing: a version can be deleted for good. Object Lock in mode COMPLIANCE is what keeps it,
-//! from everybody, until its retention is over.
+//! Versions alone protect nothing: a version can be deleted for good. Object Lock in mode COMPLIANCE protects it from
+//! every user until its retention ends.
 
 mod check;
 mod policy;
@@ -21,16 +21,16 @@ pub use policy::{Policy, policies};
 pub use restore::{Restored, State, restore};
 pub use setup::{Replication, Setup, Step};
 
-/// What a bucket is for.
+/// The content of a bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holds {
-    /// Payloads: nothing is ever deleted.
+    /// Payloads: never deleted.
     Payloads,
-    /// Base backups, dumps and write-ahead log: retention deletes what is too old.
+    /// Base backups, dumps and write-ahead log: retention deletes the old ones.
     Archive,
 }
 
-/// A bucket and the server that has it.
+/// A bucket and its server.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
@@ -39,7 +39,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket by its name; nobody is spoken to yet.
+    /// Returns a bucket by its name; sends no request yet.
     pub async fn new(name: &str, settings: &S3Settings) -> Result<Bucket, Error> {
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
         if !(3..=63).contains(&name.len()) || !name.bytes().all(good) {
@@ -50,12 +50,12 @@ impl Bucket {
         Ok(Bucket { client: settings.client().await?, name: name.to_owned(), settings: settings.clone() })
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where, without secrets.
+    /// Returns its location, without secrets.
     pub fn place(&self) -> String {
         match &self.settings.endpoint {
             Some(endpoint) => format!("s3://{} at {endpoint}", self.name),
@@ -68,14 +68,14 @@ impl Bucket {
     }
 }
 
-/// Why a request was not answered as wished.
+/// Why a request failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Refusal {
-    /// The HTTP status; 0 where there was no answer.
+    /// The HTTP status; 0 if there was no response.
     status: u16,
     /// The code of the error, such as `AccessDenied`.
     code: String,
-    /// What else was said.
+    /// The message.
     said: String,
 }
 
@@ -101,7 +101,7 @@ impl Refusal {
         Refusal { status, code, said }
     }
 
-    /// Whether the store does not know this part of S3.
+    /// Returns true if the store does not support this part of S3.
     fn is_unsupported(&self) -> bool {
         self.status == 501
             || self.status == 405

@@ -1,5 +1,5 @@
-//! Servers of a drill's own: started on free loopback ports, stopped by pid, gone when dropped. Those of monitoring may
-//! also be ones that run already.
+//! Servers of a drill's own: started on free loopback ports, stopped by pid, removed when dropped. Monitoring servers
+//! may also run already.
 
 mod alertmanager;
 mod error;

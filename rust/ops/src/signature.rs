@@ -1,8 +1,8 @@
-//! Signatures of what is archived: Ed25519 by a key of operations, over a statement that binds kind, name, cluster, size
-//! and hash. docs/reference/archive.md has the formats.
+//! Signatures of archived objects: Ed25519 by an operations key, over a statement that binds kind, name, cluster,
+//! size and hash. docs/reference/archive.md has the formats.
 //!
-//! As soon as a key is named, in `ops.signing_key` or `ops.trusted_keys`, nothing without a signature of a trusted key is
-//! extracted or replayed, unless `ops.allow_unsigned` says so.
+//! Once a key is named, in `ops.signing_key` or `ops.trusted_keys`, nothing without a signature of a trusted key is
+//! extracted or replayed, unless `ops.allow_unsigned` is set.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// What a statement is about.
+/// The kind of a signed object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// The manifest of a base backup.
@@ -26,7 +26,7 @@ pub enum Kind {
     Wal,
     /// The beginning of a segment that is still being received.
     Receiving,
-    /// One of the two objects that say whose the archive is.
+    /// One of the two objects that name the owner of the archive.
     Mark,
 }
 
@@ -42,14 +42,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What is signed: an object of the archive of a cluster. The same bytes under another name are not signed.
+/// A signed object in the archive of a cluster. A signature does not cover the same bytes under another name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subject {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
-    /// Its name: the id of a backup, the name of a segment.
+    /// The name: the id of a backup, the name of a segment.
     pub name: String,
-    /// The cluster: what `pg_controldata` calls the database system identifier.
+    /// The database system identifier of the cluster, as `pg_controldata` prints it.
     pub system_identifier: u64,
 }
 
@@ -62,14 +62,14 @@ impl fmt::Display for Subject {
 /// Size and hash of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Content {
-    /// Bytes.
+    /// The number of bytes.
     pub size: u64,
-    /// BLAKE3 of them.
+    /// BLAKE3 of the bytes.
     pub hash: Hash,
 }
 
 impl Content {
-    /// Of bytes in memory.
+    /// Returns size and hash of bytes in memory.
     pub fn of(bytes: &[u8]) -> Content {
         Content { size: bytes.len() as u64, hash: Hash::of(bytes) }
     }
@@ -81,10 +81,10 @@ impl fmt::Display for Content {
     }
 }
 
-/// How the content of a subject is stored.
+/// The storage format of a subject's content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// As it is.
+    /// Unchanged.
     Plain,
     /// Compressed with zstd.
     Zstd,
@@ -92,27 +92,27 @@ pub enum Form {
     Age,
 }
 
-/// What is signed of a subject.
+/// The signed statement about a subject.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Statement<'a> {
     /// The object.
     pub subject: &'a Subject,
-    /// What it holds.
+    /// Its content.
     pub content: Content,
-    /// How that is stored.
+    /// Its storage format.
     pub form: Form,
-    /// The bytes that are stored; for [`Form::Plain`] those of the content.
+    /// The stored bytes; for [`Form::Plain`] those of the content.
     pub stored: Content,
 }
 
 impl<'a> Statement<'a> {
-    /// About bytes that are stored as they are.
+    /// Returns a statement about bytes that are stored unchanged.
     pub fn plain(subject: &'a Subject, bytes: &[u8]) -> Statement<'a> {
         let content = Content::of(bytes);
         Statement { subject, content, form: Form::Plain, stored: content }
     }
 
-    /// The bytes that are signed. Their first line is in no other message that a key of EdgeSentry signs; a name without
+    /// Returns the signed bytes. No other message that a key of EdgeSentry signs has their first line; a name without
     /// spaces and line breaks keeps the lines apart.
     fn message(&self) -> Result<Vec<u8>, String> {
         let Subject { kind, name, system_identifier } = self.subject;
@@ -148,9 +148,9 @@ pub struct Signature {
 pub(crate) struct Sidecar {
     /// The version of the format.
     signature: u32,
-    /// In hex.
+    /// Hexadecimal.
     public_key: String,
-    /// In hex.
+    /// Hexadecimal.
     ed25519: String,
 }
 
@@ -163,7 +163,7 @@ impl Sidecar {
         }
     }
 
-    /// `None` if it is not a signature of a version that is known here.
+    /// Returns the signature, or `None` if its version is unknown.
     pub(crate) fn read(&self) -> Option<Signature> {
         let mut signature = Signature { key: [0; 32], bytes: [0; 64] };
         hex::decode_to_slice(&self.public_key, &mut signature.key).ok()?;
@@ -172,16 +172,17 @@ impl Sidecar {
     }
 }
 
-/// Whose object it is.
+/// The signature status of an object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Standing {
     /// A trusted key has signed it: the public key.
     Signed(String),
-    /// No trusted key has, and that is accepted: no key is named in the settings, or `ops.allow_unsigned` is set.
+    /// No trusted key has signed it, which is accepted: no key is named in the settings, or `ops.allow_unsigned` is
+    /// set.
     Unsigned,
 }
 
-/// Who signs, and who is trusted.
+/// The signing key and the trusted keys.
 #[derive(Clone, Default, Debug)]
 pub struct Trust {
     signing_key: Option<PathBuf>,
@@ -190,10 +191,11 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Of the settings. The signing key is read when it is needed: who only lists an archive need not be able to.
+    /// Reads the settings. The signing key is read when it is needed: a user who only lists an archive need not have
+    /// it.
     ///
     /// # Errors
-    /// [`Error::Config`] for a trusted key that is none.
+    /// [`Error::Config`] for an invalid trusted key.
     pub fn of(settings: &OpsSettings) -> Result<Trust, Error> {
         let keys = settings.trusted_keys.iter().map(|text| {
             text.parse().map_err(|error| {
@@ -209,20 +211,20 @@ impl Trust {
         })
     }
 
-    /// Whether a key is named, so that signatures count.
+    /// Returns true if a key is named, so that signatures count.
     pub(crate) fn is_used(&self) -> bool {
         self.signs() || !self.keys.is_empty()
     }
 
-    /// Whether what is archived is signed.
+    /// Returns true if new objects are signed.
     pub fn signs(&self) -> bool {
         self.signing_key.is_some()
     }
 
-    /// Signs a statement; `None` if no key is named.
+    /// Signs a statement; returns `None` if no key is named.
     ///
     /// # Errors
-    /// The key cannot be read, or would not be trusted by this very configuration.
+    /// The key cannot be read, or this configuration does not trust it.
     pub fn sign(&self, statement: &Statement<'_>) -> Result<Option<Signature>, Error> {
         let Some((path, key)) = self.signing_key.as_ref().zip(self.signer()?) else { return Ok(None) };
         let public = key.verifying_key().to_bytes();
@@ -238,7 +240,7 @@ impl Trust {
         Ok(Some(Signature { key: public, bytes: key.sign(&message).to_bytes() }))
     }
 
-    /// The signature of a statement by a trusted key, or why there is none that counts.
+    /// Returns the status of a statement's signature by a trusted key, or why no signature counts.
     ///
     /// # Errors
     /// One sentence for [`Error::Archive`]; [`Error::Config`] if a key cannot be read.
@@ -382,7 +384,7 @@ mod tests {
         }
         assert!(verify(&trusting(&[2, 3]), signed.as_ref()).unwrap_err().contains("not in ops.trusted_keys"));
 
-        // What is signed by somebody else is not what is "not signed".
+        // An object signed by an untrusted key does not count as unsigned.
         let lax = |mut trust: Trust| {
             trust.allow_unsigned = true;
             trust

@@ -1,4 +1,4 @@
-//! The server that is backed up.
+//! The server to back up.
 
 use std::path::Path;
 
@@ -12,14 +12,14 @@ use crate::error::Error;
 use crate::observe::blocking;
 use crate::postgres::{Programs, Sql};
 
-/// A server, the programs that fit it, and what it says about itself.
+/// A server, the programs of its version, and its properties.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The programs of its major version.
     pub programs: Programs,
-    /// The server, of several hosts the one that takes writes.
+    /// The server; of several hosts the one that takes writes.
     pub sql: Sql,
-    /// Whose write-ahead log it writes.
+    /// The cluster whose write-ahead log it writes.
     pub identity: Identity,
     /// Such as `15.18 (Debian 15.18-0+deb12u1)`.
     pub version: String,
@@ -29,16 +29,16 @@ pub struct Source {
     pub timeline: u32,
     /// Its mark, if it is a restored copy ([`crate::adopt`]).
     pub copy: Option<String>,
-    /// The tablespaces of its own, with commas between; empty if it has none.
+    /// Its user-defined tablespaces, separated by commas; empty if it has none.
     tablespaces: String,
 }
 
-/// The programs of the settings, `ops.postgres_bin`.
+/// Returns the programs of the settings, `ops.postgres_bin`.
 pub fn programs(settings: &Settings) -> Result<Programs, Error> {
     Programs::find(settings.ops.postgres_bin.as_deref())
 }
 
-/// The URL of the settings: `ops.postgres`, or the ledger where that is PostgreSQL.
+/// Returns the URL of the settings: `ops.postgres`, or the ledger if that is PostgreSQL.
 pub fn url(settings: &Settings) -> Result<&str, Error> {
     let url = settings.ops.postgres.as_ref().unwrap_or(&settings.ledger).reveal();
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -75,7 +75,7 @@ impl Source {
         Err(problem.unwrap_or_else(|| Error::Config("the PostgreSQL URL names no host".to_owned())))
     }
 
-    /// None where it is a standby.
+    /// Returns `None` for a standby.
     fn from_row(programs: &Programs, sql: &Sql, row: &str) -> Result<Option<Source>, Error> {
         let server = sql.place();
         let wrong = |problem: String| Error::Server { server: server.to_owned(), problem };
@@ -112,14 +112,14 @@ impl Source {
         }))
     }
 
-    /// What it is to an archive.
+    /// Returns the server as a writer of an archive.
     pub fn writer(&self) -> Writer {
         Writer { copy: self.copy.clone(), timeline: self.timeline }
     }
 }
 
 impl Source {
-    /// Refuses a server with tablespaces of its own, which a base backup would not hold.
+    /// Rejects a server with user-defined tablespaces, which a base backup would not contain.
     pub(crate) fn refuse_tablespaces(&self) -> Result<(), Error> {
         if self.tablespaces.is_empty() {
             return Ok(());
@@ -134,7 +134,8 @@ impl Source {
         })
     }
 
-    /// Refuses a role that may not replicate, before anything is written: `pg_basebackup` and `pg_receivewal` need one.
+    /// Rejects a role that may not replicate, before any write: `pg_basebackup` and `pg_receivewal` need the
+    /// privilege.
     pub async fn require_replication(&self) -> Result<(), Error> {
         let sql = self.sql.clone();
         let asked = "SELECT rolsuper OR rolreplication, rolname FROM pg_roles WHERE rolname = current_user";
@@ -158,7 +159,7 @@ const FACTS: &str = "SELECT current_setting('server_version_num'), current_setti
     CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END, \
     current_setting('edgesentry.restored_copy', true)";
 
-/// One URL for each host of a list.
+/// Returns one URL for each host of a list.
 pub(crate) fn each_host(url: &str) -> Vec<String> {
     let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -170,7 +171,7 @@ pub(crate) fn each_host(url: &str) -> Vec<String> {
     hosts.split(',').map(|host| format!("{scheme}://{user}{host}{tail}")).collect()
 }
 
-/// The same role and database on another port of this machine, without TLS settings, which name another host.
+/// Returns the same role and database on another port of this machine, without TLS settings, which name another host.
 pub(crate) fn on_loopback(url: &str, port: u16) -> Result<String, Error> {
     let wrong = |_| Error::Config("the PostgreSQL URL cannot be read".to_owned());
     let one = each_host(url).into_iter().next().unwrap_or_default();
@@ -181,7 +182,7 @@ pub(crate) fn on_loopback(url: &str, port: u16) -> Result<String, Error> {
     Ok(url.into())
 }
 
-/// The same server and role with another database.
+/// Returns the same server and role with another database.
 pub(crate) fn with_database(url: &str, database: &str) -> Result<String, Error> {
     let mut url = Url::parse(url)
         .map_err(|error| Error::Config(format!("the PostgreSQL URL cannot be read: {error}")))?;
@@ -189,7 +190,7 @@ pub(crate) fn with_database(url: &str, database: &str) -> Result<String, Error> 
     Ok(url.into())
 }
 
-/// A line `NAME: VALUE` of what `pg_controldata` says of a data folder.
+/// Returns the lines `NAME: VALUE` that `pg_controldata` prints about a data directory.
 pub(crate) fn control_data(programs: &Programs, data: &Path) -> Result<Vec<(String, String)>, Error> {
     let mut command = programs.owned("pg_controldata");
     let text = crate::program::done(command.arg(data), std::time::Duration::from_secs(60))?;

@@ -1,4 +1,4 @@
-//! Temporary folders, which a process that was killed does not remove: the next one does.
+//! Temporary directories. A killed process does not remove its directory: the next one does.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A folder that is made and not locked yet is younger.
+/// A directory that was created but not locked yet is younger.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
-/// A temporary folder, gone when dropped. It is locked as long as its process lives, if the file system can lock a folder:
-/// one that can be locked later is left over.
+/// A temporary directory, removed when dropped. It is locked while its process runs, if the file system supports
+/// that: a directory that another process can lock is left over.
 #[derive(Debug)]
 pub struct Temporary {
     folder: TempDir,
@@ -20,18 +20,18 @@ pub struct Temporary {
 }
 
 impl Temporary {
-    /// Makes one with a name that begins with `prefix`, and removes those of its kind that nobody holds any more. They may
-    /// be large, and hold what is encrypted in an archive.
+    /// Creates a directory whose name begins with `prefix`, and removes those of its kind that no process holds any
+    /// more. They may be large, and contain data that is encrypted in an archive.
     pub(crate) fn new(prefix: &str, place: &Path) -> io::Result<Temporary> {
         remove_left(prefix, place);
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(place)?;
         let lock = File::open(folder.path())?;
-        // NFS locks no folder, and then none is found to be left.
+        // NFS does not lock directories, so none counts as left over.
         let _ = lock.try_lock();
         Ok(Temporary { folder, _lock: lock })
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -47,7 +47,7 @@ fn remove_left(prefix: &str, place: &Path) {
     }
 }
 
-/// Whether a folder is ours, and was made by a process that has ended.
+/// Returns true if a directory is ours, and its process has ended.
 fn is_left(path: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
     let is_ours = metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();

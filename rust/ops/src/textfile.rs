@@ -1,8 +1,8 @@
-//! Metrics of operations: a drill or a backup is over long before anybody could scrape it, so it leaves a file behind
-//! that the textfile collector of node_exporter reads.
+//! Metrics of operations: a drill or a backup ends long before Prometheus could scrape it, so it writes a file that
+//! the textfile collector of node_exporter reads.
 //!
 //! The file is in the Prometheus text format and replaced as a whole. Series of earlier runs stay in it: a drill that
-//! fails today does not forget its last success.
+//! fails today keeps its last success.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,18 +17,18 @@ use edgesentry_formats::{NewFile, Readers};
 use crate::check::Status;
 use crate::drill::{DrillReport, Extent};
 
-/// How long the lock of a metrics file is waited for, and how often it is tried.
+/// The timeout of locking a metrics file, and the interval between attempts.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A metric of operations; all are gauges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Family {
-    /// Part of the interface, as alerts and dashboards name it.
+    /// The name, part of the interface: alerts and dashboards use it.
     pub name: &'static str,
-    /// One sentence.
+    /// The help text, one sentence.
     pub help: &'static str,
-    /// The name of its label, where it has one.
+    /// The name of its label, if it has one.
     pub label: Option<&'static str>,
 }
 
@@ -38,13 +38,13 @@ pub const DRILL_LAST_SUCCESS: Family = Family {
     help: "When the last full run of the drill that passed was over, Unix seconds.",
     label: Some("drill"),
 };
-/// Unix seconds of the end of the last run of a drill, whatever came of it.
+/// Unix seconds of the end of the last run of a drill, passed or not.
 pub const DRILL_LAST_RUN: Family = Family {
     name: "edgesentry_drill_last_run_timestamp_seconds",
     help: "When the last full run of the drill was over, passed or not, Unix seconds.",
     label: Some("drill"),
 };
-/// How long the last run of a drill took.
+/// The duration of the last run of a drill.
 pub const DRILL_DURATION: Family = Family {
     name: "edgesentry_drill_duration_seconds",
     help: "How long the last full run of the drill took.",
@@ -56,7 +56,7 @@ pub const DRILL_PARTIAL_LAST_SUCCESS: Family = Family {
     help: "When the last short or partial run of the drill that passed was over, Unix seconds.",
     label: Some("drill"),
 };
-/// Unix seconds of the end of the last short or partial run of a drill, whatever came of it.
+/// Unix seconds of the end of the last short or partial run of a drill, passed or not.
 pub const DRILL_PARTIAL_LAST_RUN: Family = Family {
     name: "edgesentry_drill_partial_last_run_timestamp_seconds",
     help: "When the last short or partial run of the drill was over, passed or not, Unix seconds.",
@@ -88,7 +88,7 @@ pub const HEADS_REWRITTEN: Family = Family {
     label: None,
 };
 
-/// What `check-archive` found: write-ahead log that is missing or damaged, manifests without a signature that counts, two
+/// The findings of `check-archive`: missing or damaged write-ahead log, manifests without a valid signature, two
 /// servers that archive.
 pub const ARCHIVE_GAPS: Family = Family {
     name: "edgesentry_archive_gaps",
@@ -101,7 +101,7 @@ pub const BACKUP_VERIFY_FAILED: Family = Family {
     help: "1 if the backup of this kind was not proven when it was last verified, else 0.",
     label: Some("kind"),
 };
-/// Unix seconds of the last time that the receiver of write-ahead log was seen to receive.
+/// Unix seconds of the last time that the WAL receiver was observed to receive.
 pub const RECEIVER_LAST_SEEN: Family = Family {
     name: "edgesentry_wal_receiver_last_seen_timestamp_seconds",
     help: "When the server last said that write-ahead log is received as it is written, Unix seconds.",
@@ -119,26 +119,26 @@ pub const POSTGRES_OBSERVED: Family = Family {
     help: "When the PostgreSQL server was last asked for its slots and standbys, Unix seconds.",
     label: None,
 };
-/// Write-ahead log that a replication slot keeps on the server.
+/// The size of the write-ahead log that a replication slot retains on the server.
 pub const SLOT_RETAINED: Family = Family {
     name: "edgesentry_postgres_slot_retained_bytes",
     help: "Write-ahead log that the server keeps for the replication slot.",
     label: Some("slot"),
 };
-/// Write-ahead log that a standby or a receiver has not written to its disk yet.
+/// The size of the write-ahead log that a standby or a receiver has not written to its disk yet.
 pub const STANDBY_LAG: Family = Family {
     name: "edgesentry_postgres_standby_lag_bytes",
     help: "Write-ahead log that the standby or receiver has not written to its disk yet.",
     label: Some("standby"),
 };
-/// The write-ahead log on the disk of the server.
+/// The size of the write-ahead log on the disk of the server.
 pub const WAL_SIZE: Family = Family {
     name: "edgesentry_postgres_wal_bytes",
     help: "Size of the write-ahead log on the disk of the server.",
     label: None,
 };
 
-/// Every metric of operations.
+/// All metrics of operations.
 pub const FAMILIES: [Family; 17] = [
     DRILL_LAST_SUCCESS,
     DRILL_LAST_RUN,
@@ -160,7 +160,7 @@ pub const FAMILIES: [Family; 17] = [
 ];
 
 impl Family {
-    /// A series of this family and its value; `label` is ignored where the family has none.
+    /// Returns a sample of this family; `label` is ignored if the family has none.
     pub fn sample(&self, label: &str, value: f64) -> Sample {
         let series = match self.label {
             None => self.name.to_owned(),
@@ -198,7 +198,7 @@ pub enum TextfileError {
         path: PathBuf,
         /// `read` or `write`.
         action: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -209,7 +209,7 @@ pub enum TextfileError {
 pub struct Textfile(PathBuf);
 
 impl Textfile {
-    /// The file at `path`, which need not exist; its folder must. Fails where the file could not be written later.
+    /// Opens the file at `path`; only its directory must exist. Fails if the file could not be written later.
     pub fn open(path: &Path) -> Result<Textfile, TextfileError> {
         if path.extension().is_none_or(|extension| extension != "prom") {
             return Err(TextfileError::Name(path.to_owned()));
@@ -219,13 +219,14 @@ impl Textfile {
         Ok(textfile)
     }
 
-    /// Sets these series and keeps the others. Readers see the file of before or the file of after; programs that set
-    /// something at the same time wait for one another, for a few seconds.
+    /// Sets these series and keeps the others. Readers see the previous file or the new one; concurrent writers wait
+    /// for each other, for a few seconds.
     pub fn set(&self, samples: &[Sample]) -> Result<(), TextfileError> {
         self.renew(&[], samples)
     }
 
-    /// Like [`Textfile::set`], but drops the series of `families` that are not among the samples: a standby that is gone.
+    /// Like [`Textfile::set`], but drops the series of `families` that are not among the samples, such as a removed
+    /// standby.
     pub fn renew(&self, families: &[Family], samples: &[Sample]) -> Result<(), TextfileError> {
         let folder = self.folder();
         let write = |source| TextfileError::Io { path: self.0.clone(), action: "write", source };
@@ -236,13 +237,13 @@ impl Textfile {
         series.extend(samples.iter().map(|sample| (sample.series.clone(), sample.value.to_string())));
         // Written under a name that the collector does not read.
         let mut file = NewFile::beside(&self.0, Readers::Umask).map_err(write)?;
-        // The collector runs as another user; PostgreSQL's umask, under which segments are archived, lets nobody else read.
+        // The collector runs as another user; under the umask of PostgreSQL's archiver it could not read this.
         let everyone = Permissions::from_mode(0o644);
         file.writer().and_then(|writer| writer.set_permissions(everyone)).map_err(write)?;
         file.write_all(render(&series).as_bytes()).and_then(|()| file.replace()).map_err(write)
     }
 
-    /// Sets what a drill that is over leaves behind. Alerts look at full runs only: others have metrics of their own.
+    /// Sets the metrics of a completed drill. Alerts use full runs only: others have metrics of their own.
     pub fn set_drill(&self, report: &DrillReport) -> Result<(), TextfileError> {
         let seconds = |ms: u64| ms as f64 / 1000.0;
         let end = seconds(report.started_at_ms.saturating_add(report.duration_ms));
@@ -269,13 +270,13 @@ impl Textfile {
         }
     }
 
-    /// The series of the file and their values, as they are written there.
+    /// Returns the series of the file and their values, as they are written there.
     fn read(&self) -> Result<BTreeMap<String, String>, TextfileError> {
         let read = |source| TextfileError::Io { path: self.0.clone(), action: "read", source };
         let text = match std::fs::read_to_string(&self.0) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                // Without its folder it could not be written either.
+                // Without its directory it could not be written either.
                 return std::fs::read_dir(self.folder()).map(|_| BTreeMap::new()).map_err(read);
             }
             Err(error) => return Err(read(error)),
@@ -298,7 +299,7 @@ impl Textfile {
     }
 }
 
-/// Takes a lock. Whoever may open the folder may hold it, and no segment is to wait for that in the archiver.
+/// Takes a lock. Every user who may open the directory may hold it, and the archiver must not wait for that.
 fn take(lock: &File) -> io::Result<()> {
     let begin = Instant::now();
     loop {
@@ -316,7 +317,7 @@ fn take(lock: &File) -> io::Result<()> {
     }
 }
 
-/// The series by family, each with its help, as the collector wants it.
+/// Renders the series by family, each with its help, in the collector's format.
 fn render(series: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for Family { name, help, .. } in &FAMILIES {
@@ -332,7 +333,7 @@ fn render(series: &BTreeMap<String, String>) -> String {
     text
 }
 
-/// The value of a label, as the text format of Prometheus has it.
+/// Escapes a label value for the text format of Prometheus.
 fn escaped(label: &str) -> String {
     label.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }
@@ -410,7 +411,7 @@ mod tests {
     fn everybody_may_read_it_whatever_the_umask_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("edgesentry.prom");
-        // As an archive_command before this version has left it.
+        // As an archive_command of an earlier version left it.
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let textfile = Textfile::open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! The write-ahead log: into the archive, back out of it, and whether all of it is there.
+//! The write-ahead log: archiving it, fetching it, and checking that it is complete.
 
 pub(crate) mod ahead;
 mod archive;

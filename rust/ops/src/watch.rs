@@ -1,14 +1,14 @@
-//! What a PostgreSQL server says of its slots, its standbys and its write-ahead log, for alerts.
+//! The slots, standbys and write-ahead log of a PostgreSQL server, for alerts.
 
 use crate::error::Error;
 use crate::observe::blocking;
 use crate::source::Source;
 use crate::textfile::{Family, SLOT_RETAINED, STANDBY_LAG, Sample, WAL_SIZE};
 
-/// What is told of a server.
+/// The metrics of a server.
 pub const FAMILIES: [Family; 3] = [SLOT_RETAINED, STANDBY_LAG, WAL_SIZE];
 
-/// Asks a server; the answer is all there is of [`FAMILIES`].
+/// Queries a server; returns all samples of [`FAMILIES`].
 pub async fn look(source: &Source) -> Result<Vec<Sample>, Error> {
     let sql = source.sql.clone();
     let rows = blocking(move || sql.query(QUERY)).await?;
@@ -30,7 +30,7 @@ pub async fn look(source: &Source) -> Result<Vec<Sample>, Error> {
     rows.lines().map(|row| sample(row).ok_or_else(wrong)).collect()
 }
 
-/// The name comes last, because it may hold anything.
+/// The name comes last, because it may contain any character.
 const QUERY: &str = "\
     SELECT 'slot', greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0), slot_name \
       FROM pg_replication_slots WHERE restart_lsn IS NOT NULL \

@@ -1,4 +1,4 @@
-//! Every metric that an alert, a dashboard, a log pipeline or the runbook names is one that is really served.
+//! The service really serves every metric that an alert, a dashboard, a log pipeline or the runbook names.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../checked.rs"]
@@ -16,7 +16,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The names of the series that the service and the textfiles serve.
+/// Returns the names of the series that the service and the textfiles serve.
 fn served() -> BTreeSet<String> {
     let text = Metrics::new().text();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -24,10 +24,10 @@ fn served() -> BTreeSet<String> {
     names.chain(FAMILIES.map(|family| family.name.to_owned())).collect()
 }
 
-/// The words of a text that could be the name of a metric of ours.
+/// Returns the words of a text that could be the name of one of our metrics.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
-    // The crate is named by the targets of events.
+    // The targets of events name the crate.
     words
         .filter(|word| word.starts_with("edgesentry_") && *word != "edgesentry_rs")
         .map(str::to_owned)

@@ -1,11 +1,11 @@
-//! The policies as files, for those who set up a bucket by other means.
+//! The policies as files, for operators who set up a bucket by other means.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
 use edgesentry_ops::s3::{Holds, Policy, policies};
 
-/// `EDGESENTRY_WRITE=1` writes them anew.
+/// `EDGESENTRY_WRITE=1` regenerates them.
 #[test]
 fn the_files_of_deploy_are_the_policies() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/iam");

@@ -4,7 +4,7 @@
 use edgesentry_ops::postgres::Programs;
 use edgesentry_ops::servers::{Cluster, Primary, SeaweedFs, find_weed};
 
-/// Every PostgreSQL that is tested, oldest first.
+/// Returns every tested PostgreSQL, oldest first.
 fn versions() -> Vec<Programs> {
     let bins = std::env::var_os("EDGESENTRY_TEST_POSTGRES_BINS").expect("run me by scripts/servers/with");
     let versions = std::env::split_paths(&bins).map(|bin| Programs::find(Some(&bin)).unwrap());

@@ -1,4 +1,4 @@
-//! Arrow streams over the PyCapsule interface, by pyo3-arrow.
+//! Arrow streams over the PyCapsule interface, with pyo3-arrow.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 use pyo3_arrow::ffi::{ArrayIterator, to_schema_pycapsule, to_stream_pycapsule};
 
-/// Record batches as an Arrow C stream.
+/// Returns record batches as an Arrow C stream.
 pub(crate) fn stream_capsule<'py>(
     py: Python<'py>,
     schema: SchemaRef,
@@ -23,12 +23,12 @@ pub(crate) fn stream_capsule<'py>(
     Ok(to_stream_pycapsule(py, Box::new(reader), requested_schema)?)
 }
 
-/// A schema as an Arrow C schema, so that a stream need not be opened to learn it.
+/// Returns a schema as an Arrow C schema, so that the caller need not open the stream for it.
 pub(crate) fn schema_capsule<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyCapsule>> {
     Ok(to_schema_pycapsule(py, schema)?)
 }
 
-/// One value of the tables that are made here: their columns are text, u64 and f64.
+/// One value of our own tables: their columns are text, u64 and f64.
 pub(crate) enum Cell<'a> {
     Text(&'a str),
     Number(u64),
@@ -36,7 +36,7 @@ pub(crate) enum Cell<'a> {
     Null,
 }
 
-/// The value of a column at a row.
+/// Returns the value of a column at a row.
 pub(crate) fn cell(column: &dyn Array, at: usize) -> Cell<'_> {
     if column.is_null(at) {
         Cell::Null

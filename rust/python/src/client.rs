@@ -1,4 +1,4 @@
-//! `ClientCore`: what `edgesentry.Client` stands on.
+//! `ClientCore`: the core of `edgesentry.Client`.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use pyo3::pybacked::PyBackedBytes;
 use crate::ledger::{Answer, answer, submissions};
 use crate::service::{runtime, service_failure, wait_on};
 
-/// A client of a service on the network.
+/// A client of a network service.
 #[pyclass(frozen, module = "edgesentry._core")]
 pub(crate) struct ClientCore(Mutex<Option<Client>>);
 
@@ -32,7 +32,7 @@ impl ClientCore {
         let timeout = Duration::try_from_secs_f64(timeout)
             .ok()
             .filter(|timeout| !timeout.is_zero())
-            .ok_or_else(|| PyValueError::new_err("timeout is a number of seconds above 0"))?;
+            .ok_or_else(|| PyValueError::new_err("timeout must be a number of seconds above 0"))?;
         let settings = ClientSettings {
             token: token.map(Into::into),
             ca,
@@ -43,7 +43,7 @@ impl ClientCore {
         };
         if let Some(problem) = settings.exposure() {
             let problem = std::ffi::CString::new(problem)?;
-            // At the call of `edgesentry.Client`.
+            // Reported at the call of `edgesentry.Client`.
             PyErr::warn(py, &py.get_type::<PyUserWarning>(), &problem, 2)?;
         }
         let _runtime = runtime()?.enter();
@@ -55,15 +55,15 @@ impl ClientCore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// One record in one request.
+    /// Ingests one record in one request.
     fn ingest(&self, py: Python<'_>, record: &Bound<'_, PyAny>, payload: PyBackedBytes) -> PyResult<Answer> {
         let client = self.client()?;
         let submission = submissions(vec![(record.clone(), payload)])?.pop();
-        let submission = submission.ok_or_else(|| PyValueError::new_err("a record is wanted"))?;
+        let submission = submission.ok_or_else(|| PyValueError::new_err("expected a record"))?;
         Ok(answer(wait_on(py, async move { client.ingest(submission).await })?))
     }
 
-    /// Records in their order; answers each.
+    /// Ingests records in order. Returns one result for each.
     fn ingest_many(
         &self,
         py: Python<'_>,
@@ -77,7 +77,7 @@ impl ClientCore {
 }
 
 impl ClientCore {
-    /// The client, unless it is closed.
+    /// Returns the client, unless it is closed.
     pub(crate) fn client(&self) -> PyResult<Client> {
         let client = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         client.ok_or_else(|| PyValueError::new_err("the client is closed"))

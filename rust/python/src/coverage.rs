@@ -1,4 +1,4 @@
-//! `Coverage`: what was checked and what was not, and of which inputs.
+//! `Coverage`: the checks that were made and those that were not, with their inputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::pickle::{Reduced, reduce};
 
-/// What was checked and what was not.
+/// The checks that were made and those that were not.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Coverage(Arc<chain::Report>);
 
@@ -18,7 +18,7 @@ impl Coverage {
         Coverage(Arc::clone(report))
     }
 
-    /// A coverage without its report.
+    /// Returns a coverage without its report.
     pub(crate) fn alone(coverage: chain::Coverage) -> Coverage {
         Coverage(Arc::new(chain::Report {
             verdict: chain::Verdict::NothingToVerify,
@@ -102,7 +102,7 @@ impl Coverage {
     }
 }
 
-/// How the beginnings of chains are known.
+/// How the starts of chains are known.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct LinkCoverage(pub(crate) chain::LinkCoverage);
 
@@ -166,7 +166,7 @@ impl SignatureCoverage {
     }
 }
 
-/// Payloads that were looked for.
+/// Payloads that were looked up.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct PayloadCoverage(pub(crate) chain::PayloadCoverage);
 
@@ -267,7 +267,7 @@ impl Input {
     }
 }
 
-/// What one chain spans.
+/// The extent of one chain.
 #[pyclass(frozen, eq, module = "edgesentry")]
 #[derive(PartialEq)]
 pub(crate) struct ChainSpan(chain::ChainSpan);

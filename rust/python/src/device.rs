@@ -1,4 +1,4 @@
-//! `Device`: the signing side, continuing its own chain.
+//! `Device`: the signing side, which extends its own chain.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ impl Device {
     #[pyo3(signature = (device_id, *, scheme = "record"))]
     fn generate(_cls: &Bound<'_, PyType>, device_id: String, scheme: &str) -> PyResult<Device> {
         let mut seed = Zeroizing::new([0; SEED_BYTES]);
-        let failed = |error| PyOSError::new_err(format!("no random bytes from the system: {error}"));
+        let failed = |error| PyOSError::new_err(format!("cannot get random bytes from the system: {error}"));
         getrandom::fill(seed.as_mut_slice()).map_err(failed)?;
         Device::at_start(device_id, &seed, scheme)
     }
@@ -80,7 +80,7 @@ impl Device {
             None => now_ms()?,
         };
         telemetry::ask_loggers(py)?;
-        // Handlers that are told may call this device again: it is not locked then.
+        // Log handlers may call this device again, so it must not be locked then.
         let signed = sign(&mut self.device(), timestamp_ms, &payload, object_ref);
         telemetry::hand_over(py)?;
         signed.map(AuditRecord).map_err(chain_full)
@@ -143,7 +143,7 @@ impl Device {
 impl Device {
     fn at_start(device_id: String, seed: &Zeroizing<[u8; SEED_BYTES]>, scheme: &str) -> PyResult<Device> {
         if device_id.is_empty() {
-            return Err(PyValueError::new_err("a device id has at least one character"));
+            return Err(PyValueError::new_err("a device id must have at least one character"));
         }
         Ok(Device(Mutex::new(chain::Device::from_seed(device_id, **seed, scheme_of(scheme)?))))
     }
@@ -152,7 +152,7 @@ impl Device {
         self.device().public_key().map(|key| key.to_string()).map_err(bad_key)
     }
 
-    /// The device, locked.
+    /// Returns the device, locked.
     pub(crate) fn device(&self) -> MutexGuard<'_, chain::Device> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +168,7 @@ impl Device {
     }
 }
 
-/// Unix milliseconds.
+/// Returns the time in Unix milliseconds.
 pub(crate) fn now_ms() -> PyResult<u64> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
     let millis = since.and_then(|since| u64::try_from(since.as_millis()).ok());

@@ -1,4 +1,4 @@
-//! Failures as Python exceptions. Findings are no exceptions.
+//! Errors as Python exceptions. Findings are not exceptions.
 
 use std::error::Error;
 use std::io;
@@ -34,7 +34,7 @@ pub(crate) use python::{
     ServiceError, StoreError, UnreadableError, VerificationError,
 };
 
-/// The exception for a failure of reading, verifying or writing.
+/// Returns the exception for an error of reading, verifying or writing.
 pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
     let message = sentence(&error);
     match error {
@@ -53,8 +53,8 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
     }
 }
 
-/// `OSError(errno, reason, path)`, which Python turns into FileNotFoundError, PermissionError and so on;
-/// without an errno the exception for its kind, with the message `otherwise`.
+/// Returns `OSError(errno, reason, path)`, which Python turns into FileNotFoundError, PermissionError and so on.
+/// Without an errno, returns the exception for its kind, with the message `otherwise`.
 pub(crate) fn os_error(py: Python<'_>, source: &io::Error, name: &str, otherwise: &str) -> PyErr {
     let Some(errno) = source.raw_os_error() else {
         let message = shown(otherwise);
@@ -81,7 +81,7 @@ fn unreadable_payload(py: Python<'_>, error: &PayloadError) -> PyErr {
     failure
 }
 
-/// The exception for an entry at position `index` that is no record.
+/// Returns the exception for a malformed entry at position `index`.
 pub(crate) fn malformed(index: u64, malformed: &Malformed) -> PyErr {
     RecordMalformed::new_err((index, malformed.expected.clone(), malformed.actual.clone()))
 }
@@ -98,7 +98,7 @@ pub(crate) fn bad_heads(name: &str, error: &HeadsError) -> PyErr {
     ConfigError::new_err(shown(&format!("{name}: {}", sentence(error))))
 }
 
-/// The exception for a place that output must not go to.
+/// Returns the exception for a rejected output path.
 pub(crate) fn bad_destination(py: Python<'_>, error: DestinationError) -> PyErr {
     let message = sentence(&error);
     match error {
@@ -119,7 +119,7 @@ pub(crate) fn bad_snapshot(py: Python<'_>, error: SnapshotError) -> PyErr {
     }
 }
 
-/// Writes a text whole or not at all.
+/// Writes a text completely or not at all.
 pub(crate) fn write_text(py: Python<'_>, path: &Path, text: &str) -> PyResult<()> {
     let destination = Destination::of("path", path).map_err(|error| bad_destination(py, error))?;
     let name = path.display().to_string();
@@ -140,7 +140,7 @@ pub(crate) fn chain_full(error: ChainFull) -> PyErr {
     EdgesentryError::new_err(error.to_string())
 }
 
-/// An error and what caused it, as one sentence.
+/// Formats an error and its causes as one sentence.
 pub(crate) fn sentence(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -155,7 +155,7 @@ pub(crate) fn sentence(error: &dyn Error) -> String {
     shown(&text)
 }
 
-/// Text that an exception quotes, so that neither a terminal nor a runner acts on it.
+/// Escapes text in exceptions, so that neither a terminal nor a CI runner acts on it.
 #[pyfunction]
 pub(crate) fn shown(text: &str) -> String {
     escape::sentence(text).into_owned()

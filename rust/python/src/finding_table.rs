@@ -1,4 +1,4 @@
-//! Findings as an Arrow table, and a table as findings.
+//! Converts findings to an Arrow table, and a table to findings.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -11,10 +11,10 @@ use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use edgesentry_chain::{Cause, Evidence, Finding, FindingCode, Hash, Location};
 
-/// Findings of one Arrow batch.
+/// Number of findings in an Arrow batch.
 const BATCH_FINDINGS: usize = 65_536;
 
-/// The columns of findings. Hashes and evidence are text, as in the JSON form of the report.
+/// Returns the columns of findings. Hashes and evidence are text, as in the JSON form of the report.
 pub(crate) fn findings_schema() -> SchemaRef {
     let text = |name, nullable| Field::new(name, DataType::Utf8, nullable);
     let number = |name| Field::new(name, DataType::UInt64, true);
@@ -35,17 +35,17 @@ pub(crate) fn findings_schema() -> SchemaRef {
     ]))
 }
 
-/// Findings as batches: made when first asked for, or those that the findings came from; then handed out as they are.
+/// Findings as batches, created on first use or taken from the input, and then returned unchanged.
 #[derive(Clone, Default)]
 pub(crate) struct FindingTable(Arc<OnceLock<Vec<RecordBatch>>>);
 
 impl FindingTable {
-    /// A table whose batches are there.
+    /// Creates a table of existing batches.
     pub(crate) fn of(batches: Vec<RecordBatch>) -> FindingTable {
         FindingTable(Arc::new(OnceLock::from(batches)))
     }
 
-    /// The batches of some of the findings, of which `all` are those of the table; nothing is copied.
+    /// Returns the batches of some of the findings, without a copy; `all` are the findings of the table.
     pub(crate) fn batches(
         &self,
         all: &[Finding],
@@ -101,11 +101,11 @@ fn number(findings: &[Finding], value: impl Fn(&Finding) -> Option<u64>) -> Arra
     Arc::new(column.finish())
 }
 
-/// Findings in a batch from elsewhere, which may have its columns in any order and in any type that holds them:
-/// strings also as large, view or dictionary strings, integers of any width. Further columns are left out. `before`
-/// counts the rows before it, for messages, which count from 1.
+/// Reads findings from an external batch. Its columns may be in any order, and in any type that holds their values:
+/// strings also as large, view or dictionary strings, integers of any width. Other columns are dropped. `before` is the
+/// number of previous rows, for messages, which count from 1.
 ///
-/// The batch comes back as one of [`findings_schema`]; columns that are as there are not copied.
+/// Returns the batch in the form of [`findings_schema`]; columns already in this form are not copied.
 pub(crate) fn read(batch: &RecordBatch, before: usize) -> Result<(RecordBatch, Vec<Finding>), String> {
     let schema = findings_schema();
     let columns = schema.fields().iter().map(|field| column(batch, field, before));
@@ -118,7 +118,7 @@ pub(crate) fn read(batch: &RecordBatch, before: usize) -> Result<(RecordBatch, V
     Ok((table, findings))
 }
 
-/// What a schema lacks to be one of findings.
+/// Returns the reason why a schema is not one of findings.
 pub(crate) fn schema_problem(schema: &Schema) -> Option<String> {
     let wanted = findings_schema();
     let names: Vec<&str> = wanted.fields().iter().map(|field| field.name().as_str()).collect();
@@ -130,7 +130,7 @@ pub(crate) fn schema_problem(schema: &Schema) -> Option<String> {
             continue;
         };
         if found.next().is_some() {
-            return Some(format!("column {} is there twice; keep one", field.name()));
+            return Some(format!("column {} appears twice; keep one", field.name()));
         }
         if !holds(field, column.data_type()) {
             let data_type: String = column.data_type().to_string().chars().take(80).collect();
@@ -153,7 +153,7 @@ fn is_text(field: &Field) -> bool {
 
 fn holds(field: &Field, data_type: &DataType) -> bool {
     match data_type {
-        // A column of nulls only has no other type in some libraries.
+        // In some libraries, a column with only nulls has no other type.
         DataType::Null => field.is_nullable(),
         DataType::Dictionary(_, values) => {
             !matches!(**values, DataType::Dictionary(..)) && holds(field, values)
@@ -163,14 +163,14 @@ fn holds(field: &Field, data_type: &DataType) -> bool {
     }
 }
 
-/// The column of a field, in its type.
+/// Returns the column of a field, in its type.
 fn column(batch: &RecordBatch, field: &Field, before: usize) -> Result<ArrayRef, String> {
     let name = field.name();
     let column = batch.column_by_name(name).ok_or_else(|| format!("column {name} is missing"))?;
     column.to_data().validate_full().map_err(|error| format!("column {name} is damaged: {error}"))?;
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let cast = cast_with_options(column, field.data_type(), &options);
-    let column = cast.map_err(|error| format!("column {name} holds what it may not: {error}"))?;
+    let column = cast.map_err(|error| format!("column {name} has an invalid value: {error}"))?;
     if !field.is_nullable()
         && let Some(row) = (0..column.len()).find(|row| column.is_null(*row))
     {

@@ -1,4 +1,4 @@
-//! `Findings` and `Finding`: the failed checks of a report.
+//! `Findings` and `Finding`: failed checks.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use crate::progress::Bar;
 use crate::source::name_of_type;
 use crate::work::{Work, wait};
 
-/// Findings, of a report or from elsewhere: a sequence, and an Arrow stream.
-// Not registered as collections.abc.Sequence: polars would then take it for a list of objects, not for a table.
+/// Findings, of a report or external: a sequence, and an Arrow stream.
+// Not registered as collections.abc.Sequence: polars would treat it as a list of objects instead of a table.
 #[pyclass(frozen, sequence, module = "edgesentry")]
 pub(crate) struct Findings {
     held: Held,
@@ -30,7 +30,7 @@ pub(crate) struct Findings {
     positions: Positions,
 }
 
-/// Where findings are.
+/// The storage of findings.
 #[derive(Clone)]
 enum Held {
     Report(Arc<chain::Report>),
@@ -55,7 +55,7 @@ struct Positions {
 
 #[pymethods]
 impl Findings {
-    /// From Arrow. The stream is read on a thread of its own, as it may run Python.
+    /// Reads findings from Arrow. A separate thread reads the stream, because it may run Python.
     #[classmethod]
     fn from_arrow(
         _class: &Bound<'_, PyType>,
@@ -98,7 +98,7 @@ impl Findings {
         let finding = usize::try_from(at).ok().and_then(|at| findings.as_slice().get(at));
         match finding {
             Some(finding) => Ok(Bound::new(py, Finding(finding.clone()))?.into_any()),
-            None => Err(PyIndexError::new_err("there are only so many findings")),
+            None => Err(PyIndexError::new_err("the index is out of range")),
         }
     }
 
@@ -118,7 +118,7 @@ impl Findings {
 
     fn index(&self, value: &Bound<'_, Finding>) -> PyResult<usize> {
         let at = self.place(&value.get().0);
-        at.ok_or_else(|| PyValueError::new_err("the finding is not among them"))
+        at.ok_or_else(|| PyValueError::new_err("the finding is not in this sequence"))
     }
 
     fn count(&self, value: &Bound<'_, Finding>) -> usize {
@@ -175,13 +175,13 @@ impl Findings {
 }
 
 impl Findings {
-    /// Findings without a report.
+    /// Returns findings without a report.
     pub(crate) fn alone(findings: Vec<chain::Finding>) -> Findings {
         let positions = Positions { start: 0, end: findings.len() };
         Findings { held: Held::Alone(findings.into()), table: FindingTable::default(), positions }
     }
 
-    /// All findings of a report.
+    /// Returns all findings of a report.
     pub(crate) fn all(report: &Arc<chain::Report>, table: &FindingTable) -> Findings {
         let positions = Positions { start: 0, end: report.findings.len() };
         Findings { held: Held::Report(Arc::clone(report)), table: table.clone(), positions }
@@ -200,7 +200,7 @@ impl Findings {
     }
 }
 
-/// The findings in batches from elsewhere, which are kept as their table.
+/// Returns the findings in external batches, which are kept as their table.
 fn read(
     name: &Arc<str>,
     batches: Box<dyn RecordBatchReader + Send>,
@@ -224,7 +224,7 @@ fn read(
     Ok(Findings { held: Held::Alone(findings.into()), table: FindingTable::of(tables), positions })
 }
 
-/// Whether two findings say the same. One from elsewhere has its evidence as text.
+/// Returns true if two findings are equal. External findings have their evidence as text.
 fn same(one: &chain::Finding, other: &chain::Finding) -> bool {
     let told = |evidence: &chain::Evidence| evidence.to_string();
     one.code == other.code

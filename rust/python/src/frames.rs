@@ -1,4 +1,4 @@
-//! Whatever is an Arrow stream, as a data frame of the library that the user has.
+//! Converts Arrow streams to data frames of the user's library.
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -8,8 +8,8 @@ use pyo3::types::PyCapsule;
 
 use crate::arrow::stream_capsule;
 
-/// Batches as an Arrow stream that asks nothing of Python while it is read. Called from here, polars and pyarrow let
-/// go of the interpreter behind the back of our pyo3, which a stream that needs it would not survive.
+/// Batches as an Arrow stream that does not call Python while it is read. When we call polars and pyarrow, they release
+/// the interpreter without notice to our pyo3, and a stream that needs it would crash.
 #[pyclass(frozen, module = "edgesentry._core")]
 pub(crate) struct Batches {
     pub(crate) schema: SchemaRef,
@@ -29,22 +29,22 @@ impl Batches {
     }
 }
 
-/// A polars data frame over the same buffers.
+/// Returns a polars data frame over the same buffers.
 pub(crate) fn to_polars<'py>(stream: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     polars(stream.py())?.call_method1("DataFrame", (stream,))
 }
 
-/// A pandas data frame, made by pyarrow.
+/// Returns a pandas data frame, created by pyarrow.
 pub(crate) fn to_pandas<'py>(stream: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     pandas(stream.py())?.call_method1("table", (stream,))?.call_method0("to_pandas")
 }
 
-/// The module polars; an error that says what to install.
+/// Returns the module polars. An error names the package to install.
 pub(crate) fn polars(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     module(py, "polars", "to_polars")
 }
 
-/// The module pyarrow, which makes data frames of pandas; an error that says what to install.
+/// Returns the module pyarrow, which creates pandas data frames. An error names the package to install.
 pub(crate) fn pandas(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     module(py, "pandas", "to_pandas")?;
     module(py, "pyarrow", "to_pandas")

@@ -75,13 +75,13 @@ impl Head {
     }
 }
 
-/// Reads a heads snapshot, as `eds heads` writes it.
+/// Reads a heads snapshot in the format of `eds heads`.
 #[pyfunction]
 pub(crate) fn read_heads<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyDict>> {
     heads_to_dict(py, &heads_from_file(py, path)?)
 }
 
-/// Writes a heads snapshot, to be checked against later; replaces one only by heads that extend it.
+/// Writes a heads snapshot for later checks. Replaces one only by heads that extend it.
 #[pyfunction]
 #[pyo3(signature = (heads, path, *, records = None, history = None, accept_rewrite = None))]
 pub(crate) fn write_heads(
@@ -105,7 +105,7 @@ pub(crate) fn write_heads(
     let old = snapshot.before().cloned();
     let (new, findings) = if let Some(ledger) = ledger_of(heads)? {
         if records.is_some() {
-            return Err(PyTypeError::new_err("a ledger has its records; leave out records="));
+            return Err(PyTypeError::new_err("leave out records=: a ledger has its own records"));
         }
         of_ledger(py, ledger, old)?
     } else {
@@ -126,7 +126,7 @@ pub(crate) fn write_heads(
     replaced.map_err(|error| bad_snapshot(py, error))
 }
 
-/// The ledger that is behind `edgesentry.Ledger`.
+/// Returns the ledger of an `edgesentry.Ledger`.
 fn ledger_of(value: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Ledger>>> {
     let Ok(core) = value.getattr(intern!(value.py(), "_core")) else { return Ok(None) };
     core.cast::<LedgerCore>().ok().map(|core| core.get().ledger()).transpose()
@@ -150,15 +150,15 @@ fn of_ledger(
     Ok((extension.heads, extension.rewritten))
 }
 
-/// Without records only heads that have not moved are known to extend the old ones.
+/// Without records, only unchanged heads are known to extend the old ones.
 fn of_heads_alone(old: &Heads, new: &Heads, accepted: bool) -> PyResult<Vec<chain::Finding>> {
     let moved = old
         .iter()
         .find(|(device_id, head)| new.get(*device_id).is_some_and(|new| new.sequence > head.sequence));
     if let Some((device_id, head)) = moved.filter(|_| !accepted) {
         return Err(ConfigError::new_err(format!(
-            "device {}: nothing shows that its chain still holds the record of the old head at sequence {}; give the \
-             records that the heads are of, records=..., or the ledger instead of its heads",
+            "device {}: cannot check that its chain still has the record of the old head at sequence {}; give the \
+             records of the heads, records=..., or the ledger instead of its heads",
             chain::escape::quoted(device_id),
             head.sequence
         )));
@@ -194,7 +194,7 @@ fn of_records(py: Python<'_>, sources: Vec<Input>, old: Heads, new: &Heads) -> P
     Ok(report.findings)
 }
 
-/// Heads from a snapshot file, a report, or a mapping from device id to head.
+/// Returns heads from a snapshot file, a report, or a mapping from device id to head.
 pub(crate) fn heads_from_any(value: &Bound<'_, PyAny>) -> PyResult<Heads> {
     if let Some(path) = path_of(value)? {
         return heads_from_file(value.py(), path);
@@ -238,7 +238,7 @@ fn heads_from_file(py: Python<'_>, path: PathBuf) -> PyResult<Heads> {
     edgesentry_formats::read_heads(&json).map_err(|error| bad_heads(&name, &error))
 }
 
-/// Heads as a dict from device id to `Head`.
+/// Returns heads as a dict from device id to `Head`.
 pub(crate) fn heads_to_dict<'py>(py: Python<'py>, heads: &Heads) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (device_id, head) in heads {

@@ -1,4 +1,4 @@
-//! What a notebook shows of reports, records, keys, ledgers and tables: small, self-contained, every text escaped.
+//! HTML for notebooks, of reports, records, keys, ledgers and tables: small, self-contained, all text escaped.
 
 use std::fmt::Write;
 
@@ -8,14 +8,14 @@ use edgesentry_rs::ledger::RegisteredDevice;
 
 use crate::arrow::{Cell, cell};
 
-/// Findings shown.
+/// Maximum number of findings shown.
 const MAX_FINDINGS: usize = 20;
-/// Rows shown of any other table.
+/// Maximum number of rows shown of any other table.
 const MAX_ROWS: usize = 20;
-/// Characters shown of one piece of evidence.
+/// Maximum number of characters shown of one piece of evidence.
 const MAX_CHARS: usize = 160;
 
-/// A report: verdict, coverage, the first findings.
+/// Formats a report: verdict, coverage, the first findings.
 pub(crate) fn report(report: &Report) -> String {
     let (colour, verdict) = match report.verdict {
         Verdict::Valid => ("#1a7f37", "Valid"),
@@ -33,7 +33,7 @@ pub(crate) fn report(report: &Report) -> String {
     if !coverage.not_checked.is_empty() {
         html.push_str("<p>Not checked:</p><ul>");
         for note in &coverage.not_checked {
-            // A String takes whatever is written to it.
+            // Writing to a String cannot fail.
             let _ = write!(html, "<li>{}</li>", escaped(&note.with_level(), usize::MAX));
         }
         html.push_str("</ul>");
@@ -50,7 +50,7 @@ pub(crate) fn report(report: &Report) -> String {
     html
 }
 
-/// The first findings as a table, and how many more there are.
+/// Formats the first findings as a table, with the number of further ones.
 pub(crate) fn findings(findings: &[Finding]) -> String {
     let mut html = head(["code", "device", "sequence", "place", "expected", "actual", "likely cause"]);
     for finding in findings.iter().take(MAX_FINDINGS) {
@@ -77,7 +77,7 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
     html
 }
 
-/// A record: its fields, one row each, and its hash.
+/// Formats a record: its fields, one row each, and its hash.
 pub(crate) fn record(record: &AuditRecord) -> String {
     let mut html = String::from("<table><tbody>");
     for (name, value) in [
@@ -96,7 +96,7 @@ pub(crate) fn record(record: &AuditRecord) -> String {
     html
 }
 
-/// A key ring: one row a key.
+/// Formats a key ring: one row per key.
 pub(crate) fn key_ring(ring: &KeyRing) -> String {
     let mut html = head(["device", "valid from", "scheme", "key"]);
     let keys = || ring.iter().flat_map(|(device_id, keys)| keys.iter().map(move |key| (device_id, key)));
@@ -108,7 +108,7 @@ pub(crate) fn key_ring(ring: &KeyRing) -> String {
     html
 }
 
-/// A ledger: where it is, and its devices.
+/// Formats a ledger: its location and its devices.
 pub(crate) fn ledger(place: &str, devices: &[RegisteredDevice]) -> String {
     let registered = count(devices.len() as u64, "device");
     let mut html = format!("<p><strong>Ledger</strong> {}: {registered}</p>", escaped(place, MAX_CHARS));
@@ -124,7 +124,7 @@ pub(crate) fn ledger(place: &str, devices: &[RegisteredDevice]) -> String {
     html
 }
 
-/// A table of text and numbers.
+/// Formats a table of text and numbers.
 pub(crate) fn table(batch: &RecordBatch) -> String {
     let schema = batch.schema();
     let mut html = head(schema.fields().iter().map(|field| field.name().as_str()));
@@ -144,7 +144,7 @@ pub(crate) fn table(batch: &RecordBatch) -> String {
 fn head<'t>(titles: impl IntoIterator<Item = &'t str>) -> String {
     let mut html = String::from("<table><thead><tr>");
     for title in titles {
-        // A String takes whatever is written to it.
+        // Writing to a String cannot fail.
         let _ = write!(html, "<th scope=\"col\">{title}</th>");
     }
     html.push_str("</tr></thead><tbody>");
@@ -159,7 +159,7 @@ fn row(html: &mut String, cells: impl IntoIterator<Item = impl AsRef<str>>) {
     html.push_str("</tr>");
 }
 
-/// Ends a table, and says how many rows more there are.
+/// Ends a table, with the number of further rows.
 fn foot(html: &mut String, rows: usize, shown: usize) {
     html.push_str("</tbody></table>");
     if let Some(more) = rows.checked_sub(shown).filter(|more| *more > 0) {
@@ -167,12 +167,12 @@ fn foot(html: &mut String, rows: usize, shown: usize) {
     }
 }
 
-/// `1 record`, `2 records`.
+/// Returns `1 record`, `2 records`.
 pub(crate) fn count(value: u64, noun: &str) -> String {
     format!("{value} {noun}{}", if value == 1 { "" } else { "s" })
 }
 
-/// Text from anywhere, safe between tags; long text is cut.
+/// Escapes text for use between tags; long text is shortened.
 fn escaped(text: &str, limit: usize) -> String {
     match text.char_indices().nth(limit) {
         Some((end, _)) => escape::markup(&text[..end]) + "…",

@@ -1,4 +1,4 @@
-//! `KeyRing`, and the verdict on one signature.
+//! `KeyRing`, and the verification of a single signature.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,23 +25,23 @@ use crate::source::path_of;
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct KeyRing {
     ring: Mutex<Arc<chain::KeyRing>>,
-    /// Whether a ledger has answered with them, so that they are its claim.
+    /// True if the keys come from a ledger, so that they are its claim.
     of_ledger: bool,
 }
 
-/// Keys, and by whom they are provided.
+/// Keys and their provider.
 pub(crate) struct GivenKeys {
     pub(crate) ring: Arc<chain::KeyRing>,
     pub(crate) by: ProvidedBy,
 }
 
 impl GivenKeys {
-    /// The keys if the auditor brings them.
+    /// Returns the keys if the auditor provides them.
     pub(crate) fn brought(&self) -> Option<&chain::KeyRing> {
         self.by.is_trusted().then_some(&*self.ring)
     }
 
-    /// The keys if they are a claim.
+    /// Returns the keys if they are a claim.
     pub(crate) fn claimed(&self) -> Option<Claim<'_, chain::KeyRing>> {
         (!self.by.is_trusted()).then_some(Claim { by: self.by, what: &*self.ring })
     }
@@ -68,7 +68,7 @@ impl KeyRing {
         valid_from: i128,
     ) -> PyResult<()> {
         let Ok(valid_from) = u64::try_from(valid_from) else {
-            return Err(PyValueError::new_err(format!("valid_from is a sequence from 0 to {}", u64::MAX)));
+            return Err(PyValueError::new_err(format!("valid_from must be from 0 to {}", u64::MAX)));
         };
         let key = RingKey { key: public_key(key)?, scheme: scheme_for(key, scheme)?, valid_from };
         Arc::make_mut(&mut self.ring()).insert(device_id, key).map_err(bad_key)
@@ -144,7 +144,7 @@ pub(crate) struct RingState {
 type KeyState = (String, Vec<([u8; 32], Scheme, u64)>);
 
 impl KeyRing {
-    /// The ring of a pickle; each key is checked again.
+    /// Restores the ring of a pickle; each key is checked again.
     pub(crate) fn from_state(state: RingState) -> Result<KeyRing, String> {
         let mut ring = chain::KeyRing::new();
         for (device_id, keys) in state.keys {
@@ -157,7 +157,7 @@ impl KeyRing {
         Ok(KeyRing::of(Arc::new(ring), state.of_ledger))
     }
 
-    /// The keys that a ledger has registered.
+    /// Returns the registered keys of a ledger.
     pub(crate) fn of_ledger(ring: chain::KeyRing) -> KeyRing {
         KeyRing::of(Arc::new(ring), true)
     }
@@ -175,7 +175,7 @@ impl KeyRing {
     }
 }
 
-/// Whether the signature of a record holds under a key.
+/// Returns true if the signature of a record holds under a key.
 #[pyfunction]
 #[pyo3(signature = (record, key, scheme = None))]
 pub(crate) fn verify_record(
@@ -189,7 +189,7 @@ pub(crate) fn verify_record(
     Ok(verify_signature(&Signed { key: &key, message: &message, signature: &record.signature }))
 }
 
-/// The scheme of a key: the one given, or else the one that the key carries, or else `payload-hash`.
+/// Returns the scheme of a key: the given one, or else that of the key object, or else `payload-hash`.
 fn scheme_for(key: &Bound<'_, PyAny>, scheme: Option<&str>) -> PyResult<Scheme> {
     match (scheme, scheme_carried(key)?) {
         (Some(scheme), _) => scheme_of(scheme),
@@ -198,18 +198,18 @@ fn scheme_for(key: &Bound<'_, PyAny>, scheme: Option<&str>) -> PyResult<Scheme> 
     }
 }
 
-/// The scheme of a `PublicKey`.
+/// Returns the scheme of a `PublicKey`.
 fn scheme_carried(key: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
     let is_public_key = key.is_instance(&public_key_type(key.py())?)?;
     is_public_key.then(|| key.getattr("scheme")?.extract()).transpose()
 }
 
-/// `edgesentry.PublicKey`: hex digits with their scheme.
+/// Returns the type `edgesentry.PublicKey`: hex digits with their scheme.
 pub(crate) fn public_key_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     py.import("edgesentry._keys")?.getattr("PublicKey")
 }
 
-/// A scheme by its name.
+/// Parses the name of a scheme.
 pub(crate) fn scheme_of(name: &str) -> PyResult<Scheme> {
     name.parse().map_err(|error: chain::KeyError| PyValueError::new_err(error.to_string()))
 }
@@ -219,7 +219,7 @@ pub(crate) fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
         Ok(text) => edgesentry_formats::public_key(&text.to_cow()?),
         Err(_) => match value.extract::<PyBackedBytes>() {
             Ok(raw) => edgesentry_formats::public_key_from_bytes(&raw),
-            // A key of the package cryptography.
+            // A key object of the package cryptography.
             Err(_) => match value.getattr_opt("public_bytes_raw")? {
                 Some(method) => PublicKey::from_bytes(bytes("key", &method.call0()?)?),
                 None => PublicKey::from_bytes(bytes("key", value)?),
@@ -229,14 +229,14 @@ pub(crate) fn public_key(value: &Bound<'_, PyAny>) -> PyResult<PublicKey> {
     .map_err(bad_key)
 }
 
-/// Keys as [`keys_from_any`] takes them: those of a ledger are a claim, all others are the auditor's.
+/// Returns keys as [`keys_from_any`] accepts them: those of a ledger are a claim, all others belong to the auditor.
 pub(crate) fn given_keys(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResult<GivenKeys> {
     let of_ledger = value.cast::<KeyRing>().is_ok_and(|ring| ring.get().of_ledger);
     let by = if of_ledger { ProvidedBy::Ledger } else { ProvidedBy::Auditor };
     Ok(GivenKeys { ring: keys_from_any(value, scheme)?, by })
 }
 
-/// Keys from a file, a key ring, devices, or a mapping such as such a file holds.
+/// Returns keys from a file, a key ring, devices, or a mapping in the form of a key file.
 pub(crate) fn keys_from_any(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResult<Arc<chain::KeyRing>> {
     let py = value.py();
     if let Ok(ring) = value.cast::<KeyRing>() {
@@ -273,7 +273,7 @@ fn mapping_as_json(value: &Bound<'_, PyAny>) -> PyResult<String> {
     value.py().import("json")?.call_method1("dumps", (keys,))?.extract()
 }
 
-/// A key of a mapping as a key ring file has it; a device and a `PublicKey` bring their scheme.
+/// Converts a key of a mapping to the form of a key file; a device and a `PublicKey` include their scheme.
 fn key_entry<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = key.py();
     if let Ok(tuple) = key.cast::<PyTuple>() {
@@ -299,7 +299,7 @@ fn key_entry<'py>(key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     Ok(entry.into_any())
 }
 
-/// The key ring of one device or of a list of them.
+/// Returns the key ring of one device or of a list of devices.
 fn keys_of_devices(value: &Bound<'_, PyAny>) -> PyResult<Option<chain::KeyRing>> {
     let devices: Vec<Bound<'_, Device>> = match value.cast::<Device>() {
         Ok(device) => vec![device.clone()],

@@ -1,5 +1,5 @@
-//! `LedgerCore`: what `edgesentry.Ledger` stands on. Lists and dicts; the classes that users see are made of them in
-//! `python/edgesentry/_ledger.py`.
+//! `LedgerCore`: the core of `edgesentry.Ledger`. It returns lists and dicts; `python/edgesentry/_ledger.py` converts
+//! them to the public classes.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +39,7 @@ use crate::work::{Work, pool, wait};
 #[pyclass(frozen, module = "edgesentry._core")]
 pub(crate) struct LedgerCore(Mutex<Option<Open>>);
 
-/// What is open.
+/// The resources of an open ledger.
 #[derive(Clone)]
 pub(crate) struct Open {
     ledger: Arc<dyn edgesentry_rs::Ledger>,
@@ -148,13 +148,13 @@ impl LedgerCore {
         Ok(html::ledger(&place, &self.registered(py)?))
     }
 
-    /// Takes records in, in their order; answers each.
+    /// Ingests records in order. Returns one result for each.
     fn ingest(&self, py: Python<'_>, items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyResult<Vec<Answer>> {
         let open = self.open()?;
         let Some(service) = open.service else {
             let problem = match open.read_only {
                 true => "the ledger is open for reading only; open it without read_only=True",
-                false => "payloads: no store is named; give payloads=\"folder:PATH\" or \"s3://BUCKET\"",
+                false => "payloads: no store is configured; give payloads=\"folder:PATH\" or \"s3://BUCKET\"",
             };
             return Err(service_failure(py, Error::Config(problem.to_owned())));
         };
@@ -164,7 +164,7 @@ impl LedgerCore {
         Ok(answers.into_iter().map(answer).collect())
     }
 
-    /// Writes an export and returns its manifest as JSON. After Ctrl-C there is no file.
+    /// Writes an export and returns its manifest as JSON. Ctrl-C leaves no file.
     #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms, progress))]
     #[allow(clippy::too_many_arguments)]
     fn export(
@@ -196,7 +196,7 @@ impl LedgerCore {
                 });
             results.put(manifest)
         })?;
-        // Events of the ledger wait until here.
+        // Events of the ledger are queued until here.
         let done = wait(py, work, bar);
         telemetry::hand_over(py)?;
         let manifest = done?;
@@ -224,7 +224,8 @@ impl LedgerCore {
         heads_to_dict(py, &heads.map_err(|error| service_failure(py, error.into()))?)
     }
 
-    /// Verifies in place. `keys`, `heads` and `start_heads` are None, "registered", or what `verify_chain` takes.
+    /// Verifies in place. `keys`, `heads` and `start_heads` are None, "registered", or a value that `verify_chain`
+    /// accepts.
     #[pyo3(signature = (
         keys, heads, start_heads, manifest, payloads, devices, require, max_findings, progress, threads
     ))]
@@ -245,7 +246,7 @@ impl LedgerCore {
     ) -> PyResult<Report> {
         let open = self.open()?;
         let Ok(max_findings) = usize::try_from(max_findings) else {
-            return Err(PyValueError::new_err("max_findings is a number from 0"));
+            return Err(PyValueError::new_err("max_findings must be a number from 0"));
         };
         let registered = Registered {
             keys: is_registered(keys),
@@ -347,8 +348,8 @@ impl LedgerCore {
     }
 }
 
-/// A record with an object reference, and whether all others that have it share its payload. The ledger has no index of
-/// them: all records are read.
+/// Returns a record with an object reference, and true if all other records with it share its payload. The ledger has
+/// no index of object references, so all records are read.
 async fn with_object_ref(
     ledger: &dyn edgesentry_rs::Ledger,
     object_ref: &str,
@@ -375,12 +376,12 @@ impl LedgerCore {
         open.ok_or_else(|| PyValueError::new_err("the ledger is closed"))
     }
 
-    /// The ledger.
+    /// Returns the ledger.
     pub(crate) fn ledger(&self) -> PyResult<Arc<dyn edgesentry_rs::Ledger>> {
         Ok(self.open()?.ledger)
     }
 
-    /// The ingest service.
+    /// Returns the ingest service.
     pub(crate) fn service(&self) -> PyResult<IngestService> {
         let service = self.open()?.service;
         service.ok_or_else(|| PyValueError::new_err("no payload store; open the ledger with payloads="))
@@ -393,12 +394,12 @@ impl LedgerCore {
     }
 }
 
-/// Whether the ledger's own is to be taken.
+/// Returns true if the input is that of the ledger.
 fn is_registered(value: Option<&Bound<'_, PyAny>>) -> bool {
     value.is_some_and(|value| value.extract::<&str>().is_ok_and(|value| value == "registered"))
 }
 
-/// Pairs of a record and its payload.
+/// Converts pairs of a record and its payload.
 pub(crate) fn submissions(items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyResult<Vec<Submission>> {
     let submission = |(record, payload): (Bound<'_, PyAny>, PyBackedBytes)| {
         let record = Arc::new(record_from_any(&record)?);
@@ -407,7 +408,7 @@ pub(crate) fn submissions(items: Vec<(Bound<'_, PyAny>, PyBackedBytes)>) -> PyRe
     items.into_iter().map(submission).collect()
 }
 
-/// An outcome as Python takes it.
+/// Converts an outcome for Python.
 pub(crate) fn answer(answer: Result<Outcome, Error>) -> Answer {
     match answer {
         Ok(Outcome::Rejected(rejection)) => {

@@ -1,8 +1,8 @@
-//! The Python module `edgesentry._core`: parse arguments, call the core, map errors. One file per Python concept.
+//! The Python module `edgesentry._core`: parses arguments, calls the core, maps errors. One file per Python concept.
 //!
-//! The stubs with the documentation that Python users read are in `python/edgesentry/_core.pyi`.
+//! The stubs in `python/edgesentry/_core.pyi` have the documentation for Python users.
 
-// The macros of pyo3 put the classes into the module; nothing else uses them by path.
+// The macros of pyo3 export the classes; no other code uses their paths.
 #![allow(unreachable_pub)]
 
 mod arrow;

@@ -1,4 +1,4 @@
-//! `manifest=`: what the exporter claims of an export.
+//! `manifest=`: the exporter's claims about an export.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::heads::heads_from_any;
 use crate::service::service_failure;
 use crate::source::path_of;
 
-/// A manifest from its file, or from what `Ledger.export` answered.
+/// Returns a manifest from its file, or from the result of `Ledger.export`.
 pub(crate) fn manifest_from_any(value: &Bound<'_, PyAny>) -> PyResult<Manifest> {
     let py = value.py();
     if let Some(path) = path_of(value)? {
@@ -40,7 +40,7 @@ pub(crate) fn manifest_from_any(value: &Bound<'_, PyAny>) -> PyResult<Manifest> 
     })
 }
 
-/// The file that the manifest describes: the one path of `source`.
+/// Returns the file that the manifest describes: the single path of `source`.
 pub(crate) fn described(manifest: &Manifest, source: &Bound<'_, PyAny>) -> PyResult<Option<PathBuf>> {
     if manifest.file.is_none() {
         return Ok(None);
@@ -50,7 +50,7 @@ pub(crate) fn described(manifest: &Manifest, source: &Bound<'_, PyAny>) -> PyRes
     })
 }
 
-/// What json.loads made of a field, as the type that it was.
+/// Converts the json.loads form of a field back to its type.
 fn from_json<T: DeserializeOwned>(value: &Bound<'_, PyAny>) -> PyResult<T> {
     let text: String = value.py().import("json")?.call_method1("dumps", (value,))?.extract()?;
     serde_json::from_str(&text).map_err(|error| ConfigError::new_err(format!("the manifest: {error}")))

@@ -1,4 +1,4 @@
-//! `Outbox`: the device side, signing into a durable buffer.
+//! `Outbox`: the device side, which signs into a durable buffer.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
-//! Pickles of results, which carry them between processes of one release: a version, a checksum, and postcard.
+//! Pickles of results, to move them between processes of one release: a version, a checksum, and postcard.
 //!
-//! Whoever makes a pickle decides what unpickling it runs, so one from elsewhere is never safe to open. What is checked
-//! here keeps a damaged pickle, or one of another release, from becoming a result that says something else.
+//! The author of a pickle decides which code unpickling runs, so an untrusted pickle is never safe to open. The checks
+//! here only prevent a damaged pickle, or one of another release, from giving a wrong result.
 
 use edgesentry_chain as chain;
 use edgesentry_chain::Hash;
@@ -22,15 +22,15 @@ use crate::keys::KeyRing;
 use crate::report::Report;
 use crate::statistics::Statistics;
 
-/// Changes with every change of a type that is pickled.
+/// Incremented with every change of a pickled type.
 const VERSION: u8 = 1;
-/// Bytes of the checksum, which stands behind the version.
+/// Size of the checksum after the version, in bytes.
 const CHECKSUM_BYTES: usize = 8;
 
-/// What `__reduce__` returns: a function, and its arguments.
+/// The return value of `__reduce__`: a function and its arguments.
 pub(crate) type Reduced<'py> = (Bound<'py, PyAny>, (&'static str, Bound<'py, PyBytes>));
 
-/// The pickle of a result, whose class is `kind`.
+/// Returns the pickle of a result of class `kind`.
 pub(crate) fn reduce<'py>(
     py: Python<'py>,
     kind: &'static str,
@@ -49,12 +49,12 @@ pub(crate) fn reduce<'py>(
     Ok((restore, (kind, PyBytes::new(py, &state))))
 }
 
-/// Refuses to pickle what belongs to one process.
+/// Rejects pickling of an object that belongs to one process.
 pub(crate) fn refuse<T>(kind: &str, instead: &str) -> PyResult<T> {
     Err(PyTypeError::new_err(format!("a {kind} does not pickle: {instead}")))
 }
 
-/// Makes a result of its pickle.
+/// Restores a result from its pickle.
 #[pyfunction]
 #[pyo3(name = "_restore")]
 pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyResult<Py<PyAny>> {
@@ -77,12 +77,12 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
         "Statistics" => object(py, kind, bytes, Statistics::from_state),
         _ => {
             let kind: String = kind.chars().take(60).collect();
-            Err(UnreadableError::new_err(format!("no result of this edgesentry is called {kind:?}")))
+            Err(UnreadableError::new_err(format!("this release of edgesentry has no result {kind:?}")))
         }
     }
 }
 
-/// The object that a state makes.
+/// Creates the object of a state.
 fn object<S, T>(
     py: Python<'_>,
     kind: &str,
@@ -94,7 +94,7 @@ where
     T: pyo3::PyClass + Into<pyo3::PyClassInitializer<T>>,
 {
     let made = make(read(py, kind, bytes)?).map_err(|problem| {
-        UnreadableError::new_err(format!("the pickle of a {kind} contradicts itself: {problem}"))
+        UnreadableError::new_err(format!("the pickle of a {kind} is inconsistent: {problem}"))
     })?;
     Ok(Py::new(py, made)?.into_any())
 }

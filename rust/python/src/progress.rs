@@ -1,4 +1,4 @@
-//! One progress bar in the manner of tqdm, fed from the counters of the core by the calling thread.
+//! A progress bar compatible with tqdm; the calling thread updates it from the counters of the core.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
 
-/// How often the bar is fed.
+/// The interval between two updates of the bar.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the caller gave as progress, and the bar once there is something to show.
+/// The `progress` argument, and the bar once there is progress to show.
 pub(crate) struct Bar {
     factory: Option<Py<PyAny>>,
     bar: Option<Py<PyAny>>,
@@ -21,7 +21,7 @@ pub(crate) struct Bar {
     fed_at: Option<Instant>,
 }
 
-/// What the bar counts.
+/// The unit of the bar.
 #[derive(Clone, Copy)]
 enum Unit {
     Bytes,
@@ -29,12 +29,12 @@ enum Unit {
 }
 
 impl Bar {
-    /// A bar from None or False (no bar), True (`tqdm.auto`), or a callable such as the class tqdm.
+    /// Creates a bar from None or False (no bar), True (`tqdm.auto`), or a callable such as the class tqdm.
     pub(crate) fn new(progress: Option<&Bound<'_, PyAny>>) -> PyResult<Bar> {
         Bar::named("verify", progress)
     }
 
-    /// The same, for work that is called so.
+    /// Like `new`, with the name of the work.
     pub(crate) fn named(name: &'static str, progress: Option<&Bound<'_, PyAny>>) -> PyResult<Bar> {
         let factory = match progress {
             None => None,
@@ -61,7 +61,7 @@ impl Bar {
         Ok(())
     }
 
-    /// Shows the last figures and closes the bar.
+    /// Shows the final counters and closes the bar.
     pub(crate) fn finish(&mut self, py: Python<'_>, progress: &Progress) -> PyResult<()> {
         if self.factory.is_some() {
             self.feed(py, progress)?;
@@ -69,7 +69,7 @@ impl Bar {
         self.close(py)
     }
 
-    /// Closes the bar as it is.
+    /// Closes the bar without an update.
     pub(crate) fn close(&mut self, py: Python<'_>) -> PyResult<()> {
         match self.bar.take() {
             Some(bar) => bar.call_method0(py, intern!(py, "close")).map(|_| ()),
@@ -111,7 +111,7 @@ impl Bar {
     }
 }
 
-/// The bar of `progress=True`, which all of the package shares.
+/// Returns the bar of `progress=True`, shared by the whole package.
 fn default_bar(py: Python<'_>) -> PyResult<Py<PyAny>> {
     Ok(py.import("edgesentry._progress")?.call_method0("default_bar")?.unbind())
 }

@@ -1,8 +1,9 @@
-//! Tables of pyarrow, copied buffer by buffer.
+//! Copies pyarrow tables, buffer by buffer.
 //!
-//! The Arrow C data interface does not say how long a buffer is: the last offset of a column is trusted, and a damaged one
-//! leads anywhere. pyarrow's own objects do say it, so their columns are read through them, within their buffers. What is
-//! copied is what is checked, even if another thread changes a NumPy array behind a column meanwhile.
+//! The Arrow C data interface does not include the length of a buffer: a consumer trusts the last offset of a column,
+//! and a damaged one can point anywhere. The objects of pyarrow know the length, so their columns are read through
+//! them, within their buffers. The checks apply to the copy, so another thread may change a NumPy array behind a column
+//! meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use pyo3_arrow::PySchema;
 use crate::errors::UnreadableError;
 use crate::source::import;
 
-/// The batches of an object of pyarrow: of a table, a batch, a reader, a dataset, a scanner or a Parquet file.
+/// Returns the batches of a pyarrow object: a table, a batch, a reader, a dataset, a scanner or a Parquet file.
 pub(crate) fn batches(source: &Bound<'_, PyAny>) -> PyResult<Option<Batches>> {
     let py = source.py();
     let kind = source.get_type();
@@ -66,7 +67,7 @@ pub(crate) fn batches(source: &Bound<'_, PyAny>) -> PyResult<Option<Batches>> {
 pub(crate) struct Batches {
     schema: SchemaRef,
     batches: Py<PyIterator>,
-    /// The dictionary of each column that was copied last, with where it was: batches share it.
+    /// The last dictionary copied of each column, with its address: batches share dictionaries.
     dictionaries: HashMap<usize, (Vec<(usize, usize)>, ArrayRef)>,
 }
 
@@ -80,7 +81,7 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Not while the interpreter ends.
+        // Not during interpreter shutdown.
         Python::try_attach(|py| {
             let copied = self.next_pair(py).transpose()?.map(|(copied, _)| copied);
             Some(copied.map_err(|error| ArrowError::ExternalError(error.into())))
@@ -89,7 +90,7 @@ impl Iterator for Batches {
 }
 
 impl Batches {
-    /// The next batch: a copy, which is what is looked at, and the batch itself.
+    /// Returns the next batch: a copy, which is checked, and the batch itself.
     pub(crate) fn next_pair<'py>(
         &mut self,
         py: Python<'py>,
@@ -97,7 +98,7 @@ impl Batches {
         match self.batches.bind(py).clone().next() {
             None => Ok(None),
             Some(Ok(batch)) => Ok(Some((self.copy(&batch)?, batch))),
-            // The reader's own failure, or that of what it reads from.
+            // An error of the reader, or of its source.
             Some(Err(error)) if error.is_instance_of::<PyException>(py) => {
                 let unreadable =
                     UnreadableError::new_err(format!("the records could not be read: {}", error.value(py)));
@@ -186,7 +187,7 @@ impl<'py> Column<'py> {
         self.array.call_method0("buffers")?.extract()
     }
 
-    /// Where the values are in memory.
+    /// Returns the addresses of the values in memory.
     fn place(&self) -> PyResult<Vec<(usize, usize)>> {
         let mut place = vec![(self.size("offset")?, self.len()?)];
         for buffer in self.buffers()?.into_iter().flatten() {
@@ -200,7 +201,7 @@ impl<'py> Column<'py> {
         self.range(data_type, offset, length)
     }
 
-    /// The rows from `offset` on, counted from the beginning of the buffers.
+    /// Returns the rows from `offset`, counted from the start of the buffers.
     fn range(&self, data_type: &DataType, offset: usize, length: usize) -> PyResult<ArrayRef> {
         let buffers = Buffers { list: self.buffers()?, offset, length };
         match data_type {
@@ -279,7 +280,7 @@ impl<'py> Column<'py> {
         Ok(Arc::new(array.map_err(damaged)?))
     }
 
-    /// Elements of a list, counted from the beginning of what `values` gives.
+    /// Returns elements of a list, counted from the start of the result of `values`.
     fn items(&self, item: &Field, start: Option<usize>, length: Option<usize>) -> PyResult<ArrayRef> {
         let values = Column { array: self.array.getattr("values")? };
         let there = values.len()?;
@@ -298,7 +299,7 @@ impl<'py> Column<'py> {
     }
 }
 
-/// The buffers of some rows of an array.
+/// The buffers of a range of rows of an array.
 struct Buffers<'py> {
     list: Vec<Option<Bound<'py, PyAny>>>,
     offset: usize,
@@ -306,7 +307,7 @@ struct Buffers<'py> {
 }
 
 impl Buffers<'_> {
-    /// A copy of some bytes of a buffer.
+    /// Copies bytes of a buffer.
     fn copy(&self, at: usize, start: usize, size: usize) -> PyResult<Buffer> {
         if size == 0 {
             return Ok(Buffer::from_vec(Vec::<u64>::new()));
@@ -319,7 +320,7 @@ impl Buffers<'_> {
         let piece = buffer.call_method1(intern!(buffer.py(), "slice"), (start, size))?;
         let piece: PyBackedBytes = piece.call_method0(intern!(buffer.py(), "to_pybytes"))?.extract()?;
         if piece.len() != size {
-            return Err(invalid("a buffer is shorter than it says"));
+            return Err(invalid("a buffer is shorter than declared"));
         }
         Ok(Buffer::from_slice_ref(&piece[..]))
     }
@@ -333,7 +334,7 @@ impl Buffers<'_> {
         Ok(Some(NullBuffer::new(BooleanBuffer::new(copy, bits, self.length))))
     }
 
-    /// The offsets of the rows, from zero on, and the first and the last of them as they were.
+    /// Returns the offsets of the rows, starting at zero, and the original first and last offset.
     fn offsets<O: OffsetSizeTrait>(&self) -> PyResult<(OffsetBuffer<O>, usize, usize)> {
         if self.length == 0 {
             return Ok((OffsetBuffer::new_empty(), 0, 0));
@@ -359,7 +360,7 @@ impl Buffers<'_> {
         Ok((offsets, self.copy(2, first, last - first)?))
     }
 
-    /// The views of the rows, and of each buffer the part to which they lead.
+    /// Returns the views of the rows, and the part of each buffer that they use.
     fn views(&self) -> PyResult<(ScalarBuffer<u128>, Vec<Buffer>)> {
         let too_long = || invalid("a column is longer than memory");
         let range = self.offset.checked_mul(16).zip(self.length.checked_mul(16));
@@ -372,13 +373,12 @@ impl Buffers<'_> {
         };
         let nulls = self.nulls()?;
         for (row, view) in views.iter_mut().enumerate() {
-            // What a null leads to is not looked at.
+            // The view of a null is not checked.
             if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
                 *view = 0;
             }
             if let Some((buffer, start, length)) = place(*view) {
-                let part =
-                    parts.get_mut(buffer).ok_or_else(|| invalid("a view into a buffer that is not there"))?;
+                let part = parts.get_mut(buffer).ok_or_else(|| invalid("a view into a missing buffer"))?;
                 *part = (part.0.min(start), part.1.max(start.checked_add(length).ok_or_else(too_long)?));
             }
         }

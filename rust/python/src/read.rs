@@ -1,4 +1,4 @@
-//! `read_records`: records one by one, or as an Arrow stream, in bounded memory.
+//! `read_records`: records one by one, or as an Arrow stream, in limited memory.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ use crate::record::AuditRecord;
 use crate::source::{Input, import, inputs};
 use crate::work::Work;
 
-/// Entries that the worker hands over at a time, and rows of an Arrow batch.
+/// Number of entries that the worker passes on at a time, and of rows in an Arrow batch.
 const BLOCK: usize = 8192;
 
 type Entry = Result<chain::AuditRecord, Malformed>;
@@ -35,7 +35,7 @@ pub(crate) fn read_records(source: &Bound<'_, PyAny>, on_malformed: &str) -> PyR
         "raise" => false,
         "skip" => true,
         other => {
-            let message = format!("on_malformed is \"raise\" or \"skip\", not {other:?}");
+            let message = format!("on_malformed must be \"raise\" or \"skip\", not {other:?}");
             return Err(PyValueError::new_err(message));
         }
     };
@@ -66,7 +66,7 @@ pub(crate) fn reader(inputs: Vec<Input>, skip_malformed: bool) -> PyResult<Recor
     Ok(RecordReader(Mutex::new(reading)))
 }
 
-/// An iterator over the records of a source; also an Arrow stream of those not yet taken.
+/// An iterator over the records of a source; also an Arrow stream of the remaining records.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct RecordReader(Mutex<Reading>);
 
@@ -112,12 +112,12 @@ impl RecordReader {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        refuse("RecordReader", "it reads in this process; hand on the path, or a list of its records")
+        refuse("RecordReader", "it reads in this process; pass on the path, or a list of its records")
     }
 }
 
 impl RecordReader {
-    /// All records that were not yet taken, read now.
+    /// Reads all remaining records.
     fn rest(&self, py: Python<'_>) -> PyResult<frames::Batches> {
         let reading = self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner).take()?;
         let batches = RecordBatches(reading).collect::<Result<Vec<_>, _>>();
@@ -139,7 +139,7 @@ struct Whole {
 }
 
 enum Batches {
-    /// What is looked at is a copy; what is handed on is the batch itself.
+    /// The copy is checked, and the batch itself is passed on.
     PyArrow(pyarrow::Batches),
     Others(Box<dyn RecordBatchReader + Send>),
 }
@@ -154,8 +154,8 @@ impl Whole {
         }])
     }
 
-    /// The next batch, where all rows of it are records in our own form: it is handed on as it is. The rest of the
-    /// table, this batch included, where they are not.
+    /// Returns the next batch unchanged if all its rows are records in our own form. Otherwise returns the rest of the
+    /// table, including this batch.
     fn next_batch(mut self) -> Result<Option<(RecordBatch, Whole)>, Whole> {
         let (first, records) = match &mut self.batches {
             Batches::Others(batches) => match batches.next() {
@@ -175,7 +175,7 @@ impl Whole {
         }
     }
 
-    /// The rest with its first batch.
+    /// Returns the rest, with its first batch.
     fn from(self, first: Result<RecordBatch, ArrowError>) -> Whole {
         let batches: Box<dyn RecordBatchReader + Send> = match self.batches {
             Batches::PyArrow(batches) => Box::new(batches),
@@ -187,7 +187,7 @@ impl Whole {
     }
 }
 
-/// The next batch as a copy and, if all rows of the copy are records in our own form, as it is.
+/// Returns the next batch as a copy and, if all rows of the copy are records in our own form, unchanged.
 fn pair(
     py: Python<'_>,
     batches: &mut pyarrow::Batches,
@@ -200,17 +200,17 @@ fn pair(
     Ok(Some((copy, itself.ok())))
 }
 
-/// The worker's blocks, record by record.
+/// The blocks of the worker, record by record.
 struct Reading {
     work: Option<Work<Vec<Entry>>>,
-    /// A table of which nothing was decoded yet.
+    /// A table that is not decoded yet.
     whole: Option<Whole>,
     ready: VecDeque<Entry>,
     /// The position of the first entry in `ready`.
     index: u64,
     skip_malformed: bool,
     skipped: u64,
-    /// All that was left has gone into an Arrow stream.
+    /// True if the remaining records were exported as an Arrow stream.
     exported: bool,
 }
 
@@ -239,7 +239,7 @@ impl Reading {
         }
     }
 
-    /// Takes the next block of the worker; false at the end.
+    /// Receives the next block of the worker. Returns false at the end.
     fn refill(&mut self, py: Python<'_>) -> PyResult<bool> {
         if let Some(whole) = self.whole.take() {
             self.work = Some(whole.read()?);
@@ -261,7 +261,7 @@ impl Reading {
         }
     }
 
-    /// All that is left to read, once: a second reader would silently find nothing.
+    /// Takes all remaining records, once: a second reader would silently find none.
     fn take(&mut self) -> PyResult<Reading> {
         self.refuse_exported()?;
         let rest = Reading {
@@ -277,18 +277,18 @@ impl Reading {
     fn refuse_exported(&self) -> PyResult<()> {
         if self.exported {
             let message =
-                "the records have gone into an Arrow stream, which is read once; call read_records again";
+                "the records were exported as an Arrow stream, which is read once; call read_records again";
             return Err(PyValueError::new_err(message));
         }
         Ok(())
     }
 }
 
-/// The records as Arrow batches, pulled by whoever imported the stream, from whatever thread.
+/// The records as Arrow batches, which the consumer of the stream pulls from any thread.
 struct RecordBatches(Reading);
 
 impl RecordBatches {
-    /// The next batch of a table that needs no decoding.
+    /// Returns the next batch of a table that needs no decoding.
     fn next_whole(&mut self) -> Option<RecordBatch> {
         match self.0.whole.take()?.next_batch() {
             Ok(Some((batch, rest))) => {

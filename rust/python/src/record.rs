@@ -1,4 +1,4 @@
-//! `AuditRecord`: one entry of a device's chain.
+//! `AuditRecord`: one entry of the chain of a device.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use crate::html;
 use crate::keys::scheme_of;
 
-/// One entry of a device's chain: seven fields.
+/// One entry of the chain of a device: seven fields.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct AuditRecord(pub(crate) chain::AuditRecord);
 
@@ -126,7 +126,7 @@ impl AuditRecord {
         let mut text = String::from("AuditRecord(");
         for (at, (name, value)) in self.to_dict(py)?.iter().enumerate() {
             let separator = if at == 0 { "" } else { ", " };
-            // A String takes whatever is written to it.
+            // Writing to a String cannot fail.
             let _ = write!(text, "{separator}{}={}", name.str()?, value.repr()?);
         }
         text.push(')');
@@ -142,14 +142,14 @@ impl AuditRecord {
     }
 }
 
-/// The hash by which a record commits to a payload.
+/// Returns the hash of a payload, as in a record.
 #[pyfunction]
 pub(crate) fn payload_hash<'py>(py: Python<'py>, payload: PyBackedBytes) -> Bound<'py, PyBytes> {
     let hash = py.detach(|| Hash::of(&payload));
     PyBytes::new(py, &hash.0)
 }
 
-/// A record from an `AuditRecord` or from a mapping with the seven fields.
+/// Returns a record from an `AuditRecord` or from a mapping with the seven fields.
 pub(crate) fn record_from_any(value: &Bound<'_, PyAny>) -> PyResult<chain::AuditRecord> {
     match value.cast::<AuditRecord>() {
         Ok(record) => Ok(record.get().0.clone()),
@@ -158,7 +158,7 @@ pub(crate) fn record_from_any(value: &Bound<'_, PyAny>) -> PyResult<chain::Audit
 }
 
 fn record_from_mapping(value: &Bound<'_, PyAny>) -> PyResult<chain::AuditRecord> {
-    // A mapping or, as sqlite3.Row, what can be asked like one.
+    // A mapping, or an object with the same access, such as sqlite3.Row.
     let keys = match value.hasattr("__getitem__")? {
         true => value.getattr_opt("keys")?,
         false => None,
@@ -200,36 +200,36 @@ fn record_from_mapping(value: &Bound<'_, PyAny>) -> PyResult<chain::AuditRecord>
 }
 
 fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
-    let wrong = |_| PyTypeError::new_err(format!("{name} is a str of valid Unicode"));
+    let wrong = |_| PyTypeError::new_err(format!("{name} must be a str of valid Unicode"));
     value.extract::<String>().map_err(wrong)
 }
 
-/// A u64 from an int.
+/// Returns a u64 from an int.
 pub(crate) fn unsigned(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let wrong = |error: PyErr| {
         if error.is_instance_of::<PyTypeError>(value.py()) {
-            PyTypeError::new_err(format!("{name} is an int"))
+            PyTypeError::new_err(format!("{name} must be an int"))
         } else {
-            PyValueError::new_err(format!("{name} is an int from 0 to {}", u64::MAX))
+            PyValueError::new_err(format!("{name} must be an int from 0 to {}", u64::MAX))
         }
     };
     value.extract::<u64>().map_err(wrong)
 }
 
-/// N bytes from `bytes`, hex digits, or a sequence of integers as in a JSON export.
+/// Returns N bytes from `bytes`, hex digits, or a sequence of integers as in a JSON export.
 pub(crate) fn bytes<const N: usize>(name: &str, value: &Bound<'_, PyAny>) -> PyResult<[u8; N]> {
-    let wrong_length = |length| PyValueError::new_err(format!("{name} is {N} bytes, got {length}"));
+    let wrong_length = |length| PyValueError::new_err(format!("{name} must be {N} bytes, got {length}"));
     if let Ok(raw) = value.extract::<PyBackedBytes>() {
         return raw[..].try_into().map_err(|_| wrong_length(raw.len()));
     }
     if let Ok(digits) = value.cast::<PyString>() {
         let digits = digits.to_cow()?;
         let wrong =
-            || PyValueError::new_err(format!("{name} is {N} bytes: as text, {} hex digits or base64", 2 * N));
+            || PyValueError::new_err(format!("{name} must be {N} bytes: {} hex digits or base64", 2 * N));
         return edgesentry_formats::bytes_from_text(&digits).ok_or_else(wrong);
     }
     let wrong =
-        |_| PyTypeError::new_err(format!("{name} is {N} bytes: bytes, hex digits or integers from 0 to 255"));
+        |_| PyTypeError::new_err(format!("{name} must be {N} bytes: bytes, hex or integers from 0 to 255"));
     let raw = value.extract::<Vec<u8>>().map_err(wrong)?;
     let length = raw.len();
     raw.try_into().map_err(|_| wrong_length(length))

@@ -1,4 +1,4 @@
-//! `Report`: what a verification found.
+//! `Report`: the result of a verification.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::heads::heads_to_dict;
 use crate::html::{self, count};
 use crate::pickle::{Reduced, reduce};
 
-/// What a verification found.
+/// The result of a verification.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Report(pub(crate) Arc<chain::Report>, FindingTable, Call);
 
-/// How the report came about, for the command that makes it again.
+/// The call that created the report, for the command that repeats it.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Call {
-    /// The scheme of keys that name none.
+    /// The default scheme of keys.
     pub(crate) scheme: Option<chain::Scheme>,
-    /// For a ledger that was verified in place: the devices that were asked for, or none for all.
+    /// For a ledger verified in place: the requested devices; empty for all devices.
     pub(crate) ledger: Option<Vec<String>>,
 }
 
@@ -39,7 +39,7 @@ impl Report {
 }
 
 impl Report {
-    /// The report of a pickle.
+    /// Restores the report of a pickle.
     pub(crate) fn from_state((state, call): (ReportState, Call)) -> Result<Report, String> {
         Ok(Report::new(chain::Report::try_from(state)?, call))
     }

@@ -1,4 +1,4 @@
-//! `require=`: levels that must be covered in full, by inputs that the auditor brought.
+//! `require=`: levels that inputs from the auditor must fully cover.
 
 use edgesentry_chain::{Level, MissingInput, Providers, Verdict, missing_inputs, require};
 use pyo3::exceptions::PyValueError;
@@ -11,7 +11,7 @@ use crate::report::Report;
 pub(crate) struct Required(Vec<Level>);
 
 impl Required {
-    /// None, one name or several.
+    /// Parses None, one name or several.
     pub(crate) fn from_any(levels: Option<&Bound<'_, PyAny>>) -> PyResult<Required> {
         let names = match levels {
             None => Vec::new(),
@@ -23,13 +23,13 @@ impl Required {
         let level = |name: &String| {
             let known = Level::REQUIRABLE.iter().find(|level| level.name() == name);
             known.copied().ok_or_else(|| {
-                PyValueError::new_err(format!("require names signatures, payloads or heads, not {name:?}"))
+                PyValueError::new_err(format!("require must be signatures, payloads or heads, not {name:?}"))
             })
         };
         Ok(Required(names.iter().map(level).collect::<PyResult<_>>()?))
     }
 
-    /// Refuses a level that no input at hand can cover, before anything is read.
+    /// Rejects a level that the given inputs cannot cover, before any input is read.
     pub(crate) fn refuse_missing(&self, providers: &Providers) -> PyResult<()> {
         let Some(MissingInput { level, claimed_by }) = missing_inputs(&self.0, providers).into_iter().next()
         else {
@@ -40,12 +40,12 @@ impl Required {
             Level::Payloads => "payloads",
             _ => "heads",
         };
-        let claim = claimed_by.map_or_else(String::new, |by| format!(": what {by} provides is a claim"));
+        let claim = claimed_by.map_or_else(String::new, |by| format!(": {by} provides only a claim"));
         Err(PyValueError::new_err(format!("{level} are required; give {argument}={claim}")))
     }
 
-    /// The report, unless it is valid although a required level was not covered in full, or although the file is
-    /// another than its manifest describes.
+    /// Returns the report, unless it is valid although a required level is not fully covered, or the file differs from
+    /// its manifest.
     pub(crate) fn refuse_uncovered(
         &self,
         py: Python<'_>,

@@ -1,4 +1,4 @@
-//! The runtime of stores and services, and waiting for it without holding the interpreter.
+//! The runtime of stores and services. Calls wait for it without holding the interpreter.
 
 use std::future::Future;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -14,10 +14,10 @@ use crate::errors::{
 };
 use crate::telemetry;
 
-/// How long the calling thread sleeps between two looks at the signals.
+/// The interval at which the calling thread checks for signals.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The runtime of this process, made when it is first needed.
+/// Returns the runtime of this process, created on first use.
 pub(crate) fn runtime() -> PyResult<&'static Runtime> {
     static RUNTIME: OnceLock<(u32, Runtime)> = OnceLock::new();
     let process = std::process::id();
@@ -27,7 +27,7 @@ pub(crate) fn runtime() -> PyResult<&'static Runtime> {
             .enable_all()
             .build()
             .map_err(|error| EdgesentryError::new_err(format!("cannot start threads: {error}")))?;
-        // Another thread may have been faster; then its runtime serves and this one ends.
+        // Another thread may have been faster; its runtime is then used and this one is dropped.
         if let Err((_, spare)) = RUNTIME.set((process, runtime)) {
             spare.shutdown_background();
         }
@@ -36,13 +36,13 @@ pub(crate) fn runtime() -> PyResult<&'static Runtime> {
         Some((owner, runtime)) if *owner == process => Ok(runtime),
         _ => {
             let message = "the process was forked after it had opened a ledger or an outbox; fork before, or start \
-                           processes by spawn";
+                           processes with spawn";
             Err(EdgesentryError::new_err(message))
         }
     }
 }
 
-/// Runs a future on the runtime and waits for it; Ctrl-C ends the waiting, not the work.
+/// Runs a future on the runtime and waits for it. Ctrl-C ends the wait, not the work.
 pub(crate) fn wait_on<T: Send + 'static>(
     py: Python<'_>,
     future: impl Future<Output = T> + Send + 'static,
@@ -51,7 +51,7 @@ pub(crate) fn wait_on<T: Send + 'static>(
     let runtime = runtime()?;
     telemetry::ask_loggers(py)?;
     runtime.spawn(async move {
-        // Nobody listens after Ctrl-C.
+        // The receiver is gone after Ctrl-C.
         let _ = sender.send(future.await);
     });
     loop {
@@ -70,7 +70,7 @@ pub(crate) fn wait_on<T: Send + 'static>(
     }
 }
 
-/// The exception for a failure of a store, a registry or the settings.
+/// Returns the exception for an error of a store, a registry or the settings.
 pub(crate) fn service_failure(py: Python<'_>, error: Error) -> PyErr {
     let message = sentence(&error);
     match error {

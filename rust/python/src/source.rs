@@ -1,4 +1,4 @@
-//! Inputs: what Python users may give as a source of records.
+//! Inputs: the values that Python users may pass as a source of records.
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,23 +21,23 @@ use crate::record::AuditRecord;
 pub(crate) enum Input {
     /// Read without Python.
     Ready(Source),
-    /// A binary file object, by its method read.
+    /// A binary file object, read through its method `read`.
     File {
-        /// What to call it in findings.
+        /// Its name in findings.
         name: Arc<str>,
         /// The bound method.
         read: Py<PyAny>,
     },
     /// Batches of pyarrow.
     PyArrow {
-        /// What to call them in findings.
+        /// Their name in findings.
         name: Arc<str>,
         /// The batches.
         batches: pyarrow::Batches,
     },
     /// An iterable of records.
     Records {
-        /// What to call it in findings.
+        /// Its name in findings.
         name: Arc<str>,
         /// Its iterator.
         iterator: Py<PyIterator>,
@@ -45,7 +45,7 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    /// The file that is read, as far as it is known.
+    /// Returns the path of the input, if it is known.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Input::Ready(Source::Path(path)) => Some(path),
@@ -55,8 +55,8 @@ impl Input {
     }
 }
 
-/// The inputs in a path, a list of paths, bytes, a binary file object, an iterable of records, or an object that
-/// exports Arrow.
+/// Returns the inputs in a path, a list of paths, bytes, a binary file object, an iterable of records, or an object
+/// that exports Arrow.
 pub(crate) fn inputs(source: &Bound<'_, PyAny>) -> PyResult<Vec<Input>> {
     let py = source.py();
     if let Some(path) = path_of(source)? {
@@ -92,7 +92,7 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
         return Ok(Input::File { name, read: source.getattr(intern!(py, "read"))?.unbind() });
     }
     if source.cast::<PyMapping>().is_ok() || source.is_instance_of::<AuditRecord>() {
-        return Err(PyTypeError::new_err("a single record is no source; put it into a list"));
+        return Err(PyTypeError::new_err("a single record is not a source; put it into a list"));
     }
     match source.try_iter() {
         Ok(iterator) => Ok(Input::Records { name: name_of_type(source), iterator: iterator.unbind() }),
@@ -104,8 +104,7 @@ fn one_input(source: &Bound<'_, PyAny>) -> PyResult<Input> {
     }
 }
 
-/// Imports Arrow data of another library. A producer that contradicts itself makes the import panic, as do names that
-/// are not UTF-8.
+/// Imports Arrow data of another library. Inconsistent data, or names that are not UTF-8, make the import panic.
 pub(crate) fn import<'py, T>(
     source: &Bound<'py, PyAny>,
     how: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<T>,
@@ -113,12 +112,12 @@ pub(crate) fn import<'py, T>(
     catch_unwind(AssertUnwindSafe(|| how(source))).unwrap_or_else(|_| {
         let name = name_of_type(source);
         Err(UnreadableError::new_err(format!(
-            "the Arrow data of {name} contradicts itself, or has names that are not UTF-8; get an intact copy"
+            "the Arrow data of {name} is inconsistent, or has names that are not UTF-8; get an intact copy"
         )))
     })
 }
 
-/// A frame that holds no rows yet.
+/// Rejects a lazy frame, which has no rows yet.
 fn refuse_lazy_frame(source: &Bound<'_, PyAny>) -> PyResult<()> {
     match &*name_of_type(source) {
         "LazyFrame" => Err(PyTypeError::new_err(
@@ -132,7 +131,7 @@ fn in_memory(bytes: PyBackedBytes) -> Input {
     Input::Ready(Source::Reader { name: "bytes".into(), reader: Box::new(Cursor::new(bytes)) })
 }
 
-/// A file that is there: a missing one is known before hours of work on the others.
+/// Returns an existing file: a missing one is reported before hours of work on the others.
 fn file(py: Python<'_>, path: PathBuf) -> PyResult<Input> {
     let name = path.display().to_string();
     let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot open: {error}"));
@@ -140,13 +139,13 @@ fn file(py: Python<'_>, path: PathBuf) -> PyResult<Input> {
     Ok(Input::Ready(Source::Path(path)))
 }
 
-/// What to call a value in messages.
+/// Returns the name of a value in messages.
 pub(crate) fn name_of_type(source: &Bound<'_, PyAny>) -> Arc<str> {
     let name = source.get_type().name().map(|name| name.to_string());
     name.map_or_else(|_| "source".into(), Arc::from)
 }
 
-/// A path, where the value is a str or a path-like object.
+/// Returns a path if the value is a str or a path-like object.
 pub(crate) fn path_of(value: &Bound<'_, PyAny>) -> PyResult<Option<PathBuf>> {
     if value.is_instance_of::<PyString>() || value.hasattr(intern!(value.py(), "__fspath__"))? {
         let path: PathBuf = value.extract()?;
@@ -158,7 +157,7 @@ pub(crate) fn path_of(value: &Bound<'_, PyAny>) -> PyResult<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The paths of a list or tuple that begins with one.
+/// Returns the paths of a list or tuple that starts with a path.
 fn list_of_paths(source: &Bound<'_, PyAny>) -> PyResult<Option<Vec<PathBuf>>> {
     if !source.is_instance_of::<PyList>() && !source.is_instance_of::<PyTuple>() {
         return Ok(None);

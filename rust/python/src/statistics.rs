@@ -1,4 +1,4 @@
-//! `device_statistics`: one row a device.
+//! `device_statistics`: one row per device.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::progress::Bar;
 use crate::source::inputs;
 use crate::work::{Work, pool, wait};
 
-/// Reads a source and says of each device how it reported.
+/// Reads a source and returns the statistics of each device.
 #[pyfunction]
 #[pyo3(signature = (source, *, gap_ms = None, until_ms = None, progress = None, threads = None))]
 pub(crate) fn device_statistics(
@@ -34,7 +34,7 @@ pub(crate) fn device_statistics(
     threads: Option<i64>,
 ) -> PyResult<Statistics> {
     if gap_ms == Some(0) {
-        return Err(PyValueError::new_err("gap_ms is a number of milliseconds from 1"));
+        return Err(PyValueError::new_err("gap_ms must be a number of milliseconds from 1"));
     }
     let (pool, bar) = (pool(threads)?, Bar::named("read", progress)?);
     let work = Work::start(inputs(source)?, move |sources, progress, results| {
@@ -47,7 +47,7 @@ pub(crate) fn device_statistics(
     Ok(Statistics { batch, malformed: found.malformed })
 }
 
-/// How each device reported, one row a device: an Arrow stream.
+/// The statistics of each device, one row per device: an Arrow stream.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Statistics {
     batch: RecordBatch,
@@ -70,7 +70,7 @@ impl Statistics {
         self.batch.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
-    /// The rows as dicts.
+    /// Returns the rows as dicts.
     fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let rows = PyList::empty(py);
         for at in 0..self.batch.num_rows() {
@@ -134,7 +134,7 @@ impl Statistics {
     }
 }
 
-/// Statistics in a pickle: the columns by their type, in the order of [`schema`].
+/// Statistics in a pickle: the columns by type, in the order of [`schema`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct StatisticsState {
     devices: Vec<String>,
@@ -144,7 +144,7 @@ pub(crate) struct StatisticsState {
 }
 
 impl Statistics {
-    /// The statistics of a pickle.
+    /// Restores the statistics of a pickle.
     pub(crate) fn from_state(state: StatisticsState) -> Result<Statistics, String> {
         let mut numbers =
             state.numbers.into_iter().map(|column| Arc::new(UInt64Array::from(column)) as ArrayRef);

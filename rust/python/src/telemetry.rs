@@ -1,7 +1,7 @@
-//! `edgesentry.telemetry`: subscriber, metrics, and the events as Python's `logging` gets them.
+//! `edgesentry.telemetry`: subscriber, metrics, and events for Python's `logging`.
 //!
-//! The threads that work never wait for the interpreter: events that Python wants are put into a queue, and the
-//! threads that call in from Python hand them to `logging`, while they wait and before they return.
+//! Worker threads never wait for the interpreter: events that Python requests go into a queue. Threads that call in
+//! from Python pass them to `logging` while they wait and before they return.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -24,11 +24,11 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use crate::service::service_failure;
 
-/// Events that may wait. Beyond it the newest are dropped, and counted.
+/// Maximum number of queued events. Further events are dropped and counted.
 const MAX_WAITING_EVENTS: usize = 1 << 16;
-/// Events that are handed over at a time.
+/// Number of events passed on at a time.
 const BATCH_EVENTS: usize = 1024;
-/// Their targets; each is a logger, with dots.
+/// The targets of events; each is a logger, with dots.
 const TARGETS: [&str; 5] = [
     "edgesentry_rs",
     "edgesentry_rs::agent",
@@ -37,23 +37,23 @@ const TARGETS: [&str; 5] = [
     "edgesentry_rs::ledger::postgres::connect",
 ];
 
-/// Which levels the loggers of `TARGETS` want, as numbers of `logging`; nothing before Python is asked.
+/// The levels of the loggers of `TARGETS`, as numbers of `logging`; no level until the loggers are read.
 static LEVELS: [AtomicUsize; TARGETS.len()] = [const { AtomicUsize::new(usize::MAX) }; TARGETS.len()];
 static EVENTS: Mutex<VecDeque<Told>> = Mutex::new(VecDeque::new());
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-/// Whether somebody hands events over, and whether somebody else wanted to meanwhile.
+/// Locked while a thread passes events on; `WANTED` is set if another call requests this meanwhile.
 static HANDING_OVER: Mutex<()> = Mutex::new(());
 static WANTED: AtomicBool = AtomicBool::new(false);
-/// The process whose events wait; a forked one has a copy of them, which are not its own.
+/// The process that owns the queued events; a fork has a copy of them that it must not pass on.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// Installs the subscriber, with everything switched off.
+/// Installs the subscriber, with all output disabled.
 pub(crate) fn install() {
-    // It is the first of this module, so it is taken.
+    // This is the first subscriber of this module, so it is accepted.
     let _ = subscriber::install_with(vec![Queueing.with_filter(Wanted).boxed()]);
 }
 
-/// An event that waits.
+/// A queued event.
 struct Told {
     at: f64,
     metadata: &'static Metadata<'static>,
@@ -68,7 +68,7 @@ enum Value {
     Flag(bool),
 }
 
-/// The number of a level in `logging`.
+/// Returns the number of a level in `logging`.
 fn number(level: Level) -> usize {
     match level {
         Level::ERROR => 40,
@@ -79,7 +79,7 @@ fn number(level: Level) -> usize {
     }
 }
 
-/// Whether a logger wants events like this.
+/// A filter for the events that a logger accepts.
 struct Wanted;
 
 impl Wanted {
@@ -121,7 +121,7 @@ impl<S: Subscriber> Filter<S> for Wanted {
     }
 }
 
-/// Puts events into the queue.
+/// A layer that queues events.
 struct Queueing;
 
 impl<S: Subscriber> Layer<S> for Queueing {
@@ -169,7 +169,7 @@ fn events() -> MutexGuard<'static, VecDeque<Told>> {
     EVENTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks the loggers what they want; every call into the runtime begins with it.
+/// Reads the levels of the loggers; every call into the runtime starts with it.
 pub(crate) fn ask_loggers(py: Python<'_>) -> PyResult<()> {
     OWNER.store(std::process::id(), Ordering::Relaxed);
     let names: Vec<String> = TARGETS.iter().map(|target| target.replace("::", ".")).collect();
@@ -185,20 +185,20 @@ pub(crate) fn ask_loggers(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Hands the events that wait to `logging`. What a handler raises is reported as unraisable and costs nobody an answer,
-/// unless it is meant to end the program.
+/// Passes the queued events to `logging`. An exception of a handler is reported as unraisable and does not affect the
+/// result of the call, unless it is meant to end the program.
 pub(crate) fn hand_over(py: Python<'_>) -> PyResult<()> {
     if OWNER.load(Ordering::Relaxed) != std::process::id() {
         return Ok(());
     }
     WANTED.store(true, Ordering::SeqCst);
     loop {
-        // Somebody is at it: another thread, or this one, when a handler calls us. They look again when they are done.
+        // Another thread already does this, or this one, if a handler calls us. It checks the queue again afterwards.
         let Ok(_alone) = HANDING_OVER.try_lock() else { return Ok(()) };
         if !WANTED.swap(false, Ordering::SeqCst) {
             return Ok(());
         }
-        // No more than there are now, so that an end is in sight.
+        // Only the events queued at this time, so that the loop ends.
         let mut left = events().len();
         let dropped = DROPPED.swap(0, Ordering::Relaxed);
         while left > 0 {
@@ -248,7 +248,7 @@ fn reported(py: Python<'_>, done: PyResult<()>) -> PyResult<()> {
     }
 }
 
-/// The trace of the caller, from `edgesentry.telemetry.trace_context`.
+/// Returns the trace of the caller, from `edgesentry.telemetry.trace_context`.
 pub(crate) fn trace_context(py: Python<'_>) -> PyResult<TraceContext> {
     let headers = py.import("edgesentry.telemetry")?.getattr("_trace")?.call_method0("get")?;
     let headers: Option<(String, Option<String>)> = headers.extract()?;
@@ -271,7 +271,7 @@ pub(crate) fn init_telemetry(
     service_name: String,
 ) -> PyResult<()> {
     let wrong = |name: &str, value: &str, all: &str| {
-        PyValueError::new_err(format!("{name} is one of {all}, not {value:?}"))
+        PyValueError::new_err(format!("{name} must be one of {all}, not {value:?}"))
     };
     let settings = TelemetrySettings {
         log_format: match log {
@@ -300,7 +300,7 @@ pub(crate) fn init_telemetry(
     done.map_err(|error| service_failure(py, error))
 }
 
-/// Hands over what waits, and ends the sending of traces.
+/// Passes the queued events on, and ends the export of traces.
 #[pyfunction]
 pub(crate) fn end_telemetry(py: Python<'_>) -> PyResult<()> {
     hand_over(py)?;
@@ -308,7 +308,7 @@ pub(crate) fn end_telemetry(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// The metrics of the process in the Prometheus text format.
+/// Returns the metrics of the process in the Prometheus text format.
 #[pyfunction]
 pub(crate) fn metrics_text(py: Python<'_>) -> String {
     py.detach(|| Metrics::global().text())

@@ -1,4 +1,4 @@
-//! `verify_chain`: the one call that verifies whatever can be read.
+//! `verify_chain`: verifies any readable source.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use crate::service::service_failure;
 use crate::source::inputs;
 use crate::work::{Work, pool, wait};
 
-/// Verifies records and says what was found.
+/// Verifies records and returns the report.
 #[pyfunction]
 #[pyo3(signature = (
     source, *, keys = None, payloads = None, heads = None, start_heads = None, manifest = None,
@@ -55,7 +55,7 @@ pub(crate) fn verify_chain(
     let required = Required::from_any(require)?;
     required.refuse_missing(&given.checks().providers())?;
     let Ok(max_findings) = usize::try_from(max_findings) else {
-        return Err(PyValueError::new_err("max_findings is a number from 0"));
+        return Err(PyValueError::new_err("max_findings must be a number from 0"));
     };
     let pool = pool(threads)?;
     let bar = Bar::new(progress)?;
@@ -77,7 +77,7 @@ pub(crate) fn verify_chain(
     required.refuse_uncovered(py, Report::new(report, call), difference)
 }
 
-/// What the records are checked against.
+/// The inputs of the verification.
 struct Given {
     keys: Option<GivenKeys>,
     payloads: Option<PayloadFolder>,

@@ -1,9 +1,9 @@
-//! Work on a thread of its own, while the calling thread answers Ctrl-C, shows progress, and reads from Python
-//! objects on behalf of the worker.
+//! Work on a separate thread, while the calling thread handles Ctrl-C, shows progress, and reads from Python objects
+//! for the worker.
 //!
-//! The worker never touches Python: what it needs of a Python iterable or file object it asks for, and the calling
-//! thread fetches it. So objects that belong to a thread, such as a database cursor, just work, an exception that
-//! they raise comes back as itself, and a worker left behind by Ctrl-C owns all that it still uses.
+//! The worker never touches Python: it requests data of a Python iterable or file object, and the calling thread
+//! fetches it. So objects bound to a thread, such as a database cursor, just work, an exception that they raise reaches
+//! the caller unchanged, and a worker abandoned after Ctrl-C owns all data that it still uses.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -24,24 +24,24 @@ use crate::progress::Bar;
 use crate::record::record_from_any;
 use crate::source::Input;
 
-/// How long the calling thread sleeps between two looks at the signals.
+/// The interval at which the calling thread checks for signals.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long a worker may take to clean up after an error.
+/// The time limit for a worker to clean up after an error.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same after Ctrl-C; with one POLL_INTERVAL it stays within the 200 ms in which Ctrl-C is answered.
+/// The same after Ctrl-C; with one POLL_INTERVAL it stays within the 200 ms limit for handling Ctrl-C.
 const INTERRUPTED_CLEAN_UP_TIMEOUT: Duration = Duration::from_millis(100);
-/// Bytes asked of a file object at a time.
+/// Bytes requested from a file object at a time.
 const READ_BYTES: usize = 1 << 20;
-/// Records asked of an iterable at a time.
+/// Records requested from an iterable at a time.
 const READ_RECORDS: usize = 1024;
-/// Answers that the worker asks for ahead of its need.
+/// Number of responses that the worker requests ahead.
 const MAX_AHEAD: usize = 2;
-/// Results that may wait to be taken; the worker pauses until there is room.
+/// Number of results that may be queued; the worker pauses until there is room.
 const MAX_WAITING: usize = 2;
 
-/// What the worker says.
+/// A message of the worker.
 enum Event<T> {
-    /// The next piece of the Python object is needed.
+    /// The worker needs the next piece of the Python object.
     Wanted,
     /// A result.
     Item(T),
@@ -49,24 +49,24 @@ enum Event<T> {
     End(Result<(), FormatError>),
 }
 
-/// Running work, which yields results of type T.
+/// Running work that yields results of type T.
 pub(crate) struct Work<T> {
     events: Receiver<Event<T>>,
     /// The Python object that the worker reads from, if any.
     feed: Option<Feed>,
-    /// One permit for each result that waits.
+    /// One permit for each queued result.
     permits: Receiver<()>,
     progress: Arc<Progress>,
 }
 
-/// Where the worker puts its results.
+/// The sink of the worker for its results.
 pub(crate) struct Results<T> {
     events: Sender<Event<T>>,
     permits: SyncSender<()>,
 }
 
 impl<T> Results<T> {
-    /// Hands over a result, once there is room for it; an error where nobody wants it any more.
+    /// Passes a result on, once there is room for it. Returns an error if the receiver is gone.
     pub(crate) fn put(&self, result: T) -> Result<(), FormatError> {
         self.permits.send(()).map_err(|_| FormatError::Cancelled)?;
         self.events.send(Event::Item(result)).map_err(|_| FormatError::Cancelled)
@@ -74,7 +74,7 @@ impl<T> Results<T> {
 }
 
 impl<T: Send + 'static> Work<T> {
-    /// Starts a thread that does `work` on the inputs.
+    /// Starts a thread that runs `work` on the inputs.
     pub(crate) fn start<F>(inputs: Vec<Input>, work: F) -> PyResult<Work<T>>
     where
         F: FnOnce(Vec<Source>, &Arc<Progress>, &Results<T>) -> Result<(), FormatError> + Send + 'static,
@@ -109,19 +109,19 @@ impl<T: Send + 'static> Work<T> {
         let worker = move || {
             let results = Results { events: sender, permits: taken };
             let end = work(sources, &counters, &results);
-            // Nobody listens after Ctrl-C.
+            // The receiver is gone after Ctrl-C.
             let _ = results.events.send(Event::End(end));
         };
         thread::Builder::new().name("edgesentry".into()).spawn(worker)?;
         Ok(Work { events, feed, permits, progress })
     }
 
-    /// The counters of the work.
+    /// Returns the counters of the work.
     pub(crate) fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
 
-    /// Waits for the next result; None at the end. Calls `tick` at least twenty times a second.
+    /// Waits for the next result. Returns None at the end. Calls `tick` at least twenty times a second.
     pub(crate) fn next(
         &mut self,
         py: Python<'_>,
@@ -135,7 +135,7 @@ impl<T: Send + 'static> Work<T> {
             match event {
                 Ok(Event::Wanted) => self.fetch(py)?,
                 Ok(Event::Item(result)) => {
-                    // Its permit was there before it.
+                    // Its permit was sent before it.
                     let _ = self.permits.try_recv();
                     return Ok(Some(result));
                 }
@@ -149,9 +149,9 @@ impl<T: Send + 'static> Work<T> {
         }
     }
 
-    /// Stops the worker because of an error and gives it a moment to clean up, so that once the error is raised no
-    /// half-written file is left. A worker that hangs, say in reading a pipe, is left behind. The error that counts
-    /// is returned: a Ctrl-C during the wait, or the one given.
+    /// Stops the worker because of an error and gives it time to clean up, so that no half-written file is left when
+    /// the error is raised. A worker that hangs, such as in a read of a pipe, is abandoned. Returns the error to raise:
+    /// a Ctrl-C during the wait, or the given error.
     pub(crate) fn stop(&mut self, py: Python<'_>, mut error: PyErr) -> PyErr {
         self.progress.cancel();
         self.feed = None;
@@ -189,7 +189,7 @@ impl<T> Drop for Work<T> {
     }
 }
 
-/// A Python object, read by the calling thread for the worker. An empty answer is the end.
+/// A Python object that the calling thread reads for the worker. An empty response is the end.
 enum Feed {
     File { read: Py<PyAny>, answers: Sender<Vec<u8>> },
     Records { iterator: Py<PyIterator>, answers: Sender<Vec<AuditRecord>>, position: u64 },
@@ -197,7 +197,7 @@ enum Feed {
 
 impl Feed {
     fn fetch(&mut self, py: Python<'_>) -> PyResult<()> {
-        // A worker that has ended hears no answer, and says so by its last event.
+        // A worker that has ended receives no response, and its last event reports this.
         match self {
             Feed::File { read, answers } => {
                 let piece = read.bind(py).call1((READ_BYTES,))?;
@@ -222,7 +222,7 @@ fn not_bytes(piece: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!("read() of the file object gives {kind}, not bytes; open it in binary mode"))
 }
 
-/// The same exception, with the position of the record in front.
+/// Returns the same exception, with the position of the record as prefix.
 fn at_position(py: Python<'_>, error: PyErr, position: u64) -> PyErr {
     let message = format!("record {position} of the iterable: {}", error.value(py));
     let positioned = if error.is_instance_of::<PyTypeError>(py) {
@@ -249,7 +249,7 @@ impl<P: Default> Pieces<P> {
         Pieces { ask, answers, asked: 0, ended: false }
     }
 
-    /// The next piece; an empty one at the end.
+    /// Returns the next piece; an empty one at the end.
     fn next(&mut self, is_empty: impl Fn(&P) -> bool) -> io::Result<P> {
         if self.ended {
             return Ok(P::default());
@@ -304,13 +304,13 @@ impl Iterator for FedRecords {
     }
 }
 
-/// A pool for this call alone: a global one would be dead after a fork.
+/// Creates a pool for this call alone: a global pool would not survive a fork.
 pub(crate) fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
     let threads = match threads {
         None => thread_count(None),
         Some(threads @ 1..=1024) => threads as usize,
         Some(_) => {
-            return Err(PyValueError::new_err("threads is a number from 1 to 1024, or None for one a core"));
+            return Err(PyValueError::new_err("threads must be from 1 to 1024, or None for one per core"));
         }
     };
     let named = ThreadPoolBuilder::new().thread_name(|at| format!("edgesentry-{at}"));
@@ -318,14 +318,14 @@ pub(crate) fn pool(threads: Option<i64>) -> PyResult<rayon::ThreadPool> {
     pool.map_err(|error| EdgesentryError::new_err(format!("cannot start threads: {error}")))
 }
 
-/// Waits for the one result of the work, showing its progress.
+/// Waits for the single result of the work, and shows its progress.
 pub(crate) fn wait<T: Send + 'static>(py: Python<'_>, mut work: Work<T>, mut bar: Bar) -> PyResult<T> {
     let result = work.next(py, |progress| bar.tick(py, progress)).and_then(|result| {
         bar.finish(py, work.progress())?;
         result.ok_or_else(|| EdgesentryError::new_err("the worker ended without a result"))
     });
     result.map_err(|error| {
-        // The first exception counts.
+        // The first exception takes precedence.
         let _ = bar.close(py);
         work.stop(py, error)
     })

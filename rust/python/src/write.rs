@@ -1,4 +1,4 @@
-//! `write_records`: records into a file, in the format its name says.
+//! `write_records`: writes records to a file, in the format of its name.
 
 use std::path::{Path, PathBuf};
 
@@ -13,15 +13,15 @@ use crate::progress::Bar;
 use crate::source::{Input, inputs};
 use crate::work::{Work, wait};
 
-/// Records written at a time.
+/// Number of records written at a time.
 const BLOCK: usize = 8192;
 
-/// Writes records to a file and returns how many there were.
+/// Writes records to a file and returns their number.
 #[pyfunction]
 pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: PathBuf) -> PyResult<u64> {
     if by_name(&path).is_none() {
         return Err(PyValueError::new_err(shown(&format!(
-            "{}: the name does not say the format; use .json, .ndjson or .jsonl (also with .gz or .zst), .arrow or \
+            "{}: the name has no known format; use .json, .ndjson or .jsonl (also with .gz or .zst), .arrow or \
              .parquet",
             path.display()
         ))));
@@ -39,7 +39,7 @@ pub(crate) fn write_records(py: Python<'_>, records: &Bound<'_, PyAny>, path: Pa
     wait(py, work, Bar::new(None)?)?.map_err(|(index, reason)| malformed(index, &reason))
 }
 
-/// How many records were written, or the entry that is none; then no file is left behind.
+/// The number of records written, or the malformed entry; then no file is left behind.
 type Written = Result<u64, (u64, Malformed)>;
 
 fn copy(
@@ -70,7 +70,7 @@ fn copy(
     writer.finish().map(Ok)
 }
 
-/// After Ctrl-C the file keeps what it held.
+/// After Ctrl-C the file keeps its previous content.
 fn refuse_cancelled(progress: &Progress) -> Result<(), Error> {
     if progress.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
 }

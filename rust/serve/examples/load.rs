@@ -1,12 +1,12 @@
-//! How much the service takes over HTTP and HTTPS, beside the same stores without a network: `make load`.
+//! Measures the throughput of the service over HTTP and HTTPS, and of the same stores without a network: `make load`.
 //!
-//! One JSON line a measurement on stdout, and a table at the end. Bounded in records and time, on loopback only, with
-//! the servers that `scripts/servers/with` starts. Service and clients share this process and its cores.
+//! Prints one JSON line per measurement on stdout, and a table at the end. Bounded in records and time, on loopback
+//! only, with the servers that `scripts/servers/with` starts. Service and clients share this process and its cores.
 //!
-//! Variables: `LOAD_SECONDS` (at most so long a measurement, 10), `LOAD_CLIENTS` (64), `LOAD_RECORDS` (of one
-//! measurement, 40000), `LOAD_PAYLOADS` (`s3,folder,memory`; in memory only the ledger is durable, which shows what the
-//! network and PostgreSQL take), `LOAD_SOAK_SECONDS` (instead of all that: single records from all
-//! clients for so long, with the memory of the process every 10 s).
+//! Variables: `LOAD_SECONDS` (limit of one measurement, 10), `LOAD_CLIENTS` (64), `LOAD_RECORDS` (of one measurement,
+//! 40000), `LOAD_PAYLOADS` (`s3,folder,memory`; with memory only the ledger is durable, which shows the cost of the
+//! network and PostgreSQL), `LOAD_SOAK_SECONDS` (instead of all measurements: single records from all clients for this
+//! time, with the memory of the process every 10 s).
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use sqlx::Connection;
 
 const PAYLOAD: [u8; 256] = [0x42; 256];
 
-/// Bounds of a measurement.
+/// The bounds of a measurement.
 #[derive(Clone, Copy)]
 struct Bounds {
     limit: Duration,
@@ -89,7 +89,7 @@ impl Bench {
                 settings.s3.secret_access_key = Some("edgesentry-secret".to_owned().into());
                 bucket(&settings, &name.replace('_', "-")).await
             }
-            // The folder is not written to then.
+            // The directory is then not written to.
             "folder" | "memory" => format!("folder:{}", folder.join("payloads").display()),
             other => panic!("LOAD_PAYLOADS: s3, folder or memory, not {other}"),
         });
@@ -138,7 +138,7 @@ impl Bench {
         rows
     }
 
-    /// One sender with batches of 4096 records of many devices.
+    /// Sends batches of 4096 records of many devices from one sender.
     async fn batch(&self, over: &str, client: Option<&Client>) -> Value {
         let chains = self.chains(self.bounds.records / self.bounds.clients).await;
         let mut batches = Vec::new();
@@ -168,8 +168,8 @@ impl Bench {
         self.row(json!({"over": over, "how": "batch", "clients": 1}), taken, begun.elapsed(), Vec::new())
     }
 
-    /// Every client sends the records of its device one by one over its connection, as fast as they are answered or
-    /// at a rate over all.
+    /// Every client sends the records of its device one by one over its connection, each after the response to the last
+    /// one, or at a rate over all clients.
     async fn single(&self, over: &str, client: &Client, rate: Option<f64>) -> Value {
         let Bounds { limit, clients, records } = self.bounds;
         let chains = self.chains(records / clients).await;
@@ -179,7 +179,7 @@ impl Bench {
             let step = rate.map(|rate| Duration::from_secs_f64(clients as f64 / rate));
             tokio::spawn(async move {
                 let mut times = Vec::with_capacity(chain.len());
-                // Not all at the same moment.
+                // Spread the clients over the first step.
                 let mut due =
                     Instant::now() + step.unwrap_or_default().mul_f64(number as f64 / clients as f64);
                 for submission in chain {
@@ -207,7 +207,7 @@ impl Bench {
         self.row(json!({"over": over, "how": how, "clients": clients}), taken, begun.elapsed(), times)
     }
 
-    /// Single records for long, and the memory meanwhile.
+    /// Sends single records for `length`, and reports the memory meanwhile.
     async fn soak(&self, length: Duration) {
         let begun = Instant::now();
         let mut taken = 0;
@@ -236,7 +236,7 @@ impl Bench {
         row
     }
 
-    /// New devices, registered, each with a chain.
+    /// Registers new devices, and returns a chain of each.
     async fn chains(&self, length: usize) -> Vec<Vec<Submission>> {
         let mut chains = Vec::new();
         for _ in 0..self.bounds.clients {
@@ -267,7 +267,7 @@ async fn register(ledger: &dyn Ledger, device: &Device) {
     ledger.register(&registration).await.unwrap();
 }
 
-/// Serves until the process ends; the port.
+/// Serves until the process ends; returns the port.
 async fn serve(service: &IngestService, settings: &ServeSettings) -> u16 {
     let server = Server::bind(service.clone(), settings).await.unwrap();
     let port = server.addresses()[0].port();
@@ -275,7 +275,7 @@ async fn serve(service: &IngestService, settings: &ServeSettings) -> u16 {
     port
 }
 
-/// A new bucket.
+/// Creates a bucket.
 async fn bucket(settings: &Settings, name: &str) -> String {
     use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
     let config = Builder::new()

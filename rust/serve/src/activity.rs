@@ -1,4 +1,4 @@
-//! What is under way on a connection, until the last byte of its answer is taken.
+//! The requests in progress on a connection, until the last byte of each response is taken.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,28 +17,28 @@ use tower::Service;
 use super::identity::{Peer, SenderKey};
 use super::shares::{Pool, Share};
 
-/// What is handed to a connection at a time: what it has taken must have reached the caller, but for its buffers, before
-/// it takes more.
+/// The bytes handed to a connection at a time: it takes more only after these have reached the caller, except for its
+/// buffers.
 const PIECE_BYTES: usize = 64 << 10;
-/// Answers up to this size are not counted: requests are.
+/// Responses up to this size are not counted, only their requests.
 const SMALL_BYTES: u64 = 256;
 
-/// What the connections of a service share.
+/// The limits that the connections of a service share.
 pub(super) struct Bounds {
-    /// Requests under way.
+    /// Requests in progress.
     pub(super) requests: Arc<Pool>,
-    /// Bytes of answers that are not taken yet.
+    /// Bytes of responses that are not taken yet.
     pub(super) answers: Arc<Pool>,
 }
 
-/// The requests under way of one connection.
+/// The requests in progress on one connection.
 #[derive(Clone)]
 pub(super) struct Activity(Arc<Mutex<State>>);
 
 struct State {
     under_way: usize,
     quiet_since: Instant,
-    /// Answers of which a piece was handed out, and when: their callers have to take it.
+    /// Responses of which a piece was handed out, and when: the caller has to take it.
     taking: HashMap<u64, Instant>,
     answers: u64,
 }
@@ -63,7 +63,7 @@ impl Activity {
         UnderWay { activity: self.clone(), number: state.answers }
     }
 
-    /// Waits until there has been no request for so long.
+    /// Waits until the connection has had no request for the given time.
     pub(super) async fn idle_for(&self, patience: Duration) {
         loop {
             let until = {
@@ -78,7 +78,7 @@ impl Activity {
         }
     }
 
-    /// Waits until the caller has not taken a piece of an answer for so long.
+    /// Waits until the caller has taken nothing of a response for the given time.
     pub(super) async fn stalled_for(&self, patience: Duration) {
         loop {
             let since = self.state().taking.values().min().copied();
@@ -91,14 +91,14 @@ impl Activity {
     }
 }
 
-/// A request under way.
+/// A request in progress.
 struct UnderWay {
     activity: Activity,
     number: u64,
 }
 
 impl UnderWay {
-    /// From now on its caller is waited for, or no longer.
+    /// Sets whether the request waits for its caller.
     fn waits_for_caller(&self, waits: bool) {
         let taking = &mut self.activity.state().taking;
         if waits {
@@ -153,7 +153,7 @@ impl Service<Request<Incoming>> for Watched {
         Box::pin(async move {
             let mut response = answer.await?;
             let mut shares = (share, None);
-            // Streams count what they hold by themselves.
+            // Streams count their own memory.
             if let Some(bytes) = response.body().size_hint().exact().filter(|bytes| *bytes > SMALL_BYTES) {
                 shares.1 = bounds.answers.try_take(caller, usize::try_from(bytes).unwrap_or(usize::MAX));
                 if shares.1.is_none() {
@@ -165,7 +165,7 @@ impl Service<Request<Incoming>> for Watched {
     }
 }
 
-/// The answer when nothing more can be held for a caller, not even a text about it.
+/// Returns the response for a caller that may hold nothing more, not even a text about it.
 fn busy() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -173,10 +173,10 @@ fn busy() -> Response<Body> {
     response
 }
 
-/// The body of an answer; its request is under way until it is dropped.
+/// The body of a response; its request is in progress until it is dropped.
 pub(super) struct Answering {
     body: Body,
-    /// What was not handed out yet of the last piece of the body.
+    /// The rest of the last piece of the body.
     rest: Bytes,
     under_way: UnderWay,
     _shares: Option<(Share, Option<Share>)>,
@@ -198,7 +198,7 @@ impl HttpBody for Answering {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         if this.rest.is_empty() {
-            // It is we who are waited for.
+            // The caller now waits for the service.
             this.under_way.waits_for_caller(false);
             let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
@@ -209,8 +209,8 @@ impl HttpBody for Answering {
                 Err(frame) => return Poll::Ready(Some(Ok(frame))),
             }
         }
-        // HTTP/2 takes a frame, and forgets the body behind its last, as soon as the caller's window has room for one byte.
-        // So the last byte comes by itself, when the others have gone.
+        // HTTP/2 takes a frame, and drops the body behind its last, as soon as the caller's window has room for one
+        // byte. So the last byte is sent alone, after all others.
         let last = this.rest.len() <= PIECE_BYTES && this.body.is_end_stream();
         let bytes = if last && this.rest.len() > 1 { this.rest.len() - 1 } else { this.rest.len() };
         let piece = this.rest.split_to(bytes.min(PIECE_BYTES));

@@ -1,4 +1,4 @@
-//! The answer to one record, out of what became of it.
+//! Converts the outcome of a record into its answer.
 
 use edgesentry_chain::AuditRecord;
 
@@ -7,7 +7,7 @@ use edgesentry_rs::admission::Outcome;
 use edgesentry_rs::error::Error;
 use edgesentry_rs::wire::Answer;
 
-/// The answer to a record that was handed to the service.
+/// Returns the answer to a record that reached the service.
 pub(super) fn decided(record: &AuditRecord, outcome: Result<Outcome, Error>) -> Answer {
     let name = match &outcome {
         Ok(outcome) => outcome.name(),
@@ -29,13 +29,13 @@ pub(super) fn decided(record: &AuditRecord, outcome: Result<Outcome, Error>) -> 
     }
 }
 
-/// The answer to a record that was not handed to the service.
+/// Returns the answer to a record that did not reach the service.
 pub(super) fn refused(record: &AuditRecord, problem: &Problem, retryable: bool) -> Answer {
     let outcome = if retryable { "error" } else { "rejected" };
     Answer { retryable, ..explained(of(record, outcome), problem) }
 }
 
-/// The answer to a line or a message that is no record.
+/// Returns the answer to a line or a message that does not hold a record.
 pub(super) fn malformed(problem: &Problem) -> Answer {
     explained(Answer { outcome: "rejected".to_owned(), ..Answer::default() }, problem)
 }

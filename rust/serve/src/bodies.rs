@@ -20,16 +20,16 @@ use tokio_util::io::StreamReader;
 use super::identity::SenderKey;
 use super::shares::{Pool, Share};
 
-/// The slowest that a body may come. What came faster before counts for `stall_seconds` at most.
+/// The minimum rate of a body. Faster bytes earn credit for at most `stall_seconds`.
 const MIN_BYTES_PER_SECOND: u32 = 256;
 /// The largest window of zstd, 8 MiB, as RFC 8878 recommends.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// Text that is decompressed at a time.
+/// Bytes of text that are decompressed at a time.
 const TEXT_BYTES: usize = 64 << 10;
-/// What a decoder takes for itself: of gzip the window and tables, of zstd tables and two blocks of 128 KiB.
+/// The memory of a decoder: of gzip its window and tables, of zstd its tables and two blocks of 128 KiB.
 const GZIP_BYTES: usize = 64 << 10;
 const ZSTD_BYTES: usize = 448 << 10;
-/// Memory is taken in pieces of so much, and lines of a batch take it together.
+/// Memory is reserved in pages, and for the lines of a batch together.
 const PAGE_BYTES: usize = 4096;
 const LINES_BYTES: usize = 64 << 10;
 /// How long a body waits for memory.
@@ -61,7 +61,7 @@ impl From<io::Error> for BodyError {
     }
 }
 
-/// A body, decompressed, and the memory that its decoder takes.
+/// A decompressed body, and the memory of its decoder.
 pub(super) struct Reader {
     text: Box<dyn AsyncBufRead + Send + Unpin>,
     decoder: Decoder,
@@ -69,23 +69,23 @@ pub(super) struct Reader {
     read_bytes: usize,
 }
 
-/// What a decoder takes beside the text that it hands on.
+/// The memory of a decoder, without the text that it returns.
 #[derive(Clone, Copy, Default)]
 struct Decoder {
     /// Its state and its buffers.
     fixed_bytes: usize,
-    /// The most that it remembers of what it has handed on.
+    /// The maximum of returned text that it keeps.
     window_bytes: usize,
 }
 
 impl Decoder {
-    /// As much as it can have taken after so much text.
+    /// Returns the most memory that it can hold after this much text.
     fn held_bytes(&self, read_bytes: usize) -> usize {
         self.fixed_bytes + read_bytes.min(self.window_bytes).next_multiple_of(TEXT_BYTES)
     }
 }
 
-/// The body of a request as `Content-Encoding` says.
+/// Returns the body of a request, decoded as `Content-Encoding` says.
 pub(super) fn reader(headers: &HeaderMap, body: Body, stall: Duration) -> Result<Reader, BodyError> {
     let encoding = headers.get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
     let plain = StreamReader::new(Paced::new(body.into_data_stream(), stall));
@@ -112,7 +112,7 @@ pub(super) fn reader(headers: &HeaderMap, body: Body, stall: Duration) -> Result
 }
 
 impl Reader {
-    /// What is there of the text, in memory of `room`; empty at its end. Nothing is lost when the future is dropped.
+    /// Returns the available text, in memory of `room`; empty at the end. Cancel-safe.
     async fn fill_buf(&mut self, room: &Room) -> Result<&[u8], BodyError> {
         room.grow(&mut self.share, self.decoder.held_bytes(self.read_bytes)).await?;
         Ok(self.text.fill_buf().await?)
@@ -124,7 +124,7 @@ impl Reader {
     }
 }
 
-/// The memory that the bodies of a sender take.
+/// The memory that the bodies of a sender hold.
 #[derive(Clone)]
 pub(super) struct Room {
     pool: Arc<Pool>,
@@ -136,7 +136,7 @@ impl Room {
         Room { pool: Arc::clone(pool), sender }
     }
 
-    /// Makes a share, or the beginning of one, as large as that.
+    /// Grows a share, or creates it, to this size.
     async fn grow(&self, share: &mut Option<Share>, bytes: usize) -> Result<(), BodyError> {
         let there = share.as_ref().map_or(0, Share::amount);
         if bytes <= there {
@@ -151,7 +151,7 @@ impl Room {
         Ok(())
     }
 
-    /// A whole body of at most `most` bytes, and the memory that it takes.
+    /// Reads a whole body of at most `most` bytes, and reserves its memory.
     pub(super) async fn read(&self, mut reader: Reader, most: usize) -> Result<Held, BodyError> {
         let mut held = Held { bytes: Vec::new(), share: None };
         loop {
@@ -163,7 +163,7 @@ impl Room {
             if length > most {
                 return Err(BodyError::TooLong(most as u64));
             }
-            // Taken as bytes arrive: a body that is only announced holds nothing.
+            // Reserved as bytes arrive: an announced length reserves nothing.
             if length > held.bytes.capacity() {
                 let room = length.max(held.bytes.len() + held.bytes.len() / 8).min(most);
                 self.grow(&mut held.share, room).await?;
@@ -183,13 +183,13 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Its bytes, and the memory that they take.
+    /// Returns the bytes, and their memory.
     pub(super) fn into_parts(self) -> (Vec<u8>, Option<Share>) {
         (self.bytes, self.share)
     }
 }
 
-/// A body cut into lines, of which none may be too long, nor all together.
+/// A body split into lines; the length of each line and of the body is limited.
 pub(super) struct Lines {
     reader: Reader,
     room: Room,
@@ -197,11 +197,11 @@ pub(super) struct Lines {
     left: u64,
     most: u64,
     begun: Vec<u8>,
-    /// Memory of the line that is begun, and of lines to come.
+    /// Memory of the current line, and of later ones.
     share: Option<Share>,
 }
 
-/// A line without its end, and the memory that it takes.
+/// A line without its end, and its memory.
 pub(super) struct Line {
     pub(super) text: Vec<u8>,
     pub(super) share: Option<Share>,
@@ -212,7 +212,7 @@ impl Lines {
         Lines { reader, room, longest, left: most, most, begun: Vec::new(), share: None }
     }
 
-    /// The next line; `None` at the end of the body. Nothing is lost when the future is dropped.
+    /// Returns the next line; `None` at the end of the body. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Line>, BodyError> {
         loop {
             let piece = self.reader.fill_buf(&self.room).await?;
@@ -246,11 +246,11 @@ impl Lines {
     }
 }
 
-/// A body that may neither stand still nor crawl: waiting for it uses up time, of which what comes earns some back.
+/// A body with a minimum rate: waiting for it uses up time, and each byte earns some back.
 struct Paced {
     body: BodyDataStream,
     stall: Duration,
-    /// The time that it may still be waited for.
+    /// The time left for waiting.
     left: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -267,7 +267,7 @@ impl Stream for Paced {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         match self.body.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(piece))) => {
-                // Only the time that the sender takes counts, not that of our own stores.
+                // Only the sender's time counts, not that of the stores.
                 if let Some((since, _)) = self.waiting.take() {
                     self.left = self.left.saturating_sub(since.elapsed());
                 }
@@ -299,7 +299,7 @@ fn too_slow() -> io::Error {
 mod tests {
     use super::*;
 
-    /// A body of pieces that come after pauses, and then for ever nothing.
+    /// A body of pieces that arrive after pauses, and then stalls for ever.
     fn body(pieces: Vec<(Duration, usize)>) -> Body {
         let pieces = futures::stream::iter(pieces).then(|(pause, bytes)| async move {
             sleep(pause).await;
@@ -329,12 +329,12 @@ mod tests {
             pieces.extend(std::iter::repeat_n((Duration::from_millis(300), 1), 1000));
             pieces
         };
-        // Whatever came before: of what crawls behind it, only a little is waited for.
+        // Regardless of the bytes before: a body that crawls after them gets little time.
         let crawled = [16 << 20, 1].map(|first| async move { taken(crawling(first)).await - first });
         for crawled in futures::future::join_all(crawled).await {
             assert!(crawled < 100, "{crawled}");
         }
-        // A slow line is none of that.
+        // A slow line stays above the minimum rate.
         assert_eq!(taken(vec![(Duration::from_millis(10), 300); 100]).await, 30_000);
     }
 }

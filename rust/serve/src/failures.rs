@@ -1,4 +1,4 @@
-//! Whether the stores fail for one device or for all of them.
+//! Tells whether the stores fail for one device or for all of them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use edgesentry_rs::admission::Outcome;
 use edgesentry_rs::error::{Component, Error};
 
-/// Devices that have to fail, with no record taken between, before the stores are said to fail for all.
+/// How many devices must fail, with no success between, before the stores count as failing for all.
 const DEVICES: usize = 2;
 /// How long a failure counts.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// Whether the same record may be taken later. An error of the ledger may, even if the ledger itself is not asked again
-/// at once: it is seldom about one record.
+/// Returns true if the same record may succeed later. An error of the ledger may pass, even if the ledger itself is not
+/// retried at once: it is seldom about one record.
 pub(super) fn may_pass(error: &Error) -> bool {
     match error {
         Error::Store(error) => error.is_retryable() || error.component != Component::RawDataStore,
@@ -20,12 +20,12 @@ pub(super) fn may_pass(error: &Error) -> bool {
     }
 }
 
-/// The devices whose records the stores have failed to take since they last took one. HTTP and MQTT share it.
+/// The devices whose records the stores have failed to store since their last success. HTTP and MQTT share it.
 #[derive(Debug, Default)]
 pub(super) struct StoreFailures(Mutex<Vec<(String, Instant)>>);
 
 impl StoreFailures {
-    /// Notes what became of a record.
+    /// Observes the outcome of a record.
     pub(super) fn observe(&self, device_id: &str, outcome: &Result<Outcome, Error>) {
         let now = Instant::now();
         let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +43,7 @@ impl StoreFailures {
         }
     }
 
-    /// Whether records of several devices have failed and none was taken since.
+    /// Returns true if records of several devices have failed since the last success.
     pub(super) fn are_for_all(&self) -> bool {
         let failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         failing.iter().filter(|(_, last)| last.elapsed() < FAILURE_LIFETIME).count() >= DEVICES

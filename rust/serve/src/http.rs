@@ -1,7 +1,7 @@
-//! The HTTP interface: routes, who may use them, and what they answer. docs/reference/http.md describes it; the OpenAPI
-//! document is made from these handlers ([`openapi`]).
+//! The HTTP interface: routes, access control, responses. docs/reference/http.md describes it; the OpenAPI document is
+//! generated from these handlers ([`openapi`]).
 
-// A problem is made once for a request and becomes its answer: its size costs nothing that a box would save.
+// A problem is created once per request and becomes its response: a box would save nothing.
 #![allow(clippy::result_large_err)]
 
 mod admin;
@@ -41,7 +41,7 @@ use edgesentry_rs::telemetry::metrics::Resource;
 /// How long a batch or an export waits for its turn.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What all handlers share.
+/// The state that all handlers share.
 pub(super) struct App {
     service: IngestService,
     limits: ServeLimits,
@@ -52,7 +52,7 @@ pub(super) struct App {
     answers: Arc<Pool>,
     batches: Arc<Pool>,
     exports: Arc<Pool>,
-    /// Whether a sender must be known: some way to be known is configured.
+    /// True if senders must authenticate: a way to do so is configured.
     knows_senders: bool,
     stopping: AtomicBool,
     readiness: health::Readiness,
@@ -82,22 +82,22 @@ impl App {
         }
     }
 
-    /// From now on not ready.
+    /// Reports not ready from now on.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// What is known of failing stores.
+    /// Returns the observed failures of the stores.
     pub(super) fn failures(&self) -> &Arc<StoreFailures> {
         &self.failures
     }
 
-    /// The limit of rejections.
+    /// Returns the limit of rejections.
     pub(super) fn rejections(&self) -> &Arc<Rejections> {
         &self.rejections
     }
 
-    /// Bytes of answers that are not taken yet.
+    /// Returns the limit of response bytes that are not taken yet.
     pub(super) fn answers(&self) -> &Arc<Pool> {
         &self.answers
     }
@@ -106,13 +106,13 @@ impl App {
         self.rates.tidy();
     }
 
-    /// Under which key something is held for the holder of a token, which was checked before.
+    /// Returns the key of the holder of a token, which was checked before.
     fn holder(&self, headers: &HeaderMap) -> SenderKey {
         let token = bearer(headers).ok().flatten().and_then(|token| self.tokens.find(token));
         SenderKey::of_token(token.as_ref().map_or("", |token| &token.name))
     }
 
-    /// Who sends records: the token decides where it is one for that, otherwise the certificate.
+    /// Identifies the sender of records: by its token if it has one for that, otherwise by its certificate.
     fn sender(&self, peer: &Peer, headers: &HeaderMap) -> Result<Sender, Problem> {
         if let Some(token) = bearer(headers)? {
             let token = self.tokens.find(token).ok_or_else(Problem::unknown_token)?;
@@ -132,7 +132,7 @@ impl App {
         }
     }
 
-    /// Lets only those pass whose token has a scope.
+    /// Requires a token with a scope.
     fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Problem> {
         let Some(token) = bearer(headers)? else {
             let name = scope.name();
@@ -143,7 +143,7 @@ impl App {
     }
 }
 
-/// The bearer token of a request.
+/// Returns the bearer token of a request.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(|value| value.split_once(' '));
@@ -167,7 +167,7 @@ impl<S: Sync> FromRequestParts<S> for State {
     }
 }
 
-/// Parameters of a query; what is unknown or malformed is a problem and not ignored.
+/// The parameters of a query; an unknown or malformed one is an error.
 struct Query<T>(T);
 
 impl<S: Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Query<T> {
@@ -183,7 +183,7 @@ impl<S: Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Every route.
+/// Returns every route.
 pub(super) fn router(app: Arc<App>) -> Router {
     let read = Router::new()
         .route("/api/v1/devices", get(reads::devices))
@@ -213,14 +213,14 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .layer(Extension(app))
 }
 
-/// The trace of the caller goes on in ours.
+/// Continues the trace of the caller.
 async fn traced(request: Request, next: Next) -> Response {
     let headers = request.headers();
     let trace = TraceContext::extract(|name| headers.get(name).and_then(|value| value.to_str().ok()));
     trace.scope(next.run(request)).await
 }
 
-/// Metrics are for everybody who may connect, until a token is made for them.
+/// `/metrics` needs no token unless one with the `metrics` scope is configured.
 async fn scrapers(State(app): State, request: Request, next: Next) -> Result<Response, Problem> {
     if app.tokens.has(Scope::Metrics) {
         app.require(request.headers(), Scope::Metrics)?;

@@ -1,4 +1,4 @@
-//! Who a caller is, and what it may send.
+//! The identity of a caller, and what it may send.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use x509_parser::parse_x509_certificate;
 use super::policy::caller;
 use super::tokens::Token;
 
-/// URIs of this form in a certificate name a device whose id is no DNS name.
+/// URIs of this form in a certificate name a device whose id is not a DNS name.
 pub(super) const DEVICE_URI: &str = "urn:edgesentry:device:";
 
 /// The other end of a connection.
@@ -22,46 +22,46 @@ pub(super) struct Peer {
     pub(super) devices: Option<Arc<[String]>>,
 }
 
-/// Stands for one caller wherever something is counted by caller: 64 bits, whatever it is called.
+/// Identifies a caller in limits and counters: 64 bits, for a name of any length.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct SenderKey(u64);
 
 impl SenderKey {
-    /// The key of a name. Others cannot be made to have the same.
+    /// Returns the key of a name. An attacker cannot choose names with equal keys.
     pub(super) fn of(name: impl Hash) -> SenderKey {
         static HASHER: OnceLock<RandomState> = OnceLock::new();
         SenderKey(HASHER.get_or_init(RandomState::new).hash_one(name))
     }
 
-    /// The bits.
+    /// Returns the bits.
     pub(super) fn bits(self) -> u64 {
         self.0
     }
 
-    /// The holder of the token of this name.
+    /// Returns the key of the holder of a named token.
     pub(super) fn of_token(name: &str) -> SenderKey {
         SenderKey::of(("token", name))
     }
 
-    /// The caller at an address.
+    /// Returns the key of the caller at an address.
     pub(super) fn at(address: IpAddr) -> SenderKey {
         SenderKey::of(("address", caller(address)))
     }
 }
 
-/// Who sends records.
+/// The sender of records.
 #[derive(Clone, Debug)]
 pub(super) enum Sender {
-    /// Somebody whom the network policy let in; the signature of the record says who made it.
+    /// An unauthenticated sender that the network policy admits; the signature of the record names its author.
     Anybody,
-    /// The holder of a certificate of these devices.
+    /// The holder of a certificate that names these devices.
     Certificate(Arc<[String]>),
     /// The holder of a token.
     Token(Arc<Token>),
 }
 
 impl Sender {
-    /// Whether it may send records of a device.
+    /// Returns true if it may send records of a device.
     pub(super) fn may_send(&self, device_id: &str) -> bool {
         match self {
             Sender::Anybody => true,
@@ -70,7 +70,7 @@ impl Sender {
         }
     }
 
-    /// What is held and counted for it is held under this key: that of its token, its certificate or else its address.
+    /// Returns the key under which its resources are counted: of its token, its certificate or else its address.
     pub(super) fn key(&self, peer: &Peer) -> SenderKey {
         match self {
             Sender::Anybody => SenderKey::at(peer.address),
@@ -79,15 +79,15 @@ impl Sender {
         }
     }
 
-    /// Whether it is known who it is.
+    /// Returns true if the sender is authenticated.
     pub(super) fn is_known(&self) -> bool {
         !matches!(self, Sender::Anybody)
     }
 }
 
-/// The devices that a certificate names: DNS names and URIs `urn:edgesentry:device:ID` (percent-encoded) of its
-/// subject alternative name; only without that extension, the common name of its subject. A certificate that is not
-/// understood in full names no device.
+/// Returns the devices that a certificate names: DNS names and URIs `urn:edgesentry:device:ID` (percent-encoded) of its
+/// subject alternative name; only without that extension, the common name of its subject. A certificate that cannot be
+/// parsed in full names no device.
 pub(super) fn devices_of(certificate: &[u8]) -> Arc<[String]> {
     let Ok((_, certificate)) = parse_x509_certificate(certificate) else { return Arc::new([]) };
     let mut extensions =
@@ -108,7 +108,7 @@ pub(super) fn devices_of(certificate: &[u8]) -> Arc<[String]> {
     }
 }
 
-/// The device that a name stands for, if it stands for one; `None` if it is malformed.
+/// Returns the device that a name stands for, if any; `None` if the name is malformed.
 fn device_of(name: &GeneralName<'_>) -> Option<Option<String>> {
     match name {
         GeneralName::DNSName(name) => Some(Some((*name).to_owned())),
@@ -177,7 +177,7 @@ mod tests {
         params.subject_alt_names.push(SanType::IpAddress([10, 0, 0, 1].into()));
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         assert!(devices_of(certificate.der()).is_empty());
-        // An extension that cannot be read, or that is there twice.
+        // An extension that cannot be read, or that occurs twice.
         for copies in [1, 2] {
             let mut params = CertificateParams::default();
             params.distinguished_name.push(DnType::CommonName, "lift-01");

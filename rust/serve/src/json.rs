@@ -1,11 +1,11 @@
-//! JSON that leaves the service: whoever shows it on a terminal or in the log of a pipeline is not acted on.
+//! JSON output of the service, escaped so that it is inert on a terminal or in the log of a pipeline.
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use edgesentry_chain::escape;
 use serde::Serialize;
 
-/// An answer in JSON, see [`text`].
+/// A JSON response, see [`text`].
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -15,9 +15,9 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// A value as JSON in one line, see [`escape::json`].
+/// Returns a value as JSON in one line, see [`escape::json`].
 pub(super) fn text(value: &impl Serialize) -> String {
-    // Maps with keys of text and values of numbers and text always become JSON.
+    // Maps with keys of text and values of numbers and text always serialize.
     let text = serde_json::to_string(value).unwrap_or_default();
     match escape::json(&text) {
         std::borrow::Cow::Owned(escaped) => escaped,

@@ -1,7 +1,7 @@
-//! The ingest service on the network: HTTP and MQTT, TLS, who may connect, and how much one caller can take.
+//! The ingest service on the network: HTTP and MQTT, TLS, access control, and limits per caller.
 //!
-//! `server` accepts (policy, TLS, limits of connections), [`http`] has the routes, `bodies` reads in bounded memory and
-//! time, [`mqtt`] takes records from a broker.
+//! `server` accepts connections (policy, TLS, limits), [`http`] has the routes, `bodies` reads in bounded memory and
+//! time, [`mqtt`] receives records from a broker.
 
 mod activity;
 mod answer;

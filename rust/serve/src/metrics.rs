@@ -13,16 +13,16 @@ use tokio::task::JoinHandle;
 use edgesentry_rs::error::Error;
 use edgesentry_rs::telemetry::metrics::{self, Metrics};
 
-/// How long a scrape that is under way may take to end.
+/// How long a scrape in progress may take to finish.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A router that answers `GET /metrics`.
+/// Returns a router that serves `GET /metrics`.
 pub fn router(metrics: Metrics) -> Router {
     let text = || async move { ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.text()) };
     Router::new().route("/metrics", get(text))
 }
 
-/// A server of metrics alone; it ends when it is stopped or dropped.
+/// A server of metrics only; it ends when it is stopped or dropped.
 #[derive(Debug)]
 pub struct MetricsServer {
     address: SocketAddr,
@@ -31,8 +31,8 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
-    /// Serves `GET /metrics` at an address such as `127.0.0.1:9464`, on the current Tokio runtime; port 0 is any that is
-    /// free. There is no access control: whoever reaches the address reads the metrics.
+    /// Serves `GET /metrics` at an address such as `127.0.0.1:9464`, on the current Tokio runtime; port 0 picks a free
+    /// one. There is no access control: any client that reaches the address can read the metrics.
     pub async fn start(listen: &str, metrics: Metrics) -> Result<MetricsServer, Error> {
         let failed = |error: std::io::Error| {
             let problem = format!("metrics: cannot listen at {listen:?}: {error}; name a free HOST:PORT");
@@ -42,22 +42,22 @@ impl MetricsServer {
         let address = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = axum::serve(listener, router(metrics)).with_graceful_shutdown(async move {
-            // Dropped without a word is stopped, too.
+            // A dropped sender stops the server, too.
             let _ = stopped.await;
         });
         let serving = tokio::spawn(async move {
-            // It only ends when it is stopped.
+            // The server returns only after a stop.
             let _ = serving.await;
         });
         Ok(MetricsServer { address, stop, serving })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops listening, and lets a scrape that is under way end.
+    /// Stops listening, and lets a scrape in progress finish.
     pub async fn stop(self) {
         let MetricsServer { stop, mut serving, .. } = self;
         drop(stop);

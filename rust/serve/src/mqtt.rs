@@ -1,9 +1,9 @@
 //! Records from an MQTT 5 broker.
 //!
-//! A message is what `POST /api/v1/ingest` takes. It is acknowledged when its record is decided (accepted and durable, a
-//! duplicate, rejected, or left with its device because of an error) and its outcome has reached the broker; what is not
-//! acknowledged the broker sends again.
-//! Nothing of a connection outlives it: packet identifiers of one mean other messages in the next.
+//! A message has the body of `POST /api/v1/ingest`. It is acknowledged when its record is decided (accepted and
+//! durable, a duplicate, rejected, or left with its device because of an error) and its outcome has reached the broker;
+//! the broker sends unacknowledged messages again. No state of a connection outlives it: the next one reuses its packet
+//! identifiers for other messages.
 
 mod connection;
 mod held;
@@ -39,15 +39,15 @@ use edgesentry_rs::ingest::storage::IngestService;
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::mqtt";
 
-/// The pauses between attempts to connect, and to reach the stores.
+/// The backoff between attempts to connect, and to reach the stores.
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
-/// How long a broker may take to answer.
+/// How long a broker may take to respond.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The version of [`PersistedSession`] that is made here.
+/// The version of the [`PersistedSession`] that this module creates.
 const FORMAT: u16 = 1;
 
-/// Takes records from a broker.
+/// Receives records from a broker.
 pub struct MqttSource {
     service: IngestService,
     settings: MqttSettings,
@@ -59,7 +59,7 @@ pub struct MqttSource {
 }
 
 impl MqttSource {
-    /// Checks the settings; nothing is connected yet.
+    /// Checks the settings; it does not connect yet.
     pub fn new(service: IngestService, settings: &MqttSettings) -> Result<MqttSource, Error> {
         let broker = settings.broker()?;
         let topics = settings.topics()?;
@@ -93,7 +93,7 @@ impl MqttSource {
         }
         options
             .set_ack_mode(AckMode::Manual)
-            // The broker keeps what comes meanwhile.
+            // The broker keeps messages that arrive meanwhile.
             .set_clean_start(false)
             .set_session_store(NothingOfOurs { session_seconds: settings.session_seconds })
             .set_session_expiry_interval(Some(settings.session_seconds))
@@ -110,18 +110,18 @@ impl MqttSource {
         Ok(MqttSource { service, settings, topics, options, place, failures, rejections })
     }
 
-    /// Shares what is known of failing stores and of rejections with other transports.
+    /// Shares the failures of the stores and the limit of rejections with other transports.
     pub(super) fn sharing(self, failures: &Arc<StoreFailures>, rejections: &Arc<Rejections>) -> MqttSource {
         MqttSource { failures: Arc::clone(failures), rejections: Arc::clone(rejections), ..self }
     }
 
-    /// How long records are tried that the stores do not take although they take others.
+    /// Returns how long to retry records that the stores do not store although they store others.
     fn hold(&self) -> Duration {
         Duration::from_secs(self.settings.hold_seconds.max(1))
     }
 
-    /// Takes records until `stop`; then finishes those that are there and leaves the broker. A connection that breaks
-    /// is made again.
+    /// Ingests records until `stop`; then finishes those in progress and leaves the broker. Reconnects when a
+    /// connection breaks.
     pub async fn run(self, stop: CancellationToken) {
         let metrics = self.service.metrics().clone();
         metrics.mqtt_connected(&self.place, false);
@@ -134,7 +134,7 @@ impl MqttSource {
                 info!(target: TARGET, broker = %self.place, "records are taken from the broker");
             });
             let ended = ended.await;
-            // At once: the pause before the next attempt is long when the broker stays away.
+            // At once: the backoff before the next attempt is long when the broker stays away.
             metrics.mqtt_connected(&self.place, false);
             match ended {
                 Ended::Asked => return,
@@ -155,8 +155,8 @@ impl MqttSource {
     }
 
     fn connection(&self) -> Connection<'_> {
-        // Whoever decides must not wait for the connection, which may wait for the deciding. What is due to the
-        // broker is small, and there is one acknowledgement and one outcome a message.
+        // Unbounded: the tasks that decide records must not wait for the connection, which may wait for them. The
+        // messages to the broker are small: one acknowledgement and one outcome each.
         let (client, events) = AsyncClient::builder(self.options.clone()).unbounded().build();
         Connection::new(self, client, events)
     }
@@ -173,8 +173,8 @@ fn pauses_anew() -> impl Iterator<Item = Duration> {
 
 type Stored<'a, T> = BoxFuture<'a, Result<T, Box<dyn std::error::Error + Send + Sync>>>;
 
-/// What we know of the session before a connection: that nothing we had sent is still to be acknowledged. An outcome
-/// that was on its way is sent again when its message comes again, so that nothing needs to be kept.
+/// The session state before a connection: nothing that we sent awaits an acknowledgement. An outcome that was lost is
+/// sent again when its message comes again, so nothing needs to be kept.
 #[derive(Debug)]
 struct NothingOfOurs {
     session_seconds: u32,

@@ -1,10 +1,10 @@
-//! Who may connect at all.
+//! The network policy.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Networks whose addresses may connect; everything else is denied, and with no network everybody is.
+/// Networks whose addresses may connect; all other addresses are denied. Without a network, all are.
 ///
 /// ```
 /// use edgesentry_serve::policy::NetworkPolicy;
@@ -20,12 +20,12 @@ pub struct NetworkPolicy {
 }
 
 impl NetworkPolicy {
-    /// A policy that allows these networks. One of IPv4-mapped addresses means the IPv4 network.
+    /// Creates a policy that allows these networks. A network of IPv4-mapped addresses means the IPv4 network.
     pub fn new(allowed: impl IntoIterator<Item = IpNet>) -> NetworkPolicy {
         NetworkPolicy { allowed: allowed.into_iter().map(canonical).collect() }
     }
 
-    /// Whether this address may connect.
+    /// Returns true if this address may connect.
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.allowed.iter().any(|network| network.contains(&address))
@@ -41,7 +41,7 @@ fn canonical(network: IpNet) -> IpNet {
     mapped.map_or(network, IpNet::from)
 }
 
-/// The part of an address that belongs to one caller: an IPv4 address, or the /64 of an IPv6 one.
+/// Returns the part of an address that belongs to one caller: an IPv4 address, or the /64 of an IPv6 one.
 pub(super) fn caller(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -77,7 +77,7 @@ mod tests {
         assert!(allows(&["10.0.0.0/8"], "::ffff:10.9.8.7"));
         assert!(!allows(&["10.0.0.0/8"], "::ffff:11.0.0.1"));
         assert!(allows(&["::ffff:10.0.0.0/104"], "10.9.8.7"));
-        // Everything of IPv6 is not everything of IPv4.
+        // All of IPv6 does not include IPv4.
         assert!(!allows(&["::/0"], "::ffff:10.0.0.1"));
     }
 

@@ -1,4 +1,4 @@
-//! What is answered when a request cannot be done: RFC 9457 problem documents with stable codes.
+//! Error responses: RFC 9457 problem documents with stable codes.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,10 +10,10 @@ use edgesentry_rs::admission::{Rejection, RejectionCode};
 use edgesentry_rs::error::{Error, describe};
 use edgesentry_rs::wire::{self, Malformed};
 
-/// Seconds after which a failed store is worth another try.
+/// Seconds after which a retry of a failed store makes sense.
 const RETRY_SECONDS: u64 = 1;
 
-/// A problem document, and when it is worth to ask again.
+/// A problem document, and when a retry makes sense.
 #[derive(Debug)]
 pub(super) struct Problem {
     document: wire::Problem,
@@ -41,7 +41,7 @@ impl Problem {
         &self.document.detail
     }
 
-    /// What is sent.
+    /// Returns the document.
     pub(super) fn into_document(self) -> wire::Problem {
         self.document
     }
@@ -107,8 +107,8 @@ impl Problem {
     }
 }
 
-/// The status of a rejection: 422 for what the record itself, its payload, key or signature cannot pass, 409 for what
-/// stands against it in the ledger or the payload store.
+/// Returns the status of a rejection: 422 if the record itself, its payload, key or signature is at fault, 409 if it
+/// conflicts with the ledger or the payload store.
 fn status_of(code: RejectionCode) -> StatusCode {
     match code {
         RejectionCode::OutOfRange
@@ -144,9 +144,9 @@ impl From<Rejection> for Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
-        // The place of a store is nobody's business outside; it is in the log.
+        // The location of a store stays inside the service; it is in the log.
         match &error {
-            // Without "send again": somebody has to mend the store first.
+            // Without "send again": the operator has to fix the store first.
             Error::Store(store) if !store.is_retryable() => {
                 let detail = format!(
                     "{}: cannot {}; nothing was taken, and the reason does not pass by itself: it is in the log of the service",

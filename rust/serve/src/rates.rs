@@ -1,4 +1,4 @@
-//! How fast the records of one device may come, and how fast they may be rejected.
+//! Rate limits: of the records of one device, and of rejections.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -13,14 +13,14 @@ use super::policy::caller;
 use super::settings::RateSettings;
 use edgesentry_rs::admission::{Outcome, RejectionCode};
 
-/// Quotas that are kept apart. More callers and devices than that share some, so that names which a stranger invents
-/// cost no memory beyond these.
+/// The number of separate quotas. Beyond it, callers and devices share some, so that invented names cost no further
+/// memory.
 const MAX_QUOTAS: u64 = 1 << 18;
 /// The same for quotas of rejections.
 const MAX_METERS: u64 = 1 << 16;
-/// The longest that a sender has to wait because of rejections.
+/// The longest time that a sender has to wait because of rejections.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// How many times the rejections of one of its devices a sender may have in all.
+/// The rejections that a sender may have in all, as a multiple of those of one device.
 const DEVICES_OF_A_SENDER: u32 = 10;
 
 /// A limit for each device.
@@ -39,15 +39,15 @@ impl Rates {
         Rates { limiter, clock: DefaultClock::default() }
     }
 
-    /// Counts one record, or says how long to wait. A device id that nobody has vouched for counts by the address
-    /// that it came from: a stranger elsewhere cannot use up what belongs to the device.
+    /// Counts one record, or returns how long to wait. A device id without authentication counts by its source address:
+    /// an attacker elsewhere cannot use up the quota of the device.
     pub(super) fn check(&self, device_id: &str, unknown_at: Option<IpAddr>) -> Result<(), Duration> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         let key = SenderKey::of((unknown_at.map(caller), device_id)).bits() % MAX_QUOTAS;
         limiter.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
-    /// Forgets those that have been quiet.
+    /// Forgets idle devices.
     pub(super) fn tidy(&self) {
         if let Some(limiter) = &self.limiter {
             limiter.retain_recent();
@@ -56,13 +56,13 @@ impl Rates {
     }
 }
 
-/// Counts what has happened already, by key, and says how long to wait before more of it (the generic cell rate
-/// algorithm, ITU-T I.371). Its memory is fixed.
+/// Counts past events by key, and returns how long to wait before more of them (the generic cell rate algorithm, ITU-T
+/// I.371). Its memory is fixed.
 struct Meters {
     start: Instant,
-    /// What one event costs.
+    /// The cost of one event.
     period_ns: u64,
-    /// What may be spent at once.
+    /// The credit that may be spent at once.
     burst_ns: u64,
     /// By key, when all events will be paid for, in nanoseconds since the start.
     paid_at_ns: Box<[AtomicU64]>,
@@ -80,7 +80,7 @@ impl Meters {
     }
 
     fn of(&self, key: SenderKey) -> &AtomicU64 {
-        // Always within: a remainder.
+        // Always in range: a remainder.
         &self.paid_at_ns[usize::try_from(key.bits() % MAX_METERS).unwrap_or_default()]
     }
 
@@ -88,7 +88,7 @@ impl Meters {
         let now = self.now_ns();
         let longest = now + self.burst_ns + u64::try_from(MAX_RETRY_AFTER.as_nanos()).unwrap_or(u64::MAX);
         let add = |paid_at: u64| Some((paid_at.max(now) + self.period_ns).min(longest));
-        // Never refused by the closure.
+        // The closure always returns a value.
         let _ = self.of(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
@@ -122,13 +122,13 @@ impl Rejections {
         if let Some(meters) = &self.by_device {
             meters.count(SenderKey::of((sender, device)));
         }
-        // Strangers have a limit of their own, which those that are registered must not feel.
+        // Unregistered devices have a limit of their own, which must not affect registered ones.
         if let Some(meters) = self.by_sender.as_ref().filter(|_| known) {
             meters.count(sender);
         }
     }
 
-    /// Whether a sender may send a record of a device now, or how long it has to wait.
+    /// Returns how long a sender has to wait before it may send a record of a device.
     pub(super) fn check(&self, sender: SenderKey, device_id: &str, known: bool) -> Result<(), Duration> {
         let by_device = self.by_device.iter().flat_map(|meters| {
             let unknown = meters.wait(SenderKey::of((sender, None::<&str>)));
@@ -189,7 +189,7 @@ mod tests {
         }
         assert!(rejections.check(other, "lift-01", true).is_err());
         assert!(rejections.check(other, "lift-02", true).is_ok());
-        // In all, ten times as many.
+        // In total, ten times as many.
         for number in 0..40 {
             rejections.count(other, &rejected(&format!("lift-{number}"), RejectionCode::SignatureInvalid));
         }

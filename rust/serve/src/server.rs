@@ -1,4 +1,4 @@
-//! Connections: who may connect is decided at accept, before TLS begins, and nothing waits for a caller for ever.
+//! Connections: the network policy applies at accept, before TLS begins, and every wait for a caller has a timeout.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -36,18 +36,18 @@ const TARGET: &str = "edgesentry_rs::transport::server";
 
 /// The pause after a failed accept, such as one without a free file descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// How often rates that are no longer needed are forgotten.
+/// How often unused rates are removed.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
-/// What a caller may send over HTTP/2 before it is read, on one stream and on a connection.
+/// Bytes that a caller may send over HTTP/2 before they are read, per stream and per connection.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 
 /// How a service ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stopped {
-    /// Every request that was under way has been answered.
+    /// Every request in progress has got its response.
     Finished,
-    /// The time for that ran out, and the rest was cut off.
+    /// The timeout passed, and the remaining requests were cut off.
     CutOff,
 }
 
@@ -71,7 +71,7 @@ struct Shared {
 }
 
 impl Server {
-    /// Listens, without taking connections yet.
+    /// Listens, but accepts no connections yet.
     pub async fn bind(service: IngestService, settings: &ServeSettings) -> Result<Server, Error> {
         let mut listeners = Vec::new();
         for address in &settings.listen {
@@ -108,19 +108,19 @@ impl Server {
         Ok(Server { listeners, mqtt, shared: Arc::new(shared) })
     }
 
-    /// Where it listens.
+    /// Returns the addresses that it listens on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Loads the certificates again, when called; they are also watched.
+    /// Returns a function that loads the certificates again; the service also watches them.
     pub fn reload(&self) -> impl Fn() -> Result<(), Error> + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.tls.as_ref().map_or(Ok(()), ServerTls::reload)
     }
 
-    /// Serves until `shutdown` is ready; then takes no connection, no request and no message any more, and finishes
-    /// those that are under way.
+    /// Serves until `shutdown` is ready; then accepts no connection, request or message, and finishes those in
+    /// progress.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Stopped {
         let (shared, tasks) = (self.shared, TaskTracker::new());
         let accepting: Vec<_> = self
@@ -141,7 +141,7 @@ impl Server {
         shared.stop.cancel();
         watch.abort();
         for listener in accepting {
-            // Its end says no more than that it has ended.
+            // The result of the task carries no information.
             let _ = listener.await;
         }
         tasks.close();
@@ -200,7 +200,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tasks: TaskTracker) 
 }
 
 async fn connection(shared: &Shared, stream: TcpStream, address: IpAddr) {
-    // Answers are small and waited for.
+    // Responses are small, and callers wait for them.
     let _ = stream.set_nodelay(true);
     let stream = Stalling::new(stream, shared.limits.stall());
     let Some(tls) = &shared.tls else {
@@ -267,8 +267,8 @@ where
     until_stalled(limits, &activity, serve).await;
 }
 
-/// Serves a connection until it ends, or until its caller takes nothing of an answer for too long: then it is cut off, with
-/// all that is held for it.
+/// Serves a connection until it ends, or until its caller takes nothing of a response for too long: then it cuts the
+/// connection off, and frees everything held for it.
 async fn until_stalled(
     limits: &ServeLimits,
     activity: &Activity,
@@ -309,7 +309,7 @@ where
                 () = activity.idle_for(limits.header()) => {}
             } } => {
                 connection.as_mut().graceful_shutdown();
-                // Without a request nothing is lost by cutting it off.
+                // Without a request the cut loses nothing.
                 tokio::select! {
                     ended = &mut connection => ended,
                     () = activity.idle_for(limits.handshake()) => Ok(()),

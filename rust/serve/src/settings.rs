@@ -1,4 +1,4 @@
-//! `[serve]`: how the service is reached, by whom, and how much of it one caller can take.
+//! `[serve]`: addresses, access control, and limits per caller.
 //!
 //! ```toml
 //! [serve]
@@ -29,25 +29,25 @@ use super::tokens::Scope;
 use edgesentry_rs::Error;
 use edgesentry_rs::settings::{Settings, list};
 
-/// What `eds serve` does.
+/// The settings of `eds serve`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeSettings {
     /// Addresses to listen on; port 0 takes a free one.
     #[serde(deserialize_with = "list")]
     pub listen: Vec<SocketAddr>,
-    /// Networks whose addresses may connect. All others are turned away before TLS begins.
+    /// Networks whose addresses may connect. All others are rejected before TLS begins.
     #[serde(deserialize_with = "list")]
     pub allow: Vec<IpNet>,
     /// TLS; without it the service speaks plain HTTP.
     pub tls: Option<TlsSettings>,
-    /// An MQTT broker from which records are taken, too.
+    /// An MQTT broker as a further source of records.
     pub mqtt: Option<MqttSettings>,
     /// Tokens by name.
     pub tokens: BTreeMap<String, TokenSettings>,
-    /// How much at most.
+    /// Limits on resources.
     pub limits: ServeLimits,
-    /// How many records of a device.
+    /// Limits on rates.
     pub rate: RateSettings,
 }
 
@@ -72,18 +72,19 @@ impl Default for ServeSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
-    /// PEM file: the certificate of the service, then those that lead to its authority.
+    /// PEM file: the certificate of the service, then its chain.
     pub certificate: PathBuf,
     /// PEM file: its private key.
     pub key: PathBuf,
-    /// PEM file of the authorities of devices: they show certificates then, and a record must be of the device that
+    /// PEM file of the authorities of devices. With it devices show certificates, and a record must be of a device that
     /// its sender's certificate names.
     #[serde(default)]
     pub client_ca: Option<PathBuf>,
-    /// Whether a connection without a client certificate is refused; otherwise it may still read, or ingest by token.
+    /// True if a client certificate is required; otherwise a connection without one may still read, or ingest with a
+    /// token.
     #[serde(default)]
     pub require_client_certificate: bool,
-    /// Seconds between two looks at the files; changed ones are loaded.
+    /// Seconds between two checks of the files; changed ones are loaded.
     #[serde(default = "reload_seconds")]
     pub reload_seconds: u64,
 }
@@ -92,14 +93,14 @@ fn reload_seconds() -> u64 {
     5
 }
 
-/// A token, known by its hash only.
+/// A token, stored as its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenSettings {
-    /// BLAKE3 of the token; `eds token` makes both.
+    /// BLAKE3 of the token; `eds token` creates both.
     #[serde(deserialize_with = "token_hash")]
     pub hash: Hash,
-    /// What it may do.
+    /// The permissions of the token.
     #[serde(deserialize_with = "list")]
     pub scopes: Vec<Scope>,
     /// With the scope `ingest`: only records of these devices; empty for all.
@@ -107,7 +108,7 @@ pub struct TokenSettings {
     pub devices: Vec<String>,
 }
 
-/// The hash of a token. The text is not quoted if it is none: it may be the token.
+/// Parses the hash of a token. An error does not quote the text: it may be the token.
 fn token_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
     let text = String::deserialize(deserializer)?;
     let wrong =
@@ -115,8 +116,8 @@ fn token_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Err
     text.parse().map_err(wrong)
 }
 
-/// Bounds on what callers can make the service hold, and for how long. Of handshakes, requests, bodies, answers, batches
-/// and exports one caller may hold no more than is left for others: alone, half.
+/// Limits on the resources that callers can hold, and for how long. Of handshakes, requests, bodies, responses, batches
+/// and exports one caller may hold no more than is left for others: half if it is alone.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeLimits {
@@ -126,15 +127,15 @@ pub struct ServeLimits {
     pub batch_bytes: u64,
     /// Records of one batch.
     pub batch_records: u64,
-    /// Batches under way at once.
+    /// Batches in progress at once.
     pub batches: usize,
-    /// Exports under way at once.
+    /// Exports in progress at once.
     pub exports: usize,
-    /// Bodies that are held at once, of single records and of batches, over all connections.
+    /// Bytes of bodies held at once, of single records and of batches, over all connections.
     pub memory_bytes: usize,
-    /// Answers that are held at once until they are taken, over all connections.
+    /// Bytes of responses held at once until they are taken, over all connections.
     pub answer_bytes: usize,
-    /// Requests under way at once, over all connections.
+    /// Requests in progress at once, over all connections.
     pub requests: usize,
     /// Connections at once.
     pub connections: usize,
@@ -146,13 +147,13 @@ pub struct ServeLimits {
     pub handshake_seconds: u64,
     /// Bytes of a request's headers.
     pub header_bytes: usize,
-    /// Seconds in which the next request must have arrived with all its headers; an idle connection lives as long.
+    /// Seconds in which the next request must arrive with all its headers; also the lifetime of an idle connection.
     pub header_seconds: u64,
-    /// Seconds that a body, or a piece of an answer, may stand still.
+    /// Seconds that a body, or a piece of a response, may stall.
     pub stall_seconds: u64,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
-    /// Seconds that requests under way may take to finish when the service shuts down.
+    /// Seconds that requests in progress may take to finish at shutdown.
     pub shutdown_seconds: u64,
 }
 
@@ -198,16 +199,16 @@ impl ServeLimits {
     }
 }
 
-/// How fast the records of one device may come.
+/// Rate limits of one device.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateSettings {
-    /// Records a second in the long run; 0 for no limit.
+    /// Records per second in the long run; 0 for no limit.
     pub records_per_second: u32,
     /// Records at once; by default ten seconds' worth.
     pub burst: Option<u32>,
-    /// Rejections a second of one sender and device in the long run, over HTTP and MQTT; 0 for no limit. Devices that are
-    /// not registered count as one, and a sender may have ten times as many in all.
+    /// Rejections per second of one sender and device in the long run, over HTTP and MQTT; 0 for no limit. Devices that
+    /// are not registered count as one, and a sender may have ten times as many in all.
     pub rejections_per_second: u32,
     /// Rejections at once.
     pub rejection_burst: u32,
@@ -220,10 +221,10 @@ impl Default for RateSettings {
 }
 
 impl ServeSettings {
-    /// The section `[serve]` of the settings.
+    /// Parses the section `[serve]` of the settings.
     ///
     /// # Errors
-    /// It is wrong, or has a key that nobody knows.
+    /// Fails if a value is wrong or a key is unknown.
     pub fn of(settings: &Settings) -> Result<ServeSettings, Error> {
         settings.serve.parse()
     }

@@ -1,8 +1,9 @@
-//! What senders hold of a bounded resource, so that none of them takes it all.
+//! Fair shares of a limited resource, so that no sender takes it all.
 //!
 //! A sender may hold no more than is left for others at that moment (Choudhury and Hahne, "Dynamic queue length
-//! thresholds in a shared memory packet switch", 1996): alone it gets half, and n senders that take all that they can get
-//! one part in n + 1 each, which leaves as much free for the next. Who asks for more waits behind its own requests only.
+//! thresholds in a shared memory packet switch", 1996): alone it gets half, and n senders that take all they can get
+//! one part in n + 1 each, which leaves as much free for the next. A sender that asks for more waits behind its own
+//! requests only.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +15,10 @@ use tokio::time::timeout;
 use super::identity::SenderKey;
 use edgesentry_rs::telemetry::metrics::{Held, Metrics, Resource};
 
-/// A bounded resource that senders share.
+/// A limited resource that senders share.
 pub(super) struct Pool {
     total: usize,
-    /// The most that one sender may hold; by default what is left for others.
+    /// The maximum of one sender; by default as much as is left for others.
     per_sender: Option<usize>,
     held: Held,
     state: Mutex<State>,
@@ -38,14 +39,14 @@ struct Waiting {
 }
 
 impl Pool {
-    /// So much, of which a sender may hold what is left for others.
+    /// Creates a pool of which a sender may hold as much as is left for others.
     pub(super) fn new(metrics: &Metrics, resource: Resource, total: usize) -> Arc<Pool> {
         let total = total.max(1);
         let held = metrics.held(resource, total);
         Arc::new(Pool { total, per_sender: None, held, state: Mutex::default() })
     }
 
-    /// So much, of which a sender may hold `per_sender`.
+    /// Creates a pool of which a sender may hold `per_sender`.
     pub(super) fn limited(
         metrics: &Metrics,
         resource: Resource,
@@ -61,7 +62,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes so much for a sender, if it may have it at once.
+    /// Takes an amount for a sender if it is available at once.
     pub(super) fn try_take(self: &Arc<Self>, sender: SenderKey, amount: usize) -> Option<Share> {
         let mut state = self.state();
         let share = self.fits(&state, sender, amount).then(|| self.grant(&mut state, sender, amount));
@@ -72,7 +73,7 @@ impl Pool {
         share
     }
 
-    /// Takes so much for a sender; waits for it no longer than `patience`.
+    /// Takes an amount for a sender; waits for it no longer than `patience`.
     pub(super) async fn take(
         self: &Arc<Self>,
         sender: SenderKey,
@@ -88,7 +89,7 @@ impl Pool {
             state.waiting.entry(sender).or_default().push_back(Waiting { amount, granted });
             grant
         };
-        // Also if the caller goes away.
+        // Also if the caller's future is dropped.
         let _tidy = Tidy { pool: self, sender };
         let share = timeout(patience, granted).await.ok().and_then(Result::ok);
         if share.is_none() {
@@ -102,7 +103,7 @@ impl Pool {
         let left = self.total - state.used;
         match self.per_sender {
             Some(per_sender) => amount <= left && held.saturating_add(amount) <= per_sender,
-            // Of an odd number the larger half.
+            // Of an odd number, the larger half.
             None => amount <= left && held + amount <= left - amount + 1,
         }
     }
@@ -114,7 +115,7 @@ impl Pool {
         Share { pool: Arc::clone(self), sender, amount }
     }
 
-    /// Takes back what a sender held, and gives what fits now to those that wait.
+    /// Returns the share of a sender to the pool, and grants waiting requests that now fit.
     fn release(self: &Arc<Self>, sender: SenderKey, amount: usize) {
         let mut state = self.state();
         state.used -= amount;
@@ -132,7 +133,7 @@ impl Pool {
         let mut waiting = std::mem::take(&mut state.waiting);
         waiting.retain(|sender, queue| {
             while let Some(first) = queue.front() {
-                // Those that gave up are taken out.
+                // Requests that gave up are removed.
                 if !first.granted.is_closed() && !self.fits(&state, *sender, first.amount) {
                     break;
                 }
@@ -147,13 +148,13 @@ impl Pool {
         state.waiting = waiting;
         drop(state);
         for (grant, share) in granted {
-            // One that gave up at this moment gives its share back by dropping it.
+            // A request that gave up at this moment returns its share by dropping it.
             let _ = grant.send(share);
         }
     }
 }
 
-/// Lets those go on that stand behind a request which is over.
+/// Grants the requests behind one that has ended.
 struct Tidy<'a> {
     pool: &'a Arc<Pool>,
     sender: SenderKey,
@@ -165,7 +166,7 @@ impl Drop for Tidy<'_> {
     }
 }
 
-/// What one sender holds of a pool, until it is dropped.
+/// The share of one sender in a pool, until it is dropped.
 pub(super) struct Share {
     pool: Arc<Pool>,
     sender: SenderKey,
@@ -173,7 +174,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// How much it is.
+    /// Returns the amount.
     pub(super) fn amount(&self) -> usize {
         self.amount
     }
@@ -183,7 +184,7 @@ impl Share {
         self.amount += std::mem::take(&mut other.amount);
     }
 
-    /// Takes a part away, as a share of its own.
+    /// Splits off a part as a separate share.
     pub(super) fn split(&mut self, amount: usize) -> Share {
         let amount = amount.min(self.amount);
         self.amount -= amount;
@@ -227,10 +228,10 @@ mod tests {
             held.push(take_all(&pool, name));
             assert!(!held.last().unwrap().is_empty(), "{name}");
         }
-        // What is given back is there for anybody.
+        // Any sender can take the returned amount.
         held.clear();
         assert_eq!(take_all(&pool, "z").len(), 8);
-        // Of one piece there is no half.
+        // A single piece has no half.
         assert_eq!(take_all(&super::tests::pool(1), "a").len(), 1);
     }
 

@@ -1,4 +1,4 @@
-//! A connection whose other end takes nothing for a while is ended.
+//! Closes a connection if its peer takes nothing for a while.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// A stream whose writes fail once the other end has taken nothing for `patience`.
+/// A stream whose writes fail once the peer has taken nothing for `patience`.
 pub(super) struct Stalling<S> {
     stream: S,
     patience: Duration,

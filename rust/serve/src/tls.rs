@@ -1,4 +1,4 @@
-//! TLS of the service: certificates that are loaded again when their files change.
+//! TLS of the service: certificates that are reloaded when their files change.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use edgesentry_rs::error::Error;
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::tls";
 
-/// The TLS settings of now.
+/// The current TLS settings.
 pub(super) struct ServerTls {
     settings: TlsSettings,
     current: ArcSwap<ServerConfig>,
@@ -30,19 +30,19 @@ impl ServerTls {
         Ok(ServerTls { settings: settings.clone(), current })
     }
 
-    /// What the next handshake uses.
+    /// Returns the settings of the next handshake.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
     }
 
-    /// Loads the files again; where that fails, what was loaded before stays.
+    /// Loads the files again; on failure the previous settings stay.
     pub(super) fn reload(&self) -> Result<(), Error> {
         self.current.store(Arc::new(config(&self.settings)?));
         info!(target: TARGET, certificate = %self.settings.certificate.display(), "certificates loaded again");
         Ok(())
     }
 
-    /// Looks at the files for ever and loads them when they have changed.
+    /// Watches the files for ever, and loads them when they change.
     pub(super) async fn watch(&self) {
         let mut seen = self.stamp();
         let mut failed = None;
@@ -54,7 +54,7 @@ impl ServerTls {
             }
             match self.reload() {
                 Ok(()) => (seen, failed) = (stamp, None),
-                // Perhaps half written; tried again at the next look, told of once.
+                // The file may be incomplete; the next check tries again, and the log reports it once.
                 Err(error) if failed.as_ref() != Some(&stamp) => {
                     warn!(target: TARGET, error = %error, "changed certificates cannot be loaded; the old ones stay in use");
                     failed = Some(stamp);

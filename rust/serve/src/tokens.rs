@@ -1,4 +1,4 @@
-//! Bearer tokens and what they may do.
+//! Bearer tokens and their scopes.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use serde::Deserialize;
 
 use super::settings::TokenSettings;
 
-/// What a token may do.
+/// The permissions of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// Send records. As soon as a token with it is configured, sending needs it or a client certificate.
+    /// Send records. If a token with this scope is configured, sending requires one or a client certificate.
     Ingest,
     /// Read devices, heads, records, exports and the operation log.
     Read,
     /// Register and revoke devices.
     Admin,
-    /// Read metrics. As soon as a token with it is configured, `/metrics` needs one.
+    /// Read metrics. If a token with this scope is configured, `/metrics` requires one.
     Metrics,
 }
 
@@ -27,7 +27,7 @@ impl Scope {
     /// Every scope.
     pub const ALL: [Scope; 4] = [Scope::Ingest, Scope::Read, Scope::Admin, Scope::Metrics];
 
-    /// `ingest`, `read`, `admin` or `metrics`.
+    /// Returns `ingest`, `read`, `admin` or `metrics`.
     pub fn name(self) -> &'static str {
         match self {
             Scope::Ingest => "ingest",
@@ -47,7 +47,7 @@ impl FromStr for Scope {
     }
 }
 
-/// What the settings keep of a token: its BLAKE3.
+/// Returns the BLAKE3 hash of a token, which the settings store.
 pub fn hash_of_token(token: &str) -> Hash {
     Hash::of(token.as_bytes())
 }
@@ -66,7 +66,7 @@ impl Token {
         self.scopes.contains(&scope)
     }
 
-    /// Whether it may send records of a device.
+    /// Returns true if it may send records of a device.
     pub(super) fn may_send(&self, device_id: &str) -> bool {
         self.may(Scope::Ingest)
             && (self.devices.is_empty() || self.devices.iter().any(|device| device == device_id))
@@ -88,13 +88,13 @@ impl Tokens {
         Tokens(settings.iter().map(token).map(Arc::new).collect())
     }
 
-    /// The token of that text. Hashes are compared in constant time.
+    /// Finds a token by its text. Hashes are compared in constant time.
     pub(super) fn find(&self, text: &str) -> Option<Arc<Token>> {
         let hash = blake3::hash(text.as_bytes());
         self.0.iter().find(|token| token.hash == hash).cloned()
     }
 
-    /// Whether any token has this scope.
+    /// Returns true if any token has this scope.
     pub(super) fn has(&self, scope: Scope) -> bool {
         self.0.iter().any(|token| token.may(scope))
     }

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use super::unseen::is_unseen;
 
-/// A name within text: what cannot be seen is written as `\u{..}`, and so is what a runner would act on.
+/// Escapes a name within text: invisible characters become `\u{..}`, and so do the markers that a CI runner acts on.
 ///
-/// Different names give different text, also on a page, which shows several spaces as one: a backslash that would begin
-/// such an escape is written out too, and so is a space behind a space.
+/// Different names give different text, even on an HTML page, which collapses spaces. A backslash that would start such
+/// an escape is therefore escaped too, and so is a space after a space.
 ///
 /// ```
 /// use edgesentry_chain::escape;
@@ -21,14 +21,14 @@ pub fn name(text: &str) -> Cow<'_, str> {
     escaped(text, true)
 }
 
-/// [`name`] in quotes, with quotes and backslashes in it escaped.
+/// Returns [`name`] in quotes, with its quotes and backslashes escaped.
 pub fn quoted(text: &str) -> String {
     let plain = text.replace('\\', r"\\").replace('"', "\\\"");
-    // A backslash is doubled already.
+    // Backslashes are already doubled.
     format!("\"{}\"", escaped(&plain, false))
 }
 
-/// A sentence of our own that quotes something: like [`name`], but backslashes stay, because what is quoted may be
+/// Escapes a sentence of ours that quotes something. Like [`name`], but keeps backslashes, because the quotation may be
 /// escaped already.
 pub fn sentence(text: &str) -> Cow<'_, str> {
     escaped(text, false)
@@ -51,7 +51,7 @@ fn escaped(text: &str, is_valid_id: bool) -> Cow<'_, str> {
         let is_second_sign = character == '#' && text[..at].ends_with('#');
         let is_escape =
             is_valid_id && character == '\\' && next == Some('u') && text[at..].starts_with(r"\u{");
-        // A page shows several spaces as one.
+        // HTML collapses spaces.
         let is_second_space = is_valid_id && character == ' ' && text[..at].ends_with(' ');
         let is_command = colon && character == ':';
         if is_unseen(character) || is_second_sign || is_second_space || is_escape || is_command {
@@ -64,9 +64,9 @@ fn escaped(text: &str, is_valid_id: bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Finished text of several lines, perhaps with colours. The names in it are escaped already; this guards lines that break
-/// within one, and text from elsewhere: what cannot be seen is written out but for line breaks and colours, and each line
-/// loses what a runner would act on.
+/// Escapes finished text of several lines, perhaps with colours. Its names are escaped already; this guards lines that
+/// break within a name, and text from elsewhere. In each line, it escapes invisible characters except colours, and the
+/// markers that a CI runner acts on.
 pub fn lines(text: &str) -> Cow<'_, str> {
     let is_plain = |character: char| character == '\n' || !is_unseen(character);
     if !text.contains("##") && !text.contains("::") && text.chars().all(is_plain) {
@@ -75,7 +75,7 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     let mut safe = String::with_capacity(text.len() + 16);
     for line in text.split_inclusive('\n') {
         let mut rest = line;
-        // Nothing but spaces and colours so far.
+        // True while the line has only spaces and colours.
         let mut is_start = true;
         while let Some(character) = rest.chars().next() {
             let is_command = is_start && rest.starts_with("::");
@@ -96,21 +96,21 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// The colour that a text begins with, as terminals take it: `ESC [ digits and semicolons m`.
+/// Returns the terminal colour at the start of a text: `ESC [ digits and semicolons m`.
 fn colour(text: &str) -> Option<&str> {
     let code = text.strip_prefix("\x1b[")?;
     let end = code.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     code[end..].starts_with('m').then(|| &text[..end + 3])
 }
 
-/// Whether a text begins with the second sign of `##` before a word and a bracket.
+/// Returns true if a text starts with the second `#` of `##` before a word and a bracket.
 fn is_sign(text: &str, before: &str) -> bool {
     let Some(word) = text.strip_prefix('#').filter(|_| before.ends_with('#')) else { return false };
     word.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_').starts_with('[')
 }
 
-/// A whole JSON text: what cannot be seen, and the second sign of `##`, is written as `\uXXXX`. Both can stand inside
-/// strings only, so the value stays the same. Line breaks between values stay.
+/// Escapes a whole JSON text: invisible characters, and the second `#` of `##`, become `\uXXXX`. Both occur only inside
+/// strings, so the value stays the same. Line breaks between values stay.
 ///
 /// ```
 /// use edgesentry_chain::escape;
@@ -136,9 +136,10 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Text between tags or in an attribute of HTML or XML: [`sentence`], and the five characters of markup as entities.
+/// Escapes text between tags or in an attribute of HTML or XML: [`sentence`], with the five markup characters as
+/// entities.
 ///
-/// What is written by a template that escapes markup itself takes [`name`] or [`sentence`] instead.
+/// For a template that escapes markup itself, use [`name`] or [`sentence`].
 pub fn markup(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 16);
     for character in sentence(text).chars() {
@@ -154,12 +155,12 @@ pub fn markup(text: &str) -> String {
     safe
 }
 
-/// The text of a workflow command of GitHub Actions, `::error …::TEXT`.
+/// Escapes the text of a GitHub Actions workflow command, `::error …::TEXT`.
 pub fn github_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// The value of a property of a workflow command, where colons and commas mean something too.
+/// Escapes the value of a property of a workflow command, in which colons and commas have a meaning too.
 ///
 /// ```
 /// use edgesentry_chain::escape;
@@ -169,8 +170,8 @@ pub fn github_property(text: &str) -> String {
     github_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// A string literal, or a whole expression, as Python's `repr` has it: what cannot be seen, and the second sign of
-/// `##`, is written as an escape that Python reads as the same character.
+/// Escapes a Python string literal or expression, as `repr` formats it: invisible characters, and the second `#` of
+/// `##`, become escapes that Python reads as the same character.
 pub fn python_literal(text: &str) -> Cow<'_, str> {
     if !text.contains("##") && !text.chars().any(is_unseen) {
         return Cow::Borrowed(text);

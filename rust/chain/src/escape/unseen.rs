@@ -1,8 +1,8 @@
-//! Characters that cannot be seen.
+//! Invisible characters.
 
-/// Whether a character has no shape of its own, or one that cannot be told from a space or from nothing.
+/// Returns true if a character has no glyph, or one that looks like a space or like nothing.
 ///
-/// These are, by the Unicode Character Database (versions 14 to 17 agree but for later format controls, which are
+/// These are, by the Unicode Character Database (versions 14 to 17 differ only in later format controls, which are
 /// added): the general categories Cc, Cf, Zl, Zp, Co and Zs without U+0020; `Default_Ignorable_Code_Point`;
 /// `Noncharacter_Code_Point`; and four that fonts leave blank (U+2800, U+16FE4, U+1D159, U+FFFC).
 pub fn is_unseen(character: char) -> bool {

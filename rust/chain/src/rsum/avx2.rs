@@ -1,17 +1,17 @@
-//! Everything unsafe of the AVX2 path: the call into it, and the moves between memory and vectors.
+//! All unsafe code of the AVX2 path: the call into it, and the moves between memory and vectors.
 //!
 //! Invariants:
 //!
-//! * Code compiled for AVX2 is entered through [`r_sum`] alone, and only after the CPU was asked for AVX2.
-//! * Memory is touched through references to arrays of exactly the size moved, with unaligned instructions, so
-//!   no address is computed here and no alignment is assumed.
+//! * Code compiled for AVX2 is entered only through [`r_sum`], after a check that the CPU has AVX2.
+//! * Memory is accessed through references to arrays of exactly the size moved, with unaligned instructions. No address
+//!   is computed here and no alignment is assumed.
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::*;
 
 use super::RSum;
 
-/// The sum by the AVX2 path, or nothing where the CPU has no AVX2.
+/// Computes the sum by the AVX2 path, or returns `None` if the CPU lacks AVX2.
 pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Option<RSum> {
     if !is_x86_feature_detected!("avx2") {
         return None;
@@ -20,35 +20,35 @@ pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> Option<RSu
     Some(unsafe { super::msm4::r_sum(encodings, coefficients) })
 }
 
-/// `low` in lanes 0 and 1, `high` in lanes 2 and 3.
+/// Loads `low` into lanes 0 and 1, `high` into lanes 2 and 3.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn load_halves(low: &[u64; 2], high: &[u64; 2]) -> __m256i {
-    // SAFETY: both references are valid for reads of 16 bytes; the load asks for no alignment.
+    // SAFETY: both references are valid for reads of 16 bytes; the load needs no alignment.
     let (low, high) =
         unsafe { (_mm_loadu_si128(low.as_ptr().cast()), _mm_loadu_si128(high.as_ptr().cast())) };
     _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), high)
 }
 
-/// The four lanes of a vector, lane 0 first.
+/// Returns the four lanes of a vector, lane 0 first.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn lanes(vector: __m256i) -> [u64; 4] {
     let mut lanes = [0; 4];
-    // SAFETY: `lanes` is valid for a write of 32 bytes; the store asks for no alignment.
+    // SAFETY: `lanes` is valid for a write of 32 bytes; the store needs no alignment.
     unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), vector) };
     lanes
 }
 
-/// The same ten vectors, in registers at this point of the program, and past it unknown to the optimiser.
+/// Returns the same ten vectors, forced into registers at this point and opaque to the optimizer.
 ///
-/// Ten accumulators and the operands of one row of a product fit the sixteen registers; left to itself the
-/// compiler reorders the additions and spills a third of what it computes.
+/// Ten accumulators and the operands of one row of a product fit the sixteen registers. Otherwise the compiler reorders
+/// the additions and spills a third of its results.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn pin(vectors: [__m256i; 10]) -> [__m256i; 10] {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h, mut i, mut j] = vectors;
-    // SAFETY: there is no instruction; the registers come out as they went in.
+    // SAFETY: the asm block has no instruction; the registers are unchanged.
     unsafe {
         core::arch::asm!(
             "/* {0} {1} {2} {3} {4} {5} {6} {7} {8} {9} */",
@@ -60,7 +60,7 @@ pub(super) fn pin(vectors: [__m256i; 10]) -> [__m256i; 10] {
     [a, b, c, d, e, f, g, h, i, j]
 }
 
-/// Asks for the two cache lines of a 128-byte value ahead of its use.
+/// Prefetches the two cache lines of a 128-byte value.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn prefetch(value: &[[u64; 2]; 8]) {

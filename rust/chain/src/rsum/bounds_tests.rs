@@ -1,9 +1,8 @@
-//! The bounds claimed in `field4` and `point4`, computed: the largest value of every limb is carried through each
-//! formula, and every operation asserts what its instructions need.
+//! Computes the bounds claimed in `field4` and `point4`: the largest value of every limb is carried through each
+//! formula, and every operation asserts the limits of its instructions.
 //!
-//! Limbs are unsigned and every operation but a subtraction grows with its operands, so the largest inputs give
-//! the largest results. The formulas are written out here a second time; that the vector code computes them is
-//! what `field_tests` and `tests` show.
+//! Limbs are unsigned and every operation but a subtraction grows with its operands, so the largest inputs give the
+//! largest results. The formulas are repeated here; `field_tests` and `tests` show that the vector code computes them.
 
 use super::field4::TWO_P;
 
@@ -12,7 +11,7 @@ use super::field4::TWO_P;
 struct Max([u64; 10]);
 
 const FULL: [u64; 10] = limbs((1 << 26) - 1, (1 << 25) - 1);
-/// Two constants, an encoding or a canonical element: full limbs.
+/// Constants and canonical elements: full limbs.
 const CANONICAL: Max = Max(FULL);
 const TIGHT: Max = Max(limbs((1 << 26) + (1 << 15), (1 << 25) + (1 << 14)));
 /// 2^27.59 and 2^26.59, rounded down.
@@ -23,7 +22,7 @@ const fn limbs(even: u64, odd: u64) -> [u64; 10] {
     [even, odd, even, odd, even, odd, even, odd, even, odd]
 }
 
-/// What `vpmuludq` reads of a lane.
+/// Returns the part of a lane that `vpmuludq` reads.
 fn operand(limb: u64) -> u128 {
     assert!(limb < 1 << 32, "{limb} does not fit an operand");
     limb.into()
@@ -53,7 +52,7 @@ impl Max {
 
     fn square(self) -> Max {
         self.within(LOOSE);
-        // 38 times an odd limb is one factor, where 19 times a limb and twice the other are two.
+        // 38 times an odd limb is one factor; 19 times a limb and twice the other are two.
         Self::product(self, self, |g, odd| operand(if odd { 38 * g } else { 19 * g }) / (1 + u128::from(odd)))
     }
 
@@ -86,7 +85,7 @@ fn tight_is_below_twice_p() {
     // floor(value / 2^230) is below 2^26 - 1, so the value is below 2^256 - 2^230 < 2p.
     let top = (0..9).fold(0, |carry, i| (TIGHT.0[i] + carry) >> (26 - i % 2)) + TIGHT.0[9];
     assert!(top < (1 << 26) - 1);
-    // What `canonical` is given: any limbs below 2^31.
+    // The input of `canonical`: any limbs below 2^31.
     Max([(1 << 31) - 1; 10]).carry();
 }
 
@@ -107,7 +106,7 @@ fn point_formulas_keep_to_the_bounds() {
         }
     };
     let (sum, difference) = (TIGHT.add(TIGHT), TIGHT.sub(TIGHT));
-    // A negated point: its first two coordinates change places, its third is 2p - t.
+    // A negated point: its first two coordinates are swapped, its third is 2p - t.
     let (sum_or_difference, minus) = (Max(limbs(LOOSE.0[0], LOOSE.0[1])), Max([0; 10]).sub(TIGHT));
     sum.within(sum_or_difference);
     difference.within(sum_or_difference);
@@ -123,7 +122,7 @@ fn point_formulas_keep_to_the_bounds() {
     for (first, second) in [(f, e), (h, g), (f, g), (h, e)] {
         first.mul(second);
     }
-    // In memory a limb has 32 bits.
+    // A limb in memory has 32 bits.
     for limb in [TIGHT, sum, difference, minus].iter().flat_map(|f| f.0) {
         operand(limb);
     }

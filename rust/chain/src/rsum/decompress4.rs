@@ -1,4 +1,4 @@
-//! Decoding of points, four at a time (RFC 8032, 5.1.3), with the canonical rule checked exactly.
+//! Decodes points, four at a time (RFC 8032, 5.1.3), with an exact check of the canonical rule.
 
 use core::arch::x86_64::*;
 
@@ -15,8 +15,8 @@ const D: [u32; 10] =
 const SQRT_M1: [u32; 10] =
     [34513072, 25610706, 9377949, 3500415, 12389472, 33281959, 41962654, 31548777, 326685, 11406482];
 
-/// Decodes four encodings. The flag of an encoding is false if it is not canonical or not on the curve, and its
-/// point is then meaningless.
+/// Decodes four encodings. The flag of an encoding is false if it is not canonical or not on the curve; its point is
+/// then meaningless.
 #[target_feature(enable = "avx2")]
 pub(super) fn decompress(encodings: [&[u8; 32]; 4]) -> ([PackedNiels; 4], [bool; 4]) {
     let one = Fe4::splat(&ONE);

@@ -1,22 +1,22 @@
 //! Four field elements of GF(2^255 - 19) side by side, one per 64-bit lane of AVX2 vectors.
 //!
-//! Radix 2^25.5: limb `i` has weight 2^ceil(25.5 i), so even limbs hold 26 bits and odd limbs 25. Limbs are
-//! unsigned. Two ranges are used, and each function says which it takes and gives:
+//! Radix 2^25.5: limb `i` has weight 2^ceil(25.5 i), so even limbs hold 26 bits and odd limbs 25. Limbs are unsigned.
+//! There are two ranges, and each function states the ranges of its operands and result:
 //!
-//! * *tight*: even limbs < 2^26 + 2^15, odd limbs < 2^25 + 2^14 (the last carry is not carried on); the value is
-//!   below 2p. [`Fe4::carry`], `mul` and `square` give tight elements.
+//! * *tight*: even limbs < 2^26 + 2^15, odd limbs < 2^25 + 2^14 (the last carry is not propagated); the value is below
+//!   2p. [`Fe4::carry`], `mul` and `square` return tight elements.
 //! * *loose*: even limbs < 2^27.59, odd limbs < 2^26.59: a sum of up to three tight elements, or a difference of two.
 //!
 //! `mul(f, g)` takes `g` loose and `f` up to twice as large (even limbs < 2^28.59, odd < 2^27.59):
 //!
 //! * The 32-bit operands of `vpmuludq` fit: 19 g < 2^31.84, and the doubled odd limbs of f are < 2^28.59.
-//! * A column is at most (1 + 19·4 + 38·5/4) = 124.5 even-limb products, the odd limbs being half as large;
-//!   so it is below 124.5 · 2^(28.59 + 27.59) < 2^63.15, and the carries added to it do not reach 2^64.
+//! * A column is at most (1 + 19·4 + 38·5/4) = 124.5 even-limb products, because odd limbs are half as large. It is
+//!   below 124.5 · 2^(28.59 + 27.59) < 2^63.15, and the carries added to it do not reach 2^64.
 //!
-//! `bounds_tests` computes these bounds, and those of every formula that is made of them.
+//! `bounds_tests` computes these bounds, and those of every formula built on them.
 //!
-//! `mul` reads only the low 32 bits of each lane of its operands. Everything is variable time in nothing but
-//! the loop counts, but no claim is made: the inputs are public.
+//! `mul` reads only the low 32 bits of each lane of its operands. Only the loop counts are variable time, but constant
+//! time is not guaranteed: the inputs are public.
 
 use core::arch::x86_64::*;
 
@@ -27,7 +27,7 @@ const EVEN: u64 = (1 << 26) - 1;
 /// Bits of an odd limb.
 const ODD: u64 = (1 << 25) - 1;
 
-/// 2p, limb by limb: what a subtraction adds so that no limb goes below zero.
+/// 2p, limb by limb: a subtraction adds it so that no limb goes below zero.
 pub(super) const TWO_P: [u32; 10] = [
     (1 << 27) - 38,
     (1 << 26) - 2,
@@ -46,7 +46,7 @@ pub(super) const TWO_P: [u32; 10] = [
 #[repr(transparent)]
 pub(super) struct Fe4(pub(super) [__m256i; 10]);
 
-/// A sum of 32 x 32 -> 64 bit products of the named vectors.
+/// Sums 32 x 32 -> 64 bit products of the named vectors.
 macro_rules! dot {
     ($a:ident $b:ident $(, $c:ident $d:ident)*) => {{
         let sum = _mm256_mul_epu32($a, $b);
@@ -55,7 +55,7 @@ macro_rules! dot {
     }};
 }
 
-/// f², in place of a function so that the loop of `square_times` holds it: a call would copy 320 bytes per step.
+/// f². A macro, so that the compiler inlines it in the loop of `square_times`: a call would copy 320 bytes per step.
 macro_rules! square {
     ($f:expr) => {{
         let [f0, f1, f2, f3, f4, f5, f6, f7, f8, f9] = $f.0;
@@ -79,14 +79,14 @@ macro_rules! square {
 }
 
 impl Fe4 {
-    /// One element in all four lanes.
+    /// Copies one element to all four lanes.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn splat(limbs: &[u32; 10]) -> Self {
         Self(core::array::from_fn(|i| _mm256_set1_epi64x(i64::from(limbs[i]))))
     }
 
-    /// Four canonical encodings of 255 bits (bit 255 is ignored). Tight.
+    /// Reads four canonical encodings of 255 bits (bit 255 is ignored). Tight.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn from_bytes(bytes: [&[u8; 32]; 4]) -> Self {
@@ -94,7 +94,7 @@ impl Fe4 {
         Self(core::array::from_fn(|i| _mm256_set_epi64x(limbs[3][i], limbs[2][i], limbs[1][i], limbs[0][i])))
     }
 
-    /// f + g, limb by limb: tight + tight is loose.
+    /// Returns f + g, limb by limb: tight + tight is loose.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn add(&self, g: &Self) -> Self {
@@ -105,7 +105,7 @@ impl Fe4 {
         h
     }
 
-    /// f - g + 2p, limb by limb: `g` must be tight; tight - tight is loose.
+    /// Returns f - g + 2p, limb by limb: `g` must be tight; tight - tight is loose.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn sub(&self, g: &Self) -> Self {
@@ -116,14 +116,14 @@ impl Fe4 {
         h
     }
 
-    /// 2p - f for a tight `f`.
+    /// Returns 2p - f for a tight `f`.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn neg(&self) -> Self {
         Self::splat(&TWO_P).sub_limbs(self)
     }
 
-    /// f - g without a bias: every limb of `g` must be at most that of `f`.
+    /// Returns f - g without a bias: every limb of `g` must be at most that of `f`.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn sub_limbs(&self, g: &Self) -> Self {
@@ -134,7 +134,7 @@ impl Fe4 {
         h
     }
 
-    /// Lane by lane, `other` where the mask is all ones and `self` where it is zero.
+    /// Selects, lane by lane, `other` if the mask is all ones and `self` if it is zero.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn select(&self, other: &Self, mask: __m256i) -> Self {
@@ -145,15 +145,15 @@ impl Fe4 {
         h
     }
 
-    /// f · g. `f` up to twice loose, `g` loose; tight.
+    /// Returns f · g. `f` up to twice loose, `g` loose; tight.
     #[inline(never)]
     #[target_feature(enable = "avx2")]
     pub(super) fn mul(&self, g: &Self) -> Self {
         let [f0, f1, f2, f3, f4, f5, f6, f7, f8, f9] = self.0;
         let [g0, g1, g2, g3, g4, g5, g6, g7, g8, g9] = g.0;
         let [d1, d3, d5, d7, d9] = [f1, f3, f5, f7, f9].map(|f| _mm256_add_epi64(f, f));
-        // By `mullo`, which the compiler has no reason to widen: it drops the zero extension of `mul_epu32` where only
-        // the low half of the product is used, and then multiplies 64 by 64 bits.
+        // `mullo`, because the compiler has no reason to widen it. With `mul_epu32`, it drops the zero extension if
+        // only the low half of the product is used, and then multiplies 64 by 64 bits.
         let n = _mm256_set1_epi32(19);
         let [w1, w2, w3, w4, w5, w6, w7, w8, w9] =
             [g1, g2, g3, g4, g5, g6, g7, g8, g9].map(|g| _mm256_mullo_epi32(g, n));
@@ -179,14 +179,14 @@ impl Fe4 {
         Self([h0, h1, h2, h3, h4, h5, h6, h7, h8, h9]).carry()
     }
 
-    /// f². `f` loose; tight.
+    /// Returns f². `f` loose; tight.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn square(&self) -> Self {
         square!(self)
     }
 
-    /// f^(2^k), `k` at least 1. `f` loose; tight.
+    /// Returns f^(2^k), `k` at least 1. `f` loose; tight.
     #[inline(never)]
     #[target_feature(enable = "avx2")]
     pub(super) fn square_times(&self, k: u32) -> Self {
@@ -197,10 +197,10 @@ impl Fe4 {
         h
     }
 
-    /// Brings the columns of a product, or any limbs below 2^31, to tight ones, the value unchanged mod p.
+    /// Reduces the columns of a product, or any limbs below 2^31, to tight limbs. The value is unchanged mod p.
     ///
-    /// All carries move up one limb at once, twice. Column 9 has no term times 19: of a product it is below 2^58.6, so
-    /// 19 times the first carry out of it is below 2^37.8, and what limb 1 is given the second time below 2^12.
+    /// All carries move up one limb at once, twice. Column 9 has no term times 19: in a product it is below 2^58.6, so
+    /// 19 times the first carry out of it is below 2^37.8, and the second carry into limb 1 is below 2^12.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn carry(&self) -> Self {
@@ -230,7 +230,7 @@ impl Fe4 {
         Self(h)
     }
 
-    /// The unique representative below p, in full 26 and 25 bit limbs. Limbs of `f` below 2^31.
+    /// Returns the unique representative below p, in full 26 and 25 bit limbs. Limbs of `f` below 2^31.
     #[target_feature(enable = "avx2")]
     pub(super) fn canonical(&self) -> Self {
         let mut h = self.carry().0;
@@ -255,7 +255,7 @@ impl Fe4 {
         Self(h)
     }
 
-    /// All ones in the lanes where `f`, of limbs below 2^31, is zero mod p.
+    /// Returns all ones in the lanes in which `f`, with limbs below 2^31, is zero mod p.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn is_zero(&self) -> __m256i {
@@ -264,21 +264,21 @@ impl Fe4 {
         _mm256_cmpeq_epi64(any, _mm256_setzero_si256())
     }
 
-    /// f^((p-5)/8) = f^(2^252 - 3). `f` tight; tight.
+    /// Returns f^((p-5)/8) = f^(2^252 - 3). `f` tight; tight.
     #[target_feature(enable = "avx2")]
     pub(super) fn pow_p58(&self) -> Self {
         let (t250, _) = self.pow_2_250();
         t250.square_times(2).mul(self)
     }
 
-    /// 1/f = f^(p-2) = f^(2^255 - 21), and 0 for 0. `f` tight; tight.
+    /// Returns 1/f = f^(p-2) = f^(2^255 - 21), and 0 for 0. `f` tight; tight.
     #[target_feature(enable = "avx2")]
     pub(super) fn invert(&self) -> Self {
         let (t250, t11) = self.pow_2_250();
         t250.square_times(5).mul(&t11)
     }
 
-    /// f^(2^250 - 1) and f^11: the addition chain of Bernstein, "Curve25519" (2006).
+    /// Returns f^(2^250 - 1) and f^11: the addition chain of Bernstein, "Curve25519" (2006).
     #[target_feature(enable = "avx2")]
     fn pow_2_250(&self) -> (Self, Self) {
         let t2 = self.square();
@@ -295,7 +295,7 @@ impl Fe4 {
     }
 }
 
-/// The ten limbs of one little-endian encoding, bit 255 dropped.
+/// Returns the ten limbs of one little-endian encoding, without bit 255.
 #[inline]
 fn unpack_limbs(bytes: &[u8; 32]) -> [i64; 10] {
     let (words, _) = bytes.as_chunks::<8>();

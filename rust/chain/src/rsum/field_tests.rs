@@ -1,4 +1,4 @@
-//! The four-lane field against a plain model with 16-bit digits, limbs at their bounds.
+//! Tests the four-lane field against a plain model with 16-bit digits, with limbs at their bounds.
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::*;
@@ -9,7 +9,7 @@ use super::field4::Fe4;
 /// A number below 2^256 in 16-bit digits, not always reduced.
 type Model = [u64; 16];
 
-/// Carries, and folds 2^256 = 38 until nothing is left above.
+/// Carries, and folds 2^256 = 38 until no digits are left above.
 fn fold(mut digits: [u64; 33]) -> Model {
     for _ in 0..4 {
         for i in 0..32 {
@@ -45,7 +45,7 @@ fn times(a: Model, b: Model) -> Model {
     fold(digits)
 }
 
-/// The representative below p: a model is below 2^256 = 2p + 38, so it takes p off at most twice.
+/// Returns the representative below p: a model is below 2^256 = 2p + 38, so p is subtracted at most twice.
 fn reduced(mut a: Model) -> Model {
     for _ in 0..2 {
         let mut b = a;
@@ -62,7 +62,7 @@ fn reduced(mut a: Model) -> Model {
     a
 }
 
-/// a^exponent, the exponent given from its top bit down.
+/// Returns a^exponent; the exponent is given from its top bit down.
 fn power(a: Model, exponent: impl Iterator<Item = bool>) -> Model {
     let mut one = [0; 16];
     one[0] = 1;
@@ -81,7 +81,7 @@ fn limbs(f: &Fe4) -> [[u64; 10]; 4] {
     core::array::from_fn(|l| rows.map(|row| row[l]))
 }
 
-/// Limbs up to the given bounds of an even and an odd limb: all at the bound, all zero, mixed, random.
+/// Returns limbs up to the given bounds of an even and an odd limb: all at the bound, all zero, mixed, random.
 fn samples(even: u64, odd: u64) -> Vec<[u64; 10]> {
     let bound = |i: usize| if i.is_multiple_of(2) { even } else { odd };
     let mut samples = vec![core::array::from_fn(bound), [0; 10], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0]];

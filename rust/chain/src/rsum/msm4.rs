@@ -1,10 +1,10 @@
-//! The sum of z_i·R_i by Pippenger's method, four lanes wide.
+//! Sums z_i·R_i by Pippenger's method, four lanes wide.
 //!
-//! A coefficient is cut into signed digits, one per window; a digit d of window w puts ±R_i in bucket |d| of w.
-//! The entries of all windows are sorted by bucket. The sorted list is cut into four runs at bucket boundaries,
-//! and each lane sums one run: a lane's accumulator stays in registers until its bucket is complete, so what is
-//! gathered at every step is an affine point, never a bucket. The weighted sum of a window's buckets is then
-//! taken with one quarter of the buckets per lane.
+//! A coefficient is cut into signed digits, one per window; a digit d of window w puts ±R_i in bucket |d| of w. The
+//! entries of all windows are sorted by bucket. The sorted list is cut into four runs at bucket boundaries, and each
+//! lane sums one run. The accumulator of a lane stays in registers until its bucket is complete, so each step gathers
+//! an affine point, never a bucket. The weighted sum of the buckets of a window is then computed with one quarter of
+//! the buckets per lane.
 
 use core::arch::x86_64::*;
 
@@ -17,10 +17,10 @@ use super::decompress4::decompress;
 use super::point4::{Ext4, Niels4, PackedExt, PackedNiels};
 use super::windows::{Entries, Windows};
 
-/// Points summed at once: it bounds the memory, to under 6 MiB.
+/// Points summed at once, a limit that keeps memory below 6 MiB.
 const CHUNK: usize = 16384;
 
-/// As [`super::r_sum`].
+/// See [`super::r_sum`].
 #[target_feature(enable = "avx2")]
 pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
     let mut sum = EdwardsPoint::identity();
@@ -42,11 +42,11 @@ pub(super) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
     RSum { sum, undecodable }
 }
 
-/// Decodes all, in order.
+/// Decodes all encodings, in order.
 #[target_feature(enable = "avx2")]
 pub(super) fn decompress_all(encodings: &[[u8; 32]], mut each: impl FnMut(usize, Option<PackedNiels>)) {
     for (group, four) in encodings.chunks(4).enumerate() {
-        // A short last group is filled up with repetitions of its first encoding.
+        // Pad a short last group with its first encoding.
         let (points, valid) = decompress(core::array::from_fn(|i| four.get(i).unwrap_or(&four[0])));
         for i in 0..four.len() {
             each(4 * group + i, valid[i].then_some(points[i]));
@@ -54,7 +54,7 @@ pub(super) fn decompress_all(encodings: &[[u8; 32]], mut each: impl FnMut(usize,
     }
 }
 
-/// Σ coefficients[i]·points[i].
+/// Returns Σ coefficients[i]·points[i].
 #[target_feature(enable = "avx2")]
 pub(super) fn multiscalar(mut points: Vec<PackedNiels>, coefficients: &[u128]) -> EdwardsPoint {
     let windows = Windows::for_points(points.len());
@@ -80,7 +80,7 @@ struct Run {
 }
 
 impl Run {
-    /// Moves to the next bucket that is not empty, from `bucket` on, or to the padding.
+    /// Moves to the next non-empty bucket, from `bucket` on, or to the padding.
     fn settle(&mut self, entries: &Entries) {
         while self.bucket < self.last_bucket && entries.starts[self.bucket] == entries.starts[self.bucket + 1]
         {
@@ -95,7 +95,7 @@ impl Run {
     }
 }
 
-/// The sum of the entries of every bucket.
+/// Returns the sums of the entries of all buckets.
 #[target_feature(enable = "avx2")]
 fn fill_buckets(points: &[PackedNiels], entries: &Entries) -> Vec<PackedExt> {
     let count = entries.starts.len() - 1;
@@ -143,10 +143,10 @@ fn fill_buckets(points: &[PackedNiels], entries: &Entries) -> Vec<PackedExt> {
     buckets
 }
 
-/// Σ over windows of 2^shift · Σ k·bucket_k, as the sum of the four lanes.
+/// Returns Σ over windows of 2^shift · Σ k·bucket_k, as the sum of the four lanes.
 ///
-/// Lane q has the buckets k = q L + 1 ..= q L + L of every window, L being a quarter of its buckets, and from the
-/// top bucket down sums them (`run`) and sums the sums (`total`): Σ k·bucket_k = total + q L·run.
+/// Lane q has the buckets k = q L + 1 ..= q L + L of every window; L is a quarter of its buckets. From the top bucket
+/// down, it sums them (`run`) and sums the sums (`total`): Σ k·bucket_k = total + q L·run.
 #[target_feature(enable = "avx2")]
 fn sum_windows(windows: &Windows, buckets: &[PackedExt]) -> Ext4 {
     let identity = Ext4::identity();
@@ -185,7 +185,7 @@ fn sum_windows(windows: &Windows, buckets: &[PackedExt]) -> Ext4 {
     sum
 }
 
-/// Lane 0 as a point of curve25519-dalek, by way of its encoding.
+/// Converts lane 0 to a point of curve25519-dalek, through its encoding.
 #[target_feature(enable = "avx2")]
 fn to_dalek(point: &Ext4) -> EdwardsPoint {
     let inverse = point.z.invert();

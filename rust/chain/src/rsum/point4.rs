@@ -1,12 +1,12 @@
 //! Four points of edwards25519 side by side, and their packed forms in memory.
 //!
-//! The formulas are those of Hisil, Wong, Carter and Dawson, "Twisted Edwards Curves Revisited" (2008), for
-//! a = -1: 3.1 for additions, with one operand kept as (y + x, y - x, 2d·t), and 3.3 for doublings. On this
-//! curve, where -1 is a square and d is not, they are complete: no pair of points is an exception, be they
-//! equal, opposite, the identity or of small order.
+//! The formulas are those of Hisil, Wong, Carter and Dawson, "Twisted Edwards Curves Revisited" (2008), for a = -1: 3.1
+//! for additions, with one operand stored as (y + x, y - x, 2d·t), and 3.3 for doublings. On this curve, -1 is a square
+//! and d is not, so they are complete: no pair of points is an exception, including equal and opposite points, the
+//! identity, and points of small order.
 //!
-//! Coordinates of [`Ext4`] are tight and everything between two multiplications is loose, except F in the
-//! formulas, which is below 2^28.33 and is always the first operand of `mul` (bounds in `field4`).
+//! Coordinates of [`Ext4`] are tight and all values between two multiplications are loose, except F in the formulas. F
+//! is below 2^28.33 and is always the first operand of `mul` (bounds in `field4`).
 
 use core::arch::x86_64::*;
 
@@ -56,7 +56,7 @@ pub(super) struct PackedNiels(pub(super) [[u64; 2]; 8]);
 pub(super) struct PackedExt([[u64; 2]; 10]);
 
 impl Ext4 {
-    /// The identity in all lanes.
+    /// Returns the identity in all lanes.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn identity() -> Self {
@@ -65,7 +65,7 @@ impl Ext4 {
         Self { x: zero, y: one, z: one, t: zero }
     }
 
-    /// P + Q for an affine Q. 7M.
+    /// Returns P + Q for an affine Q. 7M.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn add_niels(&self, q: &Niels4) -> Self {
@@ -76,7 +76,7 @@ impl Ext4 {
         Self::complete(&a, &b, &c, &d)
     }
 
-    /// P + Q. 8M.
+    /// Returns P + Q. 8M.
     #[target_feature(enable = "avx2")]
     pub(super) fn add_cached(&self, q: &Cached4) -> Self {
         let a = self.y.sub(&self.x).mul(&q.ym);
@@ -86,7 +86,7 @@ impl Ext4 {
         Self::complete(&a, &b, &c, &d)
     }
 
-    /// The second half of an addition. A, B and C are tight and D is at most 2Z.
+    /// Computes the second half of an addition. A, B and C are tight and D is at most 2Z.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn complete(a: &Fe4, b: &Fe4, c: &Fe4, d: &Fe4) -> Self {
@@ -97,7 +97,7 @@ impl Ext4 {
         Self { x: f.mul(&e), y: h.mul(&g), z: f.mul(&g), t: h.mul(&e) }
     }
 
-    /// 2P. 5M + 3S.
+    /// Returns 2P. 5M + 3S.
     #[target_feature(enable = "avx2")]
     pub(super) fn double(&self) -> Self {
         let xx = self.x.square();
@@ -111,7 +111,7 @@ impl Ext4 {
         Self { x: f.mul(&e), y: h.mul(&g), z: f.mul(&g), t: h.mul(&e) }
     }
 
-    /// The form that `add_cached` takes. 1M.
+    /// Returns the form that `add_cached` takes. 1M.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn cached(&self) -> Cached4 {
@@ -123,7 +123,7 @@ impl Ext4 {
         }
     }
 
-    /// Lane by lane, `other` where the mask is all ones.
+    /// Selects, lane by lane, `other` if the mask is all ones.
     #[target_feature(enable = "avx2")]
     pub(super) fn select(&self, other: &Self, mask: __m256i) -> Self {
         Self {
@@ -134,7 +134,7 @@ impl Ext4 {
         }
     }
 
-    /// The lanes in the order given by the immediate of `vpermq`.
+    /// Permutes the lanes in the order given by the immediate of `vpermq`.
     #[target_feature(enable = "avx2")]
     pub(super) fn permute<const ORDER: i32>(&self) -> Self {
         let mut p = *self;
@@ -146,7 +146,7 @@ impl Ext4 {
         p
     }
 
-    /// Four points from memory.
+    /// Loads four points from memory.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn load(points: [&PackedExt; 4]) -> Self {
@@ -167,7 +167,7 @@ impl Ext4 {
         }
     }
 
-    /// The four points in their form in memory.
+    /// Returns the four points in their memory form.
     #[target_feature(enable = "avx2")]
     pub(super) fn pack(&self) -> [PackedExt; 4] {
         let [x, y, z, t] = [&self.x, &self.y, &self.z, &self.t].map(|f| pair(f));
@@ -189,13 +189,13 @@ impl Ext4 {
 }
 
 impl Niels4 {
-    /// Four affine points of coordinates `x` and `y`, both tight.
+    /// Returns four affine points with coordinates `x` and `y`, both tight.
     #[target_feature(enable = "avx2")]
     pub(super) fn new(x: &Fe4, y: &Fe4) -> Self {
         Self { yp: y.add(x), ym: y.sub(x), t2d: x.mul(y).mul(&Fe4::splat(&D2)) }
     }
 
-    /// Four points from memory, point `i` negated if `negate[i]` is 1 (it is 0 or 1).
+    /// Loads four points from memory; point `i` is negated if `negate[i]` is 1 (it is 0 or 1).
     #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) fn load(points: [&PackedNiels; 4], negate: [u32; 4]) -> Self {
@@ -209,7 +209,7 @@ impl Niels4 {
                 i64::from(negate[0]),
             ),
         );
-        // -(y + x, y - x, t) is (y - x, y + x, -t): the first two change places, which costs only an address.
+        // -(y + x, y - x, t) is (y - x, y + x, -t): the swap of the first two changes only an address.
         let at = negate.map(|n| 2 * n as usize);
         let [yp4, ym4, t4, _] = transpose(rows, 6);
         let yp = unpair(transpose_at(rows, at), _mm256_blendv_epi8(yp4, ym4, signs));
@@ -227,7 +227,7 @@ impl Niels4 {
         Self { yp, ym, t2d }
     }
 
-    /// The four points in their form in memory.
+    /// Returns the four points in their memory form.
     #[target_feature(enable = "avx2")]
     pub(super) fn pack(&self) -> [PackedNiels; 4] {
         let [yp, ym, t] = [&self.yp, &self.ym, &self.t2d].map(|f| pair(f));
@@ -257,14 +257,14 @@ impl PackedExt {
         Self([[0, 0], [0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0]]);
 }
 
-/// The words 2·at .. 2·at + 4 of four rows, transposed: vector `i` holds word 2·at + i of every row.
+/// Transposes the words 2·at .. 2·at + 4 of four rows: vector `i` holds word 2·at + i of every row.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn transpose<const N: usize>(rows: [&[[u64; 2]; N]; 4], at: usize) -> [__m256i; 4] {
     transpose_at(rows, [at; 4])
 }
 
-/// As [`transpose`], each row from its own offset.
+/// Like [`transpose`], with an offset for each row.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn transpose_at<const N: usize>(rows: [&[[u64; 2]; N]; 4], at: [usize; 4]) -> [__m256i; 4] {
@@ -277,7 +277,7 @@ fn transpose_at<const N: usize>(rows: [&[[u64; 2]; N]; 4], at: [usize; 4]) -> [_
     [a, b, c, d]
 }
 
-/// Limbs from pairs. The even limbs keep the odd ones in the high halves of their lanes.
+/// Splits pairs into limbs. The even limbs keep the odd ones in the high halves of their lanes.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn unpair(quad: [__m256i; 4], last: __m256i) -> Fe4 {
@@ -286,7 +286,7 @@ fn unpair(quad: [__m256i; 4], last: __m256i) -> Fe4 {
     Fe4([a, high(a), b, high(b), c, high(c), d, high(d), last, high(last)])
 }
 
-/// Pairs of limbs, even low and odd high, lane by lane.
+/// Joins limbs into pairs, even low and odd high, lane by lane.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn pair(f: &Fe4) -> [[u64; 4]; 5] {

@@ -1,4 +1,4 @@
-//! The sum by curve25519-dalek, for any CPU.
+//! The sum, computed by curve25519-dalek for any CPU.
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -6,7 +6,7 @@ use curve25519_dalek::traits::VartimeMultiscalarMul;
 
 use super::RSum;
 
-/// As [`super::r_sum`].
+/// See [`super::r_sum`].
 pub(crate) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
     let mut points = Vec::with_capacity(encodings.len());
     let mut scalars = Vec::with_capacity(encodings.len());
@@ -23,7 +23,7 @@ pub(crate) fn r_sum(encodings: &[[u8; 32]], coefficients: &[u128]) -> RSum {
     RSum { sum: EdwardsPoint::vartime_multiscalar_mul(&scalars, &points), undecodable }
 }
 
-/// Decodes a point by RFC 8032, 5.1.3, exactly: dalek alone would also take y >= p, and x = 0 with the sign bit set.
+/// Decodes a point exactly by RFC 8032, 5.1.3: dalek alone also accepts y >= p, and x = 0 with the sign bit set.
 pub(crate) fn decode_canonical(encoding: &[u8; 32]) -> Option<EdwardsPoint> {
     let negative_zero = encoding[31] >> 7 == 1 && has_zero_x(encoding);
     if !is_reduced(encoding) || negative_zero {
@@ -32,12 +32,12 @@ pub(crate) fn decode_canonical(encoding: &[u8; 32]) -> Option<EdwardsPoint> {
     CompressedEdwardsY(*encoding).decompress()
 }
 
-/// Whether the low 255 bits are below p: they are not when the bytes are 0xed..=0xff, 0xff × 30, 0x7f.
+/// Returns true if the low 255 bits are below p: they are not if the bytes are 0xed..=0xff, 0xff × 30, 0x7f.
 pub(super) fn is_reduced(encoding: &[u8; 32]) -> bool {
     encoding[0] < 0xed || encoding[31] & 0x7f != 0x7f || encoding[1..31].iter().any(|&byte| byte != 0xff)
 }
 
-/// Whether y, below p, is 1 or p - 1: x² = (y² - 1)/(d y² + 1) is zero for these alone.
+/// Returns true if y, below p, is 1 or p - 1: x² = (y² - 1)/(d y² + 1) is zero only for these.
 fn has_zero_x(encoding: &[u8; 32]) -> bool {
     let (first, middle, last) = (encoding[0], &encoding[1..31], encoding[31] & 0x7f);
     (first == 1 && last == 0 && middle.iter().all(|&byte| byte == 0))

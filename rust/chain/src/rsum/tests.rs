@@ -1,5 +1,5 @@
-//! The AVX2 path against the portable one, and both against the decoding rule. On a CPU without AVX2 the two
-//! are the same and the differences are empty.
+//! Tests the AVX2 path against the portable one, and both against the decoding rule. Without AVX2 both paths are the
+//! same code, and the comparison is trivial.
 #![allow(clippy::unwrap_used)]
 
 use curve25519_dalek::constants::EIGHT_TORSION;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha512};
 
 use super::{portable, r_sum};
 
-/// 64 bytes that depend on the two numbers alone.
+/// Returns 64 bytes that depend only on the two numbers.
 fn random(stream: u64, i: u64) -> [u8; 64] {
     Sha512::digest([stream.to_le_bytes(), i.to_le_bytes()].concat()).into()
 }
@@ -31,7 +31,7 @@ fn points(stream: u64, n: usize) -> Vec<[u8; 32]> {
     (0..n as u64).map(|i| point(stream, i).compress().0).collect()
 }
 
-/// Both paths agree; gives what they say.
+/// Checks that both paths agree, and returns their result.
 fn check(encodings: &[[u8; 32]], coefficients: &[u128]) -> (EdwardsPoint, Vec<u32>) {
     let (fast, slow) = (r_sum(encodings, coefficients), portable::r_sum(encodings, coefficients));
     assert_eq!(fast.undecodable, slow.undecodable);
@@ -39,7 +39,7 @@ fn check(encodings: &[[u8; 32]], coefficients: &[u128]) -> (EdwardsPoint, Vec<u3
     (fast.sum, fast.undecodable)
 }
 
-/// p + k, little endian, for -19 <= k < 19.
+/// Returns p + k, little endian, for -19 <= k < 19.
 fn p_plus(k: i32) -> [u8; 32] {
     let mut bytes = [0xff; 32];
     bytes[0] = (0xed + k) as u8;
@@ -85,7 +85,7 @@ fn random_strings() {
 
 #[test]
 fn non_canonical_encodings() {
-    // One at a time, so that a verdict is seen for each; then all together among points.
+    // One at a time, to see a verdict for each; then all together among points.
     let mut all = points(7, 3);
     for k in 0..19 {
         for encoding in [p_plus(k), with_sign(p_plus(k))] {
@@ -104,7 +104,7 @@ fn non_canonical_encodings() {
             all.push(encoding);
         }
     }
-    // y that agree with p in all bytes but one.
+    // Values of y that equal p in all bytes but one.
     for byte in 1..32 {
         let mut encoding = p_plus(5);
         encoding[byte] ^= 1;

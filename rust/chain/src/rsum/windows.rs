@@ -1,4 +1,4 @@
-//! The windows of 128-bit coefficients, and the sorting of their digits by bucket.
+//! The windows of 128-bit coefficients; sorts their digits by bucket.
 
 /// Multiplications per point and window: one mixed addition.
 const ADDITION: usize = 7;
@@ -9,17 +9,17 @@ const BUCKET: usize = 17;
 pub(super) struct Window {
     shift: u32,
     pub(super) width: u32,
-    /// Buckets 1 ..= `buckets`, of which the first is number `first_bucket` of all. A multiple of four.
+    /// Buckets 1 ..= `buckets`; the first is number `first_bucket` of all. A multiple of four.
     pub(super) buckets: usize,
     pub(super) first_bucket: usize,
 }
 
-/// The windows, lowest first. Digits of all but the top one are signed, from -2^(width-1) to 2^(width-1) - 1;
-/// those of the top one take up the carry, from 0 to 2^width.
+/// The windows, lowest first. Digits of all but the top one are signed, from -2^(width-1) to 2^(width-1) - 1; digits of
+/// the top one absorb the carry, from 0 to 2^width.
 pub(super) struct Windows(Vec<Window>);
 
 impl Windows {
-    /// The cheapest cut for so many points.
+    /// Returns the cheapest cut for this number of points.
     pub(super) fn for_points(points: usize) -> Self {
         (10..=32).map(Self::cut).min_by_key(|windows| windows.cost(points)).unwrap_or_else(|| Self::cut(16))
     }
@@ -28,7 +28,7 @@ impl Windows {
         self.0.iter()
     }
 
-    /// `count` windows of nearly equal width, the narrower ones on top.
+    /// Returns `count` windows of nearly equal width, the narrower ones on top.
     fn cut(count: u32) -> Self {
         let (mut shift, mut first_bucket) = (0, 0);
         let windows = (0..count).map(|i| {
@@ -51,7 +51,7 @@ impl Windows {
     }
 }
 
-/// The digits that are not zero, sorted by bucket.
+/// The non-zero digits, sorted by bucket.
 pub(super) struct Entries {
     /// 2·point + (1 if the point is to be subtracted), then one entry for the point past the last.
     pub(super) sorted: Vec<u32>,
@@ -64,10 +64,10 @@ impl Entries {
         const ZERO: u32 = u32::MAX;
         let n = coefficients.len();
         let lower = &windows.0[..windows.0.len() - 1];
-        // Adding half a window's range to each lower digit makes all of them unsigned, with no carry to follow.
+        // Half the range of a window, added to each lower digit, makes all of them unsigned, without a carry.
         let bias = lower.iter().fold(0u128, |bias, w| bias | 1 << (w.shift + w.width - 1));
 
-        // 2·bucket + sign of every digit, window by window, and the entries per bucket, one place up.
+        // 2·bucket + sign of every digit, window by window, and the entries per bucket, shifted up one place.
         let mut codes = vec![ZERO; n * windows.0.len()];
         let mut starts = vec![0u32; windows.buckets() + 1];
         for (i, &coefficient) in coefficients.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! A proxy between a client and its service, as the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`
-//! name it.
+//! A proxy between a client and its service, from the variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+//! `NO_PROXY`.
 //!
-//! A service behind `https://` is reached through a tunnel, so the proxy sees neither records nor tokens. A request to
-//! `http://` goes to the proxy, which forwards it.
+//! The client reaches a service behind `https://` through a tunnel, so the proxy sees neither records nor tokens. It
+//! sends a request for `http://` to the proxy, which forwards it.
 
 use std::io;
 use std::pin::Pin;
@@ -32,7 +32,8 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// The proxy that the environment names for a service. A service on this machine is always reached directly.
+    /// Returns the proxy that the environment names for a service. The client always reaches a service on this machine
+    /// directly.
     pub(super) fn to(service: &Url) -> Result<Option<Proxy>, Error> {
         Proxy::by(&Matcher::from_env(), service)
     }
@@ -51,12 +52,12 @@ impl Proxy {
         Ok(Some(Proxy { uri: found.uri().clone(), authorization, tunnels: service.scheme() == "https" }))
     }
 
-    /// Where it is, without secrets.
+    /// Returns the address of the proxy, without secrets.
     pub(super) fn place(&self) -> &Uri {
         &self.uri
     }
 
-    /// What a request says to the proxy itself; within a tunnel it does not see requests.
+    /// Returns the credentials for the proxy itself; within a tunnel the proxy does not see requests.
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref().filter(|_| !self.tunnels)
     }
@@ -98,7 +99,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A connection, which knows whether a proxy forwards its requests; they then name the whole URL.
+/// A connection. If a proxy forwards its requests, they name the whole URL.
 pub(super) struct Stream {
     tcp: TokioIo<TcpStream>,
     is_forwarded: bool,

@@ -1,4 +1,4 @@
-//! Requests and what comes back.
+//! Requests and responses.
 
 use std::time::Duration;
 
@@ -16,23 +16,23 @@ use crate::rejection::{Outcome, Rejection, RejectionCode};
 use crate::submission::Submission;
 use crate::wire::{Answer, Problem, write_submission};
 
-/// The longest answer to one record.
+/// The longest response to one record.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// The longest answer to any request.
+/// The longest response to any request.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// What became of one record.
+/// The outcome of one record.
 pub(super) type Reply = Result<Outcome, Error>;
 
-/// An attempt that failed, and how long to wait before the next.
+/// A failed attempt, and how long to wait before the next.
 pub(super) struct Call {
     pub(super) error: Error,
     pub(super) pause: Duration,
 }
 
 impl Client {
-    /// One record in one request.
+    /// Sends one record in one request.
     pub(super) async fn single(&self, submission: &Submission) -> Result<Outcome, Call> {
         let mut body = Vec::with_capacity(1024 + 2 * submission.payload.len());
         write_submission(submission, &mut body);
@@ -55,7 +55,7 @@ impl Client {
         }
     }
 
-    /// One request, whatever it is.
+    /// Sends one request of any kind.
     pub(super) async fn any(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Whole, Call> {
         let response = self.call(method, path, "application/json", body).await?;
         let status = response.status().as_u16();
@@ -67,7 +67,7 @@ impl Client {
         }
     }
 
-    /// Many records in one request.
+    /// Sends many records in one request.
     pub(super) async fn many(&self, submissions: &[&Submission]) -> Replies {
         let mut body = Vec::new();
         for submission in submissions {
@@ -96,7 +96,7 @@ impl Client {
                 begun += end + 1;
                 let answer: Answer = match serde_json::from_slice(line) {
                     Ok(answer) => answer,
-                    // The summary, before every record was answered.
+                    // The summary, before the outcome of every record.
                     Err(_) => return (replies, Some(self.cut_short(line))),
                 };
                 if let Some(submission) = submissions.get(replies.len()) {
@@ -108,7 +108,7 @@ impl Client {
                 return (replies, Some(self.broken("it does not answer as docs/reference/http.md says")));
             }
         }
-        // Read to its end, so that the connection can be used again.
+        // Read the body to its end, so that the connection can be used again.
         while let Ok(Some(Ok(_))) = timeout(self.0.settings.timeout, body.frame()).await {}
         (replies, None)
     }
@@ -156,7 +156,7 @@ impl Client {
         }
     }
 
-    /// An answer that is no success.
+    /// Reads the problem from an unsuccessful response.
     async fn refused(&self, response: Response<Incoming>) -> (Problem, Call) {
         let status = response.status();
         let retryable = matches!(
@@ -196,7 +196,7 @@ impl Client {
         let last: Option<Last> = serde_json::from_slice(line).ok();
         match last.and_then(|last| last.summary.problem) {
             Some(problem) => {
-                // The service had no room, or no time; the body itself may be sent again.
+                // The service had no room or no time; the same body may be sent again.
                 let retryable = matches!(&*problem.code, "busy" | "too_slow");
                 Call {
                     error: self.error(problem.code.into_owned(), &problem.detail, retryable),

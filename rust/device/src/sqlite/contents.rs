@@ -1,4 +1,4 @@
-//! Whose tables a database file holds. They are looked for before anything is written to it.
+//! The tables that a database file holds. They are inspected before anything is written to it.
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -10,23 +10,23 @@ pub type Migration = (i64, &'static str, &'static str);
 /// The tables that a file is expected to hold.
 #[derive(Debug)]
 pub struct Schema {
-    /// The thing that the tables are: `ledger`, `outbox`.
+    /// The subject of the tables: `ledger`, `outbox`.
     pub name: &'static str,
     /// Tables of every version.
     pub tables: &'static [&'static str],
     /// Tables that only newer versions have.
     pub later_tables: &'static [&'static str],
-    /// In the order of their versions.
+    /// The migrations, by version.
     pub migrations: &'static [Migration],
 }
 
 impl Schema {
-    /// The version that this program knows.
+    /// Returns the version that this program knows.
     pub fn version(&self) -> i64 {
         self.migrations.iter().map(|(version, ..)| *version).max().unwrap_or(0)
     }
 
-    /// Reading works with older versions, too; tables of a newer one may mean something else.
+    /// Refuses a newer version, whose tables may differ in meaning; older ones can be read.
     pub fn refuse_newer(&self, place: &str, version: i64) -> Result<(), Error> {
         if version <= self.version() {
             return Ok(());
@@ -39,7 +39,7 @@ impl Schema {
         )))
     }
 
-    /// The error for a database that holds something else.
+    /// Returns the error for a database that does not hold the schema.
     pub fn missing(&self, place: &str, contents: &Contents) -> Error {
         let name = self.name;
         Error::Config(match contents {
@@ -57,24 +57,24 @@ impl Schema {
 /// The tables of a database.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Contents {
-    /// None: the schema may be created.
+    /// No tables: the schema may be created.
     Empty,
-    /// All of the schema, with the version of its last migration; 0 if no migration is recorded.
+    /// All tables of the schema, with the version of its last migration; 0 if no migration is recorded.
     Complete {
-        /// Of the last migration.
+        /// The version of the last migration.
         version: i64,
     },
-    /// Others; some of their names.
+    /// Other tables; some of their names.
     Foreign(Vec<String>),
 }
 
-/// How many tables of another program are named.
+/// How many foreign tables an error names.
 pub const MAX_NAMES: usize = 3;
-/// Where migrations are recorded.
+/// The table of the migrations.
 pub const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
-/// Looks at the tables of a file. Views, virtual tables and tables with generated columns count as foreign if they have our
-/// names: they can show each reader something else, and take any time and memory to read.
+/// Inspects the tables of a file. Views, virtual tables and tables with generated columns count as foreign even under
+/// our names: they can show each reader different rows, and take any time and memory to read.
 pub(super) async fn contents(
     connection: &mut SqliteConnection,
     schema: &Schema,
@@ -116,6 +116,6 @@ pub(super) async fn contents(
     .bind(i64::try_from(MAX_NAMES).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?;
-    // A process that creates the schema now, or ended while it did, leaves the table of migrations first.
+    // A process that is creating the schema, or died while it did, creates the table of migrations first.
     Ok(if others.is_empty() { Contents::Empty } else { Contents::Foreign(others) })
 }

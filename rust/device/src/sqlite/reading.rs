@@ -1,7 +1,7 @@
 //! Reading a database file without changing it, the files beside it, or their names.
 //!
-//! SQLite by itself makes `-wal` and `-shm` files even for a reader, which then belong to the reader and can stop the
-//! owner; and the last connection folds the write-ahead log into the file. The three ways here do neither.
+//! SQLite creates `-wal` and `-shm` files even for a reader; they belong to the reader and can block the owner. The
+//! last connection also folds the write-ahead log into the file. The three ways here do neither.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -16,33 +16,33 @@ use tempfile::TempDir;
 use super::WRITE_LOCK_TIMEOUT;
 use super::uses::Use;
 
-/// Connections to a private copy: all are opened at once, because its name is removed then.
+/// Connections to a private copy: all are opened at once, because its name is then removed.
 const COPY_CONNECTIONS: u32 = 4;
-/// The header of a write-ahead log, <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>, and more of a journal
-/// than its own.
+/// The header of a write-ahead log, <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>; longer than that of
+/// a journal.
 const HEADER_BYTES: usize = 32;
-/// Free space that stays, in bytes, when a private copy is made.
+/// Free space to leave, in bytes, after making a private copy.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// How often a file is opened whose writer opens or closes it at the same time, and how long between.
+/// How often to try to open a file whose writer is opening or closing it, and the interval.
 const OPENS: usize = 10;
 const OPEN_INTERVAL: Duration = Duration::from_millis(20);
-/// How often a copy is made of a file that is written meanwhile.
+/// How often to copy a file that is written meanwhile.
 const COPIES: usize = 5;
 
 /// How a file is read.
 #[derive(Debug)]
 pub(crate) enum Reading {
-    /// Without locks, because no write-ahead log lies beside it. Each read ends with a comparison of the file's state.
+    /// Without locks, because there is no write-ahead log. Each read ends with a comparison of the file's state.
     Alone { path: PathBuf, state: State },
-    /// With the write-ahead log beside it, together with a process that writes. The log's index is only read.
+    /// With the write-ahead log, together with a process that writes. The log's index is only read.
     Shared { log_bytes: u64, keeper: tokio::sync::Mutex<Option<SqliteConnection>>, _index: Option<Use> },
-    /// As a private copy, made with the log or journal beside it: because the log has no index, or because this user
-    /// could leave files that the owner cannot write.
+    /// As a private copy, made with the log or journal: because the log has no index, or because this user could leave
+    /// files that the owner cannot write.
     Copy { log: &'static str, log_bytes: u64 },
 }
 
-/// The state of a file that changes when it is written.
+/// The state of a file; it changes with every write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct State {
     inode: (u64, u64),
@@ -63,7 +63,7 @@ impl Reading {
     pub(super) async fn open(path: &Path) -> Result<(Reading, SqlitePool), sqlx::Error> {
         for _ in 1..OPENS {
             match Reading::open_once(path).await {
-                // The files beside it came or went at this moment, with the writer.
+                // The files beside it appeared or disappeared at this moment, with the writer.
                 Err(error) if cannot_open(&error) => tokio::time::sleep(OPEN_INTERVAL).await,
                 opened => return opened,
             }
@@ -88,7 +88,7 @@ impl Reading {
                 let index = Use::reading(&path);
                 let options = reader_of(&path, "readonly_shm=1");
                 let mut keeper = options.connect().await?;
-                // The log is opened by the first read, and stays while a connection has it open.
+                // The first read opens the log; it stays while a connection has it open.
                 sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut keeper).await?;
                 let keeper = tokio::sync::Mutex::new(Some(keeper));
                 let reading = Reading::Shared { log_bytes, keeper, _index: index };
@@ -105,7 +105,7 @@ impl Reading {
         Ok((Reading::Alone { path, state }, readers))
     }
 
-    /// Fails if the file was written since it was opened, so that what was read may be a mixture.
+    /// Fails if the file was written since it was opened: the rows may then mix two states.
     pub(super) fn check_unchanged(&self) -> Result<(), sqlx::Error> {
         match self {
             Reading::Alone { path, state } if State::of(path)? != *state => Err(changed()),
@@ -113,17 +113,17 @@ impl Reading {
         }
     }
 
-    /// Closes what the readers' pool does not.
+    /// Closes the connection that is not in the readers' pool.
     pub(super) async fn close(&self) {
         if let Reading::Shared { keeper, .. } = self
             && let Some(keeper) = keeper.lock().await.take()
         {
-            // A reader's connection has nothing to write.
+            // A connection for reading has nothing to write.
             let _ = keeper.close().await;
         }
     }
 
-    /// A remark for people, if files beside the database are part of what is read.
+    /// Returns a note for users if the read includes files beside the database.
     pub(crate) fn note(&self, place: &str) -> Option<String> {
         let bytes = |bytes: u64| if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
         match self {
@@ -140,7 +140,7 @@ impl Reading {
     }
 }
 
-/// Options that read a file; `parameters` are those of <https://www.sqlite.org/uri.html>.
+/// Returns options for reading a file; `parameters` are those of <https://www.sqlite.org/uri.html>.
 pub(super) fn reader_of(path: &Path, parameters: &str) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(uri(path, parameters))
@@ -152,7 +152,7 @@ pub(super) fn reader_of(path: &Path, parameters: &str) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// A path as a URI of SQLite.
+/// Returns a path as a SQLite URI.
 fn uri(path: &Path, parameters: &str) -> String {
     use std::fmt::Write as _;
     let mut uri = "file:".to_owned();
@@ -177,13 +177,13 @@ fn size(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|file| file.len())
 }
 
-// A reader keeps its connections: as long as it has one, the log stays where it is.
+// A reader keeps its connections: the log stays in place while one is open.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None)
 }
 
-/// Whether files that SQLite makes for this reader, if the writer closes the file at this moment, would stop the writer:
-/// those of the owner and of root belong to the owner.
+/// Returns true if files that SQLite creates for this reader, when the writer closes the file at this moment, would
+/// block the writer: those of the owner and of root belong to the owner.
 fn may_leave_files(path: &Path) -> io::Result<bool> {
     let user = rustix::process::geteuid();
     let folder = path.parent().unwrap_or(path);
@@ -192,7 +192,7 @@ fn may_leave_files(path: &Path) -> io::Result<bool> {
         && rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok())
 }
 
-/// SQLITE_CANTOPEN, SQLITE_READONLY and their extended codes.
+/// Matches SQLITE_CANTOPEN, SQLITE_READONLY and their extended codes.
 pub(super) fn cannot_open(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| [8, 14].contains(&(code & 0xff)))
@@ -202,8 +202,8 @@ fn changed() -> sqlx::Error {
     sqlx::Error::Io(io::Error::other("the file was written to while it was read; run the command again"))
 }
 
-/// Reads a private copy of the file and of the log or journal beside it. The copy has no name once it is open, so
-/// that its space is free when the process ends, however it ends.
+/// Reads a private copy of the file and of the log or journal beside it. The copy has no name once it is open, so the
+/// system frees its space when the process ends.
 async fn copy(path: &Path, log: &'static str, log_bytes: u64) -> Result<(Reading, SqlitePool), sqlx::Error> {
     let source = path.to_owned();
     let folder = tokio::task::spawn_blocking(move || copy_files(&source, log)).await;
@@ -214,7 +214,7 @@ async fn copy(path: &Path, log: &'static str, log_bytes: u64) -> Result<(Reading
         .pragma("trusted_schema", "OFF")
         .journal_mode(SqliteJournalMode::Delete)
         .disable_statement_logging();
-    // Takes over the log or rolls the journal back, in the copy.
+    // Applies the log or rolls the journal back, in the copy.
     whole.connect().await?.close().await?;
     let readers = pool(COPY_CONNECTIONS).connect_lazy_with(reader_of(&copied, "immutable=1"));
     let mut opened = Vec::new();
@@ -238,8 +238,8 @@ fn copy_files(path: &Path, log: &str) -> io::Result<TempDir> {
     copy_once(path, log)?.ok_or_else(busy)
 }
 
-/// None if pages of the file were written meanwhile. What is appended to the log meanwhile does not count: its frames
-/// have checksums, and one that is half there ends the log.
+/// Returns `None` if pages of the file were written meanwhile. Appends to the log do not count: its frames have
+/// checksums, and an incomplete one ends the log.
 fn copy_once(path: &Path, log: &str) -> io::Result<Option<TempDir>> {
     let parts = [(path.to_owned(), ""), (beside(path, log), log)];
     let identity = || Ok::<_, io::Error>((State::of(path)?, beginning(&parts[1].0)?));
@@ -248,7 +248,7 @@ fn copy_once(path: &Path, log: &str) -> io::Result<Option<TempDir>> {
     let folder = TempDir::with_prefix("edgesentry-read-")?;
     let free = rustix::fs::statvfs(folder.path())?;
     let free_bytes = free.f_bavail.saturating_mul(free.f_frsize);
-    // The log's pages are written into the copy, too.
+    // The pages of the log are written into the copy, too.
     let needed_bytes = before.0.size_bytes + 2 * log_bytes + SPARE_BYTES;
     if free_bytes < needed_bytes {
         return Err(io::Error::other(format!(
@@ -260,14 +260,14 @@ fn copy_once(path: &Path, log: &str) -> io::Result<Option<TempDir>> {
     for (part, suffix) in &parts {
         let copied = folder.path().join(format!("copy{suffix}"));
         let mut copied = OpenOptions::new().write(true).create_new(true).mode(0o600).open(copied)?;
-        // No more than what the space was counted for.
+        // At most the bytes that the free space was checked for.
         let most_bytes = if suffix.is_empty() { before.0.size_bytes } else { log_bytes };
         io::copy(&mut File::open(part)?.take(most_bytes), &mut copied)?;
     }
     Ok((identity()? == before).then_some(folder))
 }
 
-/// The header of a log, which changes when the log begins again.
+/// Reads the header of a log, which changes when the log begins again.
 fn beginning(log: &Path) -> io::Result<Vec<u8>> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     File::open(log)?.take(HEADER_BYTES as u64).read_to_end(&mut header)?;

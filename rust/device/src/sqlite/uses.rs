@@ -1,5 +1,5 @@
-//! Files that this process has open. SQLite has one handle of a log's index for the whole process: if a reader opened it,
-//! which only reads it, a writer in the same process cannot write.
+//! Files that this process has open. SQLite has one handle of a log's index for the whole process: if a reader opened
+//! it read-only, a writer in the same process cannot write.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum How {
-    /// The index is open for reading only.
+    /// The index is open read-only.
     Reading,
     Writing,
 }
@@ -18,12 +18,12 @@ fn uses() -> MutexGuard<'static, BTreeMap<(PathBuf, How), usize>> {
     USES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file that is open; it counts until it is dropped.
+/// An open file; it counts until it is dropped.
 #[derive(Debug)]
 pub(super) struct Use((PathBuf, How));
 
 impl Use {
-    /// None if a writer of this process has the index open already: then it is not for reading only.
+    /// Returns `None` if a writer of this process already has the index open: then it is not read-only.
     pub(super) fn reading(path: &Path) -> Option<Use> {
         let mut uses = uses();
         let is_written = uses.contains_key(&(path.to_owned(), How::Writing));

@@ -34,7 +34,7 @@ pub struct Problem {
     pub actual: Option<String>,
 }
 
-/// The fields that a client acts on, as far as they are there: a proxy's document may have others.
+/// The fields that a client acts on, all optional: the document of a proxy may have others.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Read {

@@ -1,4 +1,4 @@
-//! A record and its payload as they come over the wire: `{"record": {...}, "raw_payload_hex": "..."}`.
+//! A record and its payload on the wire: `{"record": {...}, "raw_payload_hex": "..."}`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct Wire<'a> {
     raw_payload_hex: Cow<'a, str>,
 }
 
-/// A text that is no record with its payload.
+/// The error for text that is not a record with its payload.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(String);
@@ -27,7 +27,7 @@ pub struct Malformed(String);
 /// Reads a record with its payload.
 pub fn parse_submission(text: &[u8]) -> Result<Submission, Malformed> {
     let wire: Wire<'_> = serde_json::from_slice(text).map_err(|error| {
-        // Names that a sender chose are shown, but not at any length.
+        // Names that a sender chose are shown, but cut to a limited length.
         let problem: String = error.to_string().chars().take(300).collect();
         Malformed(format!("a record with its payload is wanted: {problem}"))
     })?;
@@ -38,14 +38,14 @@ pub fn parse_submission(text: &[u8]) -> Result<Submission, Malformed> {
     Ok(Submission { record: Arc::new(record), payload: Bytes::from(payload) })
 }
 
-/// Writes a record with its payload as one line, without its end: what `POST /api/v1/ingest` takes.
+/// Writes a record with its payload as one line without a line end, as `POST /api/v1/ingest` expects it.
 pub fn write_submission(submission: &Submission, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"record\":");
     edgesentry_formats::record_to_json(&submission.record, out);
     out.extend_from_slice(b",\"raw_payload_hex\":\"");
     let start = out.len();
     out.resize(start + 2 * submission.payload.len(), 0);
-    // Twice as long as the payload, as asked for.
+    // The buffer is twice as long as the payload, as hex requires.
     let _ = hex::encode_to_slice(&submission.payload, &mut out[start..]);
     out.extend_from_slice(b"\"}");
 }

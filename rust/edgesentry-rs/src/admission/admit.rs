@@ -10,7 +10,7 @@ use super::{
     DeviceKeys, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Registry, Rejection, RejectionCode, Submission,
 };
 
-/// A record that passed every check but those of the chain; only `decide` makes one.
+/// A record that passed every check but those of the chain; only `decide` creates one.
 #[derive(Clone, Debug)]
 pub struct Admitted {
     record: Arc<AuditRecord>,
@@ -20,38 +20,38 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// The record.
+    /// Returns the record.
     pub fn record(&self) -> &Arc<AuditRecord> {
         &self.record
     }
 
-    /// Its record hash.
+    /// Returns its record hash.
     pub fn hash(&self) -> Hash {
         self.hash
     }
 
-    /// Its payload, whose BLAKE3 is the record's `payload_hash`.
+    /// Returns its payload, whose BLAKE3 is the record's `payload_hash`.
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
-    /// The version of the device's keys that the signature was checked under.
+    /// Returns the version of the device's keys that the signature was checked under.
     pub fn keys_version(&self) -> i64 {
         self.keys_version
     }
 
-    /// The record and payload again, to be admitted anew.
+    /// Returns the record and payload, to admit them again.
     pub(crate) fn to_submission(&self) -> Submission {
         Submission { record: Arc::clone(&self.record), payload: self.payload.clone() }
     }
 }
 
-/// Decides, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
-/// order; the first that fails is the rejection. It emits no events: a rejection under stale keys is not final, and
+/// Checks, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
+/// order; the first failure is the rejection. It emits no events: a rejection under stale keys is not final, and
 /// workers must not block on the subscriber.
 pub(crate) fn decide(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
     edgesentry_formats::limit_shared_threads();
-    // A thread is worth waking for some dozens of signatures, and a batch pays from some dozens on.
+    // Waking a thread pays from some dozens of signatures on, and so does a batch.
     let share = submissions.len().div_ceil(rayon::current_num_threads()).max(64);
     if submissions.len() <= share {
         return admit_slice(submissions, registry);

@@ -8,7 +8,7 @@ use edgesentry_chain::{Hash, Head};
 
 use super::{Admitted, Outcome, Rejection, RejectionCode};
 
-/// One chain as a ledger sees it inside its transaction.
+/// A chain as a ledger sees it inside its transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Chain {
     /// The last link; sequence 0 and a zero hash before the first record.
@@ -21,8 +21,8 @@ impl Chain {
 
     /// Decides whether `admitted` continues the chain, and if so, moves the head onto it.
     ///
-    /// `held` is the hash of the record that the ledger holds at this sequence. The service tells of it when it is
-    /// committed.
+    /// `held` is the hash of the record that the ledger holds at this sequence. The service reports the outcome after
+    /// the commit.
     pub fn decide(&mut self, admitted: &Admitted, held: Option<Hash>) -> Outcome {
         let outcome = self.judge(admitted, held);
         if outcome == Outcome::Accepted {
@@ -31,7 +31,7 @@ impl Chain {
         outcome
     }
 
-    /// [`Chain::decide`], and the head stays.
+    /// Like [`Chain::decide`], without moving the head.
     pub fn judge(&self, admitted: &Admitted, held: Option<Hash>) -> Outcome {
         let record = admitted.record();
         let next = self.head.sequence + 1;

@@ -10,7 +10,7 @@ use edgesentry_chain::{Head, RingKey};
 pub struct RegisteredKey {
     /// The key, its scheme and the first sequence that it signs.
     pub key: RingKey,
-    /// The first sequence at which it is no longer accepted, whatever the signature.
+    /// The first sequence at which it is no longer accepted, even with a valid signature.
     pub revoked_from: Option<u64>,
 }
 
@@ -21,7 +21,7 @@ pub struct DeviceKeys {
     pub version: i64,
     /// By first valid sequence.
     pub keys: Arc<[RegisteredKey]>,
-    /// The last link of its chain when the keys were read: it says where a record may belong, and decides nothing.
+    /// The last link of its chain when the keys were read: a hint for the place of a record, not used for decisions.
     pub head: Head,
 }
 

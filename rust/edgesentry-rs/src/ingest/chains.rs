@@ -1,9 +1,9 @@
-//! Where chains stand, as this service believes: the head of the ledger and the records that are under way.
+//! The service's view of the chains: the head of the ledger and the records in progress.
 //!
-//! It decides one thing only: whether a payload is written before the ledger is asked. A record that seems to continue
-//! its chain has its payload written; any other goes to the ledger without one, and the ledger decides it under the lock
-//! on its head. So a belief that is old costs time and never rejects a record, and a record that does not continue its
-//! chain leaves no payload behind.
+//! It decides one thing only: whether to write a payload before asking the ledger. A record that seems to continue its
+//! chain has its payload written; any other goes to the ledger without one, and the ledger decides it under the lock on
+//! its head. So a stale view costs time but never rejects a record, and a record that does not continue its chain
+//! leaves no payload behind.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,20 +14,20 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::admission::Admitted;
 
-/// What is believed of all chains.
+/// The view of all chains.
 #[derive(Default)]
 pub(super) struct Chains {
     chains: Mutex<HashMap<Arc<str>, Chain>>,
-    /// Some claims have ended.
+    /// Notified when claims end.
     ended: Notify,
 }
 
-/// What is believed of one chain.
+/// The view of one chain.
 #[derive(Default)]
 struct Chain {
-    /// The head in the ledger, as last heard of; it may be behind.
+    /// The last known head in the ledger; it may be stale.
     head: Option<Head>,
-    /// Records that are under way, by sequence: their payloads are written or being written, their commit is to come.
+    /// Records in progress, by sequence: their payloads are written or being written, and they are not committed yet.
     claims: BTreeMap<u64, Hash>,
 }
 
@@ -41,7 +41,7 @@ impl Chain {
     }
 }
 
-/// Records that are under way, until it is dropped.
+/// Claims on the places of records in progress, until dropped.
 pub(super) struct Claims {
     chains: Arc<Chains>,
     records: Vec<Arc<AuditRecord>>,
@@ -52,7 +52,7 @@ impl Chains {
         self.chains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes down a head of the ledger; a head only moves forward.
+    /// Stores a head of the ledger; a head only moves forward.
     pub(super) fn learn(&self, device_id: &Arc<str>, head: Head) {
         let mut chains = self.lock();
         let chain = match chains.get_mut(device_id) {
@@ -64,18 +64,18 @@ impl Chains {
         }
     }
 
-    /// Drops what is believed of a head: the ledger has decided otherwise.
+    /// Drops the view of a head: the ledger has decided otherwise.
     pub(super) fn forget(&self, device_id: &str) {
         if let Some(chain) = self.lock().get_mut(device_id) {
             chain.head = None;
         }
     }
 
-    /// Waits until no record is under way at the places of these; false if it is late before.
+    /// Waits until no record is in progress at the places of these; returns false after the deadline.
     pub(super) async fn free(&self, records: &[&AuditRecord], deadline: Instant) -> bool {
         loop {
             let mut ended = std::pin::pin!(self.ended.notified());
-            // From here on no end is missed.
+            // From here on no notification is missed.
             ended.as_mut().enable();
             if !records.iter().any(|record| self.is_taken(record)) {
                 return true;
@@ -92,13 +92,13 @@ impl Chains {
         chain.is_some_and(|chain| chain.claims.contains_key(&record.sequence))
     }
 
-    /// The devices of records whose head would have to be read again before their place can be told.
+    /// Returns the devices whose head must be read again before the places of these records are known.
     pub(super) fn unknown<'a>(&self, records: impl Iterator<Item = &'a AuditRecord>) -> Vec<Arc<str>> {
         let chains = self.lock();
         let mut unknown: Vec<Arc<str>> = Vec::new();
         for record in records {
             let head = chains.get(record.device_id.as_str()).and_then(|chain| chain.head);
-            // At or behind a head that was there once: reading it again tells nothing new.
+            // At or behind a known head: reading it again yields nothing new.
             if head.is_none_or(|head| head.sequence < record.sequence) {
                 unknown.push(record.device_id.as_str().into());
             }
@@ -114,12 +114,12 @@ impl Claims {
         Claims { chains: Arc::clone(chains), records: Vec::new() }
     }
 
-    /// Claims, in order, the places of the records that continue their chains; answers for each whether it does.
+    /// Claims, in order, the places of the records that continue their chains; returns for each whether it does.
     pub(super) fn add<'a>(&mut self, admitted: impl Iterator<Item = &'a Admitted>) -> Vec<bool> {
         let mut chains = self.chains.lock();
         let add = |admitted: &Admitted| {
             let record = admitted.record();
-            // Without anything known of the chain nothing is known to continue it.
+            // If the chain is unknown, no record is known to continue it.
             let Some(chain) = chains.get_mut(record.device_id.as_str()) else { return false };
             if !chain.continues(record) {
                 return false;
@@ -131,7 +131,7 @@ impl Claims {
         admitted.map(add).collect()
     }
 
-    /// Claims the places of all of these records, whatever they continue, if no other call has one of them.
+    /// Claims the places of all of these records, without checking their chains, if no other call has one of them.
     pub(super) fn add_all<'a>(&mut self, admitted: impl Iterator<Item = &'a Admitted> + Clone) -> bool {
         let mut chains = self.chains.lock();
         let taken = |admitted: &Admitted| {
@@ -145,7 +145,7 @@ impl Claims {
         for admitted in admitted {
             let record = admitted.record();
             let chain = chains.entry(record.device_id.as_str().into()).or_default();
-            // Of two at one place in this call the ledger takes the first.
+            // Of two at one place in this call the ledger accepts the first.
             if chain.claims.insert(record.sequence, admitted.hash()).is_none() {
                 self.records.push(Arc::clone(record));
             }

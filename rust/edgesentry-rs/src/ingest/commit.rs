@@ -1,4 +1,4 @@
-//! Group commit: whatever waits, as one transaction.
+//! Group commit: all waiting units in one transaction.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::error::{Error, FailureKind, StoreError};
 use crate::ledger::{AppendError, Decision, Entry, Ledger};
 use crate::telemetry::metrics::Metrics;
 
-/// The keys of a device have changed since its records were admitted; nothing of the unit is in the ledger.
+/// The keys of a device have changed since its records were admitted; the ledger holds nothing of the unit.
 #[derive(Debug)]
 pub(super) struct KeysChanged;
 
-/// What a commit answers to each entry of a unit.
+/// The result of a commit for each entry of a unit.
 pub(super) type Committed = Result<Vec<Result<Decision, Error>>, KeysChanged>;
 
-/// Commits units, and tells what has become of their records: here, because the caller may be gone.
+/// Commits units and records their outcomes: here, because the caller may be gone.
 pub(super) struct Committer {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) limits: Limits,
@@ -29,7 +29,7 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    /// As one transaction; in parts if that fails for a reason that may be one unit's or one record's.
+    /// Commits in one transaction; in parts if it fails for a reason that may concern one unit or record only.
     pub(super) async fn commit(&self, units: Vec<Unit<Entry>>) -> Vec<Committed> {
         let answers = match self.append(&units).await {
             Ok(decisions) => {
@@ -57,8 +57,8 @@ impl Committer {
         answers
     }
 
-    /// One unit that has failed alone. What fails for good is halved until the entry at fault stands alone: the others do
-    /// not wait for it. Those of its device behind it fail with it.
+    /// Commits one unit that has failed alone. A unit that fails for good is halved until the entry at fault is alone:
+    /// the others do not wait for it. Entries of its device behind it fail with it.
     async fn commit_rest(&self, unit: &Unit<Entry>, error: AppendError) -> Committed {
         let error = match error {
             AppendError::KeysChanged => return Err(KeysChanged),
@@ -93,10 +93,10 @@ impl Committer {
                         answers[at] = Some(Ok(decision));
                     }
                 }
-                // What is committed already is answered as a duplicate when the unit comes again.
+                // If the unit comes again, the entries committed so far are duplicates.
                 Err(AppendError::KeysChanged) => return Err(KeysChanged),
                 Err(AppendError::Store(error)) if error.is_retryable() => {
-                    // What is left would fare no better.
+                    // The rest would fail, too.
                     let answers = answers.into_iter();
                     return Ok(answers
                         .map(|answer| answer.unwrap_or_else(|| Err(error.clone().into())))
@@ -120,7 +120,7 @@ impl Committer {
         Ok(answers.into_iter().map(|answer| answer.unwrap_or(Err(Error::Stopped))).collect())
     }
 
-    /// An entry that fails alone, for good: a rejection if the ledger can never hold it.
+    /// Handles an entry that fails alone, for good: a rejection if the ledger can never hold it.
     async fn commit_refused(
         &self,
         unit: &Unit<Entry>,
@@ -139,7 +139,7 @@ impl Committer {
         let again = Unit { items: vec![Entry::Rejected(rejection)], span: unit.span.clone() };
         match self.append(&[again]).await {
             Ok(mut decisions) => decisions.pop().ok_or(Error::Stopped),
-            // Not even its rejection can be kept.
+            // Not even its rejection can be stored.
             Err(_) => Err(error.into()),
         }
     }
@@ -155,7 +155,7 @@ impl Committer {
     }
 
     fn record(&self, entries: &[Entry], answer: &Committed) {
-        // Where keys have changed, records are admitted anew.
+        // If keys have changed, the records are admitted again.
         for (entry, answer) in entries.iter().zip(answer.iter().flatten()) {
             match answer {
                 Ok(Decision::Decided(outcome)) => record_outcome(&self.metrics, record_of(entry), outcome),
@@ -170,7 +170,7 @@ fn all_failed(entries: &[Entry], error: &StoreError) -> Vec<Result<Decision, Err
     entries.iter().map(|_| Err(error.clone().into())).collect()
 }
 
-/// The rejection of a record that a store can never keep.
+/// Returns the rejection of a record that a store can never keep.
 pub(super) fn refused(
     record: &Arc<edgesentry_chain::AuditRecord>,
     expected: &str,
@@ -179,7 +179,7 @@ pub(super) fn refused(
     Rejection {
         code: RejectionCode::StoreRefused,
         expected: expected.to_owned(),
-        // Without the place, which is nobody's business outside.
+        // Without the location of the store, which stays inside the service.
         actual: crate::error::describe(&*error.source),
         record: Arc::clone(record),
     }

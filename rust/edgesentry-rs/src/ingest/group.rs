@@ -1,4 +1,5 @@
-//! Calls that share one piece of work: a task takes everything that waits, does it at once, and answers each.
+//! Calls that share one piece of work: a task takes all waiting units, processes them at once, and returns a result to
+//! each.
 
 use std::future::Future;
 
@@ -7,7 +8,7 @@ use tracing::{Instrument, Span};
 
 use crate::telemetry::metrics::{Metrics, Queue, Waiting};
 
-/// What one call hands in.
+/// The items of one call.
 #[derive(Debug)]
 pub(crate) struct Unit<T> {
     pub(crate) items: Vec<T>,
@@ -30,9 +31,9 @@ pub(crate) struct Group<T, R> {
 }
 
 impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
-    /// Starts the task on the current runtime. `work` gets the units of one group, in the order in which they
-    /// came, and answers each; a group ends with the unit that brings it to `most` items. The task ends when every
-    /// handle is dropped and the queue is empty.
+    /// Starts the task on the current runtime. `work` gets the units of one group, in the order of arrival, and returns
+    /// a result for each; a group ends with the unit that brings it to `most` items. The task ends when every handle is
+    /// dropped and the queue is empty.
     pub(crate) fn start<W, F>(most: usize, (metrics, name): (&Metrics, Queue), mut work: W) -> Group<T, R>
     where
         W: FnMut(Vec<Unit<T>>) -> F + Send + 'static,
@@ -52,7 +53,7 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
                     next = if total < most { waiting.try_recv().ok() } else { None };
                 }
                 for (answer, result) in answers.into_iter().zip(work(units).await) {
-                    // A caller that has gone away is told nothing; what was stored stays stored.
+                    // The caller may be gone; stored records stay stored.
                     let _ = answer.send(result);
                 }
             }
@@ -60,7 +61,7 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
         Group { queue, metrics: metrics.clone(), name }
     }
 
-    /// Hands items in and waits for their answer, within `span`; `None` when the task has ended.
+    /// Submits items and waits for their result, within `span`; returns `None` if the task has ended.
     pub(crate) async fn submit(&self, items: Vec<T>, span: Span) -> Option<R> {
         let (answer, answered) = oneshot::channel();
         let waiting = self.metrics.waiting(self.name, items.len());
@@ -73,8 +74,8 @@ impl<T: Send + 'static, R: Send + 'static> Group<T, R> {
     }
 }
 
-/// The span of work that callers share: part of the one caller's trace, or a trace of its own that is linked with those
-/// of all.
+/// Returns the span of work that callers share: part of the trace of a single caller, or a new trace that is linked
+/// with those of all.
 pub(crate) fn shared_span<T>(
     units: &[Unit<T>],
     new: impl FnOnce(Option<tracing::Id>, usize) -> Span,

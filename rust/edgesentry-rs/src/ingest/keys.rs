@@ -1,4 +1,4 @@
-//! Verification under the device keys of the ledger, which are read once and looked at again where they may be old.
+//! Verification under the device keys of the ledger, which are cached and read again if they may be stale.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +14,8 @@ use crate::admission::{self, Admitted, DeviceKeys, Registry, Rejection, Rejectio
 use crate::error::StoreError;
 use crate::ledger::Ledger;
 
-/// Device keys that were read before. They may be old: the ledger compares their version when it appends, and what
-/// old keys reject is looked at again.
+/// Cached device keys. They may be stale: the ledger compares their version when it appends, and rejections under stale
+/// keys are checked again.
 pub(super) struct Keys {
     ledger: Arc<dyn Ledger>,
     chains: Arc<Chains>,
@@ -32,12 +32,12 @@ impl Keys {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether keys of this device were read before.
+    /// Returns true if keys of this device are cached.
     pub(super) fn knows(&self, device_id: &str) -> bool {
         self.known().contains_key(device_id)
     }
 
-    /// Reads these keys anew when they are next asked for.
+    /// Drops these keys from the cache.
     pub(super) fn forget<'a>(&self, device_ids: impl IntoIterator<Item = &'a str>) {
         let mut known = self.known();
         for device_id in device_ids {
@@ -45,7 +45,7 @@ impl Keys {
         }
     }
 
-    /// The keys of devices, and which of them were not read just now.
+    /// Returns the keys of devices, and the devices whose keys came from the cache.
     async fn of(&self, device_ids: HashSet<Arc<str>>) -> Result<(Registry, HashSet<Arc<str>>), StoreError> {
         let mut registry = Registry::new();
         let mut missing = Vec::new();
@@ -77,7 +77,7 @@ impl Keys {
     }
 }
 
-/// What the verification of a unit has found.
+/// The result of the verification of a unit.
 pub(super) type Verified = Result<Vec<Result<Admitted, Rejection>>, StoreError>;
 
 /// Verifies units as one batch.
@@ -98,7 +98,7 @@ async fn verify_all(keys: &Keys, submissions: Vec<Submission>) -> Verified {
     let payloads: Vec<bytes::Bytes> =
         submissions.iter().map(|submission| submission.payload.clone()).collect();
     let mut verified = admit_elsewhere(submissions, registry).await;
-    // What the keys of a moment ago reject may be right under those of now.
+    // Records that cached keys reject may be valid under the current ones.
     let doubtful = |verified: &Result<Admitted, Rejection>| match verified {
         Err(Rejection { code, record, .. }) => {
             let by_keys =
@@ -127,7 +127,7 @@ async fn verify_all(keys: &Keys, submissions: Vec<Submission>) -> Verified {
     Ok(verified)
 }
 
-/// On a thread that may be busy for a while.
+/// Admits on a blocking thread.
 async fn admit_elsewhere(
     submissions: Vec<Submission>,
     registry: Registry,
@@ -140,6 +140,6 @@ async fn admit_elsewhere(
 
 fn devices<'a>(records: impl Iterator<Item = &'a AuditRecord>) -> HashSet<Arc<str>> {
     let ids: HashSet<&str> = records.map(|record| record.device_id.as_str()).collect();
-    // Others cannot be registered, and databases refuse them.
+    // Other ids cannot be registered, and databases refuse them.
     ids.into_iter().filter(|id| admission::is_valid_id(id)).map(Arc::from).collect()
 }

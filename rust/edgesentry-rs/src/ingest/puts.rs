@@ -1,4 +1,4 @@
-//! Payloads on their way into their store.
+//! Writing payloads into their store.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::payload::{PayloadStore, Put};
 use crate::telemetry::metrics::{Metrics, Queue};
 
-/// Writes payloads: many at once, or all that wait in one call.
+/// Writes payloads: many at once, or all waiting ones in one call.
 pub(super) struct Puts {
     store: Arc<dyn PayloadStore>,
     limits: Limits,
@@ -43,12 +43,12 @@ impl Puts {
         Puts { store, limits: limits.clone(), metrics: metrics.clone(), way }
     }
 
-    /// The store.
+    /// Returns the store.
     pub(super) fn store(&self) -> &Arc<dyn PayloadStore> {
         &self.store
     }
 
-    /// Writes payloads, results in their order; shorter if the service has stopped.
+    /// Writes payloads and returns the results in order; fewer if the service has stopped.
     pub(super) async fn put_all(&self, admitted: Vec<Admitted>) -> Vec<Result<Put, StoreError>> {
         if admitted.is_empty() {
             return Vec::new();
@@ -60,14 +60,14 @@ impl Puts {
                 let put = |admitted: Admitted| {
                     let waiting = self.metrics.waiting(Queue::Payload, 1);
                     async move {
-                        // Never closed, so always granted.
+                        // The semaphore is never closed.
                         let _permit = permits.acquire().await;
                         drop(waiting);
                         let put = || self.store.put(&admitted);
                         put.retry(backoff(&self.limits)).when(StoreError::is_retryable).await
                     }
                 };
-                // All of them wait from now on, also those that the stream has not come to.
+                // All of them count as waiting from now on, including those that the stream has not reached.
                 let puts: Vec<_> = admitted.into_iter().map(put).collect();
                 let puts = futures::stream::iter(puts).buffered(self.limits.payload_puts.max(1));
                 puts.collect().instrument(span).await

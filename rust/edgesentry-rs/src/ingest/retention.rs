@@ -1,4 +1,4 @@
-//! How many rejections the operation log keeps: whoever can send can cause them, and must not fill the ledger.
+//! Retention of rejections in the operation log: any sender can cause them, and must not fill the ledger.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use crate::clock::now_ms;
 use crate::error::StoreError;
 use crate::ledger::{RejectionLimits, Rejections};
 
-/// The time between two looks at the rejections of a ledger.
+/// The time between two checks of the rejections of a ledger.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the start of a service waits for the number of rejections.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Rounds of one look; each deletes some thousand entries of a reason.
+/// Rounds of one check; each deletes some thousand entries of a reason.
 const MAX_ROUNDS: usize = 100;
 
-/// Which rejections the operation log keeps.
+/// Retention of rejections in the operation log.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RejectionSettings {
-    /// Days that those are kept whose signature was not known to hold.
+    /// Days to keep rejections without a verified signature.
     pub days: u64,
-    /// How many of them are kept of each reason.
+    /// How many of them to keep for each reason.
     pub entries: u64,
-    /// How many are kept of each reason and device that a device has signed, such as forks.
+    /// How many to keep, for each reason and device, of rejections that a device has signed, such as forks.
     pub entries_per_device: u64,
 }
 
@@ -47,7 +47,7 @@ impl RejectionSettings {
 }
 
 impl IngestService {
-    /// Deletes the rejections beyond the settings, the oldest first, and answers what is left.
+    /// Deletes the rejections beyond the limits, the oldest first, and returns the remaining numbers.
     pub async fn prune_rejections(&self) -> Result<Vec<Rejections>, StoreError> {
         let limits = self.limits().rejections.limits();
         let mut last = Vec::new();
@@ -69,8 +69,7 @@ impl IngestService {
         Ok(last)
     }
 
-    /// Sets the metric of the rejections that are kept, before the first look at them. A ledger that does not answer soon
-    /// is left to that look.
+    /// Sets the metric of the stored rejections, before the first check. If the ledger is slow, the check sets it.
     pub async fn observe_rejections(&self) {
         match tokio::time::timeout(COUNT_TIMEOUT, self.ledger().count_rejections()).await {
             Ok(Ok(kept)) => self.metrics().observe_rejections(&kept, 0, 0),
@@ -81,7 +80,7 @@ impl IngestService {
         }
     }
 
-    /// [`IngestService::prune_rejections`] twice a minute, until it is dropped.
+    /// Calls [`IngestService::prune_rejections`] twice a minute, until it is dropped.
     pub async fn keep_rejections_bounded(self) {
         loop {
             if let Err(error) = self.prune_rejections().await {

@@ -1,8 +1,8 @@
 //! The ingest service: admission, payloads, ledger, in this order, for many callers at once.
 //!
-//! Callers share the work: whatever waits is verified as one batch and committed as one transaction. Nothing is
-//! acknowledged before the commit, and nothing that fails before it leaves a trace that would block a retry. Payloads are
-//! written for records that continue their chains only; every verdict on a chain is the ledger's.
+//! Callers share the work: all waiting records are verified as one batch and committed as one transaction. Nothing is
+//! acknowledged before the commit, and a failure before it leaves no trace that would block a retry. Payloads are
+//! written only for records that continue their chains; every verdict on a chain is the ledger's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,22 +29,22 @@ use crate::ledger::{Decision, Entry, Ledger, Registration};
 use crate::payload::{PayloadStore, Put, Stored};
 use crate::telemetry::metrics::{Metrics, Queue};
 
-/// How often a record whose device's keys keep changing is admitted anew.
+/// How often a record is admitted again whose device's keys keep changing.
 const READMISSIONS: usize = 5;
-/// How long a record waits for another one at its place that is under way in another call.
+/// How long a record waits for another one at its place that is in progress in another call.
 const UNDER_WAY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much is done at once.
+/// The limits of the service.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Records verified and committed together, at least; one call's records stay together up to this number.
+    /// Records at which a batch for verification or commit is full; those of one call stay together up to this number.
     pub batch_records: usize,
-    /// Payload writes under way at once, over all callers.
+    /// Payload writes in progress at once, over all callers.
     pub payload_puts: usize,
-    /// How often a store is tried before an error is answered.
+    /// How often a store operation is tried before it fails.
     pub attempts: usize,
-    /// Which rejections the operation log keeps.
+    /// Retention of rejections in the operation log.
     pub rejections: RejectionSettings,
 }
 
@@ -59,7 +59,7 @@ impl Default for Limits {
     }
 }
 
-/// Takes records in. Cheap to clone; clones are one service.
+/// Ingests records. Cheap to clone; clones are one service.
 ///
 /// Any number of services, in any number of processes, may work on one ledger.
 #[derive(Clone)]
@@ -77,13 +77,13 @@ struct Service {
 }
 
 impl IngestService {
-    /// Starts the tasks of a service on the current Tokio runtime; they end when the last clone is dropped. It counts on
-    /// [`Metrics::global`].
+    /// Starts the tasks of a service on the current Tokio runtime; they end when the last clone is dropped. It counts
+    /// on [`Metrics::global`].
     pub fn start(ledger: Arc<dyn Ledger>, payloads: Arc<dyn PayloadStore>, limits: Limits) -> IngestService {
         IngestService::start_with(ledger, payloads, limits, Metrics::global())
     }
 
-    /// [`IngestService::start`] for a service that counts on `metrics`.
+    /// Like [`IngestService::start`], for a service that counts on `metrics`.
     pub fn start_with(
         ledger: Arc<dyn Ledger>,
         payloads: Arc<dyn PayloadStore>,
@@ -112,27 +112,27 @@ impl IngestService {
         IngestService(Arc::new(Service { ledger, limits, metrics, keys, chains, verify, puts, commit }))
     }
 
-    /// The ledger.
+    /// Returns the ledger.
     pub fn ledger(&self) -> &Arc<dyn Ledger> {
         &self.0.ledger
     }
 
-    /// Its limits.
+    /// Returns its limits.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
     }
 
-    /// The metrics that it counts on.
+    /// Returns the metrics that it counts on.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// The payload store.
+    /// Returns the payload store.
     pub fn payloads(&self) -> &Arc<dyn PayloadStore> {
         self.0.puts.store()
     }
 
-    /// Whether this device is registered, as far as is known without asking the ledger.
+    /// Returns true if this device is known to be registered, without asking the ledger.
     pub fn knows(&self, device_id: &str) -> bool {
         self.0.keys.knows(device_id)
     }
@@ -151,14 +151,14 @@ impl IngestService {
         Ok(from)
     }
 
-    /// Takes one record in. When it answers [`Outcome::Accepted`] or [`Outcome::Duplicate`], record and payload are
+    /// Ingests one record. When it returns [`Outcome::Accepted`] or [`Outcome::Duplicate`], record and payload are
     /// durable. After an error the same call may be made again.
     pub async fn ingest(&self, submission: Submission) -> Result<Outcome, Error> {
         self.ingest_many(vec![submission]).await.pop().unwrap_or(Err(Error::Stopped))
     }
 
-    /// Takes records in and answers each, in their order. The records of one device must be in the order of its
-    /// chain. A bad record costs its own device's later records; those of other devices it does not touch.
+    /// Ingests records and returns one outcome for each, in order. The records of one device must be in the order of
+    /// its chain. A bad record affects only later records of its own device.
     pub async fn ingest_many(&self, submissions: Vec<Submission>) -> Vec<Result<Outcome, Error>> {
         let span = info_span!("ingest", records = submissions.len(), device_id = Empty, sequence = Empty);
         if let [Submission { record, .. }] = &submissions[..] {
@@ -168,14 +168,14 @@ impl IngestService {
         self.ingest_stream(futures::stream::iter(units)).concat().instrument(span).await
     }
 
-    /// [`IngestService::ingest_many`] for records that arrive in units: answers unit by unit, in order. While one
-    /// unit is committed, the payloads of the next are written, and the one behind it is verified.
+    /// Like [`IngestService::ingest_many`], for records that arrive in units: returns outcomes unit by unit, in order.
+    /// While one unit is committed, the payloads of the next are written, and the one behind it is verified.
     pub fn ingest_stream<'a>(
         &'a self,
         units: impl Stream<Item = Vec<Submission>> + Send + 'a,
     ) -> impl Stream<Item = Vec<Result<Outcome, Error>>> + Send + 'a {
         let service = &self.0;
-        // One unit after the other: what a unit continues is decided when the one before it has claimed its places. The
+        // One unit after the other: a unit is placed in its chains after the unit before it has claimed its places. The
         // types are named and boxed because the compiler cannot prove the plain ones to be Send.
         let checked: BoxStream<'a, (Instant, CheckedUnit)> = units
             .then(move |unit| -> BoxFuture<'a, (Instant, CheckedUnit)> {
@@ -200,7 +200,7 @@ impl IngestService {
     }
 }
 
-/// What earlier units of the same call have left undone.
+/// The failures of earlier units of the same call.
 #[derive(Default)]
 struct Failed {
     devices: HashMap<String, NotTried>,
@@ -219,14 +219,14 @@ impl Failed {
         }
     }
 
-    /// Why a record of a device is not tried, if it is not.
+    /// Returns the reason not to try a record, if there is one.
     fn behind(&self, record: &AuditRecord) -> Option<Error> {
         let why = self.ledger.or_else(|| self.devices.get(&record.device_id).copied())?;
         Some(why.error(record))
     }
 }
 
-/// A verified record: what to ask the ledger, and whether its payload is to be written before; or why not.
+/// A verified record, by whether to write its payload before asking the ledger; or the reason why it is not one.
 enum Checked {
     Continues(Admitted),
     Doubtful(Admitted),
@@ -234,22 +234,22 @@ enum Checked {
     Failed(Arc<AuditRecord>, Error),
 }
 
-/// A unit that is verified, and the places of its records in their chains.
+/// A verified unit, and the claimed places of its records.
 struct CheckedUnit {
     records: Vec<Checked>,
     claims: Claims,
 }
 
-/// A record on its way: an entry for the ledger, or why it will not be one.
+/// A prepared record: an entry for the ledger, or the error.
 type Prepared = Result<Entry, (Arc<AuditRecord>, Error)>;
 
-/// A unit whose payloads are stored, and the places of its records in their chains.
+/// A unit with stored payloads, and the claimed places of its records.
 struct PreparedUnit {
     records: Vec<Prepared>,
     claims: Claims,
 }
 
-/// Calls of few large pieces; a piece also ends where its payloads grow large.
+/// Splits a large call into a few units; a unit also ends if its payloads grow large.
 fn split(submissions: Vec<Submission>, records: usize) -> Vec<Vec<Submission>> {
     const BYTES: usize = 32 << 20;
     let mut units = Vec::new();
@@ -269,7 +269,7 @@ fn split(submissions: Vec<Submission>, records: usize) -> Vec<Vec<Submission>> {
 }
 
 impl Service {
-    /// Verification of one unit, and which of its records continue their chains.
+    /// Verifies one unit, and determines which of its records continue their chains.
     async fn check(&self, unit: Vec<Submission>) -> CheckedUnit {
         for Submission { record, payload } in &unit {
             debug!(
@@ -300,7 +300,7 @@ impl Service {
         CheckedUnit { records: records.into_iter().map(failed).collect(), claims }
     }
 
-    /// Tells the records that continue their chains from all others, and claims their places.
+    /// Separates the records that continue their chains from all others, and claims their places.
     async fn place(&self, verified: Vec<Result<Admitted, Rejection>>, claims: &mut Claims) -> Vec<Checked> {
         let admitted: Vec<&Admitted> =
             verified.iter().filter_map(|verified| verified.as_ref().ok()).collect();
@@ -308,7 +308,7 @@ impl Service {
         let doubtful: Vec<usize> = (0..admitted.len()).filter(|at| !continues[*at]).collect();
         if !doubtful.is_empty() {
             let unknown = self.chains.unknown(doubtful.iter().map(|at| &**admitted[*at].record()));
-            // If the heads cannot be read, the ledger decides without.
+            // If the heads cannot be read, the ledger decides without them.
             if !unknown.is_empty() && self.keys.read(&unknown).await.is_ok() {
                 let again = claims.add(doubtful.iter().map(|at| admitted[*at]));
                 for (at, now) in doubtful.into_iter().zip(again) {
@@ -345,7 +345,7 @@ impl Service {
         PreparedUnit { records: unit.records.into_iter().map(prepared).collect(), claims: unit.claims }
     }
 
-    /// Writes payloads; what a store can never keep is a rejection.
+    /// Writes payloads; if the store can never keep one, its record is rejected.
     async fn store_payloads(&self, admitted: Vec<Admitted>) -> Vec<Prepared> {
         let puts = self.puts.put_all(admitted.clone()).await;
         let mut puts = puts.into_iter();
@@ -364,7 +364,7 @@ impl Service {
         admitted.into_iter().map(entry).collect()
     }
 
-    /// Commits one unit and answers its records.
+    /// Commits one unit and adds the outcomes of its records to `answers`.
     async fn finish(
         &self,
         unit: PreparedUnit,
@@ -375,7 +375,7 @@ impl Service {
         for prepared in unit.records {
             match prepared {
                 Ok(entry) => {
-                    // A rejection by admission stands, whatever became of earlier records.
+                    // A rejection by admission stands, regardless of earlier records.
                     let behind = match &entry {
                         Entry::Rejected(_) => None,
                         entry => failed.behind(record_of(entry)),
@@ -410,8 +410,8 @@ impl Service {
         }
     }
 
-    /// Commits entries until each is decided: the ledger may take a record that did not seem to continue its chain, and
-    /// has to have its payload first.
+    /// Commits entries until each is decided: if a record turns out to continue its chain, the ledger needs its payload
+    /// first.
     async fn append(&self, mut entries: Vec<Entry>, claims: Claims) -> Vec<Result<Outcome, Error>> {
         let mut outcomes: Vec<Result<Outcome, Error>> = entries.iter().map(|_| Err(Error::Stopped)).collect();
         let mut places: Vec<usize> = (0..entries.len()).collect();
@@ -438,7 +438,7 @@ impl Service {
                 claims = Some(next);
                 (places, entries) = self.with_payloads(places, entries, &mut outcomes).await;
             } else {
-                // Another call has a record at the place of one of them: what becomes of that decides.
+                // Another call has a record at the place of one of them: its outcome decides.
                 let records: Vec<&AuditRecord> = entries.iter().map(record_of).collect();
                 if !self.chains.free(&records, deadline).await {
                     for (place, entry) in places.into_iter().zip(&entries) {
@@ -451,7 +451,7 @@ impl Service {
         outcomes
     }
 
-    /// Writes the payloads that the ledger wants; what fails is answered here, with what stands behind it.
+    /// Writes the payloads that the ledger requested; failures, and the records behind them, get their outcome here.
     async fn with_payloads(
         &self,
         places: Vec<usize>,
@@ -477,7 +477,7 @@ impl Service {
         ready.into_iter().unzip()
     }
 
-    /// Takes down where the ledger's heads are now.
+    /// Stores the current heads of the ledger.
     fn learn(&self, entries: &[Entry], decisions: &[Result<Decision, Error>]) {
         let mut last: HashMap<&str, (Arc<str>, Head)> = HashMap::new();
         for (entry, decision) in entries.iter().zip(decisions) {
@@ -494,7 +494,7 @@ impl Service {
                         }
                     }
                 }
-                // What was believed was wrong, such as after the ledger was restored to an earlier state.
+                // The view was wrong, such as after the ledger was restored to an earlier state.
                 Ok(Decision::PayloadWanted) => self.chains.forget(&record.device_id),
                 _ => {}
             }
@@ -504,7 +504,7 @@ impl Service {
         }
     }
 
-    /// Commits entries once; admits them anew where keys have changed meanwhile.
+    /// Commits entries once; admits them again if keys have changed meanwhile.
     async fn commit(&self, entries: &mut Vec<Entry>) -> Vec<Result<Decision, Error>> {
         for _ in 0..READMISSIONS {
             let span = info_span!("ledger_commit", records = entries.len());
@@ -531,7 +531,7 @@ impl Service {
         self.give_up(entries, &error)
     }
 
-    /// Tells of entries that no commit has tried to the end.
+    /// Records the error of entries that no commit has completed.
     fn give_up(&self, entries: &[Entry], error: &Error) -> Vec<Result<Decision, Error>> {
         if let Error::Store(error) = error {
             for entry in entries {
@@ -541,7 +541,7 @@ impl Service {
         entries.iter().map(|_| Err(error.clone())).collect()
     }
 
-    /// The same entries under the keys of now. Payloads that were stored still are.
+    /// Admits the same entries under the current keys. Payloads that were stored stay stored.
     async fn readmit(&self, entries: &[Entry]) -> Result<Vec<Entry>, Error> {
         let submissions: Vec<Submission> =
             entries.iter().filter_map(Entry::admitted).map(Admitted::to_submission).collect();
@@ -565,7 +565,7 @@ impl Service {
     }
 }
 
-/// The record of an entry.
+/// Returns the record of an entry.
 pub(super) fn record_of(entry: &Entry) -> &AuditRecord {
     shared_record_of(entry)
 }
@@ -578,14 +578,14 @@ fn shared_record_of(entry: &Entry) -> &Arc<AuditRecord> {
     }
 }
 
-/// Tells what has become of a record, once that is certain.
+/// Records the outcome of a record, once it is certain.
 pub(super) fn record_outcome(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
     metrics.count(outcome);
     verify::log_outcome(record, outcome);
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     match outcome {
         Outcome::Accepted => info!(device_id, sequence, object_ref = record.object_ref, "record accepted"),
-        // Told by the verification.
+        // The verification logs it.
         Outcome::Duplicate => {}
         Outcome::Rejected(Rejection { code: RejectionCode::PayloadHashMismatch, .. }) => {
             warn!(device_id, sequence, "payload hash mismatch — record rejected");
@@ -596,7 +596,7 @@ pub(super) fn record_outcome(metrics: &Metrics, record: &AuditRecord, outcome: &
     }
 }
 
-/// Tells that a store has failed to take a record.
+/// Records that a store has failed to store a record.
 pub(super) fn record_error(metrics: &Metrics, record: &AuditRecord, problem: &StoreError) {
     metrics.count_error(problem.component);
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
@@ -610,7 +610,7 @@ pub(super) fn record_error(metrics: &Metrics, record: &AuditRecord, problem: &St
     }
 }
 
-/// How a store is tried again.
+/// Returns the retry policy for a store.
 pub(super) fn backoff(limits: &Limits) -> ExponentialBuilder {
     ExponentialBuilder::new()
         .with_min_delay(Duration::from_millis(50))

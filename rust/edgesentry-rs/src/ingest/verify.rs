@@ -1,4 +1,4 @@
-//! The events of admission, under the name that logs know them by.
+//! The events of admission, under their established targets.
 
 use edgesentry_chain::AuditRecord;
 use tracing::debug;
@@ -9,8 +9,8 @@ pub use crate::admission::{
     Registry, Rejection, RejectionCode, Submission,
 };
 
-/// Decides, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in
-/// this order; the first that fails is the rejection.
+/// Checks, on all threads, everything that needs no chain: numbers in range, payload hash, key, signature, in this
+/// order; the first failure is the rejection.
 pub fn admit(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Admitted, Rejection>> {
     let results = decide(submissions, registry);
     for rejection in results.iter().filter_map(|result| result.as_ref().err()) {
@@ -19,7 +19,7 @@ pub fn admit(submissions: Vec<Submission>, registry: &Registry) -> Vec<Result<Ad
     results
 }
 
-/// Tells what the verification has found, once it is certain that it stands.
+/// Logs the result of the verification, once it is final.
 pub(super) fn log_outcome(record: &AuditRecord, outcome: &Outcome) {
     let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
     match outcome {
@@ -35,7 +35,7 @@ fn log_rejection(Rejection { code, expected, record, .. }: &Rejection) {
         RejectionCode::SignatureInvalid => debug!(device_id, sequence, "signature verification failed"),
         RejectionCode::Fork => debug!(device_id, sequence, "duplicate record rejected"),
         RejectionCode::SequenceGap | RejectionCode::SequenceDuplicate => {
-            // The next sequence of the chain, as `judge` has written it.
+            // The next sequence of the chain, as written by `judge`.
             let expected = expected.parse::<u64>().unwrap_or_default();
             debug!(device_id, expected, actual = sequence, "sequence out of order");
         }

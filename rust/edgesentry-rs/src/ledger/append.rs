@@ -1,5 +1,5 @@
-//! The transactions that write the chains: appending a group, registering a key, and revoking the keys of a device. They are the same for every
-//! database; [`Dialect`] has the statements that differ.
+//! The transactions that write the chains: appending a group, registering a key, and revoking the keys of a device.
+//! They are the same for every database; [`Dialect`] has the statements that differ.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) trait Dialect: Send {
     /// Locks the heads of these devices, in the order given, until the transaction ends.
     async fn lock(&mut self, device_ids: Vec<String>) -> Result<Chains, sqlx::Error>;
 
-    /// The hashes of the records at these devices and sequences, as far as there are some.
+    /// Returns the hashes of the records at these devices and sequences, if they exist.
     async fn held(&mut self, places: &[(&str, u64)]) -> Result<Held, sqlx::Error>;
 
     /// Inserts the accepted records and moves the heads.
@@ -32,25 +32,25 @@ pub(super) trait Dialect: Send {
     /// Locks the head of a device, if it has one, and reads the device.
     async fn lock_device(&mut self, device_id: &str) -> Result<Option<RegisteredDevice>, sqlx::Error>;
 
-    /// A device that has the key of `registration` under the other scheme. Until the transaction ends no other key is
-    /// registered.
+    /// Returns a device that has the key of `registration` under the other scheme. No other key can be registered until
+    /// the transaction ends.
     async fn other_scheme(&mut self, registration: &Registration) -> Result<Option<String>, sqlx::Error>;
 
     /// Inserts the head of a new device.
     async fn write_head(&mut self, device_id: &str, start: Head) -> Result<(), sqlx::Error>;
 
-    /// Inserts a key, in place of one that begins at the same sequence.
+    /// Inserts a key, replacing one that begins at the same sequence.
     async fn write_key(&mut self, device_id: &str, key: RingKey) -> Result<(), sqlx::Error>;
 
-    /// Says that the keys of a device have changed, and locks its head; the next sequence of its chain. None if there is no
-    /// such device.
+    /// Increments the version of a device's keys, locks its head, and returns the next sequence of its chain; none if
+    /// there is no such device.
     async fn count_change_of_keys(&mut self, device_id: &str) -> Result<Option<i64>, sqlx::Error>;
 
     /// Revokes the keys of a device that are not revoked yet, from a sequence on.
     async fn revoke_keys(&mut self, device_id: &str, from: i64) -> Result<(), sqlx::Error>;
 }
 
-/// Decides and writes a group, and commits it: under the lock on the heads every record is compared with its chain, so no
+/// Decides, writes and commits a group: under the lock on the heads every record is compared with its chain, so no
 /// chain ever forks.
 pub(super) async fn append<DB>(
     mut transaction: Transaction<'_, DB>,
@@ -64,7 +64,7 @@ where
     let ledger = |action| failed(place, Component::AuditLedger, action);
     let chains = transaction.lock(plan::devices(entries)).await.map_err(ledger("lock the heads"))?;
     if !plan::keys_are_current(entries, &chains) {
-        // Now, and not when the connection is given back: the pool would wait for the answer without end.
+        // Now, and not when the connection is returned: the pool would wait for the response without a timeout.
         transaction.rollback().await.map_err(ledger("end a transaction"))?;
         return Err(AppendError::KeysChanged);
     }
@@ -115,7 +115,7 @@ where
     Ok(())
 }
 
-/// Revokes every key of a device from its next sequence on, and commits it; that sequence.
+/// Revokes every key of a device from its next sequence on, commits, and returns that sequence.
 pub(super) async fn revoke<DB>(
     mut transaction: Transaction<'_, DB>,
     place: &Arc<str>,

@@ -1,4 +1,4 @@
-//! What a registration does to the device registry: one decision for every store.
+//! The effect of a registration on the device registry: one decision for every store.
 
 use edgesentry_chain::RingKey;
 
@@ -6,18 +6,18 @@ use super::{RegisteredDevice, Registration};
 use crate::admission::{MAX_ID_BYTES, MAX_SEQUENCE, is_valid_id};
 use crate::error::Error;
 
-/// What is to be written.
+/// The rows to write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Change {
-    /// The same registration is there already.
+    /// None: the same registration exists.
     Nothing,
     /// A head and a first key.
     NewDevice(RingKey),
-    /// Another key; it takes the place of a revoked one that begins at the same sequence and so never signed.
+    /// Another key; it replaces a revoked one that begins at the same sequence and so never signed.
     Key(RingKey),
 }
 
-/// Refuses what no device or key can be, whatever the registry holds.
+/// Refuses values that are invalid for any device or key.
 pub(super) fn check(registration: &Registration) -> Result<(), Error> {
     let Registration { device_id, valid_from, start, .. } = registration;
     let largest = start.map_or(0, |head| head.sequence).max(valid_from.unwrap_or(1));
@@ -30,7 +30,7 @@ pub(super) fn check(registration: &Registration) -> Result<(), Error> {
     Ok(())
 }
 
-/// Decides a checked registration.
+/// Decides on a checked registration.
 pub(super) fn change(
     registration: &Registration,
     registered: Option<&RegisteredDevice>,
@@ -71,8 +71,8 @@ pub(super) fn change(
     Ok(Change::Key(ring_key(valid_from)))
 }
 
-/// A key belongs to one scheme, whichever devices have it (docs/reference/spec.md, step 2.3): refuses a key that `other_device_id`
-/// has under the other one.
+/// Refuses a key that `other_device_id` has under the other scheme: a key belongs to one scheme, even across devices
+/// (docs/reference/spec.md, step 2.3).
 pub(super) fn check_scheme(
     registration: &Registration,
     other_device_id: Option<String>,
@@ -88,7 +88,7 @@ pub(super) fn check_scheme(
     Err(refused(device_id, problem))
 }
 
-/// The answer to a device that is not registered.
+/// Returns the error for a device that is not registered.
 pub(super) fn unknown(device_id: &str) -> Error {
     refused(device_id, "it is not registered".to_owned())
 }

@@ -1,21 +1,20 @@
-//! The name of a ledger, as settings and the command line have it.
+//! The name of a ledger, as settings and the command line give it.
 
 use std::path::PathBuf;
 
 use crate::error::Error;
 
-/// Where a ledger is.
+/// The location of a ledger.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Location {
-    /// A file: `sqlite:PATH`, or the path alone. Every character of the path stands for itself.
+    /// A file: `sqlite:PATH`, or the path alone. Every character of the path is literal.
     Sqlite(PathBuf),
     /// A database: `postgres://…`. The URL may hold a password and stays in the settings.
     Postgres,
 }
 
 impl Location {
-    /// Reads a name. What is not one of the forms is an error that shows no more than the scheme, because the rest may
-    /// be a password.
+    /// Parses a name. The error for an invalid one shows no more than the scheme, because the rest may be a password.
     pub fn parse(name: &str) -> Result<Location, Error> {
         if name.trim().is_empty() {
             return Err(Error::Config(
@@ -47,7 +46,7 @@ impl Location {
         if path.is_empty() || path.contains('\0') || path.contains("://") {
             return Err(invalid("a ledger is named sqlite:PATH, a path, or postgres://HOST/DATABASE"));
         }
-        // SQLite leaves the slash out and makes a file; it would not be the one whose mode and locks were looked at.
+        // SQLite drops the slash and creates a file; it would not be the one whose mode and locks were checked.
         if path.ends_with('/') {
             return Err(invalid(
                 "a SQLite ledger is a file, and this name ends in / as that of a folder does",
@@ -77,7 +76,7 @@ fn invalid(problem: &str) -> Error {
     Error::Config(format!("the ledger: {problem}"))
 }
 
-/// The letters before the first colon, if it is a scheme of RFC 3986.
+/// Returns the letters before the first colon, if they are a scheme of RFC 3986.
 fn scheme_of(name: &str) -> Option<&str> {
     let (scheme, _) = name.split_once(':')?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -88,8 +87,8 @@ fn scheme_of(name: &str) -> Option<&str> {
 const UNESCAPED: &str = "the user name or the password in its URL holds / ? # or @; write %2F %3F %23 and %40 for them, also \
                          for an @ behind the host";
 
-/// Whether a URL has no at sign behind its authority. Otherwise a part of a password would be taken for the name of a host
-/// or of a database, and shown.
+/// Returns true if a URL has no at sign behind its authority. Otherwise a part of a password would be read as the name
+/// of a host or of a database, and shown.
 fn is_escaped(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -100,7 +99,7 @@ fn has_authority(name: &str) -> bool {
     name.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//"))
 }
 
-/// `user:password@host`, where a path would begin with a name of a folder, or `host=… password=…`.
+/// Matches `user:password@host` in place of a directory name, and `host=… password=…`.
 fn looks_like_login(path: &str) -> bool {
     const KEYWORDS: [&str; 6] = ["host=", "hostaddr=", "dbname=", "user=", "password=", "service="];
     if path.starts_with(['/', '.']) {
@@ -110,7 +109,8 @@ fn looks_like_login(path: &str) -> bool {
     login || path.split_whitespace().any(|word| KEYWORDS.iter().any(|keyword| word.starts_with(keyword)))
 }
 
-/// Whether a name ends as `?mode=memory&cache=shared`. Without the equals sign it is a name with a question mark.
+/// Returns true if a name ends in parameters, such as `?mode=memory&cache=shared`. Without the equals sign it is a name
+/// with a question mark.
 fn has_parameters(path: &str) -> bool {
     path.split_once('?').is_some_and(|(_, query)| query.contains('='))
 }

@@ -1,4 +1,4 @@
-//! What a group does to a ledger: one decision for every store.
+//! The effect of a group on a ledger: one decision for every store.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use super::{Decision, Entry};
 use crate::admission::{Admitted, Chain, MAX_ID_BYTES, Outcome, RejectionCode};
 use crate::payload::Stored;
 
-/// What is kept of a record that is rejected before its signature is known to hold: of each text, and of the record. A
-/// record of usual size is kept whole.
+/// Limits on the stored evidence of a record that was rejected before its signature was verified: of each text, and of
+/// the record. A record of usual size is stored whole.
 const MAX_UNSIGNED_TEXT_BYTES: usize = 160;
 const MAX_UNSIGNED_EVIDENCE_BYTES: usize = 512;
 
-/// A device as it stands while its head is locked.
+/// A device while its head is locked.
 pub(super) struct Locked {
     pub(super) chain: Chain,
     pub(super) keys_version: i64,
@@ -25,7 +25,7 @@ pub(super) type Chains = HashMap<Arc<str>, Locked>;
 /// Hashes of the records that the ledger holds, by device and sequence.
 pub(super) type Held = HashMap<(Arc<str>, u64), Hash>;
 
-/// Everything to write, and the answers.
+/// All rows to write, and the decisions.
 pub(super) struct Plan<'a> {
     pub(super) accepted: Vec<&'a Stored>,
     pub(super) log: Vec<LogRow>,
@@ -45,7 +45,7 @@ pub(super) struct LogRow {
     pub(super) evidence: Option<Vec<u8>>,
 }
 
-/// The devices whose heads must be locked, in the one order in which everybody locks them.
+/// Returns the devices whose heads must be locked, in the order in which every appender locks them.
 pub(super) fn devices(entries: &[Entry]) -> Vec<String> {
     let mut devices: Vec<&str> =
         admitted(entries).map(|admitted| admitted.record().device_id.as_str()).collect();
@@ -54,7 +54,7 @@ pub(super) fn devices(entries: &[Entry]) -> Vec<String> {
     devices.into_iter().map(str::to_owned).collect()
 }
 
-/// The device and sequence of each record that lies at or behind its head: the ledger's record there must be known.
+/// Returns the device and sequence of each record at or behind its head: the ledger's record there must be known.
 pub(super) fn behind_heads<'a>(entries: &'a [Entry], chains: &Chains) -> Vec<(&'a str, u64)> {
     admitted(entries)
         .map(Admitted::record)
@@ -67,7 +67,7 @@ pub(super) fn behind_heads<'a>(entries: &'a [Entry], chains: &Chains) -> Vec<(&'
         .collect()
 }
 
-/// Whether every record was admitted under the keys that its device has now.
+/// Returns true if every record was admitted under the current keys of its device.
 pub(super) fn keys_are_current(entries: &[Entry], chains: &Chains) -> bool {
     admitted(entries).all(|admitted| {
         let locked = chains.get(admitted.record().device_id.as_str());
@@ -79,7 +79,7 @@ pub(super) fn keys_are_current(entries: &[Entry], chains: &Chains) -> bool {
 pub(super) fn plan<'a>(entries: &'a [Entry], mut chains: Chains, mut held: Held) -> Plan<'a> {
     let mut plan = Plan { accepted: Vec::new(), log: Vec::new(), heads: Vec::new(), decisions: Vec::new() };
     let mut moved: HashMap<Arc<str>, Head> = HashMap::new();
-    // Devices with a record that waits for its payload: what comes behind it is not decided without it.
+    // Devices with a record that waits for its payload: records behind it are not decided before it.
     let mut waiting: HashSet<&str> = HashSet::new();
     for entry in entries {
         let outcome = match entry {
@@ -106,7 +106,7 @@ pub(super) fn plan<'a>(entries: &'a [Entry], mut chains: Chains, mut held: Held)
                 outcome
             }
         };
-        // It may have its payload already, if another call had the records before it under way, and then failed.
+        // It may have its payload already, if another call processed the records before it, and then failed.
         if let Outcome::Rejected(rejection) = &outcome
             && [RejectionCode::SequenceGap, RejectionCode::PrevHashMismatch].contains(&rejection.code)
             && entry.admitted().is_some_and(|admitted| waiting.contains(&*admitted.record().device_id))
@@ -121,13 +121,13 @@ pub(super) fn plan<'a>(entries: &'a [Entry], mut chains: Chains, mut held: Held)
     plan
 }
 
-/// The locked chain of a record, and its place in it.
+/// Returns the locked chain of a record, and the record's place in it.
 fn chain_of<'a>(chains: &'a mut Chains, admitted: &Admitted) -> (&'a mut Chain, (Arc<str>, u64)) {
     let record = admitted.record();
     let key = (Arc::from(record.device_id.as_str()), record.sequence);
     match chains.get_mut(&key.0) {
         Some(locked) => (&mut locked.chain, key),
-        // keys_are_current has seen every device.
+        // keys_are_current has checked every device.
         None => unreachable!("a record of a device that is not locked"),
     }
 }
@@ -143,7 +143,7 @@ fn log_row(entry: &Entry, outcome: &Outcome) -> LogRow {
         Entry::Rejected(rejection) => (&rejection.record, rejection.record.hash()),
     };
     let rejection = outcome.rejection();
-    // Anybody can send a record that nobody has signed: little is kept of it.
+    // Anyone can send an unsigned record: store little of it.
     let (text_bytes, evidence_bytes) = match rejection {
         Some(rejection) if !rejection.code.is_signed() => {
             (MAX_UNSIGNED_TEXT_BYTES, MAX_UNSIGNED_EVIDENCE_BYTES)
@@ -168,7 +168,8 @@ fn log_row(entry: &Entry, outcome: &Outcome) -> LogRow {
     }
 }
 
-/// Text as every database takes it: no U+0000, at most so many bytes, the last of them an ellipsis if it was cut.
+/// Returns text that every database accepts: no U+0000, at most `most` bytes, with an ellipsis at the end if it was
+/// cut.
 fn storable(text: &str, most: usize) -> String {
     const CUT: &str = "\u{2026}";
     let shown = &text[..text.floor_char_boundary(most + 1)];

@@ -49,15 +49,15 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Connects to the server of the list that takes writes, and brings the tables up to date. A database that holds
-    /// other tables in its public schema, and no ledger, is an error, and stays as it is.
+    /// Connects to the server of the list that accepts writes, and migrates the tables. A database that holds other
+    /// tables in its public schema, and no ledger, is an error, and stays unchanged.
     pub async fn connect(settings: &PostgresSettings) -> Result<Postgres, Error> {
         let servers = Servers::connect(settings, Use::Write).await?;
         Ok(Postgres { servers: Arc::new(servers) })
     }
 
-    /// Connects for reading, in transactions that cannot write: to a server of the list that takes writes if one answers,
-    /// else to a standby. The role needs SELECT only; tables of an older version are read as they are.
+    /// Connects for reading, in transactions that cannot write: to a server of the list that accepts writes if one
+    /// responds, else to a standby. The role needs SELECT only; tables of an older version are read as they are.
     pub async fn read(settings: &PostgresSettings) -> Result<Postgres, Error> {
         let servers = Servers::connect(settings, Use::Read).await?;
         Ok(Postgres { servers: Arc::new(servers) })
@@ -170,7 +170,7 @@ impl Ledger for Postgres {
     async fn takes_writes(&self) -> Result<Option<bool>, StoreError> {
         let ask = async {
             let mut reader = self.servers.reader().await?;
-            // The transaction of a reader is read only whatever the default is.
+            // The transaction of a reader is always read-only, so read the default.
             let takes = sqlx::query_scalar(
                 "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'",
             );
@@ -196,7 +196,7 @@ impl Ledger for Postgres {
         if let Err(AppendError::Store(error)) = &appended
             && error.is_retryable()
         {
-            // Whatever state it is in, nobody else gets it.
+            // Its state is unknown: do not return it to the pool.
             drop(connection);
             self.servers.look_again().await;
         } else {
@@ -255,7 +255,7 @@ impl Ledger for Postgres {
         let reading = self.failed("read records");
         stream::spawn(move |chunks| async move {
             if let Err(error) = copy::read(&servers, &filter, &chunks).await {
-                // A receiver that has gone away wants nothing.
+                // The receiver may be gone.
                 let _ = chunks.send(Err(reading(error))).await;
             }
         })
@@ -296,7 +296,7 @@ impl Ledger for Postgres {
 
     async fn pruned(&self) -> Result<Pruned, StoreError> {
         match self.servers.in_time(self.pruned_once()).await.and_then(|pruned| pruned) {
-            // A ledger that is only read may be as an earlier release left it, or grant nothing on this table.
+            // A ledger opened for reading may be of an earlier release, or grant nothing on this table.
             Err(sqlx::Error::Database(_)) => Ok(Pruned::default()),
             pruned => pruned.map_err(failed(
                 self.servers.place(),
@@ -307,12 +307,12 @@ impl Ledger for Postgres {
     }
 }
 
-/// A column that is not sent if it is longer than any that a ledger writes: then it arrives as NULL, an error.
+/// Returns an expression that is NULL, which is an error, if the value is longer than any that a ledger writes.
 fn bounded(column: &str, most_bytes: usize) -> String {
     format!("CASE WHEN octet_length({column}) <= {most_bytes} THEN {column} END")
 }
 
-/// The columns of a SELECT, each [`bounded`].
+/// Returns the columns of a SELECT, each [`bounded`].
 fn columns(columns: &[rows::Column]) -> String {
     let column = |(name, kind): &rows::Column| match kind {
         Kind::Integer => (*name).to_owned(),
@@ -356,8 +356,8 @@ impl rows::Columns for PgRow {
 
 #[async_trait]
 impl Dialect for PgConnection {
-    /// Locks the heads of the devices of a group: every appender takes them in the order of device ids, so that no
-    /// two wait for each other in a circle.
+    /// Locks the heads of the devices of a group, in the order of device ids like every appender, which prevents
+    /// deadlocks.
     async fn lock(&mut self, device_ids: Vec<String>) -> Result<Chains, sqlx::Error> {
         if device_ids.is_empty() {
             return Ok(Chains::new());
@@ -447,7 +447,7 @@ impl Dialect for PgConnection {
         Ok(())
     }
 
-    /// Only the first key of a new device finds no row to lock; of two at once one fails on the primary key.
+    /// Only the first key of a new device finds no row to lock; of two concurrent ones, one fails on the primary key.
     async fn lock_device(&mut self, device_id: &str) -> Result<Option<RegisteredDevice>, sqlx::Error> {
         sqlx::query("SELECT FROM chain_heads WHERE device_id = $1 FOR UPDATE")
             .bind(device_id)
@@ -457,8 +457,8 @@ impl Dialect for PgConnection {
         Ok(registered(&rows)?.pop())
     }
 
-    /// A device that has the key under the other scheme. Until the transaction ends no other key is registered, so two at
-    /// once cannot both find none.
+    /// Returns a device that has the key under the other scheme. No other key can be registered until the transaction
+    /// ends, so two concurrent calls cannot both find none.
     async fn other_scheme(&mut self, registration: &Registration) -> Result<Option<String>, sqlx::Error> {
         sqlx::query("LOCK TABLE devices IN SHARE ROW EXCLUSIVE MODE").execute(&mut *self).await?;
         sqlx::query_scalar("SELECT min(device_id) FROM devices WHERE public_key = $1 AND scheme <> $2")
@@ -513,7 +513,7 @@ impl Dialect for PgConnection {
     }
 }
 
-/// The keys of one device or of all, with the heads.
+/// Reads the keys of one device or of all, with the heads.
 fn device_rows<'c>(
     connection: &'c mut PgConnection,
     device_id: Option<&'c str>,

@@ -1,4 +1,4 @@
-//! Which rejections the operation log keeps: the statements are those of both databases.
+//! Retention of rejections in the operation log: the statements are the same for both databases.
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -7,15 +7,16 @@ use crate::admission::RejectionCode;
 use crate::clock::now_ms;
 use crate::ledger::{RejectionLimits, Rejections};
 
-/// Entries that are deleted of a reason at a time.
+/// Entries of a reason that are deleted at a time.
 const PRUNE_BATCH_ROWS: i64 = 10_000;
-/// Entries that are counted of a reason where nothing is deleted: the time that it takes is bounded.
+/// Entries of a reason that are counted if nothing is deleted: it bounds the time.
 const MAX_COUNTED_ROWS: i64 = 200_000;
 
 /// A connection to one of the databases.
 #[async_trait]
 pub(super) trait Database: Send {
-    /// The first column of the rows of a statement about a reason: `$1` is the reason, `$2` and so on are the numbers.
+    /// Returns the first column of the rows of a statement about a reason: `$1` is the reason, `$2` and so on are the
+    /// numbers.
     async fn numbers(
         &mut self,
         statement: String,
@@ -64,7 +65,7 @@ pub(super) async fn prune(
     Ok(Rejections { pruned_by_number: too_many, pruned_by_age: too_old, ..kept })
 }
 
-/// Counts the rejections of a reason, as far as that takes little time.
+/// Counts the rejections of a reason, up to a limit.
 pub(super) async fn count(
     database: &mut impl Database,
     code: RejectionCode,
@@ -85,7 +86,7 @@ async fn kept(
     Ok(Rejections { reason, kept, pruned_by_number: 0, pruned_by_age: 0 })
 }
 
-/// Deletes the entries that a statement chooses, and takes down how many.
+/// Deletes the entries that a statement selects, and counts them.
 async fn delete(
     database: &mut impl Database,
     chosen: &str,

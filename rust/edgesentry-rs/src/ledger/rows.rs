@@ -1,5 +1,5 @@
-//! Rows of the tables as values, for both databases. Other programs can change the tables, and SQLite keeps any type in
-//! any column: a value that no ledger writes is an error that names its place, and is not loaded if it is large,
+//! Rows of the tables as values, for both databases. Other programs can change the tables, and SQLite stores any type
+//! in any column: a value that no ledger writes is an error that names its place, and is not loaded if it is large,
 //! except under the lock of an append.
 
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::stream::{self, malformed};
 use crate::admission::{Chain, RegisteredKey};
 use crate::error::BoxError;
 
-/// A column: its name, and what it holds.
+/// A column: its name and type.
 pub(super) type Column = (&'static str, Kind);
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Integer,
@@ -40,7 +40,7 @@ pub(super) const RECORD: [Column; 7] = [
 /// A locked head.
 const LOCKED: [Column; 4] =
     [("device_id", Text), ("sequence", Integer), ("record_hash", Bytes), ("keys_version", Integer)];
-/// A record that is held already.
+/// A record that the ledger already holds.
 const HELD: [Column; 3] = [("device_id", Text), ("sequence", Integer), ("record_hash", Bytes)];
 pub(super) const HEAD: [Column; 3] =
     [("h.device_id", Text), ("h.sequence", Integer), ("h.record_hash", Bytes)];
@@ -154,7 +154,7 @@ impl<'r, R: Columns> Named<'r, R> {
         Ok(Head { sequence: self.number(index)?, hash: Hash(self.array(index + 1)?) })
     }
 
-    /// The first two columns, which tell rows apart.
+    /// Returns the first two columns, which identify a row.
     fn place(&self) -> String {
         let value = |index: usize| {
             let text = self.row.text(index).ok().flatten();
@@ -182,14 +182,14 @@ pub(super) fn record(row: &impl Columns) -> Result<AuditRecord, sqlx::Error> {
     })
 }
 
-/// A head that the transaction has locked.
+/// Reads a head that the transaction has locked.
 pub(super) fn locked(row: &impl Columns) -> Result<(Arc<str>, Locked), sqlx::Error> {
     let row = Named { row, columns: &LOCKED };
     let locked = Locked { chain: Chain { head: row.head(1)? }, keys_version: row.integer(3)? };
     Ok((row.text(0)?.into(), locked))
 }
 
-/// The place of a record that is held already, and its hash.
+/// Reads the place of a record that the ledger already holds, and its hash.
 pub(super) fn held(row: &impl Columns) -> Result<((Arc<str>, u64), Hash), sqlx::Error> {
     let row = Named { row, columns: &HELD };
     Ok(((row.text(0)?.into(), row.number(1)?), Hash(row.array(2)?)))
@@ -243,8 +243,7 @@ pub(super) fn log_entry(row: &impl Columns) -> Result<LogEntry, sqlx::Error> {
     })
 }
 
-/// A key as its columns have it; they were checked when the key was registered, so a key that fails now was
-/// changed behind our back.
+/// Decodes a key; it was checked when it was registered, so a key that fails now was changed by another program.
 fn key(
     device_id: &str,
     public_key: &[u8],

@@ -34,14 +34,15 @@ static SCHEMA: Schema = Schema {
     ],
 };
 
-/// The embedded ledger: one file, beside it a write-ahead log while it is open. Several processes may use the file.
+/// The embedded ledger: one file, with a write-ahead log beside it while it is open. Several processes may use the
+/// file.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     database: Arc<Database>,
 }
 
 impl Sqlite {
-    /// Opens the file, creating it if it is missing. A file that holds other tables is an error, and stays as it is.
+    /// Opens the file, creating it if it is missing. A file that holds other tables is an error, and stays unchanged.
     pub async fn open(path: &Path) -> Result<Sqlite, Error> {
         Sqlite::open_or(path, true).await
     }
@@ -51,9 +52,8 @@ impl Sqlite {
         Sqlite::open_or(path, false).await
     }
 
-    /// Opens the file for reading: neither the file nor anything beside it is changed, migrated or locked against
-    /// those who write. A write-ahead log beside it is part of what is read; [`Ledger::notes`] says
-    /// so.
+    /// Opens the file for reading: it neither changes nor migrates the file and the files beside it, and takes no lock
+    /// that blocks writers. A write-ahead log beside it is read, too; [`Ledger::notes`] reports it.
     pub async fn read(path: &Path) -> Result<Sqlite, Error> {
         let database = Database::read(path, Component::AuditLedger, &SCHEMA).await?;
         Ok(Sqlite { database: Arc::new(database) })
@@ -64,7 +64,7 @@ impl Sqlite {
         Ok(Sqlite { database: Arc::new(database) })
     }
 
-    /// The payload store in the same file.
+    /// Returns the payload store in the same file.
     pub fn payloads(&self) -> SqlitePayloads {
         SqlitePayloads::new(Arc::clone(&self.database))
     }
@@ -190,13 +190,13 @@ impl Ledger for Sqlite {
                 }
                 database.unchanged(Ok(()))?;
                 if !chunk.is_empty() {
-                    // A receiver that has gone away wants nothing.
+                    // The receiver may be gone.
                     let _ = sender.send(Ok(chunk)).await;
                 }
                 Ok(())
             };
             if let Err(error) = read.await {
-                // Damage that is none: rows that were read while the file was written.
+                // Apparent damage: rows that were read while the file was written.
                 let error = database.unchanged::<()>(Err(error)).err().unwrap_or(sqlx::Error::WorkerCrashed);
                 let _ = sender.send(Err(reading(error))).await;
             }
@@ -253,7 +253,7 @@ impl Ledger for Sqlite {
             })
         });
         match pruned {
-            // A ledger that is only read may be as an earlier release left it, or grant nothing on this table.
+            // A ledger opened for reading may be of an earlier release, or grant nothing on this table.
             Err(sqlx::Error::Database(_)) => Ok(Pruned::default()),
             pruned => pruned.map_err(failed(
                 &self.database.place,
@@ -267,7 +267,7 @@ impl Ledger for Sqlite {
 const FILTER: &str = "(?1 IS NULL OR device_id IN (SELECT value FROM json_each(?1)))
     AND sequence BETWEEN ?2 AND ?3 AND timestamp_ms BETWEEN ?4 AND ?5 AND NOT ?6";
 
-/// The columns of a SELECT. A value of another type, or one that is too long, arrives as its type instead of itself.
+/// Returns the columns of a SELECT. A value of another type, or one that is too long, is replaced by a marker.
 fn columns(columns: &[rows::Column]) -> String {
     let column = |(name, kind): &rows::Column| {
         let (of_type, max_bytes) = match kind {
@@ -288,7 +288,7 @@ fn columns(columns: &[rows::Column]) -> String {
 
 #[async_trait]
 impl Dialect for SqliteConnection {
-    /// The heads of the devices of a group. The transaction has the file's only write lock already.
+    /// Reads the heads of the devices of a group. The transaction already holds the file's only write lock.
     async fn lock(&mut self, device_ids: Vec<String>) -> Result<Chains, sqlx::Error> {
         let rows = sqlx::query(
             "SELECT device_id, sequence, record_hash, keys_version FROM chain_heads
@@ -370,7 +370,8 @@ impl Dialect for SqliteConnection {
         Ok(devices(self, Some(device_id)).await?.pop())
     }
 
-    /// A device that has the key under the other scheme. The transaction has the file's only write lock already.
+    /// Returns a device that has the key under the other scheme. The transaction already holds the file's only write
+    /// lock.
     async fn other_scheme(&mut self, registration: &Registration) -> Result<Option<String>, sqlx::Error> {
         sqlx::query_scalar("SELECT min(device_id) FROM devices WHERE public_key = ? AND scheme <> ?")
             .bind(registration.key.as_bytes().to_vec())

@@ -1,4 +1,4 @@
-//! What both ledgers do with their rows.
+//! Row handling that both ledgers share.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use super::{RecordStream, RegisteredDevice};
 use crate::admission::{DeviceKeys, RegisteredKey, Registry};
 use crate::error::StoreError;
 
-/// Records handed on at a time.
+/// Records of one chunk.
 pub(super) const CHUNK: usize = 4096;
 
-/// Where the reading task puts its chunks.
+/// The channel of the reading task.
 pub(super) type Chunks = mpsc::Sender<Result<Vec<AuditRecord>, StoreError>>;
 
-/// A stream fed by a task that begins when the stream is first polled and runs a few chunks ahead.
+/// Returns a stream fed by a task that begins when the stream is first polled and reads a few chunks ahead.
 pub(super) fn spawn<F>(read: impl FnOnce(Chunks) -> F + Send + 'static) -> RecordStream
 where
     F: Future<Output = ()> + Send + 'static,
@@ -33,22 +33,22 @@ where
     .boxed()
 }
 
-/// A bound of a filter as a column can be compared with.
+/// Returns a bound of a filter as a value that a column can be compared with.
 pub(super) fn column(bound: Option<u64>, none: u64) -> i64 {
     i64::try_from(bound.unwrap_or(none)).unwrap_or(i64::MAX)
 }
 
-/// The longest text or hash that is read from a column: no ledger writes as long a one, and a larger one is not loaded.
+/// The longest text or hash that is read from a column: no ledger writes a longer one.
 pub(super) const MAX_TEXT_BYTES: usize = 64 << 10;
 /// The same for the evidence of a rejection.
 pub(super) const MAX_EVIDENCE_BYTES: usize = 16 << 20;
 
-/// A value that no ledger writes.
+/// Returns the error for a value that no ledger writes.
 pub(super) fn malformed(place: &str, column: &str, problem: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("{place}: {column} {problem}; another program changed the tables").into())
 }
 
-/// A number of a column, none if it is negative.
+/// Converts a number of a column; none if it is negative.
 pub(super) fn number(value: i64) -> Option<u64> {
     u64::try_from(value).ok()
 }
@@ -61,7 +61,7 @@ pub(super) struct DeviceRow {
     pub(super) key: RegisteredKey,
 }
 
-/// Rows by device and key, put together.
+/// Groups rows by device.
 pub(super) fn devices(rows: Vec<DeviceRow>) -> Vec<RegisteredDevice> {
     let mut devices: Vec<RegisteredDevice> = Vec::new();
     for DeviceRow { device_id, head, start, key } in rows {
@@ -86,7 +86,7 @@ pub(super) struct KeysRow {
     pub(super) key: RegisteredKey,
 }
 
-/// Rows by device and key, put together.
+/// Groups rows by device.
 pub(super) fn registry(rows: Vec<KeysRow>) -> Registry {
     rows.chunk_by(|one, other| one.device_id == other.device_id)
         .filter_map(|rows| {

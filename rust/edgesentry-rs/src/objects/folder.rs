@@ -1,4 +1,4 @@
-//! Objects in a folder, one file each.
+//! Objects in a directory, one file each.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -21,26 +21,26 @@ use crate::files::{
 };
 use crate::s3::refuse_key;
 
-/// A folder that must be there already. Objects are written to a temporary file, synced, and linked into place, or
-/// renamed there if the file system has no hard links. Others may be able to write there: nothing but regular files is
-/// read, and no link is followed.
+/// A directory that must exist. Objects are written to a temporary file, synced, and linked into place, or renamed
+/// there if the file system has no hard links. Other users may be able to write there: it reads only regular files, and
+/// follows no link.
 ///
-/// The archiver of PostgreSQL, which has a umask of its own, and backups may run as different users. So files and folders
-/// get the permissions that the folder itself has for its group, and none for others. If root makes them, they also get its owner and its
-/// group.
+/// The archiver of PostgreSQL, which has a umask of its own, and backups may run as different users. So files and
+/// directories get the permissions that the root has for its group, and none for others. If root creates them, they
+/// also get its owner and its group.
 #[derive(Debug, Clone)]
 pub struct FolderObjects {
     root: PathBuf,
     place: Arc<str>,
 }
 
-/// Where temporary files are written, below the folder. No key leads there.
+/// The directory of temporary files, below the root. No key leads there.
 const PARTIAL: &str = ".partial";
-/// A file there that is older than this has no writer any more.
+/// A file there that is older than this has no writer.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl FolderObjects {
-    /// Opens a folder.
+    /// Opens a directory.
     pub fn open(root: &Path) -> Result<FolderObjects, Error> {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {
@@ -61,7 +61,7 @@ impl FolderObjects {
         Ok(self.root.join(key))
     }
 
-    /// Makes folders below the root, as the root is.
+    /// Creates directories below the root, with the permissions of the root.
     fn make_folders(&self, path: &Path) -> io::Result<()> {
         let mut made = PathBuf::new();
         for name in path.components() {
@@ -78,7 +78,8 @@ impl FolderObjects {
         folder_below(&self.root, path).map(|_| ())
     }
 
-    /// Gives a new file or folder to those who share the root, as far as the file system and our rights go.
+    /// Gives a new file or directory to the users who share the root, as far as the file system and our permissions
+    /// allow.
     fn share(&self, made: impl AsFd, own: Mode, of_root: Mode) -> io::Result<()> {
         let root = fs::metadata(&self.root)?;
         if rustix::process::geteuid().is_root() {
@@ -121,7 +122,7 @@ impl FolderObjects {
         written
     }
 
-    /// Removes what processes have left that were killed while they wrote.
+    /// Removes files of processes that were killed while they wrote.
     fn remove_left(&self) {
         for entry in fs::read_dir(self.root.join(PARTIAL)).into_iter().flatten().flatten() {
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
@@ -131,7 +132,7 @@ impl FolderObjects {
         }
     }
 
-    /// The file of a key, which is not larger than that; `None` where there is none, an error where the whole folder is
+    /// Returns the file of a key, of at most `most` bytes; `None` if there is none, an error if the whole directory is
     /// gone.
     fn existing(&self, key: &str, most: u64) -> io::Result<Option<(io::Take<File>, u64)>> {
         self.path(key)?;
@@ -250,7 +251,7 @@ impl Objects for FolderObjects {
             if copied.is_err() {
                 let _ = fs::remove_file(&path);
             }
-            // Not the archive alone may fail: the disk of the new file may be full.
+            // Name the destination: the disk of the new file may be full, too.
             let into =
                 |error: io::Error| io::Error::new(error.kind(), format!("into {}: {error}", path.display()));
             copied.map(Some).map_err(into)
@@ -333,7 +334,7 @@ mod tests {
     #[test]
     fn what_a_killed_process_has_left_is_in_nobodys_way_and_goes_after_a_while() {
         let (folder, objects) = folder(0o700);
-        // As of a process with the same number, which every first process of a container has.
+        // As left by a process with the same number, which every first process of a container has.
         let left = folder.path().join(PARTIAL);
         fs::create_dir(&left).unwrap();
         let left: Vec<PathBuf> =

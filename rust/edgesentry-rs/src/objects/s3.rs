@@ -20,19 +20,19 @@ use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::s3::{self, BodyError, milliseconds, refuse_key};
 use crate::s3_settings::S3Settings;
 
-/// The size of a part of a large object, and the size from which there are parts.
+/// The size of a part of a large object, and the size from which objects are sent in parts.
 const PART_BYTES: u64 = 8 << 20;
 /// S3 allows 10,000 parts.
 const MAX_PARTS: u64 = 9_000;
-/// Parts that are sent at once.
+/// Parts that are sent concurrently.
 const CONCURRENT_PARTS: usize = 4;
-/// How long a part may take at least: on a line of 1 Mbit/s it takes a minute.
+/// The minimum timeout of a part: on a line of 1 Mbit/s it takes a minute.
 const PART_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often a read that breaks off is taken up again where it broke off.
+/// How often a broken read is resumed.
 const RESUMES: u32 = 5;
 
-/// A bucket and a prefix of keys in it. Writes carry a SHA-256 that the server checks; what is larger than 8 MiB is sent
-/// in parts.
+/// A bucket and a prefix of keys in it. Writes carry a SHA-256 that the server checks; objects larger than 8 MiB are
+/// sent in parts.
 #[derive(Debug, Clone)]
 pub struct S3Objects {
     client: Client,
@@ -43,7 +43,7 @@ pub struct S3Objects {
 }
 
 impl S3Objects {
-    /// Makes a client for `BUCKET/PREFIX`; [`Objects::check`] tells whether the bucket can be reached.
+    /// Creates a client for `BUCKET/PREFIX`; [`Objects::check`] checks that the bucket can be reached.
     pub async fn connect(url: &str, settings: &S3Settings) -> Result<S3Objects, Error> {
         let (bucket, prefix) = url.split_once('/').unwrap_or((url, ""));
         let prefix = prefix.trim_end_matches('/');
@@ -78,7 +78,7 @@ impl S3Objects {
         self.error(action, kind, source)
     }
 
-    /// What came of a write.
+    /// Converts the response to a write.
     fn written<T, E>(&self, answer: Result<T, SdkError<E>>) -> Result<Written, StoreError>
     where
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
@@ -164,28 +164,28 @@ impl S3Objects {
             Err(error) => Err(error),
         };
         if !matches!(written, Ok(Written::Stored)) {
-            // Parts that are left cost money and nothing else; the error that counts is the first.
+            // Leftover parts only cost money; the first error counts.
             let abort = self.client.abort_multipart_upload().bucket(&*self.bucket).key(key).upload_id(upload);
             let _ = abort.send().await;
         }
         written
     }
 
-    /// An object from a byte on; `None` where there is provably none.
+    /// Opens an object from a byte on; `None` if there is provably none.
     async fn open(&self, key: &str, from: u64) -> Result<Option<GetObjectOutput>, StoreError> {
         let range = (from > 0).then(|| format!("bytes={from}-"));
         let get = self.client.get_object().bucket(&*self.bucket).key(key).set_range(range);
         match get.send().await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => {
-                // Some servers answer so for a bucket that is not there.
+                // Some servers respond like this if the bucket is missing.
                 self.check().await.map(|()| None)
             }
             Err(error) => Err(self.failed(READ, error)),
         }
     }
 
-    /// Reads an object into a file, taking up again what breaks off.
+    /// Reads an object into a file, and resumes broken reads.
     async fn read_into(
         &self,
         key: &str,

@@ -1,4 +1,4 @@
-//! Payloads in a folder, one file each.
+//! Payloads in a directory, one file each.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -16,34 +16,34 @@ use crate::admission::Admitted;
 use crate::error::{Component, StoreError};
 use crate::files::{self, modified_ms, sync_parents, write_synced};
 
-/// A folder of payloads, each under the name of its record, see [`content_path`].
+/// A directory of payloads, each under the name of its record, see [`content_path`].
 ///
-/// A payload is written to a temporary file, synced, and linked into place: it is there whole or not at all, and what is
-/// there is never replaced. A file system without hard links is used through renames that replace nothing.
+/// A payload is written to a temporary file, synced, and linked into place: the write is atomic and never replaces a
+/// file. On a file system without hard links it uses renames that replace nothing.
 ///
-/// Payloads of earlier releases are found where they were stored: that of `s3://bucket/lift-01/1.bin` at
+/// Payloads of earlier releases are found at their old paths: that of `s3://bucket/lift-01/1.bin` at
 /// `bucket/lift-01/1.bin`, the reference without its scheme.
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
     place: Arc<str>,
-    /// Folders below the root whose names are on the disk.
+    /// Directories below the root whose names are on the disk.
     synced: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
-/// Where temporary files are written, below the folder. No name of a payload leads there.
+/// The directory of temporary files, below the root. No payload's name leads there.
 const PARTIAL: &str = ".partial";
-/// Folders that are remembered as synced, at most.
+/// The maximum number of remembered synced directories.
 const MAX_SYNCED: usize = 4096;
 
 impl Folder {
-    /// Opens a folder, creating it where it is missing.
+    /// Opens a directory, creating it if it is missing.
     pub fn open(root: &Path) -> Result<Folder, StoreError> {
         let place: Arc<str> = root.display().to_string().into();
         let opened = fs::create_dir_all(root.join(PARTIAL)).and_then(|()| root.canonicalize());
         match opened {
             Ok(root) => {
-                // Left by a process that was killed; they were never acknowledged.
+                // Left by a killed process; they were never acknowledged.
                 for entry in fs::read_dir(root.join(PARTIAL)).into_iter().flatten().flatten() {
                     if stale(&entry) {
                         let _ = fs::remove_file(entry.path());
@@ -55,7 +55,7 @@ impl Folder {
         }
     }
 
-    /// Opens a folder that is there, for reading: nothing in it is changed.
+    /// Opens an existing directory for reading, and changes nothing in it.
     pub fn read(root: &Path) -> Result<Folder, StoreError> {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {
@@ -76,14 +76,14 @@ impl Folder {
         let _ = fs::remove_file(&partial);
         match placed {
             Ok(true) => sync_parent(&path).map(|()| Put::Stored),
-            // Another writer of the same bytes was faster, or something that is no file stands there.
+            // Another writer stored the same bytes first, or the name is not a file.
             Ok(false) => match read(&path)? {
                 Some(there) => self.already_there(&path, &there, payload),
                 None => Err(in_the_way(&path)),
             },
             Err(error) => {
                 if error.kind() == io::ErrorKind::NotFound {
-                    // Somebody has removed a folder: the next attempt makes it again.
+                    // A directory was removed: the next attempt creates it again.
                     self.synced().clear();
                 }
                 Err(error)
@@ -91,18 +91,18 @@ impl Folder {
         }
     }
 
-    /// The answer to a payload whose name is taken, once it is certain to stay.
+    /// Returns the result for a payload whose name is taken, once that is durable.
     fn already_there(&self, path: &Path, there: &[u8], payload: &[u8]) -> io::Result<Put> {
         if there != payload {
             let problem = damaged(&path.display().to_string());
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
-        // An earlier attempt may have ended before it was synced.
+        // An earlier attempt may have ended before the sync.
         sync_parents(&self.root, path).map(|()| Put::AlreadyThere)
     }
 
-    /// Makes the folder of a file, durably. Its name and those above it are synced once; whoever made them may have been
-    /// interrupted before.
+    /// Creates the directory of a file, durably. Its name and those above it are synced once; an earlier process that
+    /// created them may have been interrupted.
     fn make_folder_of(&self, path: &Path) -> io::Result<()> {
         let Some(folder) = path.parent() else { return Ok(()) };
         if self.synced().contains(folder) {
@@ -125,7 +125,7 @@ impl Folder {
         self.synced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where earlier releases kept the payload of a reference; `None` if they refused it.
+    /// Returns the path of a reference in earlier releases; `None` if they refused it.
     fn old_path(&self, object_ref: &str) -> Option<PathBuf> {
         let path = object_ref.split_once("://").map_or(object_ref, |(_, path)| path);
         let path = path.trim_start_matches('/');
@@ -218,12 +218,12 @@ fn in_the_way(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotADirectory, problem)
 }
 
-/// Makes the name of a file durable whose folder is.
+/// Makes the name of a file durable whose directory already is.
 fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// What there is to know of a regular file; `None` if there can be none.
+/// Returns the metadata of a regular file; `None` if there can be none.
 fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
@@ -242,13 +242,13 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether the file system says that nothing is there, or can be.
+/// Returns true if the error means that there is no file, or can be none.
 fn is_absence(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
 }
 
-/// Older than any write can take; another process may be at work in the same folder.
+/// Returns true if a file is older than any write can take; another process may write in the same directory.
 fn stale(entry: &fs::DirEntry) -> bool {
     let modified = entry.metadata().and_then(|metadata| metadata.modified());
     modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age.as_secs() > 3600))

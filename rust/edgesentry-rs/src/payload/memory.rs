@@ -1,4 +1,4 @@
-//! Payloads in memory: for tests and for measuring everything but the payload store.
+//! Payloads in memory: for tests and for measurements without a payload store.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use super::{PayloadStore, Put, Version};
 use crate::admission::Admitted;
 use crate::error::StoreError;
 
-/// Payloads in memory. Nothing here survives the process.
+/// Payloads in memory. They do not survive the process.
 #[derive(Debug, Default)]
 pub struct Memory {
     payloads: Mutex<HashMap<String, Bytes>>,

@@ -1,4 +1,4 @@
-//! Payloads in S3, or in anything that speaks its protocol.
+//! Payloads in S3 or a compatible store.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::s3_settings::S3Settings;
 ///
 /// Writes are conditional (`If-None-Match: *`) and carry a SHA-256 that the server checks.
 ///
-/// Payloads of earlier releases are found where they were stored: `s3://bucket/lift-01/1.bin`, and also the reference
+/// Payloads of earlier releases are found at their old keys: `s3://bucket/lift-01/1.bin`, and also the reference
 /// `lift-01/1.bin` without a scheme, at the key `lift-01/1.bin`.
 #[derive(Debug, Clone)]
 pub struct S3 {
@@ -31,13 +31,13 @@ pub struct S3 {
     place: Arc<str>,
 }
 
-/// Opens the bucket of a name.
+/// Opens a bucket by name.
 pub(crate) async fn open(bucket: &str, settings: &S3Settings) -> Result<Arc<dyn PayloadStore>, Error> {
     Ok(Arc::new(S3::connect(bucket, settings).await?))
 }
 
 impl S3 {
-    /// Makes a client; [`PayloadStore::check`] tells whether the bucket can be reached.
+    /// Creates a client; [`PayloadStore::check`] checks that the bucket can be reached.
     pub async fn connect(bucket: &str, settings: &S3Settings) -> Result<S3, Error> {
         if bucket.is_empty() || bucket.contains('/') {
             return Err(Error::Config(format!("payloads: s3://BUCKET is wanted, not s3://{bucket}")));
@@ -47,13 +47,13 @@ impl S3 {
         Ok(S3 { client, bucket: bucket.into(), place: place.into() })
     }
 
-    /// The keys under which the payload of a record may be: the name of the record, and where earlier releases stored it
-    /// if they took its object reference.
+    /// Returns the possible keys of the payload of a record: the name of the record, and its key in earlier releases if
+    /// they accepted the object reference.
     pub fn keys(&self, record: &AuditRecord) -> Vec<String> {
         std::iter::once(content_path(record)).chain(self.old_key(&record.object_ref)).collect()
     }
 
-    /// The key of an object reference for earlier releases; `None` if they refused it.
+    /// Returns the key of an object reference in earlier releases; `None` if they refused it.
     fn old_key(&self, object_ref: &str) -> Option<String> {
         let key = match object_ref.split_once("://") {
             None => object_ref,
@@ -64,13 +64,13 @@ impl S3 {
         Some(key.to_owned())
     }
 
-    /// The bytes of a version of [`PayloadStore::versions`]; `None` if the store proves that there are none.
+    /// Reads a version of [`PayloadStore::versions`]; `None` if the store proves that there is none.
     pub async fn version(&self, version: &Version) -> Result<Option<Bytes>, StoreError> {
         self.read(&version.key, Some(&version.id)).await
     }
 
-    /// Puts a payload on top of whatever versions of `key` there are, with a SHA-256 that the server checks. In a bucket
-    /// without versions it overwrites.
+    /// Writes a payload as the newest version of `key`, with a SHA-256 that the server checks. In a bucket without
+    /// versions it overwrites.
     pub async fn put_on_top(&self, key: &str, payload: Bytes) -> Result<(), StoreError> {
         let put = self.upload(key.to_owned(), payload).send().await;
         put.map(|_| ()).map_err(|error| self.failed("restore a payload", error))
@@ -102,7 +102,7 @@ impl S3 {
         }
     }
 
-    /// The versions of one key, newest first.
+    /// Returns the versions of one key, newest first.
     async fn versions_of(&self, key: &str) -> Result<Vec<Version>, StoreError> {
         let list = self.client.list_object_versions().bucket(&*self.bucket).prefix(key);
         let answer =
@@ -172,7 +172,7 @@ impl PayloadStore for S3 {
         if !taken {
             return Err(self.failed(action, error));
         }
-        // An earlier attempt of ours whose answer was lost, or a resent record.
+        // An earlier attempt whose response was lost, or a resent record.
         match self.read(&key, None).await? {
             Some(there) if there == admitted.payload() => Ok(Put::AlreadyThere),
             Some(_) => Err(self.error(action, FailureKind::Setup, damaged(&key).into())),

@@ -23,7 +23,7 @@ use crate::sqlite::{Database, insert};
 #[derive(Debug, Clone)]
 pub struct SqlitePayloads {
     database: Arc<Database>,
-    /// Whether `record_payloads` was seen: a file that is only read may still be as an earlier release left it.
+    /// True once `record_payloads` was seen: a file opened for reading may still be of an earlier release.
     migrated: Arc<AtomicBool>,
 }
 
@@ -48,7 +48,7 @@ impl SqlitePayloads {
         Ok(self.migrated.load(Ordering::Relaxed))
     }
 
-    /// All in one transaction.
+    /// Writes all in one transaction.
     async fn put_all(&self, admitted: &[Admitted]) -> Result<Vec<Result<Put, StoreError>>, StoreError> {
         let mut writer = self.database.writer().await.map_err(self.failed("begin a transaction"))?;
         let mut transaction =
@@ -67,7 +67,7 @@ impl SqlitePayloads {
         Ok(puts.into_iter().zip(admitted).map(put).collect())
     }
 
-    /// The columns of a payload of its own table, and of the one of earlier releases.
+    /// Reads the columns of a payload from its own table, and from the one of earlier releases.
     async fn rows(
         &self,
         record: &AuditRecord,
@@ -85,7 +85,7 @@ impl SqlitePayloads {
             None
         };
         let old = sqlx::query(old).bind(&record.object_ref).fetch_optional(&self.database.readers);
-        // Both rows count only if the file stayed as it was when it was opened for reading.
+        // Both rows count only if the file is unchanged since it was opened for reading.
         let old = self.database.unchanged(old.await).map_err(self.failed(action))?;
         Ok([own, old])
     }
@@ -117,7 +117,7 @@ impl PayloadStore for SqlitePayloads {
         match self.put_all(admitted).await {
             Ok(puts) => puts,
             Err(error) if error.is_retryable() || admitted.len() == 1 => vec![Err(error); admitted.len()],
-            // It may be the fault of one of them, which the others do not wait for.
+            // One of them may be at fault; the others do not wait for it.
             Err(_) => {
                 let mut puts = Vec::with_capacity(admitted.len());
                 for admitted in admitted {
@@ -166,7 +166,7 @@ fn version(key: String, row: &SqliteRow) -> Result<Version, sqlx::Error> {
     })
 }
 
-/// A payload as the table has its key.
+/// The key of a payload in the table.
 type Key<'a> = (&'a str, u64, Hash);
 
 fn key_of(admitted: &Admitted) -> Key<'_> {
@@ -174,12 +174,12 @@ fn key_of(admitted: &Admitted) -> Key<'_> {
     (&record.device_id, record.sequence, record.payload_hash)
 }
 
-/// What was done for each payload; none if other bytes are in its place.
+/// Returns the result for each payload; none if other bytes are in its place.
 async fn put_all(
     connection: &mut SqliteConnection,
     admitted: &[Admitted],
 ) -> Result<Vec<Option<Put>>, sqlx::Error> {
-    // Nearly always none of them is there: the table's own key tells.
+    // Almost always none of them exists: the table's primary key detects it.
     let mut savepoint = connection.begin().await?;
     match insert_all(&mut savepoint, admitted.iter()).await {
         Ok(()) => {

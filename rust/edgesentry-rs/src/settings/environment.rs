@@ -1,17 +1,17 @@
-//! Variables of the environment that begin with `EDS_`.
+//! Environment variables that begin with `EDS_`.
 //!
-//! Kubernetes sets some for each Service of a namespace; those of a Service that is called `eds`, or `eds-…`, look like
-//! ours and are left out: `EDS_SERVICE_HOST`, `EDS_SERVICE_PORT`, `EDS_SERVICE_PORT_HTTP`, `EDS_PORT`,
-//! `EDS_PORT_8080_TCP`, `EDS_PORT_8080_TCP_PROTO`, `…_PORT`, `…_ADDR`, see
-//! <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>. Names with two underscores in
-//! a row are settings and never left out.
+//! Kubernetes sets some for each Service of a namespace. Those of a Service named `eds`, or `eds-…`, look like ours and
+//! are ignored: `EDS_SERVICE_HOST`, `EDS_SERVICE_PORT`, `EDS_SERVICE_PORT_HTTP`, `EDS_PORT`, `EDS_PORT_8080_TCP`,
+//! `EDS_PORT_8080_TCP_PROTO`, `…_PORT`, `…_ADDR`, see
+//! <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>. Names with two underscores
+//! in a row are settings and never ignored.
 
 use std::net::IpAddr;
 
 const PREFIX: &str = "EDS_";
 
-/// The variables that begin with `EDS_` and are not those of a Kubernetes Service, by name. Values that are not UTF-8 are
-/// left out.
+/// Returns the variables that begin with `EDS_` and are not those of a Kubernetes Service, by name. Ignores values that
+/// are not UTF-8.
 pub fn variables() -> Vec<(String, String)> {
     let all = std::env::vars_os();
     ours(all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))))
@@ -25,7 +25,7 @@ fn ours(all: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
     ours
 }
 
-/// The Services, as their variables begin: Kubernetes sets the host of each, and it is an address.
+/// Returns the prefixes of the Services: Kubernetes sets the host of each, and it is an address.
 fn services(variables: &[(String, String)]) -> Vec<String> {
     let host = |(name, value): &(String, String)| {
         let service = name.strip_suffix("_SERVICE_HOST")?;
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_mistyped_setting_is_not() {
-        // Without the Service's host there is no such Service.
+        // Without its host variable there is no such Service.
         let alone = [("EDS_PORT", "tcp://10.96.0.10:7321"), ("EDS_SERVICE_PORT", "7321")];
         assert_eq!(left(&alone), ["EDS_PORT", "EDS_SERVICE_PORT"]);
         for other in [

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
-/// A list, or a text with commas, which is all that a variable can be.
+/// Reads a list, or a text with commas, which is the only form of a variable.
 pub fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -21,7 +21,7 @@ where
         List::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
         List::Items(items) => items,
     };
-    // Not quoted: what stands in the wrong place may be a secret.
+    // Not quoted: a misplaced value may be a secret.
     let parse = |item: String| item.parse().map_err(serde::de::Error::custom);
     items.into_iter().filter(|item| !item.is_empty()).map(parse).collect()
 }

@@ -1,4 +1,4 @@
-//! A section of the settings that a crate above this one reads.
+//! A section of the settings that a higher crate reads.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny};
 use crate::error::{Error, describe};
 use crate::secret::redact;
 
-/// A section that is kept as it was written until its reader parses it. It may hold secrets and is not shown.
+/// A section that is stored unparsed until its reader parses it. It may hold secrets and is not displayed.
 #[derive(Clone, Default)]
 pub struct Section(Option<Written>);
 
@@ -20,15 +20,15 @@ struct Written {
 }
 
 impl Section {
-    /// The section `name` of settings that were read from `place`.
+    /// Creates the section `name` of settings that were read from `place`.
     pub(super) fn new(name: &'static str, place: String, config: Config) -> Section {
         Section(Some(Written { name, place, config }))
     }
 
-    /// Reads the section; one that was not written has the defaults.
+    /// Parses the section; a missing one has the defaults.
     ///
     /// # Errors
-    /// A value is wrong, or there is a key that `T` does not know.
+    /// Fails if a value is wrong, or if `T` does not know a key.
     pub fn parse<T: DeserializeOwned + Default>(&self) -> Result<T, Error> {
         let Some(Written { name, place, config }) = &self.0 else { return Ok(T::default()) };
         match config.get(name) {
@@ -38,7 +38,7 @@ impl Section {
     }
 }
 
-/// The error for settings that cannot be read.
+/// Returns the error for unreadable settings.
 pub(super) fn wrong(place: &str, error: &ConfigError) -> Error {
     Error::Config(format!("settings ({place}): {}", redact(&describe(error))))
 }

@@ -1,4 +1,4 @@
-//! W3C trace context: the trace of a caller goes on in ours.
+//! W3C trace context: continues the trace of a caller.
 
 use std::collections::HashMap;
 
@@ -12,40 +12,40 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 pub struct TraceContext(Context);
 
 impl TraceContext {
-    /// From the headers `traceparent` and `tracestate`, whose values `header` answers. What is missing or malformed
-    /// is, as the standard wants it, no error: a trace of our own begins.
+    /// Reads the headers `traceparent` and `tracestate`, whose values `header` returns. As the standard requires, a
+    /// missing or malformed value is not an error: a new trace begins.
     pub fn extract<'a>(header: impl Fn(&str) -> Option<&'a str>) -> TraceContext {
         let headers = Headers(NAMES.map(header));
-        // The propagator takes more than the standard allows, such as flags of one digit.
+        // The propagator accepts more than the standard allows, such as flags of one digit.
         if !headers.0[0].is_some_and(is_traceparent) {
             return TraceContext::default();
         }
         TraceContext(TraceContextPropagator::new().extract_with_context(&Context::new(), &headers))
     }
 
-    /// From the values of both headers.
+    /// Parses the values of both headers.
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> TraceContext {
         TraceContext::extract(|name| if name == NAMES[0] { Some(traceparent) } else { tracestate })
     }
 
-    /// The trace in which this code runs.
+    /// Returns the current trace.
     pub fn current() -> TraceContext {
         TraceContext(Context::current())
     }
 
-    /// Whether there is a trace to go on with.
+    /// Returns true if there is a trace to continue.
     pub fn is_valid(&self) -> bool {
         self.0.span().span_context().is_valid()
     }
 
-    /// The headers that hand the trace on to another service: names and values.
+    /// Returns the headers that pass the trace on to another service: names and values.
     pub fn headers(&self) -> Vec<(String, String)> {
         let mut headers = HashMap::new();
         TraceContextPropagator::new().inject_context(&self.0, &mut headers);
         headers.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }
 
-    /// Does `work` as part of the trace: the spans that it begins are children of the caller's.
+    /// Runs `work` as part of the trace: its spans are children of the caller's.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
         if self.is_valid() { work.with_context(self.0).await } else { work.await }
     }
@@ -53,8 +53,9 @@ impl TraceContext {
 
 const NAMES: [&str; 2] = ["traceparent", "tracestate"];
 
-/// Whether a value is one of `traceparent`: <https://www.w3.org/TR/trace-context/#traceparent-header-field-values>.
-/// Versions above 00 may go on behind another dash.
+/// Returns true if a value is a valid `traceparent`:
+/// <https://www.w3.org/TR/trace-context/#traceparent-header-field-values>. Versions above 00 may have further fields
+/// behind another dash.
 fn is_traceparent(value: &str) -> bool {
     let parts: Vec<&str> = value.splitn(5, '-').collect();
     let [version, trace_id, parent_id, flags, rest @ ..] = &parts[..] else { return false };
@@ -112,7 +113,7 @@ mod tests {
         assert!(!TraceContext::current().is_valid());
     }
 
-    /// `PARENT` with another version and other flags.
+    /// Returns `PARENT` with another version and other flags.
     fn parent(version: &str, flags_and_more: &str) -> String {
         format!("{version}{}{flags_and_more}", &PARENT[2..53])
     }
@@ -155,7 +156,7 @@ mod tests {
             assert!(context.is_valid(), "{header:?}");
             context.headers()[0].1.ends_with("-01")
         };
-        // Flags that this version does not know are not handed on.
+        // Flags that this version does not know are not passed on.
         for (flags, is_sampled) in [("00", false), ("01", true), ("02", false), ("03", true), ("ff", true)] {
             assert_eq!(sampled(&parent("00", flags)), is_sampled, "{flags}");
         }

@@ -1,36 +1,36 @@
-//! W3C trace context in a build without the feature `otlp`: there are no traces to go on with.
+//! W3C trace context in a build without the feature `otlp`: there are no traces to continue.
 
-/// The trace of a caller; here always none.
+/// The trace of a caller; always none.
 #[derive(Clone, Debug, Default)]
 pub struct TraceContext(());
 
 impl TraceContext {
-    /// No trace.
+    /// Returns no trace.
     pub fn extract<'a>(_: impl Fn(&str) -> Option<&'a str>) -> TraceContext {
         TraceContext(())
     }
 
-    /// No trace.
+    /// Returns no trace.
     pub fn parse(_: &str, _: Option<&str>) -> TraceContext {
         TraceContext(())
     }
 
-    /// No trace.
+    /// Returns no trace.
     pub fn current() -> TraceContext {
         TraceContext(())
     }
 
-    /// Always false.
+    /// Returns false.
     pub fn is_valid(&self) -> bool {
         false
     }
 
-    /// None.
+    /// Returns no headers.
     pub fn headers(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 
-    /// Does `work`.
+    /// Runs `work`.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
         work.await
     }

@@ -1,8 +1,8 @@
 //! Counters, histograms and gauges of the ingest service, in the Prometheus text format.
 //!
-//! Every series is there from the beginning, at 0: a counter that is born at 1 never shows an increase. A record counts
-//! once for each time it is sent, when its answer is certain, however often a store was tried or its device's keys
-//! changed meanwhile; what the ledger decided counts together with its entry in the operation log.
+//! Every series exists from the beginning, at 0: a counter that starts at 1 never shows an increase. A record counts
+//! once for each time it is sent, when its outcome is certain, regardless of retries of a store or changes of its
+//! device's keys; a decision of the ledger counts together with its entry in the operation log.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -28,16 +28,16 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 const SECONDS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0];
 
-/// The rejections that say that device and ledger hold different histories: no resend of the same records can mend
-/// them. A gap can be mended, by sending what is missing, and is no break of the chain.
+/// The rejections that prove that device and ledger hold different histories: resending the same records cannot fix
+/// them. A gap is not one of them: sending the missing records fixes it.
 pub const CHAIN_BREAKS: [RejectionCode; 2] = [RejectionCode::PrevHashMismatch, RejectionCode::Fork];
 
 /// A place where records wait.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Queue {
-    /// For their hashes and signatures to be checked.
+    /// For the checks of their hashes and signatures.
     Verify,
-    /// For their payloads to be written.
+    /// For the writes of their payloads.
     Payload,
     /// For their commit.
     Commit,
@@ -47,7 +47,7 @@ impl Queue {
     /// Every queue.
     pub const ALL: [Queue; 3] = [Queue::Verify, Queue::Payload, Queue::Commit];
 
-    /// `verify`, `payload` or `commit`.
+    /// Returns `verify`, `payload` or `commit`.
     pub fn name(self) -> &'static str {
         match self {
             Queue::Verify => "verify",
@@ -57,22 +57,22 @@ impl Queue {
     }
 }
 
-/// What callers make the service hold.
+/// A resource that callers hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Resource {
     /// Connections.
     Connections,
-    /// TLS handshakes under way.
+    /// TLS handshakes in progress.
     Handshakes,
-    /// Requests under way, until the last byte of their answers.
+    /// Requests in progress, until the last byte of their responses.
     Requests,
     /// Bytes of request bodies.
     BodyBytes,
-    /// Bytes of answers that are not taken yet.
+    /// Bytes of responses that are not taken yet.
     AnswerBytes,
-    /// Batches under way, until their answers are taken.
+    /// Batches in progress, until their responses are taken.
     Batches,
-    /// Exports under way.
+    /// Exports in progress.
     Exports,
 }
 
@@ -88,7 +88,7 @@ impl Resource {
         Resource::Exports,
     ];
 
-    /// `connections`, `handshakes`, `requests`, `body_bytes`, `answer_bytes`, `batches` or `exports`.
+    /// Returns `connections`, `handshakes`, `requests`, `body_bytes`, `answer_bytes`, `batches` or `exports`.
     pub fn name(self) -> &'static str {
         match self {
             Resource::Connections => "connections",
@@ -127,7 +127,7 @@ struct Broker {
     broker: String,
 }
 
-/// Why rejections were deleted.
+/// The reason of a deletion of rejections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cause {
     Number,
@@ -171,12 +171,12 @@ struct Inner {
 }
 
 tokio::task_local! {
-    /// The metrics of the service for which a ledger works at the moment.
+    /// The metrics of the service for which a ledger currently works.
     static WORKING_FOR: Metrics;
 }
 
 impl Metrics {
-    /// Metrics of their own, all at 0.
+    /// Creates new metrics, all at 0.
     #[allow(clippy::new_without_default)] // A default would look like the global ones.
     pub fn new() -> Metrics {
         let mut registry = Registry::with_prefix("edgesentry");
@@ -239,7 +239,7 @@ impl Metrics {
         let refused = register(r, "resource_refused", help, refused);
         for resource in Resource::ALL {
             let name = ResourceName { resource: resource.name() };
-            // Each is there from the beginning.
+            // Each series exists from the beginning.
             drop((held.get_or_create(&name), limits.get_or_create(&name), refused.get_or_create(&name)));
         }
         let help = "Records that were not looked at, because too many of their sender had been rejected";
@@ -276,13 +276,13 @@ impl Metrics {
         }))
     }
 
-    /// The metrics of this process, on which every service counts that was not given others.
+    /// Returns the metrics of this process, the default of every service.
     pub fn global() -> Metrics {
         static GLOBAL: OnceLock<Metrics> = OnceLock::new();
         GLOBAL.get_or_init(Metrics::new).clone()
     }
 
-    /// Everything in the Prometheus text format, version 0.0.4.
+    /// Returns all metrics in the Prometheus text format, version 0.0.4.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(8192);
         // Writing to a string does not fail.
@@ -290,18 +290,18 @@ impl Metrics {
         text
     }
 
-    /// Counts events that could not be handed on.
+    /// Counts events that were dropped.
     pub fn count_dropped_events(&self, events: u64) {
         self.0.events_dropped.inc_by(events);
     }
 
-    /// Says whether records are taken from a broker.
+    /// Sets whether the broker is connected.
     pub fn mqtt_connected(&self, broker: &str, connected: bool) {
         let broker = Broker { broker: broker.to_owned() };
         self.0.mqtt_connected.get_or_create(&broker).set(connected.into());
     }
 
-    /// Says how many rejections a ledger keeps, and counts those that were deleted.
+    /// Sets the number of rejections in a ledger, and counts the deleted ones.
     pub(crate) fn observe_rejections(&self, kept: &[Rejections], by_number: u64, by_age: u64) {
         for Rejections { reason, kept, .. } in kept {
             let gauge = self.0.rejections_kept.get_or_create(&Reason { reason });
@@ -312,7 +312,7 @@ impl Metrics {
         }
     }
 
-    /// The metrics of a resource of which there is so much.
+    /// Returns the metrics of a resource with this limit.
     pub fn held(&self, resource: Resource, limit: usize) -> Held {
         let name = ResourceName { resource: resource.name() };
         self.0.limits.get_or_create(&name).set(i64::try_from(limit).unwrap_or(i64::MAX));
@@ -321,12 +321,12 @@ impl Metrics {
         Held { held, refused }
     }
 
-    /// Counts a record that was not looked at.
+    /// Counts a record that was refused unread, because its sender has reached the limit of rejections.
     pub fn count_limited_rejection(&self) {
         self.0.rejections_limited.inc();
     }
 
-    /// Counts an answer.
+    /// Counts an outcome.
     pub(crate) fn count(&self, outcome: &Outcome) {
         match outcome {
             Outcome::Accepted => {
@@ -347,17 +347,17 @@ impl Metrics {
         }
     }
 
-    /// Counts a record that a store failed to take.
+    /// Counts a record that a store failed to store.
     pub(crate) fn count_error(&self, component: Component) {
         increment(&self.0.errors, component);
     }
 
-    /// Takes the time of a call, or of a piece of a large one.
+    /// Observes the duration of a call, or of a part of a large one.
     pub(crate) fn observe_ingest(&self, time: Duration) {
         self.0.ingest.observe(time.as_secs_f64());
     }
 
-    /// Says that so many records wait, until the answer is dropped.
+    /// Counts records as waiting until the result is dropped.
     pub(crate) fn waiting(&self, queue: Queue, records: usize) -> Waiting {
         let records = i64::try_from(records).unwrap_or(i64::MAX);
         let gauge = self.0.queues.iter().find(|(each, _)| *each == queue).map(|(_, gauge)| gauge.clone());
@@ -366,7 +366,7 @@ impl Metrics {
         Waiting { gauge, records }
     }
 
-    /// Lets a ledger take its times on these metrics.
+    /// Runs `work` of a ledger with these metrics for its durations.
     pub(crate) async fn working<T>(&self, work: impl Future<Output = T>) -> T {
         WORKING_FOR.scope(self.clone(), work).await
     }
@@ -400,18 +400,18 @@ pub struct Held {
 }
 
 impl Held {
-    /// How much is held now.
+    /// Sets the held amount.
     pub fn set(&self, held: usize) {
         self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
-    /// Counts what found no room.
+    /// Counts a refusal.
     pub fn refused(&self) {
         self.refused.inc();
     }
 }
 
-/// Records that wait.
+/// Waiting records.
 pub(crate) struct Waiting {
     gauge: Gauge,
     records: i64,
@@ -423,8 +423,8 @@ impl Drop for Waiting {
     }
 }
 
-/// Takes the time of `insert`, the insert of a ledger's operation log: also where it fails, and where nobody waits
-/// for it any longer. It counts on the metrics of the service that the ledger works for, else on the global ones.
+/// Observes the duration of `insert`, the insert of a ledger's operation log, also if it fails or is cancelled. It
+/// counts on the metrics of the service that the ledger works for, else on the global ones.
 pub(crate) async fn timing_operation_log<T>(insert: impl Future<Output = T>) -> T {
     struct Timer(Instant);
     impl Drop for Timer {
@@ -441,7 +441,7 @@ pub(crate) async fn timing_operation_log<T>(insert: impl Future<Output = T>) -> 
 mod tests {
     use super::*;
 
-    /// The value of a series.
+    /// Returns the value of a series.
     fn value(text: &str, series: &str) -> Option<f64> {
         let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series));
         line?.rsplit_once(' ')?.1.parse().ok()
@@ -481,7 +481,7 @@ mod tests {
     async fn times_count_where_the_ledger_works() {
         let (mine, count) = (Metrics::new(), "edgesentry_operation_log_insert_duration_seconds_count");
         mine.working(timing_operation_log(async {})).await;
-        // A caller that gives up is measured all the same.
+        // A cancelled call is measured, too.
         let hangs = mine.working(timing_operation_log(std::future::pending::<()>()));
         assert!(tokio::time::timeout(Duration::from_millis(1), hangs).await.is_err());
         assert_eq!(value(&mine.text(), count), Some(2.0));

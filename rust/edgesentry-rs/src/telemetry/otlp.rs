@@ -1,4 +1,4 @@
-//! Traces to a collector. Whatever becomes of it, nobody waits for it but the end of the program, and that not long.
+//! Traces to a collector. Only the end of the program waits for it, and not for long.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -30,21 +30,21 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Default)]
 pub(super) struct Exporter(Arc<RwLock<Option<Running>>>);
 
-/// Batches of spans on their way, and the runtime of the connection.
+/// Pending batches of spans, and the runtime of the connection.
 struct Running {
     batches: BatchSpanProcessor,
     runtime: Option<Runtime>,
 }
 
 impl Exporter {
-    /// The layer that hands spans to this exporter.
+    /// Returns the layer that passes spans to this exporter.
     pub(super) fn layer(&self) -> OpenTelemetryLayer<Registry, opentelemetry_sdk::trace::SdkTracer> {
         let provider = SdkTracerProvider::builder().with_span_processor(self.clone()).build();
         let tracer = provider.tracer("edgesentry");
         tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false)
     }
 
-    /// Sends spans to a collector from now on.
+    /// Starts sending spans to a collector.
     pub(super) fn start(&self, settings: &TelemetrySettings, endpoint: &str) -> Result<(), Error> {
         let wrong = |problem: String| {
             Error::Config(format!(
@@ -73,7 +73,7 @@ impl Exporter {
         Ok(())
     }
 
-    /// Sends what waits, and nothing more.
+    /// Sends the pending spans, and stops.
     pub(super) fn stop(&self) {
         self.replace(None);
     }
@@ -93,7 +93,7 @@ impl Exporter {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // What a collector does not take in time is lost, and that is all.
+        // Spans that the collector does not receive in time are lost.
         let _ = self.batches.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -165,7 +165,7 @@ fn http_client(timeout: Duration) -> Result<HyperClient<Https>, String> {
     Ok(HyperClient::new(connector, timeout, None))
 }
 
-/// Sends on the runtime: the thread that batches spans is none of its own.
+/// Sends on the runtime: the thread that batches spans does not belong to one.
 #[derive(Debug)]
 struct Client {
     client: HyperClient<Https>,

@@ -10,7 +10,7 @@ use crate::error::Error;
 pub(super) struct Exporter;
 
 impl Exporter {
-    /// A layer that does nothing.
+    /// Returns a layer that does nothing.
     pub(super) fn layer(&self) -> Identity {
         Identity::new()
     }
@@ -21,6 +21,6 @@ impl Exporter {
         Err(Error::Config(problem.to_owned()))
     }
 
-    /// Nothing was started.
+    /// Does nothing.
     pub(super) fn stop(&self) {}
 }

@@ -2,26 +2,26 @@
 
 use serde::Deserialize;
 
-/// What is told, and to whom.
+/// Settings of logs, traces and metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetrySettings {
-    /// How a log line looks.
+    /// The format of log lines.
     pub log_format: LogFormat,
-    /// Where log lines go.
+    /// The output of log lines.
     pub log_output: LogOutput,
-    /// Which events are logged, such as `edgesentry_rs=info,edgesentry_rs::ingest::verify=debug`. The variable
-    /// `RUST_LOG` comes before it.
+    /// A filter of logged events, such as `edgesentry_rs=info,edgesentry_rs::ingest::verify=debug`. The variable
+    /// `RUST_LOG` overrides it.
     pub log_filter: Option<String>,
-    /// The collector that traces are sent to, such as `http://127.0.0.1:4317`; none are sent without one.
+    /// The collector of traces, such as `http://127.0.0.1:4317`; without one, no traces are sent.
     pub otlp_endpoint: Option<String>,
-    /// How they are sent.
+    /// The protocol of the collector.
     pub otlp_protocol: OtlpProtocol,
-    /// Seconds that the collector may take to answer.
+    /// Seconds that the collector may take to respond.
     pub otlp_timeout_seconds: u64,
-    /// What the service is called in traces.
+    /// The name of the service in traces.
     pub service_name: String,
-    /// Where `GET /metrics` is answered, such as `127.0.0.1:9464`; nowhere by default.
+    /// The address of `GET /metrics`, such as `127.0.0.1:9464`; none by default.
     pub metrics_listen: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl Default for TelemetrySettings {
     }
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -49,11 +49,11 @@ pub enum LogFormat {
     Json,
     /// Text for people.
     Text,
-    /// None is written.
+    /// No log.
     Off,
 }
 
-/// Where log lines go.
+/// The output of log lines.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogOutput {

@@ -1,7 +1,7 @@
 //! A subscriber for programs that have none: logs, and traces by OTLP.
 //!
-//! It is installed once for the process and can be set anew any time. What is switched off costs what no subscriber
-//! costs.
+//! It is installed once for the process and can be reconfigured at any time. A disabled part costs no more than no
+//! subscriber.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,21 +20,21 @@ use super::otlp::Exporter;
 use super::{LogFormat, LogOutput, TelemetrySettings};
 use crate::error::Error;
 
-/// A layer of the program's own.
+/// A layer of the program.
 pub type ExtraLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Installs the subscriber where it is not yet there, and sets it as `settings` have it. `default_filter` says which
-/// events are logged where neither `RUST_LOG` nor the settings do.
+/// Installs the subscriber unless it is installed, and applies `settings`. `default_filter` selects the logged events
+/// if neither `RUST_LOG` nor the settings do.
 pub fn init(settings: &TelemetrySettings, default_filter: &str) -> Result<(), Error> {
     install(Vec::new)?.set(settings, default_filter)
 }
 
-/// Installs the subscriber with further layers, and everything else switched off.
+/// Installs the subscriber with further layers, and everything else disabled.
 pub fn install_with(layers: Vec<ExtraLayer>) -> Result<(), Error> {
     install(|| layers).map(|_| ())
 }
 
-/// Sends the spans that wait and switches traces off; it takes at most some seconds, whatever the collector does.
+/// Sends the pending spans and disables traces; takes at most some seconds, even if the collector does not respond.
 pub fn shutdown() {
     if let Some(Ok(installed)) = INSTALLED.get() {
         // Without a collector there is nothing to send.
@@ -53,7 +53,7 @@ struct Installed {
     to_stdout: Arc<AtomicBool>,
     traces: TraceFilter,
     exporter: Exporter,
-    /// One at a time sets it.
+    /// Serializes changes of the settings.
     setting: Mutex<()>,
 }
 
@@ -114,7 +114,7 @@ impl Installed {
                 reloaded(self.traces.reload(traced()))
             }
             None => {
-                // First the source, then what is under way.
+                // First the source, then the pending spans.
                 reloaded(self.traces.reload(nothing()))?;
                 self.exporter.stop();
                 Ok(())
@@ -123,7 +123,7 @@ impl Installed {
     }
 }
 
-/// The subscriber is never dropped, so this never fails.
+/// Never fails: the subscriber is never dropped.
 fn reloaded(done: Result<(), reload::Error>) -> Result<(), Error> {
     done.map_err(|error| Error::Config(format!("telemetry: {error}")))
 }
@@ -133,8 +133,7 @@ fn nothing() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     FilterFn::new(none).with_max_level_hint(LevelFilter::OFF)
 }
 
-/// Our spans, and what went wrong in them. Nothing of anybody else: the exporter, whose connections have spans too,
-/// would export itself.
+/// Matches our spans, warnings and errors only: the exporter, whose connections have spans too, would export itself.
 fn traced() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     let ours: fn(&Metadata<'_>) -> bool = |metadata| {
         let most = if metadata.is_span() { Level::INFO } else { Level::WARN };
@@ -144,7 +143,7 @@ fn traced() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     FilterFn::new(ours).with_max_level_hint(LevelFilter::INFO)
 }
 
-/// Where log lines go, and in which form.
+/// The output of log lines, and their format.
 #[derive(Clone)]
 struct Output {
     to_stdout: Arc<AtomicBool>,
@@ -159,7 +158,7 @@ impl<'a> MakeWriter<'a> for Output {
     }
 }
 
-/// Writes each event as one line, on which neither a terminal nor a runner acts. An event comes in one piece.
+/// Writes each event as one line, inert for a terminal and for a runner. An event arrives in one piece.
 struct Lines {
     to_stdout: bool,
     form: LogFormat,

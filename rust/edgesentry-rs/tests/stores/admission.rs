@@ -1,4 +1,4 @@
-//! What is decided before anything is written, and errors that do not pass: no record stops another one.
+//! Decisions before anything is written, and errors that do not pass: no record blocks another one.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ async fn a_resend_under_way_is_a_duplicate(place: Place) {
     assert!(place.report().await.ok());
 }
 
-/// What a node believes of a chain may be old; it never rejects what the ledger would take.
+/// A node's view of a chain may be stale; it never rejects a record that the ledger would accept.
 async fn nodes_take_turns_at_a_device(place: Place) {
     let nodes = [place.service().await, place.service().await, place.service().await];
     let mut lift = devices(&**nodes[0].ledger(), 1).await.remove(0);
@@ -59,7 +59,7 @@ async fn nodes_take_turns_at_a_device(place: Place) {
     assert!(place.report().await.ok());
 }
 
-/// Batches of one device in flight at once, each handed over when the one before has begun.
+/// Concurrent batches of one device, each submitted after the one before has begun.
 async fn calls_of_one_device_follow_each_other(place: Place) {
     let service = place.service_with(Limits { batch_records: 8, ..Limits::default() }, Metrics::new()).await;
     let mut lift = devices(&**service.ledger(), 1).await.remove(0);
@@ -136,7 +136,7 @@ async fn a_permanent_error_of_the_ledger_stops_nobody_else(place: Place) {
     for _ in 0..4 {
         batch.extend(lifts.iter_mut().map(next));
     }
-    // In one call, as messages of many devices come from one broker.
+    // In one call, like messages of many devices from one broker.
     let answers = service.ingest_many(batch.clone()).await;
     let mut refused = Vec::new();
     for (submission, answer) in batch.iter().zip(&answers) {
@@ -151,7 +151,7 @@ async fn a_permanent_error_of_the_ledger_stops_nobody_else(place: Place) {
     assert_eq!(refused, all("store", 4));
     let log = service.ledger().operation_log(&LogQuery::default()).await.unwrap();
     assert_eq!(log.iter().filter(|entry| entry.outcome == "accepted").count(), 8);
-    // The operator mends it, and the same records are taken.
+    // The operator fixes it, and the same records are accepted.
     let mend = match place.kind {
         Kind::Sqlite => "DROP TRIGGER refuse",
         Kind::Postgres => "DROP FUNCTION refuse CASCADE",
@@ -178,7 +178,7 @@ async fn what_a_ledger_can_never_hold_is_rejected() {
     assert!(log[0].actual.as_ref().unwrap().contains("not this one"), "{log:?}");
 }
 
-/// EFBIG: a payload above the largest file that the system lets the service write.
+/// EFBIG: a payload above the file size limit of the service.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_that_a_folder_can_never_keep_is_rejected() {
     let place = Place::new(Kind::Postgres).await;
@@ -201,14 +201,14 @@ async fn a_payload_that_a_folder_can_never_keep_is_rejected() {
     let ledger = place.ledger().await;
     let refused = LogQuery { outcome: Some("rejected".into()), ..LogQuery::default() };
     assert_eq!(ledger.operation_log(&refused).await.unwrap().len(), 2);
-    // The device goes on with a smaller one.
+    // The device continues with a smaller one.
     let service = place.service().await;
     let head = ledger.heads().await.unwrap().get("lift-01").copied();
     assert_eq!(names(&[service.ingest(next(&mut device(1).resume(head))).await]), ["accepted"]);
     assert!(place.report().await.ok());
 }
 
-/// Ingests a record of a device, a large one and one behind it, and one of another device, in one call.
+/// In one call, ingests a large record of a device with one behind it, and one of another device.
 pub async fn large(service: &IngestService) -> String {
     let (mut one, mut two) = (device(1), device(2));
     for device in [&one, &two] {

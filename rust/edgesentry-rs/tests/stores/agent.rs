@@ -31,7 +31,7 @@ async fn records_leave_the_outbox_when_they_are_acknowledged() {
     assert_eq!((flushed.accepted, flushed.duplicates, flushed.waiting), (30, 0, 0));
     assert_eq!(agent.waiting().await.unwrap(), 0);
     assert_eq!(agent.flush(&service).await.unwrap(), Default::default());
-    // Opened again, it goes on.
+    // Reopened, it continues.
     drop(agent);
     let agent = Outbox::open(&place.path("outbox.db"), device(1)).await.unwrap();
     sign(&agent, 5).await;
@@ -56,12 +56,12 @@ async fn it_stops_at_the_first_rejection_and_keeps_all_behind_it() {
     service.register(&registration(&device(1))).await.unwrap();
     assert_eq!(agent.flush(&service).await.unwrap().accepted, 10);
     assert_eq!(agent.rejection().await.unwrap(), None);
-    // After the first time only the rejected record is asked about.
+    // After the first time only the rejected record is sent again.
     let log = service.ledger().operation_log(&Default::default()).await.unwrap();
     assert_eq!(log.iter().filter(|entry| entry.outcome == "rejected").count(), 10 + 2);
 }
 
-/// Loses answers, as a connection that breaks.
+/// Loses responses, like a broken connection.
 struct Lossy {
     service: IngestService,
     left: Mutex<usize>,
@@ -121,7 +121,7 @@ async fn an_outbox_belongs_to_one_device_and_one_chain() {
     let mut ahead = device(1);
     crate::common::next(&mut ahead);
     assert!(matches!(Outbox::open(&path, ahead).await, Err(Error::Agent(_))));
-    // A device that has signed before begins its outbox there.
+    // The outbox of a device that has signed before begins at its head.
     let mut resumed = device(3);
     crate::common::chain(&mut resumed, 4);
     let agent = Outbox::open(&place.path("third.db"), resumed.clone()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Places to store in, and devices that sign.
+//! Stores for the tests, and devices that sign.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 pub const START_MS: u64 = 1_700_000_000_000;
 
-/// A variable that `scripts/servers/with` sets. A server that is missing fails the test.
+/// Returns a variable that `scripts/servers/with` sets. A missing server fails the test.
 pub fn server(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run the tests by make test, or under scripts/servers/with")
@@ -34,10 +34,10 @@ pub enum Kind {
     Postgres,
 }
 
-/// A ledger and a payload store that can be opened again, as after a restart.
+/// A ledger and a payload store that can be reopened, as after a restart.
 pub struct Place {
     pub kind: Kind,
-    /// As the settings name it.
+    /// The ledger, as the settings name it.
     pub url: String,
     pub folder: TempDir,
 }
@@ -87,7 +87,7 @@ impl Place {
         }
     }
 
-    /// Changes the database behind everybody's back.
+    /// Changes the database without its service.
     pub async fn tamper(&self, sql: &'static str) {
         match self.kind {
             Kind::Sqlite => {
@@ -113,7 +113,7 @@ pub async fn postgres(url: &str) -> Postgres {
     Postgres::connect(&settings).await.unwrap()
 }
 
-/// A new database on a server; its URL.
+/// Creates a database on a server, and returns its URL.
 pub async fn database(server: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -146,7 +146,7 @@ pub fn s3_client(endpoint: &str) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config.build())
 }
 
-/// A new bucket on a server, and its name.
+/// Creates a bucket on a server, and returns its store and its name.
 pub async fn bucket(endpoint: &str) -> (S3, String) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -154,7 +154,7 @@ pub async fn bucket(endpoint: &str) -> (S3, String) {
     (S3::connect(&name, &s3_settings(endpoint)).await.unwrap(), name)
 }
 
-/// A server of the test's own, stopped when dropped.
+/// A server for one test, stopped when dropped.
 pub struct Server {
     pub url: String,
     script: PathBuf,
@@ -166,14 +166,14 @@ impl Server {
         Server::start_with(script, how, &[])
     }
 
-    /// Its cluster, where it is a PostgreSQL.
+    /// Returns the cluster of a PostgreSQL.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("server/data")
     }
 
     pub fn start_with(script: &str, how: &str, arguments: &[&str]) -> Server {
         let folder = TempDir::new().unwrap();
-        // PostgreSQL runs as another user, which must get in.
+        // PostgreSQL runs as another user, which needs access.
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/servers").join(script);
         let mut server = Server { url: String::new(), script, folder };
@@ -200,7 +200,7 @@ impl Drop for Server {
     }
 }
 
-/// The device of a number.
+/// Returns the device of a number.
 pub fn device(number: u8) -> Device {
     Device::from_seed(format!("lift-{number:02}"), [number; 32], Scheme::Record)
 }
@@ -215,7 +215,7 @@ pub fn registration(device: &Device) -> Registration {
     }
 }
 
-/// Devices from 1 to `count`, registered.
+/// Registers devices from 1 to `count`, and returns them.
 pub async fn devices(ledger: &dyn Ledger, count: u8) -> Vec<Device> {
     let devices: Vec<Device> = (1..=count).map(device).collect();
     for device in &devices {
@@ -224,7 +224,7 @@ pub async fn devices(ledger: &dyn Ledger, count: u8) -> Vec<Device> {
     devices
 }
 
-/// The next record of a device, with a payload that says which it is.
+/// Signs the next record of a device, with a payload that names it.
 pub fn next(device: &mut Device) -> Submission {
     let sequence = device.head().map_or(1, |head| head.sequence + 1);
     let payload = format!("{} {sequence}", device.device_id());
@@ -242,7 +242,7 @@ pub fn chain(device: &mut Device, records: usize) -> Vec<Submission> {
     (0..records).map(|_| next(device)).collect()
 }
 
-/// A changed copy of a submission's record, signed again.
+/// Returns a changed copy of a submission's record, signed again.
 pub fn resigned(
     device: &Device,
     submission: &Submission,
@@ -254,7 +254,7 @@ pub fn resigned(
     Submission { record: Arc::new(record), payload: submission.payload.clone() }
 }
 
-/// The outcome names, rejections by their code.
+/// Returns the outcome names; for rejections their code.
 pub fn names(outcomes: &[Result<Outcome, edgesentry_rs::Error>]) -> Vec<&'static str> {
     let name = |outcome: &Result<Outcome, edgesentry_rs::Error>| match outcome {
         Ok(Outcome::Rejected(rejection)) => rejection.code.name(),
@@ -285,7 +285,7 @@ pub async fn verify(ledger: Arc<dyn Ledger>, payloads: Option<Arc<dyn PayloadSto
     verify_from(ledger, payloads, None).await
 }
 
-/// [`verify`] with the auditor's start heads.
+/// Like [`verify`], with the auditor's start heads.
 pub async fn verify_from(
     ledger: Arc<dyn Ledger>,
     payloads: Option<Arc<dyn PayloadStore>>,
@@ -308,7 +308,7 @@ pub async fn verify_from(
     tokio::task::spawn_blocking(run).await.unwrap().unwrap()
 }
 
-/// The same tests on every ledger.
+/// Runs the same tests on every ledger.
 #[macro_export]
 macro_rules! on_every_ledger {
     ($($test:ident),* $(,)?) => {

@@ -38,7 +38,7 @@ async fn what_is_acknowledged_survives_kill_9(place: Place) {
         let mut child = worker::start("load", &place);
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let reader = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<String>>());
-        // Some die while they start, most under load.
+        // Some die during the start, most under load.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         std::thread::sleep(Duration::from_micros(20_000 + (random >> 33) % 300_000));
         assert!(child.try_wait().unwrap().is_none(), "the worker has ended by itself");
@@ -52,7 +52,7 @@ async fn what_is_acknowledged_survives_kill_9(place: Place) {
         }
     }
     assert!(acknowledged.len() == 4 && acknowledged.values().all(|last| *last > 0), "{acknowledged:?}");
-    // What was left in the outboxes is sent, by services that begin anew.
+    // New services send the remaining records of the outboxes.
     let output = worker::command("finish", &place).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     worker::lines(&output).iter().for_each(|line| take_down(&mut acknowledged, line));
@@ -70,7 +70,7 @@ async fn check(place: &Place, acknowledged: &Acknowledged) {
     }
 }
 
-/// Every record once more: the service holds them all.
+/// Sends every record again: the service holds them all.
 async fn resend(place: &Place) {
     let (service, payloads) = (place.service().await, place.payloads().await);
     for number in 1..=4 {

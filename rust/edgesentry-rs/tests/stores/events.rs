@@ -1,4 +1,4 @@
-//! Events: each with its level, target, message and fields, once, and nothing secret in any.
+//! Events: each once, with its level, target, message and fields, and without secrets.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicI64;
@@ -26,11 +26,11 @@ const AGENT: &str = "edgesentry_rs::agent";
 /// Level, target, message, fields.
 type Row = (String, String, String, BTreeMap<String, String>);
 
-/// Everything that is told on this thread.
+/// All events on this thread.
 #[derive(Clone, Default)]
 struct Capture {
     events: Arc<Mutex<Vec<Row>>>,
-    /// The fields of spans, and events and spans of everybody else.
+    /// The fields of spans, and events and spans of other crates.
     others: Arc<Mutex<Vec<String>>>,
 }
 
@@ -75,14 +75,14 @@ impl<S: Subscriber> Layer<S> for Capture {
 }
 
 impl Capture {
-    /// Listens at TRACE until the guard is dropped; the tests' runtimes have one thread.
+    /// Captures at TRACE until the guard is dropped; the tests' runtimes have one thread.
     fn start() -> (Capture, DefaultGuard) {
         let capture = Capture::default();
         let guard = tracing::subscriber::set_default(Registry::default().with(capture.clone()));
         (capture, guard)
     }
 
-    /// What was told since the last time.
+    /// Returns the events since the last call.
     fn take(&self) -> Vec<Row> {
         std::mem::take(&mut self.events.lock().unwrap())
     }
@@ -202,7 +202,7 @@ async fn every_rejection_is_told() {
         service.ingest(submission).await.unwrap();
         assert_eq!(capture.take(), expected);
     }
-    // Whoever only verifies is told, too.
+    // Verification alone emits its events, too.
     let stranger = next(&mut device(9));
     verify::admit(vec![stranger], &verify::Registry::new());
     assert_eq!(capture.take(), []);

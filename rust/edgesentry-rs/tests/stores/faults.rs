@@ -1,4 +1,4 @@
-//! Stores that fail: every error is retryable or a clear rejection, nothing is lost, nothing is blocked.
+//! Failing stores: every error is retryable or a clear rejection, nothing is lost, nothing is blocked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,9 +27,9 @@ use crate::worker;
 
 on_every_ledger!(each_operation_fails_in_turn, a_disk_that_fills_up);
 
-/// Counts operations and fails one of them, before or after it has done its work.
+/// Counts operations and fails one of them, before or after its work.
 pub struct Fault {
-    /// Operations until the one that fails.
+    /// Operations until the failing one.
     pub left: AtomicI64,
     pub after: bool,
 }
@@ -45,7 +45,7 @@ impl Fault {
         }
     }
 
-    /// Whether this operation fails now, and whether it fails later.
+    /// Returns whether this operation fails before its work, and whether it fails after it.
     fn strikes(&self) -> (bool, bool) {
         let now = self.left.fetch_sub(1, Ordering::SeqCst) == 0;
         (now && !self.after, now && self.after)
@@ -139,7 +139,7 @@ async fn each_operation_fails_in_turn(place: Place) {
             let fault = Arc::new(Fault { left: AtomicI64::new(turn), after });
             let ledger = Arc::new(FaultyLedger(Arc::clone(stores.ledger()), Arc::clone(&fault)));
             let payloads = Arc::new(FaultyPayloads(Arc::clone(stores.payloads()), Arc::clone(&fault)));
-            // In pieces of four, one payload at a time, no second attempt: the fault reaches the caller.
+            // In units of four, one payload at a time, without a retry: the fault reaches the caller.
             let limits = Limits { batch_records: 4, payload_puts: 1, attempts: 1, ..Limits::default() };
             let service = IngestService::start(ledger, payloads, limits);
             let batch: Vec<Submission> = (0..12).map(|at| crate::common::next(&mut lifts[at % 3])).collect();
@@ -151,7 +151,7 @@ async fn each_operation_fails_in_turn(place: Place) {
                 }
             }
             struck += u32::from(answers.iter().any(Result::is_err));
-            // The same call again, which now succeeds as a whole.
+            // The same call again now succeeds in full.
             let again = stores.ingest_many(batch).await;
             assert!(
                 again.iter().all(|answer| answer.as_ref().is_ok_and(Outcome::is_success)),
@@ -170,12 +170,12 @@ async fn each_operation_fails_in_turn(place: Place) {
 }
 
 async fn a_disk_that_fills_up(place: Place) {
-    // No file of the worker may grow beyond 200 blocks of 1,024 bytes: for SQLite the ledger, for PostgreSQL's
-    // process nothing, so there only the payload of one record.
+    // No file of the worker may exceed 200 blocks of 1,024 bytes. This limits the SQLite ledger, but not the process of
+    // PostgreSQL, so there it limits only the payload of one record.
     if place.kind == Kind::Postgres {
         let service = place.service().await;
         let mut lifts = devices(&**service.ledger(), 2).await;
-        // A folder that cannot be written to, even by root: a file stands in its way, and does not go by itself.
+        // A directory that even root cannot write to: a file blocks it, permanently.
         std::fs::create_dir_all(place.path("payloads/devices")).unwrap();
         std::fs::write(place.path("payloads/devices/lift-02"), "").unwrap();
         let batch = [chain(&mut lifts[1], 2), chain(&mut lifts[0], 3)].concat();
@@ -206,7 +206,7 @@ async fn a_disk_that_fills_up(place: Place) {
     assert!(acknowledged > 0);
     let held = place.ledger().await.heads().await.unwrap()["lift-01"].sequence;
     assert!(held >= acknowledged, "{held} {acknowledged}");
-    // There is room again.
+    // There is space again.
     let service = place.service().await;
     let head = service.ledger().heads().await.unwrap().get("lift-01").copied();
     let answers = service.ingest_many(chain(&mut device(1).resume(head), 20)).await;
@@ -234,8 +234,8 @@ async fn s3_goes_down_and_comes_back() {
     assert_eq!(names(&answers), all("store", 5));
     server.run("start");
     assert_eq!(names(&service.ingest_many(later).await), all("accepted", 5));
-    // Somebody with the store's credentials was there before: at the object reference, which is nobody's place, and at the
-    // place of the record.
+    // An attacker with the store's credentials was there before: at the object reference, which no record uses, and at
+    // the place of the record.
     let next = chain(&mut lift, 1);
     let record = Arc::clone(&next[0].record);
     let client = s3_client(&server.url);
@@ -301,7 +301,7 @@ async fn postgres_restarts_and_crashes_under_load() {
     let report = verify(Arc::new(postgres(&url).await), Some(Arc::clone(service.payloads()))).await;
     assert!(report.ok(), "{report:?}");
     assert_eq!(report.coverage.records, count as u64);
-    // Down, and no more attempts: the error is retryable.
+    // Down, without retries: the error is retryable.
     server.run("stop");
     let limits = Limits { attempts: 1, ..Limits::default() };
     let impatient =
@@ -356,17 +356,17 @@ async fn of_several_hosts_the_one_that_takes_writes_is_used() {
             ..PostgresSettings::default()
         }
     };
-    // Two clusters of their own, so each with its own password: the primary's opens no door at the standby.
+    // Two separate clusters, each with its own password: the primary's is not valid at the standby.
     let ledger = edgesentry_rs::ledger::Postgres::connect(&list(&password(&primary.url))).await.unwrap();
     ledger.register(&registration(&device(1))).await.unwrap();
     assert_eq!(ledger.devices().await.unwrap().len(), 1);
-    // Only a standby: a clear error that says so.
+    // Only a standby: a clear error that names the reason.
     let alone = PostgresSettings { url: standby.url.clone().into(), ..PostgresSettings::default() };
     let error = edgesentry_rs::ledger::Postgres::connect(&alone).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
     let Error::Store(store) = &error else { panic!("{error}") };
     assert!(store.describe().contains("is a standby"), "{}", store.describe());
-    // It is promoted, and the other one stops.
+    // It is promoted, and the primary stops.
     standby.run("promote");
     primary.run("stop");
     edgesentry_rs::ledger::Postgres::connect(&list(&password(&standby.url))).await.unwrap();

@@ -37,7 +37,7 @@ on_every_ledger!(
     names_that_sql_would_trip_over,
 );
 
-/// What the ledger needs to see of submissions that pass admission.
+/// Returns the ledger entries of submissions that pass admission.
 async fn entries(ledger: &dyn Ledger, submissions: Vec<Submission>) -> Vec<Entry> {
     let names: Vec<Arc<str>> =
         submissions.iter().map(|submission| submission.record.device_id.as_str().into()).collect();
@@ -182,10 +182,10 @@ async fn a_chain_may_begin_elsewhere(place: Place) {
     let early = Registration { valid_from: Some(1), ..registration(&device(2).resume(lift.head())) };
     ledger.register(&early).await.unwrap();
     let mut other = device(2);
-    // Behind the start there is nothing to compare with.
+    // Before the start there is nothing to compare with.
     assert_eq!(append(&*ledger, chain(&mut other, 1)).await, ["sequence_duplicate"]);
     assert_eq!(append(&*ledger, after).await, ["accepted"; 2]);
-    // The ledger's word on where the chain begins is a claim; the auditor brings the start head.
+    // The ledger's start of a chain is a claim; the auditor provides the start head.
     let report = verify(Arc::clone(&ledger), None).await;
     assert_eq!(report.counts, BTreeMap::from([(FindingCode::FirstRecordNotGenesis, 1)]), "{report:?}");
     let start = before.last().map(|submission| {
@@ -235,13 +235,13 @@ async fn registrations_are_idempotent_and_never_change_the_past(place: Place) {
     assert!(verify(ledger, None).await.ok());
 }
 
-/// A signature of scheme record over digest D is one of scheme payload-hash for a record whose payload hash is D.
+/// A signature of scheme record over digest D is also one of scheme payload-hash for a record whose payload hash is D.
 async fn a_key_belongs_to_one_scheme(place: Place) {
     let ledger = place.ledger().await;
     let of =
         |device_id: &str, key: u8, scheme| registration(&Device::from_seed(device_id, [key; 32], scheme));
     ledger.register(&of("lift-01", 1, Scheme::Record)).await.unwrap();
-    // Revoked keys too: what they signed is still in the ledger.
+    // Revoked keys, too: the records that they signed are still in the ledger.
     ledger.revoke("lift-01").await.unwrap();
     for device_id in ["lift-01", "lift-02"] {
         let error = ledger.register(&of(device_id, 1, Scheme::PayloadHash)).await.unwrap_err();
@@ -253,7 +253,7 @@ async fn a_key_belongs_to_one_scheme(place: Place) {
     assert_eq!(ledger.devices().await.unwrap().len(), 1);
     // Two devices may share a key under one scheme.
     ledger.register(&of("lift-02", 1, Scheme::Record)).await.unwrap();
-    // Of two at once one is refused.
+    // Of two concurrent ones, one is refused.
     let (record, payload_hash) = (of("a", 9, Scheme::Record), of("b", 9, Scheme::PayloadHash));
     let (first, second) = tokio::join!(ledger.register(&record), ledger.register(&payload_hash));
     assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
@@ -267,7 +267,7 @@ async fn keys_that_changed_refuse_the_group(place: Place) {
     ledger.revoke("lift-01").await.unwrap();
     assert!(matches!(ledger.append(&admitted).await, Err(AppendError::KeysChanged)));
     assert!(records(&*ledger, &Filter::default()).await.is_empty());
-    // Another device's keys are nobody else's business.
+    // A change of one device's keys does not affect other devices.
     let admitted = entries(&*ledger, chain(&mut lifts[1], 2)).await;
     ledger.register(&registration(&device(3))).await.unwrap();
     assert_eq!(names(&ledger.append(&admitted).await.unwrap()), ["accepted"; 2]);
@@ -287,7 +287,7 @@ async fn revoked_keys_accept_nothing_more(place: Place) {
     let registered = Registration { start: None, ..registration(&fresh) };
     ledger.register(&registered).await.unwrap();
     assert_eq!(append(&*ledger, chain(&mut fresh.clone(), 1)).await, ["accepted"]);
-    // A key that was revoked before it signed makes room.
+    // A key that was revoked before it signed is replaced.
     let spare = device(2);
     ledger.register(&registration(&spare)).await.unwrap();
     assert_eq!(ledger.revoke("lift-02").await.unwrap(), 1);
@@ -323,14 +323,14 @@ async fn doubtful_records_are_decided_without_their_payloads(place: Place) {
     let group = entries(&*ledger, rest).await;
     let expected = ["accepted", "accepted", "duplicate", "fork", "sequence_gap"];
     assert_eq!(names(&ledger.append(&group).await.unwrap()), expected);
-    // Where nothing is before it, a gap is a gap.
+    // Without a waiting record before it, a gap is a gap.
     let group = doubt(entries(&*ledger, vec![gap, one[3].clone()]).await);
     assert_eq!(names(&ledger.append(&group).await.unwrap()), ["sequence_gap", "payload_wanted"]);
     assert_eq!(records(&*ledger, &Filter::default()).await.len(), 4);
     assert!(verify(ledger, None).await.ok());
 }
 
-/// Another call had the first records under way, so that those behind them have their payloads already, and then failed.
+/// Another call processed the first records, so that those behind them already have their payloads, and then failed.
 async fn records_behind_doubtful_ones_wait_with_them(place: Place) {
     let ledger = place.ledger().await;
     let mut lift = devices(&*ledger, 1).await.remove(0);
@@ -345,7 +345,8 @@ async fn records_behind_doubtful_ones_wait_with_them(place: Place) {
     assert_eq!(append(&*ledger, sent).await, ["accepted"; 4]);
 }
 
-/// What strangers send costs little, and only so much of it is kept; what devices have signed is kept device by device.
+/// Records of strangers cost little, and a limited number of them is kept; records that devices have signed are kept
+/// for each device.
 async fn rejections_are_bounded(place: Place) {
     let ledger = place.ledger().await;
     let mut lifts = devices(&*ledger, 2).await;

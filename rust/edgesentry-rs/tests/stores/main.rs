@@ -1,4 +1,4 @@
-//! Ledgers, payload stores and the service on real servers: PostgreSQL and SeaweedFS beside SQLite and folders.
+//! Ledgers, payload stores and the service on real servers: PostgreSQL and SeaweedFS beside SQLite and directories.
 //!
 //! `make test` starts the servers; by hand: `scripts/servers/with cargo nextest run --release -p edgesentry-rs`.
 #![allow(clippy::unwrap_used, unreachable_pub)]

@@ -1,4 +1,4 @@
-//! Metrics: every answer once, with its reason or its component, whatever was tried in between.
+//! Metrics: every outcome counts once, with its reason or its component, regardless of retries.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ on_every_ledger!(
     an_admission_anew_counts_once,
 );
 
-/// Every series that is not 0, without its prefix and without times.
+/// Returns every series that is not 0, without its prefix and without times.
 pub fn counted(metrics: &Metrics) -> BTreeMap<String, f64> {
     let text = metrics.text();
     let series = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
@@ -33,7 +33,7 @@ pub fn counted(metrics: &Metrics) -> BTreeMap<String, f64> {
     series.collect()
 }
 
-/// The value of a series.
+/// Returns the value of a series.
 pub fn value(metrics: &Metrics, name: &str) -> f64 {
     let text = metrics.text();
     let line = text.lines().find(|line| line.rsplit_once(' ').is_some_and(|(series, _)| series == name));
@@ -85,7 +85,7 @@ async fn counters_agree_with_the_operation_log(place: Place) {
         };
         *expected.entry(series).or_insert(0.0) += 1.0;
     }
-    // What an operator is woken for: device and ledger hold different histories. Not a gap: it can be filled.
+    // The alerting rules use these: device and ledger hold different histories. Not a gap: a resend fills it.
     expected.insert("chain_break_total".to_owned(), 4.0);
     expected.insert("signature_fail_total".to_owned(), 2.0);
     assert_eq!(counted(&metrics), expected);
@@ -128,13 +128,13 @@ async fn an_admission_anew_counts_once(place: Place) {
     let service = place.service_with(Limits::default(), metrics.clone()).await;
     let mut lift = devices(&**service.ledger(), 1).await.remove(0);
     assert!(service.ingest(next(&mut lift)).await.unwrap().is_success());
-    // Behind the back of the service, which still knows the old key.
+    // Through another service; this one still has the old key cached.
     let key = Device::from_seed("lift-01", [77; 32], Scheme::Record);
     let other = place.service().await;
     other.register(&Registration { start: None, ..registration(&key) }).await.unwrap();
     let mut key = key.resume(lift.head());
     assert_eq!(service.ingest(next(&mut key)).await.unwrap(), Outcome::Accepted);
-    // And again with a record that only the old keys allow: the first commit finds that they have changed.
+    // And again with a record that only the old keys allow: the first commit detects that they have changed.
     let late = next(&mut key.clone());
     other.revoke("lift-01").await.unwrap();
     assert_eq!(names(&[service.ingest(late).await]), ["key_not_valid_at_sequence"]);

@@ -59,7 +59,7 @@ on_every_store!(
     devices_have_places_of_their_own,
 );
 
-/// A record of a device over a payload that passed admission.
+/// Returns an admitted record of a device over a payload.
 fn admitted_of(device_id: &str, object_ref: &str, payload: &[u8]) -> Admitted {
     let mut device = Device::from_seed(device_id, [1; 32], Scheme::Record);
     let record = Arc::new(device.sign(0, payload, object_ref).unwrap());
@@ -139,7 +139,7 @@ async fn what_is_not_there_is_not_there(store: Arc<dyn PayloadStore>) {
     }
 }
 
-/// No object reference, wherever it would lead, keeps a payload from being stored.
+/// An object reference never prevents the storage of a payload, wherever it points.
 async fn references_are_only_names(store: Arc<dyn PayloadStore>) {
     let (long, deep) = ("x".repeat(1024), "d/".repeat(512));
     for object_ref in [
@@ -185,7 +185,7 @@ async fn devices_have_places_of_their_own(store: Arc<dyn PayloadStore>) {
     }
 }
 
-/// Payloads of earlier releases: under their object references.
+/// Payloads of earlier releases are under their object references.
 #[tokio::test]
 async fn payloads_of_earlier_releases_are_found() {
     let place = TempDir::new().unwrap();
@@ -218,9 +218,9 @@ async fn payloads_of_earlier_releases_are_found() {
             assert_eq!(store.get(right.record()).await.unwrap().unwrap(), "right", "{}", store.place());
             let versions = store.versions(right.record()).await.unwrap();
             assert_eq!(versions.iter().map(|version| version.key.as_str()).collect::<Vec<_>>(), [old_name]);
-            // As before, other bytes are handed out: verification calls them so.
+            // As before, other bytes are returned: verification reports them.
             assert_eq!(store.get(wrong.record()).await.unwrap().unwrap(), "right");
-            // A record that is sent now has a place of its own, and the old bytes stay as they are.
+            // A record that is sent now has its own place, and the old bytes stay unchanged.
             assert_eq!(store.put(&wrong).await.unwrap(), Put::Stored);
             assert_eq!(store.get(wrong.record()).await.unwrap().unwrap(), object_ref);
             assert_eq!(store.get(right.record()).await.unwrap().unwrap(), "right");
@@ -229,7 +229,7 @@ async fn payloads_of_earlier_releases_are_found() {
     }
 }
 
-/// Other bytes under the name of a record are an error that names the place; they stay, and the others go on.
+/// Other bytes under the name of a record are an error that names the place; they stay, and other records are stored.
 #[tokio::test]
 async fn other_bytes_at_a_place_are_a_damaged_store() {
     let place = TempDir::new().unwrap();
@@ -273,7 +273,7 @@ async fn a_bucket_keeps_versions_and_a_wrong_secret_is_refused() {
     let first = admitted("v/1", b"first");
     let key = content_path(first.record());
     store.put(&first).await.unwrap();
-    // Somebody with the credentials overwrites, then deletes.
+    // An attacker with the credentials overwrites, then deletes.
     let body = aws_sdk_s3::primitives::ByteStream::from_static(b"forged");
     client.put_object().bucket(&name).key(&key).body(body).send().await.unwrap();
     client.delete_object().bucket(&name).key(&key).send().await.unwrap();

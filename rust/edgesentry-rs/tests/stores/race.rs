@@ -17,7 +17,7 @@ on_every_ledger!(tasks_and_processes_never_fork_a_chain);
 const DEVICES: u8 = 3;
 const RECORDS: u64 = 40;
 
-/// Eight tasks, each of which wants every record of every chain to be its own; how many they have won.
+/// Runs eight tasks, each of which tries to write every record of every chain; returns how many they have won.
 pub async fn eight_tasks(service: &IngestService, number: u64) -> u64 {
     let won = Arc::new(AtomicU64::new(0));
     let tasks: Vec<_> = (0..8)
@@ -50,7 +50,7 @@ async fn continue_chain(service: &IngestService, id: u8, writer: u64, won: &Atom
         let answer = service.ingest(Submission { record: Arc::new(record), payload }).await;
         match names(&[answer])[0] {
             "accepted" => drop(won.fetch_add(1, Ordering::Relaxed)),
-            // Others were faster.
+            // Another task was faster.
             "fork" => {}
             other => panic!("{other}"),
         }

@@ -1,4 +1,4 @@
-//! Ledgers that are opened for reading.
+//! Ledgers opened for reading.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::common::{
 /// Bytes, mode, time of the last change and inode of a file.
 type FileState = (Vec<u8>, u32, (i64, i64), u64);
 
-/// Everything about the files of a folder that a reader might change.
+/// Returns the state of all files of a directory that a reader might change.
 fn state(folder: &Path) -> BTreeMap<String, FileState> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let of = |entry: fs::DirEntry| {
@@ -32,7 +32,7 @@ fn state(folder: &Path) -> BTreeMap<String, FileState> {
     entries.map(of).collect()
 }
 
-/// Reads all that there is, and verifies it.
+/// Reads and verifies everything.
 async fn read_all(ledger: Arc<dyn Ledger>, records_expected: usize) {
     assert_eq!(records(&*ledger, &Filter::default()).await.len(), records_expected);
     assert_eq!(ledger.devices().await.unwrap().len(), 2);
@@ -42,7 +42,7 @@ async fn read_all(ledger: Arc<dyn Ledger>, records_expected: usize) {
     assert!(report.ok(), "{report:?}");
 }
 
-/// Two chains of five records in a place.
+/// Stores two chains of five records.
 async fn fill(place: &Place) {
     let service = place.service().await;
     for mut device in devices(&*place.ledger().await, 2).await {
@@ -63,7 +63,7 @@ async fn tables(url: &str) -> Vec<String> {
     sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
 }
 
-/// The indexes of the records.
+/// Returns the indexes of the records.
 async fn indexes(url: &str) -> Vec<String> {
     let mut connection = PgConnection::connect(url).await.unwrap();
     let sql = "SELECT indexname::text FROM pg_indexes WHERE tablename = 'audit_records' ORDER BY 1";
@@ -78,7 +78,7 @@ fn settings(url: &str) -> PostgresSettings {
 async fn a_file_stays_as_it_is_with_and_without_its_log() {
     let place = Place::new(Kind::Sqlite).await;
     let ledger = Sqlite::open(&place.path("ledger.db")).await.unwrap();
-    // As long as it is open, the log holds what was written.
+    // While the ledger is open, the log holds the writes.
     fill(&place).await;
     let source = place.path("ledger.db");
     for files in [vec![".db", ".db-wal", ".db-shm"], vec![".db", ".db-wal"]] {
@@ -126,14 +126,14 @@ async fn a_writer_in_the_process_of_a_reader_writes_or_says_why_not() {
     let place = Place::new(Kind::Sqlite).await;
     fill(&place).await;
     let path = place.path("ledger.db");
-    // As a writer in another process leaves them: they are copies, so that nobody has them open.
+    // As a writer in another process leaves them: copies, which this process does not have open.
     let writer = Sqlite::open(&path).await.unwrap();
     writer.register(&registration(&device(3))).await.unwrap();
     for suffix in ["", "-wal", "-shm"] {
         let from = place.path(&format!("ledger.db{suffix}"));
         fs::copy(from, place.path(&format!("other.db{suffix}"))).unwrap();
     }
-    // A writer that was there before a reader stays one, and others join it.
+    // A writer that precedes a reader can still write, and others can join.
     let reader = Sqlite::read(&path).await.unwrap();
     let second = Sqlite::open(&path).await.unwrap();
     second.register(&registration(&device(4))).await.unwrap();
@@ -151,7 +151,7 @@ async fn a_writer_in_the_process_of_a_reader_writes_or_says_why_not() {
 async fn a_file_that_is_written_while_it_is_read_without_locks_is_an_error() {
     let place = Place::new(Kind::Sqlite).await;
     fill(&place).await;
-    // Taken by itself, so that no log lies beside it.
+    // A copy by itself, without a log beside it.
     let path = place.path("alone.db");
     let copied = format!("VACUUM INTO '{}'", path.display());
     let mut connection = SqliteConnection::connect(&place.url).await.unwrap();
@@ -224,7 +224,7 @@ async fn tables_of_an_earlier_release_are_read_as_they_are_and_change_with_the_f
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_another_program_gets_no_table() {
     let url = database(&server("EDGESENTRY_TEST_POSTGRES")).await;
-    // Nothing is made by reading, though it is empty.
+    // Reading creates nothing, even in an empty database.
     let error = Postgres::read(&settings(&url)).await.unwrap_err();
     assert!(error.to_string().contains("there is no ledger in it"), "{error}");
     run(&url, "CREATE TABLE notes (x int)").await;
@@ -236,13 +236,13 @@ async fn a_database_of_another_program_gets_no_table() {
         assert!(matches!(error, Error::Config(_)));
     }
     assert_eq!(tables(&url).await, ["notes"]);
-    // In a schema of its own, a ledger may stand beside it.
+    // In a schema of its own, a ledger may share the database.
     run(&url, "CREATE SCHEMA audit").await;
     let own = format!("{url}?options=-csearch_path%3Daudit");
     Postgres::connect(&settings(&own)).await.unwrap().register(&registration(&device(1))).await.unwrap();
     assert_eq!(Postgres::read(&settings(&own)).await.unwrap().devices().await.unwrap().len(), 1);
     assert_eq!(tables(&url).await, ["notes"]);
-    // A view that has the name of a table is not one.
+    // A view with the name of a table is not a table.
     let url = database(&server("EDGESENTRY_TEST_POSTGRES")).await;
     for table in ["audit_records", "chain_heads", "devices", "operation_logs"] {
         run(&url, &format!("CREATE VIEW {table} AS SELECT 1")).await;
@@ -325,7 +325,7 @@ async fn a_pooler_of_transactions_stands_between() {
     let url = database(&server("EDGESENTRY_TEST_POSTGRES")).await;
     let pooler = Server::start_with("pgbouncer", "start", &[&url]);
     let pooled = PostgresSettings { transaction_pooling: true, ..settings(&pooler.url) };
-    // Three services share the two connections that the pooler has to the server.
+    // Three services share the pooler's two connections to the server.
     let mut services = Vec::new();
     for number in 1..=3 {
         let ledger = Postgres::connect(&pooled).await.unwrap();
@@ -347,7 +347,7 @@ async fn a_pooler_of_transactions_stands_between() {
     let report = verify(ledger, None).await;
     assert!(report.ok(), "{report:?}");
     assert_eq!(report.coverage.records, 300);
-    // A setting of a session would stay with the server's connection, and stop its next user.
+    // A session setting would stay with the server's connection, and affect its next user.
     let direct = Postgres::connect(&settings(&url)).await.unwrap();
     direct.register(&registration(&device(4))).await.unwrap();
     Postgres::connect(&pooled).await.unwrap().register(&registration(&device(5))).await.unwrap();

@@ -1,4 +1,4 @@
-//! The ingest service: every outcome, neighbours, restarts, keys that change, shared commits.
+//! The ingest service: every outcome, concurrent devices, restarts, key changes, shared commits.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ async fn a_bad_record_costs_its_own_device_only(place: Place) {
     for sequence in 1..=10 {
         for (number, lift) in lifts.iter_mut().enumerate() {
             let mut submission = next(lift);
-            // Three devices go wrong half way, each in its own manner.
+            // Three devices fail half way, each in another way.
             match (number, sequence) {
                 (3, 5) => submission.payload = Bytes::from_static(b"wrong"),
                 (7, 5) => {
@@ -139,7 +139,7 @@ async fn references_are_no_name_space(place: Place) {
     let mut lifts = devices(&**service.ledger(), 2).await;
     let genuine = next(&mut lifts[0]);
     // Before the first device sends its record, another one uses its reference: for a gap, a wrong link, a fork, and a
-    // record that is right.
+    // correct record.
     let squat = |device: &Device, change: fn(&mut edgesentry_chain::AuditRecord)| {
         let record = device.clone().sign(0, b"squatted", genuine.record.object_ref.clone()).unwrap();
         let squatted = Submission { record: record.into(), payload: Bytes::from_static(b"squatted") };
@@ -174,7 +174,7 @@ async fn references_are_no_name_space(place: Place) {
 }
 
 async fn keys_change_under_way(place: Place) {
-    // The keys change through one service and are used through another, which has read them before.
+    // The keys change through one service and are used through another, which has them cached.
     let (one, two) = (place.service().await, place.service().await);
     let mut lift = device(1);
     assert_eq!(names(&[two.ingest(next(&mut lift.clone())).await]), ["unknown_device"]);
@@ -237,14 +237,14 @@ async fn payloads_go_to_s3() {
     let record = lift.sign(0, b"with its bucket", format!("s3://{name}/x.bin")).unwrap();
     batch.push(Submission { record: Arc::new(record), payload: Bytes::from_static(b"with its bucket") });
     assert_eq!(names(&service.ingest_many(batch).await), all("accepted", 201));
-    // A reference is a name that is shown, and binds nobody.
+    // A reference is a name for display, without effect on storage.
     let record = lift.sign(0, b"elsewhere", "s3://another/x.bin").unwrap();
     let stray = Submission { record: Arc::new(record), payload: Bytes::from_static(b"elsewhere") };
     assert_eq!(names(&[service.ingest(stray).await]), ["accepted"]);
     let report = verify(Arc::clone(service.ledger()), Some(Arc::clone(&store))).await;
     assert!(report.ok(), "{report:?}");
     assert_eq!(report.coverage.payloads.map(|payloads| payloads.checked), Some(202));
-    // Somebody overwrites one object and deletes another.
+    // An attacker overwrites one object and deletes another.
     let client = crate::common::s3_client(&server("EDGESENTRY_TEST_S3"));
     let body = aws_sdk_s3::primitives::ByteStream::from_static(b"forged");
     let taken = records(&**service.ledger(), &Filter::default()).await;

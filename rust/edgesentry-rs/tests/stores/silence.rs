@@ -1,4 +1,4 @@
-//! A server that is lost in the middle of an answer, without a word: no question waits without end.
+//! A server that is lost in the middle of a response, without a close: every request has a timeout.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -13,10 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{database, server};
 
-/// Far longer than any wait that has an end.
+/// Far longer than any timeout.
 const FOR_EVER: Duration = Duration::from_secs(120);
 
-/// Carries connections to the server until one sends a text; from then on nothing that was begun is carried on.
+/// Relays connections to the server until a client sends `text`; from then on it relays nothing on open connections.
 async fn relay(server: String, text: &'static str, is_silent: Arc<AtomicBool>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -45,7 +45,7 @@ async fn carry(
             is_silent.store(true, SeqCst);
         }
         if is_silent.load(SeqCst) {
-            // The connection stays, and nobody hears from it.
+            // The connection stays open and silent.
             std::future::pending::<()>().await;
         }
         if to.write_all(bytes).await.is_err() {
@@ -78,7 +78,7 @@ async fn ask_a_silent_server(text: &'static str, question: Question) {
     let (before, after) = url.rsplit_once('@').unwrap();
     let (host, name) = after.split_once('/').unwrap();
     let is_silent = Arc::new(AtomicBool::new(false));
-    // The tables are made without it: their text would silence it.
+    // The tables are created without the relay: their text would silence it.
     let settings = |url: String, timeout_seconds| PostgresSettings {
         url: url.into(),
         timeout_seconds,
@@ -89,7 +89,7 @@ async fn ask_a_silent_server(text: &'static str, question: Question) {
     let port = relay(host.to_owned(), text, Arc::clone(&is_silent)).await;
     let relayed = settings(format!("{before}@127.0.0.1:{port}/{name}"), 2);
     let ledger = Postgres::connect(&relayed).await.unwrap();
-    // More often than there are connections: none of them is kept for a question that has no answer.
+    // More often than there are connections: none of them stays occupied by a request without a response.
     for _ in 0..3 {
         is_silent.store(false, SeqCst);
         let asked = tokio::time::timeout(FOR_EVER, question(&ledger)).await;

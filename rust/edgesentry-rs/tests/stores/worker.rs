@@ -1,4 +1,4 @@
-//! What the tests run in processes of their own, to kill them.
+//! The jobs that the tests run in separate processes, to kill them.
 //!
 //! The test binary is its own worker: `cargo test` ignores [`worker`], the tests call it by name.
 
@@ -15,7 +15,7 @@ use crate::common::{Kind, Place, START_MS, chain, device, registration};
 
 const JOB: &str = "EDGESENTRY_TEST_JOB";
 
-/// A command that does `job` of [`worker`] on the stores of a place.
+/// Returns a command that runs `job` of [`worker`] on the stores of a place.
 pub fn command(job: &str, place: &Place) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -41,7 +41,7 @@ pub fn start(job: &str, place: &Place) -> Child {
 fn worker() {
     let job = std::env::var(JOB).expect("only other tests run this one");
     let folder = PathBuf::from(std::env::var_os("EDGESENTRY_TEST_FOLDER").unwrap());
-    // After what the test harness has begun its line with.
+    // Ends the line that the test harness has begun.
     say("");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -67,8 +67,8 @@ fn say(line: &str) {
     stdout.flush().unwrap();
 }
 
-/// Four devices sign into their outboxes and flush, saying what is acknowledged, until they are killed or have
-/// signed so many more.
+/// Four devices sign into their outboxes and flush, printing the acknowledged records, until they are killed or have
+/// each signed `records` more.
 async fn load(service: &IngestService, folder: &Path, records: Option<u64>) {
     let tasks: Vec<_> = (1..=4)
         .map(|number| {
@@ -103,7 +103,7 @@ async fn load(service: &IngestService, folder: &Path, records: Option<u64>) {
     }
 }
 
-/// Eight tasks that all continue the same chains in their own way, see `race.rs`.
+/// Runs eight tasks that all continue the same chains in their own way, see `race.rs`.
 async fn race(service: &IngestService, number: u64) {
     let won = crate::race::eight_tasks(service, number).await;
     say(&format!("won {won}"));
@@ -134,7 +134,7 @@ async fn fill(service: &IngestService) {
     panic!("the disk never filled");
 }
 
-/// The lines of a worker that has ended.
+/// Returns the lines of a worker that has ended.
 pub fn lines(output: &std::process::Output) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }

@@ -1,6 +1,6 @@
-//! The commands that this build leaves out: each says so, and which feature has it.
+//! The commands that this build leaves out: each reports the feature that contains it.
 
-/// The arguments and the answer of a command that is left out.
+/// The arguments and the error of a command that is left out.
 macro_rules! absent {
     ($feature:literal, $problem:literal) => {
         #[derive(clap::Args, Debug)]
@@ -34,7 +34,7 @@ pub(super) mod operations {
     pub(crate) mod ops {
         pub(crate) use super::Absent as Ops;
 
-        /// The command that answers PostgreSQL with exit codes of its own.
+        /// The command that reports to PostgreSQL with exit codes of its own.
         pub(crate) const FETCH_WAL: &str = "fetch-wal";
     }
 }

@@ -25,13 +25,13 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn run(&self, _: &Output) -> Result<Exit, Failure> {
-        // A closed pipe is not worth a word.
+        // A closed pipe is not an error.
         let _ = std::io::stdout().write_all(completions(self.shell).as_bytes());
         Ok(Exit::Holds)
     }
 }
 
-/// The completions of a shell, as a script of that shell.
+/// Returns the completions for a shell, as a script of that shell.
 pub(crate) fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "eds", &mut script);

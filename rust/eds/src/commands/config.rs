@@ -1,4 +1,4 @@
-//! `eds config`: what is set, and whether it works.
+//! `eds config`: the settings, and whether they work.
 
 use std::path::PathBuf;
 
@@ -48,7 +48,7 @@ enum Action {
     },
 }
 
-/// One store and whether it answers.
+/// A store and whether it responds.
 struct Checked {
     kind: &'static str,
     place: String,
@@ -125,7 +125,7 @@ fn check_payloads(opened: &Opened) -> Option<Checked> {
     Some(Checked { kind, place: store.place().to_owned(), error })
 }
 
-/// The names of the variables that set something; their values may be secret.
+/// Returns the names of the variables in effect; their values may be secret.
 fn variables() -> Vec<String> {
     let names = settings::variables().into_iter().map(|(name, _)| name);
     names.filter(|name| name != FILE_VARIABLE).collect()

@@ -1,4 +1,4 @@
-//! `eds demo`: chains from real telemetry the whole way into a ledger and out again, verified, tampered with,
+//! `eds demo`: chains of real telemetry go from device to ledger and export; they are verified, tampered with and
 //! verified again.
 
 mod folder;
@@ -19,7 +19,7 @@ use crate::fleet::{ALL_RECORDS, Fleet};
 use crate::output::{Answer, Output};
 use crate::text::{count, name, number, shell_word};
 
-/// Records that each tampering is tried on.
+/// Records for each tampering trial.
 const TRIAL_RECORDS: usize = 5_000;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -46,7 +46,7 @@ pub(crate) struct Demo {
     records: Option<u32>,
 }
 
-/// What the demo has shown.
+/// The results of the demo.
 struct Shown {
     stages: Stages,
     trial_records: usize,
@@ -61,7 +61,7 @@ impl Demo {
         let fleet = make_fleet(size)?;
         folder.fill(&fleet)?;
         let stages = stages::run(&fleet, &folder)?;
-        // A share of the records is enough to show what is found, and keeps the demo short.
+        // Some of the records are enough to show the findings, and keep the demo short.
         let share = make_fleet(size.min(TRIAL_RECORDS))?;
         let trials = trials::all(&share, &folder)?;
 
@@ -110,7 +110,7 @@ impl Shown {
         text
     }
 
-    /// What became of the records, a line for each stage.
+    /// Returns the results of the stages, a line for each.
     fn stages_text(&self, folder: &DemoFolder) -> String {
         let Stages { signed, ingested, exported, verified, report } = &self.stages;
         let devices = count(report.coverage.devices, "device");
@@ -132,7 +132,7 @@ impl Shown {
     }
 }
 
-/// Commands that work as they stand.
+/// Returns commands that work without changes.
 fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 3] {
     let at = |file: &str| shell_word(&folder.path().join(file).display().to_string());
     let keys = at("keys.json");

@@ -138,7 +138,7 @@ impl KeyArgs {
     }
 }
 
-/// A slip must not rotate the key of a device that is there.
+/// Rejects another key: a typing error must not rotate the key of a registered device.
 fn refuse_other_key(opened: &Opened, registration: &Registration) -> Result<(), Failure> {
     let Registration { device_id, key, scheme, .. } = registration;
     let known = opened.wait(opened.ledger.keys(&[device_id.as_str().into()]))?;
@@ -207,7 +207,7 @@ fn answer(output: &Output, name: &str, content: &serde_json::Value, text: String
     Ok(Exit::Holds)
 }
 
-/// `1000:9f86…`: a sequence and a record hash.
+/// Parses `1000:9f86…`: a sequence and a record hash.
 fn start_head(text: &str) -> Result<Head, String> {
     let wrong = || "SEQUENCE:HASH is wanted, such as 1000: and 64 hex digits".to_owned();
     let (sequence, hash) = text.split_once(':').ok_or_else(wrong)?;

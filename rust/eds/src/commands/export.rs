@@ -83,7 +83,7 @@ impl Layout {
     }
 }
 
-/// Records and the answer cannot both be on stdout.
+/// Rejects --json beside records on stdout: the output cannot contain both.
 fn refuse_json_beside(output: &Output) -> Result<(), Failure> {
     if !output.json {
         return Ok(());
@@ -169,7 +169,7 @@ impl Export {
         Ok(Exit::Holds)
     }
 
-    /// Into a FIFO or a device: without a manifest, as nothing stays there.
+    /// Exports to a FIFO or a device, without a manifest, as nothing is stored there.
     fn to_stream(
         &self,
         opened: &Opened,
@@ -202,7 +202,7 @@ impl Export {
         let result =
             self.showing.show(|progress| self.export(opened, target, progress, || !reader.is_gone()));
         match result {
-            // A reader that has seen enough is no failure.
+            // A reader that closes the pipe early is not an error.
             Err(_) if reader.is_gone() => Ok(Exit::Holds),
             Err(failure) => Err(failure),
             Ok(manifest) => {
@@ -214,7 +214,7 @@ impl Export {
         }
     }
 
-    /// Exports until the end, an error, Ctrl-C, or until nobody is interested any more.
+    /// Exports until the end, an error, Ctrl-C, or until the reader closes the pipe.
     fn export(
         &self,
         opened: &Opened,

@@ -73,16 +73,16 @@ pub(crate) struct WriteHeads {
     running: Running,
 }
 
-/// What a run has taken.
+/// The heads of a run, and the findings.
 struct Taken {
     heads: Heads,
-    /// How many chains do not extend the heads from before.
+    /// Chains that do not extend the previous heads.
     rewritten: u64,
-    /// What else does not hold.
+    /// Other findings by code.
     broken: BTreeMap<FindingCode, u64>,
-    /// Both, as far as findings are kept.
+    /// All findings that are kept.
     findings: Vec<Finding>,
-    /// Where metrics go.
+    /// The metrics file.
     metrics_file: Option<PathBuf>,
 }
 
@@ -101,7 +101,7 @@ impl WriteHeads {
         let textfile = taken.metrics_file.as_deref().map(Textfile::open).transpose()?;
         let is_refused = taken.rewritten > 0 && self.accept_rewrite.is_none();
         if is_refused || (!taken.broken.is_empty() && !self.force) {
-            // Others may take heads meanwhile.
+            // Releases the lock for other runs.
             drop(snapshot);
             if let Some(textfile) = textfile {
                 textfile.set(&[HEADS_REWRITTEN.sample("", taken.devices() as f64)])?;
@@ -151,7 +151,7 @@ impl WriteHeads {
         Ok(())
     }
 
-    /// Where the snapshot goes: over nothing that is read.
+    /// Returns the destination of the snapshot, which must not be an input.
     fn place(&self) -> Result<Option<(&Path, Destination)>, Failure> {
         let Some(path) = &self.output else { return Ok(None) };
         let mut destinations = Destinations::default();
@@ -192,7 +192,7 @@ impl WriteHeads {
     fn of_files(&self, old: Option<&Heads>) -> Result<Taken, Failure> {
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
         let starts = self.start_heads.as_deref().map(inputs::heads).transpose()?;
-        // A chain that begins behind the old head continues it, as its first link is checked.
+        // A chain that begins after the old head continues it, because its first link is checked.
         let continues = |device_id: &Arc<str>, head: &Head| {
             starts.as_ref().and_then(|starts| starts.get(device_id)).is_some_and(|start| start == head)
         };
@@ -226,13 +226,13 @@ impl WriteHeads {
 }
 
 impl Taken {
-    /// How many chains do not extend the heads from before, or do not hold behind them.
+    /// Returns the number of chains that do not extend the previous heads, or that are broken after them.
     fn devices(&self) -> u64 {
         let devices: BTreeSet<_> = self.findings.iter().map(|finding| &finding.device_id).collect();
         self.rewritten.max(devices.len() as u64).max(1)
     }
 
-    /// Says why nothing was written.
+    /// Reports why nothing was written.
     fn refuse(self, output: &Output, path: Option<&Path>) -> Result<Exit, Failure> {
         if self.rewritten == 0 {
             return Err(self.broken_chains());

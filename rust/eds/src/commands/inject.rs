@@ -1,4 +1,4 @@
-//! `eds inject`: attacks on a running service, and whether each got the right answer.
+//! `eds inject`: attacks on a running service, and whether each got the expected response.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn attack(name: &str) -> Result<&'static Attack, String> {
     })
 }
 
-/// What became of one kind of attack.
+/// The result of one kind of attack.
 #[derive(Serialize, Clone)]
 struct Injected {
     service: String,
@@ -72,12 +72,12 @@ struct Injected {
     expected_code: &'static str,
     sent: u32,
     answered_rightly: u32,
-    /// The first answer that was wrong.
+    /// The first unexpected response.
     #[serde(skip_serializing_if = "Option::is_none")]
     wrong: Option<String>,
-    /// How far the counter of the reason moved; none where it is not counted or not given out.
+    /// The increase of the reason's counter; none if it is not counted or not readable.
     counted: Option<u64>,
-    /// Whether a good record was taken after each.
+    /// Whether a good record was accepted after each.
     unharmed: bool,
 }
 
@@ -238,14 +238,14 @@ async fn register(client: &Client, device_id: &str) -> Result<Device, Failure> {
     }
 }
 
-/// The code of a problem, or the outcome.
+/// Returns the code of a problem, or the outcome.
 fn code_of(response: &Response) -> String {
     let body: BTreeMap<String, Value> = serde_json::from_slice(&response.body).unwrap_or_default();
     let code = body.get("code").or_else(|| body.get("outcome")).and_then(Value::as_str);
     code.unwrap_or("without a code").to_owned()
 }
 
-/// How many rejections of the attack's reason the service has counted.
+/// Returns the number of rejections with the attack's reason that the service has counted.
 async fn counter(client: &Client, attack: &Attack) -> Option<u64> {
     if !attack.is_rejection() {
         return None;

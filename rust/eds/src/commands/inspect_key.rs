@@ -1,4 +1,4 @@
-//! `eds inspect-key`: what a key is, and whether it may be trusted.
+//! `eds inspect-key`: the format of a key, and whether it may be trusted.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::exit::{Exit, Failure, chain};
 use crate::output::{Answer, Output};
 
-/// Bytes of a file with a public key, at most.
+/// The largest public key file, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 10;
 
 /// Show the public key of a seed file, or check a public key
@@ -74,8 +74,8 @@ impl InspectKey {
     }
 }
 
-/// The public key in a file of another program; `None` if the file does not look like one. A seed file does not: it
-/// holds hex digits only.
+/// Reads the public key in a file of another program; returns `None` if the file does not look like one. A seed file
+/// does not: it has only hexadecimal digits.
 fn public_key_file(path: &Path) -> Option<Result<PublicKey, KeyError>> {
     let mut head = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut head)).ok()?;

@@ -42,7 +42,7 @@ impl Keygen {
         }
         let mut seed = Seed::default();
         getrandom::fill(seed.as_mut_slice()).map_err(|error| {
-            Failure::unfinished("random", format!("no random bytes from the system: {error}"))
+            Failure::unfinished("random", format!("cannot get random bytes from the system: {error}"))
         })?;
         let key = Device::from_seed("", *seed, self.scheme).public_key();
         let key = key.map_err(|error| Failure::unfinished("key", chain(&error)))?;
@@ -73,7 +73,7 @@ impl Keygen {
     }
 }
 
-/// Named after the device where its id makes a decent file name.
+/// Names the file after the device if its id makes a suitable file name.
 fn default_path(device_id: Option<&str>) -> PathBuf {
     let decent = |id: &&str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);

@@ -1,4 +1,4 @@
-//! `eds ops`: what operators of a PostgreSQL ledger do. One subcommand a file.
+//! `eds ops`: the operations of a PostgreSQL ledger. One subcommand a file.
 
 mod adopt;
 mod archive_wal;
@@ -74,7 +74,7 @@ enum Action {
     NoteUnit(note_unit::NoteUnit),
 }
 
-/// The name of the command that PostgreSQL recovers with: whatever goes wrong in it must end recovery.
+/// The name of the command that PostgreSQL recovers with: every error in it must end recovery.
 pub(crate) const FETCH_WAL: &str = "fetch-wal";
 
 impl Ops {

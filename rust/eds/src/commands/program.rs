@@ -1,4 +1,4 @@
-//! This very program, which PostgreSQL archives and recovers with.
+//! The path of this program, which PostgreSQL archives and recovers with.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ impl EdsArgs {
     }
 }
 
-/// Under Python this is the interpreter; the command is then beside it, or in `PATH`.
+/// Returns the path of `eds`. Under Python the executable is the interpreter; `eds` is then beside it, or in `PATH`.
 fn this_program() -> Result<PathBuf, Failure> {
     let this = std::env::current_exe()
         .map_err(|error| Failure::unfinished("io", format!("cannot find this program: {error}")))?;

@@ -87,14 +87,14 @@ pub(crate) struct ReachArgs {
 }
 
 impl ServiceArgs {
-    /// A client of the service.
+    /// Returns a client of the service.
     fn client(&self) -> Result<Client, Failure> {
         self.reach.client(&self.url)
     }
 }
 
 impl ReachArgs {
-    /// A client of the service at `url`.
+    /// Returns a client of the service at `url`.
     pub(crate) fn client(&self, url: &str) -> Result<Client, Failure> {
         let token = match &self.token_file {
             Some(path) => {
@@ -157,7 +157,7 @@ impl Push {
             return Err(Failure::usage("outbox_unreadable", message));
         }
         let seed = edgesentry_formats::read_seed_file(key)?;
-        // Nothing is signed, so that the scheme does not matter.
+        // Nothing is signed, so the scheme does not matter.
         let device = Device::from_seed(device.as_str(), *seed, Scheme::Record);
         let (flushed, waiting) = runtime.block_on(async {
             let agent = Outbox::open(outbox, device).await?;

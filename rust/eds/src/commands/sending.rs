@@ -1,5 +1,5 @@
-//! Records from files with their payloads from a folder, batch by batch into a service: in this process, or over the
-//! network.
+//! Sends records from files with their payloads from a directory in batches to a service: in this process, or over
+//! the network.
 
 mod tally;
 
@@ -20,11 +20,11 @@ use self::tally::{Tally, Unsent};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 
-/// Records and payload bytes that are sent at a time.
+/// Records and payload bytes in a batch.
 const BATCH_RECORDS: usize = 4096;
 const BATCH_BYTES: usize = 32 << 20;
 
-/// Answers with what became of the records.
+/// Reports the outcome of the records.
 pub(super) fn conclude(
     command: &'static str,
     tally: &Tally,
@@ -48,7 +48,7 @@ pub(super) fn conclude(
 
 type Outcomes = Vec<Result<Outcome, Error>>;
 
-/// Records on their way to the service: while one batch is taken in, the next is read.
+/// Records on their way to the service: while one batch is ingested, the next is read.
 pub(super) struct Sending<'a> {
     runtime: &'a Runtime,
     sink: Arc<dyn Sink>,
@@ -58,13 +58,13 @@ pub(super) struct Sending<'a> {
     batch: Vec<Submission>,
     bytes: usize,
     under_way: Option<(Vec<Arc<AuditRecord>>, JoinHandle<Outcomes>)>,
-    /// Devices with a payload missing: what comes behind it cannot be taken either.
+    /// Devices with a missing payload: their later records cannot be ingested either.
     stopped: HashSet<String>,
     tally: Tally,
 }
 
 impl<'a> Sending<'a> {
-    /// Into `sink`, with payloads from a folder.
+    /// Sends into `sink`, with payloads from a directory.
     pub(super) fn new(
         runtime: &'a Runtime,
         sink: Arc<dyn Sink>,
@@ -85,10 +85,10 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Sends all of the sources; what became of them, and what ended it early.
+    /// Sends all sources. Returns the tally, and the failure that ended it early.
     pub(super) fn all(mut self, sources: Vec<edgesentry_formats::Source>) -> (Tally, Option<Failure>) {
         let read = sources.into_iter().try_for_each(|source| self.one_source(source));
-        // What was read before an error is sent all the same: its answers are part of the tally.
+        // The records before an error are sent all the same: their outcomes are part of the tally.
         let sent = self.hand_over();
         let answered = self.answers();
         let ended = sent.and(answered).and(read);
@@ -113,7 +113,7 @@ impl<'a> Sending<'a> {
             self.tally.unsent(&record, Unsent::BehindMissing);
             return Ok(());
         }
-        // One byte more than there may be, so that the service sees that it is too long.
+        // One byte more than the limit, so that the service sees that the payload is too long.
         let Some(payload) = self.folder.read(&record, MAX_PAYLOAD_BYTES as u64 + 1)? else {
             self.tally.unsent(&record, Unsent::PayloadMissing { folder: self.folder_path });
             self.stopped.insert(record.device_id);
@@ -124,7 +124,7 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Starts a batch when the one before is answered.
+    /// Starts a batch when the previous one is complete.
     fn hand_over(&mut self) -> Result<(), Failure> {
         self.answers()?;
         if self.batch.is_empty() {
@@ -139,7 +139,7 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Waits for the batch under way. An error of a store ends the work: what follows would fare no better.
+    /// Waits for the batch in flight. A store error ends the work: the next batches would fail as well.
     fn answers(&mut self) -> Result<(), Failure> {
         let Some((records, task)) = self.under_way.take() else { return Ok(()) };
         let outcomes = self.runtime.block_on(task);
@@ -155,7 +155,7 @@ impl<'a> Sending<'a> {
         match first_error {
             None => Ok(()),
             Some(error) => {
-                // Not sent any more.
+                // These records are not sent any more.
                 self.tally.not_sent += self.batch.len() as u64;
                 self.tally.records += self.batch.len() as u64;
                 self.batch.clear();

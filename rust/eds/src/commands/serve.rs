@@ -20,7 +20,7 @@ use crate::output::{Answer, Output, complain};
 use crate::stores::{Asked, Opened, StoreArgs};
 use crate::text::sentence;
 
-/// What a service logs where nobody says otherwise.
+/// The default log filter of a service.
 const LOGGED: &str = "edgesentry_rs=info";
 
 /// Run the ingest service over HTTP until SIGTERM or Ctrl-C
@@ -51,7 +51,7 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         raise_file_limit();
-        // From here on, before a database has answered.
+        // From here on, before the database responds.
         let mut asked = interrupt::asked().boxed();
         let access = if self.create { Access::Create } else { Access::Existing };
         let Some(opened) = self.stores.open_unless(access, &mut asked)? else {
@@ -68,7 +68,7 @@ impl Serve {
             () = &mut asked => return Ok(Ended::BeforeListening),
         };
         let Listening { server, metrics, pruning, scheme } = listening;
-        // Before anybody may think that it is there.
+        // Before the service announces its addresses.
         let hangups = Hangups::take();
         for address in server.addresses() {
             complain(&format!(
@@ -78,7 +78,7 @@ impl Serve {
         }
         let reload = server.reload();
         let reloading = tokio::spawn(reload_on_hangup(hangups, reload));
-        // Without systemd there is nobody to tell.
+        // Without systemd there is no socket to notify.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         let watchdog = tokio::spawn(watchdog());
         let pruning = tokio::spawn(pruning);
@@ -100,7 +100,7 @@ impl Serve {
         })
     }
 
-    /// Everything up to the moment at which records can be taken.
+    /// Prepares the service until it can accept records.
     async fn listen(&self, opened: &Opened) -> Result<Listening, Failure> {
         let mut settings = ServeSettings::of(&opened.settings)?;
         if !self.listen.is_empty() {
@@ -120,7 +120,7 @@ impl Serve {
     }
 }
 
-/// What a service consists of that has not begun yet.
+/// The parts of a service that is not serving yet.
 struct Listening {
     server: Server,
     metrics: Option<MetricsServer>,
@@ -128,13 +128,13 @@ struct Listening {
     scheme: &'static str,
 }
 
-/// How a service has ended.
+/// How a service ended.
 enum Ended {
-    /// It was asked to before it took anything.
+    /// It was stopped before it accepted anything.
     BeforeListening,
-    /// What was under way was finished.
+    /// Requests in flight completed.
     Finished,
-    /// What was under way took too long.
+    /// Requests in flight took too long.
     CutOff,
 }
 
@@ -164,7 +164,7 @@ async fn reload_on_hangup(mut hangups: Hangups, reload: impl Fn() -> Result<(), 
     }
 }
 
-/// Tells systemd that the runtime still runs tasks, where it wants to know.
+/// Notifies systemd that the runtime still runs tasks, if the watchdog is on.
 async fn watchdog() {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     loop {
@@ -173,10 +173,10 @@ async fn watchdog() {
     }
 }
 
-/// A connection is a file: as many as the system lets us have.
+/// Raises the limit of open files to the maximum: every connection is one.
 fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // Where that is refused the old limit holds.
+    // If that fails, the old limit remains.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

@@ -58,7 +58,7 @@ impl SignRecord {
         };
         let seed = edgesentry_formats::read_seed_file(&self.key)?;
         let mut device = Device::from_seed(self.device.as_str(), *seed, self.scheme).resume(head);
-        // For RUST_LOG alone: no settings are read here.
+        // For RUST_LOG only: no settings are read here.
         subscriber::init(&TelemetrySettings::default(), "off")?;
         let record = sign(&mut device, timestamp_ms, &payload, self.object_ref.as_str());
         let record = record.map_err(|error| Failure::unfinished("chain_full", chain(&error)))?;
@@ -72,7 +72,7 @@ impl SignRecord {
     }
 }
 
-/// Where the device's chain stands, by a heads snapshot or by its records.
+/// Returns the head of the device's chain, from a heads snapshot or from its records.
 fn head(path: &Path, device_id: &str) -> Result<Head, Failure> {
     let head = if is_snapshot(&inputs::bytes(path, "after_unreadable")?) {
         inputs::heads(path)?.get(device_id).copied()

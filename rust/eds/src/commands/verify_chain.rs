@@ -1,4 +1,4 @@
-//! `eds verify-chain`: judges exports, and ledgers in place.
+//! `eds verify-chain`: verifies exports, and ledgers in place.
 
 mod given;
 mod in_place;
@@ -80,7 +80,7 @@ impl VerifyChain {
         Ok(exit)
     }
 
-    /// Where the reports go: over nothing that is read.
+    /// Returns the destinations of the reports, which must not be inputs.
     fn report_places(&self) -> Result<Places, Failure> {
         let mut destinations = Destinations::default();
         for file in &self.files {
@@ -91,7 +91,7 @@ impl VerifyChain {
         self.reports.places(&mut destinations)
     }
 
-    /// Verifies the files; the failure is that the file is another than the manifest describes.
+    /// Verifies the files; the failure means that a file differs from the one in the manifest.
     fn verify_files(&self, given: &Given) -> Result<(Report, Option<Failure>), Failure> {
         let described = self.given.described(&self.files)?.zip(given.manifest.as_ref());
         let difference = described.map(|(file, manifest)| manifest.difference(file)).transpose()?.flatten();
@@ -120,7 +120,7 @@ impl VerifyChain {
     }
 }
 
-/// Writes the report; the exit code is that of the verdict, or else of what was wrong beside it.
+/// Writes the report. The exit code is that of the verdict, or else of the failure beside it.
 pub(super) fn conclude(output: &Output, report: &Report, beside: Option<Failure>) -> Result<Exit, Failure> {
     let exit = match report.verdict {
         Verdict::Findings => Exit::Findings,

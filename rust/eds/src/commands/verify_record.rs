@@ -1,4 +1,4 @@
-//! `eds verify-record`: judges one record.
+//! `eds verify-record`: verifies one record.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,7 @@ pub(crate) struct VerifyRecord {
     previous: Option<PathBuf>,
 }
 
-/// One payload, whatever its object reference says.
+/// A single payload, for every object reference.
 struct OnePayload(Hash);
 
 impl Payloads for OnePayload {
@@ -90,12 +90,12 @@ impl VerifyRecord {
         let segments = checks.verify(std::slice::from_ref(&record), 0);
         let segments = segments.map_err(|error| Failure::unfinished("payload_unreadable", chain(&error)))?;
         let mut report = checks.report(segments);
-        // Heads are a matter of whole chains.
+        // Heads apply to whole chains.
         report.coverage.not_checked.retain(|gap| gap.level() != Level::Heads);
         self.conclude(output, report)
     }
 
-    /// The head that the record must continue: that of --previous, or what the record itself says.
+    /// Returns the head that the record must continue: that of --previous, or the one in the record.
     fn before(&self, record: &AuditRecord) -> Result<Option<Heads>, Failure> {
         let head = match &self.previous {
             Some(path) => match inputs::single_record(path)? {

@@ -1,10 +1,10 @@
-//! What the findings mean: the pages of docs/findings/, as part of the report.
+//! The meaning of the findings: the pages of docs/findings/, as part of the report.
 
 use edgesentry_chain::{FindingCode, Report};
 use maud::{Markup, PreEscaped, html};
 use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
 
-/// The explanations of the codes that were found.
+/// Returns the explanations of the codes in the report.
 pub(super) fn section(report: &Report) -> Markup {
     html! {
         section #about aria-labelledby="about-title" {
@@ -19,10 +19,10 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-/// The page of a code without its title and its example, which has nothing to do with this report.
+/// Returns the page of a code without its title and its example, which does not concern this report.
 fn explanation(code: FindingCode, report: &Report) -> Markup {
     let mut wanted = Vec::new();
-    // None in the part before the first heading, then whether the part is wanted.
+    // `heading`: within a heading; `keep`: within a part to include.
     let (mut heading, mut keep) = (false, true);
     let mut link_kept = false;
     let mut events = Parser::new(page(code)).peekable();
@@ -43,7 +43,7 @@ fn explanation(code: FindingCode, report: &Report) -> Markup {
             }
             Event::End(TagEnd::Heading(_)) => heading = false,
             _ if heading || !keep => {}
-            // Links to the pages of other codes lead to their explanations here, where there are any.
+            // Links to the pages of other codes lead to their explanations here, if there are any.
             Event::Start(Tag::Link { dest_url, .. }) => {
                 let target = dest_url.strip_suffix(".md").and_then(|name| name.parse::<FindingCode>().ok());
                 let target = target.filter(|code| report.counts.contains_key(code));
@@ -62,7 +62,7 @@ fn explanation(code: FindingCode, report: &Report) -> Markup {
     }
     let mut text = String::new();
     pulldown_cmark::html::push_html(&mut text, wanted.into_iter());
-    // The way back to the index of the pages.
+    // Removes the link back to the index of the pages.
     PreEscaped(text.replace("<p>All findings</p>", ""))
 }
 

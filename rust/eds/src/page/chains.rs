@@ -1,6 +1,6 @@
 //! The timeline of each chain, from its first sequence to its last, with the faults marked.
 //!
-//! A chain of a million records is as wide as one of ten: findings that fall on the same spot become one mark.
+//! A chain of a million records is as wide as one of ten: findings at the same spot become one mark.
 
 mod axis;
 
@@ -17,13 +17,13 @@ use crate::text::{count, name, number};
 const MAX_BROKEN_CHAINS: usize = 100;
 /// Chains without findings that are drawn.
 const MAX_SOUND_CHAINS: usize = 20;
-/// Spots on one timeline.
+/// The number of spots on one timeline.
 const MAX_SPOTS: usize = 100;
-/// Height of a lane of marks, of the line of records, and of the room below it.
+/// The height of a lane of marks, of the line of records, and of the space below it.
 const LANE: f64 = 13.0;
 const LINE: f64 = 14.0;
 
-/// The chains: broken ones first.
+/// Renders the chains, broken ones first.
 pub(super) fn section(report: &Report) -> Markup {
     let chains = Chains::of(report);
     html! {
@@ -57,7 +57,7 @@ pub(super) fn section(report: &Report) -> Markup {
 struct Chains<'a> {
     broken: Vec<(&'a str, Vec<&'a Finding>)>,
     sound: Vec<&'a str>,
-    /// Levels that have findings.
+    /// The levels with findings.
     levels: Vec<Level>,
     homeless: u64,
 }
@@ -81,7 +81,7 @@ impl<'a> Chains<'a> {
     }
 }
 
-/// The levels of findings: each has a lane of its own on a timeline.
+/// Returns the levels of findings: each has a lane of its own on a timeline.
 fn levels(findings: &[&Finding]) -> Vec<Level> {
     let has_findings = |level: &Level| findings.iter().any(|finding| finding.code.level() == *level);
     Level::ALL.iter().copied().filter(has_findings).collect()
@@ -147,7 +147,7 @@ fn chain(device_id: &str, span: Option<&ChainSpan>, findings: &[&Finding]) -> Ma
     }
 }
 
-/// The same in words.
+/// Returns the same as text.
 fn described(device: &str, span: Option<&ChainSpan>, findings: &[&Finding]) -> String {
     const MAX_DESCRIBED_FINDINGS: usize = 5;
     let mut text = match span {
@@ -196,7 +196,7 @@ fn drawing(axis: &Axis, findings: &[&Finding], words: &str) -> Markup {
     }
 }
 
-/// Findings of one level that fall on one spot.
+/// Findings of one level at one spot.
 struct Spot<'a> {
     x: f64,
     first: &'a Finding,

@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::page::Circumstances;
 use crate::text::{name, number, shell_bytes, shell_word};
 
-/// Heads listed.
+/// The number of heads that are listed.
 const MAX_HEADS: usize = 200;
 
-/// What was read, with the hashes by which somebody else can tell that they have the same files.
+/// Renders the inputs, with the hashes by which another auditor can compare the files.
 pub(super) fn inputs(report: &Report) -> Markup {
     html! {
         section #inputs aria-labelledby="inputs-title" {
@@ -63,7 +63,7 @@ struct Fingerprint {
     blake3: Hash,
 }
 
-/// The hashes of a file that is still what was verified; otherwise why there are none.
+/// Returns the hashes of a file that is still the verified one; otherwise why there are none.
 fn fingerprint(input: &Input) -> Result<Fingerprint, &'static str> {
     let Some(modified) = input.modified else { return Err("none: it was not read from a file") };
     let unchanged = |file: &File| {
@@ -94,7 +94,7 @@ fn hash(file: &mut File) -> io::Result<Fingerprint> {
     Ok(Fingerprint { sha256: sha256.finalize().into(), blake3: Hash(*blake3.finalize().as_bytes()) })
 }
 
-/// The last link of each chain, to be kept as trusted heads.
+/// Renders the last link of each chain, for use as trusted heads.
 pub(super) fn heads(report: &Report) -> Markup {
     html! {
         section #heads aria-labelledby="heads-title" {
@@ -133,7 +133,7 @@ pub(super) fn heads(report: &Report) -> Markup {
     }
 }
 
-/// The command that makes this report again.
+/// Renders the command that makes this report again.
 pub(super) fn reproduction(report: &Report, circumstances: &Circumstances) -> Markup {
     html! {
         section #reproduce aria-labelledby="reproduce-title" {
@@ -154,7 +154,7 @@ pub(super) fn reproduction(report: &Report, circumstances: &Circumstances) -> Ma
     }
 }
 
-/// A command with the same inputs and levels, for a report that no command made.
+/// Returns a command with the same inputs and levels, for a report that was made without a command.
 fn command(report: &Report, circumstances: &Circumstances) -> String {
     let provided = |kind, by| report.coverage.provided_by.get(&kind).is_some_and(|all| all.contains(&by));
     let brought = |kind| provided(kind, ProvidedBy::Auditor);
@@ -182,7 +182,7 @@ fn command(report: &Report, circumstances: &Circumstances) -> String {
     words.join(" ")
 }
 
-/// An input as a shell takes it, from the folder in which it was named.
+/// Quotes an input for a shell, relative to the directory in which it was named.
 fn file_word(input: &Input) -> String {
     match (input.modified, &input.path) {
         (None, _) => "EXPORT".into(),

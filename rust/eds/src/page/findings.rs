@@ -10,12 +10,12 @@ use crate::page::selection::Selection;
 use crate::render::{because, evidence};
 use crate::text::{name, number};
 
-/// Findings in one group.
+/// The number of findings in a group.
 const GROUP_FINDINGS: usize = 100;
 /// The most devices that the filter offers; the search finds the others.
 const MAX_OFFERED_FINDINGS: usize = 1_000;
 
-/// All findings of the selection, with a filter that the script brings to life.
+/// Renders all findings of the selection, with a filter that the script enables.
 pub(super) fn section(report: &Report, selection: &Selection<'_>) -> Markup {
     let findings = &selection.findings;
     let total: u64 = report.counts.values().sum();
@@ -46,7 +46,7 @@ pub(super) fn section(report: &Report, selection: &Selection<'_>) -> Markup {
     }
 }
 
-/// Hidden until the script has taken over.
+/// Renders the filter, hidden until the script has started.
 fn filter(report: &Report, findings: &[&Finding]) -> Markup {
     let devices: BTreeSet<&str> = findings.iter().filter_map(|f| f.device_id.as_deref()).collect();
     html! {

@@ -1,4 +1,4 @@
-//! The top of the page: verdict, coverage, what was not checked, findings by kind.
+//! The top of the page: verdict, coverage, unchecked parts, findings by kind.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::levels::{Examined, Standing, examined};
 use crate::page::parts::{class_of, stamp, standing, verdict_word};
 use crate::text::{count, name, number, sentence};
 
-/// The verdict in one word and one sentence, and the figures that belong to it.
+/// Renders the verdict in one word and one sentence, with its figures.
 pub(super) fn header(report: &Report, written_at_ms: u64) -> Markup {
     let (class, mark) = match report.verdict {
         Verdict::Valid => ("good", "✓"),
@@ -41,7 +41,7 @@ pub(super) fn header(report: &Report, written_at_ms: u64) -> Markup {
     }
 }
 
-/// What the verdict means, for somebody who reads nothing else.
+/// Returns the meaning of the verdict, for readers of this sentence only.
 fn lead(report: &Report) -> String {
     let coverage = &report.coverage;
     let (records, devices) = (count(coverage.records, "record"), count(coverage.devices, "device"));
@@ -79,7 +79,7 @@ fn lead(report: &Report) -> String {
     }
 }
 
-/// Levels of which something was not checked.
+/// Returns the levels that were not checked in full.
 fn open_levels(report: &Report) -> Vec<&'static str> {
     examined(report)
         .filter(|examined| !examined.notes.is_empty())
@@ -87,7 +87,7 @@ fn open_levels(report: &Report) -> Vec<&'static str> {
         .collect()
 }
 
-/// `a, b and c`.
+/// Joins words as `a, b and c`.
 fn words(items: &[&str]) -> String {
     match items {
         [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
@@ -95,7 +95,7 @@ fn words(items: &[&str]) -> String {
     }
 }
 
-/// The four levels, what each asks and how it came out.
+/// Renders the four levels, each with its question and its result.
 pub(super) fn coverage(report: &Report) -> Markup {
     html! {
         section #coverage aria-labelledby="coverage-title" {
@@ -135,7 +135,7 @@ fn card(examined: &Examined<'_>) -> Markup {
     }
 }
 
-/// What could go unnoticed, level by level.
+/// Renders the tampering that could go unnoticed, level by level.
 pub(super) fn not_checked(report: &Report) -> Markup {
     let notes = examined(report).flat_map(|examined| examined.notes);
     let notes: Vec<&NotChecked> = notes.collect();
@@ -160,7 +160,7 @@ pub(super) fn not_checked(report: &Report) -> Markup {
     }
 }
 
-/// How many findings of which code.
+/// Renders the number of findings by code.
 pub(super) fn kinds(report: &Report) -> Markup {
     let most = report.counts.values().copied().max().unwrap_or(1).max(1);
     html! {
@@ -190,7 +190,7 @@ pub(super) fn kinds(report: &Report) -> Markup {
                                 td .figure { a href="#findings" data-code=(code) { (number(*total)) } }
                                 td .bar aria-hidden="true" {
                                     svg viewBox="0 0 100 10" preserveAspectRatio="none" {
-                                        // The rarest is still to be seen.
+                                        // The rarest code stays visible.
                                         rect .(class_of(level)) width=(share(*total, most)) height="10" {}
                                     }
                                 }

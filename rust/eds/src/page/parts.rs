@@ -1,4 +1,4 @@
-//! What several parts of the page need: words, marks, times.
+//! Common parts of the page: words, marks, times.
 
 use edgesentry_chain::{Level, Verdict};
 use maud::{Markup, html};
@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use crate::levels::Standing;
 use crate::times;
 
-/// The verdict as the heading.
+/// Returns the verdict as the heading.
 pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Valid => "Valid",
@@ -15,17 +15,17 @@ pub(super) fn verdict_word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// A time for people: `2022-03-20 10:00:00Z`.
+/// Renders a time for people: `2022-03-20 10:00:00Z`.
 pub(super) fn stamp(unix_ms: u64) -> Markup {
     let exact = times::shown(unix_ms);
-    // Beyond the calendar it is the bare number.
+    // Beyond the calendar the time is a bare number.
     if !exact.ends_with('Z') {
         return html! { (exact) " ms" };
     }
     html! { time datetime=(exact) { (exact.replace('T', " ")) } }
 }
 
-/// How a level came out: a mark and a word, so that colour says nothing alone.
+/// Renders the result of a level as a mark and a word, so that it does not depend on colour.
 pub(super) fn standing(standing: Standing) -> Markup {
     let (class, mark, word) = match standing {
         Standing::Holds => ("good", "✓", "Holds"),
@@ -36,12 +36,13 @@ pub(super) fn standing(standing: Standing) -> Markup {
     html! { span .standing .(class) { span .mark aria-hidden="true" { (mark) } " " (word) } }
 }
 
-/// The class of a level, for the colour of its marks.
+/// Returns the CSS class of a level, for the colour of its marks.
 pub(super) fn class_of(level: Level) -> &'static str {
     level.name()
 }
 
-/// The shape of a level's marks around (`x`, `y`), `r` being half its size: shapes differ, not colours alone.
+/// Returns the shape of a level's marks around (`x`, `y`), `r` being half its size: levels differ in shape, not only
+/// in colour.
 pub(super) fn shape(level: Level, x: f64, y: f64, r: f64) -> String {
     match level {
         Level::Links => format!("M{:.1} {:.1}l{r:.1} {r:.1}l-{r:.1} {r:.1}l-{r:.1}-{r:.1}z", x, y - r),

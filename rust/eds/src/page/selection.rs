@@ -1,10 +1,10 @@
-//! Which findings the page lists: all of them, up to a number that a browser copes with.
+//! The findings that the page lists: all of them, up to a number that browsers can handle.
 
 use std::collections::BTreeMap;
 
 use edgesentry_chain::{Finding, FindingCode, Report};
 
-/// The most findings that the page lists.
+/// The largest number of findings that the page lists.
 pub(super) const MAX_LISTED: usize = 10_000;
 
 /// The findings of the page, in the order of the report.
@@ -13,7 +13,7 @@ pub(super) struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    /// All findings, or of each code its first ones, so that no code crowds out another.
+    /// Selects all findings, or the first ones of each code, so that no code crowds out another.
     pub(super) fn of(report: &'a Report) -> Selection<'a> {
         let shares = shares(&report.findings, MAX_LISTED);
         let mut taken: BTreeMap<FindingCode, usize> = BTreeMap::new();
@@ -26,7 +26,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// How many findings of each code are listed: what the rarer codes leave is for the others.
+/// Returns the number of listed findings of each code: rarer codes leave their unused share to the others.
 fn shares(findings: &[Finding], room: usize) -> BTreeMap<FindingCode, usize> {
     let mut counts: BTreeMap<FindingCode, usize> = BTreeMap::new();
     for finding in findings {

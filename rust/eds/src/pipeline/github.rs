@@ -8,11 +8,11 @@ use edgesentry_chain::{Finding, FindingCode, Report, Verdict};
 use crate::pipeline::sentence_of;
 use crate::text::{count, number, sentence};
 
-/// The most annotations of one kind that GitHub shows of a step.
+/// The largest number of annotations of one kind that GitHub shows for a step.
 const MAX_ANNOTATIONS: usize = 10;
 
-/// The report as annotations: errors for findings, notices for their likely causes, warnings for what was not
-/// checked.
+/// Returns the report as annotations: errors for findings, notices for their likely causes, warnings for unchecked
+/// parts.
 pub(crate) fn annotations(report: &Report) -> String {
     let mut lines = Vec::new();
     if report.verdict == Verdict::NothingToVerify {
@@ -24,7 +24,7 @@ pub(crate) fn annotations(report: &Report) -> String {
     }
     for finding in chosen(report) {
         let code = finding.code.name();
-        // As it is, without quotes: GitHub looks for a file of this name.
+        // Unquoted: GitHub looks for a file of this name.
         let file = finding.location.as_ref().map(|at| sentence(&at.input));
         let mut properties = vec![("title", code)];
         properties.extend(file.as_deref().map(|file| ("file", file)));
@@ -46,7 +46,7 @@ pub(crate) fn annotations(report: &Report) -> String {
     lines.concat()
 }
 
-/// Some findings of every code, the first ones.
+/// Returns the first findings of every code.
 fn chosen(report: &Report) -> Vec<&Finding> {
     let mut nth: BTreeMap<FindingCode, usize> = BTreeMap::new();
     let mut ranked: Vec<(usize, &Finding)> = Vec::new();
@@ -61,7 +61,7 @@ fn chosen(report: &Report) -> Vec<&Finding> {
     ranked.into_iter().map(|(_, finding)| finding).take(MAX_ANNOTATIONS).collect()
 }
 
-/// `::error title=…,file=…::text`, as the runner takes it.
+/// Formats `::error title=…,file=…::text` for the runner.
 fn line(command: &str, properties: &[(&str, &str)], text: &str) -> String {
     let properties: Vec<String> =
         properties.iter().map(|(key, value)| format!("{key}={}", github_property(value))).collect();

@@ -1,6 +1,6 @@
 //! JUnit XML: a suite for every level, a test case for every code, so that the cases are the same in every run.
 //!
-//! Elements and attributes are those that Jenkins, GitLab and others read; tests/schemas/junit.xsd has them.
+//! It uses the elements and attributes that Jenkins, GitLab and others read; tests/schemas/junit.xsd lists them.
 
 use edgesentry_chain::{FindingCode, Hint, Level, Report, Verdict};
 use maud::{Markup, PreEscaped, html};
@@ -9,10 +9,10 @@ use crate::levels::{Examined, examine};
 use crate::pipeline::sentence_of;
 use crate::text::{count, number, sentence};
 
-/// Findings told of each code.
+/// The number of findings that are listed for each code.
 const MAX_FINDINGS_PER_CODE: usize = 100;
 
-/// The report as JUnit XML.
+/// Returns the report as JUnit XML.
 pub(crate) fn junit(report: &Report) -> String {
     let suites = Level::ALL.iter().map(|level| Suite::of(report, *level)).collect::<Vec<_>>();
     let sum = |of: fn(&Suite<'_>) -> usize| suites.iter().map(of).sum::<usize>();

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use crate::pipeline::sentence_of;
 use crate::text::{name, sentence, shown};
 
-/// Results written: code scanning of GitHub takes no more of one run.
+/// The largest number of results: GitHub code scanning accepts no more in one run.
 const MAX_RESULTS: usize = 25_000;
 
-/// The report as a SARIF log with one run.
+/// Returns the report as a SARIF log with one run.
 pub(crate) fn sarif(report: &Report) -> Value {
     let results: Vec<Value> =
         report.findings.iter().take(MAX_RESULTS).map(|finding| result(report, finding)).collect();
@@ -75,8 +75,8 @@ fn result(report: &Report, finding: &Finding) -> Value {
             "physicalLocation": {"artifactLocation": {"uri": uri(&at.input)}},
             "message": {"text": format!("record {}", at.record)},
         }),
-        // What is missing stands nowhere, but a result without a file is refused by code scanning: it is missing from
-        // the last input, where the chain should have gone on.
+        // A missing record has no place, but code scanning rejects a result without a file: it is missing from the
+        // last input, where the chain should have continued.
         None => {
             let input = report.inputs.last().map_or("<input>", |input| &*input.name);
             json!({"physicalLocation": {"artifactLocation": {"uri": uri(input)}}})
@@ -95,7 +95,7 @@ fn result(report: &Report, finding: &Finding) -> Value {
     result
 }
 
-/// A path as a relative or absolute URI reference (RFC 3986): every other byte is percent-encoded.
+/// Returns a path as a relative or absolute URI reference (RFC 3986): every other byte is percent-encoded.
 fn uri(path: &str) -> String {
     let mut uri = String::with_capacity(path.len());
     for byte in path.bytes() {

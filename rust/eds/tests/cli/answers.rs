@@ -1,4 +1,4 @@
-//! Exit codes, the envelope, and output that must not hurt.
+//! Exit codes, the envelope, and escaped output.
 
 use std::process::Stdio;
 
@@ -13,7 +13,7 @@ fn help_names_commands_and_exit_codes() {
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
     insta::assert_snapshot!(run.stdout);
     assert_eq!(folder.eds("--version").stdout, format!("eds {}\n", env!("CARGO_PKG_VERSION")));
-    // As the parser lists them: two spaces, the name, what it does.
+    // The parser lists them with two spaces, the name, and the summary.
     let commands = run.stdout.split("\n\n").find_map(|part| part.strip_prefix("Commands:\n")).unwrap();
     let commands = commands.lines().filter_map(|line| line.strip_prefix("  "));
     let commands: Vec<&str> =
@@ -112,7 +112,7 @@ fn colours_are_for_terminals() {
 #[test]
 fn a_closed_pipe_is_no_failure() {
     let (folder, fleet) = fleet(5_000);
-    // Every second record is gone: far more JSON than a pipe holds.
+    // Every second record is missing: far more JSON than a pipe holds.
     let records: Vec<_> = fleet.records.iter().step_by(2).cloned().collect();
     folder.write_records("export.ndjson", &records);
     for (args, code) in [

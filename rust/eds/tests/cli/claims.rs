@@ -1,4 +1,5 @@
-//! What the ledger or a manifest provides is a claim: said to be one in every form, and no pass for `--require`.
+//! Inputs from the ledger or a manifest are claims: every form of the report states that, and `--require` rejects
+//! them.
 
 use edgesentry_chain::{Head, Heads};
 use eds::fleet::WATER;
@@ -9,7 +10,7 @@ use crate::{Folder, ledger};
 const CUT: &str = "DELETE FROM audit_records WHERE device_id = 'water-branch-1' AND sequence <= 15";
 const ALL: &str = "--keys keys.json --heads heads.json --payload-store --require signatures,payloads,heads";
 
-/// A ledger whose owner has removed the first 15 records of a chain, and registered a start head behind them.
+/// Returns a ledger whose owner has removed the first 15 records of a chain, and registered a start head after them.
 fn cut_ledger() -> (Folder, Heads) {
     let (folder, fleet) = ledger(200);
     let last = fleet.of(WATER).map(|(record, _)| record).nth(14).unwrap();
@@ -34,7 +35,7 @@ fn a_beginning_that_only_the_ledger_knows_is_a_finding() {
     let (code, envelope) = verdict(&folder, &format!("--ledger edgesentry.db {ALL}"));
     assert_eq!((code, &envelope["report"]["counts"]), (1, &json!({"first_record_not_genesis": 1})));
 
-    // Whoever knows that the chain began elsewhere brings its start head.
+    // An auditor who knows that the chain began elsewhere provides its start head.
     folder.write("start.json", edgesentry_formats::write_heads(&start));
     let (code, envelope) =
         verdict(&folder, &format!("--ledger edgesentry.db {ALL} --start-heads start.json"));
@@ -44,7 +45,7 @@ fn a_beginning_that_only_the_ledger_knows_is_a_finding() {
     let by = json!({"start_heads": ["auditor"], "keys": ["auditor"], "payloads": ["ledger"], "heads": ["auditor"]});
     assert_eq!(coverage["provided_by"], by);
 
-    // The ledger's own is a claim, for who asks for it.
+    // The ledger's own start head is a claim, used on request.
     let (code, envelope) = verdict(&folder, &format!("--ledger edgesentry.db {ALL} --registered"));
     assert_eq!((code, &envelope["report"]["verdict"]), (2, &json!("valid")));
     assert_eq!(envelope["error"]["code"], "required_not_covered");
@@ -55,7 +56,7 @@ fn a_beginning_that_only_the_ledger_knows_is_a_finding() {
 #[test]
 fn a_cut_export_with_a_manifest_to_fit_is_no_covered_level() {
     let (folder, fleet) = ledger(200);
-    // Records 16 to 20 of the water chain alone, and a manifest that says that this is all.
+    // Records 16 to 20 of the water chain alone, and a manifest that claims that this is all.
     folder.tamper("edgesentry.db", CUT);
     folder.tamper(
         "edgesentry.db",
@@ -70,7 +71,7 @@ fn a_cut_export_with_a_manifest_to_fit_is_no_covered_level() {
     let coverage = &envelope["report"]["coverage"];
     assert_eq!((code, &coverage["provided_by"]["heads"]), (0, &json!(["manifest"])));
     assert_eq!((&coverage["heads"]["trusted"], &coverage["heads"]["claimed"]), (&json!(0), &json!(1)));
-    // The auditor's own head of record 20 says nothing about the beginning, which is claimed as well.
+    // The auditor's own head of record 20 does not cover the beginning, which is claimed as well.
     let head = fleet.of(WATER).map(|(record, _)| record).nth(19).unwrap();
     let head = Heads::from([(WATER.into(), Head { sequence: 20, hash: head.hash() })]);
     folder.write("head.json", edgesentry_formats::write_heads(&head));
@@ -81,14 +82,14 @@ fn a_cut_export_with_a_manifest_to_fit_is_no_covered_level() {
         "{envelope}"
     );
 
-    // Every form of the report says that beginning and end are claimed.
+    // Every form of the report states that beginning and end are claimed.
     let forms = "--html report.html --junit junit.xml --sarif findings.sarif --github";
     let run = folder.eds(&format!("verify-chain {verify} {forms}"));
     let page = folder.read("report.html");
     let texts = [run.stdout, run.stderr, page, folder.read("junit.xml"), folder.read("findings.sarif")];
     for text in texts {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(text.contains("1 chain begins behind a link that is claimed by the manifest"), "{text}");
+        assert!(text.contains("1 chain starts after a link claimed by the manifest"), "{text}");
         assert!(text.contains("the heads of 1 device are claimed by the manifest"), "{text}");
         assert!(!text.contains("1 trusted head"), "{text}");
     }
@@ -99,7 +100,7 @@ fn a_manifest_that_disagrees_with_its_records_is_a_finding() {
     let (folder, fleet) = ledger(200);
     assert_eq!(folder.eds("export -o export.json").code, 0);
     folder.write_records("export.json", &fleet.records[..150]);
-    // Heads of the auditor, from earlier, do not keep the manifest's from being checked.
+    // Earlier heads of the auditor do not prevent the check of the manifest's.
     folder.write("old.json", edgesentry_formats::write_heads(&Heads::new()));
     let (code, envelope) = verdict(
         &folder,
@@ -143,7 +144,7 @@ fn keys_and_heads_of_the_ledger_are_claims() {
             verdict(&folder, &format!("--ledger edgesentry.db --registered --require {level}"));
         assert_eq!((code, envelope["error"]["code"].as_str()), (2, Some("required_input_missing")));
         let message = envelope["error"]["message"].as_str().unwrap();
-        assert!(message.contains("what the ledger provides is a claim"), "{message}");
+        assert!(message.contains("the ledger provides only a claim"), "{message}");
     }
 }
 

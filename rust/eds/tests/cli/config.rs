@@ -1,4 +1,4 @@
-//! `eds config check`, and where settings come from.
+//! `eds config check`, and the sources of settings.
 
 use serde_json::json;
 
@@ -92,7 +92,7 @@ fn unknown_and_wrong_settings_are_usage() {
 #[test]
 fn secrets_are_not_shown() {
     let folder = Folder::new();
-    // Nobody listens on port 1.
+    // No server listens on port 1.
     let toml = "ledger = \"postgres://me:hush@127.0.0.1:1/audit\"\npayloads = \"s3://bucket\"\n\
                 [s3]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"me\"\nsecret_access_key = \"hush\"\n";
     folder.write("eds.toml", toml);
@@ -113,7 +113,7 @@ fn a_store_that_does_not_answer_is_not_usage() {
     folder.write("text.db", "this is no database, however long it may be".repeat(100));
     let run = folder.eds("--json config check --ledger text.db");
     assert_eq!((run.code, run.envelope()["error"]["code"].as_str()), (3, Some("store")));
-    // The ledger is fine, the bucket is not; both are told.
+    // The ledger works, the bucket does not; both are reported.
     folder.write(
         "eds.toml",
         "payloads = \"s3://bucket\"\n[s3]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"a\"\n\

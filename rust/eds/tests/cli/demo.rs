@@ -45,7 +45,7 @@ fn the_commands_that_it_suggests_work() {
          --manifest {export}.manifest.json --require signatures,heads"
     ));
     assert_eq!(run.code, 0, "{}", run.stderr);
-    // Once more over the same folder.
+    // Once more over the same directory.
     assert_eq!(folder.eds("demo --records 100").code, 0);
 }
 

@@ -57,10 +57,10 @@ fn a_device_is_registered_rotated_and_revoked() {
     );
     let run = folder.eds("device list");
     assert!(run.stdout.contains("from 3  revoked from 4\n"), "{}", run.stdout);
-    // What the ledger holds stays valid, and sending it again is a duplicate.
+    // The records of the ledger stay valid, and sending them again gives duplicates.
     assert_eq!(folder.eds(ingest).code, 0);
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
-    // A new key goes on.
+    // A new key is accepted.
     assert_eq!(folder.eds(&format!("device rotate lift-01 --key {}", key(3))).code, 0);
 }
 

@@ -75,7 +75,7 @@ fn every_alert_reaches_the_webhook_while_the_service_logs_at_info() {
         "{metrics}"
     );
 
-    // The log pipeline, fed with what the service of the drill has logged, counts the same.
+    // The log pipeline counts the same from the log of the drill's service.
     folder.write("service.log", stderr);
     let counted = log_metrics::counted(&folder);
     for (series, value) in [
@@ -91,7 +91,7 @@ fn every_alert_reaches_the_webhook_while_the_service_logs_at_info() {
 #[test]
 fn an_alert_that_comes_too_late_fails_the_drill() {
     let folder = Folder::new();
-    // Alertmanager waits for 5 s before it tells of a P1.
+    // Alertmanager waits for 5 s before it sends a P1.
     let drill = "drill alert-fire --alert SignatureFailureSeen --within 1 --metrics-file drills.prom";
     let run = folder.eds(drill);
     assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
@@ -187,7 +187,7 @@ fn ctrl_c_stops_every_server() {
     assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 0, "no file is left");
 }
 
-/// How many processes have something in a folder on their command line.
+/// Returns the number of processes with a path of a directory on their command line.
 fn processes_of(folder: &Folder) -> usize {
     let folder = folder.0.path().to_str().unwrap();
     let processes = std::fs::read_dir("/proc").unwrap();

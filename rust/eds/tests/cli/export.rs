@@ -64,7 +64,7 @@ fn filters_choose_records() {
     let middle = fleet.records[150].timestamp_ms;
     assert_eq!(exported(&format!("--since {middle}")), expected(&|r| r.timestamp_ms >= middle));
     assert_eq!(exported(&format!("--before {middle}")), expected(&|r| r.timestamp_ms < middle));
-    // The shuttle telemetry begins in 2026, that of the water in 2022.
+    // The shuttle telemetry begins in 2026, the water telemetry in 2022.
     assert_eq!(exported("--before 2026-01-01T01:00:00+01:00"), expected(&|r| r.device_id == WATER));
 
     let run = folder.eds("export -o none.json --since 2100-01-01T00:00:00Z");
@@ -81,9 +81,9 @@ fn a_range_verifies_with_its_manifest_only() {
     assert_eq!(run.envelope()["report"]["counts"], json!({"first_record_not_genesis": 5}));
     let verify = "verify-chain range.parquet --keys keys.json --manifest range.parquet.manifest.json";
     assert_eq!(folder.eds(&format!("{verify} --require signatures")).code, 0);
-    // Both ends are what the exporter claims.
+    // Both ends are claims of the exporter.
     assert_eq!(folder.eds(&format!("{verify} --require signatures,heads")).code, 2);
-    // Start heads that are given come before those of the manifest.
+    // Given start heads take precedence over those of the manifest.
     folder.write("start.json", edgesentry_formats::write_heads(&edgesentry_chain::Heads::new()));
     assert_eq!(folder.eds(&format!("{verify} --start-heads start.json")).code, 1);
 }
@@ -94,7 +94,7 @@ fn another_file_than_the_manifest_says_is_never_a_pass() {
     assert_eq!(folder.eds("export -o export.json").code, 0);
     let verify = "verify-chain export.json --keys keys.json --manifest export.json.manifest.json";
     let text = folder.read("export.json");
-    // The same records, not the same bytes.
+    // The same records, but other bytes.
     folder.write("export.json", format!("{text}\n"));
     let run = folder.eds(&format!("--json {verify}"));
     let envelope = run.envelope();
@@ -104,7 +104,7 @@ fn another_file_than_the_manifest_says_is_never_a_pass() {
     let run = folder.eds(verify);
     assert!(run.stdout.starts_with("VALID"), "{}", run.stdout);
     assert!(run.stderr.contains("export.json is not the file that was exported"), "{}", run.stderr);
-    // Records cut off the end: a finding as well.
+    // Records removed from the end: a finding as well.
     folder.write_records("export.json", &fleet.records[..150]);
     let run = folder.eds(&format!("--json {verify}"));
     assert_eq!(run.code, 1);
@@ -150,7 +150,7 @@ fn contradictions_are_usage() {
         assert_eq!(run.code, 2, "{line} {}", run.stderr);
         assert!(!folder.path("x.json").exists(), "{line}");
     }
-    // The name does not say the format; a folder that is not there.
+    // The name does not determine the format; a directory that does not exist.
     for line in ["export -o export.txt", "export -o absent/export.json"] {
         assert_eq!(folder.eds(line).code, 3, "{line}");
     }

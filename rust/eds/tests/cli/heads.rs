@@ -65,7 +65,7 @@ fn nothing_gives_no_snapshot() {
     assert!(run.stderr.starts_with("error: absent/heads.json: cannot write"), "{}", run.stderr);
 }
 
-/// The names in a folder, in order.
+/// Returns the names in a directory, in order.
 fn names(folder: &Folder, name: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder.path(name)).unwrap();
     let mut names: Vec<String> =
@@ -90,7 +90,7 @@ fn a_ledger_that_was_cut_does_not_replace_the_heads_from_before() {
     assert_eq!(names(&folder, "heads.d").len(), 1);
     let trusted = folder.read("heads.json");
 
-    // Records, head and log, as whoever has the database would do it.
+    // Records, head and log, as an attacker with access to the database would change them.
     let device = SHUTTLES[1];
     let last = fleet.records.iter().filter(|record| record.device_id == device).count();
     let hash = fleet.records.iter().filter(|record| record.device_id == device).nth(last - 4).unwrap().hash();
@@ -112,7 +112,7 @@ fn a_ledger_that_was_cut_does_not_replace_the_heads_from_before() {
     assert_eq!(envelope["findings"][0]["code"], "head_mismatch");
     assert_eq!(folder.eds("verify-chain --ledger edgesentry.db --heads heads.json").code, 1);
 
-    // A restore, accepted in words: the heads from before stay in the history.
+    // A restore, accepted with a reason: the previous heads stay in the history.
     let args: Vec<&str> = TIMER.split(' ').chain(["--accept-rewrite", "restored to 12:00"]).collect();
     let run = folder.run(&args, b"");
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -128,7 +128,7 @@ fn a_ledger_that_was_cut_does_not_replace_the_heads_from_before() {
 #[test]
 fn a_head_without_its_record_is_no_head() {
     let (folder, _) = ledger(200);
-    // The table of heads says that all is as before.
+    // The table of heads is unchanged.
     folder.tamper("edgesentry.db", "DELETE FROM audit_records WHERE sequence > 3");
     let run = folder.eds(TIMER);
     assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
@@ -155,7 +155,7 @@ fn heads_are_extended_by_records_whose_links_hold() {
     assert_eq!(folder.eds("heads half.ndjson -o trusted.json").code, 0);
     assert_eq!(folder.eds("heads export.ndjson -o trusted.json").code, 0);
     assert_eq!(names(&folder, "trusted.d").len(), 2);
-    // Back to the half: refused; so is a range that leaves a device out.
+    // Back to the half: rejected; so is a range that omits a device.
     assert_eq!(folder.eds("heads half.ndjson -o trusted.json").code, 1);
     let rest: Vec<_> = fleet.records.iter().filter(|record| record.sequence > 10).cloned().collect();
     folder.write_records("rest.ndjson", &rest);

@@ -1,4 +1,4 @@
-//! One list of names that want to do harm, through every output.
+//! A list of hostile names, through every output.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Folder, Run};
 
-/// The names; Python's tests take them from the same file.
+/// Returns the names; Python's tests read them from the same file.
 fn names() -> Vec<String> {
     let file =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/hostile_names.json");
@@ -32,7 +32,7 @@ fn hostile() -> Hostile {
     Hostile { names, records, keys }
 }
 
-/// Fails if a terminal or a runner would act on a line, or if something in it cannot be seen.
+/// Fails if a terminal or a runner would act on a line, or if a character in it is invisible.
 fn check(what: &str, text: &str) {
     for line in text.split('\n') {
         let acts = ["##[", "##vso[", "##teamcity["].iter().any(|command| line.contains(command));
@@ -47,7 +47,7 @@ fn check_run(line: &str, run: &Run) {
     check(line, &run.stderr);
 }
 
-/// Names that are shown at the ends of the lines that begin so.
+/// Returns the names at the ends of the lines that begin with `start`.
 fn shown<'t>(text: &'t str, start: &str, end: &str) -> BTreeSet<&'t str> {
     let lines = text.lines().filter_map(|line| line.strip_prefix(start));
     lines.filter_map(|line| line.split_once(end).map(|(name, _)| name)).collect()
@@ -57,7 +57,7 @@ fn shown<'t>(text: &'t str, start: &str, end: &str) -> BTreeSet<&'t str> {
 fn reports_show_hostile_names_without_harm() {
     let folder = Folder::new();
     let Hostile { names, mut records, .. } = hostile();
-    // Each is a finding, and each a head.
+    // Each has a finding and a head.
     for record in &mut records {
         record.prev_record_hash.0[0] ^= 1;
     }
@@ -105,7 +105,7 @@ fn reports_show_hostile_names_without_harm() {
         .collect();
     assert_eq!(found, names.iter().map(String::as_str).collect());
 
-    // Annotations are commands by intent: only ours, and a file is named as it is.
+    // Annotations are commands by intent: only ours, and a file is named unchanged.
     let annotated = run(&["--github"]);
     for line in annotated.stderr.lines() {
         let command = line.strip_prefix("::").and_then(|rest| rest.split([' ', ':']).next());

@@ -44,7 +44,7 @@ fn a_tampered_ledger_has_findings() {
     let finding = run.envelope()["report"]["findings"][0].clone();
     assert_eq!((&finding["device_id"], &finding["sequence"]), (&json!(SHUTTLES[0]), &json!(8)));
     assert_eq!(finding["location"]["input"], "edgesentry.db");
-    // What was taken from the ledger is found at the heads, by a snapshot or by the ledger's own table.
+    // Records removed from the ledger are detected at the heads, by a snapshot or by the ledger's own table.
     folder.tamper("edgesentry.db", "DELETE FROM audit_records WHERE device_id = 'shuttle-radiator-4'");
     for heads in ["--heads heads.json", "--registered"] {
         assert_eq!(codes(&folder, heads).1["device_missing"], 1, "{heads}");
@@ -109,7 +109,7 @@ fn a_ledger_that_begins_mid_chain_knows_where() {
     assert_eq!(folder.eds("export -o late.json").code, 0);
     assert_eq!(folder.eds("verify-chain late.json").code, 1);
     assert_eq!(folder.eds("verify-chain late.json --manifest late.json.manifest.json").code, 0);
-    // Another beginning is not accepted any more.
+    // Another beginning is no longer accepted.
     assert_eq!(folder.eds(&format!("{register} --start-head 10:{}", Hash::of(b"x"))).code, 2);
 }
 

@@ -43,7 +43,7 @@ fn payloads_can_go_into_a_folder() {
     assert_eq!(kept, sent);
     let verify = "verify-chain --ledger audit.db --keys keys.json --require payloads --payload-store";
     assert_eq!(folder.eds(&format!("{verify} folder:kept")).code, 0);
-    // The payloads are not where this looks for them.
+    // The payloads are not in the place that this reads.
     assert_eq!(folder.eds(verify).code, 1);
 }
 
@@ -66,7 +66,7 @@ fn rejections_are_named_and_spare_other_devices() {
     let first = &answer["rejections"][0];
     assert_eq!((&first["device_id"], &first["sequence"]), (&json!(WATER), &json!(10)));
     assert_eq!(first["reason"], "signature_invalid");
-    // The rightful record and all behind it are still welcome.
+    // The rightful record and its successors are still accepted.
     folder.write_records("export.ndjson", &fleet.records);
     assert_eq!(folder.eds(INGEST).code, 0);
 }
@@ -81,7 +81,7 @@ fn a_fork_is_rejected_and_kept_as_evidence() {
     std::fs::write(folder.path(&format!("payloads/{}/5.csv", SHUTTLES[0])), b"another truth").unwrap();
     let run = folder.eds(&format!("--json {INGEST}"));
     let answer = run.envelope()["ingest"].clone();
-    // The true record at sequence 5 no longer finds its payload.
+    // The true record at sequence 5 no longer has its payload.
     assert_eq!(answer["rejected"], json!({"fork": 1, "payload_hash_mismatch": 1}), "{answer:#}");
     let log = folder.eds("--json log --reason fork").envelope()["log"]["entries"].clone();
     assert_eq!((log.as_array().unwrap().len(), &log[0]["sequence"]), (1, &json!(5)));
@@ -101,7 +101,7 @@ fn a_missing_payload_holds_its_device_back() {
     assert_eq!((run.code, &answer["accepted"]), (1, &json!(189)));
     assert_eq!((&answer["payload_missing"], &answer["not_sent"]), (&json!(1), &json!(10)));
     assert_eq!(answer["rejections"][0]["reason"], "payload_missing");
-    // Nothing was rejected, so nothing is in the log.
+    // Nothing was rejected, so the log is empty.
     assert_eq!(folder.eds("log --outcome rejected").stdout, "no entry matches\n");
     folder.write(&missing, payload);
     assert_eq!(folder.eds(INGEST).stdout, "TAKEN  200 records: 11 accepted, 189 duplicate\n");
@@ -130,7 +130,7 @@ fn nothing_starts_without_its_inputs() {
     };
     assert_eq!(code(INGEST), (2, "payloads_unreadable".to_owned()));
     folder.write_payloads("payloads", &fleet);
-    // No ledger, and none is made without --register.
+    // No ledger exists, and none is created without --register.
     assert_eq!(code(INGEST), (2, "config".to_owned()));
     assert!(!folder.path("edgesentry.db").exists());
     assert_eq!(code(&format!("{INGEST} --register absent.json")), (2, "keys_unreadable".to_owned()));

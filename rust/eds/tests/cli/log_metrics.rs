@@ -1,4 +1,4 @@
-//! mtail, fed with the log lines that the command really writes, counts what the command has answered.
+//! mtail counts the log lines of the command, and the counts equal its results.
 
 use std::process::Command;
 
@@ -7,11 +7,11 @@ use edgesentry_rs::RejectionCode;
 
 use crate::Folder;
 
-/// At `info` alone, duplicates are not told.
+/// At `info` duplicates are not logged.
 const INFO: &str = "edgesentry_rs=info";
 const DEBUG: &str = "edgesentry_rs=info,edgesentry_rs::ingest::verify=debug";
 
-/// Records of seven devices: what is wrong with each is in its name.
+/// Records of seven devices, each named after its fault.
 struct Records {
     good: Vec<AuditRecord>,
     bad: Vec<AuditRecord>,
@@ -49,7 +49,7 @@ impl Records {
         other.sign_record(&mut record);
         records.bad.push(record);
 
-        // What a device is called must not look like an event.
+        // The name of a device must not look like an event.
         let name = r#"unknown","message":"record accepted","target":"edgesentry_rs::ingest::storage"#;
         let mut unknown = Device::from_seed(name, [9; 32], Scheme::Record);
         records.bad.push(sign(&mut unknown));
@@ -70,7 +70,7 @@ fn sign(device: &mut Device) -> AuditRecord {
     device.sign(sequence, b"door", object_ref).unwrap()
 }
 
-/// Takes a file in; the log lines are added to `service.log`.
+/// Ingests a file; the log lines are appended to `service.log`.
 fn ingest(folder: &Folder, records: &[AuditRecord], filter: &str) {
     folder.write_records("records.ndjson", records);
     for record in records {
@@ -85,7 +85,7 @@ fn ingest(folder: &Folder, records: &[AuditRecord], filter: &str) {
     folder.write("service.log", log);
 }
 
-/// What mtail has counted in `service.log`.
+/// Returns the counts of mtail for `service.log`.
 pub(crate) fn counted(folder: &Folder) -> String {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/logs/edgesentry.mtail");
     let mut mtail = Command::new("mtail");
@@ -114,7 +114,7 @@ fn prepared() -> (Folder, Records) {
 fn it_counts_what_was_answered() {
     let (folder, records) = prepared();
     ingest(&folder, &records.good, DEBUG);
-    // All labels are there before anything is rejected.
+    // All labels exist before anything is rejected.
     let counts = counted(&folder);
     for code in RejectionCode::ALL {
         has(&counts, &format!("ingest_rejected_total{{reason=\"{}\"}}", code.name()), 0);
@@ -130,7 +130,7 @@ fn it_counts_what_was_answered() {
     }
     has(&counts, "signature_fail_total", 1);
     has(&counts, "chain_break_total", 2);
-    // The service itself counts the duplicates alone; the log tells the fork as a duplicate as well.
+    // The service itself counts the duplicates alone; the log reports the fork as a duplicate as well.
     has(&counts, "ingest_duplicate_total", records.good.len() as u64 + 1);
 }
 

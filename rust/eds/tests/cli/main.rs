@@ -38,7 +38,7 @@ use eds::fleet::Fleet;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What a run of the command left behind.
+/// The result of a run.
 struct Run {
     code: i32,
     stdout: String,
@@ -46,7 +46,7 @@ struct Run {
 }
 
 impl Run {
-    /// The envelope, which must be the one line on stdout.
+    /// Returns the envelope, which must be the only line on stdout.
     fn envelope(&self) -> Value {
         assert_eq!(self.stdout.lines().count(), 1, "{}{}", self.stdout, self.stderr);
         let envelope: Value = serde_json::from_str(&self.stdout).unwrap();
@@ -56,7 +56,7 @@ impl Run {
     }
 }
 
-/// A folder of its own, in which commands run, so that they show relative paths.
+/// A directory of its own, in which commands run, so that they show relative paths.
 struct Folder(TempDir);
 
 impl Folder {
@@ -84,7 +84,7 @@ impl Folder {
         self.command_of(env!("CARGO_BIN_EXE_eds"))
     }
 
-    /// A program in this folder, without settings of the environment.
+    /// Returns a program in this directory, without settings of the environment.
     fn command_of(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -99,15 +99,15 @@ impl Folder {
         command
     }
 
-    /// The command as a terminal starts it, which SIGINT reaches. The tests may run with SIGINT ignored, as by `nohup
-    /// make test &`, and a child inherits that.
+    /// Returns the command as a terminal starts it, which SIGINT reaches. The tests may run with SIGINT ignored, as
+    /// by `nohup make test &`, and a child inherits that.
     fn command_for_signals(&self) -> Command {
         let mut command = self.command_of("env");
         command.args(["--default-signal=INT,HUP", env!("CARGO_BIN_EXE_eds")]);
         command
     }
 
-    /// The command as `nohup eds ... &` starts it: SIGINT and SIGHUP are ignored.
+    /// Returns the command as `nohup eds ... &` starts it: SIGINT and SIGHUP are ignored.
     fn command_in_background(&self) -> Command {
         let mut command = self.command_of("env");
         command.args(["--ignore-signal=INT,HUP", env!("CARGO_BIN_EXE_eds")]);
@@ -122,7 +122,7 @@ impl Folder {
         }
     }
 
-    /// Changes a database behind everybody's back.
+    /// Changes a database directly.
     fn tamper(&self, database: &str, sql: &'static str) {
         use sqlx::{Connection, Executor, SqliteConnection};
         let url = format!("sqlite:{}", self.path(database).display());
@@ -163,7 +163,7 @@ impl Folder {
     }
 }
 
-/// A fleet in a folder: export.ndjson, keys.json, heads.json.
+/// Writes a fleet into a directory: export.ndjson, keys.json, heads.json.
 fn fleet(size: usize) -> (Folder, Fleet) {
     let (folder, fleet) = (Folder::new(), Fleet::new(size).unwrap());
     folder.write_records("export.ndjson", &fleet.records);
@@ -172,7 +172,7 @@ fn fleet(size: usize) -> (Folder, Fleet) {
     (folder, fleet)
 }
 
-/// A fleet in a folder and in a ledger there: edgesentry.db, payloads in it.
+/// Writes a fleet into a directory and a ledger there: edgesentry.db, which contains the payloads.
 fn ledger(size: usize) -> (Folder, Fleet) {
     let (folder, fleet) = fleet(size);
     folder.write_payloads("payloads", &fleet);
@@ -197,7 +197,7 @@ fn as_json(record: &AuditRecord) -> Value {
     })
 }
 
-/// The exports of devices in the field.
+/// Returns the directory of the exports from devices in the field.
 fn exports() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/exports")
 }

@@ -1,4 +1,4 @@
-//! Where output may go: never over what is read, never in place of a stream.
+//! Destinations of output: never an input, never a file in place of a stream.
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::process::Stdio;
@@ -47,7 +47,7 @@ fn no_output_replaces_an_input() {
     }
     let run = folder.eds("--json heads export.ndjson -o export.ndjson");
     assert_eq!(run.envelope()["error"]["code"], "output_refused");
-    // stdin that is a file is one, too.
+    // A file as stdin is an input, too.
     let stdin = std::fs::File::open(folder.path("export.ndjson")).unwrap();
     let done = folder.command().args(["heads", "-", "-o", "export.ndjson"]).stdin(stdin).output().unwrap();
     assert_eq!(done.status.code(), Some(2), "{done:?}");
@@ -66,7 +66,7 @@ fn no_output_replaces_a_ledger_or_a_payload() {
         "heads --ledger edgesentry.db -o edgesentry.db-shm",
         "heads --ledger edgesentry.db -o edgesentry.db-journal",
         "heads --ledger edgesentry.db --config settings.toml -o settings.toml",
-        // Not of this run, and a database all the same.
+        // Not the database of this run, but a database all the same.
         "heads --ledger edgesentry.db -o other.db",
         "heads --ledger edgesentry.db -o other.db-wal",
         "heads export.ndjson -o edgesentry.db",
@@ -176,7 +176,7 @@ fn exports_go_to_stdout_and_to_fifos() {
 #[test]
 fn nothing_predictable_is_opened_or_left_behind() {
     let (folder, _) = ledger(100);
-    // Names that a run with a known number would have taken for its temporary file.
+    // A link with the name that a predictable temporary file would have.
     folder.write("victim", "before");
     let mut command = folder.command();
     let mut child = command.args(["heads", "-", "-o", "heads.json"]).stdin(Stdio::piped()).spawn().unwrap();

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use crate::serve::Served;
 use crate::{Folder, fleet};
 
-/// A proxy that hands everything on to one address; its URL, and the first line of each connection.
+/// Starts a proxy that forwards everything to one address; returns its URL, and the first line of each connection.
 fn proxy(to: Option<String>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
@@ -39,7 +39,7 @@ fn hand_on(line: &str, mut reader: BufReader<TcpStream>, mut client: &TcpStream,
     });
 }
 
-/// Pushes to a service whose name only the proxy knows.
+/// Pushes to a service whose name only the proxy can resolve.
 fn push(folder: &Folder, url: &str, proxy: &str) -> std::process::Output {
     let mut command = folder.command();
     command.args(["push", "--url", url, "--payloads-from", "payloads", "--attempts", "1", "export.ndjson"]);
@@ -60,7 +60,7 @@ fn a_request_without_tls_is_forwarded() {
     let output = push(&folder, "http://audit.example", &url);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(said.recv().unwrap(), "POST http://audit.example/api/v1/ingest/batch HTTP/1.1\r\n");
-    // The proxy is not asked for a service on this machine.
+    // A service on this machine is reached without the proxy.
     assert_eq!(push(&folder, &format!("http://{}", served.address()), &url).status.code(), Some(0));
     assert!(said.try_recv().is_err());
 }

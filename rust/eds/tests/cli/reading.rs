@@ -1,4 +1,4 @@
-//! Commands that read a ledger change nothing: no byte, name, mode or time of its files.
+//! Commands that read a ledger change nothing: neither bytes nor names, modes or times of its files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::{Folder, ledger};
 
-/// Each command that reads a ledger; `{}` stands for it.
+/// The commands that read a ledger; `{}` stands for its path.
 const COMMANDS: [&str; 9] = [
     "verify-chain --ledger {} --registered --payload-store",
     "export --ledger {} --format ndjson",
@@ -26,7 +26,7 @@ const COMMANDS: [&str; 9] = [
 
 type State = BTreeMap<String, (Vec<u8>, u32, u32, (i64, i64), u64)>;
 
-/// Everything about the files of a folder that a reader might change.
+/// Returns all properties of a directory's files that a reader might change.
 fn state(folder: &Path) -> State {
     let of = |entry: fs::DirEntry| {
         let metadata = entry.metadata().unwrap();
@@ -38,7 +38,7 @@ fn state(folder: &Path) -> State {
     fs::read_dir(folder).unwrap().map(|entry| of(entry.unwrap())).collect()
 }
 
-/// A checklist without snapshots to compare with has items that are unknown.
+/// Returns true if a command has succeeded. A checklist without snapshots has unknown items.
 fn is_done(command: &str, code: Option<i32>) -> bool {
     code == Some(0) || (command.starts_with("ops verify-recovery") && code == Some(3))
 }
@@ -47,7 +47,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The user nobody, who owns nothing here; without root nobody else can be had, and the modes decide.
+/// Runs as the user `nobody`, who owns nothing here; without root the user stays the same, and the modes decide.
 fn as_nobody(command: &mut Command) -> &mut Command {
     if is_root() { command.uid(65534).gid(65534) } else { command }
 }
@@ -57,15 +57,15 @@ fn open(folder: &Folder, database: &str) -> (tokio::runtime::Runtime, SqliteConn
     let url = format!("sqlite:{}", folder.path(database).display());
     let connection = runtime.block_on(async {
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
-        // A connection has the log open from its first read on.
+        // A connection opens the log with its first read.
         connection.execute("SELECT count(*) FROM audit_records").await.unwrap();
         connection
     });
     (runtime, connection)
 }
 
-/// A ledger as it lies there after its writer was closed, was killed, and as a copy of the latter without the index of
-/// the log; each in a folder of its own.
+/// Returns a ledger after its writer was closed, after it was killed, and a copy of the latter without the index of
+/// the log; each in a directory of its own.
 fn evidence() -> (Folder, [&'static str; 3]) {
     let (folder, _) = ledger(60);
     for name in ["closed", "killed", "copied"] {
@@ -102,7 +102,7 @@ fn evidence_stays_as_it_is() {
         for command in COMMANDS {
             let run = folder.eds(&command.replace("{}", &format!("sqlite:{kind}/x.db")));
             assert!(is_done(command, Some(run.code)), "{command}: {}{}", run.stdout, run.stderr);
-            // The log is a part of the evidence, and the output says so.
+            // The log is a part of the evidence, and the output states that.
             assert_eq!(run.stderr.contains("x.db-wal"), kind != "closed", "{command}: {}", run.stderr);
             assert!(state(&folder.path(kind)) == before, "{kind}: {command}");
         }
@@ -115,7 +115,7 @@ fn evidence_stays_as_it_is() {
 fn a_reader_who_may_not_write_changes_nothing_either() {
     let (folder, kinds) = evidence();
     fs::set_permissions(folder.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-    // Where nobody may get at it.
+    // In a directory that every user can access.
     let program = folder.path("eds");
     fs::copy(env!("CARGO_BIN_EXE_eds"), &program).unwrap();
     for kind in kinds {
@@ -148,7 +148,7 @@ fn a_ledger_of_somebody_else_is_said_to_be_one() {
     let run = |line: &str| {
         let mut eds = folder.command_of(program.to_str().unwrap());
         let run = as_nobody(eds.args(line.split_whitespace())).output().unwrap();
-        // With --json the error is in the answer.
+        // With --json the error is in the envelope.
         let said = [run.stdout, run.stderr].concat();
         (run.status.code(), String::from_utf8_lossy(&said).into_owned())
     };
@@ -159,7 +159,7 @@ fn a_ledger_of_somebody_else_is_said_to_be_one() {
             file.display()
         )
     };
-    // A ledger is for its owner alone.
+    // Only its owner may access a ledger.
     mode("edgesentry.db", if is_root() { 0o600 } else { 0 });
     for command in COMMANDS {
         let (code, said) = run(&command.replace("{}", "edgesentry.db"));
@@ -170,11 +170,11 @@ fn a_ledger_of_somebody_else_is_said_to_be_one() {
         format!("device register x --key {} --ledger edgesentry.db", key_of(&folder, &"07".repeat(32)));
     let (code, said) = run(&register);
     assert!(code == Some(3) && said.contains(&problem("read", "edgesentry.db")), "{said}");
-    // One that may be read only.
+    // A read-only ledger.
     mode("edgesentry.db", 0o444);
     let (code, said) = run(&register);
     assert!(code == Some(3) && said.contains(&problem("write", "edgesentry.db")), "{said}");
-    // A log that only its owner reads.
+    // A log that only its owner can read.
     let (_runtime, _connection) = open(&folder, "edgesentry.db");
     assert_eq!(
         folder.eds(&register.replace("edgesentry.db", "./edgesentry.db")).code,
@@ -194,10 +194,10 @@ fn a_reader_does_not_stop_the_writer() {
     folder.write_records("new.ndjson", &fleet.records);
     fs::create_dir(folder.path("led")).unwrap();
     fs::rename(folder.path("edgesentry.db"), folder.path("led/a.db")).unwrap();
-    // The folder belongs to a group that may write, as that of a service and its auditors.
+    // The directory belongs to a group with write permission, such as that of a service and its auditors.
     fs::set_permissions(folder.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(folder.path("led"), fs::Permissions::from_mode(0o2777)).unwrap();
-    // A new ledger is for its owner alone; this one was opened to its readers.
+    // Only its owner may access a new ledger; this one is opened to its readers.
     fs::set_permissions(folder.path("led/a.db"), fs::Permissions::from_mode(0o644)).unwrap();
     let program = folder.path("eds");
     fs::copy(env!("CARGO_BIN_EXE_eds"), &program).unwrap();
@@ -212,7 +212,7 @@ fn a_reader_does_not_stop_the_writer() {
     }
     let run = folder.eds("ingest new.ndjson --payloads-from payloads --ledger led/a.db");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    // While the writer runs, its log and the log's index stay its own, and it can do all that it could before.
+    // While the writer runs, its log and the log's index stay its own, and all its operations still work.
     let (runtime, mut writer) = open(&folder, "led/a.db");
     let run = folder.eds("device revoke water-branch-1 --ledger led/a.db");
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -267,7 +267,7 @@ fn files_without_a_ledger_are_named_so_and_stay_as_they_are() {
             }
             let line = command.replace("{}", &format!("x/{name}.db")).replace("{KEY}", &key);
             let run = folder.eds(&line);
-            // A file that is not a database could not be opened; others are no ledger.
+            // A file that is not a database cannot be opened; the others are not ledgers.
             let code = if name == "text" { 3 } else { 2 };
             assert_eq!(run.code, code, "{line}: {}{}", run.stdout, run.stderr);
             let said = format!("{}{}", run.stdout, run.stderr);
@@ -300,7 +300,7 @@ fn a_name_that_is_no_file_makes_none() {
         assert!(run.stderr.lines().count() == 1 && !run.stderr.contains("hush"), "{name}: {}", run.stderr);
         assert!(state(&folder.path(".")) == before, "{name}");
     }
-    // Every character of a path stands for itself.
+    // The characters of a path have no special meaning.
     for name in ["what?.db", "50%25.db", "a#b.db", "sqlite:c d?%.db"] {
         let run = folder.run(&["device", "register", "a", "--key", &key, "--ledger", name], b"");
         assert_eq!(run.code, 0, "{name}: {}", run.stderr);

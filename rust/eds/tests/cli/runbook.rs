@@ -1,4 +1,4 @@
-//! The pages of the runbook: every command on them runs, and shows what the page says it shows.
+//! The pages of the runbook: every command on them runs, and prints the output on the page.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,7 +26,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A page: what stands before its first heading, then each part under its heading.
+/// Returns the parts of a page: the text before its first heading, then each part under its heading.
 fn parts(page: &str) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(root().join("docs/runbook").join(page)).unwrap();
     let mut parts = vec![("introduction".to_owned(), String::new())];
@@ -43,14 +43,14 @@ fn parts(page: &str) -> Vec<(String, String)> {
     parts
 }
 
-/// The contents of the fenced blocks of a language.
+/// Returns the contents of the fenced blocks of a language.
 fn blocks(text: &str, language: &str) -> String {
     let opening = format!("```{language}\n");
     let blocks = text.split(opening.as_str()).skip(1);
     blocks.map(|block| block.split("```").next().unwrap()).collect()
 }
 
-/// A line without what differs from run to run: numbers and widths.
+/// Returns a line without the parts that differ from run to run: numbers and widths.
 fn shape(line: &str) -> String {
     let mut shape = String::new();
     let mut characters = line.chars().peekable();
@@ -65,7 +65,7 @@ fn shape(line: &str) -> String {
     shape.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Runs the commands of every part of a page, each in the same folder.
+/// Runs the commands of every part of a page, each in the same directory.
 fn execute(folder: &Folder, page: &str, variables: &[(&str, String)]) {
     let parts = parts(page);
     let introduction = blocks(&parts[0].1, "sh");
@@ -101,7 +101,7 @@ fn lift() -> Device {
     Device::from_seed("lift-01", [1; 32], Scheme::Record)
 }
 
-/// Servers that answer until this is dropped.
+/// Servers that run until this is dropped.
 struct Incident {
     _service: IngestService,
     metrics: MetricsServer,
@@ -109,7 +109,7 @@ struct Incident {
     _node: Process,
 }
 
-/// A service to which everything has happened that the pages are about, and a Prometheus that has seen it.
+/// Starts a service with all the incidents of the pages, and a Prometheus that has scraped it.
 async fn incident(folder: &Folder) -> Incident {
     let ledger: Arc<dyn Ledger> = Arc::new(Sqlite::open(&folder.path("edgesentry.db")).await.unwrap());
     let store = folder.path("store");
@@ -148,7 +148,7 @@ async fn incident(folder: &Folder) -> Incident {
     for _ in 0..60 {
         assert!(!send(record(&mut stranger)).await.unwrap().is_success());
     }
-    // A folder that is a file takes no payloads.
+    // A file in place of the directory cannot store payloads.
     std::fs::remove_dir_all(&store).unwrap();
     std::fs::write(&store, b"").unwrap();
     assert!(send(record(&mut lift)).await.is_err());
@@ -158,7 +158,7 @@ async fn incident(folder: &Folder) -> Incident {
     Incident { _service: service, metrics, prometheus, _node: node }
 }
 
-/// A Prometheus that scrapes a service, and a textfile as node_exporter would serve it.
+/// Starts a Prometheus that scrapes a service, and a textfile as node_exporter would serve it.
 async fn scraping(folder: &Folder, service: String) -> (Prometheus, Process) {
     let textfile = Textfile::open(&folder.path("metrics.prom")).unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
@@ -211,7 +211,7 @@ fn what_to_do_at_each_alert() {
     let Incident { metrics, prometheus, .. } = &runtime.block_on(incident(&folder));
     let key = lift().public_key().unwrap();
     folder.write("keys.json", format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"));
-    // Heads of a chain that was longer.
+    // Heads of a longer chain.
     let longer = Head { sequence: 9, hash: Hash::of(b"a record that is gone") };
     folder.write("heads.json", edgesentry_formats::write_heads(&Heads::from([("lift-01".into(), longer)])));
     let postgres = std::env::var("EDGESENTRY_TEST_POSTGRES").expect(

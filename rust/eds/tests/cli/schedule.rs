@@ -1,4 +1,4 @@
-//! What deploy/ starts by itself, and when: every command line is one that the command takes.
+//! The schedules in deploy/: `eds` accepts every command line in them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ fn deploy(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(path)
 }
 
-/// The files of a folder by their names, with their text.
+/// Returns the files of a directory by their names, with their text.
 fn files(folder: &str) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(deploy(folder)).unwrap().map(|entry| entry.unwrap().path());
     let named = |path: PathBuf| {
@@ -17,18 +17,18 @@ fn files(folder: &str) -> Vec<(String, String)> {
     entries.map(named).collect()
 }
 
-/// The units of a kind, by what stands before the dot.
+/// Returns the units of a kind, by the name before the dot.
 fn units(extension: &str) -> Vec<(String, String)> {
     let units = files("systemd").into_iter();
     units.filter_map(|(name, text)| Some((name.strip_suffix(extension)?.to_owned(), text))).collect()
 }
 
-/// The values of a setting of a unit.
+/// Returns the values of a setting of a unit.
 fn values<'a>(unit: &'a str, name: &str) -> Vec<&'a str> {
     unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect()
 }
 
-/// A command line that a unit or cron runs.
+/// Checks that `eds` accepts a command line of a unit or cron.
 fn accept(place: &str, line: &str) {
     let mut words = line.split_whitespace();
     assert_eq!(words.next(), Some("/usr/local/bin/eds"), "{place}: {line}");
@@ -39,7 +39,7 @@ fn accept(place: &str, line: &str) {
 /// The settings of every unit; cron has them as EDS_CONFIG.
 const CONFIG: &str = "/etc/eds/ops.toml";
 
-/// Commands of the cron files, without time and user.
+/// Returns the commands of the cron files, without time and user.
 fn cron() -> Vec<String> {
     let mut commands = Vec::new();
     for (name, text) in files("cron") {
@@ -50,7 +50,7 @@ fn cron() -> Vec<String> {
             let in_time = |field: &&str| field.chars().all(|c| c.is_ascii_digit() || "*,-/".contains(c));
             assert!(times.len() == 5 && times.iter().all(in_time), "{name}: {line}");
             assert!(["postgres", "edgesentry"].contains(user), "{name}: {line}");
-            // How it has ended is noted, as OnFailure= and OnSuccess= of the units have it.
+            // The result is recorded as OnFailure= and OnSuccess= of the units do.
             let noted = |part: &&str| !part.contains("note-unit");
             let command = command.split(" && ").filter(noted).collect::<Vec<_>>().join(" && ");
             let command = command.replace("$eds", "/usr/local/bin/eds").replace("$EDS_CONFIG", CONFIG);
@@ -75,7 +75,7 @@ fn what_is_run_by_itself_is_what_the_command_takes() {
     }
 }
 
-/// The command lines that the Helm chart renders with everything on.
+/// Returns the command lines that the Helm chart renders with everything on.
 fn chart() -> Vec<String> {
     let root = deploy("..");
     let output = Command::new(root.join(".venv/bin/helm"))
@@ -139,7 +139,7 @@ fn timers_and_cron_run_the_same() {
         assert_eq!(values(service, "OnSuccess"), ["edgesentry-succeeded@%n.service"], "{name}");
     }
     assert_eq!(timed, cron().into_iter().collect());
-    // What no timer starts runs all the time.
+    // Units that no timer starts run all the time.
     let always: Vec<&str> = services
         .iter()
         .filter(|(_, service)| !values(service, "WantedBy").is_empty())
@@ -168,7 +168,7 @@ fn systemd_accepts_every_unit() {
     let mut names = Vec::new();
     for (name, text) in files("systemd") {
         if name.ends_with(".service") || name.ends_with(".timer") {
-            // It looks whether the program is there.
+            // systemd-analyze checks that the program exists.
             let text = text.replace("/usr/local/bin/eds", env!("CARGO_BIN_EXE_eds"));
             std::fs::write(folder.path().join(&name), text).unwrap();
             // A template is checked as one of its instances.

@@ -1,4 +1,4 @@
-//! `eds serve` and `eds push`: processes that talk to each other, and processes that are killed.
+//! `eds serve` and `eds push`: processes that communicate, and processes that are killed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -70,7 +70,7 @@ fn push(folder: &Folder, served: &Served, more: &str) -> Run {
 fn files_are_pushed_to_a_service() {
     let (folder, fleet) = fleet(200);
     folder.write_payloads("payloads", &fleet);
-    // The first record brings the devices with it.
+    // The first record registers the devices.
     folder.write_records("first.ndjson", &fleet.records[..1]);
     let run = folder.eds("ingest first.ndjson --payloads-from payloads --register keys.json");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
@@ -95,19 +95,19 @@ fn files_are_pushed_to_a_service() {
 fn the_rejections_that_are_kept_are_known_from_the_start() {
     let (folder, fleet) = fleet(60);
     folder.write_payloads("payloads", &fleet);
-    // Of devices that nobody has registered.
+    // Records of unregistered devices.
     folder.write("none.json", edgesentry_formats::write_key_ring(&KeyRing::new()));
     let run = folder.eds("ingest export.ndjson --payloads-from payloads --register none.json");
     assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
     let served = Served::start(folder.command(), "127.0.0.1:0");
-    // The first request there is: the first look that deletes may still be under way.
+    // The first such request: the first scan that deletes may still be running.
     let answer = get(served.address(), "/metrics");
     let kept = "edgesentry_rejections_kept{reason=\"unknown_device\"} 60\n";
     assert!(answer.contains(kept), "{answer}");
     assert_eq!(served.stop(), Some(0));
 }
 
-/// The answer to one request.
+/// Returns the response to one request.
 fn get(address: &str, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
@@ -122,8 +122,8 @@ fn it_reloads_at_sighup_and_ends_well_at_sigterm() {
     folder.write_payloads("payloads", &fleet);
     let run = folder.eds("ingest export.ndjson --payloads-from payloads --register keys.json");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    // Often, as it depended on which thread heard of the signal first; and in the background, where SIGHUP is ignored
-    // until the service takes it.
+    // Repeated, because it depended on which thread received the signal first; and in the background, where SIGHUP is
+    // ignored until the service handles it.
     for start in [Folder::command_for_signals, Folder::command_in_background].into_iter().cycle().take(6) {
         let served = Served::start(start(&folder), "127.0.0.1:0");
         for _ in 0..3 {
@@ -142,7 +142,7 @@ fn a_token_is_known_by_its_hash_only() {
     assert_eq!((&made["scopes"], &made["devices"]), (&json!(["read", "ingest"]), &json!(["lift-01"])));
     let token = made["token"].as_str().unwrap();
     assert_eq!(edgesentry_chain::Hash::of(token.as_bytes()).to_string(), made["hash"].as_str().unwrap());
-    // The text form is an entry for the settings as it stands.
+    // The text output is an entry that can be pasted into the settings.
     let text = folder.eds("token auditor --scope read").stdout;
     let (token, entry) = text.split_once("\n\n").unwrap();
     assert!(token.starts_with("eds_") && !entry.contains(token));
@@ -151,7 +151,7 @@ fn a_token_is_known_by_its_hash_only() {
     assert_eq!(folder.eds("token x --scope all").code, 2);
 }
 
-/// A new database, named by its purpose.
+/// Creates a database, named after its purpose.
 pub(crate) async fn database(purpose: &str) -> String {
     use sqlx::Connection;
     let server = std::env::var("EDGESENTRY_TEST_POSTGRES").expect(
@@ -164,7 +164,7 @@ pub(crate) async fn database(purpose: &str) -> String {
     format!("{}/{name}", server.rsplit_once('/').unwrap().0)
 }
 
-/// How often a node is killed.
+/// The number of times that a node is killed.
 const KILLS: usize = 6;
 
 #[test]
@@ -200,7 +200,7 @@ fn two_nodes_on_one_ledger_lose_nothing_when_they_are_killed_in_turns() {
         })
         .collect();
     for kill in 0..KILLS {
-        // Under load, however slow the machine: something was taken since the last kill.
+        // Under load, on a slow machine too: something was ingested since the last kill.
         let before = runtime.block_on(stores.ledger.heads()).unwrap();
         loop {
             let heads = runtime.block_on(stores.ledger.heads()).unwrap();
@@ -228,8 +228,8 @@ fn two_nodes_on_one_ledger_lose_nothing_when_they_are_killed_in_turns() {
     assert_eq!(verify.code, 0, "{}{}", verify.stdout, verify.stderr);
 }
 
-/// A device that signs, and sends to one node and then to the other until it is over and nothing waits; how many
-/// records were acknowledged, and how many signed.
+/// Runs a device that signs, and sends to one node and then to the other until the end, when nothing waits. Returns
+/// the number of acknowledged records, and of signed ones.
 async fn moving(
     folder: &Folder,
     device: Device,
@@ -300,7 +300,7 @@ fn what_waits_in_an_outbox_is_pushed() {
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let pushed = &run.envelope()["push"];
     assert_eq!((&pushed["accepted"], &pushed["waiting"]), (&json!(30), &json!(0)));
-    // Nobody there: it waits, and nothing is lost.
+    // No service runs: the record waits, and nothing is lost.
     let url = served.url.clone();
     assert_eq!(served.stop(), Some(0));
     sign(31, 40);
@@ -337,7 +337,7 @@ fn ten_thousand_idle_connections_leave_it_answering() {
     folder.write_records("first.ndjson", &fleet.records[..1]);
     assert_eq!(folder.eds("ingest first.ndjson --payloads-from payloads --register keys.json").code, 0);
     let mut command = folder.command();
-    // On a slow machine it takes long to make so many; none may be let go meanwhile.
+    // On a slow machine it takes long to open this many; none may be closed in the meantime.
     command.env("EDS_SERVE__LIMITS__HEADER_SECONDS", "600");
     let served = Served::start(command, "127.0.0.1:0");
     let address: std::net::SocketAddr = served.address().parse().unwrap();
@@ -345,7 +345,7 @@ fn ten_thousand_idle_connections_leave_it_answering() {
     let idle = runtime.block_on(async {
         let mut idle = Vec::new();
         for at in 0..10_000 {
-            // No address has more than it may.
+            // No address exceeds its limit.
             let socket = tokio::net::TcpSocket::new_v4().unwrap();
             socket.bind(([127, 0, 1, 1 + (at % 4) as u8], 0).into()).unwrap();
             idle.push(socket.connect(address).await.unwrap());
@@ -354,7 +354,7 @@ fn ten_thousand_idle_connections_leave_it_answering() {
     });
     let run = push(&folder, &served, "export.ndjson");
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    // They are all still there: nobody was let go to make room.
+    // All are still open: none was closed to make room.
     let open = idle.iter().filter(|stream| {
         matches!(stream.try_read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     });
@@ -385,7 +385,7 @@ fn every_attack_gets_its_answer_and_harms_nobody() {
     for (result, attack) in results.iter().zip(attacks.iter().chain(&attacks)) {
         assert_eq!(result["attack"], attack.name);
         assert_eq!((&result["answered_rightly"], &result["unharmed"]), (&json!(3), &json!(true)), "{result}");
-        // What is no record is no rejection, and not counted as one.
+        // A body that is not a record does not count as a rejection.
         let counted = if attack.is_rejection() { json!(3) } else { json!(null) };
         assert_eq!(result["counted"], counted, "{result}");
     }
@@ -401,12 +401,12 @@ fn every_attack_gets_its_answer_and_harms_nobody() {
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
 }
 
-/// A database that takes connections and says nothing: the service has not begun, so nothing of it is cut off.
+/// A database that accepts connections and does not respond: the service has not begun, so nothing of it is cut off.
 #[test]
 fn a_service_that_still_connects_stops_in_order() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap().to_string();
-    // Of each host it waits for some seconds.
+    // It waits some seconds for each host.
     let hosts = vec![host; 50].join(",");
     let folder = Folder::new();
     let mut command = folder.command();

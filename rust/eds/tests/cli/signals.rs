@@ -7,12 +7,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Folder, fleet};
 
-/// A verification that waits for more on stdin, started with SIGINT and SIGHUP ignored.
+/// Starts a verification that waits for more on stdin, with SIGINT and SIGHUP ignored.
 fn waiting(folder: &Folder) -> Child {
     let mut command = folder.command_in_background();
     command.args(["verify-chain", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
-    // Its signals are in place soon after its start.
+    // Its signal handlers are in place soon after its start.
     std::thread::sleep(Duration::from_millis(300));
     child
 }

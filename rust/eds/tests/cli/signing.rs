@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::Folder;
 
-/// A device with its seed, two payloads, and a chain of two records.
+/// Writes a device with its seed, two payloads, and a chain of two records.
 fn device() -> (Folder, String) {
     let folder = Folder::new();
     let run = folder.eds("--json keygen --device lift-01");
@@ -166,5 +166,5 @@ fn verify_record_finds_what_is_wrong() {
     let run = folder.eds(&format!("verify-record 2.json --key {key}"));
     assert_eq!(run.code, 1);
     assert!(run.stdout.contains("holds under scheme record: register the key with it"), "{}", run.stdout);
-    assert!(run.stdout.contains("the record before was not given"), "{}", run.stdout);
+    assert!(run.stdout.contains("the previous record was not given"), "{}", run.stdout);
 }

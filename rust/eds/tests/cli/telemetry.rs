@@ -34,14 +34,14 @@ fn logs_are_for_who_asks_for_them() {
         assert_eq!(line["fields"]["message"], "record accepted");
         assert!(line["fields"]["device_id"].is_string() && line["fields"]["sequence"].is_u64(), "{line}");
     }
-    // Now they are duplicates, of which only the verification tells.
+    // Now they are duplicates, which only the verification logs.
     assert_eq!(run(&folder, &[("RUST_LOG", "edgesentry_rs=info")]).2, "");
     let asked = [("EDS_TELEMETRY__LOG_FILTER", "edgesentry_rs::ingest::verify=debug")];
     assert_eq!(run(&folder, &asked).2.matches("duplicate record rejected").count(), 50);
     let text = [asked[0], ("EDS_TELEMETRY__LOG_FORMAT", "text"), ("EDS_TELEMETRY__LOG_OUTPUT", "stdout")];
     let (_, stdout, stderr) = run(&folder, &text);
     assert_eq!((stdout.lines().count(), stderr.as_str()), (51, ""));
-    // Nobody asks.
+    // No logs are requested.
     assert_eq!(run(&folder, &[]).2, "");
     let (code, _, stderr) = run(&folder, &[("RUST_LOG", "edgesentry_rs=loud")]);
     assert_eq!(code, 2);

@@ -14,11 +14,11 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 const BYTES: u64 = 1 << 20;
-/// So many segments of this size are there at most.
+/// The largest number of segments of this size.
 const MOST: usize = 8;
 const LOOK: Duration = Duration::from_millis(5);
 
-/// An archive in a folder, and the folder `pg_wal` of a server that recovers.
+/// An archive in a directory, and the directory `pg_wal` of a recovering server.
 struct Recovery {
     archive: Archive,
     folder: TempDir,
@@ -55,7 +55,7 @@ impl Recovery {
         tokio::spawn(async move { fetch_ahead(&archive, from, timeline, &folder).await })
     }
 
-    /// Fetches as PostgreSQL does; what it gets is looked at.
+    /// Fetches as PostgreSQL does, and checks the content.
     async fn fetch(&self, timeline: u32, number: u64) -> Result<Fetched, Error> {
         let segment = Segment::at(timeline, number, BYTES);
         let target = self.folder.path().join("pg_wal").join("RECOVERYXLOG");
@@ -68,7 +68,7 @@ impl Recovery {
         fetched
     }
 
-    /// The whole segments in the folder.
+    /// Returns the whole segments in the directory.
     fn there(&self) -> Vec<String> {
         let names = fs::read_dir(self.ahead()).into_iter().flatten().flatten();
         let names = names.map(|entry| entry.file_name().into_string().unwrap());
@@ -88,7 +88,7 @@ fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(test);
 }
 
-/// A segment whose first page says that it is one.
+/// Returns a segment with a valid first page.
 fn content(timeline: u32, number: u64) -> Vec<u8> {
     let mut bytes = vec![u8::try_from(number).unwrap(); 1 << 20];
     bytes[0..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
@@ -113,11 +113,11 @@ fn segments_are_there_before_they_are_asked_for_and_never_more_than_the_window()
             recovery.until_there(MOST.min(30 - number as usize)).await;
         }
         assert_eq!(process.await.unwrap().unwrap(), 30);
-        // The end is decided without it, and what is archived late is found.
+        // The end is decided without it, and segments that are archived late are found.
         assert_eq!(recovery.fetch(1, 31).await.unwrap(), Fetched::Absent);
         recovery.archived(1, [31]).await;
         assert_eq!(recovery.fetch(1, 31).await.unwrap(), Fetched::Archive);
-        // Asked for once more, a segment comes from the archive.
+        // Requested once more, a segment comes from the archive.
         assert_eq!(recovery.fetch(1, 30).await.unwrap(), Fetched::Archive);
     });
 }
@@ -140,7 +140,7 @@ fn a_segment_that_is_damaged_or_missing_ends_it_and_is_refused_when_it_is_asked_
         assert!(recovery.fetch(1, 4).await.is_err());
 
         fs::remove_file(&object).unwrap();
-        // Nothing behind a gap is fetched.
+        // Nothing after a gap is fetched.
         assert_eq!(recovery.start(1, 1).await.unwrap().unwrap(), 3);
         assert_eq!(recovery.fetch(1, 4).await.unwrap(), Fetched::Absent);
     });
@@ -150,7 +150,7 @@ fn a_segment_that_is_damaged_or_missing_ends_it_and_is_refused_when_it_is_asked_
 fn timelines_are_changed_where_the_history_says_so() {
     run(async {
         let recovery = Recovery::new().await;
-        // Timeline 2 leaves 1 in segment 4; the original goes on.
+        // Timeline 2 leaves 1 in segment 4; the original continues.
         recovery.archived(1, 1..=7).await;
         recovery.archived(2, 4..=6).await;
         let history = recovery.folder.path().join("00000002.history");
@@ -179,7 +179,7 @@ fn a_process_that_was_killed_holds_nobody_up_and_can_be_started_again() {
         recovery.until_there(3).await;
         process.abort();
         let _ = process.await;
-        // As SIGKILL leaves it: files, and no locks.
+        // SIGKILL leaves files, but no locks.
         let coming = recovery.ahead().join(format!("{}.coming", Segment::at(1, 12, BYTES)));
         fs::write(&coming, b"").unwrap();
         fs::write(recovery.ahead().join("runs"), b"").unwrap();
@@ -207,7 +207,7 @@ fn a_segment_on_its_way_is_waited_for() {
         assert!(early.is_err(), "{early:?}");
         fs::write(&path, content(1, 5)).unwrap();
         drop(lock);
-        // There is no archive that it could come from.
+        // There is no archive from which it could come.
         assert_eq!(asked.await.unwrap(), Fetched::Ahead);
     });
 }
@@ -219,7 +219,7 @@ fn what_replay_has_passed_makes_room() {
         recovery.archived(1, 1..=20).await;
         let process = recovery.start(1, 1);
         recovery.until_there(MOST).await;
-        // The server had fetched the first ones before they were there.
+        // The server had fetched the first ones before they arrived.
         assert_eq!(recovery.fetch(1, 5).await.unwrap(), Fetched::Ahead);
         for number in 6..=20 {
             assert_eq!(recovery.fetch(1, number).await.unwrap(), Fetched::Ahead);

@@ -1,4 +1,4 @@
-//! `eds drill db-restore --archive`: the archive of a site that is there, restored beside it.
+//! `eds drill db-restore --archive`: the existing archive of a site, restored beside it.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::{Site, line, said, sentence};
 
-/// Between the records that are to be there and those that are not, so that the drill can aim at it.
+/// The pause between the records before and after the target, so that the drill can aim at it.
 const GAP: Duration = Duration::from_secs(5);
 
 impl Site {
-    /// Takes records of a fleet into the ledger of the site, payloads into a folder.
+    /// Ingests records of a fleet into the ledger of the site, payloads into a directory.
     pub(super) fn ingest(&self, fleet: &Fleet, records: std::ops::Range<usize>) {
         for (record, payload) in fleet.records.iter().zip(&fleet.payloads) {
             let folder = self.path("sent").join(&record.device_id);
@@ -25,14 +25,14 @@ impl Site {
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     }
 
-    /// Writes the heads of the ledger down.
+    /// Writes the heads of the ledger into a file.
     fn heads(&self, file: &str) {
         let output = self.eds("heads --ledger --config payloads.toml").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
         self.write(file, &String::from_utf8(output.stdout).unwrap());
     }
 
-    /// Holds the drill; the target is a moment within the gap that began at `since`.
+    /// Runs the drill; the target is a time within the gap that began at `since`.
     fn drill(&self, since: &str, line: &str, code: i32) -> Value {
         let back = self.sql(&format!("SELECT floor(extract(epoch FROM clock_timestamp() - '{since}'))"));
         let line = format!("--json drill db-restore --archive payloads.toml --back {back} {line}");
@@ -69,15 +69,15 @@ fn an_archive_that_is_there_is_restored_beside_its_server() {
     assert!(evidence.iter().any(|evidence| evidence.starts_with("50 records of ")), "{evidence:?}");
     assert_eq!(std::fs::read_dir(site.path("reports")).unwrap().count(), 2);
 
-    // A snapshot of later is not reached, and the drill says so.
+    // A later snapshot is not reached, and the drill reports that.
     let drill = site.drill(&since, "--heads later.json --keys keys.json", 1);
     assert!(drill["checks"].to_string().contains("10 records are missing"), "{drill}");
 
-    // It was only read: the archive is as it was, and so is the server.
+    // The drill only read: archive and server are unchanged.
     assert_eq!(site.archived(), archived);
     assert_eq!(site.sql("SELECT count(*) FROM audit_records"), rows);
 
-    // Nothing is committed any more, so that recovery could not stop at the moment: the end of the archive is the same.
+    // Nothing more is committed, so that recovery could not stop at the target: the end of the archive is the same.
     let since = site.moment();
     std::thread::sleep(Duration::from_secs(2));
     let drill = site.drill(&since, "--heads later.json --keys keys.json", 0);
@@ -85,7 +85,7 @@ fn an_archive_that_is_there_is_restored_beside_its_server() {
     assert!(drill["timeline"].to_string().contains("it is restored to its end"), "{drill}");
     assert_eq!(site.archived(), archived);
 
-    // A transaction of the drill's own lets it stop there.
+    // A transaction of the drill's own makes it stop there.
     let asked = site.eds("drill db-restore --archive payloads.toml --back 1 --commit").output().unwrap();
     assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
     let production = site.eds("drill db-restore --archive payloads.toml --back 1 --commit --yes");

@@ -1,10 +1,11 @@
-//! Configuring PostgreSQL changes what was asked for, and neither durability nor another archiver without being told to.
+//! Configuring PostgreSQL changes the requested settings, but neither durability nor another archiver without an
+//! option.
 
 use std::os::unix::fs::PermissionsExt;
 
 use crate::{Site, said, sentence};
 
-/// Sets what `eds` has not set, and waits until the server has read it.
+/// Sets a setting that `eds` has not set, and waits until the server has read it.
 fn set(site: &Site, name: &str, value: &str) {
     site.sql(&format!("ALTER SYSTEM SET {name} = '{value}';\nSELECT pg_reload_conf()"));
     wait_until_set(site, name, value);
@@ -37,7 +38,7 @@ fn durability_and_other_archivers_stay_unless_an_option_says_so() {
     set(&site, "synchronous_commit", "local");
     set(&site, "archive_timeout", "30");
 
-    // Nothing but the difference, with old and new; what goes beyond what is needed stays.
+    // Only the difference, with old and new; values beyond the required ones stay.
     let planned = site.ops("configure-postgres");
     assert_eq!(planned.status.code(), Some(3), "{}", said(&planned));
     let plan = said(&planned);
@@ -45,7 +46,7 @@ fn durability_and_other_archivers_stay_unless_an_option_says_so() {
     assert!(plan.contains(&format!("-- synchronous_standby_names is '{names}'")), "{plan}");
     assert!(plan.contains("-- archive_timeout is '30s'"), "{plan}");
     assert!(plan.contains("run by the server as its user, works"), "{plan}");
-    // Commits of psql would wait for the standby from here on.
+    // From here on commits of psql would wait for the standby.
     set(&site, "synchronous_commit", "remote_apply");
     site.json("configure-postgres --apply", 0);
     assert_eq!(raw(&site, "synchronous_standby_names"), names);
@@ -58,7 +59,7 @@ fn durability_and_other_archivers_stay_unless_an_option_says_so() {
     site.json("configure-postgres --no-standby --weaken-durability --apply", 0);
     wait_until_set(&site, "synchronous_standby_names", "");
 
-    // What is shown of a command while nothing is archived is "(disabled)".
+    // PostgreSQL shows a command as "(disabled)" while archiving is off.
     let other = "pgbackrest --stanza=main archive-push %p";
     set(&site, "archive_command", other);
     refused(&site, "configure-postgres --apply", "--replace-archiver");
@@ -107,7 +108,7 @@ fn client_programs_alone_take_verify_and_dump() {
     let all = edgesentry_ops::postgres::Programs::find(None).unwrap().folder().to_owned();
     let client = site.path("client");
     std::fs::create_dir(&client).unwrap();
-    // As the package of client programs has them.
+    // The programs of the client package.
     for name in ["psql", "pg_basebackup", "pg_dump", "pg_restore", "pg_receivewal", "pg_verifybackup"] {
         std::os::unix::fs::symlink(all.join(name), client.join(name)).unwrap();
     }

@@ -1,11 +1,11 @@
-//! A dump back into a database.
+//! Restoring a dump into a database.
 
 use edgesentry_ops::postgres::{Programs, Sql};
 
 use crate::{BUCKET, Site, said, sentence};
 
 impl Site {
-    /// A new database beside the ledger; its URL.
+    /// Creates a database beside the ledger; returns its URL.
     fn database(&self, name: &str) -> (String, Sql) {
         self.sql(&format!("CREATE DATABASE {name}"));
         let url = self.cluster.url(name);
@@ -28,7 +28,7 @@ fn a_dump_comes_back_into_an_empty_database_only() {
     assert_eq!((&restored["dump"], &restored["tables"]), (&dump["id"], &1.into()));
     assert_eq!(sql.query("SELECT count(*), max(n) FROM t").unwrap(), "1000|1000");
 
-    // Never over what is there, though it were the same.
+    // Never over existing data, even if it were the same.
     for url in [url, site.cluster.url("postgres")] {
         let refused = site.ops(&format!("restore-dump --into {url}"));
         assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
@@ -37,7 +37,7 @@ fn a_dump_comes_back_into_an_empty_database_only() {
     }
     assert_eq!(site.sql("SELECT count(*) FROM t"), "1001");
 
-    // Another dump's bytes under its name are found before the database is touched.
+    // The bytes of another dump under its name are detected before the database is touched.
     let (url, sql) = site.database("empty");
     let (missing, id) = (site.ops(&format!("restore-dump --into {url} --dump nothing")), &dump["id"]);
     assert!(sentence(&missing).contains("there is no dump nothing"), "{}", said(&missing));

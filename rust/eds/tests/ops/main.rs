@@ -41,10 +41,10 @@ impl Site {
         Site::start_with("on")
     }
 
-    /// With `archive_mode` on or off.
+    /// Starts the site with `archive_mode` on or off.
     fn start_with(archive_mode: &str) -> Site {
         let folder = TempDir::new().unwrap();
-        // PostgreSQL runs as another user, which must get in.
+        // PostgreSQL runs as another user, which needs access.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let s3 = SeaweedFs::start(&find_weed(None).unwrap()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -88,7 +88,7 @@ impl Site {
         self.eds(&format!("ops {line} --config {config}")).output().unwrap()
     }
 
-    /// `eds` in the folder of the site, its arguments split at spaces.
+    /// Returns `eds` in the directory of the site, its arguments split at spaces.
     fn eds(&self, line: &str) -> Command {
         let mut command = eds(line);
         command.current_dir(self.folder.path());
@@ -99,7 +99,7 @@ impl Site {
         self.with("eds.toml", line)
     }
 
-    /// The envelope of a command that must end with this code.
+    /// Returns the envelope of a command that must end with this code.
     fn json(&self, line: &str, code: i32) -> Value {
         let output = self.ops(&format!("{line} --json"));
         assert_eq!(output.status.code(), Some(code), "{line}: {}", said(&output));
@@ -110,7 +110,7 @@ impl Site {
         self.cluster.sql().unwrap().query(sql).unwrap()
     }
 
-    /// The key and the size of everything in the archive.
+    /// Returns the key and the size of everything in the archive.
     fn archived(&self) -> Vec<(String, u64)> {
         let url = format!("s3://{BUCKET}/ledger");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -120,18 +120,18 @@ impl Site {
         listed.into_iter().map(|object| (object.key, object.size_bytes)).collect()
     }
 
-    /// The server's clock, as a moment to restore to.
+    /// Returns the server's clock, as a time to restore to.
     fn moment(&self) -> String {
         self.sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
     }
 
-    /// The database of a restored server on a port.
+    /// Connects to the database of a restored server on a port.
     fn restored(&self, port: u16) -> Sql {
         let url = self.cluster.url("postgres").replace(&self.cluster.port().to_string(), &port.to_string());
         Sql::new(&Programs::find(None).unwrap(), &url).unwrap()
     }
 
-    /// Switches the segment and waits until it is archived; its name.
+    /// Switches the segment and waits until it is archived; returns its name.
     fn archive_now(&self) -> String {
         let segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())");
         let begin = Instant::now();
@@ -144,7 +144,7 @@ impl Site {
     }
 }
 
-/// `eds` without settings of the environment.
+/// Returns `eds` without settings of the environment.
 fn eds(line: &str) -> Command {
     let mut command = Command::new(EDS);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EDS_")) {
@@ -154,7 +154,7 @@ fn eds(line: &str) -> Command {
     command
 }
 
-/// A record as a line of a file.
+/// Returns a record as a line of a file.
 fn line(record: &AuditRecord) -> String {
     let mut line = Vec::new();
     edgesentry_formats::record_to_json(record, &mut line);
@@ -162,7 +162,7 @@ fn line(record: &AuditRecord) -> String {
     String::from_utf8(line).unwrap()
 }
 
-/// The error of a command: one sentence on one line.
+/// Returns the error of a command: one sentence on one line.
 fn sentence(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(stderr.starts_with("error: ") && stderr.trim_end().lines().count() == 1, "{}", said(output));
@@ -192,13 +192,13 @@ fn a_ledger_comes_back_as_it_was_at_a_moment() {
 
     let port = free_port().unwrap();
     let data = site.path("restored");
-    // The server runs as another user: the folder around its data must let it in, and does.
+    // The server runs as another user, which needs access to the directory around its data.
     let restore = format!("restore --drill --data {} --port {port} --target-time {moment}", data.display());
     let restored = site.json(&restore, 0)["restored"].clone();
     let sql = site.restored(port);
     assert_eq!(sql.query("SELECT count(*), pg_is_in_recovery() FROM t").unwrap(), "1500|f");
     assert_eq!(sql.query("SHOW archive_mode").unwrap(), "off");
-    // It would hold for the next recovery.
+    // It would apply to the next recovery.
     let settings = std::fs::read_to_string(data.join("postgresql.auto.conf")).unwrap();
     assert!(!settings.contains("recovery_target") && settings.contains("archive_mode = off"), "{settings}");
     assert!(!settings.contains("restore_command"), "{settings}");
@@ -206,7 +206,7 @@ fn a_ledger_comes_back_as_it_was_at_a_moment() {
     assert_eq!(restored["timeline"], 2);
     stop(restored["pid"].as_u64().unwrap());
 
-    // A target that the log does not reach is known before anything is downloaded.
+    // A target that the log does not reach is rejected before anything is downloaded.
     let data = site.path("late");
     let late =
         format!("restore --drill --data {} --port {port} --target-time 2126-01-01T00:00:00Z", data.display());
@@ -242,7 +242,7 @@ fn what_there_is(site: &Site, backup: &Value) {
     assert!(differs("archive_timeout") && !differs("archive_mode") && !differs("wal_level"), "{settings}");
 }
 
-/// The plan of the retention is the segments before the first one that the only backup needs: all of them, nothing else.
+/// Checks that the plan of the retention is exactly the segments before the first one that the only backup needs.
 fn only_log_before_the_backup_may_go(site: &Site, first: &str) {
     let plan = site.json("retention", 0)["retention"]["plan"]["delete"].clone();
     let deletions = plan.as_array().unwrap();
@@ -251,7 +251,7 @@ fn only_log_before_the_backup_may_go(site: &Site, first: &str) {
         .flat_map(|deletion| deletion["keys"].as_array().unwrap())
         .map(|key| key.as_str().unwrap().to_owned())
         .collect();
-    // Names of one timeline are ordered as their numbers are.
+    // Names of one timeline sort as their numbers do.
     let is_before = |key: &String| {
         let name = key.strip_prefix("wal/00000001/").and_then(|name| name.strip_suffix(".zst"));
         name.is_some_and(|name| name.len() == first.len() && name < first)
@@ -274,7 +274,7 @@ fn what_is_archived_stays(site: &Site, segment: &str) {
     let other = site.ops(&format!("archive-wal {} {segment}", file.display()));
     assert_eq!(other.status.code(), Some(3), "{}", said(&other));
     assert!(said(&other).contains("other bytes are there already"), "{}", said(&other));
-    // A segment of another cluster, under a name that is free.
+    // A segment of another cluster, under an unused name.
     bytes[24] ^= 1;
     std::fs::write(&file, &bytes).unwrap();
     let foreign = site.ops(&format!("archive-wal {} {segment}", file.display()));
@@ -326,7 +326,7 @@ fn wrong_input_touches_nothing(site: &Site, moment: &str) {
     assert!(!data.exists());
 }
 
-/// Stops a restored server, which belongs to itself.
+/// Stops a restored server, which is not a child of the test.
 fn stop(pid: u64) {
     let pid = rustix_pid(pid);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();

@@ -15,7 +15,7 @@ use crate::{eds, line, said, sentence};
 
 const BUCKET: &str = "audit-payloads";
 
-/// A bucket that keeps versions and protects none of them, and a ledger whose payloads are there.
+/// A bucket that keeps versions without protecting them, and a ledger with its payloads there.
 struct Payloads {
     folder: TempDir,
     _s3: SeaweedFs,
@@ -47,7 +47,7 @@ impl Payloads {
         payloads
     }
 
-    /// A chain of one device, taken in.
+    /// Ingests a chain of one device.
     fn ingest(&self, records: u64) {
         let (chain, keys) = chain(self.folder.path(), records);
         std::fs::write(self.folder.path().join("chain.ndjson"), chain).unwrap();
@@ -61,7 +61,7 @@ impl Payloads {
         command.current_dir(self.folder.path()).args(["--config", "eds.toml"]).output().unwrap()
     }
 
-    /// What `restore-object` answers for a range.
+    /// Returns the output of `restore-object` for a range.
     fn restore(&self, line: &str, code: i32) -> Value {
         let output = self.eds(&format!("--json ops restore-object lift-01 {line}"));
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));
@@ -83,7 +83,7 @@ impl Payloads {
         self.runtime.block_on(put.send()).unwrap();
     }
 
-    /// The versions of an object, deletions among them.
+    /// Returns the versions of an object, including deletions.
     fn versions(&self, key: &str) -> Vec<String> {
         let listed = self.client.list_object_versions().bucket(BUCKET).prefix(key).send();
         let listed = self.runtime.block_on(listed).unwrap();
@@ -101,7 +101,7 @@ impl Payloads {
     }
 }
 
-/// Writes payloads, and answers the records over them and a key ring.
+/// Writes payloads; returns their records and a key ring.
 fn chain(folder: &Path, records: u64) -> (String, String) {
     let mut device =
         edgesentry_chain::Device::from_seed("lift-01", [7; 32], edgesentry_chain::Scheme::Record);
@@ -116,12 +116,12 @@ fn chain(folder: &Path, records: u64) -> (String, String) {
     (records.collect(), format!("{{\"lift-01\": {{\"key\": \"{key}\", \"scheme\": \"record\"}}}}"))
 }
 
-/// The key of a payload in the bucket.
+/// Returns the key of a payload in the bucket.
 fn key(sequence: u64) -> String {
     format!("devices/lift-01/0/{sequence}-{}", edgesentry_chain::Hash::of(&payload(sequence)))
 }
 
-/// Every byte there is, and the number of the record.
+/// Returns every byte value, and the number of the record.
 fn payload(sequence: u64) -> Vec<u8> {
     (0..=255).chain(sequence.to_be_bytes()).collect()
 }
@@ -142,19 +142,19 @@ fn payloads_come_back_byte_identical_or_are_named_as_lost() {
         [(2, two), (3, two), (4, "lost"), (5, "lost")].map(|(at, state)| (at, format!("{state:?}")))
     };
 
-    // A look changes nothing.
+    // Without --apply nothing changes.
     assert_eq!(of(&payloads.restore("", 1)), states("restorable"));
     assert_eq!(payloads.versions(&key(2)).len(), 2);
     assert_eq!(of(&payloads.restore("--apply", 1)), states("restored"));
     for sequence in 1..=3 {
         assert_eq!(payloads.read(&key(sequence)), payload(sequence), "{sequence}");
     }
-    // What was done to them stays, as evidence; what has no version was not touched.
+    // The damage stays as evidence; payloads without a version were not touched.
     for (sequence, versions) in [(1, 1), (2, 3), (3, 3), (4, 0), (5, 1)] {
         assert_eq!(payloads.versions(&key(sequence)).len(), versions, "{sequence}");
     }
     assert_eq!(payloads.restore("--from 1 --to 3", 0)["intact"], 3);
-    // Of all devices, and of those of a list: 1 is lost, as above.
+    // For all devices, and for those of a list: 1 is lost, as above.
     std::fs::write(payloads.folder.path().join("devices"), "lift-01\n\n").unwrap();
     for which in ["--all", "--devices devices"] {
         let output = payloads.eds(&format!("ops restore-object {which}"));
@@ -182,7 +182,7 @@ fn payloads_come_back_byte_identical_or_are_named_as_lost() {
     }
 }
 
-/// Earlier releases stored payloads under object references; they are restored there.
+/// Earlier releases stored payloads under object references; restores put them there.
 #[test]
 fn payloads_of_earlier_releases_come_back_where_they_were() {
     let payloads = Payloads::new(2);
@@ -220,7 +220,7 @@ fn what_cannot_be_restored_is_one_sentence() {
     assert_eq!(payloads.versions(&key(1)).len(), 1);
 }
 
-/// The bucket of these tests was made without Object Lock, and payloads are in it.
+/// The bucket of these tests was made without Object Lock, and contains payloads.
 #[test]
 fn a_bucket_without_object_lock_is_not_called_locked() {
     let payloads = Payloads::new(3);
@@ -237,6 +237,7 @@ fn a_bucket_without_object_lock_is_not_called_locked() {
     let output =
         payloads.eds(&format!("ops s3-setup s3://{BUCKET} --retention-days 1 --lock-existing --apply"));
     let text = said(&output);
-    // A store that refuses, because the bucket has no Object Lock, says so; one that does not has locked them.
+    // A store that rejects it because the bucket has no Object Lock reports that; one that does not has locked the
+    // versions.
     assert!(text.contains("3 of 3 versions were locked") || output.status.code() == Some(1), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The sidecar alone: no segment reaches the archive but by `eds ops receive-wal`.
+//! The WAL receiver alone: only `eds ops receive-wal` writes segments to the archive.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::{BUCKET, Site, said, stop};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The command, at work; killed when dropped.
+/// The running command; killed when dropped.
 struct Sidecar(Child);
 
 impl Site {
@@ -20,7 +20,7 @@ impl Site {
         self.archived().iter().any(|(there, _)| there == key)
     }
 
-    /// When an object was written, Unix milliseconds.
+    /// Returns the time at which an object was written, Unix milliseconds.
     fn written_at(&self, key: &str) -> u64 {
         let url = format!("s3://{BUCKET}/ledger");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -71,7 +71,7 @@ fn commit(site: &Site, numbers: std::ops::RangeInclusive<u32>) {
     site.sql(&rows.join(";\n"));
 }
 
-/// Restores to the end of the archive; how many rows are there, and up to which.
+/// Restores to the end of the archive; returns the number of rows, and the last one.
 fn restored(site: &Site, name: &str) -> String {
     let port = free_port().unwrap();
     let data = site.path(name);
@@ -96,7 +96,7 @@ fn nothing_acknowledged_is_lost_with_the_sidecar_alone() {
     commit(&site, 201..=400);
     let incomplete = site.sql("SELECT pg_walfile_name(pg_current_wal_lsn())");
 
-    // A receiver that starts again, with nothing new, writes nothing: in a locked bucket each version stays.
+    // A restarted receiver without new log writes nothing: in a locked bucket each version stays.
     let beginning = format!("partial/{incomplete}.zst");
     wait_until("the beginning is archived", &site.path("receive.log"), || site.has(&beginning));
     sidecar.signal(Signal::TERM);
@@ -106,7 +106,7 @@ fn nothing_acknowledged_is_lost_with_the_sidecar_alone() {
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(site.written_at(&beginning), written);
 
-    // The server is lost; the sidecar is asked to end, and sends what it has.
+    // The server is lost; the receiver is asked to end, and sends its files.
     site.cluster.kill().unwrap();
     sidecar.signal(Signal::TERM);
     let ended = sidecar.0.wait().unwrap();
@@ -116,14 +116,14 @@ fn nothing_acknowledged_is_lost_with_the_sidecar_alone() {
     assert!(said(&fetched).contains("only its beginning was in the archive"), "{}", said(&fetched));
     assert_eq!(restored(&site, "first"), "400|400");
 
-    // This time the sidecar is killed as well, before it has sent anything more.
+    // This time the receiver is killed as well, before it has sent anything more.
     site.cluster.start().unwrap();
     let sidecar = Sidecar::start(&site, 3600);
     commit(&site, 401..=500);
     sidecar.signal(Signal::KILL);
     site.cluster.kill().unwrap();
     drop(sidecar);
-    // There is no server to receive from any more; what was left in its folder is sent all the same.
+    // There is no server to receive from any more; the files in its directory are sent all the same.
     let again = site.ops("receive-wal --folder received --slot sidecar");
     assert_eq!(again.status.code(), Some(3), "{}", said(&again));
     assert!(said(&again).contains("Connection refused"), "{}", said(&again));

@@ -1,4 +1,4 @@
-//! Archives that an opponent can write to, and archives that he can read: signatures, hostile backups, encryption.
+//! Archives that an attacker can write, and archives that one can read: signatures, hostile backups, encryption.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{BUCKET, Site, said, stop};
 
 impl Site {
-    /// A key of operations that the server may read, and its public key.
+    /// Writes an operations key that the server may read; returns it with its public key.
     pub(crate) fn signing_key(&self, name: &str) -> (PathBuf, String) {
         let path = self.path(name);
         let made = self.eds(&format!("keygen --json --out {}", path.display())).output().unwrap();
@@ -24,7 +24,7 @@ impl Site {
         (path, made["key"]["public_key"].as_str().unwrap().to_owned())
     }
 
-    /// Settings with more lines for `[ops]`.
+    /// Writes settings with more lines for `[ops]`.
     pub(crate) fn configure(&self, file: &str, lines: &str) {
         self.write(file, &format!("{}{lines}\n", self.settings(BUCKET, "edgesentry-secret")));
     }
@@ -56,7 +56,7 @@ impl Site {
         });
     }
 
-    /// Copies all of a backup under another name, as someone who can write the archive might.
+    /// Copies all of a backup under another name, as an attacker with write access might.
     fn copy_backup(&self, from: &str, to: &str) {
         for (key, _) in self.archived() {
             if let Some(name) = key.strip_prefix(&format!("backups/{from}/")) {
@@ -81,7 +81,7 @@ impl Site {
         (output.status.code(), said(&output))
     }
 
-    /// The checks of a command that must end with this code: their status and evidence in one text.
+    /// Returns the checks of a command that must end with this code: their status and evidence in one text.
     fn checks(&self, config: &str, line: &str, code: i32) -> String {
         let output = self.with(config, &format!("{line} --json"));
         assert_eq!(output.status.code(), Some(code), "{line}: {}", said(&output));
@@ -142,7 +142,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     let (code, said) = site.fetch("none.toml", &segment, "");
     assert!(code == Some(200) && said.contains("no key is trusted"), "{said}");
 
-    // What was archived before there was a key is read when that is accepted, and it is said.
+    // Objects archived before there was a key are read if that is accepted, and reported.
     let unsigned = site.checks("trusting.toml", &format!("verify-backup {before}"), 1);
     assert!(unsigned.contains("it is not signed") && !unsigned.contains("base.tar.gz"), "{unsigned}");
     let (code, said) = site.fetch("trusting.toml", &old_segment, "");
@@ -157,7 +157,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     let refused = restore(&site, "trusting.toml", &format!("--backup {before}"), 3);
     assert!(refused.contains("it is not signed"), "{refused}");
 
-    // Someone who can write the archive: a segment without its signature, another under its name, damage.
+    // An attacker with write access: a segment without its signature, another under its name, damage.
     let original = site.read_archived(&key_of(&segment));
     let stripped = [&original[..96], &original[208..]].concat();
     for (bytes, why) in [
@@ -180,7 +180,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     assert!(read.contains("CRC-32C of") && !read.contains(", 0 of them signed"), "{read}");
     site.checks("trusting.toml", "check-archive", 1);
 
-    // An older backup under a newer name, and a manifest that was changed.
+    // An older backup under a newer name, and a changed manifest.
     site.copy_backup(&backup, "29990101T000000Z");
     let renamed = site.checks("trusting.toml", "verify-backup", 1);
     assert!(
@@ -189,7 +189,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     );
     let refused = restore(&site, "trusting.toml", "", 3);
     assert!(refused.contains("nothing of backup 29990101T000000Z was extracted"), "{refused}");
-    // It spares nobody a backup.
+    // It does not make a backup unnecessary.
     let taken = site.json("backup --if-log-exceeds 100000", 0)["backup"]["id"].clone();
     assert_ne!(taken, "29990101T000000Z");
     site.delete_archived("backups/29990101T000000Z/");
@@ -203,7 +203,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     site.write_archived(&manifest, text.replacen("\"entries\": ", "\"entries\": 1", 1).into_bytes());
     site.checks("trusting.toml", "verify-backup --dump", 1);
 
-    // The server replays what is signed.
+    // The server replays signed segments.
     let restored = restore(&site, "trusting.toml", &format!("--drill --backup {backup}"), 0);
     let restored: Value = serde_json::from_str(&restored).unwrap();
     let port = u16::try_from(restored["restored"]["port"].as_u64().unwrap()).unwrap();
@@ -223,7 +223,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     );
 }
 
-/// Restores into a new folder; after a failure there must be nothing in it.
+/// Restores into a new directory, which must be empty after a failure.
 fn restore(site: &Site, config: &str, more: &str, code: i32) -> String {
     let data = site.path(&format!("restored-{}", free_port().unwrap()));
     let line = format!("restore --json --data {} --port {} {more}", data.display(), free_port().unwrap());
@@ -254,7 +254,7 @@ fn a_hostile_backup_writes_nothing_outside_of_its_target() {
         header.set_size(0);
         tar.append_link(&mut header, name, &victim).unwrap();
         let base = tar.into_inner().unwrap().finish().unwrap();
-        // As someone does who can write the archive: with the hash that belongs to it.
+        // As an attacker with write access does: with the matching hash.
         let files = parsed["files"].as_array_mut().unwrap();
         let file = files.iter_mut().find(|file| file["name"] == "base.tar.gz").unwrap();
         file["size_bytes"] = base.len().into();
@@ -283,7 +283,7 @@ fn an_encrypted_archive_is_restored_with_an_identity_of_it_only() {
     let (mine, public) = identity("mine.age");
     let (other, _) = identity("other.age");
     let (key, trusted) = site.signing_key("ops.seed");
-    // The server that archives has no identity: it cannot read what it has archived.
+    // The server that archives has no identity: it cannot read its own archived files.
     site.configure(
         "eds.toml",
         &format!("signing_key = {:?}\nrecipients = [{public:?}]", key.display().to_string()),
@@ -300,12 +300,12 @@ fn an_encrypted_archive_is_restored_with_an_identity_of_it_only() {
         let is_public = key.ends_with(".json") || key.ends_with(".sig");
         assert!(is_encrypted != is_public || key.ends_with(".backup.zst") && is_encrypted, "{key}");
     }
-    // Without an identity: signatures and hashes are compared, and nothing is said to be sound that was not looked at.
+    // Without an identity signatures and hashes are compared, and unread content is not reported as intact.
     for line in ["verify-backup", "verify-backup --dump", "check-archive --contents"] {
         let checks = site.checks("eds.toml", line, 3);
         assert!(checks.contains("ops.identity"), "{line}: {checks}");
     }
-    // The same segment again is no error, although its encryption differs each time.
+    // The same segment again is not an error, although its encryption differs each time.
     site.configure(
         "with.toml",
         &format!("trusted_keys = [{trusted:?}]\nidentity = {:?}", mine.display().to_string()),
@@ -350,12 +350,12 @@ fn said_last(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
 }
 
-/// `archive.json` and `adopted.json` decide who may archive, and what a signature is for.
+/// `archive.json` and `adopted.json` decide which servers may archive, and what a signature covers.
 #[test]
 fn whose_an_archive_is_must_be_signed() {
     let site = Site::start();
     site.sql("CREATE TABLE t (n int)");
-    // From before there was a key: a server that gets one signs what it knows by itself.
+    // An archive from before there was a key: a server that gets one signs the identity that it knows by itself.
     site.json("backup", 0);
     site.archive_now();
     let (key, public) = site.signing_key("ops.seed");
@@ -367,18 +367,18 @@ fn whose_an_archive_is_must_be_signed() {
     let refused = site.with("trusting.toml", "backups");
     assert_eq!(refused.status.code(), Some(3), "{}", said(&refused));
     assert!(said(&refused).contains("archive.json") && said(&refused).contains("eds ops sign-archive"));
-    // It is restored when that is accepted, by every process of the restore.
+    // It is restored if that is accepted, by every process of the restore.
     let restored = restore(&site, "trusting.toml", "--drill --allow-unsigned", 0);
     let restored: Value = serde_json::from_str(&restored).unwrap();
     stop(restored["restored"]["pid"].as_u64().unwrap());
-    // Something for the next segment.
+    // Content for the next segment.
     site.sql("INSERT INTO t VALUES (1)");
     let segment = site.archive_now();
     let (code, said) = site.fetch("trusting.toml", &segment, "");
     assert_eq!(code, Some(0), "{said}");
     site.json("backup", 0);
 
-    // Someone who can write the archive: another cluster, and a copy that nobody has adopted.
+    // An attacker with write access: another cluster, and a copy that was never adopted.
     let mark = site.read_archived("archive.json");
     let text = String::from_utf8(mark.clone()).unwrap();
     site.write_archived("archive.json", text.replacen("16777216", "33554432", 1).into_bytes());
@@ -392,12 +392,12 @@ fn whose_an_archive_is_must_be_signed() {
         assert_eq!(output.status.code(), Some(3), "{line}: {}", crate::said(&output));
         assert!(crate::said(&output).contains("mark adopted.json"), "{line}: {}", crate::said(&output));
     }
-    // The signature of one mark is not one of the other.
+    // The signature of one mark is invalid for the other.
     site.write_archived("adopted.json.sig", site.read_archived("archive.json.sig"));
     let output = site.ops("check-archive");
     assert!(crate::said(&output).contains("is not for this content"), "{}", crate::said(&output));
 
-    // Who has looked at it and signs it is believed: then the original is the one that is refused.
+    // An operator who reviews and signs it makes it valid: then the original is rejected.
     let shown = site.with("trusting.toml", "sign-archive --apply");
     assert_eq!(shown.status.code(), Some(2), "{}", crate::said(&shown));
     let signed = site.json("sign-archive --apply", 0)["signed"]["marks"].clone();

@@ -1,4 +1,4 @@
-//! Restoring again and again while the original goes on, and who may archive then.
+//! Repeated restores while the original goes on, and which servers may archive then.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{BUCKET, Site, said, stop};
 
-/// A restored copy that runs.
+/// A running restored copy.
 struct Copy {
     sql: Sql,
     pid: u64,
@@ -47,7 +47,7 @@ impl Site {
         Copy { sql: self.restored(port), pid: answer["pid"].as_u64().unwrap(), answer, data }
     }
 
-    /// A restore that must be refused before anything is there; why.
+    /// Runs a restore that must be rejected before anything is written; returns the reason.
     fn refused(&self, options: &str) -> String {
         let data = self.path("refused");
         let line = format!("restore --data {} --port {} {options}", data.display(), free_port().unwrap());
@@ -61,7 +61,7 @@ impl Site {
         (output.status.code().unwrap(), said(&output))
     }
 
-    /// Archives a segment of a copy, and waits until it is there or refused.
+    /// Archives a segment of a copy, and waits until it is stored or rejected.
     fn archived_of(&self, copy: &Sql) -> bool {
         let segment = copy.query("SELECT pg_walfile_name(pg_switch_wal())").unwrap();
         for _ in 0..1200 {
@@ -105,11 +105,11 @@ fn five_restores_in_a_row_leave_the_original_and_its_archive_alone() {
         assert_eq!(copy.rows(), rows, "{moment}");
         assert_eq!((&copy.answer["followed"], &copy.answer["timeline"]), (&1.into(), &2.into()));
         assert!(copy.notes().contains("archives nothing until it is adopted"), "{}", copy.notes());
-        // It works and switches segments, and none is archived.
+        // It works and switches segments, but archives none.
         copy.sql.query("INSERT INTO t VALUES (1000);\nSELECT pg_switch_wal();\nCHECKPOINT").unwrap();
         assert_eq!(copy.sql.query("SELECT archived_count FROM pg_stat_archiver").unwrap(), "0");
         drop(copy);
-        // The original lives.
+        // The original still runs.
         site.commit(32 + number as u32..=32 + number as u32);
         site.archive_now();
     }
@@ -119,7 +119,7 @@ fn five_restores_in_a_row_leave_the_original_and_its_archive_alone() {
         site.archived().into_iter().map(|(key, _)| key).filter(|key| !is_original(key)).collect();
     assert_eq!(others, Vec::<String>::new());
     assert!(before.iter().all(|object| site.archived().contains(object)));
-    // And to the end everything of the living original is there.
+    // At the end everything of the running original is restored.
     let last = site.copy("last", "");
     assert_eq!(last.rows(), "35|35");
     assert_eq!(site.json("check-archive", 0)["checklist"]["status"], "passed");
@@ -137,10 +137,10 @@ fn a_quiet_original_is_told_before_the_download(site: &Site) {
     assert!(late.contains("without --target-time to the end"), "{late}");
     let nameless = site.refused("--target-name nothing");
     assert!(nameless.contains("there is no restore point \"nothing\""), "{nameless}");
-    // A named point is reached from the backup before it, though there is a later one.
+    // A named point is reached from the backup before it, even if there is a later one.
     site.sql("SELECT pg_create_restore_point('before the migration')");
     site.sql("SELECT pg_create_restore_point('migrated')");
-    // A name that was used twice is the last one.
+    // A name that was used twice means the last one.
     site.commit(36..=36);
     site.sql("SELECT pg_create_restore_point('migrated')");
     site.commit(37..=37);
@@ -151,10 +151,10 @@ fn a_quiet_original_is_told_before_the_download(site: &Site) {
     assert_eq!(copy.rows(), "36|36");
 }
 
-/// However a copy is set up, it is refused until it was adopted.
+/// A copy is rejected until it is adopted, regardless of its set-up.
 fn nothing_reaches_the_archive_of_the_original(site: &Site, copy: &Copy) {
     let before = site.archived();
-    // Somebody sets the copy up as the original is.
+    // An operator sets the copy up as the original is.
     let config = site.path("eds.toml");
     copy.sql
         .query(&format!(
@@ -164,7 +164,7 @@ fn nothing_reaches_the_archive_of_the_original(site: &Site, copy: &Copy) {
         ))
         .unwrap();
     assert!(!site.archived_of(&copy.sql));
-    // And its settings name the copy as the server.
+    // The settings name the copy as the server.
     let settings = std::fs::read_to_string(&config).unwrap();
     let port = copy.answer["port"].to_string();
     site.write("copy.toml", &settings.replace(&site.cluster.port().to_string(), &port));
@@ -175,7 +175,7 @@ fn nothing_reaches_the_archive_of_the_original(site: &Site, copy: &Copy) {
     }
     assert_eq!(site.archived(), before);
 
-    // The original answers, so its archive is not taken over.
+    // The original responds, so its archive is not taken over.
     let (code, why) = site.adopt("eds.toml", &copy.data, "");
     assert!(code == 3 && why.contains("name an archive of its own"), "{why}");
     let (code, why) = site.adopt("eds.toml", &copy.data, "--take-over");
@@ -215,14 +215,14 @@ fn three_generations_of_timelines_in_one_archive() {
     site.archive_now();
     site.cluster.stop().unwrap();
 
-    // The second generation: restored to before the loss, and adopted; the original is over.
+    // The second generation: restored to before the loss, and adopted; the original is stopped.
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let two = site.copy("two", &format!("--target-time {first}"));
     let (code, said) = site.adopt("eds.toml", &two.data, "--take-over");
     assert!(code == 0 && said.contains("refused from now on"), "{said}");
     two.sql.query("INSERT INTO t SELECT generate_series(101, 110)").unwrap();
     assert!(site.archived_of(&two.sql));
-    // The original comes back, and archives nothing any more.
+    // The original comes back, and no longer archives anything.
     site.cluster.start().unwrap();
     let before = site.archived();
     site.commit(22..=22);
@@ -236,7 +236,7 @@ fn three_generations_of_timelines_in_one_archive() {
     two.sql.query("SELECT pg_sleep(0.02);\nINSERT INTO t VALUES (112)").unwrap();
     assert!(site.archived_of(&two.sql));
 
-    // From the archive: the living timeline by default, and the lost one where it was asked for.
+    // From the archive: the living timeline by default, and the lost one on request.
     let end = site.copy("end", "--drill");
     assert_eq!((end.rows().as_str(), &end.answer["followed"]), ("22|112", &2.into()));
     assert!(end.notes().contains("timeline 1 has log of its own"), "{}", end.notes());
@@ -286,7 +286,7 @@ const MOMENT: &str =
     "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
 
 impl Site {
-    /// Removes the data of a server that is stopped.
+    /// Removes the data of a stopped server.
     fn sql_is_gone(&self, data: &str) {
         std::fs::remove_dir_all(Path::new(data)).unwrap();
     }

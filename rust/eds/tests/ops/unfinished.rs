@@ -1,4 +1,4 @@
-//! Restores that do not get to their end leave nothing, and say so.
+//! Restores that do not complete leave nothing, and report that.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -11,14 +11,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{EDS, Site, said, stop};
 
 impl Site {
-    /// What lies in the folder of the site, without the settings.
+    /// Returns the names in the directory of the site, without the settings.
     fn folders(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap().flatten();
         let folders = entries.filter(|entry| entry.path().is_dir());
         folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
     }
 
-    /// Replaces a file of a backup, and what the manifest says of it; the file as it was.
+    /// Replaces a file of a backup and its entry in the manifest; returns the original file.
     fn replace_file(&self, id: &str, name: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
         let (mut before, mut size, mut hash) = (Vec::new(), 0, String::new());
         self.replace_archived(&format!("backups/{id}/{name}"), |bytes| {
@@ -46,7 +46,7 @@ fn an_interrupted_restore_leaves_nothing() {
     let site = Site::start();
     site.json("backup", 0);
     site.archive_now();
-    // Recovery hangs in it: the signal comes while the server runs.
+    // Recovery waits in it: the signal arrives while the server runs.
     let slow = site.path("slow-eds");
     let script = format!("#!/bin/sh\ncase \"$*\" in *FFFFFFFF*) exec {EDS} \"$@\";; esac\nexec sleep 600\n");
     std::fs::write(&slow, script).unwrap();
@@ -84,7 +84,7 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
     let restore =
         |data: &str| format!("restore --data {} --port {}", site.path(data).display(), free_port().unwrap());
 
-    // As on a disk that is too small: PostgreSQL's own list of the files says what they need.
+    // As on a disk that is too small: PostgreSQL's own list of the files states their size.
     let manifest = site.replace_file(&id, "backup_manifest", |_| {
         br#"{"Files": [{"Path": "base/1", "Size": 1000000000000000000}]}"#.to_vec()
     });
@@ -95,7 +95,7 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
     assert_eq!(site.folders(), Vec::<String>::new());
     site.replace_file(&id, "backup_manifest", |_| manifest);
 
-    // Extraction fails half-way, as it does when the disk fills: a file that comes twice is not written again.
+    // Extraction fails half-way, as it does when the disk fills: a file that occurs twice is not written again.
     let twice = "echo 15 >PG_VERSION && tar -cz --format=ustar --hard-dereference PG_VERSION PG_VERSION; rm PG_VERSION";
     let mut shell = Command::new("sh");
     let twice = shell.args(["-c", twice]).current_dir(site.folder.path()).output().unwrap();
@@ -107,12 +107,12 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
     assert_eq!(site.folders(), Vec::<String>::new());
 }
 
-/// A disk of its own, mounted where only this restore and its server see it: too small by what is known beforehand, then
-/// full in the middle, then large enough.
+/// A disk of its own, mounted only for this restore and its server: too small according to the sizes, then full in
+/// the middle, then large enough.
 #[test]
 fn a_full_disk_is_named_and_a_restore_after_it_works() {
     if !rustix::process::geteuid().is_root() {
-        // Nothing can be mounted; continuous integration runs it as root.
+        // Mounting is not permitted here; continuous integration runs it as root.
         return;
     }
     let site = Site::start();
@@ -137,7 +137,7 @@ fn a_full_disk_is_named_and_a_restore_after_it_works() {
     assert!(small.contains("code 2\nleft \n"), "{small}");
     assert!(small.contains("MiB are needed, and 100 MiB are free; make room"), "{small}");
 
-    // PostgreSQL's list of the files names none, so the disk seems large enough, and its last inode is taken half-way.
+    // PostgreSQL's list of the files is empty, so the disk seems large enough, and its last inode is used half-way.
     let manifest = site.replace_file(&id, "backup_manifest", |_| br#"{"Files": []}"#.to_vec());
     let full = restore("size=8g,nr_inodes=300", "");
     assert!(full.contains("code 3\nleft \n"), "{full}");

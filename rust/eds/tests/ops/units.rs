@@ -1,5 +1,5 @@
-//! The shipped units from the documented set-up: user, folders and settings as `deploy/systemd` makes them, each command as
-//! its user, and the textfile as the real node_exporter serves it, which runs as another user.
+//! The shipped units from the documented set-up: user, directories and settings as `deploy/systemd` makes them, each
+//! command as its user, and the textfile as the real node_exporter serves it, which runs as another user.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -15,7 +15,7 @@ fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/systemd")
 }
 
-/// A machine below a folder, set up as docs/runbook/backup.md says.
+/// A machine below a directory, set up according to docs/runbook/backup.md.
 struct Machine {
     root: PathBuf,
     user: u32,
@@ -30,7 +30,7 @@ impl Machine {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::copy(deploy().join(file), folder.join("edgesentry.conf")).unwrap();
         }
-        // The package of node_exporter makes it.
+        // The node_exporter package creates it.
         std::fs::create_dir_all(root.join("var/lib/prometheus/node-exporter")).unwrap();
         let set_up = |program: &str, more: &[&str]| {
             let mut command = Command::new(program);
@@ -65,7 +65,7 @@ impl Machine {
         machine
     }
 
-    /// A program as a user of the machine, with no right of root; paths are those of the machine.
+    /// Returns a program as a user of the machine, without privileges; paths are those of the machine.
     fn run_as(&self, user: u32, words: &[&str]) -> Command {
         let mut command = Command::new("setpriv");
         command.args([
@@ -86,7 +86,7 @@ impl Machine {
         command
     }
 
-    /// The commands of a unit, as its user, the first that fails last.
+    /// Runs the commands of a unit as its user, until one fails.
     fn run_unit(&self, unit: &str, instance: &str) -> Output {
         let text = std::fs::read_to_string(deploy().join(unit)).unwrap();
         assert!(text.lines().any(|line| line == "User=edgesentry"), "{unit}");
@@ -111,7 +111,7 @@ impl Machine {
     }
 }
 
-/// The metrics that node_exporter serves of a folder, run as a user who is nobody else.
+/// Returns the metrics that node_exporter serves of a directory, run as a user of its own.
 fn served(folder: &Path, site: &Site) -> String {
     let port = free_port().unwrap();
     let mut node = Command::new("prometheus-node-exporter");
@@ -138,7 +138,7 @@ fn served(folder: &Path, site: &Site) -> String {
 #[test]
 fn every_unit_works_as_its_user_and_node_exporter_reads_what_it_leaves() {
     if !rustix::process::geteuid().is_root() {
-        // Users cannot be changed; continuous integration runs it as root.
+        // Changing users is not permitted here; continuous integration runs it as root.
         return;
     }
     let site = Site::start();
@@ -158,7 +158,7 @@ fn every_unit_works_as_its_user_and_node_exporter_reads_what_it_leaves() {
     machine.succeeds("edgesentry-failed@.service", "edgesentry-dump.service");
     machine.succeeds("edgesentry-succeeded@.service", "edgesentry-backup.service");
 
-    // The archiver of PostgreSQL, a member of the group, whose umask lets nobody else read.
+    // The archiver of PostgreSQL, a member of the group; its umask prevents others from reading.
     let segment_file = machine.root.join("var/lib/segment");
     let fetched = site.ops(&format!("fetch-wal {segment} {}", segment_file.display()));
     assert_eq!(fetched.status.code(), Some(0), "{}", said(&fetched));

@@ -1,5 +1,5 @@
-//! Whatever ends `eds` ends what it has started: nothing is left on this machine, and no walsender or slot of a backup on
-//! the server.
+//! However `eds` ends, everything that it has started ends: nothing is left on this machine, and no walsender or slot
+//! of a backup on the server.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ use crate::{EDS, Site, said};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// To whom a signal goes.
+/// The recipient of a signal.
 #[derive(Clone, Copy, Debug)]
 enum To {
     Process,
@@ -31,7 +31,7 @@ const WAYS: [(Signal, To); 5] = [
     (Signal::KILL, To::Process),
 ];
 
-/// Starts `eds`, whose signals are as at a terminal, in a process group of its own.
+/// Starts `eds` with the signals of a terminal, in a process group of its own.
 fn start(site: &Site, line: &str) -> Child {
     let eds = site.eds(line);
     let mut command = std::process::Command::new("env");
@@ -62,14 +62,14 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Every process: its id, its parent and its name.
+/// Returns every process: its id, its parent and its name.
 fn processes() -> Vec<(u32, u32, String)> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let read = |id: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let (name, fields) = stat.rsplit_once(") ")?;
         let mut fields = fields.split_whitespace();
-        // One that nobody has waited for has ended.
+        // A process whose parent has not waited for it has ended.
         let alive = fields.next()? != "Z";
         let parent = fields.next()?.parse().ok()?;
         alive.then(|| (id, parent, name.split_once('(').unwrap().1.to_owned()))
@@ -77,7 +77,7 @@ fn processes() -> Vec<(u32, u32, String)> {
     entries.filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-/// What a process has started, and what that has: ids and names.
+/// Returns the descendants of a process: ids and names.
 fn descendants(of: u32) -> Vec<(u32, String)> {
     let all = processes();
     let (mut found, mut parents) = (Vec::new(), BTreeSet::from([of]));
@@ -106,14 +106,14 @@ fn wait_until_gone(started: &[(u32, String)]) {
     }
 }
 
-/// A program of a folder, made or replaced by a script.
+/// Creates or replaces a program by a script.
 fn script(path: &Path, text: &str) {
     let _ = std::fs::remove_file(path);
     std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
-/// Settings whose `pg_basebackup` takes long: its rate is limited.
+/// Writes settings whose `pg_basebackup` takes long: its rate is limited.
 fn settings_of_a_slow_backup(site: &Site) {
     let real = Programs::find(None).unwrap().folder().to_owned();
     let programs = site.path("programs");
@@ -133,7 +133,7 @@ fn whatever_ends_a_backup_leaves_no_process_and_no_slot() {
     settings_of_a_slow_backup(&site);
     for (signal, to) in WAYS {
         let eds = start(&site, "ops backup --config slow.toml");
-        // The backup and the write-ahead log that is written meanwhile, by a second process.
+        // The backup, and the concurrent write-ahead log from a second process.
         let senders = "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'pg_basebackup'";
         let slots = "SELECT count(*) FROM pg_replication_slots";
         wait_until("both receive", || site.sql(senders) == "2" && site.sql(slots) == "1");
@@ -164,7 +164,7 @@ fn whatever_ends_a_receiver_a_dump_or_a_restore_leaves_no_process() {
     wait_until_gone(&started);
     wait_until("nobody receives", || site.sql(receivers) == "0");
 
-    // A dump waits for a table that somebody else holds.
+    // A dump waits for a table that another session has locked.
     let sql = site.cluster.sql().unwrap();
     let mut holder = sql.client("psql");
     holder.args(["-X", "-q", "-c", "BEGIN; LOCK TABLE held; SELECT pg_sleep(600)"]);
@@ -181,7 +181,7 @@ fn whatever_ends_a_receiver_a_dump_or_a_restore_leaves_no_process() {
     holder.kill().unwrap();
     holder.wait().unwrap();
 
-    // A server whose recovery waits for a segment that takes its time: the process that waits has left every group.
+    // The server's recovery waits for a slow segment: the waiting process has left every group.
     let never = site.path("never.sh");
     script(&never, &format!("case \"$*\" in *nothing) exec {EDS} \"$@\";; esac\nsleep 600"));
     let (data, port) = (site.path("restored"), free_port().unwrap());
@@ -195,7 +195,7 @@ fn whatever_ends_a_receiver_a_dump_or_a_restore_leaves_no_process() {
         assert!(named(&started, "postgres") > 1, "{started:?}");
         end(restore, signal, to);
         wait_until_gone(&started);
-        // It cleans up behind itself, unless it is killed.
+        // It removes its files, unless it is killed.
         let _ = std::fs::remove_dir_all(site.path("restored"));
     }
     assert!(said(&site.ops("backups")).contains("Z "));

@@ -10,7 +10,7 @@ use crate::{BUCKET, Site, said, sentence};
 const MAKING: [&str; 3] = ["backup", "dump", "receive-wal --folder received"];
 
 impl Site {
-    /// A folder of programs of PostgreSQL: links to the real ones, without some, and perhaps of another version.
+    /// Creates a directory of PostgreSQL programs: links to the real ones, some omitted, possibly of another version.
     fn programs(&self, name: &str, without: &[&str], version: Option<u32>) -> String {
         let folder = self.path(name);
         std::fs::create_dir(&folder).unwrap();
@@ -34,7 +34,7 @@ impl Site {
         folder.display().to_string()
     }
 
-    /// Commands under a settings file: each must fail so, in one sentence.
+    /// Runs commands under a settings file: each must fail with one sentence.
     fn refuse(&self, config: &str, lines: &[&str], code: i32, why: &str) {
         for line in lines {
             let output = self.with(config, line);
@@ -54,13 +54,13 @@ fn wrong_input_is_one_sentence_before_anything_is_touched() {
     let settings = site.settings(BUCKET, "edgesentry-secret");
     let reading = ["backups", "check-archive", "verify-backup", "retention --apply", &restore];
 
-    // A server that cannot be reached.
+    // An unreachable server.
     let port = free_port().unwrap().to_string();
     site.write("unreachable.toml", &settings.replace(&site.cluster.port().to_string(), &port));
     site.refuse("unreachable.toml", &MAKING, 3, "Connection refused Is the server running on that host");
     site.refuse("unreachable.toml", &["configure-postgres --apply"], 3, "Connection refused");
 
-    // Programs that are missing, all of them or the one that is needed last.
+    // Missing programs, all of them or the one that is needed last.
     site.write("nowhere.toml", &format!("{settings}postgres_bin = \"/nowhere\"\n"));
     site.refuse("nowhere.toml", &MAKING, 2, "PostgreSQL is missing: no psql in /nowhere");
     site.refuse(
@@ -96,7 +96,7 @@ fn wrong_input_is_one_sentence_before_anything_is_touched() {
     let reading = ["check-archive", "retention --apply", &restore];
     site.refuse("prefix.toml", &reading, 3, "there is no archive: no archive.json");
 
-    // A program that the server could not fetch with.
+    // A program with which the server could not fetch.
     let closed = site.path("closed");
     std::fs::create_dir(&closed).unwrap();
     std::fs::copy(crate::EDS, closed.join("eds")).unwrap();
@@ -107,7 +107,7 @@ fn wrong_input_is_one_sentence_before_anything_is_touched() {
     site.refuse("eds.toml", &[&format!("{restore} --eds /nowhere/eds")], 2, "there is no such program");
     site.refuse("eds.toml", &[&format!("{restore} --eds /bin/false")], 2, why);
 
-    // A clock without a zone.
+    // A time without a zone.
     for line in [&*restore, "verify-recovery"] {
         let output = site.ops(&format!("{line} --target-time 2026-01-31T12:00:00"));
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));

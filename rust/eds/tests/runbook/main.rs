@@ -1,8 +1,8 @@
-//! Every command of docs/runbook that is marked for it is executed, page by page, and its output compared.
+//! Every marked command of docs/runbook is executed, page by page, and its output compared.
 //!
-//! In a page, a block "sh run" (or "sh run exit=3") is executed and the block "text output" behind it is what it must
-//! write, to stdout and stderr: `…` stands for anything within a line, a line `...` for any lines. All blocks of a page run
-//! in one shell, in an empty folder, after the script `PAGE.sh` of this folder has set the scene.
+//! In a page, a block "sh run" (or "sh run exit=3") is executed and the block "text output" after it is the expected
+//! output on stdout and stderr: `…` stands for anything within a line, a line `...` for any lines. All blocks of a
+//! page run in one shell, in an empty directory, after the script `PAGE.sh` of this directory has prepared it.
 #![allow(clippy::unwrap_used)]
 
 mod page;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use edgesentry_ops::postgres::Programs;
 use page::{Block, blocks, matches};
 
-/// How long a page may take on a slow machine.
+/// The timeout of a page on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-/// One test a page; the last test holds the list and the folder together.
+/// One test a page; the last test compares the list with the directory.
 macro_rules! pages {
     ($($page:ident),* $(,)?) => {
         const PAGES: &[&str] = &[$(stringify!($page)),*];
@@ -69,7 +69,7 @@ fn runbook() -> PathBuf {
     root().join("docs/runbook")
 }
 
-/// The programs of a version that scripts/servers/with has installed, or those of the system.
+/// Returns the programs of a version that scripts/servers/with has installed, or those of the system.
 fn programs(major: Option<u32>) -> Programs {
     let Some(major) = major else { return Programs::find(None).unwrap() };
     let bins = std::env::var_os("EDGESENTRY_TEST_POSTGRES_BINS").expect("run me by scripts/servers/with");
@@ -85,7 +85,7 @@ fn execute(page: &str, major: Option<u32>) {
     let blocks = blocks(&text).unwrap();
     assert!(!blocks.is_empty(), "{file}: no block is marked for execution");
     let folder = tempfile::tempdir().unwrap();
-    // Servers run as another user, who must get in.
+    // Servers run as another user, which needs access.
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let said = shell(page, major, folder.path(), &blocks);
     for (number, block) in blocks.iter().enumerate() {
@@ -104,7 +104,7 @@ fn execute(page: &str, major: Option<u32>) {
     }
 }
 
-/// Runs the blocks in one shell and answers all that it wrote.
+/// Runs the blocks in one shell; returns their output.
 fn shell(page: &str, major: Option<u32>, folder: &Path, blocks: &[Block]) -> String {
     let scene = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/runbook/{page}.sh"));
     let mut script = format!("exec 2>&1\nset -e\n. '{}'\nset +e\n", scene.display());
@@ -118,7 +118,7 @@ fn shell(page: &str, major: Option<u32>, folder: &Path, blocks: &[Block]) -> Str
     std::fs::create_dir(&bin).unwrap();
     std::fs::create_dir(&work).unwrap();
     std::fs::write(folder.join("script.sh"), script).unwrap();
-    // A copy: where the project lies another user may not be allowed to look.
+    // A copy: another user may not have access to the project's directory.
     std::fs::copy(env!("CARGO_BIN_EXE_eds"), bin.join("eds")).unwrap();
     let programs = programs(major);
     let path = std::env::var("PATH").unwrap();
@@ -146,7 +146,7 @@ fn shell(page: &str, major: Option<u32>, folder: &Path, blocks: &[Block]) -> Str
     let begin = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if begin.elapsed() > PATIENCE {
-            // The scene's own trap stops its servers.
+            // The trap of the page's script stops its servers.
             let _ = Command::new("kill").arg(child.id().to_string()).status();
             let _ = child.wait();
             panic!("{page}: not done in time; its output:\n{}", std::fs::read_to_string(&output).unwrap());

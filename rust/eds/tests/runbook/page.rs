@@ -8,11 +8,11 @@ pub(crate) struct Block {
     pub script: String,
     /// The exit code that it must end with.
     pub code: i32,
-    /// What it must write, where the page says so.
+    /// The expected output, if the page states it.
     pub expected: Option<String>,
 }
 
-/// The blocks of a page that are marked for execution.
+/// Returns the blocks of a page that are marked for execution.
 pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut lines = page.lines().enumerate();
@@ -50,7 +50,7 @@ pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
     Ok(blocks)
 }
 
-/// Whether an output is as expected: `…` stands for anything within a line, a line `...` for any lines.
+/// Returns true if an output is as expected: `…` stands for anything within a line, a line `...` for any lines.
 pub(crate) fn matches(expected: &str, output: &str) -> bool {
     let lines = |text: &str| -> Vec<String> {
         let text = text.trim_matches('\n');

@@ -1,4 +1,4 @@
-//! Arrow and Parquet in a build without the feature `columnar`: nothing of them exists, and files of them are errors.
+//! Stubs of Arrow and Parquet for a build without the feature `columnar`. Files in these formats are errors.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -40,7 +40,7 @@ pub(crate) fn spool(name: &Arc<str>, _: Box<dyn Read + Send>, _: &Progress) -> R
     Err(absent(name))
 }
 
-/// Chunks of a file in columns.
+/// Chunks of a columnar file.
 pub(crate) enum Columns {}
 
 pub(crate) type BatchChunks = Columns;

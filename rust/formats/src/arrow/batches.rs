@@ -1,4 +1,4 @@
-//! Record batches that another library hands over.
+//! Record batches from another library.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl ChunkReader for BatchChunks {
     }
 }
 
-/// The schema of a batch, whose texts may have become bytes because some of them are not UTF-8.
+/// Returns the schema of a batch, whose text columns may now be bytes because some values are not UTF-8.
 fn declared(reader: &Schema, batch: &Schema) -> Schema {
     let text = |field: &FieldRef| match reader.field_with_name(field.name()) {
         Ok(known) if is_text(known.data_type()) && is_bytes(field.data_type()) => Arc::new(known.clone()),
@@ -86,7 +86,7 @@ fn is_bytes(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
 }
 
-/// Checks offsets, dictionary keys and UTF-8: other libraries hand on what they read without looking.
+/// Checks offsets, dictionary keys and UTF-8, because other libraries pass data on without these checks.
 pub(super) fn validate(batch: &RecordBatch) -> Result<(), Problem> {
     batch.columns().iter().try_for_each(|column| column.to_data().validate_full()).map_err(Problem::decoder)
 }

@@ -1,4 +1,4 @@
-//! One row of a table as a record, whatever types the columns have.
+//! Converts one row of a table to a record, for any column types.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ pub(crate) struct RecordColumns {
 }
 
 impl RecordColumns {
-    /// Finds the columns; a batch that passed `check_schema` has them all.
+    /// Finds the columns; a batch that passed `check_schema` has all of them.
     pub(crate) fn of(batch: &RecordBatch) -> Result<RecordColumns, Fault> {
         let mut columns = Vec::with_capacity(FIELDS.len());
         for field in FIELDS {
@@ -30,9 +30,9 @@ impl RecordColumns {
         Ok(RecordColumns { columns })
     }
 
-    /// The record in a row.
+    /// Returns the record in a row.
     pub(crate) fn record(&self, row: usize) -> Result<AuditRecord, Fault> {
-        // Texts come last: they may be long and shared by many rows that are no records.
+        // Text comes last: it may be long, and shared by many rows that are not records.
         let (sequence, timestamp_ms) = (self.integer(1, row)?, self.integer(2, row)?);
         let (payload_hash, signature) = (Hash(self.bytes(3, row)?), self.bytes(4, row)?);
         let prev_record_hash = Hash(self.bytes(5, row)?);
@@ -48,14 +48,14 @@ impl RecordColumns {
         })
     }
 
-    /// Whether rows may share their text, so that records are larger than the batch that holds them.
+    /// Returns true if rows may share their text, so that records are larger than their batch.
     pub(crate) fn share_text(&self) -> bool {
         self.columns.iter().any(|column| {
             column.keys.is_some() || matches!(column.values, Values::Utf8View(_) | Values::BinaryView(_))
         })
     }
 
-    /// Bytes of text in a row.
+    /// Returns the size of the text in a row, in bytes.
     pub(crate) fn text_bytes(&self, row: usize) -> usize {
         [0, 6].into_iter().map(|index| self.columns[index].value(row).len()).sum()
     }
@@ -63,7 +63,7 @@ impl RecordColumns {
     fn text(&self, index: usize, row: usize) -> Result<String, Fault> {
         match self.columns[index].value(row) {
             Value::Text(text) => Ok(text.to_owned()),
-            // Copied first: memory of another library may change between a look and its use.
+            // Copied first: memory of another library may change between the check and the use.
             Value::Bytes(bytes) => String::from_utf8(bytes.to_vec()).map_err(|error| {
                 let field = FIELDS[index];
                 let at = error.utf8_error().valid_up_to();
@@ -106,11 +106,11 @@ impl RecordColumns {
                 let mut bytes = [0; N];
                 for (byte, at) in bytes.iter_mut().zip(range) {
                     let item = items.get(at).ok_or_else(|| fault(format!("{field} has a null element")))?;
-                    // Signed bytes, as of Java, are the same bytes.
+                    // Java has signed bytes; their bit patterns are the same.
                     let item_is_signed = matches!(items, Integers::Int8(_));
                     let unsigned = if item_is_signed { item.rem_euclid(256) } else { item };
                     *byte = u8::try_from(unsigned)
-                        .map_err(|_| fault(format!("{field} has the element {item}, which is no byte")))?;
+                        .map_err(|_| fault(format!("{field} has the element {item}, which is not a byte")))?;
                 }
                 Ok(bytes)
             }
@@ -119,7 +119,7 @@ impl RecordColumns {
     }
 }
 
-/// Why a row is no record.
+/// The reason why a row is not a record.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     expected: String,
@@ -131,13 +131,14 @@ impl Fault {
         Fault { expected: expected.into(), actual }
     }
 
-    /// The fault as it is reported, with the row counted from 1.
+    /// Returns the fault in reported form, with the row counted from 1.
     pub(crate) fn at(self, row: u64) -> Malformed {
         Malformed { expected: self.expected, actual: format!("row {row}: {}", self.actual) }
     }
 }
 
-/// Bytes that are text, as in a column that does not say so: letters, digits and signs, `max_bytes` of them at most.
+/// Returns the bytes as text if they look like text (letters, digits and signs, at most `max_bytes`), as in a column
+/// without a text type.
 fn short_text(bytes: &[u8], max_bytes: usize) -> Option<String> {
     if bytes.is_empty() || bytes.len() > max_bytes {
         return None;
@@ -160,13 +161,13 @@ fn unexpected(index: usize, value: &Value<'_>) -> Fault {
     Fault::new(expected, actual)
 }
 
-/// A column: values, and for a dictionary the key of each row.
+/// A column: its values, and for a dictionary the key of each row.
 struct Column {
     keys: Option<Integers>,
     values: Values,
 }
 
-/// What stands in one row.
+/// The value in one row.
 enum Value<'a> {
     Null,
     Text(&'a str),
@@ -221,7 +222,7 @@ enum Values {
     FixedSizeList(FixedSizeListArray, Integers),
 }
 
-/// Calls the same method on whichever array it is.
+/// Calls the same method on an array of any type.
 macro_rules! with_values {
     ($values:expr, $array:ident => $call:expr) => {
         match $values {
@@ -358,8 +359,8 @@ impl Integers {
         with_integers!(self, array => array.is_null(row))
     }
 
-    /// The value; none where it is null.
-    // Of the decimals the values are i128 already.
+    /// Returns the value, or `None` if it is null.
+    // Decimal values are already i128.
     #[allow(clippy::useless_conversion)]
     fn get(&self, row: usize) -> Option<i128> {
         with_integers!(self, array => (!array.is_null(row)).then(|| i128::from(array.value(row))))

@@ -1,16 +1,16 @@
-//! A look at pages of texts whose lengths are encoded as differences (DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY).
+//! Checks pages of text with delta-encoded lengths (DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY).
 //!
-//! The decoder allocates as many lengths as the page declares, and a value that repeats the beginning of the one
-//! before is as long as the page says, however short the page. Both are counted here before it is decoded, by the
-//! same reading of the lengths.
+//! The decoder allocates as many lengths as the page declares, and a value that repeats a prefix of the previous one
+//! can be much longer than the page. This module counts both before decoding, and reads the lengths as the decoder
+//! does.
 
-/// Values of a block of differences, at most; writers use 128 to 2048.
+/// Maximum number of values in a delta block; writers use 128 to 2048.
 const MAX_BLOCK_VALUES: u64 = 64 << 10;
 
-/// How many bytes the values of a page take beyond the page itself: those of the beginnings that they repeat.
+/// Returns the size of the values beyond that of the page itself, in bytes: the prefixes that they repeat.
 ///
-/// `values` begins with the lengths of these beginnings, if `prefixed`, and then those of the rest of each value. At
-/// most `max_count` values are taken. `None` if the page is damaged.
+/// If `prefixed`, `values` starts with the lengths of these prefixes, followed by those of the suffixes. At most
+/// `max_count` values are read. Returns `None` if the page is damaged.
 pub(super) fn repeated_bytes(values: &[u8], prefixed: bool, max_count: u64) -> Option<u64> {
     let mut input = Input { rest: values };
     let mut repeated = 0u64;
@@ -27,7 +27,7 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// Reads a run of lengths; the answer is their number.
+    /// Reads a run of lengths. Returns their number.
     fn lengths(&mut self, max_count: u64, mut each: impl FnMut(u64)) -> Option<u64> {
         let (block, minis, count) = (self.number()?, self.number()?, self.number()?);
         let mut value = self.signed()? as i32;
@@ -53,7 +53,7 @@ impl Input<'_> {
             let widths = self.bytes(minis as usize)?;
             for width in widths {
                 if left == 0 {
-                    // Miniblocks without values take no bytes, whatever their widths.
+                    // Miniblocks without values take no bytes, regardless of their widths.
                     break;
                 }
                 if *width > 32 {
@@ -95,7 +95,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The number at a place of numbers that are `width` bits each, packed from the lowest bit on.
+/// Returns the number at index `at` of a sequence of `width`-bit numbers, packed from the lowest bit up.
 fn unpacked(packed: &[u8], at: usize, width: u8) -> u32 {
     let width = usize::from(width);
     let first = at * width;

@@ -1,4 +1,4 @@
-//! A fence around the decoders of others: damaged files make them panic.
+//! Contains panics of third-party decoders, which damaged files trigger.
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -8,14 +8,14 @@ use std::sync::{Arc, Once};
 use crate::Error;
 
 thread_local! {
-    /// Set while this thread decodes, when a panic is caught and needs no message of its own.
+    /// Set while this thread decodes. A panic is then caught and prints no message.
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
 static QUIET_HOOK: Once = Once::new();
 
-/// Runs a decoder over input that nobody vouches for. Its error and its panic both mean that the input is
-/// damaged; neither prints anything.
+/// Runs a decoder on untrusted input. Its errors and panics both mean that the input is damaged; neither prints
+/// anything.
 pub(super) fn caught<T>(
     name: &Arc<str>,
     format: &str,
@@ -46,13 +46,13 @@ fn damaged(format: &str, mut detail: &str) -> String {
     while let Some(rest) = LABELS.iter().find_map(|label| detail.strip_prefix(label)) {
         detail = rest;
     }
-    // Decoders quote what they found, which may be long.
+    // Decoders quote input, which may be long.
     let mut detail: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     detail.truncate(detail.trim_end_matches(['.', ' ']).len());
     format!("the {format} data is damaged or truncated ({detail}); get an intact copy")
 }
 
-/// What decoders put before their words; it names their own parts.
+/// Labels that decoders put before their messages; they name internal parts.
 const LABELS: [&str; 7] = [
     "Parquet argument error: ",
     "Parquet error: ",
@@ -63,11 +63,11 @@ const LABELS: [&str; 7] = [
     "Ipc error: ",
 ];
 
-/// Why decoding failed.
+/// The reason why decoding failed.
 pub(super) enum Problem {
-    /// A sentence of ours.
+    /// A message of ours.
     Said(String),
-    /// The words of a decoder.
+    /// The message of a decoder.
     Decoder(String),
     /// The file could not be read.
     Io(std::io::Error),

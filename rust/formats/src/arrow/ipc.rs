@@ -19,7 +19,7 @@ use crate::Error;
 use crate::progress::Progress;
 use crate::read::{Chunk, ChunkReader};
 
-/// Bytes of a message's metadata and of a file's footer, at most.
+/// Maximum size of the metadata of a message and of the footer of a file, in bytes.
 const METADATA_BYTES: u64 = 64 << 20;
 
 const MAGIC: &[u8] = b"ARROW1";
@@ -27,7 +27,7 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// Chunks of an Arrow IPC file or stream.
 ///
-/// One record batch is in memory at a time, so memory is bounded by the largest, and by 2 GiB.
+/// One record batch is in memory at a time, so memory is limited by the largest one, and by 2 GiB.
 pub(crate) struct ArrowChunks {
     name: Arc<str>,
     messages: Messages,
@@ -37,13 +37,13 @@ pub(crate) struct ArrowChunks {
 }
 
 impl ArrowChunks {
-    /// The file format. What is read of it is counted.
+    /// Opens the file format. Bytes read are counted.
     pub(crate) fn file(name: Arc<str>, file: File) -> Result<ArrowChunks, Error> {
         let (messages, tables) = caught(&name, "Arrow", || FileMessages::open(file))?;
         ArrowChunks::new(name, Messages::File(messages), tables)
     }
 
-    /// The stream format. Whoever made the reader counts.
+    /// Opens the stream format. The caller's reader counts the bytes.
     pub(crate) fn stream(name: Arc<str>, reader: Box<dyn Read + Send>) -> Result<ArrowChunks, Error> {
         let mut stream = StreamMessages { reader };
         let tables = caught(&name, "Arrow", || stream.schema())?;
@@ -55,7 +55,7 @@ impl ArrowChunks {
         Ok(ArrowChunks { name, messages, tables, slices: Slices::default(), done: false })
     }
 
-    /// For a file whose bytes have been counted before.
+    /// Turns counting off, for a file whose bytes have already been counted.
     pub(crate) fn uncounted(mut self) -> ArrowChunks {
         if let Messages::File(messages) = &mut self.messages {
             messages.consumed.left = 0;
@@ -93,7 +93,7 @@ impl ChunkReader for ArrowChunks {
     }
 }
 
-/// The schema and the dictionaries so far.
+/// The schema, and the dictionaries so far.
 struct Tables {
     schema: SchemaRef,
     dictionaries: HashMap<i64, ArrayRef>,
@@ -108,7 +108,7 @@ impl Tables {
         Ok(Tables { schema: Arc::new(schema), dictionaries: HashMap::new() })
     }
 
-    /// Decodes a message; the answer is its record batch, if it is one.
+    /// Decodes a message. Returns its record batch, if it has one.
     fn take(&mut self, metadata: &[u8], body: Buffer) -> Result<Option<RecordBatch>, Problem> {
         let message = message(metadata)?;
         let version = message.version();
@@ -142,8 +142,8 @@ fn empty_message() -> Problem {
     Problem::decoder("a message without content")
 }
 
-/// Whether the buffers of a batch lie in its body and, decompressed, within [`BATCH_BYTES`]: they are allocated as
-/// declared, or as long as LZ4 goes on.
+/// Checks that the buffers of a batch lie in its body and, decompressed, within [`BATCH_BYTES`]. The decoder allocates
+/// their declared sizes, or for LZ4 the actual size.
 fn check_buffers(batch: arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), Problem> {
     let mut total = 0u64;
     for buffer in batch.buffers().iter().flatten() {
@@ -152,7 +152,7 @@ fn check_buffers(batch: arrow_ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), P
             .zip(usize::try_from(buffer.length()).ok())
             .and_then(|(start, length)| body.get(start..start.checked_add(length)?));
         let bytes = bytes.ok_or_else(|| Problem::decoder("a buffer lies outside of its message"))?;
-        // A size of -1 says that the buffer is not compressed after all.
+        // A size of -1 marks a buffer that is not compressed.
         if let (Some(compression), Some((size, compressed))) =
             (batch.compression(), bytes.split_first_chunk())
             && let Ok(declared) = u64::try_from(i64::from_le_bytes(*size))
@@ -200,7 +200,7 @@ enum Messages {
 }
 
 impl Messages {
-    /// Metadata and body of the next message.
+    /// Reads the metadata and the body of the next message.
     fn next(&mut self, progress: &Progress) -> Result<Option<(Vec<u8>, Buffer)>, Problem> {
         match self {
             Messages::File(file) => file.next(progress),
@@ -209,7 +209,7 @@ impl Messages {
     }
 }
 
-/// The messages that a file's footer names: dictionaries, then record batches.
+/// The messages in the footer of a file: dictionaries, then record batches.
 struct FileMessages {
     file: File,
     blocks: VecDeque<Block>,
@@ -252,12 +252,12 @@ impl FileMessages {
             self.consumed.finish(progress);
             return Ok(None);
         };
-        // All three were checked to be positive and within the file.
+        // All three are known to be positive and within the file.
         let (start, prefix, body) =
             (block.offset() as u64, block.metaDataLength() as u64, block.bodyLength() as u64);
         check_batch_bytes(body)?;
         let mut metadata = read_range(&mut self.file, start, prefix.min(METADATA_BYTES))?;
-        // The length of the metadata stands before it, with a continuation mark since Arrow 0.15.
+        // The length of the metadata precedes it, with a continuation marker since Arrow 0.15.
         let mark = if metadata.starts_with(&CONTINUATION) { 8 } else { 4 };
         metadata.drain(..mark.min(metadata.len()));
         let body = read_range(&mut self.file, start + prefix, body)?;
@@ -271,7 +271,7 @@ fn read_range(file: &mut File, start: u64, size: u64) -> Result<Vec<u8>, Problem
     read_exactly(file, size)
 }
 
-/// Reads `size` bytes; memory grows with what there is, not with what is declared.
+/// Reads `size` bytes. Memory grows with the data present, not with the declared size.
 fn read_exactly(reader: &mut dyn Read, size: u64) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::with_capacity(size.min(1 << 20) as usize);
     if reader.take(size).read_to_end(&mut bytes)? as u64 == size {
@@ -280,13 +280,13 @@ fn read_exactly(reader: &mut dyn Read, size: u64) -> Result<Vec<u8>, Problem> {
     Err(Problem::decoder("it ends within a message"))
 }
 
-/// The messages of a stream, one after the other.
+/// The messages of a stream, in order.
 struct StreamMessages {
     reader: Box<dyn Read + Send>,
 }
 
 impl StreamMessages {
-    /// The schema, which must come first.
+    /// Reads the schema, which must come first.
     fn schema(&mut self) -> Result<Tables, Problem> {
         let (metadata, _) = self.next()?.ok_or_else(|| Problem::decoder("it has no schema"))?;
         let message = message(&metadata)?;
@@ -296,7 +296,7 @@ impl StreamMessages {
 
     fn next(&mut self) -> Result<Option<(Vec<u8>, Buffer)>, Problem> {
         let mut mark = read_at_most(&mut self.reader)?;
-        // Without its end mark, a stream that was cut off between two messages would pass as a whole one.
+        // Without its end marker, a stream truncated between two messages would pass as complete.
         if mark.is_empty() {
             return Err(Problem::said(
                 "the Arrow stream ends without its end-of-stream mark, so it may have been cut off; get the whole \
@@ -314,7 +314,7 @@ impl StreamMessages {
             return match read_at_most(&mut self.reader)?.is_empty() {
                 true => Ok(None),
                 false => Err(Problem::said(
-                    "bytes follow the end of the Arrow stream; pass streams that were joined one by one",
+                    "bytes follow the end of the Arrow stream; pass joined streams one by one",
                 )),
             };
         }
@@ -331,7 +331,7 @@ impl StreamMessages {
     }
 }
 
-/// The next four bytes, or fewer at the end.
+/// Reads the next four bytes, or fewer at the end.
 fn read_at_most(reader: &mut dyn Read) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::with_capacity(4);
     reader.take(4).read_to_end(&mut bytes)?;

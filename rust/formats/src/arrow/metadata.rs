@@ -1,25 +1,24 @@
-//! A look at a Parquet footer and at page headers before they are decoded.
+//! Checks a Parquet footer and page headers before they are decoded. Both are structs in Thrift's compact protocol.
 //!
-//! The decoder allocates, loops and recurses as they say, and neither an allocation that fails nor a stack that
-//! overflows can be caught. So no list may be longer than the metadata itself, nothing nested deeply, and each field
-//! that the format knows must have its type: the decoder reads it as of that type whatever it is. Both are structs in
-//! Thrift's compact protocol.
+//! The decoder allocates, loops and recurses as they declare, and neither a failed allocation nor a stack overflow can
+//! be caught. Therefore no list may be longer than the metadata itself, nesting is limited, and each known field must
+//! have its type, because the decoder reads it as this type without a check.
 
 use super::guard::Problem;
 
-/// Elements of the schema, at most: seven fields, each a list at worst.
+/// Maximum number of schema elements: seven fields, each a list at worst.
 const SCHEMA_ELEMENTS: usize = 256;
 /// The format numbers row groups with 15 bits.
 const ROW_GROUPS: usize = i16::MAX as usize;
-/// Structs and lists within each other, at most; the format needs eight.
+/// Maximum nesting of structs and lists; the format needs eight.
 const DEPTH: usize = 24;
 
-/// Walks over the footer once.
+/// Checks the footer in one pass.
 pub(super) fn check_footer(footer: &[u8]) -> Result<(), Problem> {
     Walk::over(footer).fields(FOOTER, DEPTH)
 }
 
-/// What a page header says of the page.
+/// The fields of a page header.
 #[derive(Default)]
 pub(super) struct PageHeader {
     pub(super) uncompressed: u64,
@@ -28,15 +27,15 @@ pub(super) struct PageHeader {
     pub(super) kind: u64,
     pub(super) values: u64,
     pub(super) encoding: u64,
-    /// The encodings of definition and repetition levels, in version 1.
+    /// The encodings of definition and repetition levels (version 1).
     pub(super) level_encodings: [Option<u64>; 2],
-    /// The bytes of definition and repetition levels, in version 2.
+    /// The size of definition and repetition levels, in bytes (version 2).
     pub(super) level_bytes: u64,
-    /// Whether the values are compressed, in version 2.
+    /// True if the values are compressed (version 2).
     pub(super) is_compressed: bool,
 }
 
-/// Walks over the page header at the beginning of `bytes`; the answer is its length and what it says.
+/// Reads the page header at the start of `bytes`. Returns its length and its fields.
 pub(super) fn page_header(bytes: &[u8]) -> Result<(usize, PageHeader), Problem> {
     let mut walk = Walk::over(bytes);
     walk.fields(PAGE_HEADER, DEPTH)?;
@@ -58,7 +57,7 @@ pub(super) fn page_header(bytes: &[u8]) -> Result<(usize, PageHeader), Problem> 
     Ok((bytes.len() - walk.rest.len(), header))
 }
 
-/// The numbers that are taken from a page header.
+/// The numbers read from a page header.
 #[derive(Clone, Copy)]
 enum Said {
     Kind,
@@ -73,7 +72,7 @@ enum Said {
     IsCompressed,
 }
 
-/// How many there are.
+/// Number of variants of `Said`.
 const SAID: usize = Said::IsCompressed as usize + 1;
 
 /// The type of a field.
@@ -87,19 +86,19 @@ enum Type {
     Binary,
     Struct(Fields),
     List(&'static Type),
-    /// A list of so many items at most, and what to say of a longer one.
+    /// A list with a maximum number of items, and the error for a longer one.
     Short(&'static Type, usize, fn(usize) -> Problem),
     /// A number of schema elements.
     Children,
-    /// A number of a page header, not negative and given once.
+    /// A number in a page header: not negative, and present once.
     Number(Said),
-    /// A flag of a page header.
+    /// A flag in a page header.
     Switch(Said),
-    /// What is there only if the column is encrypted.
+    /// A field of encrypted columns only.
     Encrypted,
 }
 
-/// Fields by their numbers. Unions are structs with one field.
+/// Fields by number. Unions are structs with one field.
 type Fields = &'static [(i16, Type)];
 
 use Type::{
@@ -272,7 +271,7 @@ impl Walk<'_> {
         Walk { rest: bytes, said: [None; SAID] }
     }
 
-    /// A struct with these fields, and perhaps others of a later format.
+    /// Reads a struct with these fields, and perhaps others of a later format version.
     fn fields(&mut self, fields: Fields, depth: usize) -> Result<(), Problem> {
         let mut id = 0i16;
         loop {
@@ -297,7 +296,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A value of a type that is known, if `kind` says that it is of this type.
+    /// Reads a value of a known type, if `kind` is this type.
     fn typed(&mut self, expected: &Type, kind: u8, depth: usize) -> Result<(), Problem> {
         match (expected, kind) {
             (Flag, TRUE | FALSE)
@@ -339,7 +338,7 @@ impl Walk<'_> {
     fn say(&mut self, which: Said, value: u64) -> Result<(), Problem> {
         match self.said[which as usize].replace(value) {
             None => Ok(()),
-            Some(_) => Err(damaged("a page header says the same twice")),
+            Some(_) => Err(damaged("a page header has a field twice")),
         }
     }
 
@@ -348,7 +347,7 @@ impl Walk<'_> {
         (0..size).try_for_each(|_| self.typed(item, kind, depth))
     }
 
-    /// A value of a field that is not known here, which the decoder skips.
+    /// Reads a value of an unknown field, which the decoder skips.
     fn value(&mut self, kind: u8, depth: usize) -> Result<(), Problem> {
         match kind {
             TRUE | FALSE => Ok(()),
@@ -363,7 +362,7 @@ impl Walk<'_> {
             LIST | SET => {
                 let depth = deeper(depth)?;
                 let (kind, size) = self.list_size()?;
-                // The decoder takes no byte for a flag in a list, so a list of them could have any length.
+                // The decoder reads no byte for a flag in a list, so a list of flags could have any length.
                 if matches!(kind, TRUE | FALSE) {
                     return Err(damaged("its metadata has a list of flags, which the format does not use"));
                 }
@@ -375,7 +374,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Type and number of the items of a list; each takes at least a byte.
+    /// Reads the type and the number of items of a list; each item takes at least one byte.
     fn list_size(&mut self) -> Result<(u8, usize), Problem> {
         let header = self.byte()?;
         let size = match header >> 4 {
@@ -435,7 +434,7 @@ mod tests {
         assert!(check_footer(&[&[0xfc][..], &[0x1c; 1_000_000]].concat()).is_err());
         // Field 15, lists within lists.
         assert!(check_footer(&[&[0xf9][..], &[0x19; 1_000_000]].concat()).is_err());
-        // Field 1, an endless number.
+        // Field 1, a number without end.
         assert!(check_footer(&[&[0x15][..], &[0xff; 40]].concat()).is_err());
         assert!(check_footer(&[]).is_err());
         assert!(check_footer(&[0]).is_ok());
@@ -449,12 +448,12 @@ mod tests {
         assert!(check_footer(&[0x19, 0x25, 1, 1, 0]).is_err());
         // Field 5, keys and values, as a list of texts.
         assert!(check_footer(&[0x59, 0x18, 1, b'x', 0]).is_err());
-        // Field 15, flags, of which a list takes no byte; and a list of two numbers, which is skipped.
+        // Field 15, flags, which take no byte in a list; and a list of two numbers, which is skipped.
         assert!(check_footer(&[0xf9, 0x21, 1, 1, 0]).is_err());
         assert!(check_footer(&[0xf9, 0x25, 1, 1, 0]).is_ok());
-        // Field 7, the column orders, of an order that is empty.
+        // Field 7, the column orders, with one empty order.
         assert!(check_footer(&[0x79, 0x1c, 0x1c, 0, 0, 0]).is_ok());
-        // A page header with its sizes; with one of them twice; and negative.
+        // A page header with its sizes; with one of them twice; with a negative one.
         assert!(page_header(&[0x15, 0, 0x15, 2, 0x15, 2, 0]).is_ok());
         assert!(page_header(&[0x15, 0, 0x15, 2, 0x15, 2, 0x05, 6, 2, 0]).is_err());
         assert!(page_header(&[0x15, 0, 0x15, 1, 0x15, 2, 0]).is_err());

@@ -1,7 +1,8 @@
 //! Arrays of another library, whose memory may be wrong from the start or change while it is read.
 //!
-//! What leads to other memory, the offsets of texts and lists and the views, is copied before it is checked, so that what
-//! is used is what was checked. Values stay where they are: a row copies them before it looks at them, UTF-8 included.
+//! Everything that leads to other memory (offsets of text and lists, views) is copied before it is checked, so that the
+//! checked data is the data used. Values are not copied as a whole: each row copies them before any check, including
+//! UTF-8.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use arrow_schema::{DataType, Field, FieldRef, Schema};
 
 use super::guard::Problem;
 
-/// The batch with its structure copied and checked. Texts become bytes, which are UTF-8 or not row by row.
+/// Returns the batch with its structure copied and checked. Text columns become bytes; UTF-8 is checked per row.
 pub(super) fn owned(batch: &RecordBatch) -> Result<RecordBatch, Problem> {
     let columns: Vec<ArrayRef> =
         batch.columns().iter().map(|column| own(&column.to_data())).collect::<Result<_, _>>()?;
@@ -69,7 +70,7 @@ fn own(data: &ArrayData) -> Result<ArrayRef, Problem> {
             if end.is_none_or(|end| end > there)
                 || nulls(data)?.is_some_and(|nulls| nulls.len() != data.len())
             {
-                return Err(damaged("a column is shorter than it says"));
+                return Err(damaged("a column is shorter than declared"));
             }
             Ok(arrow_array::make_array(data.clone()))
         }
@@ -77,21 +78,21 @@ fn own(data: &ArrayData) -> Result<ArrayRef, Problem> {
     }
 }
 
-/// Copied, since it says which values are there at all.
+/// Copies the null bitmap, because it decides which values are present.
 fn nulls(data: &ArrayData) -> Result<Option<NullBuffer>, Problem> {
     let Some(nulls) = data.nulls() else { return Ok(None) };
     if nulls.len() != data.len() {
-        return Err(damaged("the nulls of a column are shorter than it says"));
+        return Err(damaged("the nulls of a column are shorter than declared"));
     }
     Ok(Some(NullBuffer::from_iter(nulls.iter())))
 }
 
-/// The offsets of the rows, from zero on, and the values between them.
+/// Returns the offsets of the rows, starting at zero, and the values between them.
 fn variable<O: OffsetSizeTrait>(data: &ArrayData) -> Result<(OffsetBuffer<O>, Buffer), Problem> {
     let offsets = offsets::<O>(data)?;
     let [.., values] = data.buffers() else { return Err(damaged("a column has no values")) };
     let (first, last) = ends(&offsets)?;
-    // Nothing beyond the last offset is looked at: how much memory there is, the offsets alone tell.
+    // Nothing beyond the last offset is read: the offsets alone determine the memory in use.
     if last > values.len() {
         return Err(damaged("the offsets of a column lead out of its values"));
     }
@@ -100,7 +101,7 @@ fn variable<O: OffsetSizeTrait>(data: &ArrayData) -> Result<(OffsetBuffer<O>, Bu
     Ok((OffsetBuffer::new(offsets.into()), values.slice_with_length(first, last - first)))
 }
 
-/// The offsets of the rows as they are, which do not fall.
+/// Returns the offsets of the rows unchanged; they do not decrease.
 fn offsets<O: OffsetSizeTrait>(data: &ArrayData) -> Result<Vec<O>, Problem> {
     let width = size_of::<O>();
     let buffer = data.buffers().first().ok_or_else(|| damaged("a column has no offsets"))?;
@@ -139,7 +140,7 @@ fn offsets<O: OffsetSizeTrait>(data: &ArrayData) -> Result<Vec<O>, Problem> {
 fn ends<O: OffsetSizeTrait>(offsets: &[O]) -> Result<(usize, usize), Problem> {
     let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
     if isize::try_from(last).is_err() {
-        Err(damaged("an offset that no memory has"))
+        Err(damaged("an offset is beyond the address space"))
     } else {
         Ok((first, last))
     }
@@ -171,7 +172,7 @@ fn list<O: OffsetSizeTrait>(data: &ArrayData, item: &FieldRef) -> Result<ArrayRe
     Ok(Arc::new(array.map_err(Problem::decoder)?))
 }
 
-/// Some of the elements of a list.
+/// Returns a range of the elements of a list.
 fn items(child: &ArrayData, start: Option<usize>, length: Option<usize>) -> Result<ArrayRef, Problem> {
     let range = start.zip(length);
     let range =
@@ -186,7 +187,7 @@ fn dictionary(data: &ArrayData, keys: &DataType) -> Result<ArrayRef, Problem> {
     let keys = data.clone().into_builder().data_type(keys.clone()).child_data(Vec::new());
     let keys = own(&keys.build().map_err(Problem::decoder)?)?;
     fn joined<K: ArrowDictionaryKeyType>(keys: &ArrayRef, values: ArrayRef) -> Result<ArrayRef, Problem> {
-        // The keys are copied, since they are checked once.
+        // Keys are copied, because they are checked only once.
         let keys = keys.as_primitive::<K>();
         let keys = arrow_array::PrimitiveArray::<K>::new(
             ScalarBuffer::from(keys.values().to_vec()),

@@ -1,8 +1,7 @@
-//! A look at a Parquet page before it is decoded.
+//! Checks a Parquet page before it is decoded.
 //!
-//! The decoder skips what it does not know item by item, as many as the header declares; it allocates what the header
-//! declares, or what gzip or LZ4 make of the page, whatever the header declares; and as many lengths of texts as the
-//! page declares.
+//! The decoder skips unknown fields item by item, for the declared number of items. It allocates the declared size or,
+//! for gzip and old LZ4, the actual size of a page. It also allocates as many text lengths as the page declares.
 
 use std::io::{Read, copy, sink};
 
@@ -18,18 +17,18 @@ const RLE: u64 = 3;
 const DELTA_LENGTH_BYTE_ARRAY: u64 = 6;
 const DELTA_BYTE_ARRAY: u64 = 7;
 
-/// How the pages of a column are written.
+/// The encoding of the pages of a column.
 pub(super) struct Form {
     pub(super) compression: Compression,
     pub(super) has_definitions: bool,
     pub(super) has_repetitions: bool,
 }
 
-/// Why a page is not decoded.
+/// The reason why a page is not decoded.
 pub(super) enum PageFault {
-    /// It is damaged.
+    /// The page is damaged.
     Damaged(String),
-    /// Something else; a sentence of ours.
+    /// Another reason, as a message of ours.
     Said(String),
     Io(std::io::Error),
 }
@@ -46,7 +45,7 @@ impl From<std::io::Error> for PageFault {
     }
 }
 
-/// Whether a page can become what it declares, and not more.
+/// Checks that a page can decompress to its declared size, and not to more.
 pub(super) fn check_compressed<R: Read>(
     header: &PageHeader,
     compression: Compression,
@@ -54,12 +53,12 @@ pub(super) fn check_compressed<R: Read>(
 ) -> Result<(), PageFault> {
     let ratio = match compression {
         Compression::UNCOMPRESSED => return Ok(()),
-        // A copy of 64 bytes takes three.
+        // A copy of 64 bytes takes three bytes.
         Compression::SNAPPY => 22,
         Compression::LZ4 | Compression::LZ4_RAW => super::LZ4_RATIO,
         // A match of 258 bytes takes two bits.
         Compression::GZIP(_) => 1032,
-        // The others are not decoded here.
+        // Other codecs are rejected before.
         _ => super::ZSTD_RATIO,
     };
     let PageHeader { compressed, uncompressed: declared, .. } = *header;
@@ -67,7 +66,7 @@ pub(super) fn check_compressed<R: Read>(
     if declared > most {
         return Err(PageFault::Damaged(format!("a page of {compressed} bytes declares {declared} bytes")));
     }
-    // These two are decompressed as far as they go.
+    // These two are decompressed to their actual size, regardless of the declared one.
     if matches!(compression, Compression::LZ4) && most > super::BATCH_BYTES {
         let problem = format!("a page of {compressed} bytes in the old LZ4 format is too large");
         return Err(PageFault::Damaged(problem));
@@ -81,7 +80,8 @@ pub(super) fn check_compressed<R: Read>(
     Ok(())
 }
 
-/// The bytes that the texts of a page take beyond the page, since each repeats the beginning of the one before.
+/// Returns the size of the text in a page beyond that of the page, in bytes, as values repeat prefixes of previous
+/// values.
 pub(super) fn repeated_bytes<R: Read>(
     header: &PageHeader,
     form: &Form,
@@ -117,7 +117,7 @@ pub(super) fn repeated_bytes<R: Read>(
             if size == 0 { Vec::new() } else { decompressed(values, compression, size)? }
         }
     };
-    // A page of nulls only may have no lengths.
+    // A page with only nulls may have no lengths.
     if decompressed.is_empty() {
         return Ok(0);
     }

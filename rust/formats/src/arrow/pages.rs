@@ -1,7 +1,7 @@
-//! The pages of a Parquet file: where they are, and how many bytes of them are in memory.
+//! The pages of a Parquet file: their positions, and their size in memory.
 //!
-//! A batch of rows is read from as many pages as it takes, and each column keeps its last page and its dictionary for the
-//! next. A few bytes of the file may be many of a page, so all that is in memory is counted before it is decoded.
+//! A batch of rows is read from as many pages as needed, and each column keeps its last page and its dictionary for the
+//! next batch. A few bytes of the file may decompress to a large page, so all memory is counted before decoding.
 
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
@@ -13,23 +13,23 @@ use super::guard::Problem;
 use super::metadata::{PageHeader, page_header};
 use super::page::{DICTIONARY_PAGE, Form, PageFault, check_compressed, repeated_bytes};
 
-/// Bytes of a page header, at most; statistics of long texts make it large.
+/// Maximum size of a page header, in bytes; statistics of long text make it large.
 const HEADER_BYTES: usize = 16 << 20;
-/// Read for a header at first.
+/// Bytes read for a header at first.
 const FIRST_BYTES: usize = 4 << 10;
-/// Bytes of the pages of all columns in memory, at most, as decoded.
+/// Maximum size of the decoded pages of all columns in memory, in bytes.
 const PAGES_BYTES: u64 = 1 << 30;
-/// Elements of a list in a row: a signature has 64 bytes.
+/// Number of elements of a list in a row: a signature has 64 bytes.
 const LIST_ELEMENTS: u64 = 64;
-/// Elements that the lists of a column may have beyond them: rows that are no records are findings.
+/// Further elements allowed in the lists of a column, because rows that are not records are findings.
 const MORE_ELEMENTS: u64 = 64 << 10;
-/// Rows that a file may have however small it is; beyond them each takes a byte of the file. A record takes more than 32,
-/// those of the hash of the record before, which nothing compresses.
+/// Number of rows that any file may have; each further row needs one byte of the file. A record takes more than 32
+/// bytes, because the hash of the previous record is incompressible.
 const MIN_ROWS: u64 = 64 << 10;
 
-/// The columns of all row groups and what is in memory of them.
+/// The columns of all row groups, and their size in memory.
 pub(super) struct Columns {
-    /// In the order of the file.
+    /// In file order.
     chunks: Vec<ColumnChunk>,
     pages: Mutex<Vec<Pages>>,
 }
@@ -39,22 +39,22 @@ struct ColumnChunk {
     start: u64,
     end: u64,
     form: Form,
-    /// Its place among the columns of its row group.
+    /// Index among the columns of its row group.
     column: usize,
-    /// Values in all its pages, at most.
+    /// Maximum number of values in all its pages.
     max_values: u64,
 }
 
-/// What is in memory of a column, in bytes.
+/// The memory of a column, in bytes.
 #[derive(Clone, Default)]
 struct Pages {
     dictionary: u64,
-    /// From pages that were opened for the rows before.
+    /// From pages opened for previous rows.
     held: u64,
-    /// Of pages that were opened for the rows that are read now, and of the last one of them.
+    /// From pages opened for the current rows, and from the last of these pages.
     opened: u64,
     last: u64,
-    /// Where the column chunk that is read begins, its last page, and its values so far.
+    /// The start of the current column chunk, the position of its last page, and the number of its values so far.
     start: u64,
     position: u64,
     values: u64,
@@ -87,15 +87,15 @@ impl Columns {
             )));
         }
         chunks.sort_by_key(|chunk| (chunk.start, chunk.end));
-        // Else it would not be clear how a page is compressed.
+        // Otherwise the compression of a page would be ambiguous.
         if chunks.windows(2).any(|pair| pair[0].end > pair[1].start) {
             return Err(Problem::decoder("two columns overlap"));
         }
         Ok(Columns { chunks, pages: Mutex::new(vec![Pages::default(); columns]) })
     }
 
-    /// The header of the page at `position`, if it and the page are sound as far as memory goes; otherwise what is
-    /// wrong. `read` opens the file at a position.
+    /// Returns the header of the page at `position` if the memory of the page is within the limits, or else the fault.
+    /// `read` opens the file at a position.
     pub(super) fn header<R: Read>(
         &self,
         position: u64,
@@ -111,14 +111,14 @@ impl Columns {
                     self.check(position, &header, || read(position + length as u64))?;
                     return Ok(bytes);
                 }
-                // It may be longer than what was read.
+                // The header may be longer than the bytes read.
                 Err(_) if bytes.len() == window && window < HEADER_BYTES => window *= 4,
                 Err(_) => return Err(PageFault::damaged("a page header is damaged")),
             }
         }
     }
 
-    /// Says that the rows that were read have been given out.
+    /// Reports that the rows read so far have been returned.
     pub(super) fn give_out(&self) {
         for pages in self.pages.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             if pages.opened > 0 {
@@ -136,7 +136,7 @@ impl Columns {
     ) -> Result<(), PageFault> {
         let at = self.chunks.partition_point(|chunk| chunk.start <= position);
         let Some(chunk) = self.chunks.get(at.saturating_sub(1)) else {
-            return Err(PageFault::damaged("a page of no column"));
+            return Err(PageFault::damaged("a page belongs to no column"));
         };
         if self.count(chunk, position, header)? {
             check_compressed(header, chunk.form.compression, &page)?;
@@ -145,16 +145,17 @@ impl Columns {
         Ok(())
     }
 
-    /// Counts a page; false if it was counted before.
+    /// Counts a page. Returns false if it was counted before.
     fn count(&self, chunk: &ColumnChunk, position: u64, header: &PageHeader) -> Result<bool, PageFault> {
         let is_dictionary = header.kind == DICTIONARY_PAGE;
-        // A page that is not compressed is taken as it is, whatever its header declares.
+        // An uncompressed page has its actual size, regardless of its header.
         let bytes = match chunk.form.compression {
             Compression::UNCOMPRESSED => header.compressed,
             _ => header.uncompressed.max(header.compressed),
         };
         let mut all = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
-        let pages = all.get_mut(chunk.column).ok_or_else(|| PageFault::damaged("a page of no column"))?;
+        let pages =
+            all.get_mut(chunk.column).ok_or_else(|| PageFault::damaged("a page belongs to no column"))?;
         if pages.start != chunk.start {
             pages.opened += std::mem::take(&mut pages.dictionary);
             (pages.start, pages.position, pages.values) = (chunk.start, 0, 0);
@@ -164,7 +165,7 @@ impl Columns {
         }
         pages.position = position;
         if is_dictionary {
-            // Each entry takes a byte at least.
+            // Each entry takes at least one byte.
             if header.values > bytes {
                 return Err(PageFault::damaged("a dictionary has more entries than bytes"));
             }
@@ -180,7 +181,7 @@ impl Columns {
         self.add(chunk, bytes).map(|()| true)
     }
 
-    /// Adds to the last page of a column.
+    /// Adds bytes to the last page of a column.
     fn add(&self, chunk: &ColumnChunk, bytes: u64) -> Result<(), PageFault> {
         let mut all = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pages) = all.get_mut(chunk.column) {
@@ -212,7 +213,7 @@ impl ColumnChunk {
         if let Compression::BROTLI(_) | Compression::LZO = compression {
             let name = if compression == Compression::LZO { "LZO" } else { "Brotli" };
             return Err(Problem::said(format!(
-                "its pages are compressed with {name}, which is not read here; write it with zstd, as \
+                "its pages are compressed with {name}, which is not supported; write it with zstd, as \
                  pyarrow.parquet.write_table(pyarrow.parquet.read_table(FILE), NEW, compression=\"zstd\") does"
             )));
         }
@@ -235,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// A data page of these sizes, with `more` fields in its header, and `page` behind it.
+    /// Returns a data page of these sizes, with `more` fields in its header, followed by `page`.
     fn header(uncompressed: u32, compressed: u32, more: &[u8], page: &[u8]) -> Vec<u8> {
         let varint = |value: u32| {
             let zigzag = u64::from(value) << 1;
@@ -249,7 +250,7 @@ mod tests {
         [&bytes, more, &[0], page].concat()
     }
 
-    /// The length of the header, or what is wrong.
+    /// Returns the length of the header, or the fault.
     fn check(file: &[u8], compression: Compression) -> Result<usize, String> {
         let form = Form { compression, has_definitions: false, has_repetitions: false };
         let chunk = ColumnChunk { start: 0, end: u64::MAX, form, column: 0, max_values: 100 };
@@ -266,7 +267,7 @@ mod tests {
     fn a_header_is_found_whatever_its_length_and_nothing_behind_it() {
         let text = |length: usize| {
             let size = (0..3).map(|at| (length >> (7 * at)) as u8 & 0x7f | if at < 2 { 0x80 } else { 0 });
-            // Field 18, which nobody knows.
+            // Field 18 is unknown.
             [vec![0xf8], size.collect(), vec![b'x'; length]].concat()
         };
         for length in [0, 100, 5000, 300_000] {
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn lists_and_cut_off_headers_are_damage() {
-        // 2^31 - 1 numbers of eight bytes, texts, and flags, which take no byte at all.
+        // 2^31 - 1 numbers of eight bytes, text values, and flags, which take no bytes.
         for kind in [7, 8, 1] {
             let list = [0x69, 0xf0 | kind, 0xff, 0xff, 0xff, 0xff, 0x07];
             assert!(check(&header(100, 100, &list, &[0; 100]), Compression::SNAPPY).is_err());

@@ -23,10 +23,10 @@ use crate::error::Undecodable;
 use crate::progress::Progress;
 use crate::read::{Chunk, ChunkReader};
 
-/// Bytes of a footer, at most.
+/// Maximum size of a footer, in bytes.
 const FOOTER_BYTES: u64 = 64 << 20;
 
-/// Chunks of a Parquet file. The pages of a chunk of rows are in memory at a time, 1 GiB at most.
+/// Chunks of a Parquet file. Only the pages of one chunk of rows are in memory at a time, at most 1 GiB.
 pub(crate) struct ParquetChunks {
     name: Arc<str>,
     rows: ParquetRecordBatchReader,
@@ -39,7 +39,7 @@ pub(crate) struct ParquetChunks {
 }
 
 impl ParquetChunks {
-    /// Reads the footer. What is read of the file is counted.
+    /// Reads the footer. Bytes read are counted.
     pub(crate) fn open(name: Arc<str>, file: File) -> Result<ParquetChunks, Error> {
         let (ranges, metadata) = caught(&name, "Parquet", || open(file))?;
         check_schema(&name, metadata.schema())?;
@@ -61,7 +61,7 @@ impl ParquetChunks {
         Ok(ParquetChunks { name, rows, rows_left, input, columns, consumed, slices, done: false })
     }
 
-    /// For a file whose bytes have been counted before.
+    /// Turns counting off, for a file whose bytes have already been counted.
     pub(crate) fn uncounted(mut self) -> ParquetChunks {
         self.consumed.left = 0;
         self
@@ -85,7 +85,7 @@ impl ChunkReader for ParquetChunks {
                 *rows_left = rows_left
                     .checked_sub(size)
                     .ok_or_else(|| Problem::decoder("it has more rows than its footer says"))?;
-                // A reader just stops where the pages of a column do.
+                // The reader stops without an error if the pages of a column end early.
                 if size == 0 && *rows_left > 0 {
                     return Err(Problem::decoder(format!("{rows_left} rows of its footer are missing")));
                 }
@@ -126,7 +126,7 @@ fn open(mut file: File) -> Result<(Ranges, ArrowReaderMetadata), Problem> {
     file.read_exact(&mut footer)?;
     check_footer(&footer)?;
     let metadata = ParquetMetaDataReader::decode_metadata(&footer).map_err(Problem::decoder)?;
-    // The Arrow schema that some writers embed says nothing that the columns do not.
+    // The Arrow schema that some writers embed adds nothing to the columns.
     let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options()).map_err(Problem::decoder)?;
     let columns = Columns::of(metadata.metadata(), size)?;
@@ -137,8 +137,7 @@ fn open(mut file: File) -> Result<(Ranges, ArrowReaderMetadata), Problem> {
     Ok((Ranges { input: Arc::new(input), size, columns: Arc::new(columns) }, metadata))
 }
 
-/// The schema with texts and bytes as views into the pages: a value of a dictionary is there once, however many rows
-/// have it.
+/// Returns the schema with text and bytes as views into the pages: rows with the same dictionary value share it.
 fn viewed(schema: &Schema) -> SchemaRef {
     let view = |field: &FieldRef| {
         let data_type = match field.data_type() {
@@ -151,12 +150,12 @@ fn viewed(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(view).collect::<Vec<_>>()))
 }
 
-/// The file while the decoder reads it.
+/// The file, as the decoder reads it.
 struct Input {
     file: Mutex<File>,
-    /// Bytes read since they were last counted.
+    /// Bytes read since the last count.
     read: AtomicU64,
-    /// Why the file could not be read; the decoder would take it for damage.
+    /// The error of a failed read; the decoder would report it as damage.
     failure: Mutex<Option<io::Error>>,
 }
 
@@ -182,7 +181,7 @@ impl Input {
     }
 }
 
-/// The file as the decoder wants it: ranges, which must lie within it.
+/// The file in the form that the decoder expects: ranges, which must lie within it.
 struct Ranges {
     input: Arc<Input>,
     size: u64,
@@ -198,7 +197,7 @@ impl Length for Ranges {
 impl FileRanges for Ranges {
     type T = Cursor<Vec<u8>>;
 
-    /// What the decoder reads in this way are page headers.
+    /// Reads a page header: the decoder uses this method for nothing else.
     fn get_read(&self, start: u64) -> Result<Cursor<Vec<u8>>, ParquetError> {
         let read = |position| Onward { input: Arc::clone(&self.input), position };
         match self.columns.header(start, read) {
@@ -223,7 +222,7 @@ impl FileRanges for Ranges {
     }
 }
 
-/// The file from a position on.
+/// The file from a position.
 struct Onward {
     input: Arc<Input>,
     position: u64,

@@ -21,14 +21,14 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 });
 
-/// The columns that records are written in: `device_id` and `object_ref` as Utf8, `sequence` and `timestamp_ms`
-/// as UInt64, `payload_hash` and `prev_record_hash` as 32 and `signature` as 64 bytes of FixedSizeBinary, none of
-/// them nullable.
+/// Returns the columns of written records: `device_id` and `object_ref` as Utf8, `sequence` and `timestamp_ms` as
+/// UInt64, `payload_hash` and `prev_record_hash` as 32 and `signature` as 64 bytes of FixedSizeBinary, none of them
+/// nullable.
 pub fn schema() -> SchemaRef {
     SCHEMA.clone()
 }
 
-/// What a column holds.
+/// The kind of value in a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -37,7 +37,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The kind of the field at this place of [`FIELDS`].
+    /// Returns the kind of the field at this index of [`FIELDS`].
     pub(crate) fn of_field(index: usize) -> Kind {
         match index {
             0 | 6 => Kind::Text,
@@ -54,7 +54,7 @@ impl Kind {
                 keys.is_integer() && !matches!(**values, Dictionary(..)) && self.accepts(values)
             }
             (Kind::Text, Utf8 | LargeUtf8 | Utf8View) => true,
-            // As Spark writes unsigned numbers.
+            // Spark writes unsigned numbers in this type.
             (Kind::Integer, Decimal128(_, 0)) => true,
             (Kind::Integer, kind) => kind.is_integer(),
             (Kind::Bytes(size), FixedSizeBinary(width)) => usize::try_from(*width) == Ok(size),
@@ -77,8 +77,8 @@ impl Kind {
     }
 }
 
-/// Whether every column is a field of a record, once, in a type that can hold it. A column that is no field is
-/// refused because a record hash would not cover it.
+/// Checks that every column is a field of a record, appears once, and has a suitable type. Other columns are rejected
+/// because a record hash would not cover them.
 pub(crate) fn check_schema(name: &Arc<str>, schema: &Schema) -> Result<(), Error> {
     match schema_problem(schema) {
         None => Ok(()),
@@ -92,19 +92,19 @@ fn schema_problem(schema: &Schema) -> Option<String> {
         let column = shown(field.name());
         if field.name().starts_with("__index_level_") {
             return Some(format!(
-                "column {column} is the index of a pandas frame and no field of an audit record; leave it out: \
+                "column {column} is the index of a pandas frame and not a field of an audit record; leave it out: \
                  frame.reset_index(drop=True), or to_parquet(..., index=False)"
             ));
         }
         let Some(index) = FIELDS.iter().position(|known| known == field.name()) else {
             return Some(format!(
-                "column {column} is no field of an audit record, so no hash covers it; remove it (the fields are \
+                "column {column} is not a field of an audit record, so no hash covers it; remove it (the fields are \
                  {})",
                 FIELDS.join(", ")
             ));
         };
         if std::mem::replace(&mut found[index], true) {
-            return Some(format!("column {column} is there twice; keep one"));
+            return Some(format!("column {column} appears twice; keep one"));
         }
         let kind = Kind::of_field(index);
         if !kind.accepts(field.data_type()) {
@@ -127,7 +127,7 @@ fn schema_problem(schema: &Schema) -> Option<String> {
     }
 }
 
-/// Text of an input, quoted and cut to a length that fits in a sentence.
+/// Quotes text of an input, shortened to fit a sentence.
 pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(80) {
         None => format!("{text:?}"),

@@ -1,4 +1,4 @@
-//! How sources are cut into chunks; the public behaviour is tested in `tests/`.
+//! Tests how sources are split into chunks; `tests/` has the tests of public behavior.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Writing record batches as Arrow IPC and Parquet.
+//! Writes record batches as Arrow IPC and Parquet.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use super::{Rows, schema};
 use crate::format::Format;
 use crate::write::Output;
 
-/// Rows and bytes of a Parquet row group, at most: reader and writer hold about one.
+/// Maximum rows and bytes of a Parquet row group: reader and writer hold about one group.
 const ROW_GROUP_ROWS: usize = 65_536;
 const ROW_GROUP_BYTES: usize = 128 << 20;
 
@@ -31,7 +31,7 @@ enum Layout {
 }
 
 impl ColumnWriter {
-    /// Begins a file; Parquet if that is the format, Arrow IPC otherwise.
+    /// Starts a file: Parquet if that is the format, Arrow IPC otherwise.
     pub(crate) fn new(out: Output, format: Format) -> io::Result<ColumnWriter> {
         let layout = if format == Format::Parquet {
             let properties = Some(parquet_properties());
@@ -42,16 +42,16 @@ impl ColumnWriter {
         Ok(ColumnWriter { layout, rows: Rows::default() })
     }
 
-    /// Adds a record; batches are written as they become full.
+    /// Adds a record; full batches are written at once.
     pub(crate) fn push(&mut self, record: &AuditRecord) -> io::Result<()> {
         self.rows.push(record);
         if self.rows.is_full() { self.write_rows() } else { Ok(()) }
     }
 
-    /// Writes what is left and the footer.
+    /// Writes the remaining rows and the footer.
     pub(crate) fn finish(mut self) -> io::Result<Output> {
         self.write_rows()?;
-        // Both write their footer when asked for what they wrote to.
+        // Both write their footer when the inner writer is taken.
         match self.layout {
             Layout::Arrow(out) => out.into_inner().map_err(arrow_error),
             Layout::Parquet(out) => out.into_inner().map_err(parquet_error),
@@ -76,7 +76,7 @@ impl ColumnWriter {
     }
 }
 
-/// zstd; no dictionary and no minimum or maximum for the hashes, which never repeat.
+/// Returns the properties: zstd, no dictionary, and no minimum or maximum for hashes, which never repeat.
 fn parquet_properties() -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(ParquetCompression::ZSTD(ZstdLevel::default()))

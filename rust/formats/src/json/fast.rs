@@ -1,12 +1,12 @@
-//! The usual way of writing a record, decoded without a general parser.
+//! Decodes the usual form of a record without a general parser.
 //!
-//! Whatever this accepts, the strict decoder accepts with the same result (a test and a fuzz target hold the
-//! two together); whatever it does not expect it leaves to the strict decoder.
+//! For every input that this decoder accepts, the strict decoder returns the same result (a test and a fuzz target
+//! check this). All other forms are left to the strict decoder.
 
 use edgesentry_chain::{AuditRecord, Hash};
 
-/// Decodes the record in the first `length` bytes of `text`, behind which more bytes may stand; `None` says
-/// nothing but that this decoder does not know the form.
+/// Decodes the record in the first `length` bytes of `text`, which may be longer. `None` means only that this decoder
+/// does not support the form.
 pub(super) fn record(text: &[u8], length: usize) -> Option<AuditRecord> {
     let mut input = Cursor { text, at: 0 };
     let mut device_id = None;
@@ -76,13 +76,13 @@ impl<'a> Cursor<'a> {
         (self.next_token()? == byte).then_some(())
     }
 
-    /// Nothing but white space up to `length`, where the entry ends.
+    /// Skips white space up to `length`, the end of the entry. Returns `None` for any other byte.
     fn skip_space_to(&self, length: usize) -> Option<()> {
         let rest = self.text.get(self.at..length)?;
         rest.iter().all(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).then_some(())
     }
 
-    /// A string without escapes and control characters.
+    /// Reads a string without escapes and control characters.
     fn plain_string(&mut self) -> Option<&'a [u8]> {
         self.expect(b'"')?;
         let rest = self.text.get(self.at..)?;
@@ -115,7 +115,7 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
-    /// An array of N integers from 0 to 255, or 2 N hex digits.
+    /// Reads an array of N integers from 0 to 255, or 2 N hex digits.
     fn field_bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.expect(b':')?;
         let mut bytes = [0u8; N];
@@ -135,9 +135,9 @@ impl<'a> Cursor<'a> {
         Some(bytes)
     }
 
-    /// Two integers from 0 to 255, each with its delimiter right behind it: eight bytes of text hold them. One look
-    /// at the text for two, because the place of the next look depends on the result of this one. `None` moves
-    /// nothing: the integers may still be there, written in another way.
+    /// Reads two integers from 0 to 255, each directly followed by its delimiter: eight bytes of text hold both. Two at
+    /// a time, because the next read depends on the result of this one. `None` leaves the position unchanged: the
+    /// integers may still be there in another form.
     #[inline(always)]
     fn pair(&mut self, delimiter: u8) -> Option<[u8; 2]> {
         let word: [u8; 8] = self.text.get(self.at..self.at + 8)?.try_into().ok()?;
@@ -158,7 +158,7 @@ impl<'a> Cursor<'a> {
         Some(pair)
     }
 
-    /// One integer from 0 to 255 and the delimiter behind it.
+    /// Reads one integer from 0 to 255 and its delimiter.
     #[inline(always)]
     fn byte(&mut self, delimiter: u8) -> Option<u8> {
         if matches!(*self.text.get(self.at)?, b' ' | b'\n' | b'\r' | b'\t') {
@@ -166,7 +166,7 @@ impl<'a> Cursor<'a> {
         }
         let word = self.text.get(self.at..self.at + 4)?;
         let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-        // Digits become 0 to 9; the highest bit of a byte is set where it is anything else.
+        // Digits become 0 to 9; other bytes get their highest bit set.
         let digits = word ^ 0x3030_3030;
         let others = (digits.wrapping_add(0x7676_7676) | digits) & 0x8080_8080;
         let length = others.trailing_zeros() / 8;
@@ -182,13 +182,13 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The integer from 0 to 255 whose `length` digits, 0 to 9 each, begin in the lowest byte.
+/// Returns the integer from 0 to 255 of `length` digits, 0 to 9 each, from the lowest byte up.
 #[inline(always)]
 fn integer(digits: u32, length: u32) -> Option<u8> {
     if length == 0 || length > 3 || (length > 1 && digits & 0xff == 0) {
         return None;
     }
-    // The digits moved up against the end: hundreds, tens and units in bytes 1 to 3.
+    // Shift the digits to the end: hundreds, tens and units in bytes 1 to 3.
     let [_, hundreds, tens, units] = (digits << (32 - 8 * length)).to_le_bytes().map(u32::from);
     u8::try_from(hundreds * 100 + tens * 10 + units).ok()
 }

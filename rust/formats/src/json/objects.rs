@@ -1,8 +1,8 @@
-//! Cuts text of objects that no array holds: one a line, or one behind the other in any layout, as jq writes them.
+//! Splits text of objects outside an array: one per line, or consecutive ones in any layout, as jq writes them.
 //!
-//! In NDJSON a line is an entry whatever is in it, so that a damaged line does not harm its neighbours. An object that
-//! provably goes on over the end of its line shows that the layout is another one; from there on an entry ends at its
-//! closing brace or, if it has none, before the next line that begins with a brace.
+//! In NDJSON each line is an entry regardless of its content, so that a damaged line does not affect its neighbours. An
+//! object that provably spans several lines shows another layout; from there on an entry ends at its closing brace or,
+//! without one, before the next line that starts with a brace.
 
 use memchr::{memchr, memchr_iter, memmem};
 use serde::de::IgnoredAny;
@@ -12,7 +12,7 @@ use super::{MAX_ENTRY_BYTES, look};
 
 type Entries = Vec<(u32, u32)>;
 
-/// Cuts `text`, in the state `splitter`, into at most `max_entries`.
+/// Splits `text`, in the state `splitter`, into at most `max_entries`.
 pub(super) fn cut(splitter: Splitter, text: &[u8], at_end: bool, max_entries: usize) -> Cut {
     let mut entries = Entries::with_capacity(max_entries.min(text.len() / 512));
     let (consumed, splitter) = match splitter {
@@ -26,13 +26,13 @@ pub(super) fn cut(splitter: Splitter, text: &[u8], at_end: bool, max_entries: us
         }
         Splitter::Lines(plain) => cut_lines(text, 0, plain, at_end, max_entries, &mut entries),
         Splitter::Objects(searched) => cut_objects(text, 0, searched, at_end, max_entries, &mut entries),
-        // The others are of arrays.
+        // The other states are those of arrays.
         other => (0, other),
     };
     Cut { entries, consumed, fault: None, splitter }
 }
 
-/// The lines of `text` from `start` on; objects over several lines are not looked for before `plain`.
+/// Splits `text` into lines from `start` on; before `plain`, it does not look for objects that span several lines.
 fn cut_lines(
     text: &[u8],
     mut start: usize,
@@ -54,7 +54,7 @@ fn cut_lines(
                 Layout::Unknown => break,
             }
         }
-        // A blank line is no entry.
+        // Skip blank lines.
         if text[start..end].iter().any(|byte| !is_space(*byte)) {
             entries.push((start as u32, end as u32));
         }
@@ -63,7 +63,7 @@ fn cut_lines(
     (start, Splitter::Lines(plain.saturating_sub(start)))
 }
 
-/// The objects of `text` from `at` on; before `searched` no line begins with a brace.
+/// Splits `text` into objects from `at` on; before `searched`, no line starts with a brace.
 fn cut_objects(
     text: &[u8],
     mut at: usize,
@@ -73,7 +73,7 @@ fn cut_objects(
     entries: &mut Entries,
 ) -> (usize, Splitter) {
     let line_with_brace = memmem::Finder::new(b"\n{");
-    // The brace of the next line that begins with one; the end of the text if there is none.
+    // The brace of the next line that starts with one; the end of the text if there is none.
     let mut next_object = 0;
     while entries.len() < max_entries {
         at += space(&text[at..]);
@@ -82,7 +82,7 @@ fn cut_objects(
             if next_object <= at {
                 let from = searched.max(at).min(text.len());
                 let found = line_with_brace.find(&text[from..]).map(|newline| from + newline);
-                // The last byte may be a newline whose brace is not there yet.
+                // The last byte may be a newline before a brace that is not read yet.
                 searched = found.unwrap_or(text.len().saturating_sub(1));
                 next_object = found.map_or(text.len(), |newline| newline + 1);
                 look(next_object - from);
@@ -93,14 +93,14 @@ fn cut_objects(
                 None => break,
             }
         } else {
-            // No object: it is malformed, and what is behind it on its line as well.
+            // Not an object: it is malformed, with the rest of its line.
             match memchr(b'\n', &text[at..]) {
                 Some(length) => at + length,
                 None if at_end => text.len(),
                 None => break,
             }
         };
-        // White space behind a broken object is not of it.
+        // White space after a broken object is not part of it.
         entries.push((at as u32, (at + text[at..end].trim_ascii_end().len()) as u32));
         at = end;
     }
@@ -108,21 +108,21 @@ fn cut_objects(
 }
 
 enum Layout {
-    /// Each line is an entry. No object that begins within so many bytes goes on over its line.
+    /// Each line is an entry. No object that starts within this number of bytes spans several lines.
     Lines(usize),
     /// Objects in another layout.
     Objects,
-    /// More text decides.
+    /// Undecided without more text.
     Unknown,
 }
 
-/// The layout by the first object, which begins `text`.
+/// Determines the layout from the first object, at the start of `text`.
 fn first_object(text: &[u8], at_end: bool) -> Layout {
     match object_over_lines(text, at_end) {
         Layout::Lines(0) => {}
         other => return other,
     }
-    // It ends on its line. Does another one follow there?
+    // The object ends on its line. Check whether another one follows there.
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     let Some(Ok(IgnoredAny)) = values.next() else { return Layout::Lines(0) };
     let behind = &text[values.byte_offset()..];
@@ -133,9 +133,9 @@ fn first_object(text: &[u8], at_end: bool) -> Layout {
     }
 }
 
-/// Whether the object at the beginning of `text` is a whole and sound one over several lines.
+/// Determines whether the object at the start of `text` is well-formed and spans several lines.
 fn object_over_lines(text: &[u8], at_end: bool) -> Layout {
-    // No entry may be longer.
+    // Limit of the entry size.
     let window = &text[..text.len().min(MAX_ENTRY_BYTES)];
     let mut json = serde_json::Deserializer::from_slice(window).into_iter::<IgnoredAny>();
     let value = json.next();
@@ -162,7 +162,7 @@ fn object_over_lines(text: &[u8], at_end: bool) -> Layout {
     }
 }
 
-/// Where the line with this number, from 1, begins.
+/// Returns the start of the line with this number, from 1.
 fn line_start(text: &[u8], line: usize) -> usize {
     match line.checked_sub(2) {
         None => 0,
@@ -170,7 +170,7 @@ fn line_start(text: &[u8], line: usize) -> usize {
     }
 }
 
-/// Whether a line begins an object and does not end with a brace, as that of a whole object does.
+/// Returns true if a line starts an object but does not end with a brace, as a complete object does.
 fn is_open(line: &[u8]) -> bool {
     let line = line.trim_ascii();
     line.first() == Some(&b'{') && line.last() != Some(&b'}')

@@ -1,36 +1,36 @@
-//! Cuts text into entries without decoding them.
+//! Splits text into entries without decoding them.
 
 use memchr::{memchr2, memchr3};
 
 use super::{look, objects};
 use crate::format::Format;
 
-/// Where in the file we are, between two cuts.
+/// The position in the file between two cuts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Splitter {
-    /// Objects, before the first of them: whether each has a line of its own is not known yet.
+    /// Objects, before the first one: it is unknown whether each has its own line.
     Start,
-    /// NDJSON, at the beginning of a line. An object that begins within so many bytes is not looked for in the lines
-    /// behind its own: one that was looked for from an earlier line did not end before.
+    /// NDJSON, at the start of a line. For objects that start within this number of bytes, later lines are not
+    /// searched: a search from an earlier line found no end.
     Lines(usize),
-    /// Objects one behind the other, over several lines or with others on a line. Within so many bytes no line begins
-    /// with a brace.
+    /// Consecutive objects, over several lines or several on a line. Within this number of bytes, no line starts with a
+    /// brace.
     Objects(usize),
     /// JSON, before the opening bracket.
     Open,
     /// JSON, before the first element or the closing bracket.
     First,
-    /// JSON, behind an element.
+    /// JSON, after an element.
     Behind,
-    /// JSON, behind a comma.
+    /// JSON, after a comma.
     Next,
-    /// JSON, behind the closing bracket.
+    /// JSON, after the closing bracket.
     Closed,
-    /// Behind a fault; nothing more is read.
+    /// After a fault; nothing more is read.
     Broken,
 }
 
-/// A place where the layout itself breaks.
+/// A position at which the layout is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) at: usize,
@@ -41,7 +41,7 @@ pub(super) struct Fault {
 #[derive(Debug)]
 pub(super) struct Cut {
     pub(super) entries: Vec<(u32, u32)>,
-    /// Up to here the text has been dealt with.
+    /// The number of bytes processed.
     pub(super) consumed: usize,
     pub(super) fault: Option<Fault>,
     pub(super) splitter: Splitter,
@@ -52,8 +52,8 @@ impl Splitter {
         if format == Format::Ndjson { Splitter::Start } else { Splitter::Open }
     }
 
-    /// Cuts `text`, which begins where the last cut had consumed, into `max_entries` at most; `at_end` says that no
-    /// text follows.
+    /// Splits `text`, which starts at the end of the last cut, into at most `max_entries`; `at_end` states that no text
+    /// follows.
     pub(super) fn cut(self, text: &[u8], at_end: bool, max_entries: usize) -> Cut {
         match self {
             Splitter::Start | Splitter::Lines(_) | Splitter::Objects(_) => {
@@ -103,14 +103,13 @@ fn cut_array(mut splitter: Splitter, text: &[u8], at_end: bool, max_entries: usi
                 ElementEnd::MoreText => break,
                 ElementEnd::CutOff => fail(at, "the file ends in the middle of this entry".into()),
             },
-            (Splitter::Closed, _) => fail(
-                at,
-                "there is text behind the closing bracket of the array; nothing of it was read".into(),
-            ),
+            (Splitter::Closed, _) => {
+                fail(at, "there is text after the closing bracket of the array; it was not read".into())
+            }
             (_, byte) => fail(
                 at,
                 format!(
-                    "expected a comma or the closing bracket of the array, found {:?}; nothing behind it was read",
+                    "expected a comma or the closing bracket of the array, found {:?}; nothing after it was read",
                     char::from(byte)
                 ),
             ),
@@ -129,8 +128,8 @@ enum ElementEnd {
     CutOff,
 }
 
-/// The length of the element at the beginning of `text`. Objects end at their brace; anything else, which is no
-/// record, at the comma or bracket behind it.
+/// Returns the length of the element at the start of `text`. Objects end at their brace; any other element, which is
+/// not a record, ends at the next comma or bracket.
 fn element_end(text: &[u8], at_end: bool) -> ElementEnd {
     let end = if text.first() == Some(&b'{') { object_end(text) } else { other_end(text) };
     match end {
@@ -140,7 +139,7 @@ fn element_end(text: &[u8], at_end: bool) -> ElementEnd {
     }
 }
 
-/// Behind the brace that closes the object at the beginning of `text`.
+/// Returns the index after the brace that closes the object at the start of `text`.
 pub(super) fn object_end(text: &[u8]) -> Option<usize> {
     let end = find_object_end(text);
     look(end.unwrap_or(text.len()));
@@ -194,7 +193,7 @@ fn find_other_end(text: &[u8]) -> Option<usize> {
     None
 }
 
-/// Behind the closing quote of the string that opens at `at`.
+/// Returns the index after the closing quote of the string that opens at `at`.
 fn string_end(text: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {

@@ -1,4 +1,4 @@
-//! The decoder that decides what is a record: exactly the seven fields, each once, of the right type and length.
+//! The authoritative decoder of records: exactly the seven fields, each once, of the right type and length.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::bytes::bytes_from_text;
 
 pub(super) const EXPECTED: &str = "an audit record: an object with exactly the seven fields";
 
-/// Why an entry is no record, and how many bytes into it that shows.
+/// The reason why an entry is not a record, and its byte offset in the entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) offset: usize,
@@ -50,10 +50,10 @@ fn fault(text: &str, error: &serde_json::Error) -> Fault {
     };
     let offset = (line_start + error.column().saturating_sub(1)).min(text.len());
     let problem = error.to_string();
-    // serde_json counts from the entry, not from the file; the place is given by the caller.
+    // serde_json counts from the entry, not from the file; the caller adds the position.
     let problem =
         problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem).to_owned();
-    // A device may have chosen the name of an unknown field: it is shown, but not at any length.
+    // A device may have chosen the name of an unknown field, so its displayed length is limited.
     let problem =
         if problem.len() > 300 { problem.chars().take(200).collect::<String>() + "…" } else { problem };
     Fault { offset, problem }
@@ -115,7 +115,7 @@ impl<'de, const N: usize> Visitor<'de> for BytesVisitor<N> {
     }
 }
 
-/// A byte, from 0 to 255 or, where bytes are signed, from -128 on.
+/// A byte, from 0 to 255 or, for signed bytes, from -128.
 struct ByteValue(u8);
 
 impl<'de> Deserialize<'de> for ByteValue {

@@ -14,7 +14,7 @@ fn three() -> Vec<AuditRecord> {
         .collect()
 }
 
-/// The record as its devices write it, byte fields as arrays of integers.
+/// Returns the record as its devices write it, with byte fields as arrays of integers.
 fn json(record: &AuditRecord) -> String {
     serde_json::json!({
         "device_id": record.device_id, "sequence": record.sequence, "timestamp_ms": record.timestamp_ms,
@@ -35,7 +35,7 @@ fn hex_json(record: &AuditRecord) -> String {
 
 type Entry = Result<AuditRecord, String>;
 
-/// The entries of a text, read in chunks of `chunk_bytes`.
+/// Returns the entries of a text, read in chunks of `chunk_bytes`.
 fn read_by(format: Format, text: &[u8], chunk_bytes: usize) -> Result<Vec<Entry>, String> {
     let reader: Box<dyn Read + Send> = Box::new(std::io::Cursor::new(text.to_vec()));
     let mut chunks = TextChunks::new("test".into(), format, reader).with_chunk_bytes(chunk_bytes);
@@ -163,8 +163,8 @@ fn a_broken_layout_is_one_fault_and_ends_the_reading() {
         (format!("[{good},,{good}]"), 1, "an element is missing"),
         (format!("[{good} {good}]"), 1, "expected a comma"),
         (format!("[{good}}}]"), 1, "expected a comma"),
-        (format!("[{good}]]"), 1, "text behind the closing bracket"),
-        (format!("[{good}][{good}]"), 1, "text behind the closing bracket"),
+        (format!("[{good}]]"), 1, "text after the closing bracket"),
+        (format!("[{good}][{good}]"), 1, "text after the closing bracket"),
         ("[".repeat(100_000), 0, "in the middle of this entry"),
         (format!("[{}", "{\"a\":".repeat(100_000)), 0, "in the middle of this entry"),
         ("[\"".into(), 0, "in the middle of this entry"),
@@ -223,7 +223,7 @@ fn objects_over_several_lines_and_on_one_line_are_read() {
         format!("{}\r\n{}\n\n{}", pretty(first).replace('\n', "\r\n"), json(second), pretty(third)),
         format!("{}{}{}", json(first), json(second), json(third)),
         format!("{} {}\n{}", json(first), json(second), hex_json(third)),
-        // Lines first, objects in another layout later.
+        // First lines, then objects in another layout.
         format!("{}\n{}\n{}\n", json(first), pretty(second), pretty(third)),
         format!("{{\n{}\n{}\n{}", &json(first)[1..], json(second), pretty(third)),
     ] {
@@ -274,7 +274,7 @@ fn a_damaged_line_of_ndjson_harms_no_other() {
     }
 }
 
-/// Looks at bytes, counted: at most a few for each byte of the input, whatever is in it.
+/// Splitting examines each byte of the input at most a few times, for any content.
 #[test]
 fn every_byte_is_looked_at_a_few_times() {
     for (format, begin, piece) in [
@@ -309,8 +309,8 @@ fn every_byte_is_looked_at_a_few_times() {
 }
 
 proptest! {
-    /// Whatever the fast decoder accepts, the strict one accepts with the same result; and on ordinary records
-    /// the fast one does not stand aside.
+    /// For every input that the fast decoder accepts, the strict one returns the same result; and the fast one accepts
+    /// ordinary records.
     #[test]
     fn fast_and_strict_agree(
         device_id in "[ -~é]{0,12}", sequence: u64, timestamp_ms: u64, hash: [u8; 32],

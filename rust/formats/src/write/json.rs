@@ -1,8 +1,8 @@
-//! A record as a JSON object: the seven fields in their order, byte fields as arrays of integers.
+//! Writes a record as a JSON object: the seven fields in order, byte fields as arrays of integers.
 
 use edgesentry_chain::{AuditRecord, escape};
 
-/// Each byte as decimal digits and a comma, and how long that is.
+/// Each byte as decimal digits and a comma, with the length.
 const DIGITS: [([u8; 4], usize); 256] = {
     let mut table = [([b','; 4], 0); 256];
     let mut value = 0;
@@ -24,7 +24,7 @@ const DIGITS: [([u8; 4], usize); 256] = {
     table
 };
 
-/// Appends a record as one line of JSON, without the end of the line: what [`crate::record_from_json`] reads.
+/// Appends a record as one line of JSON for [`crate::record_from_json`], without the end of the line.
 pub fn record_to_json(record: &AuditRecord, out: &mut Vec<u8>) {
     write_record(out, record);
 }
@@ -48,7 +48,7 @@ pub(super) fn write_record(out: &mut Vec<u8>, record: &AuditRecord) {
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
-    // Beyond the characters that JSON escapes: who reads a log of this must not be fooled by it.
+    // Escape more characters than JSON requires, so that displayed text cannot mislead a reader of logs.
     let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     if is_plain {
         serde_json::to_writer(out, text).expect("a string is written to memory");
@@ -67,12 +67,12 @@ fn write_bytes<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
     out.resize(start + 1 + 4 * N, b'[');
     let mut end = start + 1;
     for byte in bytes {
-        // Four bytes are copied faster than some; the next overwrite what is too much.
+        // Copying four bytes is faster than copying fewer; the next write overwrites the excess.
         let (text, length) = &DIGITS[usize::from(*byte)];
         out[end..end + 4].copy_from_slice(text);
         end += length;
     }
-    // In place of the last comma.
+    // Replaces the last comma.
     out[end - 1] = b']';
     out.truncate(end);
 }

@@ -1,4 +1,4 @@
-//! A stream, compressed or not.
+//! An output stream with optional compression.
 
 use std::io::{self, BufWriter, Write};
 
@@ -29,7 +29,7 @@ impl Output {
         })
     }
 
-    /// Ends the compression and hands everything on.
+    /// Ends the compression and flushes all bytes.
     pub(super) fn finish(self) -> io::Result<()> {
         let mut out = match self {
             Output::Plain(out) => out,

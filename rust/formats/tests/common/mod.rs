@@ -1,4 +1,4 @@
-//! Records for tests, and reading them back.
+//! Creates records for tests, and reads them back.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::Write;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 pub type Entries = Vec<Result<AuditRecord, Malformed>>;
 
-/// Every layout with every compression around it.
+/// Every layout with every compression.
 pub const LAYOUTS: [(Format, Compression, &str); 8] = [
     (Format::Json, Compression::None, "json"),
     (Format::Json, Compression::Gzip, "json.gz"),
@@ -38,7 +38,7 @@ pub fn any_record() -> impl Strategy<Value = AuditRecord> {
     )
 }
 
-/// Records that differ in every field.
+/// Returns records that differ in every field.
 pub fn some_records(count: u64) -> Vec<AuditRecord> {
     let record = |sequence: u64| AuditRecord {
         device_id: format!("lift-{:02}", sequence % 3),
@@ -67,7 +67,7 @@ impl Write for Memory {
     }
 }
 
-/// The records as a file of this layout, written in slices of this size.
+/// Returns the records as a file of this layout, written in slices of this size.
 pub fn written(records: &[AuditRecord], format: Format, compression: Compression, slice: usize) -> Vec<u8> {
     let memory = Memory::default();
     let mut writer =
@@ -82,7 +82,7 @@ pub fn read_bytes(bytes: Vec<u8>) -> Result<Entries, Error> {
         .collect()
 }
 
-/// An error with what caused it, as the command prints it.
+/// Formats an error with its causes, as the command prints it.
 pub fn sentence(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,5 @@
-//! Whether a backup can be restored: extracted, with its write-ahead log in place, and verified by PostgreSQL's own
-//! program.
+//! Proof that a backup can be restored: extracted, with its write-ahead log in place, and verified by PostgreSQL's
+//! own program.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -15,16 +15,16 @@ use crate::postgres::Programs;
 use crate::program;
 use crate::wal::Lsn;
 
-/// What a proven backup covers.
+/// The range of a proven backup.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Proof {
     /// The timeline.
     pub(crate) timeline: u32,
-    /// Where recovery begins.
+    /// The position at which recovery begins.
     pub(crate) start: Lsn,
-    /// What it must reach.
+    /// The position that recovery must reach.
     pub(crate) stop: Lsn,
-    /// What the program said.
+    /// The output of the program.
     pub(crate) said: String,
 }
 
@@ -45,12 +45,12 @@ struct Range {
     end: Lsn,
 }
 
-/// Extracts the backup in `files` into `data`, and proves it.
+/// Extracts the backup from `files` into `data`, and proves it.
 pub(crate) async fn prove(programs: &Programs, files: &Path, data: &Path) -> Result<Proof, Error> {
     let (programs, files, data) = (programs.clone(), files.to_owned(), data.to_owned());
     blocking(move || {
         extract::base_backup(&files, &data, None, &|| Ok(()))?;
-        // With the write-ahead log: the program reads it through from the start to the end of the backup.
+        // With the write-ahead log: the program reads it from the start to the end of the backup.
         program::done(programs.command("pg_verifybackup").arg(&data), NO_TIMEOUT)?;
         let said = format!("backup successfully verified by {}", version_line(&programs, "pg_verifybackup")?);
         let manifest = files.join(extract::MANIFEST);

@@ -1,6 +1,6 @@
 //! `alert-fire`: a real service is attacked and its store fails; the alerts must reach a webhook in time.
 //!
-//! Prometheus and Alertmanager are the drill's own, with the rules and routes that are shipped, or run already.
+//! Prometheus and Alertmanager run already, or the drill starts its own with the shipped rules and routes.
 
 mod harness;
 mod monitoring;
@@ -22,7 +22,7 @@ use self::monitoring::{Arrival, Monitoring};
 
 pub use self::trial::Trial;
 
-/// Whether an alert reaches those who must know.
+/// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "alert-fire",
     about: "A service is attacked and its store fails; Prometheus and Alertmanager must tell a webhook of it.",
@@ -30,49 +30,49 @@ pub const PLAN: Plan = Plan {
     needs: &[PROMETHEUS, ALERTMANAGER],
 };
 
-/// How soon an alert must arrive.
+/// The time within which an alert must arrive.
 pub const ALERT_TIMEOUT: Duration = Duration::from_secs(120);
 /// The scrape interval that the rules are made for.
 pub const DOCUMENTED_SCRAPE_SECONDS: u32 = 15;
-/// Records that are accepted before anything is injected.
+/// Records that are accepted before the first injection.
 const GOOD_RECORDS: usize = 10;
 
-/// How the drill is held.
+/// The settings of the drill.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// The alerts, in the order in which they are tried.
+    /// The alerts, in the order of the trials.
     pub trials: Vec<Trial>,
-    /// How soon each must arrive.
+    /// The time within which each must arrive.
     pub within: Duration,
-    /// Who scrapes and who tells.
+    /// The servers that scrape and notify.
     pub servers: Servers,
 }
 
 /// Prometheus and Alertmanager.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Servers {
-    /// Of the drill's own, on free loopback ports.
+    /// Servers of the drill's own, on free loopback ports.
     Own {
         /// The scrape and evaluation interval.
         scrape_seconds: u32,
-        /// Rules instead of those that are shipped.
+        /// Rules in place of the shipped ones.
         rules: Option<PathBuf>,
     },
-    /// That run already.
+    /// Servers that run already.
     Running {
         /// The URL of Prometheus; it must have `metrics` among its targets.
         prometheus: String,
         /// The URL of Alertmanager.
         alertmanager: String,
-        /// Where the service of the drill serves its metrics.
+        /// The address at which the drill's service serves its metrics.
         metrics: SocketAddr,
-        /// Where the drill listens for a webhook that Alertmanager is configured with; without one, what
-        /// Alertmanager has routed counts, and nobody sees it delivered.
+        /// The address at which the drill receives the webhook of Alertmanager. Without one an alert counts once
+        /// Alertmanager has routed it, and its delivery is not observed.
         webhook: Option<SocketAddr>,
     },
 }
 
-/// Holds the drill. An error says that it could not be finished; what it found is in `report`.
+/// Runs the drill. An error means that it could not finish; `report` has the results so far.
 pub async fn run(settings: &Settings, report: &mut DrillReport) -> Result<(), DrillError> {
     let alerts: Vec<&str> = settings.trials.iter().map(|trial| trial.alert()).collect();
     report.option("alerts", alerts.join(" "));
@@ -80,7 +80,7 @@ pub async fn run(settings: &Settings, report: &mut DrillReport) -> Result<(), Dr
     report.option("within", settings.within.as_secs());
     report.full_if(settings.within <= ALERT_TIMEOUT);
     settings.servers.note(report);
-    // Before anything is started.
+    // Checked before anything is started.
     if let Servers::Own { .. } = settings.servers {
         PROMETHEUS.find()?;
         ALERTMANAGER.find()?;
@@ -127,7 +127,7 @@ async fn hold(settings: &Settings, folder: &Path, report: &mut DrillReport) -> R
     Ok(())
 }
 
-/// Whether the alert of a trial arrived in time, with what whoever is woken by it needs.
+/// Checks that the alert of a trial arrived in time, with the labels and annotations that the on-call engineer needs.
 async fn verdict(
     trial: Trial,
     rule: &str,
@@ -146,7 +146,7 @@ async fn verdict(
     let severity = text(&arrival.labels, "severity").unwrap_or_else(|| "no severity".to_owned());
     let page = text(&arrival.annotations, "runbook_url");
     let receiver = trial.severity().to_lowercase();
-    // Receivers of servers that run already have names of their own.
+    // Receivers of running servers have names of their own.
     let is_routed =
         matches!(settings.servers, Servers::Running { .. }) || arrival.receivers.contains(&receiver);
     let holds = severity == trial.severity() && page.is_some() && is_routed;
@@ -179,7 +179,7 @@ impl Servers {
         }
     }
 
-    /// Where the service serves its metrics; port 0 is any that is free.
+    /// Returns the address at which the service serves its metrics; port 0 is any free port.
     fn metrics(&self) -> SocketAddr {
         match self {
             Servers::Own { .. } => SocketAddr::from(([127, 0, 0, 1], 0)),

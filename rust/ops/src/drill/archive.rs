@@ -1,4 +1,4 @@
-//! The drill `db-restore` on an archive that exists: restored beside it, and only read.
+//! The drill `db-restore` on an existing archive, which is only read: the restore is made beside it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::servers::{POSTGRESQL, free_port};
 use crate::source::{self, Source};
 use crate::wal::WalName;
 
-/// How long a segment may take into the archive.
+/// The time within which a segment must reach the archive.
 const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// What is known of it beforehand.
+/// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "db-restore-archive",
     about: "The archive of a site is restored to a moment, onto a server of the drill's own.",
@@ -33,28 +33,29 @@ pub const PLAN: Plan = Plan {
     needs: &[POSTGRESQL],
 };
 
-/// How the drill is run.
+/// The settings of the drill.
 pub struct ArchiveDrill {
     /// The settings that name the archive, its server, and the payload store, whose payloads are hashed again.
     pub settings: Settings,
-    /// The same as a file, for the commands that PostgreSQL runs; none where they are `EDS_` variables.
+    /// The same as a file, for the commands that PostgreSQL runs; none if the settings are `EDS_` variables.
     pub config: Option<PathBuf>,
-    /// `eds` itself.
+    /// The `eds` program.
     pub eds: PathBuf,
-    /// Make a transaction on the server before, so that recovery can stop behind the moment on a quiet server too.
+    /// Commit a transaction on the server first, so that recovery can stop after the target time on an idle server
+    /// too.
     pub commit: bool,
-    /// How far back from now.
+    /// The time to restore to, counted back from now.
     pub back: Duration,
-    /// Heads that must be there.
+    /// Heads that the ledger must have.
     pub heads: Option<Heads>,
-    /// The devices' keys; those of the ledger if none are given.
+    /// The devices' keys; by default those of the ledger.
     pub keys: Option<KeyRing>,
     /// The links after which chains begin that do not begin at sequence 1.
     pub start_heads: Option<Heads>,
 }
 
 impl ArchiveDrill {
-    /// Runs the drill. The archive is only read; the restored server archives nothing, and is gone when it is over.
+    /// Runs the drill. The archive is only read; the restored server archives nothing and is removed at the end.
     pub async fn run(self, report: &mut DrillReport) -> Result<(), Error> {
         let archive = Archive::open(&self.settings).await?;
         let payloads = self.settings.open_payloads().await?;
@@ -114,7 +115,7 @@ impl ArchiveDrill {
         Ok(())
     }
 
-    /// The moment; or the end of the archive where no transaction has ended behind the moment, for then nothing was
+    /// Returns the target time, or the end of the archive if no transaction ended after the target: then nothing was
     /// committed between the two.
     async fn reachable(
         &self,
@@ -134,13 +135,13 @@ impl ArchiveDrill {
         Ok((Target::Latest, Some(timeline)))
     }
 
-    /// Ends a transaction that changes nothing, and waits until it is in the archive.
+    /// Commits a transaction that changes nothing, and waits until it is in the archive.
     async fn make_commit(&self, archive: &Archive, report: &mut DrillReport) -> Result<(), Error> {
         let Source { sql, .. } = Source::connect(&self.settings).await?;
         // A transaction with an id writes a commit record.
         let commit = "SELECT pg_current_xact_id();\nSELECT pg_walfile_name(pg_switch_wal())";
         let answer = blocking(|| sql.query(commit))?;
-        // The id of the transaction is of no interest.
+        // The id of the transaction is not used.
         let segment = answer.lines().last().unwrap_or_default();
         let name: WalName = segment.parse().map_err(|_| Error::Server {
             server: sql.place().to_owned(),
@@ -165,7 +166,7 @@ impl ArchiveDrill {
         Ok(())
     }
 
-    /// What it will touch, a sentence each.
+    /// Returns the effects of the drill, a sentence each.
     pub fn touches(&self) -> Vec<String> {
         let archive = self.settings.ops.archive.as_deref().unwrap_or("the archive");
         let mut touches =

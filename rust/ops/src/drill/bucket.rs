@@ -1,6 +1,6 @@
 //! The drill `s3-object-recovery` in a bucket of the site, with objects of its own.
 //!
-//! Object Lock keeps them until their retention is over, as it must; the next drill removes them then.
+//! Object Lock keeps them until their retention ends; the next drill removes them then.
 
 use edgesentry_formats::DEVICES;
 use edgesentry_rs::Settings;
@@ -11,12 +11,12 @@ use super::{DrillReport, Plan};
 use crate::error::Error;
 use crate::s3::Bucket;
 
-/// Devices of the drill, and so its objects below `devices/`, have names that begin like this.
+/// The prefix of the drill's device names, and so of its objects below `devices/`.
 const PREFIX: &str = "edgesentry-drill-";
-/// Objects of a drill that was begun so long ago belong to none that is still held.
+/// Objects of a drill that began this long ago belong to no running drill.
 const ABANDONED_AFTER_MS: u64 = 24 * 3600 * 1000;
 
-/// What is known of it beforehand.
+/// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "s3-object-recovery-bucket",
     about: "Payloads of the drill's own are deleted and overwritten in a bucket of the site, and brought back.",
@@ -24,7 +24,7 @@ pub const PLAN: Plan = Plan {
     needs: &[],
 };
 
-/// How the drill is run.
+/// The settings of the drill.
 #[derive(Clone, Debug)]
 pub struct BucketDrill {
     /// The settings whose payloads are in the bucket.
@@ -33,20 +33,20 @@ pub struct BucketDrill {
     pub records: u64,
 }
 
-/// A drill that can be held, and what it will touch.
+/// A drill that can run, and its effects.
 #[derive(Debug)]
 pub struct Prepared {
     bucket: String,
     settings: S3Settings,
     records: u64,
-    /// Names of devices begin like this.
+    /// The prefix of the device names.
     devices: String,
-    /// What it will touch, a sentence each.
+    /// The effects of the drill, a sentence each.
     pub touches: Vec<String>,
 }
 
 impl BucketDrill {
-    /// Looks at the bucket, and changes nothing.
+    /// Inspects the bucket without changing it.
     pub async fn prepare(self) -> Result<Prepared, Error> {
         enough(self.records)?;
         let name = self.settings.payloads.as_deref().and_then(|payloads| payloads.strip_prefix("s3://"));
@@ -92,7 +92,7 @@ impl BucketDrill {
 }
 
 impl Prepared {
-    /// Runs the drill. What may be deleted of it is gone when it returns or is dropped.
+    /// Runs the drill. All its deletable objects are gone when it returns or is dropped.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         let bucket = Bucket::new(&self.bucket, &self.settings).await?;
         report.place = bucket.place();
@@ -112,13 +112,13 @@ impl Prepared {
         held.and(removed.map(|_| ()))
     }
 
-    /// How the keys of its objects begin.
+    /// Returns the prefix of its object keys.
     fn objects(&self) -> String {
         format!("{DEVICES}/{}-", self.devices)
     }
 }
 
-/// What an interrupted drill leaves is removed when this is dropped.
+/// Removes the objects of an interrupted drill when dropped.
 struct Leftovers<'a> {
     drill: &'a Prepared,
     is_done: bool,
@@ -131,7 +131,7 @@ impl Drop for Leftovers<'_> {
         }
         let (name, settings, prefix) =
             (self.drill.bucket.clone(), self.drill.settings.clone(), self.drill.objects());
-        // A thread of its own: this one may be within a runtime already.
+        // On a thread of its own: this one may be within a runtime already.
         let removing = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
@@ -139,7 +139,7 @@ impl Drop for Leftovers<'_> {
                 bucket.remove_below(&prefix, None).await.map_err(std::io::Error::other)
             })
         });
-        // What could not be removed now is removed by the next drill.
+        // The next drill removes the objects that could not be removed now.
         let _ = removing.join();
     }
 }

@@ -1,8 +1,8 @@
-//! The drill `db-failover` on a primary and a standby that run already, such as those of a staging site.
+//! The drill `db-failover` on a running primary and standby, such as those of a staging site.
 //!
-//! The records of the drill are in a database of their own, which is gone afterwards. Once the primary is stopped an
-//! interrupted drill goes forward, not back: it fences the old primary, promotes the standby and lets the old primary
-//! come back as its standby, so that there is a cluster again.
+//! The records of the drill are in a database of their own, which is dropped at the end. Once the primary is stopped,
+//! an interrupted drill goes forward, not back: it fences the old primary, promotes the standby and lets the old
+//! primary come back as its standby, so that there is a cluster again.
 
 mod course;
 
@@ -20,12 +20,12 @@ use crate::failover::{self, Detection};
 
 pub use self::course::Commands;
 
-/// Devices of the drill have names that begin like this.
+/// The prefix of the drill's device names.
 const DEVICES_PREFIX: &str = "edgesentry-drill";
-/// How long ingest may wait for the old primary to come back, where commits wait for it.
+/// How long ingest may wait for the old primary to come back, if commits wait for it.
 const OLD_PRIMARY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is known of it beforehand.
+/// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "db-failover-cluster",
     about: "The primary of a cluster of the site is stopped under load and fenced, its standby promoted.",
@@ -33,32 +33,32 @@ pub const PLAN: Plan = Plan {
     needs: &[],
 };
 
-/// How the drill is run.
+/// The settings of the drill.
 #[derive(Clone, Debug)]
 pub struct ClusterDrill {
-    /// The settings whose ledger names both hosts, in a role that may make databases.
+    /// The settings whose ledger names both hosts, with a role that may create databases.
     pub settings: Settings,
-    /// What stops, fences and brings back the server that is the primary now.
+    /// The commands that stop, fence and bring back the current primary.
     pub commands: Commands,
     /// Records in the ledger of the drill before the load begins.
     pub records: u64,
-    /// Records that the load must have brought before the stop, and again after each later step.
+    /// Records that the load must have written before the stop, and again after each later step.
     pub load: u64,
-    /// Hold it although no standby is synchronous.
+    /// Run it although no standby is synchronous.
     pub asynchronous: bool,
 }
 
-/// A drill that can be held, and what it will touch.
+/// A drill that can run, and its effects.
 #[derive(Debug)]
 pub struct Prepared {
     drill: ClusterDrill,
     pair: Pair,
-    /// What it will touch, a sentence each.
+    /// The effects of the drill, a sentence each.
     pub touches: Vec<String>,
 }
 
 impl ClusterDrill {
-    /// Looks at the cluster, and changes nothing.
+    /// Inspects the cluster without changing it.
     pub fn prepare(self) -> Result<Prepared, Error> {
         let pair = Pair::find(&self.settings)?;
         pair.check(&self.commands, self.asynchronous)?;

@@ -26,7 +26,7 @@ pub(super) async fn take(site: &Site, report: &mut DrillReport) -> Result<Dump, 
     Ok(dump)
 }
 
-/// Restores a dump beside what was restored from the backup, and goes through the same checklist.
+/// Restores a dump beside the restored backup, and makes the same checks.
 pub(super) async fn restore(
     site: &Site,
     dump: &Dump,

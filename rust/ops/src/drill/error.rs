@@ -1,17 +1,17 @@
-//! Why a drill could not be finished. What it found is in its report.
+//! Why a drill could not finish. Its report has the results so far.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::servers::ServerError;
 
-/// A drill could not be finished.
+/// A drill could not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
     /// A server of the drill is missing or does not work.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The service or its ledger, where the drill did not ask them to fail.
+    /// The service or its ledger failed although the drill did not make it fail.
     #[error("the service of the drill")]
     Service(#[from] edgesentry_rs::Error),
     /// A file of the drill.
@@ -21,17 +21,17 @@ pub enum DrillError {
         path: PathBuf,
         /// Such as `write`.
         action: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Something is not as the drill needs it: what, and what to do.
+    /// A precondition of the drill does not hold, and what to do about it.
     #[error("{0}")]
     Unfit(String),
 }
 
 impl DrillError {
-    /// A stable name for programs.
+    /// Returns a stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
             DrillError::Server(ServerError::Missing { .. }) => "program_missing",

@@ -1,4 +1,4 @@
-//! Under which circumstances a drill was held: how much of it, on which machine, with which versions.
+//! The circumstances of a drill: its extent, the machine, and the versions.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::postgres::Programs;
 use crate::program;
 
-/// How much of a drill was held.
+/// The extent of a drill.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Extent {
@@ -18,8 +18,8 @@ pub enum Extent {
     Full,
     /// The short form, which shows that everything works.
     Short,
-    /// Less than all of it, such as one alert of many or a smaller ledger. Reports of earlier releases do not say how
-    /// much was held, and are taken for this.
+    /// Less than all of it, such as one alert of many or a smaller ledger. Reports of earlier releases do not state
+    /// their extent, and count as partial.
     #[default]
     Partial,
 }
@@ -34,10 +34,10 @@ impl std::fmt::Display for Extent {
     }
 }
 
-/// The machine that a drill was held on.
+/// The machine that a drill ran on.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Host {
-    /// Its name.
+    /// The host name.
     pub name: String,
     /// Such as `Debian GNU/Linux 12 (bookworm), kernel 6.1.0-31-amd64, x86_64`.
     pub system: String,
@@ -45,23 +45,23 @@ pub struct Host {
     pub cores: usize,
 }
 
-/// What had which version, such as `eds` and `PostgreSQL`.
+/// The versions of the programs, such as `eds` and `PostgreSQL`.
 pub type Versions = BTreeMap<String, String>;
 
-/// The first line that a program says about its version.
+/// Returns the first line of a program's version output.
 pub(super) fn version_of(program: &Path, argument: &str) -> String {
     let said = program::done(Command::new(program).arg(argument), Duration::from_secs(60));
     let said = said.unwrap_or_default();
     said.lines().next().map_or("unknown", str::trim).to_owned()
 }
 
-/// Such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+/// Returns the version, such as `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
 pub(super) fn postgres_version(programs: &Programs) -> String {
     version_of(&programs.folder().join("postgres"), "--version")
 }
 
 impl Host {
-    /// This machine.
+    /// Returns this machine.
     pub fn this() -> Host {
         let kernel = |file: &str| {
             let text = std::fs::read_to_string(format!("/proc/sys/kernel/{file}")).unwrap_or_default();

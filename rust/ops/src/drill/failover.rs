@@ -20,20 +20,20 @@ use crate::servers::{Cluster, POSTGRESQL, Primary};
 
 /// Records in the ledger of the full drill before the load begins.
 pub const RECORDS: u64 = 10_000;
-/// Records that the load of the full drill brings before the crash and after each step.
+/// Records that the load of the full drill writes before the crash and after each step.
 pub const LOAD: u64 = 2_000;
-/// Devices that send at once.
+/// Devices that send concurrently.
 const DEVICES: usize = 16;
-/// How long ingest may take to go on, on a slow machine; the pass criterion is another figure.
+/// The timeout for ingest to resume, on a slow machine; the pass criterion is another figure.
 pub(super) const RESUME_TIMEOUT: Duration = Duration::from_secs(1800);
-/// The runbook's time for a failover, in seconds.
+/// The RTO of the runbook, in seconds.
 pub(super) const LIMIT_SECONDS: f64 = 1800.0;
-/// How far an asynchronous standby is behind when its primary dies.
+/// The lag of an asynchronous standby when its primary crashes.
 const LAG: Duration = Duration::from_secs(1);
 /// Settings of the clusters: as in production, but for a small machine.
 const SETTINGS: [&str; 3] = ["max_connections = 40", "wal_keep_size = '128MB'", "max_wal_size = '2GB'"];
 
-/// What is known of it beforehand.
+/// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "db-failover",
     about: "The primary is killed under load and fenced, and its synchronous standby is promoted.",
@@ -41,21 +41,21 @@ pub const PLAN: Plan = Plan {
     needs: &[POSTGRESQL],
 };
 
-/// How the drill is run.
+/// The settings of the drill.
 #[derive(Clone, Debug)]
 pub struct Failover {
-    /// What the clusters run on.
+    /// The programs of PostgreSQL.
     pub programs: Programs,
     /// Records in the ledger before the load begins.
     pub records: u64,
-    /// Records that the load must have brought before the crash, and again after each later step.
+    /// Records that the load must have written before the crash, and again after each later step.
     pub load: u64,
-    /// Without a synchronous standby, one that is a second behind: shows what is lost then.
+    /// Use a standby that is a second behind in place of a synchronous one, to show the loss.
     pub asynchronous: bool,
 }
 
 impl Failover {
-    /// Runs the drill. Servers are stopped and gone when it returns or is dropped.
+    /// Runs the drill. Its servers are stopped and removed when it returns or is dropped.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         report.at_least("records", self.records, RECORDS);
         report.at_least("load", self.load, LOAD);
@@ -79,7 +79,7 @@ impl Failover {
         Ok(())
     }
 
-    /// A primary and its standby, which run.
+    /// Starts a primary and its standby.
     fn pair(&self, report: &mut DrillReport) -> Result<(Cluster, Cluster), Error> {
         let mut primary = Cluster::create(&self.programs, "primary", &SETTINGS)?;
         primary.start()?;
@@ -100,7 +100,7 @@ impl Failover {
         Ok((primary, standby))
     }
 
-    /// Crash, detection, fence, promotion, and the first record after it. Answers when the crash was, Unix milliseconds.
+    /// Crashes the primary, fences it, promotes the standby and waits for a record. Returns the time of the crash.
     async fn fail_over(
         &self,
         primary: &mut Cluster,
@@ -144,7 +144,7 @@ impl Failover {
         Ok(crash_ms)
     }
 
-    /// The old primary comes back, as it will when its machine is repaired.
+    /// Brings the old primary back, as after the repair of its machine.
     fn old_primary_returns(&self, primary: &mut Cluster, report: &mut DrillReport) -> Result<(), Error> {
         let check = blocking(|| -> Result<Check, Error> {
             primary.start()?;
@@ -157,7 +157,7 @@ impl Failover {
         Ok(())
     }
 
-    /// A new standby for the new primary; commits wait for it.
+    /// Makes a standby for the new primary; commits wait for it.
     async fn rebuild(
         &self,
         primary: &Cluster,
@@ -181,7 +181,7 @@ impl Failover {
     }
 }
 
-/// Devices that send through a list of hosts while one of these is lost.
+/// Devices that send through a list of hosts while one of them is lost.
 pub(super) struct Rehearsal {
     service: IngestService,
     payloads: Arc<dyn PayloadStore>,
@@ -189,7 +189,7 @@ pub(super) struct Rehearsal {
 }
 
 impl Rehearsal {
-    /// Fills the ledger, and lets the devices send from here on.
+    /// Fills the ledger, and starts the load.
     pub(super) async fn begin(
         ledger: PostgresSettings,
         devices: &str,
@@ -211,7 +211,7 @@ impl Rehearsal {
         Ok(Rehearsal { service, payloads, load: sending })
     }
 
-    /// Ends the load, and compares the new primary with what was acknowledged.
+    /// Ends the load, and compares the new primary with the acknowledged records.
     pub(super) async fn conclude(
         self,
         new_primary: PostgresSettings,
@@ -251,7 +251,7 @@ fn settings(url: String) -> PostgresSettings {
     PostgresSettings { url: url.into(), timeout_seconds: 10, ..PostgresSettings::default() }
 }
 
-/// Holds back write-ahead log, so that the standby is behind when the primary dies.
+/// Holds back write-ahead log, so that the standby is behind when the primary crashes.
 async fn hold_wal(primary: &Cluster, report: &mut DrillReport) -> Result<(), Error> {
     let pid = blocking(|| primary.sql()?.query("SELECT pid FROM pg_stat_replication"))?;
     if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
@@ -268,7 +268,7 @@ pub(super) fn stalled(when: &str) -> Error {
     Error::Server { server: "the drill".to_owned(), problem: format!("it does not go on: {when}") }
 }
 
-/// Does work that blocks; the tasks of the drill run on.
+/// Runs blocking work while the tasks of the drill go on.
 pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }

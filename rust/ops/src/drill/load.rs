@@ -1,4 +1,4 @@
-//! Devices of a drill, what was acknowledged to them, and whether a ledger still has it.
+//! Devices of a drill, their acknowledged records, and whether a ledger still has these.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -22,7 +22,7 @@ use crate::error::Error;
 
 /// Records of a device that are sent in one call while a ledger is filled.
 const FILL_BATCH_RECORDS: usize = 100;
-/// Between two attempts of a device whose record was not taken.
+/// The pause before a device sends a record again that was not accepted.
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
 
 /// An acknowledged record.
@@ -32,25 +32,25 @@ struct Acknowledged {
     at_ms: u64,
 }
 
-/// The devices of a drill, and what was acknowledged to each of them, by sequence.
+/// The devices of a drill, and the acknowledged records of each, by sequence.
 pub(super) struct Fleet {
     devices: Vec<Device>,
     acknowledged: Vec<Vec<Acknowledged>>,
     payload: fn(&str, u64) -> String,
 }
 
-/// What a ledger has of what was acknowledged.
+/// The acknowledged records that a ledger has.
 pub(super) struct Kept {
     /// Acknowledged records.
     pub(super) acknowledged: u64,
-    /// Those that the ledger does not have.
+    /// Acknowledged records that the ledger does not have.
     pub(super) lost: u64,
-    /// Unix milliseconds of the acknowledgement of the first of them.
+    /// Unix milliseconds of the acknowledgement of the first lost record.
     pub(super) lost_since_ms: Option<u64>,
 }
 
 impl Fleet {
-    /// So many devices, whose names begin in the same way.
+    /// Returns `count` devices whose names begin with `prefix`.
     pub(super) fn new(prefix: &str, count: usize) -> Fleet {
         let device = |number| {
             let id = format!("{prefix}-{number:03}");
@@ -72,7 +72,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// The keys of all devices, as their owner knows them.
+    /// Returns the keys of all devices, as their owner knows them.
     pub(super) fn keys(&self) -> Result<KeyRing, Error> {
         let mut ring = KeyRing::new();
         let wrong = |error: edgesentry_chain::KeyError| Error::Config(error.to_string());
@@ -84,12 +84,12 @@ impl Fleet {
         Ok(ring)
     }
 
-    /// Records that were acknowledged.
+    /// Returns the number of acknowledged records.
     pub(super) fn count(&self) -> u64 {
         self.acknowledged.iter().map(|records| records.len() as u64).sum()
     }
 
-    /// The last link that was acknowledged to each device: the heads that the ledger must have.
+    /// Returns the last acknowledged link of each device: the heads that the ledger must have.
     pub(super) fn heads(&self) -> Heads {
         let head = |(device, records): (&Device, &Vec<Acknowledged>)| {
             let hash = records.last()?.hash;
@@ -98,7 +98,7 @@ impl Fleet {
         self.devices.iter().zip(&self.acknowledged).filter_map(head).collect()
     }
 
-    /// Object references of the first records, a record of each device in turn.
+    /// Returns object references of the first records, one record of each device in turn.
     pub(super) fn first(&self, count: usize) -> Vec<(String, u64)> {
         let sequences = 1..=self.acknowledged.iter().map(Vec::len).max().unwrap_or(0) as u64;
         let all = sequences.flat_map(|sequence| {
@@ -107,12 +107,12 @@ impl Fleet {
         all.take(count).collect()
     }
 
-    /// The payload of a record.
+    /// Returns the payload of a record.
     pub(super) fn payload(&self, device_id: &str, sequence: u64) -> Bytes {
         Bytes::from((self.payload)(device_id, sequence))
     }
 
-    /// Sends so many records, as fast as they are taken.
+    /// Sends this number of records, as fast as the service accepts them.
     pub(super) async fn fill(&mut self, service: &IngestService, records: u64) -> Result<(), Error> {
         let mut missing = usize::try_from(records).unwrap_or(usize::MAX);
         while missing > 0 {
@@ -141,7 +141,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Lets every device send one record after the other, each again until it is taken.
+    /// Makes every device send records one by one, each repeatedly until it is accepted.
     pub(super) fn send(self, service: &IngestService, pause: Duration) -> Load {
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
@@ -160,7 +160,7 @@ impl Fleet {
         Load { tasks, shared, payload: self.payload }
     }
 
-    /// Compares a ledger with what was acknowledged.
+    /// Compares a ledger with the acknowledged records.
     pub(super) async fn kept(&self, ledger: &dyn Ledger) -> Result<Kept, Error> {
         let numbers: BTreeMap<&str, usize> =
             self.devices.iter().enumerate().map(|(number, device)| (device.device_id(), number)).collect();
@@ -189,7 +189,7 @@ impl Fleet {
         })
     }
 
-    /// Verifies a whole ledger under the devices' own keys and heads, payloads hashed again where a store is given.
+    /// Verifies a whole ledger under the devices' own keys and heads; hashes payloads again if a store is given.
     pub(super) async fn verify(
         &self,
         ledger: &Arc<dyn Ledger>,
@@ -198,7 +198,7 @@ impl Fleet {
         self.verify_against(ledger, payloads, Some(self.heads())).await
     }
 
-    /// Verifies what a ledger has, which may end before what was acknowledged.
+    /// Verifies the records of a ledger, which may end before the acknowledged heads.
     pub(super) async fn verify_what_is_there(&self, ledger: &Arc<dyn Ledger>) -> Result<Check, Error> {
         self.verify_against(ledger, None, None).await
     }
@@ -263,21 +263,21 @@ struct Shared {
     rejected: Mutex<Vec<String>>,
 }
 
-/// What a load saw besides what was acknowledged.
+/// The observations of a load besides the acknowledged records.
 pub(super) struct Seen {
-    /// Attempts that failed and were made again.
+    /// Attempts that failed and were repeated.
     pub(super) retried: u64,
-    /// Devices whose record was rejected, and why: they have stopped there.
+    /// Devices whose record was rejected, and why: they stopped there.
     pub(super) rejected: Vec<String>,
 }
 
 impl Load {
-    /// Records acknowledged since the load began.
+    /// Returns the number of records acknowledged since the load began.
     pub(super) fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Relaxed)
     }
 
-    /// Waits until so many more records are acknowledged; false where that does not come.
+    /// Waits until `records` more records are acknowledged; returns false if that does not happen in time.
     pub(super) async fn wait_for_more(&self, records: u64, patience: Duration) -> bool {
         let wanted = self.acknowledged() + records;
         let begin = Instant::now();
@@ -292,7 +292,7 @@ impl Load {
         true
     }
 
-    /// Lets what is under way come to its end, and gives the devices back.
+    /// Completes the requests in flight, and returns the devices.
     pub(super) async fn stop(mut self) -> Result<(Fleet, Seen), Error> {
         self.shared.stop.store(true, Relaxed);
         let mut senders = Vec::new();

@@ -25,14 +25,14 @@ use crate::servers::{SEAWEEDFS, SeaweedFs};
 pub const RECORDS: u64 = 200;
 /// Devices whose payloads are stored.
 const DEVICES: usize = 5;
-/// Payloads that are deleted, and as many that are overwritten.
+/// Payloads that are deleted, and the same number that is overwritten.
 const DAMAGED: usize = 3;
 /// The bucket of the drill.
 const BUCKET: &str = "drill-payloads";
-/// The runbook's time for the recovery of objects, in seconds.
+/// The RTO of the runbook for the recovery of objects, in seconds.
 const LIMIT_SECONDS: f64 = 1800.0;
 
-/// What is known of it beforehand.
+/// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "s3-object-recovery",
     about: "Payloads are deleted and overwritten in S3, and brought back from their versions.",
@@ -40,7 +40,7 @@ pub const PLAN: Plan = Plan {
     needs: &[SEAWEEDFS],
 };
 
-/// How the drill is run.
+/// The settings of the drill.
 #[derive(Clone, Debug)]
 pub struct ObjectRecovery {
     /// The program `weed`.
@@ -50,7 +50,7 @@ pub struct ObjectRecovery {
 }
 
 impl ObjectRecovery {
-    /// Runs the drill. The server is stopped and gone when it returns or is dropped.
+    /// Runs the drill. The server is stopped and removed when it returns or is dropped.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         report.at_least("records", self.records, RECORDS);
         report.version("SeaweedFS", version_of(&self.weed, "version"));
@@ -76,7 +76,7 @@ impl ObjectRecovery {
     }
 }
 
-/// Whether there are enough payloads to damage.
+/// Checks that there are enough payloads to damage.
 pub(super) fn enough(records: u64) -> Result<(), Error> {
     if records >= 2 * DAMAGED as u64 {
         return Ok(());
@@ -84,7 +84,7 @@ pub(super) fn enough(records: u64) -> Result<(), Error> {
     Err(Error::Config(format!("the drill needs {} records or more", 2 * DAMAGED)))
 }
 
-/// Stores payloads of devices whose names begin with `devices`, damages some, and brings them back.
+/// Stores payloads of devices whose names begin with `devices`, damages some, and restores them.
 pub(super) async fn recover(
     bucket: &Bucket,
     settings: &S3Settings,
@@ -145,14 +145,14 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// Half of the payloads are deleted, the others overwritten; then every version is tried to be deleted for good.
+/// Deletes half of the payloads and overwrites the others; then tries to delete every version for good.
 async fn damage(
     bucket: &Bucket,
     store: &S3,
     damaged: &[AuditRecord],
     report: &mut DrillReport,
 ) -> Result<(), Error> {
-    // Without Object Lock each version could be deleted: that is not tried, so that the rest can be rehearsed.
+    // Without Object Lock each version could be deleted: the drill skips that, so that the rest can be rehearsed.
     let locked = bucket.lock_days().await?.is_some();
     let (mut deletable, mut tried) = (Vec::new(), 0);
     for (at, record) in damaged.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What many runs of drills have shown, for whoever has to answer for it: Markdown and HTML.
+//! A summary of many runs of drills for managers and auditors: Markdown and HTML.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use super::{DrillReport, Extent, PLANS, Plan, SITE_PLANS};
 use crate::check::{Check, Status};
 use crate::error::Error;
 
-/// One run of a drill.
+/// A run of a drill.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Run {
-    /// What it has shown.
+    /// The report.
     pub report: DrillReport,
-    /// Its verdict; unknown where the drill could not finish, whatever it had checked before.
+    /// The verdict; unknown if the drill could not finish, even if checks had passed or failed before.
     pub status: Status,
-    /// What is known of the signature of its report.
+    /// The state of its report's signature.
     pub signature: Signature,
 }
 
@@ -32,14 +32,14 @@ pub struct Quarter {
     number: u8,
 }
 
-/// Runs of drills, and what they are called together.
+/// Runs of drills, and their common title.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Summary {
     /// The heading.
     pub title: String,
     /// The runs, oldest first.
     pub runs: Vec<Run>,
-    /// Whether only runs count whose reports are signed.
+    /// Whether only runs with signed reports count.
     pub signed_only: bool,
 }
 
@@ -52,13 +52,13 @@ struct File {
 }
 
 impl Quarter {
-    /// The quarter of a moment, Unix milliseconds.
+    /// Returns the quarter of a time, Unix milliseconds.
     pub fn of(unix_ms: u64) -> Quarter {
         let day = day(unix_ms);
         Quarter { year: day.year(), number: (u8::from(day.month()) - 1) / 3 + 1 }
     }
 
-    /// The one before.
+    /// Returns the previous quarter.
     #[must_use]
     pub fn before(self) -> Quarter {
         match self.number {
@@ -93,7 +93,7 @@ impl std::fmt::Display for Quarter {
 }
 
 impl Summary {
-    /// The runs of a quarter, of all reports in a folder. With a key only those count that are signed with it.
+    /// Returns the runs of a quarter from all reports in a directory. With a key only those that it signed count.
     pub fn of_quarter(folder: &Path, quarter: Quarter, key: Option<&PublicKey>) -> Result<Summary, Error> {
         let mut runs = read(folder, key)?;
         runs.retain(|run| quarter.contains(run.report.started_at_ms));
@@ -101,7 +101,8 @@ impl Summary {
         Ok(Summary { title: format!("Drills of {quarter}"), runs, signed_only: key.is_some() })
     }
 
-    /// Passed only if every drill on servers of its own was held in full, and the last full run of each drill has passed.
+    /// Returns passed only if every drill on servers of its own ran in full, and the last full run of each drill has
+    /// passed.
     pub fn status(&self) -> Status {
         let last =
             self.plans().map(|plan| self.full(plan.name).last().map_or(Status::Unknown, |run| run.status));
@@ -120,19 +121,19 @@ impl Summary {
         self.runs.iter().filter(move |run| run.report.drill == drill)
     }
 
-    /// Full runs, signed where that is asked for; no other shows what a drill is held for.
+    /// Returns the full runs, signed ones only if required: the other runs do not meet the purpose of a drill.
     fn full<'a>(&'a self, drill: &'a str) -> impl DoubleEndedIterator<Item = &'a Run> {
         let counts = move |run: &&Run| !self.signed_only || run.signature == Signature::Valid;
         self.of(drill).filter(|run| run.report.extent == Extent::Full).filter(counts)
     }
 
-    /// Every drill on servers of its own, and those on the operator's systems that were held in full.
+    /// Returns every drill on servers of its own, and those on the operator's systems that ran in full.
     fn plans(&self) -> impl Iterator<Item = Plan> {
         let held = SITE_PLANS.into_iter().filter(|plan| self.full(plan.name).next().is_some());
         PLANS.into_iter().chain(held)
     }
 
-    /// Rows of the table of drills.
+    /// Returns the rows of the table of drills.
     fn drills(&self) -> Vec<[String; 7]> {
         let row = |Plan { name, criterion, .. }: Plan| {
             let runs: Vec<&Run> = self.full(name).collect();
@@ -157,7 +158,7 @@ impl Summary {
         self.plans().map(row).collect()
     }
 
-    /// Rows of the table of runs.
+    /// Returns the rows of the table of runs.
     fn lines(&self) -> Vec<[String; 9]> {
         let line = |run: &Run| {
             let Run { report, status, signature } = run;
@@ -178,7 +179,7 @@ impl Summary {
         self.runs.iter().map(line).collect()
     }
 
-    /// Checks that did not pass, each with its run.
+    /// Returns the checks that did not pass, each with its run.
     fn faults(&self) -> Vec<(String, Check)> {
         let of_run = |run: &Run| format!("{} of {}", run.report.drill, shown(run.report.started_at_ms));
         let mut faults = Vec::new();
@@ -208,7 +209,7 @@ impl Summary {
         }
     }
 
-    /// The report in Markdown.
+    /// Returns the report in Markdown.
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}\n\n{}\n\n", self.title, self.verdict());
         table(&mut text, &DRILLS, &self.drills());
@@ -226,7 +227,7 @@ impl Summary {
         text
     }
 
-    /// The report as one HTML page without anything from elsewhere.
+    /// Returns the report as one HTML page without external resources.
     pub fn html(&self) -> String {
         let mut page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\n<style>{STYLE}</style>\
@@ -300,7 +301,7 @@ fn html_table<const COLUMNS: usize>(page: &mut String, head: &[&str; COLUMNS], r
     page.push_str("</table>\n");
 }
 
-/// Text that stays in its cell.
+/// Escapes text for a table cell.
 fn cell(text: &str) -> String {
     escape::sentence(text).replace('|', "\\|").replace('<', "&lt;")
 }
@@ -315,7 +316,7 @@ fn read(folder: &Path, key: Option<&PublicKey>) -> Result<Vec<Run>, Error> {
     paths(folder)?.iter().map(|path| run(path)).collect()
 }
 
-/// Removes the reports of a folder that are to be kept no longer, with their texts and signatures; their paths.
+/// Removes the expired reports of a directory, with their texts and signatures. Returns their paths.
 pub fn remove_expired(folder: &Path, now_ms: u64) -> Result<Vec<PathBuf>, Error> {
     let mut removed = Vec::new();
     for path in paths(folder)? {
@@ -335,7 +336,7 @@ pub fn remove_expired(folder: &Path, now_ms: u64) -> Result<Vec<PathBuf>, Error>
     Ok(removed)
 }
 
-/// The reports of a folder.
+/// Returns the paths of the reports in a directory.
 fn paths(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = std::fs::read_dir(folder).map_err(Error::io("read the reports", folder))?;
     let mut paths = Vec::new();

@@ -1,4 +1,4 @@
-//! What a drill says when it is over: for programs, for people, and for Prometheus.
+//! The report of a drill: for programs, for people, and for Prometheus.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -15,26 +15,26 @@ use crate::check::{Check, Status, verdict};
 /// A figure that a drill measured.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Measure {
-    /// With the unit in it, such as `recovery_seconds`.
+    /// The name with the unit, such as `recovery_seconds`.
     pub name: String,
-    /// The figure.
+    /// The value.
     pub value: f64,
-    /// The figure that it must not pass, where there is one.
+    /// The limit, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<f64>,
 }
 
-/// What one run of a drill has shown.
+/// The results of one run of a drill.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DrillReport {
-    /// Such as `db-failover`.
+    /// The drill, such as `db-failover`.
     pub drill: String,
-    /// What was rehearsed, in one sentence.
+    /// The rehearsed failure, in one sentence.
     pub about: String,
-    /// How much of it was held.
+    /// The extent of the run.
     #[serde(default)]
     pub extent: Extent,
-    /// What it was held on, such as `servers of its own`, without secrets.
+    /// The systems that it ran on, such as `servers of its own`, without secrets.
     #[serde(default)]
     pub place: String,
     /// The machine on which `eds` ran.
@@ -43,7 +43,7 @@ pub struct DrillReport {
     /// The version of `eds` and of each server.
     #[serde(default)]
     pub versions: Versions,
-    /// The options that were in force, those that nobody gave included, without secrets.
+    /// The options in effect, defaults included, without secrets.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
     /// Unix milliseconds.
@@ -51,36 +51,36 @@ pub struct DrillReport {
     /// Unix milliseconds.
     #[serde(default)]
     pub ended_at_ms: u64,
-    /// Until when it is to be kept, Unix milliseconds; 0 where that was not said.
+    /// The end of the retention of the report, Unix milliseconds; 0 if it has none.
     #[serde(default)]
     pub keep_until_ms: u64,
-    /// From beginning to end, set-up and clean-up included.
+    /// The duration of the run, set-up and clean-up included.
     pub duration_ms: u64,
     /// The pass criteria.
     pub checks: Vec<Check>,
-    /// What was measured.
+    /// The measured figures.
     pub measures: Vec<Measure>,
-    /// What happened when, in the order in which it happened.
+    /// The steps, in order of time.
     pub timeline: Vec<Event>,
-    /// Who hears of each step as it happens.
+    /// Receives each step as it happens.
     #[serde(skip)]
     pub listener: Listener,
 }
 
-/// What is done with a step.
+/// The callback of a step.
 type Tell = dyn Fn(&Event) + Send + Sync;
 
-/// Hears of the steps of a drill while it runs; by default nobody does.
+/// Receives the steps of a drill while it runs; by default they are discarded.
 #[derive(Clone, Default)]
 pub struct Listener(Option<Arc<Tell>>);
 
 impl Listener {
-    /// Calls `hear` at each step.
+    /// Returns a listener that calls `hear` at each step.
     pub fn new(hear: impl Fn(&Event) + Send + Sync + 'static) -> Listener {
         Listener(Some(Arc::new(hear)))
     }
 
-    /// Tells of a step that is in no report, because the drill was given up.
+    /// Emits a step that is in no report because the drill was aborted.
     pub(crate) fn tell(&self, event: &Event) {
         if let Some(hear) = &self.0 {
             hear(event);
@@ -94,7 +94,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// Who listens is no part of what a report says.
+/// The listener is not part of the content of a report.
 impl PartialEq for Listener {
     fn eq(&self, _other: &Listener) -> bool {
         true
@@ -104,14 +104,14 @@ impl PartialEq for Listener {
 /// A step of a drill.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// Since the start of the drill.
+    /// Milliseconds since the start of the drill.
     pub at_ms: u64,
-    /// What happened.
+    /// The description.
     pub what: String,
 }
 
 impl DrillReport {
-    /// A drill that begins now.
+    /// Returns the report of a drill that begins now.
     pub fn begin(drill: &str, about: &str) -> DrillReport {
         DrillReport {
             drill: drill.to_owned(),
@@ -132,30 +132,30 @@ impl DrillReport {
         }
     }
 
-    /// Notes an option that was in force.
+    /// Records an option in effect.
     pub fn option(&mut self, name: &str, value: impl fmt::Display) {
         self.options.insert(name.to_owned(), value.to_string());
     }
 
-    /// Notes an option by which the drill is the full one or not: below `full` it is partial.
+    /// Records an option that decides whether the drill is a full one: below `full` it is partial.
     pub fn at_least<T: fmt::Display + PartialOrd>(&mut self, name: &str, value: T, full: T) {
         self.full_if(value >= full);
         self.option(name, value);
     }
 
-    /// Makes the drill a partial one unless `full`.
+    /// Makes the drill a partial one unless `full` is true.
     pub fn full_if(&mut self, full: bool) {
         if !full && self.extent == Extent::Full {
             self.extent = Extent::Partial;
         }
     }
 
-    /// Notes the version of a server.
+    /// Records the version of a server.
     pub fn version(&mut self, of: &str, version: impl Into<String>) {
         self.versions.insert(of.to_owned(), version.into());
     }
 
-    /// Notes a step of the timeline.
+    /// Records a step of the timeline.
     pub fn step(&mut self, what: impl Into<String>) {
         let at_ms = unix_ms().saturating_sub(self.started_at_ms);
         let event = Event { at_ms, what: what.into() };
@@ -163,12 +163,12 @@ impl DrillReport {
         self.timeline.push(event);
     }
 
-    /// Notes a check.
+    /// Records a check.
     pub fn check(&mut self, check: Check) {
         self.checks.push(check);
     }
 
-    /// Notes a figure; with a limit it is a check as well.
+    /// Records a figure; with a limit it is a check as well.
     pub fn measure(&mut self, name: &str, value: f64, limit: Option<f64>) {
         self.measures.push(Measure { name: name.to_owned(), value, limit });
         if let Some(limit) = limit {
@@ -177,18 +177,18 @@ impl DrillReport {
         }
     }
 
-    /// The drill is over.
+    /// Ends the drill.
     pub fn end(&mut self) {
         self.ended_at_ms = unix_ms();
         self.duration_ms = self.ended_at_ms.saturating_sub(self.started_at_ms);
     }
 
-    /// Passed only if every check passed.
+    /// Returns passed only if every check passed.
     pub fn status(&self) -> Status {
         verdict(&self.checks)
     }
 
-    /// The report as a person reads it.
+    /// Returns the report as text for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let seconds = self.duration_ms as f64 / 1000.0;
@@ -217,20 +217,20 @@ impl DrillReport {
     }
 }
 
-/// `eds 0.9.0, PostgreSQL 15.18`.
+/// Formats versions as `eds 0.9.0, PostgreSQL 15.18`.
 pub(super) fn pairs(of: &BTreeMap<String, String>) -> String {
     let pairs: Vec<String> = of.iter().map(|(name, value)| format!("{name} {value}")).collect();
     if pairs.is_empty() { "none".to_owned() } else { pairs.join(", ") }
 }
 
-/// Unix milliseconds as a time of whole seconds.
+/// Formats Unix milliseconds as a time of whole seconds.
 pub(super) fn shown(unix_ms: u64) -> String {
     let seconds = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_ms / 1000).unwrap_or(0));
     let shown = seconds.ok().and_then(|time| time.format(&Rfc3339).ok());
     shown.unwrap_or_else(|| unix_ms.to_string())
 }
 
-/// The time, Unix milliseconds.
+/// Returns the time, Unix milliseconds.
 pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

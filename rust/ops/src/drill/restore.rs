@@ -18,13 +18,13 @@ use crate::servers::{POSTGRESQL, SEAWEEDFS};
 pub const RECORDS: u64 = 20_000;
 /// Devices that send.
 const DEVICES: usize = 100;
-/// Records that come after the moment that is restored to; none of them may be there afterwards.
+/// Records after the target time; none of them may be in the restored ledger.
 const LATER: u64 = 100;
-/// The runbook's time for a restore, in seconds.
+/// The RTO of the runbook, in seconds.
 pub(super) const LIMIT_SECONDS: f64 = 1800.0;
 const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is known of it beforehand.
+/// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "db-restore",
     about: "Records are destroyed in the database, and a new server is restored to the moment before.",
@@ -33,17 +33,17 @@ pub const PLAN: Plan = Plan {
     needs: &[POSTGRESQL, SEAWEEDFS],
 };
 
-/// How the drill is run.
+/// The settings of the drill.
 #[derive(Clone, Debug)]
 pub struct RestoreDrill {
-    /// What it needs.
+    /// The programs that it needs.
     pub tools: Tools,
-    /// Records up to the moment that is restored to: half of them are in the base backup, half in write-ahead log.
+    /// Records up to the target time: half of them are in the base backup, half in write-ahead log.
     pub records: u64,
 }
 
 impl RestoreDrill {
-    /// Runs the drill. Servers are stopped and gone when it returns or is dropped.
+    /// Runs the drill. Its servers are stopped and removed when it returns or is dropped.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         report.at_least("records", self.records, RECORDS);
         let mut site = Site::start(&self.tools, ARCHIVE_TIMEOUT, report).await?;
@@ -104,7 +104,7 @@ impl RestoreDrill {
         Ok(())
     }
 
-    /// Writes down the moment, lets more records come, destroys records, and sees to it that all of it is archived.
+    /// Reads the target time, sends the later records, destroys records, and waits until all of it is archived.
     async fn incident(
         &self,
         site: &Site,
@@ -121,7 +121,7 @@ impl RestoreDrill {
         later.fill(&site.service, LATER).await?;
         blocking(|| sql.query("DELETE FROM audit_records WHERE device_id < 'drill-050'"))?;
         report.step("the incident: half of the devices' records are deleted in the database");
-        // Recovery to a time fails where nothing was committed after it: the switch archives what was.
+        // Recovery to a time fails if nothing was committed after it: the switch archives the later records.
         let last = blocking(|| sql.query("SELECT pg_walfile_name(pg_switch_wal())"))?;
         let archived = format!("SELECT coalesce(last_archived_wal >= '{last}', false) FROM pg_stat_archiver");
         let begin = Instant::now();

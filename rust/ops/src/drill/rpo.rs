@@ -1,4 +1,4 @@
-//! The drill `rpo`: what is lost when the primary and its disk are, without and with the sidecar.
+//! The drill `rpo`: the loss of records if the primary and its disk are lost, without and with the WAL receiver.
 
 use std::time::Duration;
 
@@ -18,20 +18,20 @@ use crate::servers::{POSTGRESQL, SEAWEEDFS};
 use crate::source::Source;
 use crate::wal::Receiver;
 
-/// How long records come in the full drill before the crash.
+/// The duration of the full drill's load before the crash.
 pub const LOAD: Duration = Duration::from_secs(30);
 /// `archive_timeout` of the full drill.
 pub const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Devices that send, one record after the other.
+/// Devices that send records one by one.
 const DEVICES: usize = 4;
-/// Between two records of a device.
+/// The pause between two records of a device.
 const RECORD_INTERVAL: Duration = Duration::from_millis(5);
-/// The runbook's limit, in seconds.
+/// The RPO of the runbook, in seconds.
 const LIMIT_SECONDS: f64 = 300.0;
-/// The name under which `pg_receivewal` is a standby.
+/// The `application_name` of `pg_receivewal` as a standby.
 const SIDECAR: &str = "pg_receivewal";
 
-/// What is known of it beforehand.
+/// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "rpo",
     about: "The primary is lost with its disk between two archived segments, without and with the sidecar.",
@@ -39,19 +39,19 @@ pub const PLAN: Plan = Plan {
     needs: &[POSTGRESQL, SEAWEEDFS],
 };
 
-/// How the drill is run.
+/// The settings of the drill.
 #[derive(Clone, Debug)]
 pub struct Rpo {
-    /// What it needs.
+    /// The programs that it needs.
     pub tools: Tools,
-    /// How long records come before the crash.
+    /// The duration of the load before the crash.
     pub load: Duration,
     /// `archive_timeout` of the primary.
     pub archive_timeout: Duration,
 }
 
 impl Rpo {
-    /// Runs the drill. Servers are stopped and gone when it returns or is dropped.
+    /// Runs the drill. Its servers are stopped and removed when it returns or is dropped.
     pub async fn run(&self, report: &mut DrillReport) -> Result<(), Error> {
         report.at_least("seconds", self.load.as_secs(), LOAD.as_secs());
         report.at_least("archive_timeout", self.archive_timeout.as_secs(), ARCHIVE_TIMEOUT.as_secs());
@@ -108,14 +108,14 @@ impl Rpo {
     }
 }
 
-/// The sidecar, at work.
+/// A running WAL receiver.
 struct Receiving {
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<Result<(), Error>>,
 }
 
 impl Receiving {
-    /// Starts it, and makes commits wait for it.
+    /// Starts the WAL receiver, and makes commits wait for it.
     async fn start(site: &Site, report: &mut DrillReport) -> Result<Receiving, Error> {
         let folder = tempfile::tempdir().map_err(Error::io("make a folder", &std::env::temp_dir()))?;
         let receiver = Receiver {
@@ -128,7 +128,7 @@ impl Receiving {
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stopped = async {
-                // A drill that was dropped stops it as well.
+                // Dropping the drill stops it as well.
                 let _ = stopped.await;
             };
             let received = receiver.run(&archive, &source, stopped, &nobody).await;
@@ -141,7 +141,7 @@ impl Receiving {
         Ok(Receiving { stop, task })
     }
 
-    /// Lets it send what it has received.
+    /// Waits until it has sent the segments that it received.
     async fn end(self) -> Result<(), Error> {
         let _ = self.stop.send(());
         self.task.await.map_err(|error| Error::Config(format!("the sidecar has ended early: {error}")))?

@@ -1,6 +1,6 @@
-//! Signed reports. The signature of a report is an audit record of its own beside it, `NAME.json.sig`, whose payload is
-//! the report: what verifies records verifies reports too. The device of the record keeps it apart from whatever else is
-//! signed with the same key.
+//! Signed reports. The signature of a report is an audit record of its own beside it, `NAME.json.sig`, with the
+//! report as its payload: the program that verifies records verifies reports too. The device of the record separates
+//! it from other signatures of the same key.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use crate::error::Error;
 
 /// The device of every signature.
 pub const SIGNER: &str = "edgesentry-drill-report";
-/// No signature is longer.
+/// The largest signature that is read.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// What is known of the signature of a report.
+/// The state of a report's signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Signature {
-    /// There is none.
+    /// There is no signature.
     Missing,
-    /// There is one, and no key to check it with.
+    /// There is a signature, and no key to check it with.
     NotChecked,
-    /// It is one of the key.
+    /// The signature was made with the key.
     Valid,
-    /// It is none of the key, or of another report: why.
+    /// The signature is damaged, of another key or of another report: the reason.
     Invalid(&'static str),
 }
 
@@ -41,14 +41,14 @@ impl std::fmt::Display for Signature {
     }
 }
 
-/// Where the signature of a report is.
+/// Returns the path of a report's signature.
 pub fn signature_path(report: &Path) -> PathBuf {
     let mut name = OsString::from(report);
     name.push(".sig");
     name.into()
 }
 
-/// Signs the bytes of a report; a line of NDJSON.
+/// Signs the bytes of a report; returns a line of NDJSON.
 pub fn sign(seed: [u8; SEED_BYTES], name: &str, report: &[u8], at_ms: u64) -> Result<String, Error> {
     let signed = Device::from_seed(SIGNER, seed, Scheme::Record).sign(at_ms, report, name);
     let record = signed.map_err(|error| Error::Config(error.to_string()))?;
@@ -57,7 +57,7 @@ pub fn sign(seed: [u8; SEED_BYTES], name: &str, report: &[u8], at_ms: u64) -> Re
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-/// Checks the signature beside a report; without a key only whether there is one.
+/// Checks the signature beside a report; without a key only its existence.
 pub fn check(path: &Path, report: &[u8], key: Option<&PublicKey>) -> Result<Signature, Error> {
     use std::io::Read as _;
     let file = signature_path(path);

@@ -1,4 +1,4 @@
-//! What the drills of backup and restore stand on: a primary that archives into a bucket, and a restored server.
+//! The servers of the backup and restore drills: a primary that archives into a bucket, and a restored server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::source::{self, Source};
 
 /// The bucket and the prefix of the archive.
 const ARCHIVE: (&str, &str) = ("drill-archive", "ledger");
-/// How long a recovery may take; the pass criterion is another figure.
+/// The timeout of a recovery; the pass criterion is another figure.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 /// The programs that a drill of backup and restore needs.
@@ -35,7 +35,7 @@ pub struct Tools {
     pub programs: Programs,
     /// SeaweedFS, for the archive.
     pub weed: PathBuf,
-    /// `eds` itself: PostgreSQL archives and recovers with it.
+    /// The `eds` program: PostgreSQL archives and recovers with it.
     pub eds: PathBuf,
 }
 
@@ -51,14 +51,14 @@ pub(super) struct Site {
     seaweed: SeaweedFs,
 }
 
-/// A folder of a drill's own that the user postgres may enter, with the program and the settings that it runs.
+/// A directory of the drill that the user postgres may enter, with the program and the settings that it runs.
 pub(super) struct Scratch {
     folder: TempDir,
     command: RestoreCommand,
 }
 
 impl Scratch {
-    /// Copies program and settings: where they lie the user postgres may not be allowed to look.
+    /// Copies program and settings: the user postgres may not be allowed to read the originals.
     pub(super) fn new(
         programs: &Programs,
         program: &Path,
@@ -80,17 +80,17 @@ impl Scratch {
         Ok(Scratch { folder, command: RestoreCommand { eds, config, allow_unsigned: false } })
     }
 
-    /// The folder.
+    /// Returns the directory.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// How a server of the drill archives and fetches.
+    /// Returns the command with which a server of the drill archives and fetches.
     pub(super) fn command(&self) -> RestoreCommand {
         self.command.clone()
     }
 
-    /// The settings, made after the servers that they name.
+    /// Writes the settings, after the servers that they name were started.
     fn configure(&mut self, programs: &Programs, text: &str) -> Result<(), Error> {
         let config = self.folder.path().join("eds.toml");
         write_secret(&config, text, programs)?;
@@ -115,7 +115,7 @@ impl Site {
             problem: format!("cannot make a bucket: {error}"),
         })?;
         let mut scratch = Scratch::new(&tools.programs, &tools.eds, None, None)?;
-        // The file is written when the port of the server is known.
+        // The file is written once the port of the server is known.
         let config = Some(scratch.folder().join("eds.toml"));
         let command = RestoreCommand { config, ..scratch.command() };
 
@@ -138,7 +138,7 @@ impl Site {
         ));
         let ledger = connect(primary.url("postgres")).await?;
         let payloads: Arc<dyn PayloadStore> = Arc::new(Memory::default());
-        // Devices send again by themselves, and when the primary is dead for good they need not wait for it.
+        // Devices retry by themselves, so they need not wait for a primary that is lost for good.
         let limits = Limits { attempts: 1, ..Limits::default() };
         let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), limits);
         Ok(Site { primary, settings, archive, service, ledger, payloads, scratch, seaweed })
@@ -155,7 +155,7 @@ impl Site {
         Ok(())
     }
 
-    /// Restores into a folder of the drill's own, with archiving off.
+    /// Restores into a directory of the drill, with archiving off.
     pub(super) async fn restore(&self, target: Target) -> Result<(RestoredServer, Restored), Error> {
         let port = free_port().map_err(Error::io("find a free port", self.scratch.folder()))?;
         let data = self.scratch.folder().join(format!("restored-{port}"));
@@ -182,29 +182,29 @@ impl Site {
     }
 }
 
-/// A restored server that runs; dropped, it is stopped at once.
+/// A running restored server; it is stopped when dropped.
 pub(super) struct RestoredServer {
     pid: u32,
     url: String,
 }
 
 impl RestoredServer {
-    /// A server that was started by a restore.
+    /// Returns a server that a restore has started.
     pub(super) fn new(pid: u32, url: String) -> RestoredServer {
         RestoredServer { pid, url }
     }
 
-    /// The URL of its database.
+    /// Returns the URL of its database.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Another database in it; it is stopped with the server.
+    /// Creates another database in it; it is stopped with the server.
     pub(super) fn database(&self, name: &str) -> Result<Database, Error> {
         source::with_database(&self.url, name).map(Database)
     }
 
-    /// Its ledger.
+    /// Opens its ledger.
     pub(super) async fn ledger(&self) -> Result<Arc<dyn Ledger>, Error> {
         connect(self.url.clone()).await
     }
@@ -214,12 +214,12 @@ impl RestoredServer {
 pub(super) struct Database(String);
 
 impl Database {
-    /// Its URL.
+    /// Returns its URL.
     pub(super) fn url(&self) -> &str {
         &self.0
     }
 
-    /// The ledger in it.
+    /// Opens the ledger in it.
     pub(super) async fn ledger(&self) -> Result<Arc<dyn Ledger>, Error> {
         connect(self.0.clone()).await
     }
@@ -228,7 +228,7 @@ impl Database {
 impl Drop for RestoredServer {
     fn drop(&mut self) {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
-        // To the postmaster this is an immediate shutdown, of all its processes.
+        // To the postmaster this is an immediate shutdown of all its processes.
         let _ = kill_process(pid, Signal::QUIT);
         for _ in 0..500 {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
@@ -258,7 +258,7 @@ fn settings(tools: &Tools, seaweed: &SeaweedFs, primary: &Cluster) -> Settings {
     }
 }
 
-/// The same settings as a file, for the commands that PostgreSQL runs.
+/// Returns the same settings as a file, for the commands that PostgreSQL runs.
 fn config_text(settings: &Settings, seaweed: &SeaweedFs) -> String {
     let s3: String = seaweed
         .variables()
@@ -269,7 +269,7 @@ fn config_text(settings: &Settings, seaweed: &SeaweedFs) -> String {
     format!("ledger = {:?}\n\n[s3]\n{s3}\n[ops]\narchive = {archive:?}\n", settings.ledger.reveal())
 }
 
-/// A new file that the user postgres alone may read.
+/// Creates a file that only the user postgres may read.
 fn write_secret(path: &Path, text: &str, programs: &Programs) -> Result<(), Error> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;

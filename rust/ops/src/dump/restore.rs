@@ -1,4 +1,4 @@
-//! A dump back into a database: an empty one, in one transaction.
+//! Restoring a dump into an empty database, in one transaction.
 
 use std::time::Instant;
 
@@ -15,35 +15,35 @@ use crate::postgres::{Programs, Sql};
 use crate::restore::require_space;
 use crate::source;
 
-/// What is restored, and where to.
+/// The dump and its destination.
 #[derive(Clone, Debug)]
 pub struct RestoreDump {
     /// The dump; the newest one by default.
     pub dump: Option<String>,
-    /// The URL of the database: there already, and empty.
+    /// The URL of the database, which must exist and be empty.
     pub into: String,
 }
 
-/// A dump that is in a database.
+/// A restored dump.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct DumpRestored {
     /// The dump.
     pub dump: String,
-    /// When it was begun, Unix milliseconds: nothing later is in it.
+    /// The time at which it began, Unix milliseconds: it contains nothing later.
     pub taken_at_ms: u64,
     /// The database, without secrets.
     pub database: String,
-    /// Tables that it has now.
+    /// The number of its tables after the restore.
     pub tables: u64,
-    /// Seconds that all of it took.
+    /// The duration of the whole restore, seconds.
     pub seconds: f64,
 }
 
-/// Restores a dump by `pg_restore`. Roles and privileges are not in a dump: everything belongs to the role of the URL, and
-/// lies in the default tablespace of the database.
+/// Restores a dump by `pg_restore`. A dump has no roles and privileges: everything belongs to the role of the URL and
+/// goes into the default tablespace of the database.
 ///
 /// # Errors
-/// The database is not empty, or not fit for the dump; then it is as it was. If the restore fails or is dropped, the
+/// The database is not empty or does not suit the dump; then it is unchanged. If the restore fails or is dropped, the
 /// server rolls its transaction back.
 pub async fn restore_dump(
     settings: &Settings,
@@ -113,7 +113,7 @@ async fn choose(archive: &Archive, id: Option<&str>) -> Result<Dump, Error> {
     })
 }
 
-/// Version, whether it is a standby, and what is in the database.
+/// The version, whether the server is a standby, and the objects in the database.
 const FACTS: &str = "SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery(), \
     (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%')";

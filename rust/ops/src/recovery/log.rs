@@ -1,7 +1,7 @@
-//! The operation log around the moment that was restored to.
+//! The operation log around the target time of the restore.
 //!
-//! Ids may leave holes: a transaction that is rolled back takes its ids with it, and after a crash PostgreSQL goes on up to
-//! 32 ids further. What no hole explains is an accepted record without its entry, or an entry without its record.
+//! Ids may have gaps: a transaction that is rolled back uses up its ids, and after a crash PostgreSQL skips up to 32
+//! ids. An accepted record without its entry, or an entry without its record, is not explained by a gap.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use edgesentry_rs::ledger::{Ledger, LogEntry, LogQuery, Pruned};
 
 use crate::check::Check;
 
-/// Entries that are read: those at the end, where a restore cuts.
+/// The number of entries that are read: those at the end, which a restore may cut off.
 const WINDOW: u64 = 100_000;
-/// Entries that are read at a time.
+/// Entries per read.
 const PAGE: u32 = 10_000;
-/// Ids that PostgreSQL leaves out after a crash (`SEQ_LOG_VALS`).
+/// Ids that PostgreSQL skips after a crash (`SEQ_LOG_VALS`).
 const CRASH_HOLE: u64 = 32;
 
-/// Whether the log is whole at its end, and agrees with the heads.
+/// Checks that the end of the log is complete and agrees with the heads.
 pub(super) async fn check(ledger: &dyn Ledger, target_ms: Option<u64>) -> Check {
     let name =
         "the operation log has no gap around the target, and an entry for the last record of every device";
@@ -35,12 +35,12 @@ enum Judged {
     Unclear(String),
 }
 
-/// What the end of the log looks like.
+/// The end of the log.
 #[derive(Default)]
 struct Window {
     entries: u64,
     holes: Vec<(u64, u64)>,
-    /// First and last accepted sequence of each device, and how many lie between.
+    /// First and last accepted sequence of each device, and the number of entries.
     accepted: BTreeMap<String, (u64, u64, u64)>,
     previous: Option<LogEntry>,
     last_before: Option<LogEntry>,
@@ -75,7 +75,7 @@ async fn judge(ledger: &dyn Ledger, target_ms: Option<u64>) -> Result<Judged, St
             wrong.push(format!("{device:?}: the log ends at {end} and the chain at {head}"));
         }
     }
-    // A log that is read whole has an entry for every device.
+    // A log that is read completely has an entry for every device.
     if from == 0 {
         let silent = heads.iter().filter(|(device, _)| !window.accepted.contains_key(&***device));
         wrong.extend(
@@ -153,13 +153,13 @@ impl Window {
     }
 }
 
-/// The highest id, found by halving: the log is read from its beginning only.
+/// Returns the highest id by binary search: the log is only read forward.
 async fn last_id(ledger: &dyn Ledger) -> Result<u64, StoreError> {
     let beyond = async |id: u64| {
         let query = LogQuery { after_id: id, limit: 1, ..LogQuery::default() };
         Ok::<_, StoreError>(ledger.operation_log(&query).await?.first().map(|entry| entry.id))
     };
-    // low: an entry is at or after it, or there is none at all; high: none is after it.
+    // low: an entry is at or after it, or the log is empty; high: no entry is after it.
     let Some(mut low) = beyond(0).await? else { return Ok(0) };
     let mut high = low.max(1);
     while let Some(next) = beyond(high).await? {

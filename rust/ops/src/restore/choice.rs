@@ -1,6 +1,6 @@
-//! What a restore begins with and which timeline it follows: decided before anything is downloaded.
+//! The backup that a restore begins with and the timeline that it follows: chosen before anything is downloaded.
 //!
-//! By default the timeline that the archive is written on now is followed; for a moment before that began, the one that
+//! By default the timeline that the archive is written on now is followed; for a time before that began, the one that
 //! was written then.
 
 use time::OffsetDateTime;
@@ -14,20 +14,20 @@ use crate::observe::{Event, Observer};
 use crate::postgres::Programs;
 use crate::wal::{Coverage, Inventory, Line, Lsn, coverage};
 
-/// The program that reads log.
+/// The program that reads write-ahead log.
 const WALDUMP: &str = "pg_waldump";
 
-/// What is restored.
+/// The chosen backup and timeline.
 pub(super) struct Choice {
     pub(super) backup: Backup,
     pub(super) line: Line,
-    /// Where the named restore point is, if the log could be read.
+    /// The position of the named restore point, if the log could be read.
     pub(super) point: Option<Lsn>,
-    /// What somebody has to know.
+    /// Notes for the operator.
     pub(super) notes: Vec<String>,
 }
 
-/// What is known of an archive.
+/// The listing of an archive.
 pub(super) struct Known<'a> {
     pub(super) archive: &'a Archive,
     pub(super) programs: &'a Programs,
@@ -53,7 +53,7 @@ impl<'a> Known<'a> {
         Ok(Known { archive, programs, backups, inventory: Inventory::of(archive).await? })
     }
 
-    /// Decides; an error says why the target cannot be reached, and what can.
+    /// Chooses backup and timeline; an error states why the target cannot be reached, and which targets can.
     pub(super) async fn choose(&self, restore: &Restore, observer: Observer<'_>) -> Result<Choice, Error> {
         let lines = self.lines(restore)?;
         let (mut refusal, last) = (None, lines.len().saturating_sub(1));
@@ -63,8 +63,8 @@ impl<'a> Known<'a> {
                     let notes = self.notes(&way, restore)?;
                     return Ok(Choice { backup: way.backup, line: way.line, point: way.point, notes });
                 }
-                // The timeline that was written then may end before the moment, and the next one go on from there: its
-                // own refusal says more.
+                // The timeline that was written then may end before the target time, and the next one continue from
+                // there: its own error is more precise.
                 Err(error) if at < last => refusal = Some(error),
                 Err(error) => return Err(error),
             }
@@ -72,7 +72,7 @@ impl<'a> Known<'a> {
         Err(refusal.unwrap_or_else(|| self.archive.problem("there is no timeline".to_owned())))
     }
 
-    /// The lines that may be followed, the best first.
+    /// Returns the lines that may be followed, the best first.
     fn lines(&self, restore: &Restore) -> Result<Vec<Line>, Error> {
         if let Some(timeline) = restore.timeline {
             let mut known = self.inventory.timelines();
@@ -129,7 +129,7 @@ impl<'a> Known<'a> {
         named.ok_or_else(|| self.archive.problem(format!("there is no backup {id}; see eds ops backups")))
     }
 
-    /// The way along a line, if it leads to the target.
+    /// Returns the way along a line, if it leads to the target.
     async fn way(&self, line: Line, restore: &Restore, observer: Observer<'_>) -> Result<Way, Error> {
         let point = match &restore.target {
             Target::Point(name) => self.restore_point(&line, name, observer).await?,
@@ -156,7 +156,7 @@ impl<'a> Known<'a> {
         self.programs.folder().join(WALDUMP).is_file()
     }
 
-    /// Where a restore point is on a line; none if the log cannot be read here.
+    /// Returns the position of a restore point on a line, or `None` if the log cannot be read here.
     async fn restore_point(
         &self,
         line: &Line,
@@ -178,7 +178,7 @@ impl<'a> Known<'a> {
         Ok(found)
     }
 
-    /// The backup to begin with: the last one on the line before the target.
+    /// Returns the backup to begin with: the last one on the line before the target.
     fn backup(&self, line: &Line, restore: &Restore, point: Option<Lsn>) -> Result<Backup, Error> {
         let in_time = |backup: &&Backup| match &restore.target {
             Target::Time(moment) => i128::from(backup.finished_at_ms) <= milliseconds(*moment),
@@ -220,7 +220,7 @@ impl<'a> Known<'a> {
         Err(self.archive.problem(problem))
     }
 
-    /// What is missing at the end of the way, and why it is this one.
+    /// Returns notes about the log missing at the end of the way, and about the choice of the timeline.
     fn notes(&self, way: &Way, restore: &Restore) -> Result<Vec<String>, Error> {
         let mut notes = super::gaps(&way.covered, restore, self.archive)?;
         let timeline = way.line.timeline();
@@ -235,7 +235,7 @@ impl<'a> Known<'a> {
             Target::Latest | Target::Point(_) => None,
         };
         for branch in self.inventory.beside(&way.line) {
-            // What began later cannot be missing.
+            // Later timelines cannot be missing.
             let later =
                 moment.is_some_and(|moment| i128::from(self.inventory.born_ms(branch.timeline)) > moment);
             if later {
@@ -261,7 +261,7 @@ impl<'a> Known<'a> {
         Ok(notes)
     }
 
-    /// When the last transaction of the current timeline's archived log ended.
+    /// Returns the time at which the last transaction of the current timeline's archived log ended.
     pub(super) async fn last_transaction(&self) -> Result<(u32, Option<OffsetDateTime>), Error> {
         let newest = self.backups.last().map_or(1, |backup| backup.timeline);
         let line = self.inventory.line(self.inventory.current().unwrap_or(newest));
@@ -278,7 +278,7 @@ fn milliseconds(time: OffsetDateTime) -> i128 {
     time.unix_timestamp_nanos() / 1_000_000
 }
 
-/// Recovery to a time ends only at a transaction after it.
+/// Returns the error for a time after the last transaction: recovery to a time ends only at a transaction after it.
 fn beyond(line: &Line, backup: &Backup, reach: Option<OffsetDateTime>, target: &Target) -> String {
     let last = match reach {
         Some(reach) => format!("the last transaction in it ended at {}", Target::Time(reach)),

@@ -1,4 +1,4 @@
-//! How far the archived log reaches, read from the log itself by `pg_waldump`: before a backup is downloaded.
+//! The end of the archived log, read from the log itself by `pg_waldump` before a backup is downloaded.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::wal::{
     Coverage, Inventory, Line, Lsn, Segment, WalName, packed, receiving_key, receiving_subject,
 };
 
-/// The archived log along a line, from a segment on to its end or to the first gap.
+/// The archived log along a line, from a segment to its end or to the first gap.
 pub(super) struct Reach<'a> {
     pub(super) archive: &'a Archive,
     pub(super) programs: &'a Programs,
@@ -25,19 +25,19 @@ pub(super) struct Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// When the last transaction ended; none if there is no transaction.
+    /// Returns the time at which the last transaction ended, or `None` if there is no transaction.
     pub(super) async fn last_transaction(&self) -> Result<Option<OffsetDateTime>, Error> {
         let found = self.backwards("Transaction", transaction).await?;
         Ok(found.into_iter().max())
     }
 
-    /// Where a named restore point is.
+    /// Returns the position of a named restore point.
     pub(super) async fn restore_point(&self, name: &str) -> Result<Option<Lsn>, Error> {
         let found = self.backwards("XLOG", |line| restore_point(line, name)).await?;
         Ok(found.into_iter().max())
     }
 
-    /// What is found in the last segment that holds something of it.
+    /// Returns the matches of the last segment that has any.
     async fn backwards<T>(&self, kind: &str, found: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Error> {
         let bytes = self.inventory.segment_bytes;
         let from = self.covered.from.number(bytes);
@@ -59,7 +59,7 @@ impl Reach<'_> {
         Ok(Vec::new())
     }
 
-    /// The records of a segment.
+    /// Returns the records of a segment.
     async fn dump(&self, segment: Segment, complete: bool, kind: &str) -> Result<String, Error> {
         let folder = self.archive.temporary()?;
         let (packed, file) = (folder.path().join("packed"), folder.path().join(segment.to_string()));
@@ -79,7 +79,7 @@ impl Reach<'_> {
                 break;
             }
         }
-        // Otherwise it was deleted since the listing.
+        // A missing segment was deleted since the listing.
         let Some(subject) = found else { return Ok(String::new()) };
         let (archive, programs, kind) = (self.archive.clone(), self.programs.clone(), kind.to_owned());
         blocking(move || {
@@ -92,14 +92,14 @@ impl Reach<'_> {
     }
 }
 
-/// The last segment ends within a record, which the program calls an error after it has printed all before it.
+/// Returns the records of a file. The last segment ends within a record, after which the program reports an error.
 fn dump(programs: &Programs, file: &Path, kind: &str) -> Result<String, Error> {
     let mut command = programs.command("pg_waldump");
     Ok(program::run(command.env("TZ", "UTC").arg(format!("--rmgr={kind}")).arg(file), NO_TIMEOUT)?.stdout)
 }
 
-/// When a transaction ended, by a line such as `… desc: COMMIT 2026-01-31 12:00:00.123456 UTC; …`: recovery to a time
-/// stops at the first one after it.
+/// Parses the end of a transaction from a line such as `… desc: COMMIT 2026-01-31 12:00:00.123456 UTC; …`: recovery
+/// to a time stops at the first one after it.
 fn transaction(line: &str) -> Option<OffsetDateTime> {
     let (_, what) = line.split_once("desc: ")?;
     let ends = ["COMMIT ", "COMMIT_PREPARED ", "ABORT ", "ABORT_PREPARED "];
@@ -109,7 +109,7 @@ fn transaction(line: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&format!("{}T{}Z", words[0], words[1]), &Rfc3339).ok()
 }
 
-/// Where a restore point is, by a line such as `… lsn: 0/03000028, prev … desc: RESTORE_POINT before migration`.
+/// Parses the position of a restore point from a line such as `… lsn: 0/03000028, prev … desc: RESTORE_POINT name`.
 fn restore_point(line: &str, name: &str) -> Option<Lsn> {
     let (_, what) = line.split_once("desc: RESTORE_POINT ")?;
     let (_, at) = line.split_once("lsn: ")?;

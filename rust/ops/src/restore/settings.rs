@@ -1,5 +1,5 @@
-//! The settings with which a restored server recovers: `recovery.signal` and `postgresql.auto.conf`. `recovery.conf` is
-//! refused since PostgreSQL 12.
+//! The settings with which a restored server recovers: `recovery.signal` and `postgresql.auto.conf`. PostgreSQL
+//! refuses `recovery.conf` since version 12.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,20 +20,20 @@ use crate::temporary::Temporary;
 use crate::wal::ahead::FOLDER;
 use crate::wal::{Lsn, Segment};
 
-/// How long the archive may take to answer.
+/// The timeout of a response from the archive.
 const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A history that no archive has: timelines are counted from 1.
+/// A history file that no archive has: timelines are counted from 1.
 const NO_FILE: &str = "FFFFFFFF.history";
 
-/// How a server fetches write-ahead log: this program, with the settings that name the archive.
+/// The command with which a server fetches write-ahead log: this program, with the settings that name the archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RestoreCommand {
     /// The program `eds`.
     pub eds: PathBuf,
-    /// Its settings file; the server must be able to read it. None where it has the `EDS_` variables instead.
+    /// The settings file, which the server must be able to read. None if the server has the `EDS_` variables.
     pub config: Option<PathBuf>,
-    /// Whether it fetches what is not signed although the settings name a key.
+    /// Whether it fetches unsigned segments although the settings name a key.
     pub allow_unsigned: bool,
 }
 
@@ -49,14 +49,14 @@ impl RestoreCommand {
         Ok(())
     }
 
-    /// Asks it for what is in no archive, as the user whom the server runs as: a program that this user may not run, settings
-    /// that it may not read or an archive that it does not reach would end recovery. The folder is handed to that user to
-    /// work in, and removed: nothing else may be written into it.
+    /// Asks it for a file that no archive has, as the user that the server runs as: a program that this user may not
+    /// run, settings that it may not read or an archive that it cannot reach would end recovery. The directory is
+    /// given to that user to work in, and removed: it must not be used for anything else.
     pub(crate) fn attempt(&self, programs: &Programs, folder: Temporary) -> Result<(), Error> {
         programs.own(folder.path())?;
         let mut fetch = self.run("fetch-wal", programs, folder.path());
         let why = match program::run(fetch.args([NO_FILE, "nothing"]), ARCHIVE_TIMEOUT) {
-            // The exit code alone would be that of a broken installation of Python, too.
+            // The exit code alone does not suffice: a broken installation of Python exits with the same.
             Ok(ended) if ended.status.code() == Some(1) && ended.stderr.contains(NO_FILE) => return Ok(()),
             Ok(ended) => ended.said(),
             Err(Error::Program { said, .. }) => said,
@@ -69,25 +69,26 @@ impl RestoreCommand {
         )))
     }
 
-    /// The value of `restore_command`.
+    /// Returns the value of `restore_command`.
     pub fn fetch(&self) -> String {
         let allow = if self.allow_unsigned { "--allow-unsigned " } else { "" };
         self.command("fetch-wal", &format!("{allow}%f %p"))
     }
 
-    /// The value of `restore_command` while segments are fetched ahead: a rename is enough for those that are there.
+    /// Returns the value of `restore_command` while segments are fetched ahead: a rename suffices for those that are
+    /// there.
     fn recover(&self) -> String {
         format!("mv pg_wal/{FOLDER}/%f %p 2>/dev/null || {}", self.fetch())
     }
 
-    /// The process that fetches segments ahead for a server in `data`, as the user whom the server runs as.
+    /// Returns the process that fetches segments ahead for a server in `data`, as the user that the server runs as.
     pub(super) fn ahead(&self, programs: &Programs, data: &Path, from: Segment, timeline: u32) -> Command {
         let mut ahead = self.run("fetch-ahead", programs, data);
         ahead.arg(format!("--timeline={timeline}")).arg(from.to_string()).arg(format!("pg_wal/{FOLDER}"));
         ahead
     }
 
-    /// One of its commands that fetch, in a folder, as the user whom the server runs as.
+    /// Returns one of its fetch commands, in a directory, as the user that the server runs as.
     fn run(&self, name: &str, programs: &Programs, folder: &Path) -> Command {
         let mut command = programs.owned(&self.eds.to_string_lossy());
         command.current_dir(folder).args(["ops", name]);
@@ -100,12 +101,12 @@ impl RestoreCommand {
         command
     }
 
-    /// The value of `archive_command`.
+    /// Returns the value of `archive_command`.
     pub fn archive(&self) -> String {
         self.command("archive-wal", "%p %f")
     }
 
-    /// What shows whether the value of `archive_command` works, without archiving anything.
+    /// Returns a command that tests the value of `archive_command` without archiving anything.
     pub fn archive_check(&self) -> String {
         self.command("archive-wal", "--check")
     }
@@ -116,23 +117,23 @@ impl RestoreCommand {
     }
 }
 
-/// A path as the shell takes it, and PostgreSQL before that.
+/// Quotes a path for the shell, and for PostgreSQL before that.
 fn word(path: &Path) -> String {
     let path = path.display().to_string().replace('%', "%%");
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
     if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
-/// A string in a settings file.
+/// Quotes a string for a settings file.
 pub(crate) fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-/// What stands around the settings that hold for recovery only.
+/// The comment lines around the settings for the recovery only.
 const BEGIN: &str = "# edgesentry: recovery; taken out when it is over";
 const END: &str = "# edgesentry: end of recovery";
 
-/// Writes what recovery needs, and what a restored server must not do. Answers notes.
+/// Writes the settings of the recovery and of the restored server. Returns notes.
 pub(super) fn write(
     programs: &Programs,
     restore: &Restore,
@@ -167,7 +168,7 @@ pub(super) fn write(
         text.push_str(&format!("{name} = {}\n", quoted(&value)));
     }
     text.push_str(&format!("{END}\n"));
-    // Without its standbys a commit would wait for ever.
+    // Without its standbys a commit would wait forever.
     text.push_str("synchronous_standby_names = ''\n");
     notes.push(
         "synchronous_standby_names is empty until there is a standby again: see eds ops configure-postgres"
@@ -177,7 +178,7 @@ pub(super) fn write(
     if restore.drill {
         text.push_str(&format!("{}\n", adopt::NEVER));
     } else {
-        // With this PostgreSQL keeps its log until there is a command.
+        // With these settings PostgreSQL keeps its log until a command is set.
         text.push_str("archive_mode = on\narchive_command = ''\narchive_library = ''\n");
         notes.push(
             "it archives nothing until it is adopted, and keeps all of its write-ahead log until then: see eds ops adopt"
@@ -195,7 +196,7 @@ fn recovery(
     timeline: u32,
     point: Option<Lsn>,
 ) -> Vec<(&'static str, String)> {
-    // For its own timeline a backup needs no history.
+    // A backup needs no history for its own timeline.
     let timeline = if timeline == backup.timeline { "current".to_owned() } else { timeline.to_string() };
     let mut settings: Vec<(&'static str, String)> = vec![
         ("restore_command", restore.command.recover()),
@@ -203,7 +204,7 @@ fn recovery(
         ("recovery_target_timeline", timeline),
         ("recovery_target_inclusive", "on".to_owned()),
     ];
-    // Two targets at once are refused; the backup may bring one of an earlier restore.
+    // PostgreSQL refuses two targets at once; the backup may contain one of an earlier restore.
     let names = [
         "recovery_target",
         "recovery_target_time",
@@ -215,7 +216,7 @@ fn recovery(
     match &restore.target {
         Target::Latest => {}
         Target::Time(time) => {
-            // A number for the zone: when these settings are read, PostgreSQL does not know the names of zones yet, and
+            // A numeric zone: when PostgreSQL reads these settings it does not know the names of zones yet, and
             // refuses even Z.
             let utc = time.to_offset(time::UtcOffset::UTC).format(&Rfc3339).unwrap_or_default();
             settings.push(("recovery_target_time", utc.replace('Z', "+00:00")));
@@ -230,7 +231,7 @@ fn recovery(
     settings
 }
 
-/// Takes the settings of the recovery out again: they would hold for the next one.
+/// Removes the settings of the recovery: they would apply to the next one.
 pub(super) fn clear(programs: &Programs, restore: &Restore) -> Result<(), Error> {
     let path = restore.data.join("postgresql.auto.conf");
     let text = data_folder::text(&path)?.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Room on the disk, looked at before anything is downloaded.
+//! Free space on the disk, checked before anything is downloaded.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -29,8 +29,8 @@ struct File {
     size: u64,
 }
 
-/// Refuses a data folder without room for the backup: as it is downloaded, beside the folder, and as it is extracted. The
-/// bytes that are needed in all.
+/// Checks that the disk of a data directory has room for the backup, both as downloaded beside the directory and as
+/// extracted. Returns the number of bytes needed in all.
 pub(super) async fn check(
     archive: &Archive,
     backup: &Backup,
@@ -43,7 +43,7 @@ pub(super) async fn check(
     let extracted = extracted_bytes(archive, backup, temporary).await?;
     let extracted = extracted.saturating_add(RESERVE_BYTES.max(ahead));
     let download = backup.size_bytes();
-    // An empty folder that is there may be another disk.
+    // An existing empty directory may be another disk.
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     if data.is_dir() && device(data) != device(temporary) {
         require(temporary, download, "the download")?;
@@ -55,7 +55,7 @@ pub(super) async fn check(
     Ok(both)
 }
 
-/// An error of a restore; says how much room is needed if the disk became full.
+/// Returns the error of a restore; states the required space if the disk became full.
 pub(super) fn explain(error: Error, data: &Path, needed_bytes: u64) -> Error {
     if !is_full(&error) {
         return error;
@@ -72,7 +72,7 @@ pub(super) fn explain(error: Error, data: &Path, needed_bytes: u64) -> Error {
     Error::Io { action: "restore", place: data.to_owned(), source }
 }
 
-/// The system says so with an error number, and PostgreSQL in its log.
+/// Returns true if the disk is full: the system reports an error number, and PostgreSQL writes to its log.
 fn is_full(error: &Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -89,7 +89,7 @@ fn mib(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)
 }
 
-/// The size of the database, as PostgreSQL wrote it down, with the log that comes with the backup.
+/// Returns the size of the database from PostgreSQL's manifest, with the log that comes with the backup.
 async fn extracted_bytes(archive: &Archive, backup: &Backup, temporary: &Path) -> Result<u64, Error> {
     let path = temporary.join(MANIFEST);
     backup::download_file(archive, backup, MANIFEST, temporary).await?;
@@ -103,7 +103,7 @@ async fn extracted_bytes(archive: &Archive, backup: &Backup, temporary: &Path) -
     Ok(files.saturating_add(segments.saturating_add(1).saturating_mul(bytes)))
 }
 
-/// Refuses a folder with less room than that.
+/// Checks that a directory has this much room.
 pub(crate) fn require(folder: &Path, bytes: u64, what: &str) -> Result<(), Error> {
     let space = rustix::fs::statvfs(folder).map_err(std::io::Error::from);
     let space = space.map_err(Error::io("look at the free space", folder))?;

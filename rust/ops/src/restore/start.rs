@@ -1,4 +1,4 @@
-//! Starting a restored server, and watching until it takes writes or has ended.
+//! Starting a restored server, and waiting until it takes writes or has ended.
 
 use std::fs;
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::source::control_data;
 use crate::wal::Segment;
 use crate::wal::ahead::FOLDER;
 
-/// How often the server is asked.
+/// The interval of polling the server.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// The log of the server in its data folder.
+/// The log of the server in its data directory.
 const LOG: &str = "edgesentry-restore.log";
 
 /// A server that takes writes.
@@ -29,14 +29,14 @@ pub(super) struct Server {
     pub(super) note: Option<String>,
 }
 
-/// The log that is replayed.
+/// The log to replay.
 #[derive(Clone, Copy)]
 pub(super) struct Way {
     pub(super) first: Segment,
     pub(super) timeline: u32,
 }
 
-/// Starts the server and waits until recovery is over. It lives on; after an error it does not.
+/// Starts the server and waits until recovery has ended. The server goes on running; after an error it is stopped.
 pub(super) async fn start(
     programs: &Programs,
     restore: &Restore,
@@ -60,7 +60,7 @@ pub(super) async fn start(
     for (name, value) in limits(programs, &restore.data)? {
         postgres.arg("-c").arg(format!("{name}={value}"));
     }
-    // Without it, or when it has ended early, the server fetches by itself.
+    // Without it, or after it has ended early, the server fetches by itself.
     let mut fetch = restore.command.ahead(programs, &restore.data, way.first, way.timeline);
     let ahead = Process::start(&mut fetch, &log).map_err(Error::io("start", &restore.command.eds))?;
     let process =
@@ -69,7 +69,7 @@ pub(super) async fn start(
     let Some(process) = recovering.0.as_mut() else { return Err(problem(restore, "it has ended", &log)) };
     let server = watch(programs, restore, &sql, process, &log).await;
     drop(ahead);
-    // As nobody asks for it any more.
+    // No process reads it any more.
     let _ = fs::remove_dir_all(restore.data.join("pg_wal").join(FOLDER));
     match server {
         Ok(server) => {
@@ -77,7 +77,7 @@ pub(super) async fn start(
             Ok(server)
         }
         Err(error) => {
-            // In good order, so that its files can be looked at.
+            // A clean shutdown, so that its files can be inspected.
             process.signal(Signal::INT);
             let _ = process.stop(Duration::from_secs(10));
             Err(error)
@@ -85,7 +85,7 @@ pub(super) async fn start(
     }
 }
 
-/// A server that is not left behind: dropped, it is stopped with all its processes.
+/// A recovering server; when dropped, it is stopped with all its processes.
 struct Recovering(Option<Process>);
 
 impl Recovering {
@@ -99,7 +99,7 @@ impl Drop for Recovering {
         if let Some(process) = &mut self.0
             && process.lives()
         {
-            // An immediate shutdown, so that its log says so.
+            // An immediate shutdown, so that its log reports it.
             process.signal(Signal::QUIT);
             if !process.wait(Duration::from_secs(10)).unwrap_or(false) {
                 let _ = process.kill();
@@ -121,7 +121,7 @@ async fn watch(
         let asked = sql.clone();
         match blocking(move || asked.query(STATE)).await {
             Ok(row) if row.starts_with("f|") => {
-                // pg_ctl and the first answer are not enough: it may end right after promotion.
+                // pg_ctl and the first response are not enough: the server may end right after promotion.
                 if let Some(server) = answer(&row, process) {
                     return Ok(server);
                 }
@@ -138,7 +138,7 @@ async fn watch(
             let said = refusal.map(|refusal| format!("; last it said: {refusal}")).unwrap_or_default();
             return Err(problem(restore, &format!("{waited}{said}"), log));
         }
-        // A server that lets us not in is asked by its own files.
+        // If the server rejects our connection, its files show the state.
         if let Some(said) = refusal.filter(|said| said.contains("FATAL") && !said.contains("starting up"))
             && state(programs, &restore.data)? == "in production"
         {
@@ -157,17 +157,17 @@ const STATE: &str = "SELECT pg_is_in_recovery(), \
     CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END, \
     to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
 
-/// The server as it says itself that it is.
+/// Parses the state of the server from its response.
 fn answer(row: &str, process: &mut Process) -> Option<Server> {
     let fields: Vec<&str> = row.trim().split('|').collect();
     let [_, segment, last_commit] = fields.as_slice() else { return None };
-    // The last checkpoint may still be of the timeline before.
+    // The last checkpoint may still be on the previous timeline.
     let timeline = u32::from_str_radix(segment.get(..8)?, 16).ok()?;
     let last_commit = (!last_commit.is_empty()).then(|| (*last_commit).to_owned());
     process.lives().then(|| Server { pid: process.pid(), timeline, last_commit, note: None })
 }
 
-/// The limits of the original: a server that recovers with lower ones stops.
+/// Returns the limits of the original: a server that recovers with lower ones stops.
 fn limits(programs: &Programs, data: &Path) -> Result<Vec<(&'static str, String)>, Error> {
     let lines = control_data(programs, data)?;
     let settings = [
@@ -197,12 +197,12 @@ fn control_value(programs: &Programs, data: &Path, name: &str) -> Result<String,
     Ok(lines.into_iter().find(|(line, _)| line == name).map(|(_, value)| value).unwrap_or_default())
 }
 
-/// Why it does not work, from the log of the server.
+/// Returns an error with the reason from the log of the server.
 fn problem(restore: &Restore, problem: &str, log: &Path) -> Error {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let grave = |line: &&str| ["FATAL:", "PANIC:", "error:"].iter().any(|word| line.contains(word));
-    // A server on its way up or out refuses every client, which explains nothing.
+    // A server that starts or stops refuses every client, which explains nothing.
     let is_refusal = |line: &str| {
         ["is starting up", "is shutting down", "is not yet accepting connections"]
             .iter()

@@ -1,4 +1,4 @@
-//! A data folder that is being filled: emptied again if the restore does not get to its end.
+//! A data directory that is being filled: it is emptied again if the restore does not complete.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::Error;
 use crate::observe::{Event, Observer};
 
-/// Removes what was restored when it is dropped, unless it was finished.
+/// Removes the restored files when dropped, unless the restore finished.
 pub(super) struct Unfinished<'a> {
     data: PathBuf,
-    /// Whether the folder itself is to go.
+    /// Whether the directory itself is removed.
     was_absent: bool,
     is_finished: bool,
     work: Work,
     observer: Observer<'a>,
 }
 
-/// Work in the folder on another thread, which nothing stops but itself.
+/// Work in the directory on another thread, which stops only at its own checks.
 #[derive(Clone, Default)]
 pub(super) struct Work {
     stop: Arc<AtomicBool>,
@@ -27,14 +27,14 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Does it, unless it was to stop before it began.
+    /// Runs the work, unless it was stopped before.
     pub(super) fn run<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
         work()
     }
 
-    /// An error once it is to stop.
+    /// Returns an error if the work must stop.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.stop.load(SeqCst) {
             return Err(Error::Config("the restore was interrupted".to_owned()));
@@ -42,21 +42,22 @@ impl Work {
         Ok(())
     }
 
-    /// Stops it and waits until it has.
+    /// Stops the work and waits for its end.
     fn end(&self) {
         self.stop.store(true, SeqCst);
         drop(self.busy.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-/// In a folder that is being filled. Of two restores into one folder the second would remove what the first has written.
+/// A file in a directory that is being filled. A second restore into the directory would remove the files of the
+/// first.
 const CLAIM: &str = "edgesentry-restore.claim";
 
 impl<'a> Unfinished<'a> {
-    /// Claims the folder, before anything else is written into it.
+    /// Claims the directory, before anything else is written into it.
     ///
     /// # Errors
-    /// Something is there, or another restore is filling it; nothing of that is touched.
+    /// The directory is not empty, or another restore is filling it; nothing is touched.
     pub(super) fn claim(data: &Path, observer: Observer<'a>) -> Result<Unfinished<'a>, Error> {
         let refuse = |problem: &str| Error::Config(format!("{}: {problem}", data.display()));
         let was_absent = match fs::create_dir(data) {
@@ -88,12 +89,12 @@ impl<'a> Unfinished<'a> {
         Ok(Unfinished { data, was_absent, is_finished: false, work: Work::default(), observer })
     }
 
-    /// For work that writes into the folder.
+    /// Returns a handle for work that writes into the directory.
     pub(super) fn work(&self) -> Work {
         self.work.clone()
     }
 
-    /// What is in the folder stays.
+    /// Keeps the files.
     pub(super) fn finish(mut self) {
         self.is_finished = true;
         let _ = fs::remove_file(self.data.join(CLAIM));
@@ -168,7 +169,7 @@ mod tests {
         assert!(!data.exists());
         assert!(writer.join().unwrap().is_err());
 
-        // A folder that was there stays, and so does what is finished.
+        // An existing directory stays, and so do the files of a finished restore.
         fs::create_dir(&data).unwrap();
         let unfinished = Unfinished::claim(&data, &nobody).unwrap();
         fs::write(data.join("PG_VERSION"), b"15").unwrap();

@@ -1,7 +1,7 @@
-//! What a bucket really holds to, found out by trying it.
+//! Tests of a bucket's protection.
 //!
-//! The trials leave small objects under `edgesentry-check/`: where Object Lock works nobody can remove them before their
-//! retention is over.
+//! The tests leave small objects under `edgesentry-check/`: if Object Lock works, no user can remove them before
+//! their retention ends.
 
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, ObjectLockMode, ObjectLockRetentionMode};
@@ -11,7 +11,7 @@ use super::{Bucket, Holds, Refusal};
 use crate::check::Check;
 use crate::error::Error;
 
-/// Where the trials put their objects.
+/// The prefix of the test objects.
 const PREFIX: &str = "edgesentry-check";
 const VERSIONS: &str = "an overwritten object is kept as a version";
 const LOCKED: &str = "Object Lock COMPLIANCE holds by default";
@@ -24,7 +24,7 @@ const LIFECYCLE: &str = "the lifecycle deletes no version";
 const ARCHIVE_LIFECYCLE: &str = "the lifecycle deletes no current version";
 const REPLICATION: &str = "the store replicates";
 
-/// Tries everything that the protection of a bucket rests on. `retention_days` is the least default retention.
+/// Tests everything that the protection of a bucket rests on. `retention_days` is the minimum default retention.
 pub async fn check(bucket: &Bucket, holds: Holds, retention_days: u32) -> Result<Vec<Check>, Error> {
     if !bucket.exists().await? {
         return Err(Error::Config(format!("{}: there is no such bucket", bucket.place())));
@@ -51,13 +51,13 @@ pub async fn check(bucket: &Bucket, holds: Holds, retention_days: u32) -> Result
     Ok(checks)
 }
 
-/// Objects of one run.
+/// The objects of one run.
 struct Trial<'a> {
     bucket: &'a Bucket,
     key: String,
 }
 
-/// A stored version, and how long it is kept.
+/// A stored version, and its retention.
 struct Version {
     id: String,
     kept: Option<(ObjectLockMode, DateTime)>,
@@ -122,7 +122,7 @@ impl Trial<'_> {
                 Err(error) => said.push(Refusal::of(&error).to_string()),
             }
         }
-        // Refused, and still there.
+        // Rejected, and the version still exists.
         let head =
             self.bucket.client.head_object().bucket(&self.bucket.name).key(&self.key).version_id(&version.id);
         Check::new(UNDELETABLE, head.send().await.is_ok(), said.swap_remove(0))
@@ -154,7 +154,7 @@ impl Trial<'_> {
     }
 
     async fn checksum(&self) -> Check {
-        // The SHA-256 of nothing, for an object that is something.
+        // The SHA-256 of empty content, for an object that is not empty.
         const OF_NOTHING: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
         let key = format!("{}-checksum", self.key);
         let put =
@@ -193,13 +193,13 @@ impl Trial<'_> {
 }
 
 impl Bucket {
-    /// Deletes an object as anybody may who is allowed to: in a bucket with versions it gets a marker.
+    /// Deletes an object as any user with the permission may: in a bucket with versions it gets a delete marker.
     pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
         let delete = self.client.delete_object().bucket(&self.name).key(key).send().await;
         delete.map(|_| ()).map_err(|error| self.failed("delete an object", &Refusal::of(&error)))
     }
 
-    /// Tries to delete a version for good; whether the store did it.
+    /// Tries to delete a version for good; returns true if the store deleted it.
     pub(crate) async fn delete_version(&self, key: &str, version: &str) -> Result<bool, Error> {
         let delete = self.client.delete_object().bucket(&self.name).key(key).version_id(version);
         match delete.bypass_governance_retention(true).send().await {
@@ -247,7 +247,7 @@ async fn lifecycle(bucket: &Bucket, holds: Holds) -> Result<Check, Error> {
     let deleting: Vec<&str> = on
         .filter(|rule| match holds {
             Holds::Payloads => rule.expiration.is_some() || rule.noncurrent_version_expiration.is_some(),
-            // Versions that retention has deleted must go at some time; Object Lock says when at the earliest.
+            // Versions that retention has deleted must expire eventually; Object Lock sets the earliest time.
             Holds::Archive => deletes_current(rule),
         })
         .map(|rule| rule.id.as_deref().unwrap_or("without a name"))

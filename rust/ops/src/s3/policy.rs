@@ -1,4 +1,4 @@
-//! Least privilege: what each role may do with a bucket, as policy documents of AWS IAM.
+//! Least privilege: the permissions of each role on a bucket, as policy documents of AWS IAM.
 
 use serde_json::{Value, json};
 
@@ -7,15 +7,15 @@ use super::Holds;
 /// A role and its policy document.
 #[derive(Clone, PartialEq, Debug, serde::Serialize)]
 pub struct Policy {
-    /// Such as `ingest`.
+    /// The role, such as `ingest`.
     pub role: &'static str,
-    /// What the role is for.
+    /// The purpose of the role.
     pub about: &'static str,
     /// The document.
     pub document: Value,
 }
 
-/// What would undo the protection; only whoever sets up the bucket may do it.
+/// Actions that would undo the protection; only the administrator who sets up the bucket may perform them.
 const NEVER: [&str; 11] = [
     "s3:BypassGovernanceRetention",
     "s3:DeleteBucket",
@@ -30,7 +30,7 @@ const NEVER: [&str; 11] = [
     "s3:PutReplicationConfiguration",
 ];
 
-/// The policies of a bucket.
+/// Returns the policies of a bucket.
 pub fn policies(bucket: &str, holds: Holds) -> Vec<Policy> {
     match holds {
         Holds::Payloads => of_payloads(bucket),
@@ -68,8 +68,8 @@ fn of_payloads(bucket: &str) -> Vec<Policy> {
     ]
 }
 
-/// Only retention deletes what was archived, and where the bucket is locked it leaves the versions: the lifecycle deletes
-/// them once their time is over.
+/// Returns the archive policies. Only retention deletes objects. In a locked bucket the versions remain: the
+/// lifecycle deletes them once their retention has ended.
 fn of_archive(bucket: &str) -> Vec<Policy> {
     let list = ["s3:GetBucketLocation", "s3:ListBucket"];
     let write = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"];
@@ -97,7 +97,7 @@ fn of_archive(bucket: &str) -> Vec<Policy> {
     ]
 }
 
-/// `deletable` are the keys that the role may delete, where there are any; never a version.
+/// Returns a policy. `deletable` are the keys that the role may delete, if any; never a version.
 fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str], deletable: Option<&str>) -> Value {
     let (bucket, objects) = (format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*"));
     let not_encrypted = json!({"Bool": {"aws:SecureTransport": "false"}});
@@ -126,7 +126,7 @@ fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str], deletable: Op
 mod tests {
     use super::*;
 
-    /// What a role is allowed, each action with the resource that it is allowed on.
+    /// Returns the actions that a role is allowed, each with its resource.
     fn allowed(document: &Value) -> Vec<(String, String)> {
         let statements = document["Statement"].as_array().unwrap();
         let allow = statements.iter().filter(|statement| statement["Effect"] == "Allow");

@@ -1,4 +1,4 @@
-//! Brings a payload back: of all versions under its object reference, the one that the record commits to.
+//! Restores a payload: of all versions under its object reference, the one that the record commits to.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// What became of a payload.
+/// The state of a payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// A plain read returns the payload of the record; nothing was done.
     Intact,
-    /// It can be brought back; nothing was done yet.
+    /// It can be restored; nothing was done yet.
     Restorable,
-    /// It was brought back, and read again.
+    /// It was restored, and read again.
     Restored,
     /// No version has the bytes that the record commits to.
     Lost,
@@ -30,23 +30,23 @@ pub struct Restored {
     pub device_id: String,
     /// The sequence.
     pub sequence: u64,
-    /// Where the record says that the payload is.
+    /// The location of the payload according to the record.
     pub object_ref: String,
     /// The key of the version whose BLAKE3 is the record's payload hash.
     pub key: Option<String>,
-    /// What became of it.
+    /// The state.
     pub state: State,
     /// The version whose BLAKE3 is the record's payload hash.
     pub version: Option<String>,
-    /// What was wrong, and how many versions were looked at.
+    /// The problem, and the number of versions that were compared.
     pub evidence: String,
 }
 
-/// Looks for the payload of a record and, with `apply`, puts it on top of the versions that are there. Nothing is ever
+/// Searches the payload of a record and, with `apply`, stores it on top of the existing versions. Nothing is ever
 /// deleted or overwritten: the deletion or the other bytes stay as versions, as evidence.
 ///
-/// Versions under the name of the record come first, then those under its object reference, where earlier releases stored
-/// it. The payload is put where its version was found.
+/// Versions under the name of the record come first, then those under its object reference, where earlier releases
+/// stored it. The payload is stored under the key of the version.
 pub async fn restore(store: &Arc<S3>, record: &AuditRecord, apply: bool) -> Result<Restored, Error> {
     let answer = |state, version: Option<&Version>, evidence: String| Restored {
         device_id: record.device_id.clone(),

@@ -1,4 +1,4 @@
-//! Sets up a bucket of payloads or of the archive: what is missing is shown first, and done only where that is asked for.
+//! Sets up a bucket of payloads or of the archive: reports the differences, and changes them only on request.
 
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
@@ -18,19 +18,19 @@ use crate::check::Status;
 use crate::error::Error;
 use crate::retention::now_ms;
 
-/// Days after which the parts of an upload that was never finished are deleted; they are no objects.
+/// Days after which the parts of an unfinished upload are deleted; they are not objects.
 const UNFINISHED_DAYS: i32 = 7;
 
-/// How a bucket is to be.
+/// The expected set-up of a bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Setup {
-    /// What the bucket is for.
+    /// The content of the bucket.
     pub holds: Holds,
-    /// Days that every new version is kept from everybody. They can be made more later, never fewer.
+    /// Days for which every new version is locked. They can be increased later, never reduced.
     pub retention_days: u32,
-    /// Where copies go, where that is wanted.
+    /// The replication, if requested.
     pub replication: Option<Replication>,
-    /// Look at every version that is there, and lock those that are not; else only at the first ones.
+    /// Check every existing version, and lock the unlocked ones; else check only the first ones.
     pub existing: bool,
 }
 
@@ -46,19 +46,20 @@ pub struct Replication {
 /// A step of the set-up.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Step {
-    /// What is done.
+    /// The description.
     pub what: String,
-    /// Passed: it is so, or was done. Failed: the store refused. Unknown: not done, or not supported by this store.
+    /// Passed: it holds, or was done. Failed: the store rejected it. Unknown: not done, or not supported by this
+    /// store.
     pub status: Status,
-    /// Whether something had, or has, to be changed.
+    /// Whether a change was or is needed.
     pub change: bool,
-    /// What the store said.
+    /// The response of the store.
     pub evidence: String,
 }
 
 impl Setup {
-    /// Compares a bucket with this; with `apply` changes what differs. Every step is answered, also behind one that the
-    /// store refuses.
+    /// Compares a bucket with this set-up; with `apply` changes the differences. Returns every step, also those after
+    /// a rejected one.
     pub async fn run(&self, bucket: &Bucket, apply: bool) -> Result<Vec<Step>, Error> {
         if self.retention_days == 0 || self.retention_days > 36_500 {
             return Err(Error::Config("the retention is 1 to 36500 days".to_owned()));
@@ -119,7 +120,7 @@ impl Setup {
 }
 
 impl Setup {
-    /// The default retention holds for what is stored after it was set: whether what was there before is locked as well.
+    /// Checks that earlier versions are locked, too: the default retention applies to those stored after it was set.
     async fn existing(&self, bucket: &Bucket, apply: bool) -> Result<Step, Error> {
         let what = "payloads that were stored before are locked".to_owned();
         let most = if self.existing { u64::MAX } else { FIRST };
@@ -152,7 +153,7 @@ where
         (false, false) => (Status::Unknown, "to be done".to_owned()),
         (false, true) => match change().await {
             Ok(()) => (Status::Passed, "done".to_owned()),
-            // SeaweedFS answers 409 to a replication that it does not know.
+            // SeaweedFS returns 409 for replication, which it does not support.
             Err(refusal)
                 if refusal.is_unsupported() || what.starts_with("replication") && refusal.status == 409 =>
             {
@@ -164,18 +165,18 @@ where
     Step { what, status, change: !holds, evidence }
 }
 
-/// Versions that are looked at where not all are to be.
+/// Versions that are checked unless all are requested.
 const FIRST: u64 = 1000;
-/// Versions that are asked for at once.
+/// Versions that are requested concurrently.
 const CONCURRENT_OBJECTS: usize = 16;
 
-/// What is known of versions that are there.
+/// The locks of the existing versions.
 #[derive(Default)]
 struct Existing {
     looked_at: u64,
     unlocked: u64,
     locked: u64,
-    /// Why one could not be locked.
+    /// Why a version could not be locked.
     refused: Option<Refusal>,
 }
 
@@ -190,7 +191,7 @@ fn unfinished_uploads() -> Result<LifecycleRule, Error> {
         .map_err(|error| Error::Config(error.to_string()))
 }
 
-/// What retention has deleted, and what a receiver has replaced, goes once Object Lock lets it.
+/// Expires the objects that retention has deleted or a receiver has replaced, once Object Lock permits it.
 fn deleted_versions(days: u32) -> Result<LifecycleRule, Error> {
     let days = i32::try_from(days).unwrap_or(i32::MAX);
     LifecycleRule::builder()
@@ -203,7 +204,7 @@ fn deleted_versions(days: u32) -> Result<LifecycleRule, Error> {
         .map_err(|error| Error::Config(error.to_string()))
 }
 
-/// What is known of a version.
+/// The lock of a version.
 enum Look {
     Locked,
     Unlocked,
@@ -252,7 +253,7 @@ impl Bucket {
         put.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
     }
 
-    /// Days of the default retention in mode COMPLIANCE; none where there is no such rule.
+    /// Returns the days of the default retention in mode COMPLIANCE, or `None` if there is no such rule.
     pub(crate) async fn lock_days(&self) -> Result<Option<u32>, Error> {
         let answer = self.client.get_object_lock_configuration().bucket(&self.name).send().await;
         let configuration = match answer {
@@ -288,7 +289,7 @@ impl Bucket {
         put.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
     }
 
-    /// Looks at the retention of at most so many versions, and locks what is not locked for `lock` days from now.
+    /// Checks the retention of at most `most` versions, and locks the unlocked ones for `lock` days from now.
     async fn existing(&self, most: u64, lock: Option<u32>) -> Result<Existing, Error> {
         let mut found = Existing::default();
         let mut after = None;
@@ -328,7 +329,7 @@ impl Bucket {
             Ok(answer) => answer.retention,
             Err(error) => {
                 let refusal = Refusal::of(&error);
-                // AWS and its like say 400 where the bucket has no Object Lock, 404 where the version has none.
+                // AWS and compatible stores return 400 if the bucket has no Object Lock, 404 if the version has none.
                 if !refusal.is_unsupported() && ![400, 404].contains(&refusal.status) {
                     return Err(self.failed("ask for the retention of a version", &refusal));
                 }
@@ -354,7 +355,7 @@ impl Bucket {
         }
     }
 
-    /// The rules of the lifecycle; none where the store has no lifecycle.
+    /// Returns the rules of the lifecycle, or `None` if the store has no lifecycle.
     pub(super) async fn lifecycle(&self) -> Result<Option<Vec<LifecycleRule>>, Error> {
         match self.client.get_bucket_lifecycle_configuration().bucket(&self.name).send().await {
             Ok(answer) => Ok(Some(answer.rules.unwrap_or_default())),
@@ -380,7 +381,7 @@ impl Bucket {
         put.send().await.map(|_| ()).map_err(|error| Refusal::of(&error))
     }
 
-    /// The bucket to which copies go.
+    /// Returns the bucket that receives the copies.
     pub(super) async fn replicates_to(&self) -> Result<Option<String>, Error> {
         match self.client.get_bucket_replication().bucket(&self.name).send().await {
             Ok(answer) => {
@@ -400,7 +401,7 @@ impl Bucket {
 
     async fn replicate(&self, replication: &Replication) -> Result<(), Refusal> {
         let to = Destination::builder().bucket(&replication.to).build().map_err(incomplete)?;
-        // A deletion here must not become one there.
+        // A deletion here must not be replicated.
         let markers =
             DeleteMarkerReplication::builder().status(DeleteMarkerReplicationStatus::Disabled).build();
         let rule = ReplicationRule::builder()

@@ -1,4 +1,4 @@
-//! Removes objects with all their versions, as far as Object Lock lets them go.
+//! Removes objects with all their versions, as far as Object Lock permits.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use super::{Bucket, Refusal};
 use crate::error::Error;
 
-/// What became of the versions below a prefix.
+/// The result of removing the versions below a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Removed {
-    /// Versions and marks of deletion that were there.
+    /// Versions and delete markers before the removal.
     pub(crate) versions: usize,
-    /// Those that the store did not delete.
+    /// Versions that the store did not delete.
     pub(crate) kept: usize,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Removed {
 
 impl Bucket {
     /// Deletes every version of the objects below a prefix for good, or only those that were stored before a time in
-    /// Unix milliseconds. Marks of deletion stay above versions that stay.
+    /// Unix milliseconds. Delete markers stay above versions that stay.
     pub(crate) async fn remove_below(&self, prefix: &str, before_ms: Option<u64>) -> Result<Removed, Error> {
         let mut removed = Removed::default();
         for (key, version) in self.versions_below(prefix, before_ms).await? {
@@ -37,7 +37,7 @@ impl Bucket {
         Ok(removed)
     }
 
-    /// Key and version of all that is below a prefix.
+    /// Returns key and version of everything below a prefix.
     async fn versions_below(
         &self,
         prefix: &str,
@@ -64,7 +64,7 @@ impl Bucket {
         }
     }
 
-    /// A page of the versions below a prefix, behind the end of another one.
+    /// Returns a page of the versions below a prefix, after the end of another page.
     pub(super) async fn page(
         &self,
         prefix: &str,
@@ -77,11 +77,11 @@ impl Bucket {
     }
 }
 
-/// Where a page of versions ends: a key, and a version of it.
+/// The end of a page of versions: a key, and a version of it.
 pub(super) type PageEnd = (String, Option<String>);
 
-/// Where a page ends, if there is another one. A store that answers the end that it was asked to go on behind does not go
-/// on.
+/// Returns the end of a page if there is another page. A store that returns the same end as for the previous page
+/// does not advance.
 pub(super) fn after_page(page: &ListObjectVersionsOutput) -> Option<PageEnd> {
     let key = page.next_key_marker().filter(|_| page.is_truncated() == Some(true))?;
     Some((key.to_owned(), page.next_version_id_marker().map(str::to_owned)))

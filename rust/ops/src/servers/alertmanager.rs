@@ -1,4 +1,4 @@
-//! Alertmanager: one of a drill's own, or one that runs already.
+//! Alertmanager: one of the drill's own, or a running one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::http::{failed, get_json};
 use super::program::{self, Program};
 use crate::process::Process;
 
-/// What must be installed for an Alertmanager of one's own.
+/// The program of an own Alertmanager.
 pub const ALERTMANAGER: Program = Program {
     name: "alertmanager",
     files: &["prometheus-alertmanager", "alertmanager"],
@@ -19,10 +19,10 @@ pub const ALERTMANAGER: Program = Program {
     elsewhere: None,
 };
 
-/// An Alertmanager that answers.
+/// A running Alertmanager.
 #[derive(Debug)]
 pub struct Alertmanager {
-    /// Held so that it ends with this.
+    /// Keeps the process alive as long as this value.
     _process: Option<Process>,
     url: String,
 }
@@ -30,23 +30,23 @@ pub struct Alertmanager {
 /// An alert that is neither silenced nor inhibited.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct ActiveAlert {
-    /// With `alertname`.
+    /// The labels, with `alertname`.
     pub labels: BTreeMap<String, String>,
-    /// What the rule says of it.
+    /// The annotations of the rule.
     pub annotations: BTreeMap<String, String>,
-    /// Who is told.
+    /// The receivers.
     pub receivers: Vec<Receiver>,
 }
 
-/// Whom an alert is routed to.
+/// A receiver of alerts.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct Receiver {
-    /// As the configuration names it.
+    /// The name in the configuration.
     pub name: String,
 }
 
 impl Alertmanager {
-    /// Starts one on loopback with the configuration file `config`, its data and log in `folder`.
+    /// Starts an Alertmanager on loopback with the configuration file `config`, its data and log in `folder`.
     pub async fn start(folder: &Path, config: &Path) -> Result<Alertmanager, ServerError> {
         let binary = ALERTMANAGER.find()?;
         let command = |port| {
@@ -55,7 +55,7 @@ impl Alertmanager {
                 .arg(format!("--config.file={}", config.display()))
                 .arg(format!("--storage.path={}", folder.join("alertmanager").display()))
                 .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-                // Alone: it talks to no other Alertmanager and opens no port for that.
+                // Alone: it connects to no other Alertmanager and opens no port for that.
                 .arg("--cluster.listen-address=")
                 .arg("--log.level=warn");
             command
@@ -65,17 +65,17 @@ impl Alertmanager {
         Ok(Alertmanager { _process: Some(process), url })
     }
 
-    /// One that runs at `url`, such as `http://127.0.0.1:9093`.
+    /// Uses the one that runs at `url`, such as `http://127.0.0.1:9093`.
     pub fn at(url: &str) -> Alertmanager {
         Alertmanager { _process: None, url: url.trim_end_matches('/').to_owned() }
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The alerts that it tells its receivers of.
+    /// Returns the alerts that it sends to its receivers.
     pub async fn alerts(&self) -> Result<Vec<ActiveAlert>, ServerError> {
         let url = format!("{}/api/v2/alerts?active=true&silenced=false&inhibited=false", self.url);
         serde_json::from_value(get_json(&url).await?)

@@ -1,8 +1,8 @@
-//! Why a server of a drill does not do what it should.
+//! Why a server of a drill does not work.
 
 use std::io;
 
-/// A server is missing, does not start, or does not answer.
+/// A server is missing, does not start, or does not respond.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The program is not installed.
@@ -12,19 +12,19 @@ pub enum ServerError {
     Missing {
         /// The program.
         program: &'static str,
-        /// The package of Debian that brings it.
+        /// The Debian package that contains it.
         package: &'static str,
     },
-    /// The program could not be started at all.
+    /// The program could not be started.
     #[error("{program}: cannot start it")]
     Start {
         /// The program.
         program: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// It has ended by itself.
+    /// The program has ended by itself.
     #[error("{program} has ended by itself; the end of its log: {last_words}")]
     Ended {
         /// The program.
@@ -32,12 +32,12 @@ pub enum ServerError {
         /// The end of its log.
         last_words: String,
     },
-    /// It lives and does not answer.
+    /// The program runs but does not respond.
     #[error("{program} is not ready after {seconds} s; the end of its log: {last_words}")]
     NotReady {
         /// The program.
         program: &'static str,
-        /// How long it was waited for.
+        /// The time waited, seconds.
         seconds: u64,
         /// The end of its log.
         last_words: String,
@@ -45,9 +45,9 @@ pub enum ServerError {
     /// A request to it failed.
     #[error("{url}: {problem}")]
     Request {
-        /// What was asked.
+        /// The URL.
         url: String,
-        /// What came instead of an answer.
+        /// The problem.
         problem: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Requests to servers of monitoring.
+//! Requests to monitoring servers.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::error::ServerError;
 
-/// How long one answer may take.
+/// The timeout of a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer, in bytes.
+/// The largest response, in bytes.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
-/// The body of a successful answer to a GET.
+/// Returns the body of a successful response to a GET.
 pub(super) async fn get(url: &str) -> Result<Bytes, ServerError> {
     match tokio::time::timeout(RESPONSE_TIMEOUT, fetch(url)).await {
         Ok(answer) => answer,
@@ -23,7 +23,7 @@ pub(super) async fn get(url: &str) -> Result<Bytes, ServerError> {
     }
 }
 
-/// The JSON of a successful answer to a GET.
+/// Returns the JSON of a successful response to a GET.
 pub(super) async fn get_json(url: &str) -> Result<Value, ServerError> {
     let body = get(url).await?;
     serde_json::from_slice(&body).map_err(|error| failed(url, format!("the answer is not JSON: {error}")))

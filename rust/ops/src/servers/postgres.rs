@@ -12,7 +12,7 @@ use crate::postgres::{Programs, Sql};
 use crate::process::{Process, free_port};
 use crate::program;
 
-/// What must be installed for a PostgreSQL of one's own.
+/// The programs of an own PostgreSQL.
 pub const POSTGRESQL: Program = Program {
     name: "postgresql",
     files: &["initdb"],
@@ -23,14 +23,14 @@ pub const POSTGRESQL: Program = Program {
     }),
 };
 
-/// The user who owns everything in the clusters of a drill.
+/// The user that owns everything in the clusters of a drill.
 const USER: &str = "edgesentry";
-/// How long a cluster may take to be made or copied.
+/// The timeout for creating or copying a cluster.
 const INIT_TIMEOUT: Duration = Duration::from_secs(3600);
-/// How long a server may take to start or to stop; recovery after a crash under load takes a while.
+/// The timeout for starting or stopping a server; recovery after a crash under load takes a while.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A PostgreSQL cluster in a folder of its own, on a free loopback port. Dropped, it is killed and its files are gone.
+/// A PostgreSQL cluster in a directory of its own, on a free loopback port. It is killed and removed when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     programs: Programs,
@@ -41,17 +41,17 @@ pub struct Cluster {
     folder: TempDir,
 }
 
-/// From whom a standby copies, and under what name it is known there.
+/// The primary that a standby copies, and the name of the standby there.
 #[derive(Clone, Copy, Debug)]
 pub struct Primary<'a> {
     /// A running cluster.
     pub cluster: &'a Cluster,
-    /// Such as `standby1`: its `application_name`, which `synchronous_standby_names` lists, and its replication slot.
+    /// The `application_name`, which `synchronous_standby_names` lists, and the replication slot, such as `standby1`.
     pub standby: &'a str,
 }
 
 impl Cluster {
-    /// Makes a cluster; it does not run yet. `settings` are lines of postgresql.conf.
+    /// Creates a cluster without starting it. `settings` are lines of postgresql.conf.
     pub fn create(programs: &Programs, name: &str, settings: &[&str]) -> Result<Cluster, Error> {
         let cluster = Cluster::empty(programs, name, random_password()?)?;
         let password = cluster.path("password");
@@ -61,14 +61,14 @@ impl Cluster {
         initdb.args(["-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
         initdb.arg("--pwfile").arg(&password).arg("-D").arg(cluster.data());
         let made = program::done(&mut initdb, INIT_TIMEOUT);
-        // A secret that nobody needs any more.
+        // The password is not needed any more.
         let _ = std::fs::remove_file(&password);
         made?;
         cluster.set(settings)?;
         Ok(cluster)
     }
 
-    /// Makes a standby of a running cluster by pg_basebackup, with a replication slot there; it does not run yet.
+    /// Creates a standby of a running cluster by pg_basebackup, with a replication slot there, without starting it.
     pub fn standby(primary: Primary<'_>, settings: &[&str]) -> Result<Cluster, Error> {
         let Primary { cluster: from, standby: name } = primary;
         let standby = Cluster::empty(&from.programs, name, from.password.clone())?;
@@ -87,7 +87,7 @@ impl Cluster {
         Ok(standby)
     }
 
-    /// A cluster around a data folder that somebody else fills, such as a restore: see [`Cluster::data`]. Its users
+    /// Returns a cluster whose data directory the caller fills, such as a restore: see [`Cluster::data`]. Its users
     /// and passwords are those of `like`.
     pub fn empty_like(like: &Cluster, name: &str) -> Result<Cluster, Error> {
         Cluster::empty(&like.programs, name, like.password.clone())
@@ -110,53 +110,53 @@ impl Cluster {
         })
     }
 
-    /// What it is called in reports.
+    /// Returns its name in reports.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its loopback port.
+    /// Returns its loopback port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its data folder, PGDATA.
+    /// Returns its data directory, PGDATA.
     pub fn data(&self) -> PathBuf {
         self.path("data")
     }
 
-    /// `127.0.0.1:PORT`, for a list of hosts.
+    /// Returns `127.0.0.1:PORT`, for a list of hosts.
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The URL of a database in it, with the password.
+    /// Returns the URL of a database in it, with the password.
     pub fn url(&self, database: &str) -> String {
         self.url_with([self.host()], database)
     }
 
-    /// The URL of a list of hosts that share its users.
+    /// Returns the URL of a list of hosts that share its users.
     pub fn url_with(&self, hosts: impl IntoIterator<Item = String>, database: &str) -> String {
         let hosts: Vec<String> = hosts.into_iter().collect();
         format!("postgres://{USER}:{}@{}/{database}", self.password, hosts.join(","))
     }
 
-    /// Its database `postgres`, through psql.
+    /// Returns its database `postgres`, through psql.
     pub fn sql(&self) -> Result<Sql, Error> {
         Sql::new(&self.programs, &self.url("postgres"))
     }
 
-    /// The programs that it runs on.
+    /// Returns the programs that it runs on.
     pub fn programs(&self) -> &Programs {
         &self.programs
     }
 
-    /// Appends lines to its postgresql.conf; they hold from the next start on.
+    /// Appends lines to its postgresql.conf; they apply from the next start on.
     pub fn set(&self, settings: &[&str]) -> Result<(), Error> {
         append(&self.data().join("postgresql.conf"), &format!("\n{}\n", settings.join("\n")))
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts it and waits until it responds.
     pub fn start(&mut self) -> Result<(), Error> {
         self.launch()?;
         self.wait_until("answers", |sql| match sql.query("SELECT 1") {
@@ -166,7 +166,7 @@ impl Cluster {
         })
     }
 
-    /// Starts it and does not wait.
+    /// Starts it without waiting.
     pub fn launch(&mut self) -> Result<(), Error> {
         let log = self.path("log");
         let mut postgres = self.programs.owned("postgres");
@@ -177,7 +177,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks it until `holds`, as long as it lives.
+    /// Polls it until `holds` returns true, as long as it runs.
     pub fn wait_until(
         &mut self,
         what: &str,
@@ -200,7 +200,7 @@ impl Cluster {
         }
     }
 
-    /// Whether its postmaster runs.
+    /// Returns true if its postmaster runs.
     pub fn lives(&mut self) -> bool {
         self.process.as_mut().is_some_and(Process::lives)
     }
@@ -211,7 +211,7 @@ impl Cluster {
         self.wait_until("takes writes", |sql| Ok(sql.query("SELECT pg_is_in_recovery()")? == "f"))
     }
 
-    /// Stops it in good order (fast): what is under way is rolled back, connections are ended.
+    /// Stops it cleanly (fast): open transactions are rolled back, connections are ended.
     pub fn stop(&mut self) -> Result<(), Error> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         process.signal(Signal::INT);
@@ -223,11 +223,11 @@ impl Cluster {
     pub fn kill(&mut self) -> Result<(), Error> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         process.kill().map_err(Error::io("kill PostgreSQL", &self.data()))?;
-        // Its lock file outlives it; the next start sees that nobody holds it.
+        // Its lock file remains; the next start sees that no process holds it.
         Ok(())
     }
 
-    /// The end of its log.
+    /// Returns the end of its log.
     pub fn last_words(&self) -> String {
         self.process.as_ref().map(Process::last_words).unwrap_or_default()
     }
@@ -256,7 +256,7 @@ fn append(file: &Path, lines: &str) -> Result<(), Error> {
     open.and_then(|mut file| file.write_all(lines.as_bytes())).map_err(Error::io("write settings", file))
 }
 
-/// Letters and digits only, so that it needs no escape anywhere.
+/// Returns letters and digits only, which need no escape.
 fn random_password() -> Result<String, Error> {
     let mut bytes = [0; 24];
     getrandom::fill(&mut bytes)

@@ -1,4 +1,4 @@
-//! Programs that a drill needs and does not bring along.
+//! Programs that a drill needs and that must be installed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use super::error::ServerError;
 use crate::process::{Process, free_port};
 
-/// How often a port that somebody else took meanwhile is replaced by another.
+/// The number of ports to try: another process may take one before the server does.
 const MAX_PORTS_TRIED: usize = 3;
-/// How long a server may take to be ready, on a slow machine.
+/// The timeout for a server to be ready, on a slow machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A program that must be installed.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// Its name, for people.
+    /// The name, for people.
     pub name: &'static str,
-    /// The names that its file may have, on one distribution or another.
+    /// The possible names of its file on different distributions.
     pub files: &'static [&'static str],
-    /// The package of Debian that brings it.
+    /// The Debian package that contains it.
     pub package: &'static str,
-    /// Where else it may be.
+    /// Another place to search.
     pub elsewhere: Option<fn() -> Option<PathBuf>>,
 }
 
 impl Program {
-    /// Where it is: the first folder of `PATH` that has it, or elsewhere.
+    /// Returns its path: in the first directory of `PATH` that has it, or elsewhere.
     pub fn find(&self) -> Result<PathBuf, ServerError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -43,7 +43,7 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// Starts a server on a free loopback port, which `command` is told, and waits until it answers `GET /-/ready`.
+/// Starts a server on a free loopback port, which `command` receives, and waits until `GET /-/ready` succeeds.
 pub(super) async fn start(
     name: &'static str,
     log: &Path,

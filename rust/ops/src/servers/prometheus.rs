@@ -1,4 +1,4 @@
-//! Prometheus: one of a drill's own, or one that runs already.
+//! Prometheus: one of the drill's own, or a running one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,44 +12,44 @@ use super::http::{failed, get_json};
 use super::program::{self, Program};
 use crate::process::Process;
 
-/// What must be installed for a Prometheus of one's own.
+/// The program of an own Prometheus.
 pub const PROMETHEUS: Program =
     Program { name: "prometheus", files: &["prometheus"], package: "prometheus", elsewhere: None };
 
-/// A Prometheus that answers.
+/// A running Prometheus.
 #[derive(Debug)]
 pub struct Prometheus {
-    /// Held so that it ends with this.
+    /// Keeps the process alive as long as this value.
     _process: Option<Process>,
     url: String,
 }
 
-/// A series and its value now.
+/// A series and its current value.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Series {
-    /// With `__name__` where the expression keeps it.
+    /// The labels, with `__name__` if the expression keeps it.
     pub labels: BTreeMap<String, String>,
     /// NaN included.
     pub value: f64,
 }
 
-/// A target that is scraped.
+/// A scraped target.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// What its series carry: job, instance and whatever the configuration adds.
+    /// The labels of its series: job, instance and those that the configuration adds.
     pub labels: BTreeMap<String, String>,
-    /// What is fetched.
+    /// The URL.
     pub scrape_url: String,
     /// Such as `15s`.
     pub scrape_interval: String,
     /// `up`, `down` or `unknown`.
     pub health: String,
-    /// Why the last scrape failed; empty where it did not.
+    /// Why the last scrape failed, or empty.
     pub last_error: String,
 }
 
-/// An alerting rule that is loaded.
+/// A loaded alerting rule.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 pub struct AlertRule {
     /// The name of the alert.
@@ -62,7 +62,7 @@ pub struct AlertRule {
 }
 
 impl Prometheus {
-    /// Starts one on loopback with the configuration file `config`, its data and log in `folder`.
+    /// Starts a Prometheus on loopback with the configuration file `config`, its data and log in `folder`.
     pub async fn start(folder: &Path, config: &Path) -> Result<Prometheus, ServerError> {
         let binary = PROMETHEUS.find()?;
         let command = |port| {
@@ -78,17 +78,17 @@ impl Prometheus {
         Ok(Prometheus { _process: Some(process), url })
     }
 
-    /// One that runs at `url`, such as `http://127.0.0.1:9090`.
+    /// Uses the one that runs at `url`, such as `http://127.0.0.1:9090`.
     pub fn at(url: &str) -> Prometheus {
         Prometheus { _process: None, url: url.trim_end_matches('/').to_owned() }
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What an expression gives now: an instant vector.
+    /// Returns the current value of an expression: an instant vector.
     pub async fn query(&self, expression: &str) -> Result<Vec<Series>, ServerError> {
         #[derive(Deserialize)]
         struct Answered {
@@ -98,7 +98,7 @@ impl Prometheus {
         let escaped: String = url::form_urlencoded::byte_serialize(expression.as_bytes()).collect();
         let results: Vec<Answered> =
             self.ask(&format!("/api/v1/query?query={escaped}"), "/data/result").await?;
-        // Prometheus writes +Inf and NaN as Rust reads them.
+        // Rust parses +Inf and NaN as Prometheus writes them.
         let series = |Answered { metric, value: (_, value) }| Series {
             labels: metric,
             value: value.parse().unwrap_or(f64::NAN),
@@ -106,12 +106,12 @@ impl Prometheus {
         Ok(results.into_iter().map(series).collect())
     }
 
-    /// The targets that it scrapes.
+    /// Returns the targets that it scrapes.
     pub async fn targets(&self) -> Result<Vec<Target>, ServerError> {
         self.ask("/api/v1/targets?state=active", "/data/activeTargets").await
     }
 
-    /// The alerting rules that it has loaded.
+    /// Returns the alerting rules that it has loaded.
     pub async fn alert_rules(&self) -> Result<Vec<AlertRule>, ServerError> {
         #[derive(Deserialize)]
         struct Group {
@@ -121,7 +121,7 @@ impl Prometheus {
         Ok(groups.into_iter().flat_map(|group| group.rules).collect())
     }
 
-    /// The part at `pointer` of an answer.
+    /// Returns the part at `pointer` of a response.
     async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str, pointer: &str) -> Result<T, ServerError> {
         let url = format!("{}{path}", self.url);
         let mut answer = get_json(&url).await?;

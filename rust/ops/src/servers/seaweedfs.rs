@@ -1,4 +1,4 @@
-//! SeaweedFS, an S3 server, of a drill's own.
+//! SeaweedFS, an S3 server of the drill's own.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use super::program::Program;
 use crate::error::Error;
 use crate::process::{Process, free_ports};
 
-/// What must be installed for an S3 of one's own.
+/// The program of an own S3 server.
 pub const SEAWEEDFS: Program = Program {
     name: "seaweedfs",
     files: &["weed"],
@@ -21,12 +21,12 @@ pub const SEAWEEDFS: Program = Program {
     elsewhere: Some(|| find_weed(None).ok()),
 };
 
-/// The access key and the secret of every server of a drill.
+/// The access key and the secret of every drill server.
 const KEY: (&str, &str) = ("edgesentry", "edgesentry-secret");
-/// How long a server may take to start.
+/// The timeout for starting a server.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Its servers listen for HTTP and for gRPC.
+/// The HTTP and gRPC ports of its servers.
 #[derive(Clone, Copy, Debug)]
 struct Ports {
     s3: [u16; 2],
@@ -35,7 +35,7 @@ struct Ports {
     filer: [u16; 2],
 }
 
-/// A SeaweedFS in a folder of its own, on free loopback ports. Dropped, it is killed and its files are gone.
+/// A SeaweedFS in a directory of its own, on free loopback ports. It is killed and removed when dropped.
 #[derive(Debug)]
 pub struct SeaweedFs {
     weed: PathBuf,
@@ -44,8 +44,8 @@ pub struct SeaweedFs {
     folder: TempDir,
 }
 
-/// The program `weed`: `given`, that of the variable `WEED`, that in `PATH`, or that of `.venv` of this folder or of one
-/// above it.
+/// Finds the program `weed`: `given`, the one of the variable `WEED`, the one in `PATH`, or that in `.venv` of this
+/// directory or a parent.
 pub fn find_weed(given: Option<&Path>) -> Result<PathBuf, Error> {
     let named = given.map(Path::to_owned).or_else(|| std::env::var_os("WEED").map(PathBuf::from));
     if let Some(named) = named {
@@ -66,7 +66,7 @@ pub fn find_weed(given: Option<&Path>) -> Result<PathBuf, Error> {
 }
 
 impl SeaweedFs {
-    /// Starts an empty one and waits until it stores and answers.
+    /// Starts an empty one and waits until it stores and responds.
     pub fn start(weed: &Path) -> Result<SeaweedFs, Error> {
         let temporary = std::env::temp_dir();
         let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
@@ -91,12 +91,12 @@ impl SeaweedFs {
         self.process.kill().map(|_| ()).map_err(Error::io("kill SeaweedFS", self.folder.path()))
     }
 
-    /// The URL of its S3.
+    /// Returns the URL of its S3.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.s3[0])
     }
 
-    /// How to reach its S3, with its key.
+    /// Returns the settings of its S3, with its key.
     pub fn settings(&self) -> S3Settings {
         S3Settings {
             endpoint: Some(self.endpoint()),
@@ -106,7 +106,7 @@ impl SeaweedFs {
         }
     }
 
-    /// The same as variables of the settings, for a command that is started.
+    /// Returns the same as variables of the settings, for a started command.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("EDS_S3__ENDPOINT", self.endpoint()),
@@ -118,7 +118,7 @@ impl SeaweedFs {
     fn wait(&mut self) -> Result<(), Error> {
         let begin = Instant::now();
         let volume = format!("127.0.0.1:{}", self.ports.volume[0]);
-        // S3 answers before its volume server is there, and then fails to read: wait for both.
+        // S3 responds before its volume server is ready, and then fails to read: wait for both.
         while !(answer(self.ports.master[0], "/dir/status").is_some_and(|answer| answer.contains(&volume))
             && answer(self.ports.s3[0], "/healthz").is_some_and(|answer| answer.contains(" 200 ")))
         {
@@ -142,7 +142,7 @@ impl SeaweedFs {
 impl Drop for SeaweedFs {
     fn drop(&mut self) {
         let _ = self.kill();
-        // It makes these whatever it is told.
+        // It opens these regardless of its options.
         for (name, [_, grpc]) in [
             ("s3", self.ports.s3),
             ("master", self.ports.master),
@@ -178,7 +178,7 @@ fn launch(weed: &Path, folder: &Path, ports: Ports) -> Result<Process, Error> {
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
     ]);
-    // Every gRPC port is named: the default is the HTTP port + 10000, which somebody else may have.
+    // Every gRPC port is named: the default is the HTTP port + 10000, which may be taken.
     for (name, [http, grpc]) in
         [("s3", ports.s3), ("master", ports.master), ("volume", ports.volume), ("filer", ports.filer)]
     {
@@ -190,7 +190,7 @@ fn launch(weed: &Path, folder: &Path, ports: Ports) -> Result<Process, Error> {
     Process::start(&mut command, &folder.join("log")).map_err(Error::io("start SeaweedFS", weed))
 }
 
-/// What a server of ours answers to a plain GET.
+/// Returns the response of our server to a plain GET.
 fn answer(port: u16, path: &str) -> Option<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let patience = Duration::from_secs(5);

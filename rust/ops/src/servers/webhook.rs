@@ -1,4 +1,4 @@
-//! A receiver of an Alertmanager's webhook: it keeps what arrives, with the time at which it did.
+//! A receiver of Alertmanager's webhook, which records each alert with its arrival time.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,31 +20,31 @@ use super::error::ServerError;
 /// The largest notification, in bytes.
 const MAX_NOTIFICATION_BYTES: usize = 4 << 20;
 
-/// Listens until it is dropped.
+/// A webhook that listens until it is dropped.
 #[derive(Debug)]
 pub struct Webhook {
     address: SocketAddr,
     arrived: UnboundedReceiver<Notice>,
-    /// Held so that it ends with this.
+    /// Keeps the listener alive as long as this value.
     _listening: JoinSet<()>,
 }
 
 /// One alert of a notification.
 #[derive(Clone, Debug)]
 pub struct Notice {
-    /// When it arrived.
+    /// The arrival time.
     pub at: Instant,
-    /// The receiver that it was routed to, as the configuration of the Alertmanager names it.
+    /// The receiver that it was routed to, by its name in the Alertmanager configuration.
     pub receiver: String,
     /// `firing` or `resolved`.
     pub status: String,
-    /// With `alertname`.
+    /// The labels, with `alertname`.
     pub labels: BTreeMap<String, String>,
-    /// What the rule says of it.
+    /// The annotations of the rule.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The parts that are used of <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>.
+/// The used parts of <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>.
 #[derive(Deserialize)]
 struct Notification {
     receiver: String,
@@ -59,7 +59,7 @@ struct Alert {
 }
 
 impl Webhook {
-    /// Listens at `address`; port 0 takes a free one.
+    /// Listens at `address`; port 0 selects a free one.
     pub async fn listen(address: SocketAddr) -> Result<Webhook, ServerError> {
         let cannot = |source| ServerError::Start { program: "the webhook receiver", source };
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
@@ -70,23 +70,23 @@ impl Webhook {
         Ok(Webhook { address, arrived, _listening: listening })
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next alert that arrives.
+    /// Returns the next alert that arrives.
     pub async fn next(&mut self) -> Option<Notice> {
         self.arrived.recv().await
     }
 }
 
 async fn accept(listener: TcpListener, sender: UnboundedSender<Notice>) {
-    // Dropped with the listener, and the connections with it.
+    // Dropped with the listener, which closes the connections.
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Such as too many open files: it passes.
+            // Such as too many open files, which is temporary.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -97,7 +97,7 @@ async fn accept(listener: TcpListener, sender: UnboundedSender<Notice>) {
         });
         let serving =
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), serve);
-        // A connection that breaks is made again by the Alertmanager.
+        // Alertmanager reconnects after a broken connection.
         connections.spawn(async move { drop(serving.await) });
         while connections.try_join_next().is_some() {}
     }

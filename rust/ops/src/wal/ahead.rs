@@ -33,7 +33,7 @@ const MAX_SEGMENTS: u64 = 8;
 /// How often the process checks whether a segment was taken.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The most segments that are in the directory or on their way.
+/// Returns the maximum number of segments in the directory and on their way.
 pub(crate) fn window(segment_bytes: u64) -> u64 {
     (ROOM_BYTES / segment_bytes.max(1)).clamp(2, MAX_SEGMENTS)
 }
@@ -74,11 +74,12 @@ pub async fn fetch_ahead(
     Ok(count)
 }
 
-/// Renames a segment that was fetched ahead, or is on its way, to `target`; false if it was not fetched ahead.
+/// Renames a segment that was fetched ahead, or is on its way, to `target`; returns false if it was not fetched
+/// ahead.
 pub(super) async fn take(segment: Segment, target: &Path) -> Result<bool, Error> {
     let path = folder_of(target).join(segment.to_string());
     if let Ok(file) = File::open(coming(&path)) {
-        // Asked again and again, so that a signal ends the wait.
+        // Polled, so that a signal ends the wait.
         while is_locked(&file) {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -90,7 +91,7 @@ pub(super) async fn take(segment: Segment, target: &Path) -> Result<bool, Error>
     }
 }
 
-/// Whether segments are being fetched ahead for this target.
+/// Returns true if segments are being fetched ahead for this target.
 pub(super) fn runs(target: &Path) -> bool {
     let file = File::open(folder_of(target).join(RUNS));
     file.is_ok_and(|file| is_locked(&file))
@@ -108,7 +109,7 @@ fn coming(path: &Path) -> PathBuf {
     path.with_extension("coming")
 }
 
-/// A locked file, gone when dropped.
+/// A locked file, removed when dropped.
 struct Lock {
     path: PathBuf,
     /// Closed after the file is removed: a process that waits for the lock then looks for the segment.
@@ -129,7 +130,7 @@ impl Drop for Lock {
     }
 }
 
-/// A segment that is to be brought into the folder.
+/// A segment on its way into the directory.
 struct Bringing {
     archive: Archive,
     identity: Identity,
@@ -168,7 +169,7 @@ struct Window(VecDeque<Ahead>);
 
 struct Ahead {
     path: PathBuf,
-    /// None when it has arrived.
+    /// `None` once the segment has arrived.
     task: Option<JoinHandle<Result<(), Error>>>,
 }
 

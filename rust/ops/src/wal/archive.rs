@@ -1,4 +1,4 @@
-//! Into the archive: the `archive_command`.
+//! The `archive_command`: a file goes into the archive.
 
 use std::path::Path;
 
@@ -11,20 +11,20 @@ use super::{packed, segment};
 use crate::archive::{Archive, Identity};
 use crate::error::Error;
 
-/// What came of archiving a file.
+/// The result of archiving a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Archived {
-    /// It is in the archive now, durably.
+    /// It is now in the archive, durably.
     Stored,
-    /// The same bytes were there already.
+    /// The archive already had the same bytes.
     AlreadyThere,
 }
 
-/// The object that [`try_archiving`] leaves: one that is replaced again and again. It is not deleted, so that archiving
-/// needs no right to delete.
+/// The object that [`try_archiving`] leaves and replaces each time. It is not deleted, so that archiving needs no
+/// right to delete.
 const TRIAL: &str = "trial.json";
 
-/// Whether files could be archived: the archive is reached, and written to.
+/// Checks that files can be archived: the archive is reachable and writable.
 pub async fn try_archiving(archive: &Archive) -> Result<(), Error> {
     archive.objects().check().await?;
     archive.stated_identity().await?;
@@ -33,13 +33,13 @@ pub async fn try_archiving(archive: &Archive) -> Result<(), Error> {
     Ok(())
 }
 
-/// Archives a file of the write-ahead log under its name, durably. Other bytes that are there already are never
-/// overwritten: that is an error, and so is a segment of another cluster. The same bytes without a signature that counts
-/// are replaced by signed ones.
+/// Archives a file of the write-ahead log under its name, durably. It never overwrites other bytes: that is an error,
+/// and so is a segment of another cluster. If the same bytes lack a valid signature, they are replaced by signed
+/// ones.
 pub async fn archive_wal(archive: &Archive, file: &Path, name: WalName) -> Result<Archived, Error> {
     let subject = name.subject(claim(archive, file, name).await?);
     if let WalName::History(timeline) = name {
-        // One that cannot be would stand in the way of every restore.
+        // An unreadable history would block every restore.
         History::of_file(timeline, file)?;
     }
     let folder = archive.temporary()?;
@@ -65,11 +65,11 @@ pub async fn archive_wal(archive: &Archive, file: &Path, name: WalName) -> Resul
     Ok(Archived::Stored)
 }
 
-/// Whose file it is. The archive becomes that of its cluster, or is it already.
+/// Returns the cluster of a file, after claiming the archive for it.
 async fn claim(archive: &Archive, file: &Path, name: WalName) -> Result<Identity, Error> {
     let identity = match name {
         WalName::Segment(segment) | WalName::Partial(segment) => segment::identity_of(file, segment)?,
-        // Small texts, which do not say whose they are. A segment was archived before them, or lies beside them.
+        // Small texts, which do not name their cluster. A segment was archived before them, or is beside them.
         WalName::History(_) | WalName::Backup(..) => match archive.stated_identity().await? {
             Some((identity, Ok(_))) => return Ok(identity),
             _ => segment::identity_beside(file)?,

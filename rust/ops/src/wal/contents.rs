@@ -1,5 +1,5 @@
-//! Whether archived segments hold what PostgreSQL wrote and whose they are: signature, hash, page headers, CRC-32C of each
-//! record.
+//! Checks that archived segments have the content that PostgreSQL wrote, of the right cluster: signature, hash, page
+//! headers, CRC-32C of each record.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -19,27 +19,27 @@ use crate::error::Error;
 use crate::observe::{Event, Observer, blocking};
 use crate::signature::Standing;
 
-/// How many segments are downloaded at once. Beside them one is unpacked: that is the room that it takes.
+/// Segments that are downloaded concurrently. One more is unpacked beside them, which bounds the disk space.
 const CONCURRENT_SEGMENTS: usize = 4;
-/// How many problems are named.
+/// The number of problems that are named.
 const MAX_SHOWN: usize = 5;
 
-/// What came of reading segments.
+/// The result of reading segments.
 #[derive(Default)]
 struct Found {
     segments: u64,
     signed: u64,
     records: u64,
     pages: u64,
-    /// Encrypted, and there is no identity: their hash and signature were compared, not their pages.
+    /// Encrypted segments without an identity: their hash and signature were compared, not their pages.
     unread: u64,
     problems: Vec<String>,
 }
 
-/// Downloads the complete segments with these numbers, on every timeline, and reads them through.
+/// Downloads the complete segments with these numbers, on every timeline, and reads them.
 ///
 /// # Errors
-/// The archive cannot be read, or a setting is wrong. What is wrong with a segment is in the check.
+/// The archive cannot be read, or a setting is wrong. A damaged segment is a failed check.
 pub async fn check_contents(
     archive: &Archive,
     inventory: &Inventory,
@@ -134,7 +134,7 @@ fn read(
     match walked.map_err(Error::io("read", plain))? {
         Ok(()) => Ok(Read { is_signed: standing != Standing::Unsigned, is_walked: true }),
         Err(wrong) => {
-            // The next one is read on its own.
+            // The next segment is read on its own.
             walk.restart();
             Err(problem(wrong))
         }

@@ -1,4 +1,4 @@
-//! Out of the archive: the `restore_command`.
+//! The `restore_command`: a file comes out of the archive.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,26 +12,26 @@ use crate::archive::{Archive, Identity};
 use crate::error::Error;
 use crate::signature::Subject;
 
-/// The folder of segments that were fetched ahead, beside the file that PostgreSQL asks for: in `pg_wal`, which base
-/// backups leave out.
+/// The directory of segments that were fetched ahead, beside the file that PostgreSQL requests: in `pg_wal`, which
+/// base backups leave out.
 const SPOOL: &str = "edgesentry_spool";
 
-/// What came of fetching a file.
+/// The result of fetching a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fetched {
-    /// It came from the archive.
+    /// It was downloaded from the archive.
     Archive,
     /// It was fetched ahead before.
     Spool,
     /// It was fetched ahead by the process beside the server.
     Ahead,
-    /// Only its beginning was in the archive: what was received before the server was lost.
+    /// The archive had only its beginning, which was received before the server was lost.
     Partial,
-    /// There is provably none in the archive.
+    /// It is provably not in the archive.
     Absent,
 }
 
-/// How many segments are fetched ahead, at once.
+/// The number of segments that are fetched ahead concurrently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Prefetch(pub u64);
 
@@ -41,10 +41,10 @@ impl Default for Prefetch {
     }
 }
 
-/// Fetches a file of the write-ahead log to `target`, whole and synced or not at all.
+/// Fetches a file of the write-ahead log to `target`, atomically and synced.
 ///
-/// [`Fetched::Absent`] is answered only where the archive was reached, is the archive of some cluster, and says that it
-/// has no such file. A segment of another cluster than the archive's is an error.
+/// Returns [`Fetched::Absent`] only if the archive was reached, belongs to a cluster, and reports that it does not
+/// have the file. A segment of another cluster is an error.
 pub async fn fetch_wal(
     archive: &Archive,
     name: WalName,
@@ -70,7 +70,7 @@ pub async fn fetch_wal(
         };
     };
     let subject = name.subject(identity);
-    // Otherwise everything would be fetched twice.
+    // Otherwise every segment would be fetched twice.
     let prefetch = if ahead::runs(target) { Prefetch(0) } else { prefetch };
     let spool = Spool::open(target)?;
     let ahead: BTreeSet<Segment> =
@@ -83,15 +83,15 @@ pub async fn fetch_wal(
         if delivered.is_ok() {
             return Ok(Fetched::Spool);
         }
-        // A crash can leave a file without its content: fetch it anew.
+        // A crash can leave a file without its content: fetch it again.
     }
     let mut others = JoinSet::new();
     for next in ahead.into_iter().filter(|next| *next != segment && !spool.path(*next).exists()) {
         let (archive, spool) = (archive.clone(), spool.clone());
-        // What fails is asked for again when it is needed.
+        // A failed segment is fetched again when it is needed.
         others.spawn(async move { spool.fill(&archive, next, most).await });
     }
-    // Dropped on the way out, the others are given up.
+    // An early return drops `others` and cancels the downloads.
     if !spool.fill(archive, segment, most).await? {
         return place.incomplete(segment).await;
     }
@@ -101,7 +101,7 @@ pub async fn fetch_wal(
     Ok(Fetched::Archive)
 }
 
-/// Where a file goes.
+/// The destination of a file.
 struct Place<'a> {
     archive: &'a Archive,
     identity: Identity,
@@ -115,7 +115,7 @@ impl Place<'_> {
         source.deliver(&folder.path().join("unpacked"), self.target)
     }
 
-    /// The beginning of a segment that was never archived whole.
+    /// Returns the beginning of a segment that was never archived whole.
     async fn incomplete(&self, segment: Segment) -> Result<Fetched, Error> {
         let folder = self.archive.temporary()?;
         let most = packed::largest(self.identity.wal_segment_bytes);
@@ -133,18 +133,19 @@ impl Place<'_> {
     }
 }
 
-/// A packed file that was fetched.
+/// A fetched packed file.
 pub(super) struct Source<'a> {
     pub(super) archive: &'a Archive,
     pub(super) identity: Identity,
     pub(super) packed: &'a Path,
     pub(super) subject: &'a Subject,
-    /// If it is to be one.
+    /// The segment that it must be, if it is one.
     pub(super) segment: Option<Segment>,
 }
 
 impl Source<'_> {
-    /// Compares its signature, unpacks it into the file `part`, compares whose segment it is, and renames it to `target`.
+    /// Checks its signature, unpacks it into the file `part`, checks the cluster of the segment, and renames it to
+    /// `target`.
     pub(super) fn deliver(&self, part: &Path, target: &Path) -> Result<(), Error> {
         packed::unpack(self.archive, self.packed, part, self.subject)?;
         let found = self.segment.map(|segment| segment::identity_of(part, segment)).transpose()?;
@@ -158,8 +159,8 @@ impl Source<'_> {
     }
 }
 
-/// Packed segments that were fetched ahead. Their hashes are compared when they are used, so that no crash and no
-/// leftover can do harm.
+/// Packed segments that were fetched ahead. Their hashes are checked when they are used, so that a crash or a
+/// leftover does no harm.
 #[derive(Clone)]
 struct Spool(PathBuf);
 
@@ -174,13 +175,13 @@ impl Spool {
         self.0.join(format!("{segment}.zst"))
     }
 
-    /// A folder for a file that is not whole yet, under a name that nobody can foresee; gone when dropped.
+    /// Creates a directory for an incomplete file, with an unpredictable name; removed when dropped.
     fn temporary(&self) -> Result<TempDir, Error> {
         let made = tempfile::Builder::new().prefix(".").tempdir_in(&self.0);
         made.map_err(Error::io("make a temporary folder", &self.0))
     }
 
-    /// Removes everything else: of another timeline, of before a restart, of a process that was killed.
+    /// Removes everything else: files of another timeline, of an earlier start, or of a killed process.
     fn keep_only(&self, wanted: &BTreeSet<Segment>) {
         let wanted: BTreeSet<_> = wanted.iter().map(|segment| self.path(*segment)).collect();
         for entry in std::fs::read_dir(&self.0).into_iter().flatten().flatten() {
@@ -192,7 +193,7 @@ impl Spool {
         }
     }
 
-    /// Fetches a segment; false where there is provably none.
+    /// Fetches a segment; returns false if it provably does not exist.
     async fn fill(&self, archive: &Archive, segment: Segment, most: u64) -> Result<bool, Error> {
         let folder = self.temporary()?;
         let part = folder.path().join("packed");

@@ -1,4 +1,4 @@
-//! Whether all of the write-ahead log is there that a backup needs: arithmetic of names, and timelines.
+//! Checks that all of the write-ahead log that a backup needs is archived: arithmetic of names, and timelines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,7 +14,7 @@ use crate::archive::{Archive, Identity};
 use crate::data_folder;
 use crate::error::Error;
 
-/// Where a timeline came from: its ancestors, oldest first, each with the position at which it was left.
+/// The origin of a timeline: its ancestors, oldest first, each with the position at which it was left.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct History(pub Vec<(u32, Lsn)>);
 
@@ -22,8 +22,8 @@ pub struct History(pub Vec<(u32, Lsn)>);
 const MAX_HISTORY_BYTES: u64 = 1 << 20;
 
 impl History {
-    /// Reads the history file of a timeline: lines of timeline, position and reason. As PostgreSQL has it, the numbers of
-    /// timelines only grow, so that no way back to the first one is a circle.
+    /// Parses the history file of a timeline: lines of timeline, position and reason. As in PostgreSQL, the numbers
+    /// of timelines only grow, so that the way back to the first one has no cycle.
     pub fn read(timeline: u32, text: &str) -> Result<History, String> {
         let mut ancestors: Vec<(u32, Lsn)> = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -50,22 +50,22 @@ impl History {
     }
 }
 
-/// What of the write-ahead log is in an archive.
+/// The write-ahead log in an archive.
 #[derive(Clone, Default, Debug)]
 pub struct Inventory {
     /// The size of a segment.
     pub segment_bytes: u64,
     /// Complete segments, by timeline and number.
     pub segments: BTreeSet<(u32, u64)>,
-    /// Segments of which the beginning is there.
+    /// Segments of which only the beginning is archived.
     pub beginnings: BTreeSet<(u32, u64)>,
-    /// Where timelines came from.
+    /// The origins of the timelines.
     pub histories: BTreeMap<u32, History>,
-    /// When the newest segment was archived, Unix milliseconds.
+    /// The time at which the newest segment was archived, Unix milliseconds.
     pub newest_ms: u64,
-    /// When the first and the last complete file of each timeline was archived, Unix milliseconds.
+    /// The times at which the first and the last complete file of each timeline were archived, Unix milliseconds.
     pub activity: BTreeMap<u32, (u64, u64)>,
-    /// The restored copy that the archive is written by now.
+    /// The restored copy that writes the archive now.
     pub adopted: Option<Adopted>,
 }
 
@@ -108,7 +108,7 @@ impl Inventory {
         Ok(inventory)
     }
 
-    /// A file of a timeline was archived then.
+    /// Notes that a file of a timeline was archived at a time.
     fn note(&mut self, timeline: u32, at_ms: u64) {
         let (first, last) = self.activity.entry(timeline).or_insert((at_ms, at_ms));
         *first = at_ms.min(*first);
@@ -133,31 +133,31 @@ pub(crate) async fn read_history(
     History::read(timeline, &text).map_err(|problem| archive.problem(format!("{key}: {problem}")))
 }
 
-/// Segments in a row that are missing.
+/// A range of missing segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub struct Gap {
-    /// The first of them.
+    /// The first segment.
     pub first: Segment,
-    /// The last of them.
+    /// The last segment.
     pub last: Segment,
-    /// How many.
+    /// The number of segments.
     pub segments: u64,
 }
 
-/// What of the write-ahead log is there from some segment on.
+/// The archived write-ahead log from a segment on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Coverage {
-    /// Where it must begin.
+    /// The segment at which it must begin.
     pub from: Segment,
-    /// The last complete segment; none where there is none from the beginning on.
+    /// The last complete segment, or `None` if there is none from the beginning on.
     pub newest: Option<Segment>,
-    /// A segment behind it of which the beginning is there.
+    /// A segment after it of which the beginning is archived.
     pub receiving: Option<Segment>,
-    /// What is missing in between.
+    /// The missing segments in between.
     pub gaps: Vec<Gap>,
 }
 
-/// What is there from `from` on, along a line.
+/// Returns the archived log from `from` on, along a line.
 pub fn coverage(inventory: &Inventory, line: &Line, from: Segment) -> Coverage {
     let bytes = inventory.segment_bytes;
     let start = from.number(bytes);
@@ -171,7 +171,7 @@ pub fn coverage(inventory: &Inventory, line: &Line, from: Segment) -> Coverage {
         inventory.segments.range(range).next_back().map(|(_, number)| (*number, at))
     });
     let newest = ends.max();
-    // The newest timeline that has begun by then holds a segment; the last one of all may stand in an older one only.
+    // The newest timeline that has begun by then holds a segment; the last one of all may be in an older one only.
     let holder = |number: u64| (0..timelines.len()).rev().find(|at| timelines[*at].1 <= number).unwrap_or(0);
     let at = |number: u64| Segment::at(timelines[holder(number)].0, number, bytes);
     let mut there: BTreeSet<u64> = newest.iter().map(|(number, _)| *number).collect();
@@ -181,7 +181,7 @@ pub fn coverage(inventory: &Inventory, line: &Line, from: Segment) -> Coverage {
         let held = (first <= last).then(|| inventory.segments.range((*timeline, first)..=(*timeline, last)));
         there.extend(held.into_iter().flatten().map(|(_, number)| *number));
     }
-    // From segment to segment that is there, not from number to number: a name that somebody has put there may be far off.
+    // From one archived segment to the next, not number by number: an attacker may have added a distant name.
     let newest_number = newest.map_or(0, |(number, _)| number);
     let mut gaps: Vec<Gap> = Vec::new();
     let mut next = start;
@@ -217,7 +217,7 @@ mod tests {
         inventory
     }
 
-    /// From a segment of timeline 1 on.
+    /// Returns the coverage from a segment of timeline 1 on.
     fn along(inventory: &Inventory, number: u64) -> Coverage {
         let line = inventory.line_through(1, Lsn(number * BYTES));
         coverage(inventory, &line, Segment::at(1, number, BYTES))
@@ -273,7 +273,7 @@ mod tests {
             (found.gaps.len(), found.newest.unwrap().to_string()),
             (0, "000000030000000000000009".to_owned())
         );
-        // What the old primary wrote on after it was left does not count.
+        // Segments that the old primary wrote after the branch do not count.
         let there = inventory(&[(1, 3..=12), (2, 8..=8)], &[(2, two)]);
         let found = along(&there, 3);
         let expected = [("000000020000000000000006".to_owned(), "000000020000000000000007".to_owned(), 2)];
@@ -285,7 +285,7 @@ mod tests {
             (found.gaps.len(), found.newest.unwrap().to_string()),
             (0, "000000010000000000000006".to_owned())
         );
-        // A backup of timeline 1 behind the branch stays on timeline 1.
+        // A backup of timeline 1 after the branch stays on timeline 1.
         let there = inventory(&[(1, 3..=12), (2, 6..=20)], &[(2, two)]);
         let found = along(&there, 9);
         assert_eq!(

@@ -50,7 +50,7 @@ impl TryFrom<String> for Lsn {
 /// A segment: a file of the write-ahead log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Segment {
-    /// The timeline in whose name it stands.
+    /// The timeline in its name.
     pub timeline: u32,
     /// Its high 32 bits.
     pub high: u32,
@@ -59,30 +59,30 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The segment of a number.
+    /// Returns the segment with a number.
     pub fn at(timeline: u32, number: u64, segment_bytes: u64) -> Segment {
         let each = segments_each(segment_bytes);
         let part = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         Segment { timeline, high: part(number / each), low: part(number % each) }
     }
 
-    /// The segment in which a position lies.
+    /// Returns the segment that contains a position.
     pub fn of(timeline: u32, position: Lsn, segment_bytes: u64) -> Segment {
         Segment::at(timeline, position.0 / segment_bytes.max(1), segment_bytes)
     }
 
-    /// Its number, the same on every timeline.
+    /// Returns its number, the same on every timeline.
     pub fn number(self, segment_bytes: u64) -> u64 {
         u64::from(self.high) * segments_each(segment_bytes) + u64::from(self.low)
     }
 
-    /// Whether PostgreSQL gives a segment of that size this name. Others may be in an archive, under the number of a
-    /// segment that has another name.
+    /// Returns true if PostgreSQL gives this name to a segment of that size. An archive may have other names, with
+    /// the number of a segment that has another name.
     pub fn is_possible(self, segment_bytes: u64) -> bool {
         self.timeline > 0 && u64::from(self.low) < segments_each(segment_bytes)
     }
 
-    /// The segment so many further on the same timeline.
+    /// Returns the segment `count` segments further on the same timeline.
     pub fn plus(self, count: u64, segment_bytes: u64) -> Segment {
         Segment::at(self.timeline, self.number(segment_bytes) + count, segment_bytes)
     }
@@ -125,21 +125,21 @@ impl<'de> Deserialize<'de> for Segment {
     }
 }
 
-/// What PostgreSQL archives.
+/// A file that PostgreSQL archives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WalName {
     /// A complete segment.
     Segment(Segment),
-    /// The last segment of a timeline that was left by a promotion.
+    /// The last segment of a timeline that ended with a promotion.
     Partial(Segment),
-    /// Where a timeline branched off.
+    /// The origin of a timeline.
     History(u32),
-    /// A note of a base backup: the segment and the offset where it began.
+    /// A note of a base backup: the segment and the offset at which it began.
     Backup(Segment, u32),
 }
 
 impl WalName {
-    /// The key in the archive.
+    /// Returns the key in the archive.
     pub fn key(self) -> String {
         match self {
             WalName::History(_) => format!("wal/{self}.zst"),
@@ -149,13 +149,13 @@ impl WalName {
         }
     }
 
-    /// What is kept under a key; none for another key.
+    /// Parses a key; returns `None` for another key.
     pub fn of_key(key: &str) -> Option<WalName> {
         let name = key.strip_prefix("wal/")?.rsplit('/').next()?.strip_suffix(".zst")?;
         name.parse().ok().filter(|name: &WalName| name.key() == key)
     }
 
-    /// The segment, but for a history.
+    /// Returns the segment, or `None` for a history.
     pub fn segment(self) -> Option<Segment> {
         match self {
             WalName::History(_) => None,
@@ -167,18 +167,18 @@ impl WalName {
 }
 
 impl WalName {
-    /// What a signature of this file of a cluster is about.
+    /// Returns the signed subject of this file of a cluster.
     pub(crate) fn subject(self, identity: Identity) -> Subject {
         Subject { kind: Kind::Wal, name: self.to_string(), system_identifier: identity.system_identifier }
     }
 }
 
-/// What a signature of the beginning of a segment is about: it never passes for the whole of it.
+/// Returns the signed subject of the beginning of a segment, which never passes for the whole segment.
 pub(crate) fn receiving_subject(segment: Segment, identity: Identity) -> Subject {
     Subject { kind: Kind::Receiving, ..WalName::Segment(segment).subject(identity) }
 }
 
-/// Where a segment is kept that is still being received.
+/// Returns the key of a segment that is still being received.
 pub(crate) fn receiving_key(segment: Segment) -> String {
     format!("partial/{segment}.zst")
 }
@@ -206,7 +206,7 @@ impl FromStr for WalName {
                 Some(WalName::Backup(segment.parse().ok()?, u32::from_str_radix(offset, 16).ok()?))
             }),
         };
-        // Written again it must be the same: no other digits, case or length.
+        // It must format to the same name: no other digits, case or length.
         parsed.filter(|parsed| parsed.to_string() == name).ok_or_else(|| {
             format!(
                 "{name:?}: no file of the write-ahead log; PostgreSQL gives its name as %f and its path as %p"

@@ -1,8 +1,8 @@
-//! Files of the write-ahead log as they are archived: compressed, with the hash of what they hold, signed and encrypted if
-//! the settings say so. docs/reference/archive.md has the format.
+//! Archived files of the write-ahead log: compressed, with the hash of their content, signed and encrypted if the
+//! settings require it. docs/reference/archive.md has the format.
 //!
-//! Skippable zstd frames with size, BLAKE3 and signature, then a zstd frame with a checksum: `zstd -d` reads it too. If it
-//! is encrypted, the zstd frame is in a file of age.
+//! Skippable zstd frames with size, BLAKE3 and signature, then a zstd frame with a checksum: `zstd -d` reads it too.
+//! If it is encrypted, the zstd frame is in a file of age.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -17,33 +17,33 @@ use crate::signature::{Content, Form, Signature, Standing, Statement, Subject};
 
 /// The magic number of a skippable frame, little endian.
 const FRAME: u32 = 0x184D_2A5E;
-/// A header of before there were signatures: size and hash of the content.
+/// A header from before signatures: size and hash of the content.
 const FIRST: [u8; 8] = *b"EDSWAL1\0";
-/// A header: size and hash of the content, then of the bytes that are stored behind the frames.
+/// A header: size and hash of the content, then of the stored bytes after the frames.
 const PLAIN: [u8; 8] = *b"EDSWAL2\0";
-/// The same, and what is stored is encrypted.
+/// The same for encrypted stored bytes.
 const ENCRYPTED: [u8; 8] = *b"EDSWAL2e";
 /// A signature: public key, R, S.
 const SIGNATURE: [u8; 8] = *b"EDSSIG1\0";
 /// The compression level: fast, and segments of audit records shrink to a quarter.
 const LEVEL: i32 = 3;
 
-/// The largest object that holds a segment of that size: what cannot be compressed grows a little, with each of the keys
-/// that it is encrypted to as well.
+/// Returns the largest object for a segment of that size: incompressible data grows a little, also with each key that
+/// it is encrypted to.
 pub(crate) const fn largest(segment_bytes: u64) -> u64 {
     segment_bytes + (segment_bytes >> 6) + (64 << 10)
 }
 
-/// What a packed file says about itself.
+/// The header of a packed file.
 struct Header {
     content: Content,
     form: Form,
-    /// None in the first format.
+    /// `None` in the first format.
     stored: Option<Content>,
     signature: Option<Signature>,
 }
 
-/// Packs a file into a new one, as the settings of the archive have it.
+/// Packs a file into a new one, as the settings of the archive require.
 pub(crate) fn pack(
     archive: &Archive,
     file: &Path,
@@ -79,7 +79,7 @@ pub(crate) fn pack(
     Ok(content)
 }
 
-/// A file of a step, beside that of the next.
+/// Returns the path of a step's file, beside that of the next step.
 fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(ending);
@@ -94,8 +94,8 @@ fn compress(file: &Path, compressed: &Path) -> io::Result<u64> {
     Ok(copied)
 }
 
-/// Unpacks a file into a new one, which is synced. The hash of what is stored and the signature are compared before any
-/// of it is decrypted or decompressed. What does not match leaves no file.
+/// Unpacks a file into a new one, which is synced. The stored hash and the signature are checked before any byte is
+/// decrypted or decompressed. A mismatch leaves no file.
 pub(crate) fn unpack(
     archive: &Archive,
     packed: &Path,
@@ -143,7 +143,7 @@ pub(crate) fn unpack(
     Err(error)
 }
 
-/// What a packed file holds, if its signature counts and what is stored is what was signed; nothing is decrypted for it.
+/// Returns the content of a packed file if its signature counts and covers the stored bytes; decrypts nothing.
 pub(crate) fn inspect(
     archive: &Archive,
     packed: &Path,
@@ -152,12 +152,12 @@ pub(crate) fn inspect(
     open(archive, packed, subject).map(|(header, standing, _)| (header.content, standing))
 }
 
-/// Whether an identity is needed to read it.
+/// Returns true if reading it needs an identity.
 pub(crate) fn is_encrypted(packed: &Path) -> Result<bool, Error> {
     sound(packed).map(|(header, _)| header.form == Form::Age)
 }
 
-/// What a packed file holds as it says itself, if it is not damaged; whoever may have made it.
+/// Returns the content that an undamaged packed file states, without checking who made it.
 pub(crate) fn content_of(packed: &Path) -> Result<Content, Error> {
     let (header, mut input) = sound(packed)?;
     if header.stored.is_none() {
@@ -171,21 +171,21 @@ pub(crate) fn content_of(packed: &Path) -> Result<Content, Error> {
     Ok(header.content)
 }
 
-/// A packed file that is not damaged, and whose signature counts.
+/// Opens a packed file that is not damaged, and whose signature counts.
 fn open(
     archive: &Archive,
     packed: &Path,
     subject: &Subject,
 ) -> Result<(Header, Standing, BufReader<File>), Error> {
     let (header, input) = sound(packed)?;
-    // Of the first format, which was never signed, only the content is known.
+    // A file of the first format, which was never signed, states only its content.
     let stored = header.stored.unwrap_or(header.content);
     let statement = Statement { subject, content: header.content, form: header.form, stored };
     let standing = archive.trust().verify(&statement, header.signature.as_ref())?;
     Ok((header, standing.map_err(|why| archive.problem(why))?, input))
 }
 
-/// Reads the header, and compares the bytes behind it with what it says of them.
+/// Reads the header, and compares the bytes after it with the stated hash.
 fn sound(packed: &Path) -> Result<(Header, BufReader<File>), Error> {
     let unread = || Error::io("read", packed);
     let mut input = BufReader::with_capacity(1 << 17, File::open(packed).map_err(unread())?);
@@ -245,7 +245,7 @@ impl Header {
             return None;
         }
         let begin = input.stream_position().ok()?;
-        // In the first format the next frame is that of zstd already.
+        // In the first format the next frame is the zstd frame.
         let signature = header.stored.and_then(|_| read_frame(input)).and_then(|(magic, bytes)| {
             let (key, bytes) = bytes.split_at_checked(32)?;
             let signature = Signature { key: key.try_into().ok()?, bytes: bytes.try_into().ok()? };
@@ -258,7 +258,7 @@ impl Header {
     }
 }
 
-/// A skippable frame: what it is, and what it holds.
+/// Reads a skippable frame: its kind and its content.
 fn read_frame(input: &mut impl Read) -> Option<([u8; 8], Vec<u8>)> {
     let mut head = [0; 16];
     input.read_exact(&mut head).ok()?;
@@ -272,7 +272,7 @@ fn read_frame(input: &mut impl Read) -> Option<([u8; 8], Vec<u8>)> {
     Some((head[8..].try_into().ok()?, bytes))
 }
 
-/// Counts and hashes what is written through it.
+/// Counts and hashes the written bytes.
 struct Hashing<W> {
     out: W,
     hasher: blake3::Hasher,
@@ -399,7 +399,7 @@ mod tests {
         assert!(read(&signing, "plain", &subject(NAME)).unwrap_err().contains("it is not signed"));
         assert_eq!(read(&plain, "plain", &subject(NAME)).unwrap().1, Standing::Unsigned);
 
-        // Without the frame of its signature it is a sound file, which nobody signed.
+        // Without its signature frame it is an intact file, but unsigned.
         let bytes = std::fs::read(path("signed")).unwrap();
         let (header, signature) = (HEADER_BYTES, SIGNATURE_BYTES);
         std::fs::write(path("stripped"), [&bytes[..header], &bytes[header + signature..]].concat()).unwrap();

@@ -1,5 +1,5 @@
-//! Whether a segment holds what PostgreSQL wrote: the header of every page, and the CRC-32C of every record
-//! (src/include/access/xlogrecord.h, xlog_internal.h; the same from PostgreSQL 9.5 to 18).
+//! Checks that a segment has the content that PostgreSQL wrote: the header of every page, and the CRC-32C of every
+//! record (src/include/access/xlogrecord.h, xlog_internal.h; the same from PostgreSQL 9.5 to 18).
 
 use std::io::{self, Read};
 
@@ -21,28 +21,28 @@ const ALL_FLAGS: u16 = 0x000F;
 /// `XLOG_SWITCH` of the resource manager 0: the rest of the segment is empty.
 const SWITCH: (u8, u8) = (0, 0x40);
 
-/// Reads segments one after another. A record that goes on in the next segment is compared there.
+/// Reads segments one after another. A record that continues in the next segment is checked there.
 pub(crate) struct Walk {
     at: At,
     /// `xlp_magic` of the first page: it differs between major versions only.
     magic: Option<u16>,
-    /// Records whose CRC was compared.
+    /// Records whose CRC was checked.
     pub(crate) records: u64,
-    /// Pages whose header was.
+    /// Pages whose header was checked.
     pub(crate) pages: u64,
 }
 
-/// Where a page begins.
+/// The state at the beginning of a page.
 enum At {
-    /// Somewhere: records that began before are passed over.
+    /// Anywhere: records that began earlier are skipped.
     Unknown,
-    /// Inside a record of which the beginning was not seen: so many bytes are left.
+    /// Inside a record whose beginning was not read: the number of bytes left.
     Passing(u64),
-    /// Where a record begins.
+    /// At the beginning of a record.
     Border,
     /// Inside a record.
     Inside(Box<Record>),
-    /// Behind the record of a switch.
+    /// After the record of a switch.
     Switched,
 }
 
@@ -55,12 +55,12 @@ struct Record {
 }
 
 impl Walk {
-    /// A walk that begins with any segment.
+    /// Returns a walk that begins with any segment.
     pub(crate) fn new() -> Walk {
         Walk { at: At::Unknown, magic: None, records: 0, pages: 0 }
     }
 
-    /// Goes on with any segment.
+    /// Continues with any segment.
     pub(crate) fn restart(&mut self) {
         (self.at, self.magic) = (At::Unknown, None);
     }
@@ -68,7 +68,7 @@ impl Walk {
     /// Reads a complete segment.
     ///
     /// # Errors
-    /// The first thing that PostgreSQL did not write like this, and where; or the file cannot be read.
+    /// The first position that PostgreSQL did not write like this, and why; or the file cannot be read.
     pub(crate) fn segment(
         &mut self,
         segment: Segment,
@@ -134,12 +134,12 @@ impl Walk {
         Ok(())
     }
 
-    /// What the header of a page says of the record that goes on in it.
+    /// Checks the page header against the record that continues in the page.
     fn enter(&mut self, place: Lsn, info: u16, remaining: u64) -> Result<At, String> {
         let is_continued = info & FIRST_IS_CONTINUED != 0;
         let at = std::mem::replace(&mut self.at, At::Unknown);
         if info & FIRST_IS_OVERWRITTEN != 0 {
-            // A crash has cut the record that began before; the server went on here, and says so.
+            // A crash has cut the record that began earlier; the server continued here, and marks that.
             return Ok(At::Border);
         }
         let left = match &at {
@@ -155,7 +155,7 @@ impl Walk {
         Err(format!("at the page at {place} {left} bytes of a record are left, and its header says {found}"))
     }
 
-    /// Takes in some bytes from `rest`, the end of a page, and says how many.
+    /// Consumes some bytes of `rest`, the end of a page, and returns their number.
     fn step(&mut self, place: Lsn, rest: &[u8]) -> Result<usize, String> {
         match &mut self.at {
             At::Passing(left) => {
@@ -201,7 +201,7 @@ impl Record {
         self.left -= bytes.len() as u64;
     }
 
-    /// Compares the CRC: of the data, then of the header without it. Answers resource manager and kind.
+    /// Checks the CRC: of the data, then of the header without it. Returns resource manager and kind.
     fn end(&mut self) -> Result<(u8, u8), String> {
         self.digest.update(&self.header[..CRC_AT]);
         if self.digest.finalize() != u64::from(word(&self.header, CRC_AT)) {
@@ -243,7 +243,7 @@ mod tests {
         record
     }
 
-    /// Log from the segment 3 on, with records of these lengths over and over, and a switch in the segment 4.
+    /// Returns log from segment 3 on, with records of these lengths repeatedly, and a switch in segment 4.
     fn log(lengths: &[usize]) -> Vec<u8> {
         let (mut log, begin) = (Vec::new(), 3 * BYTES);
         let mut left = 0;
@@ -281,7 +281,7 @@ mod tests {
         log
     }
 
-    /// Records and pages of a log that is sound.
+    /// Returns the number of records and pages of an intact log.
     fn walk(log: &[u8]) -> Result<(u64, u64), String> {
         let mut walk = Walk::new();
         for (number, segment) in (3..).zip(log.chunks(BYTES as usize)) {
@@ -296,7 +296,7 @@ mod tests {
         let (records, pages) = walk(&sound).unwrap();
         assert!(records > 100 && pages > 130, "{records} {pages}");
 
-        // In every part of a page: header, records, a record that goes on in the next page or segment.
+        // In every part of a page: header, records, a record that continues in the next page or segment.
         let segment = BYTES as usize;
         for at in (0..1024)
             .chain(PAGE..PAGE + 32)
@@ -319,8 +319,8 @@ mod tests {
         }
     }
 
-    /// Bytes of a header that say nothing of the records: timelines before this one, the cluster, which is compared
-    /// elsewhere, and padding.
+    /// Bytes of a header that do not affect the records: earlier timelines, the cluster, which is checked elsewhere,
+    /// and padding.
     fn is_unused(at: usize) -> bool {
         let in_page = at % PAGE;
         let is_first = (at as u64).is_multiple_of(BYTES) || at as u64 % BYTES < LONG_HEADER_BYTES as u64;

@@ -1,7 +1,7 @@
-//! The sidecar: write-ahead log as it is written, by `pg_receivewal`, into the archive.
+//! The WAL receiver: `pg_receivewal` streams write-ahead log, which goes into the archive.
 //!
-//! Complete segments are archived as the server's own archiver does it; the one that is still being received is kept
-//! beside them and replaced again and again, so that a restore has it when the server is lost.
+//! Complete segments are archived as the server's own archiver does it; the segment that is still being received is
+//! stored beside them and replaced periodically, so that a restore has it if the server is lost.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,50 +22,50 @@ use crate::signature::Content;
 use crate::source::Source;
 use crate::textfile::{RECEIVER_LAST_SEEN, Textfile};
 
-/// How often the folder is looked at.
+/// The interval of scanning the directory.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How often it is noted that something is received.
+/// The interval of recording that the receiver is active.
 const NOTE_INTERVAL: Duration = Duration::from_secs(15);
-/// How long the server may take to say that.
+/// The timeout of asking the server for that.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The shortest and the longest pause before a receiver that has ended is started again.
+/// The shortest and the longest pause before an ended receiver is restarted.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// What is received, and how.
+/// The settings of a receiver.
 #[derive(Clone, Debug)]
 pub struct Receiver {
-    /// The folder where segments are received; kept, so that a restart goes on where it was.
+    /// The directory of received segments; it is kept, so that a restart continues there.
     pub folder: PathBuf,
-    /// The replication slot, made where there is none: the server keeps what was not received yet.
+    /// The replication slot, created if it does not exist: the server keeps the log that was not received yet.
     pub slot: String,
-    /// How often the segment that is being received goes to the archive, where it has grown.
+    /// The interval at which the incomplete segment is archived, if it has grown.
     pub interval: Duration,
-    /// Where the time is left at which something was last received, for Prometheus.
+    /// The metrics file for the time of the last reception.
     pub textfile: Option<Textfile>,
 }
 
-/// What one look has brought into the archive.
+/// The files archived by one scan.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Received {
     /// Complete segments and histories.
     pub complete: u64,
-    /// Times that an incomplete one was replaced.
+    /// The number of times that an incomplete segment was replaced.
     pub incomplete: u64,
 }
 
-/// The segment that is being received, as it was last sent, and whose it is.
+/// The incomplete segment as last archived, and its server.
 #[derive(Default)]
 struct Sent {
-    /// The mark of the server, if that is a restored copy.
+    /// The mark of the server, if it is a restored copy.
     copy: Option<String>,
     at: Option<Instant>,
     modified: Option<(PathBuf, SystemTime)>,
-    /// Its content, as it is in the archive.
+    /// Its content in the archive.
     content: Option<(Segment, Content)>,
 }
 
 impl Receiver {
-    /// Archives what an earlier receiver has left in the folder: after a crash of it, that may be what nobody else has,
+    /// Archives the files that an earlier receiver left in the directory: after its crash they may be the only copy,
     /// and the server may be gone.
     pub async fn archive_left(&self, archive: &Archive) -> Result<Received, Error> {
         if !self.folder.is_dir() || archive.stated_identity().await?.is_none() {
@@ -74,7 +74,7 @@ impl Receiver {
         self.archive_received(archive, &mut Sent::default()).await
     }
 
-    /// Makes the slot, then receives and archives until `stop` answers, and once more after that.
+    /// Creates the slot, then receives and archives until `stop` completes, and archives once more after that.
     pub async fn run(
         &self,
         archive: &Archive,
@@ -94,13 +94,13 @@ impl Receiver {
             ended = self.supervise(archive, source, &mut sent, observer) => ended,
             () = stop => Ok(()),
         };
-        // The receiver was killed when its future was dropped; all that it had written is sent.
+        // Dropping its future killed the receiver; everything that it had written is archived.
         sent.at = None;
         let last = self.archive_received(archive, &mut sent).await;
         ended.and(last.map(|_| ()))
     }
 
-    /// Keeps a receiver running, and archives what it brings.
+    /// Keeps a receiver running, and archives its segments.
     async fn supervise(
         &self,
         archive: &Archive,
@@ -111,7 +111,7 @@ impl Receiver {
         let mut pause = BACKOFF.0;
         loop {
             let log = self.folder.join("pg_receivewal.log");
-            // What was said before is in the journal already.
+            // The journal already has its earlier messages.
             let _ = std::fs::remove_file(&log);
             let mut command = source.sql.client("pg_receivewal");
             command.args(["--no-loop", "--synchronous", "--slot", &self.slot, "-D"]).arg(&self.folder);
@@ -125,7 +125,7 @@ impl Receiver {
                 self.tell(self.archive_received(archive, sent).await, observer);
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
-            // The server may be lost for good: what came last counts most.
+            // The server may be lost for good: the last bytes count most.
             sent.at = None;
             self.tell(self.archive_received(archive, sent).await, observer);
             observer(Event::Note(&format!(
@@ -137,8 +137,8 @@ impl Receiver {
         }
     }
 
-    /// Leaves the time for Prometheus, now and then, if the server says that somebody receives from the slot: that the
-    /// program lives does not mean it, while it connects to a server that is gone.
+    /// Records the time for Prometheus periodically, if the server reports a client on the slot: a running program
+    /// does not prove that, because it may be connecting to a server that is gone.
     async fn note_life(&self, source: &Source, noted: &mut Option<Instant>, observer: Observer<'_>) {
         let Some(textfile) = &self.textfile else { return };
         if noted.is_some_and(|noted| noted.elapsed() < NOTE_INTERVAL) {
@@ -152,7 +152,7 @@ impl Receiver {
         );
         let answer = blocking(move || sql.query_within(&asked, NOTE_TIMEOUT)).await;
         if answer.ok().as_deref() != Some("t") {
-            // Asked again soon: it may not have connected yet.
+            // Repeated soon: it may not have connected yet.
             *noted = Instant::now().checked_sub(NOTE_INTERVAL - NOTE_TIMEOUT);
             return;
         }
@@ -162,7 +162,8 @@ impl Receiver {
         }
     }
 
-    /// A store that fails is tried again at the next look; the slot keeps nothing back for it, the folder does.
+    /// Reports the result of a scan. A failed upload is repeated at the next one; the directory keeps the files, not
+    /// the slot.
     fn tell(&self, received: Result<Received, Error>, observer: Observer<'_>) {
         match received {
             Ok(Received { complete: 0, incomplete: 0 }) => {}
@@ -174,7 +175,7 @@ impl Receiver {
         }
     }
 
-    /// Archives what is in the folder; a complete segment is deleted there once a newer file is there.
+    /// Archives the files in the directory; deletes a complete segment there once a newer file exists.
     async fn archive_received(&self, archive: &Archive, sent: &mut Sent) -> Result<Received, Error> {
         let mut received = Received::default();
         let files = self.files()?;
@@ -186,7 +187,7 @@ impl Receiver {
                         u64::from(self.send_beginning(archive, *segment, path, sent).await?);
                 }
                 name => {
-                    // The newest one stays until there is a newer one: pg_receivewal goes on behind it.
+                    // The newest one stays until there is a newer one: pg_receivewal continues after it.
                     let done = self.folder.join(format!("{name}.archived"));
                     if !done.exists() {
                         let history = matches!(name, WalName::History(_)).then_some(path.as_path());
@@ -208,7 +209,7 @@ impl Receiver {
         Ok(received)
     }
 
-    /// Sends the segment that is being received, where it has changed and its time has come.
+    /// Archives the incomplete segment, if it has changed and its interval has passed.
     async fn send_beginning(
         &self,
         archive: &Archive,
@@ -228,11 +229,11 @@ impl Receiver {
         let (copy, packed) = (folder.path().join("copy"), folder.path().join("packed"));
         // A copy does not change while it is packed. It may end in a torn page; recovery ends before that.
         std::fs::copy(path, &copy).map_err(Error::io("copy", path))?;
-        // Nothing of it was written yet.
+        // The receiver has not written to it yet.
         let Ok(identity) = super::segment::identity_of(&copy, segment) else { return Ok(false) };
         let content =
             (segment, packed::pack(archive, &copy, &packed, &receiving_subject(segment, identity))?);
-        // In a locked bucket everything that is written stays: the same bytes are not written again.
+        // A locked bucket keeps every version: the same bytes are not written again.
         if sent.content.is_none() {
             sent.content = beginning_in(archive, segment, identity, &folder.path().join("there")).await?;
         }
@@ -247,7 +248,7 @@ impl Receiver {
         Ok(true)
     }
 
-    /// What was received, oldest first.
+    /// Returns the received files, oldest first.
     fn files(&self) -> Result<Vec<(WalName, PathBuf)>, Error> {
         let entries = std::fs::read_dir(&self.folder).map_err(Error::io("list", &self.folder))?;
         let named = entries.flatten().filter_map(|entry| {
@@ -260,7 +261,7 @@ impl Receiver {
     }
 }
 
-/// The beginning of a segment that an earlier receiver has left in the archive, if it is one that counts.
+/// Returns the beginning of a segment that an earlier receiver left in the archive, if it is valid.
 async fn beginning_in(
     archive: &Archive,
     segment: Segment,

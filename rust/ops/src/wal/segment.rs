@@ -1,4 +1,4 @@
-//! What a segment says about itself: the long header of its first page (src/include/access/xlog_internal.h).
+//! The header of a segment: the long header of its first page (src/include/access/xlog_internal.h).
 
 use std::io::Read;
 use std::path::Path;
@@ -13,7 +13,7 @@ const LONG_HEADER: u16 = 0x0002;
 /// `sizeof(XLogLongPageHeaderData)`.
 const HEADER_BYTES: usize = 40;
 
-/// The cluster that wrote the segment in `file`; an error where it is not the segment that its name says.
+/// Returns the cluster that wrote the segment in `file`; fails if it is not the segment in its name.
 pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
     let io = || Error::io("read the segment", file);
     let mut header = [0; HEADER_BYTES];
@@ -44,7 +44,7 @@ pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
     Ok(identity)
 }
 
-/// The cluster of a file that does not say it itself: that of a segment in the same folder.
+/// Returns the cluster of a file that does not state it: that of a segment in the same directory.
 pub(super) fn identity_beside(file: &Path) -> Result<Identity, Error> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(folder).map_err(Error::io("list", folder))?;
@@ -58,7 +58,7 @@ pub(super) fn identity_beside(file: &Path) -> Result<Identity, Error> {
     })
 }
 
-/// Cluster, timeline and position of a page.
+/// Parses cluster, timeline and position of a page.
 fn parse(header: &[u8; HEADER_BYTES]) -> Option<(Identity, u32, u64)> {
     let bytes = |at: usize| header.get(at..at + 8)?.try_into().ok();
     let short = |at: usize| Some(u16::from_ne_bytes(header.get(at..at + 2)?.try_into().ok()?));
@@ -101,7 +101,7 @@ mod tests {
             let error = identity_of(&file, other.parse().unwrap()).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(other), "{error}");
         }
-        // The first of the next timeline is a copy of this one.
+        // The first segment of the next timeline is a copy of this one.
         identity_of(&file, "000000020000000000000003".parse().unwrap()).unwrap();
         for damaged in [vec![], vec![0; 1 << 20], segment(name, 3 << 20, 1 << 19)] {
             std::fs::write(&file, damaged).unwrap();

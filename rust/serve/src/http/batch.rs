@@ -1,6 +1,6 @@
-//! `POST /api/v1/ingest/batch`: many records as NDJSON, answered line by line while they arrive.
+//! `POST /api/v1/ingest/batch`: many records as NDJSON; responds line by line while they arrive.
 //!
-//! A batch is under way, and holds its place, until its answers are taken.
+//! A batch is in progress, and holds its place, until the sender has taken its response.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,12 +28,12 @@ use crate::shares::{Pool, Share};
 use edgesentry_rs::admission::Submission;
 use edgesentry_rs::wire::{self, Answer, parse_submission};
 
-/// Records and text that are handed to the service at a time.
+/// Records and bytes of text in one call of the service.
 const UNIT_RECORDS: usize = 1024;
 const UNIT_BYTES: usize = 4 << 20;
-/// How long a line is waited for before those that are there are handed over.
+/// How long to wait for a line before the lines received so far are handed over.
 const GATHER_TIMEOUT: Duration = Duration::from_millis(10);
-/// Answers that wait for a sender who does not read them before it has sent all.
+/// Bytes of answers that wait for a sender who reads them only after sending everything.
 const MAX_WAITING_BYTES: usize = 32 << 20;
 
 /// Take many records in: NDJSON, a record with its payload in each line; the answers are NDJSON too, one for each
@@ -78,7 +78,7 @@ pub(super) async fn batch(
         take_in(incoming, outgoing).await;
         drop(working);
     });
-    // What was handed out last counts until more is asked for, which is when it has been taken.
+    // The piece handed out last counts until the next is requested, which means that it was taken.
     let state = (answered, waiting, place, None::<Share>);
     let text = futures::stream::unfold(state, |(mut answered, waiting, place, last)| async move {
         drop(last);
@@ -98,18 +98,18 @@ struct Incoming {
     lines: Lines,
 }
 
-/// Where its answers go.
+/// The response of a batch.
 struct Outgoing {
     answers: mpsc::UnboundedSender<(Bytes, Share)>,
-    /// How much of this batch may wait.
+    /// The limit of waiting bytes of this batch.
     waiting: Arc<Semaphore>,
-    /// How much of all may wait.
+    /// The limit of waiting bytes of all batches.
     pool: Arc<Pool>,
     key: SenderKey,
     stall: Duration,
 }
 
-/// What is told at the end.
+/// The last line of the response.
 #[derive(Serialize, Default)]
 struct Summary {
     lines: u64,
@@ -127,13 +127,13 @@ struct Last {
     summary: Summary,
 }
 
-/// One line: a record on its way, or what is answered at once.
+/// One line: a record sent to the service, or an immediate answer.
 enum Slot {
     Sent(Arc<AuditRecord>),
     Answered(Box<Answer>),
 }
 
-/// The lines of a unit, and the memory that they take until they are answered.
+/// The lines of a unit, and the memory that they hold until they are answered.
 struct Pending {
     slots: Vec<Slot>,
     share: Option<Share>,
@@ -152,7 +152,7 @@ impl Pending {
 async fn take_in(incoming: Incoming, outgoing: Outgoing) {
     let (app, key) = (Arc::clone(&incoming.app), incoming.key);
     let service = app.service.clone();
-    // What stands between the lines of a unit and the answers of the service, unit by unit.
+    // Unit by unit, the lines whose outcomes the service has yet to return.
     let (slots, mut waiting) = mpsc::unbounded_channel::<Pending>();
     let (ending, end) = oneshot::channel::<Option<BodyError>>();
     let units = units(incoming, slots, ending);
@@ -204,7 +204,7 @@ fn write_line(text: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 impl Outgoing {
-    /// Hands text to the sender; false when it has gone, or has taken nothing for so long that there is no room.
+    /// Sends text to the sender; returns false if it has gone, or if no room appears in time because it reads nothing.
     async fn send(&self, mut text: Vec<u8>) -> bool {
         text.shrink_to_fit();
         let room = async {
@@ -222,7 +222,7 @@ impl Outgoing {
     }
 }
 
-/// The records of a batch in units for the service; for each unit, its lines.
+/// Splits the records of a batch into units for the service, and sends the lines of each unit to `slots`.
 fn units(
     incoming: Incoming,
     slots: mpsc::UnboundedSender<Pending>,
@@ -233,7 +233,7 @@ fn units(
         let (mut reading, slots, ending) = state?;
         let (unit, lines, end) = reading.unit().await;
         let empty = lines.slots.is_empty();
-        // Answered in this order by whoever reads the other end.
+        // The receiver of `slots` handles them in this order.
         let _ = slots.send(lines);
         match end {
             None => Some((unit, Some((reading, slots, ending)))),
@@ -248,20 +248,20 @@ fn units(
 struct Reading {
     incoming: Incoming,
     lines: u64,
-    /// Devices with a record that was not handed on: those behind it would only be gaps.
+    /// Devices with a record that was not handed on: the records behind it would only be gaps.
     held_back: HashSet<SenderKey>,
 }
 
 type Unit = (Vec<Submission>, Pending, Option<Option<BodyError>>);
 
 impl Reading {
-    /// The next unit; with the end of the body, where it comes.
+    /// Reads the next unit, and the end of the body if it comes.
     async fn unit(&mut self) -> Unit {
         let mut pending = Pending { slots: Vec::new(), share: None };
         let (mut unit, mut bytes) = (Vec::new(), 0);
         while pending.slots.len() < UNIT_RECORDS && bytes < UNIT_BYTES {
             let next = self.incoming.lines.next();
-            // A sender that sends slowly is answered all the same.
+            // A slow sender gets its answers without delay, too.
             let next = if pending.slots.is_empty() {
                 next.await
             } else {
@@ -276,7 +276,7 @@ impl Reading {
                 Err(error) => return (unit, pending, Some(Some(error))),
             };
             if text.iter().all(u8::is_ascii_whitespace) {
-                // Millions of empty lines may be there to be read: others have their turn between them.
+                // There may be millions of empty lines: let other tasks run.
                 tokio::task::consume_budget().await;
                 continue;
             }
@@ -298,7 +298,7 @@ impl Reading {
         (unit, pending, None)
     }
 
-    /// What is sent on, or what is answered at once.
+    /// Returns the record to send on, or the immediate answer.
     fn decide(&mut self, text: &[u8]) -> Result<Submission, Box<Answer>> {
         let submission =
             parse_submission(text).map_err(|error| Box::new(answer::malformed(&error.into())))?;

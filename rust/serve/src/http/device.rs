@@ -1,4 +1,4 @@
-//! Devices and links of chains, as requests and answers name them.
+//! Devices and links of chains, as requests and responses name them.
 
 use edgesentry_chain::{Hash, Head};
 use edgesentry_device::limits::is_valid_id;
@@ -25,7 +25,7 @@ impl From<Head> for Link {
     }
 }
 
-/// Refuses what no device can be called, and some databases cannot even look for.
+/// Refuses an id that a device cannot have, and that some databases cannot look up.
 pub(super) fn check_device_id(device_id: &str) -> Result<(), Problem> {
     let problem = || Problem::malformed("device_id: 1 to 1024 bytes without U+0000 are wanted");
     is_valid_id(device_id).then_some(()).ok_or_else(problem)

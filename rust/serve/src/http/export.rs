@@ -24,7 +24,7 @@ use edgesentry_rs::ledger::Filter;
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::http::export";
 
-/// Pieces that wait for the reader, and how large they are.
+/// Pieces that wait for the reader, and their size.
 const PIECES: usize = 16;
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -98,12 +98,12 @@ pub(super) async fn export(
         if let Err(error) = done {
             let text = describe(&error);
             warn!(target: TARGET, error = text, "an export was not finished");
-            // The reader must not take what it has for the whole.
+            // The reader must not mistake a partial export for a complete one.
             let _ = pieces.send(Err(io::Error::other(text))).await;
         }
         drop(working);
     });
-    // The export is under way until its last piece is taken.
+    // The export is in progress until its last piece is taken.
     let body = futures::stream::unfold((written, place), |(mut written, place)| async move {
         written.recv().await.map(|piece| (piece, (written, place)))
     });
@@ -126,7 +126,7 @@ fn media_type(format: Format, compression: Compression) -> &'static str {
     }
 }
 
-/// Hands on what is written; waits where the reader is slow, and fails when it has gone.
+/// Sends the written bytes to the reader; waits if it is slow, and fails if it has gone.
 struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
 impl Write for Pieces {

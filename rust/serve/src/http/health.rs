@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can take records.
+//! Health: whether the process lives, and whether it can ingest records.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use super::State;
 use crate::json::Json;
 use crate::problem::Problem;
 
-/// How long an answer of the stores holds, so that asking costs nothing.
+/// How long a result of the stores is reused, so that probes cost nothing.
 const CACHE_LIFETIME: Duration = Duration::from_secs(1);
 /// How long the stores may take.
 const STORES_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the stores answered when they were last asked.
+/// The last result of the stores.
 #[derive(Default)]
 pub(super) struct Readiness(Mutex<Option<(Instant, Result<(), &'static str>)>>);
 

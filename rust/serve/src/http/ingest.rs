@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use edgesentry_rs::admission::{Outcome, Submission};
 use edgesentry_rs::wire::{Answer, parse_submission};
 
-/// Larger bodies are decoded where nobody else waits.
+/// Larger bodies are decoded on a blocking thread.
 const LARGE_BODY_BYTES: usize = 256 << 10;
 
 /// Take one record in: accepted and duplicate mean that record and payload are durable
@@ -49,7 +49,7 @@ pub(super) async fn ingest(
     let reader = reader(&headers, body, app.limits.stall())?;
     let key = sender.key(&peer);
     let held = Room::new(&app.bodies, key).read(reader, app.limits.body_bytes).await?;
-    // The text goes as soon as it is decoded; its memory counts for the record until that is decided.
+    // The text is dropped once it is decoded; its memory counts for the record until that is decided.
     let (text, held) = held.into_parts();
     let submission = if text.len() > LARGE_BODY_BYTES {
         let decoded = tokio::task::spawn_blocking(move || parse_submission(&text)).await;
@@ -74,7 +74,7 @@ pub(super) async fn ingest(
 }
 
 impl App {
-    /// Whether the sender may send this record, now.
+    /// Checks that the sender may send this record now.
     pub(super) fn authorize(
         &self,
         peer: &Peer,
@@ -94,7 +94,7 @@ impl App {
         })
     }
 
-    /// Notes what became of a record.
+    /// Observes the outcome of a record.
     pub(super) fn note(
         &self,
         key: SenderKey,

@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the handlers.
+//! The OpenAPI document, generated from the handlers.
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -25,7 +25,7 @@ use super::{admin, batch, export, health, ingest, reads};
 )]
 struct Document;
 
-/// The body of every error: handlers name the statuses, with the codes, and not their bodies.
+/// Adds the body of every error: handlers name the statuses and codes, not the bodies.
 struct Problems;
 
 impl Modify for Problems {
@@ -56,7 +56,7 @@ impl Modify for Tokens {
     }
 }
 
-/// The OpenAPI document as JSON.
+/// Returns the OpenAPI document as JSON.
 pub fn openapi() -> String {
     let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');

@@ -1,4 +1,4 @@
-//! What the ledger holds: devices, heads, records, the operation log.
+//! Reads of the ledger: devices, heads, records, the operation log.
 
 use axum::body::Body;
 use axum::http::header;
@@ -15,9 +15,9 @@ use crate::json::{self, Json};
 use crate::problem::Problem;
 use edgesentry_rs::ledger::{Filter, LogEntry, LogQuery};
 
-/// Records or entries of a page, at most.
+/// Maximum records or entries of a page.
 const MAX_PAGE_RECORDS: u32 = 10_000;
-/// Where nothing is said.
+/// The default.
 const DEFAULT_PAGE_RECORDS: u32 = 1000;
 
 /// A registered device.

@@ -1,4 +1,4 @@
-//! Shapes of what is decoded by hand, for the OpenAPI document alone.
+//! Shapes of the types that are decoded by hand, for the OpenAPI document only.
 
 use utoipa::ToSchema;
 

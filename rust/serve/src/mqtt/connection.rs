@@ -1,4 +1,4 @@
-//! One connection to a broker, from its beginning to its end.
+//! One connection to a broker, from start to end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,28 +21,28 @@ const TARGET: &str = "edgesentry_rs::transport::mqtt::connection";
 
 /// How a connection ended.
 pub(super) enum Ended {
-    /// As asked for.
+    /// As requested.
     Asked,
-    /// Otherwise, and why.
+    /// By a failure, with the reason.
     Broken(String),
 }
 
-/// A connection, and what was not yet taken from it.
+/// A connection, and its events that were not read yet.
 pub(super) struct Connection<'a> {
     source: &'a MqttSource,
     client: AsyncClient,
     events: EventLoop,
 }
 
-/// What the broker says of itself and of messages.
+/// Handles the packets of the broker.
 struct Arriving {
     messages: mpsc::Sender<Publish>,
-    /// The largest packet that the broker takes.
+    /// The largest packet that the broker accepts.
     largest: Arc<AtomicU32>,
     connected: mpsc::Sender<()>,
 }
 
-/// Ends a task with whoever waits for it.
+/// A task that is aborted when the handle is dropped.
 struct Task(JoinHandle<String>);
 
 impl Drop for Task {
@@ -63,7 +63,7 @@ impl<'a> Connection<'a> {
         let (greeted, mut greeting) = mpsc::channel(1);
         let largest = Arc::new(AtomicU32::new(u32::MAX));
         let arriving = Arriving { messages, largest: Arc::clone(&largest), connected: greeted };
-        // Its own task: it must go on while a commit is waited for.
+        // A separate task: it must go on during a commit.
         let mut polling = Task(tokio::spawn(arriving.poll(events)));
         for filter in source.topics.subscribed() {
             if let Err(error) = client.try_subscribe(filter.to_owned(), QoS::AtLeastOnce) {
@@ -87,7 +87,7 @@ impl<'a> Connection<'a> {
                 worked = &mut work => if let Err(problem) = worked { return Ended::Broken(problem) } else { break },
             }
         }
-        // All that was taken is decided and acknowledged, but perhaps not yet on its way.
+        // All received messages are decided and acknowledged, but the packets may not be sent yet.
         if live && client.disconnect_with_timeout(BROKER_TIMEOUT).await.is_ok() {
             let _ = tokio::time::timeout(BROKER_TIMEOUT * 2, &mut polling.0).await;
         }
@@ -100,7 +100,7 @@ fn why(ended: Result<String, tokio::task::JoinError>) -> String {
 }
 
 impl Arriving {
-    /// Keeps the connection going until it breaks; answers why it did.
+    /// Drives the connection until it breaks; returns the reason.
     async fn poll(self, mut events: EventLoop) -> String {
         loop {
             let packet = match events.poll().await {
@@ -123,13 +123,13 @@ impl Arriving {
                     if let Some(code) = answer.return_codes.iter().find(|code| !granted(code)) {
                         return format!("the broker does not grant the subscription at QoS 1: {code:?}");
                     }
-                    // A connection from which nothing can come is none.
+                    // Only now is the connection usable: without a subscription it delivers nothing.
                     let _ = self.connected.try_send(());
                 }
                 Packet::Publish(message) => {
-                    // Some brokers send more than was agreed to be in flight. They wait then, with all that the
-                    // connection has: whoever takes messages out waits for the stores, and never for this task.
-                    // An error says that we are leaving; the broker keeps the message.
+                    // Some brokers exceed the agreed messages in flight. Then the whole connection waits: the receiver
+                    // of the channel waits for the stores, and never for this task. An error means that the node is
+                    // leaving; the broker keeps the message.
                     let _ = self.messages.send(message).await;
                 }
                 Packet::Disconnect(reason) => {
@@ -141,8 +141,8 @@ impl Arriving {
     }
 }
 
-/// Acknowledges messages in the order in which they came, each when the broker has its outcome. What is not decided
-/// when the service stops, and what came behind it, the broker sends again.
+/// Acknowledges messages in the order of arrival, each when the broker has its outcome. The broker sends messages again
+/// that are undecided when the service stops, and those behind them.
 async fn acknowledge(
     client: &AsyncClient,
     mut arrived: mpsc::UnboundedReceiver<Arrived>,
@@ -155,7 +155,7 @@ async fn acknowledge(
                     reason: PubAckReason::Success | PubAckReason::NoMatchingSubscribers,
                     ..
                 })) => {}
-                // Its record is decided all the same, and sending the message again would change nothing.
+                // The record is decided, and sending the message again would change nothing.
                 Ok(refused) => {
                     warn!(target: TARGET, answer = ?refused, "the broker does not take an outcome")
                 }

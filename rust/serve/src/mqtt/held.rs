@@ -1,4 +1,4 @@
-//! Records that the stores failed to take for the moment, by device and in order.
+//! Records that the stores temporarily failed to store, by device and in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -8,31 +8,31 @@ use tokio::time::Instant;
 use super::intake::Message;
 use edgesentry_rs::error::Error;
 
-/// Devices whose failures are remembered although nothing of them waits.
+/// How many devices without waiting records have their failures remembered.
 const MAX_REMEMBERED: usize = 1024;
 
-/// What waits for one device.
+/// The waiting records of one device.
 #[derive(Default)]
 struct Device {
     waiting: VecDeque<Message>,
     /// When the first of them first failed.
     since: Option<Instant>,
     error: Option<Error>,
-    /// Until when its records are tried apart from those of others.
+    /// The end of the time in which its records are tried apart from those of others.
     apart_until: Option<Instant>,
 }
 
-/// Devices whose records are tried apart from those of others, because some of theirs failed.
+/// Devices whose records are tried apart from those of others, because some of them failed.
 #[derive(Default)]
 pub(super) struct Held(HashMap<String, Device>);
 
 impl Held {
-    /// Whether records of this device are tried apart.
+    /// Returns true if records of this device are tried apart.
     pub(super) fn has(&self, device_id: &str) -> bool {
         self.0.contains_key(device_id)
     }
 
-    /// Whether any record waits.
+    /// Returns true if any record waits.
     pub(super) fn waits(&self) -> bool {
         self.0.values().any(|device| !device.waiting.is_empty())
     }
@@ -47,7 +47,7 @@ impl Held {
         device.waiting.push_back(message);
     }
 
-    /// Puts records of a device, which failed for this reason, before those that came later.
+    /// Puts records of a device that failed for this reason before those that came later.
     pub(super) fn put_back(&mut self, device_id: &str, failed: Vec<Message>, error: Error) {
         let device = self.0.entry(device_id.to_owned()).or_default();
         device.since.get_or_insert_with(Instant::now);
@@ -57,20 +57,20 @@ impl Held {
         }
     }
 
-    /// Takes all that waits, device by device.
+    /// Removes and returns all waiting records, by device.
     pub(super) fn take(&mut self) -> Vec<Vec<Message>> {
         let waiting = self.0.values_mut().map(|device| Vec::from(std::mem::take(&mut device.waiting)));
         waiting.filter(|messages| !messages.is_empty()).collect()
     }
 
-    /// Notes that a record of the device was decided: its time begins anew.
+    /// Notes that a record of the device was decided, and restarts its time.
     pub(super) fn decided(&mut self, device_id: &str) {
         if let Some(device) = self.0.get_mut(device_id) {
             (device.since, device.error, device.apart_until) = (None, None, None);
         }
     }
 
-    /// Forgets devices of which nothing waits, unless they were given up lately.
+    /// Forgets devices without waiting records, unless they were given up recently.
     pub(super) fn tidy(&mut self) {
         let now = Instant::now();
         let many = self.0.len() > MAX_REMEMBERED;
@@ -80,8 +80,8 @@ impl Held {
         });
     }
 
-    /// Gives up devices that have failed for so long: all of them, or only the one that has waited longest. Their
-    /// records, with the error of the first.
+    /// Gives up devices that have failed for `hold`: all of them, or only the one that has waited longest. Returns
+    /// their records, with the error of the first.
     pub(super) fn give_up(&mut self, hold: Duration, all: bool) -> Vec<(Vec<Message>, Error)> {
         let now = Instant::now();
         let mut due: Vec<(Instant, String)> = self

@@ -1,9 +1,9 @@
-//! Messages on their way from the broker to their decision.
+//! Messages from their arrival to their decision.
 //!
-//! Records are tried together as they come. A device of which a record fails for the moment is tried apart from then on,
-//! so that it holds up nobody else; after [`MqttSettings::hold_seconds`](super::MqttSettings) its record is answered
-//! with an error and stays with the device. While the stores fail for all devices nothing is answered, and the broker
-//! keeps what comes.
+//! Records are tried together as they arrive. After a temporary failure, the records of that device are tried apart, so
+//! that they block no other device; after [`MqttSettings::hold_seconds`](super::MqttSettings) their outcome is an error
+//! and they stay with the device. While the stores fail for all devices no outcome is sent, and the broker keeps
+//! further messages.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -32,13 +32,13 @@ use edgesentry_rs::wire::{Answer, parse_submission};
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::mqtt::intake";
 
-/// Devices that are tried again at once.
+/// Devices that are retried at once.
 const CONCURRENT_RETRIES: usize = 8;
 
-/// A message, in the order in which it came: how it is acknowledged, and when.
+/// A message, in the order of arrival: how and when it is acknowledged.
 pub(super) type Arrived = (Option<ManualAck>, oneshot::Receiver<Option<PublishNotice>>);
 
-/// A message whose record is not decided yet.
+/// A message whose record is undecided.
 pub(super) struct Message {
     submission: Submission,
     reply: Reply,
@@ -46,7 +46,7 @@ pub(super) struct Message {
     key: SenderKey,
 }
 
-/// Under which key the rejections of a sender count: that of its device if the broker vouches for it.
+/// Returns the key under which rejections count: that of the device if the broker vouches for it.
 fn sender_key(device_id: &str, bound: bool) -> SenderKey {
     SenderKey::of(("mqtt", bound.then_some(device_id)))
 }
@@ -62,11 +62,11 @@ type Tried = Vec<(Message, Result<Outcome, Error>)>;
 /// Records that were tried together.
 struct Round {
     tried: Tried,
-    /// Whether they are those of devices of which a record failed before.
+    /// True for records of devices with an earlier failure.
     again: bool,
 }
 
-/// What is not decided yet.
+/// The undecided messages.
 pub(super) struct Intake<'a> {
     source: &'a MqttSource,
     client: &'a AsyncClient,
@@ -74,7 +74,7 @@ pub(super) struct Intake<'a> {
     arrived: mpsc::UnboundedSender<Arrived>,
     fresh: Vec<Message>,
     held: Held,
-    /// Messages that are not answered yet.
+    /// Messages without an answer.
     open: usize,
     rounds: FuturesUnordered<BoxFuture<'a, Round>>,
     trying: bool,
@@ -106,7 +106,8 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Takes messages in, as many together as are there, until it is asked to stop; then finishes what is under way.
+    /// Receives messages, as many together as are available, until it is asked to stop; then finishes those in
+    /// progress.
     pub(super) async fn run(
         mut self,
         messages: &mut mpsc::Receiver<Publish>,
@@ -130,10 +131,10 @@ impl<'a> Intake<'a> {
                         return Ok(());
                     }
                 }
-                // A broker that sends more than was agreed to be in flight waits.
+                // A broker that exceeds the agreed messages in flight waits.
                 count = messages.recv_many(&mut taken, most), if !stopping && self.open < most => {
                     if count == 0 {
-                        // The connection has ended, which another tells.
+                        // The connection has ended; its task reports it.
                         return std::future::pending().await;
                     }
                     for message in taken.drain(..) {
@@ -145,10 +146,10 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// A message that has come: answered at once, or to be tried.
+    /// Handles a new message: sends its outcome at once, or queues it for a try.
     async fn take(&mut self, message: &Publish) -> Result<(), String> {
         let (answered, answer) = oneshot::channel();
-        // Acknowledged in the order in which they came, as MQTT wants it.
+        // Acknowledged in the order of arrival, as MQTT requires.
         if self.arrived.send((self.client.prepare_ack(message), answer)).is_err() {
             return Err("acknowledgements have ended".to_owned());
         }
@@ -187,7 +188,7 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Tries what can be tried now.
+    /// Starts the rounds that are possible now.
     fn begin_rounds(&mut self) {
         let service = self.source.service.clone();
         if !self.trying && !self.fresh.is_empty() {
@@ -198,7 +199,7 @@ impl<'a> Intake<'a> {
         }
         if !self.trying_again && self.held.waits() && self.again_at <= Instant::now() {
             self.trying_again = true;
-            // Each device by itself: one must not fail with another.
+            // Each device alone: one must not fail with another.
             let attempts: Vec<_> = self
                 .held
                 .take()
@@ -213,7 +214,7 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Answers what was decided and keeps the rest for another try; false if the service has stopped.
+    /// Sends the outcomes of decided messages and keeps the others for a retry; returns false if the service stopped.
     async fn settle(&mut self, round: Round) -> Result<bool, String> {
         let Round { tried, again } = round;
         *(if again { &mut self.trying_again } else { &mut self.trying }) = false;
@@ -231,7 +232,7 @@ impl<'a> Intake<'a> {
                         None => failed.push((message.device_id().to_owned(), vec![message], error)),
                     }
                 }
-                // Also an error that no other try would mend: the record stays with its device.
+                // Also an error that a retry would not fix: the record stays with its device.
                 outcome => {
                     self.held.decided(message.device_id());
                     self.decide(message, outcome).await?;
@@ -250,7 +251,7 @@ impl<'a> Intake<'a> {
             self.pauses = Box::new(pauses_anew());
         }
         if let Some(error) = error.filter(|_| again || self.again_at <= Instant::now()) {
-            // Often enough that no device waits much longer than it has to.
+            // Often enough that no device waits much longer than necessary.
             let pause = self.pauses.next().unwrap_or(MAX_BACKOFF).min(self.source.hold() / 3);
             self.again_at = Instant::now() + pause;
             warn!(target: TARGET, records, error = %error, retry_seconds = pause.as_secs_f64(), "messages wait for the stores");
@@ -258,7 +259,7 @@ impl<'a> Intake<'a> {
         Ok(true)
     }
 
-    /// Messages that came while an earlier record of their device failed stay behind it.
+    /// Moves messages behind a failed record of their device.
     fn move_to_held(&mut self) {
         for message in std::mem::take(&mut self.fresh) {
             if self.held.has(message.device_id()) {
@@ -269,11 +270,11 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Answers records that the stores have not taken for too long while they took others.
+    /// Sends an error for records that the stores have failed to store for too long while they stored others.
     async fn give_up(&mut self) -> Result<(), String> {
         let hold = self.source.hold();
         let for_all = self.source.failures.are_for_all();
-        // If nothing else can come any more, it could never be seen that the stores take others.
+        // If no other message can arrive, the stores could never be seen to store others.
         let full = self.held.len() >= usize::from(self.source.settings.in_flight.max(1));
         if for_all && !full {
             return Ok(());
@@ -297,7 +298,7 @@ impl<'a> Intake<'a> {
         self.answer(reply, answered, &answer::decided(&submission.record, outcome)).await
     }
 
-    /// Sends an outcome; its message is acknowledged when the broker has it.
+    /// Sends an outcome; the message is acknowledged when the broker has it.
     async fn answer(
         &mut self,
         reply: Reply,
@@ -306,7 +307,7 @@ impl<'a> Intake<'a> {
     ) -> Result<(), String> {
         let notice = self.outcomes.send(reply, answer).await?;
         self.open -= 1;
-        // Without a receiver the connection ends.
+        // If the receiver is gone, the connection is ending.
         let _ = answered.send(notice);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Outcomes on their way to devices.
+//! Outcomes that are sent to devices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,17 +15,17 @@ use edgesentry_rs::wire::Answer;
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::mqtt::outcomes";
 
-/// The longest correlation data that comes back with an outcome.
+/// The longest correlation data that is returned with an outcome.
 const MAX_CORRELATION_BYTES: usize = 1024;
 
-/// Where the outcome of a message goes.
+/// The destination of the outcome of a message.
 pub(super) struct Reply {
     topic: Option<String>,
     correlation_data: Option<Bytes>,
 }
 
 impl Reply {
-    /// A message on a topic that is not bound to one device has no outcome: everybody could have sent it.
+    /// A message on a topic that is not bound to one device gets no outcome: any client could have sent it.
     pub(super) fn new(source: &MqttSource, bound: &[Bound], message: &Publish) -> Reply {
         let properties = message.properties.as_ref();
         let response = properties.and_then(|properties| properties.response_topic.as_deref());
@@ -52,12 +52,12 @@ impl Reply {
 /// Sends outcomes.
 pub(super) struct Outcomes<'a> {
     pub(super) client: &'a AsyncClient,
-    /// The largest packet that the broker takes.
+    /// The largest packet that the broker accepts.
     pub(super) largest: Arc<AtomicU32>,
 }
 
 impl Outcomes<'_> {
-    /// Sends an outcome if one is wanted; the notice says when the broker has it.
+    /// Sends an outcome if there is a topic for it; the notice resolves when the broker has it.
     pub(super) async fn send(&self, reply: Reply, answer: &Answer) -> Result<Option<PublishNotice>, String> {
         let Reply { topic: Some(topic), correlation_data } = reply else { return Ok(None) };
         let text = json::text(answer);

@@ -1,4 +1,4 @@
-//! `[serve.mqtt]`: from which broker records are taken, and where their outcomes go.
+//! `[serve.mqtt]`: the broker of records, and the topics of their outcomes.
 //!
 //! ```toml
 //! [serve.mqtt]
@@ -18,34 +18,34 @@ use edgesentry_rs::error::Error;
 use edgesentry_rs::secret::Secret;
 use edgesentry_rs::settings::list;
 
-/// What is taken from an MQTT broker.
+/// The subscription to an MQTT broker.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MqttSettings {
     /// `mqtt://HOST:1883`, or `mqtts://HOST:8883` for TLS. It must speak MQTT 5.
     pub broker: String,
-    /// The client identifier, of this node alone: under it the broker keeps what comes while the node is away.
+    /// The client identifier, unique to this node: under it the broker keeps messages while the node is away.
     pub client_id: String,
-    /// Topic filters. A level that is `{device_id}` is any device, and the record must be of the device it names. The
-    /// messages of a filter without it have no outcomes.
+    /// Topic filters. A level `{device_id}` matches any device, and the record must be of that device. Messages of a
+    /// filter without it have no outcomes.
     #[serde(default = "topics", deserialize_with = "list")]
     pub topics: Vec<String>,
-    /// Where the outcome of a message goes that names no response topic, `{device_id}` being the device of the topic on
-    /// which the message came; nowhere by default.
+    /// The topic of outcomes for messages without a response topic; `{device_id}` is the device of the message's topic.
+    /// None by default.
     #[serde(default)]
     pub outcomes: Option<String>,
-    /// Topics with `{device_id}` as a level, at or below which a message may ask for its outcome. By default only below
-    /// the level of the device in the topic on which the message came.
+    /// Topics with `{device_id}` as a level, at or below which a message may request its outcome. By default only below
+    /// the level of the device in the message's topic.
     #[serde(default, deserialize_with = "list")]
     pub responses: Vec<String>,
-    /// Seconds that a record is tried which the stores do not take although they take others; then its outcome is an
-    /// error, and its device sends it again.
+    /// Seconds to retry a record that the stores do not store although they store others; then its outcome is an error,
+    /// and its device sends it again.
     #[serde(default = "hold_seconds")]
     pub hold_seconds: u64,
-    /// A user of the broker.
+    /// The user name at the broker.
     #[serde(default)]
     pub username: Option<String>,
-    /// The password of the user.
+    /// Its password.
     #[serde(default)]
     pub password: Option<Secret>,
     /// PEM file of the authorities of the broker; by default those of the system.
@@ -60,13 +60,13 @@ pub struct MqttSettings {
     /// Messages that the broker sends before the first of them is acknowledged.
     #[serde(default = "in_flight")]
     pub in_flight: u16,
-    /// The largest message. The broker sends no larger one, and forgets it.
+    /// The largest message in bytes. The broker drops larger ones.
     #[serde(default = "message_bytes")]
     pub message_bytes: u32,
     /// Seconds that the broker keeps messages while the node is away.
     #[serde(default = "session_seconds")]
     pub session_seconds: u32,
-    /// Seconds of silence after which the connection is tried.
+    /// Seconds of silence before the connection is probed.
     #[serde(default = "keep_alive_seconds")]
     pub keep_alive_seconds: u16,
 }
@@ -95,7 +95,7 @@ fn keep_alive_seconds() -> u16 {
     30
 }
 
-/// Where a broker is.
+/// The address of a broker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broker {
     pub(super) host: String,
@@ -104,7 +104,7 @@ pub(super) struct Broker {
 }
 
 impl MqttSettings {
-    /// Where the broker is.
+    /// Parses the address of the broker.
     pub(super) fn broker(&self) -> Result<Broker, Error> {
         let wrong = || {
             let problem = "mqtt://HOST:PORT or mqtts://HOST:PORT is wanted, user and password apart from it";
@@ -122,7 +122,7 @@ impl MqttSettings {
         Ok(Broker { host, port: url.port().unwrap_or(if tls { 8883 } else { 1883 }), tls })
     }
 
-    /// What is subscribed to, and where outcomes may go.
+    /// Returns the subscriptions, and the topics of outcomes.
     pub(super) fn topics(&self) -> Result<Topics, Error> {
         Topics::new(&self.topics, self.outcomes.as_ref(), &self.responses)
     }

@@ -1,33 +1,32 @@
-//! Topics: which of them carry records, which device may use them, and where outcomes may go.
+//! Topics: the sources of records, the devices that may use them, and the destinations of outcomes.
 //!
-//! A topic filter with `{device_id}` as a level binds each message to a device, which the broker vouches for by its
-//! access rules. Outcomes follow that binding and never the record, because a record names any device that its sender
-//! likes.
+//! A topic filter with `{device_id}` as a level binds each message to a device, for which the broker vouches by its
+//! access rules. Outcomes follow that binding and never the record, because a sender can name any device in a record.
 
 use rumqttc::{matches, valid_filter, valid_topic};
 
 use edgesentry_rs::error::Error;
 
-/// Stands for the device in a topic.
+/// The placeholder of the device in a topic.
 pub(super) const DEVICE: &str = "{device_id}";
-/// The longest topic that an outcome is sent to.
+/// The longest topic of an outcome.
 const MAX_TOPIC_BYTES: usize = 4096;
 
 /// The device that a topic is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bound {
     pub(super) device_id: String,
-    /// The levels of the topic up to the device, with a slash behind: topics below it are the device's own.
+    /// The levels of the topic up to the device, with a slash at the end: topics below it belong to the device.
     own: String,
 }
 
-/// Every topic that matters.
+/// All configured topics.
 #[derive(Debug)]
 pub(super) struct Topics {
     filters: Vec<Filter>,
-    /// Topic of the outcomes of a device.
+    /// The topic of the outcomes of a device.
     outcomes: Option<String>,
-    /// Topics at or below which a sender may ask for its outcome.
+    /// Topics at or below which a sender may request its outcome.
     responses: Vec<String>,
 }
 
@@ -64,12 +63,12 @@ impl Topics {
         Ok(topics)
     }
 
-    /// What the broker is asked for.
+    /// Returns the filters to subscribe to.
     pub(super) fn subscribed(&self) -> impl Iterator<Item = &str> {
         self.filters.iter().map(|filter| filter.subscribed.as_str())
     }
 
-    /// Whether outcomes are configured that messages of some filter never have.
+    /// Returns true if outcomes are configured that messages of some filter never have.
     pub(super) fn leaves_outcomes_out(&self) -> bool {
         (self.outcomes.is_some() || !self.responses.is_empty())
             && self.filters.iter().any(|filter| filter.device.is_none())
@@ -79,7 +78,7 @@ impl Topics {
         self.filters.iter().any(|filter| filter.matches(topic))
     }
 
-    /// The devices that the filters bind a topic to: one at most, unless filters contradict each other.
+    /// Returns the devices that the filters bind a topic to: at most one, unless filters contradict each other.
     pub(super) fn bound(&self, topic: &str) -> Vec<Bound> {
         let mut bound: Vec<Bound> = Vec::new();
         for filter in self.filters.iter().filter(|filter| filter.matches(topic)) {
@@ -92,8 +91,8 @@ impl Topics {
         bound
     }
 
-    /// Where the outcome of a message of this device goes: to the response topic that it asks for, if that is the
-    /// device's own, otherwise to the topic for outcomes.
+    /// Returns the topic for the outcome of a message of this device: its response topic if that belongs to the device,
+    /// otherwise the topic for outcomes.
     pub(super) fn reply_to(&self, bound: &Bound, response: Option<&str>) -> Result<Option<String>, String> {
         let Some(topic) = response else {
             let topic = self.outcomes.as_ref().map(|outcomes| of_device(outcomes, &bound.device_id));
@@ -104,7 +103,7 @@ impl Topics {
         };
         let own = topic.starts_with(&bound.own)
             || self.responses.iter().any(|response| below(&of_device(response, &bound.device_id)));
-        // An outcome that came back as a message would have an outcome, and so on.
+        // An outcome that returned as a message would have an outcome, and so on.
         if own && is_plain(topic) && !self.takes_records_from(topic) {
             Ok(Some(topic.to_owned()))
         } else {
@@ -113,7 +112,7 @@ impl Topics {
     }
 }
 
-/// A topic that one may publish to, and that is not the broker's own.
+/// Returns true for a topic that a client may publish to, and that is not reserved for the broker.
 fn is_plain(topic: &str) -> bool {
     valid_topic(topic)
         && !topic.is_empty()
@@ -129,11 +128,11 @@ fn of_device(pattern: &str, device_id: &str) -> String {
 /// A topic filter whose level for the device is known.
 #[derive(Debug)]
 struct Filter {
-    /// What the broker is asked for.
+    /// The filter to subscribe to.
     subscribed: String,
-    /// The filter without the share it belongs to.
+    /// The filter without its share.
     plain: String,
-    /// Which level of a topic names the device.
+    /// The level of a topic that names the device.
     device: Option<usize>,
 }
 
@@ -193,7 +192,7 @@ mod tests {
         assert_eq!(shared.subscribed().collect::<Vec<_>>(), ["$share/nodes/+/records"]);
         assert_eq!(devices(&shared, "lift-01/records"), ["lift-01"]);
         assert!(devices(&topics(&["records"], None, &[]).unwrap(), "records").is_empty());
-        // A filter without a device does not undo the binding of another.
+        // A filter without a device does not remove the binding of another.
         let both = topics(&["fleet/#", "fleet/{device_id}/records"], None, &[]).unwrap();
         assert_eq!(devices(&both, "fleet/lift-01/records"), ["lift-01"]);
         for wrong in ["", "a/#/b", "a+", "$share/nodes", "{device_id}/{device_id}", "lift-{device_id}/x"] {

@@ -1,4 +1,4 @@
-//! `POST /api/v1/ingest/batch`: line by line, in whatever wrapping, within bounds.
+//! `POST /api/v1/ingest/batch`: line by line, in every encoding, within limits.
 
 use std::io::Write;
 
@@ -41,7 +41,7 @@ async fn a_batch_in_any_wrapping_is_taken_in_order() {
         }
         let text = ndjson(&batch);
         let body = match encoding {
-            // Two members, as when files are put one behind the other.
+            // Two members, as in concatenated files.
             "gzip" => [gzip(&text[..1000]), gzip(&text[1000..])].concat(),
             "zstd" => zstd::encode_all(text.as_bytes(), 1).unwrap(),
             _ => text.into_bytes(),
@@ -103,7 +103,7 @@ async fn what_is_too_much_ends_the_batch_and_what_came_before_is_answered() {
     assert_eq!(end(&answer), (5, "too_many_records".to_owned()));
     let long = format!("{}{}\n", ndjson(&records[..2]), "x".repeat(5000));
     assert_eq!(end(&serving.post(BATCH, &[], long).await), (2, "too_large".to_owned()));
-    // A hundred megabytes of nothing in one.
+    // 100 MB of line ends in one body.
     let bomb = gzip(&"\n".repeat(100 << 20));
     assert!(bomb.len() < 2_000_000, "{}", bomb.len());
     let headers = [("content-encoding", "gzip")];

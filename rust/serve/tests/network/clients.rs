@@ -1,4 +1,4 @@
-//! The client: outboxes flush through it, and whatever fails is sent again.
+//! The client: outboxes flush through it, and it sends failed records again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,7 +41,7 @@ async fn a_batch_over_many_requests_keeps_its_order() {
     assert_eq!(names(&client.ingest_many(sent).await), all("duplicate", 100));
 }
 
-/// Hands connections on, and cuts every one off after so many bytes of answers, but the last ones.
+/// Forwards connections, and cuts each of the first `cuts` off after `after` bytes of responses.
 async fn cutting(to: std::net::SocketAddr, cuts: usize, after: usize) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

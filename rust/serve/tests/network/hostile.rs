@@ -1,4 +1,4 @@
-//! Clients that mean harm: the service goes on answering.
+//! Malicious clients: the service keeps serving.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ async fn raw(serving: &Serving) -> TcpStream {
     TcpStream::connect(serving.address).await.unwrap()
 }
 
-/// What comes back until the service closes the connection, which it must.
+/// Reads until the service closes the connection, which it must.
 async fn until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    // A reset is an end too.
+    // A reset is an end, too.
     let _ = tokio::time::timeout(Duration::from_secs(60), read).await.expect("the connection stays open");
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -29,7 +29,7 @@ async fn until_closed(stream: &mut TcpStream) -> String {
 async fn slow_clients_are_let_go() {
     let serving =
         Serving::start("[serve.limits]\nheader_seconds = 1\nstall_seconds = 1\nhandshake_seconds = 1").await;
-    // Nothing at all, half a line, headers that never end, a body that never comes.
+    // Nothing at all, half a line, endless headers, a body that never arrives.
     for text in ["", "POST /api", &format!("{HEAD}x-a: b\r\n"), &format!("{HEAD}content-length: 9\r\n\r\n{{")]
     {
         let mut stream = raw(&serving).await;
@@ -37,7 +37,7 @@ async fn slow_clients_are_let_go() {
         let answer = until_closed(&mut stream).await;
         assert!(!answer.contains(" 202 "), "{text:?}: {answer}");
     }
-    // A batch whose next line never comes ends too, and says why.
+    // A batch whose next line never arrives ends too, and reports why.
     let mut stream = raw(&serving).await;
     let head = "POST /api/v1/ingest/batch HTTP/1.1\r\nhost: x\r\ncontent-length: 99999\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -69,7 +69,7 @@ async fn nonsense_is_refused() {
     ];
     for text in &texts {
         let mut stream = raw(&serving).await;
-        // The service may close before it has read all.
+        // The service may close before it has read everything.
         let _ = stream.write_all(text).await;
         let answer = until_closed(&mut stream).await;
         let start = String::from_utf8_lossy(&text[..text.len().min(80)]).into_owned();
@@ -97,7 +97,7 @@ async fn nonsense_is_refused() {
 async fn thousands_of_idle_connections_do_not_keep_others_out() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
-    // On a slow machine it takes long to make so many; none may be let go meanwhile.
+    // On a slow machine it takes long to open so many; none may be closed meanwhile.
     let serving =
         Serving::start("[serve.limits]\nconnections_per_address = 3000\nheader_seconds = 600").await;
     let mut lift = devices(&**serving.service.ledger(), 1).await.remove(0);
@@ -105,7 +105,7 @@ async fn thousands_of_idle_connections_do_not_keep_others_out() {
     for _ in 0..3000 {
         idle.push(raw(&serving).await);
     }
-    // One more of this address is turned away; another address is not.
+    // One more from this address is rejected; another address is not.
     let mut stream = raw(&serving).await;
     let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(until_closed(&mut stream).await, "");
@@ -117,7 +117,7 @@ async fn thousands_of_idle_connections_do_not_keep_others_out() {
     other.write_all(text.as_bytes()).await.unwrap();
     let answer = until_closed(&mut other).await;
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
-    // Idle connections have nothing to finish, so that stopping does not wait for them.
+    // Idle connections have nothing to finish, so stopping does not wait for them.
     assert_eq!(serving.stop().await, Stopped::Finished);
     drop(idle);
 }

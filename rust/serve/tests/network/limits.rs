@@ -1,4 +1,4 @@
-//! What one sender can make the service hold: others are served all the same.
+//! The resources that one sender can hold: the service still serves others.
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ use crate::single::poll;
 const HEAD: &str = "POST /api/v1/ingest HTTP/1.1\r\nhost: x\r\n";
 const BATCH: &str = "POST /api/v1/ingest/batch HTTP/1.1\r\nhost: x\r\n";
 
-/// A service with metrics of its own.
+/// Starts a service with metrics of its own.
 async fn serve(toml: &str) -> (Place, Serving) {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service_with(Limits::default(), Metrics::new()).await;
@@ -27,7 +27,7 @@ async fn serve(toml: &str) -> (Place, Serving) {
     (place, serving)
 }
 
-/// A connection from another address of this machine.
+/// Opens a connection from another address of this machine.
 async fn hostile(serving: &Serving) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -43,7 +43,7 @@ fn refused(serving: &Serving, resource: &str) -> f64 {
     series(&serving.service, &format!("edgesentry_resource_refused_total{{resource=\"{resource}\"}}"))
 }
 
-/// A batch whose answers are a hundred times as large as itself.
+/// A batch whose response is a hundred times as large as itself.
 fn nonsense(lines: usize) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all("{}\n".repeat(lines).as_bytes()).unwrap();
@@ -63,7 +63,7 @@ async fn a_batch_holds_its_place_until_its_answers_are_taken() {
         stream.write_all(&nonsense(60_000)).await.unwrap();
         connections.push(stream);
     }
-    // Two of four places, and the others of this sender are refused; what they hold is bounded.
+    // Two of four places; further batches of this sender are refused. The responses that it holds are limited.
     assert!(poll(|| async { refused(&serving, "batches") >= 6.0 }).await);
     assert_eq!(held(&serving, "batches"), 2.0);
     let answers = held(&serving, "answer_bytes");
@@ -165,7 +165,7 @@ async fn what_a_decoder_takes_counts_for_its_sender() {
         stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
         stream
     };
-    // Of single records that say little and stop, each holds its decoder.
+    // Small single records that stall: each holds its decoder.
     let mut connections = Vec::new();
     for _ in 0..10 {
         connections.push(send(HEAD, "zstd", &unfinished_zstd(0)).await);
@@ -196,7 +196,7 @@ async fn handshakes_that_stop_halfway_leave_room_for_others() {
     assert!(
         poll(|| async { held(&serving, "connections") == 40.0 && held(&serving, "handshakes") == 4.0 }).await
     );
-    // An alert of TLS would be an answer, too: what matters is that the handshake goes on.
+    // A TLS alert would be a response, too: the handshake must go on.
     let mut stream = TcpStream::connect(serving.address).await.unwrap();
     stream.write_all(&hello()).await.unwrap();
     let mut first = [0; 1];
@@ -223,13 +223,13 @@ async fn strangers_cannot_fill_the_operation_log() {
         assert_eq!(lines[4999]["retryable"], true);
     }
     let rejected = series(&serving.service, "edgesentry_ingest_rejected_total{reason=\"unknown_device\"}");
-    // The burst, and the records that were under way when it was used up.
+    // The burst, and the records in progress when it was used up.
     assert!(rejected <= 5.0 * 1024.0, "{rejected}");
     assert!(series(&serving.service, "edgesentry_ingest_rejections_limited_total") > 9000.0);
     let stranger = next(&mut edgesentry_chain::Device::from_seed("stranger", [9; 32], Scheme::Record));
     let answer = serving.post("/api/v1/ingest", &[], wire(&stranger).to_string()).await;
     assert_eq!(answer.problem(), (429, "rate_limited".to_owned()));
-    // A device that is known is not held to account for them, even at the same address.
+    // A registered device is not affected, even at the same address.
     assert_eq!(serving.ingest(&next(&mut lift)).await.status, 202);
     assert_eq!(serving.stop().await, Stopped::Finished);
 }

@@ -1,4 +1,4 @@
-//! The service over real sockets: HTTP and HTTPS, clients that behave and clients that do not.
+//! The service over real sockets: HTTP and HTTPS, correct clients and malicious ones.
 //!
 //! `make test` starts the servers; by hand: `scripts/servers/with cargo test --release --workspace --test network`.
 #![allow(clippy::unwrap_used, unreachable_pub)]

@@ -1,4 +1,4 @@
-//! Records from an MQTT broker: Mosquitto, with and without TLS, that goes away and comes back.
+//! Records from an MQTT broker: Mosquitto, with and without TLS, across restarts.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -28,7 +28,7 @@ use crate::secure::Authority;
 use crate::serving::{Serving, settings, wire};
 use crate::single::poll;
 
-/// A Mosquitto of the test's own.
+/// A Mosquitto for one test.
 pub struct Broker {
     folder: TempDir,
     port: u16,
@@ -48,7 +48,7 @@ impl Broker {
         let mut run = Command::new(script);
         run.arg(command).arg(self.folder.path().join("broker")).args(more);
         let mut child = run.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        // A stop does not read it.
+        // A stop does not read stdin.
         let _ = child.stdin.take().unwrap().write_all(self.more.as_bytes());
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "mosquitto {command}");
@@ -59,7 +59,7 @@ impl Broker {
         self.run("stop", &["KILL"]);
     }
 
-    /// Starts it again where it was, with what it had kept.
+    /// Starts it again on the same port, with its stored state.
     fn resume(&self) {
         self.run("start", &[&self.port.to_string()]);
     }
@@ -80,7 +80,7 @@ impl Drop for Broker {
     }
 }
 
-/// A device in the field, or whoever else is at the broker.
+/// A device in the field, or another client of the broker.
 pub struct Field {
     client: AsyncClient,
     pub outcomes: mpsc::UnboundedReceiver<(Value, Option<PublishProperties>)>,
@@ -88,7 +88,7 @@ pub struct Field {
 }
 
 impl Drop for Field {
-    /// Otherwise it would come back and take the place of the next of its name.
+    /// Otherwise it would reconnect and replace the next client of the same name.
     fn drop(&mut self) {
         self.polling.abort();
     }
@@ -106,7 +106,7 @@ impl Field {
         let polling = tokio::spawn(async move {
             loop {
                 match events.poll().await {
-                    // A broker forgets us with every connection.
+                    // A broker forgets the subscriptions with every connection.
                     Ok(Event::Incoming(Packet::ConnAck(_))) => {
                         for topic in &wanted {
                             again.try_subscribe(topic.clone(), QoS::AtLeastOnce).unwrap();
@@ -149,7 +149,7 @@ impl Field {
     }
 }
 
-/// A service with metrics of its own.
+/// Starts a service with metrics of its own.
 pub async fn serve(place: &Place, broker: &Broker, more: &str) -> Serving {
     let service = place.service_with(Limits::default(), Metrics::new()).await;
     Serving::with(service, &settings(&broker.source(more))).await
@@ -184,7 +184,7 @@ async fn records_are_decided_and_their_outcomes_told() {
             let wanted = json!({"device_id": "lift-01", "sequence": sequence, "outcome": "accepted"});
             assert_eq!(field.outcome().await, wanted);
         }
-        // Who asks for it has the answer where it wants it.
+        // A sender that requests a response topic gets its outcome there.
         let properties = PublishProperties {
             response_topic: Some("edgesentry/lift-01/replies".to_owned()),
             correlation_data: Some("seven".into()),
@@ -196,7 +196,7 @@ async fn records_are_decided_and_their_outcomes_told() {
         let properties = properties.unwrap();
         assert_eq!(properties.correlation_data.as_deref(), Some(&b"seven"[..]));
         assert_eq!(properties.content_type.as_deref(), Some("application/json"));
-        // Rejections say why, and those behind them are taken.
+        // Rejections report the reason, and the records behind them are accepted.
         let mut forged = (*chain[99].record).clone();
         forged.sequence = 101;
         field.record(&Submission { record: forged.into(), ..chain[99].clone() }).await;
@@ -229,7 +229,7 @@ async fn what_is_no_record_of_its_topic_is_refused() {
         ..PublishProperties::default()
     };
     let first = next(&mut devices[0]);
-    // The broker knows who may send to a topic; the record must be of the device that the topic names.
+    // The broker controls access to a topic; the record must be of the device that the topic names.
     field
         .send("edgesentry/lift-02/records", wire(&first).to_string(), to("edgesentry/lift-02/replies"))
         .await;
@@ -239,7 +239,8 @@ async fn what_is_no_record_of_its_topic_is_refused() {
         field.send("edgesentry/lift-01/records", text, to("edgesentry/lift-01/replies")).await;
         assert_eq!(field.outcome().await["reason"], "malformed", "{text:?}");
     }
-    // The topic says whose outcome it is, whatever the message is. One that would come back to us is not sent.
+    // The topic names the device of the outcome, for any message. An outcome that would return to the service is not
+    // sent.
     field.send("edgesentry/lift-01/records", "{", PublishProperties::default()).await;
     assert_eq!(field.outcome().await["reason"], "malformed");
     field.send("edgesentry/lift-01/records", "{", to("edgesentry/lift-01/records")).await;
@@ -263,13 +264,13 @@ async fn a_message_is_acknowledged_when_its_record_is_durable_and_not_before() {
     for submission in &chain {
         field.record(submission).await;
     }
-    // Tried, and tried again; nothing is decided.
+    // Tried and retried; nothing is decided.
     let tried = || async {
         series(&serving.service, "edgesentry_ingest_error_total{component=\"audit_ledger\"}") >= 3.0
     };
     assert!(poll(tried).await);
     assert!(field.outcomes.try_recv().is_err());
-    // The node goes, and the broker has them still.
+    // The node stops; the broker still has the messages.
     serving.stop().await;
     place.tamper("DROP TRIGGER full").await;
     let serving = serve(&place, &broker, "").await;
@@ -277,7 +278,7 @@ async fn a_message_is_acknowledged_when_its_record_is_durable_and_not_before() {
         let wanted = json!({"device_id": "lift-01", "sequence": sequence, "outcome": "accepted"});
         assert_eq!(field.outcome().await, wanted);
     }
-    // And none of them any more: the next outcome is that of the next record.
+    // No message is left: the next outcome is that of the next record.
     serving.stop().await;
     let serving = serve(&place, &broker, "").await;
     field.record(&next(&mut lift)).await;
@@ -286,7 +287,7 @@ async fn a_message_is_acknowledged_when_its_record_is_durable_and_not_before() {
     assert!(place.report().await.findings.is_empty());
 }
 
-/// How often the broker is killed.
+/// How often the test kills the broker.
 const KILLS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,7 +307,7 @@ async fn a_broker_that_is_killed_costs_nothing_that_was_acknowledged() {
         for submission in open.values() {
             field.record(submission).await;
         }
-        // Something of it is decided, and then the broker is gone.
+        // Some of it is decided before the broker is killed.
         settle(&mut field, &mut open, if kill == KILLS { 0 } else { 60 }).await;
         if kill < KILLS {
             broker.kill();
@@ -328,13 +329,13 @@ fn key(record: &AuditRecord) -> (String, u64) {
     (record.device_id.clone(), record.sequence)
 }
 
-/// Takes outcomes until so few are open; a device that hears nothing sends what is open again.
+/// Receives outcomes until at most `until` records are open; after a silence the device sends the open records again.
 async fn settle(field: &mut Field, open: &mut BTreeMap<(String, u64), Submission>, until: usize) {
     while open.len() > until {
         match tokio::time::timeout(Duration::from_secs(2), field.outcome()).await {
             Ok(outcome) => {
                 let device_id = outcome["device_id"].as_str().unwrap().to_owned();
-                // A gap is mended by what is sent again.
+                // A resend fills a gap.
                 if matches!(outcome["outcome"].as_str(), Some("accepted" | "duplicate")) {
                     open.remove(&(device_id, outcome["sequence"].as_u64().unwrap()));
                 } else {
@@ -367,7 +368,7 @@ async fn tls_and_certificates_are_checked_both_ways() {
     let mut lift = devices(&*place.ledger().await, 1).await.remove(0);
     for wrong in [format!("ca = {:?}\n{identity}", stranger.path("ca.pem")), format!("ca = {ca:?}\n")] {
         let serving = serve(&place, &broker, &wrong).await;
-        // Tried and not connected; the service goes on and stops as ever.
+        // It tries and does not connect; the service continues and stops as usual.
         let known = || async { serving.service.metrics().text().contains("edgesentry_mqtt_connected{") };
         assert!(poll(known).await);
         assert_eq!(series(&serving.service, "edgesentry_mqtt_connected{"), 0.0, "{wrong}");

@@ -1,4 +1,4 @@
-//! One sender at a broker cannot stop the others, nor speak to them through the service.
+//! One sender at a broker can neither stop the others, nor reach them through the service.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ use crate::mqtt::{Broker, Field, connected, series, serve};
 use crate::serving::{Serving, settings, wire};
 use crate::single::poll;
 
-/// Payloads of which those below a reference cannot be stored, while `fails` is set.
+/// A payload store that fails below a reference while `fails` is set.
 struct Failing {
     store: Arc<dyn PayloadStore>,
     below: &'static str,
@@ -73,7 +73,7 @@ async fn failing(
     (Serving::with(service, &settings(&broker.source("hold_seconds = 1\n"))).await, fails)
 }
 
-/// What is told of a record.
+/// Returns the sequence, outcome, reason and retryable flag of an outcome.
 fn told(outcome: &Value) -> (u64, &str, &str, bool) {
     let text = |name: &str| outcome[name].as_str().unwrap_or_default();
     let retryable = outcome["retryable"].as_bool().unwrap_or_default();
@@ -104,7 +104,7 @@ async fn a_record_that_cannot_be_stored_holds_up_no_other_device() {
         assert_eq!(behind["sequence"], 3);
         assert_ne!(behind["outcome"], "accepted");
         assert_eq!(serving.get("/readyz", None).await.status, 200);
-        // Nor after a restart with such a record at the broker.
+        // Nor after a restart, with such a record at the broker.
         hostile.record(&bad[1]).await;
         assert_eq!(serving.stop().await, Stopped::Finished);
         hostile.record(&bad[1]).await;
@@ -112,7 +112,7 @@ async fn a_record_that_cannot_be_stored_holds_up_no_other_device() {
         honest.record(&next(&mut lifts[0])).await;
         assert_eq!(told(&honest.outcome().await), (4, "accepted", "", false));
         while told(&hostile.outcome().await) != (2, "error", "store", retryable) {}
-        // The device still has it: as soon as it can be stored, it is.
+        // The device still has it: it is stored as soon as that is possible.
         fails.store(false, Ordering::Relaxed);
         hostile.record(&bad[1]).await;
         while told(&hostile.outcome().await) != (2, "accepted", "", false) {}
@@ -167,7 +167,7 @@ async fn the_service_says_nothing_to_others_on_behalf_of_a_sender() {
         ..PublishProperties::default()
     };
     let own = "edgesentry/lift-02/records";
-    // A record that names another device is told to the sender, which is the device of the topic.
+    // If a record names another device, the outcome goes to the sender, which is the device of the topic.
     let genuine = next(&mut lifts[0]);
     let mut forged = (*genuine.record).clone();
     forged.timestamp_ms += 1;
@@ -175,7 +175,7 @@ async fn the_service_says_nothing_to_others_on_behalf_of_a_sender() {
     hostile.send(own, wire(&forged).to_string(), PublishProperties::default()).await;
     let mut outcome = hostile.outcome().await;
     while outcome["outcome"].is_null() {
-        // Its own message, which it hears too.
+        // Its own message, which it also receives.
         outcome = hostile.outcome().await;
     }
     assert_eq!((&outcome["outcome"], &outcome["reason"]), (&json!("rejected"), &json!("device_mismatch")));
@@ -190,7 +190,7 @@ async fn the_service_says_nothing_to_others_on_behalf_of_a_sender() {
         if outcome["outcome"].is_null() {
             continue;
         }
-        // The first outcome behind those that went nowhere. Long correlation data does not come back.
+        // The first outcome after those without a destination. Long correlation data is not returned.
         assert_eq!(outcome["outcome"], "accepted");
         assert_eq!(properties.unwrap().correlation_data, None);
         break;

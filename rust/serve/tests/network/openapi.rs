@@ -1,4 +1,4 @@
-//! The committed OpenAPI document is the one that the service is made of.
+//! The committed OpenAPI document matches the service.
 
 use edgesentry_serve::http::openapi;
 

@@ -1,4 +1,4 @@
-//! What may be read, by whom, and how.
+//! Reads: access control and formats.
 
 use edgesentry_chain::escape::is_unseen;
 use edgesentry_chain::{Checks, Device, Scheme};
@@ -34,7 +34,7 @@ async fn nobody_reads_without_a_token_that_may() {
     }
     let register = serving.post("/api/v1/devices", &[("authorization", "Bearer reader")], "{}").await;
     assert_eq!(register.problem(), (403, "scope_missing".to_owned()));
-    // Without any token in the settings there is nobody who may.
+    // Without a token in the settings, reading is forbidden.
     let closed = Serving::start("").await;
     assert_eq!(closed.get("/api/v1/devices", Some("reader")).await.problem().0, 401);
     assert_eq!(closed.get("/healthz", None).await.status, 200);
@@ -144,7 +144,7 @@ async fn devices_are_registered_and_revoked_by_administrators() {
     assert_eq!(call(request.unwrap()).await.problem(), (422, "key_not_valid_at_sequence".to_owned()));
 }
 
-/// Whoever shows an answer on a terminal or in the log of a pipeline is not acted on by it.
+/// Responses are inert on a terminal and in the log of a pipeline.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_holds_what_cannot_be_seen() {
     let serving = Serving::start(&tokens()).await;

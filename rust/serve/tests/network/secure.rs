@@ -18,7 +18,7 @@ use crate::common::{Kind, Place, devices, next};
 use crate::serving::{Serving, settings};
 use crate::single::poll;
 
-/// An authority and what it has signed.
+/// An authority and the certificates that it has issued.
 pub struct Authority {
     pub folder: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -40,7 +40,7 @@ impl Authority {
         self.folder.path().join(name)
     }
 
-    /// A certificate for these names, as `file.pem` and `file.key`.
+    /// Issues a certificate for these names, as `file.pem` and `file.key`.
     pub fn issue(&self, file: &str, names: &[&str]) -> (PathBuf, PathBuf) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
@@ -61,11 +61,11 @@ impl Authority {
     }
 }
 
-/// Whole or not at all, as whoever renews certificates should.
+/// Writes atomically, as tools that renew certificates should.
 fn write(path: &Path, text: &str) {
     let part = path.with_extension("part");
     std::fs::write(&part, text).unwrap();
-    // Keys are for their owner only.
+    // Keys are readable by their owner only.
     std::fs::set_permissions(&part, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     std::fs::rename(&part, path).unwrap();
 }
@@ -98,22 +98,22 @@ async fn certificates_are_loaded_again_while_connections_live() {
     let old = client(&serving, &authority, None);
     let first = next(&mut lift);
     assert_eq!(code(old.ingest(first.clone()).await), "accepted");
-    // Another authority takes over: the old one's clients can no longer come in, the new one's can.
+    // Another authority replaces the old one: its clients can connect, those of the old one cannot.
     let other = Authority::new();
     let (certificate, key) = other.issue("server", &["localhost"]);
     std::fs::rename(key, authority.path("server.key")).unwrap();
     std::fs::rename(certificate, authority.path("server.pem")).unwrap();
     let renewed = poll(|| async {
-        // Kept busy, so that its connection lives.
+        // Kept busy, so that its connection stays open.
         assert_eq!(code(old.ingest(first.clone()).await), "duplicate");
         code(client(&serving, &other, None).ingest(next(&mut lift.clone())).await) == "accepted"
     });
     assert!(renewed.await, "the new certificate is not in use");
     lift = lift.clone().resume(crate::common::head(&*place.ledger().await, "lift-01").await);
     assert_eq!(code(client(&serving, &authority, None).ingest(next(&mut lift.clone())).await), "unreachable");
-    // The connection of before has not noticed.
+    // The existing connection is not affected.
     assert_eq!(code(old.ingest(next(&mut lift)).await), "accepted");
-    // Files that make no sense change nothing.
+    // Invalid files change nothing.
     write(&authority.path("server.pem"), "nonsense");
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(code(client(&serving, &other, None).ingest(next(&mut lift)).await), "accepted");
@@ -137,7 +137,7 @@ async fn a_certificate_sends_for_its_own_device_only() {
     assert_eq!(code(own.ingest(second.clone()).await), "device_mismatch");
     let answers = own.ingest_many(vec![first.clone(), second.clone()]).await;
     assert_eq!(answers.into_iter().map(code).collect::<Vec<_>>(), ["accepted", "device_mismatch"]);
-    // Without a certificate and without a token nobody is known.
+    // Without a certificate and a token the sender is unauthenticated.
     assert_eq!(code(client(&serving, &authority, None).ingest(first.clone()).await), "unauthenticated");
     let with_token = |token: &str| {
         let settings = ClientSettings {
@@ -150,7 +150,7 @@ async fn a_certificate_sends_for_its_own_device_only() {
     assert_eq!(code(with_token("wrong").ingest(second.clone()).await), "unauthenticated");
     assert_eq!(code(with_token(token).ingest(first).await), "device_mismatch");
     assert_eq!(code(with_token(token).ingest(second.clone()).await), "accepted");
-    // Somebody else's authority is not believed, whatever its certificate says.
+    // The service trusts no other authority, for any name in its certificates.
     let stranger = Authority::new();
     let forged = client(&serving, &authority, Some(stranger.issue("lift-02", &["lift-02"])));
     assert_eq!(code(forged.ingest(second).await), "unreachable");
@@ -178,19 +178,19 @@ async fn who_is_not_allowed_is_turned_away_before_a_word_is_said() {
     let serving = Serving::with(place.service().await, &settings(&toml)).await;
     let mut stream = TcpStream::connect(serving.address).await.unwrap();
     let mut answer = Vec::new();
-    // Closed or reset, but nothing of TLS.
+    // Closed or reset, without a TLS message.
     let _ = stream.read_to_end(&mut answer).await;
     assert_eq!(answer, b"");
     let mut lift = devices(&*place.ledger().await, 1).await.remove(0);
     assert_eq!(code(client(&serving, &authority, None).ingest(next(&mut lift)).await), "unreachable");
-    // Another address of this machine is allowed, and is let in to the handshake.
+    // Another address of this machine is allowed, and reaches the handshake.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let mut stream = socket.connect(serving.address).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"no TLS at all, not by a long way").await.unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
-    // An alert of TLS.
+    // A TLS alert.
     assert_eq!(answer.first(), Some(&0x15), "{answer:?}");
 }
 
@@ -203,7 +203,7 @@ async fn a_key_that_others_can_read_is_refused() {
     let chmod = |path: &Path, mode: u32| {
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     };
-    // Readable by a group only if it is root's.
+    // A group may read a key only if it belongs to root.
     for (mode, taken) in [(0o644, false), (0o604, false), (0o660, false), (0o600, true), (0o400, true)] {
         chmod(&authority.path("server.key"), mode);
         chmod(&device_key, mode);

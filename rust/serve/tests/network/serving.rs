@@ -1,4 +1,4 @@
-//! A service that listens, and calls to it.
+//! A running service, and calls to it.
 
 use std::net::SocketAddr;
 
@@ -26,7 +26,7 @@ pub struct Serving {
     _place: Option<Place>,
 }
 
-/// Settings of a test: loopback, a free port, and what `toml` says.
+/// Returns the settings of a test: loopback, a free port, and the lines in `toml`.
 pub fn settings(toml: &str) -> ServeSettings {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("eds.toml");
@@ -36,7 +36,7 @@ pub fn settings(toml: &str) -> ServeSettings {
 }
 
 impl Serving {
-    /// On a SQLite ledger of its own.
+    /// Starts on a new SQLite ledger.
     pub async fn start(toml: &str) -> Serving {
         let place = Place::new(Kind::Sqlite).await;
         let service = place.service().await;
@@ -61,7 +61,7 @@ impl Serving {
         Client::new(ClientSettings::new(self.url())).unwrap()
     }
 
-    /// Asks it to stop; answers how it did.
+    /// Stops it, and returns how it ended.
     pub async fn stop(mut self) -> Stopped {
         drop(self.stop.take());
         self.task.await.unwrap()
@@ -92,7 +92,7 @@ impl Serving {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -114,7 +114,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The status and code of a problem document, which it must be.
+    /// Returns the status and code of the problem document, which the response must be.
     pub fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -133,7 +133,7 @@ pub async fn call(request: Request<Full<Bytes>>) -> Answer {
     Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
 }
 
-/// As devices in the field send it.
+/// Returns a record as devices in the field send it.
 pub fn wire(submission: &Submission) -> Value {
     let record = &submission.record;
     json!({
@@ -150,7 +150,7 @@ pub fn wire(submission: &Submission) -> Value {
     })
 }
 
-/// One in each line.
+/// Returns one record per line.
 pub fn ndjson<'a>(submissions: impl IntoIterator<Item = &'a Submission>) -> String {
     submissions.into_iter().map(|submission| format!("{}\n", wire(submission))).collect()
 }

@@ -1,4 +1,4 @@
-//! `POST /api/v1/ingest`: every answer.
+//! `POST /api/v1/ingest`: every response.
 
 use bytes::Bytes;
 use edgesentry_serve::Stopped;
@@ -72,7 +72,7 @@ async fn a_rejection_says_what_is_wrong_and_where_it_is_logged() {
     let query = edgesentry_rs::ledger::LogQuery { outcome: Some("rejected".into()), ..Default::default() };
     let log = serving.service.ledger().operation_log(&query).await.unwrap();
     assert_eq!(log.len(), rejected);
-    // All of that is in nobody's way.
+    // None of these blocks a valid record.
     assert_eq!(serving.ingest(&second).await.status, 202);
 }
 
@@ -126,7 +126,7 @@ async fn a_store_that_fails_is_503_and_never_the_fault_of_the_record() {
     let answer = serving.ingest(&first).await;
     assert_eq!(answer.problem(), (503, "store".to_owned()));
     assert_eq!(answer.header("retry-after"), "1");
-    // Where the ledger is, is nobody's business outside.
+    // The response does not reveal the location of the ledger.
     assert!(!String::from_utf8_lossy(&answer.body).contains("ledger.db"), "{answer:?}");
     assert_eq!(serving.get("/healthz", None).await.status, 200);
     let ready = poll(|| async { serving.get("/readyz", None).await.status == 503 }).await;
@@ -140,7 +140,7 @@ async fn a_device_that_is_too_fast_waits_and_others_do_not() {
     for _ in 0..2 {
         assert_eq!(serving.ingest(&next(&mut lifts[0])).await.status, 202);
     }
-    // Slow as the machine may be, hundreds do not take seconds each.
+    // Even on a slow machine, hundreds do not take seconds each.
     let third = next(&mut lifts[0]);
     let mut answer = serving.ingest(&third).await;
     for _ in 0..100 {
@@ -152,7 +152,7 @@ async fn a_device_that_is_too_fast_waits_and_others_do_not() {
     assert_eq!(answer.problem(), (429, "rate_limited".to_owned()));
     assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
     assert_eq!(serving.ingest(&next(&mut lifts[1])).await.status, 202);
-    // A client waits as long as it is asked to.
+    // A client waits as long as the service asks for.
     let outcome = serving.client().ingest(third).await.unwrap();
     assert!(outcome.is_success());
 }
@@ -193,7 +193,7 @@ async fn what_was_under_way_is_finished_when_the_service_stops() {
     assert!(place.report().await.findings.is_empty());
 }
 
-/// Whether it becomes true within a minute.
+/// Returns true if the condition becomes true within a minute.
 pub async fn poll<F: Future<Output = bool>>(mut is: impl FnMut() -> F) -> bool {
     for _ in 0..3600 {
         if is().await {

@@ -1,4 +1,4 @@
-//! Which server to talk to: of a list, the one that takes writes, or for reading one that answers.
+//! The choice of a server: of a list, the one that accepts writes, or for reading one that responds.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -22,26 +22,26 @@ use crate::error::{Component, Error, StoreError};
 use crate::ledger::PostgresSettings;
 use crate::sql::failed;
 
-/// How long a connection that nobody uses may take to answer before it counts as lost: behind a firewall that has
-/// forgotten it, it never does.
+/// How long an idle connection may take to respond before it counts as lost: behind a firewall that has dropped its
+/// state, it never responds.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long one server of a list may take to answer before the next is tried.
+/// How long one server of a list may take to respond before the next is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may take before the server that takes writes is looked for again.
+/// How long to wait for a connection before searching for the server that accepts writes.
 const SEARCH_AFTER: Duration = Duration::from_millis(500);
-/// The shortest time between two searches for the server that takes writes.
+/// The shortest time between two searches for the server that accepts writes.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What connections are for.
+/// The purpose of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Use {
-    /// Reading and writing, on the server that takes writes.
+    /// Reading and writing, on the server that accepts writes.
     Write,
-    /// Reading only, on a standby if no other server answers.
+    /// Reading only, on a standby if no other server responds.
     Read,
 }
 
-/// The servers of a list, and connections to the one that is used.
+/// The servers of a list, and connections to the current one.
 #[derive(Debug)]
 pub(super) struct Servers {
     place: Arc<str>,
@@ -65,7 +65,7 @@ impl Servers {
             warn!("{note}");
         }
         let Found { options, mut connection, is_standby } = find(&hosts, &place, purpose).await?;
-        // A server may be lost at any moment, and then its answer never comes. How long new tables take is not known.
+        // A server may be lost at any moment, and then never responds. The duration of a migration is unknown.
         let late = |elapsed: Elapsed| {
             failed(&place, Component::AuditLedger, "get an answer in time")(elapsed_error(elapsed))
         };
@@ -85,7 +85,7 @@ impl Servers {
                 timeout(patience, warn_of_lost_commits(&mut connection, &place)).await.map_err(late)?;
             }
         }
-        // Nothing is lost with a connection that does not say goodbye.
+        // Best effort: an unclean close loses nothing.
         let _ = connection.close().await;
         let pool = RwLock::new(pool(options, settings.connections, patience, purpose, pooled));
         let connections = settings.connections;
@@ -93,12 +93,12 @@ impl Servers {
         Ok(Servers { place, hosts, purpose, pooled, connections, patience, pool, looked, notes })
     }
 
-    /// Remarks for people.
+    /// Returns notes for users.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Begins a transaction that writes and is durable when it is committed.
+    /// Begins a transaction that writes; its commit is durable.
     pub(super) async fn begin<'c>(
         &self,
         connection: &'c mut PgConnection,
@@ -113,7 +113,7 @@ impl Servers {
         Ok(transaction)
     }
 
-    /// A connection for reads: in a transaction that cannot write if it is open for reading only.
+    /// Returns a connection for reads: in a transaction that cannot write if it is open for reading only.
     pub(super) async fn reader(&self) -> Result<Lease, sqlx::Error> {
         let mut lease = self.lease(self.pool().await.acquire().await?);
         if self.purpose == Use::Write && !self.pooled {
@@ -125,7 +125,7 @@ impl Servers {
         Ok(lease)
     }
 
-    /// A connection for a write that is no append.
+    /// Returns a connection for writes other than appends.
     pub(super) async fn writer(&self) -> Result<Lease, sqlx::Error> {
         Ok(self.lease(self.pool().await.acquire().await?))
     }
@@ -134,13 +134,13 @@ impl Servers {
         Lease { connection, is_in_transaction: false, has_answered: false, patience: self.patience }
     }
 
-    /// Waits for an answer as long as a commit may take. From a server that is lost, or behind a firewall that has
-    /// forgotten the connection, none ever comes.
+    /// Waits for a response as long as a commit may take. A lost server, or one behind a firewall that has dropped the
+    /// connection, never responds.
     pub(super) async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, sqlx::Error> {
         timeout(self.patience, answer).await.map_err(elapsed_error)
     }
 
-    /// All rows of an answer, however many: only the wait for the next one is limited.
+    /// Reads all rows of a response, however many: only the wait for the next row has a timeout.
     pub(super) async fn rows(
         &self,
         mut answer: BoxStream<'_, Result<PgRow, sqlx::Error>>,
@@ -152,8 +152,8 @@ impl Servers {
         Ok(rows)
     }
 
-    /// Whether the server still works for a connection that has been silent, as when it sorts: it is asked through
-    /// another one. A process of it that waits for its client has sent something that did not arrive.
+    /// Returns true if the server still works for a silent connection, such as when it sorts; asks through another
+    /// connection. If its process waits for the client, a message was lost.
     pub(super) async fn works_for(&self, process: i32) -> bool {
         let asked = async {
             let mut reader = self.reader().await?;
@@ -168,18 +168,18 @@ impl Servers {
         matches!(self.in_time(asked).await, Ok(Ok(true)))
     }
 
-    /// Where, without secrets.
+    /// Returns the location, without secrets.
     pub(super) fn place(&self) -> &Arc<str> {
         &self.place
     }
 
-    /// Connections to the server that took writes when it was last looked for.
+    /// Returns the pool of connections to the last known server that accepts writes.
     pub(super) async fn pool(&self) -> PgPool {
         self.pool.read().await.clone()
     }
 
-    /// A connection to the server that takes writes. Where it takes long and there is a choice, that server is looked for
-    /// meanwhile: the pool alone would try one that is gone until its patience is over.
+    /// Returns a connection to the server that accepts writes. If it takes long and there are several servers, searches
+    /// for that server meanwhile: the pool alone would retry a lost one until the timeout.
     pub(super) async fn acquire(&self) -> Result<Lease, sqlx::Error> {
         let begin = Instant::now();
         loop {
@@ -195,7 +195,7 @@ impl Servers {
         }
     }
 
-    /// After an error: looks for the server that takes writes now, where there is a choice.
+    /// Searches, after an error, for the server that accepts writes now, if there are several.
     pub(super) async fn look_again(&self) {
         if self.hosts.len() < 2 {
             return;
@@ -247,7 +247,7 @@ fn elapsed_error(elapsed: Elapsed) -> sqlx::Error {
     sqlx::Error::Io(elapsed.into())
 }
 
-/// Whether a connection can be used: an error if it does not answer in time, so that the pool drops it.
+/// Checks a connection: an error if it does not respond in time, so that the pool drops it.
 async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     timeout(PING_TIMEOUT, connection.ping()).await.map_err(elapsed_error)??;
     Ok(true)
@@ -255,10 +255,10 @@ async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 
 /// Prepares a connection for writing.
 ///
-/// - A commit that is acknowledged must be on the disk: if the server's default says otherwise, ours does not.
-/// - The locks of a transaction end soon after a client that is gone without a word, as when its machine has lost its power.
-///   Until then other nodes cannot take records of the same devices; the server itself would notice after hours.
-/// - A wait for a lock ends when the client does not wait any more, or such waits take all connections of the server.
+/// - A commit that is acknowledged must be on the disk, even if the server's default differs.
+/// - The locks of a transaction end soon after its client is lost without a close, as in a power failure. Until then
+///   other nodes cannot ingest records of the same devices; the server itself would notice after hours.
+/// - A wait for a lock ends when the client stops waiting, or such waits would take all connections of the server.
 async fn prepare(connection: &mut PgConnection, patience: Duration) -> Result<(), sqlx::Error> {
     sqlx::query(
         "SELECT set_config('lock_timeout', $1, false), set_config('idle_in_transaction_session_timeout', $1, false),
@@ -276,17 +276,17 @@ async fn prepare(connection: &mut PgConnection, patience: Duration) -> Result<()
     Ok(())
 }
 
-/// As a setting of PostgreSQL.
+/// Formats a duration as a setting of PostgreSQL.
 fn milliseconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
 /// Begins a transaction that cannot write.
 const BEGIN_READ: &str = "BEGIN TRANSACTION READ ONLY";
-/// The same behind a pooler of transactions: the statements that another client left prepared on this connection of the
-/// server have the names of ours.
+/// The same behind a transaction pooler: statements that another client left prepared on this connection of the server
+/// have the names of ours.
 const POOLED_READ: &str = "BEGIN TRANSACTION READ ONLY; DEALLOCATE ALL";
-/// Forgets such statements, and does what [`prepare`] does, for this transaction.
+/// Drops such statements, and does the work of [`prepare`], for this transaction.
 fn pooled_write(patience: Duration) -> String {
     let limit = milliseconds(patience);
     format!(
@@ -295,18 +295,18 @@ fn pooled_write(patience: Duration) -> String {
     )
 }
 
-/// A connection of the pool. It goes back there once everything that it was asked was answered, and is closed otherwise:
-/// the pool asks each connection that it gets back, and waits for that answer without end.
+/// A connection of the pool. It returns to the pool if all its requests got a response, and is closed otherwise: the
+/// pool pings returned connections without a timeout.
 pub(super) struct Lease {
     connection: PoolConnection<Postgres>,
-    /// In one that was begun for this lease.
+    /// True in a transaction that was begun for this lease.
     is_in_transaction: bool,
     has_answered: bool,
     patience: Duration,
 }
 
 impl Lease {
-    /// Ends the transaction of a reader, and gives the connection back.
+    /// Ends the transaction of a reader, and returns the connection.
     pub(super) async fn end(mut self) -> Result<(), sqlx::Error> {
         if self.is_in_transaction {
             timeout(self.patience, self.connection.execute("COMMIT")).await.map_err(elapsed_error)??;
@@ -339,7 +339,7 @@ impl DerefMut for Lease {
 }
 
 async fn warn_of_lost_commits(connection: &mut PgConnection, place: &str) {
-    // A simple query, which a pooler hands on as a whole.
+    // A simple query, which a pooler forwards as a whole.
     let settings = connection
         .fetch_one("SELECT current_setting('fsync'), current_setting('full_page_writes')")
         .await
@@ -361,7 +361,7 @@ pub(super) struct Found {
     pub(super) is_standby: bool,
 }
 
-/// The first server of the list that is not a standby; for reading, a standby will do.
+/// Finds the first server of the list that is not a standby; for reading, a standby is sufficient.
 pub(super) async fn find(
     hosts: &[PgConnectOptions],
     place: &Arc<str>,

@@ -1,4 +1,4 @@
-//! Records out of PostgreSQL by COPY in its binary format, the fastest way out that it has.
+//! Reading records from PostgreSQL with COPY in its binary format, which is the fastest way.
 //!
 //! Format: <https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format".
 
@@ -18,10 +18,10 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
 /// Sends all records of the filter, as one statement sees them.
 pub(super) async fn read(servers: &Servers, filter: &Filter, chunks: &Chunks) -> Result<(), sqlx::Error> {
-    // Taken out of the pool: a reader that stops early leaves rows behind in it.
+    // Detached from the pool: a reader that stops early leaves rows behind in it.
     let mut connection = servers.pool().await.acquire().await?.detach();
     servers.in_time(connection.execute("BEGIN TRANSACTION READ ONLY")).await??;
-    // A simple query, which a pooler hands on as a whole.
+    // A simple query, which a pooler forwards as a whole.
     let process = servers.in_time(connection.fetch_one("SELECT pg_backend_pid()")).await??.try_get(0)?;
     let sql = statement(filter);
     let mut rows = patiently(servers, process, connection.copy_out_raw(&sql)).await?;
@@ -52,15 +52,15 @@ pub(super) async fn read(servers: &Servers, filter: &Filter, chunks: &Chunks) ->
     }
     drop(rows);
     if !chunk.is_empty() {
-        // A receiver that has gone away wants nothing.
+        // The receiver may be gone.
         let _ = chunks.send(Ok(chunk)).await;
     }
-    // Every record is here. A reader that took its time may find that the server has ended the transaction.
+    // Every record is sent. After a slow reader, the server may have ended the transaction.
     let _ = servers.in_time(connection.close()).await;
     Ok(())
 }
 
-/// Waits for an answer as long as the server works for it: before the first row it may sort.
+/// Waits for a response as long as the server works for it: it may sort before the first row.
 async fn patiently<T>(
     servers: &Servers,
     process: i32,
@@ -76,7 +76,7 @@ async fn patiently<T>(
     }
 }
 
-/// COPY takes no parameters: numbers stand as they are, texts as hexadecimal digits, which cannot end a literal.
+/// COPY takes no parameters: numbers are literal, texts are hexadecimal digits, which cannot end a literal.
 fn statement(filter: &Filter) -> String {
     let mut conditions = vec!["true".to_owned()];
     if !filter.devices.is_empty() {
@@ -107,7 +107,7 @@ fn malformed() -> sqlx::Error {
     sqlx::Error::Protocol("the server's COPY stream is not as its documentation has it".to_owned())
 }
 
-/// The length of the header.
+/// Returns the length of the header.
 fn header(bytes: &[u8]) -> Result<usize, sqlx::Error> {
     let extension = bytes.get(HEADER_BYTES - 4..HEADER_BYTES).and_then(|bytes| bytes.try_into().ok());
     let extension = usize::try_from(i32::from_be_bytes(extension.ok_or_else(malformed)?));
@@ -117,7 +117,7 @@ fn header(bytes: &[u8]) -> Result<usize, sqlx::Error> {
     Ok(HEADER_BYTES + extension.map_err(|_| malformed())?)
 }
 
-/// The next row and its length; `None` where it is not there in full, or is the trailer.
+/// Returns the next row and its length; `None` if it is incomplete, or is the trailer.
 fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
     let Some(fields) = bytes.first_chunk::<2>() else { return Ok(None) };
     match i16::from_be_bytes(*fields) {
@@ -153,7 +153,7 @@ fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
     Ok(Some((record, at)))
 }
 
-/// A value that no ledger writes, and its row.
+/// Returns the error for a value that no ledger writes, with its row.
 fn invalid(device_id: &[u8], sequence: &[u8], column: &str) -> sqlx::Error {
     let device_id: String = String::from_utf8_lossy(device_id).chars().take(64).collect();
     let sequence =

@@ -1,4 +1,4 @@
-//! Databases that live as long as a test.
+//! Databases for tests.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::url::parse;
 use crate::error::{Component, Error};
 use crate::sql::failed;
 
-/// Makes a database on the server of `url`, and returns the URL of the database.
+/// Creates a database on the server of `url`, and returns the URL of the database.
 pub async fn create_database(url: &str, name: &str) -> Result<String, Error> {
     let invalid =
         |character: char| !character.is_ascii_lowercase() && !character.is_ascii_digit() && character != '_';
@@ -27,7 +27,7 @@ pub async fn create_database(url: &str, name: &str) -> Result<String, Error> {
     Ok(format!("{}/{name}{parameters}", &server[..end]))
 }
 
-/// Drops a database that [`create_database`] made with the same `url`, whoever is connected to it.
+/// Drops a database that [`create_database`] created with the same `url`, with its connections.
 pub async fn drop_database(url: &str, name: &str) -> Result<(), Error> {
     run(url, format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), "drop a database").await
 }
@@ -37,7 +37,7 @@ async fn run(url: &str, statement: String, action: &'static str) -> Result<(), E
     let Found { mut connection, .. } = find(&hosts, &place, Use::Write).await?;
     let done = connection.execute(AssertSqlSafe(statement)).await;
     done.map_err(failed(&Arc::clone(&place), Component::AuditLedger, action))?;
-    // Nothing is lost with a connection that does not say goodbye.
+    // Best effort: an unclean close loses nothing.
     let _ = connection.close().await;
     Ok(())
 }

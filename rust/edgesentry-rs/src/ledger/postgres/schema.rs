@@ -1,4 +1,4 @@
-//! The tables in PostgreSQL: whether they are there, and bringing them up to date.
+//! The tables in PostgreSQL: inspection and migration.
 
 use futures::future::BoxFuture;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -20,11 +20,11 @@ pub(super) const SCHEMA: Schema = Schema {
     ],
 };
 
-/// Two services that start at once create the tables one after the other.
+/// The lock that makes two starting services create the tables one after the other.
 const MIGRATION_LOCK: i64 = 0x6564_7365_6e74_7279;
 
-/// Looks at the tables, in a transaction that only reads. Nothing but SELECT is needed, on a standby too.
-// Boxed, like all that use a transaction: the compiler cannot prove the plain futures to be Send.
+/// Inspects the tables, in a transaction that only reads. It needs only SELECT, on a standby too.
+// Boxed, like all futures that use a transaction: the compiler cannot prove the plain ones to be Send.
 pub(super) fn contents(connection: &mut PgConnection) -> BoxFuture<'_, Result<Contents, sqlx::Error>> {
     Box::pin(async move {
         let mut transaction = connection.begin_with("BEGIN TRANSACTION READ ONLY").await?;
@@ -34,8 +34,7 @@ pub(super) fn contents(connection: &mut PgConnection) -> BoxFuture<'_, Result<Co
     })
 }
 
-/// Views count as foreign: they can show each reader something else. Of migrations only those that this role may see are
-/// known.
+/// Views count as foreign: they can show each reader different rows. Only migrations that this role may see are known.
 async fn look(connection: &mut PgConnection) -> Result<Contents, sqlx::Error> {
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM unnest($1::text[]) AS t (name)
@@ -57,7 +56,7 @@ async fn look(connection: &mut PgConnection) -> Result<Contents, sqlx::Error> {
         };
         return Ok(Contents::Complete { version });
     }
-    // In a schema of its own a ledger may stand beside other tables; the public one is for a database of its own.
+    // In a schema of its own a ledger may share the database with other tables; the public schema must be its alone.
     let others: Vec<String> = sqlx::query_scalar(
         "SELECT left(n.nspname || '.' || c.relname, 128) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind IN ('r', 'p', 'f', 'm', 'v') AND c.relname <> $1
@@ -75,7 +74,7 @@ async fn look(connection: &mut PgConnection) -> Result<Contents, sqlx::Error> {
     Ok(if others.is_empty() { Contents::Empty } else { Contents::Foreign(others) })
 }
 
-/// Refuses a database that holds no ledger; for writing, an empty one is as good.
+/// Refuses a database without a ledger; for writing, an empty one is accepted.
 pub(super) async fn check(connection: &mut PgConnection, place: &str, write: bool) -> Result<i64, Error> {
     let looking = failed(&place.into(), Component::AuditLedger, "look for the tables");
     match contents(connection).await.map_err(looking)? {
@@ -85,8 +84,8 @@ pub(super) async fn check(connection: &mut PgConnection, place: &str, write: boo
     }
 }
 
-/// Brings the tables up to date, in one transaction and under a lock that ends with it, so that it works through a
-/// pooler of transactions as well.
+/// Migrates the tables, in one transaction and under a lock that ends with it, so that it works through a transaction
+/// pooler, too.
 pub(super) fn migrate(connection: &mut PgConnection, pooled: bool) -> BoxFuture<'_, Result<(), sqlx::Error>> {
     let migrations = SCHEMA.migrations.iter().map(|(version, name, sql)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
@@ -97,7 +96,7 @@ pub(super) fn migrate(connection: &mut PgConnection, pooled: bool) -> BoxFuture<
         let mut transaction = connection.begin().await?;
         let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
         transaction.execute(AssertSqlSafe(lock)).await?;
-        // The migrator names its statements, and a server's connection that the pooler hands on keeps them.
+        // The migrator names its statements, and the server's connection behind a pooler keeps them.
         if pooled {
             transaction.execute("DEALLOCATE ALL").await?;
         }

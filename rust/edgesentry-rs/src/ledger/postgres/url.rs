@@ -11,7 +11,7 @@ use url::Url;
 use crate::error::{Error, describe};
 use crate::ledger::Location;
 
-/// Parameters of the URL that mean something here.
+/// Supported parameters of the URL.
 const PARAMETERS: [&str; 18] = [
     "sslmode",
     "ssl-mode",
@@ -33,7 +33,7 @@ const PARAMETERS: [&str; 18] = [
     "options",
 ];
 
-/// Splits a URL with several hosts into one set of options each, and a name without secrets.
+/// Splits a URL with several hosts into options for each, and a name without secrets.
 pub(super) fn parse(url: &str) -> Result<(Arc<str>, Vec<PgConnectOptions>), Error> {
     let wrong = |problem: &str| Error::Config(format!("the ledger URL: {problem}"));
     Location::parse(url)?;
@@ -48,26 +48,26 @@ pub(super) fn parse(url: &str) -> Result<(Arc<str>, Vec<PgConnectOptions>), Erro
     for host in hosts.split(',') {
         let at = if user.is_empty() { String::new() } else { format!("{user}@") };
         let one = format!("{scheme}://{at}{host}{path}");
-        // The errors say what is wrong without quoting the URL.
+        // The errors do not quote the URL.
         let mut parsed = Url::parse(&one).map_err(|error| wrong(&error.to_string()))?;
         add_parameters(&mut parsed, query);
         let literal = parsed.host_str().and_then(|host| host.strip_prefix('[')?.strip_suffix(']'));
         let literal = literal.map(str::to_owned);
         let mut parsed = PgConnectOptions::from_url(&parsed).map_err(|error| wrong(&describe(&error)))?;
-        // An IPv6 address stands in brackets in a URL only.
+        // Only a URL has an IPv6 address in brackets.
         if let Some(literal) = literal
             && parsed.get_host() == format!("[{literal}]")
         {
             parsed = parsed.host(&literal);
         }
-        // Poolers refuse a parameter that they do not know, and we read no floating-point numbers.
+        // Poolers refuse unknown parameters, and we read no floating-point numbers.
         let parsed = parsed.extra_float_digits(None).application_name("edgesentry");
         options.push(parsed.disable_statement_logging());
     }
     Ok((format!("postgres://{hosts}/{database}").into(), options))
 }
 
-/// Adds the parameters that are known; of the others, only the name is logged.
+/// Adds the supported parameters; of the others, only the name is logged.
 fn add_parameters(url: &mut Url, query: &str) {
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         if PARAMETERS.contains(&&*name) || name.starts_with("options[") {
@@ -78,7 +78,7 @@ fn add_parameters(url: &mut Url, query: &str) {
     }
 }
 
-/// The hosts, beyond this machine, to which the connection may be unencrypted: a remark for people.
+/// Returns a note for users about remote hosts to which the connection may be unencrypted.
 pub(super) fn unencrypted(place: &str, hosts: &[PgConnectOptions]) -> Option<String> {
     let exposed = |options: &&PgConnectOptions| {
         let may_be_plain =

@@ -1,4 +1,4 @@
-//! The folder that a demo writes.
+//! The directory that a demo writes.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,16 +11,16 @@ use crate::exit::Failure;
 use crate::fleet::{Fleet, WATER};
 use crate::{inputs, tamper};
 
-/// Tells a folder of ours from one that must not be touched.
+/// Marks a directory of a demo; one without it must not be touched.
 const MARKER: &str = ".edgesentry-demo";
-/// Where the devices keep what they have signed.
+/// The directory of the devices' outboxes.
 const OUTBOXES: &str = "outbox";
 
-/// A folder that holds nothing but a demo.
+/// A directory with a demo and nothing else.
 pub(super) struct DemoFolder(PathBuf);
 
 impl DemoFolder {
-    /// Makes the folder, or takes over that of an earlier demo. Refuses a folder with anything else in it.
+    /// Creates the directory, or takes over that of an earlier demo. Rejects a directory with other files.
     pub(super) fn claim(path: &Path) -> Result<DemoFolder, Failure> {
         let marker = path.join(MARKER);
         match fs::read_dir(path) {
@@ -51,32 +51,32 @@ impl DemoFolder {
         &self.0
     }
 
-    /// The export of the whole fleet.
+    /// Returns the path of the whole fleet's export.
     pub(super) fn export(&self) -> PathBuf {
         self.0.join("export.json")
     }
 
-    /// The export of [`WATER`] alone.
+    /// Returns the path of the export of [`WATER`].
     pub(super) fn water_export(&self) -> PathBuf {
         self.0.join("water-branch-1.json")
     }
 
-    /// The ledger, payloads in it.
+    /// Returns the path of the ledger, which contains the payloads.
     pub(super) fn ledger(&self) -> PathBuf {
         self.0.join("edgesentry.db")
     }
 
-    /// The outbox of a device.
+    /// Returns the path of a device's outbox.
     pub(super) fn outbox(&self, device_id: &str) -> PathBuf {
         self.0.join(OUTBOXES).join(format!("{device_id}.db"))
     }
 
-    /// The payloads of [`WATER`].
+    /// Opens the payloads of [`WATER`].
     pub(super) fn payloads(&self) -> Result<PayloadFolder, Failure> {
         inputs::payloads(&self.0.join("payloads"))
     }
 
-    /// Removes the databases of an earlier demo: its chains would go on.
+    /// Removes the databases of an earlier demo: its chains would continue.
     pub(super) fn clear(&self) -> Result<(), Failure> {
         let ledger = self.ledger();
         for suffix in ["", "-wal", "-shm"] {

@@ -1,4 +1,4 @@
-//! The whole way of the demo's records: device, outbox, ingest service, ledger, export, verification.
+//! All stages of the demo's records: device, outbox, ingest service, ledger, export, verification.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,21 +23,21 @@ use crate::stores::Opened;
 /// Records that a device signs in one transaction of its outbox.
 const SIGN_BATCH_RECORDS: usize = 1024;
 
-/// What the stages have done.
+/// The results of the stages.
 pub(super) struct Stages {
     /// Signed into the outboxes.
     pub(super) signed: Stage,
-    /// Taken in by the service.
+    /// Ingested by the service.
     pub(super) ingested: Stage,
     /// Written to the export.
     pub(super) exported: Stage,
     /// Verified.
     pub(super) verified: Stage,
-    /// The verdict on the export.
+    /// The report on the export.
     pub(super) report: Report,
 }
 
-/// How many records, in what time.
+/// The number of records and the duration.
 #[derive(Clone, Copy)]
 pub(super) struct Stage {
     pub(super) records: u64,
@@ -65,7 +65,7 @@ impl Stages {
     }
 }
 
-/// Sends the fleet's telemetry the whole way, and leaves ledger, export, keys and heads in the folder.
+/// Sends the fleet's telemetry through all stages, and leaves ledger, export, keys and heads in the directory.
 pub(super) fn run(fleet: &Fleet, folder: &DemoFolder) -> Result<Stages, Failure> {
     let settings = Settings {
         ledger: format!("sqlite:{}", folder.ledger().display()).into(),
@@ -80,7 +80,7 @@ pub(super) fn run(fleet: &Fleet, folder: &DemoFolder) -> Result<Stages, Failure>
     let (manifest, exported) = timed(|| export_to(&opened, &folder.export(), Filter::default()))?;
     let only_water = Filter { devices: vec![WATER.to_owned()], ..Filter::default() };
     export_to(&opened, &folder.water_export(), only_water)?;
-    // The keys and heads of the devices themselves: what the ledger says of them is what is under test.
+    // The devices' own keys and heads: those of the ledger are under test.
     folder.write_trust(&fleet.keys, &fleet.heads)?;
 
     let (report, verified) = timed(|| verify(&folder.export(), &fleet.keys, &fleet.heads))?;
@@ -101,7 +101,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<(T, Duration), 
 
 type Items = Vec<(u64, Bytes, String)>;
 
-/// Every device signs into an outbox of its own, all at once.
+/// Makes every device sign into an outbox of its own, concurrently.
 fn sign(opened: &Opened, fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Outbox>, Failure> {
     let mut items: BTreeMap<&str, Items> = BTreeMap::new();
     for (record, payload) in fleet.records.iter().zip(&fleet.payloads) {
@@ -132,7 +132,7 @@ fn sign(opened: &Opened, fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Outbo
     Ok(agents)
 }
 
-/// The outbox of one device; a new key is a new device on the same outbox.
+/// Fills the outbox of one device; a new key is a new device on the same outbox.
 async fn sign_one(outbox: PathBuf, shares: Vec<(Device, Items)>) -> Result<Outbox, Error> {
     let mut last = None;
     for (device, items) in shares {
@@ -146,7 +146,7 @@ async fn sign_one(outbox: PathBuf, shares: Vec<(Device, Items)>) -> Result<Outbo
     last.ok_or_else(|| Error::Agent("the device has no key".to_owned()))
 }
 
-/// The keys and the telemetry are the same every time, and so are the chains.
+/// Checks the heads: keys and telemetry are the same in every run, and so are the chains.
 fn check_heads(opened: &Opened, agents: &[Outbox], expected: &Heads) -> Result<(), Failure> {
     let mut signed: Vec<Head> = Vec::new();
     for agent in agents {
@@ -174,7 +174,7 @@ fn register(opened: &Opened, ring: &KeyRing) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every device empties its outbox into the service, all at once.
+/// Makes every device send its outbox to the service, concurrently.
 fn ingest(opened: &Opened, agents: Vec<Outbox>) -> Result<u64, Failure> {
     let payloads = opened.payloads()?;
     let limits = opened.settings.ingest.clone();

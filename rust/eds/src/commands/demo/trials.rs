@@ -1,4 +1,4 @@
-//! The tampering of the demo: each way on a copy of the records, with what must be found.
+//! The tampering trials of the demo: each changes a copy of the records, with its expected findings.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 
-/// One way of tampering and its answer.
+/// A trial and its findings.
 pub(super) struct Trial {
     title: &'static str,
     expected: Vec<Expected>,
@@ -31,7 +31,7 @@ impl Trial {
         Trial { title, expected, found: tamper::found(report) }
     }
 
-    /// Found exactly what it should have, no more and no less.
+    /// Returns true if it has exactly the expected findings.
     pub(super) fn is_as_expected(&self) -> bool {
         self.expected == self.found
     }
@@ -45,7 +45,7 @@ impl Trial {
         })
     }
 
-    /// One line of the table.
+    /// Returns its line of the table.
     pub(super) fn line(&self) -> String {
         let (style, mark) = match (self.is_as_expected(), self.found.is_empty()) {
             (false, _) => (BAD, '✗'),
@@ -69,7 +69,7 @@ fn content(expected: &Expected) -> serde_json::Value {
     json!({"code": expected.code, "device_id": expected.device_id, "sequence": expected.sequence})
 }
 
-/// Findings on one line, those of one code together: `shuttle-radiator-1: signature_invalid 7..12`.
+/// Returns findings on one line, those of one code together: `shuttle-radiator-1: signature_invalid 7..12`.
 fn summary(found: &[Expected]) -> String {
     let device = found.iter().find_map(|finding| finding.device_id.as_deref()).unwrap_or_default();
     let mut codes: Vec<(FindingCode, Vec<u64>)> = Vec::new();
@@ -90,7 +90,7 @@ fn summary(found: &[Expected]) -> String {
 
 type Tampering<'a> = Box<dyn Fn(&mut Vec<AuditRecord>) -> Vec<Expected> + 'a>;
 
-/// Every trial, in the order of the table.
+/// Returns all trials, in the order of the table.
 pub(super) fn all(fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Trial>, Failure> {
     let mut trials = Vec::new();
     let whole = Checks { keys: Some(&fleet.keys), heads: Some(&fleet.heads), ..Checks::default() };
@@ -102,7 +102,7 @@ pub(super) fn all(fleet: &Fleet, folder: &DemoFolder) -> Result<Vec<Trial>, Fail
     trials.push(payload(fleet, &payloads, "a payload replaced", Some(b"2022-03-20T11:00:00+01:00,0.0"))?);
     trials.push(payload(fleet, &payloads, "a payload removed", None)?);
 
-    // The hole of scheme payload-hash, and the two ways of closing it.
+    // The weakness of scheme payload-hash, and the two ways of closing it.
     let (sequence, last) = (fleet.last(WATER) / 2, fleet.last(WATER));
     let edit = move |records: &mut Vec<AuditRecord>| {
         tamper::edit_time_and_relink(records, WATER, sequence, Scheme::PayloadHash)
@@ -168,7 +168,7 @@ fn on_copy(
     Ok(Trial::new(title, expected, &checks.report(segments)))
 }
 
-/// One line of a chain written as NDJSON is cut short.
+/// Truncates a line of a chain in NDJSON.
 fn unreadable_entry(fleet: &Fleet) -> Result<Trial, Failure> {
     let device_id = SHUTTLES[3];
     let sequence = fleet.last(device_id) / 2;
@@ -189,7 +189,7 @@ fn unreadable_entry(fleet: &Fleet) -> Result<Trial, Failure> {
     Ok(Trial::new("a line cut short", tamper::unreadable_entry(device_id, sequence), &report))
 }
 
-/// The payload folder, but for one payload.
+/// The payload directory with one payload replaced or missing.
 struct Tampered<'a> {
     folder: &'a PayloadFolder,
     sequence: u64,

@@ -29,7 +29,7 @@ pub(super) fn content(devices: &[RegisteredDevice]) -> Value {
     devices.collect()
 }
 
-/// A line for a device, and one for each of its keys.
+/// Returns a line for each device, and one for each of its keys.
 pub(super) fn table(devices: &[RegisteredDevice]) -> String {
     let mut text = format!("{}\n", count(devices.len() as u64, "device"));
     for device in devices {

@@ -77,7 +77,7 @@ impl AlertFire {
             },
             _ => Servers::Own { scrape_seconds: self.scrape_interval, rules: self.rules.clone() },
         };
-        // In the order in which none of them sets off another.
+        // In the order in which none of them fires another.
         let asked = |trial: &Trial| self.alerts.is_empty() || self.alerts.contains(trial);
         let trials = Trial::ALL.into_iter().filter(asked).collect();
         let settings = Settings { trials, within: Duration::from_secs(self.within), servers };

@@ -1,4 +1,4 @@
-//! `eds drill all`: every drill, one after the other.
+//! `eds drill all`: every drill, one by one.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ impl All {
         Ok(exit)
     }
 
-    /// One report of all, where a folder is named.
+    /// Writes one report of all drills, if a directory is named.
     fn summarize(&self, held: &[Held]) -> Result<Vec<String>, Failure> {
         let Some(folder) = self.outcome.report_dir() else { return Ok(Vec::new()) };
         let Some(first) = held.first() else { return Ok(Vec::new()) };

@@ -1,4 +1,4 @@
-//! Leave to touch systems of the operator's own.
+//! Consent to touch the operator's own systems.
 
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(super) struct Consent {
 }
 
 impl Consent {
-    /// Says what will be touched, and asks where nothing was agreed to beforehand.
+    /// Prints the affected systems, and asks for consent unless it was given beforehand.
     pub(super) fn obtain(self, output: &Output, touches: &[String]) -> Result<(), Failure> {
         say(output, touches);
         if self.yes {
@@ -43,7 +43,7 @@ impl Consent {
     }
 }
 
-/// Says what a drill touches, a line each.
+/// Prints the systems that a drill affects, a line each.
 pub(super) fn say(output: &Output, touches: &[String]) {
     for touched in touches {
         if output.json {
@@ -54,7 +54,7 @@ pub(super) fn say(output: &Output, touches: &[String]) {
     }
 }
 
-/// The settings of systems that a drill changes something on.
+/// Loads the settings of the systems that a drill changes.
 pub(super) fn settings_to_touch(config: &Path) -> Result<Settings, Failure> {
     let settings = stores::load(Some(config), &Overrides::default())?;
     if settings.ops.production {

@@ -1,4 +1,4 @@
-//! What every drill leaves behind: the answer, the report files, the metrics.
+//! The results of every drill: the output, the report files, the metrics.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const CARE: Style = AnsiColor::Yellow.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Where evidence is broken.
+/// The width of evidence lines.
 const WIDTH: usize = 90;
 
 /// Where the outcome of a drill goes besides stdout.
@@ -53,9 +53,9 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Holds a drill and tells what came of it. `work` notes steps, checks and figures in the report; an
-    /// error says that the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that
-    /// it has started. What the service of a drill logs goes to stderr as `RUST_LOG` has it.
+    /// Runs a drill and reports the outcome. `work` records steps, checks and figures in the report; an error means
+    /// that the drill could not finish. At Ctrl-C `work` is dropped, and with it the servers that it has started. The
+    /// log of the drill's service goes to stderr as `RUST_LOG` filters it.
     pub(super) fn of(
         &self,
         output: &Output,
@@ -82,7 +82,7 @@ impl Outcome {
         Ok(exit)
     }
 
-    /// Holds a drill, and leaves its metrics.
+    /// Runs a drill, and writes its metrics.
     pub(super) fn hold(
         &self,
         output: &Output,
@@ -109,7 +109,7 @@ impl Outcome {
             Some(Err(failure)) => Some(failure),
             None => Some(Failure::interrupted(format!("{} was interrupted and has no verdict", plan.name))),
         };
-        // A run that could not finish has not passed, whatever it checked before.
+        // A run that could not finish has not passed, even if all its checks so far have.
         let unfinished =
             failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
         report.checks.extend(unfinished);
@@ -119,7 +119,7 @@ impl Outcome {
         Ok(Held { report, failure })
     }
 
-    /// Files the report in the folder, where one is named, and answers it for programs.
+    /// Writes the report into the directory, if one is named, and returns it for programs.
     pub(super) fn filed(&self, held: &Held) -> Result<Value, Failure> {
         let mut content = content(&held.report, held.status());
         if let Some(folder) = &self.report_dir {
@@ -128,13 +128,13 @@ impl Outcome {
         Ok(content)
     }
 
-    /// The key that signs; one that cannot be read is said before the drill is held.
+    /// Reads the key that signs; an unreadable one is an error before the drill runs.
     fn seed(&self) -> Result<Option<Seed>, Failure> {
         let file = self.seed_file()?;
         Ok(file.map(|file| edgesentry_formats::read_seed_file_of_group(&file)).transpose()?)
     }
 
-    /// The file of that key, if one is named here or in the settings.
+    /// Returns the file of that key, if an option or the settings name one.
     fn seed_file(&self) -> Result<Option<PathBuf>, Failure> {
         match (&self.sign_key, &self.sign_config) {
             (Some(file), _) => Ok(Some(file.clone())),
@@ -145,38 +145,38 @@ impl Outcome {
         }
     }
 
-    /// What is known of the signature of a report that was just written.
+    /// Returns the signature status of a report that was just written.
     pub(super) fn signature(&self) -> Result<Signature, Failure> {
         Ok(if self.seed_file()?.is_some() { Signature::NotChecked } else { Signature::Missing })
     }
 
-    /// The folder for reports, where one is named.
+    /// Returns the directory for reports, if one is named.
     pub(super) fn report_dir(&self) -> Option<&Path> {
         self.report_dir.as_deref()
     }
 }
 
-/// A drill that is over.
+/// A drill that has ended.
 pub(super) struct Held {
-    /// What it has shown.
+    /// The report.
     pub(super) report: DrillReport,
     /// Why it could not finish.
     pub(super) failure: Option<Failure>,
 }
 
 impl Held {
-    /// Unknown where it could not finish, whatever it had checked before.
+    /// Returns unknown if the drill could not finish, even if checks had passed or failed before.
     pub(super) fn status(&self) -> Status {
         if self.failure.is_some() { Status::Unknown } else { self.report.status() }
     }
 
-    /// The verdict for people; the steps have been told on stderr.
+    /// Returns the verdict for people; the steps went to stderr.
     pub(super) fn text(&self) -> String {
         text(&self.report, self.status())
     }
 }
 
-/// Writes the report for programs and for people, and its signature; the paths.
+/// Writes the report for programs and for people, and its signature. Returns the paths.
 fn write_report(
     folder: &Path,
     report: &DrillReport,
@@ -200,7 +200,7 @@ fn write_report(
     Ok(written)
 }
 
-/// Tells the steps on stderr as they happen: a line for people, or a line of JSON.
+/// Returns a listener that prints each step on stderr: a line for people, or a line of JSON.
 fn listener(output: Output) -> Listener {
     Listener::new(move |event: &Event| {
         if output.json {
@@ -221,7 +221,7 @@ fn content(report: &DrillReport, status: Status) -> Value {
     content
 }
 
-/// The verdict for people; the steps have been told on stderr.
+/// Returns the verdict for people; the steps went to stderr.
 fn text(report: &DrillReport, status: Status) -> String {
     let style = |status| match status {
         Status::Passed => GOOD,
@@ -259,7 +259,7 @@ fn shout(status: Status) -> &'static str {
     }
 }
 
-/// A drill that could not be finished.
+/// Returns the failure of a drill that could not finish.
 pub(super) fn unfinished(error: DrillError) -> Failure {
     Failure::unfinished(error.code(), chain(&error))
 }

@@ -1,4 +1,4 @@
-//! `eds drill report`: what the drills of a quarter have shown.
+//! `eds drill report`: the results of a quarter's drills.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -112,7 +112,7 @@ impl Report {
         Ok(exit)
     }
 
-    /// Where Markdown and HTML go: never over a report that is read, and only over earlier files of their kind.
+    /// Returns the destinations of Markdown and HTML. They must not be inputs, or existing files of another kind.
     fn destinations(&self) -> Result<[Option<Destination>; 2], Failure> {
         let mut destinations = Destinations::default();
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {

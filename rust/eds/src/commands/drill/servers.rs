@@ -1,4 +1,4 @@
-//! What the drills run on, as options.
+//! The servers of the drills, as options.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `eds drill verify-report`: whether a report is the one that was signed.
+//! `eds drill verify-report`: whether the signature of a report is valid.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! stdout as the place of an export.
+//! stdout as the destination of an export.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::Arc;
@@ -7,26 +7,26 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::envelope::terminal_safe;
 use crate::exit::Failure;
 
-/// Raw bytes where stdout is a pipe or a file; where it is a terminal, lines without anything it would act on.
+/// Writes raw bytes to a pipe or a file, and lines without control characters to a terminal.
 pub(super) struct Stdout {
-    /// Text that waits for the end of its line.
+    /// The beginning of an unfinished line.
     line: Option<Vec<u8>>,
     reader: Reader,
 }
 
-/// Whoever reads stdout.
+/// The reader of stdout.
 #[derive(Clone, Default)]
 pub(super) struct Reader(Arc<AtomicBool>);
 
 impl Reader {
-    /// Whether nobody reads any more.
+    /// Returns true if the reader has closed stdout.
     pub(super) fn is_gone(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
 
 impl Stdout {
-    /// Refuses to write anything but text to a terminal.
+    /// Opens stdout; rejects anything but text for a terminal.
     pub(super) fn open(is_text: bool) -> Result<(Stdout, Reader), Failure> {
         let is_terminal = io::stdout().is_terminal();
         if is_terminal && !is_text {

@@ -51,7 +51,7 @@ impl ArchiveWal {
             archive_wal(&archive, path, name).await
         })?;
         let content = json!({"name": name.to_string(), "stored": archived == Archived::Stored});
-        // PostgreSQL puts what is said into its log: nothing to say of a success.
+        // PostgreSQL writes the output into its log: a success prints nothing.
         output.answer(&Answer {
             ok: true,
             name: "wal",

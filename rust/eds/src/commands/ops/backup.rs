@@ -25,7 +25,7 @@ pub(super) struct Backup {
     file: ConfigFile,
 }
 
-/// A backup that was taken, or an earlier one that suffices.
+/// A new backup, or an earlier one that suffices.
 enum Made {
     Now(BaseBackup),
     Before(BaseBackup),
@@ -62,7 +62,7 @@ impl Backup {
     }
 }
 
-/// A backup for people.
+/// Returns a summary of a backup for people.
 pub(super) fn summary(backup: &BaseBackup, place: &str) -> String {
     format!(
         "backup {} of PostgreSQL {} in {}\n  size      {} in {} files\n  log       {} to {}, timeline {}\n  restores  from {} on\n  proven    {}\n",

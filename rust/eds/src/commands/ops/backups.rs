@@ -1,4 +1,4 @@
-//! `eds ops backups`: what there is to restore from.
+//! `eds ops backups`: the backups to restore from.
 
 use anstyle::Style;
 use clap::Args;
@@ -76,7 +76,7 @@ impl Backups {
 fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, inventory: &Inventory) -> String {
     let from = times::shown(backup.finished_at_ms);
     let number = |segment: Segment| segment.number(inventory.segment_bytes);
-    // The clock of the store may lag behind that of the server, and S3 tells whole seconds only: names decide.
+    // The store's clock may lag behind the server's, and S3 has whole seconds only: names decide.
     let goes_on = covered.newest.is_some_and(|newest| number(newest) > number(backup.last_segment));
     let restores = match covered.gaps.first() {
         Some(gap) => format!("{from} to a gap at {}", gap.first),
@@ -91,7 +91,7 @@ fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, inventory: &Inven
     format!("{:<18}  {:>9}  {:>11}  {restores}\n", backup.id, age(age_seconds), size(backup.size_bytes()))
 }
 
-/// `3 d 4 h`.
+/// Formats an age as `3 d 4 h`.
 fn age(seconds: u64) -> String {
     match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60) {
         (0, 0, minutes) => format!("{minutes} min"),

@@ -1,4 +1,4 @@
-//! The bucket of payloads or of the archive, as the commands about it name it.
+//! The bucket of payloads or of the archive, as an option of the bucket commands.
 
 use clap::Args;
 use edgesentry_ops::s3::{Bucket, Holds};

@@ -105,7 +105,7 @@ impl CheckArchive {
     }
 }
 
-/// Where there are several timelines: which one is current, and whether another one is still archived beside it.
+/// Checks, if there are several timelines, that only the current one is still archived.
 fn timelines(inventory: &Inventory) -> Option<Check> {
     let current = inventory.current()?;
     let all = inventory.timelines();

@@ -1,4 +1,4 @@
-//! Checklists on the screen and in the exit code.
+//! Checklists as output and exit code.
 
 use anstyle::{AnsiColor, Style};
 use edgesentry_ops::check::{Check, Status, verdict};
@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
 use crate::text::sentence;
 
-/// Writes a checklist. Exit code 0 if every check passed, 1 if one failed, 3 if one is unknown.
+/// Writes a checklist. Returns exit code 0 if every check passed, 1 if one failed, 3 if one is unknown.
 pub(super) fn answer(output: &Output, heading: &str, checks: &[Check]) -> Result<Exit, Failure> {
     let status = verdict(checks);
     let text = text(heading, checks);
@@ -28,7 +28,7 @@ pub(super) fn answer(output: &Output, heading: &str, checks: &[Check]) -> Result
     Ok(exit)
 }
 
-/// The checklist for people.
+/// Returns the checklist for people.
 pub(super) fn text(heading: &str, checks: &[Check]) -> String {
     let status = verdict(checks);
     let mut text = format!("{}: {}\n", sentence(heading), styled(status));

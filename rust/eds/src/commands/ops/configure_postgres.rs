@@ -1,4 +1,4 @@
-//! `eds ops configure-postgres`: what a server that is backed up must be set to.
+//! `eds ops configure-postgres`: the settings of a server that is backed up.
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;

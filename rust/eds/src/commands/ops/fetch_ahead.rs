@@ -1,4 +1,4 @@
-//! `eds ops fetch-ahead`: what a restore runs beside PostgreSQL.
+//! `eds ops fetch-ahead`: the process that a restore runs beside PostgreSQL.
 
 use std::path::PathBuf;
 

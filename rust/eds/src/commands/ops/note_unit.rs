@@ -1,4 +1,4 @@
-//! `eds ops note-unit`: how a unit of systemd or a job of cron has ended, for alerts.
+//! `eds ops note-unit`: the result of a systemd unit or a cron job, for alerts.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `eds ops receive-wal`: the sidecar that archives write-ahead log as it is written.
+//! `eds ops receive-wal`: the WAL receiver, which archives write-ahead log as it is written.
 
 use std::path::PathBuf;
 use std::time::Duration;

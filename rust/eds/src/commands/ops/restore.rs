@@ -1,4 +1,4 @@
-//! `eds ops restore`: a ledger as it was at some moment, in a new server.
+//! `eds ops restore`: a ledger as it was at a given time, in a new server.
 
 use std::path::PathBuf;
 use std::time::Duration;

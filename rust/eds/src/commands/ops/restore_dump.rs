@@ -1,4 +1,4 @@
-//! `eds ops restore-dump`: a logical dump, back into an empty database.
+//! `eds ops restore-dump`: restores a logical dump into an empty database.
 
 use clap::Args;
 use edgesentry_ops::dump::{RestoreDump, restore_dump};

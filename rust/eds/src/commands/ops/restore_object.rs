@@ -1,4 +1,4 @@
-//! `eds ops restore-object`: payloads back from their versions.
+//! `eds ops restore-object`: restores payloads from their versions.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,10 +52,10 @@ pub(super) struct RestoreObject {
     stores: StoreArgs,
 }
 
-/// Payloads that are looked at at once.
+/// Payloads that are checked concurrently.
 const CONCURRENT_OBJECTS: usize = 8;
 
-/// What was seen; only of what is not intact more than the number.
+/// The results; of intact payloads only the number.
 #[derive(Default)]
 struct Tally {
     looked_at: u64,
@@ -103,7 +103,7 @@ impl RestoreObject {
         self.conclude(&tally, output)
     }
 
-    /// The devices that are named; none for all.
+    /// Returns the named devices; an empty list means all.
     fn devices(&self) -> Result<Vec<String>, Failure> {
         let Some(file) = &self.devices else { return Ok(self.device.iter().cloned().collect()) };
         let text = std::fs::read_to_string(file);

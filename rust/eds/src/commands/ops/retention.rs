@@ -1,4 +1,4 @@
-//! `eds ops retention`: what the archive no longer needs.
+//! `eds ops retention`: deletes objects that the archive no longer needs.
 
 use std::time::Duration;
 

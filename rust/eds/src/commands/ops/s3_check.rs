@@ -1,4 +1,4 @@
-//! `eds ops s3-check`: what a bucket of payloads or of the archive really holds to.
+//! `eds ops s3-check`: tests the protection of a bucket of payloads or of the archive.
 
 use clap::Args;
 use edgesentry_ops::s3::check;

@@ -1,4 +1,4 @@
-//! `eds ops s3-setup`: a bucket of payloads or of the archive as it must be.
+//! `eds ops s3-setup`: sets up a bucket of payloads or of the archive.
 
 use std::path::{Path, PathBuf};
 

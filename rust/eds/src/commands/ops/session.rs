@@ -1,4 +1,4 @@
-//! The settings of an operation, the runtime that drives it, and what it shows meanwhile.
+//! The settings of an operation, its runtime, and its progress output.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use crate::output::{Output, complain};
 use crate::stores::{self, ConfigFile};
 use crate::text::sentence;
 
-/// What a backup or a dump leaves in the archive when it is interrupted.
+/// The note on the files that an interrupted backup or dump leaves in the archive.
 pub(super) const WITHOUT_MANIFEST: &str = "files that are in the archive already count as no backup without a manifest, and go with eds ops retention --apply \
      after 2 days";
 
 /// Settings and a runtime.
 pub(super) struct Session {
-    /// What was set.
+    /// The settings.
     pub(super) settings: Settings,
     config: Option<PathBuf>,
     runtime: Runtime,
@@ -43,19 +43,19 @@ impl Session {
         Ok(Session { settings, config, runtime })
     }
 
-    /// The settings file by its full path, as another program finds it.
+    /// Returns the full path of the settings file, for another program.
     pub(super) fn config(&self) -> Result<Option<PathBuf>, Failure> {
         let full = self.config.as_ref().map(|config| config.canonicalize()).transpose();
         full.map_err(|error| Failure::usage("config", format!("cannot find the settings file: {error}")))
     }
 
-    /// The settings as options of the command line change them.
+    /// Applies the options of the command line to the settings.
     pub(super) fn with(mut self, signatures: &Signatures) -> Session {
         self.settings.ops.allow_unsigned |= signatures.allow_unsigned;
         self
     }
 
-    /// The file of metrics that an option names, or else the settings.
+    /// Returns the metrics file of the option, or else of the settings.
     pub(super) fn metrics_file<'a>(&'a self, option: Option<&'a Path>) -> Result<&'a Path, Failure> {
         option.or(self.settings.ops.textfile.as_deref()).ok_or_else(|| {
             Failure::usage("config", "no metrics file is named; set ops.textfile, or --metrics-file")
@@ -67,8 +67,8 @@ impl Session {
         Ok(self.runtime.block_on(Archive::open(&self.settings))?)
     }
 
-    /// Does work to its end, or until Ctrl-C: then it is dropped, and removes its temporary files. For work that leaves
-    /// nothing else behind, or says itself what it leaves.
+    /// Runs work to its end, or until Ctrl-C: then the work is dropped, and removes its temporary files. For work
+    /// that leaves nothing else behind, or reports by itself what it leaves.
     pub(super) fn wait<T, E: Into<Failure>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -76,7 +76,7 @@ impl Session {
         self.until_interrupted(work, "interrupted: the work was not finished".to_owned())
     }
 
-    /// [`Session::wait`] for work that leaves something behind when it is interrupted: `left` says so.
+    /// Like [`Session::wait`], for work that leaves files behind when it is interrupted: `left` reports them.
     pub(super) fn wait_or<T, E: Into<Failure>>(
         &self,
         left: &str,
@@ -96,7 +96,7 @@ impl Session {
         }
     }
 
-    /// Does work that ends in good order by itself when it is asked to.
+    /// Runs work that ends cleanly by itself on request.
     pub(super) fn run<T, E: Into<Failure>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -113,14 +113,14 @@ pub(super) struct Signatures {
     allow_unsigned: bool,
 }
 
-/// What an operation tells, on stderr: a bar where that is a terminal, else a line for each step.
+/// Prints the progress of an operation on stderr: a bar on a terminal, else a line for each step.
 pub(super) struct Telling {
     bar: Option<ProgressBar>,
     silent: bool,
 }
 
 impl Telling {
-    /// Silent where the answer is for a program.
+    /// Returns the printer; it is silent if the output is for a program.
     pub(super) fn new(json: bool) -> Telling {
         let bar = (std::io::stderr().is_terminal() && !json).then(|| {
             let bar = ProgressBar::new(0);
@@ -131,7 +131,7 @@ impl Telling {
         Telling { bar, silent: json }
     }
 
-    /// Shows what has happened.
+    /// Prints an event.
     pub(super) fn tell(&self, event: Event<'_>) {
         match (event, &self.bar) {
             _ if self.silent => {}
@@ -166,18 +166,18 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-/// A size for people.
+/// Formats a size for people.
 pub(super) fn size(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
-/// Leaves the time of a success for Prometheus, where `ops.textfile` names a file.
+/// Records the time of a success for Prometheus, if `ops.textfile` names a file.
 pub(super) fn note_success(settings: &Settings, family: &Family, label: &str, output: &Output) {
     note(settings, &[family.sample(label, (now_ms() / 1000) as f64)], output);
 }
 
-/// Leaves a value for Prometheus if work failed because of what is in the archive, so that an alert of before does not go
-/// on saying that all is well. A store that cannot be reached says nothing about its content.
+/// Records a value for Prometheus if work failed because of the archive's content, so that an earlier success does
+/// not hide the failure. An unreachable store does not count: its content is unknown.
 pub(super) fn note_refusal<T>(
     settings: &Settings,
     worked: Result<T, Failure>,
@@ -190,7 +190,7 @@ pub(super) fn note_refusal<T>(
     worked
 }
 
-/// Leaves values for Prometheus, where `ops.textfile` names a file. What was done stays done where that fails.
+/// Records values for Prometheus, if `ops.textfile` names a file. A failure here does not undo the work.
 pub(super) fn note(settings: &Settings, samples: &[Sample], output: &Output) {
     let Some(path) = &settings.ops.textfile else { return };
     let noted = Textfile::open(path).and_then(|textfile| textfile.set(samples));

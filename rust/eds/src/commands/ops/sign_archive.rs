@@ -1,4 +1,4 @@
-//! `eds ops sign-archive`: the two objects that say whose an archive is.
+//! `eds ops sign-archive`: signs the two objects that name the owner of an archive.
 
 use clap::Args;
 use edgesentry_ops::marks::{Mark, sign};

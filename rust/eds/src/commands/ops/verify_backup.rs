@@ -1,4 +1,4 @@
-//! `eds ops verify-backup`: whether what is in the archive can be restored.
+//! `eds ops verify-backup`: whether a backup in the archive can be restored.
 
 use clap::Args;
 use edgesentry_ops::check::{Status, verdict};

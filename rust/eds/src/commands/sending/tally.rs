@@ -1,4 +1,4 @@
-//! What became of the records.
+//! The outcomes of the records.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,10 +16,10 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Records that are listed.
+/// The number of records that are listed.
 const MAX_LISTED_REJECTIONS: usize = 20;
 
-/// Counts, and the first records that were not taken.
+/// Counts, and the first records that were not accepted.
 #[derive(Default, Debug, Serialize)]
 pub(crate) struct Tally {
     /// Records that were read.
@@ -29,13 +29,13 @@ pub(crate) struct Tally {
     /// By reason code.
     rejected: BTreeMap<&'static str, u64>,
     payload_missing: u64,
-    /// Entries that are no records.
+    /// Malformed entries.
     malformed: u64,
-    /// Records that were held back, because one before them could not be sent.
+    /// Records that were held back, because an earlier one could not be sent.
     pub(super) not_sent: u64,
     /// Records for which a store failed.
     errors: u64,
-    /// The first that were not taken.
+    /// The first records that were not accepted.
     rejections: Vec<NotTaken>,
 }
 
@@ -50,14 +50,14 @@ struct NotTaken {
 
 /// Why a record was not sent.
 pub(super) enum Unsent<'a> {
-    /// The folder has no payload of it.
+    /// The directory does not have its payload.
     PayloadMissing { folder: &'a Path },
-    /// It is of the same device as one whose payload is missing.
+    /// An earlier record of the device lacks its payload.
     BehindMissing,
 }
 
 impl Tally {
-    /// Whether the ledger holds every record.
+    /// Returns true if the ledger has every record.
     pub(super) fn all_taken(&self) -> bool {
         self.records > 0 && self.accepted + self.duplicate == self.records
     }
@@ -81,7 +81,7 @@ impl Tally {
         }
     }
 
-    /// Counts the answer to a record; an error of a store is given back.
+    /// Counts the outcome of a record; returns the error of a store.
     pub(super) fn answer(
         &mut self,
         record: &AuditRecord,

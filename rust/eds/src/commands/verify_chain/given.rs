@@ -1,4 +1,4 @@
-//! What the auditor brings, and the manifest.
+//! The auditor's inputs, and the manifest.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub(super) struct GivenArgs {
     manifest: Option<PathBuf>,
 }
 
-/// The inputs of the levels, read.
+/// The inputs of the levels.
 pub(super) struct Given {
     pub(super) keys: Option<KeyRing>,
     pub(super) payloads: Option<PayloadFolder>,
@@ -46,7 +46,7 @@ pub(super) struct Given {
 }
 
 impl GivenArgs {
-    /// Reads all of it.
+    /// Reads all inputs.
     pub(super) fn read(&self) -> Result<Given, Failure> {
         Ok(Given {
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
@@ -57,7 +57,7 @@ impl GivenArgs {
         })
     }
 
-    /// Notes the files as files that are read.
+    /// Registers the files as inputs.
     pub(super) fn read_by(&self, destinations: &mut Destinations) {
         outputs::read(
             destinations,
@@ -73,7 +73,7 @@ impl GivenArgs {
         }
     }
 
-    /// By whom the inputs are provided.
+    /// Returns the providers of the inputs.
     pub(super) fn providers(&self) -> Providers {
         let mut providers = Providers::new();
         let mut add = |kind, by, is_given: bool| {
@@ -88,7 +88,7 @@ impl GivenArgs {
         providers
     }
 
-    /// The file that the manifest describes.
+    /// Returns the file that the manifest describes.
     pub(super) fn described<'f>(&self, files: &'f [PathBuf]) -> Result<Option<&'f Path>, Failure> {
         if self.manifest.is_none() || files.is_empty() {
             return Ok(None);

@@ -36,12 +36,12 @@ pub(super) struct InPlace {
 }
 
 impl InPlace {
-    /// Whether a ledger is to be verified.
+    /// Returns true if a ledger is given.
     pub(super) fn is_given(&self) -> bool {
         self.ledger.is_given()
     }
 
-    /// Notes the files of the stores as files that are read.
+    /// Registers the files of the stores as inputs.
     pub(super) fn read_stores(&self, destinations: &mut Destinations) -> Result<(), Failure> {
         if self.is_given() {
             self.ledger.read(self.payload_store.as_deref(), destinations)?;
@@ -49,7 +49,7 @@ impl InPlace {
         Ok(())
     }
 
-    /// Adds what the ledger provides to what is provided otherwise.
+    /// Adds the inputs that the ledger provides.
     pub(super) fn add_to(&self, providers: &mut Providers) {
         let mut claim = |kind, by| {
             providers.entry(kind).or_insert_with(|| BTreeSet::from([by]));
@@ -63,7 +63,7 @@ impl InPlace {
         }
     }
 
-    /// Verifies the ledger against what the auditor brings, or against what it has registered itself.
+    /// Verifies the ledger against the auditor's inputs, or against its own registrations.
     pub(super) fn verify(&self, given: Given, running: &Running, output: &Output) -> Result<Report, Failure> {
         let opened = self.ledger.open(self.payload_store.as_deref())?;
         known_devices(&opened, &self.devices)?;

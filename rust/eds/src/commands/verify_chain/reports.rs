@@ -1,4 +1,4 @@
-//! The report in further forms: a page for people, files and annotations for pipelines.
+//! Other forms of the report: a page for people, files and annotations for pipelines.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ pub(super) struct Reports {
     pub(super) command_line: String,
 }
 
-/// Where the reports of a run go.
+/// The destinations of a run's reports.
 #[derive(Default)]
 pub(super) struct Places {
     html: Option<Destination>,
@@ -43,7 +43,7 @@ pub(super) struct Places {
 }
 
 impl Reports {
-    /// Refuses what could never be written, or would destroy what is read, before anything is read.
+    /// Rejects destinations that cannot be written, or that would overwrite an input, before anything is read.
     pub(super) fn places(&self, destinations: &mut Destinations) -> Result<Places, Failure> {
         let mut place =
             |option: &str, path: &Option<PathBuf>, kind| -> Result<Option<Destination>, Failure> {
@@ -54,7 +54,8 @@ impl Reports {
                 }
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-                    let message = format!("{option}: there is no folder {}; make it first", folder.display());
+                    let message =
+                        format!("{option}: there is no directory {}; create it first", folder.display());
                     return Err(Failure::usage("usage", message));
                 }
                 Ok(Some(destinations.place_report(option, path, kind)?))

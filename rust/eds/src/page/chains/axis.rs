@@ -1,19 +1,19 @@
-//! Where a sequence stands on a timeline. Sequences come from evidence that may be forged: any number may be there.
+//! The positions of sequences on a timeline. Sequences come from evidence that may be forged: any number is possible.
 
 use edgesentry_chain::{ChainSpan, Evidence, Finding, FindingCode};
 
-/// Width of a timeline, in its own units.
+/// The width of a timeline, in its own units.
 pub(super) const WIDTH: f64 = 1000.0;
 
-/// Sequences laid out from left to right: in proportion, but gaps at most a twentieth of what is there.
+/// Sequences from left to right: in proportion, but gaps take at most a twentieth of the width of the records.
 pub(super) struct Axis {
     pub(super) low: u64,
     pub(super) high: u64,
-    /// In order and without holes between them.
+    /// The pieces, in order and contiguous.
     pub(super) pieces: Vec<Piece>,
 }
 
-/// A run of sequences that are there, or that are missing.
+/// A run of present or missing sequences.
 pub(super) struct Piece {
     pub(super) first: u64,
     pub(super) last: u64,
@@ -35,12 +35,12 @@ impl Axis {
         axis
     }
 
-    /// Where `sequence` stands, from 0 to [`WIDTH`].
+    /// Returns the position of `sequence`, from 0 to [`WIDTH`].
     pub(super) fn x(&self, sequence: u64) -> f64 {
         let at = self.pieces.partition_point(|piece| piece.last < sequence);
         let Some(piece) = self.pieces.get(at) else { return WIDTH };
         let within = sequence.saturating_sub(piece.first) as f64 / length(piece.first, piece.last);
-        // In the middle of the room that one record has.
+        // In the middle of the space for one record.
         piece.x + piece.width * within + piece.width / length(piece.first, piece.last) / 2.0
     }
 
@@ -65,7 +65,7 @@ fn length(first: u64, last: u64) -> f64 {
     (last - first) as f64 + 1.0
 }
 
-/// The sequences that a finding says are missing, first and last.
+/// Returns the sequences that a finding reports missing, first and last.
 fn gap(finding: &Finding, span: Option<&ChainSpan>) -> Option<(u64, u64)> {
     let (first, last) = match (finding.code, &finding.expected, &finding.actual) {
         (
@@ -88,7 +88,7 @@ fn gap(finding: &Finding, span: Option<&ChainSpan>) -> Option<(u64, u64)> {
     (first <= last).then_some((first, last))
 }
 
-/// Gaps in order, those that touch or overlap as one.
+/// Returns gaps in order; those that touch or overlap are merged.
 fn merged(mut gaps: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     gaps.sort_unstable();
     let mut merged: Vec<(u64, u64)> = Vec::with_capacity(gaps.len());

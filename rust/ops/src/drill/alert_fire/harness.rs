@@ -1,4 +1,4 @@
-//! The service that the drill attacks: a real one, in this process, over a ledger of its own and a payload store that
+//! The service that the drill attacks: a real one, in this process, with a ledger of its own and a payload store that
 //! can be made to fail.
 
 use std::net::SocketAddr;
@@ -24,9 +24,9 @@ use crate::drill::DrillError;
 /// The device of the drill, and one that is not registered.
 const DEVICE: &str = "drill-device";
 const STRANGER: &str = "drill-stranger";
-/// Not secret: the ledger that knows the device is thrown away with the drill.
+/// Not secret: the ledger that registers the device is removed with the drill.
 const SEED: [u8; 32] = *b"a device of the alert-fire drill";
-/// What every record of the drill commits to.
+/// The payload of every record.
 const PAYLOAD: &[u8] = b"drill";
 
 /// A service, its device and its metrics.
@@ -43,7 +43,7 @@ impl Harness {
         let ledger: Arc<dyn Ledger> = Arc::new(Sqlite::open(&folder.join("ledger.db")).await?);
         let store_fails = Arc::new(AtomicBool::new(false));
         let payloads = FailingPayloads { inner: Memory::default(), fails: Arc::clone(&store_fails) };
-        // Not those of the process: nobody else counts here.
+        // Not the metrics of the process, which other code changes too.
         let metrics = Metrics::new();
         let limits = Limits { attempts: 1, ..Limits::default() };
         let service = IngestService::start_with(ledger, Arc::new(payloads), limits, metrics.clone());
@@ -60,12 +60,12 @@ impl Harness {
         Ok(Harness { service, device, store_fails, metrics })
     }
 
-    /// Where `GET /metrics` is answered.
+    /// Returns the address of `GET /metrics`.
     pub(super) fn metrics_address(&self) -> SocketAddr {
         self.metrics.address()
     }
 
-    /// Records that continue the chain; every one must be accepted.
+    /// Sends records that continue the chain; every one must be accepted.
     pub(super) async fn good_records(&mut self, count: usize) -> Result<(), DrillError> {
         for _ in 0..count {
             let record = sign(&mut self.device)?;
@@ -74,18 +74,18 @@ impl Harness {
         Ok(())
     }
 
-    /// Records that would continue the chain, but for a flipped bit in the signature.
+    /// Sends records that would continue the chain, but for a flipped bit in the signature.
     pub(super) async fn bad_signatures(&self, count: usize) -> Result<(), DrillError> {
         for bit in 0..count {
             let mut record = self.next()?;
-            // Within R, whose bits are all of use.
+            // Within R, all of whose bits are in use.
             record.signature[bit / 8 % 32] ^= 1 << (bit % 8);
             rejected(&self.send(record).await?, RejectionCode::SignatureInvalid)?;
         }
         Ok(())
     }
 
-    /// A record that the device has signed, but that names another record as its previous.
+    /// Sends a record that the device has signed, but whose previous link names another record.
     pub(super) async fn broken_link(&self) -> Result<(), DrillError> {
         let mut record = self.next()?;
         record.prev_record_hash = Hash::of(b"a record that the ledger does not hold");
@@ -93,7 +93,7 @@ impl Harness {
         rejected(&self.send(record).await?, RejectionCode::PrevHashMismatch)
     }
 
-    /// Records of a device that is not registered.
+    /// Sends records of a device that is not registered.
     pub(super) async fn unknown_device(&self, count: usize) -> Result<(), DrillError> {
         let mut stranger = Device::from_seed(STRANGER, SEED, Scheme::Record);
         for _ in 0..count {
@@ -103,7 +103,7 @@ impl Harness {
         Ok(())
     }
 
-    /// A good record while the payload store fails; sent again, it must be accepted.
+    /// Sends a good record while the payload store fails; sent again, it must be accepted.
     pub(super) async fn failing_store(&mut self) -> Result<(), DrillError> {
         let record = sign(&mut self.device)?;
         self.store_fails.store(true, Ordering::SeqCst);
@@ -117,7 +117,7 @@ impl Harness {
         accepted(&self.send(record).await?)
     }
 
-    /// The record that would come next, without moving the chain.
+    /// Returns the next record, without advancing the chain.
     fn next(&self) -> Result<AuditRecord, DrillError> {
         sign(&mut self.device.clone())
     }
@@ -149,7 +149,7 @@ fn unexpected(wanted: &str, outcome: &Outcome) -> DrillError {
     DrillError::Unfit(format!("the service answered {answer} to a record of the drill instead of {wanted}"))
 }
 
-/// Payloads in memory that cannot be written while `fails`.
+/// Payloads in memory that cannot be written while `fails` is true.
 struct FailingPayloads {
     inner: Memory,
     fails: Arc<AtomicBool>,

@@ -9,33 +9,33 @@ use super::{DOCUMENTED_SCRAPE_SECONDS, Servers};
 use crate::drill::DrillError;
 use crate::servers::{AlertRule, Alertmanager, Prometheus, Target, Webhook};
 
-/// The alerts on the ingest service that are shipped.
+/// The shipped alerts on the ingest service.
 const RULES: &str = include_str!("../../../../../deploy/prometheus/ingest.rules.yml");
-/// The routes that are shipped.
+/// The shipped routes.
 const ROUTES: &str = include_str!("../../../../../deploy/prometheus/alertmanager.yml");
-/// Where the shipped routes lead.
+/// The webhook URL of the shipped routes.
 const SHIPPED_WEBHOOK: &str = "http://127.0.0.1:9099";
 
-/// The counters that the alerts of the drill are made of.
+/// The counters that the alerts of the drill use.
 const COUNTERS: [&str; 4] = [
     "edgesentry_ingest_error_total",
     "edgesentry_ingest_rejected_total",
     "edgesentry_chain_break_total",
     "edgesentry_signature_fail_total",
 ];
-/// How long the first scrape may take.
+/// The timeout of the first scrape.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long it may take until a target is known at all; a Prometheus that starts takes some seconds.
+/// The timeout until a target appears at all; Prometheus takes some seconds to start.
 const TARGET_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often servers are asked.
+/// The interval of polling the servers.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Who scrapes the service and who is told.
+/// The servers that scrape the service and receive its alerts.
 pub(super) struct Monitoring {
     prometheus: Prometheus,
     alertmanager: Alertmanager,
     webhook: Option<Webhook>,
-    /// What has arrived and was not waited for.
+    /// Arrivals that no trial has waited for yet.
     arrived: Vec<Arrival>,
     metrics: SocketAddr,
     /// The labels of the service, known from its first scrape on.
@@ -43,13 +43,13 @@ pub(super) struct Monitoring {
     are_own: bool,
 }
 
-/// An alert that got through.
+/// An alert that arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
     at: Instant,
-    /// Since the injection.
+    /// The time since the injection.
     pub(super) after: Duration,
-    /// Whether it was seen to be delivered.
+    /// Whether its delivery was observed.
     pub(super) delivered: bool,
     pub(super) receivers: Vec<String>,
     pub(super) labels: BTreeMap<String, String>,
@@ -57,7 +57,7 @@ pub(super) struct Arrival {
 }
 
 impl Monitoring {
-    /// Starts the servers, or finds those that run.
+    /// Starts the servers, or finds the running ones.
     pub(super) async fn start(
         servers: &Servers,
         folder: &Path,
@@ -90,14 +90,14 @@ impl Monitoring {
                 (Prometheus::at(prometheus), Alertmanager::at(alertmanager), webhook)
             }
         };
-        // Whether it answers at all.
+        // Checks that it responds at all.
         alertmanager.alerts().await?;
         let are_own = matches!(servers, Servers::Own { .. });
         let (arrived, service) = (Vec::new(), BTreeMap::new());
         Ok(Monitoring { prometheus, alertmanager, webhook, arrived, metrics, service, are_own })
     }
 
-    /// Where they are.
+    /// Returns the addresses of the servers.
     pub(super) fn describe(&self) -> String {
         let webhook = match &self.webhook {
             Some(webhook) => format!("the webhook listens at http://{}", webhook.address()),
@@ -107,7 +107,7 @@ impl Monitoring {
         format!("Prometheus answers at {prometheus}, Alertmanager at {alertmanager}; {webhook}")
     }
 
-    /// The rule of an alert.
+    /// Returns the rule of an alert.
     pub(super) async fn rule(&self, alert: &str) -> Result<AlertRule, DrillError> {
         let rules = self.prometheus.alert_rules().await?;
         rules.into_iter().find(|rule| rule.name == alert).ok_or_else(|| {
@@ -118,8 +118,8 @@ impl Monitoring {
         })
     }
 
-    /// Waits until every counter of the service was scraped at 0; says how many series, and how often they are
-    /// scraped.
+    /// Waits until every counter of the service was scraped at 0. Reports the number of series and the scrape
+    /// interval.
     pub(super) async fn wait_for_zeros(&mut self) -> Result<String, DrillError> {
         let begin = Instant::now();
         let mut target = None;
@@ -173,20 +173,20 @@ impl Monitoring {
         })
     }
 
-    /// The service as a target, found by its port: names of hosts differ.
+    /// Returns the service as a target, found by its port: host names differ.
     async fn target(&self) -> Result<Option<Target>, DrillError> {
         let port = format!(":{}/", self.metrics.port());
         let targets = self.prometheus.targets().await?;
         Ok(targets.into_iter().find(|target| target.scrape_url.contains(&port)))
     }
 
-    /// The labels that tell the service from others, as a selector has them.
+    /// Returns the labels that identify the service, as a selector.
     fn selector(&self) -> String {
         let labels = ["job", "instance"].into_iter().filter_map(|name| Some((name, self.service.get(name)?)));
         labels.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(",")
     }
 
-    /// The alerts of the service that fire when Prometheus has seen that so many records were accepted.
+    /// Returns the alerts of the service that fire once Prometheus has scraped this number of accepted records.
     pub(super) async fn firing_after(&self, accepted: usize) -> Result<Vec<String>, DrillError> {
         let begin = Instant::now();
         let expression = format!("edgesentry_ingest_accepted_total{{{}}}", self.selector());
@@ -201,11 +201,11 @@ impl Monitoring {
         Err(DrillError::Unfit(format!("{} scrapes {}, {problem}", self.prometheus.url(), self.metrics)))
     }
 
-    /// The names of the alerts of the service, and of all its instances together, that fire in Prometheus: all, or those
-    /// that `matcher` selects as well.
+    /// Returns the names of the alerts of the service, and of all its instances together, that fire in Prometheus:
+    /// all, or those that `matcher` also selects.
     async fn firing(&self, matcher: &str) -> Result<Vec<String>, DrillError> {
         let labels = ["job", "instance"].into_iter().filter_map(|name| Some((name, self.service.get(name)?)));
-        // A label that is missing matches the empty text.
+        // A missing label matches the empty text.
         let labels =
             labels.map(|(name, value)| format!("{name}=~{:?}", format!("{}|", value.replace('.', "\\."))));
         let labels = labels.collect::<Vec<_>>().join(",");
@@ -214,7 +214,7 @@ impl Monitoring {
         Ok(series.into_iter().filter_map(|mut series| series.labels.remove("alertname")).collect())
     }
 
-    /// The next arrival of an alert after `injected`; none if it takes longer than `within`.
+    /// Returns the next arrival of an alert after `injected`, or `None` if it takes longer than `within`.
     pub(super) async fn wait_for(
         &mut self,
         alert: &str,
@@ -226,7 +226,7 @@ impl Monitoring {
             let instance = self.service.get("instance").cloned();
             let found = self.arrived.iter().find(|arrival| {
                 arrival.labels.get("alertname").is_some_and(|name| name == alert)
-                    // An alert on all instances together names none.
+                    // An alert on all instances together names no instance.
                     && arrival.labels.get("instance").is_none_or(|of| Some(of) == instance.as_ref())
                     && arrival.at >= injected
             });
@@ -241,7 +241,7 @@ impl Monitoring {
         }
     }
 
-    /// Waits for something to arrive.
+    /// Waits for an arrival.
     async fn listen(&mut self) -> Result<(), DrillError> {
         let Some(webhook) = &mut self.webhook else {
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -274,7 +274,7 @@ impl Monitoring {
         Ok(())
     }
 
-    /// How far an alert got that did not arrive.
+    /// Returns how far an alert got that did not arrive.
     pub(super) async fn diagnosis(&self, alert: &str) -> String {
         let is_up = match self.target().await {
             Ok(Some(target)) => format!("the target is {}", target.health),
@@ -299,7 +299,7 @@ impl Monitoring {
     }
 }
 
-/// The configuration of a Prometheus of the drill's own.
+/// Returns the configuration of the drill's own Prometheus.
 fn config(scrape_seconds: u32, metrics: SocketAddr, alertmanager: &str) -> String {
     let alertmanager = alertmanager.trim_start_matches("http://");
     format!(

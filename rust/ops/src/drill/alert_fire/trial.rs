@@ -1,25 +1,25 @@
-//! What is injected, and the alert that must follow.
+//! The injections, and the alert that must follow each.
 
 use super::harness::Harness;
 use crate::drill::DrillError;
 
-/// Bad signatures of a surge: its threshold is 25 within 5 minutes.
+/// Bad signatures of a surge: the threshold is 25 within 5 minutes.
 const SURGE: usize = 30;
-/// Rejected records of a high rate: its threshold is 50 within 5 minutes.
+/// Rejected records of a high rate: the threshold is 50 within 5 minutes.
 const HIGH_RATE: usize = 60;
 
-/// An injection and its alert. In the order of [`Trial::ALL`] none of them sets off the alert of a later one.
+/// An injection and its alert. In the order of [`Trial::ALL`] none of them fires the alert of a later one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trial {
     /// One bad signature.
     SignatureFailureSeen,
-    /// A burst of them.
+    /// A burst of bad signatures.
     SignatureFailureSurge,
     /// A record that does not continue its chain.
     ChainBreak,
     /// A payload store that fails.
     IngestStorageError,
-    /// Many records of a device that nobody knows.
+    /// Many records of an unknown device.
     HighRejectionRate,
 }
 
@@ -33,7 +33,7 @@ impl Trial {
         Trial::HighRejectionRate,
     ];
 
-    /// The name of the alert.
+    /// Returns the name of the alert.
     pub fn alert(self) -> &'static str {
         match self {
             Trial::SignatureFailureSeen => "SignatureFailureSeen",
@@ -44,12 +44,12 @@ impl Trial {
         }
     }
 
-    /// The trial of an alert.
+    /// Returns the trial of an alert.
     pub fn of(alert: &str) -> Option<Trial> {
         Trial::ALL.into_iter().find(|trial| trial.alert() == alert)
     }
 
-    /// How bad it is, as the rule has it.
+    /// Returns the severity in the rule.
     pub fn severity(self) -> &'static str {
         match self {
             Trial::ChainBreak | Trial::IngestStorageError => "P0",
@@ -57,7 +57,7 @@ impl Trial {
         }
     }
 
-    /// The name of the time that it took.
+    /// Returns the name of the measured time.
     pub(super) fn measure(self) -> &'static str {
         match self {
             Trial::SignatureFailureSeen => "signature_failure_seen_seconds",
@@ -68,7 +68,7 @@ impl Trial {
         }
     }
 
-    /// Does it, and says what was done.
+    /// Makes the injection, and returns a description of it.
     pub(super) async fn inject(self, harness: &mut Harness) -> Result<String, DrillError> {
         Ok(match self {
             Trial::SignatureFailureSeen => {

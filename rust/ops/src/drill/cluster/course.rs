@@ -1,4 +1,4 @@
-//! The steps of a failover on servers of others, and the way back to a cluster that is whole.
+//! The steps of a failover on running servers, and back to a complete cluster.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -15,26 +15,26 @@ use crate::postgres::Sql;
 use crate::servers::Process;
 use crate::source::{self, each_host};
 
-/// Databases of drills have names that begin like this.
+/// The prefix of the drills' databases.
 const DATABASE_PREFIX: &str = "edgesentry_drill_";
-/// How long a command may take; one that copies a whole standby takes long.
+/// The timeout of a command; one that copies a whole standby takes long.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
-/// How long a server may take to follow another one.
+/// The timeout for a server to follow another one.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Commands of the operator, run by `sh -c`. `DRILL_PRIMARY` and `DRILL_STANDBY` are host and port of the servers as they
-/// were when the drill began.
+/// Commands of the operator, run by `sh -c`. `DRILL_PRIMARY` and `DRILL_STANDBY` are host and port of the servers as
+/// they were when the drill began.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Commands {
     /// Stops the primary, as a crash would.
     pub stop: String,
-    /// Sees to it that the old primary takes no writes, whenever it comes back.
+    /// Ensures that the old primary takes no writes, whenever it comes back.
     pub fence: String,
     /// Promotes the standby; `pg_promote` by default.
     pub promote: Option<String>,
     /// Lets the old primary come back as a standby of the new one.
     pub rejoin: String,
-    /// Starts the primary as it was: where it was stopped and cannot be fenced.
+    /// Starts the primary as it was: if it was stopped and cannot be fenced.
     pub start: Option<String>,
 }
 
@@ -94,7 +94,7 @@ impl Pair {
         Ok(Pair { primary, standby, primary_url, standby_url, list, database, version })
     }
 
-    /// Whether the drill could be held to its end, as far as that can be known.
+    /// Checks that the drill can run to its end, as far as that can be known.
     pub(super) fn check(&self, commands: &Commands, asynchronous: bool) -> Result<(), Error> {
         let refuse = |problem: String| Err(Error::Config(format!("{problem}; nothing was touched")));
         let place = self.primary.place();
@@ -124,12 +124,12 @@ impl Pair {
         Ok(())
     }
 
-    /// The database of the drill on both hosts.
+    /// Returns the URL of the drill's database on both hosts.
     pub(super) fn url_of_both(&self) -> String {
         self.url_of(&self.list)
     }
 
-    /// The database of the drill on the hosts of a URL.
+    /// Returns the URL of the drill's database on the hosts of a URL.
     pub(super) fn url_of(&self, url: &str) -> String {
         let (address, query) =
             url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
@@ -139,14 +139,14 @@ impl Pair {
         format!("{}/{}{query}", &address[..end], self.database)
     }
 
-    /// The database of the drill on one server.
+    /// Returns a connection to the drill's database on one server.
     pub(super) fn of_drill(&self, server: &Sql) -> Result<Sql, Error> {
         let url = if server.place() == self.primary.place() { &self.primary_url } else { &self.standby_url };
         Sql::new(server.programs(), &self.url_of(url))
     }
 }
 
-/// How far a failover has come.
+/// The stage of a failover.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Stage {
     Whole,
@@ -156,7 +156,7 @@ enum Stage {
     Rejoined,
 }
 
-/// A failover. Dropped, it goes on to its end, so that there is a cluster again.
+/// A failover. It runs to its end when dropped, so that there is a cluster again.
 pub(super) struct Course<'a> {
     pair: &'a Pair,
     commands: &'a Commands,
@@ -189,7 +189,7 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// Makes the database of the drill; what earlier drills that were killed have left is dropped.
+    /// Creates the database of the drill, and drops those of earlier drills that were killed.
     pub(super) fn make_database(&mut self) -> Result<(), Error> {
         let primary = &self.pair.primary;
         let left = format!(
@@ -205,8 +205,8 @@ impl<'a> Course<'a> {
 
     pub(super) fn stop(&mut self) -> Result<(), Error> {
         let ran = self.run("stop", &self.commands.stop);
-        // From here on the way is forward, unless the primary has not stopped at all: a command that fails may have stopped
-        // it, such as one whose own connection it has cut.
+        // From here on the drill goes forward, unless the primary has not stopped at all: a command that fails may
+        // have stopped it, such as one that has cut its own connection.
         let (begin, patience) = (Instant::now(), Duration::from_secs(if ran.is_ok() { 60 } else { 5 }));
         while self.pair.primary.query_within("SELECT 1", Duration::from_secs(2)).is_ok() {
             if begin.elapsed() > patience {
@@ -222,7 +222,7 @@ impl<'a> Course<'a> {
 
     pub(super) fn fence(&mut self) -> Result<(), Error> {
         if let Err(error) = self.run("fence", &self.commands.fence) {
-            // Without a fence nothing is promoted.
+            // Without a fence the standby must not be promoted.
             self.stage = Stage::Whole;
             let place = self.pair.primary.place();
             let back = match &self.commands.start {
@@ -255,7 +255,7 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn rejoin(&mut self) -> Result<(), Error> {
-        // Tried once: a standby that is made twice fails at what the first attempt has made.
+        // Tried once: a second attempt to make a standby fails at the remains of the first.
         self.stage = Stage::Rejoined;
         self.run("rejoin", &self.commands.rejoin)?;
         wait(&self.pair.primary, "come back as a standby", "SELECT pg_is_in_recovery()")?;
@@ -263,7 +263,7 @@ impl<'a> Course<'a> {
         wait(&self.pair.standby, "have the old primary as its standby", follows)
     }
 
-    /// Whether commits of the new primary wait for a standby.
+    /// Checks that commits of the new primary wait for a standby.
     pub(super) fn is_synchronous_again(&self) -> Result<Check, Error> {
         let (new, name) = (&self.pair.standby, "the new primary has a synchronous standby");
         let states = "SELECT coalesce(string_agg(application_name || ' ' || sync_state, ', '), 'none'), \
@@ -279,8 +279,8 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Goes on to the end: a stopped primary is fenced, the standby promoted, the old primary brought back; then the
-    /// database is dropped.
+    /// Completes the failover: fences a stopped primary, promotes the standby, brings the old primary back, then
+    /// drops the database.
     pub(super) fn end(&mut self) -> Result<(), Error> {
         self.has_ended = true;
         let whole = self.make_whole();
@@ -312,13 +312,13 @@ impl<'a> Course<'a> {
     }
 
     /// Runs a command of the operator. Its output goes to a file, so that a server that it starts and that keeps the
-    /// output open holds up nobody.
+    /// output open does not block the drill.
     fn run(&self, name: &str, script: &str) -> Result<(), Error> {
         let log = self.folder.path().join(name);
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).env("DRILL_PRIMARY", address(&self.pair.primary_url));
         command.env("DRILL_STANDBY", address(&self.pair.standby_url));
-        // Ctrl-C at the terminal reaches the drill alone, which sees to the end of what is under way.
+        // Ctrl-C at the terminal reaches only the drill, which completes the current step.
         command.process_group(0);
         let failed = |said: String| Error::Program { program: format!("the {name} command"), said };
         let mut process = Process::start(&mut command, &log).map_err(|error| failed(error.to_string()))?;
@@ -341,7 +341,7 @@ impl<'a> Course<'a> {
 }
 
 impl Drop for Course<'_> {
-    /// At Ctrl-C; a second one does not wait for it.
+    /// Runs at Ctrl-C; a second Ctrl-C does not wait for it.
     fn drop(&mut self) {
         if self.has_ended {
             return;
@@ -357,7 +357,7 @@ impl Drop for Course<'_> {
 
 fn wait(sql: &Sql, what: &str, question: &str) -> Result<(), Error> {
     let begin = Instant::now();
-    // A server that starts refuses connections for a while.
+    // A starting server refuses connections for a while.
     while !matches!(sql.query_within(question, Duration::from_secs(10)).as_deref(), Ok("t")) {
         if begin.elapsed() > FOLLOW_TIMEOUT {
             let problem = format!("it does not {what} within {} s", FOLLOW_TIMEOUT.as_secs());
@@ -368,11 +368,11 @@ fn wait(sql: &Sql, what: &str, question: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A command as it is shown and reported: without the passwords of URLs, and without the values of variables and options
-/// that are named like a secret.
+/// Returns a command as it is shown and reported: without the passwords of URLs, and without the values of variables
+/// and options that are named like a secret.
 pub(super) fn shown(command: &str) -> String {
     let mut shown: Vec<String> = Vec::new();
-    // What ends a value that is left out, and was begun in an earlier word.
+    // The quote that ends a hidden value which began in an earlier word.
     let (mut is_value, mut quote) = (false, None);
     for word in command.split_whitespace() {
         if let Some(open) = quote {
@@ -404,7 +404,7 @@ fn is_secret(name: &str) -> bool {
         .any(|part| name.contains(part))
 }
 
-/// Host and port of a URL.
+/// Returns host and port of a URL.
 fn address(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
