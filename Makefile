@@ -9,7 +9,7 @@ CHECKED := EDGESENTRY_CHECKED=1
 CHECKED_CONFIG := --config .config/checked.toml
 lint test-python notebooks: PROFILE := $(CHECKED_CONFIG)
 
-# maturin installs into this environment, whichever is active.
+# maturin installs into this environment, even if another one is active.
 export PYTHON
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
@@ -22,14 +22,14 @@ OWN_WORKSPACES := benches/ingest benches/peers fuzz
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Without features, to build in minutes.
+# Builds without features, in minutes.
 demo: ## Verify chains of real telemetry, tamper with copies, show the findings and the speed
 	$(CARGO) run --release --locked --package eds --no-default-features --bin eds -- demo
 
 check: ## Check that the workspace and its tests compile
 	$(CARGO) check --release --locked --workspace --tests
 
-# Without servers, and with little optimization: a build after an edit takes seconds.
+# Needs no servers and optimizes little: a build after an edit takes seconds.
 test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log, formats, device, edgesentry-rs, serve, ops or eds
 	@test -n "$(CRATE)" || { echo "make test-unit: set CRATE, for example CRATE=chain" >&2; exit 2; }
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
@@ -37,7 +37,7 @@ test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log,
 
 test: test-rust test-python notebooks ## Run all tests and all notebooks
 
-# target/release/eds and the module in .venv are checked ones afterwards; `make module` builds plain ones.
+# Leaves checked builds of target/release/eds and of the module in .venv; `make module` builds plain ones.
 test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextest if it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests \
@@ -67,7 +67,7 @@ test-python: module ## Run the Python tests with the same servers
 	$(CARGO) build $(PROFILE) --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' renews outputs
+notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' updates outputs
 	$(CARGO) build $(PROFILE) --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python scripts/notebooks $(NOTEBOOKS)
 
@@ -121,7 +121,7 @@ generated: ## Regenerate manual pages, completions and reference of the command,
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test generated
 	EDGESENTRY_WRITE=1 $(CARGO) test --release --locked --workspace --test network openapi
 
-screenshots: module ## Renew the pictures of the report page and of the terminal in docs/images
+screenshots: module ## Update the images of the report page and of the terminal in docs/images
 	$(BIN)/python scripts/screenshots
 	$(BIN)/python scripts/terminal
 

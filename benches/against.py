@@ -1,9 +1,9 @@
-"""Two builds of `eds` side by side: verification and ingest, whole processes, in one run.
+"""Compares verification and ingest of two builds of `eds` in one run, as whole processes.
 
-    make bench-against BASE=PATH    PATH is an eds, or the target folder or checkout of another commit
+    make bench-against BASE=PATH    PATH is an eds, or the target directory or checkout of another commit
 
-Each job runs in pairs, one process of each build, in turns of order; the figure is the median of the ratios
-of the pairs, so what else the machine does hits both. A job that takes longer than its limit fails the run.
+Each job runs in pairs, one process of each build, in alternating order; the figure is the median of the
+ratios of the pairs, so other load on the machine affects both. A job above its limit fails the run.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ VERIFICATION_LIMIT, INGEST_LIMIT = 1.03, 1.10
 
 @dataclass(frozen=True)
 class Job:
-    """Something that both builds do.
+    """A job that both builds run.
 
     Attributes:
-        name: What the table calls it.
-        limit: The largest ratio of ours to theirs that passes.
-        command: The arguments of `eds`, for a new folder.
-        clean: Undoes what a run has left outside of its folder.
+        name: Its name in the table.
+        limit: The maximum ratio of ours to theirs that passes.
+        command: The arguments of `eds`, for a new directory.
+        clean: Removes the traces of a run outside its directory.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Shape:
-    """Records of some devices that take turns."""
+    """Returns the records of some devices in turn."""
 
     name: str
     file: str
@@ -149,12 +149,12 @@ def ingests(folder: Path, count: int, postgres: str | None) -> Iterator[Job]:
 
 
 def seconds(eds: Path, job: Job, scratch: Path) -> float:
-    """How long one process takes, from its start to its end."""
+    """Returns the time of one process, from its start to its end."""
     place = scratch / uuid.uuid4().hex[:12]
     place.mkdir()
     try:
         arguments = job.command(place)
-        # What the job before has written is on the disk before this one begins.
+        # The writes of the previous job reach the disk before this one begins.
         os.sync()
         begin = time.perf_counter()
         ended = subprocess.run([eds, *arguments], capture_output=True, text=True, check=False)
@@ -173,7 +173,7 @@ Times: TypeAlias = tuple[list[float], list[float]]
 
 
 def compare(job: Job, builds: tuple[Path, Path], pairs: int, scratch: Path) -> Times:
-    """The times of both builds, pair by pair, after one that does not count."""
+    """Returns the times of both builds, pair by pair, after an unmeasured one."""
     times: Times = ([], [])
     for pair in range(-1, pairs):
         for which in (0, 1) if pair % 2 else (1, 0):

@@ -1,4 +1,4 @@
-"""Builds of `eds` that are compared."""
+"""The builds of `eds` to compare."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Compare ways to verify the same export of audit records, side by side on this machine.
 
-Each contender runs in a process of its own, several times; the best run counts. Prints a table, the peak
-memory of each contender and whether edgesentry reaches its targets. A target that is missed does not fail
-the run; a wrong verdict does.
+Each contender runs in a separate process, several times; the best run counts. Prints a table, the peak
+memory of each contender and whether edgesentry reaches its targets. A missed target does not fail the run;
+a wrong verdict does.
 
 Exit codes: 0 every verdict was right, 1 a contender gave a wrong verdict, 2 usage, 3 could not finish.
 """
@@ -24,16 +24,16 @@ DATA = BENCHES / "data"
 PEERS = BENCHES / "peers"
 
 Checks: TypeAlias = Literal["links", "links+signatures", "signatures"]
-"""What a contender checks; the time of `signatures` leaves out the reading of the file."""
+"""The checks of a contender; the time of `signatures` excludes reading the file."""
 
 
 class CompareError(Exception):
-    """The comparison cannot go on; the message says why in one sentence."""
+    """The comparison cannot continue; the message gives the reason in one sentence."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """An export on disk, the keys of its devices, and what is wrong with it, if anything."""
+    """An export on disk, the keys of its devices, and its fault, if it has one."""
 
     file: Path
     keys: Path
@@ -41,7 +41,7 @@ class Export:
     fault: Literal["none", "signatures", "links"] = "none"
 
     def should_pass(self, checks: Checks) -> bool:
-        """Answer whether a contender with these checks must accept the export."""
+        """Return True if a contender with these checks must accept the export."""
         if self.fault == "none":
             return True
         return self.fault not in checks.split("+")
@@ -49,7 +49,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to verify an export: `command` makes its command line."""
+    """One way to verify an export: `command` returns its command line."""
 
     name: str
     threads: int
@@ -114,7 +114,7 @@ def build_peers() -> Path:
     command = ["cargo", "build", "--release", "--locked", "--quiet"]
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     try:
-        # From its own folder, so that cargo finds the settings of benches/peers/.cargo.
+        # In its own directory, so that cargo finds the settings of benches/peers/.cargo.
         subprocess.run(command, cwd=PEERS, env=environment, check=True)
     except FileNotFoundError as error:
         raise CompareError("cargo is not installed: the peers are built with it") from error
@@ -124,7 +124,7 @@ def build_peers() -> Path:
 
 
 def make_export(peers: Path, records: int, devices: int, fault: Literal["none", "signatures"]) -> Export:
-    """Make an export in benches/data, or reuse the one that is there."""
+    """Create an export in benches/data, or reuse the existing one."""
     name = f"{records}x{devices}"
     file = DATA / (f"export-{name}.json" if fault == "none" else f"export-{name}-bad-{fault}.json")
     keys = DATA / f"keys-{name}.json"
@@ -143,7 +143,7 @@ def make_export(peers: Path, records: int, devices: int, fault: Literal["none", 
 
 
 def break_link(export: Export) -> Export:
-    """Copy an export with one timestamp changed in its middle: the device's next link no longer holds."""
+    """Copy an export with one timestamp changed in its middle: the device's next link breaks."""
     file = export.file.with_name(f"{export.file.stem}-bad-links.json")
     records = json.loads(export.file.read_text())
     records[len(records) // 2]["timestamp_ms"] += 1
@@ -207,7 +207,7 @@ def our_contenders() -> list[Contender]:
 
 
 def require_packages(peers_only: bool) -> None:
-    """Refuse to start where a Python package is missing, rather than fail half way."""
+    """Refuse to start if a Python package is missing, rather than fail half way."""
     if missing := [name for name in ("blake3", "cryptography", "nacl", "orjson") if not installed(name)]:
         raise CompareError(f"missing {', '.join(missing)}: pip install -r {BENCHES / 'requirements.txt'}")
     if not peers_only and not installed("edgesentry"):
@@ -215,7 +215,7 @@ def require_packages(peers_only: bool) -> None:
 
 
 def installed(name: str) -> bool:
-    """Answer whether a package can be imported; a bare folder of that name is not a package."""
+    """Return True if a package can be imported; a bare directory of that name is not a package."""
     spec = importlib.util.find_spec(name)
     return spec is not None and spec.origin is not None
 
@@ -250,7 +250,7 @@ def run(contender: Contender, export: Export, wrong: list[str]) -> Result:
 
 
 def spell_threads(contender: Contender) -> str:
-    """Word a contender's thread count."""
+    """Format a contender's thread count."""
     return "1 thread" if contender.threads == 1 else f"{contender.threads} threads"
 
 
@@ -279,7 +279,7 @@ def measure(
 
 
 def find(results: list[Result], name: str, checks: Checks, threads: int) -> Result | None:
-    """Find the result of a contender, `None` where it did not run."""
+    """Find the result of a contender, `None` if it did not run."""
     for result in results:
         if (result.contender, result.checks, result.threads) == (name, checks, threads):
             return result
@@ -287,12 +287,12 @@ def find(results: list[Result], name: str, checks: Checks, threads: int) -> Resu
 
 
 def yardstick(results: list[Result], checks: Checks) -> Result | None:
-    """Find our run that a contender with these checks is compared with: the same job on two threads."""
+    """Find our run to compare with a contender with these checks: the same job on two threads."""
     return find(results, "edgesentry", "links" if checks == "links" else "links+signatures", 2)
 
 
 def table(results: list[Result]) -> str:
-    """Lay the results out, one line per contender."""
+    """Format the results, one line per contender."""
     rows = [("contender", "checks", "threads", "records/s", "ours / it", "peak MiB")]
     for result in results:
         ours = yardstick(results, result.checks)
@@ -317,7 +317,7 @@ def table(results: list[Result]) -> str:
 
 
 def reaches(results: list[Result]) -> list[Reach]:
-    """Compare edgesentry on two threads with its targets; empty where it did not run."""
+    """Compare edgesentry on two threads with its targets; empty if it did not run."""
     ours = find(results, "edgesentry", "links+signatures", 2)
     ours_links = find(results, "edgesentry", "links", 2)
     ours_bad = find(results, "edgesentry, every signature bad", "links+signatures", 2)
@@ -338,7 +338,7 @@ def reaches(results: list[Result]) -> list[Reach]:
 
 
 def reach_line(reach: Reach) -> str:
-    """Word one target."""
+    """Format one target."""
     verdict = "pass " if reach.passed else "short"
     return f"{verdict}  {reach.what}: {reach.value:.2f}x, target {reach.bound} {reach.target:g}x"
 

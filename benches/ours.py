@@ -2,7 +2,7 @@
 
 Usage: python ours.py FILE [KEYS]
 
-Checks the links and, where keys are given, every signature; prints the same line of JSON as the peers.
+Checks the links and, if keys are given, every signature; prints the same line of JSON as the peers.
 RAYON_NUM_THREADS sets the threads.
 """
 
@@ -19,7 +19,7 @@ from peers_python import peak_rss_bytes
 
 
 def verify(file: Path, keys: Path | None) -> tuple[int, bool]:
-    """Answer the records checked and whether all of them hold: the only place that knows the package."""
+    """Return the number of records and whether all of them are valid: only this function uses the package."""
     report = edgesentry.verify_chain(file, keys=keys)
     return report.coverage.records, report.ok
 

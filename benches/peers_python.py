@@ -17,7 +17,7 @@ import orjson
 from blake3 import blake3
 
 Check: TypeAlias = Callable[[bytes, bytes], bool]
-"""Answers whether a signature (first) over a message (second) holds."""
+"""Returns True if a signature (first) over a message (second) is valid."""
 
 
 class Record(NamedTuple):
@@ -59,7 +59,7 @@ def varint(value: int) -> bytes:
 
 
 def canonical_bytes(record: Record) -> bytes:
-    """Encode a record the way its hash is defined: postcard, fields in order."""
+    """Encode a record for its hash: postcard, fields in order."""
     device_id = record.device_id.encode()
     object_ref = record.object_ref.encode()
     return b"".join(
@@ -79,7 +79,7 @@ def canonical_bytes(record: Record) -> bytes:
 
 
 def links_hold(records: list[Record]) -> bool:
-    """Answer whether each device's records continue its chain, from sequence 1 and a zero hash."""
+    """Return True if each device's records continue its chain, from sequence 1 and a zero hash."""
     heads: dict[str, tuple[int, bytes]] = {}
     start = (0, bytes(32))
     for record in records:

@@ -1,12 +1,12 @@
-"""Two builds of `eds` side by side: how long a restore takes until the server takes writes, by records.
+"""Compares two builds of `eds`: the time of a restore until the server accepts writes, by number of records.
 
     make bench-restore BASE=PATH RESTORE="--records 1000000 5000000"
 
-PATH is an eds, or the target folder or checkout of another commit. For each size and build PostgreSQL gets
-the tables that this build makes, and rows in transactions as its ingest service appends them: made by SQL,
-because a restore looks at no signature. Half of them are in the base backup, half in the log behind it. The
-build archives into SeaweedFS, and restores to the end of the archive in turns with the other one.
-POSTGRES_BIN names the programs of another version of PostgreSQL.
+PATH is an eds, or the target directory or checkout of another commit. For each size and build PostgreSQL gets
+the tables of this build, and rows in transactions as its ingest service appends them: SQL creates them,
+because a restore reads no signature. Half of them are in the base backup, half in the log after it. The build
+archives into SeaweedFS, and restores to the end of the archive in turns with the other one. POSTGRES_BIN
+names the programs of another version of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def psql(url: str, sql: str) -> str:
 
 @dataclass(frozen=True)
 class Restore:
-    """What a restore has taken, in seconds.
+    """The times of a restore, in seconds.
 
     Attributes:
         download: Of the base backup.
         extract: Of the base backup.
-        replay: From the start of the server until it takes writes.
+        replay: From the start of the server until it accepts writes.
         cpu: Of all processes.
     """
 
@@ -97,7 +97,7 @@ class Restore:
 
 
 class Site:
-    """A ledger with an archive, made by a build; its server is stopped."""
+    """A ledger with an archive, created by a build; its server is stopped."""
 
     def __init__(self, eds: Path, records: int, folder: Path, s3: str) -> None:
         self.folder, self.records = folder, records
@@ -122,13 +122,13 @@ class Site:
         shutil.rmtree(folder / "postgres" / "data")
 
     def fill(self) -> None:
-        """Makes the tables, appends records around a base backup, and archives all of it."""
+        """Creates the tables, appends records before and after a base backup, and archives all of it."""
         nothing = self.folder / "nothing.ndjson"
         nothing.touch()
         payloads = self.folder / "payloads"
         payloads.mkdir()
         stores = ("--ledger", self.url, "--payloads", f"folder:{payloads}")
-        # That there is no record is exit code 3; the tables are made all the same.
+        # Exit code 3 means that there is no record; the tables are created.
         run(self.eds, "ingest", nothing, "--payloads-from", payloads, *stores, good=(0, 3))
         psql(self.url, ROWS)
         groups = max(self.records // GROUP, 2)
@@ -151,13 +151,13 @@ class Site:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         data = self.folder / "restored"
-        # What was written before is on the disk before this begins.
+        # Earlier writes reach the disk before this begins.
         os.sync()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         answer = self.eds_ops("restore", "--drill", "--data", data, "--port", str(port))["restored"]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert isinstance(answer, dict)
-        # The server lives on, with its processes that have ended: the one that replays is one of them.
+        # The server keeps running and has collected its ended processes, such as the one that replays.
         times = Path(f"/proc/{answer['pid']}/stat").read_text().rpartition(")")[2].split()[11:15]
         server_cpu = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
         cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime + server_cpu

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes the readers and the chain verification for FUZZ_SECONDS in all, 60 by default; needs stable Rust and a C++
-# compiler, nothing else. Names of targets as arguments fuzz these only.
+# Fuzzes the readers and the chain verification for FUZZ_SECONDS in total, 60 by default; needs only stable Rust and a C++
+# compiler. Arguments select the targets.
 #
-# Fails on a crash, a leak, an input that takes longer than ten seconds or too much memory, and says where that input
-# is and how to run it again. What was found to be of interest stays in fuzz/corpus for the next time.
+# Fails on a crash, a leak, or an input that takes longer than ten seconds or too much memory, and prints the path of the
+# input and the command to run it again. New inputs that increase coverage stay in fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 
@@ -11,7 +11,7 @@ seconds=${FUZZ_SECONDS:-60}
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(json record arrow parquet key_ring heads chain log_text log_binary log_tree)
 
-# Coverage counters, as cargo-fuzz puts them in. With --target they stay out of build scripts and macros.
+# Coverage counters, as in cargo-fuzz. With --target they stay out of build scripts and macros.
 host=$(rustc -vV | sed -n 's/^host: //p')
 sancov="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 sancov+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
@@ -21,7 +21,7 @@ RUSTFLAGS="--cfg fuzzing $sancov" CARGO_TARGET_DIR=target \
 
 each=$((seconds / ${#targets[@]}))
 [ "$each" -gt 0 ] || each=1
-# Spooled input stays in memory where that is possible.
+# Spooled input stays in memory if possible.
 [ ! -d /dev/shm ] || [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 failed=()
 for target in "${targets[@]}"; do

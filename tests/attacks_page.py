@@ -1,4 +1,4 @@
-"""docs/reference/attacks.md, written from the catalogue: python tests/attacks_page.py > docs/reference/attacks.md"""
+"""Generates docs/reference/attacks.md from the catalogue: python tests/attacks_page.py > docs/reference/attacks.md"""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Each is a `ConfigError` when it is added to a key ring, so no signature is verif
 
 
 def page() -> str:
-    """The page."""
+    """Returns the page."""
     lines = [HEAD]
     for attacker in ("writer", "key holder", "device", "payload writer"):
         lines += [
@@ -76,9 +76,9 @@ def page() -> str:
 
 
 def row(attack: Attack) -> str:
-    """One line of a table."""
+    """Returns a line of a table."""
     expected = attack(make_fleet()).expectations
-    # What a signature covers differs, not the victim: both come from one tampering.
+    # The schemes differ, not the victim: both come from one tampering.
     columns = [
         expected.links,
         expected.signatures.get("record", ()),
@@ -90,7 +90,7 @@ def row(attack: Attack) -> str:
 
 
 def cell(findings: Iterable[Expected]) -> str:
-    """Findings by code: the first sequence, and whether there are more."""
+    """Formats findings by code: the first sequence, and whether there are more."""
     findings = list(findings)
     counts = Counter(one.code for one in findings)
     parts = []
@@ -102,14 +102,14 @@ def cell(findings: Iterable[Expected]) -> str:
 
 
 def passes(attack: Attack) -> bool:
-    """Whether nothing finds it."""
+    """Returns True if no verification finds it."""
     expected = attack(make_fleet()).expectations
     levels = (expected.links, *expected.signatures.values(), expected.payloads, expected.heads)
     return not any(levels)
 
 
 def is_hole(attack: Attack) -> bool:
-    """Whether it passes under payload-hash without heads, and does not under record."""
+    """Returns True if it passes under payload-hash without heads, but not under record."""
     expected = attack(make_fleet()).expectations
     under = expected.signatures
     return not expected.links and bool(under.get("record")) and not under.get("payload-hash")

@@ -10,7 +10,7 @@ import pytest
 from edgesentry import AuditRecord, Device, KeyRing, write_records
 from support import EXPORTS, chains, device, key_ring
 
-# A project of its own, which test_plugin.py runs.
+# A separate project, which test_plugin.py runs.
 collect_ignore = ["sample_project"]
 
 # As a terminal starts Python. `nohup make test &` ignores SIGINT, and processes of tests would inherit that.
@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session")
 def exports() -> Path:
-    """The folder of exports that devices in the field wrote."""
+    """The directory with exports of devices in the field."""
     assert (EXPORTS / "expected.json").is_file(), "tests/vectors/exports is part of the repository"
     return EXPORTS
 
@@ -44,7 +44,7 @@ def keys(devices: list[Device]) -> KeyRing:
 
 @pytest.fixture(scope="session")
 def long_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of 4,000 records in one chain; given many times over, it keeps a verification busy."""
+    """A file of 4,000 records in one chain; passed many times, it keeps a verification busy."""
     path = tmp_path_factory.mktemp("long") / "long.ndjson"
     assert write_records(chains([device(9)], 4000), path) == 4000
     return path

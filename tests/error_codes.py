@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-# The code of a failure of the command, where it is made or handed on to a function that makes it.
+# The code of a failure of the command, where it is created or passed to a function that creates it.
 FAILURES = [
     r'Failure::(?:usage|unfinished|interrupted)\(\s*"(\w+)"',
     r'Failure \{\s*code: "(\w+)"',
@@ -21,23 +21,23 @@ CONVERSION = re.compile(r"fn of_format\(.*?\n}\n", re.DOTALL)
 
 
 def sources() -> list[Path]:
-    """The sources of all crates."""
+    """Returns the sources of all crates."""
     return sorted((ROOT / "rust").glob("*/src/**/*.rs"))
 
 
 def found(patterns: list[str], text: str) -> set[str]:
-    """The first groups of all matches."""
+    """Returns the first group of every match."""
     return {code for pattern in patterns for code in re.findall(pattern, text)}
 
 
 def error_codes() -> set[str]:
-    """Codes of the envelope `error.code` of the command, and of errors of the libraries."""
+    """Returns codes of the envelope `error.code` of the command, and of errors of the libraries."""
     codes: set[str] = set()
     for path in sources():
         text = path.read_text(encoding="utf-8")
         if path.is_relative_to(ROOT / "rust" / "eds"):
             codes |= found(FAILURES, text)
-        # Likely causes of findings have codes, too, and a section of their own.
+        # Likely causes of findings also have codes, in a separate section.
         if path.name != "hint.rs":
             for body in METHOD.findall(text):
                 codes |= set(ARM.findall(body))
@@ -48,12 +48,12 @@ def error_codes() -> set[str]:
 
 
 def problem_codes() -> set[str]:
-    """Codes of problem documents, without the reasons of rejections."""
+    """Returns codes of problem documents, without the reasons of rejections."""
     text = (ROOT / "rust" / "device" / "src" / "wire" / "problem.rs").read_text(encoding="utf-8")
     return {code for body in PROBLEMS.findall(text) for code in re.findall(r'= "(\w+)";', body)}
 
 
 def hint_codes() -> set[str]:
-    """Codes of likely causes."""
+    """Returns codes of likely causes."""
     text = (ROOT / "rust" / "chain" / "src" / "hint.rs").read_text(encoding="utf-8")
     return {code for body in METHOD.findall(text) for code in ARM.findall(body)}

@@ -1,4 +1,4 @@
-"""One small tampered chain for each finding code: what the pages under docs/findings/ show."""
+"""A small tampered chain for each finding code: the examples of docs/findings/."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SEED = bytes([1]) * 32
 
 
 def chain(device_id: str = "lift-01", count: int = 5, seed: bytes = SEED) -> list[AuditRecord]:
-    """A chain of which everything is known beforehand."""
+    """A chain with known contents."""
     device = Device.from_seed(device_id, seed)
     return [
         device.sign(f"reading {at}".encode(), f"{device_id}/{at}.bin", timestamp_ms=START_MS + at)
@@ -43,7 +43,7 @@ def sequence_gap(_folder: Path) -> Report:
 
 
 def sequence_duplicate(_folder: Path) -> Report:
-    """Record 3 is there twice."""
+    """Record 3 occurs twice."""
     records = chain()
     return verify_chain(records[:3] + records[2:])
 
@@ -150,7 +150,7 @@ EXAMPLES: dict[str, Callable[[Path], Report]] = {
 
 
 def lines(report: Report, folder: Path) -> Iterator[str]:
-    """Each finding as the pages show it."""
+    """Returns each finding as the pages show it."""
     for finding in report.findings:
         place = finding.device_id or "an entry of unknown device"
         if finding.sequence is not None:

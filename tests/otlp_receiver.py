@@ -2,7 +2,7 @@
 
     python tests/otlp_receiver.py
 
-The first line names the two ports; it ends when its stdin is closed.
+The first line names the two ports; it exits when its stdin is closed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The constructions that docs/style.md asks writers to avoid, as far as a pattern can find them."""
+"""Finds the constructions that docs/style.md advises against, as far as a pattern can."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-# Each pattern with the advice of docs/style.md. Code, links and quoted text are removed before the search.
+import comments
+
+# Each pattern with the advice of docs/style.md. `prose` removes code, links and quotations before.
 AVOIDED: list[tuple[str, str]] = [
     (r"\bwhat (is|are|was|were|has|had|comes|came|remains|stands|lies|nobody|no one)\b", "name the thing"),
     (r"\bwhere (there|none|nothing|no|nobody|needed|possible)\b", '"if" or "when"'),
@@ -31,7 +33,7 @@ FENCE = re.compile(r"^(?P<fence>\s*(```|~~~)).*?^(?P=fence)\s*$", re.MULTILINE |
 
 
 class Slip(NamedTuple):
-    """A construction to avoid, and its place."""
+    """A construction to avoid, with its place."""
 
     place: str
     line: int
@@ -43,20 +45,21 @@ class Slip(NamedTuple):
 
 
 def blank(match: re.Match[str]) -> str:
-    """Spaces in place of the match, with its line breaks, so that line numbers stay."""
+    """Replaces a match by spaces and keeps its line breaks, so that line numbers stay."""
     return re.sub(r"[^\n]", " ", match[0])
 
 
 def prose(markdown: str) -> str:
-    """The text of a page without code, link targets and quotations."""
+    """Returns the text of a page without code, addresses and quotations."""
     text = FENCE.sub(blank, markdown)
-    text = re.sub(r"`[^`\n]*`", "`", text)
+    text = re.sub(r"(?<!`)(`+)(?!`)[^\n]*?(?<!`)\1(?!`)", "`", text)
+    text = re.sub(r"\bhttps?://[^\s)>\]]+", "`", text)
     text = re.sub(r"\]\([^)\n]*\)", "]", text)
     return re.sub(r'"[^"\n]*"', '""', text)
 
 
 def slips(text: str, place: str) -> list[Slip]:
-    """Everything in the text that the style page advises against."""
+    """Returns the constructions in a text that the style page advises against."""
     found = []
     for pattern, advice in PATTERNS:
         for match in pattern.finditer(text):
@@ -66,5 +69,12 @@ def slips(text: str, place: str) -> list[Slip]:
 
 
 def of_page(page: Path, root: Path) -> list[Slip]:
-    """The slips of one Markdown page."""
+    """Returns the slips of a Markdown page."""
     return slips(prose(page.read_text(encoding="utf-8")), page.relative_to(root).as_posix())
+
+
+def of_source(file: Path, root: Path) -> list[Slip]:
+    """Returns the slips in the comments of a source file."""
+    read = comments.reader(file)
+    text = read(file.read_text(encoding="utf-8")) if read else ""
+    return slips(prose(text), file.relative_to(root).as_posix())

@@ -19,18 +19,18 @@ START_MS = 1_700_000_000_000
 
 
 def device(number: int, scheme: Scheme = "record") -> Device:
-    """A device whose seed follows from its number."""
+    """Returns a device whose seed is derived from its number."""
     return Device.from_seed(f"lift-{number:02}", bytes([number] * 32), scheme=scheme)
 
 
 def chains(devices: Iterable[Device], records: int) -> list[AuditRecord]:
-    """The interleaved chains of some devices, so many records each."""
+    """Returns the interleaved chains of some devices, each with the given number of records."""
     devices = list(devices)
     return list(_sign(devices, records))
 
 
 def payload(record: AuditRecord) -> bytes:
-    """What `chains` gives this record to commit to."""
+    """Returns the payload that `chains` gives this record."""
     return f"{record.device_id} {record.sequence}".encode()
 
 
@@ -44,7 +44,7 @@ def _sign(devices: list[Device], records: int) -> Iterator[AuditRecord]:
 
 
 def key_ring(devices: Iterable[Device]) -> KeyRing:
-    """The keys of some devices."""
+    """Returns the keys of some devices."""
     ring = KeyRing()
     for signer in devices:
         ring.add(signer.device_id, signer.public_key, scheme=signer.scheme)
@@ -53,7 +53,7 @@ def key_ring(devices: Iterable[Device]) -> KeyRing:
 
 @contextmanager
 def serve(ledger: str, *more: str) -> Iterator[str]:
-    """A service in a process of its own; its URL. It must end well when it is asked to."""
+    """Runs a service in a separate process and yields its URL. It must exit with code 0 on SIGTERM."""
     command = [
         sys.executable,
         "-m",
@@ -65,7 +65,7 @@ def serve(ledger: str, *more: str) -> Iterator[str]:
         ledger,
         *more,
     ]
-    # Nobody reads what it would log.
+    # No test reads its log.
     quiet = {**os.environ, "RUST_LOG": "off"}
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=quiet
@@ -82,7 +82,7 @@ def serve(ledger: str, *more: str) -> Iterator[str]:
 
 
 def payload_path(record: AuditRecord) -> str:
-    """Where a folder keeps the payload of a record, see docs/how-to/ingest.md."""
+    """Returns the path of a record's payload in a directory, see docs/how-to/ingest.md."""
     plain = set(string.ascii_letters + string.digits + "_-")
     device = "".join(
         chr(byte) if chr(byte) in plain else f"!{byte:02x}" for byte in record.device_id.encode()
@@ -91,7 +91,7 @@ def payload_path(record: AuditRecord) -> str:
 
 
 def place_payloads(folder: Path, records: Iterable[AuditRecord], payloads: Mapping[str, bytes]) -> None:
-    """Makes a folder of payloads hold, for each record, the payload that its object reference names."""
+    """Stores, for each record, the payload of its object reference in a directory."""
     shutil.rmtree(folder / "devices", ignore_errors=True)
     named = {payload_path(one): payloads[one.object_ref] for one in records if one.object_ref in payloads}
     write_payloads(named, folder)

@@ -21,7 +21,7 @@ SCRAPE_SECONDS = 15
 
 
 def run(*command: str | Path) -> str:
-    """What a program prints; it must be there and succeed."""
+    """Returns the output of a program, which must exist and succeed."""
     assert shutil.which(command[0]), f"{command[0]} is missing: scripts/servers/prometheus install"
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -29,7 +29,7 @@ def run(*command: str | Path) -> str:
 
 
 def alerts(path: Path) -> list[dict[str, Any]]:
-    """The alerting rules of a file."""
+    """Returns the alerting rules of a file."""
     return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
 
 

@@ -104,7 +104,7 @@ def test_a_row_that_is_no_record_is_a_finding(tmp_path: Path, table: pa.Table) -
     assert (report.findings[0].code, report.findings[0].index) == ("record_malformed", 0)
     with pytest.raises(RecordMalformed):
         next(read_records(nulls))
-    with pytest.raises(Exception, match="entry 0 is no record"):
+    with pytest.raises(Exception, match="entry 0 is not a record"):
         pa.table(read_records(nulls))
     with pytest.raises(RecordMalformed):
         write_records(nulls, tmp_path / "never.json")

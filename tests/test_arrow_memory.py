@@ -1,4 +1,4 @@
-"""Tables whose memory is not what they say: damaged, changing meanwhile, or of hostile producers."""
+"""Tables with invalid memory: damaged, changed by another thread, or of hostile producers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_offsets_out_of_a_column_are_refused(table: pa.Table, name: str, last: i
     size = column.buffers()[2].size
     at = table.schema.get_field_index(name)
     damaged = table.set_column(at, table.schema.field(at), with_offsets(column, offsets))
-    # pyarrow looks at them when it makes the array, and not again.
+    # pyarrow validates them only when it creates the array.
     offsets[-1] = {"one more": size + 1, "a page more": size + 4096}.get(str(last), last)
     for source in (damaged, damaged.to_batches()[0], damaged.to_reader()):
         with pytest.raises(UnreadableError, match="damaged"):
@@ -64,7 +64,7 @@ def test_a_damaged_file_that_pyarrow_opened_is_refused(tmp_path: Path, table: pa
 
 @pytest.mark.parametrize("name", [b"object_ref", b"item"])
 def test_names_that_are_not_utf8_are_refused(table: pa.Table, name: bytes) -> None:
-    """pyarrow opens a file with such a name and does not look at it."""
+    """pyarrow opens a file with such a name without checking it."""
     lists = pa.array(table["payload_hash"].to_pylist(), pa.list_(pa.uint8()))
     table = table.set_column(3, "payload_hash", lists)
     sink = pa.BufferOutputStream()

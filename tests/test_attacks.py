@@ -1,4 +1,4 @@
-"""The catalogue of attacks: verification says exactly what it must, under every scheme and level."""
+"""The catalogue of attacks: exactly the expected findings, under every scheme and level."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def verify(fleet: Fleet, tampered: Tampered, levels: tuple[Level, ...], folder: 
 
 
 def check(fleet: Fleet, tampered: Tampered, folder: Path) -> None:
-    """Every combination of levels finds exactly what is expected of it."""
+    """Every combination of levels finds exactly the expected findings."""
     folder.mkdir()
     write_payloads(tampered.payloads(fleet.payloads), folder)
     for levels in SUBSETS:
@@ -144,7 +144,7 @@ def test_every_bit_of_every_field_is_guarded(scheme: Scheme, tmp_path: Path) -> 
             assert not report.ok
 
 
-# What the hole of scheme payload-hash is, and what closes it.
+# The hole of scheme payload-hash, and its remedies.
 
 
 def test_the_hole_is_there_and_the_record_scheme_closes_it() -> None:
@@ -155,7 +155,7 @@ def test_the_hole_is_there_and_the_record_scheme_closes_it() -> None:
             tampered = CATALOGUE[name](fleet)
             assert (not verify_chain(tampered.records, keys=fleet.keys).ok) == is_found, name
             against_heads = verify_chain(tampered.records, keys=fleet.keys, heads=fleet.heads)
-            # A replay behind the trusted head is found by neither.
+            # Neither detects a replay after the trusted head.
             assert (not against_heads.ok) == (is_found or name != "append_replayed"), name
 
 
@@ -226,7 +226,7 @@ def test_assert_report_says_what_differs() -> None:
     with pytest.raises(AssertionError) as caught:
         assert_report(report, [("fork", "lift-01", 3)], checked=["heads"])
     assert str(caught.value).splitlines() == [
-        "<Report findings: 1 finding in 3 records of 1 device> does not say what it should",
+        "<Report findings: 1 finding in 3 records of 1 device> does not have the expected findings",
         "  heads were not checked",
         "  missing: fork, device 'lift-01', sequence 3",
         "  not expected: sequence_gap, device 'lift-01', sequence 3",

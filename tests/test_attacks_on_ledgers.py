@@ -20,7 +20,7 @@ Alter: TypeAlias = Callable[[Tampered], None]
 
 
 class Victims:
-    """A filled ledger, and how to alter it."""
+    """A filled ledger, and a function to alter it."""
 
     def __init__(self, ledger: Ledger, fleet: Fleet, alter: Alter) -> None:
         self.ledger, self.fleet, self.alter = ledger, fleet, alter
@@ -38,7 +38,7 @@ def sqlite_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victims]
     path = tmp_path_factory.mktemp("sqlite") / "ledger.db"
 
     def alter(tampered: Tampered) -> None:
-        # In a process of its own: two copies of SQLite in one process do not see each other's locks.
+        # In a separate process: two copies of SQLite in one process do not see each other's locks.
         command = [sys.executable, "-c", SCRIPT, str(path)]
         subprocess.run(command, input=to_sql(tampered), text=True, check=True)
 
@@ -64,7 +64,7 @@ def postgres_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim
 
 
 def restoration(fleet: Fleet, tampered: Tampered) -> Tampered:
-    """What undoes a tampering."""
+    """Returns the script that undoes a tampering."""
     return Tampered(fleet.records, tampered.expectations, fleet.payloads)
 
 
@@ -100,7 +100,7 @@ def test_a_postgres_ledger_altered_by_sql(postgres_ledger: Victims, attack: Atta
 
 
 def test_most_attacks_fit_a_table() -> None:
-    """What the primary key forbids is only what doubles or moves a record."""
+    """The primary key forbids only attacks that double or move a record."""
     misfits = {name for name, attack in CATALOGUE.items() if not attack(FLEET).fits_table}
     expected = {"duplicate", "duplicate_later", "fork", "insert_forged", "move_back", "swap_with_next"}
     assert misfits - {"flip_sequence_bit"} == expected

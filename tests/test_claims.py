@@ -1,4 +1,4 @@
-"""What the ledger or a manifest provides is a claim: checked, said to be one, and no pass for `require`."""
+"""Inputs from the ledger or a manifest are claims: checked, marked, and not sufficient for `require`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ledger_path(tmp_path: Path, records: list[AuditRecord]) -> Path:
 
 
 def cut(path: Path, records: list[AuditRecord]) -> Head:
-    """Removes the first 15 records of a chain, and registers a start head behind them."""
+    """Removes the first 15 records of a chain, and registers the last of them as a start head."""
     last = next(record for record in records if (record.device_id, record.sequence) == ("lift-01", 15))
     database = sqlite3.connect(path)
     database.execute("DELETE FROM audit_records WHERE device_id = 'lift-01' AND sequence <= 15")
@@ -73,7 +73,7 @@ def test_required_heads_cover_every_device(records: list[AuditRecord]) -> None:
     assert isinstance(caught.value, VerificationError)
     assert isinstance(caught.value, ValueError)
     assert caught.value.report.ok
-    # Findings are in the report, as ever.
+    # Findings are in the report, as without claims.
     assert not verify_chain(records[3:], heads=heads, require="heads").ok
 
 
@@ -92,7 +92,7 @@ def test_the_key_ring_of_a_ledger_is_a_claim(tmp_path: Path, ledger_path: Path) 
                 ledger.verify(keys=ring, require="signatures")
             with pytest.raises(ValueError, match="the ledger provides only a claim"):
                 verify_chain(path, keys=ring, require="signatures")
-        # The auditor says that they are the right ones.
+        # The auditor confirms that they are the right ones.
         mine = KeyRing(claimed)
         assert mine == claimed
         assert ledger.verify(keys=mine, require="signatures").ok
@@ -129,7 +129,7 @@ def test_a_manifest_is_a_claim(tmp_path: Path, ledger_path: Path, keys: KeyRing)
             verify_chain(path, manifest=given, require="heads")
         with pytest.raises(RequirementError, match="2 chains without a trusted beginning"):
             verify_chain(path, manifest=given, heads=heads, require="heads")
-        starts = manifest.start_heads  # as if they had been kept
+        starts = manifest.start_heads  # as if the auditor had stored them
         assert verify_chain(path, manifest=given, heads=heads, start_heads=starts, require="heads").ok
 
 

@@ -1,4 +1,4 @@
-"""Clients of a service on the network: `eds serve` in a process of its own."""
+"""Clients of a service on the network: `eds serve` in a separate process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_records_are_sent_and_answered(served: Served) -> None:
         forged = records[5].replace(timestamp_ms=1)
         outcome = client.ingest(forged, payload(forged))
         assert (outcome.status, outcome.reason, outcome.sequence) == ("rejected", "signature_invalid", 3)
-        # As plain fields, too.
+        # Also as plain fields.
         fields = {name: getattr(records[1], name) for name in ("device_id", "sequence", "timestamp_ms")}
         fields |= {"payload_hash": records[1].payload_hash, "signature": records[1].signature}
         fields |= {"prev_record_hash": records[1].prev_record_hash, "object_ref": records[1].object_ref}

@@ -1,4 +1,4 @@
-"""The container file. No image is built here; what an image is built from is looked at instead."""
+"""The container file. No image is built here; the tests check the inputs of a build instead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgesentry.testing import Place, serve
 
 ROOT = Path(__file__).parent.parent
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
-# Instructions, with continued lines joined.
+# Returns the instructions, with continued lines joined.
 INSTRUCTIONS: list[tuple[str, str]] = [
     (words[0], words[1])
     for line in re.sub(
@@ -28,7 +28,7 @@ INSTRUCTIONS: list[tuple[str, str]] = [
 
 
 def stages() -> dict[str, list[tuple[str, str]]]:
-    """The instructions of each stage."""
+    """Returns the instructions of each stage."""
     found: dict[str, list[tuple[str, str]]] = {}
     name = ""
     for instruction, text in INSTRUCTIONS:
@@ -42,7 +42,7 @@ def stages() -> dict[str, list[tuple[str, str]]]:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the first stage copies, of what .containerignore lets through."""
+    """Returns the files that the first stage copies, without those of .containerignore."""
     allowed = []
     for line in (ROOT / ".containerignore").read_text().splitlines():
         if line.startswith("!"):
@@ -82,7 +82,7 @@ def test_cargo_finds_all_crates(context: Path) -> None:
 
 
 def test_what_is_compiled_in_is_there(context: Path) -> None:
-    """Files outside of their crate, such as alert rules and the pages of findings, are easily forgotten."""
+    """Files outside their crate, such as alert rules and the pages of findings, are easily forgotten."""
     included = 0
     for source in (context / "rust").rglob("src/**/*.rs"):
         for path in re.findall(r"include_(?:str|bytes)!\(\s*\"([^\"]+)\"", source.read_text()):

@@ -63,14 +63,14 @@ def addresses(table: pa.Table) -> list[int]:
 
 
 def test_a_table_goes_through_without_a_copy() -> None:
-    """An Arrow table that is a source comes out of the reader as the very same buffers."""
+    """An Arrow table as a source comes out of the reader without a copy."""
     table = pa.table(read_records(chains([device(1), device(2)], 100)))
     assert addresses(pa.table(read_records(table))) == addresses(table)
     frame = read_records(table).to_polars()
     assert verify_chain(frame).ok
-    # A row that is no record is still found.
+    # A row that is not a record is still found.
     nulls = table.set_column(0, "device_id", pa.array([None] * 200, pa.string()))
-    with pytest.raises(Exception, match="entry 0 is no record"):
+    with pytest.raises(Exception, match="entry 0 is not a record"):
         pa.table(read_records(nulls))
     taken = read_records(table)
     assert next(taken).sequence == 1
@@ -123,7 +123,7 @@ def test_findings_come_back_from_every_library() -> None:
         assert back.index(findings[-1]) == len(findings) - 1
         assert findings[0] in back
         assert back.count(findings[0]) == 1
-        # And on, in our own form.
+        # And further, in our own form.
         assert pa.table(back).equals(table)
         assert pa.table(back[1:3]).equals(table.slice(1, 2))
     assert len(Findings.from_arrow(table.slice(0, 0))) == 0

@@ -1,4 +1,4 @@
-"""The documentation: what it shows runs, and what it quotes can be read."""
+"""The documentation: its examples run, and its quotations are valid."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from test_plugin import run as run_pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# Shell blocks run here, but those of the runbook, which need a cluster and have tests in rust/eds/tests. A
-# block that cannot run says so, and why, in its first line.
+# Shell blocks run here, except those of the runbook, which need a cluster and have tests in rust/eds/tests.
+# The first line of a block that cannot run gives the reason.
 SHELL = [page for page in PAGES if not page.is_relative_to(ROOT / "docs" / "runbook")]
 NOT_RUN = re.compile(r"# skip: \S.*\n")
-# Where a page says that its reader has nothing yet.
+# A page for readers who have no data yet.
 EMPTY = {("docs/tutorial.md", "sh"), ("README.md", "python"), ("docs/how-to/python.md", "python")}
-# The service of the examples, which is one of ours here.
+# The service of the examples, which the test starts.
 SERVICE = "https://audit.example"
-# What a reader has in another window is here in the background.
+# Commands for another window run in the background here.
 PRELUDE = r"""
 set -euo pipefail
 served= url=
@@ -75,7 +75,7 @@ def to_run(page: Path) -> list[str]:
 
 
 def fill(folder: Path) -> list[Device]:
-    """What the reader of a page has: exports, keys, heads, payloads, settings. Its devices."""
+    """Creates a reader's files: exports, keys, heads, payloads, settings. Returns the devices."""
     devices = [device(1), device(2)]
     records = chains(devices, 20)
     write_records(records, folder / "export.json")
@@ -88,7 +88,7 @@ def fill(folder: Path) -> list[Device]:
     devices.append(Device.from_seed_file("lift-07", folder / "lift-07.seed"))
     key_ring(devices).save(folder / "keys.json")
     (folder / "eds.toml").write_text('ledger = "sqlite:served.db"\n[serve]\nlisten = ["127.0.0.1:0"]\n')
-    # Pages that deploy something begin in a checkout.
+    # Pages on deployment begin in a checkout.
     (folder / "deploy").symlink_to(ROOT / "deploy")
     for shells in (".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"):
         (folder / shells).mkdir(parents=True)
@@ -96,7 +96,7 @@ def fill(folder: Path) -> list[Device]:
 
 
 def place(folder: Path, devices: list[Device]) -> Place:
-    """The ledger that the settings name, with the devices registered."""
+    """Creates the ledger of the settings, with the devices registered."""
     made = Place("sqlite", f"sqlite:{folder / 'served.db'}", "ledger")
     with made.open() as ledger:
         for known in devices:
@@ -106,7 +106,7 @@ def place(folder: Path, devices: list[Device]) -> Place:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is where we are, and the command on the path."""
+    """An empty current directory, and the command in PATH."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -115,7 +115,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", having("python"), ids=name)
 def test_python_blocks_run(page: Path, folder: Path) -> None:
-    """One after the other, in one namespace a page."""
+    """One after the other, in one namespace for each page."""
     devices = [] if (name(page), "python") in EMPTY else fill(folder)
     code = blocks(page, "python")
 
@@ -132,7 +132,7 @@ def test_python_blocks_run(page: Path, folder: Path) -> None:
 
 
 def test_the_tests_of_the_docs_pass(folder: Path) -> None:
-    """Those that a page shows: functions with fixtures, which do nothing when the page runs as a script."""
+    """The tests of a page: functions with fixtures, which do nothing when the page runs as a script."""
     showing = [page for page in having("python") if re.search(r"^def test_", page.read_text(), re.MULTILINE)]
     assert [name(page) for page in showing] == ["docs/how-to/testing.md"]
     for page in showing:
@@ -146,7 +146,7 @@ def test_the_tests_of_the_docs_pass(folder: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in SHELL if to_run(page)], ids=name)
 def test_shell_blocks_run(page: Path, folder: Path) -> None:
-    """All of a page in one shell, which ends at the first command that fails."""
+    """All blocks of a page in one shell, which exits at the first failed command."""
     if (name(page), "sh") not in EMPTY:
         devices = fill(folder)
         if any("eds serve" in block for block in to_run(page)):
@@ -157,7 +157,7 @@ def test_shell_blocks_run(page: Path, folder: Path) -> None:
 
 
 def test_every_shell_block_runs_or_says_why_not() -> None:
-    """And none hides behind another language."""
+    """No block is hidden behind another language."""
     run = {name(page) for page in SHELL if to_run(page)}
     assert run >= {
         "README.md",
@@ -172,7 +172,7 @@ def test_every_shell_block_runs_or_says_why_not() -> None:
     for page in SHELL:
         for block in blocks(page, "sh"):
             assert len(NOT_RUN.findall(block)) == bool(NOT_RUN.match(block)), name(page)
-        # The reference, which is made from the parser, has usage lines.
+        # The reference, which is generated from the parser, has usage lines.
         other = [] if page.name == "cli.md" else ["text", "console", "bash", "shell"]
         for language in other:
             for block in blocks(page, language):
@@ -202,7 +202,7 @@ def test_what_is_data_can_be_read() -> None:
 
 
 def test_every_block_says_its_language() -> None:
-    """So that none escapes the tests for want of one."""
+    """So that no block escapes the tests for lack of a language."""
     for page in PAGES:
         fences = re.findall(r"^\s*```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert all(fences[::2]), f"{name(page)}: a block without a language"

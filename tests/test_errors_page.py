@@ -16,7 +16,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "errors.md"
 
 
 def listed(heading: str) -> list[str]:
-    """The first cells of the table below a heading."""
+    """Returns the first cells of the table below a heading."""
     section = re.split(r"^##+ ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     [text] = [part for part in section if part.startswith(f"{heading}\n")]
     rows = re.findall(r"^\| \[?`(\w+)`", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Every finding code has a page, every page a code, and the pages show what a verification answers."""
+"""Every finding code has a page, every page a code, and the pages show the output of a verification."""
 
 from pathlib import Path
 

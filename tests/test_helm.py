@@ -1,4 +1,4 @@
-"""The Helm chart: what it renders is valid, locked down, and what `eds` takes."""
+"""The Helm chart: its manifests are valid and locked down, and `eds` accepts their settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHART = ROOT / "deploy" / "helm" / "edgesentry"
 HELM = Path(sys.executable).with_name("helm")
 # The default values, and files of values on top of them.
 SETS = ["default", *sorted(path.stem for path in (Path(__file__).parent / "helm").glob("*.yaml"))]
-# The oldest that Chart.yaml allows, one in between, the newest whose schemas come with the validator.
+# The oldest version that Chart.yaml allows, one in between, and the newest with schemas in the validator.
 VERSIONS = ("1.27", "1.33", "1.37")
 
 Manifest = dict[str, Any]
@@ -54,7 +54,7 @@ def values(which: str) -> list[str | Path]:
 
 @functools.cache
 def rendered(which: str) -> list[Manifest]:
-    """The manifests of a set of values."""
+    """Renders the manifests of a set of values."""
     done = helm("template", "audit", CHART, "--namespace", "audit", *values(which))
     assert done.returncode == 0, done.stderr
     return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
@@ -65,7 +65,7 @@ def named(which: str, kind: str, name: str = "audit-edgesentry") -> Manifest:
 
 
 def pods(which: str) -> dict[str, Manifest]:
-    """The specifications of pods, by what makes them."""
+    """Returns the specifications of pods, by the resource that creates them."""
     found = {}
     for manifest in rendered(which):
         spec = manifest.get("spec", {})
@@ -86,7 +86,7 @@ def test_the_chart_is_lint_free(which: str) -> None:
 
 @pytest.mark.parametrize("which", SETS)
 def test_every_manifest_is_valid(which: str) -> None:
-    """Strictly: a field that the schema does not have is an error. Those of Prometheus come below."""
+    """Strictly: a field that the schema lacks is an error. Another test covers those of Prometheus."""
     for manifest in rendered(which):
         if manifest["apiVersion"].startswith("monitoring.coreos.com/"):
             continue
@@ -189,7 +189,7 @@ def test_what_cannot_work_is_refused(given: list[str], message: str) -> None:
 
 
 def test_selectors_find_one_kind_of_pod() -> None:
-    """A Service, or a budget, that finds the pods of jobs too would break them."""
+    """A Service, or a budget, that also selects the pods of jobs would break them."""
     which = "everything"
     labels = {}
     for manifest in rendered(which):
@@ -207,7 +207,7 @@ def test_selectors_find_one_kind_of_pod() -> None:
     assert found(named(which, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]) == service
     exporter = ["audit-edgesentry-exporter"]
     assert found(named(which, "Service", exporter[0])["spec"]["selector"]) == exporter
-    # The policy is of all pods: jobs reach no more than the service.
+    # The policy applies to all pods: jobs reach no more than the service.
     assert len(found(named(which, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"])) == len(labels)
     assert len(labels) == len(pods(which))
 
@@ -253,7 +253,7 @@ def test_the_service_monitor_finds_ports_that_are_there() -> None:
         one["regex"]: one["replacement"] for one in endpoint["relabelings"] if one["targetLabel"] == "job"
     }
     assert jobs["metrics"] == "edgesentry", "the job that IngestTargetDown names"
-    # The fields of monitoring.coreos.com/v1 that are used; the cluster would drop a wrong one without a word.
+    # The used fields of monitoring.coreos.com/v1; the cluster would silently drop a wrong one.
     assert spec.keys() == {"selector", "endpoints"}
     assert endpoint.keys() == {"port", "interval", "relabelings"}
     for relabeling in endpoint["relabelings"]:
@@ -269,13 +269,13 @@ def test_jobs_are_those_of_the_timers() -> None:
         assert lines, timer
         timed |= {tuple(command(line.split())) for line in lines}
     jobs = {tuple(command(spec["containers"][0]["args"])) for spec in cronjobs("everything").values()}
-    # The watch on PostgreSQL runs every minute, which is too often for a pod of its own.
+    # The watch on PostgreSQL runs every minute, which is too often for a separate pod.
     jobs.add(tuple(command(watch("everything")["args"])))
     assert timed <= jobs
 
 
 def watch(which: str) -> Manifest:
-    """The container that watches PostgreSQL, with what its shell runs every minute as its arguments."""
+    """Returns the container that watches PostgreSQL, with the command of its shell loop as its arguments."""
     containers = named(which, "Deployment", "audit-edgesentry-exporter")["spec"]["template"]["spec"][
         "containers"
     ]
@@ -290,7 +290,7 @@ def cronjobs(which: str) -> dict[str, Manifest]:
 
 
 def command(arguments: list[str]) -> Iterator[str]:
-    """The command and its subcommands."""
+    """Returns the command and its subcommands."""
     for word in arguments:
         if not re.fullmatch(r"[a-z][a-z-]+", word):
             return
@@ -299,22 +299,22 @@ def command(arguments: list[str]) -> Iterator[str]:
 
 @dataclass
 class Site:
-    """Where pods are started here: what their Secrets hold, and which paths and addresses they get."""
+    """The environment of pods on this machine: contents of Secrets, paths and addresses."""
 
     folder: Path
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
 
     def local(self, text: str) -> str:
-        """A text of a manifest with the paths and addresses of this machine."""
+        """Returns a text of a manifest with the paths and addresses of this machine."""
         for there, here in self.replaced.items():
             text = text.replace(there, here)
         return text
 
     def start(self, which: str, container: Manifest) -> tuple[list[str], dict[str, str]]:
-        """The command line and the environment of a container of a pod."""
+        """Returns the command line and the environment of a container of a pod."""
         environment = {name: text for name, text in os.environ.items() if not name.startswith("EDS_")}
-        # As if enableServiceLinks were on, beside a Service that is called eds.
+        # As with enableServiceLinks, beside a Service named eds.
         environment |= {"EDS_SERVICE_HOST": "10.96.0.10", "EDS_SERVICE_PORT": "8443"}
         environment |= {"EDS_PORT": "tcp://10.96.0.10:8443", "EDS_PORT_8443_TCP_PROTO": "tcp"}
         for variable in container["env"]:
@@ -378,7 +378,7 @@ def with_servers(folder: Path) -> tuple[Site, str]:
 
 @contextmanager
 def served(site: Site, which: str) -> Iterator[str]:
-    """The pod of the service, started here: its address."""
+    """Starts the pod of the service here, and yields its address."""
     [container] = named(which, "Deployment")["spec"]["template"]["spec"]["containers"]
     arguments, environment = site.start(which, container)
     log = site.folder / "log"
@@ -397,7 +397,7 @@ def served(site: Site, which: str) -> Iterator[str]:
 
 
 def probes(which: str, url: str) -> dict[str, int]:
-    """The statuses that the probes of the service get; the kubelet does not check certificates."""
+    """Returns the statuses of the service's probes; the kubelet does not check certificates."""
     [container] = named(which, "Deployment")["spec"]["template"]["spec"]["containers"]
     context = ssl._create_unverified_context()
     answers = {}
@@ -431,7 +431,7 @@ def test_settings_are_toml_with_whole_numbers() -> None:
 
 
 def certificate(folder: Path) -> None:
-    """A certificate of its own, with its key."""
+    """Creates a self-signed certificate with its key."""
     files = ["-out", str(folder / "tls.crt"), "-keyout", str(folder / "tls.key")]
     request = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=localhost"]
     subprocess.run([*request, *files], check=True, capture_output=True)
@@ -440,7 +440,7 @@ def certificate(folder: Path) -> None:
 def test_service_and_jobs_run_with_everything(tmp_path: Path) -> None:
     """On PostgreSQL and S3, with TLS and the authorities of devices, under the variables of Secrets.
 
-    First the service, then the jobs in the order of a night, but for the drills.
+    First the service, then the jobs in the order of a night, without the drills.
     """
     site, database = with_servers(tmp_path)
     edgesentry.Device.generate("operations").save_seed(tmp_path / "keys" / "signing.seed")

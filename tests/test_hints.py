@@ -88,7 +88,7 @@ def test_the_key_of_a_device_knows_its_scheme(tmp_path: Path) -> None:
     assert verify_chain(records[:3], keys=signer).ok
     assert verify_record(records[0], key)
     assert verify_record(records[3], plain.public_key)
-    # A scheme that is given counts, and JSON holds digits alone.
+    # A given scheme has priority, and JSON holds only digits.
     assert KeyRing({"a": key}).keys("a")[0]["scheme"] == "record"
     assert KeyRing({"a": {"key": key, "scheme": "payload-hash"}}).keys("a")[0]["scheme"] == "payload-hash"
     assert json.loads(json.dumps(key)) == str(key)

@@ -1,4 +1,4 @@
-"""One list of names that want to do harm, through everything that Python shows."""
+"""A list of harmful names, through everything that Python shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgesentry import (
 )
 
 NAMES: list[str] = json.loads((Path(__file__).parent / "vectors" / "hostile_names.json").read_text())
-# Blank, and in no category that says so.
+# Invisible, but not in a category of invisible characters.
 BLANK = set("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe0f\U0001d159\U000e0100")
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of the work."""
+"""Ctrl-C during an operation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from edgesentry import verify_chain, write_records
 
-# Far more than a verification needs; a process that does not answer fails the test by it.
+# Far more than a verification needs; a process that hangs fails the test.
 PATIENCE_S = 60
 # Far more than is written before the interrupt comes; without one, the write fails at this size.
 LARGEST_FILE_BYTES = 1 << 30
@@ -24,7 +24,7 @@ LARGEST_FILE_BYTES = 1 << 30
 
 @contextmanager
 def file_size_limit(most_bytes: int) -> Iterator[None]:
-    """Lets no file grow beyond a size, whatever happens; Python ignores SIGXFSZ, so the write fails."""
+    """Limits the size of every file; Python ignores SIGXFSZ, so the write fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
     try:
@@ -73,7 +73,7 @@ SCRIPTS = {
         reader, writer = os.pipe()
         edgesentry.verify_chain(os.fdopen(reader, "rb"))
     """,
-    # The worker hangs in opening a pipe that nobody writes to.
+    # The worker hangs while it opens a pipe without a writer.
     "hung": """
         import os
         os.mkfifo(path + ".pipe")
@@ -83,7 +83,7 @@ SCRIPTS = {
 
 
 def interrupt(command: list[str], after_s: float) -> tuple[int, str]:
-    """Runs a command, sends it SIGINT once it says that it has begun, and waits for its end."""
+    """Runs a command, sends it SIGINT after it reports its start, and waits for its end."""
     with (
         file_size_limit(LARGEST_FILE_BYTES),
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
@@ -94,7 +94,7 @@ def interrupt(command: list[str], after_s: float) -> tuple[int, str]:
                 time.sleep(after_s)
             else:
                 assert process.stdout.readline() == "begin\n"
-                # Into the native call.
+                # During the native call.
                 time.sleep(0.5)
             assert process.poll() is None
             process.send_signal(signal.SIGINT)
@@ -166,7 +166,7 @@ def test_signals_ignored_at_the_start_stay_ignored(signals: tuple[signal.Signals
             _, errors = process.communicate(timeout=PATIENCE_S)
         finally:
             process.kill()
-    # Nothing on stdin is nothing to verify.
+    # Empty stdin means nothing to verify.
     assert process.returncode == (130 if signal.SIGTERM in signals else 3), errors
 
 
@@ -174,13 +174,13 @@ def test_ctrl_c_reaches_the_main_thread_while_another_works(long_export: Path) -
     ended = threading.Event()
 
     def work() -> None:
-        # Python hands signals to the main thread alone; this one goes on to its end.
+        # Python delivers signals only to the main thread; this thread continues to its end.
         assert verify_chain([long_export] * 50).ok is False
         ended.set()
 
     worker = threading.Thread(target=work)
     worker.start()
-    # A handler of Python runs in the main thread.
+    # A Python handler runs in the main thread.
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     worker.join(PATIENCE_S)

@@ -1,4 +1,4 @@
-"""The ledger from Python: SQLite here, PostgreSQL and S3 where the servers of `make test` are."""
+"""The ledger from Python: SQLite, and PostgreSQL and S3 with the servers of `make test`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support import START_MS, chains, device, payload
 
 
 def server(variable: str) -> str:
-    """What scripts/servers/with says; a server that is missing fails the test."""
+    """The variables of scripts/servers/with; a missing server fails the test."""
     assert variable in os.environ, (
         f"{variable} is not set: run the tests by make test, or under scripts/servers/with"
     )

@@ -1,4 +1,4 @@
-"""The service answers as its OpenAPI document says, whatever is sent to it."""
+"""The service responds to any request as its OpenAPI document describes."""
 
 from __future__ import annotations
 

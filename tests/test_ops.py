@@ -1,4 +1,4 @@
-"""Operations from Python: what the command answers, as data."""
+"""Operations from Python: the results of the command as data."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ KEY, SECRET = "edgesentry", "edgesentry-secret"
 
 
 def s3(method: str, path: str) -> None:
-    """One signed request to the S3 of the tests, by a client of others."""
+    """Sends one signed request to the S3 of the tests, by a third-party client."""
     signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", f"{KEY}:{SECRET}"]
     url = f"{server('EDGESENTRY_TEST_S3')}/{path}"
     subprocess.run(["curl", "-sf", "-X", method, *signed, url], check=True, stdout=subprocess.DEVNULL)
 
 
 def output(*command: str | Path) -> str:
-    """What a program writes that must succeed."""
+    """Returns the output of a program, which must succeed."""
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     text: str = done.stdout
     return text.strip()
@@ -50,7 +50,7 @@ def free_port() -> int:
 
 
 def lost(content: object, decoded: object) -> Iterator[str]:
-    """Fields of an answer that the dataclass does not have, but for the number of a manifest's format."""
+    """Returns fields of a result that the dataclass lacks, except the format number of a manifest."""
     if isinstance(content, dict) and is_dataclass(decoded):
         for name, value in content.items():
             if (type(decoded).__name__, name) in {("Backup", "backup"), ("Dump", "dump")}:
@@ -67,7 +67,7 @@ def lost(content: object, decoded: object) -> Iterator[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def every_field_is_decoded() -> Iterator[None]:
-    """Holds every answer that these tests get to its dataclass."""
+    """Compares every result of these tests with its dataclass."""
 
     def checked(kind: Any, content: Any) -> Any:
         decoded = decode(kind, content)
@@ -81,7 +81,7 @@ def every_field_is_decoded() -> Iterator[None]:
 
 @dataclass
 class Site:
-    """A PostgreSQL of its own with a ledger, an archive and a bucket of payloads, and the settings of all."""
+    """A separate PostgreSQL with a ledger, an archive and a bucket of payloads, and their settings."""
 
     folder: Path
     url: str
@@ -107,13 +107,13 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    """A site whose bucket is set up and whose ledger holds two chains."""
-    # Not that of pytest: PostgreSQL may run as another user, who must get in.
+    """A site with a bucket that is set up and a ledger with two chains."""
+    # Not the directory of pytest: PostgreSQL may run as another user, who needs access.
     folder = Path(tempfile.mkdtemp(prefix="edgesentry-ops-"))
     folder.chmod(0o755)
     bucket = f"payloads-{uuid.uuid4().hex[:12]}"
     site = Site(folder, "", bucket, folder / "eds.toml", folder / "eds")
-    # The console script needs an interpreter that the user postgres may run; the binary does not.
+    # The console script needs an interpreter that the user postgres may execute; the binary does not.
     binary = ROOT / "target" / "release" / "eds"
     assert binary.is_file(), "there is no target/release/eds: run make test-python, which builds it"
     shutil.copy(binary, site.eds)
@@ -190,7 +190,7 @@ def test_a_ledger_is_backed_up_and_restored(site: Site) -> None:
             config=site.config,
         )
         statuses = [check.status for check in checklist.checks]
-        # Nobody has named an Alertmanager.
+        # No Alertmanager is configured.
         assert statuses == ["passed"] * (len(statuses) - 1) + ["unknown"]
         assert checklist.status == "unknown"
     finally:
@@ -224,7 +224,7 @@ def test_a_drill_answers_its_report(tmp_path: Path) -> None:
 
 
 def without_server(config: Path) -> None:
-    """Settings that name a server which is not there."""
+    """Settings with a server that does not exist."""
     config.write_text(
         f"""ledger = "postgres://edgesentry@127.0.0.1:{free_port()}/postgres"
 payloads = "s3://nowhere"

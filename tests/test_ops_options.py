@@ -13,7 +13,7 @@ import pytest
 
 from edgesentry import ops
 
-# Made from the parser of the command by `make generated`.
+# Generated from the parser of the command by `make generated`.
 COMMANDS: dict[str, list[dict[str, Any]]] = {
     command.removeprefix("eds "): arguments
     for command, arguments in json.loads((Path(__file__).parent / "command.json").read_text()).items()
@@ -86,7 +86,7 @@ def test_every_option_is_in_python(command: str, monkeypatch: pytest.MonkeyPatch
     if "-7" in expected:
         assert seen[0][-2:] == ["--", "-7"], "an argument that looks like an option"
     assert asked.__doc__ is not None
-    # The reference is made from the docstrings.
+    # The reference is generated from the docstrings.
     assert all(f"\n        {name}: " in asked.__doc__ for name in parameters)
 
 

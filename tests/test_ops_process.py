@@ -1,4 +1,4 @@
-"""Operations from Python end with the process that asked for them, and leave nothing behind."""
+"""Operations from Python end with the calling process, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 PATIENCE_S = 120
 
-# A drill that starts PostgreSQL twice, and takes longer than its start. The signals are as at a terminal.
+# A drill that starts PostgreSQL twice, and takes longer than its start. It has the signals of a terminal.
 SCRIPT = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,7 +32,7 @@ def wait_until(what: str, holds: Callable[[], bool]) -> None:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The command lines of processes that name a folder."""
+    """Returns the command lines of processes that name a directory."""
     lines = []
     for entry in Path("/proc").iterdir():
         try:
@@ -61,12 +61,12 @@ def test_a_drill_ends_with_the_process_that_waits_for_it(tmp_path: Path, ending:
     running = "edgesentry-drill-*/data/postmaster.pid"
     wait_until("PostgreSQL runs", lambda: any(tmp_path.glob(running)) or waiting.poll() is not None)
     assert waiting.poll() is None, waiting.communicate()
-    # To this process alone, as from a notebook or a supervisor.
+    # Only to this process, as from a notebook or a supervisor.
     waiting.send_signal(ending)
     _, stderr = waiting.communicate(timeout=PATIENCE_S)
     assert waiting.returncode == -ending, stderr
     if ending == signal.SIGINT:
-        # Nothing is left to wait for.
+        # No child process remains.
         assert "KeyboardInterrupt" in stderr
         assert list(tmp_path.iterdir()) == []
         assert processes_of(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Where Python writes: never over what is read, whole or not at all, heads only by heads that extend them."""
+"""Outputs from Python: never over an input, complete or not at all, heads only by heads that extend them."""
 
 from __future__ import annotations
 

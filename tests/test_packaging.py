@@ -1,4 +1,4 @@
-"""What pip installs: modules, command, manual pages, completions; and how much of it an import loads."""
+"""The installed package: modules, command, manual pages, completions; and the cost of an import."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_completions_are_what_the_command_prints() -> None:
 
 
 def test_an_import_loads_little() -> None:
-    """Modules, not milliseconds: these say nothing on a busy machine."""
+    """Modules, not milliseconds, which mean nothing on a busy machine."""
     script = (
         "import sys; before = set(sys.modules); import edgesentry; print(*sorted(set(sys.modules) - before))"
     )
@@ -70,7 +70,7 @@ def test_an_import_loads_little() -> None:
 
 
 def test_what_is_compiled_in_comes_with_the_sdist() -> None:
-    """The crates themselves do; files beside them must be named."""
+    """Maturin includes the crates; files beside them must be listed."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["maturin"]
     patterns = [entry["path"] for entry in settings["include"]]
     beside = set()

@@ -1,4 +1,4 @@
-"""Results travel between processes: every public class pickles, or says in one sentence why it does not."""
+"""Results travel between processes: every public class pickles, or refuses with a one-sentence reason."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from support import chains, device, key_ring
 
 DEVICES = [device(number) for number in (1, 2, 3)]
 RECORDS = chains(DEVICES, 6)
-# A changed record, whose signature and next link fail, and a repeated one.
+# A changed record, with an invalid signature and next link, and a repeated one.
 BAD = [*RECORDS[:4], RECORDS[4].replace(timestamp_ms=1), *RECORDS[5:], RECORDS[-1]]
 FLEET = make_fleet()
 OUTCOME = Outcome("lift-01", 3, "rejected", "fork", "one", "another", None, False)
@@ -119,24 +119,24 @@ EXAMPLES: list[Any] = [
     Place("sqlite", "x.db", "ledger"),
     Victim("lift-01", 3),
 ]
-# What belongs to one process: secrets, connections, open files.
+# Objects of one process: secrets, connections, open files.
 NOT_RESULTS = {AsyncClient, AsyncLedger, Client, Device, Ledger, Outbox, RecordReader, Served}
 
 
 def public_classes(*modules: ModuleType) -> set[type]:
     members = [getattr(module, name) for module in modules for name in module.__all__]
-    # Literals and other aliases are no classes.
+    # Literals and other aliases are not classes.
     return {member for member in members if inspect.isclass(member) and member.__module__.startswith("edges")}
 
 
 def test_every_public_class_is_here() -> None:
-    """A new class gets an example, or is one that belongs to its process."""
+    """A new class needs an example, or belongs to one process."""
     classes = public_classes(edgesentry, edgesentry.testing, edgesentry.exceptions)
     assert classes == {type(example) for example in EXAMPLES} | NOT_RESULTS
 
 
 def told(thing: object) -> object:
-    """What a result says, to compare those that have no equality."""
+    """Returns the contents of a result, to compare those without equality."""
     if isinstance(thing, Statistics):
         return (thing.to_dicts(), thing.malformed)
     if isinstance(thing, Findings):
@@ -234,7 +234,7 @@ def test_what_belongs_to_its_process_says_so(tmp_path: Path) -> None:
 
 
 def reduced(thing: Any) -> tuple[Callable[[str, bytes], Any], str, bytes]:
-    """How a result pickles: a function, the name of the class and its state."""
+    """Returns the parts of a pickle: a function, the name of the class and its state."""
     restore, (kind, state) = thing.__reduce__()
     return restore, kind, state
 
@@ -250,7 +250,7 @@ def test_a_damaged_pickle_is_an_error() -> None:
         for bad in broken:
             with pytest.raises(UnreadableError, match=f"the pickle of a {kind} is "):
                 restore(kind, bad)
-        # Nor is one class another.
+        # One class is not another.
         with pytest.raises(UnreadableError, match="is damaged"):
             restore("Finding", state)
         with pytest.raises(UnreadableError, match="no result"):
@@ -258,7 +258,7 @@ def test_a_damaged_pickle_is_an_error() -> None:
 
 
 def sealed(kind: str, content: bytes) -> bytes:
-    """The state of somebody who knows how the checksum is made."""
+    """The state of an attacker who can compute the checksum."""
     return b"\1" + edgesentry.payload_hash(kind.encode() + b"\0" + content)[:8] + content
 
 
@@ -275,7 +275,7 @@ def test_a_pickle_made_up_is_no_sound_report() -> None:
             back = restore(kind, sealed(kind, changed))
         except UnreadableError:
             continue
-        # A verdict always follows from what the report holds.
+        # A verdict always follows from the contents of the report.
         assert back.ok == (not back.counts and back.coverage.records > 0)
         assert sum(back.counts.values()) == len(back.findings) + back.findings_omitted
         assert back.summary()

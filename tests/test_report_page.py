@@ -1,4 +1,4 @@
-"""The report page, as a browser shows it: headless Chromium, without a network."""
+"""The report page in a browser: headless Chromium, without a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgesentry import AuditRecord, Device, Report, verify_chain, write_records
 from support import chains, device, key_ring
 
 ROOT = Path(__file__).parent.parent
-# Nothing of Chromium's own goes out either.
+# Chromium itself makes no requests either.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -47,7 +47,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
-    """Opens the page of a report; at the end nothing may have been complained of or asked of the network."""
+    """Opens the page of a report; at the end there must be no console message and no network request."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
     requests: list[str] = []
@@ -73,7 +73,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Show]:
 
 @pytest.fixture(scope="module")
 def broken() -> Report:
-    """A little of everything: an edit, a gap, a fork, a chain cut off, a device missing."""
+    """Findings of many kinds: an edit, a gap, a fork, a truncated chain, a missing device."""
     devices = [device(number) for number in range(1, 7)]
     records = chains(devices, 60)
     heads = verify_chain(records).heads
@@ -105,7 +105,7 @@ def crowded() -> Report:
 
 
 def violations(page: Page) -> list[str]:
-    """What axe-core finds fault with: WCAG 2.2 A and AA, and best practice."""
+    """Returns the violations that axe-core reports: WCAG 2.2 A and AA, and best practice."""
     found = Axe().run(page).response["violations"]
     return [f"{fault['id']}: {[node['html'][:120] for node in fault['nodes'][:3]]}" for fault in found]
 
@@ -208,7 +208,7 @@ def test_ten_thousand_findings_stay_usable(show: Show, crowded: Report) -> None:
     assert page.get_by_role("button", name="Next").is_disabled()
     page.locator("input[name=text]").fill("sequence 3,000")
     assert rows.count() == 3
-    # A chain of 3,400 findings is drawn with no more marks than there is room for.
+    # A chain of 3,400 findings is drawn with no more marks than fit.
     assert page.locator("figure.chain").first.locator("path").count() <= 200
     assert violations(page) == []
     assert "f9999" in show(crowded, "#f9999").locator("tr.sought").get_attribute("id")  # type: ignore[operator]

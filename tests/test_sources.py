@@ -1,4 +1,4 @@
-"""Sources and keys as people have them: taken, or refused in a sentence that says how to give them."""
+"""Sources and keys in common forms: accepted, or refused in a sentence with the alternative."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def test_keys_of_openssl_are_inspected(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     ring = KeyRing({"lift-01": public.read_text()}, scheme="record")
     assert json.loads(done.stdout)["key"]["public_key"] == ring.keys("lift-01")[0]["key"]
-    # A private key is no seed file, and nothing of it is shown.
+    # A private key is not a seed file, and no part of it is shown.
     done = eds("inspect-key", private)
     assert (done.returncode, done.stdout) == (2, "")
     assert "not a seed file" in done.stderr
     assert not any(line in done.stderr for line in private.read_text().splitlines())
-    # An elliptic curve of another kind.
+    # Another elliptic curve.
     subprocess.run(
         ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", private],
         check=True,
@@ -88,7 +88,7 @@ def test_keys_of_openssl_are_inspected(tmp_path: Path) -> None:
 
 
 class Kms(KmsClient):  # type: ignore[misc]
-    """Keeps the keys of an encrypted file in the file itself."""
+    """Stores the keys of an encrypted file in the file itself."""
 
     def __init__(self, _: object) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the package exports. `make lint` checks the stubs against it."""
+"""The exports of the package. `make lint` checks the stubs against them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import edgesentry
 import edgesentry._core
 from edgesentry import FINDING_CODES, REJECTION_CODES, FindingCode, Findings, RecordReader, RejectionCode
 
-# What public functions and classes stand on.
+# Names that implement public functions and classes.
 INTERNAL = {
     "run_command",
     "ClientCore",
@@ -41,7 +41,7 @@ def test_everything_public_is_exported_and_documented() -> None:
 
 
 def test_classes_say_what_they_are() -> None:
-    # polars would take a sequence for a list of objects, not for a table.
+    # polars would read a sequence as a list of objects, not as a table.
     assert not issubclass(Findings, collections.abc.Sequence)
     assert issubclass(RecordReader, collections.abc.Iterator)
     for name in edgesentry.__all__:

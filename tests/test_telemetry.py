@@ -22,7 +22,7 @@ STORAGE = "edgesentry_rs.ingest.storage"
 VERIFY = "edgesentry_rs.ingest.verify"
 HERE = Path(__file__).parent
 
-# A program of its own, because a process has one subscriber: ingests one record, under the trace of a caller.
+# A separate program, because a process has one subscriber: ingests one record, under the trace of a caller.
 PROGRAM = """
 import sys, edgesentry
 from edgesentry import Device, telemetry
@@ -107,7 +107,7 @@ def test_levels_are_those_of_the_loggers(tmp_path: Path, caplog: pytest.LogCaptu
         caplog.set_level(logging.DEBUG, VERIFY)
         assert told() == [("DEBUG", VERIFY)]
         caplog.set_level(logging.INFO, STORAGE)
-        caplog.handler.setLevel(logging.DEBUG)  # set_level has raised it, too
+        caplog.handler.setLevel(logging.DEBUG)  # set_level has raised it as well
         assert told() == [("DEBUG", VERIFY), ("INFO", STORAGE)]
         logging.disable(logging.DEBUG)
         try:
@@ -170,10 +170,10 @@ def test_many_threads_lose_no_event(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 def test_too_many_events_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lift, other = (Device.from_seed(f"lift-{n:02}", bytes([n] * 32), scheme="record") for n in (1, 2))
-    # Three events each: more than may wait. Signing is an event of its own, which does not count here.
+    # Three events each: more than may wait. Signing is another event, which does not count here.
     records = [(lift.sign(b"x", f"lift-01/{n}.bin"), b"x") for n in range(1, 23_001)]
     first = other.sign(b"x", "lift-02/1.bin")
-    # Not through the handlers of pytest, which format each of them.
+    # Bypasses the handlers of pytest, which format each of them.
     logger = logging.getLogger("edgesentry_rs")
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "level", logging.DEBUG)
@@ -195,7 +195,7 @@ def test_too_many_events_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
             thread = threading.Thread(target=ledger.ingest, args=(first, b"x"))
             thread.start()
             assert busy.wait(120)
-            # The other thread is held up by its handler; this one is not.
+            # The handler blocks the other thread, but not this one.
             assert ledger.ingest_many(records).counts == {"accepted": len(records)}
         finally:
             free.set()
@@ -285,7 +285,7 @@ def test_traces_reach_a_receiver(tmp_path: Path, receiver: subprocess.Popen[str]
     endpoint = f"http://127.0.0.1:{ports[protocol]}"
     run(tmp_path, {"otlp_endpoint": endpoint, "otlp_protocol": protocol, "service_name": "lifts"})
     found = spans(receiver)
-    # Nothing of the exporter's own, of HTTP or of databases.
+    # No events of the exporter, of HTTP or of databases.
     ours = {"ingest", "verify", "payload_put", "payload_batch", "ledger_commit", "ledger_transaction"}
     assert set(found) == ours
     assert {(span["how"], span["service"]) for spans in found.values() for span in spans} == {

@@ -45,7 +45,7 @@ def found(report: Report) -> list[tuple[str, str | None, int | None]]:
     return [(finding.code, finding.device_id, finding.sequence) for finding in report.findings]
 
 
-# What devices in the field wrote.
+# Exports of devices in the field.
 
 
 def test_exports_of_the_field_verify_with_the_expected_heads(exports: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_records_of_the_exports_have_the_expected_hashes(exports: Path) -> N
 
 
 def flips(record: AuditRecord) -> Iterator[tuple[str, AuditRecord]]:
-    """Every record that differs from this one in one bit of one field."""
+    """Yields every record that differs from this one in one bit of one field."""
     for name, bits in NUMBERS.items():
         for bit in range(bits):
             yield name, record.replace(**{name: getattr(record, name) ^ (1 << bit)})
@@ -136,7 +136,7 @@ def test_a_flipped_bit_is_found_in_every_format(
     assert verify_chain(tampered, keys=key_ring(signers)).counts == report.counts
 
 
-# Findings, each where it is.
+# Findings, each with its place.
 
 
 def test_a_sound_input_has_no_findings(records: list[AuditRecord], keys: KeyRing) -> None:
@@ -224,7 +224,7 @@ def test_payloads_are_hashed_again(tmp_path: Path) -> None:
         ("payload_hash_mismatch", "lift-01", 2),
         ("payload_missing", "lift-01", 3),
     ]
-    # A circle of links leads to no payload.
+    # A cycle of links leads to no payload.
     (tmp_path / "lift-01" / "3.bin").symlink_to("3.bin")
     assert found(verify_chain(records, payloads=tmp_path)) == [
         ("payload_hash_mismatch", "lift-01", 2),
@@ -233,7 +233,7 @@ def test_payloads_are_hashed_again(tmp_path: Path) -> None:
 
 
 def test_a_payload_that_cannot_be_read_is_an_error() -> None:
-    # Not even root can read it.
+    # Even root cannot read it.
     record = AuditRecord.from_dict({**chains([device(1)], 1)[0].to_dict(), "object_ref": "mem"})
     with pytest.raises(StoreError, match=r"sequence 1 at .*mem"):
         verify_chain([record], payloads=Path("/proc/self"))
@@ -255,7 +255,7 @@ def test_all_findings_are_counted_and_some_are_kept(records: list[AuditRecord], 
     assert sum(report.counts.values()) == report.findings_omitted + 10
 
 
-# Nothing to verify is never a pass.
+# Nothing to verify never counts as valid.
 
 
 @pytest.mark.parametrize("source", [[], (), b"", b"[]", b"\n", iter([])])
@@ -357,7 +357,7 @@ def test_python_objects_are_read_by_the_calling_thread(records: list[AuditRecord
     assert threads == {threading.get_ident()}
 
 
-# Errors, each of its kind.
+# Errors, each with its type.
 
 
 def test_a_missing_file_is_file_not_found(tmp_path: Path, records: list[AuditRecord]) -> None:
@@ -506,7 +506,7 @@ def test_other_threads_run_while_a_verification_does(long_export: Path) -> None:
     ticker.start()
     try:
         before = ticks
-        # One call of native code; a held GIL would leave the ticker standing.
+        # One call of native code; a held GIL would stop the ticker.
         verify_chain([long_export] * 60, keys=key_ring([device(9)]))
         during = ticks - before
     finally:

@@ -1,4 +1,4 @@
-"""Tamper-evident audit records: take them in, verify exports and ledgers, sign and read records."""
+"""Tamper-evident audit records: ingest them, verify exports and ledgers, sign and read records."""
 
 from edgesentry import telemetry
 from edgesentry._async import AsyncLedger, open_async

@@ -1,4 +1,4 @@
-"""What operations return: the JSON of `eds ops` and `eds drill` as dataclasses."""
+"""Results of operations: the JSON of `eds ops` and `eds drill` as dataclasses."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 Status: TypeAlias = Literal["passed", "failed", "unknown"]
-"""The result of a check. `unknown`: it could not be tried, which is not a pass."""
+"""The result of a check. `unknown`: the check could not run, which is not a pass."""
 
 
 def decode(kind: Any, content: Any) -> Any:
-    """JSON as a dataclass, or as a tuple of them; fields that the dataclass does not have are left out."""
+    """Converts JSON to a dataclass, or to a tuple of them; unknown fields are ignored."""
     if isinstance(kind, type) and is_dataclass(kind):
-        # Names that Python keeps for itself have an underscore more.
+        # Names that are keywords of Python have a trailing underscore.
         given = {name: name.rstrip("_") for name in _hints(kind) if name.rstrip("_") in content}
         return kind(**{name: decode(_hints(kind)[name], content[key]) for name, key in given.items()})
     origin, arguments = get_origin(kind), get_args(kind)
@@ -36,8 +36,8 @@ class Check:
 
     Attributes:
         name: The claim that was checked.
-        status: Whether it holds.
-        evidence: The numbers or words that the status rests on.
+        status: Its result.
+        evidence: The reason for the status.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Checklist:
     """Checks with their verdict.
 
     Attributes:
-        status: `failed` if a check failed, `unknown` if one could not be tried, otherwise `passed`.
+        status: `failed` if a check failed, `unknown` if one could not run, otherwise `passed`.
         checks: The checks, in order.
     """
 
@@ -79,18 +79,18 @@ class Backup:
 
     Attributes:
         id: Its name.
-        system_identifier: The cluster that it is of, as `pg_controldata` names it.
+        system_identifier: The system identifier of its cluster, as `pg_controldata` shows it.
         wal_segment_bytes: The size of a segment of the write-ahead log.
         server_version: The version of PostgreSQL.
         server_version_number: The same as a number, such as 170006.
         timeline: The timeline of the server.
-        start_lsn: Where in the write-ahead log the backup begins.
-        stop_lsn: Where in the write-ahead log it ends.
+        start_lsn: The position in the write-ahead log at which the backup begins.
+        stop_lsn: The position in the write-ahead log at which it ends.
         first_segment: The first segment of the write-ahead log that it needs.
         last_segment: The last one.
-        started_at_ms: When it was begun.
-        finished_at_ms: When it was finished; the earliest moment that it restores to.
-        verified: The last words of `pg_verifybackup`.
+        started_at_ms: The time of its start.
+        finished_at_ms: The time of its end; the earliest moment that it restores to.
+        verified: The last message of `pg_verifybackup`.
         files: Its files.
     """
 
@@ -116,10 +116,10 @@ class Dump:
 
     Attributes:
         id: Its name.
-        system_identifier: The cluster that it is of.
+        system_identifier: The system identifier of its cluster.
         wal_segment_bytes: The size of a segment of the write-ahead log.
         server_version: The version of PostgreSQL.
-        started_at_ms: When it was begun, Unix milliseconds: it holds the commits until then.
+        started_at_ms: The time of its start, Unix milliseconds: it holds the commits until then.
         entries: The number of entries that `pg_restore --list` shows.
         files: Its files.
     """
@@ -140,7 +140,7 @@ class LogGap:
     Attributes:
         first: The first one.
         last: The last one.
-        segments: How many.
+        segments: The number of segments.
     """
 
     first: str
@@ -150,13 +150,13 @@ class LogGap:
 
 @dataclass(frozen=True, slots=True)
 class LogCoverage:
-    """The write-ahead log that the archive holds from a segment on.
+    """The write-ahead log in the archive, beginning with a segment.
 
     Attributes:
         from_: The segment that it must begin with; `from` in JSON.
         newest: The last complete segment.
-        receiving: The segment behind it whose beginning is there.
-        gaps: The segments that are missing in between.
+        receiving: The next segment, if its beginning was received.
+        gaps: The missing segments in between.
     """
 
     from_: str
@@ -171,8 +171,8 @@ class ListedBackup:
 
     Attributes:
         backup: Its manifest.
-        age_seconds: How old it is.
-        log: The write-ahead log behind it.
+        age_seconds: Its age.
+        log: The write-ahead log after it.
     """
 
     backup: Backup
@@ -185,7 +185,7 @@ class ArchiveContents:
     """The contents of an archive.
 
     Attributes:
-        archive: Where it is.
+        archive: Its location.
         backups: The base backups, oldest first.
         dumps: The dumps, oldest first.
         newest_log_at_ms: When the newest write-ahead log was stored, Unix milliseconds by the clock of the
@@ -200,10 +200,10 @@ class ArchiveContents:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """Something that the archive no longer needs.
+    """A backup, a dump or write-ahead log that the archive no longer needs.
 
     Attributes:
-        what: Such as `backup 20260131T120000Z`.
+        what: Its name, such as `backup 20260131T120000Z`.
         why: The reason.
         keys: Its keys, in the order in which they are deleted.
         size_bytes: Their size.
@@ -217,11 +217,11 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPlan:
-    """What is deleted and what is kept.
+    """The deletions, and the backups and dumps to keep.
 
     Attributes:
         delete: The deletions, in order.
-        keep: Backups and dumps that are kept, each with the reason.
+        keep: Backups and dumps to keep, each with the reason.
     """
 
     delete: tuple[Deletion, ...]
@@ -230,10 +230,10 @@ class RetentionPlan:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """A plan, and whether it was carried out.
+    """A retention plan and its state.
 
     Attributes:
-        applied: Whether it was carried out.
+        applied: True if the deletions were made.
         plan: The plan.
     """
 
@@ -249,9 +249,9 @@ class PostgresSetting:
         name: Its name.
         is_: Its value; `is` in JSON.
         should_be: The value that archiving needs.
-        needs_restart: Whether a change holds only after a restart.
-        why: What it is for.
-        refused: Why it is not changed without an option that says so.
+        needs_restart: True if a change takes effect only after a restart.
+        why: Its purpose.
+        refused: The reason why a change needs an explicit option.
     """
 
     name: str
@@ -264,11 +264,11 @@ class PostgresSetting:
 
 @dataclass(frozen=True, slots=True)
 class ArchiverTrial:
-    """Whether the server can archive, tried by the server as its user.
+    """The result of an archiving trial, which the server runs as its user.
 
     Attributes:
-        status: `unknown` if the server does not let a program be tried.
-        evidence: What it said.
+        status: Its result; `unknown` if the server does not allow the trial of a program.
+        evidence: The message of the server.
     """
 
     status: Status
@@ -277,12 +277,12 @@ class ArchiverTrial:
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    """The settings of PostgreSQL, and whether those that differ were changed.
+    """The settings of PostgreSQL that archiving needs, and their state.
 
     Attributes:
-        applied: Whether they were changed.
+        applied: True if those that differ were changed.
         settings: The settings.
-        trial: Whether `archive_command` works.
+        trial: The trial of `archive_command`.
     """
 
     applied: bool
@@ -292,21 +292,21 @@ class PostgresSettings:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A restored server that runs.
+    """A restored, running server.
 
     Attributes:
-        backup: The backup that it began with.
-        target: How far it was to be recovered.
-        data: The data folder.
+        backup: The restored backup.
+        target: The recovery target.
+        data: The data directory.
         port: The port on loopback.
-        pid: The process of the server, which lives on.
-        followed: The timeline that was followed.
+        pid: The process id of the server, which keeps running.
+        followed: The timeline that recovery followed.
         timeline: The timeline that it writes now.
-        last_commit: The last commit that was recovered, as the server says it.
-        download_seconds: How long the download took.
-        extract_seconds: How long the extraction took.
-        recover_seconds: The time from the start of the server until it took writes.
-        notes: What an operator has to know or to do.
+        last_commit: The last recovered commit, as the server reports it.
+        download_seconds: The duration of the download.
+        extract_seconds: The duration of the extraction.
+        recover_seconds: The time from the start of the server until it accepted writes.
+        notes: Notes and tasks for the operator.
     """
 
     backup: str
@@ -325,14 +325,14 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class RestoredDump:
-    """A dump that is in a database.
+    """A dump restored to a database.
 
     Attributes:
         dump: The dump.
-        taken_at_ms: When it was begun, Unix milliseconds; nothing later is in it.
+        taken_at_ms: The start of the dump, Unix milliseconds; it holds no later commit.
         database: The database.
-        tables: Tables that it has now.
-        seconds: How long all of it took.
+        tables: The number of tables of the database after the restore.
+        seconds: The duration of the restore.
     """
 
     dump: str
@@ -348,9 +348,9 @@ class Adoption:
 
     Attributes:
         archive: The archive that it writes.
-        timeline: The timeline that it is on.
-        taken_over: Whether the archive was in use before.
-        running: Whether a running server was told.
+        timeline: Its timeline.
+        taken_over: True if the archive was in use before.
+        running: True if the server was running and was notified.
     """
 
     archive: str
@@ -361,13 +361,13 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveMark:
-    """An object that says whose an archive is.
+    """An object that names the owner of an archive.
 
     Attributes:
-        key: `archive.json` names the cluster, `adopted.json` the copy that the archive was handed over to.
-        content: What it says.
-        signed_by: The trusted key that has signed it.
-        problem: Why no signature counts, if none does.
+        key: `archive.json` names the cluster, `adopted.json` the copy that took over the archive.
+        content: Its content.
+        signed_by: The trusted key that signed it.
+        problem: The fault of the signature, if there is one.
     """
 
     key: str
@@ -378,12 +378,12 @@ class ArchiveMark:
 
 @dataclass(frozen=True, slots=True)
 class SignedArchive:
-    """Who has signed whose an archive is.
+    """The signatures of the objects that name the owner of an archive.
 
     Attributes:
         archive: The archive.
-        applied: Whether it was signed now.
-        marks: The objects that say so.
+        applied: True if this call signed them.
+        marks: The objects.
     """
 
     archive: str
@@ -396,11 +396,11 @@ class SetupStep:
     """A step of setting up a bucket.
 
     Attributes:
-        what: What is done.
-        status: `passed`: it is so, or was done. `failed`: the store refused. `unknown`: not done, or not
+        what: Its description.
+        status: `passed`: already set, or done. `failed`: the store refused. `unknown`: not done, or not
             supported.
-        change: Whether something had to be changed, or has to be.
-        evidence: The answer of the store.
+        change: True if a change was or is necessary.
+        evidence: The response of the store.
     """
 
     what: str
@@ -411,13 +411,13 @@ class SetupStep:
 
 @dataclass(frozen=True, slots=True)
 class BucketSetup:
-    """How a bucket is set up, and whether it was changed.
+    """The setup of a bucket, and its state.
 
     Attributes:
         bucket: The bucket.
-        applied: Whether it was changed.
+        applied: True if the bucket was changed.
         steps: The steps, in order.
-        policies: The files of policies that were written; none if no folder was named.
+        policies: The policy files that were written; none if no directory was given.
     """
 
     bucket: str
@@ -433,11 +433,11 @@ class DamagedPayload:
     Attributes:
         device_id: The device.
         sequence: The sequence of its record.
-        object_ref: Where the record says that the payload is.
-        key: The key under which the right version was found.
+        object_ref: The location of the payload according to the record.
+        key: The key of the right version.
         state: `restorable`, `restored`, or `lost`: no version has the bytes that the record commits to.
         version: The version with the right bytes.
-        evidence: What was wrong, and how many versions were looked at.
+        evidence: The fault, and the number of versions read.
     """
 
     device_id: str
@@ -451,12 +451,12 @@ class DamagedPayload:
 
 @dataclass(frozen=True, slots=True)
 class PayloadRecovery:
-    """The payloads of a device, after looking for damage.
+    """The state of the payloads of a device.
 
     Attributes:
-        looked_at: How many were looked at.
-        intact: How many a plain read returns.
-        damaged: The others.
+        looked_at: The number of payloads checked.
+        intact: The number of payloads that a plain read returns.
+        damaged: The damaged payloads.
     """
 
     looked_at: int
@@ -471,7 +471,7 @@ class Measure:
     Attributes:
         name: Its name, with its unit.
         value: Its value.
-        limit: The most that passes, if there is a limit.
+        limit: The maximum value that passes, if there is one.
     """
 
     name: str
@@ -485,7 +485,7 @@ class DrillStep:
 
     Attributes:
         at_ms: Milliseconds since the drill began.
-        what: What happened.
+        what: Its description.
     """
 
     at_ms: int
@@ -494,12 +494,12 @@ class DrillStep:
 
 @dataclass(frozen=True, slots=True)
 class DrillHost:
-    """The machine on which a drill was held.
+    """The machine that ran a drill.
 
     Attributes:
         name: Its name.
         system: Its operating system, kernel and architecture.
-        cores: Processors that the drill could use.
+        cores: The number of processors available to the drill.
     """
 
     name: str
@@ -513,21 +513,21 @@ class DrillReport:
 
     Attributes:
         drill: Its name.
-        about: What it rehearses.
+        about: Its purpose.
         status: Its verdict; `unknown` if it could not finish.
         extent: `full`, `short` or `partial`; only a full one counts for alerts and quarters.
-        place: The servers that it was held on.
-        host: The machine on which `eds` ran.
+        place: The servers that it ran on.
+        host: The machine that ran `eds`.
         versions: The versions of `eds` and of the servers.
-        options: The options that were in force.
-        started_at_ms: When it began, Unix milliseconds.
-        ended_at_ms: When it ended, Unix milliseconds.
-        keep_until_ms: Until when the report is to be kept, Unix milliseconds.
-        duration_ms: How long it took.
-        checks: What was checked.
-        measures: What was measured.
-        timeline: What happened.
-        files: The files of the report, if a folder was named.
+        options: The options, defaults included.
+        started_at_ms: The time of its start, Unix milliseconds.
+        ended_at_ms: The time of its end, Unix milliseconds.
+        keep_until_ms: The end of the retention of the report, Unix milliseconds.
+        duration_ms: Its duration.
+        checks: The checks.
+        measures: The measures.
+        timeline: The events, in order.
+        files: The files of the report, if a directory was given.
     """
 
     drill: str
@@ -554,8 +554,8 @@ class DrillReports:
 
     Attributes:
         drills: The reports, in order.
-        passed: How many passed.
-        files: The files of the summary, if a folder was named.
+        passed: The number of drills that passed.
+        files: The files of the summary, if a directory was given.
     """
 
     drills: tuple[DrillReport, ...]
@@ -569,8 +569,8 @@ class NeededProgram:
 
     Attributes:
         program: Its name.
-        path: Where it is; none if it is not installed.
-        package: The Debian package that has it.
+        path: Its path; None if it is not installed.
+        package: The Debian package that contains it.
     """
 
     program: str
@@ -580,12 +580,12 @@ class NeededProgram:
 
 @dataclass(frozen=True, slots=True)
 class DrillPlan:
-    """A drill that can be held.
+    """An available drill.
 
     Attributes:
         name: Its name.
-        about: What it rehearses.
-        criterion: When it passes.
+        about: Its purpose.
+        criterion: The condition under which it passes.
         needs: The programs that it needs.
     """
 
@@ -603,8 +603,8 @@ class DrillRun:
         drill: The drill.
         extent: `full`, `short` or `partial`; only a full one counts.
         status: Its verdict.
-        signature: Whether the report is signed: `missing`, `not checked`, `valid`, or why it is not valid.
-        started_at_ms: When it began, Unix milliseconds.
+        signature: `missing`, `not checked`, `valid`, or the reason why the signature is not valid.
+        started_at_ms: The time of its start, Unix milliseconds.
     """
 
     drill: str
@@ -619,11 +619,11 @@ class Quarter:
     """The drills of a quarter.
 
     Attributes:
-        quarter: Such as `2026Q4`.
-        status: `passed` only if every drill was held in full and the last full run of each passed.
+        quarter: Its name, such as `2026Q4`.
+        status: `passed` only if every drill had a full run and the last full run of each passed.
         runs: The runs, oldest first.
         files: The files that were written.
-        removed: The files that were to be kept no longer and were removed.
+        removed: The files removed at the end of their retention.
     """
 
     quarter: str
@@ -639,8 +639,8 @@ class SignedReport:
 
     Attributes:
         file: The report.
-        valid: Whether it is signed with the key.
-        signature: `valid`, `missing`, or why it is not valid.
+        valid: True if it is signed with the key.
+        signature: `valid`, `missing`, or the reason why it is not valid.
     """
 
     file: str

@@ -28,9 +28,9 @@ async def open_async(
         config: See `edgesentry.open`.
         create: See `edgesentry.open`.
         read_only: See `edgesentry.open`.
-        at_once: Calls that may run at once; further ones wait.
+        at_once: Calls that may run at once; other calls wait.
     """
-    # Where it is needed: it is more than half of what an import would load, and most programs do without.
+    # Imported here: asyncio is more than half of the import time, and most programs do not need it.
     import asyncio
 
     ledger = await asyncio.to_thread(open, url, payloads, config=config, create=create, read_only=read_only)
@@ -40,8 +40,8 @@ async def open_async(
 class AsyncLedger:
     """A ledger whose methods are coroutines; they run in threads, without the interpreter's lock.
 
-    Cancelling a coroutine ends the waiting, not the work: a record that was being ingested may be taken all
-    the same, and sending it again is safe.
+    Cancelling a coroutine ends the wait, not the work: the service may still accept the record. Sending it
+    again is safe.
     """
 
     __module__ = "edgesentry"
@@ -63,7 +63,7 @@ class AsyncLedger:
         await self.close()
 
     async def close(self) -> None:
-        """Waits for what runs, then closes the ledger."""
+        """Waits for running calls, then closes the ledger."""
         await self._threads.close()
         self.ledger.close()
 
@@ -84,7 +84,7 @@ class AsyncLedger:
         return await self._run(self.ledger.key_ring)
 
     async def ingest(self, record: Record, payload: bytes) -> Outcome:
-        """See `Ledger.ingest`. Many at once share their commits."""
+        """See `Ledger.ingest`. Concurrent calls share their commits."""
         return await self._run(self.ledger.ingest, record, payload)
 
     async def ingest_many(
@@ -94,7 +94,7 @@ class AsyncLedger:
         *,
         progress: bool | BarFactory | None = None,
     ) -> Outcomes:
-        """See `Ledger.ingest_many`. Also takes an asynchronous iterable of pairs, which has no bar."""
+        """See `Ledger.ingest_many`. Also takes an asynchronous iterable of pairs, without a progress bar."""
         if not isinstance(records, AsyncIterable):
             return await self._run(self.ledger.ingest_many, records, payloads, progress=progress)
         return await self._threads.ingest(self.ledger.ingest_many, records)
@@ -102,11 +102,11 @@ class AsyncLedger:
     async def export(
         self, path: Path, *, progress: bool | BarFactory | None = None, **filters: Any
     ) -> Manifest:
-        """See `Ledger.export`. The bar is fed by another thread than that of the event loop."""
+        """See `Ledger.export`. A thread other than the event loop's updates the bar."""
         return await self._run(self.ledger.export, path, progress=progress, **filters)
 
     async def records(self, **filters: Any) -> list[AuditRecord]:
-        """All records of the filters as a list; `ledger.records` streams them. See `Ledger.records`."""
+        """Returns the records as a list; `ledger.records` streams them. See `Ledger.records`."""
         return await self._run(lambda: list(self.ledger.records(**filters)))
 
     async def heads(self) -> dict[str, Head]:

@@ -14,17 +14,17 @@ from edgesentry._typing import Path, Source
 class Client:
     """Sends records to a service on the network (`eds serve`).
 
-    Sending again is always safe, and the client does it by itself where the service is busy or cannot be
-    reached, after the time that the service asks for. Threads may share a client.
+    Sending again is always safe. If the service is busy or cannot be reached, the client retries after the
+    time that the service asks for. Threads may share a client.
 
     Args:
         url: `https://HOST:PORT`, or `http://` without TLS.
-        token: A token with the scope `ingest`, where the service asks for one.
-        ca: PEM file of the authorities to trust; those of the system by default.
+        token: A token with the scope `ingest`, if the service requires one.
+        ca: PEM file of the authorities to trust; by default those of the system.
         cert: PEM file of the device's own certificate.
         cert_key: PEM file of its private key.
-        timeout: Seconds that the service may stand still before an attempt has failed.
-        attempts: How often a record is sent before its outcome is `error`.
+        timeout: Seconds without progress of the service after which an attempt fails.
+        attempts: Number of attempts to send a record before its outcome is `error`.
 
     Raises:
         ConfigError: The URL or a file cannot be used.
@@ -47,7 +47,7 @@ class Client:
         attempts: int = 5,
     ) -> None:
         if (cert is None) != (cert_key is None):
-            raise ValueError("cert and cert_key are given together, or neither is")
+            raise ValueError("cert and cert_key must be given together")
         identity = None if cert is None or cert_key is None else (cert, cert_key)
         self.url = url
         self._core = ClientCore(url, token, ca, identity, timeout, attempts)
@@ -62,18 +62,18 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         self._core.close()
 
     def ingest(self, record: Record, payload: bytes) -> Outcome:
-        """Sends one record; when it is accepted or a duplicate, record and payload are durable there.
+        """Sends one record; if it is accepted or a duplicate, record and payload are durable there.
 
-        Ctrl-C ends the waiting; the record may have been taken all the same, and sending it again is safe.
+        Ctrl-C ends the wait; the service may still have accepted the record. Sending it again is safe.
         """
         return _outcome(record, self._core.ingest(record, payload))
 
     def ingest_many(self, records: Iterable[Any] | Source, payloads: Payloads | None = None) -> Outcomes:
-        """Sends records, some thousands at a time, and answers each: arguments of `Ledger.ingest_many`."""
+        """Sends records, some thousands at a time, and returns their outcomes; see `Ledger.ingest_many`."""
         outcomes: list[Outcome] = []
         for batch in _batches(_pairs(records, payloads)):
             answers = self._core.ingest_many(batch)
@@ -84,12 +84,12 @@ class Client:
 class AsyncClient:
     """A client whose methods are coroutines; arguments as for `Client`.
 
-    Cancelling a coroutine ends the waiting, not the work: a record that was being sent may be taken all the
-    same, and sending it again is safe.
+    Cancelling a coroutine ends the wait, not the work: the service may still accept the record. Sending it
+    again is safe.
 
     Args:
         url: See `Client`.
-        at_once: Calls that may run at once; further ones wait.
+        at_once: Calls that may run at once; other calls wait.
         **options: See `Client`.
     """
 
@@ -110,7 +110,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Waits for what runs, then ends the connections."""
+        """Waits for running calls, then closes the connections."""
         await self._threads.close()
         self.client.close()
 

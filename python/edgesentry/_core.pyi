@@ -79,22 +79,22 @@ FINDING_CODES: Final[tuple[FindingCode, ...]]
 """Every finding code, in the order of the documentation."""
 
 REJECTION_CODES: Final[tuple[RejectionCode, ...]]
-"""Every reason for which the ingest service does not take a record."""
+"""Every reason for which the ingest service rejects a record."""
 
 __version__: Final[str]
 
 @final
 class AuditRecord:
-    """One entry of a device's chain: seven fields. Immutable, comparable, hashable, picklable.
+    """An entry of a device's chain, with seven fields. Immutable, comparable, hashable, picklable.
 
     Args:
         device_id: The device that wrote the record.
         sequence: 1, 2, 3, ... per device; at most 2**64 - 1.
-        timestamp_ms: When the device observed it, Unix milliseconds by the device's clock.
+        timestamp_ms: The time of the observation, Unix milliseconds by the device's clock.
         payload_hash: BLAKE3 of the payload, 32 bytes.
         signature: Ed25519 signature, 64 bytes: R then S.
         prev_record_hash: Record hash of the previous record of this device, 32 bytes; zero for the first.
-        object_ref: Where the payload is, such as `s3://bucket/lift-01/1.bin`.
+        object_ref: The location of the payload, such as `s3://bucket/lift-01/1.bin`.
 
     Byte fields may be given as bytes, as hex digits, or as integers from 0 to 255.
 
@@ -116,7 +116,7 @@ class AuditRecord:
     ) -> Self: ...
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> AuditRecord:
-        """Makes a record from a mapping with exactly the seven fields, such as an object of a JSON export.
+        """Creates a record from a mapping with exactly the seven fields, such as an object of a JSON export.
 
         Raises:
             TypeError: A field has the wrong type.
@@ -133,7 +133,7 @@ class AuditRecord:
 
     @property
     def timestamp_ms(self) -> int:
-        """When the device observed it, Unix milliseconds by the device's clock."""
+        """The time of the observation, Unix milliseconds by the device's clock."""
 
     @property
     def payload_hash(self) -> bytes:
@@ -149,26 +149,26 @@ class AuditRecord:
 
     @property
     def object_ref(self) -> str:
-        """Where the payload is."""
+        """The location of the payload."""
 
     def hash(self) -> bytes:
-        """The record hash: BLAKE3 of the canonical bytes, 32 bytes."""
+        """Returns the record hash: BLAKE3 of the canonical bytes, 32 bytes."""
 
     def canonical_bytes(self) -> bytes:
-        """The bytes that are hashed: the seven fields as postcard encodes them."""
+        """Returns the bytes that the record hash covers: the seven fields in postcard encoding."""
 
     def signed_message(self, scheme: Scheme) -> bytes:
-        """The 32 bytes that a signature under this scheme covers.
+        """Returns the 32 bytes that a signature under this scheme covers.
 
-        Under `payload-hash` the payload hash; under `record` the derived digest of the record without its
+        `payload-hash` covers the payload hash, `record` the derived digest of the record without its
         signature.
         """
 
     def to_dict(self) -> RecordDict:
-        """The seven fields; byte fields as hex digits, so that the dict can be written as JSON."""
+        """Returns the seven fields, with byte fields as hex digits; the dict can be written as JSON."""
 
     def replace(self, **changes: object) -> AuditRecord:
-        """A copy with some fields changed. The signature is not renewed; see `Device.sign_record`.
+        """Returns a copy with some fields changed. It keeps the old signature; see `Device.sign_record`.
 
         Raises:
             TypeError: A field has the wrong type.
@@ -199,7 +199,7 @@ class Head:
         """Its record hash, 32 bytes."""
 
     def to_dict(self) -> HeadDict:
-        """The sequence, and the hash as hex digits."""
+        """Returns the sequence, and the hash as hex digits."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -209,23 +209,22 @@ class Head:
 class Device:
     """A device that signs its records and continues its own chain. Safe to use from several threads.
 
-    Made by `generate`, `from_seed` or `from_seed_file`. The seed is kept in memory that is zeroized when the
-    device is gone, and is never shown.
+    Created by `generate`, `from_seed` or `from_seed_file`. The seed is kept in memory that is zeroized when
+    the device is dropped, and is never shown.
     """
 
     @classmethod
     def generate(cls, device_id: str, *, scheme: Scheme = "record") -> Device:
-        """A new device with a key of its own, at the beginning of its chain.
+        """Creates a device with a new key, at the beginning of its chain.
 
         Args:
             device_id: Its id, not empty.
-            scheme: What its signatures cover. `payload-hash` is for devices of the field that know nothing
-                else.
+            scheme: The scheme of its signatures. `payload-hash` is for devices that support nothing else.
         """
 
     @classmethod
     def from_seed(cls, device_id: str, seed: ByteField, *, scheme: Scheme = "record") -> Device:
-        """The device whose secret seed is these 32 bytes, at the beginning of its chain.
+        """Creates a device from its 32-byte secret seed, at the beginning of its chain.
 
         Raises:
             ValueError: The seed is not 32 bytes, or the id is empty.
@@ -233,26 +232,26 @@ class Device:
 
     @classmethod
     def from_seed_file(cls, device_id: str, path: Path, *, scheme: Scheme = "record") -> Device:
-        """The device whose seed is in a file, as `save_seed` and `eds keygen` write it.
+        """Creates a device from a seed file, as `save_seed` and `eds keygen` write it.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ConfigError: Others than the owner may read the file, or it is no seed file.
+            FileNotFoundError: The file does not exist.
+            ConfigError: Users other than the owner may read the file, or it is not a seed file.
         """
 
     def save_seed(self, path: Path) -> None:
         """Writes the seed to a new file that only its owner can read (mode 0600).
 
         Raises:
-            FileExistsError: The file is there; a seed is never overwritten.
+            FileExistsError: The file exists; a seed is never overwritten.
         """
 
     def sign(self, payload: Bytes, object_ref: str, timestamp_ms: int | None = None) -> AuditRecord:
         """Signs the next record of the chain.
 
         Args:
-            payload: What was observed; the record commits to its BLAKE3 hash.
-            object_ref: Where the payload is kept.
+            payload: The observation; the record commits to its BLAKE3 hash.
+            object_ref: The location of the payload.
             timestamp_ms: Unix milliseconds; the clock of this machine if None.
 
         Raises:
@@ -260,16 +259,16 @@ class Device:
         """
 
     def sign_record(self, record: AuditRecord) -> AuditRecord:
-        """A copy of the record with this device's signature; the chain of the device is not touched.
+        """Returns a copy of the record with this device's signature; the device's chain does not change.
 
-        For tests: this is what an attacker who holds the key could do.
+        For tests of an attacker who holds the key.
         """
 
     def resume(self, last: Head | AuditRecord | None) -> Device:
-        """The same device, continuing after the last record that it signed; None for the beginning.
+        """Returns the same device, continuing after the last record that it signed; None for the beginning.
 
         Raises:
-            ValueError: The record is of another device.
+            ValueError: The record belongs to another device.
         """
 
     @property
@@ -278,7 +277,7 @@ class Device:
 
     @property
     def scheme(self) -> Scheme:
-        """What its signatures cover."""
+        """The scheme of its signatures."""
 
     @property
     def public_key(self) -> PublicKey:
@@ -296,14 +295,14 @@ class KeyRing:
         keys: A path to a key ring in JSON, another ring, or a mapping from device id to a key: 64 hex digits,
             a `PublicKey` or a `Device`, which bring their scheme, a dict with `key` and optionally `scheme`
             and `valid_from`, or a list of such; or a `Device`, or a list of them.
-        scheme: The scheme of keys that neither name nor bring one.
+        scheme: The scheme of keys that have none of their own.
 
-    A ring that you make is yours: `verify_chain` trusts it. That of `Ledger.key_ring` is a claim of the
-    ledger; a ring made of it is yours again.
+    `verify_chain` trusts a ring that you create. The ring of `Ledger.key_ring` is a claim of the ledger; a
+    ring created from it is trusted.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ConfigError: The keys are malformed, one of them is weak, or one is there with both schemes.
+        FileNotFoundError: The file does not exist.
+        ConfigError: The keys are malformed, a key is weak, or a key has both schemes.
     """
 
     def __new__(cls, keys: Keys | None = None, *, scheme: Scheme = "payload-hash") -> Self: ...
@@ -315,13 +314,13 @@ class KeyRing:
         Args:
             device_id: The device.
             key: Its public key, 32 bytes or 64 hex digits.
-            scheme: What its signatures cover; by default the scheme of the key if it is a `PublicKey`, else
-                `payload-hash`.
-            valid_from: The first sequence that it signs; it holds until the next key of the device begins.
+            scheme: The scheme of its signatures; by default the scheme of the key if it is a `PublicKey`,
+                else `payload-hash`.
+            valid_from: The first sequence that it signs; it is valid until the next key of the device begins.
 
         Raises:
-            ConfigError: The key is weak, the ring has it with the other scheme, or the device has another key
-                from this sequence.
+            ConfigError: The key is weak, the ring has it with the other scheme, or another key of the device
+                begins at this sequence.
         """
 
     @property
@@ -329,13 +328,13 @@ class KeyRing:
         """The ids of the devices that have a key, sorted."""
 
     def keys(self, device_id: str) -> list[KeyDict]:
-        """The keys of a device in the order in which they become valid; none for an unknown device."""
+        """Returns the keys of a device in the order in which they become valid; empty if it is unknown."""
 
     def to_json(self) -> str:
-        """The ring as JSON in the form that `KeyRing` and `--keys` read."""
+        """Returns the ring as JSON, which `KeyRing` and `--keys` read."""
 
     def save(self, path: Path) -> None:
-        """Writes the ring as JSON, replacing what was there.
+        """Writes the ring as JSON, replacing an existing file.
 
         Raises:
             OSError: The file cannot be written.
@@ -349,7 +348,7 @@ class KeyRing:
 
 @final
 class Cause:
-    """The earlier finding that probably explains a later one."""
+    """The earlier finding that probably caused a later one."""
 
     @property
     def code(self) -> FindingCode:
@@ -368,7 +367,7 @@ class Cause:
 
 @final
 class Finding:
-    """One failed check: where, what was expected, what was found."""
+    """One failed check: its place, the expected value and the actual one."""
 
     @property
     def code(self) -> FindingCode:
@@ -384,27 +383,27 @@ class Finding:
 
     @property
     def timestamp_ms(self) -> int | None:
-        """The time that the record claims, Unix milliseconds; None where there is no record."""
+        """The time that the record claims, Unix milliseconds; None if there is no record."""
 
     @property
     def index(self) -> int | None:
-        """Position of the record, from 0, over all inputs; None where the fault is an absence."""
+        """Position of the record, from 0, over all inputs; None if a record or chain is missing."""
 
     @property
     def expected(self) -> str:
-        """What the check expected; hashes as hex digits."""
+        """The expected value; hashes as hex digits."""
 
     @property
     def actual(self) -> str:
-        """What it found; hashes as hex digits."""
+        """The actual value; hashes as hex digits."""
 
     @property
     def record_hash(self) -> str | None:
-        """Hash of the record as found, 64 hex digits; None where there is no record."""
+        """Hash of the record as found, 64 hex digits; None if there is no record."""
 
     @property
     def cause(self) -> Cause | None:
-        """The earlier finding that probably explains this one."""
+        """The earlier finding that probably caused this one."""
 
     @property
     def input(self) -> str | None:
@@ -415,14 +414,14 @@ class Finding:
         """The number of the record in that input, from 1."""
 
     def to_dict(self) -> dict[str, object]:
-        """The finding as in the JSON form of the report."""
+        """Returns the finding as in the JSON report."""
 
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
 class Findings:
-    """The findings of a report: a sequence, and an Arrow stream of one row a finding.
+    """The findings of a report: a sequence, and an Arrow stream with one row for each finding.
 
     Arrow columns: code, device_id, sequence, timestamp_ms, index, expected, actual, record_hash, cause_code,
     cause_sequence, cause_index, input, record. Hashes are hex digits.
@@ -430,17 +429,17 @@ class Findings:
 
     @classmethod
     def from_arrow(cls, table: ArrowStream) -> Findings:
-        """Findings from a table of them, such as one that was kept as Parquet or filtered in polars.
+        """Reads findings from a table, such as one that was stored as Parquet or filtered in polars.
 
-        The columns may come in any order, and in any type that holds them; further ones are left out. Those
-        that have the types of `Findings` are handed on by it as the very same buffers.
+        The columns may have any order, and any type that holds their values; other columns are ignored.
+        Columns that have the types of `Findings` are not copied.
 
         Args:
             table: Any object with `__arrow_c_stream__`: of pyarrow, polars, DuckDB and others.
 
         Raises:
             TypeError: The object exports no Arrow.
-            UnreadableError: A column is missing or of another type, or a row is no finding.
+            UnreadableError: A column is missing or has another type, or a row is not a finding.
         """
 
     def __len__(self) -> int: ...
@@ -452,24 +451,24 @@ class Findings:
     def __reversed__(self) -> Iterator[Finding]: ...
     def __contains__(self, value: object, /) -> bool: ...
     def index(self, value: Finding) -> int:
-        """The position of a finding.
+        """Returns the position of a finding.
 
         Raises:
-            ValueError: It is not among them.
+            ValueError: The findings do not contain it.
         """
 
     def count(self, value: Finding) -> int:
-        """How often a finding is among them."""
+        """Returns the number of findings that are equal to this one."""
 
     def to_polars(self) -> polars.DataFrame:
-        """The findings as a polars data frame, over the same buffers.
+        """Returns the findings as a polars data frame, without copying them.
 
         Raises:
             ImportError: polars is not installed.
         """
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The findings as a pandas data frame.
+        """Returns the findings as a pandas data frame.
 
         Raises:
             ImportError: pandas or pyarrow is not installed.
@@ -487,7 +486,7 @@ class Findings:
 
 @final
 class LinkCoverage:
-    """How the beginnings of chains are known. Chains that do not begin where they should are findings."""
+    """The number of chains by their beginning. A chain with an unexpected beginning is a finding."""
 
     @property
     def from_first(self) -> int:
@@ -495,7 +494,7 @@ class LinkCoverage:
 
     @property
     def from_trusted(self) -> int:
-        """Chains that begin after a start head which the auditor brought."""
+        """Chains that begin after a start head of the auditor."""
 
     @property
     def from_claimed(self) -> int:
@@ -503,27 +502,27 @@ class LinkCoverage:
 
 @final
 class SignatureCoverage:
-    """Signatures that were decided."""
+    """Signatures that were checked."""
 
     @property
     def payload_hash(self) -> int:
-        """Records decided under scheme `payload-hash`, which covers the payload hash only."""
+        """Records checked under scheme `payload-hash`, which covers the payload hash only."""
 
     @property
     def record(self) -> int:
-        """Records decided under scheme `record`, which covers the whole record."""
+        """Records checked under scheme `record`, which covers the whole record."""
 
     @property
     def unchecked(self) -> int:
-        """Records not decided: no key for the device, or none valid at the sequence."""
+        """Records not checked: the device has no key, or none that is valid at the sequence."""
 
 @final
 class PayloadCoverage:
-    """Payloads that were looked for."""
+    """Payloads that were checked."""
 
     @property
     def checked(self) -> int:
-        """Payloads looked for, and hashed where found."""
+        """Payloads looked for, and hashed if they were found."""
 
 @final
 class HeadCoverage:
@@ -531,7 +530,7 @@ class HeadCoverage:
 
     @property
     def trusted(self) -> int:
-        """Heads that the auditor brought."""
+        """Heads of the auditor."""
 
     @property
     def claimed(self) -> int:
@@ -543,11 +542,11 @@ class HeadCoverage:
 
     @property
     def devices_claimed(self) -> int:
-        """Those of them for which a head is claimed."""
+        """Devices without a trusted head but with a claimed one."""
 
 @final
 class Coverage:
-    """What was checked and what was not."""
+    """The checks that were made, and those that were not."""
 
     @property
     def records(self) -> int:
@@ -559,19 +558,19 @@ class Coverage:
 
     @property
     def malformed(self) -> int:
-        """Entries that are no records."""
+        """Entries that are not records."""
 
     @property
     def links(self) -> LinkCoverage:
-        """How the beginnings of the chains are known."""
+        """Chains by their beginning."""
 
     @property
     def signatures(self) -> SignatureCoverage | None:
-        """Signatures; None where no keys were given."""
+        """Signatures; None if no keys were given."""
 
     @property
     def payloads(self) -> PayloadCoverage | None:
-        """Payloads; None where no payloads were given."""
+        """Payloads; None if no payloads were given."""
 
     @property
     def heads(self) -> HeadCoverage | None:
@@ -579,15 +578,15 @@ class Coverage:
 
     @property
     def not_checked(self) -> list[str]:
-        """What was not checked, and what could therefore go unnoticed; one sentence each."""
+        """Checks that were not made and faults that could therefore go unnoticed; one sentence each."""
 
     @property
     def provided_by(self) -> dict[InputKind, list[Provider]]:
-        """The inputs that the levels were checked against, and by whom each was provided."""
+        """The inputs that the levels were checked against, and who provided each."""
 
 @final
 class Input:
-    """One of the inputs of a verification."""
+    """An input of a verification."""
 
     @property
     def name(self) -> str:
@@ -595,7 +594,7 @@ class Input:
 
     @property
     def format(self) -> str:
-        """How it is written, such as `json`, `ndjson+gzip` or `parquet`."""
+        """Its format, such as `json`, `ndjson+gzip` or `parquet`."""
 
     @property
     def entries(self) -> int:
@@ -603,11 +602,11 @@ class Input:
 
     @property
     def bytes(self) -> int | None:
-        """Its size in bytes; None where it has none."""
+        """Its size in bytes; None if it has none."""
 
 @final
 class ChainSpan:
-    """What one chain spans."""
+    """The range of sequences and times of a chain."""
 
     @property
     def records(self) -> int:
@@ -615,11 +614,11 @@ class ChainSpan:
 
     @property
     def lowest_sequence(self) -> int:
-        """The lowest sequence found, wherever it stands."""
+        """The lowest sequence found, at any position."""
 
     @property
     def highest_sequence(self) -> int:
-        """The highest."""
+        """The highest sequence found."""
 
     @property
     def earliest_ms(self) -> int:
@@ -627,18 +626,18 @@ class ChainSpan:
 
     @property
     def latest_ms(self) -> int:
-        """The latest."""
+        """The latest time that a record claims, Unix milliseconds."""
 
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
 
 @final
 class Report:
-    """What a verification found. Its truth value means nothing: ask `ok`."""
+    """The result of a verification. Its truth value has no meaning: use `ok`."""
 
     @property
     def ok(self) -> bool:
-        """Whether all that was asked was checked and holds. False where there was nothing to verify."""
+        """True if every requested check was made and passed. False if there was nothing to verify."""
 
     @property
     def verdict(self) -> Verdict:
@@ -646,7 +645,7 @@ class Report:
 
     @property
     def findings(self) -> Findings:
-        """The findings in the order of their records; findings without a record last."""
+        """The findings in the order of their records, then the findings without a record."""
 
     @property
     def findings_omitted(self) -> int:
@@ -654,14 +653,14 @@ class Report:
 
     @property
     def hints(self) -> list[str]:
-        """Likely causes of many findings at once, and their cures; one sentence each.
+        """Likely causes of many findings at once, and how to fix them; one sentence each.
 
         `to_dict()["hints"]` has them with their codes and figures.
         """
 
     @property
     def counts(self) -> dict[FindingCode, int]:
-        """How many findings of each code, those that were not kept included."""
+        """The number of findings of each code, including those that were not kept."""
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -669,34 +668,34 @@ class Report:
 
     @property
     def chains(self) -> dict[str, ChainSpan]:
-        """What each chain spans, by device id."""
+        """The range of each chain, by device id."""
 
     @property
     def coverage(self) -> Coverage:
-        """What was checked and what was not."""
+        """The checks that were made, and those that were not."""
 
     @property
     def inputs(self) -> list[Input]:
         """The inputs, in the order in which they were read."""
 
     def summary(self) -> str:
-        """The report for people, as `eds verify-chain` prints it."""
+        """Returns the report as text, as `eds verify-chain` prints it."""
 
     def to_dict(self) -> dict[str, object]:
-        """The report as `eds verify-chain --json` gives it."""
+        """Returns the report as `eds verify-chain --json` prints it."""
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """The report as JSON, on one line or indented by so many blanks."""
+        """Returns the report as JSON, on one line or indented by this number of spaces."""
 
     def to_html(self) -> str:
-        """The report as one self-contained page, as `eds verify-chain --html` writes it.
+        """Returns the report as one self-contained page, as `eds verify-chain --html` writes it.
 
-        Reads the inputs once more where they are files, to show their hashes; a file that has changed since
-        it was verified gets none.
+        Reads inputs that are files once more, to show their hashes; a file that has changed since the
+        verification gets none.
         """
 
     def raise_for_findings(self) -> None:
-        """Does nothing where the report is ok.
+        """Raises an exception unless the report is ok.
 
         Raises:
             VerificationError: There are findings, or there was nothing to verify.
@@ -714,47 +713,47 @@ class Report:
 
 @final
 class Statistics:
-    """How each device reported, one row a device; made by `device_statistics`. An Arrow stream.
+    """Statistics of each device, one row for each; created by `device_statistics`. An Arrow stream.
 
     Times are those of the devices' own clocks. Columns:
 
     - `device_id`
-    - `records`: how many were found, repeated ones included
-    - `duplicates`: how many of them have a sequence that was there before
-    - `first_sequence`, `last_sequence`: the lowest and the highest
-    - `missing`: sequences between these two at which there is no record
+    - `records`: number of records, repeated ones included
+    - `duplicates`: number of records whose sequence occurred before
+    - `first_sequence`, `last_sequence`: the lowest and the highest sequence
+    - `missing`: sequences between these two without a record
     - `earliest_ms`, `latest_ms`: the earliest and the latest time of a record, Unix milliseconds
-    - `rate_per_hour`: records an hour between these two; null where that is no time
+    - `rate_per_hour`: records per hour between these two; null if they are equal
     - `interval_median_ms`: the median time from one record to the next, to one part in sixteen
-    - `longest_gap_ms`, `longest_gap_sequence`: the longest such time, and the record behind it
-    - `gaps`: such times that are longer than `gap_ms`, or than ten medians; to one part in sixteen
-    - `clock_backwards`: how often a record is dated before the one ahead of it
-    - `clock_backwards_max_ms`, `clock_backwards_sequence`: the furthest such step, and its record
-    - `silence_ms`: from the latest record to `until_ms`; 0 where that is earlier
+    - `longest_gap_ms`, `longest_gap_sequence`: the longest such time, and the record after it
+    - `gaps`: number of such times longer than `gap_ms`, or than ten medians; to one part in sixteen
+    - `clock_backwards`: number of records dated before the previous one
+    - `clock_backwards_max_ms`, `clock_backwards_sequence`: the largest such step, and its record
+    - `silence_ms`: from the latest record to `until_ms`; 0 if `until_ms` is earlier
 
     Columns in `_ms` are milliseconds.
     """
 
     @property
     def malformed(self) -> int:
-        """Entries of the source that are no records, and so count nowhere."""
+        """Entries of the source that are not records; no column counts them."""
 
     @property
     def columns(self) -> list[str]:
         """The names of the columns."""
 
     def to_dicts(self) -> list[dict[str, str | int | float | None]]:
-        """The rows as dicts, by device id."""
+        """Returns the rows as dicts, sorted by device id."""
 
     def to_polars(self) -> polars.DataFrame:
-        """The table as a polars data frame, over the same buffers.
+        """Returns the table as a polars data frame, without copying it.
 
         Raises:
             ImportError: polars is not installed.
         """
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The table as a pandas data frame.
+        """Returns the table as a pandas data frame.
 
         Raises:
             ImportError: pandas or pyarrow is not installed.
@@ -771,34 +770,34 @@ class Statistics:
 
 @final
 class RecordReader(Iterator[AuditRecord]):
-    """The records of a source, one by one, in bounded memory; made by `read_records`.
+    """The records of a source, one by one, in bounded memory; created by `read_records`.
 
-    Also an Arrow stream, to be read once, of the records that were not yet taken, for pyarrow, polars, duckdb
-    and others. Columns: device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash,
-    object_ref; the byte fields as fixed-size binary.
+    Also an Arrow stream of the records not yet read, for pyarrow, polars, duckdb and others; it can be read
+    once. Columns: device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref;
+    the byte fields as fixed-size binary.
     """
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> AuditRecord:
-        """The next record.
+        """Returns the next record.
 
         Raises:
-            RecordMalformed: The entry is no record. The reader can go on with the entry after it.
+            RecordMalformed: The entry is not a record. The reader can continue with the next entry.
         """
 
     @property
     def skipped(self) -> int:
-        """Malformed entries that were skipped so far."""
+        """Malformed entries skipped so far."""
 
     def to_polars(self) -> polars.DataFrame:
-        """The rest of the records as a polars data frame, once.
+        """Returns the rest of the records as a polars data frame, once.
 
         Raises:
             ImportError: polars is not installed.
         """
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The rest of the records as a pandas data frame, once.
+        """Returns the rest of the records as a pandas data frame, once.
 
         Raises:
             ImportError: pandas or pyarrow is not installed.
@@ -808,10 +807,10 @@ class RecordReader(Iterator[AuditRecord]):
         """Exports the schema of the stream."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Exports the rest of the records as an Arrow stream, once; then the reader is of no more use.
+        """Exports the rest of the records as an Arrow stream, once; the reader cannot be used afterwards.
 
         Raises:
-            ValueError: The records have gone into a stream before.
+            ValueError: The records were exported before.
         """
 
 def verify_chain(
@@ -828,9 +827,9 @@ def verify_chain(
     threads: int | None = None,
     max_findings: int = 100_000,
 ) -> Report:
-    """Verifies records and says what was found. Links are always checked, more where its input is given.
+    """Verifies records. Links are always checked, other levels if their input is given.
 
-    The work runs on threads of its own without the GIL, in bounded memory whatever the size of the source.
+    Runs on its own threads without the GIL. Memory is bounded and does not depend on the size of the source.
     Ctrl-C raises KeyboardInterrupt within 200 ms.
 
     Args:
@@ -839,19 +838,19 @@ def verify_chain(
             mappings with the seven fields, or an object with `__arrow_c_stream__`. Python objects are read by
             the calling thread.
         keys: Public keys, to check signatures: see `KeyRing`.
-        payloads: A folder of payloads, to hash them again.
+        payloads: A directory of payloads, to hash them again.
         heads: Trusted heads that the chains must contain, to find truncated chains and missing devices: a
             path, an earlier report, or a mapping from device id to `Head`.
         start_heads: Heads after which the chains must begin, for an export that starts mid-chain.
         manifest: The manifest of the export, which is one file: a path, or the result of `Ledger.export`. Its
-            heads, and its start heads if you bring none, are claims of the exporter: they are checked, and
-            the report says that they are claims.
+            heads, and its start heads if `start_heads` is None, are claims of the exporter: they are checked,
+            and the report marks them as claims.
         scheme: The scheme of keys that do not name one.
-        require: Levels that must be covered in full by what you bring. `heads` requires both ends of each
-            chain: a trusted head, and a beginning at sequence 1 or after a trusted start head.
-        progress: True for a `tqdm.auto` bar, or a callable that makes such a bar.
-        threads: Threads to verify with. If None, the variable RAYON_NUM_THREADS decides, else
-            OMP_NUM_THREADS, else there is one a core; a CPU limit of a container counts.
+        require: Levels that trusted inputs must cover in full. `heads` requires both ends of each chain: a
+            trusted head, and a beginning at sequence 1 or after a trusted start head.
+        progress: True for a `tqdm.auto` bar, or a callable that creates such a bar.
+        threads: Number of threads; by default the value of RAYON_NUM_THREADS, else of OMP_NUM_THREADS, else
+            one per core, within the CPU limit of a container.
         max_findings: Findings to keep in the report; all are counted.
 
     Returns:
@@ -862,11 +861,11 @@ def verify_chain(
         OSError: A file cannot be read.
         ConfigError: The keys or heads are unreadable, or a key is weak.
         UnreadableError: An input is not in a format that holds records.
-        StoreError: A payload is there but cannot be read.
+        StoreError: A payload exists but cannot be read.
         TypeError: An argument has the wrong type.
         ValueError: An argument has a wrong value, or a required level lacks its input.
         RequirementError: The report is valid, but a required level was not covered in full, or the file is
-            another than the manifest describes. It has the report.
+            not the one that the manifest describes. It has the report.
         KeyboardInterrupt: Ctrl-C. The threads end by themselves soon after.
     """
 
@@ -878,16 +877,17 @@ def device_statistics(
     progress: bool | BarFactory | None = None,
     threads: int | None = None,
 ) -> Statistics:
-    """Reads records and says of each device how it reported: rate, gaps, silence, clock, duplicates.
+    """Reads records and computes statistics of each device: rate, gaps, silence, clock, duplicates.
 
-    Nothing is verified, and nothing here is a finding: a device may be silent, late or wrong about the time
-    for honest reasons. One pass, in bounded memory; Ctrl-C raises KeyboardInterrupt within 200 ms.
+    It verifies nothing, and none of the figures is a finding: a device may be silent or late, or its clock
+    wrong, for honest reasons. One pass, in bounded memory; Ctrl-C raises KeyboardInterrupt within 200 ms.
 
     Args:
         source: As for `verify_chain`; also the records of a ledger, `ledger.records()`.
-        gap_ms: The time from one record to the next above which it is a gap, in milliseconds; ten times the
-            device's median if None.
-        until_ms: Until when silence is counted, Unix milliseconds; the latest time of all records if None.
+        gap_ms: The time between two records above which it is a gap, in milliseconds; ten times the device's
+            median if None.
+        until_ms: The time until which silence is counted, Unix milliseconds; the latest time of all records
+            if None.
         progress: As for `verify_chain`.
         threads: As for `verify_chain`.
 
@@ -897,15 +897,15 @@ def device_statistics(
     """
 
 def payload_hash(payload: Bytes) -> bytes:
-    """The hash by which a record commits to a payload: BLAKE3, 32 bytes."""
+    """Returns the hash by which a record commits to a payload: BLAKE3, 32 bytes."""
 
 def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme | None = None) -> bool:
-    """Whether the signature of one record holds under a public key.
+    """Returns True if the signature of the record is valid under a public key.
 
     Args:
         record: The record.
         key: The public key, 32 bytes or 64 hex digits.
-        scheme: What the signature covers; by default the scheme of the key if it is a `PublicKey`, else
+        scheme: The scheme of the signature; by default the scheme of the key if it is a `PublicKey`, else
             `payload-hash`.
 
     Raises:
@@ -913,34 +913,33 @@ def verify_record(record: AuditRecord, key: ByteField, scheme: Scheme | None = N
     """
 
 def _restore(kind: str, state: bytes) -> Any:
-    """Makes a result of its pickle."""
+    """Restores a result from its pickle."""
 
 def read_records(source: Source, *, on_malformed: Literal["raise", "skip"] = "raise") -> RecordReader:
     """Reads the records of a source one by one, or as an Arrow stream. Nothing is verified.
 
     Args:
         source: As for `verify_chain`.
-        on_malformed: What to do with an entry that is no record: raise `RecordMalformed`, or skip and count
-            it.
+        on_malformed: For an entry that is not a record: raise `RecordMalformed`, or skip and count it.
 
     Raises:
         FileNotFoundError: A file is missing.
         UnreadableError: An input is not in a format that holds records; raised when the first record is
-            taken.
+            read.
     """
 
 def write_records(records: Source, path: Path) -> int:
-    """Writes records to a file, in the format that its name says, and returns how many there were.
+    """Writes records to a file and returns their number. The extension of the file selects the format.
 
     The file appears under its name only when it is complete.
 
     Args:
         records: As for `verify_chain`.
-        path: `.json`, `.ndjson` or `.jsonl`, also with `.gz` or `.zst` behind; `.arrow` or `.parquet`.
+        path: `.json`, `.ndjson` or `.jsonl`, also followed by `.gz` or `.zst`; `.arrow` or `.parquet`.
 
     Raises:
-        ValueError: The name does not say a format.
-        RecordMalformed: An entry of the source is no record; nothing is written.
+        ValueError: The extension is not that of a format.
+        RecordMalformed: An entry of the source is not a record; nothing is written.
         OSError: The file cannot be written.
     """
 
@@ -948,8 +947,8 @@ def read_heads(path: Path) -> dict[str, Head]:
     """Reads a heads snapshot, as `write_heads` and `eds heads` write it.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ConfigError: It is no heads snapshot.
+        FileNotFoundError: The file does not exist.
+        ConfigError: The file is not a heads snapshot.
     """
 
 def write_heads(
@@ -962,29 +961,29 @@ def write_heads(
 ) -> None:
     """Writes a heads snapshot; verify later exports against it with `heads=`.
 
-    A snapshot that is there is replaced only by heads that extend it: every chain must still hold the record
-    at the old head. Every state is kept under its time in a history.
+    An existing snapshot is replaced only by heads that extend it: every chain must still hold the record at
+    the old head. A history keeps every state under its time.
 
     Args:
         heads: A report, a mapping from device id to `Head`, or a ledger, whose records show that its heads
             extend the old ones.
-        path: Where to write it.
-        records: The records that the heads are of, as `verify_chain` takes them; needed once a chain has gone
-            on since the old heads, unless `heads` is a ledger.
-        history: Folder for a dated copy of every state; by default `heads.d` for `heads.json`.
-        accept_rewrite: Why heads that do not extend the old ones are accepted, such as a restore. It goes
-            into the log of the history.
+        path: The file to write.
+        records: The records of the heads, as `verify_chain` takes them; required if a chain has grown since
+            the old heads, unless `heads` is a ledger.
+        history: Directory for a dated copy of every state; by default `heads.d` for `heads.json`.
+        accept_rewrite: The reason to accept heads that do not extend the old ones, such as a restore. The log
+            of the history records it.
 
     Raises:
         HeadsRewrittenError: A chain was cut, rewritten or left out since the old heads; nothing was replaced.
-        VerificationError: The records themselves do not hold.
-        ConfigError: What is there is no snapshot, or records are needed.
+        VerificationError: The records have findings.
+        ConfigError: The existing file is not a snapshot, or records are required.
         ValueError: The path is that of a source or a database.
         OSError: The file cannot be written.
     """
 
 def shown(text: str) -> str:
-    """Text that an exception quotes, so that neither a terminal nor a runner of a pipeline acts on it."""
+    """Escapes text for an exception, so that neither a terminal nor a pipeline runner acts on it."""
 
 def init_telemetry(
     log: str | None,
@@ -995,15 +994,15 @@ def init_telemetry(
     otlp_timeout_seconds: int,
     service_name: str,
 ) -> None:
-    """What `edgesentry.telemetry.init` stands on."""
+    """Implements `edgesentry.telemetry.init`."""
 
 def end_telemetry() -> None:
-    """What `edgesentry.telemetry.shutdown` stands on."""
+    """Implements `edgesentry.telemetry.shutdown`."""
 
 def metrics_text() -> str:
-    """The metrics of this process in the Prometheus text format, every series from the beginning.
+    """Returns the metrics of this process in the Prometheus text format, with every series from the start.
 
-    They count whatever the log level. docs/reference/telemetry.md lists them.
+    They do not depend on the log level. docs/reference/telemetry.md lists them.
     """
 
 def run_command(argv: Sequence[str]) -> int:
@@ -1028,7 +1027,7 @@ class IngestAnswer:
 
 @final
 class ClientCore:
-    """What `edgesentry.Client` stands on."""
+    """Implements `edgesentry.Client`."""
 
     def __new__(
         cls,
@@ -1047,7 +1046,7 @@ class ClientCore:
 
 @final
 class LedgerCore:
-    """What `edgesentry.Ledger` stands on."""
+    """Implements `edgesentry.Ledger`."""
 
     def __new__(
         cls, url: str | None, payloads: str | None, config: Path | None, create: bool, read_only: bool
@@ -1106,12 +1105,12 @@ class LedgerCore:
 class Outbox:
     """A device that signs into a durable buffer, one SQLite file, and sends from it in order.
 
-    A record is in the outbox before `sign` returns, and leaves it only when the service has answered that it
-    holds the very same record. A crash between any two steps costs a resend and nothing else.
+    `sign` stores a record in the outbox before it returns. The outbox deletes the record only after the
+    service has confirmed that it holds the same record. A crash between any two steps costs only a resend.
 
     Args:
-        path: The file; made where it is missing.
-        device: Who signs. A new outbox begins after the head of the device; one that is there knows its own.
+        path: The file; created if it does not exist.
+        device: The signer. A new outbox begins after its head; an existing one has its own head.
 
     Raises:
         EdgesentryError: The outbox belongs to another device, or continues another chain.
@@ -1120,40 +1119,40 @@ class Outbox:
 
     def __new__(cls, path: Path, device: Device) -> Self: ...
     def sign(self, payload: Bytes, object_ref: str, timestamp_ms: int | None = None) -> AuditRecord:
-        """Signs the next record of the chain and keeps it, durably, with its payload.
+        """Signs the next record of the chain and stores it, durably, with its payload.
 
         Args:
-            payload: What the record commits to.
-            object_ref: Where the service shall keep the payload.
-            timestamp_ms: Unix milliseconds; now by default.
+            payload: The payload that the record commits to.
+            object_ref: The location at which the service is to store the payload.
+            timestamp_ms: Unix milliseconds; the current time by default.
 
         Raises:
-            EdgesentryError: No ledger could take the record, or the chain is full.
+            EdgesentryError: No ledger could accept the record, or the chain is full.
             StoreError: The outbox cannot be written.
         """
 
     def flush(self, service: object) -> FlushedDict:
-        """Sends what waits, in order, until nothing waits or the service rejects a record.
+        """Sends the waiting records, in order, until none waits or the service rejects one.
 
         Args:
             service: A `Client` of a service on the network, or an open `Ledger` with a payload store.
 
         Raises:
-            StoreError: A store failed; what was not acknowledged still waits.
-            ServiceError: The service refused or could not be reached; what was not acknowledged still waits.
+            StoreError: A store failed; records that were not acknowledged still wait.
+            ServiceError: The service refused or could not be reached; unacknowledged records still wait.
         """
 
     @property
     def waiting(self) -> int:
-        """How many records wait."""
+        """The number of waiting records."""
 
     @property
     def head(self) -> Head | None:
-        """The last link that was signed."""
+        """The last record signed."""
 
     @property
     def rejection(self) -> KeptRejectionDict | None:
-        """Why the service did not take the first record that waits, the last time it was asked."""
+        """The rejection of the first waiting record by the service, at the last attempt."""
 
     def close(self) -> None:
         """Closes the file."""

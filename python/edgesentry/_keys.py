@@ -1,4 +1,4 @@
-"""Public keys as Python users hold them."""
+"""Public keys for Python users."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 @final
 class PublicKey(str):
-    """A public key, 64 hex digits, that knows what its signatures cover.
+    """A public key, 64 hex digits, with the scheme of its signatures.
 
-    Key rings and ledgers that are not told a scheme take that of the key.
+    Key rings and ledgers use this scheme by default.
 
     Args:
         key: 64 hex digits.
-        scheme: What its signatures cover.
+        scheme: The scheme of its signatures.
     """
 
     __slots__ = ("_scheme",)
@@ -30,7 +30,7 @@ class PublicKey(str):
 
     @property
     def scheme(self) -> Scheme:
-        """What its signatures cover."""
+        """The scheme of its signatures."""
         return self._scheme
 
     def __getnewargs__(self) -> tuple[str, Scheme]:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""The ledger: take records in, read them, verify them, export them."""
+"""The ledger: ingest, read, verify and export records."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ _BATCH_BYTES = 32 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a record.
+    """The outcome of a record.
 
     Attributes:
         device_id: The device that the record names.
         sequence: Its sequence.
-        status: `accepted` and `duplicate`: record and payload are durable. `rejected`: the record is not
-            taken, and will not be. `error`: a store failed; send the record again.
-        reason: Why it was rejected.
-        expected: What the check expected.
-        actual: What it found.
-        error: What failed, in one sentence.
-        retryable: Whether an error may go away by itself.
+        status: `accepted` and `duplicate`: record and payload are durable. `rejected`: the service will
+            never accept the record. `error`: a store failed; send the record again.
+        reason: The reason of a rejection.
+        expected: The value that the check expected.
+        actual: The value that it found.
+        error: The failure, in one sentence.
+        retryable: True if a retry may succeed.
     """
 
     device_id: str
@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the ledger holds the record."""
+        """True if the ledger holds the record."""
         return self.status in ("accepted", "duplicate")
 
 
@@ -91,7 +91,7 @@ class Outcomes(Sequence[Outcome]):
     @overload
     def __getitem__(self, index: slice) -> Outcomes: ...
     def __getitem__(self, index: int | slice) -> Outcome | Outcomes:
-        """The outcome at a position, or those of a slice."""
+        """Returns the outcome at a position, or those of a slice."""
         if isinstance(index, slice):
             return Outcomes(self._outcomes[index])
         return self._outcomes[index]
@@ -105,12 +105,12 @@ class Outcomes(Sequence[Outcome]):
 
     @property
     def ok(self) -> bool:
-        """Whether the ledger holds every one of the records."""
+        """True if the ledger holds every one of the records."""
         return all(outcome.ok for outcome in self._outcomes)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many records there are of each status; of rejected ones, of each reason."""
+        """The number of records by status; of rejected records, by reason."""
         return dict(Counter(outcome.reason or outcome.status for outcome in self._outcomes))
 
     def raise_for_rejections(self) -> None:
@@ -121,18 +121,18 @@ class Outcomes(Sequence[Outcome]):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an export holds; beside the file as JSON, under its name and `.manifest.json`.
+    """The manifest of an export; the export writes it as JSON to the file's name plus `.manifest.json`.
 
     Attributes:
-        records: How many records.
-        devices: Of how many devices.
+        records: The number of records.
+        devices: The number of devices.
         heads: The last link of every chain in the file.
-        start_heads: The links after which chains begin that do not begin at sequence 1. Like the heads they
-            are claims of the exporter; `verify_chain(..., manifest=...)` checks them as claims.
+        start_heads: For chains that do not begin at sequence 1, the link before their first record. Like the
+            heads they are claims of the exporter; `verify_chain(..., manifest=...)` checks them as claims.
         file: Name, format, size_bytes and blake3 of the file.
-        filter: Which records were asked for.
-        ledger: Where they are from.
-        created_at_ms: When, Unix milliseconds.
+        filter: The filter of the export.
+        ledger: The ledger that was exported.
+        created_at_ms: The time of the export, Unix milliseconds.
     """
 
     records: int
@@ -160,19 +160,19 @@ def open(
     """Opens a ledger and its payload store.
 
     Args:
-        url: `sqlite:PATH`, a path, or `postgres://user@host,host/database`; by default what the
-            configuration says, else `edgesentry.db` in the current folder.
-        payloads: `ledger` (in the SQLite file), `folder:PATH`, a path of a folder, or `s3://BUCKET`; with
-            SQLite `ledger` by default.
+        url: `sqlite:PATH`, a path, or `postgres://user@host,host/database`; by default the ledger of the
+            settings, else `edgesentry.db` in the current directory.
+        payloads: `ledger` (in the SQLite file), `folder:PATH`, the path of a directory, or `s3://BUCKET`; by
+            default `ledger` with SQLite.
         config: A TOML file of settings; by default the one that the variable EDS_CONFIG names. Variables
-            `EDS_...` come before it, arguments before both.
-        create: Whether a missing file or folder is made.
-        read_only: Whether the ledger is only read. Then nothing of it is changed: no file beside it appears,
-            no table is created or migrated, and its writer is not held up. It works on a read-only mount,
-            with a PostgreSQL role that may only SELECT, and on a standby. Methods that write raise.
+            `EDS_...` override it, and arguments override both.
+        create: Create a missing file or directory.
+        read_only: Read the ledger without changing it: this creates no file beside it, creates or migrates no
+            table, and does not block its writer. It works on a read-only mount, with a PostgreSQL role that
+            may only SELECT, and on a standby. Methods that write raise an exception.
 
     Raises:
-        ConfigError: A setting is wrong or unknown, or there is no such ledger, or the file or the database
+        ConfigError: A setting is wrong or unknown, the ledger does not exist, or the file or the database
             holds other tables.
         StoreError: A store cannot be reached.
     """
@@ -180,10 +180,10 @@ def open(
 
 
 class Ledger:
-    """An open ledger; made by `edgesentry.open`, closed by `close` or at the end of a `with` block.
+    """An open ledger; `edgesentry.open` opens it, `close` or the end of a `with` block closes it.
 
-    Any number of threads may use it at once; single ingests of many threads share their commits. Any number
-    of processes may have the same ledger open. A process that forks must open it after the fork.
+    Any number of threads may use it at once; their single ingests share commits. Any number of processes may
+    have the same ledger open. A process that forks must open it after the fork.
     """
 
     __module__ = "edgesentry"
@@ -207,19 +207,19 @@ class Ledger:
             return "<Ledger, closed>"
 
     def _repr_html_(self) -> str | None:
-        """What a notebook shows: the place and the devices; the plain form where the ledger cannot answer."""
+        """Returns the place and the devices for a notebook; the plain form if the ledger cannot be read."""
         try:
             return self._core.html()
         except (ValueError, EdgesentryError):
             return None
 
     def close(self) -> None:
-        """Closes the ledger. What runs in other threads is finished."""
+        """Closes the ledger. Calls that run in other threads are finished first."""
         self._core.close()
 
     @property
     def place(self) -> str:
-        """Where the ledger is, without secrets."""
+        """The location of the ledger, without secrets."""
         return self._core.place
 
     def register_device(
@@ -231,20 +231,20 @@ class Ledger:
         valid_from: int | None = None,
         start: Head | None = None,
     ) -> None:
-        """Registers a device, or another key of one. The same registration again changes nothing.
+        """Registers a device, or another key of a device. Repeating a registration changes nothing.
 
         Args:
             device: A device id, or a `Device`, which brings its key and scheme.
-            public_key: The key, where `device` is an id: 32 bytes or 64 hex digits.
-            scheme: What its signatures cover; by default the scheme of the key if it is a `PublicKey`, else
-                `record`.
+            public_key: The key, if `device` is an id: 32 bytes or 64 hex digits.
+            scheme: The scheme of its signatures; by default the scheme of the key if it is a `PublicKey`,
+                else `record`.
             valid_from: The first sequence that the key signs; by default the next one of the chain.
             start: For a chain that began elsewhere: the last link that this ledger will not hold.
 
         Raises:
-            ConfigError: The key is weak or no key.
-            RegistryError: The change would touch the past, another key begins there, or the key is registered
-                with the other scheme.
+            ConfigError: The key is weak or malformed.
+            RegistryError: The change would affect past records, another key begins at this sequence, or the
+                key is registered with the other scheme.
         """
         if isinstance(device, Device):
             device_id, scheme = device.device_id, scheme or device.scheme
@@ -252,7 +252,7 @@ class Ledger:
         else:
             device_id = device
         if public_key is None:
-            raise TypeError("a device id needs a public_key; or give a Device")
+            raise TypeError("a device id needs a public_key; or pass a Device")
         if scheme is None and isinstance(public_key, PublicKey):
             scheme = public_key.scheme
         self._core.register(device_id, public_key, scheme or "record", valid_from, start)
@@ -266,25 +266,24 @@ class Ledger:
         return self._core.revoke(device_id)
 
     def devices(self) -> list[RegisteredDeviceDict]:
-        """The registered devices with their keys and heads, by device id."""
+        """Returns the registered devices with their keys and heads, sorted by device id."""
         return self._core.devices()
 
     def key_ring(self) -> KeyRing:
-        """The registered keys. A key ring has no place for revocations.
+        """Returns the registered keys. A key ring does not contain revocations.
 
-        They are a claim of the ledger, wherever they are used, and satisfy no `require`. If you have compared
-        them with the keys of the devices, say so by `KeyRing(ledger.key_ring())`, which is a key ring of
-        yours; so is one that is read from a file.
+        They are a claim of the ledger and satisfy no `require`. After comparing them with the keys of the
+        devices, create a trusted ring with `KeyRing(ledger.key_ring())`; a ring read from a file is trusted.
         """
         return self._core.key_ring()
 
     def ingest(self, record: Record, payload: bytes) -> Outcome:
-        """Takes one record in; when it is accepted or a duplicate, record and payload are durable.
+        """Ingests one record; if it is accepted or a duplicate, record and payload are durable.
 
-        Ctrl-C ends the waiting; the record may have been taken all the same, and sending it again is safe.
+        Ctrl-C ends the wait; the ledger may still have accepted the record. Sending it again is safe.
 
         Raises:
-            ValueError: There is no payload store.
+            ValueError: The ledger was opened without a payload store.
         """
         return self._ingest([(record, payload)])[0]
 
@@ -295,18 +294,19 @@ class Ledger:
         *,
         progress: bool | BarFactory | None = None,
     ) -> Outcomes:
-        """Takes records in, some thousands at a time, and answers each.
+        """Ingests records, some thousands at a time, and returns the outcome of each.
 
         Args:
             records: Pairs of a record and its payload; or, with `payloads`, any source of records: an
-                iterable, a file, an Arrow table. The records of one device in the order of its chain.
+                iterable, a file, an Arrow table. Records of one device must be in the order of its chain.
             payloads: A mapping from object reference to payload, a function from record to payload, or the
                 payloads in the order of the records.
-            progress: True for a bar, or a callable that makes one, such as tqdm; it counts records.
+            progress: True for a bar, or a callable that creates one, such as tqdm; it counts records.
 
         Raises:
             KeyError: The mapping lacks a payload.
-            ValueError: There are fewer payloads than records, or there is no payload store.
+            ValueError: There are fewer payloads than records, or the ledger was opened without a payload
+                store.
         """
         total = len(records) if isinstance(records, Sized) and not isinstance(records, str | bytes) else None
         bar = open_bar(progress, total=total, unit=" records", name="ingest")
@@ -336,23 +336,23 @@ class Ledger:
         before: Time | None = None,
         progress: bool | BarFactory | None = None,
     ) -> Manifest:
-        """Exports records into a file, with a manifest beside it, in bounded memory.
+        """Exports records to a file, with a manifest beside it, in bounded memory.
 
         Args:
-            path: The file; its name says the format: .json, .ndjson, .arrow, .parquet, the first two also
-                with .gz or .zst on top.
+            path: The file; its extension selects the format: .json, .ndjson, .arrow, .parquet, the first two
+                also followed by .gz or .zst.
             devices: Only these devices.
             from_sequence: The lowest sequence.
             to_sequence: The highest sequence.
             since: The earliest timestamp, Unix milliseconds or a datetime with a time zone.
-            before: The timestamp before which records lie. Where a device's clock ran backwards, a range of
-                time has gaps, and a verification says so.
-            progress: True for a bar, or a callable that makes one, such as tqdm; it counts records.
+            before: The first timestamp after the range. If a device's clock ran backwards, a range of time
+                has gaps, which a verification reports.
+            progress: True for a bar, or a callable that creates one, such as tqdm; it counts records.
 
-        Ctrl-C, and an exception of the bar, end the export; the file is whole or not there.
+        Ctrl-C, or an exception of the bar, ends the export; the file is complete or does not exist.
 
         Raises:
-            OSError: The file cannot be written; then there is none.
+            OSError: The file cannot be written; it does not exist then.
             StoreError: The ledger failed.
         """
         filters = _filters(devices, from_sequence, to_sequence, since, before)
@@ -371,11 +371,11 @@ class Ledger:
         since: Time | None = None,
         before: Time | None = None,
     ) -> RecordReader:
-        """Records by device and sequence, one by one or as an Arrow stream; filters as in `export`."""
+        """Returns records by device and sequence, also as an Arrow stream; filters as in `export`."""
         return self._core.records(*_filters(devices, from_sequence, to_sequence, since, before))
 
     def heads(self) -> dict[str, Head]:
-        """The last link of every chain that has one. Keep them where nobody who can change the ledger can."""
+        """Returns the last link of every chain. Keep them where a writer of the ledger cannot change them."""
         return self._core.heads()
 
     def verify(
@@ -394,24 +394,24 @@ class Ledger:
     ) -> Report:
         """Verifies the ledger in place, without an export.
 
-        What you bring is trusted. What the ledger or a manifest provides is a claim: it is checked as well,
-        the report says that it is a claim, and it satisfies no `require`.
+        Inputs of the caller are trusted. Inputs from the ledger or a manifest are claims: they are checked,
+        the report marks them as claims, and they satisfy no `require`.
 
         Args:
-            keys: Keys that you trust, as in `verify_chain`; `"registered"` for the ledger's own, a claim, as
-                is `Ledger.key_ring()`.
-            heads: Heads that you kept from an earlier time; `"registered"` for the ledger's own, a claim.
-            start_heads: Heads after which chains begin that do not begin at sequence 1; `"registered"` for
-                those with which the ledger's devices were registered, a claim. Without them such a beginning
+            keys: Trusted keys, as in `verify_chain`; `"registered"` for the ledger's own keys, a claim like
+                `Ledger.key_ring()`.
+            heads: Trusted heads from an earlier time; `"registered"` for the ledger's own, a claim.
+            start_heads: For chains that do not begin at sequence 1, the head before their first record;
+                `"registered"` for those registered with the devices, a claim. Without them such a beginning
                 is a finding.
             manifest: The manifest of an export of this ledger: its heads are claims, which the chains must
                 contain.
-            payloads: Whether to read every payload and hash it again.
+            payloads: Read every payload and hash it again.
             devices: Only these devices.
             require: Levels that must be covered in full, as in `verify_chain`.
-            max_findings: Findings that are kept; all are counted.
-            progress: True for a bar, or a callable that makes one, such as tqdm.
-            threads: Threads that verify; one a core by default.
+            max_findings: Findings to keep in the report; all are counted.
+            progress: True for a bar, or a callable that creates one, such as tqdm.
+            threads: Number of threads; one per core by default.
 
         Raises:
             RequirementError: The report is valid, but a required level was not covered in full.
@@ -431,27 +431,27 @@ class Ledger:
         after_id: int = 0,
         limit: int = 1000,
     ) -> list[LogEntryDict]:
-        """A page of the operation log, oldest first: every decision of the service, with its reason.
+        """Returns a page of the operation log, oldest first: every decision of the service, with its reason.
 
         Args:
             device_id: Only this device.
             outcome: Only `accepted`, `duplicate` or `rejected`.
             reason: Only this reason.
-            after_id: Only entries after this one: the last of the page before.
-            limit: At most so many.
+            after_id: Only entries after this one: the last entry of the previous page.
+            limit: The maximum number of entries.
         """
         return self._core.operation_log(device_id, outcome, reason, after_id, limit)
 
     def payload(self, record: Record | str) -> bytes | None:
-        """The payload of a record; None where the store has none.
+        """Returns the payload of a record; None if the store does not have it.
 
         Args:
-            record: The record, or its object reference. By reference it is slow, because all records are
-                read to find the one that has it.
+            record: The record, or its object reference. A reference is slow, because all records are read to
+                find its record.
 
         Raises:
-            ValueError: Several records with other payloads have this object reference, or there is no
-                payload store.
+            ValueError: Several records with different payloads have this object reference, or the ledger was
+                opened without a payload store.
         """
         return self._core.payload(record)
 
@@ -511,7 +511,7 @@ def _milliseconds(time: Time | None) -> int | None:
 def _pairs(records: Iterable[Any] | Source, payloads: Payloads | None) -> Iterator[tuple[Record, bytes]]:
     if payloads is None:
         if isinstance(records, str | bytes | os.PathLike) or not isinstance(records, Iterable):
-            raise TypeError("records without payloads; give pairs of record and payload, or payloads=")
+            raise TypeError("records have no payloads; pass pairs of record and payload, or payloads=")
         for pair in records:
             yield _pair(pair)
         return

@@ -1,4 +1,4 @@
-"""Events of the Rust core as records of `logging`; imported by the core when it is first asked to work."""
+"""Events of the Rust core as records of `logging`; the core imports this module at its first call."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from edgesentry._core import end_telemetry
 
 Event = tuple[str, int, float, str, int, str, dict[str, object]]
 
-# Who listens to nothing is not told of rejections on stderr, as libraries should have it.
+# Without a handler of the application, rejections do not go to stderr, as is usual for libraries.
 logging.getLogger("edgesentry_rs").addHandler(logging.NullHandler())
 
-# What waits is handed over, and the last spans are sent.
+# Hands over waiting events and sends the last spans.
 atexit.register(end_telemetry)
 
 
 def levels(names: Iterable[str]) -> list[int]:
-    """The lowest level that each logger wants."""
+    """The lowest enabled level of each logger."""
     disabled = logging.root.manager.disable
     return [max(logging.getLogger(name).getEffectiveLevel(), disabled + 1, 1) for name in names]
 
@@ -30,7 +30,7 @@ def emit(events: Iterable[Event]) -> None:
         if not logger.isEnabledFor(level):
             continue
         record = logger.makeRecord(name, level, path, line, message, (), None)
-        # When it happened, not when it is told.
+        # The time of the event, not of its delivery.
         record.relativeCreated += (created - record.created) * 1000
         record.created = created
         record.msecs = int(created % 1 * 1000)
@@ -41,5 +41,5 @@ def emit(events: Iterable[Event]) -> None:
 
 
 def dropped(count: int) -> None:
-    """Says that some events are missing."""
+    """Reports that some events are missing."""
     logging.getLogger("edgesentry_rs").warning("%d events were dropped: too many waited for logging", count)

@@ -1,4 +1,4 @@
-"""The command `eds` as a process of its own, which ends when this one no longer waits for it."""
+"""Runs the command `eds` in a separate process, which ends when this one no longer waits for it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _FOLLOW = "import edgesentry._process as process; process.follow()"
 
 
 def run(arguments: Iterable[str]) -> tuple[int, str]:
-    """Runs `eds` to its end; its exit code and what it wrote to stdout.
+    """Runs `eds` to its end; returns its exit code and its output on stdout.
 
-    If the wait is interrupted, as by Ctrl-C, `eds` is asked to end, cleans up, and is waited for; asked a
-    second time, it ends at once. If this process is killed, `eds` ends as well.
+    If the wait is interrupted, as by Ctrl-C, `eds` is asked to end, cleans up, and is waited for; a second
+    interrupt ends it at once. If this process is killed, `eds` ends as well.
     """
     command = [sys.executable, "-c", _FOLLOW, "--json", *arguments]
-    # PostgreSQL archives and recovers with the command of this package, which may be in no PATH.
+    # PostgreSQL archives and recovers with the command of this package, which may not be in PATH.
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-    # Only this process has the end that is written to, and the system closes it when this process ends.
+    # Only this process has the write end of the pipe; the system closes it when this process ends.
     alive, held = os.pipe()
     try:
         with subprocess.Popen(
@@ -49,8 +49,8 @@ def _wait(process: subprocess.Popen[str]) -> tuple[int, str]:
             code = process.wait()
             reader.join()
             break
-        # Ctrl-C, or what a handler of another signal raises. From a terminal `eds` has heard Ctrl-C itself,
-        # and takes this for the same.
+        # Ctrl-C, or an exception of another signal handler. A terminal sends Ctrl-C to `eds` as well,
+        # which takes this signal for the same one.
         except BaseException as raised:
             interruption = interruption or raised
             process.terminate()
@@ -60,7 +60,7 @@ def _wait(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def follow() -> None:
-    """Runs `eds` with the arguments of this process until whoever holds the other end of stdin ends."""
+    """Runs `eds` with the arguments of this process, and ends it when the other end of stdin is closed."""
     alive = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -1,4 +1,4 @@
-"""The one progress bar: tqdm's, as a widget in a notebook and as text anywhere else."""
+"""The progress bar of tqdm: a widget in a notebook, text elsewhere."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def default_bar() -> BarFactory:
-    """The bar that `progress=True` stands for.
+    """Returns the bar for `progress=True`.
 
     Raises:
         ImportError: tqdm is not installed.
     """
     try:
         with warnings.catch_warnings():
-            # A notebook without ipywidgets: text is all that tqdm can show there, and it shows it.
+            # In a notebook without ipywidgets tqdm warns, and shows text.
             warnings.simplefilter("ignore")
             from tqdm.auto import tqdm
     except ImportError as error:
@@ -27,11 +27,11 @@ def default_bar() -> BarFactory:
 
 
 def open_bar(progress: bool | BarFactory | None, *, total: int | None, unit: str, name: str) -> Bar | None:
-    """A bar for work that is counted in Python; None where none is wanted.
+    """Returns a bar for work that Python counts; None without `progress`.
 
     Raises:
         ImportError: tqdm is not installed.
-        TypeError: `progress` makes no bars.
+        TypeError: `progress` does not create bars.
     """
     if progress is None or progress is False:
         return None

@@ -1,4 +1,4 @@
-"""Types that the stubs and the public API share."""
+"""Types of the stubs and the public API."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal, Protocol, TypeAlias, TypedDict
 from edgesentry._core import AuditRecord, Device, Head, KeyRing, Report
 
 Scheme: TypeAlias = Literal["payload-hash", "record"]
-"""What a signature covers: the payload hash only, or the whole record."""
+"""The scheme of a signature: it covers the payload hash only, or the whole record."""
 
 Level: TypeAlias = Literal["signatures", "payloads", "heads"]
 """A level of verification that needs an input of its own. Links are always checked."""
 
 Provider: TypeAlias = Literal["auditor", "manifest", "ledger", "record"]
-"""Who provided an input. The auditor's are trusted, the others are claims."""
+"""The party that provided an input. Inputs of the auditor are trusted, others are claims."""
 
 InputKind: TypeAlias = Literal["start_heads", "keys", "payloads", "heads"]
 """An input that a level is checked against."""
 
 Verdict: TypeAlias = Literal["valid", "findings", "nothing_to_verify"]
-"""What a report says of the whole input."""
+"""The verdict of a report."""
 
 FindingCode: TypeAlias = Literal[
     "prev_hash_mismatch",
@@ -55,10 +55,10 @@ RejectionCode: TypeAlias = Literal[
     "object_ref_invalid",
     "store_refused",
 ]
-"""Why the ingest service does not take a record."""
+"""The reason for which the ingest service rejects a record."""
 
 OutcomeStatus: TypeAlias = Literal["accepted", "duplicate", "rejected", "error"]
-"""What became of a record."""
+"""The outcome of a record."""
 
 Path: TypeAlias = str | os.PathLike[str]
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -102,7 +102,7 @@ class RegisteredKeyDict(KeyDict):
 class RegisteredDeviceDict(TypedDict):
     """A device of the registry.
 
-    `start` is the link after which the ledger begins, where that is not the first.
+    `start` is the link before the first record in the ledger, if the chain does not begin at sequence 1.
     """
 
     device_id: str
@@ -112,7 +112,7 @@ class RegisteredDeviceDict(TypedDict):
 
 
 class KeptRejectionDict(TypedDict):
-    """Why the service did not take the first record that waits in an outbox."""
+    """The rejection of the first waiting record of an outbox."""
 
     sequence: int
     reason: RejectionCode
@@ -121,9 +121,9 @@ class KeptRejectionDict(TypedDict):
 
 
 class FlushedDict(TypedDict):
-    """What one flush of an outbox has done.
+    """The result of a flush of an outbox.
 
-    `rejection` says why it stopped, where the service rejected a record.
+    `rejection` is the reason if the flush stopped at a rejected record.
     """
 
     accepted: int
@@ -135,7 +135,7 @@ class FlushedDict(TypedDict):
 class LogEntryDict(TypedDict):
     """An entry of the operation log. `evidence` holds the canonical bytes of a rejected record.
 
-    If its signature was not known to hold, they are the first 512 bytes.
+    If its signature was not verified, they are the first 512 bytes.
     """
 
     id: int
@@ -154,7 +154,7 @@ class BinaryFile(Protocol):
     """A file object opened in binary mode."""
 
     def read(self, size: int, /) -> bytes:
-        """Reads at most `size` bytes; none at the end."""
+        """Reads at most `size` bytes; returns none at the end."""
 
 
 class ArrowStream(Protocol):
@@ -165,20 +165,20 @@ class ArrowStream(Protocol):
 
 
 class Bar(Protocol):
-    """A progress bar such as tqdm makes."""
+    """A progress bar, such as one of tqdm."""
 
     def update(self, n: int, /) -> object:
-        """Goes `n` steps further."""
+        """Advances the bar by `n` steps."""
 
     def close(self) -> object:
-        """Ends the bar."""
+        """Closes the bar."""
 
 
 class BarFactory(Protocol):
-    """A callable that makes a progress bar, such as the class `tqdm.auto.tqdm`."""
+    """A callable that creates a progress bar, such as the class `tqdm.auto.tqdm`."""
 
     def __call__(self, *, total: int | None, unit: str, unit_scale: bool, desc: str) -> Bar:
-        """Makes the bar; `total` is None where it is not known."""
+        """Creates the bar; `total` is None if it is not known."""
 
 
 Records: TypeAlias = Iterable[AuditRecord | Mapping[str, object]]

@@ -1,4 +1,4 @@
-"""Exceptions: failures to do the job. A fault of the evidence is a finding, never an exception."""
+"""Exceptions: failures of an operation. A fault of the evidence is a finding, never an exception."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class EdgesentryError(Exception):
 
 
 class ConfigError(EdgesentryError, ValueError):
-    """What the caller configured cannot be used: a weak key, a key ring, a heads snapshot, a seed file."""
+    """The configuration cannot be used: a weak key, a key ring, a heads snapshot, a seed file."""
 
 
 class HeadsRewrittenError(EdgesentryError):
-    """Chains no longer extend the heads that are there; nothing was replaced.
+    """Chains no longer extend the existing heads; nothing was replaced.
 
-    They were cut or rewritten, or a device is gone.
+    A chain was cut or rewritten, or a device is gone.
 
     Attributes:
-        place: The snapshot, or what the heads are of.
-        findings: What shows it, one finding a device or more.
+        place: The snapshot, or the source of the heads.
+        findings: The findings that show it, one or more for each device.
     """
 
     def __init__(self, place: object, findings: list[Finding]) -> None:
@@ -56,17 +56,17 @@ class HeadsRewrittenError(EdgesentryError):
 
 
 class RegistryError(EdgesentryError):
-    """The device registry refuses a change, and says why."""
+    """The device registry refuses a change; the message gives the reason."""
 
 
 class StoreError(EdgesentryError):
-    """A ledger, a payload store or a folder of payloads could not answer.
+    """A ledger, a payload store or a directory of payloads failed.
 
-    Nothing that failed is in the way of a retry.
+    The operation is safe to retry.
 
     Attributes:
-        retryable: Whether the same call may succeed later.
-        component: `raw_data_store`, `audit_ledger`, `operation_log` or `outbox`; empty where it is none of
+        retryable: True if the same call may succeed later.
+        component: `raw_data_store`, `audit_ledger`, `operation_log` or `outbox`; empty if it is none of
             them.
     """
 
@@ -82,10 +82,10 @@ class StoreError(EdgesentryError):
 class ServiceError(EdgesentryError):
     """A service on the network refused a request, or could not be reached.
 
-    Nothing that failed is in the way of a retry.
+    The operation is safe to retry.
 
     Attributes:
-        retryable: Whether the same call may succeed later.
+        retryable: True if the same call may succeed later.
     """
 
     def __init__(self, message: str, retryable: bool = False) -> None:
@@ -97,7 +97,7 @@ class ServiceError(EdgesentryError):
 
 
 class RejectedError(EdgesentryError):
-    """Records that were not taken in.
+    """Records were not ingested.
 
     Attributes:
         outcomes: The outcomes of the whole call.
@@ -126,8 +126,8 @@ class RecordMalformed(EdgesentryError, ValueError):
 
     Attributes:
         index: Position of the entry in the source, from 0, over all files.
-        expected: What an entry must be.
-        actual: What is wrong with this one, with its line and byte offset or its row.
+        expected: The valid form of an entry.
+        actual: The fault of this entry, with its line and byte offset or its row.
     """
 
     def __init__(self, index: int, expected: str, actual: str) -> None:
@@ -137,11 +137,11 @@ class RecordMalformed(EdgesentryError, ValueError):
         self.actual = actual
 
     def __str__(self) -> str:
-        return shown(f"entry {self.index} is no record: expected {self.expected}, found {self.actual}")
+        return shown(f"entry {self.index} is not a record: expected {self.expected}, found {self.actual}")
 
 
 class VerificationError(EdgesentryError):
-    """A report that is not ok: it has findings, or there was nothing to verify.
+    """The report is not ok: it has findings, or there was nothing to verify.
 
     Attributes:
         report: The report.
@@ -160,11 +160,11 @@ class VerificationError(EdgesentryError):
 
 
 class RequirementError(VerificationError, ValueError):
-    """A report that is valid, but does not cover what was required of it.
+    """The report is valid, but does not cover a required level.
 
     Attributes:
         report: The report.
-        reason: What is not covered: a required level, or the file is not the one that the manifest describes.
+        reason: The level that is not covered, or that the file is not the one that the manifest describes.
     """
 
     def __init__(self, report: Report, reason: str) -> None:

@@ -1,13 +1,12 @@
 """Operations from Python: backup and restore, drills, and the bucket of payloads.
 
-Each function runs the command `eds` of this package in a process of its own and returns the answer of the
-command with `--json` as a dataclass. On Ctrl-C that process cleans up and is waited for before
-`KeyboardInterrupt` is raised; it ends with this process, too, whatever ends that.
+Each function runs the command `eds` of this package in a separate process and returns its JSON output
+(`--json`) as a dataclass. On Ctrl-C that process cleans up before `KeyboardInterrupt` is raised. It also ends
+when this process ends, even by SIGKILL.
 
-The options are those of the command, with underscores; what is left out is as the command has it by default.
-`config` is always the settings file: TOML, by default the one that `EDS_CONFIG` names. Every function raises
-`ConfigError` if a setting, an option or a program is missing or wrong, and `EdgesentryError` if the work
-could not be finished.
+The options are those of the command, with underscores, and have the same defaults. `config` is always the
+settings file: TOML, by default the one that `EDS_CONFIG` names. Every function raises `ConfigError` if a
+setting, an option or a program is missing or wrong, and `EdgesentryError` if the operation failed.
 """
 
 from __future__ import annotations
@@ -133,7 +132,7 @@ def _run(arguments: Iterable[str], content: str) -> Any:
     try:
         envelope = json.loads(stdout)
     except ValueError:
-        raise EdgesentryError(f"eds has ended with {code} and no answer") from None
+        raise EdgesentryError(f"eds exited with code {code} and returned no JSON") from None
     if error := envelope.get("error"):
         raise (ConfigError if code == _USAGE else EdgesentryError)(error["message"])
     return envelope[content]
@@ -146,7 +145,7 @@ def _ask(
     options: Mapping[str, object] | None = None,
     argument: Path | None = None,
 ) -> _T:
-    """Runs a command and returns its answer, which is named `content` in the JSON."""
+    """Runs a command and returns its result, the field `content` of its JSON output."""
     arguments = [] if argument is None else ["--", os.fsdecode(argument)]
     answer: _T = decode(kind, _run([*command.split(), *_flags(options or {}), *arguments], content))
     return answer
@@ -175,7 +174,7 @@ def backup(
     if_log_exceeds: int | None = None,
     config: Path | None = None,
 ) -> Backup:
-    """Takes a base backup, proves it and archives it.
+    """Takes a base backup, verifies it and archives it.
 
     Args:
         if_log_exceeds: Take it only if more log than this was written since the newest backup, in MiB.
@@ -224,12 +223,12 @@ def verify_backup(
     allow_unsigned: bool = False,
     config: Path | None = None,
 ) -> Checklist:
-    """Downloads a backup, compares its signature and hashes and lets PostgreSQL prove it again.
+    """Downloads a backup, verifies its signature and hashes and runs `pg_verifybackup` again.
 
     Args:
         backup_id: The backup, or the dump with `dump`; the newest by default.
-        dump: It is a dump.
-        allow_unsigned: Read what is not signed although the settings name a key.
+        dump: Verify a dump.
+        allow_unsigned: Accept unsigned files although the settings name a key.
         config: The settings file.
     """
     options: dict[str, object] = {"dump": dump, "allow_unsigned": allow_unsigned, "config": config}
@@ -242,11 +241,11 @@ def check_archive(
     allow_unsigned: bool = False,
     config: Path | None = None,
 ) -> Checklist:
-    """Looks for write-ahead log that is missing; a check that fails names the missing ranges.
+    """Looks for missing write-ahead log; a failed check names the missing ranges.
 
     Args:
-        contents: Download the log and read it through: signatures, pages and records.
-        allow_unsigned: Read what is not signed although the settings name a key.
+        contents: Download the log and check its signatures, pages and records.
+        allow_unsigned: Accept unsigned files although the settings name a key.
         config: The settings file.
     """
     options: dict[str, object] = {
@@ -264,12 +263,12 @@ def retention(
     dumps: int | None = None,
     config: Path | None = None,
 ) -> Retention:
-    """Decides what the archive no longer needs, and why.
+    """Lists the files that the archive no longer needs, each with the reason, and with `apply` deletes them.
 
     Args:
-        apply: Delete it; without it nothing is deleted.
-        backups: Days that base backups are kept.
-        dumps: Days that dumps are kept.
+        apply: Delete them; otherwise nothing is deleted.
+        backups: Days to keep base backups.
+        dumps: Days to keep dumps.
         config: The settings file.
     """
     options: dict[str, object] = {"apply": apply, "backups": backups, "dumps": dumps, "config": config}
@@ -290,14 +289,14 @@ def configure_postgres(
     """Compares the settings of PostgreSQL with what archiving needs.
 
     Args:
-        apply: Change what differs; a restart is left to the caller.
-        archive_timeout: Seconds after which a segment that is not full is archived; what is set, at most 60,
-            by default.
-        standby: `application_name` of a synchronous standby, or several; those that are set by default.
-        no_standby: Let commits wait for no standby; with `weaken_durability`.
+        apply: Change settings that differ. The caller restarts the server.
+        archive_timeout: Seconds after which a segment that is not full is archived; by default the current
+            value, at most 60.
+        standby: `application_name` of one or more synchronous standbys; by default the current ones.
+        no_standby: Let commits wait for no standby; requires `weaken_durability`.
         weaken_durability: Let commits wait for fewer standbys than now.
         replace_archiver: Replace the `archive_command` or `archive_library` of another archiver.
-        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+        eds: The program that PostgreSQL runs; by default that of this package, which the user of PostgreSQL
             must be able to run.
         config: The settings file.
     """
@@ -329,22 +328,21 @@ def restore(
     eds: Path | None = None,
     config: Path | None = None,
 ) -> Restored:
-    """Restores into an empty folder and starts the server on loopback, where it lives on.
+    """Restores into an empty directory and starts the server on loopback, where it keeps running.
 
     Args:
-        data: The data folder: empty, or not there yet.
+        data: The data directory: empty, or not yet created.
         port: The port on loopback.
-        target_time: The last commit at or before this moment, with its zone; the end of the archive by
-            default.
+        target_time: Restore the commits up to and including this moment, with its zone; by default to the end
+            of the archive.
         target_name: A restore point.
-        backup: The backup to begin with; the last one before the target by default.
-        timeline: The timeline to follow; by default the one that the archive is on now, or was on at the
-            target.
-        drill: A copy to throw away, which never archives; another one archives once it is adopted.
+        backup: The backup to restore; by default the last one before the target.
+        timeline: The timeline to follow; by default the current one of the archive, or the one at the target.
+        drill: Restore a disposable copy, which never archives; other copies archive once adopted.
         accept_loss: Restore to the end of the archive although segments are missing.
-        allow_unsigned: Restore what is not signed although the settings name a key.
-        patience: Minutes that recovery may take.
-        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+        allow_unsigned: Restore unsigned files although the settings name a key.
+        patience: The timeout of recovery, in minutes.
+        eds: The program that PostgreSQL runs; by default that of this package, which the user of PostgreSQL
             must be able to run.
         config: The settings file.
     """
@@ -375,9 +373,9 @@ def restore_dump(
     """Restores a logical dump into an empty database.
 
     Args:
-        into: The URL of the database, which is there and empty.
+        into: The URL of an existing, empty database.
         dump: The dump; the newest one by default.
-        allow_unsigned: Restore what is not signed although the settings name a key.
+        allow_unsigned: Restore an unsigned dump although the settings name a key.
         config: The settings file.
     """
     options: dict[str, object] = {
@@ -399,9 +397,9 @@ def adopt(
     """Lets a restored copy archive, into the archive of the settings.
 
     Args:
-        data: The data folder of the copy.
-        take_over: Take over the archive of the original, which is stopped for good.
-        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+        data: The data directory of the copy.
+        take_over: Take over the archive of the original, which must be stopped for good.
+        eds: The program that PostgreSQL runs; by default that of this package, which the user of PostgreSQL
             must be able to run.
         config: The settings file.
     """
@@ -410,10 +408,10 @@ def adopt(
 
 
 def sign_archive(*, apply: bool = False, config: Path | None = None) -> SignedArchive:
-    """Shows who has signed whose the archive is, and with `apply` signs it.
+    """Shows the signatures of the objects that name the archive's owner, and with `apply` signs them.
 
     Args:
-        apply: Sign it as it is; without it nothing is changed.
+        apply: Sign them as they are; otherwise nothing is changed.
         config: The settings file.
     """
     options: dict[str, object] = {"apply": apply, "config": config}
@@ -433,18 +431,18 @@ def verify_recovery(
     progress: str | None = None,
     config: Path | None = None,
 ) -> Checklist:
-    """Goes through the checklist after a restore.
+    """Runs the checklist after a restore.
 
     Args:
-        heads: Snapshot of heads from before, as `eds heads` wrote it.
-        keys: Key ring; the keys that the ledger has registered by default.
-        start_heads: Links after which chains begin that do not begin at sequence 1.
-        scheme: Scheme of keys that name none.
-        target_time: The moment that was restored to, with its zone.
+        heads: An earlier snapshot of heads, as `eds heads` wrote it.
+        keys: Key ring; by default the keys that are registered in the ledger.
+        start_heads: For chains that do not begin at sequence 1, the heads before their first record.
+        scheme: The scheme of keys that do not name one.
+        target_time: The recovery target, with its zone.
         alertmanager: URL of an Alertmanager to ask for silences.
         ledger: The ledger; that of the settings by default.
         payloads: The payload store; that of the settings by default.
-        progress: When progress is shown on stderr: `auto`, `always` or `never`.
+        progress: Show progress on stderr: `auto`, `always` or `never`.
         config: The settings file.
     """
     options: dict[str, object] = {
@@ -474,17 +472,17 @@ def s3_setup(
     lock_existing: bool = False,
     config: Path | None = None,
 ) -> BucketSetup:
-    """Compares the bucket of payloads, or of the archive, with how it must be, and with `apply` sets it up.
+    """Checks the setup of the bucket of payloads, or of the archive, and with `apply` completes it.
 
     Args:
-        bucket: `s3://BUCKET`; that of `payloads` in the settings by default, or of `ops.archive`.
-        retention_days: Days that every new version is kept from everybody; never fewer than now.
+        bucket: `s3://BUCKET`; by default that of `payloads` in the settings, or of `ops.archive`.
+        retention_days: Days for which no user can delete a new version; never fewer than now.
         archive: The bucket holds the archive.
-        apply: Do it; without it nothing is changed.
-        replicate_to: ARN of a bucket to which the store copies.
-        replication_role: ARN of the role that copies.
-        policies: Folder for policies of least privilege, one a role.
-        lock_existing: Look at all payloads that were stored before, and with `apply` lock them.
+        apply: Change the bucket; otherwise nothing is changed.
+        replicate_to: ARN of a bucket to which the store replicates.
+        replication_role: ARN of the role that replicates.
+        policies: Directory for policies of least privilege, one for each role.
+        lock_existing: Check all payloads that were stored before, and with `apply` lock them.
         config: The settings file.
     """
     options: dict[str, object] = {
@@ -507,10 +505,10 @@ def s3_check(
     archive: bool = False,
     config: Path | None = None,
 ) -> Checklist:
-    """Finds out by trying what the bucket of payloads, or of the archive, protects from.
+    """Checks the protection of the bucket of payloads, or of the archive, by trying to break it.
 
     Args:
-        bucket: `s3://BUCKET`; that of `payloads` in the settings by default, or of `ops.archive`.
+        bucket: `s3://BUCKET`; by default that of `payloads` in the settings, or of `ops.archive`.
         retention_days: The least retention that passes.
         archive: The bucket holds the archive.
         config: The settings file.
@@ -535,15 +533,15 @@ def restore_objects(
     payloads: str | None = None,
     config: Path | None = None,
 ) -> PayloadRecovery:
-    """Brings payloads of devices back that were deleted or overwritten in S3.
+    """Restores payloads of devices that were deleted or overwritten in S3.
 
     Args:
-        device_id: The device, unless `all_` or `devices` says which.
-        all_: Those of every device in the ledger.
-        devices: File with the names of devices, one a line.
+        device_id: The device; or use `all_` or `devices`.
+        all_: Restore the payloads of every device in the ledger.
+        devices: File with the ids of devices, one per line.
         from_: The lowest sequence.
         to: The highest sequence.
-        apply: Do it; without it nothing is changed.
+        apply: Restore them; otherwise nothing is changed.
         ledger: The ledger; that of the settings by default.
         payloads: The payload store; that of the settings by default.
         config: The settings file.
@@ -562,7 +560,7 @@ def restore_objects(
 
 
 def drills() -> tuple[DrillPlan, ...]:
-    """Lists the drills, and whether the programs that they need are installed."""
+    """Lists the drills, with the programs that they need and their paths."""
     return _ask(tuple[DrillPlan, ...], "drills", "drill list")
 
 
@@ -578,18 +576,18 @@ def drill_all(
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReports:
-    """Holds every drill, one after the other.
+    """Runs every drill, one after the other.
 
     Args:
-        short: Few records, a short load, one alert.
-        postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
+        short: Use few records, a short load and one alert.
+        postgres_bin: Directory of the programs of PostgreSQL; by default the newest installed version.
         weed: The program `weed` of SeaweedFS.
-        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+        eds: The program that PostgreSQL runs; by default that of this package, which the user of PostgreSQL
             must be able to run.
-        report_dir: Folder for the report of this run.
-        sign_key: Seed file of the key that signs the report.
+        report_dir: Directory for the report of this run.
+        sign_key: Seed file of the key to sign the report with.
         sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
-        keep_days: Days that the report is to be kept.
+        keep_days: Days to keep the report.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -629,20 +627,20 @@ def drill_db_failover(
 
     Args:
         records: Records in the ledger before the load begins.
-        load: Records that the load brings before the crash and after each step.
-        asynchronous: With an asynchronous standby: records are lost, and the drill fails.
-        postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
-        cluster: Settings whose ledger names a primary and a standby that run already.
-        stop_command: Stops the primary of the cluster as a crash would.
-        fence_command: Sees to it that the stopped primary takes no writes when it comes back.
+        load: Records of the load before the crash and after each step.
+        asynchronous: Use an asynchronous standby: records are lost, and the drill fails.
+        postgres_bin: Directory of the programs of PostgreSQL; by default the newest installed version.
+        cluster: Settings whose ledger names a running primary and standby.
+        stop_command: Stops the primary of the cluster like a crash.
+        fence_command: Prevents the stopped primary from accepting writes when it starts again.
         promote_command: Promotes the standby; `pg_promote` by default.
-        rejoin_command: Lets the old primary come back as a standby of the new one.
-        start_command: Starts the primary as it was, for the case that it cannot be fenced.
-        yes: Do not ask before systems of your own are touched; nobody can be asked here.
-        report_dir: Folder for the report of this run.
-        sign_key: Seed file of the key that signs the report.
+        rejoin_command: Starts the old primary as a standby of the new one.
+        start_command: Starts the primary unchanged if it cannot be fenced.
+        yes: Confirm that the drill may touch your own systems; from Python there is no prompt.
+        report_dir: Directory for the report of this run.
+        sign_key: Seed file of the key to sign the report with.
         sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
-        keep_days: Days that the report is to be kept.
+        keep_days: Days to keep the report.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -689,23 +687,23 @@ def drill_db_restore(
     """Restores to the moment before records were destroyed: every chain must verify.
 
     Args:
-        records: Records up to the moment that is restored to.
-        archive: Settings whose archive is restored instead of one of the drill's own.
-        back: How far back, in seconds.
-        heads: Snapshot of heads from before, as `eds heads` wrote it.
-        keys: Key ring; the keys that the ledger has registered by default.
-        start_heads: Links after which chains begin that do not begin at sequence 1.
-        scheme: Scheme of keys that name none.
-        postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
+        records: Records before the recovery target.
+        archive: Settings whose archive is restored instead of one that the drill creates.
+        back: The age of the recovery target, in seconds.
+        heads: An earlier snapshot of heads, as `eds heads` wrote it.
+        keys: Key ring; by default the keys that are registered in the ledger.
+        start_heads: For chains that do not begin at sequence 1, the heads before their first record.
+        scheme: The scheme of keys that do not name one.
+        postgres_bin: Directory of the programs of PostgreSQL; by default the newest installed version.
         weed: The program `weed` of SeaweedFS.
-        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+        eds: The program that PostgreSQL runs; by default that of this package, which the user of PostgreSQL
             must be able to run.
-        commit: Make a transaction on the server of the archive first.
-        yes: Do not ask before systems of your own are touched; nobody can be asked here.
-        report_dir: Folder for the report of this run.
-        sign_key: Seed file of the key that signs the report.
+        commit: First commit a transaction on the server of the archive.
+        yes: Confirm that the drill may touch your own systems; from Python there is no prompt.
+        report_dir: Directory for the report of this run.
+        sign_key: Seed file of the key to sign the report with.
         sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
-        keep_days: Days that the report is to be kept.
+        keep_days: Days to keep the report.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -743,19 +741,19 @@ def drill_rpo(
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
-    """Loses the primary with its disk between two archived segments, and measures what is gone.
+    """Loses the primary with its disk between two archived segments, and measures the loss.
 
     Args:
-        seconds: How long records come before the crash.
+        seconds: Duration of the load before the crash.
         archive_timeout: `archive_timeout` of the primary, in seconds.
-        postgres_bin: Folder of the programs of PostgreSQL; the newest ones in the usual places by default.
+        postgres_bin: Directory of the programs of PostgreSQL; by default the newest installed version.
         weed: The program `weed` of SeaweedFS.
-        eds: The program that PostgreSQL runs; that of this package by default, which the user of PostgreSQL
+        eds: The program that PostgreSQL runs; by default that of this package, which the user of PostgreSQL
             must be able to run.
-        report_dir: Folder for the report of this run.
-        sign_key: Seed file of the key that signs the report.
+        report_dir: Directory for the report of this run.
+        sign_key: Seed file of the key to sign the report with.
         sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
-        keep_days: Days that the report is to be kept.
+        keep_days: Days to keep the report.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -785,17 +783,17 @@ def drill_s3_object_recovery(
     keep_days: int | None = None,
     metrics_file: Path | None = None,
 ) -> DrillReport:
-    """Deletes and overwrites payloads in S3, and brings them back from their versions.
+    """Deletes and overwrites payloads in S3, and restores them from their versions.
 
     Args:
-        records: Records whose payloads are stored.
+        records: The number of records with a payload.
         weed: The program `weed` of SeaweedFS.
-        bucket: Settings whose payloads are in a bucket of a site.
-        yes: Do not ask before systems of your own are touched; nobody can be asked here.
-        report_dir: Folder for the report of this run.
-        sign_key: Seed file of the key that signs the report.
+        bucket: Settings with the payload bucket of a site.
+        yes: Confirm that the drill may touch your own systems; from Python there is no prompt.
+        report_dir: Directory for the report of this run.
+        sign_key: Seed file of the key to sign the report with.
         sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
-        keep_days: Days that the report is to be kept.
+        keep_days: Days to keep the report.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -832,17 +830,17 @@ def drill_alert_fire(
 
     Args:
         alert: Only this alert, or these.
-        within: How soon each alert must arrive, in seconds.
-        scrape_interval: How often the drill's own Prometheus scrapes, in seconds.
+        within: The deadline for each alert, in seconds.
+        scrape_interval: The scrape interval of the drill's own Prometheus, in seconds.
         rules: Rules for the drill's own Prometheus.
-        prometheus: URL of a Prometheus that runs already.
-        alertmanager: URL of the Alertmanager that this Prometheus tells.
-        listen: Address of the drill's metrics, for a Prometheus that runs already.
-        webhook: Address of the drill's webhook, for an Alertmanager that runs already.
-        report_dir: Folder for the report of this run.
-        sign_key: Seed file of the key that signs the report.
+        prometheus: URL of a running Prometheus.
+        alertmanager: URL of the Alertmanager of this Prometheus.
+        listen: Address of the drill's metrics, for a running Prometheus.
+        webhook: Address of the drill's webhook, for a running Alertmanager.
+        report_dir: Directory for the report of this run.
+        sign_key: Seed file of the key to sign the report with.
         sign_config: Settings file whose `ops.signing_key` signs the report, if it names one.
-        keep_days: Days that the report is to be kept.
+        keep_days: Days to keep the report.
         metrics_file: File for the textfile collector of node_exporter.
     """
     options: dict[str, object] = {
@@ -873,14 +871,14 @@ def drill_report(
     markdown: Path | None = None,
     html: Path | None = None,
 ) -> Quarter:
-    """Reports what the drills of a quarter have shown, from the reports in a folder.
+    """Summarizes the drills of a quarter from the reports in a directory.
 
     Args:
-        folder: The folder of reports, as `report_dir` of the drills names it.
-        quarter: Such as `2026Q4`; the current one by default.
-        last_quarter: The quarter before the current one.
+        folder: The directory of the reports, as in `report_dir` of the drills.
+        quarter: Its name, such as `2026Q4`; the current one by default.
+        last_quarter: Report on the quarter before the current one.
         key: Public key: only reports that are signed with it count.
-        remove_expired: Remove the reports that are to be kept no longer.
+        remove_expired: Remove reports at the end of their retention.
         markdown: File for the report in Markdown.
         html: File for the report as an HTML page.
     """
@@ -899,7 +897,7 @@ def drill_verify_report(report: Path, *, key: str) -> SignedReport:
     """Verifies that the report of a drill is signed with a key.
 
     Args:
-        report: The report, NAME.json; its signature is NAME.json.sig beside it.
+        report: The report, NAME.json, with its signature NAME.json.sig beside it.
         key: The public key of operations.
     """
     return _ask(SignedReport, "report", "drill verify-report", {"key": key}, report)

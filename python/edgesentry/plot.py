@@ -1,7 +1,7 @@
 """Plots of records, findings and the operation log, by matplotlib (`pip install edgesentry[plot]`).
 
-Each function draws into the axes that it is given, or into new ones, and returns them: titles, sizes and
-files are matplotlib's. Colours can be told apart with a colour vision deficiency, and markers say the same.
+Each function draws on the given axes, or on new ones, and returns them; use matplotlib for titles, sizes and
+files. The colours suit readers with a colour vision deficiency, and each colour has its own marker.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ __all__ = ["chain_timeline", "finding_map", "ingest_rate", "rejection_reasons"]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("X", "s", "^", "v", "D", "P", "*", "o", "<", ">", "p", "h", "d", "8")
 _SOUND = "#9AA5B1"
-# More dots than this on one row are no longer told apart.
+# More dots than this on one row cannot be distinguished.
 _MOST_POINTS = 20_000
 _MOST_DEVICES = 40
-# The year 9000: matplotlib draws none behind 9999, margins included.
+# The year 9000: matplotlib draws no date after 9999, margins included.
 _LAST_MS = 221_845_392_000_000
 
 
 def chain_timeline(source: Source, report: Report | None = None, *, axes: Axes | None = None) -> Axes:
-    """When each device recorded, one row a device; records with findings are marked.
+    """Plots the times of the records, one row for each device; records with findings are marked.
 
     A finding without a record, such as a missed head, is marked at the end of its chain.
 
     Args:
         source: As for `verify_chain`; also `ledger.records()`.
-        report: The report of the same records; nothing is marked if None.
-        axes: Where to draw; new axes if None.
+        report: The report of the same records; without it nothing is marked.
+        axes: The axes to draw on; new axes if None.
     """
     table = pyarrow.table(read_records(source, on_malformed="skip"))
     devices = sorted(compute.unique(table["device_id"]).to_pylist())
@@ -88,7 +88,7 @@ def _mark_faults(axes: Axes, table: pyarrow.Table, report: Report, rows: Mapping
         at: list[tuple[int, int]] = []
         for one in report.findings:
             if one.code == code and one.device_id in rows and one.device_id is not None:
-                # What is missing is marked at the end of its chain.
+                # Findings without a record are marked at the end of the chain.
                 time = times.get((one.device_id, one.sequence), ends[one.device_id])
                 at.append((time, rows[one.device_id]))
         if at:
@@ -99,11 +99,11 @@ def _mark_faults(axes: Axes, table: pyarrow.Table, report: Report, rows: Mapping
 
 
 def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axes:
-    """Where the findings are: devices by sequence, one marker a finding.
+    """Plots findings by device and sequence, one marker for each finding.
 
     Args:
-        findings: A report or its findings. Those that name no device are in a row of their own.
-        axes: Where to draw; new axes if None.
+        findings: A report or its findings. Findings without a device have their own row.
+        axes: The axes to draw on; new axes if None.
     """
     listed = list(findings.findings if isinstance(findings, Report) else findings)
     nobody = "(no device)"
@@ -130,12 +130,12 @@ def finding_map(findings: Report | Findings, *, axes: Axes | None = None) -> Axe
 
 
 def ingest_rate(log: Iterable[LogEntryDict], *, bins: int = 60, axes: Axes | None = None) -> Axes:
-    """How many records a second the ingest service decided, by outcome.
+    """Plots the records per second that the ingest service decided, by outcome.
 
     Args:
         log: Entries of the operation log, such as `ledger.operation_log()`.
-        bins: Into how many equal spans the time is divided.
-        axes: Where to draw; new axes if None.
+        bins: The number of equal time spans.
+        axes: The axes to draw on; new axes if None.
     """
     axes = _axes(axes)
     times: dict[str, list[int]] = {}
@@ -161,11 +161,11 @@ def ingest_rate(log: Iterable[LogEntryDict], *, bins: int = 60, axes: Axes | Non
 
 
 def rejection_reasons(log: Iterable[LogEntryDict], *, axes: Axes | None = None) -> Axes:
-    """Why records were rejected, the most frequent reason on top.
+    """Plots the reasons of rejections, the most frequent one on top.
 
     Args:
         log: Entries of the operation log, such as `ledger.operation_log(outcome="rejected")`.
-        axes: Where to draw; new axes if None.
+        axes: The axes to draw on; new axes if None.
     """
     reasons = Counter(entry["reason"] or "" for entry in log if entry["outcome"] == "rejected")
     ranked = reasons.most_common()[::-1]
@@ -188,7 +188,7 @@ def _axes(axes: Axes | None, *, height: float = 3.2) -> Axes:
 
 
 def _style(code: FindingCode) -> dict[str, Any]:
-    """How a code is marked, in every plot the same."""
+    """Returns the marker of a code, the same in every plot."""
     number = FINDING_CODES.index(code)
     return {
         "linestyle": "none",
@@ -203,7 +203,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _name_rows(axes: Axes, names: Sequence[str], of_all: int) -> None:
-    # A device chose its name: it is shown as it is, not read as a formula, and not at any length.
+    # A device chooses its name: limit its length, and do not read it as a formula.
     labels = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
     axes.set_yticks(range(len(names)), labels, parse_math=False)
     axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
@@ -213,7 +213,7 @@ def _name_rows(axes: Axes, names: Sequence[str], of_all: int) -> None:
 
 
 def _time_axis(axes: Axes, name: str) -> None:
-    # matplotlib's own types stop at its dates.
+    # The type stubs of matplotlib do not cover its dates.
     locator: Any = dates.AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
@@ -221,5 +221,5 @@ def _time_axis(axes: Axes, name: str) -> None:
 
 
 def _days(milliseconds: Iterable[float]) -> list[float]:
-    """Unix milliseconds in matplotlib's unit, days. A device may claim times that no calendar has."""
+    """Converts Unix milliseconds to days, matplotlib's unit. A device may claim any time."""
     return [min(time, _LAST_MS) / 86_400_000 for time in milliseconds]

@@ -1,6 +1,6 @@
 """Telemetry: metrics, logs and traces of the ingest service.
 
-Events arrive in `logging`, under loggers such as `edgesentry_rs.ingest.storage`, without any set-up: each
+Events arrive in `logging`, under loggers such as `edgesentry_rs.ingest.storage`, without any setup: each
 record has the event's fields as attributes, and all of them as a dict in `fields`. `init` writes them as
 JSON, or sends traces to a collector, without running Python code for each.
 """
@@ -29,38 +29,38 @@ def init(
     otlp_timeout_seconds: int = 5,
     service_name: str = "edgesentry",
 ) -> None:
-    """Sets how this process tells what the core does; may be called again, and then sets it anew.
+    """Configures the telemetry of this process. Another call replaces the configuration.
 
     Args:
-        log: Writes events as lines of JSON or text; None writes none. `logging` gets them all the same.
-        filter: Which events are written, such as `edgesentry_rs=info,edgesentry_rs::ingest::verify=debug`;
-            the variable `RUST_LOG` comes before it. By default `edgesentry_rs=info`.
-        output: Where the lines go: the file descriptor, not `sys.stderr`.
-        otlp_endpoint: The collector that traces are sent to, such as `http://127.0.0.1:4317`; None for none.
+        log: Writes events as lines of JSON or text; None writes none. `logging` always receives them.
+        filter: The events to write, such as `edgesentry_rs=info,edgesentry_rs::ingest::verify=debug`;
+            the variable `RUST_LOG` overrides it. By default `edgesentry_rs=info`.
+        output: The destination of the lines: the file descriptor, not `sys.stderr`.
+        otlp_endpoint: The collector of the traces, such as `http://127.0.0.1:4317`; None for none.
         otlp_protocol: `grpc`, or `http` for protobuf over HTTP.
-        otlp_timeout_seconds: How long the collector may take to answer.
-        service_name: What the service is called in traces.
+        otlp_timeout_seconds: The timeout of a request to the collector.
+        service_name: The name of the service in traces.
 
     Raises:
-        ConfigError: The filter or the endpoint is none.
+        ConfigError: The filter or the endpoint is malformed.
         ValueError: Another argument is wrong.
     """
-    import edgesentry._logging  # noqa: F401 (it sends the last spans at exit)
+    import edgesentry._logging  # noqa: F401 (sends the last spans at exit)
 
     init_telemetry(log, filter, output, otlp_endpoint, otlp_protocol, otlp_timeout_seconds, service_name)
 
 
 def shutdown() -> None:
-    """Hands over the events that wait, sends the last spans, and sends no more. Happens by itself at exit."""
+    """Hands over waiting events, sends the last spans, and stops sending. Called automatically at exit."""
     end_telemetry()
 
 
 @contextmanager
 def trace_context(traceparent: str, tracestate: str | None = None) -> Iterator[None]:
-    """Records that are ingested inside belong to this trace of W3C trace context.
+    """Adds records ingested inside the block to this trace of W3C trace context.
 
     Args:
-        traceparent: The header of that name. One that is malformed is, as the standard wants it, ignored.
+        traceparent: The header of that name. A malformed one is ignored, as the standard requires.
         tracestate: The header of that name.
     """
     token = _trace.set((traceparent, tracestate))

@@ -1,7 +1,7 @@
 """The pytest plugin of EdgeSentry: fixtures for sound fleets, attacks, ledgers and a running service.
 
-pytest loads every installed plugin at every start, in projects that do not use it too. So this one stands
-beside the package `edgesentry`, not in it, and imports it only when a fixture is used.
+pytest loads every installed plugin at every start, even in projects that do not use it. So this plugin is a
+package beside `edgesentry` and imports `edgesentry` only when a fixture is used.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ pytest.register_assert_rewrite("edgesentry.testing._assert")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The settings, in the configuration of pytest; each also as a variable of the environment."""
+    """Adds the settings to the configuration of pytest; environment variables may set them too."""
     from pytest_edgesentry._options import add_options
 
     add_options(parser)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each attack, broken file or store, where a test asks for them."""
+    """Generates one test for each attack, broken file or store if a test uses them."""
     wanted = {
         name for name in metafunc.fixturenames if name in ("edgesentry_attack", "edgesentry_malformed_file")
     }
@@ -51,7 +51,7 @@ def edgesentry_scheme() -> Scheme:
 
 @pytest.fixture
 def edgesentry_make_fleet() -> Callable[..., Fleet]:
-    """`edgesentry.testing.make_fleet`: makes a fleet to measure."""
+    """`edgesentry.testing.make_fleet`, which creates a fleet of a given size."""
     from edgesentry.testing import make_fleet
 
     return make_fleet
@@ -94,7 +94,7 @@ def edgesentry_keys(edgesentry_fleet: Fleet) -> KeyRing:
 
 @pytest.fixture
 def edgesentry_payloads(edgesentry_fleet: Fleet, tmp_path: Path) -> Path:
-    """A folder with the payloads of `edgesentry_fleet`."""
+    """A directory with the payloads of `edgesentry_fleet`."""
     from edgesentry.testing import write_payloads
 
     folder = tmp_path / "edgesentry-payloads"
@@ -125,7 +125,7 @@ def edgesentry_malformed_file(request: pytest.FixtureRequest) -> MalformedFile:
 
 @pytest.fixture
 def edgesentry_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Each configured store in turn, empty: what `edgesentry.open` takes to open a ledger there."""
+    """Each configured store in turn, empty, as arguments of `edgesentry.open`."""
     from pytest_edgesentry._stores import place
 
     with place(request.param, request.config, tmp_path) as made:
@@ -143,7 +143,7 @@ def edgesentry_ledger(edgesentry_store: Place) -> Iterator[Ledger]:
 def edgesentry_service(edgesentry_ledger: Ledger, edgesentry_fleet: Fleet) -> Ledger:
     """A running ingest service, in this process, on each configured store in turn.
 
-    The devices of `edgesentry_fleet` are registered; none of their records is taken in yet.
+    The devices of `edgesentry_fleet` are registered; none of their records is ingested yet.
     """
     edgesentry_fleet.register(edgesentry_ledger)
     return edgesentry_ledger
@@ -151,10 +151,10 @@ def edgesentry_service(edgesentry_ledger: Ledger, edgesentry_fleet: Fleet) -> Le
 
 @pytest.fixture
 def edgesentry_server(edgesentry_fleet: Fleet, tmp_path: Path) -> Iterator[Served]:
-    """`eds serve` in a process of its own, on a free port of this machine, with a ledger in SQLite.
+    """`eds serve` in a separate process, on a free port of this machine, with a ledger in SQLite.
 
-    It is ready, and is stopped by SIGTERM behind the test. The devices of `edgesentry_fleet` are registered;
-    none of their records is taken in yet.
+    It is ready, and is stopped by SIGTERM after the test. The devices of `edgesentry_fleet` are registered;
+    none of their records is ingested yet.
     """
     from edgesentry.testing import Place, serve
 

@@ -1,4 +1,4 @@
-"""Settings of the plugin: which stores there are, and where."""
+"""Settings of the plugin: the stores and their locations."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def setting(config: pytest.Config, name: str) -> str | None:
-    """A setting: the variable of the environment, else the configuration, else the default."""
+    """Reads a setting: the environment variable, else the configuration, else the default."""
     variable = name.upper().replace("EDGESENTRY_", "EDGESENTRY_TEST_", 1)
     return os.environ.get(variable) or config.getini(name) or _DEFAULTS.get(name)
 
 
 def stores(config: pytest.Config) -> list[str]:
-    """The stores to test on. One that is asked for but not configured is an error, never a skip.
+    """Returns the stores to test on. A requested store that is not configured is an error, never a skip.
 
     Raises:
-        pytest.UsageError: A store is unknown, or nobody says where it is.
+        pytest.UsageError: A store is unknown, or its location is not configured.
     """
     variable = os.environ.get("EDGESENTRY_TEST_STORES")
     asked = variable.split() if variable else config.getini("edgesentry_stores")
@@ -53,10 +53,10 @@ def stores(config: pytest.Config) -> list[str]:
         return ["sqlite", *(name for name in STORES[1:] if setting(config, f"edgesentry_{name}"))]
     for name in asked:
         if name not in STORES:
-            raise pytest.UsageError(f"edgesentry_stores: {name!r} is none of {', '.join(STORES)}")
+            raise pytest.UsageError(f"edgesentry_stores: expected one of {', '.join(STORES)}, got {name!r}")
         if name != "sqlite" and not setting(config, f"edgesentry_{name}"):
             raise pytest.UsageError(
-                f"edgesentry_stores asks for {name}, but nobody says where it is: set edgesentry_{name} in "
+                f"edgesentry_stores asks for {name}, but its location is not set: set edgesentry_{name} in "
                 f"the configuration of pytest, or the variable EDGESENTRY_TEST_{name.upper()}"
             )
     return list(asked)

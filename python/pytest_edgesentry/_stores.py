@@ -1,4 +1,4 @@
-"""Places where a ledger can be, each empty and gone after the test."""
+"""Locations for a ledger, each empty and removed after the test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_edgesentry._postgres import database
 
 @contextmanager
 def place(store: str, config: pytest.Config, folder: Path) -> Iterator[Place]:
-    """An empty place on a store; a server that does not answer is an error of the test."""
+    """Yields an empty location on a store; a server that does not respond is an error of the test."""
     sqlite = f"sqlite:{folder / 'edgesentry.db'}"
     if store == "postgres":
         server = setting(config, "edgesentry_postgres")
@@ -36,7 +36,7 @@ def _s3(config: pytest.Config, folder: Path) -> Path:
         "access_key_id": "edgesentry_s3_access_key_id",
         "secret_access_key": "edgesentry_s3_secret_access_key",
     }
-    # A JSON text is a TOML text.
+    # A JSON string is a TOML string.
     lines = [f"{name} = {json.dumps(setting(config, of))}" for name, of in names.items()]
     path = folder / "edgesentry-s3.toml"
     path.touch(mode=0o600)

@@ -1,4 +1,4 @@
-# Shared by the scripts of this folder; sourced.
+# Shared by the scripts of this directory; sourced.
 set -euo pipefail
 
 fail() {
@@ -6,7 +6,7 @@ fail() {
     exit 1
 }
 
-# The first of so many consecutive ports that nobody listens on, below those that the system gives to connections.
+# Prints the first of the given number of consecutive free ports, below those that the system gives to connections.
 free_ports() {
     python3 - "$1" <<'PY'
 import random, socket, sys
@@ -31,7 +31,7 @@ else:
 PY
 }
 
-# Whether a process has ended; one that nobody has waited for yet has, too.
+# Succeeds if a process has ended, even if its parent has not yet waited for it.
 gone() {
     ! kill -0 "$1" 2>/dev/null || grep -qs '^State:.Z' "/proc/$1/status"
 }
@@ -49,7 +49,7 @@ stop_pid() {
     kill -KILL "$pid" 2>/dev/null || true
 }
 
-# Whether all of these programs are there, and all of these directories, which are named by an absolute path.
+# Succeeds if all of these programs and directories exist; directories are given by an absolute path.
 present() {
     local name
     for name; do
@@ -69,19 +69,19 @@ apt_install() {
     present "$@" && return 0
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
         fail "one of $* is missing; install it (on Debian: apt install ${packages[*]}) and try again"
-    # Tests that run at once wait for the one that installs.
+    # Concurrent tests wait for the one that installs.
     (
         flock 9
         present "$@" && exit 0
         echo "installing ${packages[*]}" >&2
-        # 101: no service is started. A policy that is there stays.
+        # 101: no service is started. An existing policy stays.
         [ -e /usr/sbin/policy-rc.d ] || {
             trap 'rm -f /usr/sbin/policy-rc.d' EXIT
             printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
             chmod +x /usr/sbin/policy-rc.d
         }
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >&2
-        # Nor at the next start of the machine.
+        # They do not start at the next boot either.
         ! command -v systemctl >/dev/null || systemctl disable "${packages[@]}" >/dev/null 2>&1 || true
     ) 9>/tmp/edgesentry-apt.lock
 }

@@ -1,4 +1,4 @@
-"""What a hostile device does to a service; each attack goes on until its context ends."""
+"""Attacks of a hostile device on a service; each attack runs until its context ends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _send(connection: socket.socket, data: bytes) -> None:
 
 
 def unread_answers(world: World) -> Iterator[None]:
-    """Small requests with large answers, which nobody takes."""
+    """Small requests with large responses, which the client does not read."""
     body = gzip.compress(b"{}\n" * 60_000)
     request = _request("/api/v1/ingest/batch", body, "content-encoding: gzip")
     with ExitStack() as stack:
@@ -51,7 +51,7 @@ def unread_answers(world: World) -> Iterator[None]:
 
 
 def unread_streams(world: World) -> Iterator[None]:
-    """A window of zero, kept alive by pings."""
+    """A flow-control window of zero, kept alive by pings."""
     body = gzip.compress(b"{}\n" * 60_000)
     with ExitStack() as stack:
         connections = []
@@ -140,7 +140,7 @@ def strangers(world: World) -> Iterator[None]:
             answer += piece
         assert b'"rate_limited"' in answer
         rejected = world.metrics()['edgesentry_ingest_rejected_total{reason="unknown_device"}']
-        # The burst of the settings, and what was under way when it was used up.
+        # The burst of the settings, and the requests in progress when it was used up.
         assert rejected < 200 + 5 * 1024, rejected
         yield
 
@@ -191,13 +191,13 @@ def unstorable_records(world: World) -> Iterator[None]:
             stop.set()
             for sender in senders:
                 sender.join()
-    # Never taken, and never asked for once more; a busy service may say that it is.
+    # Never accepted, and never requested again; a busy service may report that it is busy.
     refused = [answer for answer in answers if b'"store"' in answer]
     assert refused, answers[-1]
     assert all(b"does not pass by itself" in answer for answer in refused), refused[-1]
     assert not any(b'"retryable":true' in answer for answer in refused)
     assert not any(b'"outcome":"accepted"' in answer for answer in answers)
-    # What has stopped it is gone, and the device goes on.
+    # The obstacle is gone, and the device continues.
     with Client(world.url, ca=world.ca) as client:
         assert client.ingest(record, content).status == "accepted"
 
@@ -217,7 +217,7 @@ def mqtt_client(world: World, name: str) -> Iterator[mqtt.Client]:
 
 
 def foreign_topics(world: World) -> Iterator[None]:
-    """Outcomes that are asked for where they are not the sender's."""
+    """Requests for outcomes on topics that do not belong to the sender."""
     heard: list[str] = []
     with mqtt_client(world, "victim") as victim, mqtt_client(world, "lift-B") as hostile:
         victim.on_message = lambda *arguments: heard.append(arguments[2].payload.decode())
@@ -250,7 +250,7 @@ ATTACKS: dict[str, Attack] = {
         squatted_payload,
         unstorable_records,
         foreign_topics,
-        # At the end: a service that speaks no TLS notices late that they are gone, and `settle` would wait.
+        # At the end: a service without TLS notices late that they are gone, and `settle` would wait.
         held_bodies,
     )
 }

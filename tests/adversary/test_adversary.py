@@ -29,7 +29,7 @@ PLACES = [
 
 @pytest.fixture(scope="module", params=PLACES, ids=lambda place: "-".join(map(str, place[:2])))
 def place(request: pytest.FixtureRequest) -> Iterator[World]:
-    """A service that all attacks are made on, one after another; in the end its ledger is whole."""
+    """A service that all attacks target, one after another; at the end its ledger must be sound."""
     with world(*request.param) as made:
         yield made
         made.process.terminate()
@@ -41,7 +41,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[World]:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_honest_device_is_served(place: World, attack: str) -> None:
     if attack == "unread_streams" and not place.tls:
-        # HTTP/2 is spoken over TLS only: this place has the same attack over HTTP/1.1.
+        # HTTP/2 needs TLS: this service gets the same attack over HTTP/1.1.
         attack = "unread_answers"
     place.settle()
     with contextmanager(ATTACKS[attack])(place):
@@ -54,7 +54,7 @@ def test_an_honest_device_is_served(place: World, attack: str) -> None:
 
 
 def test_an_honest_device_is_answered_at_the_broker(place: World) -> None:
-    """A hostile device's records are forged or cannot be stored; the other one hears of each of its own."""
+    """A hostile device's records are forged or cannot be stored; the other gets all of its outcomes."""
     outcomes: queue.Queue[dict[str, object]] = queue.Queue()
     place.hostile = place.hostile.resume(None)
     with mqtt_client(place, "lift-A") as honest, mqtt_client(place, "lift-B") as hostile:
@@ -63,7 +63,7 @@ def test_an_honest_device_is_answered_at_the_broker(place: World) -> None:
         honest.on_subscribe = lambda *_: subscribed.put(None)
         honest.subscribe("edgesentry/lift-A/outcomes", 1)
         subscribed.get(timeout=60)
-        # In a folder neither the second nor the third can be stored: a file is where a folder is needed.
+        # In a directory neither the second nor the third can be stored: a file is in place of a directory.
         for reference in ("lift-B", "lift-B/x", "x" * 300, "y/" * 500):
             record, content = place.record(place.hostile, reference)
             hostile.publish("edgesentry/lift-B/records", wire(record, content), 1).wait_for_publish(60)

@@ -1,12 +1,12 @@
-"""Somebody with every right on the database edits it; the auditor has keys, heads and payloads of their own.
+"""An attacker with every right on the database edits it; the auditor has trusted keys, heads and payloads.
 
 The edits are generated from the schema, after every constraint was dropped: each column of each table is
 changed in several ways, its values are exchanged between rows, rows are deleted and doubled. Verification
-must find each edit, or end with an error that names the place. The columns that it does not look at are
-tables in docs/explanation/threat-model.md, and this test holds those tables to what it finds: the columns
-that the auditor sees by comparing the registry with what they keep, and those that say nothing.
+must find each edit, or end with an error that names the place. Tables in docs/explanation/threat-model.md
+list the columns that it does not read, and this test compares them with its results: the columns that the
+auditor checks by comparing the registry with their own data, and those without effect.
 
-Chains are also edited and linked anew, with and without the device's key, and cut at their beginning.
+Chains are also edited and re-linked, with and without the device's key, and cut at their beginning.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HUGE = 100_000_000
 EVERY = "EDGESENTRY_EVERY_FAULT" in os.environ
 
 Kind = Literal["integer", "text", "bytes", "other"]
-# `compared`: verification looks elsewhere, and the answer about the devices is another one.
+# `compared`: verification does not read the column, and the list of devices differs.
 Verdict = Literal["found", "error", "compared", "not seen"]
 
 
@@ -60,7 +60,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Edit:
-    """What is changed, as the documentation names it, and the statement that changes it."""
+    """The name of the change in the documentation, and the statement that makes it."""
 
     place: str
     sql: str
@@ -107,7 +107,7 @@ class Sqlite:
             for (_, name, declared, *_) in connection.execute(f"PRAGMA table_info({table})").fetchall()
         ]
         for (table,) in connection.execute(TABLES).fetchall():
-            # A table made of a query has no constraint and no key, and its columns take any value.
+            # A table created from a query has no constraint and no key, and its columns accept any value.
             connection.execute(f"CREATE TABLE free AS SELECT * FROM {table} ORDER BY 1, 2")
             connection.execute(f"DROP TABLE {table}")
             connection.execute(f"ALTER TABLE free RENAME TO {table}")
@@ -120,16 +120,16 @@ class Sqlite:
 
     @contextmanager
     def edited(self, sql: str) -> Iterator[bool]:
-        """The ledger after an edit, and whether the edit changed anything."""
+        """Edits a copy of the ledger, and yields True if the edit changed anything."""
         shutil.copyfile(self.pristine, self.path)
         if str(HUGE) in sql:
-            # In a process of its own, so that this one stays small: its size counts for those that it starts.
+            # In a separate process, so that this one stays small: its children inherit its size.
             script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])"
             subprocess.run([sys.executable, "-c", script, str(self.path), sql], check=True)
             yield True
             return
         connection = sqlite3.connect(self.path)
-        # Each statement but the last prepares.
+        # Every statement except the last is a preparation.
         *before, last = sql.split(";\n")
         for statement in before:
             connection.execute(statement)
@@ -148,7 +148,7 @@ class Sqlite:
 
     @contextmanager
     def tampered(self, tampered: Tampered) -> Iterator[None]:
-        """The ledger with other records and payloads."""
+        """Returns the ledger with other records and payloads."""
         shutil.copyfile(self.pristine, self.path)
         connection = sqlite3.connect(self.path)
         connection.executescript(to_sql(tampered))
@@ -203,7 +203,7 @@ class Postgres:
 
     @contextmanager
     def edited(self, sql: str) -> Iterator[bool]:
-        """The ledger after an edit, and whether the edit changed anything."""
+        """Edits a copy of the ledger, and yields True if the edit changed anything."""
         said = self.psql(
             f"SET synchronous_commit = off;\nBEGIN;\n{self.restore(tables_edited(sql))}{sql};\nCOMMIT"
         )
@@ -219,7 +219,7 @@ class Postgres:
 
     @contextmanager
     def tampered(self, tampered: Tampered) -> Iterator[None]:
-        """The ledger with other records and payloads."""
+        """Returns the ledger with other records and payloads."""
         script = to_sql(tampered, dialect="postgres").removeprefix("BEGIN;\n").removesuffix("\nCOMMIT;")
         restore = self.restore({"audit_records", "chain_heads"})
         self.psql(f"SET synchronous_commit = off;\nBEGIN;\n{restore}{script}\nCOMMIT")
@@ -230,7 +230,7 @@ class Postgres:
             place_payloads(self.payloads, RECORDS, PAYLOADS)
 
     def restore(self, dirtied: set[str]) -> str:
-        """Statements after which all is as it was; then the given tables are edited."""
+        """Returns the statements that restore the ledger; then the given tables are edited."""
         edited, self.dirty = self.dirty, dirtied
         return "".join(
             f"DELETE FROM public.{table};\nINSERT INTO public.{table} SELECT * FROM pristine.{table};\n"
@@ -238,7 +238,7 @@ class Postgres:
         )
 
 
-# Every constraint, every default and every identity of the tables goes.
+# Drops every constraint, default and identity of the tables.
 LOOSEN = """
 DO $$
 DECLARE r record;
@@ -264,7 +264,7 @@ END $$
 
 
 def tables_edited(sql: str) -> set[str]:
-    """The tables that the statements of an edit change."""
+    """Returns the tables that the statements of an edit change."""
     return set(re.findall(r"^(?:UPDATE|DELETE FROM|INSERT INTO) (\w+)", sql, re.MULTILINE))
 
 
@@ -280,12 +280,12 @@ def kind_of(declared: str) -> Kind:
 
 
 def edits(side: Sqlite | Postgres) -> Iterator[Edit]:
-    """Every edit: each column in one row, exchanged between two, and in all rows; each table row by row."""
+    """Yields every edit: each column in one row, swapped between two, in all rows; each row of a table."""
     for column in side.schema:
         c, table, place = column.name, column.table, f"{column.table}.{column.name}"
         middle = side.row.format(table=table, position=side.counts[table] // 2)
         last = side.row.format(table=table, position=max(side.counts[table] - 1, 0))
-        # Connections to PostgreSQL take most of the time: tables that are not read get one edit a column.
+        # Connections to PostgreSQL take most of the time: unread tables get one edit for each column.
         is_short = isinstance(side, Postgres) and table != "audit_records" and not EVERY
         for value in side.values[column.kind][: 1 if is_short else None]:
             value = value.format(c=c)
@@ -319,12 +319,12 @@ def fill(ledger: Ledger) -> None:
 
 
 def verify(ledger: Ledger, heads: Mapping[str, Head], starts: Mapping[str, Head]) -> edgesentry.Report:
-    """As the auditor does, who has keys, heads, start heads and payloads of their own."""
+    """Verifies like the auditor, with trusted keys, heads, start heads and payloads."""
     return ledger.verify(keys=KEYS, heads=heads, start_heads=starts, payloads=True, threads=1)
 
 
 def verdict(side: Sqlite | Postgres, table: str = "audit_records") -> tuple[Verdict, str]:
-    """What the auditor sees."""
+    """Returns the view of the auditor."""
     try:
         with side.open() as ledger:
             report = verify(ledger, side.heads, STARTS)
@@ -332,7 +332,7 @@ def verdict(side: Sqlite | Postgres, table: str = "audit_records") -> tuple[Verd
                 return "compared", ""
     except edgesentry.EdgesentryError as error:
         text = str(error)
-        # One sentence that names the place, and neither a whole value nor an advice that cannot help.
+        # Asserts that the message is one sentence with the place, without a whole value or useless advice.
         assert 10 < len(text) < 500, text
         assert "\n" not in text, text
         assert "again" not in text, text
@@ -343,19 +343,19 @@ def verdict(side: Sqlite | Postgres, table: str = "audit_records") -> tuple[Verd
 
 
 def documented(heading: str) -> set[str]:
-    """The first cells of the table under a heading of docs/explanation/threat-model.md."""
+    """Returns the first cells of the table under a heading of docs/explanation/threat-model.md."""
     section = THREAT_MODEL.read_text().split(f"## {heading}\n")[1].split("\n##")[0]
     first_cells = re.findall(r"^\| ([^|]*`[^|]*) \|", section, re.MULTILINE)
     return {name.replace("`", "") for cell in first_cells for name in cell.split(", ")}
 
 
 def table_of(place: str) -> str:
-    """The table of a column or of rows."""
+    """Returns the table of a column or of rows."""
     return place.removeprefix("rows of ").split(".")[0]
 
 
 def not_seen(side: Sqlite | Postgres) -> tuple[dict[Verdict, set[str]], dict[str, list[str]]]:
-    """The places by what became of an edit there, and what became of each edit."""
+    """Returns the places by the result of their edits, and the result of each edit."""
     places: dict[Verdict, set[str]] = {"compared": set(), "not seen": set()}
     seen: dict[str, list[str]] = {}
     for edit in edits(side):
@@ -390,15 +390,15 @@ def test_every_edit_is_seen_or_documented(side: Sqlite | Postgres) -> None:
     for place in sorted(undocumented):
         print(place, *seen[place], sep="\n    ")
     assert not undocumented
-    # And nothing is said not to be seen that is seen.
+    # The documentation lists no detected change as undetected.
     assert entries == {entry for entry in entries if entry in places | {table_of(place) for place in places}}
     compared = documented("Seen by comparing")
     assert by_verdict["compared"] <= compared
-    # PostgreSQL gets one edit a column there, which may end in an error.
+    # PostgreSQL gets one edit for each column there, which may end in an error.
     assert by_verdict["compared"] == compared or (isinstance(side, Postgres) and not EVERY)
 
 
-# Attacks of the catalogue after which every link fits.
+# Attacks of the catalogue after which every link is valid.
 RELINKED = [
     "edit_time_and_relink",
     "redirect_and_relink",
@@ -415,7 +415,7 @@ RELINKED = [
 
 @pytest.mark.parametrize("name", RELINKED)
 def test_every_chain_that_is_linked_anew_is_seen_or_documented(side: Sqlite | Postgres, name: str) -> None:
-    """By somebody without the device's key, and by one who has it; many records are the victim."""
+    """By an attacker without the device's key, and by one who has it, on many records."""
     attack = CATALOGUE[name]
     victims = attack.victims(FLEET)
     if not EVERY:
@@ -440,7 +440,7 @@ def test_every_chain_that_is_linked_anew_is_seen_or_documented(side: Sqlite | Po
 
 
 def test_every_cut_beginning_is_seen(side: Sqlite | Postgres) -> None:
-    """The first records of a chain are gone, and the ledger says that it began behind them."""
+    """The first records of a chain are gone, and the ledger claims that it began after them."""
     for device_id in ("lift-01", "lift-02", "lift-04"):
         chain = [record for record in RECORDS if record.device_id == device_id]
         for last_gone in chain[:-1]:
@@ -456,22 +456,22 @@ def test_every_cut_beginning_is_seen(side: Sqlite | Postgres) -> None:
             )
             with side.edited(cut), side.open() as ledger:
                 report = verify(ledger, side.heads, STARTS)
-                # A chain begins behind the start head that the auditor keeps, or else at sequence 1.
+                # A chain begins after the auditor's start head, or else at sequence 1.
                 code = "sequence_gap" if device_id in STARTS else "first_record_not_genesis"
                 assert set(report.counts) == {code}, (device_id, start)
-                # The ledger's own start heads make it whole, as a claim, which is no pass.
+                # The ledger's own start heads make it complete as a claim, which does not satisfy `require`.
                 claimed = ledger.verify(keys=KEYS, heads=side.heads, start_heads="registered")
                 assert claimed.ok, claimed.summary()
                 with pytest.raises(edgesentry.RequirementError, match="without a trusted beginning"):
                     ledger.verify(keys=KEYS, heads=side.heads, start_heads="registered", require="heads")
-                # So does a start head only if the auditor brings that very one.
+                # A trusted start head makes it complete only if it is the true one.
                 assert verify(ledger, side.heads, {**STARTS, device_id: start}).ok
                 other = Head(start.sequence, bytes(32))
                 assert not verify(ledger, side.heads, {**STARTS, device_id: other}).ok
 
 
 def peak_bytes(command: list[str]) -> tuple[int, int]:
-    """The exit code of a command, and the most memory that it had."""
+    """Returns the exit code and the peak memory of a command."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

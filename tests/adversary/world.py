@@ -1,4 +1,4 @@
-"""A service in a process of its own, one honest device and the addresses of a hostile one."""
+"""A service in a separate process, one honest device and the addresses of a hostile one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HONEST = "127.0.0.1"
 HOSTILE = "127.0.0.2"
 REFUSED = "127.0.0.3"
 
-# Small enough that an attack on them costs a test little.
+# Small limits, so that an attack on them takes little time.
 LIMITS = """
 [serve.limits]
 body_bytes = 2097152
@@ -52,14 +52,14 @@ rejections_per_second = 1
 rejection_burst = 200
 """
 
-# What the process may have in memory at most, whatever is done to it: beside the limits above, what Python,
-# the stores and the verification of a few batches at once need.
+# The maximum memory of the process under any attack: the limits above, and the memory of Python, the stores
+# and the verification of a few concurrent batches.
 MAX_MEMORY_BYTES = 320 << 20
 
 
 @dataclass
 class World:
-    """Where the attacks take place."""
+    """The service under attack and its parties."""
 
     folder: Path
     ledger: str
@@ -73,23 +73,23 @@ class World:
 
     @property
     def url(self) -> str:
-        """Where the service is."""
+        """The address of the service."""
         return f"{'https' if self.tls else 'http'}://{HONEST}:{self.port}"
 
     @property
     def ca(self) -> Path | None:
-        """Whom the honest device trusts."""
+        """The authority that the honest device trusts."""
         return self.folder / "server.pem" if self.tls else None
 
     def record(self, signer: Device, reference: str | None = None) -> tuple[AuditRecord, bytes]:
-        """The next record of a device, and its payload."""
+        """Signs the next record of a device; returns it with its payload."""
         number = signer.head.sequence + 1 if signer.head else 1
         content = f"{signer.device_id} {number}".encode()
         record = signer.sign(content, reference or f"{signer.device_id}/{number}.bin", START_MS + number)
         return record, content
 
     def prove_honest(self, records: int = 5) -> None:
-        """The honest device sends records, and each is accepted; the client may be asked to try again."""
+        """Sends records of the honest device, all of which must be accepted, if necessary after retries."""
         with Client(self.url, ca=self.ca) as client:
             for _ in range(records):
                 record, content = self.record(self.lift)
@@ -98,13 +98,13 @@ class World:
                 self.sent.append(record)
 
     def head(self, device_id: str) -> Head | None:
-        """The end of a chain, as the ledger has it."""
+        """Returns the end of a chain in the ledger."""
         with edgesentry.open(config=self.folder / "stores.toml", read_only=True) as ledger:
             return ledger.heads().get(device_id)
 
     @contextmanager
     def refusing(self, device_id: str) -> Iterator[None]:
-        """Meanwhile the ledger refuses the records of a device, for a reason that does not pass by itself."""
+        """Makes the ledger refuse the records of a device, for a permanent reason, inside the block."""
         name, of_device = "refusing", f"WHEN (NEW.device_id = '{device_id}')"
         if self.ledger.startswith("sqlite:"):
             refuse = "BEGIN SELECT RAISE(ABORT, 'it is refused'); END"
@@ -125,7 +125,7 @@ class World:
             self.sql(end)
 
     def sql(self, statements: str) -> None:
-        """Runs statements behind the service's back, in a process of their own."""
+        """Runs statements on the ledger in a separate process, bypassing the service."""
         if self.ledger.startswith("sqlite:"):
             script = (
                 "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=60).executescript(sys.argv[2])"
@@ -137,13 +137,13 @@ class World:
         subprocess.run(command, check=True, timeout=120)
 
     def memory_bytes(self) -> int:
-        """The most that the process had in memory so far."""
+        """Returns the peak memory of the process so far."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
 
     def held(self, resource: str) -> float:
-        """What callers make the service hold of a resource."""
+        """Returns the amount of a resource that callers make the service hold."""
         return self.metrics()[f'edgesentry_resource_held{{resource="{resource}"}}']
 
     def settle(self) -> None:
@@ -151,7 +151,7 @@ class World:
         eventually(lambda: self.held("batches") == self.held("body_bytes") == 0)
 
     def metrics(self) -> dict[str, float]:
-        """The metrics of the service."""
+        """Returns the metrics of the service."""
         context = ssl.create_default_context(cafile=self.ca) if self.tls else None
         with urllib.request.urlopen(f"{self.url}/metrics", context=context) as answer:
             lines = answer.read().decode().splitlines()
@@ -159,11 +159,11 @@ class World:
         return {name: float(value) for name, value in pairs}
 
     def connect(self, source: str = HOSTILE) -> socket.socket:
-        """A connection from a hostile address."""
+        """Opens a connection from a hostile address."""
         return socket.create_connection((HONEST, self.port), timeout=60, source_address=(source, 0))
 
     def secure(self, connection: socket.socket, *protocols: str) -> socket.socket:
-        """TLS on a connection, if the service speaks it."""
+        """Starts TLS on a connection, if the service uses it."""
         if not self.tls:
             return connection
         context = ssl.create_default_context(cafile=self.ca)
@@ -172,7 +172,7 @@ class World:
 
 
 def wire(record: AuditRecord, content: bytes) -> bytes:
-    """A record with its payload as it crosses the network."""
+    """Encodes a record with its payload for the network."""
     body = {
         "record": {
             "device_id": record.device_id,
@@ -189,7 +189,7 @@ def wire(record: AuditRecord, content: bytes) -> bytes:
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """Waits for something that comes about, however long the machine takes."""
+    """Waits until a condition holds; the limit allows for a slow machine."""
 
     while not holds():
         time.sleep(0.05)
@@ -260,7 +260,7 @@ def _stores(ledger: str, payloads: str, folder: Path) -> Iterator[tuple[str, str
 
 @contextmanager
 def world(ledger: str, payloads: str, tls: bool) -> Iterator[World]:
-    """A service on these stores, with an MQTT broker beside it."""
+    """Starts a service on these stores, with an MQTT broker beside it."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="adversary-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

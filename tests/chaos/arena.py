@@ -28,7 +28,7 @@ NODE_PORT = 8080
 POSTGRES_PORT = 5432
 S3_PORT = 8333
 STANDBY = "standby1"
-# What a disk holds; the runs of a day share a machine's memory.
+# The size of a disk; concurrent runs share the memory of a machine.
 DISK_BYTES = {
     "ledger": 64 << 20,
     "payloads": 64 << 20,
@@ -53,7 +53,7 @@ POSTGRES = {
 
 
 class Arena:
-    """Everything that runs in a schedule, and where it is."""
+    """The processes of a schedule, with their hosts and disks."""
 
     def __init__(self, schedule: Schedule, folder: Path, template: Path, *, namespaces: bool) -> None:
         self.schedule = schedule
@@ -74,7 +74,7 @@ class Arena:
         self.relays = {edge: self._relay(edge, chance) for edge in schedule.edges}
         self.services: dict[str, Service] = {}
         self.keys = KeyRing()
-        # Hosts that were given up.
+        # Hosts that were abandoned.
         self.fenced: set[str] = set()
 
     def _relay(self, edge: str, chance: random.Random) -> Relay:
@@ -88,25 +88,25 @@ class Arena:
         return self.network.hosts[name]
 
     def disk(self, name: str) -> Path:
-        """The folder of a disk of its own."""
+        """Returns the directory of a separate disk."""
         return self.folder / "disks" / name
 
     def log(self, name: str) -> Path:
-        """What a process has said."""
+        """Returns the log of a process."""
         return self.folder / "logs" / f"{name}.log"
 
     def _address(self, client: str | None, server: str) -> str:
         return self.relays[f"{client}>{server}"].listen[0] if client else self.host(server).address
 
     def ledger_url(self, client: str | None = None) -> str:
-        """The ledger as a client reaches it: through relays, or from outside of the world past all faults."""
+        """Returns the URL of the ledger for a client: through relays, or from outside past all faults."""
         if self.schedule.ledger == "sqlite":
             return f"sqlite:{self.disk('ledger') / 'ledger.db'}"
         hosts = [f"{self._address(client, database)}:{POSTGRES_PORT}" for database in self.schedule.databases]
         return f"postgres://edgesentry:{self._password}@{','.join(hosts)}/postgres"
 
     def settings(self, client: str | None = None) -> str:
-        """The settings of the stores as a client reaches them."""
+        """Returns the settings of the stores for a client."""
         lines = [f'ledger = "{self.ledger_url(client)}"']
         match self.schedule.payloads:
             case "ledger":
@@ -126,7 +126,7 @@ class Arena:
         return "\n".join(lines) + "\n"
 
     async def start(self) -> None:
-        """Starts everything and waits until it serves."""
+        """Starts all processes and waits until they serve."""
         for name in ("disks", "logs", "devices", "seeds"):
             (self.folder / name).mkdir()
         for name, size in DISK_BYTES.items():
@@ -162,7 +162,7 @@ class Arena:
                 await asyncio.sleep(0.05)
 
     async def answers(self, address: str, port: int) -> None:
-        """Waits until somebody listens there."""
+        """Waits until a process listens at the address."""
         while True:
             try:
                 _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 2)
@@ -173,7 +173,7 @@ class Arena:
                 return
 
     async def sql(self, database: str, statement: str) -> str:
-        """Asks a PostgreSQL past all faults."""
+        """Queries a PostgreSQL, bypassing all faults."""
         process = await asyncio.create_subprocess_exec(
             postgres_programs() / "psql",
             *(
@@ -228,7 +228,7 @@ class Arena:
         own_by_postgres(self.disk(name))
 
         def before() -> None:
-            # Every process of the server is gone; a process of another kind may have its number by now.
+            # Every process of the server is gone; another process may have its id by now.
             (data / "postmaster.pid").unlink(missing_ok=True)
 
         command = (
@@ -290,7 +290,7 @@ class Arena:
         self._run(name, tuple(command), self._clock(name), lives_on=False)
 
     def journal(self, device: str) -> Path:
-        """What a device knows."""
+        """Returns the journal of a device."""
         return self.folder / "devices" / device
 
     def _clock(self, name: str) -> dict[str, str]:
@@ -302,13 +302,13 @@ class Arena:
             "LD_PRELOAD": str(FAKETIME),
             "FAKETIME_TIMESTAMP_FILE": str(self.folder / f"{name}.clock"),
             "FAKETIME_NO_CACHE": "1",
-            # A step of the time of day moves no monotonic clock.
+            # A step of the time of day does not change the monotonic clock.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
         }
 
     def set_clock(self, name: str, offset_s: float) -> None:
-        """Steps the clock of a process, so far away from the machine's."""
+        """Sets the offset of a process's clock from that of the machine."""
         path = self.folder / f"{name}.clock"
         new = path.with_suffix(".new")
         new.write_text(f"{offset_s:+.0f}\n")
@@ -354,7 +354,7 @@ class Arena:
         else:
             self.network.link("db-1", "down")
             say("db-1 is taken from the network")
-        # A standby that stands still or cannot be reached is promoted later, as an operator has to.
+        # A standby that is stopped or cannot be reached is promoted later, as by an operator.
         while await self.sql("db-2", "SELECT pg_promote(true, 60)") != "t":
             await asyncio.sleep(0.2)
         while await self.sql("db-2", "SELECT pg_is_in_recovery()") != "f":
@@ -362,10 +362,10 @@ class Arena:
         say("db-2 is promoted")
 
     async def lose(self, node: str, *, holding_locks: bool) -> None:
-        """Takes a node away so that nobody sees the ends of its connections."""
+        """Removes a node without closing its connections."""
         if holding_locks:
             relay = self.relays[f"{node}>db-1"]
-            # Answers that do not arrive keep the transaction as it is.
+            # Lost responses leave the transaction open.
             relay.set(Faults(stalled={"back"}))
             while not await self._holds_locks(node):
                 relay.heal()
@@ -393,7 +393,7 @@ class Arena:
         return await self.sql("db-1", locked) not in ("", "0")
 
     def fill(self, name: str) -> None:
-        """Leaves no room on a disk."""
+        """Fills a disk."""
         if not self.mounts:
             return
         with (self.disk(name) / "filler").open("ab", buffering=0) as filler:
@@ -405,17 +405,17 @@ class Arena:
                     pass
 
     def free(self, name: str) -> None:
-        """Makes room on a disk again."""
+        """Frees the space on a disk."""
         (self.disk(name) / "filler").unlink(missing_ok=True)
 
     async def end(self) -> None:
-        """Kills everything that runs, and takes the disks away."""
+        """Kills all processes and unmounts the disks."""
         for service in self.services.values():
             await service.end()
 
 
 def postgres_programs() -> Path:
-    """The folder of the newest PostgreSQL."""
+    """Returns the program directory of the newest PostgreSQL."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
     if found:
         return found[-1]
@@ -425,14 +425,14 @@ def postgres_programs() -> Path:
 
 
 def as_postgres() -> tuple[str, ...]:
-    """What a command begins with that refuses to run as root."""
+    """Returns the prefix of a command that refuses to run as root."""
     if os.getuid() != 0:
         return DIES_WITH_PARENT
     return ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups", *DIES_WITH_PARENT[1:])
 
 
 def own_by_postgres(folder: Path) -> None:
-    """Gives a folder to the user who runs PostgreSQL."""
+    """Gives a directory to the user who runs PostgreSQL."""
     if os.getuid() == 0:
         subprocess.run(["chown", "-R", "postgres:", folder], check=True)
     for data in folder.glob("data"):
@@ -440,13 +440,13 @@ def own_by_postgres(folder: Path) -> None:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Writes a file that nobody else may read."""
+    """Writes a file that other users cannot read."""
     path.touch(mode=0o600)
     path.write_text(text)
 
 
 def make_template(folder: Path) -> None:
-    """A PostgreSQL cluster for every schedule to copy: made once, it need not be made each time."""
+    """Creates a PostgreSQL cluster for every schedule to copy, which is faster than initdb for each."""
     password = folder / "password"
     write_secret(password, os.urandom(12).hex() + "\n")
     own_by_postgres(folder)

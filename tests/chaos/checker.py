@@ -1,4 +1,4 @@
-"""What must hold when a schedule is over: acknowledgements, heads that an auditor has seen, payloads."""
+"""Checks at the end of a schedule: acknowledgements, heads that an auditor has seen, payloads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgesentry import AuditRecord, read_records
 
 @dataclass
 class Claims:
-    """What the devices say that they have signed, and what was acknowledged."""
+    """The records that the devices signed, and the acknowledged ones, from their journals."""
 
     signed: dict[str, AuditRecord] = field(default_factory=dict)
     payloads: dict[str, bytes] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Claims:
 
 
 def check(arena: Arena, snapshots: list[Path]) -> tuple[list[str], Claims]:
-    """Everything that does not hold, and what the devices know."""
+    """Returns every violation, and the journals of the devices."""
     claims = Claims()
     for device in arena.schedule.devices:
         claims.read(device.name, arena.journal(device.name))
@@ -92,7 +92,7 @@ def check(arena: Arena, snapshots: list[Path]) -> tuple[list[str], Claims]:
 
 
 class Ledger:
-    """The hashes of the records of a ledger by device and sequence."""
+    """Returns the hashes of the records of a ledger by device and sequence."""
 
     def __init__(self, records: Iterable[AuditRecord]) -> None:
         self.places: dict[tuple[str, int], str] = {}
@@ -104,7 +104,7 @@ class Ledger:
             self.places[place] = name
 
     def against(self, claims: Claims) -> Iterator[str]:
-        """What contradicts the devices."""
+        """Returns contradictions to the journals of the devices."""
         for place, name in self.places.items():
             if name not in claims.signed:
                 yield f"{place}: no device has signed {name}"
@@ -115,7 +115,7 @@ class Ledger:
                 yield f"{place}: acknowledged was {sorted(names)}, in the ledger is {self.places.get(place)}"
 
     def against_heads(self, known: dict[str, dict[str, Any]]) -> Iterator[str]:
-        """The heads of a snapshot that are not in the ledger."""
+        """Returns the heads of a snapshot that are not in the ledger."""
         for device, head in known.items():
             found = self.places.get((device, head["sequence"]))
             if found != head["hash"]:
@@ -123,14 +123,14 @@ class Ledger:
 
 
 def heads(path: Path) -> dict[str, dict[str, Any]]:
-    """The heads of a snapshot."""
+    """Returns the heads of a snapshot."""
     content = json.loads(path.read_text())
     known: dict[str, dict[str, Any]] = content.get("heads", content)
     return known
 
 
 def highest_heads(path: Path, snapshots: list[Path]) -> Path:
-    """One snapshot with the highest head of each chain that any of them knows."""
+    """Returns one snapshot with the highest head of each chain in any of them."""
     content = json.loads(snapshots[-1].read_text())
     known: dict[str, dict[str, Any]] = content.get("heads", content)
     for snapshot in snapshots:
@@ -142,7 +142,7 @@ def highest_heads(path: Path, snapshots: list[Path]) -> Path:
 
 
 def operation_log(settings: Path, ledger: Ledger) -> list[str]:
-    """Records that the operation log does not say to have been accepted once."""
+    """Returns records without exactly one acceptance in the operation log."""
     places = ledger.places
     accepted: Counter[tuple[str, int]] = Counter()
     after = 0
@@ -166,6 +166,6 @@ def operation_log(settings: Path, ledger: Ledger) -> list[str]:
 
 
 def eds(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command, past all faults."""
+    """Runs a command, bypassing all faults."""
     command = [str(EDS), *(str(argument) for argument in arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)

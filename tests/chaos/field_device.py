@@ -1,6 +1,6 @@
 """A device in the field, in a process that may be killed at any time: `field_device.py SENDER OPTIONS`.
 
-It signs records, sends them, and keeps a journal: what it has signed, and what was acknowledged.
+It signs records, sends them, and keeps a journal of signed and acknowledged records.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TIMEOUT_S = 2
 
 @dataclass(frozen=True)
 class Options:
-    """Where the device is and what it sends to."""
+    """The location of the device and the services that it sends to."""
 
     device: str
     seed: Path
@@ -40,17 +40,17 @@ class Options:
 
 
 class Journal:
-    """What the device knows. A line is there as soon as it is written, whatever becomes of the process."""
+    """The journal of the device. A written line survives the end of the process."""
 
     def __init__(self, path: Path) -> None:
-        # A line that was cut off by a kill is not one.
+        # A kill may have cut off the last line; ignore it.
         if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
             path.write_bytes(content[: content.rfind(b"\n") + 1])
         self.path = path
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def entries(self) -> Iterator[dict[str, object]]:
-        """All lines so far."""
+        """Returns all lines so far."""
         return iter([json.loads(line) for line in self.path.read_bytes().splitlines()])
 
     def write(self, **entry: object) -> None:
@@ -58,17 +58,17 @@ class Journal:
         os.write(self._file, json.dumps(entry).encode() + b"\n")
 
     def signed(self, record: AuditRecord, payload: bytes) -> None:
-        """Notes a record that was signed."""
+        """Records a signed record."""
         fields = {**record.to_dict()}
         self.write(signed=record.sequence, record=fields, payload=base64.b64encode(payload).decode())
 
     def note(self, what: str) -> None:
-        """Notes something for people, with its time."""
+        """Writes a message for readers, with its time."""
         self.write(note=what, at_s=time.monotonic())
 
 
 def payload_of(chance: random.Random) -> bytes:
-    """An observation: mostly small, now and then one of several pages."""
+    """Returns an observation: mostly small, sometimes several pages."""
     return chance.randbytes(chance.choice((0, 10, 300, 3000, 40_000)))
 
 
@@ -85,7 +85,7 @@ def send_outbox(options: Options, journal: Journal, *, by_command: bool) -> None
     turn = int(options.device.rpartition("-")[2])
     while True:
         try:
-            # Before the outbox is opened: two libraries of SQLite in a process take each other's locks away.
+            # Before the outbox is opened: two copies of SQLite in one process release each other's locks.
             journal_waiting(path, options.device, journal)
             with Outbox(path, Device.from_seed_file(options.device, options.seed)) as outbox:
                 while True:
@@ -110,7 +110,7 @@ def send_outbox(options: Options, journal: Journal, *, by_command: bool) -> None
 
 
 def journal_waiting(path: Path, device_id: str, journal: Journal) -> None:
-    """Notes what was signed, and not noted because the process was killed or an error came."""
+    """Records signed records that are missing from the journal after a kill or an error."""
     if not path.exists():
         return
     noted = {entry["signed"] for entry in journal.entries() if "signed" in entry}
@@ -125,13 +125,13 @@ def journal_waiting(path: Path, device_id: str, journal: Journal) -> None:
 
 
 def flush(url: str, outbox: Outbox) -> object:
-    """Sends by the Python client; a rejection, if there is one."""
+    """Sends by the Python client; returns the rejection, if there is one."""
     with Client(url, timeout=TIMEOUT_S, attempts=ATTEMPTS) as client:
         return outbox.flush(client).get("rejection")
 
 
 def push(url: str, path: Path, options: Options) -> object:
-    """Sends by the command; a rejection, if there is one."""
+    """Sends by the command; returns the rejection, if there is one."""
     command: list[str | Path] = [
         options.eds,
         "push",
@@ -153,7 +153,7 @@ def push(url: str, path: Path, options: Options) -> object:
 
 
 def send_twins(options: Options, journal: Journal) -> None:
-    """Signs two records for each place of the chain and sends both at once: one of them may be taken."""
+    """Signs two records for each sequence of the chain and sends both at once: one may be accepted."""
     chance = random.Random()
     head, pair = resume(journal)
     device = Device.from_seed_file(options.device, options.seed)
@@ -182,7 +182,7 @@ def send_twins(options: Options, journal: Journal) -> None:
 
 
 def send(url: str, record: AuditRecord, payload: bytes) -> str | None:
-    """Sends one record; its status or reason, `None` if that is not decided."""
+    """Sends one record; returns its status or reason, `None` if it is undecided."""
     try:
         with Client(url, timeout=TIMEOUT_S, attempts=ATTEMPTS) as client:
             outcome = client.ingest(record, payload)
@@ -194,7 +194,7 @@ def send(url: str, record: AuditRecord, payload: bytes) -> str | None:
 
 
 def resume(journal: Journal) -> tuple[AuditRecord | None, list[tuple[AuditRecord, bytes]]]:
-    """The last record that was acknowledged, and the pair behind it if it was signed."""
+    """Returns the last acknowledged record, and the next pair if it was signed."""
     signed: dict[int, list[tuple[AuditRecord, bytes]]] = {}
     won: dict[int, str] = {}
     for entry in journal.entries():
@@ -205,13 +205,13 @@ def resume(journal: Journal) -> tuple[AuditRecord | None, list[tuple[AuditRecord
             won[int(str(entry["sequence"]))] = str(entry["won"])
     last = max(won, default=0)
     head = next((record for record, _ in signed.get(last, []) if record.hash().hex() == won[last]), None)
-    # Nothing is sent before both are noted; one that was left alone by a kill was not sent.
+    # Nothing is sent before the journal has both; a single one after a kill was not sent.
     pair = signed.get(last + 1, [])[-2:]
     return head, pair if len(pair) == 2 else []
 
 
 def main() -> None:
-    """Runs until the stop file is there and everything is sent."""
+    """Runs until the stop file exists and everything is sent."""
     parser = argparse.ArgumentParser()
     parser.add_argument("sender", choices=["outbox", "push", "twins"])
     parser.add_argument("--device", required=True)

@@ -1,4 +1,4 @@
-"""Hosts with addresses of their own: in network namespaces if they can be made, else on loopback."""
+"""Hosts with separate addresses: in network namespaces if they can be created, else on loopback."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ table inet chaos {
 
 @dataclass(frozen=True)
 class Host:
-    """Where processes run."""
+    """A host, on which processes run."""
 
     name: str
     address: str
-    # What a command begins with to run there.
+    # The prefix of a command to run on the host.
     prefix: tuple[str, ...]
 
 
@@ -40,11 +40,11 @@ class Network(ABC):
     @property
     @abstractmethod
     def has_packets(self) -> bool:
-        """Whether packets can be dropped and links taken down."""
+        """True if packets can be dropped and links taken down."""
 
     @abstractmethod
     def relay_address(self) -> str:
-        """An address for one more relay."""
+        """Returns an address for another relay."""
 
     @abstractmethod
     def drop(self, source: str, target: str) -> None:
@@ -52,11 +52,11 @@ class Network(ABC):
 
     @abstractmethod
     def pass_all_packets(self) -> None:
-        """Drops no packets any more."""
+        """Stops dropping packets."""
 
     @abstractmethod
     def link(self, host: str, state: str) -> None:
-        """Takes the link of a host `up` or `down`."""
+        """Sets the link of a host `up` or `down`."""
 
 
 class Namespaces(Network):
@@ -104,10 +104,10 @@ class Namespaces(Network):
 
 
 class Loopback(Network):
-    """An address of 127.0.0.0/8 for each host. Nothing but the relays stands between them."""
+    """An address of 127.0.0.0/8 for each host. Only the relays are between them."""
 
     def __init__(self, hosts: list[str], relays: int) -> None:
-        # Two runs at once do not meet: 16,000 choices, and a port that is taken fails the run.
+        # Concurrent runs do not collide: 16,000 choices, and a port in use fails the run.
         chance = random.SystemRandom()
         net = f"127.{chance.randint(1, 254)}.{chance.randrange(2, 254, 2)}"
         other = net.rsplit(".", 1)

@@ -1,4 +1,4 @@
-"""A TCP relay between two hosts that delays, loses, breaks and holds up what it carries."""
+"""A TCP relay between two hosts that delays, loses, breaks and holds connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONNECT_TIMEOUT_S = 5.0
 
 @dataclass
 class Faults:
-    """What a relay does to the connections that it carries."""
+    """The faults of a relay."""
 
     delay_s: float = 0.0
     # The probability that a piece of data ends its connection.
@@ -25,7 +25,7 @@ class Faults:
 
 
 class Relay:
-    """Carries connections to `listen` on to `target`."""
+    """Forwards connections at `listen` to `target`."""
 
     def __init__(
         self, name: str, listen: tuple[str, int], target: tuple[str, int], chance: random.Random
@@ -37,17 +37,17 @@ class Relay:
         self._chance = chance
         self._changed = asyncio.Event()
         self._transports: set[asyncio.WriteTransport] = set()
-        # Connections that carry nothing any more, and do not end either.
+        # Connections that forward nothing more, but stay open.
         self._forgotten: set[asyncio.WriteTransport] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Begins to listen."""
+        """Starts listening."""
         self._server = await asyncio.start_server(self._accept, *self.listen)
 
     def heal(self) -> None:
-        """Ends all faults; what was held up goes on."""
+        """Ends all faults; held data is forwarded."""
         self.set(Faults())
 
     def set(self, faults: Faults) -> None:
@@ -57,12 +57,12 @@ class Relay:
         self._changed = asyncio.Event()
 
     def reset(self) -> None:
-        """Resets every connection that is open."""
+        """Resets every open connection."""
         for transport in list(self._transports):
             transport.abort()
 
     def forget(self) -> None:
-        """Carries nothing more for the connections that are open, as a firewall that has lost its state."""
+        """Forwards nothing more for the open connections, like a firewall that lost its state."""
         self._forgotten |= self._transports
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,7 +84,7 @@ class Relay:
                 self._pump("back", far_reader, writer, carried),
             )
         except (OSError, asyncio.CancelledError):
-            # Cancelled with the loop that ends.
+            # Cancelled at the end of the loop.
             pass
         finally:
             for end in ends:

@@ -1,6 +1,6 @@
 """Runs one schedule: `run.py SEED --template DIR [--keep DIR]`. Exit code 0 if everything holds, 1 if not.
 
-If it may, it runs in namespaces of its own: when it ends, in whatever way, the kernel ends every process,
+If permitted, it runs in its own namespaces: when it ends, even by SIGKILL, the kernel ends every process,
 mount and network of the schedule. Otherwise hosts are loopback addresses, no packet is dropped
 and no disk fills.
 """
@@ -32,23 +32,23 @@ from service import DIES_WITH_PARENT
 
 INSIDE = "EDGESENTRY_CHAOS_INSIDE"
 UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-# A folder that every system has: in a mount namespace of its own it is nobody else's.
+# A directory of every system: in a separate mount namespace no other process sees it.
 MOUNTED = Path("/mnt")
 TEMPORARY = Path("/tmp")
 MEMORY_BYTES = 1 << 30
-# Records come for so long after the last fault begins.
+# Time for which records are sent after the start of the last fault.
 AFTERWARDS_S = 0.5
-# How long the world may take to send what waits when all faults are over, and a node to end when it is asked.
+# Timeout for sending the waiting records after all faults, and for the end of a node after a signal.
 RECOVERY_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 240.0
 AUDIT_PAUSE_S = 0.6
-# What is shown of each log after a fault.
+# The length of each log that is shown after a failure.
 LOG_BYTES = 3000
 
 
 class Run:
-    """One schedule as it runs."""
+    """A running schedule."""
 
     def __init__(self, schedule: Schedule, arena: Arena) -> None:
         self.schedule = schedule
@@ -61,16 +61,16 @@ class Run:
         self._auditing = True
 
     def say(self, text: str) -> None:
-        """Adds to the timeline."""
+        """Adds an entry to the timeline."""
         print(f"{time.monotonic() - self.begin:7.2f} s  {text}", flush=True)
 
     def fault(self, text: str) -> None:
-        """Something that must not be."""
+        """Reports a violation."""
         self.say(f"FAULT: {text}")
         self.faults.append(text)
 
     async def go(self) -> None:
-        """From the first record to the last check."""
+        """Runs from the first record to the last check."""
         await asyncio.wait_for(self.arena.start(), START_TIMEOUT_S)
         self.say("everything runs")
         self.begin = time.monotonic()
@@ -109,7 +109,7 @@ class Run:
         for node in self.schedule.nodes:
             if node not in self.arena.fenced:
                 await self.arena.answers(self.arena.host(node).address, NODE_PORT)
-        # One more look, at which every head must extend what the auditor knows.
+        # Takes another snapshot, in which every head must extend those of the auditor.
         while not await self._take_heads(last=True):
             await asyncio.sleep(0.2)
 
@@ -146,8 +146,8 @@ class Run:
         path = arena.folder / f"heads-{len(self.snapshots):03}.json"
         store = arena.ledger_url("auditor")
         command = ["heads", "--ledger", store, "-o", str(path), "--history", str(arena.folder / "history")]
-        # The heads of before are extended, or it is a finding. Devices bring again what a primary had and its
-        # standby had not; until then a chain may be shorter than an auditor knows.
+        # The earlier heads are extended, or it is a finding. Devices resend records that only the lost
+        # primary had; until then a chain may be shorter than in the auditor's snapshot.
         before = self.snapshots[-1] if self.snapshots else None
         if before is not None and (last or not self.schedule.fails_over):
             shutil.copy(before, path)
@@ -194,7 +194,7 @@ class Run:
             self.fault(f"the harness failed at {event}: {traceback.format_exc()}")
 
     async def relay(self, event: Event) -> None:
-        """Faults of a relay."""
+        """Applies faults of a relay."""
         relay = self.arena.relays[event.target]
         ways = {"there": {"there"}, "back": {"back"}, "both": {"there", "back"}}[event.way]
         match event.kind:
@@ -226,11 +226,11 @@ class Run:
         for pair in [*pairs["there"], *pairs["back"]] if event.way == "both" else pairs[event.way]:
             network.drop(*pair)
         await asyncio.sleep(event.lasts_s)
-        # Those of other events end with it.
+        # The dropped packets of other events end with it.
         network.pass_all_packets()
 
     async def unplug(self, event: Event) -> None:
-        """A link that is down."""
+        """Takes a link down."""
         self.arena.network.link(event.target, "down")
         await asyncio.sleep(event.lasts_s)
         if event.target not in self.arena.fenced:
@@ -244,14 +244,14 @@ class Run:
         service.allow()
 
     async def pause(self, event: Event) -> None:
-        """A process that stands still."""
+        """Stops a process for a while."""
         service = self.arena.services[event.target]
         service.hold(signal.SIGSTOP)
         await asyncio.sleep(event.lasts_s)
         service.hold(signal.SIGCONT)
 
     async def stop(self, event: Event) -> None:
-        """A restart as an operator does it."""
+        """Restarts a process like an operator."""
         service = self.arena.services[event.target]
         ready = service.runs.is_set()
         code = await service.terminate(STOP_TIMEOUT_S)
@@ -262,28 +262,28 @@ class Run:
         service.allow()
 
     async def clock(self, event: Event) -> None:
-        """A step of the time of day, and back."""
+        """Steps the time of day, and back."""
         self.arena.set_clock(event.target, event.amount)
         await asyncio.sleep(event.lasts_s)
         self.arena.set_clock(event.target, 0)
 
     async def full(self, event: Event) -> None:
-        """A disk without room."""
+        """Fills a disk for a while."""
         self.arena.fill(event.target)
         await asyncio.sleep(event.lasts_s)
         self.arena.free(event.target)
 
     async def forget(self, event: Event) -> None:
-        """Connections that carry nothing any more; new ones do."""
+        """Stops forwarding on open connections; new ones work."""
         self.arena.relays[event.target].forget()
 
     async def lose(self, event: Event) -> None:
-        """A node whose machine has lost its power."""
+        """Loses a node like a power failure of its machine."""
         holding_locks = event.amount > 0 and self.arena.network.has_packets
         await self.arena.lose(event.target, holding_locks=holding_locks)
 
     async def failover(self, event: Event) -> None:
-        """The primary is given up as the runbook says: fenced, then the standby promoted."""
+        """Fails over as in the runbook: the primary is fenced, then the standby promoted."""
         await self.arena.give_up_primary(killed=event.way == "there", say=self.say)
 
 
@@ -303,7 +303,7 @@ HANDLERS: dict[str, Callable[[Run, Event], Awaitable[None]]] = {
 
 
 def end_with_parent(task: asyncio.Task[bool]) -> None:
-    """Cancels a task at SIGTERM and SIGINT, and if the pipe at standard input closes: the caller is gone."""
+    """Cancels a task at SIGTERM and SIGINT, and if the pipe at standard input closes: the caller ended."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
@@ -320,9 +320,9 @@ def end_with_parent(task: asyncio.Task[bool]) -> None:
 
 
 def mount_private(needed: list[Path]) -> None:
-    """Mounts folders in memory that no other process sees, and keeps what is needed of those that they hide.
+    """Mounts directories in memory that no other process sees, and keeps the required files that they hide.
 
-    SeaweedFS has sockets in /tmp whose names are those of its ports, which are the same in every schedule.
+    SeaweedFS names its sockets in /tmp by its ports, which are the same in every schedule.
     """
 
     def mount(*arguments: str | Path) -> None:
@@ -344,7 +344,7 @@ def mount_private(needed: list[Path]) -> None:
 
 
 async def run(seed: str, template: Path, keep: Path | None, *, namespaces: bool) -> bool:
-    """Runs a schedule and tells about it; whether everything holds."""
+    """Runs a schedule and prints its timeline; returns True if every check passed."""
     schedule = NAMED[seed]() if seed in NAMED else draw(int(seed))
     folder = MOUNTED if namespaces else Path(tempfile.mkdtemp(prefix="edgesentry-chaos-"))
     if namespaces:
@@ -386,7 +386,7 @@ def tell_logs(folder: Path) -> None:
 
 
 def can_unshare() -> bool:
-    """Whether namespaces of our own can be made, with PostgreSQL in them."""
+    """Returns True if namespaces can be created and PostgreSQL runs in them."""
     if os.getuid() != 0:
         return False
     probe = subprocess.run(
@@ -402,7 +402,7 @@ def can_unshare() -> bool:
 
 
 def main() -> int:
-    """Runs the schedule of the command line, in namespaces of its own if they can be made."""
+    """Runs the schedule of the command line, in its own namespaces if they can be created."""
     parser = argparse.ArgumentParser()
     parser.add_argument("seed", help=f"a number, or one of {', '.join(NAMED)}")
     parser.add_argument("--template", type=Path, required=True)
@@ -412,7 +412,7 @@ def main() -> int:
     if options.keep is not None:
         options.keep = options.keep.resolve()
         options.keep.mkdir(parents=True, exist_ok=True)
-    # Where Debian has nft and ip.
+    # Debian has nft and ip in these directories.
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     inside = os.environ.get(INSIDE)
     if inside is None and not options.loopback and can_unshare():

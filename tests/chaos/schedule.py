@@ -1,4 +1,4 @@
-"""What happens in a schedule: stores, nodes, devices and faults, all of it drawn from one seed."""
+"""The contents of a schedule: stores, nodes, devices and faults, all drawn from one seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Kind = Literal[
 
 LEDGERS: tuple[Ledger, ...] = ("sqlite", "postgres", "pair")
 DATABASES = ("db-1", "db-2")
-# Seconds over which faults begin. Those that last are over some seconds later.
+# Seconds during which faults begin. The last ones end some seconds later.
 WINDOW_S = 4.0
 # Steps of a clock: seconds, hours (a signature of S3 is out of date) and more than a year.
 CLOCK_STEPS_S = (-34_560_000, -7200, -90, -3, 3, 90, 7200, 34_560_000)
@@ -73,7 +73,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All that is decided by the seed."""
+    """The parameters that the seed determines."""
 
     seed: int
     ledger: Ledger
@@ -81,7 +81,7 @@ class Schedule:
     nodes: tuple[str, ...]
     devices: tuple[Device, ...]
     events: tuple[Event, ...]
-    # Whether a commit waits for the standby.
+    # True if a commit waits for the standby.
     synchronous: bool = True
 
     @property
@@ -91,12 +91,12 @@ class Schedule:
 
     @property
     def fails_over(self) -> bool:
-        """Whether the primary is given up."""
+        """True if the primary is abandoned."""
         return any(event.kind == "failover" for event in self.events)
 
     @property
     def edges(self) -> tuple[str, ...]:
-        """Who connects to whom."""
+        """Returns the pairs of hosts that connect."""
         return _edges(self.nodes, self.devices, self.databases, self.payloads)
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class Schedule:
 
 
 def draw(seed: int) -> Schedule:
-    """The schedule of a seed."""
+    """Returns the schedule of a seed."""
     chance = random.Random(seed)
     ledger = chance.choice(LEDGERS)
     stores: tuple[Payloads, ...] = (
@@ -115,8 +115,8 @@ def draw(seed: int) -> Schedule:
     payloads = chance.choice(stores)
     nodes = tuple(f"node-{number}" for number in range(1, chance.choice((2, 2, 3)) + 1))
     fails_over = ledger == "pair" and chance.random() < 0.6
-    # What an auditor reads from a primary that has restarted may not be on its standby yet. An honest device
-    # brings it again after a failover; a device with a twin may bring something else.
+    # A record that an auditor reads from a restarted primary may not be on its standby yet. An honest device
+    # sends it again after a failover; a device with a twin may send another one.
     third: Sender = "outbox" if fails_over else chance.choice(("outbox", "twins"))
     devices = (Device("device-1", "outbox"), Device("device-2", "push"), Device("device-3", third))
     databases = {"sqlite": (), "postgres": DATABASES[:1], "pair": DATABASES}[ledger]
@@ -125,7 +125,7 @@ def draw(seed: int) -> Schedule:
     if fails_over:
         at_s = chance.uniform(1.0, WINDOW_S - 1.0)
         events = [event for event in events if not _needs_primary(event, at_s)]
-        # Killed, or cut off from everybody and killed later.
+        # Killed, or isolated and killed later.
         events.append(Event(at_s, "failover", "db-1", way=chance.choice(("there", "both"))))
     if chance.random() < 0.3:
         events.append(Event(chance.uniform(1.0, WINDOW_S), "lose", nodes[-1]))
@@ -134,33 +134,33 @@ def draw(seed: int) -> Schedule:
 
 
 def asynchronous() -> Schedule:
-    """A failover to a standby that is behind, and for which no commit has waited: it loses records."""
+    """A failover to an asynchronous standby that is behind: it loses records."""
     events = (Event(1.0, "stall", "db-2>db-1", 1.5), Event(2.0, "failover", "db-1", way="there"))
     devices = (Device("device-1", "outbox"), Device("device-2", "push"))
     return Schedule(0, "pair", "folder", ("node-1", "node-2"), devices, events, synchronous=False)
 
 
 def lost_in_a_transaction() -> Schedule:
-    """A node that is lost while the database waits for the rest of its transaction, which holds locks."""
+    """Loss of a node while the database waits for the rest of its transaction, which holds locks."""
     events = (Event(2.0, "lose", "node-1", amount=1),)
     devices = (Device("device-1", "outbox"), Device("device-2", "push"))
     return Schedule(0, "postgres", "folder", ("node-1", "node-2"), devices, events)
 
 
 def forgotten() -> Schedule:
-    """Every connection to the database is forgotten by a firewall, again and again."""
+    """A firewall repeatedly drops the state of every connection to the database."""
     times = (0.8, 1.6, 2.4)
     events = tuple(Event(at_s, "forget", f"node-{node}>db-1") for at_s in times for node in (1, 2))
     devices = (Device("device-1", "outbox"), Device("device-2", "push"))
     return Schedule(0, "postgres", "folder", ("node-1", "node-2"), devices, events)
 
 
-# Schedules that are no draw. The first must fail.
+# Schedules that are not drawn. The first must fail.
 NAMED = {"asynchronous": asynchronous, "lost": lost_in_a_transaction, "forgotten": forgotten}
 
 
 def _needs_primary(event: Event, failover_s: float) -> bool:
-    """Whether a fault of a database would be under way at a failover."""
+    """Returns True if a database fault would be active during a failover."""
     concerned = "db-" in event.target
     return concerned and event.at_s + event.lasts_s > failover_s - 0.5
 
@@ -186,7 +186,7 @@ def _event(
 ) -> Event:
     ledger, payloads = stores
     at_s = chance.uniform(0.3, WINDOW_S)
-    # Shorter than all time-outs, or longer than most.
+    # Shorter than all timeouts, or longer than most.
     lasts_s = chance.uniform(0.2, 1.0) if chance.random() < 0.65 else chance.uniform(2.5, 5.0)
     databases: tuple[str, ...] = {"sqlite": (), "postgres": DATABASES[:1], "pair": DATABASES}[ledger]
     servers = [*databases, *(["s3"] if payloads == "s3" else [])]

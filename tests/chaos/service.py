@@ -1,4 +1,4 @@
-"""A process that is killed, held and started again, as a supervisor would."""
+"""A process that is killed, stopped and started again, as by a supervisor."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 RESTART_PAUSE_S = 0.2
-# A process dies with whoever started it, even if that is killed.
+# A process dies with its parent, even if the parent is killed.
 DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Service:
-    """A process that runs until it is stopped, in as many lives as it takes."""
+    """A process that runs until it is stopped, with any number of restarts."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class Service:
     ) -> None:
         self.name = name
         self.log = log
-        # Ends of the process that nobody has asked for, with exit codes: negative ones are signals.
+        # Exit codes of unrequested ends of the process; negative ones are signals.
         self.ends: list[int] = []
         self.runs = asyncio.Event()
         self._command = command
         self._env = {**os.environ, **(env or {})}
         self._before = before
-        # Whether an end that nobody has asked for, with exit code 0, is followed by another life.
+        # True if the process restarts after an unrequested end with exit code 0.
         self._lives_on = lives_on
         self._process: asyncio.subprocess.Process | None = None
         self._allowed = asyncio.Event()
@@ -45,7 +45,7 @@ class Service:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins its first life."""
+        """Starts the process."""
         self._task = asyncio.create_task(self._live())
 
     async def _live(self) -> None:
@@ -74,23 +74,23 @@ class Service:
 
     @property
     def pid(self) -> int | None:
-        """Its process, if one runs."""
+        """Its running process, if there is one."""
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
     async def finished(self) -> None:
-        """Waits for an end that is not followed by another life."""
+        """Waits for an end without a restart."""
         assert self._task is not None
         await self._task
 
     async def kill(self) -> None:
-        """Kills the process and its descendants; it does not live again before `allow`."""
+        """Kills the process and its descendants; it does not restart before `allow`."""
         self._allowed.clear()
         self._asked = True
         process = self._process
         if process is None or process.returncode is not None:
             return
-        # Held first, so that it starts nothing meanwhile.
+        # Stopped first, so that it starts nothing meanwhile.
         _send(process.pid, signal.SIGSTOP)
         family = descendants(process.pid)
         for pid in (process.pid, *family):
@@ -100,7 +100,7 @@ class Service:
             await asyncio.sleep(0.01)
 
     async def terminate(self, timeout_s: float) -> int | None:
-        """Asks the process to end; its exit code, `None` if it does not end. It rests until `allow`."""
+        """Asks the process to end; returns its exit code or `None`. No restart before `allow`."""
         self._allowed.clear()
         self._asked = True
         process = self._process
@@ -113,12 +113,12 @@ class Service:
             return None
 
     def allow(self) -> None:
-        """Lets it live again, unless it was given up."""
+        """Allows a restart, unless the process was abandoned."""
         if not self._given_up:
             self._allowed.set()
 
     async def give_up(self) -> None:
-        """Kills it for good."""
+        """Kills it without a restart."""
         self._given_up = True
         await self.kill()
 
@@ -129,7 +129,7 @@ class Service:
                 _send(pid, number)
 
     async def end(self) -> None:
-        """Kills it for good."""
+        """Kills it without a restart."""
         self.hold(signal.SIGCONT)
         await self.kill()
         if self._task is not None:
@@ -139,7 +139,7 @@ class Service:
 
 
 def descendants(pid: int) -> list[int]:
-    """All processes that a process has started, and those that they have started."""
+    """Returns all descendants of a process."""
     parents: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError):
@@ -160,7 +160,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process has not ended."""
+    """Returns True if a process has not ended."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

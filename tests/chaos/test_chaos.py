@@ -1,6 +1,6 @@
-"""Faults of all kinds over nodes, stores and devices: nothing acknowledged is lost, heads only extend.
+"""Faults of all kinds on nodes, stores and devices: no acknowledged record is lost, heads only extend.
 
-`EDGESENTRY_CHAOS_SEED` runs these seeds, `EDGESENTRY_CHAOS_SCHEDULES` so many that nobody has chosen; see
+`EDGESENTRY_CHAOS_SEED` runs these seeds, `EDGESENTRY_CHAOS_SCHEDULES` this number of random ones; see
 docs/explanation/chaos.md.
 """
 
@@ -24,12 +24,12 @@ from service import descendants, lives
 from support import chains, device
 
 RUN = Path(__file__).with_name("run.py")
-# Together they have every ledger, payload store, sender and kind of fault.
+# Together they cover every ledger, payload store, sender and kind of fault.
 FIXED = ("112", "521", "543")
 JOBS = int(os.environ.get("EDGESENTRY_CHAOS_JOBS", "2"))
 
 
-# Faults that a draw hits rarely.
+# Faults that are rarely drawn.
 CHOSEN = ("lost", "forgotten")
 
 
@@ -47,7 +47,7 @@ SEEDS = seeds()
 
 
 def run(seed: str, template: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """A schedule in a process of its own, which ends when this pipe does."""
+    """Starts a schedule in a separate process, which ends when this pipe closes."""
     command: list[str | Path] = [sys.executable, RUN, seed, "--template", template, *options]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -70,7 +70,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(template: Path) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
-    """All schedules, some at a time."""
+    """Runs all schedules, some at a time."""
     with ThreadPoolExecutor(JOBS) as threads:
         yield {seed: threads.submit(run, seed, template) for seed in SEEDS}
         threads.shutdown(cancel_futures=True)
@@ -114,7 +114,7 @@ def test_nothing_outlives_a_schedule(template: Path, end: str) -> None:
         if end == "killed":
             process.kill()
         else:
-            # As when whoever started it is gone.
+            # As after the end of the parent process.
             process.stdin.close()
         process.stdout.read()
     while any(lives(pid) for pid in family):

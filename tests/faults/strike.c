@@ -4,14 +4,14 @@
  *   strike [-n N] [-a ACTION] [-s] [-c CALL] -r FOLDER -o REPORT -- COMMAND...
  *
  * Counts the calls that change files below FOLDER: writes, syncs, renames, links, removals, new files and folders,
- * changes of length. Call N does not happen; it answers as ACTION says:
+ * changes of length. Call N does not happen; ACTION determines its result:
  *
  *   EIO, ENOSPC, ...  the error
  *   short             half of the bytes are written; only writes of two bytes and more are counted
  *   kill              the process is killed before the call
  *
  * With -s every later call fails like call N, as on a disk that stays full; only calls that need space are counted.
- * With -c only calls whose names begin so are counted. Without -n nothing fails. The report has the number of calls, and a line for each call that was struck: its number, name and path.
+ * With -c only calls whose names begin with CALL are counted. Without -n nothing fails. The report has the number of calls, and a line for each call that was struck: its number, name and path.
  *
  * The calls are caught by seccomp and ptrace, so it does not matter whether they come from the C library, from
  * Rust's rustix, or from a statically linked program.
@@ -37,7 +37,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How a call names its file. */
+/* The way a call names its file. */
 enum kind { WRITE, WRITE_VECTOR, DESCRIPTOR, PATH, PATH_AT, CREATE, CREATE_AT };
 
 /* `at` is the argument with the descriptor, the path or the folder; for CREATE and CREATE_AT flags follow the path. */
@@ -157,11 +157,11 @@ static int path_of_descriptor(pid_t thread, int descriptor, char *path) {
     return follow(thread, name, path);
 }
 
-/* The text at an address of the traced process. */
+/* Reads the text at an address of the traced process. */
 static int read_text(pid_t thread, unsigned long long address, char *text) {
     size_t length = 0;
     while (length < PATH_MAX - 1) {
-        /* Not beyond the page, as the next may not be there. */
+        /* Not beyond the page: the next one may not be mapped. */
         size_t piece = 4096 - (address + length) % 4096;
         if (piece > PATH_MAX - 1 - length) piece = PATH_MAX - 1 - length;
         struct iovec to = {text + length, piece}, from = {(void *)(address + length), piece};
@@ -186,7 +186,7 @@ static int is_below_root(const char *path) {
     return !strncmp(path, root, root_length) && (path[root_length] == '/' || path[root_length] == 0);
 }
 
-/* Whether a call changes a file below the root; its path. */
+/* Returns true if a call changes a file below the root, and its path. */
 static int concerns_us(pid_t thread, const struct call *call, registers *r, char *path) {
     unsigned long long *first = argument(r, call->at);
     switch (call->kind) {
@@ -211,7 +211,7 @@ static int concerns_us(pid_t thread, const struct call *call, registers *r, char
     return 0;
 }
 
-/* Whether a call may need space on the disk. */
+/* Returns true if a call may need space on the disk. */
 static int needs_space(const struct call *call) {
     switch (call->number) {
     case SYS_fsync:

@@ -1,4 +1,4 @@
-"""Processes of which one system call fails: see strike.c."""
+"""Processes with one failing system call: see strike.c."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 # `make soak` sets it: every call, with every action. Otherwise a sample of the calls.
 EVERY = bool(os.environ.get("EDGESENTRY_EVERY_FAULT"))
-# The sample is another one each time; a failure names its seed.
+# Each run draws another sample; a failure names its seed.
 SEED = int(os.environ.get("EDGESENTRY_FAULT_SEED") or random.randrange(1 << 32))
 # Far more than one run takes.
 PATIENCE_S = 120
@@ -23,12 +23,12 @@ PATIENCE_S = 120
 
 @dataclass(frozen=True)
 class Action:
-    """What becomes of a call.
+    """The result of a call.
 
     Attributes:
         name: An error such as `EIO`; `short`, a write of half the bytes; or `kill`, no call and no process.
-        sticky: Whether all later calls fail alike, as on a disk that stays full.
-        only: What the names of the calls begin with that are counted; all by default.
+        sticky: True if all later calls fail as well, as on a disk that stays full.
+        only: The prefix of the names of the calls to count; all by default.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Action:
 
     @property
     def passes(self) -> bool:
-        """Whether the process can go on as if nothing had been."""
+        """True if the process can continue as if the call had succeeded."""
         return self.name not in ("kill",) and not self.sticky
 
 
@@ -59,10 +59,10 @@ class Struck:
 
     Attributes:
         code: Its exit code; 137 after `kill`.
-        calls: How many calls there were that change files.
-        struck: The calls that were struck, one a line, with their paths.
-        stdout: What it wrote.
-        stderr: What it wrote.
+        calls: The number of calls that change files.
+        struck: The calls that were struck, one per line, with their paths.
+        stdout: Its output.
+        stderr: Its error output.
     """
 
     code: int
@@ -90,7 +90,7 @@ def _program() -> Path:
 def run(
     command: list[str | Path], folder: Path, action: Action | None = None, at: int = 0, stdin: str = ""
 ) -> Struck:
-    """Runs a command of which call number `at` on files below `folder` becomes what the action says."""
+    """Runs a command and applies the action to its call number `at` on files below `folder`."""
     with tempfile.NamedTemporaryFile(prefix="edgesentry-strike-", mode="r") as report:
         struck: list[str | Path] = [_program(), "-r", folder, "-o", report.name]
         if action is not None:
@@ -119,7 +119,7 @@ def run(
 
 
 def numbers(calls: int, action: Action, most: int, scene: str) -> Iterator[int]:
-    """The calls to strike: all of them, and one more in case there are more this time; or a sample."""
+    """Returns the calls to strike: all of them, and one more in case this run has more; or a sample."""
     if EVERY or calls <= most:
         yield from range(1, calls + 2)
     else:

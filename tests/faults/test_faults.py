@@ -1,7 +1,7 @@
-"""Every system call that changes a file fails once: what was acknowledged stays, what is sent again is taken.
+"""Every system call that changes a file fails once: acknowledged records stay, and a retry is accepted.
 
-A scene is a folder, a process at work in it, and what must hold of the folder afterwards. In the short form a
-sample of its calls is struck; `make soak` strikes every one.
+A scene is a directory, a process that works in it, and a check of the directory afterwards. The short form
+strikes a sample of its calls; `make soak` strikes every one.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ EDS = ROOT / "target" / "release" / "eds"
 DEVICES = [device(1), device(2)]
 RECORDS = chains(DEVICES, 6)
 KEYS = key_ring(DEVICES)
-# The ledger of a template holds so many records; they are trusted, as are their heads.
+# The number of records in the ledger of a template; they and their heads are trusted.
 HELD = 4
 WORKER = [sys.executable, str(HERE / "worker.py")]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A process, where it works, and what must hold afterwards.
+    """A process, its directory, and the check afterwards.
 
     Attributes:
-        prepare: Fills a new folder.
+        prepare: Fills a new directory.
         command: The process.
-        check: Looks at the folder after the process has ended.
+        check: Checks the directory after the end of the process.
     """
 
     prepare: Callable[[Path], None]
@@ -106,13 +106,13 @@ def acknowledged(struck: Struck) -> set[tuple[str, int]]:
 
 
 def check_ledger(folder: Path, struck: Struck, action: Action) -> None:
-    """Everything acknowledged is there and verifies, and everything sent again is taken."""
+    """Checks that everything acknowledged exists and verifies, and everything sent again is accepted."""
     if action.passes:
         assert struck.code == 0, struck
     said = acknowledged(struck)
     with open_ledger(folder) as ledger:
         for signer in DEVICES:
-            # Only where the process was to register them is it a change.
+            # It is a change only if the process was to register them.
             ledger.register_device(signer)
         held = {(record.device_id, record.sequence) for record in ledger.records()}
         assert said <= held, struck
@@ -121,7 +121,7 @@ def check_ledger(folder: Path, struck: Struck, action: Action) -> None:
         for record in ledger.records():
             assert ledger.payload(record.object_ref) == payload(record), struck
         logged = ledger.operation_log(outcome="accepted")
-        # Acknowledged or not: a record is in the ledger with its entry, or neither is.
+        # Acknowledged or not: the ledger has a record and its entry, or neither.
         assert {(entry["device_id"], entry["sequence"]) for entry in logged} == held, struck
         outcomes = ledger.ingest_many(pairs(RECORDS))
         assert outcomes.ok, (outcomes, struck)
@@ -131,7 +131,7 @@ def check_ledger(folder: Path, struck: Struck, action: Action) -> None:
 
 
 def check_command(folder: Path, struck: Struck, action: Action) -> None:
-    """As `check_ledger`; the command makes no call again, and says what it could not do."""
+    """Like `check_ledger`; the command repeats no call, and reports its failure."""
     if struck.code not in (0, 137):
         envelope = json.loads(struck.stdout)
         assert struck.code == 3, struck
@@ -143,15 +143,15 @@ def check_command(folder: Path, struck: Struck, action: Action) -> None:
 
 
 def check_nothing_left(folder: Path, struck: Struck) -> None:
-    """Nothing but a killed process, or one that may not remove it, leaves a part of a file behind."""
+    """Only a killed process, or one that may not remove it, leaves a partial file."""
     left = [path.name for path in folder.iterdir() if path.name.endswith(".part")]
     assert not left or struck.code == 137 or " unlink" in struck.struck[0], struck
 
 
 def check_whole(folder: Path, name: str, before: bytes, struck: Struck, late: tuple[str, ...] = ()) -> None:
-    """A file is what it was if the process has failed; that it is whole is what the callers look at.
+    """Checks that a file is unchanged if the process failed; callers check that it is complete.
 
-    The exception is a call after which the file has its name: that which makes the name durable, and `late`.
+    The exception is a call after the file has its name: the one that makes the name durable, and `late`.
     """
     check_nothing_left(folder, struck)
     if struck.code not in (0, 137):
@@ -186,7 +186,7 @@ def check_export(folder: Path, struck: Struck, action: Action) -> None:
     if struck.code == 0:
         assert described == report.coverage.records == len(RECORDS), struck
     elif struck.code == 137:
-        # Killed between the two names: verification says that they do not belong together.
+        # Killed between the two renames: verification reports that they do not belong together.
         assert described in (HELD, len(RECORDS)), struck
         checked = run([EDS, "verify-chain", file, "--manifest", manifest], folder)
         belong = described == report.coverage.records
@@ -196,7 +196,7 @@ def check_export(folder: Path, struck: Struck, action: Action) -> None:
         # An error never leaves the manifest of another export.
         assert described in (report.coverage.records, None), struck
         assert described is not None or "without a manifest" in struck.stderr, struck
-    # Nothing that is left stands in the way of the next.
+    # Leftover files do not block the next export.
     again = run([EDS, "export", "--ledger", "ledger.db", "-o", file], folder)
     assert again.code == 0, again
     assert run([EDS, "verify-chain", file, "--manifest", manifest], folder).code == 0
@@ -235,7 +235,7 @@ def check_outputs(folder: Path, struck: Struck, action: Action) -> None:
     check_nothing_left(folder, struck)
     for name, is_whole in READERS.items():
         path = folder / name
-        # Whole or not at all.
+        # The file is complete or does not exist.
         assert name not in written or path.exists(), struck
         assert not path.exists() or is_whole(path), (name, struck)
 
@@ -254,7 +254,7 @@ def with_outbox(folder: Path) -> None:
 
 
 def check_outbox(folder: Path, struck: Struck, action: Action) -> None:
-    """What was signed is what the ledger gets, in one chain without a fork."""
+    """The ledger gets the signed records, in one chain without a fork."""
     if action.passes:
         assert struck.code == 0, struck
     said = [line.removeprefix("signed ") for line in struck.stdout.splitlines() if line.startswith("signed ")]
@@ -309,19 +309,19 @@ def test_each_call_fails_in_turn(name: str) -> None:
         struck = {}
         with ThreadPoolExecutor(2) as threads:
             for action in ACTIONS:
-                # These count the calls that need space, or those that write.
+                # These actions count the calls that need space, or those that write.
                 fewer = action.sticky or action.name == "short"
                 counted = strike(scene, template, action, 0).calls if fewer else calls
                 chosen = list(numbers(counted, action, SAMPLE, name))
                 ended = list(threads.map(partial(strike, scene, template, action), chosen))
                 struck[str(action)] = any(one.struck for one in ended)
-        # How many calls there are differs a little from run to run, so that a sample may lie behind the last of them.
+        # The number of calls differs a little between runs, so a sample may be after the last of them.
         assert any(struck.values()), calls
         assert not EVERY or all(done for action, done in struck.items() if action != "short"), struck
 
 
 def strike(scene: Scene, template: Path, action: Action | None, at: int) -> Struck:
-    """Runs the process of a scene in a folder of its own, and looks at what it leaves behind."""
+    """Runs the process of a scene in its own directory, and checks the result."""
     folder = template.parent / f"{action}-{at}"
     shutil.copytree(template, folder)
     try:

@@ -1,4 +1,4 @@
-"""A file system without hard links, such as FAT or some network shares: every link fails as it does there."""
+"""A file system without hard links, such as FAT or some network shares: every link call fails."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def without_links(command: list[str | Path], folder: Path) -> Struck:
 def test_payloads_and_exports_need_no_hard_links(tmp_path: Path) -> None:
     with_ledger(tmp_path)
     ingest = without_links([*WORKER, "ingest", "."], tmp_path)
-    # It was tried, and the payloads are there.
+    # A link was tried, and the payloads exist.
     assert any("/payloads/" in line for line in ingest.struck), ingest
     check_ledger(tmp_path, ingest, NO_LINKS)
     eds: list[str | Path] = [EDS, "export", "--ledger", "ledger.db", "-o", "export.parquet"]
-    # Twice, since the second replaces what is there.
+    # Twice, since the second one replaces an existing file.
     for _ in range(2):
         without_links(eds, tmp_path)
     assert verify_chain(
@@ -42,7 +42,7 @@ def test_what_python_writes_needs_no_hard_links(tmp_path: Path) -> None:
 
 def test_a_new_seed_needs_no_hard_links(tmp_path: Path) -> None:
     without_links([EDS, "keygen", "--out", "lift-01.seed"], tmp_path)
-    # And still no seed is replaced.
+    # A seed is still never replaced.
     before = (tmp_path / "lift-01.seed").read_bytes()
     assert run([EDS, "keygen", "--out", "lift-01.seed"], tmp_path, NO_LINKS, 1).code != 0
     assert (tmp_path / "lift-01.seed").read_bytes() == before

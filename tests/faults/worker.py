@@ -1,8 +1,8 @@
-"""What the tests of faults run in processes of their own. It says what is acknowledged as soon as it is.
+"""The processes of the fault tests. They print each acknowledgement at once.
 
     worker.py JOB FOLDER
 
-A call that fails is made again, at most so many times: what fails once must not stand in the way.
+A failed call is repeated a limited number of times: a single failure must not block it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def open_ledger(folder: Path) -> Ledger:
 
 
 def ingest(folder: Path) -> None:
-    """Records one by one, then the rest at once."""
+    """Ingests records one by one, then the rest at once."""
     records = list(read_records(folder / "input" / "records.ndjson"))
     pairs = [(record, (folder / "input" / record.object_ref).read_bytes()) for record in records]
     half = len(pairs) // 2
@@ -71,7 +71,7 @@ def ingest(folder: Path) -> None:
 
 
 def register(folder: Path) -> None:
-    """A new ledger, its devices and their first records."""
+    """Creates a ledger with devices and their first records."""
     keys = KeyRing(folder / "input" / "keys.json")
     with open_ledger(folder) as ledger:
         for device_id in keys.devices:
@@ -82,7 +82,7 @@ def register(folder: Path) -> None:
 
 
 def sign(folder: Path) -> None:
-    """Records into an outbox; one is said when it is signed."""
+    """Signs records into an outbox; prints each signed one."""
     device = Device.from_seed("lift-01", bytes([1] * 32))
     outbox = persist(lambda: Outbox(folder / "outbox.db", device))
     for number in range(4):
@@ -92,7 +92,7 @@ def sign(folder: Path) -> None:
 
 
 def flush(folder: Path) -> None:
-    """What waits in an outbox, into a ledger."""
+    """Flushes an outbox into a ledger."""
     device = Device.from_seed("lift-01", bytes([1] * 32))
     outbox = persist(lambda: Outbox(folder / "outbox.db", device))
     with open_ledger(folder) as ledger:
@@ -102,7 +102,7 @@ def flush(folder: Path) -> None:
 
 
 def outputs(folder: Path) -> None:
-    """The files that Python writes."""
+    """Writes the files that Python writes."""
     records = list(read_records(folder / "input" / "records.ndjson"))
     report = edgesentry.verify_chain(records)
     device = Device.from_seed("lift-01", bytes([1] * 32))

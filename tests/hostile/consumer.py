@@ -18,7 +18,7 @@ make.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p]
 
 
 class Hostile:
-    """A batch with the lie of this number."""
+    """Returns the batch with the false claim of this number."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

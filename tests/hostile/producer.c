@@ -1,4 +1,4 @@
-/* A producer of Arrow arrays over the C data interface that tells lies, each of them within memory that is there. */
+/* A producer of Arrow arrays over the C data interface with false claims, each within mapped memory. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ static const char *NAMES[COLUMNS] = {"device_id", "sequence", "timestamp_ms", "p
                                      "signature", "prev_record_hash", "object_ref"};
 static const char *FORMATS[COLUMNS] = {"u", "L", "L", "w:32", "w:64", "w:32", "u"};
 
-/* Nothing is freed but at the end of the process: what is exported may be looked at after its release. */
+/* Memory is freed only at the end of the process: exported arrays may be read after their release. */
 static void release_schema(struct ArrowSchema *schema) { schema->release = NULL; }
 static void release_array(struct ArrowArray *array) { array->release = NULL; }
 
@@ -53,7 +53,7 @@ static void fixed(struct ArrowArray *array, size_t width) {
     array->buffers[1] = zeroed(ROWS * width);
 }
 
-/* The texts of a column as views, or as a dictionary of one text. */
+/* Builds the texts of a column as views, or as a dictionary of one text. */
 static void as_views(struct ArrowSchema *schema, struct ArrowArray *array, int lie) {
     struct view { int32_t length; char prefix[4]; int32_t buffer, offset; } *views = zeroed(ROWS * sizeof *views);
     char *values = malloc(64);
@@ -99,7 +99,7 @@ static void as_dictionary(struct ArrowSchema *schema, struct ArrowArray *array, 
     }
 }
 
-/* A batch with the lie of this number. */
+/* Builds the batch with the false claim of this number. */
 void hostile(uint64_t seed, struct ArrowSchema *schema, struct ArrowArray *array) {
     state = seed * 0x9e3779b97f4a7c15u + 1;
     *schema = (struct ArrowSchema){.format = "+s", .name = "", .n_children = COLUMNS, .release = release_schema};

@@ -1,4 +1,4 @@
-"""A small pipeline: what devices send goes into a ledger, and an archive is written only of what verifies."""
+"""A small pipeline: records of devices are ingested, and an archive is written only if they verify."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgesentry import AuditRecord, Client, Head, KeyRing, Ledger, Report
 
 
 class SuspiciousArchive(Exception):
-    """What was to be archived does not verify."""
+    """The records to archive do not verify."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(report.summary())
@@ -18,12 +18,12 @@ class SuspiciousArchive(Exception):
 
 
 def receive(ledger: Ledger, pairs: Iterable[tuple[AuditRecord, bytes]]) -> dict[str, int]:
-    """Takes records in; how many there are of each outcome."""
+    """Ingests records; returns the number of each outcome."""
     return ledger.ingest_many(pairs).counts
 
 
 def forward(client: Client, pairs: Iterable[tuple[AuditRecord, bytes]]) -> dict[str, int]:
-    """Sends records on to the service of the head office; how many there are of each outcome."""
+    """Forwards records to the service of the head office; returns the number of each outcome."""
     return client.ingest_many(pairs).counts
 
 
@@ -35,7 +35,7 @@ def archive(
     heads: dict[str, Head],
     payloads: Path | None = None,
 ) -> Report:
-    """Writes an archive, unless its records do not verify."""
+    """Writes an archive if its records verify."""
     records = list(records)
     report = edgesentry.verify_chain(records, keys=keys, heads=heads, payloads=payloads)
     if not report.ok:

@@ -1,4 +1,4 @@
-//! Signed records to send, made before the clock starts.
+//! Signed records to send, created before the clock starts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use edgesentry_rs::Submission;
 use rayon::prelude::*;
 use serde_json::json;
 
-/// The device of a number; edgesentry-audit knows the scheme payload-hash only, so that all use it.
+/// Returns the device with a number. All use the scheme payload-hash, the only one of edgesentry-audit.
 pub fn device(number: usize) -> Device {
     let mut seed = [7; 32];
     seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
     Device::from_seed(format!("device-{number:05}"), seed, Scheme::PayloadHash)
 }
 
-/// So many records of each device.
+/// Returns the given number of records of each device.
 pub fn chains(devices: usize, records: usize, payload_bytes: usize) -> Vec<Vec<Submission>> {
     let chain = |number| {
         let mut device = device(number);
@@ -34,7 +34,7 @@ pub fn chains(devices: usize, records: usize, payload_bytes: usize) -> Vec<Vec<S
     (0..devices).into_par_iter().map(chain).collect()
 }
 
-/// Chains as a service receives them: a record of each device in turn.
+/// Interleaves chains as a service receives them: a record of each device in turn.
 pub fn interleaved(chains: Vec<Vec<Submission>>) -> Vec<Submission> {
     let length = chains.first().map_or(0, Vec::len);
     (0..length).flat_map(|at| chains.iter().map(move |chain| chain[at].clone())).collect()
@@ -51,7 +51,7 @@ pub fn report(what: &str, how: &str, records: usize, time: Duration) {
     );
 }
 
-/// The most memory that this process has had, in MiB.
+/// Returns the peak memory of this process, in MiB.
 pub fn peak_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

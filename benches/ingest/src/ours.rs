@@ -15,7 +15,7 @@ use futures::StreamExt;
 
 use crate::load::{self, chains, device, interleaved};
 
-/// Devices of a measurement of batches.
+/// Number of devices of a measurement of batches.
 const DEVICES: usize = 100;
 
 async fn ledger(server: &str) -> Result<Postgres> {
@@ -45,7 +45,7 @@ async fn register(ledger: &dyn Ledger, devices: usize) -> Result<()> {
     Ok(())
 }
 
-/// Every record must be accepted, or the figure means nothing.
+/// Every record must be accepted, or the figure is meaningless.
 fn accepted(answers: Vec<Result<edgesentry_rs::Outcome, edgesentry_rs::Error>>) -> Result<()> {
     for answer in answers {
         anyhow::ensure!(answer? == edgesentry_rs::Outcome::Accepted, "a record was not accepted");
@@ -128,7 +128,7 @@ async fn embedded(folder: &Path, devices: usize) -> Result<IngestService> {
     Ok(IngestService::start(Arc::new(ledger), payloads, Limits::default()))
 }
 
-/// Throughput by concurrency of payload writes, ours and the plain client's.
+/// Measures throughput by concurrency of payload writes, for our service and the plain client.
 pub async fn s3(endpoint: &str, payload_bytes: usize) -> Result<()> {
     let settings = S3Settings {
         endpoint: Some(endpoint.to_owned()),
@@ -188,7 +188,7 @@ async fn bucket(endpoint: &str, number: usize) -> Result<String> {
     Ok(name)
 }
 
-/// Export of a large ledger, and the memory that it takes.
+/// Measures the export of a large ledger, and its memory.
 pub async fn export(server: &str, records: usize) -> Result<()> {
     let ledger = Arc::new(ledger(server).await?);
     register(&*ledger, DEVICES).await?;
@@ -200,7 +200,7 @@ pub async fn export(server: &str, records: usize) -> Result<()> {
     drop(service);
     let folder = tempfile::tempdir()?;
     for name in ["export.parquet", "export.ndjson.zst", "export.json", "export.parquet"] {
-        // Memory of the export alone.
+        // Resets the peak, so that it is the memory of the export only.
         std::fs::write("/proc/self/clear_refs", "5")?;
         let before = load::peak_mib();
         let begin = Instant::now();

@@ -18,10 +18,10 @@ const SCHEMA: &str = "
     CREATE TABLE operation_logs (id BIGSERIAL PRIMARY KEY, decision TEXT NOT NULL, device_id TEXT NOT NULL,
         sequence BIGINT NOT NULL, message TEXT NOT NULL);";
 
-/// Ingests one record at a time on each of so many threads.
+/// Ingests one record at a time on each of the given number of threads.
 pub fn run(server: &str, threads: usize, records: usize, payload_bytes: usize) -> Result<()> {
     let mut admin = postgres::Client::connect(server, postgres::NoTls)?;
-    // Fails where it is there already.
+    // Fails if it already exists.
     let _ = admin.batch_execute("CREATE DATABASE peer");
     let url = format!("{}/peer", server.rsplit_once('/').map_or(server, |(server, _)| server));
     postgres::Client::connect(&url, postgres::NoTls)?.batch_execute(SCHEMA)?;

@@ -35,7 +35,7 @@ pub fn links_and_signatures(file: &Path, keys: &Path) -> Result<Outcome> {
     Outcome::new("audit-signatures", count(&chains), start.elapsed(), Some(signatures), ok)
 }
 
-/// `verify_chain` takes one chain, so records are told apart by device first.
+/// `verify_chain` takes one chain, so records are grouped by device first.
 fn chains(records: Vec<AuditRecord>) -> HashMap<String, Vec<AuditRecord>> {
     let mut chains: HashMap<String, Vec<AuditRecord>> = HashMap::new();
     for record in records {

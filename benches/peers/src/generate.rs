@@ -10,17 +10,17 @@ use ed25519_dalek::SigningKey;
 use edgesentry_audit::{AuditRecord, Hash32, build_signed_record, compute_payload_hash, sign_payload_hash};
 use rayon::prelude::*;
 
-/// Records made, linked and written together.
+/// Records created, linked and written together.
 const BLOCK: u64 = 1 << 16;
 const START_MS: u64 = 1_700_000_000_000;
 
-/// What an export holds.
+/// The contents of an export.
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub records: u64,
     /// The records of the devices take turns.
     pub devices: u64,
-    /// Every signature is a well-formed one of another message.
+    /// Every signature is well-formed, but signs another message.
     pub bad_signatures: bool,
 }
 
@@ -87,7 +87,7 @@ fn record(index: u64, devices: &[Device], bad_signature: bool) -> AuditRecord {
     record
 }
 
-/// Links a block; the chains of the devices are independent, so each is walked on its own.
+/// Links a block; the chains of the devices are independent and linked in parallel.
 fn link(records: &mut [AuditRecord], start: u64, heads: &mut [Hash32]) {
     let devices = heads.len();
     let mut chains: Vec<Vec<&mut AuditRecord>> = (0..devices).map(|_| Vec::new()).collect();

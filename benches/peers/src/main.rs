@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Answers whether everything that was checked holds.
+/// Returns true if every check passed.
 fn run(command: Command) -> Result<bool> {
     match command {
         Command::Generate { out, keys, records, devices, bad_signatures } => {

@@ -1,4 +1,4 @@
-//! What one run reports.
+//! The report of a run.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub struct Outcome {
     records: usize,
     /// From opening the file to the verdict.
     seconds: f64,
-    /// The part spent on signatures; absent where none is checked.
+    /// The part spent on signatures; absent if none is checked.
     seconds_signatures: Option<f64>,
     peak_rss_bytes: u64,
     ok: bool,
@@ -38,7 +38,7 @@ impl Outcome {
         })
     }
 
-    /// Prints the line and answers the verdict.
+    /// Prints the line and returns the verdict.
     pub fn print(&self) -> Result<bool> {
         println!("{}", serde_json::to_string(self)?);
         Ok(self.ok)

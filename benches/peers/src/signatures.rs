@@ -46,7 +46,7 @@ pub fn measure(
     Outcome::new(peer, signed.len(), start.elapsed(), Some(signatures), ok)
 }
 
-/// Checks each signature on its own, all of them whatever the first verdicts are.
+/// Checks each signature separately, without stopping at an invalid one.
 pub fn dalek_strict(signed: &[Signed], keys: &[VerifyingKey]) -> bool {
     let bad = signed
         .par_iter()
@@ -85,7 +85,7 @@ pub fn bare(signed: &[Signed], keys: &[VerifyingKey]) -> bool {
     signed.par_chunks(MERGED_BATCH).all(|batch| batch_holds(batch, keys, &points) == Some(true))
 }
 
-/// [8](Σ z·R + Σ (Σ z·k)·A − (Σ z·S)·B) = identity, z random; `None` where an R or S does not decode.
+/// [8](Σ z·R + Σ (Σ z·k)·A − (Σ z·S)·B) = identity, z random; `None` if an R or S does not decode.
 fn batch_holds(batch: &[Signed], keys: &[VerifyingKey], key_points: &[EdwardsPoint]) -> Option<bool> {
     let mut random = rand::rng();
     let mut scalars = Vec::with_capacity(batch.len() + keys.len() + 1);

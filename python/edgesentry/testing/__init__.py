@@ -1,4 +1,4 @@
-"""For people who test their own pipelines: sound fleets, ways of tampering with them, what must be found.
+"""Test support for pipelines: sound fleets, attacks on them, and the expected findings.
 
     from edgesentry.testing import CATALOGUE, assert_report, make_fleet
 
@@ -8,7 +8,7 @@
     assert_report(report, tampered.expected("signatures", scheme="record"), checked=["signatures"])
 
 `edgesentry.testing.attacks` has the attacks as functions on lists of records, `edgesentry.testing.strategies`
-strategies for hypothesis; the pytest plugin has fixtures. Nothing here imports pytest or hypothesis.
+strategies for hypothesis; the pytest plugin has fixtures. This package imports neither pytest nor hypothesis.
 """
 
 from edgesentry.testing import attacks

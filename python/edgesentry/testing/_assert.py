@@ -1,4 +1,4 @@
-"""Comparing a report with what it should say."""
+"""Compares a report with the expected findings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def assert_report(
 ) -> None:
     """Asserts that a report has exactly these findings, each as often as given, in any order.
 
-    A report that has nothing to verify never passes, unless findings are expected of it.
+    A report that has nothing to verify passes only if findings are expected.
 
     Args:
         report: The report.
@@ -29,7 +29,7 @@ def assert_report(
             given no keys, payloads or heads.
 
     Raises:
-        AssertionError: Which findings are missing, which nobody expected, which level was not checked.
+        AssertionError: A finding is missing or unexpected, or a level was not checked; the message names it.
     """
     __tracebackhide__ = True
     problems = [f"{level} were not checked" for level in checked if getattr(report.coverage, level) is None]
@@ -42,7 +42,7 @@ def assert_report(
         problems.append("there was nothing to verify")
     if problems:
         same = (expected & actual).total()
-        head = f"{report!r} does not say what it should"
+        head = f"{report!r} does not have the expected findings"
         tail = [f"  and {same} findings as expected"] if same else []
         raise AssertionError("\n".join([head, *(f"  {problem}" for problem in problems), *tail]))
 

@@ -17,8 +17,8 @@ from edgesentry.testing._expected import Tampered
 from edgesentry.testing._fleet import Fleet
 
 Attacker: TypeAlias = Literal["writer", "key holder", "device", "payload writer"]
-"""Who can do it: whoever writes to the ledger, who also has the device's key, the device itself by its clock,
-or whoever writes to the payload store."""
+"""The attacker: a writer of the ledger, one who also has the device's key, the device itself by its clock,
+or a writer of the payload store."""
 
 
 class Victim(NamedTuple):
@@ -38,8 +38,8 @@ class Attack:
 
     Attributes:
         name: Its stable name.
-        summary: What is done, in one sentence.
-        attacker: Who can do it.
+        summary: The attack, in one sentence.
+        attacker: The attacker.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Attack:
         return self.name
 
     def victims(self, fleet: Fleet) -> list[Victim]:
-        """The records that it can be done to."""
+        """Returns the records that it can tamper with."""
         if len(fleet.signers) < self._devices:
             return []
         last = {name: len(fleet.chain(name)) for name in fleet.signers}
@@ -65,15 +65,15 @@ class Attack:
         ]
 
     def __call__(self, fleet: Fleet, victim: Victim | None = None, *, seed: int = 0) -> Tampered:
-        """Tampers with the records of a fleet, which stays as it is.
+        """Returns the tampered records of a fleet; the fleet does not change.
 
         Args:
             fleet: The fleet.
-            victim: One of `victims`; one in the middle of them if None.
-            seed: Chooses what else there is to choose, such as the bit that is flipped.
+            victim: One of `victims`; if None, one in the middle of them.
+            seed: Selects the other parameters, such as the bit to flip.
 
         Raises:
-            ValueError: The fleet has no victim that suits.
+            ValueError: The fleet has no suitable victim.
         """
         if victim is None:
             victims = self.victims(fleet)
@@ -128,7 +128,7 @@ def _first_that_works(choices: Iterable[int], make: Callable[[int], Tampered]) -
             return make(choice)
         except ValueError:
             continue
-    raise ValueError("no choice makes a tampering")
+    raise ValueError("no choice of parameters changes the records")
 
 
 def _shuffled(random: Random, choices: Sequence[int]) -> list[int]:
@@ -146,7 +146,7 @@ def _flip_device_id_bit(fleet: Fleet, victim: Victim, random: Random) -> Tampere
 
 @_attack("One bit of the sequence is flipped.")
 def _flip_sequence_bit(fleet: Fleet, victim: Victim, random: Random) -> Tampered:
-    # Below the sequence at which the next key of the fleet begins.
+    # Stay below the sequence at which the next key of the fleet begins.
     return _edits.flip_sequence_bit(fleet.records, *victim, bit=random.randrange(40))
 
 
@@ -282,7 +282,7 @@ def _append_forged(fleet: Fleet, victim: Victim, _random: Random) -> Tampered:
     return _signatures.append_forged(fleet.records, victim.device_id, forger=_forger(fleet, victim))
 
 
-# Records out, in and elsewhere.
+# Records removed, inserted and moved.
 
 
 @_attack("The first record of a chain is deleted.", suits=_first)

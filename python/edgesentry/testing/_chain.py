@@ -12,7 +12,7 @@ ZERO_HASH = bytes(32)
 
 
 def position(records: Sequence[AuditRecord], device_id: str, sequence: int) -> int:
-    """Where the record stands.
+    """Returns the position of the record.
 
     Raises:
         ValueError: There is no such record.
@@ -24,23 +24,23 @@ def position(records: Sequence[AuditRecord], device_id: str, sequence: int) -> i
 
 
 def find(records: Sequence[AuditRecord], device_id: str, sequence: int) -> AuditRecord:
-    """The record of a device at a sequence."""
+    """Returns the record of a device at a sequence."""
     return records[position(records, device_id, sequence)]
 
 
 def edited(
     records: Sequence[AuditRecord], device_id: str, sequence: int, changes: Mapping[str, object]
 ) -> list[AuditRecord]:
-    """The records, one of them with other values."""
+    """Returns the records, with other values in one of them."""
     at = position(records, device_id, sequence)
     return [*records[:at], records[at].replace(**changes), *records[at + 1 :]]
 
 
 def last_of(records: Sequence[AuditRecord], device_id: str) -> AuditRecord:
-    """The last record of a device.
+    """Returns the last record of a device.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The device has no record.
     """
     for record in reversed(records):
         if record.device_id == device_id:
@@ -49,7 +49,7 @@ def last_of(records: Sequence[AuditRecord], device_id: str) -> AuditRecord:
 
 
 def relink(records: list[AuditRecord], device_id: str) -> None:
-    """Makes every record of a chain name the one before it, as whoever can write to a ledger can."""
+    """Links every record of a chain to the previous one, as a writer of the ledger can."""
     before = ZERO_HASH
     for at, record in enumerate(records):
         if record.device_id == device_id:
@@ -59,14 +59,14 @@ def relink(records: list[AuditRecord], device_id: str) -> None:
 
 
 def next_link_breaks(records: Sequence[AuditRecord], device_id: str, sequence: int) -> Expecteds:
-    """The link behind an edited record; none where it is the last."""
+    """Returns the finding of the link after an edited record; none if it is the last record."""
     if last_of(records, device_id).sequence == sequence:
         return ()
     return (Expected("prev_hash_mismatch", device_id, sequence + 1),)
 
 
 def head_is_missed(records: Sequence[AuditRecord], device_id: str, sequence: int | None = None) -> Expecteds:
-    """The trusted head, which the chain no longer reaches; of an edit at `sequence`, if that was the head."""
+    """Returns the finding of the trusted head; none if the edit at `sequence` did not change the head."""
     last = last_of(records, device_id).sequence
     if sequence not in (None, last):
         return ()
@@ -74,22 +74,22 @@ def head_is_missed(records: Sequence[AuditRecord], device_id: str, sequence: int
 
 
 def own_link_breaks(device_id: str, sequence: int) -> Expecteds:
-    """The link of a record whose own previous hash is wrong."""
+    """Returns the finding of the link of a record whose previous hash is wrong."""
     code: FindingCode = "first_record_not_genesis" if sequence == 1 else "prev_hash_mismatch"
     return (Expected(code, device_id, sequence),)
 
 
 def hole(device_id: str, sequence: int, following: int) -> Expected:
-    """What is found at the record that follows where the one at `sequence` should be."""
+    """Returns the finding at the record that follows in place of the one at `sequence`."""
     code: FindingCode = "first_record_not_genesis" if sequence == 1 else "sequence_gap"
     return Expected(code, device_id, following)
 
 
 def invalid(device_id: str, sequences: range) -> Expecteds:
-    """Signatures that do not hold."""
+    """Returns the findings of invalid signatures."""
     return tuple(Expected("signature_invalid", device_id, sequence) for sequence in sequences)
 
 
 def invalid_at(device_id: str, sequence: int) -> Expecteds:
-    """The one signature of a record, which does not hold."""
+    """Returns the finding of a record's invalid signature."""
     return invalid(device_id, range(sequence, sequence + 1))

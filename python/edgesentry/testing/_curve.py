@@ -1,4 +1,4 @@
-"""The arithmetic of Ed25519 in plain integers (RFC 8032, section 5.1), to make what no honest signer makes.
+"""The arithmetic of Ed25519 in plain integers (RFC 8032, section 5.1), for encodings of dishonest signers.
 
 For tests only: it is slow, and its time depends on the secrets.
 """
@@ -29,7 +29,7 @@ IDENTITY = Point(0, 1)
 
 
 def add(a: Point, b: Point) -> Point:
-    """The sum of two points, by the complete law."""
+    """Returns the sum of two points, by the complete addition law."""
     cross = D * a.x * b.x * a.y * b.y % P
     x = (a.x * b.y + a.y * b.x) * pow(1 + cross, -1, P) % P
     y = (a.y * b.y + a.x * b.x) * pow(1 - cross, -1, P) % P
@@ -37,7 +37,7 @@ def add(a: Point, b: Point) -> Point:
 
 
 def multiply(scalar: int, point: Point) -> Point:
-    """So many times the point."""
+    """Returns a multiple of the point."""
     sum_ = IDENTITY
     while scalar:
         if scalar & 1:
@@ -48,12 +48,12 @@ def multiply(scalar: int, point: Point) -> Point:
 
 
 def encode(point: Point) -> bytes:
-    """The canonical encoding: y, and the lowest bit of x on top."""
+    """Returns the canonical encoding: y, with the lowest bit of x as the highest bit."""
     return (point.y | (point.x & 1) << 255).to_bytes(32, "little")
 
 
 def decode(encoding: bytes) -> Point | None:
-    """The point of a canonical encoding; None where it is none."""
+    """Returns the point of a canonical encoding; None if it encodes no point."""
     number = int.from_bytes(encoding, "little")
     sign, y = number >> 255, number & (_SIGN_BIT - 1)
     if y >= P:
@@ -78,7 +78,7 @@ BASE = _point(4 * pow(5, -1, P) % P)
 
 @cache
 def torsion() -> tuple[Point, ...]:
-    """The eight points of small order; the multiples of one of order 8, from zero times it on."""
+    """Returns the eight points of small order: the multiples 0 to 7 of a point of order 8."""
     y = 2
     while True:
         point = decode(y.to_bytes(32, "little"))
@@ -90,7 +90,7 @@ def torsion() -> tuple[Point, ...]:
 
 
 def off_curve(encoding: bytes) -> bytes:
-    """An encoding near this one that is canonical but on no point of the curve."""
+    """Returns an encoding near this one that is canonical but not of a point on the curve."""
     y = int.from_bytes(encoding, "little") & (_SIGN_BIT - 1)
     while decode((y % P).to_bytes(32, "little")) is not None:
         y += 1
@@ -98,13 +98,13 @@ def off_curve(encoding: bytes) -> bytes:
 
 
 def secret_scalar(seed: bytes) -> int:
-    """The scalar of a seed."""
+    """Returns the scalar of a seed."""
     number = int.from_bytes(hashlib.sha512(seed).digest()[:32], "little")
     return number & ~7 & (1 << 254) - 1 | 1 << 254
 
 
 def public_key(seed: bytes) -> bytes:
-    """The public key of a seed."""
+    """Returns the public key of a seed."""
     return encode(multiply(secret_scalar(seed), BASE))
 
 
@@ -116,14 +116,14 @@ def sign(
     torsion_part: Point = IDENTITY,
     r_encoding: bytes | None = None,
 ) -> bytes:
-    """A signature that fulfils [8](S·B - k·A - R) = 0 over R as it is written.
+    """Returns a signature that satisfies [8](S·B - k·A - R) = 0 over R as encoded.
 
     Args:
         seed: The secret seed.
-        message: What is signed.
+        message: The message to sign.
         nonce: The scalar of R; drawn from seed and message if None, as RFC 8032 says.
-        torsion_part: A point of small order that is added to R.
-        r_encoding: How R is written; canonically if None.
+        torsion_part: A point of small order to add to R.
+        r_encoding: The encoding of R; canonical if None.
     """
     if nonce is None:
         prefix = hashlib.sha512(seed).digest()[32:]

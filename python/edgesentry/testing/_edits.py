@@ -1,4 +1,4 @@
-"""Edits of a record by somebody who can write to the ledger but does not re-link the chain."""
+"""Edits of a record by an attacker who can write to the ledger but does not re-link the chain."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def edit(
     under_payload_hash: Expecteds = (),
     payloads: Expecteds = (),
 ) -> Tampered:
-    """Other values in a record, with the findings besides the broken link behind it."""
+    """Changes values of a record; `findings` are those besides the broken link after it."""
     changed = edited(records, device_id, sequence, changes)
     expectations = Expectations(
         links=(*links, *next_link_breaks(records, device_id, sequence)),
@@ -57,7 +57,7 @@ def flip_payload_hash_bit(
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        bit: Which of the 256 bits.
+        bit: The bit, of 256.
     """
     record = find(records, device_id, sequence)
     changes = {"payload_hash": _flip(record.payload_hash, bit)}
@@ -77,7 +77,7 @@ def flip_signature_bit(
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        bit: Which of the 512 bits; the first 256 are those of R, the others those of S.
+        bit: The bit, of 512; the first 256 are those of R, the others those of S.
     """
     record = find(records, device_id, sequence)
     changes = {"signature": _flip(record.signature, bit)}
@@ -88,13 +88,13 @@ def flip_signature_bit(
 def flip_prev_record_hash_bit(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 5
 ) -> Tampered:
-    """Flips a bit of the previous hash: the record's own link breaks, and the one behind it.
+    """Flips a bit of the previous hash, which breaks the record's link and the one after it.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        bit: Which of the 256 bits.
+        bit: The bit, of 256.
     """
     record = find(records, device_id, sequence)
     changes = {"prev_record_hash": _flip(record.prev_record_hash, bit)}
@@ -111,7 +111,7 @@ def flip_timestamp_bit(
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        bit: Which of the 64 bits.
+        bit: The bit, of 64.
     """
     record = find(records, device_id, sequence)
     changes = {"timestamp_ms": record.timestamp_ms ^ 1 << bit}
@@ -128,10 +128,10 @@ def flip_object_ref_bit(
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        bit: Which bit of its UTF-8 bytes.
+        bit: The bit of its UTF-8 bytes.
 
     Raises:
-        ValueError: The result is no text.
+        ValueError: The result is not UTF-8.
     """
     record = find(records, device_id, sequence)
     reference = _flip(record.object_ref.encode(), bit).decode()
@@ -161,7 +161,7 @@ def edit_object_ref(
 
 
 def payload_behind(records: Sequence[AuditRecord], record: AuditRecord, object_ref: str) -> Expecteds:
-    """What the payload level finds where a record points to another reference."""
+    """Returns the finding of the payload level if a record points to another reference."""
     there = {other.payload_hash for other in records if other.object_ref == object_ref}
     if record.payload_hash in there:
         return ()
@@ -172,20 +172,20 @@ def payload_behind(records: Sequence[AuditRecord], record: AuditRecord, object_r
 def flip_device_id_bit(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 0
 ) -> Tampered:
-    """Flips a bit of the device id: the record is gone from its chain and begins one of a device unknown.
+    """Flips a bit of the device id: the record leaves its chain and begins one of an unknown device.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        bit: Which bit of its UTF-8 bytes.
+        bit: The bit of its UTF-8 bytes.
 
     Raises:
-        ValueError: The result is no text, or another device of the records.
+        ValueError: The result is not UTF-8, or it is another device of the records.
     """
     stranger = _flip(device_id.encode(), bit).decode()
     if any(other.device_id == stranger for other in records):
-        raise ValueError(f"device {stranger!r} is there; flip another bit")
+        raise ValueError(f"device {stranger!r} exists already; flip another bit")
     last = last_of(records, device_id).sequence
     links: Expecteds = ()
     if sequence > 1:
@@ -203,13 +203,13 @@ def flip_device_id_bit(
 def flip_sequence_bit(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, bit: int = 16
 ) -> Tampered:
-    """Flips a bit of the sequence; the key ring is expected to have one key of the device for both sequences.
+    """Flips a bit of the sequence; one key of the device must be valid at both sequences.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        bit: Which of the 64 bits.
+        bit: The bit, of 64.
     """
     last = last_of(records, device_id).sequence
     claimed = sequence ^ 1 << bit
@@ -232,7 +232,7 @@ def _link_of_claimed(device_id: str, sequence: int, claimed: int) -> Expected:
         return Expected("first_record_not_genesis", device_id, claimed)
     if claimed > sequence:
         return Expected("sequence_gap", device_id, claimed)
-    # Another record was at every sequence before this one, but none at 0.
+    # Every sequence before this one has a record, except 0.
     return Expected("fork" if claimed else "sequence_out_of_order", device_id, claimed)
 
 
@@ -263,7 +263,7 @@ def forge_payload(
 
 def _flip(value: bytes, bit: int) -> bytes:
     if not 0 <= bit < 8 * len(value):
-        raise ValueError(f"bit {bit} is none of the {8 * len(value)} bits")
+        raise ValueError(f"bit {bit} is out of range: expected 0 to {8 * len(value) - 1}")
     flipped = bytearray(value)
     flipped[bit // 8] ^= 1 << bit % 8
     return bytes(flipped)

@@ -1,4 +1,4 @@
-"""What verification must say of tampered evidence, level by level."""
+"""The expected findings of tampered evidence, by level."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEVELS: tuple[Level, ...] = ("signatures", "payloads", "heads")
 
 
 class Expected(NamedTuple):
-    """A finding as far as it can be foretold; equal to a plain tuple of the three.
+    """The predictable part of a finding; equal to a plain tuple of the three.
 
     Attributes:
         code: The code.
@@ -28,7 +28,7 @@ class Expected(NamedTuple):
 
     @classmethod
     def of(cls, finding: Finding) -> Expected:
-        """A finding in this form."""
+        """Converts a finding to this form."""
         return cls(finding.code, finding.device_id, finding.sequence)
 
 
@@ -36,26 +36,26 @@ Expecteds: TypeAlias = tuple[Expected, ...]
 
 
 def found(report: Report) -> list[Expected]:
-    """The findings of a report in this form, sorted."""
+    """Returns the findings of a report in this form, sorted."""
     return in_order(Expected.of(finding) for finding in report.findings)
 
 
 def in_order(findings: Iterable[Expected]) -> list[Expected]:
-    """Sorted by device, sequence and code; entries that name no device first."""
+    """Sorts by device, sequence and code; entries without a device come first."""
     return sorted(findings, key=lambda one: (one.device_id or "", one.sequence or 0, one.code))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectations:
-    """The findings of each level. What a level finds does not depend on the others.
+    """The findings of each level, which do not depend on the other levels.
 
-    A level that is empty says: under this input alone the tampering is not found.
+    An empty level does not detect the tampering.
 
     Attributes:
-        links: Found always.
-        signatures: Found besides where keys are given, by the scheme of the device's key.
-        payloads: Found besides where payloads are given.
-        heads: Found besides where heads are given that were taken before the tampering.
+        links: The findings of every verification.
+        signatures: The further findings if keys are given, by the scheme of the device's key.
+        payloads: The further findings if payloads are given.
+        heads: The further findings if heads from before the tampering are given.
     """
 
     links: Expecteds = ()
@@ -64,7 +64,7 @@ class Expectations:
     heads: Expecteds = ()
 
     def at(self, levels: Iterable[Level], scheme: Scheme | Mapping[str, Scheme]) -> list[Expected]:
-        """What a verification with these levels finds, sorted; links are always checked.
+        """Returns the findings of a verification with these levels, sorted; links are always checked.
 
         Args:
             levels: The levels whose input is given.
@@ -81,7 +81,7 @@ class Expectations:
     def _signatures(self, scheme: Scheme | Mapping[str, Scheme]) -> Iterable[Expected]:
         if isinstance(scheme, str):
             return self.signatures.get(scheme, ())
-        # A device without a key is found out under either scheme.
+        # A device without a key is found under either scheme.
         return [
             one
             for of_scheme, findings in self.signatures.items()
@@ -92,12 +92,12 @@ class Expectations:
 
 @dataclass(frozen=True, slots=True)
 class Tampered:
-    """What a tampering leaves behind.
+    """The result of a tampering.
 
     Attributes:
-        records: The records afterwards, in their order.
-        expectations: What verification must say of them.
-        payload_changes: Payloads that were put under an object reference, or None where one was removed.
+        records: The tampered records, in their order.
+        expectations: Their expected findings.
+        payload_changes: New payloads by object reference; None for a removed one.
     """
 
     records: tuple[AuditRecord, ...]
@@ -105,17 +105,17 @@ class Tampered:
     payload_changes: Mapping[str, bytes | None] = field(default_factory=dict)
 
     def expected(self, *levels: Level, scheme: Scheme | Mapping[str, Scheme]) -> list[Expected]:
-        """What a verification with these levels must find; see `Expectations.at`."""
+        """Returns the expected findings of a verification with these levels; see `Expectations.at`."""
         return self.expectations.at(levels, scheme)
 
     def payloads(self, before: Mapping[str, bytes]) -> dict[str, bytes]:
-        """The payloads afterwards, by object reference, from those before."""
+        """Returns the tampered payloads by object reference, from the original ones."""
         after = {**before, **self.payload_changes}
         return {reference: payload for reference, payload in after.items() if payload is not None}
 
     @property
     def fits_table(self) -> bool:
-        """Whether a table with the key (device, sequence), read in its order, can hold the records."""
+        """True if a table with the key (device, sequence), read in its order, can hold the records."""
         last: dict[str, int] = {}
         for record in self.records:
             if record.sequence <= last.get(record.device_id, -1) or record.sequence >= 2**63:
@@ -125,10 +125,10 @@ class Tampered:
 
 
 def both(*findings: Expected) -> dict[Scheme, Expecteds]:
-    """The same under either scheme."""
+    """Returns the same findings under either scheme."""
     return dict.fromkeys(SCHEMES, findings)
 
 
 def by_scheme(*, record: Iterable[Expected], payload_hash: Iterable[Expected]) -> dict[Scheme, Expecteds]:
-    """Different ones under each scheme."""
+    """Returns different findings under each scheme."""
     return {"record": tuple(record), "payload-hash": tuple(payload_hash)}

@@ -1,4 +1,4 @@
-"""Honest devices and all that a ledger and an auditor hold of them: what tampering begins with."""
+"""Honest devices with their records, payloads, keys and heads: the state before tampering."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from edgesentry._typing import Scheme
 
 START_MS = 1_700_000_000_000
 NEXT_KEY_FROM = 1 << 40
-"""From this sequence on the second key of every device of a fleet is valid."""
+"""The second key of every device of a fleet is valid from this sequence on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A device whose secrets are known, as tests need them.
+    """A device with known secrets, for tests.
 
     Attributes:
         device_id: Its id.
         seed: The secret seed of its key.
-        scheme: What its signatures cover.
-        next_seed: The seed of the key that it will rotate to, registered ahead.
+        scheme: The scheme of its signatures.
+        next_seed: The seed of the key that it will rotate to, registered in advance.
     """
 
     device_id: str
@@ -41,13 +41,13 @@ class Signer:
         return Device.from_seed(self.device_id, self.next_seed, scheme=self.scheme)
 
     def forger(self) -> Device:
-        """Somebody else under the same name: a key that nobody registered."""
+        """Returns an impostor with the same device id: its key is not registered."""
         return Device.from_seed(self.device_id, bytes(255 - byte for byte in self.seed), scheme=self.scheme)
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The records of some devices, with their payloads and keys; everything in it is sound.
+    """The sound records of some devices, with their payloads and keys.
 
     Attributes:
         signers: The devices, by device id.
@@ -75,15 +75,15 @@ class Fleet:
 
     @property
     def heads(self) -> dict[str, Head]:
-        """The heads of the chains: trusted, where they were taken before a tampering."""
+        """The heads of the chains; trusted if they were taken before a tampering."""
         return verify_chain(self.records).heads
 
     def chain(self, device_id: str) -> list[AuditRecord]:
-        """The records of one device."""
+        """Returns the records of one device."""
         return [record for record in self.records if record.device_id == device_id]
 
     def pairs(self) -> list[tuple[AuditRecord, bytes]]:
-        """Records and payloads, as `Ledger.ingest_many` takes them."""
+        """Returns records and payloads, as `Ledger.ingest_many` takes them."""
         return [(record, self.payloads[record.object_ref]) for record in self.records]
 
     def register(self, ledger: Ledger) -> None:
@@ -93,10 +93,10 @@ class Fleet:
             ledger.register_device(signer.next_device(), valid_from=NEXT_KEY_FROM)
 
     def fill(self, ledger: Ledger) -> Outcomes:
-        """Registers the devices with a ledger, and lets it take in all records.
+        """Registers the devices with a ledger and ingests all records.
 
         Raises:
-            RejectedError: The ledger did not take one of them.
+            RejectedError: The ledger rejected a record.
         """
         self.register(ledger)
         outcomes = ledger.ingest_many(self.pairs())
@@ -112,13 +112,13 @@ def make_fleet(
     seed: int = 0,
     interval_ms: int = 1000,
 ) -> Fleet:
-    """Makes a fleet; the same arguments give the same one.
+    """Creates a fleet; the same arguments give the same fleet.
 
     Args:
-        devices: How many devices: `lift-01`, `lift-02`, …
-        records: How many records each of them signs; half of this number or more if `seed` is not 0.
+        devices: The number of devices: `lift-01`, `lift-02`, …
+        records: The number of records that each of them signs; half of it or more if `seed` is not 0.
         scheme: The scheme of all devices, or that of each, repeated as needed.
-        seed: Makes another fleet: keys, payloads, order, times, lengths of chains.
+        seed: Selects the keys, payloads, order, times and lengths of chains.
         interval_ms: The time between two records of a device, in milliseconds; up to twice that if `seed` is
             not 0.
     """
@@ -152,7 +152,7 @@ def make_fleet(
 
 
 def write_payloads(payloads: Mapping[str, bytes], folder: Path) -> None:
-    """Writes payloads into a folder, as `verify_chain(payloads=folder)` looks for them."""
+    """Writes payloads to a directory, as `verify_chain(payloads=folder)` looks for them."""
     for reference, payload in payloads.items():
         path = folder / reference
         path.parent.mkdir(parents=True, exist_ok=True)

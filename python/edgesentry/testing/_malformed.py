@@ -1,4 +1,4 @@
-"""Files that are broken, each with what reading them must say."""
+"""Broken files, each with the expected result of reading it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class BrokenFile:
 
     Attributes:
         content: Its bytes.
-        findings: What a verification of the links finds; whatever of the file is sound is verified.
-        unreadable: Whether the file as a whole is refused, by `UnreadableError`; then there are no findings.
+        findings: The findings of a verification of the links; sound parts of the file are verified.
+        unreadable: True if the whole file is refused with `UnreadableError`; then there are no findings.
     """
 
     content: bytes
@@ -36,11 +36,11 @@ Break: TypeAlias = Callable[[Sequence[AuditRecord]], BrokenFile]
 
 @dataclass(frozen=True, slots=True)
 class MalformedFile:
-    """A way in which a file can be broken.
+    """A kind of broken file.
 
     Attributes:
         name: Its stable name.
-        summary: What is wrong, in one sentence.
+        summary: The fault, in one sentence.
     """
 
     name: str
@@ -51,14 +51,14 @@ class MalformedFile:
         return self.name
 
     def __call__(self, records: Sequence[AuditRecord]) -> BrokenFile:
-        """The broken file of the records of one chain that begins at sequence 1 and has four at least."""
+        """Returns the broken file of a chain that begins at sequence 1 and has at least four records."""
         if len(records) < 4 or len({record.device_id for record in records}) != 1:
-            raise ValueError("a broken file is made of one chain of four records at least")
+            raise ValueError("a broken file needs one chain of at least four records")
         return self._break(records)
 
 
 MALFORMED_FILES: Final[dict[str, MalformedFile]] = {}
-"""Every way in which a file can be broken, by name."""
+"""Every kind of broken file, by name."""
 
 
 def _broken(summary: str) -> Callable[[Break], Break]:
@@ -75,7 +75,7 @@ def _ndjson(records: Sequence[AuditRecord]) -> list[bytes]:
 
 
 def _third_is(records: Sequence[AuditRecord], line: bytes) -> BrokenFile:
-    """The third line is broken: it is no record, and the fourth does not follow the second."""
+    """Returns a file whose third line is not a record, so that the fourth does not follow the second."""
     lines = _ndjson(records)
     lines[2] = line
     device_id, sequence = records[3].device_id, records[3].sequence

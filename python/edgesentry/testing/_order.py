@@ -1,4 +1,4 @@
-"""Records taken out, put in, moved or doubled, without re-linking the chain."""
+"""Records removed, inserted, moved or doubled, without re-linking the chain."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from edgesentry.testing._expected import (
 
 
 def delete(records: Sequence[AuditRecord], device_id: str, sequence: int, *, count: int = 1) -> Tampered:
-    """Takes records out of a chain; not all of them, see `remove_device`.
+    """Removes records from a chain; not all of them, see `remove_device`.
 
     Args:
         records: The records.
         device_id: The victim's device.
-        sequence: The first record that is taken out.
-        count: How many are.
+        sequence: The first record to remove.
+        count: The number of records to remove.
     """
     find(records, device_id, sequence)
     last, end = last_of(records, device_id).sequence, sequence + count
@@ -49,35 +49,35 @@ def delete(records: Sequence[AuditRecord], device_id: str, sequence: int, *, cou
 
 
 def truncate(records: Sequence[AuditRecord], device_id: str, *, count: int = 1) -> Tampered:
-    """Cuts the last records of a chain off.
+    """Cuts off the last records of a chain.
 
     Args:
         records: The records.
         device_id: The victim.
-        count: How many; fewer than there are.
+        count: The number of records; fewer than the chain has.
     """
     last = last_of(records, device_id).sequence
     return delete(records, device_id, last - count + 1, count=count)
 
 
 def remove_device(records: Sequence[AuditRecord], device_id: str) -> Tampered:
-    """Takes out all records of a device."""
+    """Removes all records of a device."""
     last = last_of(records, device_id).sequence
     left = tuple(record for record in records if record.device_id != device_id)
     return Tampered(left, Expectations(heads=(Expected("device_missing", device_id, last),)))
 
 
 def move(records: Sequence[AuditRecord], device_id: str, sequence: int, *, behind: int) -> Tampered:
-    """Moves a record behind a later one of its chain.
+    """Moves a record after a later one of its chain.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        behind: The sequence behind which it then stands.
+        behind: The sequence after which it is inserted.
     """
     if behind <= sequence:
-        raise ValueError("a record is moved behind a later one")
+        raise ValueError("behind must be a later sequence than that of the record")
     last = last_of(records, device_id).sequence
     moved = list(records)
     target = position(records, device_id, behind)
@@ -99,17 +99,17 @@ def swap_with_next(records: Sequence[AuditRecord], device_id: str, sequence: int
 def duplicate(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, behind: int | None = None
 ) -> Tampered:
-    """Puts a record in twice.
+    """Inserts a record a second time.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        behind: The sequence behind which the copy stands; that of the record itself if None.
+        behind: The sequence after which the copy is inserted; that of the record itself if None.
     """
     behind = sequence if behind is None else behind
     if behind < sequence:
-        raise ValueError("the copy stands behind the record")
+        raise ValueError("behind must not be before the sequence of the record")
     last = last_of(records, device_id).sequence
     copied = list(records)
     copied.insert(position(records, device_id, behind) + 1, find(records, device_id, sequence))
@@ -127,14 +127,14 @@ def fork(
     signer: Device,
     payload: bytes = b"another truth",
 ) -> Tampered:
-    """Puts in a second record at one sequence, rightly linked and signed with the device's own key.
+    """Inserts a second record at a sequence, correctly linked and signed with the device's own key.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
         signer: The device, at any point of its chain.
-        payload: What the second record says.
+        payload: The payload of the second record.
     """
     return _forked(records, device_id, sequence, signer, payload, {})
 
@@ -147,14 +147,14 @@ def insert_forged(
     forger: Device,
     payload: bytes = b"another truth",
 ) -> Tampered:
-    """Puts in a second record at one sequence, rightly linked but signed by somebody else.
+    """Inserts a second record at a sequence, correctly linked but signed with another key.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        forger: Who signs, under the device's id and scheme.
-        payload: What the second record says.
+        forger: The signer, with the device's id and scheme.
+        payload: The payload of the second record.
     """
     bad = both(*invalid_at(device_id, sequence))
     return _forked(records, device_id, sequence, forger, payload, bad)
@@ -183,13 +183,13 @@ def _forked(
 
 
 def renumber(records: Sequence[AuditRecord], device_id: str, sequence: int, *, by: int = 1) -> Tampered:
-    """Counts a record and all behind it up, as if records were missing, without re-linking.
+    """Increases the sequence of a record and of the later ones, as if records were missing; does not re-link.
 
     Args:
         records: The records.
         device_id: The victim's device.
-        sequence: The first record that is counted up.
-        by: How far.
+        sequence: The first record to renumber.
+        by: The increase.
     """
     find(records, device_id, sequence)
     last = last_of(records, device_id).sequence
@@ -200,7 +200,7 @@ def renumber(records: Sequence[AuditRecord], device_id: str, sequence: int, *, b
         for record in records
     )
     links = [hole(device_id, sequence, sequence + by)]
-    # Each hash has changed with its sequence; the previous hashes have not.
+    # Each record hash changed with its sequence, the previous hashes did not.
     links += [Expected("prev_hash_mismatch", device_id, at + by) for at in range(sequence + 1, last + 1)]
     expectations = Expectations(
         links=tuple(links),

@@ -24,7 +24,7 @@ def flip_payload_bit(
         device_id: The victim's device.
         sequence: The victim's sequence.
         payloads: The payloads by object reference.
-        bit: Which bit.
+        bit: The bit.
     """
     reference = find(records, device_id, sequence).object_ref
     changed = bytearray(payloads[reference])

@@ -1,4 +1,4 @@
-"""Where a ledger for a test is."""
+"""The location of a ledger for a test."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from edgesentry._ledger import Ledger, open
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place for a ledger, which the plugin makes for a test and takes away behind it.
+    """A location for a ledger, which the plugin creates for a test and removes after it.
 
     Attributes:
         store: `sqlite`, `postgres` or `s3`.
         url: The ledger, as `edgesentry.open` takes it.
         payloads: The payload store, as `edgesentry.open` takes it.
-        config: A file of settings that it needs, or None.
+        config: Its settings file, or None.
     """
 
     store: str
@@ -25,5 +25,5 @@ class Place:
     config: Path | None = None
 
     def open(self) -> Ledger:
-        """Opens the ledger; as often as a test likes."""
+        """Opens the ledger; a test may do so any number of times."""
         return open(self.url, self.payloads, config=self.config)

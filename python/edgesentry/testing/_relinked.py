@@ -1,6 +1,6 @@
-"""Edits by somebody who can write to the ledger and makes every link fit again.
+"""Edits by an attacker who can write to the ledger and re-links the chain.
 
-Links never find these. Signatures of scheme `record` do; under scheme `payload-hash` only trusted heads do.
+Links never detect these. Signatures of scheme `record` do; under scheme `payload-hash` only trusted heads do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def edit_time_and_relink(
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        by_ms: How far, in milliseconds.
+        by_ms: The change in milliseconds.
     """
     time = find(records, device_id, sequence).timestamp_ms + by_ms
     return _edit_and_relink(records, device_id, sequence, {"timestamp_ms": time})
@@ -47,7 +47,7 @@ def edit_time_and_relink(
 def edit_object_ref_and_relink(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, object_ref: str
 ) -> Tampered:
-    """Points a record to another object; payloads find that the object is missing or another one.
+    """Points a record to another object; the payload level finds that the object is missing or differs.
 
     Args:
         records: The records.
@@ -62,7 +62,7 @@ def edit_object_ref_and_relink(
 def forge_payload_and_relink(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, payload: bytes = b"all is well"
 ) -> Tampered:
-    """Replaces a payload and the hash in its record: that, every scheme's signature covers.
+    """Replaces a payload and the hash in its record, which the signature of every scheme covers.
 
     Args:
         records: The records.
@@ -102,13 +102,13 @@ def _edit_and_relink(
 def delete_and_relink(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, count: int = 1
 ) -> Tampered:
-    """Takes records out and counts those behind them down.
+    """Removes records and renumbers the later ones.
 
     Args:
         records: The records.
         device_id: The victim's device.
-        sequence: The first record that is taken out.
-        count: How many are; at least one record of the device is left.
+        sequence: The first record to remove.
+        count: The number of records to remove; at least one record of the device must remain.
     """
     last = last_of(records, device_id).sequence
     gone = range(sequence, sequence + count)
@@ -129,7 +129,7 @@ def delete_and_relink(
 
 
 def swap_and_relink(records: Sequence[AuditRecord], device_id: str, sequence: int) -> Tampered:
-    """Swaps what a record and the next say, and renumbers them.
+    """Swaps the contents of a record and the next, and renumbers them.
 
     Args:
         records: The records.
@@ -152,15 +152,15 @@ def swap_and_relink(records: Sequence[AuditRecord], device_id: str, sequence: in
 def append_replayed(
     records: Sequence[AuditRecord], device_id: str, *, of_sequence: int, after_ms: int = 1000
 ) -> Tampered:
-    """Continues a chain with an old observation and its old signature, as if it had been made again.
+    """Continues a chain with an old observation and its old signature, as if it were a new one.
 
-    Heads do not find it: the chain still contains the trusted head.
+    Heads do not detect it: the chain still contains the trusted head.
 
     Args:
         records: The records.
         device_id: The victim.
-        of_sequence: What is played again.
-        after_ms: How long after the last record it is dated, in milliseconds.
+        of_sequence: The record to replay.
+        after_ms: The time from the last record to its date, in milliseconds.
     """
     last = last_of(records, device_id)
     replayed = find(records, device_id, of_sequence).replace(
@@ -181,14 +181,14 @@ def rewrite_with_key(
     signer: Device,
     payload: Callable[[AuditRecord], bytes] = lambda record: b"rewritten %d" % record.sequence,
 ) -> Tampered:
-    """Writes a chain anew from a record on, with the device's own key and payloads to match.
+    """Rewrites a chain from a record on, with the device's own key and matching payloads.
 
     Args:
         records: The records.
         device_id: The victim's device.
-        sequence: The first record that is written anew.
+        sequence: The first record to rewrite.
         signer: The device.
-        payload: What each record says then.
+        payload: The payload of each rewritten record.
     """
     signer = signer.resume(None if sequence == 1 else find(records, device_id, sequence - 1))
     rewritten, payloads = list(records), {}
@@ -202,7 +202,7 @@ def rewrite_with_key(
 
 
 def swap_devices(records: Sequence[AuditRecord], device_id: str, other_id: str) -> Tampered:
-    """Exchanges the names of two devices, and re-links both chains.
+    """Swaps the ids of two devices, and re-links both chains.
 
     Args:
         records: The records.
@@ -222,16 +222,16 @@ def swap_devices(records: Sequence[AuditRecord], device_id: str, other_id: str) 
 
 
 def rename_device(records: Sequence[AuditRecord], device_id: str, *, to: str) -> Tampered:
-    """Gives all records of a device another name, and re-links the chain.
+    """Changes the device id in all records of a device, and re-links the chain.
 
     Args:
         records: The records.
         device_id: The victim.
-        to: A name that no device has.
+        to: An id that no device has.
     """
     last = last_of(records, device_id).sequence
     if any(record.device_id == to for record in records):
-        raise ValueError(f"device {to!r} is there; use swap_devices")
+        raise ValueError(f"device {to!r} exists already; use swap_devices")
     renamed = [
         record.replace(device_id=to) if record.device_id == device_id else record for record in records
     ]
@@ -251,17 +251,17 @@ def append_with_clock_back(
     payload: bytes = b"late",
     by_ms: int = 86_400_000,
 ) -> Tampered:
-    """The device itself continues its chain with its clock turned back.
+    """Continues the chain by the device itself, with its clock turned back.
 
-    No verification finds it: a record proves what the device said, not that its clock was right. The column
+    No verification detects it: a record proves what the device said, not that its clock was right. The column
     `clock_backwards` of `edgesentry.device_statistics` shows it.
 
     Args:
         records: The records.
         device_id: The device.
         signer: The device with its key.
-        payload: What it says.
-        by_ms: How far the clock is behind the last record, in milliseconds.
+        payload: The payload of the record.
+        by_ms: The time by which the clock is behind the last record, in milliseconds.
     """
     last = last_of(records, device_id)
     reference = f"{device_id}/{last.sequence + 1}.bin"

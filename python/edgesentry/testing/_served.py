@@ -1,4 +1,4 @@
-"""A service on the network for a test: `eds serve` in a process of its own."""
+"""A service on the network for a test: `eds serve` in a separate process."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A service that runs, and what its callers need.
+    """A running service, with a client and a token.
 
     Attributes:
-        url: Where it listens, on this machine only.
-        client: A client that sends to it; nobody is asked for a token to send.
+        url: Its URL, on this machine only.
+        client: A client that sends to it; sending requires no token.
         token: A token with the scope `read`.
         place: Its ledger, to open beside it.
-        log: The file with what it logs and says.
+        log: The file with its log and output.
     """
 
     url: str
@@ -41,10 +41,10 @@ class Served:
     log: Path
 
     def read(self, route: str) -> bytes:
-        """The answer to a GET with the token, such as `served.read("/api/v1/heads")`.
+        """Returns the response to a GET with the token, such as `served.read("/api/v1/heads")`.
 
         Raises:
-            urllib.error.HTTPError: The service answers with an error.
+            urllib.error.HTTPError: The service returns an error.
         """
         return _fetch(self.url + route, {"Authorization": f"Bearer {self.token}"})
 
@@ -53,15 +53,15 @@ class Served:
 def serve(place: Place, folder: Path) -> Iterator[Served]:
     """Runs the service on a ledger until the end of a `with` block, then stops it by SIGTERM.
 
-    It listens on a free port of 127.0.0.1 and is ready, by its own word, when the block begins. Variables
+    It listens on a free port of 127.0.0.1 and reports that it is ready before the block begins. Variables
     `EDS_...` do not reach it.
 
     Args:
-        place: The ledger. It is made where it is not there yet.
-        folder: Where settings and log go.
+        place: The ledger, which is created if it does not exist.
+        folder: The directory for settings and log.
 
     Raises:
-        RuntimeError: It does not become ready, or does not end well.
+        RuntimeError: It does not become ready, or its exit code is not 0.
     """
     token = f"eds_{secrets.token_hex(32)}"
     settings, log = folder / "edgesentry-server.toml", folder / "edgesentry-server.log"
@@ -86,17 +86,17 @@ def serve(place: Place, folder: Path) -> Iterator[Served]:
 
 
 def _settings(place: Place, token: str) -> str:
-    # A JSON text is a TOML text.
+    # A JSON string is a TOML string.
     lines = [f"ledger = {json.dumps(place.url)}", f"payloads = {json.dumps(place.payloads)}"]
     lines += ["[serve]", 'listen = ["127.0.0.1:0"]', "[serve.tokens.reader]", 'scopes = ["read"]']
     lines += [f"hash = {json.dumps(payload_hash(token.encode()).hex())}"]
-    # Its own tables, such as [s3].
+    # The tables of the settings, such as [s3].
     lines += [place.config.read_text()] if place.config else []
     return "\n".join([*lines, ""])
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Its URL, as soon as `/readyz` answers."""
+    """Returns its URL as soon as `/readyz` responds."""
     from urllib.error import URLError
 
     url, deadline = None, time.monotonic() + _START_SECONDS
@@ -140,7 +140,7 @@ def _last_line(log: Path) -> str:
 
 
 def _fetch(url: str, headers: dict[str, str]) -> bytes:
-    """What is there, past any proxy: it is on this machine."""
+    """Reads a URL without a proxy: the service is on this machine."""
     from urllib.request import ProxyHandler, Request, build_opener
 
     opener = build_opener(ProxyHandler({}))

@@ -1,4 +1,4 @@
-"""Signatures that somebody else made, or in an encoding that no honest signer makes."""
+"""Signatures with another key, or in an encoding that no honest signer creates."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def set_signature(
     signature: bytes,
     findings: Expecteds | None = None,
 ) -> Tampered:
-    """Puts another signature into a record.
+    """Replaces the signature of a record.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
         signature: The new signature, 64 bytes.
-        findings: What the signature level finds under either scheme; that it does not hold if None.
+        findings: The findings of the signature level under either scheme; if None, an invalid signature.
     """
     if findings is None:
         findings = invalid_at(device_id, sequence)
@@ -45,13 +45,13 @@ def zero_signature(records: Sequence[AuditRecord], device_id: str, sequence: int
 def add_order_to_s(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, times: int = 1
 ) -> Tampered:
-    """Adds the order of the group to S: the equation still holds, and one signature would make another.
+    """Adds the order of the group to S: the equation still holds, and a signature would be malleable.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        times: How often, from 1 to 14.
+        times: The multiple, from 1 to 14.
     """
     signature = find(records, device_id, sequence).signature
     s = int.from_bytes(signature[32:], "little") + times * _curve.L
@@ -67,18 +67,18 @@ def add_torsion_to_r(
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        times: Which of the points, from 1 to 7.
+        times: The point, from 1 to 7.
     """
     signature = find(records, device_id, sequence).signature
     r = _curve.decode(signature[:32])
     if r is None:
-        raise ValueError("R of the signature is no point")
+        raise ValueError("R of the signature is not a point of the curve")
     moved = _curve.encode(_curve.add(r, _curve.torsion()[times]))
     return set_signature(records, device_id, sequence, signature=moved + signature[32:])
 
 
 def move_r_off_curve(records: Sequence[AuditRecord], device_id: str, sequence: int) -> Tampered:
-    """Makes R an encoding of no point of the curve."""
+    """Replaces R with an encoding that is not of a point on the curve."""
     signature = find(records, device_id, sequence).signature
     off = _curve.off_curve(signature[:32])
     return set_signature(records, device_id, sequence, signature=off + signature[32:])
@@ -136,10 +136,10 @@ def small_order_r(
     scheme: Scheme,
     times: int = 0,
 ) -> Tampered:
-    """Signs with the device's key and an R of small order, canonically written.
+    """Signs with the device's key and an R of small order, canonically encoded.
 
-    The predicate accepts it: only the holder of the key can make it, so it forges nothing. It gives the key
-    away to whoever sees it.
+    The predicate accepts it: only the holder of the key can create it, so it is not a forgery. It reveals the
+    key to every reader.
 
     Args:
         records: The records.
@@ -147,7 +147,7 @@ def small_order_r(
         sequence: The victim's sequence.
         seed: The device's secret seed.
         scheme: The device's scheme.
-        times: Which of the eight points.
+        times: The point, of eight.
     """
     message = find(records, device_id, sequence).signed_message(scheme)
     signature = _curve.sign(seed, message, nonce=0, torsion_part=_curve.torsion()[times])
@@ -163,10 +163,10 @@ def mixed_order_r(
     scheme: Scheme,
     times: int = 1,
 ) -> Tampered:
-    """Signs with the device's key and an R with a part of small order, canonically written.
+    """Signs with the device's key and an R with a part of small order, canonically encoded.
 
     The predicate, which multiplies by the cofactor, accepts it, alone and in a batch; verifiers without the
-    cofactor do not. Only the holder of the key can make it.
+    cofactor do not. Only the holder of the key can create it.
 
     Args:
         records: The records.
@@ -174,7 +174,7 @@ def mixed_order_r(
         sequence: The victim's sequence.
         seed: The device's secret seed.
         scheme: The device's scheme.
-        times: Which of the points of small order is added, from 1 to 7.
+        times: The point of small order to add, from 1 to 7.
     """
     message = find(records, device_id, sequence).signed_message(scheme)
     signature = _curve.sign(seed, message, torsion_part=_curve.torsion()[times])
@@ -190,10 +190,10 @@ def replay_signature(
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        of_sequence: Whose signature is copied.
+        of_sequence: The record whose signature is copied.
 
     Raises:
-        ValueError: Both commit to the same payload; under scheme `payload-hash` the signature then holds.
+        ValueError: Both commit to the same payload; under scheme `payload-hash` the signature is valid then.
     """
     victim, other = find(records, device_id, sequence), find(records, device_id, of_sequence)
     if victim.payload_hash == other.payload_hash:
@@ -204,13 +204,13 @@ def replay_signature(
 def sign_with_wrong_key(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, other: Device
 ) -> Tampered:
-    """Signs a record with a key that is none of the device's.
+    """Signs a record with a key that does not belong to the device.
 
     Args:
         records: The records.
         device_id: The victim's device.
         sequence: The victim's sequence.
-        other: Who signs, of the scheme of the device.
+        other: The signer, with the scheme of the device.
     """
     signature = other.sign_record(find(records, device_id, sequence)).signature
     return set_signature(records, device_id, sequence, signature=signature)
@@ -235,7 +235,7 @@ def sign_with_key_of_other_sequence(
 def sign_under_other_scheme(
     records: Sequence[AuditRecord], device_id: str, sequence: int, *, seed: bytes, scheme: Scheme
 ) -> Tampered:
-    """Signs with the device's key what the other scheme covers: a downgrade, where a record could choose.
+    """Signs the message of the other scheme with the device's key: a downgrade if a record could choose.
 
     Args:
         records: The records.
@@ -254,8 +254,8 @@ def add_unknown_device(records: Sequence[AuditRecord], *, stranger: Device, payl
 
     Args:
         records: The records.
-        stranger: Who signs; at the beginning of its chain.
-        payload: What it says.
+        stranger: The signer, at the beginning of its chain.
+        payload: The payload of the record.
     """
     reference = f"{stranger.device_id}/1.bin"
     latest = max(record.timestamp_ms for record in records)
@@ -267,13 +267,13 @@ def add_unknown_device(records: Sequence[AuditRecord], *, stranger: Device, payl
 def append_forged(
     records: Sequence[AuditRecord], device_id: str, *, forger: Device, payload: bytes = b"all is well"
 ) -> Tampered:
-    """Continues a chain without the device's key: rightly linked, signed by somebody else.
+    """Continues a chain without the device's key: correctly linked, signed with another key.
 
     Args:
         records: The records.
         device_id: The victim.
-        forger: Who signs, under the device's id and scheme.
-        payload: What the record says.
+        forger: The signer, with the device's id and scheme.
+        payload: The payload of the record.
     """
     last = last_of(records, device_id)
     reference = f"{device_id}/forged.bin"
@@ -283,10 +283,10 @@ def append_forged(
 
 
 def weak_keys() -> dict[str, bytes]:
-    """Public keys that never enter a key ring: each of them is a `ConfigError`.
+    """Returns public keys that every key ring refuses with `ConfigError`.
 
-    The eight points of small order, under which a signature can be made without a secret; encodings of them
-    that are not canonical; and a key with a part of small order, whose verdict would depend on the verifier.
+    The eight points of small order, for which signatures need no secret; their encodings that are not
+    canonical; and a key with a part of small order, whose verdict would depend on the verifier.
     """
     keys = {f"small_order_{times}": _curve.encode(point) for times, point in enumerate(_curve.torsion())}
     for name, y in (("zero", 0), ("one", 1)):

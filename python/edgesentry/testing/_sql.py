@@ -10,7 +10,7 @@ from edgesentry.testing._expected import Tampered
 Dialect: TypeAlias = Literal["sqlite", "postgres"]
 
 
-# What the records said of their payloads, and the payloads of earlier releases.
+# The payloads of the records, and the payloads of earlier releases.
 _TAKE_PAYLOADS = [
     "CREATE TEMP TABLE taken (object_ref TEXT PRIMARY KEY, payload BLOB, stored_at_ms INTEGER);",
     "INSERT OR IGNORE INTO taken SELECT object_ref, payload, stored_at_ms FROM record_payloads "
@@ -27,28 +27,28 @@ _PLACE_PAYLOADS = [
 
 
 def to_sql(tampered: Tampered, *, dialect: Dialect = "sqlite") -> str:
-    """A script that makes a ledger hold the tampered records, and its heads agree with them.
+    """Returns a script that replaces the records of a ledger with the tampered ones, and its heads to match.
 
-    For SQLite it changes the payloads too, where they are in the same file: each record gets the payload that
-    its object reference names, in the place where the ledger looks for it; a payload that no record names is
-    deleted. Run it by `sqlite3.executescript` or by `psql`, while no service writes. A SQLite file that this
-    process holds open as a `Ledger` must be altered by another process: two copies of SQLite in one do
-    not see each other's locks.
+    For SQLite it changes the payloads too, if they are in the same file: each record gets the payload of its
+    object reference, at the location where the ledger looks for it; payloads without a record are deleted.
+    Run it with `sqlite3.executescript` or `psql`, while no service writes. If this process has the SQLite
+    file open as a `Ledger`, run it in another process: two copies of SQLite in one process do not see each
+    other's locks.
 
     Args:
-        tampered: What the ledger shall hold.
-        dialect: Whose SQL.
+        tampered: The tampered records.
+        dialect: The dialect of SQL.
 
     Raises:
-        ValueError: No table can hold the records: two have one device and sequence, or their order is not
-            that of their sequences; see `Tampered.fits_table`.
+        ValueError: No table can hold the records: two have the same device and sequence, or their order is
+            not that of their sequences; see `Tampered.fits_table`.
     """
     if not tampered.fits_table:
         raise ValueError("the key (device, sequence) of the ledger does not allow these records")
     in_file = dialect == "sqlite"
     lines = ["BEGIN;", *(_TAKE_PAYLOADS if in_file else []), "DELETE FROM audit_records;"]
     lines += [_insert(record, dialect) for record in tampered.records]
-    # Whoever can write to the ledger moves its heads along.
+    # An attacker who can write to the ledger updates its heads as well.
     lines += [_move_head(record, dialect) for record in _lasts(tampered)]
     if in_file:
         lines += [
@@ -93,7 +93,7 @@ def _change_payload(reference: str, payload: bytes | None) -> str:
 
 def _text(value: str) -> str:
     if "\0" in value:
-        raise ValueError("no text of a database holds U+0000")
+        raise ValueError("text in a database cannot contain U+0000")
     quoted = value.replace("'", "''")
     return f"'{quoted}'"
 

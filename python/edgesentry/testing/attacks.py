@@ -1,4 +1,4 @@
-"""The attacks as pure functions: each takes records, returns `Tampered`, and changes nothing it was given."""
+"""The attacks as pure functions: each takes records and returns `Tampered`, and changes no argument."""
 
 from edgesentry.testing._edits import (
     edit_object_ref,

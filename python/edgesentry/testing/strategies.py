@@ -29,13 +29,13 @@ def schemes() -> st.SearchStrategy[Scheme]:
 
 
 def device_ids() -> st.SearchStrategy[str]:
-    """A device id that any ledger takes: not empty, at most 1,024 bytes, without U+0000."""
+    """A device id that any ledger accepts: not empty, at most 1,024 bytes, without U+0000."""
     characters = st.characters(codec="utf-8", exclude_characters="\0")
     return st.text(characters, min_size=1, max_size=40)
 
 
 def devices(scheme: Scheme | None = None) -> st.SearchStrategy[Device]:
-    """A device at the beginning of its chain, of any scheme where none is given."""
+    """A device at the beginning of its chain, by default of any scheme."""
     of_scheme = schemes() if scheme is None else st.just(scheme)
     seeds = st.binary(min_size=32, max_size=32)
     return st.builds(
@@ -47,7 +47,7 @@ def devices(scheme: Scheme | None = None) -> st.SearchStrategy[Device]:
 
 
 def records() -> st.SearchStrategy[AuditRecord]:
-    """A record that nobody signed, with any values that its fields can have."""
+    """An unsigned record, with any values that its fields can have."""
     hashes = st.binary(min_size=32, max_size=32)
     return st.builds(
         AuditRecord,
@@ -85,10 +85,10 @@ def fleets(max_devices: int = 3, max_records: int = 8, *, min_records: int = 2) 
 def tamperings(
     draw: st.DrawFn, attacks: Sequence[Attack] | None = None, *, fleet: Fleet | None = None
 ) -> tuple[Fleet, Attack, Tampered]:
-    """A fleet, an attack and what it leaves behind; whatever can be chosen is.
+    """A fleet, an attack and its result; hypothesis draws every parameter.
 
     Args:
-        draw: Given by hypothesis.
+        draw: Provided by hypothesis.
         attacks: The attacks to choose from; the whole catalogue if None.
         fleet: The fleet; any if None.
     """

@@ -1,5 +1,5 @@
-// Answers questions, one a line on standard input, with one line each: "no", or what was asked for. The directory in
-// which tiles are read and written is the argument. The protocol is that of tests/oracles/rust/src/main.rs.
+// Responds to each request, one per line on standard input, with one line: "no", or the result. The argument is the
+// directory for reading and writing tiles. The protocol is that of tests/oracles/rust/src/main.rs.
 package main
 
 import (

@@ -1,4 +1,4 @@
-"""The archive refuses every attack of the catalogue that its inputs can find."""
+"""The archive refuses every attack of the catalogue that its inputs can detect."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_attack_is_not_archived(
         return archive(tampered.records, path, keys=fleet.keys, heads=fleet.heads, payloads=folder)
 
     if not expected:
-        # Nothing can find these: the device itself did them.
+        # No verification can detect these: the device itself made them.
         assert edgesentry_attack.attacker in ("device", "key holder")
         attempt()
         return

@@ -13,13 +13,13 @@ spec:
   timeZone: {{ $root.Values.ops.timeZone }}
   suspend: {{ .when.suspend | default false }}
   concurrencyPolicy: Forbid
-  # Made up for after the controller was away.
+  # The job still runs if the controller was away at its time.
   startingDeadlineSeconds: 3600
   successfulJobsHistoryLimit: 1
   failedJobsHistoryLimit: 3
   jobTemplate:
     spec:
-      # A failure is looked at: the next run is the next attempt.
+      # No retry: the next scheduled run is the next attempt.
       backoffLimit: 0
       activeDeadlineSeconds: 43200
       template:

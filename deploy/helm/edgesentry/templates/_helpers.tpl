@@ -33,7 +33,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.tls.existingSecret }}https{{ else }}http{{ end -}}
 {{- end }}
 
-{{- /* Combinations that cannot work, before anything is installed. */ -}}
+{{- /* Fails on invalid combinations of values before anything is installed. */ -}}
 {{- define "edgesentry.refuse" -}}
 {{- $serve := .Values.settings.serve | default dict -}}
 {{- $tls := $serve.tls | default dict -}}
@@ -82,7 +82,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if hasKey $serve "listen" -}}{{- fail "settings.serve.listen is set by the chart: use service.port" -}}{{- end -}}
 {{- end }}
 
-{{- /* A table as TOML: (list TABLE NAME). Numbers of YAML are floats, which whole ones must not stay. */ -}}
+{{- /* A table as TOML: (list TABLE NAME). Helm reads numbers as floats; whole ones are written as integers. */ -}}
 {{- define "edgesentry.toml" -}}
 {{- $table := index . 0 -}}{{- $name := index . 1 -}}
 {{- range $key, $value := $table -}}
@@ -154,7 +154,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: /var/tmp/edgesentry
 {{- end }}
 
-{{- /* What is common to all pods. */ -}}
+{{- /* The fields common to all pods. */ -}}
 {{- define "edgesentry.pod" -}}
 enableServiceLinks: false
 automountServiceAccountToken: false
@@ -202,7 +202,7 @@ ephemeral:
       resources: {requests: {storage: {{ index . 0 }}}}
 {{- end }}
 
-{{- /* A ReadWriteOnce volume is of one node: that of the exporter. */ -}}
+{{- /* A ReadWriteOnce volume belongs to one node: that of the exporter. */ -}}
 {{- define "edgesentry.state-affinity" -}}
 {{- if eq .Values.ops.state.accessMode "ReadWriteOnce" -}}
 affinity:
@@ -216,7 +216,7 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{- /* The folders of the state volume, which begins empty. */ -}}
+{{- /* The directories of the state volume, which is empty at first. */ -}}
 {{- define "edgesentry.folders" -}}
 - name: folders
   image: {{ include "edgesentry.image" (list . .Values.image) }}
@@ -230,7 +230,7 @@ affinity:
     - {name: state, mountPath: /var/lib/edgesentry}
 {{- end }}
 
-{{- /* A mounted Secret is root's and readable by a group; a key must be its reader's own. */ -}}
+{{- /* A mounted Secret belongs to root and is readable by a group; a key must belong to its reader. */ -}}
 {{- define "edgesentry.key-files" -}}
 {{- if .Values.ops.keys.existingSecret -}}
 - name: key-files
