@@ -17,7 +17,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-rust test-python test-postgres test-chaos notebooks soak lint fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-rust test-python test-postgres test-chaos notebooks soak lint fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -135,6 +135,11 @@ check-wheel: wheel ## Install the wheel without Rust; audit its ABI, its compone
 
 check-sdist: wheel ## Like check-wheel, and let pip build the package from the sdist (minutes)
 	$(BIN)/python scripts/check-wheel --sdist
+
+semver: venv ## Compare the public APIs with an earlier revision: BASE=6d07395; the Rust crates if cargo-semver-checks is installed
+	$(BIN)/python scripts/api-changes $(or $(BASE),6d07395)
+	if $(CARGO) semver-checks --version >/dev/null 2>&1; \
+	then $(CARGO) semver-checks --workspace --baseline-rev $(or $(BASE),6d07395); fi
 
 venv: ## Create or update .venv
 	scripts/venv

@@ -1010,7 +1010,7 @@ def run_command(argv: Sequence[str]) -> int:
 
 @final
 class IngestAnswer:
-    """What became of a record: `edgesentry.Outcome` without the place of the record."""
+    """The outcome of a record: `edgesentry.Outcome` without the place of the record."""
 
     @property
     def status(self) -> OutcomeStatus: ...

@@ -1,4 +1,4 @@
-"""Databases that live as long as a test."""
+"""Databases for the time of a test."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
-# How long a server may take for a statement, in seconds.
+# The limit of one statement, in seconds.
 _TIMEOUT_SECONDS = 60
 
 
 @contextmanager
 def database(server: str, name: str) -> Iterator[str]:
-    """The URL of a new database on a PostgreSQL server; it is dropped at the end, whoever is connected to it.
+    """Creates a database on a PostgreSQL server and yields its URL; drops it at the end, even if it is in use.
 
     Args:
         server: `postgres://user:password@host/database`.

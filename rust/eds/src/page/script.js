@@ -45,7 +45,7 @@
     show();
   };
 
-  // A link to a finding leads to it on whichever page it is.
+  // A link to a finding opens the page that has it.
   const seek = () => {
     const at = place.get(location.hash.slice(1));
     if (at === undefined) return;
