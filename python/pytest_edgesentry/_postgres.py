@@ -15,7 +15,7 @@ _TIMEOUT_SECONDS = 60
 
 @contextmanager
 def database(server: str, name: str) -> Iterator[str]:
-    """Creates a database on a PostgreSQL server and yields its URL; drops it at the end, even if it is in use.
+    """Creates a database on a PostgreSQL server and yields its URL; drops it at the end, even if in use.
 
     Args:
         server: `postgres://user:password@host/database`.
