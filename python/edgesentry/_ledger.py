@@ -533,7 +533,7 @@ def _pair(pair: object) -> tuple[Record, bytes]:
 
 
 class Batch:
-    """Pairs that are sent together: at most `_BATCH` records, and about `_BATCH_BYTES` of payloads."""
+    """Pairs to send together: at most `_BATCH` records, and about `_BATCH_BYTES` of payloads."""
 
     def __init__(self) -> None:
         self._pairs: list[tuple[Record, bytes]] = []

@@ -1,4 +1,4 @@
-"""Threads that do blocking calls for coroutines."""
+"""Threads for the blocking calls of coroutines."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ AT_ONCE = 64
 
 
 class Threads:
-    """Threads for the calls of one object; further calls wait.
+    """Threads for the calls of one object.
 
     Args:
-        at_once: Calls that may run at once.
-        name: How the threads are named.
+        at_once: Calls that may run at once; other calls wait.
+        name: The prefix of the names of the threads.
     """
 
     def __init__(self, at_once: int, name: str) -> None:
-        # Imported here: with asyncio it is more than half of what an import would load.
+        # Imported here: with asyncio it is more than half of the import time.
         from concurrent.futures import ThreadPoolExecutor
 
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of a call, made in the context of the caller, such as its trace."""
+        """Runs a call in the context of the caller, such as its trace, and returns the result."""
         import asyncio
 
         run = copy_context().run
@@ -42,14 +42,14 @@ class Threads:
         ingest_many: Callable[[list[tuple[Record, bytes]]], Outcomes],
         pairs: AsyncIterable[tuple[Record, bytes]],
     ) -> Outcomes:
-        """Ingests pairs as they come, some thousands at a time."""
+        """Ingests pairs as they arrive, some thousands at a time."""
         outcomes: list[Outcome] = []
         async for batch in _batches(pairs):
             outcomes += await self.run(ingest_many, batch)
         return Outcomes(outcomes)
 
     async def close(self) -> None:
-        """Waits for the calls that run."""
+        """Waits for running calls."""
         import asyncio
 
         await asyncio.to_thread(self._threads.shutdown)

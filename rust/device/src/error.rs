@@ -22,7 +22,7 @@ pub enum Fault {
     Environment,
     /// Ours: a bug.
     Internal,
-    /// Nobody's: the caller has interrupted the work.
+    /// None of them: the caller interrupted the work.
     Interrupted,
 }
 

@@ -50,7 +50,7 @@ impl Ended {
     }
 }
 
-/// For work on a whole database, however large: it is waited for, whatever it takes.
+/// For work on a whole database, which has no time limit.
 pub(crate) const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Runs a program to its end; kills it and returns an error if it exceeds the timeout.

@@ -1,5 +1,5 @@
 # Shared by scenes and tests: a primary with a synchronous standby, the settings staging.toml that name both, and the
-# commands ./stop, ./fence and ./rejoin for whichever of them is the primary, by DRILL_PRIMARY.
+# commands ./stop, ./fence and ./rejoin for the current primary, by DRILL_PRIMARY.
 stop_cluster() {
     for name in one two; do "$SERVERS/postgres" stop "$PWD/$name" immediate || true; done
 }

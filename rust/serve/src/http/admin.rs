@@ -96,7 +96,7 @@ pub(super) async fn register(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Revoke every key of a device from its next sequence on; what is in the ledger stays valid
+/// Revoke every key of a device from its next sequence on; records in the ledger stay valid
 #[utoipa::path(
     post, path = "/api/v1/devices/revoke", tag = "admin", request_body = Revocation,
     responses(

@@ -81,7 +81,7 @@ pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem>
     Ok(Json(Devices { devices: devices.collect() }))
 }
 
-/// The last link of every chain: a snapshot to keep where nobody who can change the ledger can
+/// The last link of every chain: a snapshot to store out of reach of the ledger's writers
 #[utoipa::path(
     get, path = "/api/v1/heads", tag = "read",
     responses(

@@ -63,9 +63,9 @@ complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l ledger -d 'A le
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l payload-store -d 'Read the payloads of the ledger\'s records and verify their hashes: from the configured store, or from ledger, folder:PATH or s3://BUCKET' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l device -d 'Only the chain of this device; may be repeated' -r
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
-always\t'Everywhere; as lines where stderr is no terminal'
-never\t'Nowhere'"
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
+always\t'Always; as lines if stderr is not a terminal'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one for each core]' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l max-findings -d 'Findings to keep in the report; all are counted' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l github -d 'Also write annotations of GitHub Actions to stderr'
@@ -81,9 +81,9 @@ complete -c eds -n "__fish_eds_using_subcommand heads" -l accept-rewrite -d 'Rep
 complete -c eds -n "__fish_eds_using_subcommand heads" -l metrics-file -d 'File for the textfile collector of node_exporter, name.prom [default with --ledger: ops.textfile of the settings]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand heads" -l ledger -d 'A ledger instead of files: sqlite:PATH, a path, or postgres://HOST/DATABASE [without URL: as configured]' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand heads" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
-always\t'Everywhere; as lines where stderr is no terminal'
-never\t'Nowhere'"
+complete -c eds -n "__fish_eds_using_subcommand heads" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
+always\t'Always; as lines if stderr is not a terminal'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand heads" -l threads -d 'Threads to verify with [default: RAYON_NUM_THREADS, else OMP_NUM_THREADS, else one for each core]' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l max-findings -d 'Findings to keep in the report; all are counted' -r
 complete -c eds -n "__fish_eds_using_subcommand heads" -l force -d 'Write the snapshot even if links or signatures do not hold'
@@ -119,9 +119,9 @@ complete -c eds -n "__fish_eds_using_subcommand ingest" -l metrics-listen -d 'Se
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
-complete -c eds -n "__fish_eds_using_subcommand ingest" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
-always\t'Everywhere; as lines where stderr is no terminal'
-never\t'Nowhere'"
+complete -c eds -n "__fish_eds_using_subcommand ingest" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
+always\t'Always; as lines if stderr is not a terminal'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand export" -s o -l output -d 'File to write; its name determines the format: .json, .ndjson (also .gz, .zst), .arrow, .parquet' -r -F
@@ -136,9 +136,9 @@ complete -c eds -n "__fish_eds_using_subcommand export" -l since -d 'The earlies
 complete -c eds -n "__fish_eds_using_subcommand export" -l before -d 'The time before which all records are: RFC 3339 or Unix milliseconds' -r
 complete -c eds -n "__fish_eds_using_subcommand export" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand export" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand export" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
-always\t'Everywhere; as lines where stderr is no terminal'
-never\t'Nowhere'"
+complete -c eds -n "__fish_eds_using_subcommand export" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
+always\t'Always; as lines if stderr is not a terminal'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand export" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand device; and not __fish_seen_subcommand_from register rotate revoke list keys help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
@@ -224,9 +224,9 @@ complete -c eds -n "__fish_eds_using_subcommand push" -l cert -d 'PEM file of a 
 complete -c eds -n "__fish_eds_using_subcommand push" -l cert-key -d 'PEM file of its private key' -r -F
 complete -c eds -n "__fish_eds_using_subcommand push" -l attempts -d 'Attempts to send a record before giving up' -r
 complete -c eds -n "__fish_eds_using_subcommand push" -l timeout -d 'Seconds without progress after which an attempt fails' -r
-complete -c eds -n "__fish_eds_using_subcommand push" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
-always\t'Everywhere; as lines where stderr is no terminal'
-never\t'Nowhere'"
+complete -c eds -n "__fish_eds_using_subcommand push" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
+always\t'Always; as lines if stderr is not a terminal'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand push" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand push" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand inject" -l url -d 'The service: http://HOST:PORT or https://HOST:PORT; may be given several times, for the nodes of one ledger or for separate services' -r
@@ -487,9 +487,9 @@ complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l payloads -d 'Payload store: ledger, folder:PATH or s3://BUCKET [default: as configured, or ledger with SQLite]' -r
-complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'Where stderr is a terminal'
-always\t'Everywhere; as lines where stderr is no terminal'
-never\t'Nowhere'"
+complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l progress -d 'Show progress on stderr: auto (if it is a terminal), always, never' -r -f -a "auto\t'If stderr is a terminal'
+always\t'Always; as lines if stderr is not a terminal'
+never\t'Never'"
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from verify-recovery" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ops; and __fish_seen_subcommand_from s3-setup" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
