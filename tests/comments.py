@@ -14,7 +14,7 @@ from typing import TypeAlias
 # Extracts the comments of a source.
 Reader: TypeAlias = Callable[[str], str]
 
-# Replaces each character of code: neither a letter nor a space, so that no construction reaches across code.
+# Replaces code: neither a letter nor a space, so that no construction reaches across code.
 CODE = ";"
 
 # Strings are part of the patterns, so that no text in them is taken for a comment.
@@ -61,8 +61,8 @@ EXAMPLE = re.compile(r"^\s*>>>.*?(?=^\s*$|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def hide(code: str) -> str:
-    """Replaces every character except spaces."""
-    return re.sub(r"\S", CODE, code)
+    """Replaces the code on each line."""
+    return re.sub(r"\S[^\n]*", CODE, code)
 
 
 def unmark(comment: str) -> str:
@@ -119,9 +119,10 @@ def of_python(source: str) -> str:
             text = EXAMPLE.sub(lambda example: hide(example[0]), token.string.replace('"""', "   "))
         else:
             continue
-        row, column = token.start
-        for at, line in enumerate(text.split("\n"), start=row - 1):
-            lines[at] = lines[at][:column] + line if at == row - 1 else line
+        if token.line[: token.start[1]].strip():
+            text = CODE + text
+        for at, line in enumerate(text.split("\n"), start=token.start[0] - 1):
+            lines[at] = line
     return "\n".join(lines)
 
 

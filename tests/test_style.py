@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 QUOTING = {"docs/style.md"}
 PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *(ROOT / name / "README.md" for name in ("deploy", "benches")),
+    *(ROOT / name / "README.md" for name in ("deploy", "benches", "examples/data")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 # The help texts of the command are doc comments.
