@@ -103,7 +103,7 @@ bench-restore: venv ## Compare restores with another build: BASE=path of its eds
 	$(CARGO) build --release --locked --workspace --bin eds
 	$(BIN)/python benches/restore.py $(RESTORE) $(BASE)
 
-load: venv ## Measure the service over HTTP and HTTPS, on PostgreSQL with SeaweedFS and with a folder
+load: venv ## Measure the service over HTTP and HTTPS, on PostgreSQL with SeaweedFS and with a directory
 	$(SERVERS) $(CARGO) run --release --locked --example load
 
 soak-serve: venv ## Send single records for LOAD_SOAK_SECONDS (600 by default) and watch the memory

@@ -87,7 +87,7 @@ def key_not_valid_at_sequence(_folder: Path) -> Report:
 
 
 def payloads(folder: Path) -> list[AuditRecord]:
-    """A chain and its payloads in a folder."""
+    """A chain and its payloads in a directory."""
     records = chain()
     (folder / "lift-01").mkdir(parents=True, exist_ok=True)
     for record in records:

@@ -158,7 +158,7 @@ def test_brotli_is_named_and_not_called_damaged(tmp_path: Path, table: pa.Table)
 
 
 def test_hostile_producers_end_in_a_report_or_an_error(tmp_path: Path) -> None:
-    """1,200 producers, or as many as EDGESENTRY_HOSTILE_PRODUCERS says, these under AddressSanitizer."""
+    """1,200 producers, or EDGESENTRY_HOSTILE_PRODUCERS of them under AddressSanitizer."""
     library = tmp_path / "hostile.so"
     count = os.environ.get("EDGESENTRY_HOSTILE_PRODUCERS")
     environment = dict(os.environ)

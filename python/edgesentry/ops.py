@@ -286,7 +286,7 @@ def configure_postgres(
     eds: Path | None = None,
     config: Path | None = None,
 ) -> PostgresSettings:
-    """Compares the settings of PostgreSQL with what archiving needs.
+    """Compares the settings of PostgreSQL with those that archiving needs.
 
     Args:
         apply: Change settings that differ. The caller restarts the server.

@@ -10,7 +10,7 @@ mod peer;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-/// What to measure.
+/// The measurements and their sizes.
 #[derive(Parser)]
 struct Args {
     /// Only these parts: peer, postgres, sqlite, s3, export
@@ -25,7 +25,7 @@ struct Args {
     /// Payload size
     #[arg(long, default_value_t = 1024)]
     payload_bytes: usize,
-    /// How often each part is run; the parts take turns
+    /// Number of runs of each part; the parts take turns
     #[arg(long, default_value_t = 2)]
     repeat: usize,
 }

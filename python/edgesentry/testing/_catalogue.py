@@ -1,6 +1,6 @@
 """The catalogue: every attack by name, bound to a fleet and a victim.
 
-The tests of the command have attacks of their own in Rust (`rust/eds/src/tamper.rs`). The two are independent
+The tests of the command have separate attacks in Rust (`rust/eds/src/tamper.rs`). The two are independent
 oracles, and are kept apart on purpose.
 """
 

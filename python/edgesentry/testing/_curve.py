@@ -121,7 +121,7 @@ def sign(
     Args:
         seed: The secret seed.
         message: The message to sign.
-        nonce: The scalar of R; drawn from seed and message if None, as RFC 8032 says.
+        nonce: The scalar of R; derived from seed and message if None, as in RFC 8032.
         torsion_part: A point of small order to add to R.
         r_encoding: The encoding of R; canonical if None.
     """
