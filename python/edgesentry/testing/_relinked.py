@@ -253,7 +253,7 @@ def append_with_clock_back(
 ) -> Tampered:
     """Continues the chain by the device itself, with its clock turned back.
 
-    No verification detects it: a record proves the statement of the device, not that its clock was right. The column
+    No verification detects it: a record does not prove that the clock of the device was right. The column
     `clock_backwards` of `edgesentry.device_statistics` shows it.
 
     Args:
