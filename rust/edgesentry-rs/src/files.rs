@@ -45,6 +45,18 @@ pub(crate) fn unique_name() -> String {
     format!("{}-{:016x}-{}", std::process::id(), *RANDOM, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Refuses keys that some server would take for other ones.
+pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
+    // Servers that keep objects in folders would take these for other names.
+    let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
+    if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
+        return Err(format!(
+            "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
+        ));
+    }
+    Ok(())
+}
+
 /// Opens a file below a folder for reading. Whatever else has its name, or a name above it, is an error and is not opened:
 /// a link would lead elsewhere, and a pipe would be waited for.
 pub(crate) fn open_below(root: &Path, path: &Path) -> io::Result<File> {

@@ -91,18 +91,6 @@ fn proxies(settings: &S3Settings) -> ProxyConfig {
     }
 }
 
-/// Refuses keys that some server would take for other ones.
-pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
-    // Servers that keep objects in folders would take these for other names.
-    let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
-    if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
-        return Err(format!(
-            "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
-        ));
-    }
-    Ok(())
-}
-
 /// What there is to say of a bucket that is not there.
 const NO_BUCKET: &str = "there is no such bucket; look at its name and at the endpoint";
 

@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use super::{MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
 use crate::error::{Component, Error, StoreError};
 use crate::files::{
-    Names, failure, folder_below, modified_ms, open_below, place_new, sync_parents, unique_name, write_synced,
+    Names, failure, folder_below, modified_ms, open_below, place_new, refuse_key, sync_parents, unique_name,
+    write_synced,
 };
-use crate::s3::refuse_key;
 
 /// A folder that must be there already. Objects are written to a temporary file, synced, and linked into place, or
 /// renamed there if the file system has no hard links. Others may be able to write there: nothing but regular files is
