@@ -60,7 +60,7 @@ test-chaos: module ## Run schedules of faults: EDGESENTRY_CHAOS_SEED=7,8, EDGESE
 # The plain eds, in place of the checked one of test-rust.
 test-python: module ## Run the Python tests with the same servers
 	$(CARGO) build --release --locked --workspace --bin eds
-	$(SERVERS) $(BIN)/python -m pytest
+	$(SERVERS) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write notebooks/01*' renews outputs
 	$(CARGO) build --release --locked --workspace --bin eds

@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tempfile::TempDir;
 
-use super::BUSY;
+use super::WRITE_LOCK_TIMEOUT;
 use super::uses::Use;
 
 /// Connections to a private copy: all are opened at once, because its name is removed then.
@@ -145,7 +145,7 @@ pub(super) fn reader_of(path: &Path, parameters: &str) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(uri(path, parameters))
         .read_only(true)
-        .busy_timeout(BUSY)
+        .busy_timeout(WRITE_LOCK_TIMEOUT)
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
         .pragma("query_only", "ON")

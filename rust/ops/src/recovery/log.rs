@@ -125,8 +125,8 @@ impl Window {
             ));
         }
         if !wrong.is_empty() {
-            let more = wrong.len().saturating_sub(super::SHOWN);
-            wrong.truncate(super::SHOWN);
+            let more = wrong.len().saturating_sub(super::MAX_SHOWN);
+            wrong.truncate(super::MAX_SHOWN);
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
             return Judged::Fails(format!("{}{more}; {evidence}", wrong.join("; ")));
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::intake::{Arrived, Intake};
-use super::{MqttSource, PATIENCE};
+use super::{BROKER_TIMEOUT, MqttSource};
 use edgesentry_rs::error::describe;
 
 /// The target of events; it is part of the interface.
@@ -88,8 +88,8 @@ impl<'a> Connection<'a> {
             }
         }
         // All that was taken is decided and acknowledged, but perhaps not yet on its way.
-        if live && client.disconnect_with_timeout(PATIENCE).await.is_ok() {
-            let _ = tokio::time::timeout(PATIENCE * 2, &mut polling.0).await;
+        if live && client.disconnect_with_timeout(BROKER_TIMEOUT).await.is_ok() {
+            let _ = tokio::time::timeout(BROKER_TIMEOUT * 2, &mut polling.0).await;
         }
         Ended::Asked
     }

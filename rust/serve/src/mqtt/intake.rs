@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::held::Held;
 use super::outcomes::{Outcomes, Reply};
-use super::{LONGEST_PAUSE, MqttSource, pauses_anew};
+use super::{MAX_BACKOFF, MqttSource, pauses_anew};
 use crate::answer;
 use crate::failures::may_pass;
 use crate::identity::SenderKey;
@@ -251,7 +251,7 @@ impl<'a> Intake<'a> {
         }
         if let Some(error) = error.filter(|_| again || self.again_at <= Instant::now()) {
             // Often enough that no device waits much longer than it has to.
-            let pause = self.pauses.next().unwrap_or(LONGEST_PAUSE).min(self.source.hold() / 3);
+            let pause = self.pauses.next().unwrap_or(MAX_BACKOFF).min(self.source.hold() / 3);
             self.again_at = Instant::now() + pause;
             warn!(target: TARGET, records, error = %error, retry_seconds = pause.as_secs_f64(), "messages wait for the stores");
         }

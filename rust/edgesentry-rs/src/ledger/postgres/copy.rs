@@ -140,15 +140,15 @@ fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
         (*value, at) = (bytes, at + 4 + length);
     }
     let [device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref] = values;
-    let wrong = |column: &'static str| move || invalid(device_id, sequence, column);
+    let invalid_column = |column: &'static str| move || invalid(device_id, sequence, column);
     let record = AuditRecord {
-        device_id: text(device_id).ok_or_else(invalid("device_id"))?,
-        sequence: number(sequence).ok_or_else(invalid("sequence"))?,
-        timestamp_ms: number(timestamp_ms).ok_or_else(invalid("timestamp_ms"))?,
-        payload_hash: array(payload_hash).map(Hash).ok_or_else(invalid("payload_hash"))?,
-        signature: array(signature).ok_or_else(invalid("signature"))?,
-        prev_record_hash: array(prev_record_hash).map(Hash).ok_or_else(invalid("prev_record_hash"))?,
-        object_ref: text(object_ref).ok_or_else(invalid("object_ref"))?,
+        device_id: text(device_id).ok_or_else(invalid_column("device_id"))?,
+        sequence: number(sequence).ok_or_else(invalid_column("sequence"))?,
+        timestamp_ms: number(timestamp_ms).ok_or_else(invalid_column("timestamp_ms"))?,
+        payload_hash: array(payload_hash).map(Hash).ok_or_else(invalid_column("payload_hash"))?,
+        signature: array(signature).ok_or_else(invalid_column("signature"))?,
+        prev_record_hash: array(prev_record_hash).map(Hash).ok_or_else(invalid_column("prev_record_hash"))?,
+        object_ref: text(object_ref).ok_or_else(invalid_column("object_ref"))?,
     };
     Ok(Some((record, at)))
 }
