@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use edgesentry_chain::{AuditRecord, Hash};
 use edgesentry_log::{Leaf, LeafError, Run, Tampered, TreeHash};
 use futures::future::BoxFuture;
+use tokio::sync::Mutex;
 
 use crate::error::{Component, StoreError};
 use crate::sql::failed;
@@ -112,7 +113,8 @@ pub struct BatchLeaves {
 /// The one that sequences. Dropped, another one can take its place.
 pub struct Leader {
     term: i64,
-    guard: Option<Box<dyn Guard>>,
+    /// Locked by nobody: it makes a shared reference to a leader one that tasks can have.
+    guard: Option<Mutex<Box<dyn Guard>>>,
 }
 
 impl Leader {
@@ -122,7 +124,7 @@ impl Leader {
     /// The connection that holds the lock is lost.
     pub async fn holds(&mut self) -> Result<(), StoreError> {
         match &mut self.guard {
-            Some(guard) => guard.holds().await,
+            Some(guard) => guard.get_mut().holds().await,
             // Without a lock the term alone decides.
             None => Ok(()),
         }
@@ -312,7 +314,7 @@ impl<D: LogDatabase> LogTables for D {
             })
         });
         let term = write(self, "take over the log", work).await?;
-        Ok(Some(Leader { term, guard }))
+        Ok(Some(Leader { term, guard: guard.map(Mutex::new) }))
     }
 
     async fn still_leads(&self, leader: &Leader) -> Result<(), LogTablesError> {

@@ -70,7 +70,7 @@ impl TileStore {
         ids: impl Iterator<Item = TileId> + Send,
     ) -> impl futures::Stream<Item = Result<(TileId, Bytes), LogError>> + Send {
         futures::stream::iter(ids)
-            .map(|id| async move { Ok((id, self.get(id).await?)) })
+            .map(move |id| async move { Ok((id, self.get(id).await?)) })
             .buffered(CONCURRENT_FILES)
     }
 

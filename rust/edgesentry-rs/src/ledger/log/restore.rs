@@ -107,7 +107,7 @@ async fn register(s: &mut dyn Statements, leaf: &KeyLeaf, key: &KeyState) -> Res
     let rows = s.select(there, &[device_id(), Value::number(leaf.valid_from)]).await?;
     let row = rows.first().map(|row| Row::new("chain_heads", row));
     let row = row.ok_or_else(|| inconsistent(format!("device {:?} has no head", leaf.device_id)))?;
-    if Head { sequence: row.number(2)?, hash: Hash(row.array(3)?) } != start {
+    if (row.number(2)?, Hash(row.array(3)?)) != (start.sequence, start.hash) {
         let problem = format!("the start of the chain of device {:?}", leaf.device_id);
         return Err(LogTablesError::Conflict(problem).into());
     }

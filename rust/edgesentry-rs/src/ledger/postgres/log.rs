@@ -56,7 +56,7 @@ impl LogDatabase for Postgres {
             let mut connection = self.servers.pool().await.acquire().await?.detach();
             // In a transaction, so that it works through a pooler of transactions as well. A schema has a ledger of its own.
             let begin = format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{LEADER_IDLE}'");
-            connection.execute(AssertSqlSafe(begin)).await?;
+            Executor::execute(&mut connection, AssertSqlSafe(begin)).await?;
             let lock = format!(
                 "SELECT pg_try_advisory_xact_lock(hashtextextended(coalesce(current_schema(), ''), {LEADER_LOCK}))"
             );
@@ -85,7 +85,7 @@ struct Locked {
 #[async_trait]
 impl Guard for Locked {
     async fn holds(&mut self) -> Result<(), StoreError> {
-        let asked = self.postgres.servers.in_time(self.connection.execute("SELECT 1")).await;
+        let asked = self.postgres.servers.in_time(Executor::execute(&mut self.connection, "SELECT 1")).await;
         let asked = asked.and_then(|asked| asked.map(|_| ()));
         asked.map_err(self.postgres.failed("keep the lock of the log"))
     }
