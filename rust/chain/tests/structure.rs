@@ -34,9 +34,11 @@ const NAMED_BY: [(&str, &[&str]); 8] = [
 ];
 
 /// Modules of a crate, and the modules of the same crate that they never import.
-const NEVER: [(&str, &[&str], &[&str]); 9] = [
+const NEVER: [(&str, &[&str], &[&str]); 11] = [
     ("edgesentry-rs", &["admission"], &["ingest", "ledger", "payload", "settings", "telemetry", "transport"]),
-    ("edgesentry-rs", &["ledger"], &["ingest", "settings", "transport"]),
+    ("edgesentry-rs", &["ledger"], &["ingest", "log", "settings", "transport"]),
+    ("edgesentry-rs", &["log"], &["admission", "ingest", "payload", "settings", "transport"]),
+    ("edgesentry-rs", &["objects"], &["ingest", "ledger", "log", "payload", "settings", "telemetry"]),
     ("edgesentry-rs", &["payload"], &["ingest", "ledger", "settings", "transport"]),
     ("edgesentry-rs", &["telemetry"], &["ingest", "settings", "transport"]),
     ("edgesentry-rs", &["settings"], &["transport"]),

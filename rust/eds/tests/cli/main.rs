@@ -5,6 +5,7 @@
 mod checked;
 
 mod answers;
+mod checkpoint;
 mod claims;
 mod config;
 mod demo;
