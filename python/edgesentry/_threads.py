@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing
 from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
@@ -44,8 +45,9 @@ class Threads:
     ) -> Outcomes:
         """Ingests pairs as they arrive, some thousands at a time."""
         outcomes: list[Outcome] = []
-        async for batch in _batches(pairs):
-            outcomes += await self.run(ingest_many, batch)
+        async with aclosing(_batches(pairs)) as batches:
+            async for batch in batches:
+                outcomes += await self.run(ingest_many, batch)
         return Outcomes(outcomes)
 
     async def close(self) -> None:
@@ -55,7 +57,7 @@ class Threads:
         await asyncio.to_thread(self._threads.shutdown)
 
 
-async def _batches(pairs: AsyncIterable[Any]) -> AsyncIterator[list[tuple[Record, bytes]]]:
+async def _batches(pairs: AsyncIterable[Any]) -> AsyncGenerator[list[tuple[Record, bytes]], None]:
     batch = Batch()
     async for pair in pairs:
         if full := batch.add(pair):

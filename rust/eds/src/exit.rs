@@ -90,8 +90,8 @@ impl From<DestinationError> for Failure {
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Failure {
         match error {
-            SnapshotError::Io { .. } => Failure::unfinished("io", describe(&error)),
-            _ => Failure::usage("heads", describe(&error)),
+            SnapshotError::Before { .. } => Failure::usage("heads", describe(&error)),
+            _ => Failure::unfinished("io", describe(&error)),
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Keys are derived from the device ids, so that every run makes the same records.
 
-use edgesentry_formats::times::parse_unix_ms;
 use std::io::Read;
 
 use edgesentry_chain::{AuditRecord, ChainFull, Device, Heads, KeyError, KeyRing, RingKey, Scheme};
+use edgesentry_formats::times::parse_unix_ms;
 use flate2::read::GzDecoder;
 
 const WATER_FLOW: &[u8] = include_bytes!("../../../examples/data/water-flow.csv");

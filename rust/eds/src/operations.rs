@@ -1,8 +1,8 @@
 //! The parts of the operations that commands other than `eds ops` and `eds drill` use.
 
-use edgesentry_formats::describe;
 use std::path::PathBuf;
 
+use edgesentry_formats::describe;
 use edgesentry_ops::textfile::TextfileError;
 pub(crate) use edgesentry_ops::textfile::{HEADS_LAST_SUCCESS, HEADS_REWRITTEN, Textfile};
 
@@ -24,8 +24,10 @@ pub(crate) fn metrics_file(settings: &Settings) -> Result<Option<PathBuf>, edges
 impl From<TextfileError> for Failure {
     fn from(error: TextfileError) -> Failure {
         match error {
-            TextfileError::Io { .. } => Failure::unfinished("io", describe(&error)),
-            _ => Failure::usage("metrics_file", describe(&error)),
+            TextfileError::Name(_) | TextfileError::Foreign { .. } => {
+                Failure::usage("metrics_file", describe(&error))
+            }
+            _ => Failure::unfinished("io", describe(&error)),
         }
     }
 }

@@ -12,12 +12,12 @@ mod overview;
 mod parts;
 mod selection;
 
-use edgesentry_formats::times::now_ms;
 use std::ffi::OsString;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use edgesentry_chain::{Report, Scheme, Verdict};
+use edgesentry_formats::times::now_ms;
 use edgesentry_rs::secret::without_password;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};

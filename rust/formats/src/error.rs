@@ -50,14 +50,14 @@ pub enum Error {
     },
 }
 
-/// An error and its sources, outermost first, in one line.
+/// Returns an error and its sources, outermost first, in one line.
 pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         let more = error.to_string();
-        // Some libraries repeat the source in their own text.
-        if !text.contains(&more) {
+        // Some libraries repeat the source at the end of their own text.
+        if !text.ends_with(&more) {
             text.push_str(": ");
             text.push_str(&more);
         }

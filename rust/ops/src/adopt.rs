@@ -5,13 +5,13 @@
 //! nothing until `adopted.json` in the archive names its mark. From then on the archive rejects servers of other
 //! timelines, such as the original if it comes back.
 
-use edgesentry_formats::times::{now_ms, to_rfc3339};
-use edgesentry_rs::ledger::PostgresUrl;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use edgesentry_formats::times::{now_ms, to_rfc3339};
+use edgesentry_rs::ledger::PostgresUrl;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Archive, Identity};

@@ -5,11 +5,11 @@
 //! backup on, on every timeline: numbers only grow along a line of timelines, so no segment before that number is
 //! needed. Histories are kept forever.
 
-use edgesentry_chain::count;
-use edgesentry_formats::times::to_rfc3339;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use edgesentry_chain::count;
+use edgesentry_formats::times::to_rfc3339;
 use edgesentry_rs::objects::Object;
 use serde::Serialize;
 

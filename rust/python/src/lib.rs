@@ -52,7 +52,6 @@ mod _core {
         ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, PayloadCoverage, SignatureCoverage,
     };
     #[pymodule_export]
-    #[pymodule_export]
     use crate::device::Device;
     #[pymodule_export]
     use crate::errors::shown;

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use edgesentry_device::tls::{authorities, certificates, private_key};
 
 use super::settings::TlsSettings;
-use edgesentry_rs::error::{BoxError, Error};
+use edgesentry_rs::error::{BoxError, Error, describe};
 
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::tls";
@@ -56,7 +56,7 @@ impl ServerTls {
                 Ok(()) => (seen, failed) = (stamp, None),
                 // The file may be incomplete; the next check tries again, and the log reports it once.
                 Err(error) if failed.as_ref() != Some(&stamp) => {
-                    warn!(target: TARGET, error = %error, "changed certificates cannot be loaded; the old ones stay in use");
+                    warn!(target: TARGET, error = %describe(&error), "changed certificates cannot be loaded; the old ones stay in use");
                     failed = Some(stamp);
                 }
                 Err(_) => {}

@@ -1,8 +1,8 @@
 //! Retention of rejections in the operation log: any sender can cause them, and must not fill the ledger.
 
-use edgesentry_formats::times::now_ms;
 use std::time::Duration;
 
+use edgesentry_formats::times::now_ms;
 use serde::Deserialize;
 use tracing::warn;
 

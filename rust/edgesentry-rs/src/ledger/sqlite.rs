@@ -298,6 +298,8 @@ fn select(filter: &Filter, page: Option<&Page>) -> QueryBuilder<sqlx::Sqlite> {
         let devices = serde_json::json!(filter.devices).to_string();
         query.push(" AND device_id IN (SELECT value FROM json_each(").push_bind(devices).push("))");
     }
+    // The column is a signed integer: a larger bound excludes nothing.
+    let before_ms = filter.before_ms.filter(|ms| i64::try_from(*ms).is_ok());
     let mut bound = |condition: &str, value: Option<u64>| {
         if value.is_some() {
             query.push(condition).push_bind(stream::column(value, 0));
@@ -306,10 +308,16 @@ fn select(filter: &Filter, page: Option<&Page>) -> QueryBuilder<sqlx::Sqlite> {
     bound(" AND sequence >= ", filter.from_sequence);
     bound(" AND sequence <= ", filter.to_sequence);
     bound(" AND timestamp_ms >= ", filter.from_ms);
-    bound(" AND timestamp_ms < ", filter.before_ms);
+    bound(" AND timestamp_ms < ", before_ms);
     if let Some((device_id, sequence)) = page.and_then(|page| page.after.as_ref()) {
-        query.push(" AND (device_id, sequence) > (").push_bind(device_id.clone()).push(", ");
-        query.push_bind(stream::column(Some(*sequence), 0)).push(")");
+        let sequence = stream::column(Some(*sequence), 0);
+        if filter.devices == [device_id.as_str()] {
+            // The primary key finds the first row; with both columns it would begin at the first row of the device.
+            query.push(" AND sequence > ").push_bind(sequence);
+        } else {
+            query.push(" AND (device_id, sequence) > (").push_bind(device_id.clone()).push(", ");
+            query.push_bind(sequence).push(")");
+        }
     }
     query.push(" ORDER BY device_id, sequence");
     if let Some(page) = page {

@@ -4,12 +4,12 @@
 //! once for each time it is sent, when its outcome is certain, regardless of retries of a store or changes of its
 //! device's keys; a decision of the ledger counts together with its entry in the operation log.
 
-use edgesentry_formats::times;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use edgesentry_formats::times;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::counter::Counter;

@@ -5,11 +5,11 @@ mod folder;
 mod stages;
 mod trials;
 
-use edgesentry_formats::describe;
 use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
+use edgesentry_formats::describe;
 use serde_json::json;
 
 use self::folder::DemoFolder;

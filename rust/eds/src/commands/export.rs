@@ -2,11 +2,11 @@
 
 mod stdout;
 
-use edgesentry_formats::times::parse_unix_ms;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use edgesentry_formats::times::parse_unix_ms;
 use edgesentry_formats::{Compression, Destination, Destinations, Format, Progress, RecordWriter};
 use edgesentry_rs::export::{Manifest, Target, export};
 use edgesentry_rs::ledger::Filter;

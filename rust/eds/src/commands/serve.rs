@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use edgesentry_formats::describe;
 use edgesentry_rs::IngestService;
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
@@ -159,7 +160,7 @@ async fn reload_on_hangup(mut hangups: Hangups, reload: impl Fn() -> Result<(), 
     loop {
         hangups.next().await;
         if let Err(error) = reload() {
-            complain(&sentence(&format!("the certificates of before stay in use: {error}")));
+            complain(&sentence(&format!("the previous certificates stay in use: {}", describe(&error))));
         }
     }
 }

@@ -6,9 +6,9 @@
 
 mod course;
 
-use edgesentry_formats::times::now_ms;
 use std::time::{Duration, Instant};
 
+use edgesentry_formats::times::now_ms;
 use edgesentry_rs::ledger::PostgresSettings;
 
 use self::course::{Course, Pair, shown};

@@ -1,10 +1,10 @@
 //! The drill `db-failover`.
 
-use edgesentry_formats::times::now_ms;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use edgesentry_formats::times::now_ms;
 use edgesentry_rs::ledger::{Postgres, PostgresSettings};
 use edgesentry_rs::payload::Memory;
 use edgesentry_rs::{IngestService, Ledger, Limits, PayloadStore};

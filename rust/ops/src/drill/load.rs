@@ -1,14 +1,14 @@
 //! Devices of a drill, their acknowledged records, and whether a ledger still has these.
 
-use edgesentry_chain::count;
-use edgesentry_formats::times::now_ms;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use edgesentry_chain::count;
 use edgesentry_chain::{Device, Hash, Head, Heads, KeyRing, Scheme};
+use edgesentry_formats::times::now_ms;
 use edgesentry_formats::{Options, Progress};
 use edgesentry_rs::agent;
 use edgesentry_rs::ledger::Registration;

@@ -1,6 +1,5 @@
 //! A summary of many runs of drills for managers and auditors: Markdown and HTML.
 
-use edgesentry_formats::times::to_rfc3339;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use edgesentry_chain::{PublicKey, escape};
 use serde::Deserialize;
 use time::{Date, Month, OffsetDateTime};
 
-use super::report::pairs;
+use super::report::{pairs, whole_seconds};
 use super::signed::{self, Signature};
 use super::{DrillReport, Extent, PLANS, Plan, SITE_PLANS};
 use crate::check::{Check, Status};
@@ -142,7 +141,7 @@ impl Summary {
             let last = passed
                 .clone()
                 .next_back()
-                .map_or("never".to_owned(), |run| to_rfc3339(run.report.started_at_ms));
+                .map_or("never".to_owned(), |run| whole_seconds(run.report.started_at_ms));
             let worst = runs.iter().flat_map(|run| &run.report.measures);
             let worst =
                 worst.filter(|measure| measure.name == "recovery_seconds").map(|measure| measure.value);
@@ -168,7 +167,7 @@ impl Summary {
             let measures =
                 report.measures.iter().map(|measure| format!("{} {:.3}", measure.name, measure.value));
             [
-                to_rfc3339(report.started_at_ms),
+                whole_seconds(report.started_at_ms),
                 report.drill.clone(),
                 report.extent.to_string(),
                 status.to_string(),
@@ -184,7 +183,8 @@ impl Summary {
 
     /// Returns the checks that did not pass, each with its run.
     fn faults(&self) -> Vec<(String, Check)> {
-        let of_run = |run: &Run| format!("{} of {}", run.report.drill, to_rfc3339(run.report.started_at_ms));
+        let of_run =
+            |run: &Run| format!("{} of {}", run.report.drill, whole_seconds(run.report.started_at_ms));
         let mut faults = Vec::new();
         for run in &self.runs {
             let signed = match &run.signature {

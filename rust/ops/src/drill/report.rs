@@ -1,14 +1,19 @@
 //! The report of a drill: for programs, for people, and for Prometheus.
 
-use edgesentry_formats::times::{now_ms, to_rfc3339};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use edgesentry_formats::times::{now_ms, to_rfc3339};
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Extent, Host, Versions};
 use crate::check::{Check, Status, verdict};
+
+/// Formats Unix milliseconds as a time of whole seconds.
+pub(super) fn whole_seconds(at_ms: u64) -> String {
+    to_rfc3339(at_ms / 1000 * 1000)
+}
 
 /// A figure that a drill measured.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -201,11 +206,11 @@ impl DrillReport {
         let _ = writeln!(
             text,
             "  from     {} to {}",
-            to_rfc3339(self.started_at_ms),
-            to_rfc3339(self.ended_at_ms)
+            whole_seconds(self.started_at_ms),
+            whole_seconds(self.ended_at_ms)
         );
         if self.keep_until_ms > 0 {
-            let _ = writeln!(text, "  kept     until {}", to_rfc3339(self.keep_until_ms));
+            let _ = writeln!(text, "  kept     until {}", whole_seconds(self.keep_until_ms));
         }
         for Check { name, status, evidence } in &self.checks {
             let _ = writeln!(text, "  {status:<8} {name}: {evidence}");

@@ -1,8 +1,8 @@
 //! The drill `rpo`: the loss of records if the primary and its disk are lost, without and with the WAL receiver.
 
-use edgesentry_formats::times::now_ms;
 use std::time::Duration;
 
+use edgesentry_formats::times::now_ms;
 use tokio::sync::oneshot;
 
 use super::load::Fleet;

@@ -3,9 +3,9 @@
 //! Ids may have gaps: a transaction that is rolled back uses up its ids, and after a crash PostgreSQL skips up to 32
 //! ids. An accepted record without its entry, or an entry without its record, is not explained by a gap.
 
-use edgesentry_formats::times::to_rfc3339;
 use std::collections::BTreeMap;
 
+use edgesentry_formats::times::to_rfc3339;
 use edgesentry_rs::ledger::{Ledger, LogEntry, LogQuery, Pruned};
 use edgesentry_rs::{OutcomeKind, StoreError};
 

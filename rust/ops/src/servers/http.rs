@@ -1,8 +1,8 @@
 //! Requests to monitoring servers.
 
-use edgesentry_formats::describe;
 use std::time::Duration;
 
+use edgesentry_formats::describe;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;

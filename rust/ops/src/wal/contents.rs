@@ -97,9 +97,7 @@ pub async fn check_contents(
                 found.unread += u64::from(!read.is_walked);
             }
             // The segment is not at fault.
-            Err(error) if matches!(error.fault(), Fault::Usage | Fault::Internal | Fault::Interrupted) => {
-                return Err(error);
-            }
+            Err(error) if error.fault() != Fault::Data => return Err(error),
             Err(error) => found.problems.push(format!("{segment}: {}", error.describe())),
         }
         done += inventory.segment_bytes;

@@ -3,10 +3,11 @@
 //! Complete segments are archived as the server's own archiver does it; the segment that is still being received is
 //! stored beside them and replaced periodically, so that a restore has it if the server is lost.
 
-use edgesentry_formats::times::now_ms;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use edgesentry_formats::describe;
+use edgesentry_formats::times::now_ms;
 use edgesentry_rs::objects::Write;
 
 use super::archive::archive_wal;
@@ -159,7 +160,7 @@ impl Receiver {
         }
         let sample = RECEIVER_LAST_SEEN.sample("", (now_ms() / 1000) as f64);
         if let Err(error) = textfile.set(&[sample]) {
-            observer(Event::Note(&error.to_string()));
+            observer(Event::Note(&describe(&error)));
         }
     }
 

@@ -159,7 +159,10 @@ pub(super) async fn records(
     let mut page = Answer { text: b"{\"records\":[".to_vec(), left: limit, last: None };
     let mut chunks = app.service.ledger().page(&filter, &Page { after, limit });
     while let Some(chunk) = chunks.try_next().await? {
-        chunk.into_iter().for_each(|record| page.add(record));
+        chunk.into_iter().take(page.left as usize).for_each(|record| page.add(record));
+        if page.left == 0 {
+            break;
+        }
     }
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(page.end())).into_response())
 }

@@ -84,6 +84,8 @@ pub(super) fn statement(filter: &Filter, page: Option<&Page>) -> String {
         let devices = filter.devices.iter().map(|device_id| text(device_id));
         conditions.push(format!("device_id IN ({})", devices.collect::<Vec<_>>().join(", ")));
     }
+    // The column is a signed integer: a larger bound excludes nothing.
+    let before_ms = filter.before_ms.filter(|ms| i64::try_from(*ms).is_ok());
     let mut bound = |column: &str, comparison: &str, value: Option<u64>| {
         if value.is_some() {
             conditions.push(format!("{column} {comparison} {}", stream::column(value, 0)));
@@ -92,13 +94,18 @@ pub(super) fn statement(filter: &Filter, page: Option<&Page>) -> String {
     bound("sequence", ">=", filter.from_sequence);
     bound("sequence", "<=", filter.to_sequence);
     bound("timestamp_ms", ">=", filter.from_ms);
-    bound("timestamp_ms", "<", filter.before_ms);
+    bound("timestamp_ms", "<", before_ms);
     let mut limit = String::new();
     if let Some(Page { after, limit: records }) = page {
         limit = format!(" LIMIT {records}");
         if let Some((device_id, sequence)) = after {
-            let (device_id, sequence) = (text(device_id), stream::column(Some(*sequence), 0));
-            conditions.push(format!("(r.device_id, r.sequence) > ({device_id}, {sequence})"));
+            let last = stream::column(Some(*sequence), 0);
+            conditions.push(if filter.devices == [device_id.as_str()] {
+                // The primary key finds the first row; with both columns it would begin at the first row of the device.
+                format!("r.sequence > {last}")
+            } else {
+                format!("(r.device_id, r.sequence) > ({}, {last})", text(device_id))
+            });
         }
     }
     let [device_id, payload_hash, signature, prev_record_hash, object_ref] =

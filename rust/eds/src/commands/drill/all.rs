@@ -1,9 +1,9 @@
 //! `eds drill all`: every drill, one by one.
 
-use edgesentry_formats::times::to_rfc3339;
 use std::time::Duration;
 
 use clap::Args;
+use edgesentry_formats::times::to_rfc3339;
 use edgesentry_ops::check::Status;
 use edgesentry_ops::drill::Extent;
 use edgesentry_ops::drill::alert_fire::{self, ALERT_TIMEOUT, Servers, Settings, Trial};

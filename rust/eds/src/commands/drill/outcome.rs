@@ -1,18 +1,18 @@
 //! The results of every drill: the output, the report files, the metrics.
 
-use edgesentry_formats::describe;
-use edgesentry_formats::times::to_rfc3339;
-use edgesentry_ops::OpsSettings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use edgesentry_formats::Seed;
+use edgesentry_formats::describe;
+use edgesentry_formats::times::to_rfc3339;
+use edgesentry_ops::OpsSettings;
 use edgesentry_ops::check::{Check, Status};
 use edgesentry_ops::drill::signed::{self, Signature};
 use edgesentry_ops::drill::{DrillError, DrillReport, Event, Extent, Listener, Measure, Plan};
-use edgesentry_ops::textfile::{Textfile, TextfileError};
+use edgesentry_ops::textfile::Textfile;
 use edgesentry_rs::settings::Overrides;
 use edgesentry_rs::telemetry::{TelemetrySettings, subscriber};
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ impl Outcome {
         work: impl AsyncFnOnce(&mut DrillReport) -> Result<(), Failure>,
     ) -> Result<Held, Failure> {
         subscriber::init(&TelemetrySettings::default(), "off")?;
-        let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(cannot_set)?;
+        let textfile = self.metrics_file.as_deref().map(Textfile::open).transpose().map_err(Failure::from)?;
         if let Some(folder) = &self.report_dir {
             fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
         }
@@ -115,7 +115,7 @@ impl Outcome {
             failure.as_ref().map(|failure| Check::unknown("the drill was finished", &*failure.message));
         report.checks.extend(unfinished);
         if let Some(textfile) = &textfile {
-            textfile.set_drill(&report).map_err(cannot_set)?;
+            textfile.set_drill(&report).map_err(Failure::from)?;
         }
         Ok(Held { report, failure })
     }
@@ -262,13 +262,9 @@ fn shout(status: Status) -> &'static str {
 
 /// Returns the failure of a drill that could not finish.
 pub(super) fn unfinished(error: DrillError) -> Failure {
-    Failure::unfinished(error.code(), describe(&error))
-}
-
-fn cannot_set(error: TextfileError) -> Failure {
-    let message = describe(&error);
-    match error {
-        TextfileError::Io { .. } => Failure::unfinished("io", message),
-        _ => Failure::usage("metrics_file", message),
-    }
+    let exit = match &error {
+        DrillError::Service(error) => Exit::of(error.fault()),
+        _ => Exit::Unfinished,
+    };
+    Failure { code: error.code(), message: describe(&error), exit }
 }

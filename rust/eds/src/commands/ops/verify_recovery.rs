@@ -1,11 +1,11 @@
 //! `eds ops verify-recovery`: the checklist after a restore.
 
-use edgesentry_formats::times::parse_unix_ms;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::Scheme;
+use edgesentry_formats::times::parse_unix_ms;
 use edgesentry_ops::recovery::{Recovery, Silences, active_silences, verify};
 use edgesentry_rs::settings::Access;
 

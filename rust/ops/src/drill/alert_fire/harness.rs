@@ -1,7 +1,6 @@
 //! The service that the drill attacks: a real one, in this process, with a ledger of its own and a payload store that
 //! can be made to fail.
 
-use edgesentry_formats::times::now_ms;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Device, Hash, Scheme};
+use edgesentry_formats::times::now_ms;
 use edgesentry_rs::agent;
 use edgesentry_rs::ingest::verify::Admitted;
 use edgesentry_rs::ledger::{Registration, Sqlite};
