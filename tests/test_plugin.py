@@ -14,6 +14,7 @@ import pytest
 import pytest_edgesentry
 from edgesentry import Client
 from edgesentry.testing import Place, make_fleet, serve
+from pytest_edgesentry._postgres import _without_password
 from test_ledger import server
 
 PROJECT = Path(__file__).parent / "sample_project"
@@ -80,6 +81,18 @@ def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
     why = r"ended at once, with exit code 3: .*/nowhere/at/all\.db"
     with pytest.raises(RuntimeError, match=why), serve(place, tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("url", "for_psql", "password"),
+    [
+        ("postgres://me:p%40ss@db-1:1,db-2:2/x", "postgres://me@db-1:1,db-2:2/x", "p@ss"),
+        ("postgres://me@db/x?password=hush&ssl-mode=require", "postgres://me@db/x?sslmode=require", "hush"),
+        ("postgresql:///x?host=/run&statement-cache-capacity=0", "postgresql:///x?host=%2Frun", None),
+    ],
+)
+def test_psql_gets_no_password_as_an_argument(url: str, for_psql: str, password: str | None) -> None:
+    assert _without_password(url) == (for_psql, password)
 
 
 @pytest.mark.parametrize("name", ["postgres", "s3"])

@@ -171,6 +171,14 @@ async fn filters_choose(place: Place) {
     assert_eq!(chosen(Filter { from_sequence: Some(u64::MAX), ..Filter::default() }).await, []);
     assert_eq!(chosen(Filter { to_sequence: Some(u64::MAX), ..two.clone() }).await.len(), 10);
     assert_eq!(chosen(Filter { devices: vec!["nobody".into()], ..two }).await, []);
+    // A bound that the column cannot hold excludes nothing, not even the latest time.
+    let late = lifts[0].sign(MAX_SEQUENCE, b"", "late").unwrap();
+    let late = Submission { record: Arc::new(late), payload: Bytes::new() };
+    assert_eq!(append(&*ledger, vec![late]).await, ["accepted"]);
+    for before_ms in [Some(u64::MAX), Some(MAX_SEQUENCE + 1), None] {
+        assert_eq!(chosen(Filter { before_ms, ..Filter::default() }).await.len(), 21);
+    }
+    assert_eq!(chosen(Filter { before_ms: Some(MAX_SEQUENCE), ..Filter::default() }).await.len(), 20);
 }
 
 async fn pages_follow_each_other(place: Place) {
