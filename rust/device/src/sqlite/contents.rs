@@ -35,7 +35,7 @@ impl Schema {
             return Ok(());
         }
         Err(Error::Config(format!(
-            "{place}: the {} has schema version {version}, and this program knows versions up to {}; use a newer \
+            "{place}: the {} has schema version {version}, and this program supports versions up to {}; use a newer \
              version of EdgeSentry",
             self.name,
             self.version()

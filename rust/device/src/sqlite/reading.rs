@@ -253,7 +253,7 @@ fn copy_once(path: &Path, log: &str) -> io::Result<Option<TempDir>> {
     if free_bytes < needed_bytes {
         return Err(io::Error::other(format!(
             "a temporary copy with the {log} file beside it needs {needed_bytes} bytes in {}, which has {free_bytes}; \
-             set TMPDIR to a folder with more",
+             set TMPDIR to a directory with more space",
             std::env::temp_dir().display()
         )));
     }

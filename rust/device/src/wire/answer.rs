@@ -12,13 +12,13 @@ pub struct Answer {
     /// The line of a batch, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// The device; none where the line is no record.
+    /// The device; absent if the line is not a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
-    /// The sequence; none where the line is no record.
+    /// The sequence; absent if the line is not a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
-    /// `accepted`, `duplicate`, `rejected`, or `error`: nothing was decided, see `retryable`.
+    /// `accepted`, `duplicate`, `rejected`, or `error`: no outcome yet, see `retryable`.
     #[serde(with = "outcome")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub outcome: Option<OutcomeKind>,
