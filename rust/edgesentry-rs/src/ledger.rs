@@ -291,7 +291,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns records by device and sequence, from one consistent state of the ledger.
     fn records(&self, filter: &Filter) -> RecordStream;
 
-    /// The records of a page, as one consistent state of the ledger. It is one query, whatever the page begins with.
+    /// Returns the records of a page, from one consistent state of the ledger, with a single query.
     fn page(&self, filter: &Filter, page: &Page) -> RecordStream;
 
     /// Returns a page of the operation log.

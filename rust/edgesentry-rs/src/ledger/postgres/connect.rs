@@ -67,7 +67,7 @@ impl Servers {
         let Found { options, mut connection, is_standby } = find(&hosts, &place, purpose).await?;
         // A server may be lost at any moment, and then never responds. The duration of a migration is unknown.
         let late = |elapsed: Elapsed| {
-            failed(&place, Component::AuditLedger, "get an answer in time")(elapsed_error(elapsed))
+            failed(&place, Component::AuditLedger, "get a response in time")(elapsed_error(elapsed))
         };
         let check = schema::check(&mut connection, &place, purpose == Use::Write);
         let version = timeout(patience, check).await.map_err(late)??;
@@ -104,7 +104,7 @@ impl Servers {
         connection: &'c mut PgConnection,
     ) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
         if self.purpose == Use::Read {
-            return Err(sqlx::Error::Configuration("it is open for reading only".into()));
+            return Err(sqlx::Error::Configuration("it is open read-only".into()));
         }
         let mut transaction = connection.begin().await?;
         if self.pooled {
@@ -113,7 +113,7 @@ impl Servers {
         Ok(transaction)
     }
 
-    /// Returns a connection for reads: in a transaction that cannot write if it is open for reading only.
+    /// Returns a connection for reads: in a transaction that cannot write if it is open read-only.
     pub(super) async fn reader(&self) -> Result<Lease, sqlx::Error> {
         let mut lease = self.lease(self.pool().await.acquire().await?);
         if self.purpose == Use::Write && !self.pooled {
