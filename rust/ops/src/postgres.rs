@@ -169,7 +169,7 @@ impl Sql {
     /// Parses the URL of a server, `postgres://user:password@host:port/database`.
     pub fn new(programs: &Programs, url: &str) -> Result<Sql, Error> {
         let wrong = || {
-            let message = "a PostgreSQL URL is postgres://user:password@host:port/database, one host only";
+            let message = "expected postgres://user:password@host:port/database with one host";
             Error::Config(message.to_owned())
         };
         let mut parsed = Url::parse(url).map_err(|_| wrong())?;

@@ -20,8 +20,8 @@ use crate::error::Error;
 const MAX_SHOWN: usize = 5;
 
 /// The drill step that reports the completed checklist.
-pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery is gone through, without its item on alerts: a drill silences none, and no \
-     Alertmanager was asked";
+pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery runs without its item on alerts: a drill \
+     silences none";
 
 /// The restored ledger, and the data to compare it with.
 pub struct Recovery {
@@ -68,7 +68,7 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
     checks
 }
 
-/// Checks that the ledger takes writes: it is open for reading only, so a response does not prove that.
+/// Checks that the ledger takes writes: it is open read-only, so a response does not prove that.
 async fn writes(ledger: &dyn Ledger) -> Option<Check> {
     let name = "the server of the ledger takes writes";
     Some(match ledger.takes_writes().await {
@@ -88,7 +88,10 @@ async fn writes(ledger: &dyn Ledger) -> Option<Check> {
 async fn last_sequences(recovery: &Recovery) -> Check {
     let name = "every device is at its sequence of the snapshot from before the incident, or further";
     let Some(snapshot) = recovery.heads.as_ref() else {
-        return Check::unknown(name, "no snapshot is given: name the file that eds heads wrote with --heads");
+        return Check::unknown(
+            name,
+            "no snapshot was given; pass the file that eds heads wrote with --heads",
+        );
     };
     let now = match recovery.ledger.heads().await {
         Ok(now) => now,
@@ -190,7 +193,7 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
             }
             None => Check::unknown(
                 names[2],
-                "no payload store is named, so none was hashed: name it with --payloads",
+                "no payload store is set, so no payload was hashed; pass it with --payloads",
             ),
         },
     ]
@@ -218,7 +221,7 @@ fn silences(silences: &Silences) -> Option<Check> {
         Silences::OfDrill => return None,
         Silences::NotAsked => Check::unknown(
             name,
-            "no Alertmanager was asked: name it with --alertmanager URL, or look with amtool silence query",
+            "no Alertmanager was asked; pass it with --alertmanager URL, or check with amtool silence query",
         ),
         Silences::Asked(Err(why)) => Check::unknown(name, why.clone()),
         Silences::Asked(Ok(silences)) if silences.is_empty() => {

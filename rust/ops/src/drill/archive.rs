@@ -170,7 +170,7 @@ impl ArchiveDrill {
     pub fn touches(&self) -> Vec<String> {
         let archive = self.settings.ops.archive.as_deref().unwrap_or("the archive");
         let mut touches =
-            vec![format!("{archive} is read, and restored into a folder that is removed at the end")];
+            vec![format!("{archive} is read, and restored into a directory that is removed at the end")];
         if self.commit {
             let server = "the server of the archive ends a transaction that changes nothing, and switches to another segment";
             touches.push(server.to_owned());

@@ -75,8 +75,7 @@ impl ClusterDrill {
                 None => format!("the standby {standby} is promoted by pg_promote"),
             },
             format!("the old primary comes back as the standby of the new one by: {rejoin}"),
-            "the two servers have changed places afterwards, and whoever uses them is interrupted meanwhile"
-                .to_owned(),
+            "the two servers exchange their roles, and their clients are interrupted meanwhile".to_owned(),
             format!("the database {} is made, and dropped at the end", pair.database),
         ];
         Ok(Prepared { drill: self, pair, touches })
@@ -124,7 +123,7 @@ impl Prepared {
         in_place(|| course.stop())?;
         report.step(format!("the primary is stopped, {} records into the load", load.acknowledged()));
         if !in_place(|| failover::wait_until_gone(&pair.primary, Detection::default(), RESUME_TIMEOUT)) {
-            return Err(stalled("the stopped primary still answers"));
+            return Err(stalled("the stopped primary still responds"));
         }
         report.measure("detection_seconds", begin.elapsed().as_secs_f64(), None);
         in_place(|| course.fence())?;
@@ -147,7 +146,7 @@ impl Prepared {
         let evidence = if resumed {
             format!("the first record was acknowledged {:.2} s after the stop", recovered.as_secs_f64())
         } else {
-            "no record was acknowledged any more".to_owned()
+            "no further record was acknowledged".to_owned()
         };
         report.check(Check::new("ingest goes on by itself, through the list of hosts", resumed, evidence));
         if resumed {

@@ -118,12 +118,12 @@ impl Failover {
         ));
         let old = primary.sql()?;
         if !in_place(|| failover::wait_until_gone(&old, Detection::default(), RESUME_TIMEOUT)) {
-            return Err(stalled("the killed primary still answers"));
+            return Err(stalled("the killed primary still responds"));
         }
         let detected = begin.elapsed();
-        report.step("the primary counts as gone: no answer for a second");
+        report.step("the primary is considered down: no response for a second");
         failover::fence(&self.programs, &primary.data())?;
-        report.step("the old primary is fenced: standby.signal in its data folder");
+        report.step("the old primary is fenced: standby.signal in its data directory");
         let promoting = Instant::now();
         in_place(|| failover::promote(&standby.sql()?))?;
         let promoted = promoting.elapsed();
@@ -134,7 +134,7 @@ impl Failover {
             report.step("the first record is acknowledged again");
             format!("the first record was acknowledged {:.2} s after the crash", recovered.as_secs_f64())
         } else {
-            "no record was acknowledged any more".to_owned()
+            "no further record was acknowledged".to_owned()
         };
         report.check(Check::new("ingest goes on by itself, through the list of hosts", resumed, evidence));
         report.measure("detection_seconds", detected.as_secs_f64(), None);

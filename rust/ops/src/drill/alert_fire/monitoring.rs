@@ -101,10 +101,10 @@ impl Monitoring {
     pub(super) fn describe(&self) -> String {
         let webhook = match &self.webhook {
             Some(webhook) => format!("the webhook listens at http://{}", webhook.address()),
-            None => "no webhook is listened for".to_owned(),
+            None => "no webhook was given".to_owned(),
         };
         let (prometheus, alertmanager) = (self.prometheus.url(), self.alertmanager.url());
-        format!("Prometheus answers at {prometheus}, Alertmanager at {alertmanager}; {webhook}")
+        format!("Prometheus responds at {prometheus}, Alertmanager at {alertmanager}; {webhook}")
     }
 
     /// Returns the rule of an alert.
