@@ -15,11 +15,11 @@ use crate::text::{count, number};
 /// When progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum When {
-    /// Where stderr is a terminal.
+    /// If stderr is a terminal.
     Auto,
-    /// Everywhere; as lines where stderr is no terminal.
+    /// Always; as lines if stderr is not a terminal.
     Always,
-    /// Nowhere.
+    /// Never.
     Never,
 }
 

@@ -177,11 +177,11 @@ fn nothing_reaches_the_archive_of_the_original(site: &Site, copy: &Copy) {
 
     // The original responds, so its archive is not taken over.
     let (code, why) = site.adopt("eds.toml", &copy.data, "");
-    assert!(code == 3 && why.contains("name an archive of its own"), "{why}");
+    assert!(code == 3 && why.contains("set a separate archive"), "{why}");
     let (code, why) = site.adopt("eds.toml", &copy.data, "--take-over");
     assert!(code == 3 && why.contains("the original runs"), "{why}");
     let (code, why) = site.adopt("copy.toml", &copy.data, "--take-over");
-    assert!(code == 3 && why.contains("after the copy was restored: the original lives"), "{why}");
+    assert!(code == 3 && why.contains("after the copy was restored: the original runs"), "{why}");
     assert_eq!(site.archived(), before);
 
     // An archive of its own, beside that of the original.

@@ -71,7 +71,7 @@ fn an_interrupted_restore_leaves_nothing() {
     kill_process(Pid::from_child(&restore), Signal::TERM).unwrap();
     stderr.read_to_string(&mut told).unwrap();
     assert_eq!(restore.wait().unwrap().code(), Some(130), "{told}");
-    assert!(told.contains("restored: what was restored so far is removed again"), "{told}");
+    assert!(told.contains("restored: the unfinished copy is removed"), "{told}");
     assert!(told.trim_end().ends_with("interrupted: the work was not finished"), "{told}");
     assert_eq!(site.folders(), Vec::<String>::new());
 }
@@ -103,7 +103,7 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
     site.replace_file(&id, "base.tar.gz", |_| twice.stdout);
     let half = site.ops(&restore("half"));
     assert_eq!(half.status.code(), Some(3), "{}", said(&half));
-    assert!(said(&half).contains("half: what was restored so far is removed again"), "{}", said(&half));
+    assert!(said(&half).contains("half: the unfinished copy is removed"), "{}", said(&half));
     assert_eq!(site.folders(), Vec::<String>::new());
 }
 

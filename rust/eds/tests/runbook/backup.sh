@@ -1,4 +1,4 @@
-# A ledger that nobody backs up yet.
+# A ledger without a backup.
 . "$PROJECT/rust/eds/tests/runbook/site.sh"
 RECEIVED=$PWD/received
 OPS_KEY=$PWD/ops.seed

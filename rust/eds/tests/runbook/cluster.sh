@@ -1,5 +1,5 @@
 # Shared by scenes and tests: a primary with a synchronous standby, the settings staging.toml that name both, and the
-# commands ./stop, ./fence and ./rejoin for whichever of them is the primary, by DRILL_PRIMARY.
+# commands ./stop, ./fence and ./rejoin for the primary, by DRILL_PRIMARY.
 stop_cluster() {
     for name in one two; do "$SERVERS/postgres" stop "$PWD/$name" immediate || true; done
 }
@@ -10,7 +10,7 @@ if [ "$(id -u)" = 0 ]; then exec setpriv --reuid postgres --regid postgres --ini
 SH
 cat >server_of <<'SH'
 #!/usr/bin/env bash
-# The folder of the server at HOST:PORT.
+# Prints the directory of the server at HOST:PORT.
 dirname "$(grep -lx "${1##*:}" "$PWD"/*/port)"
 SH
 cat >stop <<'SH'

@@ -1,4 +1,4 @@
-# A PostgreSQL as providers rent it out: the customer's role is no superuser and may not replicate. A second one is empty.
+# A PostgreSQL as providers offer it: the customer's role is not a superuser and may not replicate. A second one is empty.
 stop_servers() { for name in managed second; do "$SERVERS/postgres" stop "$PWD/$name" immediate || true; done; }
 trap stop_servers EXIT
 chmod 755 .

@@ -54,7 +54,7 @@ impl CheckArchive {
         let (backups, inventory, mut checks) = read?;
         checks.extend(timelines(&inventory));
         for backup in &backups {
-            let name = format!("no write-ahead log is missing behind backup {}", backup.id);
+            let name = format!("no write-ahead log is missing after backup {}", backup.id);
             let found = backup.coverage(&inventory);
             let gaps: Vec<String> = found
                 .gaps
@@ -69,7 +69,7 @@ impl CheckArchive {
                     name,
                     false,
                     format!(
-                        "missing: {} and all behind it; is archive_mode on?",
+                        "missing: {} and all after it; is archive_mode on?",
                         found
                             .newest
                             .map_or(backup.first_segment, |newest| newest.plus(1, inventory.segment_bytes))

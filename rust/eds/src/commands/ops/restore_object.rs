@@ -76,7 +76,7 @@ impl RestoreObject {
         let opened = self.stores.open(Access::Read)?;
         let bucket = opened.settings.payloads.as_deref().and_then(|url| url.strip_prefix("s3://"));
         let Some(bucket) = bucket else {
-            return Err(Failure::usage("config", "payloads: versions are kept in S3 only; name s3://BUCKET"));
+            return Err(Failure::usage("config", "payloads: only S3 keeps versions; set s3://BUCKET"));
         };
         let devices = self.devices()?;
         super::super::known_devices(&opened, &devices)?;
