@@ -143,7 +143,7 @@ class World:
         return int(line.split()[1]) * 1024
 
     def held(self, resource: str) -> float:
-        """What callers make the service hold of a resource."""
+        """The amount of a resource that callers use."""
         return self.metrics()[f'edgesentry_resource_held{{resource="{resource}"}}']
 
     def settle(self) -> None:
