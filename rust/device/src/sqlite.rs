@@ -252,7 +252,7 @@ async fn look(path: &Path, schema: &Schema) -> Result<Contents, sqlx::Error> {
 fn no_database(schema: &'static Schema) -> impl Fn(sqlx::Error) -> sqlx::Error {
     move |error| match error.as_database_error().and_then(|error| error.code()) {
         Some(code) if code == "26" => {
-            let problem = format!("it is not a SQLite database, so there is no {} in it", schema.name);
+            let problem = format!("it is not a SQLite database, so it contains no {}", schema.name);
             sqlx::Error::Configuration(problem.into())
         }
         _ => error,

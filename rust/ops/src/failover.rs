@@ -80,7 +80,7 @@ pub fn refuses_writes(sql: &Sql) -> Check {
 /// Promotes a standby and waits until it takes writes.
 pub fn promote(sql: &Sql) -> Result<(), Error> {
     sql.query("SELECT pg_promote(false)")?;
-    wait(sql, "take writes after its promotion", "SELECT NOT pg_is_in_recovery()")
+    wait(sql, "accept writes after its promotion", "SELECT NOT pg_is_in_recovery()")
 }
 
 /// Makes commits of a primary wait for the standby with this `application_name`, and waits until that one is

@@ -119,7 +119,7 @@ pub(crate) async fn download_one(
     file: &StoredFile,
     folder: &Path,
 ) -> Result<Check, Error> {
-    let name = format!("{} is what was archived", file.name);
+    let name = format!("{} is unchanged since it was archived", file.name);
     if file.name.is_empty() || file.name.starts_with('.') || file.name.contains('/') {
         return Ok(Check::new(name, false, "invalid file name"));
     }

@@ -146,7 +146,8 @@ fn version(folder: &Path) -> Option<u32> {
 /// Returns user and group of postgres.
 fn owner() -> Result<(u32, u32), Error> {
     let missing = || {
-        let message = "PostgreSQL refuses to run as root and there is no user postgres; make one, or run as another user";
+        let message = "PostgreSQL refuses to run as root and there is no user postgres; create it, or run as another \
+             user";
         Error::Missing(message.to_owned())
     };
     let ask = |what: &str| -> Result<u32, Error> {

@@ -77,7 +77,7 @@ pub(crate) fn finish(program: &str, mut guarded: Guarded, patience: Duration) ->
     drop(guarded);
     let (stdout, stderr) = (text(stdout), text(stderr));
     let late = || match is_given_up() {
-        true => failed("it was ended, because nobody waits for it".to_owned()),
+        true => failed("it was stopped, because the caller stopped waiting".to_owned()),
         false => failed(format!("timed out after {} s; {}", patience.as_secs(), stderr.trim())),
     };
     Ok(Ended { status: status.ok_or_else(late)?, stdout, stderr })

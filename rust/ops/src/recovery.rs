@@ -59,7 +59,7 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
     let answers = recovery.ledger.check().await;
     let evidence =
         answers.as_ref().map_or_else(|error| error.describe(), |()| recovery.ledger.place().to_owned());
-    let mut checks = vec![Check::new("the ledger answers", answers.is_ok(), evidence)];
+    let mut checks = vec![Check::new("the ledger responds", answers.is_ok(), evidence)];
     checks.extend(writes(&*recovery.ledger).await);
     checks.push(last_sequences(recovery).await);
     checks.extend(chains(recovery, progress).await);
@@ -70,7 +70,7 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
 
 /// Checks that the ledger takes writes: it is open read-only, so a response does not prove that.
 async fn writes(ledger: &dyn Ledger) -> Option<Check> {
-    let name = "the server of the ledger takes writes";
+    let name = "the server of the ledger accepts writes";
     Some(match ledger.takes_writes().await {
         Ok(None) => return None,
         Ok(Some(true)) => {
@@ -115,7 +115,7 @@ async fn last_sequences(recovery: &Recovery) -> Check {
     if behind.is_empty() {
         let devices = count(snapshot.len() as u64, "device");
         let further = count(further, "record");
-        return Check::new(name, !snapshot.is_empty(), format!("{devices}, {further} behind the snapshot's"));
+        return Check::new(name, !snapshot.is_empty(), format!("{devices}, {further} after the snapshot"));
     }
     let more = behind.len().saturating_sub(MAX_SHOWN);
     behind.truncate(MAX_SHOWN);
@@ -166,7 +166,7 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     };
     let begins_later = report.counts.contains_key(&FindingCode::FirstRecordNotGenesis);
     let beginnings = if begins_later && recovery.start_heads.is_none() {
-        "; for chains that began elsewhere, name the links before them with --start-heads"
+        "; for chains that began elsewhere, pass the links before them with --start-heads"
     } else {
         ""
     };
@@ -260,7 +260,7 @@ mod tests {
             check.status
         };
         assert_eq!(status(Silences::NotAsked), Status::Unknown);
-        assert_eq!(status(Silences::Asked(Err("it does not answer".to_owned()))), Status::Unknown);
+        assert_eq!(status(Silences::Asked(Err("it does not respond".to_owned()))), Status::Unknown);
         assert_eq!(status(Silences::Asked(Ok(vec!["1 alertname=X".to_owned()]))), Status::Failed);
         assert_eq!(status(Silences::Asked(Ok(Vec::new()))), Status::Passed);
     }

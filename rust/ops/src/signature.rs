@@ -231,7 +231,7 @@ impl Trust {
         let public = key.verifying_key().to_bytes();
         if !self.keys.is_empty() && !self.keys.iter().any(|trusted| *trusted.as_bytes() == public) {
             return Err(Error::Config(format!(
-                "{}: its public key {} is not in ops.trusted_keys, so that nothing signed with it could be restored; add \
+                "{}: its public key {} is not in ops.trusted_keys, so nothing signed with it could be restored; add \
                  it there",
                 path.display(),
                 hex::encode(public)

@@ -65,7 +65,7 @@ impl Source {
                     Some(source) => return Ok(source),
                     None => {
                         let server = sql.place().to_owned();
-                        let standby = "it is a standby and takes no writes".to_owned();
+                        let standby = "it is a standby and accepts no writes".to_owned();
                         problem = Some(Error::Server { server, problem: standby });
                     }
                 },
@@ -144,7 +144,7 @@ impl Source {
             server: self.sql.place().to_owned(),
             problem: format!(
                 "the role {role:?} may not replicate, which base backups and receive-wal need; grant it with ALTER ROLE \
-                 ... REPLICATION, or name another role as ops.postgres; a managed PostgreSQL that has no such role is \
+                 ... REPLICATION, or use another role in ops.postgres; a managed PostgreSQL that has no such role is \
                  backed up by its provider and by eds ops dump"
             ),
         })

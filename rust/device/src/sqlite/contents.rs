@@ -47,10 +47,10 @@ impl Schema {
         let name = self.name;
         Error::Config(match contents {
             Contents::Empty | Contents::Complete { .. } => {
-                format!("{place}: there is no {name} in it: it is empty")
+                format!("{place}: it contains no {name}: it is empty")
             }
             Contents::Foreign(tables) => format!(
-                "{place}: there is no {name} in it: it holds other tables ({}); nothing was changed",
+                "{place}: it contains no {name}: it holds other tables ({}); nothing was changed",
                 tables.iter().map(|table| format!("{table:?}")).collect::<Vec<_>>().join(", ")
             ),
         })

@@ -195,7 +195,7 @@ impl Ledger for Postgres {
             Ok(Some(takes))
         };
         let takes = self.servers.in_time(ask).await.and_then(|takes| takes);
-        takes.map_err(self.failed("check whether the server takes writes"))
+        takes.map_err(self.failed("check whether the server accepts writes"))
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {

@@ -145,7 +145,7 @@ impl Checked {
 
     fn line(&self, label: &str) -> String {
         let (style, verdict) =
-            if self.error.is_none() { (GOOD, "answers") } else { (BAD, "does not respond") };
+            if self.error.is_none() { (GOOD, "responds") } else { (BAD, "does not respond") };
         format!("{label:<8}  {style}{verdict}{style:#}  {}, {}\n", self.kind, name(&self.place))
     }
 }

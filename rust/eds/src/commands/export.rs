@@ -101,7 +101,7 @@ impl Export {
         let Some(path) = &self.output else {
             return match self.format {
                 Some(layout) => self.to_stdout(&opened, layout, output),
-                None => Err(Failure::usage("usage", "name a file with --output or a --format")),
+                None => Err(Failure::usage("usage", "pass --output or --format")),
             };
         };
         let mut destinations = Destinations::default();
@@ -123,7 +123,7 @@ impl Export {
                 "--format is for stdout and other streams; the name of a file determines its format";
             Err(Failure::usage("usage", message))
         } else {
-            let manifest = destinations.place("the manifest beside --output", &Manifest::path_for(path))?;
+            let manifest = destinations.place("the manifest next to --output", &Manifest::path_for(path))?;
             self.to_file(&opened, Target::Placed { path: path.clone(), destination, manifest }, path, output)
         }
     }

@@ -233,9 +233,7 @@ async fn register(client: &Client, device_id: &str) -> Result<Device, Failure> {
                 code_of(&response)
             );
             Err(match status {
-                401 | 403 => {
-                    Failure::usage("not_admin", format!("{what}; give a token with the scope admin"))
-                }
+                401 | 403 => Failure::usage("not_admin", format!("{what}; use a token with the scope admin")),
                 _ => Failure::unfinished("service", what),
             })
         }

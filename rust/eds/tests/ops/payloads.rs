@@ -230,7 +230,7 @@ fn a_bucket_without_object_lock_is_not_called_locked() {
         let text = said(&output);
         assert!(!text.contains("made with Object Lock"), "{text}");
         assert!(
-            text.contains("3 of 3 versions can be deleted for good; --lock-existing --apply locks them"),
+            text.contains("3 of 3 versions can be deleted permanently; --lock-existing --apply locks them"),
             "{text}"
         );
     }

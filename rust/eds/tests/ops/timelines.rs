@@ -239,7 +239,7 @@ fn three_generations_of_timelines_in_one_archive() {
     // From the archive: the living timeline by default, and the lost one on request.
     let end = site.copy("end", "--drill");
     assert_eq!((end.rows().as_str(), &end.answer["followed"]), ("22|112", &2.into()));
-    assert!(end.notes().contains("timeline 1 has log of its own"), "{}", end.notes());
+    assert!(end.notes().contains("timeline 1 has separate log"), "{}", end.notes());
     let lost = site.copy("lost", &format!("--drill --target-time {lost}"));
     assert_eq!((lost.rows().as_str(), &lost.answer["followed"]), ("20|20", &1.into()));
     assert!(lost.notes().contains("the archive is on timeline 2 now"), "{}", lost.notes());

@@ -135,13 +135,13 @@ fn a_full_disk_is_named_and_a_restore_after_it_works() {
 
     let small = restore("size=100m", "");
     assert!(small.contains("code 2\nleft \n"), "{small}");
-    assert!(small.contains("MiB are needed, and 100 MiB are free; make room"), "{small}");
+    assert!(small.contains("MiB are required, and 100 MiB are free; free space"), "{small}");
 
     // PostgreSQL's list of the files is empty, so the disk seems large enough, and its last inode is used half-way.
     let manifest = site.replace_file(&id, "backup_manifest", |_| br#"{"Files": []}"#.to_vec());
     let full = restore("size=8g,nr_inodes=300", "");
     assert!(full.contains("code 3\nleft \n"), "{full}");
-    assert!(full.contains("the disk is full, and ") && full.contains("MiB are needed"), "{full}");
+    assert!(full.contains("the disk is full: ") && full.contains("MiB are required"), "{full}");
     assert!(full.contains("No space left on device"), "{full}");
 
     site.replace_file(&id, "backup_manifest", |_| manifest);

@@ -90,7 +90,7 @@ impl ArchiveDrill {
         let restored = restore(&self.settings, &archive, &wanted, &nobody).await?;
         let url = source::on_loopback(source::url(&self.settings)?, port)?;
         let server = RestoredServer::new(restored.pid, url);
-        report.step(format!("the restored server takes writes; last commit {:?}", restored.last_commit));
+        report.step(format!("the restored server accepts writes; last commit {:?}", restored.last_commit));
         let ledger = server.ledger().await?;
         let target_ms = u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok();
         let recovery = Recovery {

@@ -31,7 +31,8 @@ const OLD_PRIMARY_TIMEOUT: Duration = Duration::from_secs(15);
 pub const PLAN: Plan = Plan {
     name: "db-failover-cluster",
     about: "The primary of a cluster of the site is stopped under load and fenced, its standby promoted.",
-    criterion: "no acknowledged record is lost, the old primary comes back as a standby, and ingest goes on within 30 minutes",
+    criterion: "no acknowledged record is lost, the old primary comes back as a standby, and ingest continues within \
+         30 minutes",
     needs: &[],
 };
 
@@ -131,7 +132,7 @@ impl Prepared {
         let promoting = Instant::now();
         in_place(|| course.promote())?;
         report.measure("promotion_seconds", promoting.elapsed().as_secs_f64(), None);
-        report.step("the standby is promoted and takes writes");
+        report.step("the standby is promoted and accepts writes");
         let mut resumed = load.wait_for_more(1, OLD_PRIMARY_TIMEOUT).await;
         let mut recovered = begin.elapsed();
         if !resumed {
@@ -148,7 +149,7 @@ impl Prepared {
         } else {
             "no further record was acknowledged".to_owned()
         };
-        report.check(Check::new("ingest goes on by itself, through the list of hosts", resumed, evidence));
+        report.check(Check::new("ingest continues by itself, through the list of hosts", resumed, evidence));
         if resumed {
             report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT_SECONDS));
         }
@@ -157,7 +158,7 @@ impl Prepared {
         report.check(in_place(|| course.is_synchronous_again())?);
         let goes_on = load.wait_for_more(drill.load, RESUME_TIMEOUT).await;
         report.check(Check::new(
-            "ingest goes on with the new standby",
+            "ingest continues with the new standby",
             goes_on,
             if goes_on { "records are acknowledged" } else { "no record is acknowledged any more" },
         ));

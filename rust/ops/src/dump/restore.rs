@@ -137,7 +137,7 @@ async fn refuse_unfit(programs: &Programs, sql: &Sql, dump: &Dump) -> Result<(),
         .and_then(|major| major.parse().ok())
         .unwrap_or(0);
     if *standby == "t" {
-        return Err(server("it is a standby and takes no writes".to_owned()));
+        return Err(server("it is a standby and accepts no writes".to_owned()));
     }
     if *objects != "0" {
         return Err(Error::Config(format!(

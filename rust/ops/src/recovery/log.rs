@@ -120,7 +120,7 @@ impl Window {
         }
         if let Some(entry) = &self.first_after {
             evidence.push_str(&format!(
-                ", behind it from entry {} of {} on",
+                ", after it from entry {} of {} on",
                 entry.id,
                 to_rfc3339(entry.at_ms)
             ));

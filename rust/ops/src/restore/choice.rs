@@ -245,8 +245,8 @@ impl<'a> Known<'a> {
             let parted =
                 branch.parted.map_or_else(|| "an unknown position".to_owned(), |parted| parted.to_string());
             notes.push(format!(
-                "timeline {} has log of its own from {parted} to {}, archived last at {}: nothing of it is restored \
-                 here; --timeline {} follows it",
+                "timeline {} has separate log from {parted} to {}, archived last at {}: it is not restored here; \
+                 --timeline {} follows it",
                 branch.timeline,
                 branch.newest,
                 to_rfc3339(branch.last_ms),

@@ -146,7 +146,7 @@ async fn watch(
                 pid: process.pid(),
                 timeline: timeline(programs, &restore.data)?,
                 last_commit: None,
-                note: Some(format!("the server takes writes, but rejects our connection: {said}")),
+                note: Some(format!("the server accepts writes, but rejects our connection: {said}")),
             });
         }
         tokio::time::sleep(POLL_INTERVAL).await;

@@ -136,7 +136,7 @@ impl Setup {
                 (Status::Passed, true, format!("{locked} of {looked_at} versions were locked"))
             }
             (_, None) => {
-                let can = "versions can be deleted for good; --lock-existing --apply locks them";
+                let can = "versions can be deleted permanently; --lock-existing --apply locks them";
                 (Status::Unknown, true, format!("{unlocked} of {of}{looked_at} {can}"))
             }
         };

@@ -203,7 +203,7 @@ impl Cluster {
     /// Promotes a standby and waits until it takes writes.
     pub fn promote(&mut self) -> Result<(), Error> {
         self.sql()?.query("SELECT pg_promote(false)")?;
-        self.wait_until("takes writes", |sql| Ok(sql.query("SELECT pg_is_in_recovery()")? == "f"))
+        self.wait_until("accepts writes", |sql| Ok(sql.query("SELECT pg_is_in_recovery()")? == "f"))
     }
 
     /// Stops it cleanly (fast): open transactions are rolled back, connections are ended.

@@ -178,7 +178,7 @@ impl Walk {
             At::Unknown | At::Border | At::Switched => {
                 let length = u64::from(word(rest, 0));
                 if length < RECORD_HEADER_BYTES as u64 {
-                    return Err(format!("at {place} there is no record"));
+                    return Err(format!("there is no record at {place}"));
                 }
                 self.at = At::Inside(Box::new(Record::new(place, length)));
                 Ok(0)

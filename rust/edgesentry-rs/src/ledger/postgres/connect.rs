@@ -210,7 +210,7 @@ impl Servers {
             let now = (options.get_host().to_owned(), options.get_port());
             let then = current.connect_options();
             if (then.get_host(), then.get_port()) != (now.0.as_str(), now.1) {
-                warn!(host = now.0, port = now.1, "another server takes the ledger's writes now");
+                warn!(host = now.0, port = now.1, "another server accepts the ledger's writes now");
                 let new = pool(options, self.connections, self.patience, self.purpose, self.pooled);
                 let old = std::mem::replace(&mut *current, new);
                 tokio::spawn(async move { old.close().await });
@@ -380,7 +380,7 @@ async fn find(hosts: &[PgConnectOptions], place: &Arc<str>, purpose: Use) -> Res
         }
     }
     let action = match purpose {
-        Use::Write => "connect to a server that takes writes",
+        Use::Write => "connect to a server that accepts writes",
         Use::Read => "connect to a server",
     };
     standby.ok_or_else(|| failed(place, Component::AuditLedger, action)(last))

@@ -61,8 +61,7 @@ fn trial(alert: &str) -> Result<Trial, String> {
 
 fn http_url(text: &str) -> Result<String, &'static str> {
     let is_so = text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
-    let wanted =
-        "expected a URL such as http://127.0.0.1:9090; for a server behind TLS or a password, forward a local port";
+    let wanted = "expected a URL such as http://127.0.0.1:9090; for a server behind TLS or a password, forward a local port";
     if is_so { Ok(text.to_owned()) } else { Err(wanted) }
 }
 

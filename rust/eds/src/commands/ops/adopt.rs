@@ -53,7 +53,7 @@ impl AdoptCopy {
             take_over: self.take_over,
         };
         let adoption = session.wait_or(
-            "the archive may be handed over already; run it again to go on",
+            "the archive may be handed over already; run it again to continue",
             adopt(&session.settings, &archive, &options),
         )?;
         let text = summary(&adoption);

@@ -291,7 +291,7 @@ impl Monitoring {
                 let known = alerts
                     .iter()
                     .any(|active| active.labels.get("alertname").is_some_and(|name| name == alert));
-                format!("Alertmanager {} of it", if known { "knows" } else { "knows nothing" })
+                format!("Alertmanager {}", if known { "has it" } else { "does not have it" })
             }
             Err(error) => error.to_string(),
         };

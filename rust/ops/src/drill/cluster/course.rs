@@ -30,7 +30,7 @@ const FOLLOW_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Commands {
     /// Stops the primary, as a crash would.
     pub stop: String,
-    /// Ensures that the old primary takes no writes, whenever it comes back.
+    /// Ensures that the old primary accepts no writes, whenever it comes back.
     pub fence: String,
     /// Promotes the standby; `pg_promote` by default.
     pub promote: Option<String>,
@@ -106,7 +106,7 @@ impl Pair {
         if states.starts_with("0|") && !asynchronous {
             return refuse(format!(
                 "no standby of {place} is synchronous, so acknowledged records would be lost; set \
-                 synchronous_standby_names, or give --asynchronous to see what is lost"
+                 synchronous_standby_names, or pass --asynchronous to see the loss"
             ));
         }
         let may = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user";
@@ -118,7 +118,8 @@ impl Pair {
         let may = "SELECT has_function_privilege('pg_promote(boolean, integer)', 'execute')";
         if commands.promote.is_none() && self.primary.query(may)? != "t" {
             return refuse(format!(
-                "the role may not call pg_promote on {}; GRANT EXECUTE ON FUNCTION pg_promote, or give --promote-command",
+                "the role may not call pg_promote on {}; GRANT EXECUTE ON FUNCTION pg_promote, or pass \
+                 --promote-command",
                 self.standby.place()
             ));
         }
