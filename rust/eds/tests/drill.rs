@@ -306,7 +306,7 @@ async fn the_bucket_of_a_site_is_left_as_it_was() {
     let body = aws_sdk_s3::primitives::ByteStream::from_static(b"x");
     client.put_object().bucket("versions").key("devices/lift-01/0/1-x").body(body).send().await.unwrap();
     let (code, said) = drill("versions", &[]);
-    assert!(code == 2 && said.contains("give --yes"), "{said}");
+    assert!(code == 2 && said.contains("pass --yes"), "{said}");
     let (code, said) = drill("versions", &["--yes"]);
     assert_eq!(code, 1, "{said}");
     let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("  failed ")).collect();

@@ -172,7 +172,7 @@ fn ctrl_c_stops_every_server() {
     command.args(["drill", "alert-fire"]).env("TMPDIR", folder.0.path());
     let mut drill = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(drill.stderr.take().unwrap()).lines();
-    let started = |line: &str| line.contains("Prometheus answers");
+    let started = |line: &str| line.contains("Prometheus responds");
     assert!(lines.any(|line| started(&line.unwrap())));
     assert_eq!(processes_of(&folder), 2);
     let done = Command::new("kill").args(["-INT", &drill.id().to_string()]).status().unwrap();
