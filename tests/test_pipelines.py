@@ -177,4 +177,4 @@ def test_a_report_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> N
         assert done.returncode == 2
         assert f"{option}: there is no directory" in done.stderr
         done = eds("verify-chain", tmp_path / "missing.json", option, "-")
-        assert (done.returncode, "name a file" in done.stderr) == (2, True)
+        assert (done.returncode, "pass a file" in done.stderr) == (2, True)

@@ -111,13 +111,13 @@ impl Client {
     /// The URL, the proxy, a certificate or the key cannot be used.
     pub fn new(settings: ClientSettings) -> Result<Client, Error> {
         let wrong = |problem: &str| Error::Config(format!("url: {problem}"));
-        let mut base = Url::parse(&settings.url)
-            .map_err(|_| wrong("http://HOST:PORT or https://HOST:PORT is wanted"))?;
+        let mut base =
+            Url::parse(&settings.url).map_err(|_| wrong("expected http://HOST:PORT or https://HOST:PORT"))?;
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
-            return Err(wrong("http://HOST:PORT or https://HOST:PORT is wanted"));
+            return Err(wrong("expected http://HOST:PORT or https://HOST:PORT"));
         }
         if !base.username().is_empty() || base.password().is_some() {
-            return Err(wrong("a user and password have no meaning here; give a token"));
+            return Err(wrong("the URL must not contain a user or password; use a token"));
         }
         if let Some(problem) = settings.exposure() {
             tracing::warn!(target: TARGET, "{problem}");

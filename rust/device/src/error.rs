@@ -22,7 +22,7 @@ pub enum Fault {
     Environment,
     /// Ours: a bug.
     Internal,
-    /// None of them: the caller interrupted the work.
+    /// The caller interrupted the work.
     Interrupted,
 }
 
@@ -271,10 +271,10 @@ impl fmt::Display for NotTried {
         f.write_str(match self {
             NotTried::BehindPassing => "an earlier record of the device could not be stored; send both again",
             NotTried::BehindPermanent => {
-                "an earlier record of the device cannot be stored; keep both until the service is mended"
+                "an earlier record of the device cannot be stored; keep both until the service is repaired"
             }
             NotTried::UnderWay => {
-                "another record of the device at this sequence is still under way; send it again"
+                "another record of the device at this sequence is still in progress; send it again"
             }
         })
     }

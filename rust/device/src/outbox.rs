@@ -148,8 +148,8 @@ impl Outbox {
         };
         if items.iter().any(unfit) || !is_valid_id(self.device.device_id()) {
             let problem = format!(
-                "no ledger takes a timestamp_ms above {MAX_SEQUENCE}, a payload of more than {MAX_PAYLOAD_BYTES} bytes, or \
-                 a device id or object reference without 1 to {MAX_ID_BYTES} bytes or with U+0000; nothing was signed"
+                "expected a timestamp_ms of at most {MAX_SEQUENCE}, a payload of at most {MAX_PAYLOAD_BYTES} bytes, \
+                 and a device id and object reference of 1 to {MAX_ID_BYTES} bytes without U+0000; nothing was signed"
             );
             return Err(Error::Agent(problem));
         }
@@ -216,7 +216,7 @@ impl Outbox {
                     return Err(Error::Service {
                         place: Arc::clone(&self.database.place),
                         code: ProblemCode::NoAnswer,
-                        detail: "the service has answered none of the records that were sent".to_owned(),
+                        detail: "the service returned no outcome for the records that were sent".to_owned(),
                         retryable: true,
                     });
                 }

@@ -202,7 +202,7 @@ impl FromStr for OutcomeKind {
 
 /// Not the name of an outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no outcome is called {0:?}; the outcomes are accepted, duplicate and rejected")]
+#[error("unknown outcome {0:?}; expected accepted, duplicate or rejected")]
 pub struct UnknownOutcome(String);
 
 /// The outcome of a record. Exhaustive, like its [`OutcomeKind`].

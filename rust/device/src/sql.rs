@@ -22,7 +22,7 @@ pub fn failed(
 /// A transaction pooler sits between client and server, but `postgres.transaction_pooling` is not set.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "a prepared statement was lost; behind a pooler of transactions, such as PgBouncer, set postgres.transaction_pooling \
+    "a prepared statement was lost; with a transaction pooler such as PgBouncer, set postgres.transaction_pooling \
      = true"
 )]
 struct Pooled(#[source] sqlx::Error);

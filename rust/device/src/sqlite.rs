@@ -196,7 +196,7 @@ impl Database {
     /// The file is open for reading only, or closed.
     pub async fn writer(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, sqlx::Error> {
         if self.reading.is_some() {
-            return Err(sqlx::Error::Configuration("it is open for reading only".into()));
+            return Err(sqlx::Error::Configuration("it is open read-only".into()));
         }
         let mut writer = self.writer.lock().await;
         if let Some(writer) = writer.as_mut() {
@@ -252,7 +252,7 @@ async fn look(path: &Path, schema: &Schema) -> Result<Contents, sqlx::Error> {
 fn no_database(schema: &'static Schema) -> impl Fn(sqlx::Error) -> sqlx::Error {
     move |error| match error.as_database_error().and_then(|error| error.code()) {
         Some(code) if code == "26" => {
-            let problem = format!("it is not a SQLite database, so there is no {} in it", schema.name);
+            let problem = format!("it is not a SQLite database, so it contains no {}", schema.name);
             sqlx::Error::Configuration(problem.into())
         }
         _ => error,
@@ -275,8 +275,8 @@ fn what_is_denied(path: &Path) -> Option<String> {
     let files = ["", "-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix));
     let denied = |what: &str, file: &Path| {
         format!(
-            "permission denied: this user may not {what} {}; run it as the owner of the file, or change the rights of \
-             the file",
+            "permission denied: this user may not {what} {}; run it as the owner of the file, or change the \
+             permissions of the file",
             file.display()
         )
     };

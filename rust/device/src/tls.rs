@@ -66,7 +66,8 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
         if file.mode() & 0o777 & !allowed != 0 {
             let mode = file.mode() & 0o777;
             return Err(format!(
-                "others may read this private key (mode {mode:04o}); run chmod 600 on it, or chmod 640 if it is root's"
+                "other users can read this private key (mode {mode:04o}); run chmod 600 on it, or chmod 640 if root \
+                 owns it"
             ));
         }
     }
@@ -81,7 +82,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> 
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(Error::Config(format!("{}: there is no certificate in it", path.display()))),
+        Ok(_) => Err(Error::Config(format!("{}: it contains no certificate", path.display()))),
         Err(error) => Err(Error::unusable(format!("{}: cannot read certificates", path.display()), error)),
     }
 }

@@ -73,10 +73,10 @@ impl Manifest {
         let bytes =
             std::fs::read(path).map_err(|error| Error::unusable(wrong("cannot read the manifest"), error))?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::unusable(wrong("it is not a manifest of an export"), error))?;
+            .map_err(|error| Error::unusable(wrong("not an export manifest"), error))?;
         if manifest.manifest != MANIFEST_VERSION {
             let version = manifest.manifest;
-            let problem = format!("manifest version {version} is not known here; use a newer release");
+            let problem = format!("unsupported manifest version {version}; use a newer release");
             return Err(Error::Config(wrong(&problem)));
         }
         Ok(manifest)
@@ -210,7 +210,7 @@ pub async fn export(
     }
     drop(chunks);
     // If the stream ends early the writer drops its data, and no file appears.
-    let ended = |error| Error::internal("the writer of the export has ended early", error);
+    let ended = |error| Error::internal("the export writer ended early", error);
     let writer = written.await.map_err(ended)??;
     if let Some(error) = failed {
         return Err(error);
@@ -249,9 +249,9 @@ fn without_manifest(error: FormatError, manifest: &Manifest, place: &Destination
         std::fs::read(file).is_ok_and(|found| manifest.text().is_ok_and(|text| text.as_bytes() == found))
     });
     let problem = match place.file().filter(|_| !is_new).map(std::fs::remove_file) {
-        None => "the new export and its manifest are in place, but may not outlast a crash",
+        None => "the new export and its manifest are in place, but may not survive a crash",
         Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-            "the new export is in place beside the manifest of an earlier one"
+            "the new export is in place next to the manifest of an earlier one"
         }
         Some(_) => "the new export is in place without a manifest",
     };

@@ -51,7 +51,7 @@ pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
     let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
     if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
         return Err(format!(
-            "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
+            "a key of names between slashes, none of them empty, \".\" or \"..\", got {key:?}"
         ));
     }
     Ok(())
@@ -67,7 +67,7 @@ pub(crate) fn open_below(root: &Path, path: &Path) -> io::Result<File> {
         File::from(openat(&folder, name, flags, Mode::empty()).map_err(|error| in_the_way(error, path))?);
     let found = file.metadata()?;
     if found.is_dir() {
-        let problem = format!("{path:?}: a folder is where a file is expected");
+        let problem = format!("{path:?}: expected a file, found a directory");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     }
     if found.is_file() { Ok(file) } else { Err(in_the_way(Errno::LOOP, path)) }
@@ -96,7 +96,7 @@ fn in_the_way(error: Errno, path: &Path) -> io::Error {
     match error {
         Errno::LOOP | Errno::NXIO => io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{path:?}: a link, a pipe or a device is where only files and folders are; remove it"),
+            format!("{path:?}: expected a file or directory, found a link, a pipe or a device; remove it"),
         ),
         other => other.into(),
     }
@@ -150,7 +150,8 @@ fn place_by(ways: &[Way<'_>], partial: &Path, path: &Path, names: Names) -> io::
         Names::OfContent => std::fs::rename(partial, path).map(|()| true),
         Names::Free => Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "this file system has neither hard links nor renames that replace nothing; use a folder of another one",
+            "this file system supports neither hard links nor renames without replacement; use a directory on another \
+             one",
         )),
     }
 }

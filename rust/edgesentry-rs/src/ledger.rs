@@ -301,7 +301,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns records by device and sequence, from one consistent state of the ledger.
     fn records(&self, filter: &Filter) -> RecordStream;
 
-    /// Returns the records of a page, from one consistent state of the ledger. Every page takes one query.
+    /// Returns the records of a page, from one consistent state of the ledger, with a single query.
     fn page(&self, filter: &Filter, page: &Page) -> RecordStream;
 
     /// Returns a page of the operation log.

@@ -55,7 +55,7 @@ pub struct Object {
 
 /// Returns the reason why an object is not read.
 fn too_large(key: &str, size: u64) -> String {
-    format!("{key}: {size} bytes are more than is expected there")
+    format!("{key}: {size} bytes are more than expected")
 }
 
 /// Stores objects under keys: names between slashes.
@@ -102,9 +102,11 @@ pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error>
         }
         // PostgreSQL runs the archiver in its own directory.
         Some(("folder", _)) => {
-            Err(Error::Config(format!("{url:?}: the folder of an archive has a path from / on")))
+            Err(Error::Config(format!("{url:?}: the archive directory must be an absolute path")))
         }
-        _ => Err(Error::Config(format!("an archive is s3://BUCKET/PREFIX or folder:PATH, not {url:?}"))),
+        _ => {
+            Err(Error::Config(format!("expected an archive s3://BUCKET/PREFIX or folder:PATH, got {url:?}")))
+        }
     }
 }
 

@@ -121,7 +121,7 @@ fn is_of(record: &AuditRecord, payload: &[u8]) -> bool {
 /// Returns the problem of a store that has other bytes under the name of a record.
 fn damaged(key: &str) -> String {
     format!(
-        "{key} holds other bytes than its name says: the store is damaged or was changed; keep them as evidence and \
-         move them away"
+        "{key} does not have the hash in its name: the store is damaged or was changed; keep the object as evidence \
+         and move it away"
     )
 }

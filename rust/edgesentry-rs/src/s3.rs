@@ -72,7 +72,7 @@ pub(crate) async fn client(settings: &S3Settings, timeout: Duration) -> Result<C
         }
         (None, None) => {}
         _ => {
-            let message = "s3: access_key_id and secret_access_key are set together, or neither is";
+            let message = "s3: set both access_key_id and secret_access_key, or neither";
             return Err(Error::Config(message.to_owned()));
         }
     }
@@ -92,7 +92,7 @@ fn proxies(settings: &S3Settings) -> ProxyConfig {
 }
 
 /// The error for a missing bucket.
-const NO_BUCKET: &str = "there is no such bucket; look at its name and at the endpoint";
+const NO_BUCKET: &str = "the bucket does not exist; check its name and the endpoint";
 
 /// Returns why a bucket cannot be reached: the response to a HEAD request has no body.
 pub(crate) fn unreachable<E>(error: SdkError<E>) -> (FailureKind, BoxError)

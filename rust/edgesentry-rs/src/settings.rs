@@ -166,7 +166,7 @@ impl Settings {
         let wanted = self.payloads.as_deref();
         let Location::Sqlite(path) = self.location()? else {
             if wanted == Some("ledger") {
-                let problem = "payloads: PostgreSQL keeps none; name folder:PATH or s3://BUCKET";
+                let problem = "payloads: PostgreSQL does not store payloads; set folder:PATH or s3://BUCKET";
                 return Err(Error::Config(problem.to_owned()));
             }
             let settings = PostgresSettings { url: self.ledger.clone(), ..self.postgres.clone() };
@@ -174,8 +174,7 @@ impl Settings {
             return Ok(Stores { ledger, payloads: self.payload_store(wanted, access).await? });
         };
         if access != Access::Create && !path.exists() {
-            let problem =
-                format!("{}: there is no ledger; name it as sqlite:PATH or postgres://…", path.display());
+            let problem = format!("{}: there is no ledger; set sqlite:PATH or postgres://…", path.display());
             return Err(Error::Config(problem));
         }
         let ledger = match access {
@@ -232,14 +231,14 @@ impl Settings {
             Some(("file", path)) => path.strip_prefix("//").unwrap_or(path),
             _ if wanted.contains("://") || wanted.is_empty() => {
                 let problem =
-                    format!("payloads: ledger, folder:PATH or s3://BUCKET is wanted, not {wanted:?}");
+                    format!("payloads: expected ledger, folder:PATH or s3://BUCKET, got {wanted:?}");
                 return Err(Error::Config(problem));
             }
             _ => wanted,
         };
         let path = Path::new(path);
         if access != Access::Create && !path.is_dir() {
-            return Err(Error::Config(format!("{}: there is no folder of payloads", path.display())));
+            return Err(Error::Config(format!("{}: the payload directory does not exist", path.display())));
         }
         let folder = if access == Access::Read { Folder::read(path)? } else { Folder::open(path)? };
         Ok(Some(Arc::new(folder)))
@@ -258,7 +257,7 @@ pub struct Stores {
 impl Stores {
     /// Returns the payload store, or an error that says how to configure one.
     pub fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Error> {
-        let problem = "payloads: no store is named; name folder:PATH or s3://BUCKET";
+        let problem = "payloads: no store is set; set folder:PATH or s3://BUCKET";
         self.payloads.clone().ok_or_else(|| Error::Config(problem.to_owned()))
     }
 }

@@ -90,7 +90,7 @@ pub const ATTACKS: [Attack; 18] = [
             body(record, b"what did not happen")
         },
     ),
-    attack("unknown-device", "a device that nobody has registered", 422, "unknown_device", |victim| {
+    attack("unknown-device", "a device that is not registered", 422, "unknown_device", |victim| {
         let id = format!("{}-stranger", victim.device.device_id());
         let stranger = Device::from_seed(id.as_str(), [0x5a; 32], Scheme::Record);
         signed(&stranger, victim, |record| record.device_id.clone_from(&id))
@@ -130,7 +130,7 @@ pub const ATTACKS: [Attack; 18] = [
         let text = String::from_utf8_lossy(&body).replace("\"sequence\":", "\"admin\":true,\"sequence\":");
         text.into_bytes()
     }),
-    attack("no-json", "bytes that are no JSON", 400, "malformed", |_| b"\x00\xff\xfeMZ\x90".to_vec()),
+    attack("no-json", "bytes that are not JSON", 400, "malformed", |_| b"\x00\xff\xfeMZ\x90".to_vec()),
 ];
 
 /// The payload of the next record.

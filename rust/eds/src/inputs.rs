@@ -63,7 +63,7 @@ impl Running {
 /// Returns the inputs named on the command line; `-` is stdin.
 pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     if paths.iter().filter(|path| is_stdin(path)).count() > 1 {
-        return Err(Failure::usage("usage", "stdin (-) can be read only once; name it once"));
+        return Err(Failure::usage("usage", "stdin (-) can be read only once; pass it once"));
     }
     Ok(paths.iter().map(|path| source(path)).collect())
 }
@@ -139,7 +139,8 @@ pub(crate) fn last_record(path: &Path, device_id: &str) -> Result<Option<AuditRe
             Ok(_) => {}
             Err(Malformed { expected, actual }) => {
                 let path = path.display();
-                let message = format!("{path}: an entry is no record: expected {expected}, found {actual}");
+                let message =
+                    format!("{path}: an entry is not a record: expected {expected}, found {actual}");
                 return Err(Failure::unfinished("record_malformed", message));
             }
         }

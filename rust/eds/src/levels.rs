@@ -59,8 +59,8 @@ fn checked(level: Level, coverage: &Coverage) -> Option<String> {
                 format!("{} in {}", count(coverage.records, "record"), count(coverage.devices, "chain"));
             Some(match coverage.malformed {
                 0 => links,
-                1 => format!("{links}, 1 entry is no record"),
-                more => format!("{links}, {} entries are no records", number(more)),
+                1 => format!("{links}, 1 entry is not a record"),
+                more => format!("{links}, {} entries are not records", number(more)),
             })
         }
         Level::Signatures => coverage.signatures.as_ref().map(|signatures| {

@@ -246,7 +246,7 @@ impl Opened {
     /// Returns the payload store, or an error with the remedy.
     pub(crate) fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Failure> {
         let missing = || {
-            let message = "no payload store is named; name folder:PATH or s3://BUCKET";
+            let message = "no payload store is set; set folder:PATH or s3://BUCKET";
             Failure::usage("config", message)
         };
         self.payloads.clone().ok_or_else(missing)

@@ -229,12 +229,12 @@ fn the_cluster_of_a_site_fails_over_and_is_whole_again() {
         "{}",
         said(&asked)
     );
-    assert!(said(&asked).contains("give --yes; nothing was touched"), "{}", said(&asked));
+    assert!(said(&asked).contains("pass --yes; nothing was changed"), "{}", said(&asked));
     let mut production = site.drill(temporary.path(), &fence);
     let production = production.args(["--yes"]).env("EDS_OPS__PRODUCTION", "true").output().unwrap();
     assert_eq!(production.status.code(), Some(2), "{}", said(&production));
     assert!(said(&production).contains("ops.production is true"), "{}", said(&production));
-    site.becomes(["f|0", "t|0"], "nothing was touched");
+    site.becomes(["f|0", "t|0"], "nothing was changed");
 
     let reports = site.folder.path().join("reports");
     let mut held = site.drill(temporary.path(), &fence);
@@ -295,7 +295,7 @@ async fn the_bucket_of_a_site_is_left_as_it_was() {
     // Without versions nothing can be restored.
     client.create_bucket().bucket("plain").send().await.unwrap();
     let (code, said) = drill("plain", &["--yes"]);
-    assert!(code == 2 && said.contains("it keeps no versions"), "{said}");
+    assert!(code == 2 && said.contains("versioning is off"), "{said}");
 
     // A bucket whose versions any user may delete: everything is restored, the drill fails, nothing is left.
     client.create_bucket().bucket("versions").send().await.unwrap();
@@ -306,7 +306,7 @@ async fn the_bucket_of_a_site_is_left_as_it_was() {
     let body = aws_sdk_s3::primitives::ByteStream::from_static(b"x");
     client.put_object().bucket("versions").key("devices/lift-01/0/1-x").body(body).send().await.unwrap();
     let (code, said) = drill("versions", &[]);
-    assert!(code == 2 && said.contains("give --yes"), "{said}");
+    assert!(code == 2 && said.contains("pass --yes"), "{said}");
     let (code, said) = drill("versions", &["--yes"]);
     assert_eq!(code, 1, "{said}");
     let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("  failed ")).collect();

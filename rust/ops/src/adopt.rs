@@ -205,8 +205,8 @@ pub async fn adopt(settings: &Settings, archive: &Archive, adopt: &Adopt) -> Res
     if before.is_some() && !is_known {
         if !adopt.take_over {
             return Err(archive.problem(
-                "the original archives here, or did; name an archive of its own for the copy in the settings, or stop \
-                 the original for good and take its archive over with --take-over"
+                "the original archives here, or did; set a separate archive for the copy, or stop the original \
+                 permanently and take its archive over with --take-over"
                     .to_owned(),
             ));
         }
@@ -245,14 +245,14 @@ impl Copy {
         let wrong = |problem: &str| Error::Config(format!("{}: {problem}", data.display()));
         let mark = mark_of(data)?.ok_or_else(|| {
             wrong(&format!(
-                "not the data folder of a restored copy: its postgresql.auto.conf does not set {SETTING}; name the \
-                 folder that eds ops restore made"
+                "not the data directory of a restored copy: its postgresql.auto.conf does not set {SETTING}; pass the \
+                 directory that eds ops restore made"
             ))
         })?;
         let text = data_folder::text(&data.join("postgresql.auto.conf"))?.unwrap_or_default();
         if text.lines().any(|line| line.trim() == NEVER) {
             return Err(wrong(
-                "it was restored with --drill and archives nothing, for good; restore again without",
+                "it was restored with --drill and never archives; restore again without --drill",
             ));
         }
         let lines = control_data(programs, data)?;
@@ -296,8 +296,8 @@ async fn refuse_living_original(settings: &Settings, programs: &Programs, copy: 
             if !is_same && row.trim().starts_with(&format!("{}|", identity.system_identifier)) {
                 return Err(Error::Server {
                     server: sql.place().to_owned(),
-                    problem: "the original runs, and would go on archiving; stop it for good first, or name an archive \
-                              of its own for the copy"
+                    problem: "the original runs, and would continue to archive; stop it permanently first, or set a \
+                         separate archive for the copy"
                         .to_owned(),
                 });
             }
@@ -321,8 +321,8 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
         && last.saturating_add(silence) > now
     {
         return Err(archive.problem(format!(
-            "timeline {timeline} was archived at {}, after the copy was restored: the original lives; stop it for good \
-             and wait until {} have passed without a file of it, or name an archive of its own for the copy",
+            "timeline {timeline} was archived at {}, after the copy was restored: the original runs; stop it \
+             permanently and wait until {} have passed without a file from it, or set a separate archive for the copy",
             to_rfc3339(last),
             "10 minutes"
         )));
@@ -330,8 +330,8 @@ async fn refuse_taken(archive: &Archive, copy: &Copy) -> Result<(), Error> {
     let ours = copy.timeline;
     if inventory.segments.iter().any(|(timeline, _)| *timeline == ours) {
         return Err(archive.problem(format!(
-            "another server has archived a timeline {ours} here; name an archive of its own for the copy, or restore \
-             again: a new copy takes the next number that is free"
+            "another server has archived a timeline {ours} here; set a separate archive for the copy, or restore \
+             again: a new copy takes the next free number"
         )));
     }
     Ok(())

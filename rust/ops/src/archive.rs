@@ -74,7 +74,7 @@ impl Archive {
     /// Opens the archive of the settings, `ops.archive`.
     pub async fn open(settings: &Settings) -> Result<Archive, Error> {
         let Some(url) = &settings.ops.archive else {
-            let message = "no archive is named; set ops.archive to s3://BUCKET/PREFIX or folder:PATH";
+            let message = "no archive is set; set ops.archive to s3://BUCKET/PREFIX or folder:PATH";
             return Err(Error::Config(message.to_owned()));
         };
         let objects = objects::open(url, settings.ops.s3.as_ref().unwrap_or(&settings.stores.s3)).await?;
@@ -125,7 +125,7 @@ impl Archive {
             }
             made => made,
         };
-        made.map_err(Error::io("make a temporary folder", &preferred))
+        made.map_err(Error::io("create a temporary directory", &preferred))
     }
 
     /// Returns the cluster of the archive, or `None` if nothing was ever archived, provably.
@@ -145,11 +145,13 @@ impl Archive {
         let subject = |mark: &Mark| marks::subject(MARK, mark.identity);
         let Some((mark, standing)) = marks::read(self, MARK, subject).await? else { return Ok(None) };
         if mark.archive > LAYOUT {
-            return Err(self.problem(format!("its layout is {}, newer than this eds knows", mark.archive)));
+            return Err(self.problem(format!("its layout is {}, newer than this eds supports", mark.archive)));
         }
         if !mark.identity.is_possible() {
             let bytes = mark.identity.wal_segment_bytes;
-            return Err(self.problem(format!("{MARK}: is damaged: a segment of {bytes} bytes cannot be")));
+            return Err(
+                self.problem(format!("{MARK}: is damaged: {bytes} bytes are not a valid segment size"))
+            );
         }
         Ok(Some((mark.identity, standing)))
     }
@@ -160,7 +162,9 @@ impl Archive {
     }
 
     pub(crate) fn no_archive(&self) -> Error {
-        self.problem(format!("there is no archive: no {MARK}; look at the bucket, the folder and the prefix"))
+        self.problem(format!(
+            "there is no archive: {MARK} is missing; check the bucket, the directory and the prefix"
+        ))
     }
 
     /// Claims the archive for a cluster, or rejects it if it belongs to another cluster. The caller knows the
@@ -171,7 +175,7 @@ impl Archive {
             self.write_json(MARK, &Mark { archive: LAYOUT, identity }).await?;
             there = self.stated_identity().await?;
         }
-        let missing = || self.problem(format!("{MARK} is gone, although it was there just now"));
+        let missing = || self.problem(format!("{MARK} was deleted meanwhile"));
         let (there, standing) = there.ok_or_else(missing)?;
         if there == identity {
             if self.trust.signs() && !matches!(standing, Ok(Standing::Signed(_))) {
@@ -181,7 +185,7 @@ impl Archive {
             return Ok(());
         }
         Err(self.problem(format!(
-            "it belongs to the cluster {}, and this is the cluster {}; name another prefix, and never archive a \
+            "it belongs to the cluster {}, and this is the cluster {}; use another prefix, and never archive a \
              restored copy or a drill into the archive of the original",
             there.system_identifier, identity.system_identifier
         )))
@@ -289,7 +293,7 @@ impl Archive {
         let sidecar = signature_key(key);
         let Some(read) = self.read_json::<Sidecar>(&sidecar).await? else { return Ok(None) };
         let damaged =
-            || self.problem(format!("{sidecar}: is damaged, or its format is newer than this eds knows"));
+            || self.problem(format!("{sidecar}: is damaged, or its format is newer than this eds supports"));
         read.read().ok_or_else(damaged).map(Some)
     }
 

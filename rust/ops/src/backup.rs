@@ -143,7 +143,7 @@ pub async fn backup(archive: &Archive, source: &Source, observer: Observer<'_>) 
     };
     let written = archive.write_manifest(&Backup::key(&backup.id), &backup.subject(), &backup).await?;
     if written == Written::Taken {
-        return Err(archive.problem(format!("a backup {} is there already; try again", backup.id)));
+        return Err(archive.problem(format!("a backup {} already exists; try again", backup.id)));
     }
     Ok(backup)
 }
@@ -162,7 +162,7 @@ pub async fn sufficient(archive: &Archive, source: &Source, log_bytes: u64) -> R
     let text = blocking(move || sql.query("SELECT pg_current_wal_lsn()")).await?;
     let now: Lsn = text.trim().parse().map_err(|_| Error::Server {
         server: source.sql.place().to_owned(),
-        problem: format!("its answer is not understood: {text:?}"),
+        problem: format!("unexpected response: {text:?}"),
     })?;
     Ok((now.0.saturating_sub(newest.start_lsn.0) <= log_bytes).then_some(newest))
 }
@@ -177,9 +177,9 @@ pub async fn backups(archive: &Archive) -> Result<Vec<Backup>, Error> {
         let backup: Option<Backup> = archive.read_json(&object.key).await?;
         let backup = backup.filter(|backup| Backup::key(&backup.id) == object.key);
         let backup =
-            backup.ok_or_else(|| archive.problem(format!("{}: it is another backup's", object.key)))?;
+            backup.ok_or_else(|| archive.problem(format!("{}: it belongs to another backup", object.key)))?;
         if backup.backup > MANIFEST {
-            let problem = format!("{}: its manifest is newer than this eds knows", object.key);
+            let problem = format!("{}: its manifest is newer than this eds supports", object.key);
             return Err(archive.problem(problem));
         }
         backups.push(backup);
@@ -230,7 +230,7 @@ pub async fn verify(
             Err(error) => Check::new(name, false, error.describe()),
         });
     } else {
-        checks.push(Check::unknown(name, "not tried on files that are not what was archived"));
+        checks.push(Check::unknown(name, "not run, because the files differ from the archived ones"));
     }
     // The backup contains its log too: the archiver may not have archived these segments yet.
     let inventory = Inventory::of(archive).await?;
@@ -295,7 +295,7 @@ pub fn signed(standing: Result<Standing, String>, id: &str, observer: Observer<'
     match standing {
         Ok(Standing::Signed(key)) => Some(Check::new(name, true, format!("the key {key}"))),
         Ok(Standing::Unsigned) => {
-            observer(Event::Note(&format!("{id} is not signed: nothing shows who made it")));
+            observer(Event::Note(&format!("{id} is not signed: its origin is not proven")));
             None
         }
         Err(problem) => Some(Check::new(name, false, problem)),
@@ -310,7 +310,7 @@ pub(crate) async fn server_time(source: &Source) -> Result<u64, Error> {
             .await?;
     text.trim().parse().map_err(|_| Error::Server {
         server: source.sql.place().to_owned(),
-        problem: format!("its answer is not understood: {text:?}"),
+        problem: format!("unexpected response: {text:?}"),
     })
 }
 

@@ -126,21 +126,23 @@ const RULES: [Rule; 11] = [
     rule("wal_level", true, "base backups and standbys need it"),
     rule("archive_mode", true, "segments are archived"),
     rule("archive_library", false, "a library would archive instead of archive_command"),
-    rule("archive_command", false, "by this program, which never overwrites and never loses"),
-    rule("archive_timeout", false, "a segment that is not full is archived after so many seconds"),
+    rule("archive_command", false, "by this program, which never overwrites or loses a segment"),
+    rule("archive_timeout", false, "an incomplete segment is archived after this many seconds"),
     rule("max_wal_senders", true, "backups, receivers and standbys at once"),
     rule("max_replication_slots", true, "write-ahead log is kept for receivers and standbys"),
-    rule("fsync", false, "what is written is on the disk"),
-    rule("full_page_writes", false, "a page that was half written at a crash is repaired"),
-    rule("synchronous_commit", false, "a commit is answered when it is on the disk"),
+    rule("fsync", false, "writes are on the disk"),
+    rule("full_page_writes", false, "a page that a crash left half written is repaired"),
+    rule("synchronous_commit", false, "a commit returns when it is on the disk"),
     rule("synchronous_standby_names", false, "a commit waits for one of these standbys"),
 ];
 
 /// The default of `archive_timeout`, seconds.
 const TIMEOUT_SECONDS: u32 = 60;
 
-const OTHER_ARCHIVER: &str = "another archiver is set up, and its backups would end here; if this program is to take over, say so with --replace-archiver";
-const FEWER_STANDBYS: &str = "commits would wait for fewer standbys, and be lost with fewer servers; if that is meant, say so with --weaken-durability";
+const OTHER_ARCHIVER: &str = "another archiver is set up, and its backups would end here; to replace it, pass \
+     --replace-archiver";
+const FEWER_STANDBYS: &str = "commits would wait for fewer standbys, and be lost with fewer servers; to allow that, \
+     pass --weaken-durability";
 
 impl Wanted {
     /// Returns the expected value; the current one if it suffices or no other was requested.

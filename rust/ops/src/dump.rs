@@ -80,7 +80,7 @@ pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) ->
     adopt::claim(archive, source).await?;
     let folder = archive.temporary()?;
     let files = folder.path().join("files");
-    std::fs::create_dir(&files).map_err(Error::io("make a folder", &files))?;
+    std::fs::create_dir(&files).map_err(Error::io("create a directory", &files))?;
     let started_at_ms = backup::server_time(source).await?;
     let id = backup::name_of(started_at_ms);
     observer(Event::Step("pg_dump"));
@@ -102,7 +102,7 @@ pub async fn dump(archive: &Archive, source: &Source, observer: Observer<'_>) ->
     };
     let written = archive.write_manifest(&Dump::key(&dump.id), &dump.subject(), &dump).await?;
     if written == Written::Taken {
-        return Err(archive.problem(format!("a dump {} is there already; try again", dump.id)));
+        return Err(archive.problem(format!("a dump {} already exists; try again", dump.id)));
     }
     Ok(dump)
 }
@@ -116,9 +116,10 @@ pub async fn dumps(archive: &Archive) -> Result<Vec<Dump>, Error> {
         }
         let dump: Option<Dump> = archive.read_json(&object.key).await?;
         let dump = dump.filter(|dump| Dump::key(&dump.id) == object.key);
-        let dump = dump.ok_or_else(|| archive.problem(format!("{}: it is another dump's", object.key)))?;
+        let dump =
+            dump.ok_or_else(|| archive.problem(format!("{}: it belongs to another dump", object.key)))?;
         if dump.dump > MANIFEST {
-            let problem = format!("{}: its manifest is newer than this eds knows", object.key);
+            let problem = format!("{}: its manifest is newer than this eds supports", object.key);
             return Err(archive.problem(problem));
         }
         dumps.push(dump);
@@ -165,7 +166,7 @@ async fn verify_files(
     let mut checks = download(archive, dump, files, observer).await?;
     let lists = "pg_restore lists it";
     if verdict(&checks) != Status::Passed {
-        checks.push(Check::unknown(lists, "not tried on a file that is not what was archived"));
+        checks.push(Check::unknown(lists, "not run, because the file differs from the archived one"));
         return Ok(checks);
     }
     checks.push(match list(programs, &files.join(FILE)).await {

@@ -30,7 +30,7 @@ impl Encryption {
         let is_recipient = |text: &String| text.starts_with("age1") || text.starts_with("ssh-");
         if let Some(wrong) = settings.recipients.iter().find(|text| !is_recipient(text)) {
             return Err(Error::Config(format!(
-                "ops.recipients: {wrong:?} is not a public key; name what age-keygen -y shows: age1..."
+                "ops.recipients: {wrong:?} is not a public key; use the public key that age-keygen -y shows: age1..."
             )));
         }
         Ok(Encryption { recipients: settings.recipients.clone(), identity: settings.identity.clone() })
@@ -63,7 +63,7 @@ impl Encryption {
     pub(crate) fn decrypt(&self, input: File, place: &Path, file: &Path) -> Result<(), Error> {
         let Some(identity) = &self.identity else {
             return Err(Error::Config(format!(
-                "{}: it is encrypted; name the file of an identity of age in ops.identity",
+                "{}: it is encrypted; set ops.identity to the file of an age identity",
                 place.display()
             )));
         };
@@ -71,7 +71,8 @@ impl Encryption {
         File::open(identity).map_err(Error::io("read the identity of ops.identity", identity))?;
         run(Command::new("age").arg("--decrypt").arg("--identity").arg(identity), input, file).map_err(|why| match why {
             Why::Said(said) if said.contains("no identity matched") => Error::Config(format!(
-                "{}: it is encrypted to other keys than that of ops.identity, {}; name the identity of one of them",
+                "{}: it is not encrypted to the key of ops.identity, {}; set the identity of a key that it is \
+                 encrypted to",
                 place.display(),
                 identity.display()
             )),
@@ -106,7 +107,7 @@ fn run(age: &mut Command, input: File, out: &Path) -> Result<(), Why> {
             Err(error) => Why::Error(error),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Why::Error(Error::Missing(
-            "the program age is missing, which encrypts and decrypts what is archived; install it (on Debian: apt \
+            "the program age, which encrypts and decrypts archived files, is missing; install it (on Debian: apt \
              install age)"
                 .to_owned(),
         )),

@@ -9,7 +9,7 @@ use edgesentry_rs::error::{BoxError, Fault};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An argument, a setting or the state of the system is wrong; nothing was touched.
+    /// An argument, a setting or the state of the system is wrong; nothing was changed.
     #[error("{0}")]
     Config(String),
     /// A setting or an argument names something that cannot be used, such as a file that cannot be read.
@@ -58,7 +58,7 @@ pub enum Error {
         problem: String,
     },
     /// The operating system gives no random bytes.
-    #[error("the system gives no random bytes")]
+    #[error("the system provides no random bytes")]
     Random(#[source] getrandom::Error),
     /// The caller has stopped the work.
     #[error("{0} was interrupted")]

@@ -47,11 +47,11 @@ pub(crate) fn base_backup(files: &Path, data: &Path, owner: Owner, go_on: GoOn<'
     let (base, wal) = (files.join(BASE), files.join(WAL));
     check(&base, go_on)?;
     check(&wal, go_on)?;
-    std::fs::create_dir_all(data).map_err(Error::io("make the data folder", data))?;
+    std::fs::create_dir_all(data).map_err(Error::io("create the data directory", data))?;
     let root = Root::open(data, owner, go_on)?;
     root.extract(&base)?;
     let pg_wal =
-        root.folder(Path::new("pg_wal")).map_err(Error::io("make a folder", &data.join("pg_wal")))?;
+        root.folder(Path::new("pg_wal")).map_err(Error::io("create a directory", &data.join("pg_wal")))?;
     Root { folder: pg_wal, place: data.join("pg_wal"), owner, go_on }.extract(&wal)?;
     let manifest = files.join(MANIFEST);
     let mut content = File::open(&manifest).map_err(Error::io("read", &manifest))?;
@@ -86,7 +86,7 @@ fn each(
         let kind = allowed(read.header().entry_type(), &path).map_err(|problem| Error::Archive {
             place: archive.display().to_string(),
             problem: format!(
-                "{}: {problem}; nothing of it was extracted, and it is not the backup that eds ops backup made",
+                "{}: {problem}; nothing of it was extracted, because eds ops backup did not make it",
                 shown(&path)
             ),
         })?;
@@ -140,7 +140,7 @@ struct Root<'a> {
 impl<'a> Root<'a> {
     /// Opens the data directory and makes it private: PostgreSQL refuses one that others may read.
     fn open(data: &Path, owner: Owner, go_on: GoOn<'a>) -> Result<Root<'a>, Error> {
-        let io = || Error::io("open the data folder", data);
+        let io = || Error::io("open the data directory", data);
         let folder = rustix::fs::open(data, FOLDER, Mode::empty()).map_err(|error| io()(error.into()))?;
         rustix::fs::fchmod(&folder, Mode::RWXU).map_err(|error| io()(error.into()))?;
         let root = Root { folder, place: data.to_owned(), owner, go_on };

@@ -51,8 +51,7 @@ pub fn wait_until_gone(sql: &Sql, detection: Detection, patience: Duration) -> b
 /// `standby.signal` in the data directory does it, regardless of how and with which settings the server is started.
 pub fn fence(programs: &Programs, data: &Path) -> Result<(), Error> {
     if !data.join("PG_VERSION").is_file() {
-        let message =
-            format!("{}: it is no data folder of PostgreSQL, so nothing was fenced", data.display());
+        let message = format!("{}: not a PostgreSQL data directory; nothing was fenced", data.display());
         return Err(Error::Config(message));
     }
     let signal = data.join("standby.signal");
@@ -73,7 +72,7 @@ pub fn refuses_writes(sql: &Sql) -> Check {
         Ok(_) => {
             // The table must not stay; the verdict is that it could be created.
             let _ = sql.query("DROP TABLE edgesentry_fence_probe");
-            Check::new(name, false, format!("{} has taken a write", sql.place()))
+            Check::new(name, false, format!("{} accepted a write", sql.place()))
         }
     }
 }
@@ -81,7 +80,7 @@ pub fn refuses_writes(sql: &Sql) -> Check {
 /// Promotes a standby and waits until it takes writes.
 pub fn promote(sql: &Sql) -> Result<(), Error> {
     sql.query("SELECT pg_promote(false)")?;
-    wait(sql, "take writes after its promotion", "SELECT NOT pg_is_in_recovery()")
+    wait(sql, "accept writes after its promotion", "SELECT NOT pg_is_in_recovery()")
 }
 
 /// Makes commits of a primary wait for the standby with this `application_name`, and waits until that one is
@@ -89,7 +88,7 @@ pub fn promote(sql: &Sql) -> Result<(), Error> {
 pub fn synchronous(sql: &Sql, standby: &str) -> Result<(), Error> {
     if !standby.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || standby.is_empty() {
         return Err(Error::Config(format!(
-            "the name of a standby has letters, digits and _, unlike {standby:?}"
+            "expected a standby name of letters, digits and _, got {standby:?}"
         )));
     }
     sql.query(&format!(

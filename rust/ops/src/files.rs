@@ -81,9 +81,8 @@ pub(crate) async fn store(
         }
         let (key, ..) = file.stored(prefix);
         if archive.objects().put_file(&key, path, Write::IfAbsent).await? == Written::Taken {
-            return Err(
-                archive.problem(format!("{key}: is there already; two backups began at once, try again"))
-            );
+            return Err(archive
+                .problem(format!("{key}: already exists; two backups began at the same time, try again")));
         }
         if file.encrypted.is_some() {
             std::fs::remove_file(&*path).map_err(Error::io("delete", path))?;
@@ -103,7 +102,7 @@ pub(crate) async fn download(
     observer: Observer<'_>,
 ) -> Result<Vec<Check>, Error> {
     observer(Event::Step("download"));
-    std::fs::create_dir(folder).map_err(Error::io("make a folder", folder))?;
+    std::fs::create_dir(folder).map_err(Error::io("create a directory", folder))?;
     let (mut checks, mut done, total) = (Vec::new(), 0, stored_bytes(files));
     for file in files {
         checks.push(download_one(archive, prefix, file, folder).await?);
@@ -120,9 +119,9 @@ pub(crate) async fn download_one(
     file: &StoredFile,
     folder: &Path,
 ) -> Result<Check, Error> {
-    let name = format!("{} is what was archived", file.name);
+    let name = format!("{} is unchanged since it was archived", file.name);
     if file.name.is_empty() || file.name.starts_with('.') || file.name.contains('/') {
-        return Ok(Check::new(name, false, "its name is not that of a file of a backup"));
+        return Ok(Check::new(name, false, "invalid file name"));
     }
     let (key, stored_bytes, stored_hash) = file.stored(prefix);
     let path = folder.join(&file.name);

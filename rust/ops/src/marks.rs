@@ -38,7 +38,7 @@ pub(crate) async fn read<T: DeserializeOwned>(
 
 /// Returns the error for a mark that no trusted key has signed.
 pub(crate) fn unsigned(archive: &Archive, problem: String) -> Error {
-    archive.problem(format!("{problem}; if it says what it should, sign it with eds ops sign-archive"))
+    archive.problem(format!("{problem}; if its content is correct, sign it with eds ops sign-archive"))
 }
 
 /// Returns the copy that an archive was handed over to, and whether a trusted key has signed that.
@@ -71,7 +71,7 @@ pub async fn sign(archive: &Archive, apply: bool) -> Result<Vec<Mark>, Error> {
     let stated = archive.stated_identity().await?;
     let (identity, _) = stated.ok_or_else(|| archive.no_archive())?;
     if apply && !archive.trust().signs() {
-        return Err(Error::Config("no key to sign with is named; set ops.signing_key".to_owned()));
+        return Err(Error::Config("no signing key is set; set ops.signing_key".to_owned()));
     }
     let mut marks = Vec::new();
     for key in [MARK, ADOPTED] {

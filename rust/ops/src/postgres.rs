@@ -146,7 +146,8 @@ fn version(folder: &Path) -> Option<u32> {
 /// Returns user and group of postgres.
 fn owner() -> Result<(u32, u32), Error> {
     let missing = || {
-        let message = "PostgreSQL refuses to run as root and there is no user postgres; make one, or run as another user";
+        let message = "PostgreSQL refuses to run as root and there is no user postgres; create it, or run as another \
+             user";
         Error::Missing(message.to_owned())
     };
     let ask = |what: &str| -> Result<u32, Error> {
@@ -169,7 +170,7 @@ impl Sql {
     /// Parses the URL of a server, `postgres://user:password@host:port/database`.
     pub fn new(programs: &Programs, url: &str) -> Result<Sql, Error> {
         let wrong = || {
-            let message = "a PostgreSQL URL is postgres://user:password@host:port/database, one host only";
+            let message = "expected postgres://user:password@host:port/database with one host";
             Error::Config(message.to_owned())
         };
         let mut parsed = Url::parse(url).map_err(|_| wrong())?;

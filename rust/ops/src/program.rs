@@ -50,7 +50,7 @@ impl Ended {
     }
 }
 
-/// For work on a whole database, which has no time limit.
+/// For work on a whole database of any size.
 pub(crate) const NO_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Runs a program to its end; kills it and returns an error if it exceeds the timeout.
@@ -77,8 +77,8 @@ pub(crate) fn finish(program: &str, mut guarded: Guarded, patience: Duration) ->
     drop(guarded);
     let (stdout, stderr) = (text(stdout), text(stderr));
     let late = || match is_given_up() {
-        true => failed("it was ended, because nobody waits for it".to_owned()),
-        false => failed(format!("no end after {} s; {}", patience.as_secs(), stderr.trim())),
+        true => failed("it was stopped, because the caller stopped waiting".to_owned()),
+        false => failed(format!("timed out after {} s; {}", patience.as_secs(), stderr.trim())),
     };
     Ok(Ended { status: status.ok_or_else(late)?, stdout, stderr })
 }
@@ -139,6 +139,6 @@ mod tests {
         let error = shell("echo no >&2; exit 3", Duration::from_secs(60)).unwrap_err();
         assert_eq!(error.to_string(), "sh failed: no");
         let error = shell("exec sleep 600", Duration::ZERO).unwrap_err();
-        assert!(error.to_string().starts_with("sh failed: no end after 0 s"), "{error}");
+        assert!(error.to_string().starts_with("sh failed: timed out after 0 s"), "{error}");
     }
 }

@@ -20,8 +20,8 @@ use crate::error::Error;
 const MAX_SHOWN: usize = 5;
 
 /// The drill step that reports the completed checklist.
-pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery is gone through, without its item on alerts: a drill silences none, and no \
-     Alertmanager was asked";
+pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery runs without its item on alerts: a drill \
+     silences none";
 
 /// The restored ledger, and the data to compare it with.
 pub struct Recovery {
@@ -59,7 +59,7 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
     let answers = recovery.ledger.check().await;
     let evidence =
         answers.as_ref().map_or_else(|error| error.describe(), |()| recovery.ledger.place().to_owned());
-    let mut checks = vec![Check::new("the ledger answers", answers.is_ok(), evidence)];
+    let mut checks = vec![Check::new("the ledger responds", answers.is_ok(), evidence)];
     checks.extend(writes(&*recovery.ledger).await);
     checks.push(last_sequences(recovery).await);
     checks.extend(chains(recovery, progress).await);
@@ -68,9 +68,9 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
     checks
 }
 
-/// Checks that the ledger takes writes: it is open for reading only, so a response does not prove that.
+/// Checks that the ledger takes writes: it is open read-only, so a response does not prove that.
 async fn writes(ledger: &dyn Ledger) -> Option<Check> {
-    let name = "the server of the ledger takes writes";
+    let name = "the server of the ledger accepts writes";
     Some(match ledger.takes_writes().await {
         Ok(None) => return None,
         Ok(Some(true)) => {
@@ -88,7 +88,10 @@ async fn writes(ledger: &dyn Ledger) -> Option<Check> {
 async fn last_sequences(recovery: &Recovery) -> Check {
     let name = "every device is at its sequence of the snapshot from before the incident, or further";
     let Some(snapshot) = recovery.heads.as_ref() else {
-        return Check::unknown(name, "no snapshot is given: name the file that eds heads wrote with --heads");
+        return Check::unknown(
+            name,
+            "no snapshot was given; pass the file that eds heads wrote with --heads",
+        );
     };
     let now = match recovery.ledger.heads().await {
         Ok(now) => now,
@@ -112,7 +115,7 @@ async fn last_sequences(recovery: &Recovery) -> Check {
     if behind.is_empty() {
         let devices = count(snapshot.len() as u64, "device");
         let further = count(further, "record");
-        return Check::new(name, !snapshot.is_empty(), format!("{devices}, {further} behind the snapshot's"));
+        return Check::new(name, !snapshot.is_empty(), format!("{devices}, {further} after the snapshot"));
     }
     let more = behind.len().saturating_sub(MAX_SHOWN);
     behind.truncate(MAX_SHOWN);
@@ -163,7 +166,7 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
     };
     let begins_later = report.counts.contains_key(&FindingCode::FirstRecordNotGenesis);
     let beginnings = if begins_later && recovery.start_heads.is_none() {
-        "; for chains that began elsewhere, name the links before them with --start-heads"
+        "; for chains that began elsewhere, pass the links before them with --start-heads"
     } else {
         ""
     };
@@ -190,7 +193,7 @@ async fn chains(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check> {
             }
             None => Check::unknown(
                 names[2],
-                "no payload store is named, so none was hashed: name it with --payloads",
+                "no payload store is set, so no payload was hashed; pass it with --payloads",
             ),
         },
     ]
@@ -218,7 +221,7 @@ fn silences(silences: &Silences) -> Option<Check> {
         Silences::OfDrill => return None,
         Silences::NotAsked => Check::unknown(
             name,
-            "no Alertmanager was asked: name it with --alertmanager URL, or look with amtool silence query",
+            "no Alertmanager was asked; pass it with --alertmanager URL, or check with amtool silence query",
         ),
         Silences::Asked(Err(why)) => Check::unknown(name, why.clone()),
         Silences::Asked(Ok(silences)) if silences.is_empty() => {
@@ -257,7 +260,7 @@ mod tests {
             check.status
         };
         assert_eq!(status(Silences::NotAsked), Status::Unknown);
-        assert_eq!(status(Silences::Asked(Err("it does not answer".to_owned()))), Status::Unknown);
+        assert_eq!(status(Silences::Asked(Err("it does not respond".to_owned()))), Status::Unknown);
         assert_eq!(status(Silences::Asked(Ok(vec!["1 alertname=X".to_owned()]))), Status::Failed);
         assert_eq!(status(Silences::Asked(Ok(Vec::new()))), Status::Passed);
     }

@@ -54,7 +54,8 @@ impl Target {
     pub fn time(text: &str) -> Result<Target, String> {
         let time = OffsetDateTime::parse(text, &Rfc3339);
         time.map(Target::Time).map_err(|_| {
-            format!("a time with its zone is wanted, such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00, not {text:?}")
+            format!("expected a time with its zone, such as 2026-01-31T12:00:00Z or 2026-01-31T13:00:00+01:00, got \
+                 {text:?}")
         })
     }
 }
@@ -189,7 +190,7 @@ async fn attempt(
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
     let temporary = || {
         let folder = Temporary::new(".edgesentry-restore-", &parent);
-        folder.map_err(Error::io("make a temporary folder", &parent))
+        folder.map_err(Error::io("create a temporary directory", &parent))
     };
     let (command, owner, theirs) = (restore.command.clone(), programs.clone(), temporary()?);
     blocking(move || command.attempt(&owner, theirs)).await?;
@@ -243,20 +244,18 @@ async fn attempt(
 fn refuse_folder(data: &Path) -> Result<(), Error> {
     let refuse = |problem: &str| Err(Error::Config(format!("{}: {problem}", data.display())));
     if !data.is_absolute() {
-        return refuse("the data folder has a path from / on");
+        return refuse("the data directory must be an absolute path");
     }
     match std::fs::read_dir(data) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),
-            Some(_) => refuse(
-                "the folder is not empty; nothing is restored over what is there: name another one, or move it away",
-            ),
+            Some(_) => refuse("the directory is not empty; use another one, or move it away"),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => match data.parent() {
             Some(parent) if parent.is_dir() => Ok(()),
-            _ => refuse("the folder in which it is to be made is missing"),
+            _ => refuse("its parent directory does not exist"),
         },
-        Err(error) => Err(Error::io("look into the data folder", data)(error)),
+        Err(error) => Err(Error::io("read the data directory", data)(error)),
     }
 }
 
@@ -264,7 +263,7 @@ fn refuse_port(port: u16) -> Result<(), Error> {
     match std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
         Err(error) => {
-            Err(Error::unusable(format!("port {port} cannot be used; name another one with --port"), error))
+            Err(Error::unusable(format!("port {port} cannot be used; choose another one with --port"), error))
         }
     }
 }
@@ -280,7 +279,7 @@ fn gaps(covered: &Coverage, restore: &Restore, archive: &Archive) -> Result<Vec<
         gap.last
     );
     if restore.target == Target::Latest && !restore.accept_loss {
-        let advice = "recovery would end there without an error, and everything behind it would be lost; restore to a \
+        let advice = "recovery would end there without an error, and everything after it would be lost; restore to a \
             time before it with --target-time, or accept the loss with --accept-loss";
         return Err(archive.problem(format!("{missing}: {advice}")));
     }

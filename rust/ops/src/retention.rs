@@ -159,15 +159,18 @@ fn decide<'a>(
     for one in all {
         let what = format!("{noun} {}", one.id);
         let why = if !one.is_trusted {
-            "no trusted key has signed it: it counts for nothing, and what it needs is kept; look where it comes from, and \
-             accept what is from before the key with ops.allow_unsigned"
+            "no trusted key has signed it: it does not count, but the log that it needs is kept; check its origin, \
+             and accept backups from before the key with ops.allow_unsigned"
                 .to_owned()
         } else if one.finished_at_ms >= from_ms {
-            format!("finished {}, within the time that is kept", to_rfc3339(one.finished_at_ms))
+            format!("finished {}, within the retention", to_rfc3339(one.finished_at_ms))
         } else if is(one, newest) {
             format!("the newest {noun} of all")
         } else if noun == "backup" && is(one, anchor) {
-            format!("the newest one before {}: what came after that is restored from it", to_rfc3339(from_ms))
+            format!(
+                "the newest one before {}: restores to times after that begin with it",
+                to_rfc3339(from_ms)
+            )
         } else {
             let why = format!(
                 "finished {}, before {}, and a newer one is kept",
@@ -217,7 +220,7 @@ fn unfinished(contents: &Contents, folder: &str, known: &[Kept], before_ms: u64)
         })
         .map(|id| {
             let why = format!(
-                "it was broken off: it has no manifest, and nothing was written since {}",
+                "it is unfinished: it has no manifest, and nothing was written since {}",
                 to_rfc3339(before_ms)
             );
             deletion(contents, format!("unfinished {folder} {id}"), why, &format!("{folder}/{id}/"))

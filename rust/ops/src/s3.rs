@@ -45,7 +45,7 @@ impl Bucket {
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
         if !(3..=63).contains(&name.len()) || !name.bytes().all(good) {
             return Err(Error::Config(format!(
-                "a bucket has a name of 3 to 63 small letters, digits, dots and hyphens, unlike {name:?}"
+                "expected a bucket name of 3 to 63 lower-case letters, digits, dots and hyphens, got {name:?}"
             )));
         }
         Ok(Bucket { client: settings.client().await?, name: name.to_owned(), settings: settings.clone() })

@@ -202,7 +202,7 @@ impl Trust {
     pub fn of(settings: &OpsSettings) -> Result<Trust, Error> {
         let keys = settings.trusted_keys.iter().map(|text| {
             text.parse().map_err(|error: edgesentry_chain::KeyError| {
-                Error::unusable("ops.trusted_keys: name public keys as eds inspect-key shows them", error)
+                Error::unusable("ops.trusted_keys: expected public keys as eds inspect-key shows them", error)
             })
         });
         Ok(Trust {
@@ -231,7 +231,7 @@ impl Trust {
         let public = key.verifying_key().to_bytes();
         if !self.keys.is_empty() && !self.keys.iter().any(|trusted| *trusted.as_bytes() == public) {
             return Err(Error::Config(format!(
-                "{}: its public key {} is not in ops.trusted_keys, so that nothing signed with it could be restored; add \
+                "{}: its public key {} is not in ops.trusted_keys, so nothing signed with it could be restored; add \
                  it there",
                 path.display(),
                 hex::encode(public)
@@ -274,8 +274,8 @@ impl Trust {
         let Some(path) = &self.signing_key else { return Ok(None) };
         let seed = read_seed_file_of_group(path).map_err(|error| {
             Error::unusable(
-                "ops.signing_key: the user whom this runs as, or its group, must be able to read it, and without it \
-                 nothing is archived",
+                "ops.signing_key: the user that runs this command, or its group, must be able to read it, and without \
+                 it nothing is archived",
                 error,
             )
         })?;

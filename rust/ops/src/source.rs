@@ -45,7 +45,7 @@ pub fn url(settings: &Settings) -> Result<&str, Error> {
         return Ok(url);
     }
     let message =
-        "no PostgreSQL is named; set ops.postgres, or the ledger, to postgres://user:password@host/database";
+        "no PostgreSQL is set; set ops.postgres, or the ledger, to postgres://user:password@host/database";
     Err(Error::Config(message.to_owned()))
 }
 
@@ -65,7 +65,7 @@ impl Source {
                     Some(source) => return Ok(source),
                     None => {
                         let server = sql.place().to_owned();
-                        let standby = "it is a standby and takes no writes".to_owned();
+                        let standby = "it is a standby and accepts no writes".to_owned();
                         problem = Some(Error::Server { server, problem: standby });
                     }
                 },
@@ -81,11 +81,10 @@ impl Source {
         let wrong = |problem: String| Error::Server { server: server.to_owned(), problem };
         let fields: Vec<&str> = row.trim().split('|').collect();
         let [number, version, system, segment, tablespaces, recovering, log, copy] = fields.as_slice() else {
-            return Err(wrong(format!("its answer is not understood: {row:?}")));
+            return Err(wrong(format!("unexpected response: {row:?}")));
         };
-        let parse = |text: &str| {
-            text.parse::<u64>().map_err(|_| wrong(format!("its answer is not understood: {row:?}")))
-        };
+        let parse =
+            |text: &str| text.parse::<u64>().map_err(|_| wrong(format!("unexpected response: {row:?}")));
         if *recovering == "t" {
             return Ok(None);
         }
@@ -106,7 +105,7 @@ impl Source {
             version: (*version).to_owned(),
             version_number,
             timeline: u32::from_str_radix(log.get(..8).unwrap_or_default(), 16)
-                .map_err(|_| wrong(format!("its answer is not understood: {row:?}")))?,
+                .map_err(|_| wrong(format!("unexpected response: {row:?}")))?,
             copy: (!copy.is_empty()).then(|| (*copy).to_owned()),
             tablespaces: (*tablespaces).to_owned(),
         }))
@@ -128,7 +127,7 @@ impl Source {
             server: self.sql.place().to_owned(),
             problem: format!(
                 "it has tablespaces of its own ({}), which a base backup would not hold; move their tables with ALTER \
-                 TABLE ... SET TABLESPACE pg_default and drop them, or take dumps, which do without tablespaces",
+                 TABLE ... SET TABLESPACE pg_default and drop them, or take dumps, which need no tablespaces",
                 self.tablespaces
             ),
         })
@@ -145,7 +144,7 @@ impl Source {
             server: self.sql.place().to_owned(),
             problem: format!(
                 "the role {role:?} may not replicate, which base backups and receive-wal need; grant it with ALTER ROLE \
-                 ... REPLICATION, or name another role as ops.postgres; a managed PostgreSQL that has no such role is \
+                 ... REPLICATION, or use another role in ops.postgres; a managed PostgreSQL that has no such role is \
                  backed up by its provider and by eds ops dump"
             ),
         })

@@ -35,56 +35,56 @@ pub struct Family {
 /// Unix seconds of the end of the last run of a drill that passed.
 pub const DRILL_LAST_SUCCESS: Family = Family {
     name: "edgesentry_drill_last_success_timestamp_seconds",
-    help: "When the last full run of the drill that passed was over, Unix seconds.",
+    help: "Time when the last passed full run of the drill ended, Unix seconds.",
     label: Some("drill"),
 };
 /// Unix seconds of the end of the last run of a drill, passed or not.
 pub const DRILL_LAST_RUN: Family = Family {
     name: "edgesentry_drill_last_run_timestamp_seconds",
-    help: "When the last full run of the drill was over, passed or not, Unix seconds.",
+    help: "Time when the last full run of the drill ended, passed or not, Unix seconds.",
     label: Some("drill"),
 };
 /// The duration of the last run of a drill.
 pub const DRILL_DURATION: Family = Family {
     name: "edgesentry_drill_duration_seconds",
-    help: "How long the last full run of the drill took.",
+    help: "Duration of the last full run of the drill.",
     label: Some("drill"),
 };
 /// Unix seconds of the end of the last short or partial run of a drill that passed.
 pub const DRILL_PARTIAL_LAST_SUCCESS: Family = Family {
     name: "edgesentry_drill_partial_last_success_timestamp_seconds",
-    help: "When the last short or partial run of the drill that passed was over, Unix seconds.",
+    help: "Time when the last passed short or partial run of the drill ended, Unix seconds.",
     label: Some("drill"),
 };
 /// Unix seconds of the end of the last short or partial run of a drill, passed or not.
 pub const DRILL_PARTIAL_LAST_RUN: Family = Family {
     name: "edgesentry_drill_partial_last_run_timestamp_seconds",
-    help: "When the last short or partial run of the drill was over, passed or not, Unix seconds.",
+    help: "Time when the last short or partial run of the drill ended, passed or not, Unix seconds.",
     label: Some("drill"),
 };
 /// Unix seconds of the last backup that was made and verified; the label is `base` or `dump`.
 pub const BACKUP_LAST_SUCCESS: Family = Family {
     name: "edgesentry_backup_last_success_timestamp_seconds",
-    help: "When the last backup of this kind was stored and verified, Unix seconds.",
+    help: "Time when the last backup of this kind was stored and verified, Unix seconds.",
     label: Some("kind"),
 };
 /// Unix seconds of the last WAL segment that reached the archive.
 pub const WAL_ARCHIVE_LAST_SUCCESS: Family = Family {
     name: "edgesentry_wal_archive_last_success_timestamp_seconds",
-    help: "When the last WAL segment reached the archive, Unix seconds.",
+    help: "Time when the last WAL segment reached the archive, Unix seconds.",
     label: None,
 };
 
 /// Unix seconds of the last time that the trusted heads were taken or found unchanged.
 pub const HEADS_LAST_SUCCESS: Family = Family {
     name: "edgesentry_heads_last_success_timestamp_seconds",
-    help: "When the trusted heads were last taken, or found unchanged, Unix seconds.",
+    help: "Time when the trusted heads were last taken, or found unchanged, Unix seconds.",
     label: None,
 };
 /// Chains that did not extend the trusted heads at the last run.
 pub const HEADS_REWRITTEN: Family = Family {
     name: "edgesentry_heads_rewritten_devices",
-    help: "How many chains did not extend the trusted heads when heads were last taken.",
+    help: "Number of chains that did not extend the trusted heads when heads were last taken.",
     label: None,
 };
 
@@ -92,7 +92,8 @@ pub const HEADS_REWRITTEN: Family = Family {
 /// servers that archive.
 pub const ARCHIVE_GAPS: Family = Family {
     name: "edgesentry_archive_gaps",
-    help: "How many checks failed when the archive was last checked: missing or damaged log, signatures, timelines.",
+    help: "Number of checks that failed when the archive was last checked: missing or damaged log, signatures, \
+         timelines.",
     label: None,
 };
 /// Whether the last verification of a backup failed; the label is `base` or `dump`.
@@ -104,7 +105,7 @@ pub const BACKUP_VERIFY_FAILED: Family = Family {
 /// Unix seconds of the last time that the WAL receiver was observed to receive.
 pub const RECEIVER_LAST_SEEN: Family = Family {
     name: "edgesentry_wal_receiver_last_seen_timestamp_seconds",
-    help: "When the server last said that write-ahead log is received as it is written, Unix seconds.",
+    help: "Time when the server last reported that write-ahead log is received as it is written, Unix seconds.",
     label: None,
 };
 /// Whether the last run of a systemd unit or a job of cron failed.
@@ -116,7 +117,7 @@ pub const UNIT_FAILED: Family = Family {
 /// Unix seconds of the last time that the PostgreSQL server was observed.
 pub const POSTGRES_OBSERVED: Family = Family {
     name: "edgesentry_postgres_observed_timestamp_seconds",
-    help: "When the PostgreSQL server was last asked for its slots and standbys, Unix seconds.",
+    help: "Time when the PostgreSQL server was last asked for its slots and standbys, Unix seconds.",
     label: None,
 };
 /// The size of the write-ahead log that a replication slot retains on the server.
@@ -182,10 +183,13 @@ pub struct Sample {
 #[non_exhaustive]
 pub enum TextfileError {
     /// The textfile collector would not read it.
-    #[error("{}: the textfile collector reads only names that end in .prom; name the file so", .0.display())]
+    #[error("{}: the textfile collector reads only files *.prom; choose such a name", .0.display())]
     Name(PathBuf),
     /// It was not written by this command.
-    #[error("{}: line {line} is no metric of EdgeSentry, so the file is left alone; name another", path.display())]
+    #[error(
+        "{}: line {line} is not a metric of EdgeSentry, so the file was not changed; choose another",
+        path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,

@@ -14,7 +14,7 @@ pub async fn look(source: &Source) -> Result<Vec<Sample>, Error> {
     let rows = blocking(move || sql.query(QUERY)).await?;
     let wrong = || Error::Server {
         server: source.sql.place().to_owned(),
-        problem: format!("its answer is not understood: {rows:?}"),
+        problem: format!("unexpected response: {rows:?}"),
     };
     let sample = |row: &str| {
         let mut fields = row.splitn(3, '|');

@@ -52,7 +52,7 @@ async fn a_bucket_holds_what_its_set_up_promises() {
 
     let planned = setup.run(&bucket, false).await.unwrap();
     assert!(planned.iter().all(|step| step.change && step.status == Status::Unknown), "{planned:#?}");
-    assert!(check(&bucket, holds, 2).await.unwrap_err().to_string().contains("no such bucket"));
+    assert!(check(&bucket, holds, 2).await.unwrap_err().to_string().contains("the bucket does not exist"));
 
     let done = setup.run(&bucket, true).await.unwrap();
     let states: Vec<Status> = done.iter().map(|step| step.status).collect();

@@ -40,15 +40,15 @@ const MEMORY_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum BodyError {
     #[error("the body is longer than {0} bytes")]
     TooLong(u64),
-    #[error("a batch has at most {0} records; send the rest in another")]
+    #[error("a batch has at most {0} records; send the rest in another batch")]
     TooMany(u64),
-    #[error("the body came too slowly")]
+    #[error("the body arrived too slowly")]
     TooSlow,
-    #[error("Content-Encoding {0:?} is not known here; identity, gzip and zstd are")]
+    #[error("unsupported Content-Encoding {0:?}; expected identity, gzip or zstd")]
     Encoding(String),
     #[error("the body ended early or cannot be decompressed: {0}")]
     Broken(io::Error),
-    #[error("too many bodies are held at once")]
+    #[error("too many bodies are in memory; send again later")]
     NoMemory,
 }
 
@@ -291,7 +291,7 @@ impl Stream for Paced {
 }
 
 fn too_slow() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the body came too slowly")
+    io::Error::new(io::ErrorKind::TimedOut, "the body arrived too slowly")
 }
 
 #[cfg(test)]

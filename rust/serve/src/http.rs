@@ -128,7 +128,7 @@ impl App {
             (Some(devices), _) => Ok(Sender::Certificate(Arc::clone(devices))),
             (None, false) => Ok(Sender::Anybody),
             (None, true) => Err(Problem::unauthenticated(
-                "records are taken from known senders only: show a client certificate, or a token with the scope ingest",
+                "only known senders may send records: present a client certificate, or a token with the scope ingest",
             )),
         }
     }
@@ -137,7 +137,7 @@ impl App {
     fn require(&self, headers: &HeaderMap, scope: Scope) -> Result<(), Problem> {
         let Some(token) = bearer(headers)? else {
             let name = scope.name();
-            return Err(Problem::unauthenticated(format!("a token with the scope {name} is needed")));
+            return Err(Problem::unauthenticated(format!("a token with the scope {name} is required")));
         };
         let token = self.tokens.find(token).ok_or_else(Problem::unknown_token)?;
         if token.may(scope) { Ok(()) } else { Err(Problem::scope(&token.name, scope)) }
@@ -152,7 +152,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
             Ok(Some(token.trim()))
         }
-        _ => Err(Problem::unauthenticated("Authorization: Bearer TOKEN is wanted")),
+        _ => Err(Problem::unauthenticated("expected Authorization: Bearer TOKEN")),
     }
 }
 
@@ -164,7 +164,7 @@ impl<S: Sync> FromRequestParts<S> for State {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<State, Problem> {
         let app = parts.extensions.get::<Arc<App>>().cloned();
-        app.map(State).ok_or_else(|| Problem::internal("the service is not there"))
+        app.map(State).ok_or_else(|| Problem::internal("the service is not attached to the request"))
     }
 }
 
@@ -240,13 +240,13 @@ async fn administrators(State(app): State, request: Request, next: Next) -> Resu
 }
 
 async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotFound, "there is nothing here; see /openapi.json")
+    Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotFound, "the path does not exist; see /openapi.json")
 }
 
 async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         ProblemCode::MethodNotAllowed,
-        "this method does nothing here; see /openapi.json",
+        "the path does not support this method; see /openapi.json",
     )
 }

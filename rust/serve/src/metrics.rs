@@ -35,7 +35,7 @@ impl MetricsServer {
     /// one. There is no access control: any client that reaches the address can read the metrics.
     pub async fn start(listen: &str, metrics: Metrics) -> Result<MetricsServer, Error> {
         let failed = |error: std::io::Error| {
-            Error::unusable(format!("metrics: cannot listen at {listen:?}; name a free HOST:PORT"), error)
+            Error::unusable(format!("metrics: cannot listen at {listen:?}; choose a free HOST:PORT"), error)
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

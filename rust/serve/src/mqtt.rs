@@ -75,7 +75,7 @@ impl MqttSource {
         let identity = match (&settings.certificate, &settings.key) {
             (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
             (None, None) => None,
-            _ => return Err(wrong("certificate and key belong together")),
+            _ => return Err(wrong("certificate and key must be set together")),
         };
         if broker.tls {
             let config = client_config(settings.ca.as_deref(), identity)?;
@@ -89,7 +89,7 @@ impl MqttSource {
             }
             (Some(user), None) => drop(options.set_username(user.as_str())),
             (None, None) => {}
-            (None, Some(_)) => return Err(wrong("password: a username belongs to it")),
+            (None, Some(_)) => return Err(wrong("password: username must be set too")),
         }
         options
             .set_ack_mode(AckMode::Manual)
@@ -131,7 +131,7 @@ impl MqttSource {
             let ended = self.connection().run(&stop, || {
                 connected = true;
                 metrics.mqtt_connected(&self.place, true);
-                info!(target: TARGET, broker = %self.place, "records are taken from the broker");
+                info!(target: TARGET, broker = %self.place, "receiving records from the broker");
             });
             let ended = ended.await;
             // At once: the backoff before the next attempt is long when the broker stays away.
@@ -144,7 +144,7 @@ impl MqttSource {
                     }
                     let pause = pauses.next().unwrap_or(MAX_BACKOFF);
                     warn!(target: TARGET, broker = %self.place, error = %problem, retry_seconds = pause.as_secs_f64(),
-                        "no records are taken from the broker");
+                        "not receiving records from the broker");
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = stop.cancelled() => return,

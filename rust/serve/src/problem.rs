@@ -60,34 +60,31 @@ impl Problem {
     }
 
     pub(super) fn unknown_token() -> Problem {
-        Problem::unauthenticated("this token is not known here")
+        Problem::unauthenticated("unknown token")
     }
 
     pub(super) fn scope(token: &str, scope: Scope) -> Problem {
-        let detail = format!("the token {token} has not the scope {}", scope.name());
+        let detail = format!("the token {token} lacks the scope {}", scope.name());
         Problem::new(StatusCode::FORBIDDEN, ProblemCode::ScopeMissing, detail)
     }
 
     /// The sender may not send records of this device.
     pub(super) fn other_device(device_id: &str) -> Problem {
         let shown: String = device_id.chars().take(200).collect();
-        let detail = format!("the sender's certificate or token is not one of device {shown:?}");
+        let detail = format!("the sender's certificate or token does not belong to device {shown:?}");
         Problem::new(StatusCode::FORBIDDEN, ProblemCode::DeviceMismatch, detail)
     }
 
     pub(super) fn rate_limited(wait: std::time::Duration) -> Problem {
-        Problem::limited(
-            wait,
-            "records of this device come faster than the service is set to take them; send again later",
-        )
+        Problem::limited(wait, "the device exceeds the configured rate; send again later")
     }
 
     /// Too many records of the sender were rejected.
     pub(super) fn rejections_limited(wait: std::time::Duration) -> Problem {
         Problem::limited(
             wait,
-            "too many records of this sender were rejected lately, so this one was not looked at; see why they were, \
-             and send again later",
+            "too many records of this sender were rejected recently, so this one was not examined; fix the cause of \
+             the rejections, and send again later",
         )
     }
 
@@ -154,14 +151,15 @@ impl From<Error> for Problem {
             // Without "send again": the operator has to fix the store first.
             Error::Store(store) if !store.is_retryable() => {
                 let detail = format!(
-                    "{}: cannot {}; nothing was taken, and the reason does not pass by itself: it is in the log of the service",
+                    "{}: cannot {}; nothing was stored, and a retry fails until the store is repaired: see the log of \
+                     the service",
                     store.component, store.action
                 );
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, ProblemCode::Store, detail)
             }
             Error::Store(store) => {
                 let detail =
-                    format!("{}: cannot {}; nothing was taken, send again", store.component, store.action);
+                    format!("{}: cannot {}; nothing was stored, send again", store.component, store.action);
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, ProblemCode::Store, detail);
                 Problem { retry_after: Some(RETRY_SECONDS), ..problem }
             }

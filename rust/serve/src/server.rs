@@ -81,7 +81,7 @@ impl Server {
             })?);
         }
         if listeners.is_empty() {
-            return Err(Error::Config("serve.listen: there is no address to listen on".to_owned()));
+            return Err(Error::Config("serve.listen: expected at least one address".to_owned()));
         }
         let tls = settings.tls.as_ref().map(ServerTls::load).transpose()?;
         let elsewhere = settings.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
@@ -136,7 +136,7 @@ impl Server {
             tokio::spawn(async move { futures::join!(watch(&shared), tidy(&shared)) })
         };
         shutdown.await;
-        info!(target: TARGET, "shutting down: requests under way are finished");
+        info!(target: TARGET, "shutting down: finishing requests in progress");
         shared.app.stop();
         shared.stop.cancel();
         watch.abort();
@@ -148,7 +148,7 @@ impl Server {
         match timeout(shared.limits.shutdown(), tasks.wait()).await {
             Ok(()) => Stopped::Finished,
             Err(_) => {
-                warn!(target: TARGET, connections = tasks.len(), "requests under way did not finish in time");
+                warn!(target: TARGET, connections = tasks.len(), "requests in progress did not finish in time");
                 Stopped::CutOff
             }
         }
@@ -177,7 +177,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tasks: TaskTracker) 
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!(target: TARGET, error = %error, "cannot take a connection");
+                warn!(target: TARGET, error = %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
@@ -278,7 +278,7 @@ async fn until_stalled(
         ended = serve => if let Err(error) = ended {
             debug!(target: TARGET, error = %error, "connection ended");
         },
-        () = activity.stalled_for(limits.stall()) => debug!(target: TARGET, "the caller takes nothing of an answer"),
+        () = activity.stalled_for(limits.stall()) => debug!(target: TARGET, "the client does not read the response"),
     }
 }
 

@@ -112,7 +112,7 @@ pub struct TokenSettings {
 fn token_hash<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
     let text = String::deserialize(deserializer)?;
     let wrong =
-        |_| serde::de::Error::custom("the hash of a token is 64 hex digits, as `eds token` prints it");
+        |_| serde::de::Error::custom("expected a token hash of 64 hex digits, as `eds token` prints it");
     text.parse().map_err(wrong)
 }
 

@@ -38,7 +38,7 @@ impl ServerTls {
     /// Loads the files again; on failure the previous settings stay.
     pub(super) fn reload(&self) -> Result<(), Error> {
         self.current.store(Arc::new(config(&self.settings)?));
-        info!(target: TARGET, certificate = %self.settings.certificate.display(), "certificates loaded again");
+        info!(target: TARGET, certificate = %self.settings.certificate.display(), "certificates reloaded");
         Ok(())
     }
 
@@ -56,7 +56,8 @@ impl ServerTls {
                 Ok(()) => (seen, failed) = (stamp, None),
                 // The file may be incomplete; the next check tries again, and the log reports it once.
                 Err(error) if failed.as_ref() != Some(&stamp) => {
-                    warn!(target: TARGET, error = %describe(&error), "changed certificates cannot be loaded; the old ones stay in use");
+                    warn!(target: TARGET, error = %describe(&error), "changed certificates cannot be loaded; the previous ones \
+                         stay in use");
                     failed = Some(stamp);
                 }
                 Err(_) => {}

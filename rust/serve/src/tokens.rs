@@ -44,7 +44,7 @@ impl FromStr for Scope {
 
     fn from_str(text: &str) -> Result<Scope, Self::Err> {
         let found = Scope::ALL.into_iter().find(|scope| scope.name() == text);
-        found.ok_or("a scope is ingest, read, admin or metrics")
+        found.ok_or("expected ingest, read, admin or metrics")
     }
 }
 

@@ -60,7 +60,7 @@ impl Client {
         match timeout(self.0.settings.timeout, limited.collect()).await {
             Ok(Ok(body)) => Ok(Whole { status, body: body.to_bytes() }),
             Ok(Err(error)) => Err(self.broken(&error.to_string())),
-            Err(_) => Err(self.broken("the answer stood still")),
+            Err(_) => Err(self.broken("the response stalled")),
         }
     }
 
@@ -83,8 +83,8 @@ impl Client {
             let piece = match timeout(self.0.settings.timeout, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
                 Ok(Some(Err(error))) => return (replies, Some(self.broken(&describe(&error)))),
-                Ok(None) => return (replies, Some(self.broken("the answer ended early"))),
-                Err(_) => return (replies, Some(self.broken("the answer stood still"))),
+                Ok(None) => return (replies, Some(self.broken("the response ended early"))),
+                Err(_) => return (replies, Some(self.broken("the response stalled"))),
             };
             text.extend_from_slice(&piece);
             let mut begun = 0;
@@ -102,7 +102,7 @@ impl Client {
             }
             text.drain(..begun);
             if text.len() > MAX_RESPONSE_BYTES {
-                return (replies, Some(self.broken("it does not answer as docs/reference/http.md says")));
+                return (replies, Some(self.broken("the response does not follow docs/reference/http.md")));
             }
         }
         // Read the body to its end, so that the connection can be used again.
@@ -148,7 +148,7 @@ impl Client {
         match timeout(self.0.settings.timeout, self.0.http.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.broken(&describe(&error))),
-            Err(_) => Err(self.broken("no answer in time")),
+            Err(_) => Err(self.broken("no response in time")),
         }
     }
 
@@ -196,7 +196,7 @@ impl Client {
                 let retryable = matches!(problem.code, ProblemCode::Busy | ProblemCode::TooSlow);
                 Call { error: self.error(problem.code, &problem.detail, retryable), pause: Duration::ZERO }
             }
-            None => self.broken("not every record was answered"),
+            None => self.broken("some records have no outcome"),
         }
     }
 

@@ -35,7 +35,7 @@ impl Schema {
             return Ok(());
         }
         Err(Error::Config(format!(
-            "{place}: the {} has schema version {version}, and this program knows versions up to {}; use a newer \
+            "{place}: the {} has schema version {version}, and this program supports versions up to {}; use a newer \
              version of EdgeSentry",
             self.name,
             self.version()
@@ -47,10 +47,10 @@ impl Schema {
         let name = self.name;
         Error::Config(match contents {
             Contents::Empty | Contents::Complete { .. } => {
-                format!("{place}: there is no {name} in it: it is empty")
+                format!("{place}: it contains no {name}: it is empty")
             }
             Contents::Foreign(tables) => format!(
-                "{place}: there is no {name} in it: it holds other tables ({}); nothing was changed",
+                "{place}: it contains no {name}: it holds other tables ({}); nothing was changed",
                 tables.iter().map(|table| format!("{table:?}")).collect::<Vec<_>>().join(", ")
             ),
         })

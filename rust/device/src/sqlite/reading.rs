@@ -252,8 +252,8 @@ fn copy_once(path: &Path, log: &str) -> io::Result<Option<TempDir>> {
     let needed_bytes = before.0.size_bytes + 2 * log_bytes + SPARE_BYTES;
     if free_bytes < needed_bytes {
         return Err(io::Error::other(format!(
-            "a temporary copy with the {log} file beside it needs {needed_bytes} bytes in {}, which has {free_bytes}; \
-             set TMPDIR to a folder with more",
+            "a temporary copy with its {log} file needs {needed_bytes} bytes in {}, which has {free_bytes}; \
+             set TMPDIR to a directory with more space",
             std::env::temp_dir().display()
         )));
     }

@@ -34,7 +34,7 @@ impl Use {
     pub(super) fn writing(path: &Path) -> Result<Use, sqlx::Error> {
         let mut uses = uses();
         if uses.contains_key(&(path.to_owned(), How::Reading)) {
-            let problem = "this process has it open for reading only; close that first";
+            let problem = "this process has it open read-only; close it first";
             return Err(sqlx::Error::Configuration(problem.into()));
         }
         Ok(Use::count(&mut uses, path, How::Writing))

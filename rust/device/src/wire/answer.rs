@@ -18,7 +18,7 @@ pub struct Answer {
     /// The sequence; absent if the line is not a record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
-    /// `accepted`, `duplicate`, `rejected`, or `error`: nothing was decided, see `retryable`.
+    /// `accepted`, `duplicate`, `rejected`, or `error`: no outcome yet, see `retryable`.
     #[serde(with = "outcome")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub outcome: Option<OutcomeKind>,

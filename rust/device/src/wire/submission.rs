@@ -32,7 +32,7 @@ pub fn parse_submission(text: &[u8]) -> Result<Submission, Malformed> {
     let wire: Wire<'_> = serde_json::from_slice(text).map_err(|error| {
         // Names that a sender chose are shown, but cut to a limited length.
         let problem: String = error.to_string().chars().take(300).collect();
-        Malformed(format!("a record with its payload is wanted: {problem}"))
+        Malformed(format!("expected a record with its payload: {problem}"))
     })?;
     let record = edgesentry_formats::record_from_json(wire.record.get().as_bytes())
         .map_err(|fault| Malformed(format!("record: expected {}, found {}", fault.expected, fault.actual)))?;

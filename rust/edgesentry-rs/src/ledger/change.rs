@@ -42,7 +42,7 @@ pub(super) fn change(
         return Ok(Change::NewDevice(ring_key(valid_from.unwrap_or(first))));
     };
     if start.is_some() && *start != device.start {
-        return Err(refused(device_id, "it is registered already with another start head".to_owned()));
+        return Err(refused(device_id, "it is already registered with another start head".to_owned()));
     }
     let next = device.head.or(device.start).map_or(0, |head| head.sequence) + 1;
     let there = match valid_from {
@@ -65,7 +65,7 @@ pub(super) fn change(
     let taken = device.keys.iter().find(|other| other.key.valid_from == valid_from);
     if taken.is_some_and(|other| other.revoked_from.is_none_or(|from| from > valid_from)) {
         let problem =
-            format!("another key begins at sequence {valid_from}; revoke it first, or name a later one");
+            format!("another key begins at sequence {valid_from}; revoke it first, or use a later sequence");
         return Err(refused(device_id, problem));
     }
     Ok(Change::Key(ring_key(valid_from)))

@@ -22,7 +22,7 @@ impl Location {
     pub fn parse(name: &str) -> Result<Location, Error> {
         if name.trim().is_empty() {
             return Err(Error::Config(
-                "settings: ledger is empty; name sqlite:PATH or postgres://…".to_owned(),
+                "settings: ledger is empty; set sqlite:PATH or postgres://…".to_owned(),
             ));
         }
         let scheme = scheme_of(name);
@@ -31,9 +31,7 @@ impl Location {
                 return if is_escaped(name) { Ok(Location::Postgres) } else { Err(invalid(UNESCAPED)) };
             }
             Some("postgres" | "postgresql") => {
-                return Err(invalid(
-                    "a PostgreSQL ledger is named postgres://HOST/DATABASE, with two slashes",
-                ));
+                return Err(invalid("expected postgres://HOST/DATABASE, with two slashes"));
             }
             Some("sqlite") => {
                 let path = &name["sqlite:".len()..];
@@ -42,34 +40,31 @@ impl Location {
             None => name,
             Some(scheme) => {
                 return Err(invalid(&format!(
-                    "the scheme {scheme:?} is not known; a ledger is named sqlite:PATH, a path, or \
-                     postgres://HOST/DATABASE (a file whose name begins so: ./NAME)"
+                    "unknown scheme {scheme:?}; expected sqlite:PATH, a path, or postgres://HOST/DATABASE (for a file \
+                     with such a name: ./NAME)"
                 )));
             }
         };
         if path.is_empty() || path.contains('\0') || path.contains("://") {
-            return Err(invalid("a ledger is named sqlite:PATH, a path, or postgres://HOST/DATABASE"));
+            return Err(invalid("expected sqlite:PATH, a path, or postgres://HOST/DATABASE"));
         }
         // SQLite drops the slash and creates a file; it would not be the one whose mode and locks were checked.
         if path.ends_with('/') {
-            return Err(invalid(
-                "a SQLite ledger is a file, and this name ends in / as that of a folder does",
-            ));
+            return Err(invalid("a SQLite ledger is a file, but this name ends in / as that of a directory"));
         }
         if path.starts_with(':') {
             return Err(invalid(
-                "a ledger in memory would lose what it has acknowledged; name a file, sqlite:PATH",
+                "a ledger in memory would lose acknowledged records; use a file, sqlite:PATH",
             ));
         }
         if has_parameters(path) {
             return Err(invalid(
-                "a SQLite ledger takes no parameters behind a ?; name the file alone, sqlite:PATH",
+                "a SQLite ledger takes no parameters after a ?; use the file alone, sqlite:PATH",
             ));
         }
         if looks_like_login(path) {
             return Err(invalid(
-                "it looks like a login without its scheme; a PostgreSQL ledger is named \
-                              postgres://USER:PASSWORD@HOST/DATABASE",
+                "it looks like a login without a scheme; expected postgres://USER:PASSWORD@HOST/DATABASE",
             ));
         }
         Ok(Location::Sqlite(PathBuf::from(path)))
@@ -94,7 +89,7 @@ impl<'a> PostgresUrl<'a> {
     /// # Errors
     /// It is not a PostgreSQL URL, or parts of a password would be taken for other parts of it.
     pub fn split(url: &'a str) -> Result<PostgresUrl<'a>, Error> {
-        let not_postgres = || invalid("it is not postgres://HOST/DATABASE");
+        let not_postgres = || invalid("expected postgres://HOST/DATABASE");
         if Location::parse(url)? != Location::Postgres {
             return Err(not_postgres());
         }
@@ -135,8 +130,8 @@ fn scheme_of(name: &str) -> Option<&str> {
     is_scheme.then_some(scheme)
 }
 
-const UNESCAPED: &str = "the user name or the password in its URL holds / ? # or @; write %2F %3F %23 and %40 for them, also \
-                         for an @ behind the host";
+const UNESCAPED: &str = "the user name or the password in its URL contains / ? # or @; write them as %2F %3F %23 and \
+     %40, also an @ after the host";
 
 /// Returns true if a URL has no at sign behind its authority. Otherwise a part of a password would be read as the name
 /// of a host or of a database, and shown.

@@ -201,7 +201,7 @@ impl Ledger for Postgres {
             Ok(Some(takes))
         };
         let takes = self.servers.in_time(ask).await.and_then(|takes| takes);
-        takes.map_err(self.failed("ask whether the server takes writes"))
+        takes.map_err(self.failed("check whether the server accepts writes"))
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {
@@ -214,7 +214,7 @@ impl Ledger for Postgres {
         };
         let appended = self.servers.in_time(self.append_once(&mut connection, entries)).await;
         let appended =
-            appended.unwrap_or_else(|error| Err(self.failed("get an answer in time")(error).into()));
+            appended.unwrap_or_else(|error| Err(self.failed("get a response in time")(error).into()));
         if let Err(AppendError::Store(error)) = &appended
             && error.is_retryable()
         {
@@ -222,7 +222,7 @@ impl Ledger for Postgres {
             drop(connection);
             self.servers.look_again().await;
         } else {
-            connection.end().await.map_err(self.failed("give a connection back"))?;
+            connection.end().await.map_err(self.failed("return a connection"))?;
         }
         appended
     }
@@ -236,7 +236,7 @@ impl Ledger for Postgres {
 
     async fn register(&self, registration: &Registration) -> Result<(), Error> {
         change::check(registration)?;
-        let late = || self.failed("get an answer in time");
+        let late = || self.failed("get a response in time");
         match self.servers.in_time(self.register_once(registration)).await.map_err(late())? {
             Err(Error::Store(error)) if is_unique_violation(&error) => {
                 self.servers.in_time(self.register_once(registration)).await.map_err(late())?
@@ -246,7 +246,7 @@ impl Ledger for Postgres {
     }
 
     async fn revoke(&self, device_id: &str) -> Result<u64, Error> {
-        let late = self.failed("get an answer in time");
+        let late = self.failed("get a response in time");
         self.servers.in_time(self.revoke_once(device_id)).await.map_err(late)?
     }
 

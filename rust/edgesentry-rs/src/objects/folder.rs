@@ -48,9 +48,9 @@ impl FolderObjects {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {
             Ok(root) if root.is_dir() => Ok(FolderObjects { root, place }),
-            Ok(_) => Err(Error::Config(format!("{place}: no folder; name one as folder:PATH"))),
+            Ok(_) => Err(Error::Config(format!("{place}: not a directory; expected folder:PATH"))),
             Err(error) => Err(Error::unusable(
-                format!("{place}: cannot open the archive folder; make it first, or mount its disk"),
+                format!("{place}: cannot open the archive directory; create it first, or mount its disk"),
                 error,
             )),
         }
@@ -60,7 +60,7 @@ impl FolderObjects {
         let refused = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
         refuse_key(key).map_err(refused)?;
         if key.split('/').any(|name| name == PARTIAL || name.len() > 255) {
-            return Err(refused(format!("no key of a folder: {key:?}")));
+            return Err(refused(format!("invalid object key {key:?}")));
         }
         Ok(self.root.join(key))
     }
@@ -216,7 +216,7 @@ impl Objects for FolderObjects {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.run("reach the archive folder", |folder| fs::read_dir(&folder.root).map(|_| ())).await
+        self.run("reach the archive directory", |folder| fs::read_dir(&folder.root).map(|_| ())).await
     }
 
     async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError> {

@@ -52,10 +52,10 @@ impl S3Objects {
         let (bucket, prefix) = url.split_once('/').unwrap_or((url, ""));
         let prefix = prefix.trim_end_matches('/');
         if bucket.is_empty() {
-            return Err(Error::Config("an archive is s3://BUCKET/PREFIX; the bucket is missing".to_owned()));
+            return Err(Error::Config("expected s3://BUCKET/PREFIX; the bucket is missing".to_owned()));
         }
         if !prefix.is_empty() {
-            let wrong = |problem| Error::Config(format!("s3://{url}: the prefix is not {problem}"));
+            let wrong = |problem| Error::Config(format!("s3://{url}: expected as the prefix {problem}"));
             refuse_key(prefix).map_err(wrong)?;
         }
         let client = s3::client(settings, settings.timeout().max(PART_TIMEOUT)).await?;

@@ -54,7 +54,7 @@ impl Folder {
                 }
                 Ok(Folder { root, place, synced: Arc::default() })
             }
-            Err(source) => Err(error(&place, "open the payload folder", source)),
+            Err(source) => Err(error(&place, "open the payload directory", source)),
         }
     }
 
@@ -66,7 +66,7 @@ impl Folder {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {
             Ok(root) => Ok(Folder { root, place, synced: Arc::default() }),
-            Err(source) => Err(error(&place, "open the payload folder", source)),
+            Err(source) => Err(error(&place, "open the payload directory", source)),
         }
     }
 
@@ -189,7 +189,7 @@ impl PayloadStore for Folder {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.run("reach the payload folder", |folder| fs::metadata(folder.root.join(PARTIAL)).map(|_| ()))
+        self.run("reach the payload directory", |folder| fs::metadata(folder.root.join(PARTIAL)).map(|_| ()))
             .await
     }
 
@@ -220,7 +220,7 @@ fn error(place: &Arc<str>, action: &'static str, source: io::Error) -> StoreErro
 }
 
 fn in_the_way(path: &Path) -> io::Error {
-    let problem = format!("{} is something else than the store puts there; move it away", path.display());
+    let problem = format!("{} is not a file or directory of the store; move it away", path.display());
     io::Error::new(io::ErrorKind::NotADirectory, problem)
 }
 

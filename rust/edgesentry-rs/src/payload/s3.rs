@@ -44,7 +44,7 @@ impl S3 {
     /// The URL names no bucket, or the credentials of the settings are incomplete.
     pub async fn connect(bucket: &str, settings: &S3Settings) -> Result<S3, Error> {
         if bucket.is_empty() || bucket.contains('/') {
-            return Err(Error::Config(format!("payloads: s3://BUCKET is wanted, not s3://{bucket}")));
+            return Err(Error::Config(format!("payloads: expected s3://BUCKET, got s3://{bucket}")));
         }
         let client = settings.client().await?;
         let place = settings.place(&format!("s3://{bucket}"));
@@ -187,7 +187,7 @@ impl PayloadStore for S3 {
             Some(there) if there == admitted.payload() => Ok(Put::AlreadyThere),
             Some(_) => Err(self.error(action, FailureKind::Setup, damaged(&key).into())),
             None => {
-                let problem = "the object was there and is no longer";
+                let problem = "the object was deleted meanwhile";
                 Err(self.error(action, FailureKind::Passing, problem.into()))
             }
         }

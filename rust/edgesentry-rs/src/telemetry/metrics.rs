@@ -186,30 +186,31 @@ impl Metrics {
         let r = &mut registry;
         let accepted =
             counter(r, "ingest_accepted", "Records that were accepted: they and their payloads are durable");
-        let duplicate = counter(r, "ingest_duplicate", "Records that the ledger held already");
+        let duplicate = counter(r, "ingest_duplicate", "Records that the ledger already held");
         let rejected = Family::<Reason, Counter>::default();
         let rejected = register(r, "ingest_rejected", "Records that were rejected, by reason", rejected);
         let errors = Family::<Part, Counter>::default();
-        let errors = register(r, "ingest_error", "Records that a store failed to take, by the store", errors);
+        let errors = register(r, "ingest_error", "Records that a store failed to keep, by store", errors);
         let chain_break = counter(
             r,
             "chain_break",
             "Records that were rejected because device and ledger hold different histories: prev_hash_mismatch and fork",
         );
         let signature_fail =
-            counter(r, "signature_fail", "Records that were rejected because their signature does not hold");
+            counter(r, "signature_fail", "Records that were rejected because their signature is not valid");
         let ingest = Histogram::new(SECONDS);
         let ingest = register(
             r,
             "ingest_duration_seconds",
-            "Time from a call with at most some thousands of records to its answers",
+            "Time from a call with up to a few thousand records to its outcomes",
             ingest,
         );
         let insert = Histogram::new(SECONDS);
         let help = "Time to insert a group of entries into the operation log, failed ones included";
         let operation_log_insert = register(r, "operation_log_insert_duration_seconds", help, insert);
         let queues = Family::<QueueName, Gauge>::default();
-        let queues = register(r, "ingest_queue_depth", "Records that wait, by what they wait for", queues);
+        let queues =
+            register(r, "ingest_queue_depth", "Waiting records, by the queue that they wait in", queues);
         let last_success = Gauge::<f64, AtomicU64>::default();
         let help = "When a record was last accepted, Unix time; 0 before the first";
         let last_success = register(r, "ingest_last_success_timestamp_seconds", help, last_success);
@@ -219,8 +220,7 @@ impl Metrics {
             "Events that Python's logging did not get because too many waited",
         );
         let mqtt = Family::<Broker, Gauge>::default();
-        let help =
-            "Whether records are taken from an MQTT broker: 1 while they are, 0 while it cannot be reached";
+        let help = "1 while records are received from the MQTT broker, 0 while it cannot be reached";
         let mqtt_connected = register(r, "mqtt_connected", help, mqtt);
         let kept = Family::<Reason, Gauge>::default();
         let help = "Rejections in the operation log of the ledger, by reason, as last counted by this node";
@@ -234,21 +234,21 @@ impl Metrics {
         let of = |cause: &'static str| pruned.get_or_create(&CauseName { cause }).clone();
         let rejections_pruned = [(Cause::Number, of("number")), (Cause::Age, of("age"))];
         let held = Family::<ResourceName, Gauge>::default();
-        let held = register(r, "resource_held", "What callers make the service hold", held);
+        let held = register(r, "resource_held", "Resources that callers use", held);
         let limits = Family::<ResourceName, Gauge>::default();
-        let limits = register(r, "resource_limit", "The most that callers can make the service hold", limits);
+        let limits = register(r, "resource_limit", "Limit of the resources that callers can use", limits);
         let refused = Family::<ResourceName, Counter>::default();
-        let help = "Connections, requests and parts of bodies that found no room";
+        let help = "Connections, requests and parts of bodies that were refused because of a limit";
         let refused = register(r, "resource_refused", help, refused);
         for resource in Resource::ALL {
             let name = ResourceName { resource: resource.name() };
             // Each series exists from the beginning.
             drop((held.get_or_create(&name), limits.get_or_create(&name), refused.get_or_create(&name)));
         }
-        let help = "Records that were not looked at, because too many of their sender had been rejected";
+        let help = "Records that were not examined, because too many records of their sender were rejected";
         let rejections_limited = counter(r, "ingest_rejections_limited", help);
         let build = Family::<Build, Gauge>::default();
-        let build = register(r, "build_info", "The version that runs; always 1", build);
+        let build = register(r, "build_info", "Version of the running program; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         Metrics(Arc::new(Inner {
             accepted,

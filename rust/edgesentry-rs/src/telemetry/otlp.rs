@@ -46,7 +46,8 @@ impl Exporter {
 
     /// Starts sending spans to a collector.
     pub(super) fn start(&self, settings: &TelemetrySettings, endpoint: &str) -> Result<(), Error> {
-        let wrong = "telemetry.otlp_endpoint: name a URL with http:// or https:// and a host, such as http://127.0.0.1:4317";
+        let wrong = "telemetry.otlp_endpoint: expected a URL with http:// or https:// and a host, such as \
+             http://127.0.0.1:4317";
         let url = url::Url::parse(endpoint).map_err(|error| Error::unusable(wrong, error))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(Error::Config(wrong.to_owned()));

@@ -81,9 +81,7 @@ impl Installed {
         let (trace_filter, traces) = reload::Layer::new(nothing());
         layers.push(exporter.layer().with_filter(trace_filter).boxed());
         tracing::subscriber::set_global_default(Registry::default().with(layers)).map_err(|_| {
-            Error::Config(
-                "telemetry: the program has a subscriber of its own already; use that one".to_owned(),
-            )
+            Error::Config("telemetry: the program already has a tracing subscriber; use that one".to_owned())
         })?;
         Ok(Installed { json, text, to_stdout, traces, exporter, setting: Mutex::default() })
     }
@@ -97,9 +95,8 @@ impl Installed {
             (None, None) => ("the default filter", default_filter),
         };
         let filter = || {
-            EnvFilter::try_new(wanted).map_err(|error| {
-                Error::unusable(format!("{place}: {wanted:?} is not a filter of events"), error)
-            })
+            EnvFilter::try_new(wanted)
+                .map_err(|error| Error::unusable(format!("{place}: invalid log filter {wanted:?}"), error))
         };
         let (json, text) = match settings.log_format {
             LogFormat::Json => (filter()?, EnvFilter::new("off")),

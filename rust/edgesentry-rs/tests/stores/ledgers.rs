@@ -186,7 +186,7 @@ async fn pages_follow_each_other(place: Place) {
     for lift in &mut devices(&*ledger, 3).await {
         append(&*ledger, chain(lift, 5)).await;
     }
-    // By bytes, with any collation of the server.
+    // By bytes, regardless of the collation of the server.
     for (id, seed) in ["Lift-02", "lift 02", "lift-02-b", "lïft"].into_iter().zip(40..) {
         let mut device = Device::from_seed(id, [seed; 32], Scheme::Record);
         ledger.register(&registration(&device)).await.unwrap();

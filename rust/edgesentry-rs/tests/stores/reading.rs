@@ -141,7 +141,7 @@ async fn a_writer_in_the_process_of_a_reader_writes_or_says_why_not() {
     let reader = Sqlite::read(&place.path("other.db")).await.unwrap();
     let error = Sqlite::open(&place.path("other.db")).await.unwrap_err();
     let Error::Store(store) = &error else { panic!("{error}") };
-    assert!(store.describe().contains("close that first") && !store.is_retryable(), "{}", store.describe());
+    assert!(store.describe().contains("close it first") && !store.is_retryable(), "{}", store.describe());
     reader.close().await;
     drop(reader);
     Sqlite::open(&place.path("other.db")).await.unwrap().register(&registration(&device(5))).await.unwrap();

@@ -83,7 +83,7 @@ impl Config {
         text.push_str(&ledger.line("ledger"));
         match &payloads {
             Some(payloads) => text.push_str(&payloads.line("payloads")),
-            None => text.push_str(&format!("payloads  {CARE}none named{CARE:#}: nothing can be taken in\n")),
+            None => text.push_str(&format!("payloads  {CARE}none set{CARE:#}: nothing can be ingested\n")),
         }
         let limits = &opened.settings.ingest;
         text.push_str(&format!(
@@ -145,7 +145,7 @@ impl Checked {
 
     fn line(&self, label: &str) -> String {
         let (style, verdict) =
-            if self.error.is_none() { (GOOD, "answers") } else { (BAD, "does not answer") };
+            if self.error.is_none() { (GOOD, "responds") } else { (BAD, "does not respond") };
         format!("{label:<8}  {style}{verdict}{style:#}  {}, {}\n", self.kind, name(&self.place))
     }
 }

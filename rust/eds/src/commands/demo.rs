@@ -152,7 +152,7 @@ fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 3] {
         ),
         (
             format!("eds verify-chain {} --keys {keys}", at("tampered.json")),
-            "the same chain with a record taken out: exit code 1",
+            "the same chain without one of its records: exit code 1",
         ),
     ]
 }

@@ -112,7 +112,7 @@ impl Device {
             Action::Revoke { device, ledger } => {
                 let opened = ledger.open(Access::Existing)?;
                 let from = opened.wait(opened.ledger.revoke(device))?;
-                let text = format!("{}: no record is taken from sequence {from} on\n", name(device));
+                let text = format!("{}: records are rejected from sequence {from} on\n", name(device));
                 let content = json!({"device_id": device, "revoked_from": from});
                 answer(output, "device", &content, text)
             }
@@ -210,7 +210,7 @@ fn answer(output: &Output, name: &str, content: &serde_json::Value, text: String
 
 /// Parses `1000:9f86…`: a sequence and a record hash.
 fn start_head(text: &str) -> Result<Head, String> {
-    let wrong = || "SEQUENCE:HASH is wanted, such as 1000: and 64 hex digits".to_owned();
+    let wrong = || "expected SEQUENCE:HASH, such as 1000: and 64 hex digits".to_owned();
     let (sequence, hash) = text.split_once(':').ok_or_else(wrong)?;
     let sequence = sequence.parse().map_err(|_| wrong())?;
     let hash = hash.parse().map_err(|_| wrong())?;

@@ -88,7 +88,8 @@ fn refuse_json_beside(output: &Output) -> Result<(), Failure> {
     if !output.json {
         return Ok(());
     }
-    let message = "--json answers on stdout, where --format writes the records; name a file with --output";
+    let message =
+        "--json writes its result to stdout, where --format writes the records; pass a file with --output";
     Err(Failure::usage("usage", message))
 }
 
@@ -100,7 +101,7 @@ impl Export {
         let Some(path) = &self.output else {
             return match self.format {
                 Some(layout) => self.to_stdout(&opened, layout, output),
-                None => Err(Failure::usage("usage", "name a file with --output or a --format")),
+                None => Err(Failure::usage("usage", "pass --output or --format")),
             };
         };
         let mut destinations = Destinations::default();
@@ -108,17 +109,21 @@ impl Export {
         let destination = destinations.place("--output", path)?;
         if destination.is_stdout() {
             let Some(layout) = self.format else {
-                return Err(Failure::usage("usage", "stdout has no name that says the format; add --format"));
+                return Err(Failure::usage(
+                    "usage",
+                    "stdout has no file name that determines the format; add --format",
+                ));
             };
             refuse_json_beside(output)?;
             self.to_stdout(&opened, layout, output)
         } else if destination.file().is_none() {
             self.to_stream(&opened, path, &destination, output)
         } else if self.format.is_some() {
-            let message = "--format is for stdout and other streams; the name of a file says its format";
+            let message =
+                "--format is for stdout and other streams; the name of a file determines its format";
             Err(Failure::usage("usage", message))
         } else {
-            let manifest = destinations.place("the manifest beside --output", &Manifest::path_for(path))?;
+            let manifest = destinations.place("the manifest next to --output", &Manifest::path_for(path))?;
             self.to_file(&opened, Target::Placed { path: path.clone(), destination, manifest }, path, output)
         }
     }
@@ -129,7 +134,7 @@ impl Export {
             refuse_json_beside(output)?;
         }
         if self.from_sequence.zip(self.to_sequence).is_some_and(|(from, to)| from > to) {
-            return refuse("--from-sequence lies above --to-sequence, so no record can match");
+            return refuse("--from-sequence is above --to-sequence, so no record can match");
         }
         if self.since.zip(self.before).is_some_and(|(since, before)| since >= before) {
             return refuse("--since is not earlier than --before, so no record can match");

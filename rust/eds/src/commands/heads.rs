@@ -89,7 +89,10 @@ struct Taken {
 impl WriteHeads {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         if self.accept_rewrite.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
-            return Err(Failure::usage("usage", "--accept-rewrite: say why, for the log of the history"));
+            return Err(Failure::usage(
+                "usage",
+                "--accept-rewrite: a reason is required, for the log of the history",
+            ));
         }
         let place = self.place()?.filter(|(_, destination)| !destination.is_stdout());
         let snapshot = match &place {
@@ -110,7 +113,7 @@ impl WriteHeads {
         }
         if !taken.broken.is_empty() {
             output.note(
-                "warning: the chains do not hold; whoever trusts this snapshot trusts them as they are",
+                "warning: the chains do not hold; verifications with this snapshot trust them as they are",
             );
         }
         let text = match &place {
@@ -258,7 +261,7 @@ impl Taken {
         let counts = self.broken.iter().map(|(code, total)| format!("{code} {}", number(*total)));
         let message = format!(
             "no snapshot was written, because the chains do not hold ({}) and later exports would be trusted \
-             against it; see eds verify-chain for each finding, or write it all the same with --force",
+             against it; see eds verify-chain for each finding, or write it anyway with --force",
             counts.collect::<Vec<_>>().join(", ")
         );
         Failure { code: "chain_broken", message, exit: Exit::Findings }

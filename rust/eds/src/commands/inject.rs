@@ -30,8 +30,8 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 /// attacks, and after each attack a valid record again: no attack may block valid records. If the service
 /// exports metrics, the counter of the reason must have increased. Leaves its devices and records in the
 /// ledger: not for a production ledger. Several services are attacked concurrently, each with its own
-/// devices. Exit code 0 if every attack was answered rightly, 1 if any was not, 3 if the service could not be
-/// reached.
+/// devices. Exit code 0 if every attack had the expected response, 1 if any had not, 3 if the service could
+/// not be reached.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -59,7 +59,7 @@ pub(crate) struct Inject {
 fn attack(name: &str) -> Result<&'static Attack, String> {
     Attack::by_name(name).ok_or_else(|| {
         let names: Vec<&str> = ATTACKS.iter().map(|attack| attack.name).collect();
-        format!("an attack is one of {}", names.join(", "))
+        format!("expected one of {}", names.join(", "))
     })
 }
 
@@ -119,7 +119,7 @@ impl Inject {
                 text.push_str(&format!("       answered {wrong}\n"));
             }
             if !result.unharmed {
-                text.push_str("       and the good record behind it was not taken\n");
+                text.push_str("       and the valid record after it was not accepted\n");
             }
         }
         output.answer(&Answer { ok, name: "inject", content: &results, text, failure: None })?;
@@ -208,7 +208,7 @@ impl Good {
         let submission = Submission { record: Arc::new(record), payload };
         let outcome = client.ingest(submission.clone()).await?;
         if outcome != edgesentry_rs::Outcome::Accepted {
-            let message = format!("a good record was answered {outcome:?}");
+            let message = format!("a valid record had the outcome {outcome:?}");
             return Err(Failure::unfinished("good_record_refused", message));
         }
         (victim.device, victim.last) = (device, submission);
@@ -233,9 +233,7 @@ async fn register(client: &Client, device_id: &str) -> Result<Device, Failure> {
                 code_of(&response)
             );
             Err(match status {
-                401 | 403 => {
-                    Failure::usage("not_admin", format!("{what}; give a token with the scope admin"))
-                }
+                401 | 403 => Failure::usage("not_admin", format!("{what}; use a token with the scope admin")),
                 _ => Failure::unfinished("service", what),
             })
         }

@@ -38,7 +38,7 @@ impl Keygen {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let path = self.out.clone().unwrap_or_else(|| default_path(self.device.as_deref()));
         if inputs::is_stdin(&path) {
-            return Err(Failure::usage("usage", "--out: a seed is not written to stdout; name a file"));
+            return Err(Failure::usage("usage", "--out: a seed is not written to stdout; pass a file"));
         }
         let mut seed = Seed::default();
         getrandom::fill(seed.as_mut_slice()).map_err(|error| {

@@ -63,7 +63,7 @@ impl From<Decision> for OutcomeKind {
 
 fn reason(text: &str) -> Result<RejectionCode, String> {
     let known = || RejectionCode::ALL.map(RejectionCode::name).join(", ");
-    RejectionCode::by_name(text).ok_or_else(|| format!("one of {} is wanted", known()))
+    RejectionCode::by_name(text).ok_or_else(|| format!("expected one of {}", known()))
 }
 
 impl Log {

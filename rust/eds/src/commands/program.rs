@@ -18,7 +18,7 @@ impl EdsArgs {
     pub(super) fn find(&self) -> Result<PathBuf, Failure> {
         let Some(eds) = &self.eds else { return this_program() };
         if !eds.is_file() {
-            let message = format!("{}: there is no such program; name eds itself", eds.display());
+            let message = format!("{}: there is no such program; pass the path of eds", eds.display());
             return Err(Failure::usage("program_missing", message));
         }
         let full = std::path::absolute(eds);
@@ -37,8 +37,8 @@ fn this_program() -> Result<PathBuf, Failure> {
     let beside = this.parent().map(PathBuf::from).into_iter().chain(std::env::split_paths(&path));
     let found = beside.map(|folder| folder.join("eds")).find(|eds| eds.is_absolute() && eds.is_file());
     found.ok_or_else(|| {
-        let message = "the program eds, which PostgreSQL runs, is neither beside the interpreter nor in PATH; name it \
-                       with --eds";
+        let message = "the program eds, which PostgreSQL runs, is neither next to the interpreter nor in PATH; pass \
+             it with --eds";
         Failure::usage("program_missing", message)
     })
 }

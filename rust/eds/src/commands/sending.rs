@@ -32,7 +32,7 @@ pub(super) fn conclude(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let nothing = || {
-        let message = "no record in the input, so nothing was taken in";
+        let message = "no record in the input, so nothing was ingested";
         (tally.records == 0).then(|| Failure::unfinished("nothing_to_ingest", message))
     };
     let failure = failure.or_else(nothing);
@@ -162,8 +162,8 @@ impl<'a> Sending<'a> {
                 let passes = error.is_retryable();
                 let failure = Failure::from(error);
                 let what_to_do = match passes {
-                    true => "send again: what is there already is a duplicate",
-                    false => "it does not pass by itself: mend the store first",
+                    true => "send again: records that are already stored are duplicates",
+                    false => "a retry cannot succeed: repair the store first",
                 };
                 let message = format!("{}; {what_to_do}", failure.message);
                 Err(Failure { message, ..failure })

@@ -28,7 +28,7 @@ const LOGGED: &str = "edgesentry_rs=info";
 ///
 /// All other options are settings in the section [serve]: allowed networks, TLS, client certificates, tokens,
 /// limits. Without settings it listens on 127.0.0.1:8080 for this machine only, without TLS, and allows no
-/// reads. On SIGTERM it accepts no more requests and finishes those under way; SIGHUP reloads certificates.
+/// reads. On SIGTERM it accepts no more requests and finishes those in progress; SIGHUP reloads certificates.
 /// Exit code 0 after that, and if it is asked to stop before it listens (for example while the database does not
 /// respond); 3 if requests had to be cut off or a store failed. It logs to stderr, one JSON
 /// object a line: what RUST_LOG or [telemetry] says, or edgesentry_rs=info. GET /metrics is for Prometheus.
@@ -142,9 +142,9 @@ enum Ended {
 fn stopped(output: &Output, ended: Ended) -> Result<Exit, Failure> {
     let (stopped, text, failure) = match ended {
         Ended::BeforeListening => {
-            ("before_listening", "stopped before it listened; nothing was taken\n", None)
+            ("before_listening", "stopped before it listened; nothing was ingested\n", None)
         }
-        Ended::Finished => ("finished", "stopped; requests under way were finished\n", None),
+        Ended::Finished => ("finished", "stopped; requests in progress were finished\n", None),
         Ended::CutOff => {
             let message = "some requests did not finish in serve.limits.shutdown_seconds and were cut off";
             ("cut_off", "", Some(Failure::unfinished("cut_off", message)))

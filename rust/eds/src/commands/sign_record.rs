@@ -85,8 +85,7 @@ fn head(path: &Path, device_id: &str) -> Result<Head, Failure> {
     };
     head.ok_or_else(|| {
         let path = path.display();
-        let message =
-            format!("{path}: nothing of device {device_id:?}; leave --after out to begin its chain");
+        let message = format!("{path}: no record of device {device_id:?}; omit --after to begin its chain");
         Failure::usage("device_not_found", message)
     })
 }

@@ -31,7 +31,7 @@ fn name(text: &str) -> Result<String, &'static str> {
     if !text.is_empty() && text.chars().all(plain) {
         Ok(text.to_owned())
     } else {
-        Err("a name has lower-case letters, digits, - and _ only")
+        Err("expected a name of lower-case letters, digits, - and _")
     }
 }
 

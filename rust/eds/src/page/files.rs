@@ -100,7 +100,8 @@ pub(super) fn heads(report: &Report) -> Markup {
         section #heads aria-labelledby="heads-title" {
             h2 #heads-title { "Heads" }
             p {
-                "The last record of each chain, as found. Kept out of reach of whoever can write to the ledger, they "
+                "The last record of each chain, as found. Kept where the writers of the ledger cannot change them, \
+                 they "
                 "show later whether a chain was cut off or rewritten (" code { "eds heads" } " writes them)."
             }
             details {
@@ -140,14 +141,15 @@ pub(super) fn reproduction(report: &Report, circumstances: &Circumstances) -> Ma
             h2 #reproduce-title { "How to reproduce" }
             p {
                 "Compare the hashes of the files with those above (" code { "sha256sum FILE" }
-                "), then run EdgeSentry " (env!("CARGO_PKG_VERSION")) " from the same folder. The verdict, the "
+                "), then run EdgeSentry " (env!("CARGO_PKG_VERSION")) " from the same directory. The verdict, the "
                 "findings and their order do not depend on the machine or on the number of threads."
             }
             @match &circumstances.command {
                 Some(command) => { pre { code { (command) } } }
                 None => {
                     pre { code { (command(report, circumstances)) } }
-                    p .minor { "Words in capitals stand for what the call was given: key ring, folder, heads, manifest." }
+                    p .minor { "Words in capitals stand for arguments of the call: key ring, directory, heads, \
+                         manifest." }
                 }
             }
         }
@@ -174,7 +176,7 @@ fn command(report: &Report, circumstances: &Circumstances) -> String {
     add(brought(InputKind::Keys), "--keys KEYS");
     add(brought(InputKind::Keys) && circumstances.scheme == Some(Scheme::Record), "--scheme record");
     add(provided(InputKind::Payloads, ProvidedBy::Ledger), "--payload-store");
-    add(brought(InputKind::Payloads), "--payloads FOLDER");
+    add(brought(InputKind::Payloads), "--payloads DIR");
     add(brought(InputKind::Heads), "--heads HEADS");
     add(brought(InputKind::StartHeads), "--start-heads START_HEADS");
     add(anything(ProvidedBy::Manifest), "--manifest MANIFEST");

@@ -68,8 +68,8 @@ fn lead(report: &Report) -> String {
                 affected => format!(" {} of {} affected.", number(affected), count(chains, "chain")),
             };
             format!(
-                "{total} failed in {records} of {devices}.{of} What is listed below was altered, damaged, or is \
-                 not all there."
+                "{total} failed in {records} of {devices}.{of} The items below were altered or damaged, or are \
+                 incomplete."
             )
         }
         Verdict::NothingToVerify => {

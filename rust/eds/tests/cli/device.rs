@@ -48,7 +48,7 @@ fn a_device_is_registered_rotated_and_revoked() {
     assert_eq!(folder.eds("verify-chain export.ndjson --keys keys.json --require signatures").code, 0);
 
     let run = folder.eds("device revoke lift-01");
-    assert_eq!(run.stdout, "lift-01: no record is taken from sequence 4 on\n");
+    assert_eq!(run.stdout, "lift-01: records are rejected from sequence 4 on\n");
     let list = folder.eds("--json device list").envelope()["devices"].clone();
     assert_eq!(list[0]["head"]["sequence"], 3);
     assert_eq!(

@@ -139,7 +139,7 @@ fn a_missing_program_is_named_before_anything_is_started() {
     let output = command.output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
-    let sentence = "error: prometheus is missing: no folder of PATH has it; install it (on Debian: apt install \
+    let sentence = "error: prometheus is missing: no directory of PATH has it; install it (on Debian: apt install \
                     prometheus) and try again\n";
     assert_eq!(stderr, sentence);
     assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 0);
@@ -172,7 +172,7 @@ fn ctrl_c_stops_every_server() {
     command.args(["drill", "alert-fire"]).env("TMPDIR", folder.0.path());
     let mut drill = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(drill.stderr.take().unwrap()).lines();
-    let started = |line: &str| line.contains("Prometheus answers");
+    let started = |line: &str| line.contains("Prometheus responds");
     assert!(lines.any(|line| started(&line.unwrap())));
     assert_eq!(processes_of(&folder), 2);
     let done = Command::new("kill").args(["-INT", &drill.id().to_string()]).status().unwrap();

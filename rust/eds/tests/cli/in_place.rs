@@ -20,7 +20,7 @@ fn a_sound_ledger_is_valid() {
     insta::assert_snapshot!(run.stdout);
     let run = folder.eds("verify-chain --ledger --registered --payload-store --require payloads");
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!(run.stderr, "note: the keys and heads are what the ledger itself has registered\n");
+    assert_eq!(run.stderr, "note: the keys and heads are those that the ledger itself has registered\n");
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn records_are_taken_once_and_are_duplicates_afterwards() {
     folder.write_payloads("payloads", &fleet);
     let run = folder.eds(&format!("{INGEST} --register keys.json"));
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
-    assert_eq!(run.stdout, "TAKEN  200 records: 200 accepted, 0 duplicate\n");
+    assert_eq!(run.stdout, "INGESTED  200 records: 200 accepted, 0 duplicate\n");
     let run = folder.eds(&format!("--json {INGEST}"));
     let answer = run.envelope()["ingest"].clone();
     assert_eq!((run.code, &answer["accepted"], &answer["duplicate"]), (0, &json!(0), &json!(200)));
@@ -104,7 +104,7 @@ fn a_missing_payload_holds_its_device_back() {
     // Nothing was rejected, so the log is empty.
     assert_eq!(folder.eds("log --outcome rejected").stdout, "no entry matches\n");
     folder.write(&missing, payload);
-    assert_eq!(folder.eds(INGEST).stdout, "TAKEN  200 records: 11 accepted, 189 duplicate\n");
+    assert_eq!(folder.eds(INGEST).stdout, "INGESTED  200 records: 11 accepted, 189 duplicate\n");
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn signing_resumes_after_chain_or_heads() {
             &line.replace("lift-01 ", "other ").replace("--payload", &format!("--after {file} --payload")),
         );
         assert_eq!(run.code, 2);
-        assert!(run.stderr.contains("nothing of device \"other\""), "{}", run.stderr);
+        assert!(run.stderr.contains("no record of device \"other\""), "{}", run.stderr);
     }
     assert_eq!(folder.run(&["sign-record", "--device", ""], b"").code, 2);
 }

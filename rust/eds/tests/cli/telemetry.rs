@@ -23,7 +23,7 @@ fn logs_are_for_who_asks_for_them() {
     let (folder, fleet) = fleet(50);
     folder.write_payloads("payloads", &fleet);
     let (code, stdout, stderr) = run(&folder, &[("RUST_LOG", "edgesentry_rs=info")]);
-    assert_eq!((code, stdout.as_str()), (0, "TAKEN  50 records: 50 accepted, 0 duplicate\n"), "{stderr}");
+    assert_eq!((code, stdout.as_str()), (0, "INGESTED  50 records: 50 accepted, 0 duplicate\n"), "{stderr}");
     let lines: Vec<Value> = stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 50);
     for line in &lines {

@@ -49,7 +49,7 @@ fn a_dump_comes_back_into_an_empty_database_only() {
     });
     let damaged = site.ops(&format!("restore-dump --into {url}"));
     assert_eq!(damaged.status.code(), Some(3), "{}", said(&damaged));
-    assert!(said(&damaged).contains("ledger.dump is what was archived"), "{}", said(&damaged));
+    assert!(said(&damaged).contains("ledger.dump is unchanged since it was archived"), "{}", said(&damaged));
     assert_eq!(sql.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").unwrap(), "0");
     site.cluster.stop().unwrap();
 }

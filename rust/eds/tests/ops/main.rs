@@ -273,7 +273,7 @@ fn what_is_archived_stays(site: &Site, segment: &str) {
     std::fs::write(&file, &bytes).unwrap();
     let other = site.ops(&format!("archive-wal {} {segment}", file.display()));
     assert_eq!(other.status.code(), Some(3), "{}", said(&other));
-    assert!(said(&other).contains("other bytes are there already"), "{}", said(&other));
+    assert!(said(&other).contains("already exists with other bytes"), "{}", said(&other));
     // A segment of another cluster, under an unused name.
     bytes[24] ^= 1;
     std::fs::write(&file, &bytes).unwrap();

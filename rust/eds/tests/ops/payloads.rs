@@ -210,8 +210,8 @@ fn what_cannot_be_restored_is_one_sentence() {
     for (line, code, why) in [
         ("lift-02", 2, "device \"lift-02\" is not registered"),
         ("lift-01 --from 9", 3, "has no record there"),
-        ("lift-01 --payloads folder:payloads", 2, "versions are kept in S3 only"),
-        ("lift-01 --payloads s3://nowhere", 3, "HTTP 404: there is no such bucket"),
+        ("lift-01 --payloads folder:payloads", 2, "only S3 keeps versions"),
+        ("lift-01 --payloads s3://nowhere", 3, "HTTP 404: the bucket does not exist"),
     ] {
         let output = payloads.eds(&format!("ops restore-object {line} --apply"));
         assert_eq!(output.status.code(), Some(code), "{line}: {}", said(&output));
@@ -230,7 +230,7 @@ fn a_bucket_without_object_lock_is_not_called_locked() {
         let text = said(&output);
         assert!(!text.contains("made with Object Lock"), "{text}");
         assert!(
-            text.contains("3 of 3 versions can be deleted for good; --lock-existing --apply locks them"),
+            text.contains("3 of 3 versions can be deleted permanently; --lock-existing --apply locks them"),
             "{text}"
         );
     }

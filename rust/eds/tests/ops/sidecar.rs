@@ -60,7 +60,7 @@ fn wait_until(what: &str, log: &Path, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
         let said = std::fs::read_to_string(log).unwrap_or_default();
-        assert!(begin.elapsed() < PATIENCE, "it never came to this: {what}; the sidecar: {said}");
+        assert!(begin.elapsed() < PATIENCE, "it never came to this: {what}; the WAL receiver: {said}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

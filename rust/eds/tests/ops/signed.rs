@@ -320,7 +320,7 @@ fn an_encrypted_archive_is_restored_with_an_identity_of_it_only() {
         &format!("trusted_keys = [{trusted:?}]\nidentity = {:?}", other.display().to_string()),
     );
     site.configure("without.toml", &format!("trusted_keys = [{trusted:?}]"));
-    for (config, why) in [("wrong.toml", "is encrypted to other keys"), ("without.toml", "ops.identity")] {
+    for (config, why) in [("wrong.toml", "is not encrypted to the key"), ("without.toml", "ops.identity")] {
         let (code, said) = site.fetch(config, &later, "");
         assert!(code == Some(200) && said.contains(why), "{config}: {said}");
         let refused = site.with(

@@ -177,11 +177,11 @@ fn nothing_reaches_the_archive_of_the_original(site: &Site, copy: &Copy) {
 
     // The original responds, so its archive is not taken over.
     let (code, why) = site.adopt("eds.toml", &copy.data, "");
-    assert!(code == 3 && why.contains("name an archive of its own"), "{why}");
+    assert!(code == 3 && why.contains("set a separate archive"), "{why}");
     let (code, why) = site.adopt("eds.toml", &copy.data, "--take-over");
     assert!(code == 3 && why.contains("the original runs"), "{why}");
     let (code, why) = site.adopt("copy.toml", &copy.data, "--take-over");
-    assert!(code == 3 && why.contains("after the copy was restored: the original lives"), "{why}");
+    assert!(code == 3 && why.contains("after the copy was restored: the original runs"), "{why}");
     assert_eq!(site.archived(), before);
 
     // An archive of its own, beside that of the original.
@@ -239,7 +239,7 @@ fn three_generations_of_timelines_in_one_archive() {
     // From the archive: the living timeline by default, and the lost one on request.
     let end = site.copy("end", "--drill");
     assert_eq!((end.rows().as_str(), &end.answer["followed"]), ("22|112", &2.into()));
-    assert!(end.notes().contains("timeline 1 has log of its own"), "{}", end.notes());
+    assert!(end.notes().contains("timeline 1 has separate log"), "{}", end.notes());
     let lost = site.copy("lost", &format!("--drill --target-time {lost}"));
     assert_eq!((lost.rows().as_str(), &lost.answer["followed"]), ("20|20", &1.into()));
     assert!(lost.notes().contains("the archive is on timeline 2 now"), "{}", lost.notes());

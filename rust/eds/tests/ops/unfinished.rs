@@ -71,7 +71,7 @@ fn an_interrupted_restore_leaves_nothing() {
     kill_process(Pid::from_child(&restore), Signal::TERM).unwrap();
     stderr.read_to_string(&mut told).unwrap();
     assert_eq!(restore.wait().unwrap().code(), Some(130), "{told}");
-    assert!(told.contains("restored: what was restored so far is removed again"), "{told}");
+    assert!(told.contains("restored: the unfinished copy is removed"), "{told}");
     assert!(told.trim_end().ends_with("interrupted: the work was not finished"), "{told}");
     assert_eq!(site.folders(), Vec::<String>::new());
 }
@@ -103,7 +103,7 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
     site.replace_file(&id, "base.tar.gz", |_| twice.stdout);
     let half = site.ops(&restore("half"));
     assert_eq!(half.status.code(), Some(3), "{}", said(&half));
-    assert!(said(&half).contains("half: what was restored so far is removed again"), "{}", said(&half));
+    assert!(said(&half).contains("half: the unfinished copy is removed"), "{}", said(&half));
     assert_eq!(site.folders(), Vec::<String>::new());
 }
 
@@ -135,13 +135,13 @@ fn a_full_disk_is_named_and_a_restore_after_it_works() {
 
     let small = restore("size=100m", "");
     assert!(small.contains("code 2\nleft \n"), "{small}");
-    assert!(small.contains("MiB are needed, and 100 MiB are free; make room"), "{small}");
+    assert!(small.contains("MiB are required, and 100 MiB are free; free space"), "{small}");
 
     // PostgreSQL's list of the files is empty, so the disk seems large enough, and its last inode is used half-way.
     let manifest = site.replace_file(&id, "backup_manifest", |_| br#"{"Files": []}"#.to_vec());
     let full = restore("size=8g,nr_inodes=300", "");
     assert!(full.contains("code 3\nleft \n"), "{full}");
-    assert!(full.contains("the disk is full, and ") && full.contains("MiB are needed"), "{full}");
+    assert!(full.contains("the disk is full: ") && full.contains("MiB are required"), "{full}");
     assert!(full.contains("No space left on device"), "{full}");
 
     site.replace_file(&id, "backup_manifest", |_| manifest);

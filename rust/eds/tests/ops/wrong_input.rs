@@ -90,11 +90,11 @@ fn wrong_input_is_one_sentence_before_anything_is_touched() {
     // Another bucket, and another prefix of the same one.
     site.write("bucket.toml", &site.settings("nowhere", "edgesentry-secret"));
     for lines in [&MAKING[..], &reading] {
-        site.refuse("bucket.toml", lines, 3, "HTTP 404: there is no such bucket; look at its name");
+        site.refuse("bucket.toml", lines, 3, "HTTP 404: the bucket does not exist; check its name");
     }
     site.write("prefix.toml", &site.settings("archive/other", "edgesentry-secret"));
     let reading = ["check-archive", "retention --apply", &restore];
-    site.refuse("prefix.toml", &reading, 3, "there is no archive: no archive.json");
+    site.refuse("prefix.toml", &reading, 3, "there is no archive: archive.json is missing");
 
     // A program with which the server could not fetch.
     let closed = site.path("closed");
@@ -102,7 +102,7 @@ fn wrong_input_is_one_sentence_before_anything_is_touched() {
     std::fs::copy(crate::EDS, closed.join("eds")).unwrap();
     std::fs::set_permissions(closed.join("eds"), PermissionsExt::from_mode(0o644)).unwrap();
     let unusable = format!("{restore} --eds {}", closed.join("eds").display());
-    let why = "the user whom PostgreSQL runs as cannot fetch write-ahead log with it: ";
+    let why = "the user of PostgreSQL cannot fetch write-ahead log with it: ";
     site.refuse("eds.toml", &[&unusable], 2, why);
     site.refuse("eds.toml", &[&format!("{restore} --eds /nowhere/eds")], 2, "there is no such program");
     site.refuse("eds.toml", &[&format!("{restore} --eds /bin/false")], 2, why);

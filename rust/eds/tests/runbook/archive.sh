@@ -1,12 +1,12 @@
-# A ledger that is to archive into a bucket that is not there yet; its payloads are in S3, in a bucket that is set up. A
-# second S3 stands by. Both have given a key to each role of deploy/iam.
+# A ledger that will archive into a bucket that does not exist yet; its payloads are in S3, in a bucket that is set up. A
+# second S3 is on standby. Both have given a key to each role of deploy/iam.
 export PAYLOADS=s3://audit-payloads POLICIES=$PROJECT/deploy/iam
 make_buckets() {
     EDS_S3__ENDPOINT=$S3 EDS_S3__ACCESS_KEY_ID=edgesentry EDS_S3__SECRET_ACCESS_KEY=edgesentry-secret \
         eds ops s3-setup "$PAYLOADS" --retention-days 30 --apply >/dev/null
 }
 . "$PROJECT/rust/eds/tests/runbook/site.sh"
-# The key of the payloads stays; that of the archive is another.
+# The key of the payloads stays; the archive has another.
 cat >>"$EDS_CONFIG" <<TOML
 
 [ops.s3]
@@ -17,7 +17,7 @@ TOML
 use_role() {
     sed -i "s|^\(access_key_id\) = .* # the archive|\1 = \"$1\" # the archive|; s|^\(secret_access_key\) = .* # the archive|\1 = \"$1-secret\" # the archive|" "$EDS_CONFIG"
 }
-filer() { # the name by which filer.sync knows a server's filer
+filer() { # prints the name by which filer.sync knows a server's filer
     local port
     port=$(cat "$1/port")
     echo "127.0.0.1:$((port + 3)).$((port + 13))"

@@ -10,7 +10,7 @@ if [ "$(id -u)" = 0 ]; then exec setpriv --reuid postgres --regid postgres --ini
 SH
 cat >server_of <<'SH'
 #!/usr/bin/env bash
-# The folder of the server at HOST:PORT.
+# Prints the directory of the server at HOST:PORT.
 dirname "$(grep -lx "${1##*:}" "$PWD"/*/port)"
 SH
 cat >stop <<'SH'

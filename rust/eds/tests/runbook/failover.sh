@@ -30,5 +30,5 @@ printf '{"lift-01": {"key": "%s", "scheme": "record"}}\n' "$key" >keys.json
 eds ingest chain.ndjson --payloads-from payloads --register keys.json >/dev/null
 PRIMARY_DATA=$PWD/primary/data
 kill -9 "$(head -1 primary/data/postmaster.pid)"
-# The system takes a moment to take it down.
+# The system needs a moment to remove it.
 until psql -X "$PRIMARY" -c "" 2>&1 | grep -q "Connection refused"; do sleep 0.05; done

@@ -34,7 +34,7 @@ pub(crate) fn blocks(page: &str) -> Result<Vec<Block>, String> {
                     [exit] => exit
                         .strip_prefix("exit=")
                         .and_then(|code| code.parse().ok())
-                        .ok_or_else(|| format!("line {}: exit=CODE is wanted, not {exit}", at + 1))?,
+                        .ok_or_else(|| format!("line {}: expected exit=CODE, got {exit}", at + 1))?,
                     _ => return Err(format!("line {}: {info:?} is not understood", at + 1)),
                 };
                 blocks.push(Block { line: at + 1, script: text, code, expected: None });

@@ -1,4 +1,4 @@
-# A ledger whose server pgBackRest is to back up. pgBackRest finds the server by a Unix socket.
+# A PostgreSQL that pgBackRest will back up. pgBackRest finds the server by a Unix socket.
 mkdir sockets repository logs
 [ "$(id -u)" != 0 ] || chown postgres: sockets repository logs
 export POSTGRES_OPTIONS="-c unix_socket_directories=$PWD/sockets"
@@ -21,9 +21,9 @@ pg1-user=edgesentry
 CONF
 pgbackrest() { as_postgres env PGPASSWORD="$(cat primary/password)" pgbackrest --config="$PGBACKREST_CONF" --stanza=audit "$@"; }
 sql() { psql -XAt "$PRIMARY" -c "$1"; }
-# scripts/servers gives it to the server alone, and a restored one must allow as many.
+# scripts/servers passes it to the server only, and a restored server must allow as many.
 sql "ALTER SYSTEM SET max_connections = 200" >/dev/null
-# Where the servers of scripts/servers are, so that the restored one is stopped with them.
+# In the directory of the servers of scripts/servers, so that the restored one is stopped with them.
 mkdir restored
 [ "$(id -u)" != 0 ] || chown postgres: restored
 RESTORED=$PWD/restored/data

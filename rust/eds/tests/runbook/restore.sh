@@ -14,7 +14,7 @@ sql "DELETE FROM audit_records WHERE sequence > 2" >/dev/null
 segment=$(sql "SELECT pg_walfile_name(pg_switch_wal())")
 until [ "$(sql "SELECT last_archived_wal >= '$segment' FROM pg_stat_archiver")" = t ]; do sleep 0.1; done
 "$SERVERS/postgres" stop "$PWD/primary" immediate
-# Where the servers of scripts/servers are, so that the restored one is stopped with them.
+# In the directory of the servers of scripts/servers, so that the restored one is stopped with them.
 mkdir restored
 [ "$(id -u)" != 0 ] || chown postgres: restored
 RESTORED=$PWD/restored/data

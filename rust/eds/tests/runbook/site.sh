@@ -1,4 +1,4 @@
-# Shared by scenes: a PostgreSQL with three records of a device, a folder of payloads, an S3 with a bucket for the archive,
+# Shared by scenes: a PostgreSQL with three records of a device, a directory of payloads, an S3 with a bucket for the archive,
 # and the settings of all of them. A scene may keep the payloads elsewhere (PAYLOADS) and define make_buckets.
 stop_servers() {
     for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done

@@ -25,7 +25,7 @@ pub use self::trial::Trial;
 /// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "alert-fire",
-    about: "A service is attacked and its store fails; Prometheus and Alertmanager must tell a webhook of it.",
+    about: "A service is attacked and its store fails; Prometheus and Alertmanager must notify a webhook.",
     criterion: "every alert has reached the webhook within 2 minutes",
     needs: &[PROMETHEUS, ALERTMANAGER],
 };
@@ -89,7 +89,7 @@ pub async fn run(settings: &Settings, report: &mut DrillReport) -> Result<(), Dr
     let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
     let folder = folder.map_err(|source| DrillError::Io {
         path: std::env::temp_dir(),
-        action: "make a folder in it",
+        action: "create a directory in it",
         source,
     })?;
     hold(settings, folder.path(), report).await

@@ -90,7 +90,7 @@ impl ArchiveDrill {
         let restored = restore(&self.settings, &archive, &wanted, &nobody).await?;
         let url = source::on_loopback(source::url(&self.settings)?, port)?;
         let server = RestoredServer::new(restored.pid, url);
-        report.step(format!("the restored server takes writes; last commit {:?}", restored.last_commit));
+        report.step(format!("the restored server accepts writes; last commit {:?}", restored.last_commit));
         let ledger = server.ledger().await?;
         let target_ms = u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok();
         let recovery = Recovery {
@@ -170,7 +170,7 @@ impl ArchiveDrill {
     pub fn touches(&self) -> Vec<String> {
         let archive = self.settings.ops.archive.as_deref().unwrap_or("the archive");
         let mut touches =
-            vec![format!("{archive} is read, and restored into a folder that is removed at the end")];
+            vec![format!("{archive} is read, and restored into a directory that is removed at the end")];
         if self.commit {
             let server = "the server of the archive ends a transaction that changes nothing, and switches to another segment";
             touches.push(server.to_owned());

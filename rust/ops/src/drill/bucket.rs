@@ -54,18 +54,18 @@ impl BucketDrill {
         let name =
             self.settings.stores.payloads.as_deref().and_then(|payloads| payloads.strip_prefix("s3://"));
         let Some(name) = name.map(|name| name.trim_end_matches('/').to_owned()) else {
-            let message = "the payloads of the settings are in no bucket; set payloads to s3://BUCKET";
+            let message = "the payloads of the settings are not in a bucket; set payloads to s3://BUCKET";
             return Err(Error::Config(message.to_owned()));
         };
         let settings = self.settings.stores.s3.clone();
         let bucket = Bucket::new(&name, &settings).await?;
         let place = bucket.place();
         if !bucket.exists().await? {
-            return Err(Error::Config(format!("{place}: there is no such bucket; nothing was touched")));
+            return Err(Error::Config(format!("{place}: the bucket does not exist; nothing was changed")));
         }
         if !bucket.keeps_versions().await? {
             return Err(Error::Config(format!(
-                "{place}: it keeps no versions, so nothing could be brought back; set it up with eds ops s3-setup"
+                "{place}: versioning is off, so nothing could be restored; set it up with eds ops s3-setup"
             )));
         }
         let devices = format!("{PREFIX}{}", hex::encode(random::<4>()?));
@@ -84,7 +84,7 @@ impl BucketDrill {
             ),
             stays,
             format!(
-                "{place}: what is left of earlier drills below {DEVICES}/{PREFIX} is deleted, as far as it may be"
+                "{place}: objects of earlier drills below {DEVICES}/{PREFIX} are deleted, as far as Object Lock permits"
             ),
         ];
         Ok(Prepared { bucket: name, settings, records: self.records, devices, touches })

@@ -31,7 +31,8 @@ const OLD_PRIMARY_TIMEOUT: Duration = Duration::from_secs(15);
 pub const PLAN: Plan = Plan {
     name: "db-failover-cluster",
     about: "The primary of a cluster of the site is stopped under load and fenced, its standby promoted.",
-    criterion: "no acknowledged record is lost, the old primary comes back as a standby, and ingest goes on within 30 minutes",
+    criterion: "no acknowledged record is lost, the old primary comes back as a standby, and ingest continues within \
+         30 minutes",
     needs: &[],
 };
 
@@ -75,8 +76,7 @@ impl ClusterDrill {
                 None => format!("the standby {standby} is promoted by pg_promote"),
             },
             format!("the old primary comes back as the standby of the new one by: {rejoin}"),
-            "the two servers have changed places afterwards, and whoever uses them is interrupted meanwhile"
-                .to_owned(),
+            "the two servers exchange their roles, and their clients are interrupted meanwhile".to_owned(),
             format!("the database {} is made, and dropped at the end", pair.database),
         ];
         Ok(Prepared { drill: self, pair, touches })
@@ -124,7 +124,7 @@ impl Prepared {
         in_place(|| course.stop())?;
         report.step(format!("the primary is stopped, {} records into the load", load.acknowledged()));
         if !in_place(|| failover::wait_until_gone(&pair.primary, Detection::default(), RESUME_TIMEOUT)) {
-            return Err(stalled("the stopped primary still answers"));
+            return Err(stalled("the stopped primary still responds"));
         }
         report.measure("detection_seconds", begin.elapsed().as_secs_f64(), None);
         in_place(|| course.fence())?;
@@ -132,7 +132,7 @@ impl Prepared {
         let promoting = Instant::now();
         in_place(|| course.promote())?;
         report.measure("promotion_seconds", promoting.elapsed().as_secs_f64(), None);
-        report.step("the standby is promoted and takes writes");
+        report.step("the standby is promoted and accepts writes");
         let mut resumed = load.wait_for_more(1, OLD_PRIMARY_TIMEOUT).await;
         let mut recovered = begin.elapsed();
         if !resumed {
@@ -147,9 +147,9 @@ impl Prepared {
         let evidence = if resumed {
             format!("the first record was acknowledged {:.2} s after the stop", recovered.as_secs_f64())
         } else {
-            "no record was acknowledged any more".to_owned()
+            "no further record was acknowledged".to_owned()
         };
-        report.check(Check::new("ingest goes on by itself, through the list of hosts", resumed, evidence));
+        report.check(Check::new("ingest continues by itself, through the list of hosts", resumed, evidence));
         if resumed {
             report.measure("recovery_seconds", recovered.as_secs_f64(), Some(LIMIT_SECONDS));
         }
@@ -158,7 +158,7 @@ impl Prepared {
         report.check(in_place(|| course.is_synchronous_again())?);
         let goes_on = load.wait_for_more(drill.load, RESUME_TIMEOUT).await;
         report.check(Check::new(
-            "ingest goes on with the new standby",
+            "ingest continues with the new standby",
             goes_on,
             if goes_on { "records are acknowledged" } else { "no record is acknowledged any more" },
         ));

@@ -39,7 +39,8 @@ const SETTINGS: [&str; 3] = ["max_connections = 40", "wal_keep_size = '128MB'", 
 pub const PLAN: Plan = Plan {
     name: "db-failover",
     about: "The primary is killed under load and fenced, and its synchronous standby is promoted.",
-    criterion: "no acknowledged record is lost, the old primary takes no writes, and ingest goes on within 30 minutes",
+    criterion: "no acknowledged record is lost, the old primary accepts no writes, and ingest continues within 30 \
+         minutes",
     needs: &[POSTGRESQL],
 };
 
@@ -118,25 +119,25 @@ impl Failover {
         ));
         let old = primary.sql()?;
         if !in_place(|| failover::wait_until_gone(&old, Detection::default(), RESUME_TIMEOUT)) {
-            return Err(stalled("the killed primary still answers"));
+            return Err(stalled("the killed primary still responds"));
         }
         let detected = begin.elapsed();
-        report.step("the primary counts as gone: no answer for a second");
+        report.step("the primary is considered down: no response for a second");
         failover::fence(&self.programs, &primary.data())?;
-        report.step("the old primary is fenced: standby.signal in its data folder");
+        report.step("the old primary is fenced: standby.signal in its data directory");
         let promoting = Instant::now();
         in_place(|| failover::promote(&standby.sql()?))?;
         let promoted = promoting.elapsed();
-        report.step("the standby is promoted and takes writes");
+        report.step("the standby is promoted and accepts writes");
         let resumed = load.wait_for_more(1, RESUME_TIMEOUT).await;
         let recovered = begin.elapsed();
         let evidence = if resumed {
             report.step("the first record is acknowledged again");
             format!("the first record was acknowledged {:.2} s after the crash", recovered.as_secs_f64())
         } else {
-            "no record was acknowledged any more".to_owned()
+            "no further record was acknowledged".to_owned()
         };
-        report.check(Check::new("ingest goes on by itself, through the list of hosts", resumed, evidence));
+        report.check(Check::new("ingest continues by itself, through the list of hosts", resumed, evidence));
         report.measure("detection_seconds", detected.as_secs_f64(), None);
         report.measure("promotion_seconds", promoted.as_secs_f64(), None);
         if resumed {
@@ -237,7 +238,7 @@ impl Rehearsal {
                 format!("{} of {DEVICES} devices were rejected, such as {first}", seen.rejected.len())
             }
         };
-        report.check(Check::new("every device goes on with its chain", seen.rejected.is_empty(), evidence));
+        report.check(Check::new("every device continues its chain", seen.rejected.is_empty(), evidence));
         report.measure("records_acknowledged", kept.acknowledged as f64, None);
         report.measure("records_lost", kept.lost as f64, Some(0.0));
         if let Some(since) = kept.lost_since_ms {
@@ -261,11 +262,11 @@ async fn hold_wal(primary: &Cluster, report: &mut DrillReport) -> Result<(), Err
         let stopped = kill_process(pid, Signal::STOP).map_err(std::io::Error::from);
         stopped.map_err(Error::io("stop the sender of write-ahead log", Path::new(&process)))?;
     }
-    report.step(format!("the standby is left behind for {} s", LAG.as_secs()));
+    report.step(format!("the standby lags for {} s", LAG.as_secs()));
     tokio::time::sleep(LAG).await;
     Ok(())
 }
 
 pub(super) fn stalled(when: &str) -> Error {
-    Error::Server { server: "the drill".to_owned(), problem: format!("it does not go on: {when}") }
+    Error::Server { server: "the drill".to_owned(), problem: format!("it does not continue: {when}") }
 }

@@ -92,7 +92,7 @@ pub(super) async fn recover(
     records: u64,
     report: &mut DrillReport,
 ) -> Result<(), Error> {
-    let folder = tempfile::tempdir().map_err(Error::io("make a folder", &std::env::temp_dir()))?;
+    let folder = tempfile::tempdir().map_err(Error::io("create a directory", &std::env::temp_dir()))?;
     let ledger = Sqlite::open(&folder.path().join("ledger.db")).await?;
     let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     let store = Arc::new(S3::connect(bucket.name(), settings).await?);

@@ -76,7 +76,7 @@ impl std::str::FromStr for Quarter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Quarter, String> {
-        let wanted = || format!("a quarter such as 2026Q4 is wanted, not {text:?}");
+        let wanted = || format!("expected a quarter such as 2026Q4, got {text:?}");
         let (year, number) = text.split_once(['Q', 'q']).ok_or_else(wanted)?;
         let (year, number) = (year.parse().map_err(|_| wanted())?, number.parse().map_err(|_| wanted())?);
         if !(1970..=9999).contains(&year) || !(1..=4).contains(&number) {

@@ -28,8 +28,8 @@ const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const PLAN: Plan = Plan {
     name: "db-restore",
     about: "Records are destroyed in the database, and a new server is restored to the moment before.",
-    criterion: "every chain verifies up to that moment and nothing later is there, in less than 30 minutes, and a dump \
-                comes back whole",
+    criterion: "every chain verifies up to that moment and no later record exists, in less than 30 minutes, and a \
+         dump restores completely",
     needs: &[POSTGRESQL, SEAWEEDFS],
 };
 
@@ -64,16 +64,16 @@ impl RestoreDrill {
         report.step(format!("restore to {target}"));
         let (server, restored) = site.restore(target).await?;
         let writable = begin.elapsed();
-        report.step(format!("the restored server takes writes; last commit {:?}", restored.last_commit));
+        report.step(format!("the restored server accepts writes; last commit {:?}", restored.last_commit));
         let ledger = server.ledger().await?;
         let kept = fleet.kept(&*ledger).await?;
         let evidence = format!("{} of {} records are missing", kept.lost, kept.acknowledged);
-        report.check(Check::new("every record up to the moment is there", kept.lost == 0, evidence));
+        report.check(Check::new("every record up to the moment exists", kept.lost == 0, evidence));
         let extra = later.kept(&*ledger).await?;
         let there = extra.acknowledged - extra.lost;
-        let evidence = format!("{there} of {} later records are there", extra.acknowledged);
+        let evidence = format!("{there} of {} later records exist", extra.acknowledged);
         report.check(Check::new(
-            "nothing after the moment is there",
+            "no record after the moment exists",
             there == 0 && extra.acknowledged > 0,
             evidence,
         ));
@@ -133,7 +133,7 @@ impl RestoreDrill {
                 let problem = in_place(|| sql.query("SELECT last_failed_wal FROM pg_stat_archiver"))?;
                 return Err(Error::Server {
                     server: sql.place().to_owned(),
-                    problem: format!("{last} is not archived; what failed last: {problem:?}"),
+                    problem: format!("{last} is not archived; the last failure: {problem:?}"),
                 });
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

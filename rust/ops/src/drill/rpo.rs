@@ -34,8 +34,8 @@ const SIDECAR: &str = "pg_receivewal";
 /// The plan of the drill.
 pub const PLAN: Plan = Plan {
     name: "rpo",
-    about: "The primary is lost with its disk between two archived segments, without and with the sidecar.",
-    criterion: "less than 5 minutes of records are lost without the sidecar, and none with it",
+    about: "The primary is lost with its disk between two archived segments, without and with the WAL receiver.",
+    criterion: "less than 5 minutes of records are lost without the WAL receiver, and none with it",
     needs: &[POSTGRESQL, SEAWEEDFS],
 };
 
@@ -63,7 +63,7 @@ impl Rpo {
 
     async fn lose(&self, sidecar: bool, report: &mut DrillReport) -> Result<(), Error> {
         let (how, suffix) = if sidecar {
-            ("with the sidecar", "with_sidecar")
+            ("with the WAL receiver", "with_sidecar")
         } else {
             ("by the archive alone", "archive_only")
         };
@@ -117,7 +117,7 @@ struct Receiving {
 impl Receiving {
     /// Starts the WAL receiver, and makes commits wait for it.
     async fn start(site: &Site, report: &mut DrillReport) -> Result<Receiving, Error> {
-        let folder = tempfile::tempdir().map_err(Error::io("make a folder", &std::env::temp_dir()))?;
+        let folder = tempfile::tempdir().map_err(Error::io("create a directory", &std::env::temp_dir()))?;
         let receiver = Receiver {
             folder: folder.path().to_owned(),
             slot: "edgesentry_sidecar".to_owned(),
@@ -137,13 +137,13 @@ impl Receiving {
         });
         let sql = site.primary.sql()?;
         in_place(|| failover::synchronous(&sql, SIDECAR))?;
-        report.step("the sidecar receives write-ahead log, and commits wait for it");
+        report.step("the WAL receiver receives write-ahead log, and commits wait for it");
         Ok(Receiving { stop, task })
     }
 
     /// Waits until it has sent the segments that it received.
     async fn end(self) -> Result<(), Error> {
         let _ = self.stop.send(());
-        self.task.await.map_err(|error| Error::internal("the sidecar has ended early", error))?
+        self.task.await.map_err(|error| Error::internal("the WAL receiver ended early", error))?
     }
 }

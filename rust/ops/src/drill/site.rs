@@ -67,7 +67,7 @@ impl Scratch {
     ) -> Result<Scratch, Error> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
         let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir_in(&parent);
-        let folder = folder.map_err(Error::io("make a folder", &parent))?;
+        let folder = folder.map_err(Error::io("create a directory", &parent))?;
         programs.own(folder.path())?;
         let eds = folder.path().join("eds");
         std::fs::copy(program, &eds).map_err(Error::io("copy the program eds", program))?;

@@ -128,7 +128,7 @@ async fn refuse_unfit(programs: &Programs, sql: &Sql, dump: &Dump) -> Result<(),
     let server = |problem: String| Error::Server { server: sql.place().to_owned(), problem };
     let fields: Vec<&str> = row.trim().split('|').collect();
     let [major, standby, objects] = fields.as_slice() else {
-        return Err(server(format!("its answer is not understood: {row:?}")));
+        return Err(server(format!("unexpected response: {row:?}")));
     };
     let of_dump: u32 = dump
         .server_version
@@ -137,12 +137,12 @@ async fn refuse_unfit(programs: &Programs, sql: &Sql, dump: &Dump) -> Result<(),
         .and_then(|major| major.parse().ok())
         .unwrap_or(0);
     if *standby == "t" {
-        return Err(server("it is a standby and takes no writes".to_owned()));
+        return Err(server("it is a standby and accepts no writes".to_owned()));
     }
     if *objects != "0" {
         return Err(Error::Config(format!(
-            "{}: the database is not empty ({objects} tables, indexes and the like); nothing is restored over what is \
-             there: make a new database with CREATE DATABASE",
+            "{}: the database is not empty ({objects} tables, indexes and the like); restore into a new database, \
+             made with CREATE DATABASE",
             sql.place()
         )));
     }

@@ -120,7 +120,7 @@ impl Window {
         }
         if let Some(entry) = &self.first_after {
             evidence.push_str(&format!(
-                ", behind it from entry {} of {} on",
+                ", after it from entry {} of {} on",
                 entry.id,
                 to_rfc3339(entry.at_ms)
             ));
@@ -142,8 +142,8 @@ impl Window {
         }
         if !large.is_empty() {
             return Judged::Unclear(format!(
-                "ids are left out: {}; a transaction that was rolled back does so, and so does somebody who deletes \
-                 rejections: compare with the logs of the service; {evidence}",
+                "ids are missing: {}; a rolled-back transaction or a deletion of rejections causes this: compare with \
+                 the logs of the service; {evidence}",
                 large.join(", ")
             ));
         }

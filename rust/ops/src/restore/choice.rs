@@ -83,7 +83,7 @@ impl<'a> Known<'a> {
             if !known.contains(&timeline) {
                 let known: Vec<String> = known.iter().map(u32::to_string).collect();
                 let known = known.join(", ");
-                let problem = format!("there is no timeline {timeline}; there are {known}");
+                let problem = format!("there is no timeline {timeline}; the archive has {known}");
                 return Err(self.archive.problem(problem));
             }
             return Ok(vec![self.inventory.line(timeline)]);
@@ -97,7 +97,7 @@ impl<'a> Known<'a> {
             };
             return Err(self.archive.problem(format!(
                 "timeline {newest} is the newest one, archived last at {}, and timeline {current} was archived later, last at \
-                 {}; a copy of the archive has other times, so say which one is to be followed: --timeline {newest} or \
+                 {}; a copy of the archive has other times, so choose the one to follow: --timeline {newest} or \
                  --timeline {current}",
                 last(newest),
                 last(current)
@@ -245,8 +245,8 @@ impl<'a> Known<'a> {
             let parted =
                 branch.parted.map_or_else(|| "an unknown position".to_owned(), |parted| parted.to_string());
             notes.push(format!(
-                "timeline {} has log of its own from {parted} to {}, archived last at {}: nothing of it is restored \
-                 here; --timeline {} follows it",
+                "timeline {} has separate log from {parted} to {}, archived last at {}: it is not restored here; \
+                 --timeline {} follows it",
                 branch.timeline,
                 branch.newest,
                 to_rfc3339(branch.last_ms),
@@ -255,7 +255,7 @@ impl<'a> Known<'a> {
         }
         if !self.can_read() && !matches!(restore.target, Target::Latest) {
             notes.push(format!(
-                "{} has no {WALDUMP}, so nothing looked whether the archived log reaches the target",
+                "{} has no {WALDUMP}, so it was not checked whether the archived log reaches the target",
                 self.programs.folder().display()
             ));
         }
@@ -283,7 +283,7 @@ fn milliseconds(time: OffsetDateTime) -> i128 {
 fn beyond(line: &Line, backup: &Backup, reach: Option<OffsetDateTime>, target: &Target) -> String {
     let last = match reach {
         Some(reach) => format!("the last transaction in it ended at {}", Target::Time(reach)),
-        None => format!("there is no transaction in it behind backup {}", backup.id),
+        None => format!("it has no transaction after backup {}", backup.id),
     };
     format!(
         "the archived log of timeline {} does not reach {target}: {last}; restore to an earlier time, or without \

@@ -42,7 +42,7 @@ impl RestoreCommand {
         for path in [Some(&self.eds), self.config.as_ref()].into_iter().flatten() {
             if !path.is_absolute() || !path.is_file() {
                 let problem =
-                    "PostgreSQL runs it from its own folder: a file with a path from / on is wanted";
+                    "PostgreSQL runs it from its own directory: expected the absolute path of a file";
                 return Err(Error::Config(format!("{}: {problem}", path.display())));
             }
         }
@@ -63,8 +63,8 @@ impl RestoreCommand {
             Err(error) => return Err(error),
         };
         Err(Error::Config(format!(
-            "{}: the user whom PostgreSQL runs as cannot fetch write-ahead log with it: {why}; see that this user may run \
-             it, and read the settings",
+            "{}: the user of PostgreSQL cannot fetch write-ahead log with it: {why}; allow this user to run it and to \
+             read the settings",
             self.eds.display()
         )))
     }
@@ -154,7 +154,7 @@ pub(super) fn write(
         if !path.exists() {
             write_file(programs, &path, text)?;
             notes.push(format!(
-                "{name} is not in the backup and was made anew; the one of the original lies elsewhere"
+                "{name} is not in the backup and was created; that of the original is outside its data directory"
             ));
         }
     }

@@ -63,8 +63,8 @@ pub(super) fn explain(error: Error, data: &Path, needed_bytes: u64) -> Error {
     let source = io::Error::new(
         ErrorKind::StorageFull,
         format!(
-            "the disk is full, and {} MiB are needed, an inode for every file of the database, and room for the log that is \
-             replayed; make room, or restore to another disk: {}",
+            "the disk is full: {} MiB are required, an inode for every file of the database, and space for the log \
+             that is replayed; free space, or restore to another disk: {}",
             mib(needed_bytes),
             error.describe()
         ),
@@ -112,7 +112,7 @@ pub(crate) fn require(folder: &Path, bytes: u64, what: &str) -> Result<(), Error
         return Ok(());
     }
     let problem = format!(
-        "room for {what}: {} MiB are needed, and {} MiB are free; make room, or restore to another disk",
+        "space for {what}: {} MiB are required, and {} MiB are free; free space, or restore to another disk",
         mib(bytes),
         free >> 20
     );

@@ -125,7 +125,7 @@ async fn watch(
                 if let Some(server) = answer(&row, process) {
                     return Ok(server);
                 }
-                refusal = Some(format!("its answer is not understood: {row:?}"));
+                refusal = Some(format!("unexpected response: {row:?}"));
             }
             Ok(_) => refusal = None,
             Err(error) => refusal = Some(error.describe()),
@@ -135,7 +135,7 @@ async fn watch(
         }
         if begin.elapsed() > restore.patience {
             let waited = format!("it has not recovered in {} s", restore.patience.as_secs());
-            let said = refusal.map(|refusal| format!("; last it said: {refusal}")).unwrap_or_default();
+            let said = refusal.map(|refusal| format!("; its last message: {refusal}")).unwrap_or_default();
             return Err(problem(restore, &format!("{waited}{said}"), log));
         }
         // If the server rejects our connection, its files show the state.
@@ -146,7 +146,7 @@ async fn watch(
                 pid: process.pid(),
                 timeline: timeline(programs, &restore.data)?,
                 last_commit: None,
-                note: Some(format!("the server takes writes, and did not let us in to look: {said}")),
+                note: Some(format!("the server accepts writes, but rejects our connection: {said}")),
             });
         }
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -211,7 +211,7 @@ fn problem(restore: &Restore, problem: &str, log: &Path) -> Error {
     let tells = |line: &&str| !is_refusal(line);
     let why: Vec<&str> = text.lines().filter(grave).filter(tells).collect();
     let why = &why[why.len().saturating_sub(3)..];
-    let why = if why.is_empty() { "its log says no reason".to_owned() } else { why.join("; ") };
+    let why = if why.is_empty() { "its log has no reason".to_owned() } else { why.join("; ") };
     let mut problem = format!("{problem}: {why}");
     if text.contains("recovery ended before configured recovery target was reached") {
         let advice = match &restore.target {
@@ -224,7 +224,7 @@ fn problem(restore: &Restore, problem: &str, log: &Path) -> Error {
         problem.push_str(advice);
     }
     problem.push_str(&format!(
-        "; the whole log is {}, and the data folder is left as it is: remove it before you restore again",
+        "; the whole log is {}, and the data directory is left unchanged: remove it before you restore again",
         log.display()
     ));
     Error::Server { server: format!("the restored server on port {}", restore.port), problem }

@@ -63,17 +63,18 @@ impl<'a> Unfinished<'a> {
         let was_absent = match fs::create_dir(data) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(Error::io("make the data folder", data)(error)),
+            Err(error) => return Err(Error::io("create the data directory", data)(error)),
         };
         let claim = data.join(CLAIM);
         match fs::File::create_new(&claim) {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return Err(refuse(
-                    "another restore is filling the folder, or was killed while it did; wait for it, or remove the folder",
+                    "another restore is filling the directory, or was killed meanwhile; wait for it, or remove the \
+                     directory",
                 ));
             }
-            Err(error) => return Err(Error::io("write into the data folder", data)(error)),
+            Err(error) => return Err(Error::io("write into the data directory", data)(error)),
         }
         let entries = fs::read_dir(data).map(|entries| entries.flatten().collect::<Vec<_>>());
         let is_ours = |entry: &fs::DirEntry| entry.file_name() == CLAIM;
@@ -81,9 +82,9 @@ impl<'a> Unfinished<'a> {
             Ok(entries) if entries.iter().all(is_ours) => {}
             Ok(_) => {
                 let _ = fs::remove_file(&claim);
-                return Err(refuse("the folder is not empty any more; name another one"));
+                return Err(refuse("the directory is no longer empty; use another one"));
             }
-            Err(error) => return Err(Error::io("look into the data folder", data)(error)),
+            Err(error) => return Err(Error::io("read the data directory", data)(error)),
         }
         let data = data.to_owned();
         Ok(Unfinished { data, was_absent, is_finished: false, work: Work::default(), observer })
@@ -131,10 +132,10 @@ impl Drop for Unfinished<'_> {
         match self.remove() {
             Ok(false) => {}
             Ok(true) => {
-                (self.observer)(Event::Note(&format!("{place}: what was restored so far is removed again")));
+                (self.observer)(Event::Note(&format!("{place}: the unfinished copy is removed")));
             }
             Err(error) => (self.observer)(Event::Note(&format!(
-                "{place}: what was restored so far cannot be removed: {error}; remove it before you restore again"
+                "{place}: the unfinished copy cannot be removed: {error}; remove it before you restore again"
             ))),
         }
     }
@@ -188,11 +189,11 @@ mod tests {
         let first = Unfinished::claim(&data, &nobody).unwrap();
         fs::write(data.join("PG_VERSION"), b"15").unwrap();
         let error = Unfinished::claim(&data, &nobody).err().unwrap().to_string();
-        assert!(error.contains("another restore is filling the folder"), "{error}");
+        assert!(error.contains("another restore is filling the directory"), "{error}");
         assert!(data.join("PG_VERSION").exists());
         first.finish();
         let error = Unfinished::claim(&data, &nobody).err().unwrap().to_string();
-        assert!(error.contains("not empty any more"), "{error}");
+        assert!(error.contains("no longer empty"), "{error}");
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
     }
 }

@@ -27,7 +27,7 @@ const REPLICATION: &str = "the store replicates";
 /// Tests everything that the protection of a bucket rests on. `retention_days` is the minimum default retention.
 pub async fn check(bucket: &Bucket, holds: Holds, retention_days: u32) -> Result<Vec<Check>, Error> {
     if !bucket.exists().await? {
-        return Err(Error::Config(format!("{}: there is no such bucket", bucket.place())));
+        return Err(Error::Config(format!("{}: the bucket does not exist", bucket.place())));
     }
     let trial = Trial { bucket, key: format!("{PREFIX}/{}", hex::encode(random::<8>()?)) };
     let mut checks = vec![trial.wrong_secret().await];
@@ -147,7 +147,7 @@ impl Trial<'_> {
     async fn conditional(&self) -> Check {
         let put = self.bucket.client.put_object().bucket(&self.bucket.name).key(&self.key).if_none_match("*");
         let refusal = match put.body(ByteStream::from_static(b"third")).send().await {
-            Ok(_) => return Check::new(CONDITIONAL, false, "it has overwritten what was there"),
+            Ok(_) => return Check::new(CONDITIONAL, false, "it overwrote the object"),
             Err(error) => Refusal::of(&error),
         };
         Check::new(CONDITIONAL, refusal.status == 412, refusal.to_string())
@@ -160,7 +160,7 @@ impl Trial<'_> {
         let put =
             self.bucket.client.put_object().bucket(&self.bucket.name).key(key).checksum_sha256(OF_NOTHING);
         match put.body(ByteStream::from_static(b"something")).send().await {
-            Ok(_) => Check::new(CHECKSUM, false, "it was taken"),
+            Ok(_) => Check::new(CHECKSUM, false, "it was accepted"),
             Err(error) => {
                 let refusal = Refusal::of(&error);
                 Check::new(CHECKSUM, refusal.status == 400, refusal.to_string())
@@ -173,7 +173,7 @@ impl Trial<'_> {
         if settings.access_key_id.is_none() {
             return Check::unknown(
                 SECRET,
-                "the credentials come from the AWS chain, so no wrong one was made of them",
+                "the credentials come from the AWS chain, so no wrong secret was tried",
             );
         }
         settings.secret_access_key = Some("not-the-secret".to_owned().into());
@@ -183,7 +183,7 @@ impl Trial<'_> {
             Err(error) => return Check::unknown(SECRET, edgesentry_rs::error::describe(&error)),
         };
         match client.list_objects_v2().bucket(&self.bucket.name).max_keys(1).send().await {
-            Ok(_) => Check::new(SECRET, false, "it was taken"),
+            Ok(_) => Check::new(SECRET, false, "it was accepted"),
             Err(error) => {
                 let refusal = Refusal::of(&error);
                 Check::new(SECRET, refusal.status == 403, refusal.to_string())
@@ -221,7 +221,7 @@ async fn locked(bucket: &Bucket, least: u32, stored: Option<&Version>) -> Result
         ));
     };
     let evidence = match stored.and_then(|version| version.kept.as_ref()) {
-        None => format!("{days} days are set, and a new version has no retention all the same"),
+        None => format!("{days} days are set, but a new version has no retention"),
         Some((mode, until)) => {
             format!("{days} days are set; a new version is kept in mode {mode} until {until}")
         }
@@ -229,7 +229,7 @@ async fn locked(bucket: &Bucket, least: u32, stored: Option<&Version>) -> Result
     let holds = days >= least
         && stored.is_some_and(|version| matches!(&version.kept, Some((ObjectLockMode::Compliance, _))));
     let evidence =
-        if days < least { format!("{evidence}; at least {least} days are wanted") } else { evidence };
+        if days < least { format!("{evidence}; at least {least} days are required") } else { evidence };
     Ok(Check::new(LOCKED, holds, evidence))
 }
 
@@ -264,7 +264,7 @@ async fn replication(bucket: &Bucket) -> Result<Check, Error> {
     Ok(match bucket.replicates_to().await? {
         Some(to) => Check::new(REPLICATION, true, format!("to {to}; whether copies arrive was not tried")),
         None => {
-            Check::unknown(REPLICATION, "no replication is configured, or this store has none of its own")
+            Check::unknown(REPLICATION, "no replication is configured, or this store does not support it")
         }
     })
 }

@@ -86,7 +86,7 @@ fn of_archive(bucket: &str) -> Vec<Policy> {
         },
         Policy {
             role: "archive-retention",
-            about: "retention: reads what there is, and deletes what is too old; it writes nothing",
+            about: "retention: reads everything, deletes expired objects, and writes nothing",
             document: document(bucket, &["s3:GetObject"], &list, Some("*")),
         },
         Policy {

@@ -79,13 +79,13 @@ pub async fn restore(store: &Arc<S3>, record: &AuditRecord, apply: bool) -> Resu
         }
         if there.is_some() && version.id.is_empty() {
             let message =
-                format!("{}: it keeps no versions, so nothing is put over {:?}", store.place(), version.key);
+                format!("{}: versioning is off, so nothing is written over {:?}", store.place(), version.key);
             return Err(Error::Config(message));
         }
         store.put_on_top(&version.key, bytes).await?;
         let back = store.get(record).await?.is_some_and(|bytes| Hash::of(&bytes) == record.payload_hash);
         if !back {
-            let problem = format!("{:?} was put and does not come back as it was", version.key);
+            let problem = format!("{:?} was written, but reads back differently", version.key);
             return Err(Error::Server { server: store.place().to_owned(), problem });
         }
         return Ok(answer(State::Restored, Some(version), evidence));

@@ -62,7 +62,7 @@ impl Setup {
     /// a rejected one.
     pub async fn run(&self, bucket: &Bucket, apply: bool) -> Result<Vec<Step>, Error> {
         if self.retention_days == 0 || self.retention_days > 36_500 {
-            return Err(Error::Config("the retention is 1 to 36500 days".to_owned()));
+            return Err(Error::Config("the retention must be 1 to 36500 days".to_owned()));
         }
         let mut steps = Vec::new();
         let there = bucket.exists().await?;
@@ -79,7 +79,7 @@ impl Setup {
         let now = if exists { bucket.lock_days().await? } else { None };
         if now.is_some_and(|now| now > days) {
             return Err(Error::Config(format!(
-                "{}: its retention is {} days and would become shorter; name at least as many",
+                "{}: its retention is {} days and would become shorter; pass at least as many",
                 bucket.place(),
                 now.unwrap_or_default()
             )));
@@ -136,7 +136,7 @@ impl Setup {
                 (Status::Passed, true, format!("{locked} of {looked_at} versions were locked"))
             }
             (_, None) => {
-                let can = "versions can be deleted for good; --lock-existing --apply locks them";
+                let can = "versions can be deleted permanently; --lock-existing --apply locks them";
                 (Status::Unknown, true, format!("{unlocked} of {of}{looked_at} {can}"))
             }
         };

@@ -79,6 +79,6 @@ impl Alertmanager {
     pub async fn alerts(&self) -> Result<Vec<ActiveAlert>, ServerError> {
         let url = format!("{}/api/v2/alerts?active=true&silenced=false&inhibited=false", self.url);
         serde_json::from_value(get_json(&url).await?)
-            .map_err(|error| failed(&url, format!("the answer is not that of an Alertmanager: {error}")))
+            .map_err(|error| failed(&url, format!("the response is not that of an Alertmanager: {error}")))
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 pub enum ServerError {
     /// The program is not installed.
     #[error(
-        "{program} is missing: no folder of PATH has it; install it (on Debian: apt install {package}) and try again"
+        "{program} is missing: no directory of PATH has it; install it (on Debian: apt install {package}) and try again"
     )]
     Missing {
         /// The program.

@@ -20,14 +20,14 @@ const MAX_RESPONSE_BYTES: usize = 16 << 20;
 pub(super) async fn get(url: &str) -> Result<Bytes, ServerError> {
     match tokio::time::timeout(RESPONSE_TIMEOUT, fetch(url)).await {
         Ok(answer) => answer,
-        Err(_) => Err(failed(url, format!("no answer within {} s", RESPONSE_TIMEOUT.as_secs()))),
+        Err(_) => Err(failed(url, format!("no response within {} s", RESPONSE_TIMEOUT.as_secs()))),
     }
 }
 
 /// Returns the JSON of a successful response to a GET.
 pub(super) async fn get_json(url: &str) -> Result<Value, ServerError> {
     let body = get(url).await?;
-    serde_json::from_slice(&body).map_err(|error| failed(url, format!("the answer is not JSON: {error}")))
+    serde_json::from_slice(&body).map_err(|error| failed(url, format!("the response is not JSON: {error}")))
 }
 
 pub(super) fn failed(url: &str, problem: impl Into<String>) -> ServerError {
@@ -45,6 +45,6 @@ async fn fetch(url: &str) -> Result<Bytes, ServerError> {
         Ok(body)
     } else {
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
-        Err(failed(url, format!("answers {status}: {text}")))
+        Err(failed(url, format!("returns {status}: {text}")))
     }
 }

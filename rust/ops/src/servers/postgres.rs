@@ -92,7 +92,7 @@ impl Cluster {
         programs.require(&["initdb", "postgres", "pg_basebackup"])?;
         let temporary = std::env::temp_dir();
         let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
-        let folder = folder.map_err(Error::io("make a folder", &temporary))?;
+        let folder = folder.map_err(Error::io("create a directory", &temporary))?;
         programs.own(folder.path())?;
         let port = free_port().map_err(Error::io("find a free port", &temporary))?;
         Ok(Cluster {
@@ -188,7 +188,7 @@ impl Cluster {
                 return Err(self.problem("it has ended"));
             }
             if begin.elapsed() > START_TIMEOUT {
-                let problem = format!("it has not come to this in {} s: {what}", START_TIMEOUT.as_secs());
+                let problem = format!("this did not happen within {} s: {what}", START_TIMEOUT.as_secs());
                 return Err(self.problem(&problem));
             }
             std::thread::sleep(Duration::from_millis(30));
@@ -203,7 +203,7 @@ impl Cluster {
     /// Promotes a standby and waits until it takes writes.
     pub fn promote(&mut self) -> Result<(), Error> {
         self.sql()?.query("SELECT pg_promote(false)")?;
-        self.wait_until("takes writes", |sql| Ok(sql.query("SELECT pg_is_in_recovery()")? == "f"))
+        self.wait_until("accepts writes", |sql| Ok(sql.query("SELECT pg_is_in_recovery()")? == "f"))
     }
 
     /// Stops it cleanly (fast): open transactions are rolled back, connections are ended.

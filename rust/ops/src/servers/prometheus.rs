@@ -127,6 +127,6 @@ impl Prometheus {
         let mut answer = get_json(&url).await?;
         let part = answer.pointer_mut(pointer).map(Value::take).unwrap_or_default();
         serde_json::from_value(part)
-            .map_err(|error| failed(&url, format!("the answer is not that of a Prometheus: {error}")))
+            .map_err(|error| failed(&url, format!("the response is not that of a Prometheus: {error}")))
     }
 }

@@ -49,8 +49,9 @@ pub struct SeaweedFs {
 pub fn find_weed(given: Option<&Path>) -> Result<PathBuf, Error> {
     let named = given.map(Path::to_owned).or_else(|| std::env::var_os("WEED").map(PathBuf::from));
     if let Some(named) = named {
-        let missing =
-            || Error::Missing(format!("{}: there is no such program; name weed itself", named.display()));
+        let missing = || {
+            Error::Missing(format!("{}: there is no such program; pass the path of weed", named.display()))
+        };
         return if named.is_file() { Ok(named.clone()) } else { Err(missing()) };
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -70,7 +71,7 @@ impl SeaweedFs {
     pub fn start(weed: &Path) -> Result<SeaweedFs, Error> {
         let temporary = std::env::temp_dir();
         let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
-        let folder = folder.map_err(Error::io("make a folder", &temporary))?;
+        let folder = folder.map_err(Error::io("create a directory", &temporary))?;
         let [a, b, c, d, e, f, g, h] = free_ports().map_err(Error::io("find free ports", &temporary))?;
         let ports = Ports { s3: [a, b], master: [c, d], volume: [e, f], filer: [g, h] };
         let process = launch(weed, folder.path(), ports)?;
@@ -164,7 +165,7 @@ fn launch(weed: &Path, folder: &Path, ports: Ports) -> Result<Process, Error> {
     }]});
     let (config, data) = (folder.join("s3.json"), folder.join("data"));
     std::fs::write(&config, identities.to_string()).map_err(Error::io("write settings", &config))?;
-    std::fs::create_dir_all(&data).map_err(Error::io("make a folder", &data))?;
+    std::fs::create_dir_all(&data).map_err(Error::io("create a directory", &data))?;
     let mut command = Command::new(weed);
     command.current_dir(folder).args(["-logtostderr=true", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
     command.arg(format!("-dir={}", data.display())).arg(format!("-s3.config={}", config.display()));

@@ -52,7 +52,7 @@ pub async fn fetch_ahead(
     let identity = archive.existing_identity().await?;
     let inventory = Inventory::of(archive).await?;
     let line = inventory.line(timeline);
-    fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
+    fs::create_dir_all(folder).map_err(Error::io("create the directory", folder))?;
     let runs = folder.join(RUNS);
     let _runs = Lock::take(&runs).map_err(Error::io("lock", &runs))?;
     let bytes = identity.wal_segment_bytes;
@@ -144,7 +144,7 @@ impl Bringing {
         let coming = coming(&path);
         let lock = Lock::take(&coming).map_err(Error::io("lock", &coming))?;
         let made = tempfile::Builder::new().prefix(".").tempdir_in(&self.folder);
-        let folder = made.map_err(Error::io("make a temporary folder", &self.folder))?;
+        let folder = made.map_err(Error::io("create a temporary directory", &self.folder))?;
         let packed = folder.path().join(format!("{}.zst", self.segment));
         self.archive.fetch(&WalName::Segment(self.segment).key(), &packed).await?;
         blocking(move || {

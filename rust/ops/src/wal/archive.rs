@@ -52,11 +52,11 @@ pub async fn archive_wal(archive: &Archive, file: &Path, name: WalName) -> Resul
     }
     archive.fetch(&key, &theirs).await?;
     let there = packed::content_of(&theirs)
-        .map_err(|error| archive.problem(format!("{key}: is there already and cannot be read: {error}")))?;
+        .map_err(|error| archive.problem(format!("{key}: already exists and cannot be read: {error}")))?;
     if there != content {
         return Err(archive.problem(format!(
-            "{key}: other bytes are there already, and stay; two servers archive under one prefix, or a server was \
-             restored and goes on under the timeline of the original"
+            "{key}: already exists with other bytes, which are kept; two servers archive under one prefix, or a \
+             restored server continues the timeline of the original"
         )));
     }
     if !archive.trust().signs() || packed::inspect(archive, &theirs, &subject).is_ok() {

@@ -178,7 +178,7 @@ impl Spool {
     /// Creates a directory for an incomplete file, with an unpredictable name; removed when dropped.
     fn temporary(&self) -> Result<TempDir, Error> {
         let made = tempfile::Builder::new().prefix(".").tempdir_in(&self.0);
-        made.map_err(Error::io("make a temporary folder", &self.0))
+        made.map_err(Error::io("create a temporary directory", &self.0))
     }
 
     /// Removes everything else: files of another timeline, of an earlier start, or of a killed process.

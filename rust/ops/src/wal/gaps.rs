@@ -31,10 +31,11 @@ impl History {
             let ancestor = fields.next().and_then(|field| field.parse::<u32>().ok());
             let position = fields.next().and_then(|field| field.parse::<Lsn>().ok());
             let ancestor = ancestor.zip(position);
-            let (ancestor, position) = ancestor.ok_or_else(|| format!("no line of a history: {line:?}"))?;
+            let (ancestor, position) =
+                ancestor.ok_or_else(|| format!("not a line of a timeline history: {line:?}"))?;
             let follows = ancestors.last().is_none_or(|(last, left)| *last < ancestor && *left <= position);
             if ancestor == 0 || ancestor >= timeline || !follows {
-                return Err(format!("timeline {timeline} cannot come from there: {line:?}"));
+                return Err(format!("timeline {timeline} cannot branch from there: {line:?}"));
             }
             ancestors.push((ancestor, position));
         }
@@ -127,7 +128,7 @@ pub(crate) async fn read_history(
     let subject = WalName::History(timeline).subject(identity);
     let (content, _) = packed::unpack(archive, &packed, &file, &subject)?;
     if content.size > MAX_HISTORY_BYTES {
-        return Err(archive.problem(format!("{key}: {} bytes are no history", content.size)));
+        return Err(archive.problem(format!("{key}: not a timeline history ({} bytes)", content.size)));
     }
     let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
     History::read(timeline, &text).map_err(|problem| archive.problem(format!("{key}: {problem}")))
@@ -257,7 +258,7 @@ mod tests {
         for circle in
             ["3\t0/1\n", "4\t0/1\n", "0\t0/1\n", "1\t0/1\n1\t0/2\n", "2\t0/1\n1\t0/2\n", "1\t0/2\n2\t0/1\n"]
         {
-            assert!(History::read(3, circle).unwrap_err().contains("cannot come from there"), "{circle}");
+            assert!(History::read(3, circle).unwrap_err().contains("cannot branch from there"), "{circle}");
         }
     }
 

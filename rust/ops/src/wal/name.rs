@@ -26,7 +26,7 @@ impl FromStr for Lsn {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Lsn, String> {
-        let wrong = || format!("a position such as 16/B374D848 is wanted, not {text:?}");
+        let wrong = || format!("expected a position such as 16/B374D848, got {text:?}");
         let (high, low) = text.split_once('/').ok_or_else(wrong)?;
         let part = |text: &str| u32::from_str_radix(text, 16).map_err(|_| wrong());
         Ok(Lsn(u64::from(part(high)?) << 32 | u64::from(part(low)?)))
@@ -102,7 +102,7 @@ impl FromStr for Segment {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Segment, String> {
-        let wrong = || format!("a segment has a name of 24 hex digits, not {name:?}");
+        let wrong = || format!("expected a segment name of 24 hex digits, got {name:?}");
         let is_valid_id = name.len() == 24
             && name.bytes().all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte));
         if !is_valid_id {
@@ -210,7 +210,7 @@ impl FromStr for WalName {
         // It must format to the same name: no other digits, case or length.
         parsed.filter(|parsed| parsed.to_string() == name).ok_or_else(|| {
             format!(
-                "{name:?}: no file of the write-ahead log; PostgreSQL gives its name as %f and its path as %p"
+                "{name:?}: not a file of the write-ahead log; PostgreSQL passes its name as %f and its path as %p"
             )
         })
     }

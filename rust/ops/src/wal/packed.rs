@@ -189,13 +189,13 @@ fn open(
 fn sound(packed: &Path) -> Result<(Header, BufReader<File>), Error> {
     let unread = || Error::io("read", packed);
     let mut input = BufReader::with_capacity(1 << 17, File::open(packed).map_err(unread())?);
-    let header = Header::read(&mut input).ok_or_else(|| damaged(packed, "no packed file"))?;
+    let header = Header::read(&mut input).ok_or_else(|| damaged(packed, "not a packed file"))?;
     let begin = input.stream_position().map_err(unread())?;
     if let Some(expected) = header.stored {
         let mut out = Hashing::new(io::sink());
         io::copy(&mut input, &mut out).map_err(unread())?;
         if out.finish().1 != expected {
-            return Err(damaged(packed, "what is stored does not match its hash"));
+            return Err(damaged(packed, "the stored bytes do not match their hash"));
         }
         input.seek(SeekFrom::Start(begin)).map_err(unread())?;
     }

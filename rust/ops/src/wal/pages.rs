@@ -84,7 +84,7 @@ impl Walk {
         content.read_exact(&mut page)?;
         let page_bytes = word(&page, 36) as usize;
         if !page_bytes.is_power_of_two() || !(1024..=65_536).contains(&page_bytes) {
-            return Ok(Err(format!("{}: a page of {page_bytes} bytes cannot be", Lsn(position))));
+            return Ok(Err(format!("{}: {page_bytes} bytes are not a valid page size", Lsn(position))));
         }
         page.resize(page_bytes, 0);
         content.read_exact(&mut page[LONG_HEADER_BYTES..])?;
@@ -108,7 +108,7 @@ impl Walk {
             return Err(format!("the page at {place} is empty"));
         }
         if *self.magic.get_or_insert(magic) != magic || info & !ALL_FLAGS != 0 {
-            return Err(format!("the page at {place} has no header of a page of this version"));
+            return Err(format!("the page at {place} has no page header of this version"));
         }
         if long(page, 8) != position || word(page, 4) > segment.timeline {
             return Err(format!(
@@ -178,7 +178,7 @@ impl Walk {
             At::Unknown | At::Border | At::Switched => {
                 let length = u64::from(word(rest, 0));
                 if length < RECORD_HEADER_BYTES as u64 {
-                    return Err(format!("at {place} there is no record"));
+                    return Err(format!("there is no record at {place}"));
                 }
                 self.at = At::Inside(Box::new(Record::new(place, length)));
                 Ok(0)

@@ -87,7 +87,7 @@ impl Receiver {
         source.programs.require(&["pg_receivewal"])?;
         source.require_replication().await?;
         adopt::claim(archive, source).await?;
-        std::fs::create_dir_all(&self.folder).map_err(Error::io("make a folder", &self.folder))?;
+        std::fs::create_dir_all(&self.folder).map_err(Error::io("create a directory", &self.folder))?;
         let mut create = source.sql.client("pg_receivewal");
         create.args(["--create-slot", "--if-not-exists", "--slot", &self.slot]);
         program::done(&mut create, Duration::from_secs(60))?;

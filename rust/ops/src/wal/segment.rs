@@ -22,17 +22,16 @@ pub fn identity_of(file: &Path, segment: Segment) -> Result<Identity, Error> {
     let read = opened.read_exact(&mut header);
     let problem = |problem: String| Error::Archive { place: file.display().to_string(), problem };
     if read.is_err() {
-        return Err(problem(format!("{size} bytes are no segment of the write-ahead log")));
+        return Err(problem(format!("not a WAL segment ({size} bytes)")));
     }
-    let (identity, timeline, position) = parse(&header).ok_or_else(|| {
-        problem("no segment of the write-ahead log: its first page has no header".to_owned())
-    })?;
+    let (identity, timeline, position) = parse(&header)
+        .ok_or_else(|| problem("not a WAL segment: its first page has no header".to_owned()))?;
     if !identity.is_possible() {
-        return Err(problem(format!("a segment of {} bytes cannot be", identity.wal_segment_bytes)));
+        return Err(problem(format!("{} bytes are not a valid segment size", identity.wal_segment_bytes)));
     }
     if size != identity.wal_segment_bytes {
         let wanted = identity.wal_segment_bytes;
-        return Err(problem(format!("the segment has {size} bytes and must have {wanted}")));
+        return Err(problem(format!("expected a segment of {wanted} bytes, found {size}")));
     }
     // The first segment of a timeline begins as a copy of its parent's.
     let is_it =
@@ -54,7 +53,7 @@ pub(super) fn identity_beside(file: &Path) -> Result<Identity, Error> {
     });
     identities.next().ok_or_else(|| Error::Archive {
         place: file.display().to_string(),
-        problem: "nothing shows whose it is: the archive is empty, and no segment lies beside it".to_owned(),
+        problem: "its cluster is unknown: the archive is empty, and no segment is next to it".to_owned(),
     })
 }
 

@@ -51,16 +51,16 @@ pub(super) struct Revocation {
     device_id: String,
 }
 
-/// From which sequence on the keys are revoked.
+/// The sequence from which the keys are revoked.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Revoked {
     /// The device.
     device_id: String,
-    /// The first sequence that is no longer taken.
+    /// The first sequence that is rejected.
     revoked_from: u64,
 }
 
-/// Register a key of a device; the same registration again changes nothing
+/// Register a key of a device; repeating a registration changes nothing
 #[utoipa::path(
     post, path = "/api/v1/devices", tag = "admin", request_body = KeyRegistration,
     responses(
@@ -68,7 +68,7 @@ pub(super) struct Revoked {
         (status = 400, description = "malformed"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
-        (status = 409, description = "registry: another key stands in its way"),
+        (status = 409, description = "registry: the key conflicts with a registered one"),
         (status = 413, description = "too_large"),
         (status = 503, description = "store"),
     ),
@@ -81,7 +81,7 @@ pub(super) async fn register(
 ) -> Result<StatusCode, Problem> {
     let asked: KeyRegistration = read_json(&app, &headers, body).await?;
     let key = hex::decode(&asked.key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
-    let key = key.ok_or_else(|| Problem::malformed("key: 64 hex digits are wanted"))?;
+    let key = key.ok_or_else(|| Problem::malformed("key: expected 64 hex digits"))?;
     let key = PublicKey::from_bytes(key).map_err(|error| Problem::malformed(format!("key: {error}")))?;
     let scheme = asked.scheme.as_deref().map_or(Ok(Scheme::Record), str::parse);
     let registration = Registration {
@@ -96,7 +96,7 @@ pub(super) async fn register(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Revoke every key of a device from its next sequence on; records in the ledger stay valid
+/// Revoke every key of a device from its next sequence on; its records in the ledger stay valid
 #[utoipa::path(
     post, path = "/api/v1/devices/revoke", tag = "admin", request_body = Revocation,
     responses(

@@ -36,13 +36,13 @@ const GATHER_TIMEOUT: Duration = Duration::from_millis(10);
 /// Bytes of answers that wait for a sender who reads them only after sending everything.
 const MAX_WAITING_BYTES: usize = 32 << 20;
 
-/// Take many records in: NDJSON, a record with its payload in each line; the answers are NDJSON too, one for each
-/// line in order, then a summary
+/// Ingest many records: NDJSON, one record with its payload per line; the outcomes are NDJSON too, one per line in
+/// order, then a summary
 #[utoipa::path(
     post, path = "/api/v1/ingest/batch", tag = "ingest",
-    request_body(content = Wire, content_type = "application/x-ndjson", description = "One in each line; gzip or zstd as Content-Encoding says"),
+    request_body(content = Wire, content_type = "application/x-ndjson", description = "One record per line; Content-Encoding may be gzip or zstd"),
     responses(
-        (status = 200, description = "One outcome for each line, then a line with a summary", body = Answer, content_type = "application/x-ndjson"),
+        (status = 200, description = "One outcome per line, then a line with a summary", body = Answer, content_type = "application/x-ndjson"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 415, description = "encoding_unknown"),

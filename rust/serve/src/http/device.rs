@@ -27,6 +27,6 @@ impl From<Head> for Link {
 
 /// Refuses an id that a device cannot have, and that some databases cannot look up.
 pub(super) fn check_device_id(device_id: &str) -> Result<(), Problem> {
-    let problem = || Problem::malformed("device_id: 1 to 1024 bytes without U+0000 are wanted");
+    let problem = || Problem::malformed("device_id: expected 1 to 1024 bytes without U+0000");
     is_valid_id(device_id).then_some(()).ok_or_else(problem)
 }

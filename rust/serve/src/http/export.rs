@@ -33,7 +33,7 @@ const PIECE_BYTES: usize = 64 << 10;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ExportQuery {
-    /// `ndjson` (default), `json`, `arrow` or `parquet`; the first two also with `.gz` or `.zst` behind.
+    /// `ndjson` (default), `json`, `arrow` or `parquet`; the first two also with the suffix `.gz` or `.zst`.
     #[param(example = "ndjson.zst")]
     format: Option<String>,
     /// Only this device.
@@ -44,15 +44,15 @@ pub(super) struct ExportQuery {
     to_sequence: Option<u64>,
     /// The earliest timestamp_ms.
     from_ms: Option<u64>,
-    /// The timestamp_ms before which records lie.
+    /// Only records before this timestamp_ms.
     before_ms: Option<u64>,
 }
 
-/// Records as a file: what `eds verify-chain` reads. A body that ends early was not finished
+/// Records as a file that `eds verify-chain` reads. A body that ends early is incomplete
 #[utoipa::path(
     get, path = "/api/v1/export", tag = "read", params(ExportQuery),
     responses(
-        (status = 200, description = "The records, in the form that was asked for", content(
+        (status = 200, description = "The records, in the requested format", content(
             (String = "application/x-ndjson"), (String = "application/json"), (String = "application/gzip"),
             (String = "application/zstd"), (String = "application/vnd.apache.arrow.file"),
             (String = "application/vnd.apache.parquet")
@@ -73,7 +73,7 @@ pub(super) async fn export(
     let known = by_name(name.as_ref()).filter(|_| !name.contains('/'));
     let (format, compression) = known.ok_or_else(|| {
         Problem::malformed(
-            "query: format is ndjson, json, arrow or parquet, the first two also with .gz or .zst",
+            "query: `format` must be ndjson, json, arrow or parquet, the first two also with .gz or .zst",
         )
     })?;
     query.device_id.as_deref().map_or(Ok(()), check_device_id)?;
@@ -132,7 +132,7 @@ struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader has gone away");
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client closed the connection");
         let bytes = &bytes[..bytes.len().min(PIECE_BYTES)];
         self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
         Ok(bytes.len())

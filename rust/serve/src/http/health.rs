@@ -27,17 +27,18 @@ pub(super) struct Health {
     status: &'static str,
 }
 
-/// Whether the process answers
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It does", body = Health)))]
+/// Whether the process responds
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "The process responds", body = Health)))]
 pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether records can be taken: the stores answer and do not fail for all devices, and the service is not shutting down
+/// Whether records can be ingested: the stores respond and do not fail for all devices, and the service is not
+/// shutting down
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
-        (status = 200, description = "They can", body = Health),
+        (status = 200, description = "The service is ready", body = Health),
         (status = 503, description = "not_ready"),
     )
 )]
@@ -50,18 +51,18 @@ pub(super) async fn readyz(State(app): State) -> Result<Json<Health>, Problem> {
         Some((at, ready)) if at.elapsed() < CACHE_LIFETIME => *ready,
         _ => {
             let stores = async {
-                app.service.ledger().check().await.map_err(|_| "the ledger does not answer")?;
-                app.service.payloads().check().await.map_err(|_| "the payload store does not answer")
+                app.service.ledger().check().await.map_err(|_| "the ledger does not respond")?;
+                app.service.payloads().check().await.map_err(|_| "the payload store does not respond")
             };
             let ready = tokio::time::timeout(STORES_TIMEOUT, stores)
                 .await
-                .unwrap_or(Err("the stores do not answer in time"));
+                .unwrap_or(Err("the stores do not respond in time"));
             *known = Some((Instant::now(), ready));
             ready
         }
     };
     if app.failures.are_for_all() {
-        return Err(Problem::not_ready("the stores answer, but they take no records"));
+        return Err(Problem::not_ready("the stores respond, but fail to store records"));
     }
     ready.map(|()| Json(Health { status: "ok" })).map_err(Problem::not_ready)
 }

@@ -18,13 +18,13 @@ use edgesentry_rs::wire::{Answer, parse_submission};
 /// Larger bodies are decoded on a blocking thread.
 const LARGE_BODY_BYTES: usize = 256 << 10;
 
-/// Take one record in: accepted and duplicate mean that record and payload are durable
+/// Ingest one record: accepted and duplicate mean that record and payload are durable
 #[utoipa::path(
     post, path = "/api/v1/ingest", tag = "ingest",
-    request_body(content = Wire, description = "The record and its payload; gzip or zstd as Content-Encoding says"),
+    request_body(content = Wire, description = "The record and its payload; Content-Encoding may be gzip or zstd"),
     responses(
         (status = 202, description = "Accepted: record and payload are durable", body = Answer),
-        (status = 200, description = "Duplicate: the ledger holds the very same record", body = Answer),
+        (status = 200, description = "Duplicate: the ledger already holds the same record", body = Answer),
         (status = 400, description = "malformed"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "device_mismatch, scope_missing"),
@@ -34,8 +34,8 @@ const LARGE_BODY_BYTES: usize = 256 << 10;
         (status = 415, description = "encoding_unknown"),
         (status = 422, description = "out_of_range, payload_hash_mismatch, unknown_device, key_not_valid_at_sequence, signature_invalid, store_refused"),
         (status = 429, description = "rate_limited, with Retry-After"),
-        (status = 500, description = "store: it does not pass by itself, the operator must act; keep the record"),
-        (status = 503, description = "store, busy, stopped, with Retry-After: nothing was decided, send again"),
+        (status = 500, description = "store: the operator must repair the store; keep the record"),
+        (status = 503, description = "store, busy, stopped, with Retry-After: no outcome yet, send again"),
     ),
     security((), ("token" = []))
 )]

@@ -13,7 +13,7 @@ use super::{admin, batch, export, health, ingest, reads};
 #[openapi(
     info(
         title = "EdgeSentry",
-        description = "Takes tamper-evident audit records in and gives them out again. Errors are problem documents \
+        description = "Ingests and serves tamper-evident audit records. Errors are problem documents \
                        (RFC 9457) with stable codes."
     ),
     paths(

@@ -28,7 +28,7 @@ pub(super) struct Device {
     keys: Vec<Key>,
     /// The last link in the ledger.
     head: Option<Link>,
-    /// The link after which the ledger begins, where that is not the beginning of the chain.
+    /// The link after which the ledger begins, if that is not the beginning of the chain.
     start: Option<Link>,
 }
 
@@ -81,11 +81,11 @@ pub(super) async fn devices(State(app): State) -> Result<Json<Devices>, Problem>
     Ok(Json(Devices { devices: devices.collect() }))
 }
 
-/// The last link of every chain: a snapshot to store out of reach of the ledger's writers
+/// The last link of every chain: a snapshot to keep where the writers of the ledger cannot change it
 #[utoipa::path(
     get, path = "/api/v1/heads", tag = "read",
     responses(
-        (status = 200, description = "What `eds verify-chain --heads` takes", content_type = "application/json"),
+        (status = 200, description = "A snapshot for `eds verify-chain --heads`", content_type = "application/json"),
         (status = 401, description = "unauthenticated"),
         (status = 403, description = "scope_missing"),
         (status = 503, description = "store"),
@@ -111,11 +111,11 @@ pub(super) struct RecordsQuery {
     to_sequence: Option<u64>,
     /// The earliest timestamp_ms.
     from_ms: Option<u64>,
-    /// The timestamp_ms before which records lie.
+    /// Only records before this timestamp_ms.
     before_ms: Option<u64>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     after: Option<String>,
-    /// At most so many, up to 10,000; 1,000 by default.
+    /// Maximum number of results, up to 10,000; 1,000 by default.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
 }
@@ -126,7 +126,7 @@ pub(super) struct RecordsQuery {
 pub(super) struct RecordPage {
     /// By device and sequence; byte fields as arrays of integers.
     records: Vec<WireRecord>,
-    /// What `after` of the next page is; null at the end.
+    /// The `after` of the next page; null at the end.
     next: Option<String>,
 }
 
@@ -199,13 +199,13 @@ impl Answer {
 fn cursor(text: &str) -> Result<(String, u64), Problem> {
     let parts = text.split_once(':').filter(|(_, device_id)| check_device_id(device_id).is_ok());
     let parsed = parts.and_then(|(sequence, device_id)| Some((device_id.to_owned(), sequence.parse().ok()?)));
-    parsed.ok_or_else(|| Problem::malformed("query: after is what next of the page before was"))
+    parsed.ok_or_else(|| Problem::malformed("query: `after` must be the `next` value of the previous page"))
 }
 
 fn page(limit: Option<u32>) -> Result<u32, Problem> {
     match limit.unwrap_or(DEFAULT_PAGE_RECORDS) {
         limit @ 1..=MAX_PAGE_RECORDS => Ok(limit),
-        _ => Err(Problem::malformed(format!("query: limit is from 1 to {MAX_PAGE_RECORDS}"))),
+        _ => Err(Problem::malformed(format!("query: `limit` must be 1 to {MAX_PAGE_RECORDS}"))),
     }
 }
 
@@ -220,9 +220,9 @@ pub(super) struct EntriesQuery {
     outcome: Option<String>,
     /// Only this reason.
     reason: Option<String>,
-    /// Only entries after this id: the last one of the page before.
+    /// Only entries after this id: the last one of the previous page.
     after_id: Option<u64>,
-    /// At most so many, up to 10,000; 1,000 by default.
+    /// Maximum number of results, up to 10,000; 1,000 by default.
     #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
 }
@@ -230,7 +230,7 @@ pub(super) struct EntriesQuery {
 /// A decision of the service.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Decision {
-    /// Grows with every entry.
+    /// Increases with every entry.
     id: u64,
     /// Unix milliseconds.
     at_ms: u64,
@@ -271,7 +271,7 @@ pub(super) async fn log(
 ) -> Result<Json<Decisions>, Problem> {
     let after_id = query.after_id.unwrap_or(0);
     if i64::try_from(after_id).is_err() {
-        return Err(Problem::malformed("query: after_id is the id of an entry"));
+        return Err(Problem::malformed("query: `after_id` must be the id of an entry"));
     }
     let limit = page(query.limit)?;
     let Ok(outcome) = query.outcome.map(|text| text.parse()).transpose() else {

@@ -157,7 +157,7 @@ async fn acknowledge(
                 })) => {}
                 // The record is decided, and sending the message again would change nothing.
                 Ok(refused) => {
-                    warn!(target: TARGET, answer = ?refused, "the broker does not take an outcome")
+                    warn!(target: TARGET, answer = ?refused, "the broker rejected an outcome")
                 }
                 Err(error) => return Err(format!("an outcome was not sent: {error}")),
             }

@@ -63,7 +63,7 @@ impl Outcomes<'_> {
         let text = json::text(answer);
         let size = text.len() + topic.len() + correlation_data.as_ref().map_or(0, Bytes::len) + 256;
         if size > self.largest.load(Ordering::Relaxed) as usize {
-            warn!(target: TARGET, topic, size, "the broker does not take an outcome as large as this");
+            warn!(target: TARGET, topic, size, "the outcome exceeds the broker's maximum packet size");
             return Ok(None);
         }
         let properties = PublishProperties {

@@ -107,7 +107,7 @@ impl MqttSettings {
     /// Parses the address of the broker.
     pub(super) fn broker(&self) -> Result<Broker, Error> {
         let wrong = || {
-            let problem = "mqtt://HOST:PORT or mqtts://HOST:PORT is wanted, user and password apart from it";
+            let problem = "expected mqtt://HOST:PORT or mqtts://HOST:PORT, without user and password";
             Error::Config(format!("serve.mqtt.broker: {problem}"))
         };
         let url = Url::parse(&self.broker).map_err(|_| wrong())?;

@@ -37,7 +37,7 @@ impl Topics {
         responses: &[String],
     ) -> Result<Topics, Error> {
         if topics.is_empty() {
-            return Err(Error::Config("serve.mqtt.topics: there is no topic to subscribe to".to_owned()));
+            return Err(Error::Config("serve.mqtt.topics: expected at least one topic".to_owned()));
         }
         let filters: Vec<Filter> = topics.iter().map(|topic| Filter::new(topic)).collect::<Result<_, _>>()?;
         let topics = Topics { filters, outcomes: outcomes.cloned(), responses: responses.to_vec() };
@@ -48,7 +48,7 @@ impl Topics {
                 return Err(wrong("expected a topic without wildcards that does not begin with $"));
             }
             if topics.takes_records_from(&example) {
-                return Err(wrong("outcomes must not go where records are taken from"));
+                return Err(wrong("the topic of outcomes must not match a topic of records"));
             }
         }
         for response in responses {
@@ -147,7 +147,7 @@ impl Filter {
         let mut named = levels[share..].iter().enumerate().filter(|(_, level)| **level == DEVICE);
         let device = named.next().map(|(level, _)| level);
         if named.next().is_some() || levels.iter().any(|level| level.contains(DEVICE) && *level != DEVICE) {
-            return Err(wrong("{device_id} stands once, as a level of its own"));
+            return Err(wrong("{device_id} must appear once, as a whole level"));
         }
         let subscribed = pattern.replace(DEVICE, "+");
         let plain = subscribed.splitn(share + 1, '/').last().unwrap_or_default().to_owned();

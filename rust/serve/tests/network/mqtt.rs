@@ -409,7 +409,7 @@ async fn wrong_settings_are_told_before_anything_is_connected() {
         ("broker = \"mqtt://x\"\nclient_id = \"a\"\nca = \"/ca\"", "mqtts://"),
         ("broker = \"mqtt://x\"\nclient_id = \"a\"\nresponses = \"replies\"", "serve.mqtt.responses"),
         ("broker = \"mqtts://x\"\nclient_id = \"a\"\nca = \"/nowhere/ca.pem\"", "/nowhere/ca.pem"),
-        ("broker = \"mqtts://x\"\nclient_id = \"a\"\ncertificate = \"/c\"", "belong together"),
+        ("broker = \"mqtts://x\"\nclient_id = \"a\"\ncertificate = \"/c\"", "must be set together"),
         ("broker = \"mqtt://x\"\nclient_id = \"a\"\npassword = \"secret\"", "serve.mqtt.password"),
         (
             "broker = \"mqtt://x\"\nclient_id = \"a\"\noutcomes = \"edgesentry/{device_id}/records\"",

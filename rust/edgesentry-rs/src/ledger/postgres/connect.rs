@@ -67,7 +67,7 @@ impl Servers {
         let Found { options, mut connection, is_standby } = find(&hosts, &place, purpose).await?;
         // A server may be lost at any moment, and then never responds. The duration of a migration is unknown.
         let late = |elapsed: Elapsed| {
-            failed(&place, Component::AuditLedger, "get an answer in time")(elapsed_error(elapsed))
+            failed(&place, Component::AuditLedger, "get a response in time")(elapsed_error(elapsed))
         };
         let check = schema::check(&mut connection, &place, purpose == Use::Write);
         let version = timeout(patience, check).await.map_err(late)??;
@@ -105,7 +105,7 @@ impl Servers {
         begin: &'static str,
     ) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
         if self.purpose == Use::Read {
-            return Err(sqlx::Error::Configuration("it is open for reading only".into()));
+            return Err(sqlx::Error::Configuration("it is open read-only".into()));
         }
         let mut transaction = connection.begin_with(begin).await?;
         if self.pooled {
@@ -114,7 +114,7 @@ impl Servers {
         Ok(transaction)
     }
 
-    /// Returns a connection for reads: in a transaction that cannot write if it is open for reading only.
+    /// Returns a connection for reads: in a transaction that cannot write if it is open read-only.
     pub(super) async fn reader(&self) -> Result<Lease, sqlx::Error> {
         let mut lease = self.lease(self.pool().await.acquire().await?);
         if self.purpose == Use::Write && !self.pooled {
@@ -211,7 +211,7 @@ impl Servers {
             let now = (options.get_host().to_owned(), options.get_port());
             let then = current.connect_options();
             if (then.get_host(), then.get_port()) != (now.0.as_str(), now.1) {
-                warn!(host = now.0, port = now.1, "another server takes the ledger's writes now");
+                warn!(host = now.0, port = now.1, "another server accepts the ledger's writes now");
                 let new = pool(options, self.connections, self.patience, self.purpose, self.pooled);
                 let old = std::mem::replace(&mut *current, new);
                 tokio::spawn(async move { old.close().await });
@@ -381,7 +381,7 @@ async fn find(hosts: &[PgConnectOptions], place: &Arc<str>, purpose: Use) -> Res
         }
     }
     let action = match purpose {
-        Use::Write => "connect to a server that takes writes",
+        Use::Write => "connect to a server that accepts writes",
         Use::Read => "connect to a server",
     };
     standby.ok_or_else(|| failed(place, Component::AuditLedger, action)(last))

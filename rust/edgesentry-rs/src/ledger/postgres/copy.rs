@@ -119,7 +119,7 @@ pub(super) fn statement(filter: &Filter, page: Option<&Page>) -> String {
 }
 
 fn malformed() -> sqlx::Error {
-    sqlx::Error::Protocol("the server's COPY stream is not as its documentation has it".to_owned())
+    sqlx::Error::Protocol("the server's COPY stream does not follow its documentation".to_owned())
 }
 
 /// Returns the length of the header.
@@ -146,7 +146,7 @@ fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
         let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(None) };
         // NULL has the length -1.
         let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-            return Err(invalid(values[0], values[1], "a column, NULL or too long,"));
+            return Err(invalid(values[0], values[1], "a column that is NULL or too long"));
         };
         if length > stream::MAX_TEXT_BYTES {
             return Err(malformed());
@@ -174,7 +174,7 @@ fn invalid(device_id: &[u8], sequence: &[u8], column: &str) -> sqlx::Error {
     let sequence =
         array(sequence).map_or_else(|| "?".to_owned(), |bytes| i64::from_be_bytes(bytes).to_string());
     let place = format!("device_id {device_id:?}, sequence {sequence}");
-    stream::malformed(&place, column, "is not what a ledger writes")
+    stream::malformed(&place, column, "is not a value that a ledger writes")
 }
 
 fn text(bytes: &[u8]) -> Option<String> {

@@ -27,8 +27,8 @@ impl DemoFolder {
             Ok(mut entries) => {
                 if entries.next().is_some() && !marker.exists() {
                     let message = format!(
-                        "{}: exists and was not made by eds demo, so nothing was written; name another folder \
-                         with --dir",
+                        "{}: exists and was not made by eds demo, so nothing was written; pass another directory with \
+                         --dir",
                         path.display()
                     );
                     return Err(Failure::usage("folder_not_ours", message));
@@ -38,12 +38,12 @@ impl DemoFolder {
                 fs::create_dir_all(path).map_err(|error| cannot("create", path, &error))?;
             }
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                let message = format!("{}: is not a folder; name another with --dir", path.display());
+                let message = format!("{}: is not a directory; pass another with --dir", path.display());
                 return Err(Failure::usage("folder_not_ours", message));
             }
             Err(error) => return Err(cannot("read", path, &error)),
         }
-        write(&marker, b"Made by eds demo, which may write this folder over.\n")?;
+        write(&marker, b"Made by eds demo, which may replace this directory.\n")?;
         Ok(DemoFolder(path.to_owned()))
     }
 

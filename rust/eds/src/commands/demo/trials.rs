@@ -53,7 +53,7 @@ impl Trial {
             (true, false) => (GOOD, '✓'),
         };
         let found = if self.found.is_empty() {
-            "nothing: the hole in this scheme".into()
+            "nothing: the weakness of this scheme".into()
         } else {
             summary(&self.found)
         };

@@ -56,13 +56,12 @@ pub(crate) struct AlertFire {
 
 fn trial(alert: &str) -> Result<Trial, String> {
     let known = || Trial::ALL.map(Trial::alert).join(", ");
-    Trial::of(alert).ok_or_else(|| format!("one of {} is wanted", known()))
+    Trial::of(alert).ok_or_else(|| format!("expected one of {}", known()))
 }
 
 fn http_url(text: &str) -> Result<String, &'static str> {
     let is_so = text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty());
-    let wanted =
-        "a URL such as http://127.0.0.1:9090 is wanted; behind TLS or a password, forward a local port to it";
+    let wanted = "expected a URL such as http://127.0.0.1:9090; for a server behind TLS or a password, forward a local port";
     if is_so { Ok(text.to_owned()) } else { Err(wanted) }
 }
 

@@ -29,11 +29,14 @@ impl Consent {
         if self.yes {
             return Ok(());
         }
-        let refuse = |why: &str| Failure::usage("consent", format!("{why}; nothing was touched"));
+        let refuse = |why: &str| Failure::usage("consent", format!("{why}; nothing was changed"));
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            return Err(refuse("the drill touches systems of your own, and nobody can be asked; give --yes"));
+            return Err(refuse(
+                "the drill touches your own systems and cannot ask for confirmation without a terminal; \
+                 pass --yes",
+            ));
         }
-        complain("Go on? Answer yes:");
+        complain("Continue? Answer yes:");
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
         match read {
@@ -59,8 +62,8 @@ pub(super) fn settings_to_touch(config: &Path) -> Result<Settings, Failure> {
     let settings = Settings::of(stores::load(Some(config), &Overrides::default())?)?;
     if settings.ops.production {
         let message = format!(
-            "{}: ops.production is true, and this drill changes something on the systems that it names; hold it with the \
-             settings of a staging site",
+            "{}: ops.production is true, and this drill changes something on the systems that it names; run it with \
+             the settings of a staging site",
             config.display()
         );
         return Err(Failure::usage("production", message));

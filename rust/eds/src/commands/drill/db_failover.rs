@@ -18,7 +18,7 @@ use crate::output::Output;
 /// while the primary and all its processes are killed with SIGKILL. The old primary is fenced, comes back,
 /// and must refuse writes; the new one gets a synchronous standby again. With --cluster the drill uses two
 /// existing servers instead: the records are in a temporary database, which is dropped at the end, and the
-/// servers have exchanged their roles. After the primary is stopped, Ctrl-C ends the drill only when a
+/// servers exchange their roles. After the primary is stopped, Ctrl-C ends the drill only when a
 /// primary with a standby runs again.
 #[derive(Args, Debug)]
 #[command(after_help = "\

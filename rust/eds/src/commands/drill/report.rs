@@ -76,7 +76,7 @@ impl Report {
         if self.remove_expired {
             let paths = quarter::remove_expired(&self.folder, now_ms)?;
             removed.extend(paths.iter().map(|path| path.display().to_string()));
-            text.push_str(&format!("{} files were kept long enough and are removed\n", removed.len()));
+            text.push_str(&format!("{} expired files were removed\n", removed.len()));
         }
         let status = summary.status();
         let exit = match status {

@@ -17,7 +17,7 @@ use crate::threads;
 ///
 /// SeaweedFS is started on loopback, with a bucket as eds ops s3-setup makes it. The drill tries to delete
 /// every version permanently, which must be refused. With --bucket it uses an existing bucket instead: it
-/// makes its own objects, below devices/edgesentry-drill-, and are deleted at the end unless Object Lock
+/// makes its own objects below devices/edgesentry-drill- and deletes them at the end, unless Object Lock
 /// keeps them.
 #[derive(Args, Debug)]
 #[command(after_help = "\

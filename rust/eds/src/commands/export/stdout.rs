@@ -30,7 +30,8 @@ impl Stdout {
     pub(super) fn open(is_text: bool) -> Result<(Stdout, Reader), Failure> {
         let is_terminal = io::stdout().is_terminal();
         if is_terminal && !is_text {
-            let message = "this format is no text for a terminal; send stdout to a file, or use --output";
+            let message =
+                "this format is not text for a terminal; redirect stdout to a file, or use --output";
             return Err(Failure::usage("usage", message));
         }
         let reader = Reader::default();

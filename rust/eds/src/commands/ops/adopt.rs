@@ -23,7 +23,7 @@ use crate::text::name;
 #[command(after_help = "\
 Examples:
   eds ops adopt --data /srv/restored --config /etc/eds/restored.toml     into a new archive that this file names
-  eds ops adopt --data /srv/restored --take-over                         the original is gone for good")]
+  eds ops adopt --data /srv/restored --take-over                         the original has stopped permanently")]
 pub(super) struct AdoptCopy {
     /// Data directory of the copy, as given to eds ops restore
     #[arg(long, value_name = "DIR")]
@@ -53,7 +53,7 @@ impl AdoptCopy {
             take_over: self.take_over,
         };
         let adoption = session.wait_or(
-            "the archive may be handed over already; run it again to go on",
+            "the archive may be handed over already; run it again to continue",
             adopt(&session.settings, &archive, &options),
         )?;
         let text = summary(&adoption);
@@ -71,7 +71,7 @@ fn summary(adoption: &Adoption) -> String {
         "  original  as it was, with its own archive\n"
     });
     text.push_str(if adoption.running {
-        "  server    told to read its settings again\n"
+        "  server    reloads its settings\n"
     } else {
         "  server    archives when it is started\n"
     });

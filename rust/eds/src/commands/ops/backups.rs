@@ -85,7 +85,7 @@ fn line(backup: &Backup, covered: &Coverage, age_seconds: u64, inventory: &Inven
             let last = activity.map_or(inventory.newest_ms, |(_, last)| *last);
             format!("{from} to {}", to_rfc3339(last.max(backup.finished_at_ms)))
         }
-        None => format!("{from} only: no log behind it is archived"),
+        None => format!("{from} only: no log after it is archived"),
     };
     format!("{:<18}  {:>9}  {:>11}  {restores}\n", backup.id, age(age_seconds), size(backup.size_bytes()))
 }

@@ -44,8 +44,8 @@ impl BucketArgs {
         let name = named.and_then(|url| url.strip_prefix("s3://")).map(|name| name.trim_end_matches('/'));
         let Some(name) = name else {
             let message = match named {
-                None => format!("no bucket is named; name s3://BUCKET, or set {setting} to it"),
-                Some(other) => format!("a bucket is named as s3://BUCKET, not {other:?}"),
+                None => format!("no bucket was given; pass s3://BUCKET, or set {setting} to it"),
+                Some(other) => format!("expected s3://BUCKET, got {other:?}"),
             };
             return Err(Failure::usage("config", message));
         };

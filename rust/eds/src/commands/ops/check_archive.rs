@@ -54,7 +54,7 @@ impl CheckArchive {
         let (backups, inventory, mut checks) = read?;
         checks.extend(timelines(&inventory));
         for backup in &backups {
-            let name = format!("no write-ahead log is missing behind backup {}", backup.id);
+            let name = format!("no write-ahead log is missing after backup {}", backup.id);
             let found = backup.coverage(&inventory);
             let gaps: Vec<String> = found
                 .gaps
@@ -69,7 +69,7 @@ impl CheckArchive {
                     name,
                     false,
                     format!(
-                        "missing: {} and all behind it; is archive_mode on?",
+                        "missing: {} and all after it; is archive_mode on?",
                         found
                             .newest
                             .map_or(backup.first_segment, |newest| newest.plus(1, inventory.segment_bytes))
@@ -119,7 +119,7 @@ fn timelines(inventory: &Inventory) -> Option<Check> {
         .filter(|branch| inventory.is_living(branch))
         .map(|branch| {
             format!(
-                "timeline {} was archived at {}, beside timeline {current}",
+                "timeline {} was archived at {}, next to timeline {current}",
                 branch.timeline,
                 to_rfc3339(branch.last_ms)
             )
@@ -135,7 +135,7 @@ fn timelines(inventory: &Inventory) -> Option<Check> {
         .collect();
     let mut evidence = format!("timeline {}", way.join(", "));
     for branch in &beside {
-        evidence.push_str(&format!("; beside it {} up to {}", branch.timeline, branch.newest));
+        evidence.push_str(&format!("; next to it {} up to {}", branch.timeline, branch.newest));
     }
     if !living.is_empty() {
         evidence = format!("{}: stop one of the servers; {evidence}", living.join("; "));

@@ -127,7 +127,7 @@ impl ConfigurePostgres {
 fn standby_name(name: &str) -> Result<String, String> {
     let ordinary = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if name.is_empty() || !name.chars().all(ordinary) {
-        return Err("letters, digits, _, - and . make a name".to_owned());
+        return Err("expected a name of letters, digits, _, - and .".to_owned());
     }
     Ok(name.to_owned())
 }

@@ -110,7 +110,7 @@ fn summary(restored: &Restored) -> String {
         restored.port,
         restored.pid,
         shell_word(&data),
-        restored.last_commit.as_deref().unwrap_or("none behind the backup"),
+        restored.last_commit.as_deref().unwrap_or("none after the backup"),
         restored.download_seconds + restored.extract_seconds + restored.recover_seconds,
         restored.download_seconds,
         restored.extract_seconds,

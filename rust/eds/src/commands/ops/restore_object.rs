@@ -76,7 +76,7 @@ impl RestoreObject {
         let opened = self.stores.open(Access::Read)?;
         let bucket = opened.settings.payloads.as_deref().and_then(|url| url.strip_prefix("s3://"));
         let Some(bucket) = bucket else {
-            return Err(Failure::usage("config", "payloads: versions are kept in S3 only; name s3://BUCKET"));
+            return Err(Failure::usage("config", "payloads: only S3 keeps versions; set s3://BUCKET"));
         };
         let devices = self.devices()?;
         super::super::known_devices(&opened, &devices)?;
@@ -98,7 +98,7 @@ impl RestoreObject {
             Ok::<_, Failure>(tally)
         };
         let answer = opened.runtime.block_on(interrupt::unless_asked(work));
-        let interrupted = || Failure::interrupted("interrupted: what was restored until now stays restored");
+        let interrupted = || Failure::interrupted("interrupted: payloads restored so far stay restored");
         let tally = answer.ok_or_else(interrupted)??;
         self.conclude(&tally, output)
     }
@@ -121,8 +121,8 @@ impl RestoreObject {
     fn conclude(&self, tally: &Tally, output: &Output) -> Result<Exit, Failure> {
         if tally.looked_at == 0 {
             let message = match &self.device {
-                Some(device) => format!("device {device:?} has no record there, so nothing was looked at"),
-                None => "there is no record of these devices, so nothing was looked at".to_owned(),
+                Some(device) => format!("device {device:?} has no record there, so nothing was examined"),
+                None => "these devices have no record, so nothing was examined".to_owned(),
             };
             return Err(Failure::unfinished("nothing_to_restore", message));
         }

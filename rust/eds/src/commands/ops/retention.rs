@@ -54,10 +54,8 @@ impl Retention {
         let objects: usize = plan.delete.iter().map(|deletion| deletion.keys.len()).sum();
         let objects = count(objects as u64, "object");
         if self.apply {
-            session.wait_or(
-                "what was deleted already stays deleted; run it again to go on",
-                apply(&archive, &plan),
-            )?;
+            session
+                .wait_or("deleted files stay deleted; run it again to continue", apply(&archive, &plan))?;
             text.push_str(&format!("{objects} deleted\n"));
         } else if !plan.delete.is_empty() {
             text.push_str(&format!("nothing was deleted; --apply deletes {objects}\n"));

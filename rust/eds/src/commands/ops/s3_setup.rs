@@ -80,7 +80,7 @@ impl S3Setup {
             .collect();
         let mut text = super::checklist::text(&bucket.place(), &checks);
         if !self.apply && steps.iter().any(|step| step.change) {
-            text.push_str("nothing was changed; --apply does what is to be done\n");
+            text.push_str("nothing was changed; --apply carries out the steps\n");
         }
         for file in files.iter().flatten() {
             text.push_str(&format!("policy {}\n", sentence(file)));

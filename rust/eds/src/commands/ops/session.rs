@@ -23,8 +23,8 @@ use crate::text::sentence;
 use crate::threads;
 
 /// The note on the files that an interrupted backup or dump leaves in the archive.
-pub(super) const WITHOUT_MANIFEST: &str = "files that are in the archive already count as no backup without a manifest, and go with eds ops retention --apply \
-     after 2 days";
+pub(super) const WITHOUT_MANIFEST: &str = "files that are already in the archive are not a backup without a manifest, \
+     and eds ops retention --apply deletes them after 2 days";
 
 /// Settings and a runtime.
 pub(super) struct Session {
@@ -58,7 +58,7 @@ impl Session {
     /// Returns the metrics file of the option, or else of the settings.
     pub(super) fn metrics_file<'a>(&'a self, option: Option<&'a Path>) -> Result<&'a Path, Failure> {
         option.or(self.settings.ops.textfile.as_deref()).ok_or_else(|| {
-            Failure::usage("config", "no metrics file is named; set ops.textfile, or --metrics-file")
+            Failure::usage("config", "no metrics file is set; set ops.textfile, or pass --metrics-file")
         })
     }
 

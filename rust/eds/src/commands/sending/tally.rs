@@ -112,7 +112,7 @@ impl Tally {
     }
 
     pub(super) fn text(&self) -> String {
-        let (style, verdict) = if self.all_taken() { (GOOD, "TAKEN") } else { (BAD, "NOT ALL TAKEN") };
+        let (style, verdict) = if self.all_taken() { (GOOD, "INGESTED") } else { (BAD, "NOT ALL INGESTED") };
         let mut text = format!(
             "{style}{verdict}{style:#}  {}: {} accepted, {} duplicate\n",
             count(self.records, "record"),
@@ -130,7 +130,7 @@ impl Tally {
             text.push_str(&format!("  {BAD}{reason:<25}{BAD:#}{}\n", number(total)));
         }
         if !self.rejections.is_empty() {
-            text.push_str(&format!("\n{BOLD}Not taken{BOLD:#}\n"));
+            text.push_str(&format!("\n{BOLD}Not ingested{BOLD:#}\n"));
         }
         for rejection in &self.rejections {
             rejection.write(&mut text);

@@ -94,10 +94,10 @@ impl GivenArgs {
             return Ok(None);
         }
         let [file] = files else {
-            return Err(Failure::usage("usage", "--manifest describes one file; name just that file"));
+            return Err(Failure::usage("usage", "--manifest describes one file; pass only that file"));
         };
         if inputs::is_stdin(file) {
-            return Err(Failure::usage("usage", "--manifest describes a file; stdin (-) is none"));
+            return Err(Failure::usage("usage", "--manifest describes a file, not stdin (-)"));
         }
         Ok(Some(file))
     }

@@ -76,7 +76,7 @@ impl InPlace {
                 (Some(_), Some(_)) => "",
             };
             if !what.is_empty() {
-                output.note(&format!("note: the {what} what the ledger itself has registered"));
+                output.note(&format!("note: the {what} those that the ledger itself has registered"));
             }
         }
         let verification = Verification {

@@ -49,7 +49,8 @@ impl Reports {
             |option: &str, path: &Option<PathBuf>, kind| -> Result<Option<Destination>, Failure> {
                 let Some(path) = path else { return Ok(None) };
                 if is_stdin(path) {
-                    let message = format!("{option} writes a file, and stdout has the answer; name a file");
+                    let message =
+                        format!("{option} writes a file, and stdout has the result; pass a file name");
                     return Err(Failure::usage("usage", message));
                 }
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

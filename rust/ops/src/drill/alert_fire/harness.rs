@@ -146,7 +146,7 @@ fn rejected(outcome: &Outcome, code: RejectionCode) -> Result<(), DrillError> {
 
 fn unexpected(wanted: &str, outcome: &Outcome) -> DrillError {
     let answer = outcome.rejection().map_or(outcome.name(), |rejection| rejection.code.name());
-    DrillError::Unfit(format!("the service answered {answer} to a record of the drill instead of {wanted}"))
+    DrillError::Unfit(format!("the service returned {answer} for a record of the drill instead of {wanted}"))
 }
 
 /// Payloads in memory that cannot be written while `fails` is true.

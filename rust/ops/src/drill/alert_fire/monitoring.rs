@@ -101,10 +101,10 @@ impl Monitoring {
     pub(super) fn describe(&self) -> String {
         let webhook = match &self.webhook {
             Some(webhook) => format!("the webhook listens at http://{}", webhook.address()),
-            None => "no webhook is listened for".to_owned(),
+            None => "no webhook was given".to_owned(),
         };
         let (prometheus, alertmanager) = (self.prometheus.url(), self.alertmanager.url());
-        format!("Prometheus answers at {prometheus}, Alertmanager at {alertmanager}; {webhook}")
+        format!("Prometheus responds at {prometheus}, Alertmanager at {alertmanager}; {webhook}")
     }
 
     /// Returns the rule of an alert.
@@ -291,7 +291,7 @@ impl Monitoring {
                 let known = alerts
                     .iter()
                     .any(|active| active.labels.get("alertname").is_some_and(|name| name == alert));
-                format!("Alertmanager {} of it", if known { "knows" } else { "knows nothing" })
+                format!("Alertmanager {}", if known { "has it" } else { "does not have it" })
             }
             Err(error) => error.to_string(),
         };

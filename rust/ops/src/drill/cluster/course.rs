@@ -30,7 +30,7 @@ const FOLLOW_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Commands {
     /// Stops the primary, as a crash would.
     pub stop: String,
-    /// Ensures that the old primary takes no writes, whenever it comes back.
+    /// Ensures that the old primary accepts no writes, whenever it comes back.
     pub fence: String,
     /// Promotes the standby; `pg_promote` by default.
     pub promote: Option<String>,
@@ -60,7 +60,7 @@ impl Pair {
         let list = settings.stores.ledger.reveal().to_owned();
         if settings.stores.location()? != Location::Postgres {
             let message =
-                "the ledger of the settings is no PostgreSQL; name both hosts: postgres://…@db-1,db-2/audit";
+                "the ledger of the settings is not PostgreSQL; name both hosts: postgres://…@db-1,db-2/audit";
             return Err(Error::Config(message.to_owned()));
         }
         let urls: Vec<String> = PostgresUrl::split(&list)?.each_host().collect();
@@ -81,12 +81,12 @@ impl Pair {
         servers.sort_by_key(|(is_standby, ..)| *is_standby);
         let Some((true, standby, standby_url, _)) = servers.pop() else {
             return Err(Error::Config(
-                "neither host of the ledger is a standby; nothing was touched".to_owned(),
+                "neither host of the ledger is a standby; nothing was changed".to_owned(),
             ));
         };
         let Some((false, primary, primary_url, version)) = servers.pop() else {
             return Err(Error::Config(
-                "both hosts of the ledger are standbys; nothing was touched".to_owned(),
+                "both hosts of the ledger are standbys; nothing was changed".to_owned(),
             ));
         };
         let database = format!("{DATABASE_PREFIX}{}", hex::encode(random::<4>()?));
@@ -95,7 +95,7 @@ impl Pair {
 
     /// Checks that the drill can run to its end, as far as that can be known.
     pub(super) fn check(&self, commands: &Commands, asynchronous: bool) -> Result<(), Error> {
-        let refuse = |problem: String| Err(Error::Config(format!("{problem}; nothing was touched")));
+        let refuse = |problem: String| Err(Error::Config(format!("{problem}; nothing was changed")));
         let place = self.primary.place();
         let states = "SELECT count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')), count(*) \
             FROM pg_stat_replication WHERE state = 'streaming'";
@@ -106,17 +106,20 @@ impl Pair {
         if states.starts_with("0|") && !asynchronous {
             return refuse(format!(
                 "no standby of {place} is synchronous, so acknowledged records would be lost; set \
-                 synchronous_standby_names, or give --asynchronous to see what is lost"
+                 synchronous_standby_names, or pass --asynchronous to see the loss"
             ));
         }
         let may = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user";
         if self.primary.query(may)? != "t" {
-            return refuse(format!("the role may make no database on {place}; ALTER ROLE … CREATEDB"));
+            return refuse(format!(
+                "the role may not create databases on {place}; grant it with ALTER ROLE … CREATEDB"
+            ));
         }
         let may = "SELECT has_function_privilege('pg_promote(boolean, integer)', 'execute')";
         if commands.promote.is_none() && self.primary.query(may)? != "t" {
             return refuse(format!(
-                "the role may not call pg_promote on {}; GRANT EXECUTE ON FUNCTION pg_promote, or give --promote-command",
+                "the role may not call pg_promote on {}; GRANT EXECUTE ON FUNCTION pg_promote, or pass \
+                 --promote-command",
                 self.standby.place()
             ));
         }
@@ -174,7 +177,7 @@ impl<'a> Course<'a> {
         listener: Listener,
     ) -> Result<Course<'a>, Error> {
         let folder = tempfile::Builder::new().prefix("edgesentry-drill-").tempdir();
-        let folder = folder.map_err(Error::io("make a folder", &std::env::temp_dir()))?;
+        let folder = folder.map_err(Error::io("create a directory", &std::env::temp_dir()))?;
         let begun = Instant::now();
         Ok(Course {
             pair,
@@ -210,7 +213,7 @@ impl<'a> Course<'a> {
         while self.pair.primary.query_within("SELECT 1", Duration::from_secs(2)).is_ok() {
             if begin.elapsed() > patience {
                 ran?;
-                let problem = "it still answers a minute after the stop command has ended".to_owned();
+                let problem = "it still responds a minute after the stop command has ended".to_owned();
                 return Err(Error::Server { server: self.pair.primary.place().to_owned(), problem });
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -322,7 +325,7 @@ impl<'a> Course<'a> {
         let failed = |said: String| Error::Program { program: format!("the {name} command"), said };
         let mut process = Process::start(&mut command, &log).map_err(|error| failed(error.to_string()))?;
         if !process.wait(COMMAND_TIMEOUT).map_err(|error| failed(error.to_string()))? {
-            return Err(failed(format!("no end after {} s", COMMAND_TIMEOUT.as_secs())));
+            return Err(failed(format!("timed out after {} s", COMMAND_TIMEOUT.as_secs())));
         }
         match process.ended().map_err(|error| failed(error.to_string()))? {
             Some(status) if !status.success() => {
@@ -345,10 +348,10 @@ impl Drop for Course<'_> {
         if self.has_ended {
             return;
         }
-        self.tell("interrupted: the cluster is made whole first".to_owned());
+        self.tell("interrupted: the cluster is restored first".to_owned());
         let ended = self.end();
         self.tell(match ended {
-            Ok(()) => "the cluster is whole, and the database of the drill is dropped".to_owned(),
+            Ok(()) => "the cluster is restored, and the database of the drill is dropped".to_owned(),
             Err(error) => error.describe(),
         });
     }
