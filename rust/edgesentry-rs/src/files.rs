@@ -45,6 +45,18 @@ pub(crate) fn unique_name() -> String {
     format!("{}-{:016x}-{}", std::process::id(), *RANDOM, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Refuses keys that some servers map to other keys.
+pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
+    // Servers that store objects in directories would normalize these.
+    let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
+    if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
+        return Err(format!(
+            "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
+        ));
+    }
+    Ok(())
+}
+
 /// Opens a file below a directory for reading. Anything else under its name, or a name above it, is an error and is not
 /// opened: a link would lead elsewhere, and a pipe would block.
 pub(crate) fn open_below(root: &Path, path: &Path) -> io::Result<File> {

@@ -7,6 +7,7 @@
 mod append;
 mod change;
 mod location;
+mod log;
 mod plan;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
@@ -31,6 +32,9 @@ use crate::error::{Error, StoreError};
 use crate::payload::Stored;
 
 pub use location::Location;
+pub use log::{
+    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Leader, LogState, LogTables, LogTablesError, RestoredBatch,
+};
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, create_database, drop_database};
 pub use postgres_settings::PostgresSettings;
@@ -236,6 +240,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns notes for users about reads and the connection; one sentence each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Returns the tables of the transparency log; none if the ledger cannot keep them.
+    fn log(&self) -> Option<Arc<dyn LogTables>> {
+        None
     }
 
     /// Checks that the ledger can be reached.

@@ -16,7 +16,7 @@ pub mod extension;
 mod files;
 pub mod ingest;
 pub mod ledger;
-#[cfg(feature = "s3")]
+pub mod log;
 pub mod objects;
 pub mod payload;
 #[cfg(feature = "s3")]

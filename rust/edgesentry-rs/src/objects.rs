@@ -4,6 +4,7 @@
 //! [`FailureKind::Item`](crate::error::FailureKind::Item) concerns the object itself, which is too large or not a file.
 
 mod folder;
+#[cfg(feature = "s3")]
 mod s3;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::error::{Error, StoreError};
 use crate::s3_settings::S3Settings;
 
 pub use folder::FolderObjects;
+#[cfg(feature = "s3")]
 pub use s3::S3Objects;
 
 /// The largest object that [`Objects::get`] reads; larger ones are for [`Objects::get_file`].
@@ -88,7 +90,7 @@ pub trait Objects: Send + Sync + 'static {
 /// mounted.
 pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
     if let Some(rest) = url.strip_prefix("s3://") {
-        return Ok(Arc::new(S3Objects::connect(rest, s3).await?));
+        return bucket(rest, s3).await;
     }
     match url.split_once(':') {
         Some(("folder", path)) if Path::new(path).is_absolute() => {
@@ -100,4 +102,14 @@ pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error>
         }
         _ => Err(Error::Config(format!("an archive is s3://BUCKET/PREFIX or folder:PATH, not {url:?}"))),
     }
+}
+
+#[cfg(feature = "s3")]
+async fn bucket(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
+    Ok(Arc::new(S3Objects::connect(url, s3).await?))
+}
+
+#[cfg(not(feature = "s3"))]
+async fn bucket(url: &str, _: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
+    Err(Error::Config(format!("s3://{url}: this build has no S3 support; build with --features s3")))
 }

@@ -91,18 +91,6 @@ fn proxies(settings: &S3Settings) -> ProxyConfig {
     }
 }
 
-/// Refuses keys that some servers map to other keys.
-pub(crate) fn refuse_key(key: &str) -> Result<(), String> {
-    // Servers that store objects in directories would normalize these.
-    let ordinary = |name: &str| !name.is_empty() && name != "." && name != "..";
-    if key.len() > 1024 || key.contains(char::is_control) || !key.split('/').all(ordinary) {
-        return Err(format!(
-            "a key of names between slashes, none of them empty, \".\" or \"..\", not {key:?}"
-        ));
-    }
-    Ok(())
-}
-
 /// The error for a missing bucket.
 const NO_BUCKET: &str = "there is no such bucket; look at its name and at the endpoint";
 

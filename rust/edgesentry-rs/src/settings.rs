@@ -27,6 +27,7 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::ingest::storage::Limits;
 use crate::ledger::{Ledger, PostgresSettings, Sqlite, postgres};
+use crate::log::LogSettings;
 use crate::payload::{Folder, PayloadStore, S3Settings, s3};
 use crate::secret::Secret;
 use crate::telemetry::TelemetrySettings;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub s3: S3Settings,
     /// The ingest service.
     pub ingest: Limits,
+    /// The transparency log.
+    pub log: LogSettings,
     /// Backup and restore.
     pub ops: OpsSettings,
     /// Logs, traces and metrics.
@@ -104,6 +107,7 @@ impl Default for Settings {
             postgres: PostgresSettings::default(),
             s3: S3Settings::default(),
             ingest: Limits::default(),
+            log: LogSettings::default(),
             ops: OpsSettings::default(),
             telemetry: TelemetrySettings::default(),
             serve: Section::default(),

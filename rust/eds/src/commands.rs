@@ -2,6 +2,7 @@
 
 #[cfg(not(all(feature = "ops", feature = "serve")))]
 mod absent;
+mod checkpoint;
 pub(crate) mod completions;
 mod config;
 mod demo;
@@ -114,6 +115,7 @@ commands! {
     "export" Export(export::Export),
     "device" Device(device::Device),
     "log" Log(log::Log),
+    "checkpoint" Checkpoint(checkpoint::Checkpoint),
     "config" Config(config::Config),
     "serve" Serve(serve::Serve),
     "push" Push(push::Push),

@@ -109,6 +109,11 @@ impl Appender {
         Ok(Appender { range, bundle, edges, full: Vec::new() })
     }
 
+    /// The partial tiles and bundle that [`Appender::resume`] reads for a tree of so many leaves: at most 9.
+    pub fn needed(size: u64) -> impl Iterator<Item = TileId> {
+        kinds(size).filter_map(move |kind| partial_tile(kind, size))
+    }
+
     /// Appends a leaf.
     ///
     /// # Errors

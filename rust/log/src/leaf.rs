@@ -146,6 +146,9 @@ pub struct OpenedLeaf {
 }
 
 impl Leaf {
+    /// The kind of a record.
+    pub(crate) const RECORD: u8 = RECORD;
+
     /// Parses a leaf.
     ///
     /// # Errors

@@ -22,6 +22,7 @@
 //! ```
 
 mod append;
+mod batch;
 mod bundle;
 mod checkpoint;
 mod hash;
@@ -40,6 +41,10 @@ mod tile;
 mod tree;
 
 pub use append::{AppendError, Appender};
+pub use batch::{
+    Assigned, Assignment, Batch, BatchError, BuiltBatch, KeyChange, KeyState, ReadBatch, Run, Tampered,
+    TamperedProblem, revoked_by,
+};
 pub use bundle::{EntryBundle, MAX_ENTRY_BYTES};
 pub use checkpoint::{Checkpoint, CheckpointError, MAX_ORIGIN_BYTES};
 pub use hash::{MAX_SIZE, TreeHash};

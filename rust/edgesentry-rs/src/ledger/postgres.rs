@@ -3,6 +3,7 @@
 mod connect;
 mod copy;
 mod database;
+mod log;
 mod schema;
 mod url;
 
@@ -21,8 +22,8 @@ use super::change;
 use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, PostgresSettings, Pruned, RecordStream,
-    RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, LogTables, PostgresSettings, Pruned,
+    RecordStream, RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows, stream,
 };
 use crate::admission::{Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -95,14 +96,14 @@ impl Postgres {
         connection: &mut PgConnection,
         entries: &[Entry],
     ) -> Result<Vec<Decision>, AppendError> {
-        let transaction = self.servers.begin(connection).await.map_err(self.failed("begin a transaction"))?;
+        let transaction = self.servers.begin(connection, "BEGIN").await.map_err(self.failed("begin a transaction"))?;
         append::append(transaction, self.servers.place(), entries).await
     }
 
     async fn register_once(&self, registration: &Registration) -> Result<(), Error> {
         let failed = || self.failed("register a device");
         let mut connection = self.servers.writer().await.map_err(failed())?;
-        let transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
+        let transaction = self.servers.begin(&mut connection, "BEGIN").await.map_err(failed())?;
         append::register(transaction, self.servers.place(), registration).await?;
         connection.end().await.map_err(failed())?;
         Ok(())
@@ -111,7 +112,7 @@ impl Postgres {
     async fn revoke_once(&self, device_id: &str) -> Result<u64, Error> {
         let failed = || self.failed("revoke the keys of a device");
         let mut connection = self.servers.writer().await.map_err(failed())?;
-        let transaction = self.servers.begin(&mut connection).await.map_err(failed())?;
+        let transaction = self.servers.begin(&mut connection, "BEGIN").await.map_err(failed())?;
         let next = append::revoke(transaction, self.servers.place(), device_id).await?;
         connection.end().await.map_err(failed())?;
         Ok(next)
@@ -165,6 +166,10 @@ impl Ledger for Postgres {
 
     fn notes(&self) -> Vec<String> {
         self.servers.notes().to_vec()
+    }
+
+    fn log(&self) -> Option<Arc<dyn LogTables>> {
+        Some(Arc::new(self.clone()))
     }
 
     async fn takes_writes(&self) -> Result<Option<bool>, StoreError> {

@@ -1,5 +1,7 @@
 //! A ledger in an embedded database file.
 
+mod log;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,8 +16,8 @@ use super::plan::{Chains, Held, LogRow, Plan};
 use super::rows::Kind;
 use super::stream::{self, CHUNK, MAX_EVIDENCE_BYTES, MAX_TEXT_BYTES};
 use super::{
-    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Pruned, RecordStream, RegisteredDevice,
-    Registration, RejectionLimits, Rejections, prune, rows,
+    AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, LogTables, Pruned, RecordStream,
+    RegisteredDevice, Registration, RejectionLimits, Rejections, prune, rows,
 };
 use crate::admission::{Registry, RejectionCode};
 use crate::clock::now_ms;
@@ -27,10 +29,22 @@ use crate::sqlite::{Database, Schema, insert};
 static SCHEMA: Schema = Schema {
     name: "ledger",
     tables: &super::TABLES,
-    later_tables: &["payloads", "record_payloads", "pruned_rejections"],
+    later_tables: &[
+        "payloads",
+        "record_payloads",
+        "pruned_rejections",
+        "log_state",
+        "log_batches",
+        "log_runs",
+        "log_events",
+        "log_heads",
+        "log_keys",
+        "checkpoints",
+    ],
     migrations: &[
         (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
         (2, "record payloads", include_str!("../../migrations/sqlite/0002_record_payloads.sql")),
+        (3, "log", include_str!("../../migrations/sqlite/0003_log.sql")),
     ],
 };
 
@@ -102,6 +116,10 @@ impl Ledger for Sqlite {
 
     fn notes(&self) -> Vec<String> {
         self.database.note().into_iter().collect()
+    }
+
+    fn log(&self) -> Option<Arc<dyn LogTables>> {
+        Some(Arc::new(self.clone()))
     }
 
     async fn append(&self, entries: &[Entry]) -> Result<Vec<Decision>, AppendError> {

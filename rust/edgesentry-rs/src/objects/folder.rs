@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use super::{MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
 use crate::error::{Component, Error, StoreError};
 use crate::files::{
-    Names, failure, folder_below, modified_ms, open_below, place_new, sync_parents, unique_name, write_synced,
+    Names, failure, folder_below, modified_ms, open_below, place_new, refuse_key, sync_parents, unique_name,
+    write_synced,
 };
-use crate::s3::refuse_key;
 
 /// A directory that must exist. Objects are written to a temporary file, synced, and linked into place, or renamed
 /// there if the file system has no hard links. Other users may be able to write there: it reads only regular files, and

@@ -17,7 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use super::{MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
-use crate::s3::{self, BodyError, milliseconds, refuse_key};
+use crate::files::refuse_key;
+use crate::s3::{self, BodyError, milliseconds};
 use crate::s3_settings::S3Settings;
 
 /// The size of a part of a large object, and the size from which objects are sent in parts.

@@ -15,6 +15,7 @@ use edgesentry_formats::content_path;
 use super::{PayloadStore, Put, Version, damaged, is_of};
 use crate::admission::{Admitted, MAX_PAYLOAD_BYTES};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
+use crate::files::refuse_key;
 use crate::s3::{self, BodyError, milliseconds};
 use crate::s3_settings::S3Settings;
 
@@ -60,7 +61,7 @@ impl S3 {
             Some(("s3", rest)) => rest.split_once('/').filter(|(bucket, _)| *bucket == &*self.bucket)?.1,
             Some(_) => return None,
         };
-        s3::refuse_key(key).ok()?;
+        refuse_key(key).ok()?;
         Some(key.to_owned())
     }
 

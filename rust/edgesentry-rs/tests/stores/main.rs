@@ -14,6 +14,7 @@ mod events;
 mod exports;
 mod faults;
 mod ledgers;
+mod log;
 mod metrics;
 mod payloads;
 mod race;

@@ -98,15 +98,16 @@ impl Servers {
         &self.notes
     }
 
-    /// Begins a transaction that writes; its commit is durable.
+    /// Begins a transaction that writes, by this statement; its commit is durable.
     pub(super) async fn begin<'c>(
         &self,
         connection: &'c mut PgConnection,
+        begin: &'static str,
     ) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
         if self.purpose == Use::Read {
             return Err(sqlx::Error::Configuration("it is open for reading only".into()));
         }
-        let mut transaction = connection.begin().await?;
+        let mut transaction = connection.begin_with(begin).await?;
         if self.pooled {
             transaction.execute(AssertSqlSafe(pooled_write(self.patience))).await?;
         }

@@ -12,11 +12,21 @@ use crate::sqlite::{Contents, MAX_NAMES, MIGRATIONS_TABLE, Schema, into_sqlx};
 pub(super) const SCHEMA: Schema = Schema {
     name: "ledger",
     tables: &TABLES,
-    later_tables: &["pruned_rejections"],
+    later_tables: &[
+        "pruned_rejections",
+        "log_state",
+        "log_batches",
+        "log_runs",
+        "log_events",
+        "log_heads",
+        "log_keys",
+        "checkpoints",
+    ],
     migrations: &[
         (1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
         (2, "rejections", include_str!("../../../migrations/postgres/0002_rejections.sql")),
         (3, "one index less", include_str!("../../../migrations/postgres/0003_one_index_less.sql")),
+        (4, "log", include_str!("../../../migrations/postgres/0004_log.sql")),
     ],
 };
 

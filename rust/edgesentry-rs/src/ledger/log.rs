@@ -1,0 +1,578 @@
+//! The tables of the transparency log in a ledger: which leaf each record, key and revocation is. The statements are those
+//! of both databases.
+//!
+//! Positions are given to records that are committed, in transactions of their own, so ingest writes nothing more and waits
+//! for nothing. A *term* fences leaders: each leader has a greater one, and every write checks it under the lock on the
+//! state, so a leader that was replaced while it was slow writes nothing more.
+
+mod assign;
+mod restore;
+mod statements;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use edgesentry_chain::{AuditRecord, Hash};
+use edgesentry_log::{Leaf, LeafError, Run, Tampered, TreeHash};
+use futures::future::BoxFuture;
+use tokio::sync::Mutex;
+
+use crate::error::{Component, StoreError};
+use crate::sql::failed;
+
+pub use restore::RestoredBatch;
+pub(super) use statements::{Kind, Row, Span, Statements, Value};
+
+/// Why the tables cannot be continued.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogTablesError {
+    /// The ledger has no log.
+    #[error("the ledger has no transparency log; open one with eds checkpoint init")]
+    NotOpened,
+    /// Another leader has taken over.
+    #[error("another process has taken over the transparency log; nothing was written")]
+    Superseded,
+    /// The ledger does not have what it had committed.
+    #[error("the ledger was changed behind the back of the service: {0}")]
+    Tampered(Box<Tampered>),
+    /// The ledger has something else than the log that it is restored from.
+    #[error("the ledger and the log disagree on {0}")]
+    Conflict(String),
+    /// The tables contradict each other.
+    #[error("the tables of the transparency log contradict each other: {0}")]
+    Inconsistent(String),
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The log as its tables have it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogState {
+    /// The name of the log.
+    pub origin: String,
+    /// The index of the next leaf.
+    pub next_index: u64,
+    /// The last batch; 0 before the first.
+    pub batch: u64,
+    /// When it was opened, Unix milliseconds.
+    pub opened_at_ms: u64,
+}
+
+/// How far a batch is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BatchStep {
+    /// Its leaves have positions.
+    Sequenced,
+    /// Its tiles are stored.
+    Integrated,
+    /// Its checkpoint is signed.
+    Signed,
+}
+
+/// A batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchRow {
+    /// From 1.
+    pub batch: u64,
+    /// The index of its first leaf.
+    pub first_index: u64,
+    /// The size of the tree with it.
+    pub size: u64,
+    /// The root of the tree with it, once it is integrated.
+    pub root: Option<TreeHash>,
+    /// How far it is.
+    pub step: BatchStep,
+}
+
+/// A signed checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckpointRow {
+    /// The size of the tree.
+    pub size: u64,
+    /// Its root.
+    pub root: TreeHash,
+    /// The note with the log's signature.
+    pub note: Vec<u8>,
+    /// When it was signed, Unix milliseconds.
+    pub signed_at_ms: u64,
+    /// The number of its lock object.
+    pub lock_number: u64,
+}
+
+/// The leaves of a batch without the records themselves, both in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchLeaves {
+    /// Leaves other than records, by index.
+    pub events: Vec<(u64, Vec<u8>)>,
+    /// Runs of records, by the index of the first one.
+    pub runs: Vec<(u64, Run)>,
+}
+
+/// The one that sequences. Dropped, another one can take its place.
+pub struct Leader {
+    term: i64,
+    /// Locked by nobody: it makes a shared reference to a leader one that tasks can have.
+    guard: Option<Mutex<Box<dyn Guard>>>,
+}
+
+impl Leader {
+    /// Whether nobody else can lead. An error if that is not known; then another one may.
+    ///
+    /// # Errors
+    /// The connection that holds the lock is lost.
+    pub async fn holds(&mut self) -> Result<(), StoreError> {
+        match &mut self.guard {
+            Some(guard) => guard.get_mut().holds().await,
+            // Without a lock the term alone decides.
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Leader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leader").field("term", &self.term).finish_non_exhaustive()
+    }
+}
+
+/// A lock that ends with its connection.
+#[async_trait]
+pub(super) trait Guard: Send {
+    async fn holds(&mut self) -> Result<(), StoreError>;
+}
+
+/// The tables of the log.
+#[async_trait]
+pub trait LogTables: Send + Sync + 'static {
+    /// The log; none if there is none.
+    async fn state(&self) -> Result<Option<LogState>, StoreError>;
+
+    /// Opens a log, unless there is one; the log that there is now.
+    async fn open(&self, origin: &str, at_ms: u64) -> Result<LogState, LogTablesError>;
+
+    /// Becomes the one that sequences; none if another one is.
+    async fn lead(&self) -> Result<Option<Leader>, LogTablesError>;
+
+    /// Whether no other one has taken over since.
+    async fn still_leads(&self, leader: &Leader) -> Result<(), LogTablesError>;
+
+    /// Gives positions to what is committed and has none, at most `max_leaves` and a heads leaf; none if there is nothing.
+    async fn assign(
+        &self,
+        leader: &Leader,
+        max_leaves: u64,
+        at_ms: u64,
+    ) -> Result<Option<BatchRow>, LogTablesError>;
+
+    /// The first batch that is not signed.
+    async fn open_batch(&self) -> Result<Option<BatchRow>, StoreError>;
+
+    /// The batch that ends at this size.
+    async fn batch_of_size(&self, size: u64) -> Result<Option<BatchRow>, StoreError>;
+
+    /// The leaves of a batch.
+    async fn leaves(&self, batch: &BatchRow) -> Result<BatchLeaves, LogTablesError>;
+
+    /// Records from a first to a last sequence of devices, in this order. Records that are not there are left out.
+    async fn records(&self, spans: Vec<(String, u64, u64)>) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// Notes that the tiles of a batch are stored.
+    async fn integrated(&self, leader: &Leader, batch: u64, root: TreeHash) -> Result<(), LogTablesError>;
+
+    /// Notes the checkpoint of a batch.
+    async fn signed(
+        &self,
+        leader: &Leader,
+        batch: u64,
+        checkpoint: &CheckpointRow,
+    ) -> Result<(), LogTablesError>;
+
+    /// The last checkpoint.
+    async fn last_checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError>;
+
+    /// How many records have no position yet.
+    async fn backlog(&self) -> Result<u64, StoreError>;
+
+    /// Puts a batch of the log back into a ledger that was restored to a time before it: records, keys, positions and the
+    /// checkpoint. What the ledger has already must be the same.
+    async fn restore(&self, leader: &Leader, batch: RestoredBatch) -> Result<(), LogTablesError>;
+}
+
+/// What comes of a piece of work in a transaction.
+pub(super) enum Failure {
+    Sql(sqlx::Error),
+    Log(LogTablesError),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        Failure::Sql(error)
+    }
+}
+
+impl From<LogTablesError> for Failure {
+    fn from(error: LogTablesError) -> Failure {
+        Failure::Log(error)
+    }
+}
+
+impl From<LeafError> for Failure {
+    fn from(error: LeafError) -> Failure {
+        inconsistent(error.to_string())
+    }
+}
+
+fn inconsistent(problem: String) -> Failure {
+    Failure::Log(LogTablesError::Inconsistent(problem))
+}
+
+/// Statements that run on one connection.
+pub(super) type Work<T> =
+    Box<dyn for<'c> FnOnce(&'c mut dyn Statements) -> BoxFuture<'c, Result<T, Failure>> + Send>;
+
+/// A database that has the tables.
+#[async_trait]
+pub(super) trait LogDatabase: Send + Sync + 'static {
+    fn where_it_is(&self) -> &Arc<str>;
+
+    /// Runs statements that read.
+    async fn reading<T: Send + 'static>(&self, work: Work<T>) -> Result<T, Failure>;
+
+    /// Runs statements in a transaction that sees one state of the database, and commits them.
+    async fn writing<T: Send + 'static>(&self, work: Work<T>) -> Result<T, Failure>;
+
+    /// Takes the lock that one process has at a time; none if another one has it. A database without such a lock gives
+    /// none inside.
+    async fn guard(&self) -> Result<Option<Option<Box<dyn Guard>>>, StoreError>;
+}
+
+async fn write<D: LogDatabase, T: Send + 'static>(
+    database: &D,
+    action: &'static str,
+    work: Work<T>,
+) -> Result<T, LogTablesError> {
+    database.writing(work).await.map_err(|failure| told(database, action, failure))
+}
+
+async fn read<D: LogDatabase, T: Send + 'static>(
+    database: &D,
+    action: &'static str,
+    work: Work<T>,
+) -> Result<T, LogTablesError> {
+    database.reading(work).await.map_err(|failure| told(database, action, failure))
+}
+
+async fn read_row<D: LogDatabase, T: Send + 'static>(
+    database: &D,
+    action: &'static str,
+    work: Work<T>,
+) -> Result<T, StoreError> {
+    database.reading(work).await.map_err(|failure| match told(database, action, failure) {
+        LogTablesError::Store(error) => error,
+        other => {
+            let error = sqlx::Error::Decode(other.to_string().into());
+            failed(database.where_it_is(), Component::AuditLedger, action)(error)
+        }
+    })
+}
+
+fn told<D: LogDatabase>(database: &D, action: &'static str, failure: Failure) -> LogTablesError {
+    match failure {
+        Failure::Sql(error) => failed(database.where_it_is(), Component::AuditLedger, action)(error).into(),
+        Failure::Log(error) => error,
+    }
+}
+
+#[async_trait]
+impl<D: LogDatabase> LogTables for D {
+    async fn state(&self) -> Result<Option<LogState>, StoreError> {
+        read_row(self, "read the state of the log", Box::new(|s| Box::pin(state(s)))).await
+    }
+
+    async fn open(&self, origin: &str, at_ms: u64) -> Result<LogState, LogTablesError> {
+        let values = vec![origin.to_owned().into(), Value::number(at_ms)];
+        let work: Work<LogState> = Box::new(move |s| {
+            Box::pin(async move {
+                let insert = "INSERT INTO log_state (only_row, origin, next_index, batch, term, opened_at_ms)
+                              VALUES (1, $1, 0, 0, 0, $2) ON CONFLICT (only_row) DO NOTHING";
+                s.execute(insert, &values).await?;
+                state(s).await?.ok_or(LogTablesError::NotOpened.into())
+            })
+        });
+        write(self, "open the log", work).await
+    }
+
+    async fn lead(&self) -> Result<Option<Leader>, LogTablesError> {
+        let Some(guard) = self.guard().await? else { return Ok(None) };
+        let work: Work<i64> = Box::new(|s| {
+            Box::pin(async move {
+                let rows = s.select("UPDATE log_state SET term = term + 1 RETURNING term", &[]).await?;
+                let row = rows.first().ok_or(LogTablesError::NotOpened)?;
+                Ok(Row::new("log_state", row).number(0)?.cast_signed())
+            })
+        });
+        let term = write(self, "take over the log", work).await?;
+        Ok(Some(Leader { term, guard: guard.map(Mutex::new) }))
+    }
+
+    async fn still_leads(&self, leader: &Leader) -> Result<(), LogTablesError> {
+        let term = leader.term;
+        let work: Work<LogState> = Box::new(move |s| Box::pin(locked_state(s, term)));
+        write(self, "read the state of the log", work).await.map(|_| ())
+    }
+
+    async fn assign(
+        &self,
+        leader: &Leader,
+        max_leaves: u64,
+        at_ms: u64,
+    ) -> Result<Option<BatchRow>, LogTablesError> {
+        let term = leader.term;
+        let work: Work<Option<BatchRow>> =
+            Box::new(move |s| Box::pin(assign::assign(s, term, max_leaves, at_ms)));
+        write(self, "give positions to records", work).await
+    }
+
+    async fn open_batch(&self) -> Result<Option<BatchRow>, StoreError> {
+        let statement = format!("{BATCH} WHERE state <> 'signed' ORDER BY batch LIMIT 1");
+        let work: Work<Option<BatchRow>> = Box::new(move |s| Box::pin(batch(s, statement, Vec::new())));
+        read_row(self, "read a batch of the log", work).await
+    }
+
+    async fn batch_of_size(&self, size: u64) -> Result<Option<BatchRow>, StoreError> {
+        let statement = format!("{BATCH} WHERE size = $1");
+        let values = vec![Value::number(size)];
+        let work: Work<Option<BatchRow>> = Box::new(move |s| Box::pin(batch(s, statement, values)));
+        read_row(self, "read a batch of the log", work).await
+    }
+
+    async fn leaves(&self, batch: &BatchRow) -> Result<BatchLeaves, LogTablesError> {
+        let values = vec![Value::number(batch.first_index), Value::number(batch.size)];
+        let work: Work<BatchLeaves> = Box::new(move |s| Box::pin(leaves(s, values)));
+        read(self, "read the leaves of a batch", work).await
+    }
+
+    async fn records(&self, spans: Vec<(String, u64, u64)>) -> Result<Vec<AuditRecord>, StoreError> {
+        let spans: Vec<Span> = spans
+            .into_iter()
+            .map(|(device_id, first, last)| (device_id, first.cast_signed(), last.cast_signed()))
+            .collect();
+        let work: Work<Vec<AuditRecord>> =
+            Box::new(move |s| Box::pin(async move { Ok(s.records(&spans).await?) }));
+        read_row(self, "read the records of a batch", work).await
+    }
+
+    async fn integrated(&self, leader: &Leader, batch: u64, root: TreeHash) -> Result<(), LogTablesError> {
+        let (term, values) = (leader.term, vec![Value::number(batch), Value::Bytes(root.0.to_vec())]);
+        let work: Work<()> = Box::new(move |s| {
+            Box::pin(async move {
+                locked_state(s, term).await?;
+                let update = "UPDATE log_batches SET root = $2, state = 'integrated'
+                              WHERE batch = $1 AND state = 'sequenced'";
+                s.execute(update, &values).await?;
+                Ok(())
+            })
+        });
+        write(self, "note the root of a batch", work).await
+    }
+
+    async fn signed(
+        &self,
+        leader: &Leader,
+        batch: u64,
+        checkpoint: &CheckpointRow,
+    ) -> Result<(), LogTablesError> {
+        let (term, checkpoint) = (leader.term, checkpoint.clone());
+        let work: Work<()> = Box::new(move |s| {
+            Box::pin(async move {
+                locked_state(s, term).await?;
+                write_checkpoint(s, &checkpoint).await?;
+                let update = "UPDATE log_batches SET state = 'signed' WHERE batch = $1";
+                s.execute(update, &[Value::number(batch)]).await?;
+                Ok(())
+            })
+        });
+        write(self, "note a checkpoint", work).await
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {
+        let work: Work<Option<CheckpointRow>> = Box::new(|s| Box::pin(last_checkpoint(s)));
+        read_row(self, "read the last checkpoint", work).await
+    }
+
+    async fn backlog(&self) -> Result<u64, StoreError> {
+        let work: Work<u64> = Box::new(|s| {
+            Box::pin(async move {
+                let statement = "SELECT CAST(coalesce(sum(h.sequence - coalesce(l.sequence, h.start_sequence)), 0)
+                                 AS bigint) FROM chain_heads h LEFT JOIN log_heads l ON l.device_id = h.device_id
+                                 WHERE h.sequence > coalesce(l.sequence, h.start_sequence)";
+                let rows = s.select(statement, &[]).await?;
+                Ok(rows.first().map_or(Ok(0), |row| Row::new("chain_heads", row).number(0))?)
+            })
+        });
+        read_row(self, "count the records without a position", work).await
+    }
+
+    async fn restore(&self, leader: &Leader, batch: RestoredBatch) -> Result<(), LogTablesError> {
+        let term = leader.term;
+        let work: Work<()> = Box::new(move |s| Box::pin(restore::restore(s, term, batch)));
+        write(self, "put a batch of the log back", work).await
+    }
+}
+
+async fn state(s: &mut dyn Statements) -> Result<Option<LogState>, Failure> {
+    let rows = s.select("SELECT origin, next_index, batch, opened_at_ms FROM log_state", &[]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let row = Row::new("log_state", row);
+    Ok(Some(LogState {
+        origin: row.text(0)?.to_owned(),
+        next_index: row.number(1)?,
+        batch: row.number(2)?,
+        opened_at_ms: row.number(3)?,
+    }))
+}
+
+/// The state, locked until the transaction ends, if `term` is the current one.
+async fn locked_state(s: &mut dyn Statements, term: i64) -> Result<LogState, Failure> {
+    let statement = format!("SELECT term FROM log_state{}", s.for_update());
+    let rows = s.select(&statement, &[]).await?;
+    let row = rows.first().ok_or(LogTablesError::NotOpened)?;
+    if Row::new("log_state", row).number(0)?.cast_signed() != term {
+        return Err(LogTablesError::Superseded.into());
+    }
+    state(s).await?.ok_or(LogTablesError::NotOpened.into())
+}
+
+const BATCH: &str = "SELECT batch, first_index, size, root, state FROM log_batches";
+
+async fn batch(
+    s: &mut dyn Statements,
+    statement: String,
+    values: Vec<Value>,
+) -> Result<Option<BatchRow>, Failure> {
+    let rows = s.select(&statement, &values).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let row = Row::new("log_batches", row);
+    let step = match row.text(4)? {
+        "sequenced" => BatchStep::Sequenced,
+        "integrated" => BatchStep::Integrated,
+        _ => BatchStep::Signed,
+    };
+    Ok(Some(BatchRow {
+        batch: row.number(0)?,
+        first_index: row.number(1)?,
+        size: row.number(2)?,
+        root: row.optional_array(3)?.map(TreeHash),
+        step,
+    }))
+}
+
+async fn leaves(s: &mut dyn Statements, values: Vec<Value>) -> Result<BatchLeaves, Failure> {
+    let events = "SELECT log_index, CASE WHEN octet_length(leaf) <= 65535 THEN leaf END FROM log_events
+                  WHERE log_index >= $1 AND log_index < $2 ORDER BY log_index";
+    let runs = "SELECT first_index, device_id, first_sequence, records, prev_hash, head_hash FROM log_runs
+                WHERE first_index >= $1 AND first_index < $2 ORDER BY first_index";
+    let mut leaves = BatchLeaves { events: Vec::new(), runs: Vec::new() };
+    for row in s.select(events, &values).await? {
+        let row = Row::new("log_events", &row);
+        leaves.events.push((row.number(0)?, row.bytes(1)?.to_vec()));
+    }
+    for row in s.select(runs, &values).await? {
+        let row = Row::new("log_runs", &row);
+        let run = Run {
+            device_id: row.text(1)?.to_owned(),
+            first_sequence: row.number(2)?,
+            records: row.number(3)?,
+            prev_hash: Hash(row.array(4)?),
+            head_hash: Hash(row.array(5)?),
+        };
+        leaves.runs.push((row.number(0)?, run));
+    }
+    Ok(leaves)
+}
+
+async fn last_checkpoint(s: &mut dyn Statements) -> Result<Option<CheckpointRow>, Failure> {
+    let statement = "SELECT size, root, CASE WHEN octet_length(note) <= 131072 THEN note END, signed_at_ms, lock_number
+                     FROM checkpoints ORDER BY size DESC LIMIT 1";
+    let rows = s.select(statement, &[]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let row = Row::new("checkpoints", row);
+    Ok(Some(CheckpointRow {
+        size: row.number(0)?,
+        root: TreeHash(row.array(1)?),
+        note: row.bytes(2)?.to_vec(),
+        signed_at_ms: row.number(3)?,
+        lock_number: row.number(4)?,
+    }))
+}
+
+async fn write_checkpoint(s: &mut dyn Statements, checkpoint: &CheckpointRow) -> Result<(), Failure> {
+    let insert = "INSERT INTO checkpoints (size, root, note, signed_at_ms, lock_number) VALUES ($1, $2, $3, $4, $5)
+                  ON CONFLICT (size) DO NOTHING";
+    let values = [
+        Value::number(checkpoint.size),
+        Value::Bytes(checkpoint.root.0.to_vec()),
+        Value::Bytes(checkpoint.note.clone()),
+        Value::number(checkpoint.signed_at_ms),
+        Value::number(checkpoint.lock_number),
+    ];
+    s.execute(insert, &values).await?;
+    Ok(())
+}
+
+/// Writes the positions of a batch and moves the state behind it.
+async fn write_positions(
+    s: &mut dyn Statements,
+    batch: &BatchRow,
+    heads_root: TreeHash,
+    at_ms: u64,
+    events: &[(u64, Leaf)],
+    runs: impl Iterator<Item = (u64, &Run)> + Send,
+) -> Result<(), Failure> {
+    use Kind::{Bytes, Integer, Text};
+    let events = events
+        .iter()
+        .map(|(index, leaf)| {
+            vec![Value::number(*index), Value::number(leaf.kind().into()), Value::Bytes(leaf.to_bytes())]
+        })
+        .collect();
+    s.insert("log_events", &[("log_index", Integer), ("kind", Integer), ("leaf", Bytes)], events, "").await?;
+    let runs = runs
+        .map(|(index, run)| {
+            vec![
+                Value::number(index),
+                run.device_id.clone().into(),
+                Value::number(run.first_sequence),
+                Value::number(run.records),
+                Value::hash(run.prev_hash),
+                Value::hash(run.head_hash),
+                Value::number(batch.batch),
+            ]
+        })
+        .collect();
+    let columns = [
+        ("first_index", Integer),
+        ("device_id", Text),
+        ("first_sequence", Integer),
+        ("records", Integer),
+        ("prev_hash", Bytes),
+        ("head_hash", Bytes),
+        ("batch", Integer),
+    ];
+    s.insert("log_runs", &columns, runs, "").await?;
+    let values = [
+        Value::number(batch.batch),
+        Value::number(batch.first_index),
+        Value::number(batch.size),
+        Value::Bytes(heads_root.0.to_vec()),
+        Value::number(at_ms),
+    ];
+    let insert = "INSERT INTO log_batches (batch, first_index, size, heads_root, at_ms, state)
+                  VALUES ($1, $2, $3, $4, $5, 'sequenced')";
+    s.execute(insert, &values).await?;
+    let values = [Value::number(batch.size), Value::number(batch.batch)];
+    s.execute("UPDATE log_state SET next_index = $1, batch = $2", &values).await?;
+    Ok(())
+}

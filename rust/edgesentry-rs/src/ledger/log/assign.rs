@@ -1,0 +1,320 @@
+//! Giving positions to keys, revocations and records that are committed.
+
+use std::collections::BTreeSet;
+
+use edgesentry_chain::{Hash, Head, Scheme};
+use edgesentry_log::{
+    Assignment, HeadEntry, HeadsRoot, KeyChange, KeyState, Leaf, OpenedLeaf, Run, Tampered, TamperedProblem,
+};
+
+use super::{
+    BatchRow, BatchStep, Failure, Kind, LogTablesError, Row, Statements, Value, inconsistent, locked_state,
+    write_positions,
+};
+
+/// Devices that are read at a time for the heads tree.
+const HEADS_PAGE_ROWS: i64 = 8192;
+
+/// A device whose chain goes on behind the log.
+struct Moved {
+    device_id: String,
+    logged: Head,
+    start: Head,
+    head: Head,
+}
+
+pub(super) async fn assign(
+    s: &mut dyn Statements,
+    term: i64,
+    max_leaves: u64,
+    at_ms: u64,
+) -> Result<Option<BatchRow>, Failure> {
+    let state = locked_state(s, term).await?;
+    let max_leaves = max_leaves.max(1);
+    refuse_lost_heads(s).await?;
+    let first_index = state.next_index;
+    let mut batch = Assignment::new(first_index, records_before(s, first_index).await?);
+    if first_index == 0 {
+        let records_before = records_of_ledger(s).await?;
+        let origin = state.origin.clone();
+        batch.opened(OpenedLeaf { origin, records_before, previous: None, at_ms: state.opened_at_ms });
+    }
+    let changes = key_changes(s, max_leaves).await?;
+    batch.keys(&changes, at_ms);
+    write_keys(s, &changes).await?;
+    // Every key comes before the records that it signs: while keys are left there are no records.
+    let left = max_leaves.saturating_sub(changes.len() as u64);
+    let moved = if left > 0 { moved(s, left).await? } else { Vec::new() };
+    for run in take_runs(s, &moved, left).await? {
+        batch.run(run);
+    }
+    if batch.is_empty() {
+        return Ok(None);
+    }
+    let heads = heads_root(s).await?;
+    let assigned = batch.finish(&heads, at_ms);
+    let row = BatchRow {
+        batch: state.batch + 1,
+        first_index,
+        size: assigned.size,
+        root: None,
+        step: BatchStep::Sequenced,
+    };
+    let runs = assigned.runs.iter().map(|(index, run)| (*index, run));
+    write_positions(s, &row, heads.root(), at_ms, &assigned.events, runs).await?;
+    Ok(Some(row))
+}
+
+/// Refuses a ledger in which a chain ends before the log does, or otherwise: its last records were removed or replaced.
+async fn refuse_lost_heads(s: &mut dyn Statements) -> Result<(), Failure> {
+    let statement = "SELECT l.device_id, l.sequence, l.record_hash, h.sequence, h.record_hash
+         FROM log_heads l LEFT JOIN chain_heads h ON h.device_id = l.device_id
+         WHERE h.device_id IS NULL OR h.sequence < l.sequence
+             OR (h.sequence = l.sequence AND h.record_hash <> l.record_hash)
+         ORDER BY l.device_id LIMIT 1";
+    let rows = s.select(statement, &[]).await?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let row = Row::new("log_heads", row);
+    let (device_id, sequence, expected) = (row.text(0)?.to_owned(), row.number(1)?, Hash(row.array(2)?));
+    let problem = if row.is_null(3) || row.number(3)? < sequence {
+        TamperedProblem::Missing
+    } else {
+        TamperedProblem::Head { expected, actual: Hash(row.array(4)?) }
+    };
+    Err(tampered(device_id, sequence, problem))
+}
+
+fn tampered(device_id: String, sequence: u64, problem: TamperedProblem) -> Failure {
+    let tampered = Tampered { device_id, sequence, problem, record: None };
+    LogTablesError::Tampered(Box::new(tampered)).into()
+}
+
+/// Leaves of records in the log so far, which its last leaf says.
+async fn records_before(s: &mut dyn Statements, next_index: u64) -> Result<u64, Failure> {
+    let Some(last) = next_index.checked_sub(1) else { return Ok(0) };
+    let rows =
+        s.select("SELECT leaf FROM log_events WHERE log_index = $1", &[Value::number(last)]).await?;
+    match rows.first().map(|row| Leaf::parse(Row::new("log_events", row).bytes(0)?).map_err(Failure::from)) {
+        Some(Ok(Leaf::Heads(leaf))) => Ok(leaf.records),
+        Some(Err(failure)) => Err(failure),
+        _ => Err(inconsistent(format!("leaf {last} is not a heads leaf, which ends each batch"))),
+    }
+}
+
+async fn records_of_ledger(s: &mut dyn Statements) -> Result<u64, Failure> {
+    let statement = "SELECT CAST(coalesce(sum(sequence - start_sequence), 0) AS bigint) FROM chain_heads";
+    let rows = s.select(statement, &[]).await?;
+    Ok(rows.first().map_or(Ok(0), |row| Row::new("chain_heads", row).number(0))?)
+}
+
+/// Keys of which the log has another state. A key that was revoked before it could sign, and that the log never had, is
+/// left out.
+async fn key_changes(s: &mut dyn Statements, most: u64) -> Result<Vec<KeyChange>, Failure> {
+    let statement = "SELECT d.device_id, d.valid_from, d.public_key, d.scheme, d.revoked_from, d.registered_at_ms,
+             h.start_sequence, h.start_hash, k.public_key, k.scheme, k.revoked_from
+         FROM devices d JOIN chain_heads h ON h.device_id = d.device_id
+         LEFT JOIN log_keys k ON k.device_id = d.device_id AND k.valid_from = d.valid_from
+         WHERE CASE WHEN k.device_id IS NULL THEN d.revoked_from IS NULL OR d.revoked_from > d.valid_from
+             ELSE k.public_key <> d.public_key OR k.scheme <> d.scheme
+                 OR coalesce(k.revoked_from, -1) <> coalesce(d.revoked_from, -1) END
+         ORDER BY d.device_id, d.valid_from LIMIT $1";
+    let rows = s.select(statement, &[Value::number(most)]).await?;
+    let change = |row: &Vec<Value>| {
+        let row = Row::new("devices", row);
+        let key = |at: usize| {
+            let scheme: Result<Scheme, _> = row.text(at + 1)?.parse();
+            let scheme = scheme.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            Ok::<_, sqlx::Error>(KeyState {
+                public_key: row.array(at)?,
+                scheme,
+                revoked_from: row.optional_number(at + 2)?,
+            })
+        };
+        let logged = if row.is_null(8) { None } else { Some(key(8)?) };
+        let start = Head { sequence: row.number(6)?, hash: Hash(row.array(7)?) };
+        Ok(KeyChange {
+            device_id: row.text(0)?.to_owned(),
+            valid_from: row.number(1)?,
+            now: key(2)?,
+            logged,
+            start: (start.sequence > 0).then_some(start),
+            registered_at_ms: row.number(5)?,
+        })
+    };
+    rows.iter().map(change).collect()
+}
+
+async fn write_keys(s: &mut dyn Statements, changes: &[KeyChange]) -> Result<(), Failure> {
+    let keys = changes.iter().map(|change| (change.device_id.as_str(), change.valid_from, change.now));
+    write_log_keys(s, keys).await?;
+    // A new device is in the heads tree from now on.
+    write_new_devices(s, changes.iter().map(|change| (change.device_id.as_str(), change.start))).await
+}
+
+/// Puts devices, of each its first key and the head behind which its chain begins, into the heads tree.
+pub(super) async fn write_new_devices(
+    s: &mut dyn Statements,
+    devices: impl Iterator<Item = (&str, Option<Head>)> + Send,
+) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    let new = devices.filter(|(device_id, _)| seen.insert(*device_id)).map(|(device_id, start)| {
+        let start = start.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
+        head_row(device_id, start, start)
+    });
+    let new = new.collect();
+    s.insert("log_heads", &HEAD_COLUMNS, new, "ON CONFLICT (device_id) DO NOTHING").await?;
+    Ok(())
+}
+
+const HEAD_COLUMNS: [(&str, Kind); 5] = [
+    ("device_id", Kind::Text),
+    ("sequence", Kind::Integer),
+    ("record_hash", Kind::Bytes),
+    ("start_sequence", Kind::Integer),
+    ("start_hash", Kind::Bytes),
+];
+const KEY_COLUMNS: [(&str, Kind); 5] = [
+    ("device_id", Kind::Text),
+    ("valid_from", Kind::Integer),
+    ("public_key", Kind::Bytes),
+    ("scheme", Kind::Text),
+    ("revoked_from", Kind::Integer),
+];
+const KEY_CONFLICT: &str = "ON CONFLICT (device_id, valid_from) DO UPDATE SET public_key = excluded.public_key,
+     scheme = excluded.scheme, revoked_from = excluded.revoked_from";
+
+fn key_row(device_id: &str, valid_from: u64, key: &KeyState) -> Vec<Value> {
+    vec![
+        device_id.to_owned().into(),
+        Value::number(valid_from),
+        Value::Bytes(key.public_key.to_vec()),
+        key.scheme.name().to_owned().into(),
+        key.revoked_from.map_or(Value::Null, Value::number),
+    ]
+}
+
+/// Writes keys as the log has them.
+pub(super) async fn write_log_keys(
+    s: &mut dyn Statements,
+    keys: impl Iterator<Item = (&str, u64, KeyState)> + Send,
+) -> Result<(), Failure> {
+    let rows = keys.map(|(device_id, valid_from, key)| key_row(device_id, valid_from, &key)).collect();
+    s.insert("log_keys", &KEY_COLUMNS, rows, KEY_CONFLICT).await?;
+    Ok(())
+}
+
+fn head_row(device_id: &str, head: Head, start: Head) -> Vec<Value> {
+    vec![
+        device_id.to_owned().into(),
+        Value::number(head.sequence),
+        Value::hash(head.hash),
+        Value::number(start.sequence),
+        Value::hash(start.hash),
+    ]
+}
+
+/// Writes up to which record the log is: device, head and start.
+pub(super) async fn write_log_heads(
+    s: &mut dyn Statements,
+    heads: impl Iterator<Item = (&str, Head, Head)> + Send,
+) -> Result<(), Failure> {
+    let rows = heads.map(|(device_id, head, start)| head_row(device_id, head, start)).collect();
+    let conflict = "ON CONFLICT (device_id) DO UPDATE SET sequence = excluded.sequence, record_hash = excluded.record_hash";
+    s.insert("log_heads", &HEAD_COLUMNS, rows, conflict).await?;
+    Ok(())
+}
+
+async fn moved(s: &mut dyn Statements, most: u64) -> Result<Vec<Moved>, Failure> {
+    let statement = "SELECT l.device_id, l.sequence, l.record_hash, l.start_sequence, l.start_hash, h.sequence,
+             h.record_hash
+         FROM log_heads l JOIN chain_heads h ON h.device_id = l.device_id WHERE h.sequence > l.sequence
+         ORDER BY l.device_id LIMIT $1";
+    let rows = s.select(statement, &[Value::number(most)]).await?;
+    let head = |row: &Row<'_>, at: usize| {
+        Ok::<_, sqlx::Error>(Head { sequence: row.number(at)?, hash: Hash(row.array(at + 1)?) })
+    };
+    let moved = |row: &Vec<Value>| {
+        let row = Row::new("log_heads", row);
+        Ok(Moved {
+            device_id: row.text(0)?.to_owned(),
+            logged: head(&row, 1)?,
+            start: head(&row, 3)?,
+            head: head(&row, 5)?,
+        })
+    };
+    rows.iter().map(moved).collect()
+}
+
+/// The runs of at most so many records, and the heads of the log behind them.
+async fn take_runs(
+    s: &mut dyn Statements,
+    moved: &[Moved],
+    mut left: u64,
+) -> Result<Vec<Run>, Failure> {
+    let mut runs = Vec::new();
+    let mut heads = Vec::new();
+    for device in moved {
+        let records = (device.head.sequence - device.logged.sequence).min(left);
+        if records == 0 {
+            break;
+        }
+        left -= records;
+        let sequence = device.logged.sequence + records;
+        let hash = if sequence == device.head.sequence {
+            device.head.hash
+        } else {
+            hash_at(s, &device.device_id, sequence).await?
+        };
+        heads.push((device.device_id.as_str(), Head { sequence, hash }, device.start));
+        runs.push(Run {
+            device_id: device.device_id.clone(),
+            first_sequence: device.logged.sequence + 1,
+            records,
+            prev_hash: device.logged.hash,
+            head_hash: hash,
+        });
+    }
+    write_log_heads(s, heads.into_iter()).await?;
+    Ok(runs)
+}
+
+/// The hash of a record, as its row has it; whether that is right is decided when the batch is built.
+async fn hash_at(s: &mut dyn Statements, device_id: &str, sequence: u64) -> Result<Hash, Failure> {
+    let values = [device_id.to_owned().into(), Value::number(sequence)];
+    let statement = "SELECT record_hash FROM audit_records WHERE device_id = $1 AND sequence = $2";
+    let rows = s.select(statement, &values).await?;
+    match rows.first() {
+        Some(row) => Ok(Hash(Row::new("audit_records", row).array(0)?)),
+        None => Err(tampered(device_id.to_owned(), sequence, TamperedProblem::Missing)),
+    }
+}
+
+/// The heads tree of the log as it is now.
+pub(super) async fn heads_root(s: &mut dyn Statements) -> Result<HeadsRoot, Failure> {
+    let statement = "SELECT device_id, sequence, record_hash, start_sequence, start_hash FROM log_heads
+                     WHERE device_id > $1 ORDER BY device_id LIMIT $2";
+    let mut root = HeadsRoot::default();
+    let mut last = String::new();
+    loop {
+        let rows = s.select(statement, &[last.into(), Value::Integer(HEADS_PAGE_ROWS)]).await?;
+        for row in &rows {
+            let row = Row::new("log_heads", row);
+            let (sequence, start_sequence) = (row.number(1)?, row.number(3)?);
+            let entry = HeadEntry {
+                device_id: row.text(0)?.to_owned(),
+                // A device without a record has sequence 0, wherever its chain begins.
+                sequence: if sequence > start_sequence { sequence } else { 0 },
+                record_hash: Hash(row.array(2)?),
+                start_sequence,
+                start_hash: Hash(row.array(4)?),
+            };
+            root.push(&entry).map_err(|error| inconsistent(error.to_string()))?;
+        }
+        match rows.last() {
+            Some(row) if i64::try_from(rows.len()) == Ok(HEADS_PAGE_ROWS) => {
+                last = Row::new("log_heads", row).text(0)?.to_owned();
+            }
+            _ => return Ok(root),
+        }
+    }
+}

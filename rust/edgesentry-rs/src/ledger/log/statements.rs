@@ -1,0 +1,139 @@
+//! Statements on a connection to either database.
+
+use async_trait::async_trait;
+use edgesentry_chain::{AuditRecord, Hash};
+
+use crate::ledger::stream::{self, malformed};
+
+/// A value of a column.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::ledger) enum Value {
+    Integer(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+    /// Of any column that is read; of integers where it is written.
+    Null,
+}
+
+impl Value {
+    /// No ledger has numbers beyond 2^63 - 1.
+    pub(in crate::ledger) fn number(number: u64) -> Value {
+        Value::Integer(stream::column(Some(number), 0))
+    }
+
+    pub(in crate::ledger) fn hash(hash: Hash) -> Value {
+        Value::Bytes(hash.as_bytes().to_vec())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value::Text(text)
+    }
+}
+
+/// What a column holds that is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::ledger) enum Kind {
+    Integer,
+    Text,
+    Bytes,
+}
+
+/// A device, and its records from one sequence to another.
+pub(in crate::ledger) type Span = (String, i64, i64);
+
+/// What is asked of a connection.
+#[async_trait]
+pub(in crate::ledger) trait Statements: Send {
+    /// What stands behind a SELECT that locks its rows; empty if the transaction has locked the database.
+    fn for_update(&self) -> &'static str;
+
+    /// The rows of a statement with the parameters $1, $2, …
+    async fn select(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, sqlx::Error>;
+
+    /// How many rows a statement has changed.
+    async fn execute(&mut self, statement: &str, values: &[Value]) -> Result<u64, sqlx::Error>;
+
+    /// Inserts rows; `conflict` stands behind them.
+    async fn insert(
+        &mut self,
+        table: &str,
+        columns: &[(&str, Kind)],
+        rows: Vec<Vec<Value>>,
+        conflict: &str,
+    ) -> Result<(), sqlx::Error>;
+
+    /// The records of spans, in their order.
+    async fn records(&mut self, spans: &[Span]) -> Result<Vec<AuditRecord>, sqlx::Error>;
+}
+
+/// A row of a table, decoded strictly: other programs can change the tables.
+pub(in crate::ledger) struct Row<'r> {
+    table: &'static str,
+    values: &'r [Value],
+}
+
+impl<'r> Row<'r> {
+    pub(in crate::ledger) fn new(table: &'static str, values: &'r [Value]) -> Row<'r> {
+        Row { table, values }
+    }
+
+    pub(in crate::ledger) fn number(&self, index: usize) -> Result<u64, sqlx::Error> {
+        self.optional_number(index)?.ok_or_else(|| self.wrong(index))
+    }
+
+    pub(in crate::ledger) fn optional_number(&self, index: usize) -> Result<Option<u64>, sqlx::Error> {
+        match self.values.get(index) {
+            Some(Value::Null) => Ok(None),
+            Some(Value::Integer(number)) => {
+                stream::number(*number).map(Some).ok_or_else(|| self.wrong(index))
+            }
+            _ => Err(self.wrong(index)),
+        }
+    }
+
+    pub(in crate::ledger) fn text(&self, index: usize) -> Result<&'r str, sqlx::Error> {
+        match self.values.get(index) {
+            Some(Value::Text(text)) => Ok(text),
+            _ => Err(self.wrong(index)),
+        }
+    }
+
+    pub(in crate::ledger) fn bytes(&self, index: usize) -> Result<&'r [u8], sqlx::Error> {
+        match self.values.get(index) {
+            Some(Value::Bytes(bytes)) => Ok(bytes),
+            _ => Err(self.wrong(index)),
+        }
+    }
+
+    pub(in crate::ledger) fn array<const N: usize>(&self, index: usize) -> Result<[u8; N], sqlx::Error> {
+        self.bytes(index)?.try_into().map_err(|_| self.wrong(index))
+    }
+
+    pub(in crate::ledger) fn optional_array<const N: usize>(
+        &self,
+        index: usize,
+    ) -> Result<Option<[u8; N]>, sqlx::Error> {
+        match self.values.get(index) {
+            Some(Value::Null) => Ok(None),
+            _ => self.array(index).map(Some),
+        }
+    }
+
+    pub(in crate::ledger) fn is_null(&self, index: usize) -> bool {
+        matches!(self.values.get(index), Some(Value::Null))
+    }
+
+    fn wrong(&self, index: usize) -> sqlx::Error {
+        // The first column tells rows apart.
+        let place = match self.values.first() {
+            Some(Value::Text(text)) => {
+                format!("{} {:?}", self.table, text.chars().take(64).collect::<String>())
+            }
+            Some(Value::Integer(number)) => format!("{} {number}", self.table),
+            _ => self.table.to_owned(),
+        };
+        malformed(&place, &format!("value {}", index + 1), "is not one that the log writes")
+    }
+}

@@ -1,0 +1,123 @@
+//! Putting the records of the log back into a ledger that was restored to an earlier time.
+
+use bytes::Bytes;
+use edgesentry_log::{Checkpoint, EntryBundle, Leaf, ReadBatch, TileId, TreeHash};
+use futures::StreamExt;
+use tracing::info;
+
+use super::{LogError, TransparencyLog};
+use crate::clock::now_ms;
+use crate::ledger::{CheckpointRow, Leader, RestoredBatch};
+
+/// What was put back.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// Batches.
+    pub batches: u64,
+    /// Their leaves.
+    pub leaves: u64,
+}
+
+impl TransparencyLog {
+    /// Opens the log in a ledger that was restored to a time before it was opened, if that is so; then [`Self::recover`].
+    ///
+    /// # Errors
+    /// The lock has no checkpoint, or the ledger has another log.
+    pub async fn reopen(&self) -> Result<(), LogError> {
+        if self.tables.state().await?.is_some() {
+            return Ok(());
+        }
+        match self.lock.get(1).await? {
+            Some(_) => self.open(now_ms().cast_unsigned()).await.map(|_| ()),
+            None => Err(LogError::LockLost { place: self.lock.place().to_owned(), number: 1 }),
+        }
+    }
+
+    /// Puts back, checkpoint by checkpoint, what the log has and the ledger has not. Every leaf is checked against its
+    /// signed checkpoint first. Payloads are not in the log.
+    ///
+    /// The future may be dropped at any point: the next call goes on from there.
+    ///
+    /// # Errors
+    /// [`LogError::Tables`] with a conflict if the ledger has something else than the log.
+    pub async fn recover(&self, leader: &mut Leader) -> Result<Recovered, LogError> {
+        let mut done = Recovered::default();
+        loop {
+            leader.holds().await?;
+            let number = self.check_last().await?;
+            let Some(note) = self.lock.get(number + 1).await? else { break };
+            let checkpoint = self.own_checkpoint(number + 1, &note)?;
+            let last = self.tables.last_checkpoint().await?;
+            let (size, root) = last.map_or((0, TreeHash::EMPTY), |last| (last.size, last.root));
+            done.batches += 1;
+            done.leaves += checkpoint.size().saturating_sub(size);
+            // Positions that were given before the ledger was copied are those of the log.
+            if let Some(batch) = self.tables.open_batch().await? {
+                let root = self.integrate(leader, &batch).await?;
+                self.sign(leader, &batch, root).await?;
+                continue;
+            }
+            let batch = self.read_batch((size, root), number + 1, &checkpoint, note).await?;
+            self.tables.restore(leader, batch).await?;
+            info!(size = checkpoint.size(), number = number + 1, "a batch of the log is back in the ledger");
+        }
+        if let Some(last) = self.tables.last_checkpoint().await? {
+            self.store.publish(&last.note).await?;
+        }
+        Ok(done)
+    }
+
+    /// The leaves between two checkpoints, from the entry bundles.
+    async fn read_batch(
+        &self,
+        (size, root): (u64, TreeHash),
+        number: u64,
+        checkpoint: &Checkpoint,
+        note: Bytes,
+    ) -> Result<RestoredBatch, LogError> {
+        if checkpoint.size() <= size {
+            let problem = format!("it has size {}, and the one before {size}", checkpoint.size());
+            return Err(self.forked(number, problem));
+        }
+        let mut appender = self.store.resume(size, root).await?;
+        let mut leaves = ReadBatch::default();
+        let first = size - size % 256;
+        let ids: Vec<TileId> = (first..checkpoint.size())
+            .step_by(256)
+            .filter_map(|leaf| TileId::of_entry(leaf, checkpoint.size()))
+            .collect();
+        let mut bundles = std::pin::pin!(self.store.get_all(ids.into_iter()));
+        let mut index = first;
+        while let Some(bundle) = bundles.next().await {
+            let (id, bytes) = bundle?;
+            let damaged = |problem: String| self.store.damaged(format!("{id}: {problem}"));
+            let bundle = EntryBundle::parse(id, &bytes).map_err(|error| damaged(error.to_string()))?;
+            for entry in bundle.entries() {
+                if index >= size {
+                    appender.push(entry).map_err(|error| damaged(error.to_string()))?;
+                    leaves.push(index, Leaf::parse(entry).map_err(|error| damaged(error.to_string()))?);
+                }
+                index += 1;
+            }
+            // Only the leaves are of use here.
+            appender.take_full();
+        }
+        if appender.root() != checkpoint.root() {
+            let problem = format!(
+                "the entry bundles of size {} have root {}, and the signed checkpoint has {}",
+                checkpoint.size(),
+                appender.root(),
+                checkpoint.root()
+            );
+            return Err(self.store.damaged(problem));
+        }
+        let checkpoint = CheckpointRow {
+            size: checkpoint.size(),
+            root: checkpoint.root(),
+            note: note.to_vec(),
+            signed_at_ms: leaves.heads().map_or(0, |heads| heads.at_ms),
+            lock_number: number,
+        };
+        Ok(RestoredBatch { first_index: size, leaves, checkpoint })
+    }
+}

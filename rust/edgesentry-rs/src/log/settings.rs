@@ -1,0 +1,154 @@
+//! `[log]`: the transparency log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use edgesentry_formats::read_seed_file_of_group;
+use edgesentry_log::{KeyType, SignerKey};
+use serde::Deserialize;
+
+use super::TransparencyLog;
+use crate::error::{Error, describe};
+use crate::ledger::Ledger;
+use crate::objects::{self, Objects};
+use crate::s3_settings::S3Settings;
+
+/// The transparency log. It is on if `origin` is set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// The name of the log, a URL without a scheme, such as `log.example/lifts`. It never changes.
+    pub origin: Option<String>,
+    /// The seed file of the key that signs checkpoints, as `eds keygen` writes it.
+    pub key: Option<PathBuf>,
+    /// Seconds between two checkpoints.
+    pub interval_seconds: u64,
+    /// The most records of a batch. A batch is held in memory, about 300 bytes a record.
+    pub max_records: u64,
+    /// Where tiles are kept: `folder:PATH` or `s3://BUCKET/PREFIX`; by default a directory beside a SQLite ledger.
+    pub store: Option<String>,
+    /// Where signed checkpoints are locked, if not in `store`.
+    pub lock: Option<String>,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings {
+            origin: None,
+            key: None,
+            interval_seconds: 60,
+            max_records: 100_000,
+            store: None,
+            lock: None,
+        }
+    }
+}
+
+/// Whether the default directory of a log is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stores {
+    /// If it is missing.
+    Create,
+    /// A missing one is an error.
+    Existing,
+}
+
+impl LogSettings {
+    /// Whether there is a log.
+    pub fn is_on(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// The key file, or what to set.
+    ///
+    /// # Errors
+    /// None is named.
+    pub fn key_file(&self) -> Result<&Path, Error> {
+        self.key.as_deref().ok_or_else(|| missing("log.key", "the seed file of the log's key"))
+    }
+
+    /// Opens the store and reads the key of the log of a ledger. `ledger_file` is that of a SQLite ledger.
+    ///
+    /// # Errors
+    /// A setting is missing or wrong, or the ledger cannot have a log.
+    pub async fn open(
+        &self,
+        ledger: &dyn Ledger,
+        ledger_file: Option<&Path>,
+        s3: &S3Settings,
+        stores: Stores,
+    ) -> Result<TransparencyLog, Error> {
+        let origin = self.origin.as_deref();
+        let origin =
+            origin.ok_or_else(|| missing("log.origin", "the name of the log, such as log.example/lifts"))?;
+        let path = self.key_file()?;
+        let seed = read_seed_file_of_group(path).map_err(|error| config(format!("log.key: {}", describe(&error))))?;
+        let key = SignerKey::from_seed(origin, KeyType::Ed25519, *seed)
+            .map_err(|error| config(format!("log.origin: {error}")))?;
+        edgesentry_log::Checkpoint::new(origin, 0, edgesentry_log::TreeHash::EMPTY)
+            .map_err(|error| config(format!("log.origin: {error}")))?;
+        let tables = ledger.log().ok_or_else(|| config("this ledger cannot have a transparency log".to_owned()))?;
+        let store = self.store(ledger_file, s3, stores).await?;
+        let lock = match &self.lock {
+            Some(lock) => open_place("log.lock", lock, s3).await?,
+            None => Arc::clone(&store),
+        };
+        Ok(TransparencyLog::new(tables, store, lock, key, self.max_records))
+    }
+
+    async fn store(
+        &self,
+        ledger_file: Option<&Path>,
+        s3: &S3Settings,
+        stores: Stores,
+    ) -> Result<Arc<dyn Objects>, Error> {
+        if let Some(store) = &self.store {
+            return open_place("log.store", store, s3).await;
+        }
+        let path = default_store(ledger_file)
+            .ok_or_else(|| missing("log.store", "folder:PATH or s3://BUCKET/PREFIX for the tiles of the log"))?;
+        if stores == Stores::Create && !path.exists() {
+            make_directory(&path)
+                .map_err(|error| config(format!("{}: cannot make the directory of the log: {error}", path.display())))?;
+        }
+        objects::open(&format!("folder:{}", path.display()), s3).await
+    }
+}
+
+/// The directory beside a SQLite ledger.
+fn default_store(ledger_file: Option<&Path>) -> Option<PathBuf> {
+    let file = std::path::absolute(ledger_file?).ok()?;
+    let mut name = file.file_name()?.to_owned();
+    name.push(".log");
+    Some(file.with_file_name(name))
+}
+
+fn make_directory(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+async fn open_place(setting: &str, place: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
+    let place = match place.strip_prefix("folder:") {
+        Some(path) => {
+            let path = std::path::absolute(path).map_err(|error| config(format!("{setting}: {error}")))?;
+            format!("folder:{}", path.display())
+        }
+        None if place.starts_with("s3://") => place.to_owned(),
+        None => {
+            let problem = format!("{setting}: expected folder:PATH or s3://BUCKET/PREFIX, got {place:?}");
+            return Err(config(problem));
+        }
+    };
+    objects::open(&place, s3).await
+}
+
+fn missing(setting: &str, what: &str) -> Error {
+    config(format!("{setting} is not set; set it to {what}"))
+}
+
+fn config(problem: String) -> Error {
+    Error::Config(problem)
+}

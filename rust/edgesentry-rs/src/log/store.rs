@@ -1,0 +1,91 @@
+//! Where tiles, entry bundles and the checkpoint are kept: C2SP tlog-tiles below `log/`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgesentry_log::{Appender, TileId, TreeHash};
+use futures::{StreamExt, TryStreamExt};
+
+use super::LogError;
+use crate::error::StoreError;
+use crate::objects::{Objects, Write, Written};
+
+/// Files that are written or read at once.
+const CONCURRENT_FILES: usize = 8;
+const CHECKPOINT: &str = "log/checkpoint";
+
+#[derive(Clone)]
+pub(super) struct TileStore {
+    objects: Arc<dyn Objects>,
+}
+
+impl TileStore {
+    pub(super) fn new(objects: Arc<dyn Objects>) -> TileStore {
+        TileStore { objects }
+    }
+
+    pub(super) fn place(&self) -> &str {
+        self.objects.place()
+    }
+
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        self.objects.check().await
+    }
+
+    pub(super) fn damaged(&self, problem: String) -> LogError {
+        LogError::Damaged { place: self.place().to_owned(), problem }
+    }
+
+    /// Stores files; all are durable when it returns. A file that is there must be the same.
+    pub(super) async fn put_all(&self, files: Vec<(TileId, Vec<u8>)>) -> Result<(), LogError> {
+        futures::stream::iter(files)
+            .map(|(id, bytes)| async move { self.put(id, bytes.into()).await })
+            .buffered(CONCURRENT_FILES)
+            .try_collect()
+            .await
+    }
+
+    async fn put(&self, id: TileId, bytes: Bytes) -> Result<(), LogError> {
+        let key = format!("log/{id}");
+        if self.objects.put(&key, bytes.clone(), Write::IfAbsent).await? == Written::Stored {
+            return Ok(());
+        }
+        match self.objects.get(&key).await? {
+            Some(there) if there == bytes => Ok(()),
+            Some(_) => Err(self.damaged(format!("{id} is there with other bytes"))),
+            None => Err(self.damaged(format!("{id} could be neither written nor read"))),
+        }
+    }
+
+    /// The bytes of a tile or bundle.
+    pub(super) async fn get(&self, id: TileId) -> Result<Bytes, LogError> {
+        let bytes = self.objects.get(&format!("log/{id}")).await?;
+        bytes.ok_or_else(|| self.damaged(format!("{id} is missing")))
+    }
+
+    /// Files in the order in which they are asked for.
+    pub(super) fn get_all(
+        &self,
+        ids: impl Iterator<Item = TileId> + Send,
+    ) -> impl futures::Stream<Item = Result<(TileId, Bytes), LogError>> + Send {
+        futures::stream::iter(ids)
+            .map(move |id| async move { Ok((id, self.get(id).await?)) })
+            .buffered(CONCURRENT_FILES)
+    }
+
+    /// The log of this size and root, ready to be continued.
+    pub(super) async fn resume(&self, size: u64, root: TreeHash) -> Result<Appender, LogError> {
+        let mut files: HashMap<TileId, Bytes> = self.get_all(Appender::needed(size)).try_collect().await?;
+        Appender::resume(size, root, |id| files.remove(&id).map(Vec::from))
+            .map_err(|error| LogError::of_append(self.place(), &error))
+    }
+
+    /// Publishes a checkpoint, unless it is the one that is there.
+    pub(super) async fn publish(&self, note: &[u8]) -> Result<(), StoreError> {
+        if self.objects.get(CHECKPOINT).await?.is_some_and(|there| *there == *note) {
+            return Ok(());
+        }
+        self.objects.put(CHECKPOINT, Bytes::copy_from_slice(note), Write::Replace).await.map(|_| ())
+    }
+}

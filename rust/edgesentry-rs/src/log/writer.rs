@@ -1,0 +1,287 @@
+//! One round of the leader: positions, tiles, signature.
+
+use bytes::Bytes;
+use edgesentry_log::{Appender, Batch, Checkpoint, Run, TreeHash};
+use tracing::{error, info};
+
+use super::{LogError, TransparencyLog};
+use crate::clock::now_ms;
+use crate::ledger::{BatchRow, CheckpointRow, Leader, LogTablesError};
+use crate::objects::Written;
+
+/// Records that are read at a time.
+const PAGE_RECORDS: u64 = 4096;
+
+/// What a round has done.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Sequenced {
+    /// Batches that were signed.
+    pub batches: u64,
+    /// Their leaves.
+    pub leaves: u64,
+}
+
+impl TransparencyLog {
+    /// Finishes the batch that is under way, and sequences what is committed, batch by batch, until nothing is left.
+    ///
+    /// The future may be dropped at any point: the next round goes on from there.
+    ///
+    /// # Errors
+    /// See [`LogError`]. What was done stays.
+    pub async fn sequence(&self, leader: &mut Leader) -> Result<Sequenced, LogError> {
+        let done = self.round(leader).await;
+        if let Err(failure) = &done {
+            tell(failure);
+        }
+        done
+    }
+
+    async fn round(&self, leader: &mut Leader) -> Result<Sequenced, LogError> {
+        let state = self.tables.state().await?.ok_or(LogTablesError::NotOpened)?;
+        self.check_origin(&state)?;
+        let mut done = Sequenced::default();
+        loop {
+            leader.holds().await?;
+            // Before any position is given: a ledger that was restored would give them to other records.
+            self.check_lock_of(leader).await?;
+            let batch = match self.tables.open_batch().await? {
+                Some(batch) => batch,
+                None => match self.tables.assign(leader, self.max_records, now()).await? {
+                    Some(batch) => batch,
+                    None => break,
+                },
+            };
+            done.leaves += batch.size - batch.first_index;
+            done.batches += 1;
+            let root = self.integrate(leader, &batch).await?;
+            self.sign(leader, &batch, root).await?;
+        }
+        if done.batches == 0
+            && let Some(last) = self.tables.last_checkpoint().await?
+        {
+            // The process may have been interrupted before it was published.
+            self.store.publish(&last.note).await?;
+        }
+        Ok(done)
+    }
+
+    /// [`TransparencyLog::check_lock`], for a leader: what another one has signed meanwhile is not taken for a lock that
+    /// is ahead.
+    async fn check_lock_of(&self, leader: &Leader) -> Result<(), LogError> {
+        let checked = self.check_lock().await;
+        if checked.is_err() {
+            self.tables.still_leads(leader).await?;
+        }
+        checked
+    }
+
+    /// Stores the bundles and tiles of a batch; the root with it.
+    pub(super) async fn integrate(&self, leader: &Leader, batch: &BatchRow) -> Result<TreeHash, LogError> {
+        if let Some(root) = batch.root {
+            return Ok(root);
+        }
+        let built = self.build(batch).await?.finish();
+        let built = built.map_err(|error| LogError::of_batch(self.place(), error))?;
+        if built.appender.size() != batch.size {
+            let problem = format!("batch {} has {} leaves", batch.batch, built.appender.size() - batch.first_index);
+            return Err(LogTablesError::Inconsistent(problem).into());
+        }
+        self.store.put_all(built.files).await?;
+        let root = built.appender.root();
+        self.tables.integrated(leader, batch.batch, root).await?;
+        Ok(root)
+    }
+
+    async fn build(&self, batch: &BatchRow) -> Result<Batch, LogError> {
+        let leaves = self.tables.leaves(batch).await?;
+        let appender = self.resume(batch.first_index).await?;
+        let mut pages = Pages { log: self, batch: Batch::new(appender), spans: Vec::new(), records: 0 };
+        let mut at = batch.first_index;
+        let mut events = leaves.events.into_iter().peekable();
+        for (index, run) in leaves.runs {
+            while let Some((event, leaf)) = events.next_if(|(event, _)| *event < index) {
+                check_index(event, &mut at, 1)?;
+                pages.event(&leaf).await?;
+            }
+            check_index(index, &mut at, run.records)?;
+            pages.run(run).await?;
+        }
+        for (event, leaf) in events {
+            check_index(event, &mut at, 1)?;
+            pages.event(&leaf).await?;
+        }
+        Ok(pages.batch)
+    }
+
+    /// The log before a batch.
+    async fn resume(&self, size: u64) -> Result<Appender, LogError> {
+        if size == 0 {
+            return Ok(Appender::default());
+        }
+        let before = self.tables.batch_of_size(size).await?.and_then(|batch| batch.root);
+        let root = before.ok_or_else(|| {
+            LogTablesError::Inconsistent(format!("no batch with a root ends at size {size}"))
+        })?;
+        self.store.resume(size, root).await
+    }
+
+    /// Signs the checkpoint of a batch under the lock, notes it, and publishes it.
+    pub(super) async fn sign(
+        &self,
+        leader: &mut Leader,
+        batch: &BatchRow,
+        root: TreeHash,
+    ) -> Result<(), LogError> {
+        let checkpoint = Checkpoint::new(self.origin(), batch.size, root)?;
+        let last = self.tables.last_checkpoint().await?;
+        let number = last.as_ref().map_or(0, |last| last.lock_number) + 1;
+        let (size, before) = last.map_or((0, TreeHash::EMPTY), |last| (last.size, last.root));
+        let continued = match self.tables.batch_of_size(batch.first_index).await? {
+            Some(previous) => previous.root.is_some_and(|root| root == before),
+            None => batch.first_index == 0,
+        };
+        if size != batch.first_index || !continued {
+            self.tables.still_leads(leader).await?;
+            return Err(self.forked(number - 1, format!("batch {} does not begin at its end", batch.batch)));
+        }
+        leader.holds().await?;
+        self.tables.still_leads(leader).await?;
+        let note = self.locked_note(leader, number, &checkpoint).await?;
+        let row = CheckpointRow {
+            size: batch.size,
+            root,
+            note: note.to_vec(),
+            signed_at_ms: now(),
+            lock_number: number,
+        };
+        self.tables.signed(leader, batch.batch, &row).await?;
+        self.store.publish(&note).await?;
+        info!(size = batch.size, number, "a checkpoint of the transparency log is signed");
+        Ok(())
+    }
+
+    /// The note under a number of the lock, which is that of this checkpoint: there already, if the process was
+    /// interrupted, or written now. The signature leaves this function by the lock alone.
+    async fn locked_note(
+        &self,
+        leader: &Leader,
+        number: u64,
+        checkpoint: &Checkpoint,
+    ) -> Result<Bytes, LogError> {
+        let there = match self.lock.get(number).await? {
+            Some(there) => there,
+            None => {
+                let note = Bytes::from(checkpoint.sign(&self.key)?.to_string());
+                match self.lock.put(number, note.clone()).await? {
+                    Written::Stored => return Ok(note),
+                    Written::Taken => self.lock.get(number).await?.ok_or_else(|| LogError::LockLost {
+                        place: self.lock.place().to_owned(),
+                        number,
+                    })?,
+                }
+            }
+        };
+        let signed = self.own_checkpoint(number, &there)?;
+        if signed == *checkpoint {
+            return Ok(there);
+        }
+        self.tables.still_leads(leader).await?;
+        let problem = format!(
+            "it has size {} and root {}, and the ledger has size {} and root {}",
+            signed.size(),
+            signed.root(),
+            checkpoint.size(),
+            checkpoint.root()
+        );
+        Err(self.forked(number, problem))
+    }
+}
+
+/// Puts the records of runs into a batch, some thousands at a time.
+struct Pages<'l> {
+    log: &'l TransparencyLog,
+    batch: Batch,
+    /// A first and a last sequence, and the run if it begins here.
+    spans: Vec<(String, u64, u64, Option<Run>)>,
+    records: u64,
+}
+
+impl Pages<'_> {
+    async fn event(&mut self, leaf: &[u8]) -> Result<(), LogError> {
+        self.flush().await?;
+        self.batch.event(leaf).map_err(|error| LogError::of_batch(self.log.place(), error))
+    }
+
+    async fn run(&mut self, run: Run) -> Result<(), LogError> {
+        let last = run.last_sequence().filter(|last| *last <= i64::MAX as u64);
+        let last = last.ok_or_else(|| {
+            LogTablesError::Inconsistent(format!("a run of device {:?} is empty", run.device_id))
+        })?;
+        let (device_id, mut first) = (run.device_id.clone(), run.first_sequence);
+        let mut run = Some(run);
+        while first <= last {
+            let until = last.min(first.saturating_add(PAGE_RECORDS - self.records - 1));
+            self.records += until - first + 1;
+            self.spans.push((device_id.clone(), first, until, run.take()));
+            first = until + 1;
+            if self.records >= PAGE_RECORDS {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), LogError> {
+        if self.spans.is_empty() {
+            return Ok(());
+        }
+        let failed = |error| LogError::of_batch(self.log.place(), error);
+        let spans = self.spans.iter().map(|(device_id, first, last, _)| (device_id.clone(), *first, *last));
+        let records = self.log.tables.records(spans.collect()).await?;
+        let mut records = records.into_iter().peekable();
+        for (device_id, first, last, run) in self.spans.drain(..) {
+            if let Some(run) = run {
+                self.batch.run(run).map_err(failed)?;
+            }
+            // A record that is missing is found at the one behind it, or at the end of the run.
+            while let Some(record) = records.next_if(|record| {
+                record.device_id == device_id && (first..=last).contains(&record.sequence)
+            }) {
+                self.batch.record(&record).map_err(failed)?;
+            }
+        }
+        self.records = 0;
+        Ok(())
+    }
+}
+
+fn check_index(index: u64, at: &mut u64, leaves: u64) -> Result<(), LogError> {
+    if index != *at {
+        return Err(LogTablesError::Inconsistent(format!("leaf {at} has no row, or more than one")).into());
+    }
+    *at += leaves;
+    Ok(())
+}
+
+/// Unix milliseconds.
+fn now() -> u64 {
+    now_ms().cast_unsigned()
+}
+
+/// The event of a log that does not go on; one that passes, or that another process has, is none.
+fn tell(failure: &LogError) {
+    if failure.is_retryable() {
+        return;
+    }
+    if let Some(tampered) = failure.tampered() {
+        error!(
+            code = failure.code(),
+            device_id = tampered.device_id,
+            sequence = tampered.sequence,
+            error = %tampered,
+            "the ledger was changed behind the back of the service; the transparency log stops"
+        );
+        return;
+    }
+    error!(code = failure.code(), error = %failure, "the transparency log does not go on");
+}

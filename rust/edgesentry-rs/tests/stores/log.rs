@@ -1,0 +1,728 @@
+//! The transparency log over real stores: SQLite with a directory, PostgreSQL with a bucket. Whatever happens on the way,
+//! an auditor who reads the files finds one log, which has every record of the ledger once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use edgesentry_chain::{Device, Hash, Scheme};
+use edgesentry_log::{
+    Checkpoint, CompactRange, EntryBundle, HeadEntry, HeadsRoot, KeyType, Leaf, Note, SignerKey, Tile, TileId,
+    TileKind, Tree, TreeHash, new_tiles,
+};
+use edgesentry_rs::error::{Component, FailureKind, StoreError};
+use edgesentry_rs::ledger::{Filter, Leader, Ledger, Registration};
+use edgesentry_rs::log::{LogError, TransparencyLog, compare_heads};
+use edgesentry_rs::objects::{FolderObjects, Object, Objects, S3Objects, Write, Written};
+use sqlx::Connection;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use crate::common::{
+    Kind, Place, bucket, chain, database, device, devices, next, records, registration, s3_settings, server,
+};
+use crate::on_every_ledger;
+
+on_every_ledger!(
+    what_is_ingested_is_in_the_log,
+    a_ledger_that_is_older_than_its_log_is_taken_over_in_batches,
+    keys_and_revocations_are_in_the_log,
+    every_operation_of_the_store_may_fail,
+    it_may_end_at_every_operation_of_the_store,
+    there_is_one_leader,
+    two_processes_make_one_log,
+    an_edited_record_stops_the_log_and_not_ingest,
+    a_head_that_went_back_stops_the_log,
+    a_restored_ledger_signs_nothing_until_it_is_recovered,
+    a_ledger_that_was_copied_within_a_batch_goes_on,
+    a_ledger_that_took_other_records_is_not_recovered,
+    a_lock_that_is_gone_or_of_another_log_is_refused,
+    files_that_were_changed_are_refused,
+    heads_from_outside_are_compared,
+);
+
+const ORIGIN: &str = "log.example/lifts";
+
+fn key() -> SignerKey {
+    SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [42; 32]).unwrap()
+}
+
+async fn objects(place: &Place) -> Arc<dyn Objects> {
+    match place.kind {
+        Kind::Sqlite => folder(&place.path("log")),
+        Kind::Postgres => {
+            let endpoint = server("EDGESENTRY_TEST_S3");
+            let (_, name) = bucket(&endpoint).await;
+            Arc::new(S3Objects::connect(&name, &s3_settings(&endpoint)).await.unwrap())
+        }
+    }
+}
+
+fn folder(path: &Path) -> Arc<dyn Objects> {
+    std::fs::create_dir_all(path).unwrap();
+    Arc::new(FolderObjects::open(path).unwrap())
+}
+
+fn log(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>, max_records: u64) -> TransparencyLog {
+    TransparencyLog::new(ledger.log().unwrap(), Arc::clone(objects), Arc::clone(objects), key(), max_records)
+}
+
+/// A new log, open and with a leader.
+async fn open(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>) -> (TransparencyLog, Leader) {
+    let log = log(ledger, objects, 1000);
+    log.init(1).await.unwrap();
+    let leader = lead(&log).await;
+    (log, leader)
+}
+
+/// The lock of one that was dropped is free once the server has noticed it.
+async fn lead(log: &TransparencyLog) -> Leader {
+    for _ in 0..500 {
+        match log.lead().await {
+            Ok(leader) => return leader,
+            Err(LogError::LedElsewhere) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the lock of a leader that is gone is still held")
+}
+
+/// Takes records in, and expects that all are accepted.
+async fn ingest(place: &Place, lifts: &mut [Device], each: usize) {
+    let service = place.service().await;
+    let batch = lifts.iter_mut().flat_map(|lift| chain(lift, each)).collect();
+    let answers = service.ingest_many(batch).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|outcome| outcome.is_success())), "{answers:?}");
+    drop(service);
+}
+
+async fn leaf_bytes(objects: &dyn Objects, size: u64) -> Vec<Vec<u8>> {
+    let mut leaves = Vec::new();
+    while (leaves.len() as u64) < size {
+        let id = TileId::of_entry(leaves.len() as u64, size).unwrap();
+        let bytes = objects.get(&format!("log/{id}")).await.unwrap().unwrap();
+        let bundle = EntryBundle::parse(id, &bytes).unwrap();
+        leaves.extend(bundle.entries().iter().map(|leaf| leaf.to_vec()));
+    }
+    leaves
+}
+
+fn checkpoint(note: &[u8]) -> Checkpoint {
+    let note = Note::parse(note).unwrap();
+    note.verify([key().verifier()]).unwrap();
+    Checkpoint::parse(note.text()).unwrap()
+}
+
+/// Reads the log as an auditor and a monitor do, and compares it with the ledger: every record of the ledger is in the log,
+/// once, and every signed checkpoint is one of this log. The size.
+async fn audit(objects: &dyn Objects, ledger: &dyn Ledger) -> u64 {
+    let note = objects.get("log/checkpoint").await.unwrap().expect("a checkpoint");
+    let published = checkpoint(&note);
+    let leaves = leaf_bytes(objects, published.size()).await;
+    let mut tree = Tree::default();
+    let mut roots = vec![TreeHash::EMPTY];
+    let mut range = CompactRange::default();
+    for leaf in &leaves {
+        let hash = TreeHash::of_leaf(leaf);
+        tree.push(hash);
+        range.push(hash);
+        roots.push(range.root().unwrap());
+    }
+    for id in new_tiles(0, tree.size()).filter(|id| id.kind() != TileKind::Entries) {
+        let tile = Tile::from_nodes(id, |node| tree.node(node)).unwrap();
+        let stored = objects.get(&format!("log/{id}")).await.unwrap().unwrap();
+        assert_eq!(*stored, *tile.to_bytes(), "{id}");
+    }
+    // Every checkpoint that was ever signed is one of this tree, and no size was signed twice.
+    let (mut number, mut size, mut last) = (1, 0, Bytes::new());
+    while let Some(note) = objects.get(&format!("log/lock/{number:010}")).await.unwrap() {
+        let signed = checkpoint(&note);
+        assert!(signed.size() > size, "checkpoint {number}");
+        assert_eq!(signed.root(), roots[signed.size() as usize], "checkpoint {number}");
+        assert!(matches!(Leaf::parse(&leaves[signed.size() as usize - 1]), Ok(Leaf::Heads(_))));
+        (number, size, last) = (number + 1, signed.size(), note);
+    }
+    assert_eq!(last, note, "the last signed checkpoint is published");
+    // The heads leaves are those of the leaves before them.
+    let mut heads: BTreeMap<String, HeadEntry> = BTreeMap::new();
+    let mut count = 0;
+    for (index, leaf) in leaves.iter().enumerate() {
+        match Leaf::parse(leaf).unwrap() {
+            Leaf::Opened(leaf) => assert_eq!((index, leaf.origin.as_str()), (0, ORIGIN)),
+            Leaf::Key(leaf) => {
+                let (start_sequence, start_hash) =
+                    leaf.start.map_or((0, Hash::ZERO), |start| (start.sequence, start.hash));
+                heads.entry(leaf.device_id.clone()).or_insert(HeadEntry {
+                    device_id: leaf.device_id,
+                    sequence: 0,
+                    record_hash: start_hash,
+                    start_sequence,
+                    start_hash,
+                });
+            }
+            Leaf::Record(record) => {
+                let head = heads.get_mut(&record.device_id).expect("a key before the records");
+                let before = if head.sequence == 0 { head.start_sequence } else { head.sequence };
+                assert_eq!((record.sequence, record.prev_record_hash), (before + 1, head.record_hash));
+                (head.sequence, head.record_hash) = (record.sequence, record.hash());
+                count += 1;
+            }
+            Leaf::Heads(leaf) => {
+                let mut root = HeadsRoot::default();
+                heads.values().for_each(|entry| root.push(entry).unwrap());
+                assert_eq!((leaf.records, leaf.devices), (count, heads.len() as u64));
+                assert_eq!(leaf.heads_root, root.root(), "leaf {index}");
+            }
+            _ => {}
+        }
+    }
+    let all = records(ledger, &Filter::default()).await;
+    assert_eq!(all.len() as u64, count, "records of the ledger in the log");
+    for (device_id, head) in ledger.heads().await.unwrap() {
+        let logged = &heads[&*device_id];
+        assert_eq!((logged.sequence, logged.record_hash), (head.sequence, head.hash));
+    }
+    published.size()
+}
+
+async fn what_is_ingested_is_in_the_log(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (log, mut leader) = open(&ledger, &objects).await;
+    // A log without a record has a checkpoint, too.
+    assert_eq!(log.sequence(&mut leader).await.unwrap().leaves, 2);
+    assert_eq!(audit(&*objects, &*ledger).await, 2);
+    let mut lifts = devices(&*ledger, 3).await;
+    ingest(&place, &mut lifts, 150).await;
+    let done = log.sequence(&mut leader).await.unwrap();
+    assert_eq!((done.batches, done.leaves), (1, 3 + 450 + 1));
+    assert_eq!(audit(&*objects, &*ledger).await, 456);
+    // Nothing new: nothing is signed.
+    assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 0);
+    for _ in 0..3 {
+        ingest(&place, &mut lifts[1..], 2).await;
+        log.sequence(&mut leader).await.unwrap();
+        audit(&*objects, &*ledger).await;
+    }
+    let status = log.status().await.unwrap();
+    assert_eq!((status.backlog, status.open_batch), (0, None));
+    assert_eq!(status.checkpoint.unwrap().lock_number, 5);
+    log.check().await.unwrap();
+}
+
+async fn a_ledger_that_is_older_than_its_log_is_taken_over_in_batches(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let mut lifts = devices(&*ledger, 3).await;
+    let mut elsewhere = device(9);
+    chain(&mut elsewhere, 4);
+    ledger.register(&registration(&elsewhere)).await.unwrap();
+    lifts.push(elsewhere);
+    ingest(&place, &mut lifts, 20).await;
+    let log = log(&ledger, &objects, 7);
+    log.init(1).await.unwrap();
+    let done = log.sequence(&mut lead(&log).await).await.unwrap();
+    assert!(done.batches >= 12, "{done:?}");
+    let size = audit(&*objects, &*ledger).await;
+    let leaves = leaf_bytes(&*objects, size).await;
+    let Leaf::Opened(opened) = Leaf::parse(&leaves[0]).unwrap() else { panic!("not opened") };
+    assert_eq!(opened.records_before, 80);
+}
+
+async fn keys_and_revocations_are_in_the_log(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (log, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 2).await;
+    ingest(&place, &mut lifts, 4).await;
+    let new = |seed: u8, valid_from: Option<u64>| Registration {
+        device_id: "lift-01".to_owned(),
+        key: Device::from_seed("lift-01", [seed; 32], Scheme::Record).public_key().unwrap(),
+        scheme: Scheme::Record,
+        valid_from,
+        start: None,
+    };
+    let kinds = async |from: u64| {
+        let size = audit(&*objects, &*ledger).await;
+        let leaves = leaf_bytes(&*objects, size).await;
+        leaves[from as usize..].iter().map(|leaf| leaf[0]).collect::<Vec<u8>>()
+    };
+    log.sequence(&mut leader).await.unwrap();
+    let size = audit(&*objects, &*ledger).await;
+    // A rotation, in a batch of its own.
+    ledger.register(&new(70, None)).await.unwrap();
+    log.sequence(&mut leader).await.unwrap();
+    assert_eq!(kinds(size).await, [3, 2]);
+    let size = audit(&*objects, &*ledger).await;
+    // Both keys are revoked, and a third takes the place of the second one, which never signed.
+    assert_eq!(ledger.revoke("lift-01").await.unwrap(), 5);
+    ledger.register(&new(71, Some(5))).await.unwrap();
+    log.sequence(&mut leader).await.unwrap();
+    assert_eq!(kinds(size).await, [3, 4, 2]);
+    let size = audit(&*objects, &*ledger).await;
+    // A key that was revoked before the log had it, and could not sign, is not in it.
+    ledger.revoke("lift-01").await.unwrap();
+    ledger.register(&new(72, Some(9))).await.unwrap();
+    ledger.revoke("lift-01").await.unwrap();
+    log.sequence(&mut leader).await.unwrap();
+    assert_eq!(kinds(size).await, [4, 2]);
+    assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 0);
+}
+
+/// Counts down, and then strikes once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum How {
+    Fail,
+    FailAfter,
+    Hang,
+    HangAfter,
+}
+
+/// A store whose operation of a number fails or never ends, before or after it was done.
+struct Faulty {
+    objects: Arc<dyn Objects>,
+    how: How,
+    left: AtomicI64,
+    struck: Notify,
+}
+
+impl Faulty {
+    async fn strike(&self, after: bool, is_turn: bool) -> Result<(), StoreError> {
+        let at = matches!(self.how, How::FailAfter | How::HangAfter);
+        if !is_turn || at != after {
+            return Ok(());
+        }
+        if matches!(self.how, How::Hang | How::HangAfter) {
+            self.struck.notify_one();
+            std::future::pending::<()>().await;
+        }
+        Err(StoreError {
+            component: Component::Archive,
+            action: "reach the store",
+            place: self.objects.place().into(),
+            kind: FailureKind::Passing,
+            source: Arc::new(std::io::Error::other("a fault of the test")),
+        })
+    }
+
+    async fn around<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let is_turn = self.left.fetch_sub(1, Ordering::SeqCst) == 0;
+        self.strike(false, is_turn).await?;
+        let done = work.await?;
+        self.strike(true, is_turn).await?;
+        Ok(done)
+    }
+}
+
+#[async_trait]
+impl Objects for Faulty {
+    fn place(&self) -> &str {
+        self.objects.place()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.objects.check().await
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError> {
+        self.around(self.objects.put(key, bytes, write)).await
+    }
+
+    async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError> {
+        self.around(self.objects.put_file(key, file, write)).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.around(self.objects.get(key)).await
+    }
+
+    async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {
+        self.around(self.objects.get_file(key, file, most)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
+        self.around(self.objects.list(prefix)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.around(self.objects.delete(key)).await
+    }
+}
+
+async fn every_operation_of_the_store_may_fail(place: Place) {
+    faults(&place, [How::Fail, How::FailAfter]).await;
+}
+
+async fn it_may_end_at_every_operation_of_the_store(place: Place) {
+    faults(&place, [How::Hang, How::HangAfter]).await;
+}
+
+async fn faults(place: &Place, hows: [How; 2]) {
+    let (ledger, objects) = (place.ledger().await, objects(place).await);
+    let (whole, leader) = open(&ledger, &objects).await;
+    drop(leader);
+    let mut lifts = devices(&*ledger, 2).await;
+    for how in hows {
+        let mut strikes = 0;
+        for turn in 0.. {
+            ingest(place, &mut lifts, 3).await;
+            let faulty = Arc::new(Faulty {
+                objects: Arc::clone(&objects),
+                how,
+                left: AtomicI64::new(turn),
+                struck: Notify::new(),
+            });
+            let broken = log(&ledger, &(Arc::clone(&faulty) as Arc<dyn Objects>), 1000);
+            let mut leader = lead(&broken).await;
+            let ended = tokio::select! {
+                done = broken.sequence(&mut leader) => Some(done),
+                () = faulty.struck.notified() => None,
+            };
+            drop(leader);
+            match ended {
+                Some(Ok(_)) if faulty.left.load(Ordering::SeqCst) >= 0 => break,
+                Some(Ok(_)) => panic!("{how:?} at operation {turn} went unnoticed"),
+                Some(Err(error)) => assert!(error.is_retryable(), "{error}"),
+                None => {}
+            }
+            strikes += 1;
+            // The next process finishes the batch, and has nothing else to do.
+            let again = whole.sequence(&mut lead(&whole).await).await.unwrap();
+            assert!(again.batches <= 1, "{how:?} at operation {turn}: {again:?}");
+            audit(&*objects, &*ledger).await;
+        }
+        assert!(strikes >= 8, "{how:?}: {strikes} operations");
+        audit(&*objects, &*ledger).await;
+    }
+}
+
+async fn there_is_one_leader(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (log, mut first) = open(&ledger, &objects).await;
+    match place.kind {
+        Kind::Postgres => {
+            assert!(matches!(log.lead().await, Err(LogError::LedElsewhere)));
+            log.sequence(&mut first).await.unwrap();
+            drop(first);
+            lead(&log).await;
+        }
+        // The file has no lock that lasts: the last one leads, and the one before writes nothing more.
+        Kind::Sqlite => {
+            let mut second = log.lead().await.unwrap();
+            let error = log.sequence(&mut first).await.unwrap_err();
+            assert_eq!((error.code(), error.is_retryable()), ("log_superseded", true));
+            log.sequence(&mut second).await.unwrap();
+        }
+    }
+    audit(&*objects, &*ledger).await;
+}
+
+async fn two_processes_make_one_log(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (_, leader) = open(&ledger, &objects).await;
+    drop(leader);
+    let mut lifts = devices(&*ledger, 3).await;
+    let process = async |max_records: u64| {
+        let log = log(&place.ledger().await, &objects, max_records);
+        let mut batches = 0;
+        while batches < 12 {
+            let done = match log.lead().await {
+                Ok(mut leader) => log.sequence(&mut leader).await,
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(done) => batches += done.batches.max(1),
+                Err(error) => assert!(error.is_retryable(), "{}: {error}", error.code()),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let devices_send = async {
+        for _ in 0..8 {
+            ingest(&place, &mut lifts, 5).await;
+        }
+    };
+    tokio::join!(process(10), process(13), devices_send);
+    let log = log(&ledger, &objects, 100);
+    log.sequence(&mut lead(&log).await).await.unwrap();
+    audit(&*objects, &*ledger).await;
+}
+
+async fn an_edited_record_stops_the_log_and_not_ingest(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (log, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 2).await;
+    ingest(&place, &mut lifts, 5).await;
+    log.sequence(&mut leader).await.unwrap();
+    let size = audit(&*objects, &*ledger).await;
+    ingest(&place, &mut lifts, 300).await;
+    place.tamper("UPDATE audit_records SET timestamp_ms = timestamp_ms + 1 WHERE device_id = 'lift-02' AND sequence = 9").await;
+    for _ in 0..2 {
+        let error = log.sequence(&mut leader).await.unwrap_err();
+        assert_eq!((error.code(), error.is_retryable()), ("ledger_tampered", false));
+        let tampered = error.tampered().unwrap();
+        assert_eq!((tampered.device_id.as_str(), tampered.sequence), ("lift-02", 10));
+        assert!(tampered.record.is_some());
+        ingest(&place, &mut lifts, 1).await;
+    }
+    // Nothing was signed, and no file of the batch was written.
+    let published = checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap());
+    assert_eq!(published.size(), size);
+    assert_eq!(objects.get("log/tile/entries/000").await.unwrap(), None);
+    place.tamper("UPDATE audit_records SET timestamp_ms = timestamp_ms - 1 WHERE device_id = 'lift-02' AND sequence = 9").await;
+    log.sequence(&mut leader).await.unwrap();
+    audit(&*objects, &*ledger).await;
+}
+
+async fn a_head_that_went_back_stops_the_log(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (log, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 2).await;
+    ingest(&place, &mut lifts, 5).await;
+    log.sequence(&mut leader).await.unwrap();
+    place.tamper("DELETE FROM audit_records WHERE device_id = 'lift-01' AND sequence = 5").await;
+    place
+        .tamper(
+            "UPDATE chain_heads SET sequence = 4, record_hash = (SELECT record_hash FROM audit_records
+             WHERE device_id = 'lift-01' AND sequence = 4) WHERE device_id = 'lift-01'",
+        )
+        .await;
+    let error = log.sequence(&mut leader).await.unwrap_err();
+    assert_eq!(error.code(), "ledger_tampered");
+    assert_eq!(error.tampered().map(|tampered| tampered.sequence), Some(5));
+}
+
+/// A copy of the ledger as it is now, as a backup holds it.
+async fn copy(place: &Place) -> Place {
+    let folder = TempDir::new().unwrap();
+    match place.kind {
+        Kind::Sqlite => {
+            let path = folder.path().join("ledger.db");
+            let mut connection = sqlx::SqliteConnection::connect(&place.url).await.unwrap();
+            let statement = sqlx::AssertSqlSafe(format!("VACUUM INTO '{}'", path.display()));
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+            Place { kind: place.kind, url: format!("sqlite:{}", path.display()), folder }
+        }
+        Kind::Postgres => {
+            let server = server("EDGESENTRY_TEST_POSTGRES");
+            let url = database(&server).await;
+            let name = |url: &str| url.rsplit_once('/').unwrap().1.to_owned();
+            let (from, to) = (name(&place.url), name(&url));
+            let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+            let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{from}'");
+            let statements =
+                [format!("DROP DATABASE {to}"), end.clone(), format!("CREATE DATABASE {to} TEMPLATE {from}")];
+            for statement in &statements[..1] {
+                sqlx::query(sqlx::AssertSqlSafe(statement.clone())).execute(&mut connection).await.unwrap();
+            }
+            for _ in 0..50 {
+                sqlx::query(sqlx::AssertSqlSafe(end.clone())).execute(&mut connection).await.unwrap();
+                let create = sqlx::AssertSqlSafe(statements[2].clone());
+                if sqlx::query(create).execute(&mut connection).await.is_ok() {
+                    return Place { kind: place.kind, url, folder };
+                }
+            }
+            panic!("{from} is in use and cannot be copied");
+        }
+    }
+}
+
+async fn a_restored_ledger_signs_nothing_until_it_is_recovered(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    // Before there was a log.
+    let before = copy(&place).await;
+    let (log_before, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 2).await;
+    ingest(&place, &mut lifts, 4).await;
+    log_before.sequence(&mut leader).await.unwrap();
+    drop(leader);
+    let backup = copy(&place).await;
+    let mut leader = lead(&log_before).await;
+    // Then records, a device, a rotation and a revocation in some batches.
+    ingest(&place, &mut lifts, 3).await;
+    log_before.sequence(&mut leader).await.unwrap();
+    let mut third = device(3);
+    ledger.register(&registration(&third)).await.unwrap();
+    let batch = [chain(&mut third, 2), chain(&mut lifts[0], 1)].concat();
+    let service = place.service().await;
+    service.ingest_many(batch).await;
+    drop(service);
+    log_before.sequence(&mut leader).await.unwrap();
+    ledger.revoke("lift-02").await.unwrap();
+    log_before.sequence(&mut leader).await.unwrap();
+    let size = audit(&*objects, &*ledger).await;
+    let all = records(&*ledger, &Filter::default()).await;
+    for restored in [&before, &backup] {
+        let ledger = restored.ledger().await;
+        let log = log(&ledger, &objects, 1000);
+        if log.status().await.is_err() {
+            assert_eq!(log.init(1).await.unwrap_err().code(), "log_behind");
+        }
+        log.reopen().await.unwrap();
+        let mut leader = lead(&log).await;
+        let error = log.sequence(&mut leader).await.unwrap_err();
+        assert_eq!(error.code(), "log_behind", "{error}");
+        // It gave no positions either.
+        assert_eq!(log.status().await.unwrap().open_batch, None);
+        log.recover(&mut leader).await.unwrap();
+        assert_eq!(records(&*ledger, &Filter::default()).await, all);
+        assert_eq!(audit(&*objects, &*ledger).await, size);
+        log.check().await.unwrap();
+        assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 0);
+        assert_eq!(log.recover(&mut leader).await.unwrap().batches, 0);
+    }
+    // The second one goes on.
+    let ledger = backup.ledger().await;
+    let log = log(&ledger, &objects, 1000);
+    let mut lifts = [lifts.remove(0), third];
+    ingest(&backup, &mut lifts, 2).await;
+    log.sequence(&mut lead(&log).await).await.unwrap();
+    audit(&*objects, &*ledger).await;
+    let revoked = ledger.devices().await.unwrap();
+    assert_eq!(revoked[1].keys[0].revoked_from, Some(8));
+}
+
+async fn a_ledger_that_was_copied_within_a_batch_goes_on(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (whole, leader) = open(&ledger, &objects).await;
+    drop(leader);
+    let mut lifts = devices(&*ledger, 2).await;
+    ingest(&place, &mut lifts, 4).await;
+    // The positions are given, and the process ends at the first file.
+    let faulty = Arc::new(Faulty {
+        objects: Arc::clone(&objects),
+        how: How::Fail,
+        left: AtomicI64::new(2),
+        struck: Notify::new(),
+    });
+    let broken = log(&ledger, &(faulty as Arc<dyn Objects>), 1000);
+    broken.sequence(&mut lead(&broken).await).await.unwrap_err();
+    assert!(whole.status().await.unwrap().open_batch.is_some());
+    let backup = copy(&place).await;
+    for _ in 0..2 {
+        whole.sequence(&mut lead(&whole).await).await.unwrap();
+        ingest(&place, &mut lifts, 4).await;
+    }
+    audit_prefix(&*objects).await;
+    let restored = backup.ledger().await;
+    let log = log(&restored, &objects, 1000);
+    let mut leader = lead(&log).await;
+    // Its batch was signed; the ones behind it are not there.
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
+    log.recover(&mut leader).await.unwrap();
+    audit(&*objects, &*restored).await;
+    // What the log did not have yet comes back from the devices.
+    let resend = chain_from(&mut lifts, 9, 12);
+    let service = backup.service().await;
+    let answers = service.ingest_many(resend).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    drop(service);
+    log.sequence(&mut leader).await.unwrap();
+    audit(&*objects, &*restored).await;
+}
+
+/// The records of devices from a sequence to another, signed again: signatures are deterministic.
+fn chain_from(
+    lifts: &mut [Device],
+    first: usize,
+    last: usize,
+) -> Vec<edgesentry_rs::ingest::verify::Submission> {
+    let numbers = 1..=u8::try_from(lifts.len()).unwrap();
+    numbers.flat_map(|number| chain(&mut device(number), last).split_off(first - 1)).collect()
+}
+
+/// The published checkpoint is one that verifies.
+async fn audit_prefix(objects: &dyn Objects) {
+    checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap());
+}
+
+async fn a_ledger_that_took_other_records_is_not_recovered(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (whole, leader) = open(&ledger, &objects).await;
+    drop(leader);
+    let mut lifts = devices(&*ledger, 1).await;
+    ingest(&place, &mut lifts, 2).await;
+    whole.sequence(&mut lead(&whole).await).await.unwrap();
+    let backup = copy(&place).await;
+    ingest(&place, &mut lifts, 1).await;
+    whole.sequence(&mut lead(&whole).await).await.unwrap();
+    // A device that lost its state as well signs something else.
+    let mut again = device(1);
+    chain(&mut again, 2);
+    let service = backup.service().await;
+    let other = crate::common::next_with(&mut again, "something else");
+    assert!(service.ingest_many(vec![other]).await[0].is_ok());
+    drop(service);
+    let log = log(&backup.ledger().await, &objects, 1000);
+    let mut leader = lead(&log).await;
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
+    let error = log.recover(&mut leader).await.unwrap_err();
+    assert_eq!(error.code(), "log_conflict");
+    assert!(error.to_string().contains("sequence 3"), "{error}");
+}
+
+async fn a_lock_that_is_gone_or_of_another_log_is_refused(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (log, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 1).await;
+    ingest(&place, &mut lifts, 2).await;
+    log.sequence(&mut leader).await.unwrap();
+    let key = "log/lock/0000000001";
+    let note = objects.get(key).await.unwrap().unwrap();
+    objects.delete(key).await.unwrap();
+    ingest(&place, &mut lifts, 1).await;
+    let error = log.sequence(&mut leader).await.unwrap_err();
+    assert!(matches!(error, LogError::LockLost { number: 1, .. }), "{error}");
+    let other = Checkpoint::new(ORIGIN, 5, TreeHash([7; 32])).unwrap().sign(&self::key()).unwrap().to_string();
+    objects.put(key, other.clone().into(), Write::Replace).await.unwrap();
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_forked");
+    objects.put(key, note, Write::Replace).await.unwrap();
+    // Somebody else has signed the next one: of a size that this ledger has no batch of, or will have one of.
+    objects.put("log/lock/0000000002", other.into(), Write::IfAbsent).await.unwrap();
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
+    let error = log.recover(&mut leader).await.unwrap_err();
+    assert!(["log_damaged", "log_forked"].contains(&error.code()), "{error}");
+    objects.delete("log/lock/0000000002").await.unwrap();
+    log.sequence(&mut leader).await.unwrap();
+    audit(&*objects, &*ledger).await;
+}
+
+async fn files_that_were_changed_are_refused(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (log, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 1).await;
+    ingest(&place, &mut lifts, 2).await;
+    log.sequence(&mut leader).await.unwrap();
+    let size = audit(&*objects, &*ledger).await;
+    let key = format!("log/{}", TileId::new(TileKind::Hashes(0), 0, size as u16).unwrap());
+    let tile = objects.get(&key).await.unwrap().unwrap();
+    objects.put(&key, Bytes::from(vec![7; tile.len()]), Write::Replace).await.unwrap();
+    ingest(&place, &mut lifts, 1).await;
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_damaged");
+    objects.put(&key, tile, Write::Replace).await.unwrap();
+    // A file of the next batch is there already, and is another one.
+    let next = format!("log/{}", TileId::new(TileKind::Entries, 0, size as u16 + 2).unwrap());
+    objects.put(&next, Bytes::from_static(b"other"), Write::IfAbsent).await.unwrap();
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_damaged");
+    objects.delete(&next).await.unwrap();
+    log.sequence(&mut leader).await.unwrap();
+    audit(&*objects, &*ledger).await;
+}
+
+async fn heads_from_outside_are_compared(place: Place) {
+    let ledger = place.ledger().await;
+    let mut lifts = devices(&*ledger, 2).await;
+    ingest(&place, &mut lifts, 3).await;
+    let trusted = ledger.heads().await.unwrap();
+    ingest(&place, &mut lifts, 2).await;
+    compare_heads(&*ledger, &trusted).await.unwrap();
+    let mut other = trusted.clone();
+    other.get_mut("lift-02").unwrap().hash = Hash([7; 32]);
+    assert_eq!(compare_heads(&*ledger, &other).await.unwrap_err().code(), "head_mismatch");
+    other.clone_from(&trusted);
+    other.get_mut("lift-01").unwrap().sequence = 6;
+    let error = compare_heads(&*ledger, &other).await.unwrap_err();
+    assert!(error.to_string().contains("no such record"), "{error}");
+    let _ = next(&mut lifts[0]);
+}

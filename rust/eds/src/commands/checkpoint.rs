@@ -1,0 +1,235 @@
+//! `eds checkpoint`: the transparency log of a ledger.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use edgesentry_formats::{Seed, create_seed_file};
+use edgesentry_rs::log::{LogError, LogStatus, Stores, TransparencyLog, compare_heads};
+use edgesentry_rs::settings::Access;
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, Failure, chain};
+use crate::inputs;
+use crate::output::{Answer, Output};
+use crate::stores::{LedgerArgs, Opened};
+use crate::text::{count, name, number};
+use crate::times;
+
+/// Sequence a ledger into its transparency log and sign a checkpoint
+///
+/// The settings are in the section [log]: origin, key, store, lock, interval_seconds, max_records. Without a
+/// subcommand it does what run does. Ingest is not held up, and goes on whatever this command reports.
+/// Exit code 1 if the ledger was changed behind the back of the service, 3 if the log cannot go on.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, after_help = "\
+Examples:
+  eds checkpoint init --heads heads.json           open the log; the ledger must have these heads
+  eds checkpoint                                   sequence what is new, and sign
+  eds checkpoint status --json
+  eds checkpoint recover                           after a restore of the ledger to an earlier time")]
+pub(crate) struct Checkpoint {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+}
+
+/// What to do with the log.
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Open the log of a ledger; makes the key if its file does not exist, and signs nothing yet
+    Init {
+        /// Trusted heads, as eds heads writes them; the log is not opened if the ledger disagrees
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Sequence all committed records, store the tiles, and sign
+    Run {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Show how far the log is, and whether it can go on
+    Status {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+    /// Put the records of the log back into a ledger that was restored to an earlier time
+    ///
+    /// Every leaf is checked against its signed checkpoint first. What the ledger has already must be the same.
+    /// Payloads are not in the log.
+    Recover {
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
+}
+
+impl Checkpoint {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        match &self.action {
+            None => run(&self.ledger, output),
+            Some(Action::Run { ledger }) => run(ledger, output),
+            Some(Action::Init { heads, ledger }) => init(ledger, heads.as_deref(), output),
+            Some(Action::Status { ledger }) => status(ledger, output),
+            Some(Action::Recover { ledger }) => recover(ledger, output),
+        }
+    }
+}
+
+fn log_of(opened: &Opened, stores: Stores) -> Result<TransparencyLog, Failure> {
+    let settings = &opened.settings;
+    let file = settings.ledger_file();
+    opened.wait(settings.log.open(&*opened.ledger, file.as_deref(), &settings.s3, stores))
+}
+
+fn wait<T>(opened: &Opened, work: impl Future<Output = Result<T, LogError>>) -> Result<T, Failure> {
+    opened.runtime.block_on(work).map_err(|error| failure(&error))
+}
+
+/// An error of the log: a finding if it is about the records.
+fn failure(error: &LogError) -> Failure {
+    let exit = match error.code() {
+        "ledger_tampered" | "head_mismatch" | "log_conflict" => Exit::Findings,
+        "log_not_opened" | "log_origin" => Exit::Usage,
+        _ => Exit::Unfinished,
+    };
+    let mut message = chain(error);
+    if error.tampered().is_some() {
+        message.push_str("; the log stops, ingest goes on; verify the ledger, and restore the record");
+    }
+    Failure { code: error.code(), message, exit }
+}
+
+fn init(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Exit, Failure> {
+    let heads = heads.map(inputs::heads).transpose()?;
+    let opened = ledger.open(Access::Existing)?;
+    if let Some(heads) = &heads {
+        wait(&opened, compare_heads(&*opened.ledger, heads))?;
+    }
+    if opened.settings.log.is_on() {
+        make_key(opened.settings.log.key_file()?, output)?;
+    }
+    let log = log_of(&opened, Stores::Create)?;
+    opened.wait(log.check_stores())?;
+    let state = wait(&opened, log.init(times::now_ms()))?;
+    let compared = heads.map_or(0, |heads| heads.len() as u64);
+    let content = json!({
+        "origin": state.origin,
+        "verifier_key": log.key().to_string(),
+        "store": log.place(),
+        "heads_compared": compared,
+    });
+    let text = format!(
+        "{}: open, {} agree\n  key    {}\n  store  {}\n",
+        name(&state.origin),
+        count(compared, "trusted head"),
+        log.key(),
+        name(log.place())
+    );
+    answer(output, &content, text)
+}
+
+/// Makes the key of the log, unless there is one.
+fn make_key(path: &Path, output: &Output) -> Result<(), Failure> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut seed = Seed::default();
+    getrandom::fill(seed.as_mut_slice()).map_err(|error| {
+        Failure::unfinished("random", format!("no random bytes from the system: {error}"))
+    })?;
+    create_seed_file(path, &seed)?;
+    output.note(&format!("{}: a new key of the log, mode 0600; keep a copy in a safe place", path.display()));
+    Ok(())
+}
+
+fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
+    let opened = ledger.open(Access::Existing)?;
+    let log = log_of(&opened, Stores::Existing)?;
+    let done = wait(&opened, async {
+        let mut leader = log.lead().await?;
+        log.sequence(&mut leader).await
+    })?;
+    let status = wait(&opened, log.status())?;
+    let mut content = status_content(&status);
+    content["batches"] = done.batches.into();
+    content["new_leaves"] = done.leaves.into();
+    let new = match done.batches {
+        0 => "nothing new".to_owned(),
+        batches => format!("{} in {} signed", plural(done.leaves, "new leaf", "new leaves"), plural(batches, "batch", "batches")),
+    };
+    answer(output, &content, format!("{}: {new}\n{}", name(&status.state.origin), status_text(&status)))
+}
+
+fn status(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
+    let opened = ledger.open(Access::Read)?;
+    let log = log_of(&opened, Stores::Existing)?;
+    let status = wait(&opened, log.status())?;
+    let failure = wait(&opened, log.check()).err();
+    let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
+    let text = format!("{}\n{}", name(&status.state.origin), status_text(&status));
+    let content = status_content(&status);
+    let ok = failure.is_none();
+    output.answer(&Answer { ok, name: "checkpoint", content: &content, text, failure })?;
+    Ok(exit)
+}
+
+fn recover(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
+    let opened = ledger.open(Access::Existing)?;
+    let log = log_of(&opened, Stores::Existing)?;
+    let done = wait(&opened, async {
+        log.reopen().await?;
+        let mut leader = log.lead().await?;
+        log.recover(&mut leader).await
+    })?;
+    let status = wait(&opened, log.status())?;
+    let mut content = status_content(&status);
+    content["batches"] = done.batches.into();
+    content["leaves_restored"] = done.leaves.into();
+    let text = format!(
+        "{}: {} in {} put back\n{}",
+        name(&status.state.origin),
+        plural(done.leaves, "leaf", "leaves"),
+        plural(done.batches, "batch", "batches"),
+        status_text(&status)
+    );
+    answer(output, &content, text)
+}
+
+fn status_content(status: &LogStatus) -> Value {
+    let checkpoint = status.checkpoint.as_ref();
+    json!({
+        "origin": status.state.origin,
+        "size": checkpoint.map_or(0, |checkpoint| checkpoint.size),
+        "root": checkpoint.map(|checkpoint| checkpoint.root.to_string()),
+        "signed_at_ms": checkpoint.map(|checkpoint| checkpoint.signed_at_ms),
+        "checkpoint": checkpoint.map(|checkpoint| String::from_utf8_lossy(&checkpoint.note)),
+        "checkpoints": checkpoint.map_or(0, |checkpoint| checkpoint.lock_number),
+        "records_waiting": status.backlog,
+        "batch_under_way": status.open_batch.is_some(),
+    })
+}
+
+fn status_text(status: &LogStatus) -> String {
+    let mut text = match &status.checkpoint {
+        Some(checkpoint) => format!(
+            "  size        {}\n  root        {}\n  signed at   {}\n",
+            number(checkpoint.size),
+            checkpoint.root,
+            times::shown(checkpoint.signed_at_ms)
+        ),
+        None => "  no checkpoint yet\n".to_owned(),
+    };
+    text.push_str(&format!("  waiting     {}\n", count(status.backlog, "record")));
+    text
+}
+
+fn answer(output: &Output, content: &Value, text: String) -> Result<Exit, Failure> {
+    output.answer(&Answer { ok: true, name: "checkpoint", content, text, failure: None })?;
+    Ok(Exit::Holds)
+}
+
+fn plural(value: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(value), if value == 1 { one } else { many })
+}

@@ -1,0 +1,461 @@
+//! Batches: the leaves that a log appends at a time, from their positions to the tiles and the root.
+//!
+//! A sequencer works in two steps. [`Assignment`] gives positions to keys and records that are committed; nothing is read
+//! but heads. [`Batch`] then reads the records in this order, recomputes the links between them, and builds the files.
+//! The second step can be repeated: the same batch always gives the same bytes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use edgesentry_chain::{AuditRecord, Hash, Head, Scheme};
+
+use crate::append::{AppendError, Appender};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::heads::HeadsRoot;
+use crate::leaf::{HeadsLeaf, KeyLeaf, Leaf, OpenedLeaf, RevokedLeaf};
+use crate::tile::{TileId, TileKind};
+
+/// Records of one device, one behind the other in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// The device.
+    pub device_id: String,
+    /// The sequence of its first record.
+    pub first_sequence: u64,
+    /// How many records.
+    pub records: u64,
+    /// The hash of the record before; of a chain's first record, that of its start.
+    pub prev_hash: Hash,
+    /// The hash of the last record.
+    pub head_hash: Hash,
+}
+
+impl Run {
+    /// The sequence of the last record; none if there is no such run.
+    pub fn last_sequence(&self) -> Option<u64> {
+        self.first_sequence.checked_add(self.records.checked_sub(1)?)
+    }
+}
+
+/// A key of a device as a registry has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyState {
+    /// Ed25519.
+    pub public_key: [u8; 32],
+    /// What its signatures cover.
+    pub scheme: Scheme,
+    /// The first sequence that it does not sign any more.
+    pub revoked_from: Option<u64>,
+}
+
+/// A key of which the log has another state than the registry, or none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyChange {
+    /// The device.
+    pub device_id: String,
+    /// The first sequence that the key signs.
+    pub valid_from: u64,
+    /// As the registry has it.
+    pub now: KeyState,
+    /// As the log has it.
+    pub logged: Option<KeyState>,
+    /// The head behind which the chain of the device begins, if not at sequence 1.
+    pub start: Option<Head>,
+    /// When it was registered, Unix milliseconds.
+    pub registered_at_ms: u64,
+}
+
+impl KeyChange {
+    /// Whether the log has this key as one that is valid, or has had it.
+    fn is_logged(&self) -> bool {
+        self.logged.is_some_and(|logged| {
+            (logged.public_key, logged.scheme) == (self.now.public_key, self.now.scheme)
+                && (logged.revoked_from.is_none() || logged.revoked_from == self.now.revoked_from)
+        })
+    }
+}
+
+/// The leaves of a batch and their positions. Keys come first, by device and first sequence, then revocations, then the
+/// records in runs by device, and last the heads.
+///
+/// ```
+/// use edgesentry_chain::Hash;
+/// use edgesentry_log::{Assignment, HeadsRoot, Leaf, OpenedLeaf, Run};
+/// let mut batch = Assignment::new(0, 0);
+/// batch.opened(OpenedLeaf { origin: "log.example/lifts".into(), records_before: 2, previous: None, at_ms: 1 });
+/// batch.run(Run {
+///     device_id: "lift-01".into(), first_sequence: 1, records: 2, prev_hash: Hash::ZERO, head_hash: Hash([7; 32]),
+/// });
+/// let batch = batch.finish(&HeadsRoot::default(), 1);
+/// assert_eq!((batch.runs[0].0, batch.size), (1, 4));
+/// assert!(matches!(batch.events.last(), Some((3, Leaf::Heads(leaf))) if leaf.records == 2));
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assignment {
+    next: u64,
+    records: u64,
+    events: Vec<(u64, Leaf)>,
+    runs: Vec<(u64, Run)>,
+}
+
+/// The positions of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assigned {
+    /// Leaves other than records, by index. The last one is the heads leaf.
+    pub events: Vec<(u64, Leaf)>,
+    /// Runs of records, by the index of the first one.
+    pub runs: Vec<(u64, Run)>,
+    /// The size of the tree with this batch.
+    pub size: u64,
+}
+
+impl Assignment {
+    /// A batch that begins at `next`, in a log that has so many leaves of records before it.
+    pub fn new(next: u64, records: u64) -> Assignment {
+        Assignment { next, records, events: Vec::new(), runs: Vec::new() }
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.runs.is_empty()
+    }
+
+    /// Adds the leaf that opens a log.
+    pub fn opened(&mut self, leaf: OpenedLeaf) {
+        self.event(Leaf::Opened(leaf));
+    }
+
+    /// Adds the keys and revocations that the log does not have, sorted by device and first sequence.
+    ///
+    /// A leaf 04 concerns the keys of earlier batches, and those keys of its own batch that begin before its sequence. So
+    /// a key that takes the place of a revoked one from the same sequence on is not revoked with it.
+    pub fn keys(&mut self, changes: &[KeyChange], at_ms: u64) {
+        for change in changes.iter().filter(|change| !change.is_logged()) {
+            self.event(Leaf::Key(KeyLeaf {
+                device_id: change.device_id.clone(),
+                valid_from: change.valid_from,
+                public_key: change.now.public_key,
+                scheme: change.now.scheme,
+                start: change.start,
+                at_ms: change.registered_at_ms,
+            }));
+        }
+        let mut revoked: Vec<(&str, u64)> = changes
+            .iter()
+            .filter(|change| change.logged.is_none_or(|logged| logged.revoked_from != change.now.revoked_from))
+            .filter_map(|change| Some((change.device_id.as_str(), change.now.revoked_from?)))
+            .collect();
+        revoked.sort_unstable();
+        revoked.dedup();
+        for (device_id, revoked_from) in revoked {
+            self.event(Leaf::Revoked(RevokedLeaf { device_id: device_id.to_owned(), revoked_from, at_ms }));
+        }
+    }
+
+    /// Adds records.
+    pub fn run(&mut self, run: Run) {
+        let at = self.next;
+        self.next += run.records;
+        self.records += run.records;
+        self.runs.push((at, run));
+    }
+
+    /// Ends the batch with the heads of all devices.
+    pub fn finish(mut self, heads: &HeadsRoot, at_ms: u64) -> Assigned {
+        let (records, devices, heads_root) = (self.records, heads.devices(), heads.root());
+        self.event(Leaf::Heads(HeadsLeaf { records, devices, heads_root, at_ms }));
+        Assigned { events: self.events, runs: self.runs, size: self.next }
+    }
+
+    fn event(&mut self, leaf: Leaf) {
+        self.events.push((self.next, leaf));
+        self.next += 1;
+    }
+}
+
+/// The first sequence at which a key is revoked by the leaves 04 of a batch; `of_batch` tells whether its own leaf 03 is in
+/// the same batch.
+///
+/// ```
+/// use edgesentry_log::revoked_by;
+/// assert_eq!(revoked_by(1, false, &[9, 5]), Some(5));
+/// // The key took the place of the one that was revoked at 5.
+/// assert_eq!(revoked_by(5, true, &[5]), None);
+/// assert_eq!(revoked_by(5, true, &[5, 9]), Some(9));
+/// ```
+pub fn revoked_by(valid_from: u64, of_batch: bool, revocations: &[u64]) -> Option<u64> {
+    revocations.iter().copied().filter(|from| !of_batch || *from > valid_from).min()
+}
+
+/// Evidence that a row of the ledger was changed behind the back of the service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tampered {
+    /// The device.
+    pub device_id: String,
+    /// The sequence of the record at which it shows.
+    pub sequence: u64,
+    /// What does not fit.
+    pub problem: TamperedProblem,
+    /// The canonical bytes of the record there, if there is one.
+    pub record: Option<Vec<u8>>,
+}
+
+/// What does not fit in a chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum TamperedProblem {
+    /// There is no record of this sequence.
+    Missing,
+    /// The record does not name the one before it.
+    Link {
+        /// The hash of the record before, computed again.
+        expected: Hash,
+        /// `prev_record_hash` of the record.
+        actual: Hash,
+    },
+    /// The record is not the one that was the head of the chain.
+    Head {
+        /// The hash of the head when the position was assigned.
+        expected: Hash,
+        /// The hash of the record, computed again.
+        actual: Hash,
+    },
+}
+
+impl fmt::Display for Tampered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tampered { device_id, sequence, .. } = self;
+        write!(f, "device {device_id:?}, sequence {sequence}: ")?;
+        match self.problem {
+            TamperedProblem::Missing => f.write_str("the record is missing"),
+            TamperedProblem::Link { expected, actual } => {
+                write!(f, "the record before has hash {expected}, and prev_record_hash is {actual}")
+            }
+            TamperedProblem::Head { expected, actual } => {
+                write!(f, "the record has hash {actual}, and the head was {expected}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Tampered {}
+
+/// Why a batch cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// A record is not the one that was committed.
+    #[error(transparent)]
+    Tampered(Box<Tampered>),
+    /// A leaf cannot be appended.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A run is empty, or a record belongs to no run.
+    #[error("leaf {0} is not where the batch has a record")]
+    Order(u64),
+    /// The last leaf is not one of heads.
+    #[error("the batch does not end with a heads leaf")]
+    NoHeads,
+}
+
+/// Builds the files of one batch. They are handed out at the end, when every link of the batch has been recomputed: no
+/// file is ever written of a record that was changed. So a batch is held in memory, about its size in the log.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    appender: Appender,
+    full: Vec<(TileId, Vec<u8>)>,
+    run: Option<OpenRun>,
+    ends_with_heads: bool,
+    scratch: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct OpenRun {
+    run: Run,
+    /// The next sequence.
+    next: u64,
+    /// The hash of the record before it.
+    hash: Hash,
+    /// The canonical bytes of the last record.
+    last: Vec<u8>,
+}
+
+/// The files of a batch.
+#[derive(Clone, Debug)]
+pub struct BuiltBatch {
+    /// Bundles, and then tiles by level.
+    pub files: Vec<(TileId, Vec<u8>)>,
+    /// The log with this batch, ready for the next one.
+    pub appender: Appender,
+}
+
+impl BuiltBatch {
+    /// The checkpoint that ends the batch.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Origin`].
+    pub fn checkpoint(&self, origin: &str) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::new(origin, self.appender.size(), self.appender.root())
+    }
+}
+
+impl Batch {
+    /// A batch behind the leaves of `appender`, whose full tiles were taken.
+    pub fn new(appender: Appender) -> Batch {
+        Batch { appender, full: Vec::new(), run: None, ends_with_heads: false, scratch: Vec::new() }
+    }
+
+    /// The size of the tree so far.
+    pub fn size(&self) -> u64 {
+        self.appender.size()
+    }
+
+    /// Appends a leaf that is not a record.
+    ///
+    /// # Errors
+    /// The run before is not complete, or the leaf cannot be appended.
+    pub fn event(&mut self, leaf: &[u8]) -> Result<(), BatchError> {
+        self.end_run()?;
+        self.appender.push(leaf)?;
+        self.ends_with_heads = matches!(Leaf::parse(leaf), Ok(Leaf::Heads(_)));
+        self.full.append(&mut self.appender.take_full());
+        Ok(())
+    }
+
+    /// Begins a run; its records follow.
+    ///
+    /// # Errors
+    /// The run before is not complete, or this one is empty.
+    pub fn run(&mut self, run: Run) -> Result<(), BatchError> {
+        self.end_run()?;
+        if run.last_sequence().is_none() {
+            return Err(BatchError::Order(self.size()));
+        }
+        self.run = Some(OpenRun { next: run.first_sequence, hash: run.prev_hash, last: Vec::new(), run });
+        Ok(())
+    }
+
+    /// Appends the next record of the run.
+    ///
+    /// # Errors
+    /// [`BatchError::Tampered`] if it is not the next record of its chain.
+    pub fn record(&mut self, record: &AuditRecord) -> Result<(), BatchError> {
+        let at = self.appender.size();
+        let open = self.run.as_mut().ok_or(BatchError::Order(at))?;
+        if Some(open.next) > open.run.last_sequence() {
+            return Err(BatchError::Order(at));
+        }
+        if record.device_id != open.run.device_id || record.sequence != open.next {
+            return Err(open.tampered(open.next, TamperedProblem::Missing, None));
+        }
+        self.scratch.clear();
+        self.scratch.push(Leaf::RECORD);
+        record.write_canonical_bytes(&mut self.scratch);
+        let bytes = &self.scratch[1..];
+        if record.prev_record_hash != open.hash {
+            let problem = TamperedProblem::Link { expected: open.hash, actual: record.prev_record_hash };
+            return Err(open.tampered(open.next, problem, Some(bytes.to_vec())));
+        }
+        open.hash = Hash::of(bytes);
+        open.last.clear();
+        open.last.extend_from_slice(bytes);
+        open.next += 1;
+        self.appender.push(&self.scratch)?;
+        self.ends_with_heads = false;
+        self.full.append(&mut self.appender.take_full());
+        Ok(())
+    }
+
+    /// Ends the batch.
+    ///
+    /// # Errors
+    /// The last run is not complete, or the last leaf is not one of heads.
+    pub fn finish(mut self) -> Result<BuiltBatch, BatchError> {
+        self.end_run()?;
+        if !self.ends_with_heads {
+            return Err(BatchError::NoHeads);
+        }
+        let mut files = self.full;
+        files.extend(self.appender.partial());
+        // Bundles first: whoever finds a tile of hashes finds the leaves below it.
+        files.sort_by_key(|(id, _)| (id.kind() != TileKind::Entries, id.kind(), id.index()));
+        Ok(BuiltBatch { files, appender: self.appender })
+    }
+
+    fn end_run(&mut self) -> Result<(), BatchError> {
+        let Some(mut open) = self.run.take() else { return Ok(()) };
+        let last = open.run.last_sequence().unwrap_or(open.run.first_sequence);
+        if open.next <= last {
+            return Err(open.tampered(open.next, TamperedProblem::Missing, None));
+        }
+        if open.hash != open.run.head_hash {
+            let problem = TamperedProblem::Head { expected: open.run.head_hash, actual: open.hash };
+            let record = std::mem::take(&mut open.last);
+            return Err(open.tampered(last, problem, Some(record)));
+        }
+        Ok(())
+    }
+}
+
+impl OpenRun {
+    fn tampered(&self, sequence: u64, problem: TamperedProblem, record: Option<Vec<u8>>) -> BatchError {
+        let device_id = self.run.device_id.clone();
+        BatchError::Tampered(Box::new(Tampered { device_id, sequence, problem, record }))
+    }
+}
+
+/// The leaves of a batch that were read from entry bundles, as their rows: the way back from [`Batch`].
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct ReadBatch {
+    /// Leaves other than records, by index.
+    pub events: Vec<(u64, Leaf)>,
+    /// Runs with their records, by the index of the first one.
+    pub runs: Vec<(u64, Run, Vec<AuditRecord>)>,
+}
+
+impl ReadBatch {
+    /// Adds the leaf at an index; leaves come in order.
+    pub fn push(&mut self, index: u64, leaf: Leaf) {
+        let record = match leaf {
+            Leaf::Record(record) => record,
+            other => return self.events.push((index, other)),
+        };
+        let hash = record.hash();
+        if let Some((first, run, records)) = self.runs.last_mut()
+            && run.device_id == record.device_id
+            && *first + run.records == index
+            && run.first_sequence + run.records == record.sequence
+        {
+            (run.records, run.head_hash) = (run.records + 1, hash);
+            records.push(record);
+            return;
+        }
+        let run = Run {
+            device_id: record.device_id.clone(),
+            first_sequence: record.sequence,
+            records: 1,
+            prev_hash: record.prev_record_hash,
+            head_hash: hash,
+        };
+        self.runs.push((index, run, vec![record]));
+    }
+
+    /// The heads leaf that ends the batch.
+    pub fn heads(&self) -> Option<HeadsLeaf> {
+        match self.events.last() {
+            Some((_, Leaf::Heads(leaf))) => Some(*leaf),
+            _ => None,
+        }
+    }
+
+    /// The sequences of the leaves 04, by device.
+    pub fn revocations(&self) -> BTreeMap<&str, Vec<u64>> {
+        let mut revocations: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+        for (_, leaf) in &self.events {
+            if let Leaf::Revoked(leaf) = leaf {
+                revocations.entry(&leaf.device_id).or_default().push(leaf.revoked_from);
+            }
+        }
+        revocations
+    }
+}
