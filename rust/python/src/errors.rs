@@ -20,6 +20,7 @@ mod python {
     import_exception!(edgesentry.exceptions, EdgesentryError);
     import_exception!(edgesentry.exceptions, ConfigError);
     import_exception!(edgesentry.exceptions, HeadsRewrittenError);
+    import_exception!(edgesentry.exceptions, ProofError);
     import_exception!(edgesentry.exceptions, RegistryError);
     import_exception!(edgesentry.exceptions, RequirementError);
     import_exception!(edgesentry.exceptions, ServiceError);
@@ -30,7 +31,7 @@ mod python {
 }
 
 pub(crate) use python::{
-    ConfigError, EdgesentryError, HeadsRewrittenError, RecordMalformed, RegistryError, RequirementError,
+    ConfigError, EdgesentryError, HeadsRewrittenError, ProofError, RecordMalformed, RegistryError, RequirementError,
     ServiceError, StoreError, UnreadableError, VerificationError,
 };
 

@@ -19,6 +19,7 @@ mod heads;
 mod html;
 mod keys;
 mod ledger;
+mod log;
 mod manifest;
 mod outbox;
 mod pickle;
@@ -66,6 +67,8 @@ mod _core {
     use crate::keys::{KeyRing, verify_record};
     #[pymodule_export]
     use crate::ledger::LedgerCore;
+    #[pymodule_export]
+    use crate::log::{Checkpoint, Policy, proven_fields};
     #[pymodule_export]
     use crate::outbox::Outbox;
     #[pymodule_export]
