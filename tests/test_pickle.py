@@ -21,6 +21,7 @@ import edgesentry.testing
 from edgesentry import (
     AsyncClient,
     AsyncLedger,
+    Checkpoint,
     Client,
     Device,
     Findings,
@@ -32,6 +33,9 @@ from edgesentry import (
     Outbox,
     Outcome,
     Outcomes,
+    Policy,
+    ProofError,
+    Proven,
     RecordReader,
     RejectedError,
     Report,
@@ -51,6 +55,13 @@ RECORDS = chains(DEVICES, 6)
 # A changed record, with an invalid signature and next link, and a repeated one.
 BAD = [*RECORDS[:4], RECORDS[4].replace(timestamp_ms=1), *RECORDS[5:], RECORDS[-1]]
 FLEET = make_fleet()
+LOG_KEY = "log.example/lifts+6f40e01b+AYqI4910CfGV/VLbLTy6XXLKZwm/HZQSG/N0iAG0D29c"
+NOTE = """log.example/lifts
+0
+47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
+
+— log.example/lifts b0DgG/IFUYyJCYwJuMT0lgWt5z3swig2kgpGgTNP8K/ZcgytuEaRQsQx7KEodBR4Q+Hsv9w4AhmghlnejsAhqkQylgQ=
+"""
 OUTCOME = Outcome("lift-01", 3, "rejected", "fork", "one", "another", None, False)
 TAMPERED = next(iter(CATALOGUE.values()))(FLEET)
 
@@ -95,12 +106,16 @@ EXAMPLES: list[Any] = [
     KeyRing(),
     device_statistics(RECORDS),
     Manifest(1, 1, REPORT.heads, {}, {"name": "x"}, {}, "sqlite:x", 5),
+    Policy(f"log {LOG_KEY}\nquorum none\n"),
+    Checkpoint(NOTE),
+    Proven("head", "one", "log.example/lifts", 7, bytes(32), "lift-01", 3, bytes(32), None, {"ours": 5}, 5),
     OUTCOME,
     Outcomes([OUTCOME]),
     edgesentry.EdgesentryError("one"),
     raised(lambda: KeyRing({"lift-01": "x"})),
     HeadsRewrittenError("heads.json", list(REPORT.findings)),
     RequirementError(REPORT, "heads: no heads were given"),
+    ProofError("one", "proof_invalid"),
     edgesentry.RecordMalformed(3, "this", "that"),
     edgesentry.RegistryError("one"),
     RejectedError(Outcomes([OUTCOME])),

@@ -9,6 +9,7 @@ from edgesentry._core import (
     AuditRecord,
     Cause,
     ChainSpan,
+    Checkpoint,
     Coverage,
     Device,
     Finding,
@@ -20,6 +21,7 @@ from edgesentry._core import (
     LinkCoverage,
     Outbox,
     PayloadCoverage,
+    Policy,
     RecordReader,
     Report,
     SignatureCoverage,
@@ -36,11 +38,13 @@ from edgesentry._core import (
 )
 from edgesentry._keys import PublicKey
 from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, open
+from edgesentry._proof import Proven, verify_proof
 from edgesentry._typing import FindingCode, Level, OutcomeStatus, RejectionCode, Scheme, Verdict
 from edgesentry.exceptions import (
     ConfigError,
     EdgesentryError,
     HeadsRewrittenError,
+    ProofError,
     RecordMalformed,
     RegistryError,
     RejectedError,
@@ -59,6 +63,7 @@ __all__ = [
     "AuditRecord",
     "Cause",
     "ChainSpan",
+    "Checkpoint",
     "Client",
     "ConfigError",
     "Coverage",
@@ -81,6 +86,9 @@ __all__ = [
     "OutcomeStatus",
     "Outcomes",
     "PayloadCoverage",
+    "Policy",
+    "ProofError",
+    "Proven",
     "PublicKey",
     "RecordMalformed",
     "RecordReader",
@@ -106,6 +114,7 @@ __all__ = [
     "read_records",
     "telemetry",
     "verify_chain",
+    "verify_proof",
     "verify_record",
     "write_heads",
     "write_records",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable
 from typing import Any, NoReturn, Self
 
-from edgesentry._core import AuditRecord, Head, KeyRing, Report
+from edgesentry._core import AuditRecord, Checkpoint, Head, KeyRing, Report
 from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, Payloads, Record, open
 from edgesentry._threads import AT_ONCE, Threads
 from edgesentry._typing import BarFactory, LogEntryDict, Path, RegisteredDeviceDict, Source
@@ -116,6 +116,20 @@ class AsyncLedger:
     async def verify(self, **options: Any) -> Report:
         """See `Ledger.verify`."""
         return await self._run(self.ledger.verify, **options)
+
+    async def checkpoint(self) -> Checkpoint:
+        """See `Ledger.checkpoint`."""
+        return await self._run(self.ledger.checkpoint)
+
+    async def prove(
+        self,
+        device_id: str | None = None,
+        sequence: int | None = None,
+        *,
+        previous: Checkpoint | None = None,
+    ) -> str:
+        """See `Ledger.prove`."""
+        return await self._run(self.ledger.prove, device_id, sequence, previous=previous)
 
     async def operation_log(self, **query: Any) -> list[LogEntryDict]:
         """See `Ledger.operation_log`."""

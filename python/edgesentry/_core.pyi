@@ -40,6 +40,7 @@ __all__ = [
     "AuditRecord",
     "Cause",
     "ChainSpan",
+    "Checkpoint",
     "ClientCore",
     "Coverage",
     "Device",
@@ -54,6 +55,7 @@ __all__ = [
     "LinkCoverage",
     "Outbox",
     "PayloadCoverage",
+    "Policy",
     "RecordReader",
     "Report",
     "SignatureCoverage",
@@ -65,6 +67,7 @@ __all__ = [
     "init_telemetry",
     "metrics_text",
     "payload_hash",
+    "proven_fields",
     "read_heads",
     "read_records",
     "run_command",
@@ -1096,10 +1099,92 @@ class LedgerCore:
         progress: bool | BarFactory | None,
         threads: int | None,
     ) -> Report: ...
+    def checkpoint(self) -> Checkpoint: ...
+    def prove(self, device_id: str | None, sequence: int | None, previous: Checkpoint | None) -> str: ...
     def operation_log(
         self, device_id: str | None, outcome: str | None, reason: str | None, after_id: int, limit: int
     ) -> list[LogEntryDict]: ...
     def payload(self, record: AuditRecord | Mapping[str, object] | str) -> bytes | None: ...
+
+@final
+class Policy:
+    """The keys of logs and witnesses that you trust, and the quorum of witnesses (C2SP tlog-policy).
+
+    Args:
+        text: Lines `log VKEY`, `witness NAME VKEY`, `group NAME all|any|K MEMBER...`, and one `quorum NAME|none`.
+
+    Raises:
+        ConfigError: The policy is malformed.
+    """
+
+    def __new__(cls, text: str) -> Self: ...
+    @classmethod
+    def read(cls, path: Path) -> Policy:
+        """Reads a policy from a file.
+
+        Raises:
+            ConfigError: The policy is malformed.
+        """
+
+    @property
+    def origins(self) -> list[str]:
+        """The names of the logs."""
+
+    @property
+    def witnesses(self) -> list[str]:
+        """The names of the witnesses in the policy."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[object, tuple[str]]: ...
+
+@final
+class Checkpoint:
+    """A signed checkpoint of a transparency log: its origin, its size and its root. `str` gives the signed note.
+
+    A policy decides whether it is trusted: see `verify_proof`.
+
+    Args:
+        note: The signed note.
+
+    Raises:
+        ConfigError: The note is not a checkpoint.
+    """
+
+    def __new__(cls, note: str) -> Self: ...
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Reads a checkpoint from a file.
+
+        Raises:
+            ConfigError: The file is not a checkpoint.
+        """
+
+    @property
+    def origin(self) -> str:
+        """The name of the log."""
+
+    @property
+    def size(self) -> int:
+        """The number of leaves."""
+
+    @property
+    def root(self) -> bytes:
+        """The root of the tree, 32 bytes."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, tuple[str]]: ...
+
+def proven_fields(
+    proof: object,
+    policy: Policy,
+    record: AuditRecord | Mapping[str, object] | None,
+    device_id: str | None,
+    sequence: int | None,
+    kind: str | None,
+    previous: Checkpoint | None,
+) -> dict[str, Any]:
+    """The fields of `edgesentry.Proven`."""
 
 @final
 class Outbox:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Self, TypeAlias, overload
 
 from edgesentry._core import (
     AuditRecord,
+    Checkpoint,
     Device,
     Head,
     IngestAnswer,
@@ -421,6 +422,33 @@ class Ledger:
         return self._core.verify(
             keys, heads, start_heads, manifest, payloads, names, require, max_findings, progress, threads
         )
+
+    def checkpoint(self) -> Checkpoint:
+        """The published checkpoint of the transparency log. An auditor keeps it with the policy.
+
+        Raises:
+            ProofError: The log has no checkpoint yet.
+            EdgesentryError: The ledger has no log, or its files are damaged.
+        """
+        return self._core.checkpoint()
+
+    def prove(
+        self,
+        device_id: str | None = None,
+        sequence: int | None = None,
+        *,
+        previous: Checkpoint | None = None,
+    ) -> str:
+        """A proof from the transparency log, as text; `verify_proof` verifies it.
+
+        With a device and a sequence, that this record is in the log. With a device alone, its last record in
+        the log, or that the log does not know the device. With `previous`, that the log only grew since that
+        checkpoint.
+
+        Raises:
+            ProofError: The record is not in the log, or the log does not extend `previous`.
+        """
+        return self._core.prove(device_id, sequence, previous)
 
     def operation_log(
         self,

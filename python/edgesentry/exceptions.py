@@ -14,6 +14,7 @@ __all__ = [
     "ConfigError",
     "EdgesentryError",
     "HeadsRewrittenError",
+    "ProofError",
     "RecordMalformed",
     "RegistryError",
     "RejectedError",
@@ -53,6 +54,21 @@ class HeadsRewrittenError(EdgesentryError):
             f"{self.place}: {len(self.findings)} findings show that chains were cut, rewritten or left out "
             f"since the heads were taken, so nothing was replaced; the first is {self.findings[0]}"
         )
+
+
+class ProofError(EdgesentryError):
+    """A proof of the transparency log does not hold, proves another statement, or cannot be made.
+
+    Attributes:
+        code: The stable code, as `eds verify-proof` and `eds prove` report it.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message, code)
+        self.code = code
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class RegistryError(EdgesentryError):

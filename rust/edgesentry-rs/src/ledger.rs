@@ -33,8 +33,8 @@ use crate::payload::Stored;
 
 pub use location::{Location, PostgresUrl};
 pub use log::{
-    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Leader, LogState, LogTables, LogTablesError,
-    RestoredBatch,
+    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Leader, LogPositions, LogState, LogTables,
+    LogTablesError, RestoredBatch,
 };
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;

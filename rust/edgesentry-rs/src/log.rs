@@ -9,6 +9,7 @@
 
 mod error;
 mod lock;
+mod prove;
 mod recover;
 mod settings;
 mod store;
@@ -27,6 +28,7 @@ use crate::ledger::{BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, L
 use crate::objects::Objects;
 
 pub use error::LogError;
+pub use prove::{LogReader, ProveError, Published};
 pub use recover::Recovered;
 pub use settings::{LogSettings, Stores};
 pub use writer::Sequenced;

@@ -20,6 +20,7 @@ mod log;
 #[cfg(feature = "ops")]
 mod ops;
 mod program;
+mod prove;
 #[cfg(feature = "serve")]
 mod push;
 mod sending;
@@ -29,6 +30,7 @@ mod sign_record;
 #[cfg(feature = "serve")]
 mod token;
 mod verify_chain;
+mod verify_proof;
 mod verify_record;
 
 use std::ffi::OsString;
@@ -111,11 +113,13 @@ commands! {
     "inspect-key" InspectKey(inspect_key::InspectKey),
     "sign-record" SignRecord(sign_record::SignRecord),
     "verify-record" VerifyRecord(verify_record::VerifyRecord),
+    "verify-proof" VerifyProof(verify_proof::VerifyProof),
     "ingest" Ingest(ingest::Ingest),
     "export" Export(export::Export),
     "device" Device(device::Device),
     "log" Log(log::Log),
     "checkpoint" Checkpoint(checkpoint::Checkpoint),
+    "prove" Prove(prove::Prove),
     "config" Config(config::Config),
     "serve" Serve(serve::Serve),
     "push" Push(push::Push),

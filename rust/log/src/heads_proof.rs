@@ -183,6 +183,11 @@ impl HeadsProof {
         &self.device_id
     }
 
+    /// Returns true if the proof claims a head, and false if it claims an absence.
+    pub fn is_of_presence(&self) -> bool {
+        matches!(self.entries.as_slice(), [only] if only.entry.device_id == self.device_id)
+    }
+
     /// Verifies the checkpoint against the policy, the heads leaf as its last leaf, each entry against the root in that
     /// leaf, and that the entries settle the state of the device.
     ///

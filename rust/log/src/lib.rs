@@ -25,6 +25,7 @@ mod append;
 mod batch;
 mod bundle;
 mod checkpoint;
+mod consistency;
 mod hash;
 mod heads;
 mod heads_proof;
@@ -36,6 +37,7 @@ mod note;
 mod policy;
 mod proof;
 mod range;
+mod statement;
 mod text;
 mod tile;
 mod tree;
@@ -47,6 +49,7 @@ pub use batch::{
 };
 pub use bundle::{EntryBundle, MAX_ENTRY_BYTES};
 pub use checkpoint::{Checkpoint, CheckpointError, MAX_ORIGIN_BYTES};
+pub use consistency::{ConsistencyProof, ConsistencyProofError};
 pub use hash::{MAX_SIZE, TreeHash};
 pub use heads::{HeadEntry, HeadsError, HeadsRoot, HeadsTree};
 pub use heads_proof::{DeviceState, HeadsProof, HeadsProofError, ProvenDevice};
@@ -65,5 +68,6 @@ pub use proof::{
     verify_consistency, verify_inclusion,
 };
 pub use range::{CompactRange, NodeId, RangeError};
+pub use statement::{Expected, ProofFile, ProofFileError, Proven, Statement, StatementKind};
 pub use tile::{TILE_WIDTH, Tile, TileError, TileId, TileKind, new_tiles};
 pub use tree::Tree;

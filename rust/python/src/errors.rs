@@ -21,6 +21,7 @@ mod python {
     import_exception!(edgesentry.exceptions, EdgesentryError);
     import_exception!(edgesentry.exceptions, ConfigError);
     import_exception!(edgesentry.exceptions, HeadsRewrittenError);
+    import_exception!(edgesentry.exceptions, ProofError);
     import_exception!(edgesentry.exceptions, RegistryError);
     import_exception!(edgesentry.exceptions, RequirementError);
     import_exception!(edgesentry.exceptions, ServiceError);
@@ -31,8 +32,8 @@ mod python {
 }
 
 pub(crate) use python::{
-    ConfigError, EdgesentryError, HeadsRewrittenError, RecordMalformed, RegistryError, RequirementError,
-    ServiceError, StoreError, UnreadableError, VerificationError,
+    ConfigError, EdgesentryError, HeadsRewrittenError, ProofError, RecordMalformed, RegistryError,
+    RequirementError, ServiceError, StoreError, UnreadableError, VerificationError,
 };
 
 /// Returns the exception for an error of reading, verifying or writing.

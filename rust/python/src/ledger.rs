@@ -11,6 +11,7 @@ use edgesentry_ops::OpsSettings;
 use edgesentry_rs::export::{Target, export};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration, key_ring};
+use edgesentry_rs::log::LogReader;
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::verify::{Registered, Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
@@ -25,6 +26,7 @@ use crate::errors::bad_key;
 use crate::heads::{Head, heads_from_any, heads_to_dict};
 use crate::html;
 use crate::keys::{GivenKeys, KeyRing, given_keys, public_key, scheme_of};
+use crate::log::{Checkpoint, ToProve, prove_failure, published};
 use crate::manifest::manifest_from_any;
 use crate::progress::Bar;
 use crate::read::{RecordReader, reader};
@@ -47,6 +49,15 @@ pub(crate) struct Open {
     payloads: Option<Arc<dyn PayloadStore>>,
     service: Option<IngestService>,
     read_only: bool,
+    settings: Arc<Settings>,
+}
+
+impl Open {
+    /// Opens the files of the transparency log.
+    async fn log(&self) -> Result<LogReader, Error> {
+        let file = self.settings.ledger_file();
+        self.settings.log.open_reader(&*self.ledger, file.as_deref(), &self.settings.s3).await
+    }
 }
 
 /// What became of a record: `edgesentry.Outcome` without the place of the record.
@@ -88,7 +99,13 @@ impl LedgerCore {
             let service = payloads.map(|payloads| {
                 IngestService::start(Arc::clone(&stores.ledger), payloads, settings.ingest.clone())
             });
-            Ok(Open { ledger: stores.ledger, payloads: stores.payloads, service, read_only })
+            Ok(Open {
+                ledger: stores.ledger,
+                payloads: stores.payloads,
+                service,
+                read_only,
+                settings: Arc::new(settings),
+            })
         })?;
         let open = opened.map_err(|error| service_failure(py, error))?;
         Ok(LedgerCore(Mutex::new(Some(open))))
@@ -299,6 +316,27 @@ impl LedgerCore {
         let report = wait(py, work, bar)?.map_err(|error| service_failure(py, error))?;
         let call = Call { scheme: None, ledger: Some(verified) };
         required.refuse_uncovered(py, Report::new(report, call), None)
+    }
+
+    /// Returns the published checkpoint of the transparency log.
+    fn checkpoint(&self, py: Python<'_>) -> PyResult<Checkpoint> {
+        let open = self.open()?;
+        let found = wait_on(py, async move { Ok(published(&open.log().await?).await) })?;
+        found.map_err(|error| service_failure(py, error))?.map_err(|error| prove_failure(py, error))
+    }
+
+    #[pyo3(signature = (device_id, sequence, previous))]
+    fn prove(
+        &self,
+        py: Python<'_>,
+        device_id: Option<String>,
+        sequence: Option<u64>,
+        previous: Option<&Bound<'_, Checkpoint>>,
+    ) -> PyResult<String> {
+        let open = self.open()?;
+        let statement = ToProve::of(device_id, sequence, previous)?;
+        let proof = wait_on(py, async move { Ok(statement.prove(&open.log().await?).await) })?;
+        proof.map_err(|error| service_failure(py, error))?.map_err(|error| prove_failure(py, error))
     }
 
     #[pyo3(signature = (device_id, outcome, reason, after_id, limit))]

@@ -18,6 +18,7 @@ mod heads;
 mod html;
 mod keys;
 mod ledger;
+mod log;
 mod manifest;
 mod outbox;
 mod pickle;
@@ -63,6 +64,8 @@ mod _core {
     use crate::keys::{KeyRing, verify_record};
     #[pymodule_export]
     use crate::ledger::{IngestAnswer, LedgerCore};
+    #[pymodule_export]
+    use crate::log::{Checkpoint, Policy, proven_fields};
     #[pymodule_export]
     use crate::outbox::Outbox;
     #[pymodule_export]

@@ -13,6 +13,7 @@ mod ingest;
 mod openapi;
 mod reads;
 mod schema;
+mod tlog;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,7 @@ use super::settings::{ServeLimits, ServeSettings};
 use super::shares::Pool;
 use super::tokens::{Scope, Tokens};
 use edgesentry_rs::ingest::storage::IngestService;
+use edgesentry_rs::log::LogReader;
 use edgesentry_rs::telemetry::TraceContext;
 use edgesentry_rs::telemetry::metrics::Resource;
 use edgesentry_rs::wire::ProblemCode;
@@ -58,10 +60,12 @@ pub(super) struct App {
     stopping: AtomicBool,
     readiness: health::Readiness,
     failures: Arc<StoreFailures>,
+    /// The transparency log of the ledger, if it is configured.
+    log: Option<LogReader>,
 }
 
 impl App {
-    pub(super) fn new(service: IngestService, settings: &ServeSettings) -> App {
+    pub(super) fn new(service: IngestService, settings: &ServeSettings, log: Option<LogReader>) -> App {
         let tokens = Tokens::new(&settings.tokens);
         let certificates = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let limits = settings.limits.clone();
@@ -80,6 +84,7 @@ impl App {
             stopping: AtomicBool::new(false),
             readiness: health::Readiness::default(),
             failures: Arc::default(),
+            log,
         }
     }
 
@@ -191,6 +196,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/v1/heads", get(reads::heads))
         .route("/api/v1/records", get(reads::records))
         .route("/api/v1/log", get(reads::log))
+        .route("/api/v1/log/status", get(tlog::status))
+        .route("/api/v1/log/proof", get(tlog::proof))
+        .route("/api/v1/log/heads-proof", get(tlog::heads_proof))
+        .route("/api/v1/log/consistency", get(tlog::consistency))
+        .route("/log/checkpoint", get(tlog::checkpoint))
+        .route("/log/tile/{*path}", get(tlog::tile))
         .route("/api/v1/export", get(export::export))
         .route_layer(axum::middleware::from_fn(readers));
     let admin = Router::new()

@@ -29,6 +29,7 @@ use super::stall::Stalling;
 use super::tls::ServerTls;
 use edgesentry_rs::error::Error;
 use edgesentry_rs::ingest::storage::IngestService;
+use edgesentry_rs::log::LogReader;
 use edgesentry_rs::telemetry::metrics::Resource;
 
 /// The target of events; it is part of the interface.
@@ -73,6 +74,15 @@ struct Shared {
 impl Server {
     /// Listens, but accepts no connections yet.
     pub async fn bind(service: IngestService, settings: &ServeSettings) -> Result<Server, Error> {
+        Server::bind_with_log(service, settings, None).await
+    }
+
+    /// Listens like [`Server::bind`], and serves the transparency log of the ledger.
+    pub async fn bind_with_log(
+        service: IngestService,
+        settings: &ServeSettings,
+        log: Option<LogReader>,
+    ) -> Result<Server, Error> {
         let mut listeners = Vec::new();
         for address in &settings.listen {
             let listener = TcpListener::bind(address).await;
@@ -90,7 +100,7 @@ impl Server {
         }
         let mqtt = settings.mqtt.as_ref().map(|mqtt| MqttSource::new(service.clone(), mqtt)).transpose()?;
         let (metrics, limits) = (service.metrics().clone(), &settings.limits);
-        let app = Arc::new(App::new(service, settings));
+        let app = Arc::new(App::new(service, settings, log));
         let mqtt = mqtt.map(|mqtt| mqtt.sharing(app.failures(), app.rejections()));
         let requests = Pool::new(&metrics, Resource::Requests, limits.requests);
         let (connections, per_address) = (limits.connections, limits.connections_per_address);

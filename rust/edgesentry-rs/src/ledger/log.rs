@@ -6,6 +6,7 @@
 //! state, so a leader that was replaced while it was slow writes nothing more.
 
 mod assign;
+mod positions;
 mod restore;
 mod statements;
 
@@ -20,6 +21,7 @@ use tokio::sync::Mutex;
 use crate::error::{Component, StoreError};
 use crate::sql::failed;
 
+pub use positions::LogPositions;
 pub use restore::RestoredBatch;
 pub(super) use statements::{Kind, Row, Span, Statements, Value};
 
@@ -145,7 +147,7 @@ pub(super) trait Guard: Send {
 
 /// The tables of the log.
 #[async_trait]
-pub trait LogTables: Send + Sync + 'static {
+pub trait LogTables: LogPositions {
     /// The log; none if there is none.
     async fn state(&self) -> Result<Option<LogState>, StoreError>;
 

@@ -98,7 +98,7 @@ impl LogSettings {
         Ok(TransparencyLog::new(tables, store, lock, key, self.max_records))
     }
 
-    async fn store(
+    pub(super) async fn store(
         &self,
         ledger_file: Option<&Path>,
         s3: &S3Settings,

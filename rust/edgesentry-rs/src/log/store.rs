@@ -58,6 +58,16 @@ impl TileStore {
         }
     }
 
+    /// The published checkpoint; none if there is none.
+    pub(super) async fn checkpoint(&self) -> Result<Option<Bytes>, StoreError> {
+        self.objects.get(CHECKPOINT).await
+    }
+
+    /// The bytes of a tile or bundle; none if there is none.
+    pub(super) async fn find(&self, id: TileId) -> Result<Option<Bytes>, StoreError> {
+        self.objects.get(&format!("log/{id}")).await
+    }
+
     /// The bytes of a tile or bundle.
     pub(super) async fn get(&self, id: TileId) -> Result<Bytes, LogError> {
         let bytes = self.objects.get(&format!("log/{id}")).await?;

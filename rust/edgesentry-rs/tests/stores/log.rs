@@ -46,11 +46,11 @@ on_every_ledger!(
 
 const ORIGIN: &str = "log.example/lifts";
 
-fn key() -> SignerKey {
+pub fn key() -> SignerKey {
     SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [42; 32]).unwrap()
 }
 
-async fn objects(place: &Place) -> Arc<dyn Objects> {
+pub async fn objects(place: &Place) -> Arc<dyn Objects> {
     match place.kind {
         Kind::Sqlite => folder(&place.path("log")),
         Kind::Postgres => {
@@ -66,12 +66,12 @@ fn folder(path: &Path) -> Arc<dyn Objects> {
     Arc::new(FolderObjects::open(path).unwrap())
 }
 
-fn log(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>, max_records: u64) -> TransparencyLog {
+pub fn log(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>, max_records: u64) -> TransparencyLog {
     TransparencyLog::new(ledger.log().unwrap(), Arc::clone(objects), Arc::clone(objects), key(), max_records)
 }
 
 /// A new log, open and with a leader.
-async fn open(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>) -> (TransparencyLog, Leader) {
+pub async fn open(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>) -> (TransparencyLog, Leader) {
     let log = log(ledger, objects, 1000);
     log.init(1).await.unwrap();
     let leader = lead(&log).await;
@@ -79,7 +79,7 @@ async fn open(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>) -> (Transpar
 }
 
 /// The lock of one that was dropped is free once the server has noticed it.
-async fn lead(log: &TransparencyLog) -> Leader {
+pub async fn lead(log: &TransparencyLog) -> Leader {
     for _ in 0..500 {
         match log.lead().await {
             Ok(leader) => return leader,
@@ -91,7 +91,7 @@ async fn lead(log: &TransparencyLog) -> Leader {
 }
 
 /// Takes records in, and expects that all are accepted.
-async fn ingest(place: &Place, lifts: &mut [Device], each: usize) {
+pub async fn ingest(place: &Place, lifts: &mut [Device], each: usize) {
     let service = place.service().await;
     let batch = lifts.iter_mut().flat_map(|lift| chain(lift, each)).collect();
     let answers = service.ingest_many(batch).await;

@@ -17,6 +17,7 @@ mod ledgers;
 mod log;
 mod metrics;
 mod payloads;
+mod proofs;
 mod race;
 mod reading;
 mod service;

@@ -111,7 +111,15 @@ impl Serve {
             IngestService::start(opened.ledger.clone(), opened.payloads()?, opened.settings.ingest.clone());
         service.observe_rejections().await;
         let pruning = service.clone().keep_rejections_bounded().boxed();
-        let server = Server::bind(service, &settings).await?;
+        let log = match opened.settings.log.is_on() {
+            true => {
+                let file = opened.settings.ledger_file();
+                let (ledger, s3) = (&*opened.ledger, &opened.settings.s3);
+                Some(opened.settings.log.open_reader(ledger, file.as_deref(), s3).await?)
+            }
+            false => None,
+        };
+        let server = Server::bind_with_log(service, &settings, log).await?;
         let metrics = match &opened.settings.telemetry.metrics_listen {
             Some(listen) => Some(MetricsServer::start(listen, Metrics::global()).await?),
             None => None,

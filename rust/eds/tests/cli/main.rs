@@ -20,6 +20,7 @@ mod ingest;
 mod log;
 mod log_metrics;
 mod outputs;
+mod proofs;
 mod proxy;
 mod reading;
 mod runbook;

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
-use super::{admin, batch, export, health, ingest, reads};
+use super::{admin, batch, export, health, ingest, reads, tlog};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,7 +18,8 @@ use super::{admin, batch, export, health, ingest, reads};
     ),
     paths(
         ingest::ingest, batch::batch, reads::devices, admin::register, admin::revoke, reads::heads, reads::records,
-        reads::log, export::export, health::healthz, health::readyz
+        reads::log, tlog::checkpoint, tlog::tile, tlog::status, tlog::proof, tlog::heads_proof, tlog::consistency,
+        export::export, health::healthz, health::readyz
     ),
     components(schemas(wire::Problem)),
     modifiers(&Problems, &Tokens)

@@ -20,3 +20,4 @@ mod reads;
 mod secure;
 mod serving;
 mod single;
+mod tlog;

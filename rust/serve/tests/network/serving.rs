@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ingest::verify::Submission;
+use edgesentry_rs::log::LogReader;
 use edgesentry_rs::transport::{Client, ClientSettings};
 use edgesentry_serve::{ServeSettings, Server, Stopped};
 use http_body_util::{BodyExt, Full};
@@ -45,6 +46,16 @@ impl Serving {
 
     pub async fn with(service: IngestService, settings: &ServeSettings) -> Serving {
         let server = Server::bind(service.clone(), settings).await.unwrap();
+        Serving::run(service, server)
+    }
+
+    /// Starts with the transparency log of the ledger.
+    pub async fn with_log(service: IngestService, settings: &ServeSettings, log: LogReader) -> Serving {
+        let server = Server::bind_with_log(service.clone(), settings, Some(log)).await.unwrap();
+        Serving::run(service, server)
+    }
+
+    fn run(service: IngestService, server: Server) -> Serving {
         let address = server.addresses()[0];
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(server.run(async move {

@@ -1,0 +1,72 @@
+"""Proofs of the transparency log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from edgesentry._core import AuditRecord, Checkpoint, Policy, proven_fields
+
+StatementKind: TypeAlias = Literal["record", "leaf", "head", "absence", "consistency"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A proven statement, and the checkpoint for which it holds.
+
+    Attributes:
+        kind: `record`, `leaf` (another leaf than a record), `head`, `absence` or `consistency`.
+        statement: The statement as a sentence.
+        origin: The name of the log.
+        size: The number of leaves at the checkpoint.
+        root: The root of the tree, 32 bytes.
+        device_id: The device of a record, a head or an absence.
+        sequence: The sequence of the record or head; 0 for a device without a record.
+        record_hash: The hash of the record or head, 32 bytes.
+        index: The index of the leaf.
+        cosigned: The witnesses of the policy that have signed, each with its time in Unix seconds.
+        quorum_time: The time at or after which a whole quorum has signed; None if the policy has no quorum.
+    """
+
+    kind: StatementKind
+    statement: str
+    origin: str
+    size: int
+    root: bytes
+    device_id: str | None
+    sequence: int | None
+    record_hash: bytes | None
+    index: int | None
+    cosigned: dict[str, int]
+    quorum_time: int | None
+
+
+def verify_proof(
+    proof: str | bytes | Path,
+    policy: Policy,
+    *,
+    record: AuditRecord | Mapping[str, object] | None = None,
+    device_id: str | None = None,
+    sequence: int | None = None,
+    kind: StatementKind | None = None,
+    previous: Checkpoint | None = None,
+) -> Proven:
+    """Verifies a proof of the transparency log, offline.
+
+    Without an expected statement a proof of anything passes: compare the result, or say what it must prove.
+
+    Args:
+        proof: The proof as `Ledger.prove` and `eds prove` write it: its text or bytes, or a path to it.
+        policy: Your own policy; one from the operator of the log proves nothing.
+        record: The proof must be of this record, in the log or as the head.
+        device_id: The proof must be about this device.
+        sequence: The record or head must have this sequence.
+        kind: The proof must be of this kind.
+        previous: The older checkpoint that you kept; the proof must show that the log extends it.
+
+    Raises:
+        ProofError: The proof does not hold, or proves another statement; `code` says which.
+    """
+    return Proven(**proven_fields(proof, policy, record, device_id, sequence, kind, previous))

@@ -1,0 +1,192 @@
+//! `eds verify-proof`: verifies a proof of the transparency log, offline.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
+use edgesentry_chain::AuditRecord;
+use edgesentry_formats::Malformed;
+use edgesentry_formats::times::to_rfc3339;
+use edgesentry_log::{
+    Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_PROOF_BYTES, Note, Policy, ProofFile, ProofFileError,
+    Proven, Statement, StatementKind,
+};
+use serde_json::{Value, json};
+
+use crate::commands::device_id;
+use crate::exit::{Exit, Failure};
+use crate::inputs;
+use crate::output::{Answer, Output};
+use crate::text::name;
+
+/// Verify a proof of the transparency log, offline: of a record, a head, an absence, or that the log only grew
+///
+/// The policy names the keys of the log and of its witnesses; it must come from you, not from the operator of the
+/// log. Without --record, --device, --sequence or --expect a proof of anything passes: read the sentence that is
+/// printed, or state the expected statement.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds verify-proof record.proof --policy policy.txt --record record.json
+  eds verify-proof head.proof --policy policy.txt --device lift-01 --sequence 4711
+  eds verify-proof absent.proof --policy policy.txt --device lift-99 --expect absence
+  eds verify-proof grown.proof --policy policy.txt --previous checkpoint-of-may")]
+pub(crate) struct VerifyProof {
+    /// The proof; - is stdin
+    #[arg(value_name = "FILE")]
+    proof: PathBuf,
+    /// Trusted keys of the log and of its witnesses, and the quorum
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The proof must be of this record: a file with one record; - is stdin
+    #[arg(long, value_name = "RECORD")]
+    record: Option<PathBuf>,
+    /// The proof must be about this device
+    #[arg(long, value_name = "ID", value_parser = device_id)]
+    device: Option<String>,
+    /// The record, or the head, must have this sequence
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+    /// The proof must be of this kind
+    #[arg(long, value_name = "KIND", value_parser = kinds())]
+    expect: Option<StatementKind>,
+    /// The older checkpoint that you kept; the proof must show that the log extends it
+    #[arg(long, value_name = "CHECKPOINT")]
+    previous: Option<PathBuf>,
+}
+
+fn kinds() -> impl TypedValueParser<Value = StatementKind> {
+    PossibleValuesParser::new(StatementKind::ALL.map(StatementKind::name)).map(|name| {
+        let kind = StatementKind::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.unwrap_or(StatementKind::Record)
+    })
+}
+
+impl VerifyProof {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let stdin = [Some(&self.proof), self.record.as_ref()].into_iter().flatten();
+        if stdin.filter(|path| inputs::is_stdin(path)).count() > 1 {
+            return Err(Failure::usage("usage", "stdin (-) can be read only once; name it once"));
+        }
+        let policy = policy(&self.policy)?;
+        let previous = self.previous.as_deref().map(checkpoint).transpose()?;
+        let record = self.record.as_deref().map(record).transpose()?;
+        let expected = Expected {
+            kind: self.expect,
+            record: record.as_ref(),
+            device_id: self.device.as_deref(),
+            sequence: self.sequence,
+            previous: previous.as_ref(),
+        };
+        let bytes = read(&self.proof, MAX_PROOF_BYTES)
+            .map_err(|problem| Failure::unfinished("proof_unreadable", problem))?;
+        let proven = ProofFile::parse(&bytes).and_then(|proof| proof.verify(&policy, &expected));
+        let proven = proven.map_err(|error| self.failure(&error))?;
+        let (content, text) = (content(&proven), text(&proven));
+        output.answer(&Answer { ok: true, name: "proof", content: &content, text, failure: None })?;
+        Ok(Exit::Holds)
+    }
+
+    fn failure(&self, error: &ProofFileError) -> Failure {
+        let file = name(&self.proof.display().to_string());
+        let (exit, remedy) = match error.code() {
+            "proof_malformed" => (Exit::Unfinished, ""),
+            "proof_incomplete" if matches!(error, ProofFileError::NoPrevious) => {
+                (Exit::Usage, "; pass --previous")
+            }
+            "proof_incomplete" => (Exit::Usage, "; pass --record"),
+            _ => (Exit::Findings, ""),
+        };
+        Failure { code: error.code(), message: format!("{file}: {error}{remedy}"), exit }
+    }
+}
+
+/// Reads a policy.
+pub(crate) fn policy(path: &Path) -> Result<Policy, Failure> {
+    let bytes =
+        read(path, MAX_POLICY_BYTES).map_err(|problem| Failure::usage("policy_unreadable", problem))?;
+    Policy::parse(&bytes).map_err(|error| Failure::usage("policy", format!("{}: {error}", path.display())))
+}
+
+/// Reads a checkpoint.
+pub(crate) fn checkpoint(path: &Path) -> Result<Note, Failure> {
+    let bytes =
+        read(path, MAX_NOTE_BYTES).map_err(|problem| Failure::usage("checkpoint_unreadable", problem))?;
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::usage("checkpoint", format!("{}: not a checkpoint: {error}", path.display()))
+    };
+    let note = Note::parse(&bytes).map_err(|error| failed(&error))?;
+    edgesentry_log::Checkpoint::parse(note.text()).map_err(|error| failed(&error))?;
+    Ok(note)
+}
+
+fn record(path: &Path) -> Result<AuditRecord, Failure> {
+    inputs::single_record(path)?.map_err(|Malformed { expected, actual }| {
+        let path = path.display();
+        let message = format!("{path}: not a record: expected {expected}, found {actual}");
+        Failure::usage("record_malformed", message)
+    })
+}
+
+/// Reads a file up to one byte behind the limit, which the parser then refuses.
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+    let read = || {
+        let mut bytes = Vec::new();
+        let limit = limit as u64 + 1;
+        if inputs::is_stdin(path) {
+            std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+        } else {
+            File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        }
+        Ok(bytes)
+    };
+    read().map_err(|error: std::io::Error| format!("{}: cannot read: {error}", path.display()))
+}
+
+fn content(proven: &Proven) -> Value {
+    let trusted = &proven.checkpoint;
+    let checkpoint = trusted.checkpoint();
+    let cosigned: Vec<Value> = trusted
+        .cosigned()
+        .iter()
+        .map(|cosigned| json!({"witness": cosigned.witness, "time": cosigned.time}))
+        .collect();
+    let (index, hash) = match &proven.statement {
+        Statement::Record { index, record } => (Some(*index), Some(record.hash().to_string())),
+        Statement::Leaf { index, .. } => (Some(*index), None),
+        Statement::Head(entry) => (None, Some(entry.record_hash.to_string())),
+        Statement::Absent(_) | Statement::Extends(_) => (None, None),
+    };
+    let previous = match &proven.statement {
+        Statement::Extends(older) => Some(json!({"size": older.size(), "root": older.root().to_string()})),
+        _ => None,
+    };
+    json!({
+        "kind": proven.statement.kind().name(),
+        "statement": proven.to_string(),
+        "device_id": proven.statement.device_id(),
+        "sequence": proven.statement.sequence(),
+        "record_hash": hash,
+        "index": index,
+        "previous": previous,
+        "checkpoint": {
+            "origin": checkpoint.origin(),
+            "size": checkpoint.size(),
+            "root": checkpoint.root().to_string(),
+            "cosigned": cosigned,
+            "quorum_time": trusted.quorum_time(),
+        },
+    })
+}
+
+fn text(proven: &Proven) -> String {
+    let mut text = format!("valid: {proven}\n");
+    for cosigned in proven.checkpoint.cosigned() {
+        let time = to_rfc3339(cosigned.time.saturating_mul(1000));
+        text.push_str(&format!("  cosigned by {} at {time}\n", name(&cosigned.witness)));
+    }
+    text
+}

@@ -1,0 +1,228 @@
+//! The transparency log: checkpoint and tiles (C2SP tlog-tiles), and proofs.
+
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use edgesentry_log::{TILE_WIDTH, TileId};
+use edgesentry_rs::ledger::LogTablesError;
+use edgesentry_rs::log::{LogError, LogReader, ProveError};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::device::check_device_id;
+use super::{App, Query, State};
+use crate::json::Json;
+use crate::problem::Problem;
+
+/// A full tile never changes.
+const IMMUTABLE: &str = "private, max-age=31536000, immutable";
+/// A partial tile never changes either, and is useful only until the next checkpoint.
+const PARTIAL: &str = "private, max-age=3600";
+const NO_CACHE: &str = "no-cache";
+
+impl From<ProveError> for Problem {
+    fn from(error: ProveError) -> Problem {
+        match error {
+            ProveError::Log(LogError::Store(error) | LogError::Tables(LogTablesError::Store(error))) => {
+                Problem::from(error)
+            }
+            ProveError::Log(LogError::Tables(LogTablesError::NotOpened)) => no_log(),
+            ProveError::NoCheckpoint { .. } => {
+                let detail = "the transparency log has no checkpoint yet; ask again later";
+                Problem::new(StatusCode::NOT_FOUND, "no_checkpoint", detail)
+            }
+            ProveError::NotLogged { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, "not_logged", error.to_string())
+            }
+            ProveError::Newer { .. } => {
+                Problem::malformed("query: from is beyond the size of the checkpoint")
+            }
+            // The location of the files stays inside the service.
+            _ => Problem::internal(
+                "the files or tables of the transparency log are damaged; see eds checkpoint status",
+            ),
+        }
+    }
+}
+
+fn no_log() -> Problem {
+    let detail = "the ledger of this service has no transparency log; see the section log of its settings";
+    Problem::new(StatusCode::NOT_FOUND, "no_log", detail)
+}
+
+fn log(app: &App) -> Result<&LogReader, Problem> {
+    app.log.as_ref().ok_or_else(no_log)
+}
+
+fn text(proof: String) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, NO_CACHE)];
+    (kind, proof).into_response()
+}
+
+/// The published checkpoint of the transparency log, a signed note
+#[utoipa::path(
+    get, path = "/log/checkpoint", tag = "log",
+    responses(
+        (status = 200, description = "The note", content_type = "text/plain"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 404, description = "no_log, no_checkpoint"),
+        (status = 503, description = "store"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn checkpoint(State(app): State) -> Result<Response, Problem> {
+    Ok(text(log(&app)?.published().await?.note.to_string()))
+}
+
+/// A tile or entry bundle of the transparency log (C2SP tlog-tiles)
+#[utoipa::path(
+    get, path = "/log/tile/{path}", tag = "log",
+    params(("path" = String, Path, description = "LEVEL/N or entries/N, with .p/WIDTH if it is partial")),
+    responses(
+        (status = 200, description = "The tile; a full one may be cached forever", content_type = "application/octet-stream"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 404, description = "no_log, not_found"),
+        (status = 503, description = "store"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn tile(State(app): State, uri: Uri) -> Result<Response, Problem> {
+    let log = log(&app)?;
+    let absent = || Problem::new(StatusCode::NOT_FOUND, "not_found", "the log has no such tile");
+    let id: Option<TileId> = uri.path().strip_prefix("/log/").and_then(|path| path.parse().ok());
+    let id = id.ok_or_else(absent)?;
+    let bytes = log.tile(id).await?.ok_or_else(absent)?;
+    let cache = if id.width() == TILE_WIDTH { IMMUTABLE } else { PARTIAL };
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, cache)];
+    Ok((headers, bytes).into_response())
+}
+
+/// How far the transparency log is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LogStatus {
+    /// The name of the log.
+    origin: String,
+    /// The number of leaves at the published checkpoint.
+    size: u64,
+    /// The root of the tree, base64.
+    root: String,
+    /// The signed note.
+    checkpoint: String,
+}
+
+/// The published checkpoint of the transparency log as JSON
+#[utoipa::path(
+    get, path = "/api/v1/log/status", tag = "log",
+    responses(
+        (status = 200, description = "The checkpoint", body = LogStatus),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 404, description = "no_log, no_checkpoint"),
+        (status = 503, description = "store"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn status(State(app): State) -> Result<Json<LogStatus>, Problem> {
+    let published = log(&app)?.published().await?;
+    Ok(Json(LogStatus {
+        origin: published.checkpoint.origin().to_owned(),
+        size: published.checkpoint.size(),
+        root: published.checkpoint.root().to_string(),
+        checkpoint: published.note.to_string(),
+    }))
+}
+
+/// Which record.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RecordQuery {
+    /// The device.
+    device_id: String,
+    /// The sequence of the record.
+    sequence: u64,
+}
+
+/// The proof that a record is in the transparency log (C2SP tlog-proof)
+#[utoipa::path(
+    get, path = "/api/v1/log/proof", tag = "log", params(RecordQuery),
+    responses(
+        (status = 200, description = "What `eds verify-proof` takes", content_type = "text/plain"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 404, description = "no_log, no_checkpoint, not_logged"),
+        (status = 503, description = "store"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn proof(State(app): State, Query(query): Query<RecordQuery>) -> Result<Response, Problem> {
+    check_device_id(&query.device_id)?;
+    let log = log(&app)?;
+    let published = log.published().await?;
+    Ok(text(log.prove_record(&published, &query.device_id, query.sequence).await?.to_string()))
+}
+
+/// Which device.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeviceQuery {
+    /// The device.
+    device_id: String,
+}
+
+/// The proof of the last record of a device in the transparency log, or of its absence
+#[utoipa::path(
+    get, path = "/api/v1/log/heads-proof", tag = "log", params(DeviceQuery),
+    responses(
+        (status = 200, description = "What `eds verify-proof` takes", content_type = "text/plain"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 404, description = "no_log, no_checkpoint"),
+        (status = 503, description = "store"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn heads_proof(
+    State(app): State,
+    Query(query): Query<DeviceQuery>,
+) -> Result<Response, Problem> {
+    check_device_id(&query.device_id)?;
+    let log = log(&app)?;
+    let published = log.published().await?;
+    Ok(text(log.prove_head(&published, &query.device_id).await?.to_string()))
+}
+
+/// From which size.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct GrowthQuery {
+    /// The size of the older checkpoint.
+    from: u64,
+}
+
+/// The proof that the transparency log only grew since a checkpoint of an older size
+#[utoipa::path(
+    get, path = "/api/v1/log/consistency", tag = "log", params(GrowthQuery),
+    responses(
+        (status = 200, description = "What `eds verify-proof --previous` takes", content_type = "text/plain"),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 404, description = "no_log, no_checkpoint"),
+        (status = 503, description = "store"),
+    ),
+    security(("token" = ["read"]))
+)]
+pub(super) async fn consistency(
+    State(app): State,
+    Query(query): Query<GrowthQuery>,
+) -> Result<Response, Problem> {
+    let log = log(&app)?;
+    let published = log.published().await?;
+    Ok(text(log.prove_growth(&published, query.from).await?.to_string()))
+}

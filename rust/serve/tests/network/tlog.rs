@@ -1,0 +1,176 @@
+//! The transparency log over HTTP: the pure reader rebuilds the log from the served files, and verifies the served proofs.
+
+use std::sync::Arc;
+
+use edgesentry_log::{
+    Checkpoint, EntryBundle, Expected, KeyType, Leaf, Note, Policy, ProofFile, Proven, SignerKey,
+    StatementKind, Tile, TileId, TileKind, Tree, TreeHash, new_tiles,
+};
+use edgesentry_rs::log::{LogReader, TransparencyLog};
+use edgesentry_rs::objects::{FolderObjects, Objects};
+use edgesentry_serve::hash_of_token;
+
+use crate::common::{Kind, Place, chain, devices};
+use crate::serving::{Answer, Serving, settings};
+
+const ORIGIN: &str = "log.example/lifts";
+const PATHS: [&str; 6] = [
+    "/log/checkpoint",
+    "/log/tile/entries/000",
+    "/api/v1/log/status",
+    "/api/v1/log/proof?device_id=lift-01&sequence=1",
+    "/api/v1/log/heads-proof?device_id=lift-01",
+    "/api/v1/log/consistency?from=0",
+];
+
+fn key() -> SignerKey {
+    SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [42; 32]).unwrap()
+}
+
+fn policy() -> Policy {
+    Policy::parse(format!("log {}\nquorum none\n", key().verifier()).as_bytes()).unwrap()
+}
+
+fn token() -> String {
+    format!("[serve.tokens.reader]\nhash = \"{}\"\nscopes = \"read\"\n", hash_of_token("reader"))
+}
+
+/// A service whose ledger has 3 devices with 100 records each, and a signed log of them.
+async fn logged() -> (Serving, TransparencyLog, Place) {
+    let place = Place::new(Kind::Sqlite).await;
+    let service = place.service().await;
+    let ledger = Arc::clone(service.ledger());
+    let folder = place.path("log");
+    std::fs::create_dir_all(&folder).unwrap();
+    let objects: Arc<dyn Objects> = Arc::new(FolderObjects::open(&folder).unwrap());
+    let tables = ledger.log().unwrap();
+    let log = TransparencyLog::new(tables, Arc::clone(&objects), Arc::clone(&objects), key(), 1000);
+    log.init(1).await.unwrap();
+    for lift in &mut devices(&*ledger, 3).await {
+        service.ingest_many(chain(lift, 100)).await;
+    }
+    let reader = LogReader::new(ledger.log().unwrap(), objects);
+    (Serving::with_log(service, &settings(&token()), reader).await, log, place)
+}
+
+async fn sequence(log: &TransparencyLog) {
+    let mut leader = log.lead().await.unwrap();
+    log.sequence(&mut leader).await.unwrap();
+}
+
+async fn get(serving: &Serving, path: &str) -> Answer {
+    let answer = serving.get(path, Some("reader")).await;
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    answer
+}
+
+fn verify(answer: &Answer, expected: &Expected<'_>) -> Proven {
+    assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    ProofFile::parse(&answer.body).unwrap().verify(&policy(), expected).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_rebuilt_from_the_served_files() {
+    let (serving, log, _place) = logged().await;
+    assert_eq!(
+        serving.get("/log/checkpoint", Some("reader")).await.problem(),
+        (404, "no_checkpoint".to_owned())
+    );
+    sequence(&log).await;
+    let answer = get(&serving, "/log/checkpoint").await;
+    assert_eq!(answer.header("cache-control"), "no-cache");
+    let trusted = policy().evaluate(&Note::parse(&answer.body).unwrap()).unwrap();
+    let size = trusted.checkpoint().size();
+    let mut tree = Tree::default();
+    let (mut records, mut full) = (0, 0);
+    for id in new_tiles(0, size) {
+        let answer = get(&serving, &format!("/log/{id}")).await;
+        assert_eq!(answer.header("content-type"), "application/octet-stream");
+        let immutable = answer.header("cache-control").contains("immutable");
+        assert_eq!(immutable, id.width() == 256, "{id}");
+        full += u64::from(immutable);
+        if id.kind() == TileKind::Entries {
+            for leaf in EntryBundle::parse(id, &answer.body).unwrap().entries() {
+                tree.push(TreeHash::of_leaf(leaf));
+                records += u64::from(matches!(Leaf::parse(leaf), Ok(Leaf::Record(_))));
+            }
+        } else {
+            let tile = Tile::parse(id, &answer.body).unwrap();
+            assert_eq!(Some(tile), Tile::from_nodes(id, |node| tree.node(node)), "{id}");
+        }
+    }
+    assert_eq!((records, full), (300, 2));
+    assert_eq!((tree.size(), tree.root()), (size, trusted.checkpoint().root()));
+
+    let status = get(&serving, "/api/v1/log/status").await.json();
+    assert_eq!(status["size"], size);
+    assert_eq!(status["origin"], ORIGIN);
+    for path in [
+        "tile/0/001.p/255",
+        "tile/7/000",
+        "tile/0/x000/001",
+        "tile/0/0",
+        "tile/../checkpoint",
+        "lock/0000000001",
+    ] {
+        let answer = serving.get(&format!("/log/{path}"), Some("reader")).await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    assert!("tile/0/001.p/255".parse::<TileId>().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn served_proofs_hold() {
+    let (serving, log, _place) = logged().await;
+    sequence(&log).await;
+    let first = Note::parse(&get(&serving, "/log/checkpoint").await.body).unwrap();
+    let mut more = edgesentry_chain::Device::from_seed("lift-09", [9; 32], edgesentry_chain::Scheme::Record);
+    let ledger = serving.service.ledger();
+    ledger.register(&crate::common::registration(&more)).await.unwrap();
+    serving.service.ingest_many(chain(&mut more, 3)).await;
+    let waiting = serving.get("/api/v1/log/proof?device_id=lift-09&sequence=3", Some("reader")).await;
+    assert_eq!(waiting.problem(), (404, "not_logged".to_owned()));
+    sequence(&log).await;
+
+    for sequence in [1, 77, 100] {
+        let path = format!("/api/v1/log/proof?device_id=lift-02&sequence={sequence}");
+        let device_id = Some("lift-02");
+        let expected = Expected { device_id, sequence: Some(sequence), ..Expected::default() };
+        verify(&get(&serving, &path).await, &expected);
+    }
+    let kind =
+        |kind, device_id| Expected { kind: Some(kind), device_id: Some(device_id), ..Expected::default() };
+    let head = get(&serving, "/api/v1/log/heads-proof?device_id=lift-09").await;
+    assert_eq!(verify(&head, &kind(StatementKind::Head, "lift-09")).statement.sequence(), Some(3));
+    let absent = get(&serving, "/api/v1/log/heads-proof?device_id=lift-04").await;
+    verify(&absent, &kind(StatementKind::Absence, "lift-04"));
+    let size = Checkpoint::parse(first.text()).unwrap().size();
+    let grown = get(&serving, &format!("/api/v1/log/consistency?from={size}")).await;
+    verify(&grown, &Expected { previous: Some(&first), ..Expected::default() });
+
+    for query in [
+        "proof?device_id=lift-02",
+        "proof?device_id=&sequence=1",
+        "proof?device_id=lift-02&sequence=-1",
+        "proof?device_id=a%00b&sequence=1",
+        "heads-proof",
+        "consistency?from=99999",
+        "consistency?from=x",
+    ] {
+        let answer = serving.get(&format!("/api/v1/log/{query}"), Some("reader")).await;
+        assert_eq!(answer.problem(), (400, "malformed".to_owned()), "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_read_with_a_token_only() {
+    let (serving, log, _place) = logged().await;
+    sequence(&log).await;
+    let without = Serving::start(&token()).await;
+    for path in PATHS {
+        assert_eq!(serving.get(path, None).await.problem(), (401, "unauthenticated".to_owned()), "{path}");
+        assert_eq!(get(&serving, path).await.status, 200);
+        let answer = without.get(path, Some("reader")).await;
+        assert_eq!(answer.problem(), (404, "no_log".to_owned()), "{path}");
+    }
+}

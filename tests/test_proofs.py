@@ -1,0 +1,132 @@
+"""Proofs of the transparency log from Python: from a ledger, and those of the reference."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import edgesentry
+from edgesentry import Checkpoint, Ledger, Policy, ProofError, verify_proof
+from support import chains, device, payload
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "log.md"
+
+
+def example(name: str) -> str:
+    """An example of the reference."""
+    found = re.search(rf"<!-- example: {name} -->\n\n```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+def eds(*arguments: str | Path) -> dict[str, dict[str, str]]:
+    """The envelope of a command."""
+    command = [sys.executable, "-m", "edgesentry", "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    envelope: dict[str, dict[str, str]] = json.loads(done.stdout)
+    return envelope
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Iterator[tuple[Ledger, Policy, Path]]:
+    """A ledger with a signed log, the policy of its key, and its settings."""
+    config = tmp_path / "eds.toml"
+    config.write_text(
+        f'ledger = "sqlite:{tmp_path / "ledger.db"}"\n'
+        f'[log]\norigin = "log.example/lifts"\nkey = "{tmp_path / "log.seed"}"\n'
+    )
+    with edgesentry.open(config=config) as ledger:
+        lifts = [device(1), device(2)]
+        for lift in lifts:
+            ledger.register_device(lift)
+        records = chains(lifts, 5)
+        ledger.ingest_many(records, payload).raise_for_rejections()
+        key = eds("checkpoint", "init", "--config", config)["checkpoint"]["verifier_key"]
+        yield ledger, Policy(f"log {key}\nquorum none\n"), config
+
+
+def test_a_ledger_proves_records_heads_and_growth(logged: tuple[Ledger, Policy, Path]) -> None:
+    ledger, policy, config = logged
+    with pytest.raises(ProofError, match="no checkpoint yet") as error:
+        ledger.checkpoint()
+    assert error.value.code == "log_no_checkpoint"
+    eds("checkpoint", "--config", config)
+    old = ledger.checkpoint()
+    records = list(ledger.records(devices="lift-01"))
+    proof = ledger.prove("lift-01", 3)
+    proven = verify_proof(proof, policy, record=records[2])
+    assert (proven.kind, proven.device_id, proven.sequence) == ("record", "lift-01", 3)
+    assert (proven.size, proven.root, proven.origin) == (old.size, old.root, "log.example/lifts")
+    assert proven.record_hash == records[2].hash
+    for wrong in ({"record": records[1]}, {"device_id": "lift-02"}, {"sequence": 4}, {"kind": "head"}):
+        with pytest.raises(ProofError) as error:
+            verify_proof(proof, policy, **wrong)  # type: ignore[arg-type]
+        assert error.value.code == "proof_of_other"
+
+    head = verify_proof(ledger.prove("lift-01"), policy, kind="head", device_id="lift-01")
+    assert (head.sequence, head.record_hash) == (5, ledger.heads()["lift-01"].hash)
+    absent = verify_proof(ledger.prove("lift-09"), policy, kind="absence", device_id="lift-09")
+    assert absent.sequence is None
+    with pytest.raises(ProofError) as error:
+        ledger.prove("lift-01", 6)
+    assert error.value.code == "not_logged"
+
+    ledger.register_device(device(3))
+    eds("checkpoint", "--config", config)
+    grown = ledger.prove(previous=old)
+    assert verify_proof(grown, policy, previous=old).size == ledger.checkpoint().size > old.size
+    with pytest.raises(ProofError) as error:
+        verify_proof(grown, policy)
+    assert error.value.code == "proof_incomplete"
+    with pytest.raises(TypeError, match="a device"):
+        ledger.prove()
+    with pytest.raises(TypeError, match="a device"):
+        ledger.prove(sequence=3)
+
+
+def test_the_proofs_of_the_reference_hold(tmp_path: Path) -> None:
+    policy = Policy(example("policy"))
+    assert policy.origins == ["log.example/lifts"]
+    assert policy.witnesses == ["ours"]
+    assert Policy(str(policy)) == policy
+    (tmp_path / "policy.txt").write_text(example("policy"))
+    assert Policy.read(tmp_path / "policy.txt") == policy
+    checkpoint = Checkpoint(example("checkpoint"))
+    assert (checkpoint.origin, checkpoint.size, str(checkpoint)) == ("log.example/lifts", 5, example("checkpoint"))
+    (tmp_path / "checkpoint").write_text(example("checkpoint"), encoding="utf-8")
+    assert Checkpoint.read(tmp_path / "checkpoint") == checkpoint
+
+    proof = example("tlog-proof")
+    (tmp_path / "proof").write_text(proof, encoding="utf-8")
+    for given in (proof, proof.encode(), tmp_path / "proof"):
+        proven = verify_proof(given, policy)
+        assert (proven.kind, proven.index, proven.size) == ("record", 3, 5)
+        assert proven.root == checkpoint.root
+        assert (proven.cosigned, proven.quorum_time) == ({"ours": 1_800_000_000}, 1_800_000_000)
+    assert verify_proof(example("heads proof"), policy).kind == "absence"
+    for at in range(0, len(proof), 7):
+        with pytest.raises(ProofError):
+            verify_proof(proof[:at], policy)
+    with pytest.raises(ProofError) as error:
+        verify_proof(proof, Policy("quorum none\n"))
+    assert error.value.code == "checkpoint_untrusted"
+
+
+def test_what_is_no_policy_or_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(edgesentry.ConfigError, match="exactly one quorum line"):
+        Policy("")
+    with pytest.raises(edgesentry.ConfigError):
+        Checkpoint("log.example/lifts\n")
+    with pytest.raises(FileNotFoundError):
+        Policy.read(tmp_path / "absent")
+    with pytest.raises(TypeError, match="a proof is its text"):
+        verify_proof(7, Policy("quorum none\n"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="kind must be"):
+        verify_proof("", Policy("quorum none\n"), kind="luck")  # type: ignore[arg-type]
