@@ -31,7 +31,9 @@ pub mod state;
 mod statistics;
 
 pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
-pub use coverage::{Coverage, HeadCoverage, LinkCoverage, NotChecked, PayloadCoverage, SignatureCoverage};
+pub use coverage::{
+    Coverage, HeadCoverage, LinkCoverage, LogCoverage, NotChecked, PayloadCoverage, RootCheck, SignatureCoverage,
+};
 pub use device::{ChainFull, Device, SEED_BYTES};
 pub use extension::check_extension;
 pub use finding::{Cause, Evidence, Finding, FindingCode, Location, UnknownCode};

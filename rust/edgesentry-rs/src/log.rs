@@ -9,6 +9,7 @@
 
 mod error;
 mod lock;
+mod logged;
 mod recover;
 mod settings;
 mod store;
@@ -29,6 +30,7 @@ use crate::ledger::{
 use crate::objects::Objects;
 
 pub use error::LogError;
+pub use logged::Logged;
 pub use recover::Recovered;
 pub use settings::{LogSettings, Stores};
 pub use writer::Sequenced;

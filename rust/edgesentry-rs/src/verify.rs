@@ -8,7 +8,7 @@ use edgesentry_chain::{
     AuditRecord, Checks, Claim, Claims, Hash, Heads, InputKind, KeyRing, PayloadError, Payloads, ProvidedBy,
     Providers, Report,
 };
-use edgesentry_formats::{Options, Progress, Source};
+use edgesentry_formats::{LogCheck, Options, Progress, Source};
 use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -77,6 +77,16 @@ impl Verification {
     /// in the middle, the ledger's links before it are used, as claims. Without any start head the beginning is a
     /// finding.
     pub fn run(&self, handle: &Handle, progress: &Arc<Progress>) -> Result<Report, Error> {
+        self.run_with_log(None, handle, progress)
+    }
+
+    /// Like [`Verification::run`], and compares the records with the checkpoint of a log.
+    pub fn run_with_log(
+        &self,
+        log: Option<&LogCheck<'_>>,
+        handle: &Handle,
+        progress: &Arc<Progress>,
+    ) -> Result<Report, Error> {
         let claimed = handle.block_on(self.claimed())?;
         let heads = self.heads.clone().map(|heads| self.of_devices(heads));
         let hashes = Arc::new(Hashes::default());
@@ -99,7 +109,7 @@ impl Verification {
             },
         };
         let source = source(self.ledger.place(), records, handle);
-        Ok(edgesentry_formats::verify(vec![source], &checks, &self.options, progress)?)
+        Ok(edgesentry_formats::verify_with_log(vec![source], &checks, log, &self.options, progress)?)
     }
 
     /// Returns the providers of the inputs: known before anything is read.

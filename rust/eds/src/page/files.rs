@@ -147,7 +147,7 @@ pub(super) fn reproduction(report: &Report, circumstances: &Circumstances) -> Ma
                 Some(command) => { pre { code { (command) } } }
                 None => {
                     pre { code { (command(report, circumstances)) } }
-                    p .minor { "Words in capitals stand for what the call was given: key ring, folder, heads, manifest." }
+                    p .minor { "Words in capitals stand for what the call was given: key ring, folder, heads, checkpoint, policy, manifest." }
                 }
             }
         }
@@ -177,6 +177,7 @@ fn command(report: &Report, circumstances: &Circumstances) -> String {
     add(brought(InputKind::Payloads), "--payloads FOLDER");
     add(brought(InputKind::Heads), "--heads HEADS");
     add(brought(InputKind::StartHeads), "--start-heads START_HEADS");
+    add(brought(InputKind::Policy), "--checkpoint CHECKPOINT --policy POLICY");
     add(anything(ProvidedBy::Manifest), "--manifest MANIFEST");
     add(anything(ProvidedBy::Ledger), "--registered");
     words.join(" ")
