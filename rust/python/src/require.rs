@@ -42,7 +42,8 @@ impl Required {
             _ => "heads",
         };
         let claim = claimed_by.map_or_else(String::new, |by| format!(": {by} provides only a claim"));
-        Err(PyValueError::new_err(format!("{level} are required; give {argument}={claim}")))
+        let are = if level == Level::Log { "is" } else { "are" };
+        Err(PyValueError::new_err(format!("{level} {are} required; give {argument}={claim}")))
     }
 
     /// Returns the report, unless it is valid although a required level is not fully covered, or the file differs from
