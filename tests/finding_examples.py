@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from edgesentry import AuditRecord, Device, KeyRing, Report, verify_chain
 
@@ -128,6 +130,67 @@ def record_malformed(folder: Path) -> Report:
     return verify_chain(file)
 
 
+LOG = Path(__file__).parent / "vectors" / "log"
+
+
+def in_log(records: list[AuditRecord], **changes: Any) -> Report:
+    """Records against the checkpoint of a log of two chains, which rust/log/tests/level.rs makes."""
+    files = {"checkpoint": LOG / "checkpoint", "policy": LOG / "policy", "log_layout": LOG / "layout"}
+    return verify_chain(records, **(files | changes))
+
+
+def logged() -> list[AuditRecord]:
+    """The records of this log."""
+    return chain() + chain("lift-02")
+
+
+def checkpoint_untrusted(_folder: Path) -> Report:
+    """The policy trusts another key of the log."""
+    return in_log(logged(), policy=LOG / "policy-other-log")
+
+
+def witness_quorum_missing(_folder: Path) -> Report:
+    """The note has the signature of the log only."""
+    return in_log(logged(), checkpoint=LOG / "checkpoint-uncosigned")
+
+
+def checkpoint_stale(_folder: Path) -> Report:
+    """An age of one day is allowed, but the policy requires no witness."""
+    return in_log(logged(), policy=LOG / "policy-no-witness", max_age=timedelta(days=1))
+
+
+def checkpoint_mismatch(_folder: Path) -> Report:
+    """The time of a record is edited, at the end of its chain."""
+    records = logged()
+    records[4] = records[4].replace(timestamp_ms=records[4].timestamp_ms + 1)
+    return in_log(records)
+
+
+def checkpoint_inconsistent(_folder: Path) -> Report:
+    """The checkpoint is older than the one that the auditor kept."""
+    return in_log(logged(), checkpoint=LOG / "checkpoint-earlier", previous=LOG / "checkpoint")
+
+
+def leaf_missing(_folder: Path) -> Report:
+    """Every record of lift-02 is left out."""
+    return in_log(chain())
+
+
+def not_included(_folder: Path) -> Report:
+    """A record is appended after the last one of the log."""
+    return in_log(chain() + chain("lift-02", 6))
+
+
+def heads_mismatch(_folder: Path) -> Report:
+    """The log says that the last record of each device does not exist."""
+    return in_log(logged(), checkpoint=LOG / "checkpoint-lying", log_layout=LOG / "layout-lying")
+
+
+def key_not_logged(_folder: Path) -> Report:
+    """The key ring has another key of lift-01."""
+    return in_log(logged(), keys=ring("lift-01", seed=bytes([2]) * 32))
+
+
 EXAMPLES: dict[str, Callable[[Path], Report]] = {
     example.__name__: example
     for example in (
@@ -145,6 +208,15 @@ EXAMPLES: dict[str, Callable[[Path], Report]] = {
         head_mismatch,
         device_missing,
         record_malformed,
+        checkpoint_untrusted,
+        witness_quorum_missing,
+        checkpoint_stale,
+        checkpoint_mismatch,
+        checkpoint_inconsistent,
+        leaf_missing,
+        not_included,
+        heads_mismatch,
+        key_not_logged,
     )
 }
 
@@ -152,7 +224,8 @@ EXAMPLES: dict[str, Callable[[Path], Report]] = {
 def lines(report: Report, folder: Path) -> Iterator[str]:
     """Returns each finding as the pages show it."""
     for finding in report.findings:
-        place = finding.device_id or "an entry of unknown device"
+        nobody = "the log" if finding.index is None else "an entry of unknown device"
+        place = finding.device_id or nobody
         if finding.sequence is not None:
             place += f" sequence {finding.sequence}"
         yield f"{finding.code}: {place}".replace(str(folder), "FOLDER")

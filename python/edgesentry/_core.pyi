@@ -1,6 +1,7 @@
 """The Rust core of EdgeSentry."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final, Literal, Self, final, overload
 
 import pandas
@@ -53,6 +54,7 @@ __all__ = [
     "KeyRing",
     "LedgerCore",
     "LinkCoverage",
+    "LogCoverage",
     "Outbox",
     "PayloadCoverage",
     "Policy",
@@ -548,6 +550,42 @@ class HeadCoverage:
         """Devices without a trusted head but with a claimed one."""
 
 @final
+class LogCoverage:
+    """A log that was compared with a checkpoint."""
+
+    @property
+    def origin(self) -> str:
+        """The name of the log."""
+
+    @property
+    def size(self) -> int:
+        """The number of leaves up to the checkpoint."""
+
+    @property
+    def records(self) -> int:
+        """Records of the input up to the checkpoint."""
+
+    @property
+    def after(self) -> int:
+        """Records of the log after the checkpoint, which were not compared."""
+
+    @property
+    def unknown_leaves(self) -> int:
+        """Leaves of kinds that this release does not know; only their hashes were checked."""
+
+    @property
+    def witnesses(self) -> int:
+        """Witnesses of the policy that have signed the checkpoint."""
+
+    @property
+    def quorum(self) -> bool:
+        """True if the policy requires witnesses."""
+
+    @property
+    def compared(self) -> bool:
+        """True if the root was computed from the records and compared with the checkpoint."""
+
+@final
 class Coverage:
     """The checks that were made, and those that were not."""
 
@@ -578,6 +616,10 @@ class Coverage:
     @property
     def heads(self) -> HeadCoverage | None:
         """Heads; None if there were none."""
+
+    @property
+    def log(self) -> LogCoverage | None:
+        """The log; None if no checkpoint was given."""
 
     @property
     def not_checked(self) -> list[str]:
@@ -824,6 +866,11 @@ def verify_chain(
     heads: Heads | None = None,
     start_heads: Heads | None = None,
     manifest: Path | Manifest | None = None,
+    checkpoint: Path | None = None,
+    policy: Path | None = None,
+    log_layout: Path | None = None,
+    previous: Path | None = None,
+    max_age: int | timedelta | None = None,
     scheme: Scheme = "payload-hash",
     require: Level | Iterable[Level] | None = None,
     progress: bool | BarFactory | None = None,
@@ -848,9 +895,16 @@ def verify_chain(
         manifest: The manifest of the export, which is one file: a path, or the result of `Ledger.export`. Its
             heads, and its start heads if `start_heads` is None, are claims of the exporter: they are checked,
             and the report marks them as claims.
+        checkpoint: A checkpoint of the transparency log: the records must be exactly those of the log up to it.
+        policy: Your policy, with the logs, witnesses and quorum that you trust; required with `checkpoint`.
+        log_layout: The layout of the log, as `eds export --log` writes it; by default the file with `.log` after
+            the name of the export, if `source` is one path and that file exists.
+        previous: An earlier checkpoint of the same log that you kept: the log must continue it.
+        max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
         scheme: The scheme of keys that do not name one.
         require: Levels that trusted inputs must cover in full. `heads` requires both ends of each chain: a
-            trusted head, and a beginning at sequence 1 or after a trusted start head.
+            trusted head, and a beginning at sequence 1 or after a trusted start head. `log` requires all
+            records of a log up to the checkpoint, and no others.
         progress: True for a `tqdm.auto` bar, or a callable that creates such a bar.
         threads: Number of threads; by default the value of RAYON_NUM_THREADS, else of OMP_NUM_THREADS, else
             one per core, within the CPU limit of a container.
@@ -862,7 +916,7 @@ def verify_chain(
     Raises:
         FileNotFoundError: A file is missing.
         OSError: A file cannot be read.
-        ConfigError: The keys or heads are unreadable, or a key is weak.
+        ConfigError: Keys, heads, checkpoint, policy or layout are unreadable, or a key is weak.
         UnreadableError: An input is not in a format that holds records.
         StoreError: A payload exists but cannot be read.
         TypeError: An argument has the wrong type.

@@ -11,13 +11,13 @@ from edgesentry._core import AuditRecord, Device, Head, KeyRing, Report
 Scheme: TypeAlias = Literal["payload-hash", "record"]
 """The scheme of a signature: it covers the payload hash only, or the whole record."""
 
-Level: TypeAlias = Literal["signatures", "payloads", "heads"]
+Level: TypeAlias = Literal["signatures", "payloads", "heads", "log"]
 """A level of verification that needs an input of its own. Links are always checked."""
 
 Provider: TypeAlias = Literal["auditor", "manifest", "ledger", "record"]
 """The party that provided an input. Inputs of the auditor are trusted, others are claims."""
 
-InputKind: TypeAlias = Literal["start_heads", "keys", "payloads", "heads"]
+InputKind: TypeAlias = Literal["start_heads", "keys", "payloads", "heads", "policy"]
 """An input that a level is checked against."""
 
 Verdict: TypeAlias = Literal["valid", "findings", "nothing_to_verify"]
@@ -38,6 +38,15 @@ FindingCode: TypeAlias = Literal[
     "head_mismatch",
     "device_missing",
     "record_malformed",
+    "checkpoint_untrusted",
+    "witness_quorum_missing",
+    "checkpoint_stale",
+    "checkpoint_mismatch",
+    "checkpoint_inconsistent",
+    "leaf_missing",
+    "not_included",
+    "heads_mismatch",
+    "key_not_logged",
 ]
 """The stable codes of findings."""
 

@@ -25,6 +25,8 @@ pub struct Coverage {
     pub payloads: Option<PayloadCoverage>,
     /// Heads, if there were any.
     pub heads: Option<HeadCoverage>,
+    /// The log, if there was a checkpoint.
+    pub log: Option<LogCoverage>,
     /// The providers of the inputs that the levels were checked against.
     pub provided_by: Providers,
     /// Checks that were not made, and the attacks that could therefore go unnoticed. JSON has them as sentences in
@@ -38,6 +40,12 @@ impl Coverage {
     pub fn claimed_by(&self, kind: InputKind) -> Option<ProvidedBy> {
         let by = self.provided_by.get(&kind)?;
         by.first().copied().filter(|by| !by.is_trusted())
+    }
+
+    /// Returns the levels of this report: all but the log, which is one of them only if there was a checkpoint.
+    pub fn levels(&self) -> impl Iterator<Item = Level> {
+        let levels = Level::ALL.iter().copied();
+        levels.filter(|level| *level != Level::Log || self.log.is_some())
     }
 }
 
@@ -81,6 +89,42 @@ pub struct HeadCoverage {
     pub devices_without: u64,
     /// Devices of these for which a head is claimed.
     pub devices_claimed: u64,
+}
+
+/// A log that was compared with a checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogCoverage {
+    /// The name of the log.
+    pub origin: String,
+    /// The number of leaves up to the checkpoint.
+    pub size: u64,
+    /// Records of the input up to the checkpoint.
+    pub records: u64,
+    /// Records of the log after the checkpoint, which were not compared.
+    pub after: u64,
+    /// Leaves of unknown kinds: part of the root, but their content was not checked.
+    pub unknown_leaves: u64,
+    /// Witnesses of the policy that have signed the checkpoint.
+    pub witnesses: u64,
+    /// True if the policy requires witnesses.
+    pub quorum: bool,
+    /// Whether the root was computed from the records.
+    pub root: RootCheck,
+}
+
+/// Whether the root of a log was computed from the records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RootCheck {
+    /// Computed, and compared with that of the checkpoint.
+    Compared,
+    /// There was no layout: the order of the leaves is not known.
+    NoLayout,
+    /// A leaf is missing or there twice.
+    Incomplete,
+    /// The records are in too many pieces to be put in order in memory.
+    OutOfOrder,
 }
 
 /// A check that was not made.
@@ -128,6 +172,24 @@ pub enum NotChecked {
         /// The number of devices.
         devices: u64,
     },
+    /// There was no layout of the log.
+    NoLayout,
+    /// A leaf of the log was missing or there twice.
+    LogIncomplete,
+    /// The records are in too many pieces to compute the root.
+    LogOutOfOrder,
+    /// The policy requires no witness.
+    NoWitnesses,
+    /// Records of the log after the checkpoint.
+    RecordsAfterCheckpoint {
+        /// The number of records.
+        records: u64,
+    },
+    /// Leaves of unknown kinds.
+    UnknownLeaves {
+        /// The number of leaves.
+        leaves: u64,
+    },
 }
 
 impl NotChecked {
@@ -143,6 +205,12 @@ impl NotChecked {
             NotChecked::NoHeads | NotChecked::HeadsClaimed { .. } | NotChecked::DevicesWithoutHead { .. } => {
                 Level::Heads
             }
+            NotChecked::NoLayout
+            | NotChecked::LogIncomplete
+            | NotChecked::LogOutOfOrder
+            | NotChecked::NoWitnesses
+            | NotChecked::RecordsAfterCheckpoint { .. }
+            | NotChecked::UnknownLeaves { .. } => Level::Log,
         }
     }
 
@@ -208,6 +276,27 @@ impl fmt::Display for NotChecked {
             NotChecked::DevicesWithoutHead { devices } => {
                 write!(f, "{devices} devices have no trusted head, so their chains could have been cut off")
             }
+            NotChecked::NoLayout => f.write_str(
+                "no layout of the log was given, so the records were not compared with the checkpoint and could be others",
+            ),
+            NotChecked::LogIncomplete => f.write_str(
+                "not every leaf of the log is there once, so the root was not computed and further records could be \
+                 changed",
+            ),
+            NotChecked::LogOutOfOrder => f.write_str(
+                "the records are too far from the order of their chains to compute the root; export them again",
+            ),
+            NotChecked::NoWitnesses => f.write_str(
+                "the policy requires no witness, so who holds the key of the log could have signed another history",
+            ),
+            NotChecked::RecordsAfterCheckpoint { records } => {
+                let are = if records == 1 { "1 record is" } else { &format!("{records} records are") };
+                write!(f, "{are} in the log after the checkpoint and were not compared with it")
+            }
+            NotChecked::UnknownLeaves { leaves } => {
+                let are = if leaves == 1 { "1 leaf is" } else { &format!("{leaves} leaves are") };
+                write!(f, "{are} of a kind that this release does not know; only the hash was checked")
+            }
         }
     }
 }
@@ -259,6 +348,22 @@ pub(crate) fn not_checked(coverage: &Coverage) -> Vec<NotChecked> {
             if let devices @ 1.. = devices_without - devices_claimed {
                 gaps.push(NotChecked::DevicesWithoutHead { devices });
             }
+        }
+    }
+    // Not every ledger has a log, so its absence is no gap.
+    if let Some(log) = &coverage.log {
+        gaps.extend(match log.root {
+            RootCheck::Compared => None,
+            RootCheck::NoLayout => Some(NotChecked::NoLayout),
+            RootCheck::Incomplete => Some(NotChecked::LogIncomplete),
+            RootCheck::OutOfOrder => Some(NotChecked::LogOutOfOrder),
+        });
+        gaps.extend((!log.quorum).then_some(NotChecked::NoWitnesses));
+        if let records @ 1.. = log.after {
+            gaps.push(NotChecked::RecordsAfterCheckpoint { records });
+        }
+        if let leaves @ 1.. = log.unknown_leaves {
+            gaps.push(NotChecked::UnknownLeaves { leaves });
         }
     }
     gaps

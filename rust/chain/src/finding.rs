@@ -66,6 +66,24 @@ finding_codes! {
     DeviceMissing = "device_missing", "a device for which a head was given has no record";
     /// An entry that is not a record.
     RecordMalformed = "record_malformed", "the entry is not an audit record";
+    /// No key of the policy has signed the checkpoint, or a signature is damaged.
+    CheckpointUntrusted = "checkpoint_untrusted", "the policy does not trust the signatures of the checkpoint";
+    /// Too few witnesses have signed the checkpoint.
+    WitnessQuorumMissing = "witness_quorum_missing", "too few witnesses have signed the checkpoint";
+    /// The quorum signed the checkpoint too long ago.
+    CheckpointStale = "checkpoint_stale", "the witnesses signed the checkpoint too long ago";
+    /// The records do not have the root of the checkpoint.
+    CheckpointMismatch = "checkpoint_mismatch", "the records are not those of the checkpoint";
+    /// The log does not continue the checkpoint that the auditor kept.
+    CheckpointInconsistent = "checkpoint_inconsistent", "the log does not continue an earlier checkpoint";
+    /// Records of the log are not in the input.
+    LeafMissing = "leaf_missing", "records of the log are missing";
+    /// A record is not in the log.
+    NotIncluded = "not_included", "the record is not in the log";
+    /// The heads in the log are not those of its records.
+    HeadsMismatch = "heads_mismatch", "the heads in the log are not those of its records";
+    /// The log has never had a key of the key ring.
+    KeyNotLogged = "key_not_logged", "the log has no such key of the device";
 }
 
 impl fmt::Display for FindingCode {
@@ -252,12 +270,17 @@ impl Finding {
     /// Returns the finding of an entry at position `index` that is not a record; `expected` and `actual` give the
     /// reason, with line or byte offset.
     pub fn malformed(index: u64, expected: impl Into<String>, actual: impl Into<String>) -> Finding {
+        Finding { index: Some(index), ..Finding::new(FindingCode::RecordMalformed, expected, actual) }
+    }
+
+    /// Returns a finding about no device and no record; the caller may fill them in.
+    pub fn new(code: FindingCode, expected: impl Into<String>, actual: impl Into<String>) -> Finding {
         Finding {
-            code: FindingCode::RecordMalformed,
+            code,
             device_id: None,
             sequence: None,
             timestamp_ms: None,
-            index: Some(index),
+            index: None,
             expected: Evidence::text(expected),
             actual: Evidence::text(actual),
             record_hash: None,

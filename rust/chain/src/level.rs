@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::coverage::Coverage;
+use crate::coverage::{Coverage, RootCheck};
 use crate::finding::FindingCode;
 
 /// A level of verification, in display order. Exhaustive: every report and every `require` must
@@ -23,14 +23,17 @@ pub enum Level {
     Payloads,
     /// Every chain is complete up to its end. Needs heads.
     Heads,
+    /// The records are the log of a checkpoint. Needs a policy and a checkpoint.
+    Log,
 }
 
 impl Level {
     /// All levels.
-    pub const ALL: &'static [Level] = &[Level::Links, Level::Signatures, Level::Payloads, Level::Heads];
+    pub const ALL: &'static [Level] =
+        &[Level::Links, Level::Signatures, Level::Payloads, Level::Heads, Level::Log];
 
     /// The levels that can be required: those that need an input.
-    pub const REQUIRABLE: &'static [Level] = &[Level::Signatures, Level::Payloads, Level::Heads];
+    pub const REQUIRABLE: &'static [Level] = &[Level::Signatures, Level::Payloads, Level::Heads, Level::Log];
 
     /// Returns the stable name, such as `signatures`.
     pub fn name(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Level {
             Level::Signatures => "signatures",
             Level::Payloads => "payloads",
             Level::Heads => "heads",
+            Level::Log => "log",
         }
     }
 
@@ -49,6 +53,7 @@ impl Level {
             Level::Signatures => "Did the device with this key make the record?",
             Level::Payloads => "Are the payloads those that the records commit to?",
             Level::Heads => "Is every chain complete up to its expected end?",
+            Level::Log => "Are the records exactly those of the checkpoint?",
         }
     }
 }
@@ -89,6 +94,15 @@ impl FindingCode {
             | FindingCode::KeyNotValidAtSequence => Level::Signatures,
             FindingCode::PayloadHashMismatch | FindingCode::PayloadMissing => Level::Payloads,
             FindingCode::HeadMismatch | FindingCode::DeviceMissing => Level::Heads,
+            FindingCode::CheckpointUntrusted
+            | FindingCode::WitnessQuorumMissing
+            | FindingCode::CheckpointStale
+            | FindingCode::CheckpointMismatch
+            | FindingCode::CheckpointInconsistent
+            | FindingCode::LeafMissing
+            | FindingCode::NotIncluded
+            | FindingCode::HeadsMismatch
+            | FindingCode::KeyNotLogged => Level::Log,
         }
     }
 }
@@ -146,6 +160,9 @@ pub enum InputKind {
     Payloads,
     /// Links that the chains must contain.
     Heads,
+    /// The logs, witnesses and quorum whose checkpoints are trusted. Checkpoint and layout are evidence: the policy and
+    /// hashes decide, not the provider.
+    Policy,
 }
 
 impl InputKind {
@@ -156,6 +173,7 @@ impl InputKind {
             InputKind::Keys => "keys",
             InputKind::Payloads => "payloads",
             InputKind::Heads => "heads",
+            InputKind::Policy => "policy",
         }
     }
 
@@ -166,6 +184,7 @@ impl InputKind {
             InputKind::Keys => Level::Signatures,
             InputKind::Payloads => Level::Payloads,
             InputKind::Heads => Level::Heads,
+            InputKind::Policy => Level::Log,
         }
     }
 }
@@ -182,8 +201,8 @@ pub struct MissingInput {
     pub claimed_by: Option<ProvidedBy>,
 }
 
-/// Returns the required levels that these inputs cannot cover. Keys and heads must come from the auditor; payloads may
-/// come from any provider.
+/// Returns the required levels that these inputs cannot cover. Keys, heads and policy must come from the auditor;
+/// payloads may come from any provider.
 pub fn missing_inputs(required: &[Level], providers: &Providers) -> Vec<MissingInput> {
     let missing = |level: &Level| {
         let kind = match level {
@@ -191,6 +210,7 @@ pub fn missing_inputs(required: &[Level], providers: &Providers) -> Vec<MissingI
             Level::Signatures => InputKind::Keys,
             Level::Payloads => InputKind::Payloads,
             Level::Heads => InputKind::Heads,
+            Level::Log => InputKind::Policy,
         };
         let by = providers.get(&kind);
         let is_there = by.is_some_and(|by| kind == InputKind::Payloads || by.contains(&ProvidedBy::Auditor));
@@ -214,6 +234,10 @@ pub enum NotCovered {
     DevicesWithoutHead(u64),
     /// Chains that continue a link that the side under test claims.
     BeginningsClaimed(u64),
+    /// The root of the log was not computed.
+    LogNotCompared,
+    /// Records of the log after the checkpoint.
+    RecordsAfterCheckpoint(u64),
 }
 
 impl NotCovered {
@@ -223,6 +247,7 @@ impl NotCovered {
             NotCovered::SignaturesUnchecked(_) | NotCovered::KeysClaimed(_) => Level::Signatures,
             NotCovered::PayloadsUnchecked(_) => Level::Payloads,
             NotCovered::DevicesWithoutHead(_) | NotCovered::BeginningsClaimed(_) => Level::Heads,
+            NotCovered::LogNotCompared | NotCovered::RecordsAfterCheckpoint(_) => Level::Log,
         }
     }
 }
@@ -244,15 +269,20 @@ impl fmt::Display for NotCovered {
             NotCovered::BeginningsClaimed(chains) => {
                 write!(f, "{} without a trusted beginning", count(chains, "chain"))
             }
+            NotCovered::LogNotCompared => f.write_str("the records were not compared with the checkpoint"),
+            NotCovered::RecordsAfterCheckpoint(records) => {
+                write!(f, "{} of the log after the checkpoint", count(records, "record"))
+            }
         }
     }
 }
 
 /// Returns the gaps of the required levels; empty if inputs from the auditor fully covered all of them. `heads`
-/// requires both ends of every chain: a trusted head, and a start at sequence 1 or after a trusted start head.
+/// requires both ends of every chain: a trusted head, and a start at sequence 1 or after a trusted start head. `log`
+/// requires that the records are all of a log up to the checkpoint.
 pub fn require(required: &[Level], coverage: &Coverage) -> Vec<NotCovered> {
     let some = |count: u64, gap: fn(u64) -> NotCovered| (count > 0).then(|| gap(count));
-    let Coverage { records, devices, links, signatures, payloads, heads, .. } = coverage;
+    let Coverage { records, devices, links, signatures, payloads, heads, log, .. } = coverage;
     let gaps = |level: &Level| match level {
         Level::Links => [None, None],
         Level::Signatures => {
@@ -269,6 +299,14 @@ pub fn require(required: &[Level], coverage: &Coverage) -> Vec<NotCovered> {
             [
                 some(without, NotCovered::DevicesWithoutHead),
                 some(links.from_claimed, NotCovered::BeginningsClaimed),
+            ]
+        }
+        Level::Log => {
+            let compared = log.as_ref().is_some_and(|log| log.root == RootCheck::Compared);
+            let after = log.as_ref().map_or(0, |log| log.after);
+            [
+                (!compared).then_some(NotCovered::LogNotCompared),
+                some(after, NotCovered::RecordsAfterCheckpoint),
             ]
         }
     };

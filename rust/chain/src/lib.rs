@@ -33,7 +33,10 @@ mod statistics;
 
 pub use checks::{Checks, Claim, Claims, PayloadError, Payloads};
 pub use count::{count, plural};
-pub use coverage::{Coverage, HeadCoverage, LinkCoverage, NotChecked, PayloadCoverage, SignatureCoverage};
+pub use coverage::{
+    Coverage, HeadCoverage, LinkCoverage, LogCoverage, NotChecked, PayloadCoverage, RootCheck,
+    SignatureCoverage,
+};
 pub use device::{ChainFull, Device, SEED_BYTES};
 pub use extension::check_extension;
 pub use finding::{Cause, Evidence, Finding, FindingCode, Location, UnknownCode};

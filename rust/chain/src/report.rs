@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::checks::Checks;
 use crate::coverage::{
-    Coverage, HeadCoverage, LinkCoverage, PayloadCoverage, SignatureCoverage, not_checked,
+    Coverage, HeadCoverage, LinkCoverage, LogCoverage, PayloadCoverage, SignatureCoverage, not_checked,
 };
 use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
@@ -19,7 +19,7 @@ use crate::hint::{Among, Hint};
 use crate::history::Seen;
 use crate::kept;
 use crate::key::Scheme;
-use crate::level::ProvidedBy;
+use crate::level::{InputKind, ProvidedBy};
 use crate::segment::{ChainSpan, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
 /// Maximum size of the device ids in the kept findings, in bytes. Findings share the text of a device id in memory but
@@ -101,6 +101,18 @@ impl Report {
         let beyond = self.findings.len() - most;
         self.findings.truncate(most);
         self.findings_omitted += beyond as u64;
+    }
+
+    /// Adds the level `log`, and its findings about no single record (step 10).
+    pub fn add_log(&mut self, log: LogCoverage, findings: Vec<Finding>) {
+        for finding in &findings {
+            *self.counts.entry(finding.code).or_default() += 1;
+            self.verdict = Verdict::Findings;
+        }
+        self.findings.extend(findings);
+        self.coverage.provided_by.entry(InputKind::Policy).or_default().insert(ProvidedBy::Auditor);
+        self.coverage.log = Some(log);
+        self.coverage.not_checked = not_checked(&self.coverage);
     }
 
     /// Names the inputs, in reading order, and sets the location of each finding.
@@ -310,6 +322,7 @@ impl Checks<'_> {
             signatures,
             payloads: self.payload_source().map(|_| PayloadCoverage { checked: tally.payloads }),
             heads: self.head_coverage(heads),
+            log: None,
             provided_by: self.providers(),
             not_checked: Vec::new(),
         };

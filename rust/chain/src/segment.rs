@@ -193,8 +193,8 @@ pub fn slice_size(records: usize) -> usize {
 }
 
 impl Segments {
-    /// Adds an entry that is not a record.
-    pub fn add_malformed(&mut self, finding: Finding) {
+    /// Adds the finding of an entry that is not a record, or of a check by the caller.
+    pub fn add(&mut self, finding: Finding) {
         self.found.add(finding);
     }
 

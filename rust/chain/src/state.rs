@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::coverage::{
-    Coverage, HeadCoverage, LinkCoverage, NotChecked, PayloadCoverage, SignatureCoverage, not_checked,
+    Coverage, HeadCoverage, LinkCoverage, LogCoverage, NotChecked, PayloadCoverage, SignatureCoverage,
+    not_checked,
 };
 use crate::finding::{Cause, Evidence, Finding, FindingCode, Location};
 use crate::hash::Hash;
@@ -148,6 +149,7 @@ struct CoverageFields {
     signatures: Option<SignatureCoverage>,
     payloads: Option<PayloadCoverage>,
     heads: Option<HeadCoverage>,
+    log: Option<LogCoverage>,
     provided_by: Providers,
     #[serde(skip)]
     not_checked: Vec<NotChecked>,

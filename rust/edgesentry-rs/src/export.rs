@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, StoreError};
 use crate::ledger::{self, Filter, Ledger};
+use crate::log::Logged;
 
 /// The version of the manifest; it changes when a field is renamed or removed.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -160,6 +161,26 @@ pub async fn export(
     ledger: &dyn Ledger,
     filter: &Filter,
     target: Target,
+    exported: impl FnMut(u64) -> bool,
+) -> Result<Manifest, Error> {
+    export_all(ledger, filter, None, target, exported).await
+}
+
+/// Like [`export`], with the records that are in the log of the ledger, and no others.
+pub async fn export_logged(
+    ledger: &dyn Ledger,
+    log: &Logged,
+    target: Target,
+    exported: impl FnMut(u64) -> bool,
+) -> Result<Manifest, Error> {
+    export_all(ledger, &Filter::default(), Some(log), target, exported).await
+}
+
+async fn export_all(
+    ledger: &dyn Ledger,
+    filter: &Filter,
+    log: Option<&Logged>,
+    target: Target,
     mut exported: impl FnMut(u64) -> bool,
 ) -> Result<Manifest, Error> {
     let starts = start_heads(ledger, filter).await?;
@@ -191,7 +212,10 @@ pub async fn export(
     let mut failed: Option<Error> = None;
     while let Some(chunk) = records.next().await {
         match chunk {
-            Ok(chunk) => {
+            Ok(mut chunk) => {
+                if let Some(log) = log {
+                    chunk.retain(|record| log.places.of(&record.device_id, record.sequence).is_some());
+                }
                 let chunk = Arc::new(chunk);
                 summary.add(&chunk);
                 if chunks.send(chunk).await.is_err() {

@@ -9,6 +9,7 @@
 
 mod error;
 mod lock;
+mod logged;
 mod prove;
 mod recover;
 mod settings;
@@ -28,6 +29,7 @@ use crate::ledger::{BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, L
 use crate::objects::Objects;
 
 pub use error::LogError;
+pub use logged::Logged;
 pub use prove::{LogReader, ProveError, Published};
 pub use recover::Recovered;
 pub use settings::{LogSettings, Stores};

@@ -8,7 +8,7 @@ use edgesentry_chain::{
     AuditRecord, Checks, Claim, Claims, Hash, Heads, InputKind, KeyRing, PayloadError, Payloads, ProvidedBy,
     Providers, Report,
 };
-use edgesentry_formats::{Options, Progress, Source};
+use edgesentry_formats::{LogCheck, Options, Progress, Source};
 use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -80,6 +80,16 @@ impl Verification {
     /// # Errors
     /// The ledger or the payload store fails, or the progress was cancelled. Faults of the evidence are findings.
     pub fn run(&self, handle: &Handle, progress: &Arc<Progress>) -> Result<Report, Error> {
+        self.run_with_log(None, handle, progress)
+    }
+
+    /// Like [`Verification::run`], and compares the records with the checkpoint of a log.
+    pub fn run_with_log(
+        &self,
+        log: Option<&LogCheck<'_>>,
+        handle: &Handle,
+        progress: &Arc<Progress>,
+    ) -> Result<Report, Error> {
         let claimed = handle.block_on(self.claimed())?;
         let heads = self.heads.clone().map(|heads| self.of_devices(heads));
         let hashes = Arc::new(Hashes::default());
@@ -102,7 +112,7 @@ impl Verification {
             },
         };
         let source = source(self.ledger.place(), records, handle);
-        Ok(edgesentry_formats::verify(vec![source], &checks, &self.options, progress)?)
+        Ok(edgesentry_formats::verify_with_log(vec![source], &checks, log, &self.options, progress)?)
     }
 
     /// Returns the providers of the inputs: known before anything is read.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, PublicKey, Report, RingKey, Scheme};
-use edgesentry_formats::{Malformed, Options, PayloadFolder, Progress, Source, describe};
+use edgesentry_formats::{LogCheck, Malformed, Options, PayloadFolder, Progress, Source, describe};
 
 use crate::exit::Failure;
 use crate::progress::{self, When};
@@ -46,7 +46,20 @@ impl Showing {
 impl Running {
     /// Verifies the sources.
     pub(crate) fn verify(&self, sources: Vec<Source>, checks: &Checks<'_>) -> Result<Report, Failure> {
-        Ok(self.run(|options, progress| edgesentry_formats::verify(sources, checks, options, progress))??)
+        self.verify_with_log(sources, checks, None)
+    }
+
+    /// Verifies the sources, and compares them with the checkpoint of a log.
+    pub(crate) fn verify_with_log(
+        &self,
+        sources: Vec<Source>,
+        checks: &Checks<'_>,
+        log: Option<&LogCheck<'_>>,
+    ) -> Result<Report, Failure> {
+        let verify = |options: &Options, progress: &Arc<Progress>| {
+            edgesentry_formats::verify_with_log(sources, checks, log, options, progress)
+        };
+        Ok(self.run(verify)??)
     }
 
     /// Runs a verification on the requested number of threads, and shows its progress.

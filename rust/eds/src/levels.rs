@@ -1,6 +1,6 @@
 //! The result of each level of verification in a report.
 
-use edgesentry_chain::{Coverage, InputKind, Level, NotChecked, ProvidedBy, Report};
+use edgesentry_chain::{Coverage, InputKind, Level, NotChecked, ProvidedBy, Report, RootCheck};
 
 use crate::text::{count, number};
 
@@ -32,7 +32,7 @@ pub(crate) struct Examined<'a> {
 
 /// Returns the result of every level in a report.
 pub(crate) fn examined(report: &Report) -> impl Iterator<Item = Examined<'_>> {
-    Level::ALL.iter().map(|level| examine(*level, report))
+    report.coverage.levels().map(|level| examine(level, report))
 }
 
 /// Returns the result of a level in a report.
@@ -80,6 +80,16 @@ fn checked(level: Level, coverage: &Coverage) -> Option<String> {
                 (heads.trusted > 0 || heads.claimed == 0).then(|| count(heads.trusted, "trusted head"));
             let claimed = (heads.claimed > 0).then(|| count(heads.claimed, "claimed head"));
             [trusted, claimed].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }),
+        Level::Log => coverage.log.as_ref().map(|log| {
+            let leaves = match log.root {
+                RootCheck::Compared => match log.size {
+                    1 => format!("1 leaf of {}", log.origin),
+                    size => format!("{} leaves of {}", number(size), log.origin),
+                },
+                _ => format!("root of {} not compared", log.origin),
+            };
+            format!("{leaves}, {}", count(log.witnesses, "cosignature"))
         }),
     }
 }

@@ -160,6 +160,9 @@ pub(crate) fn place(finding: &Finding) -> (String, String) {
     if let Some(sequence) = finding.sequence {
         who.push(format!("sequence {sequence}"));
     }
+    if who.is_empty() && finding.index.is_none() {
+        who.push("the log as a whole".into());
+    }
     let at = match (&finding.location, finding.index) {
         (Some(at), _) => format!("{} record {}", name(&at.input), number(at.record)),
         (None, Some(index)) => format!("record {}", number(index + 1)),

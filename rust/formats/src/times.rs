@@ -29,6 +29,20 @@ pub fn parse_unix_ms(text: &str) -> Result<u64, String> {
     u64::try_from(time.unix_timestamp_nanos() / 1_000_000).map_err(|_| "a time before 1970".to_owned())
 }
 
+/// Parses a length of time in seconds: a number with a unit, such as `90s`, `15m`, `24h` or `7d`.
+///
+/// # Errors
+/// The unit is missing or unknown, or the number is not a natural number that fits.
+pub fn parse_seconds(text: &str) -> Result<u64, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
+    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
+    let (number, unit) = found
+        .filter(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit()))
+        .ok_or("expected a number with a unit, such as 90s, 15m, 24h or 7d")?;
+    let number: Option<u64> = number.parse().ok();
+    number.and_then(|number| number.checked_mul(unit)).ok_or_else(|| "too long a time".to_owned())
+}
+
 /// Unix milliseconds as RFC 3339 in UTC, with its milliseconds; the number itself if it is beyond the calendar.
 pub fn to_rfc3339(unix_ms: u64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
@@ -49,6 +63,16 @@ mod tests {
             ["", "2022-03-20", "-1", "99999999999999999999", "1969-12-31T23:59:59Z", "2022-02-30T00:00:00Z"]
         {
             assert!(parse_unix_ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_have_a_unit() {
+        for (text, expected) in [("0s", 0), ("90s", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800)] {
+            assert_eq!(parse_seconds(text), Ok(expected));
+        }
+        for bad in ["", "s", "5", "-1s", "1.5h", "+1s", "1w", "99999999999999999999d"] {
+            assert!(parse_seconds(bad).is_err(), "{bad}");
         }
     }
 

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use edgesentry_chain::{Checks, Finding, Input, Kept, Report, Segments, slice_size};
+use edgesentry_chain::{
+    AuditRecord, Checks, Finding, Input, Kept, PayloadError, Report, Segments, slice_size,
+};
+use edgesentry_log::{LogCheck, Replay};
 use rayon::prelude::*;
 
 use crate::error::Error;
@@ -36,18 +39,33 @@ pub fn verify(
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
+    verify_with_log(sources, checks, None, options, progress)
+}
+
+/// Like [`verify`], and compares the records with the checkpoint of a log, in the same pass.
+pub fn verify_with_log(
+    sources: Vec<Source>,
+    checks: &Checks<'_>,
+    log: Option<&LogCheck<'_>>,
+    options: &Options,
+    progress: &Arc<Progress>,
+) -> Result<Report, Error> {
     progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());
     let kept = Mutex::new(Kept::new(options.max_findings));
-    let mut fold = Fold { checks, kept: &kept, progress, total: Segments::default(), next_index: 0 };
+    let mut fold = Fold { checks, log, kept: &kept, progress, total: Part::default(), next_index: 0 };
     let mut inputs = Vec::with_capacity(sources.len());
     for source in sources {
         let path = absolute_path(&source);
         let opened = read::open(source, progress)?;
         inputs.push(Input { path, ..fold.input(opened)? });
     }
-    let mut total = fold.total;
-    total.keep(kept.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let mut report = checks.report(total);
+    let Part { mut segments, replay } = fold.total;
+    segments.keep(kept.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let mut report = checks.report(segments);
+    if let Some(log) = log {
+        let (coverage, findings) = log.conclude(replay, checks.keys);
+        report.add_log(coverage, findings);
+    }
     report.keep(options.max_findings);
     report.locate(inputs);
     Ok(report)
@@ -60,11 +78,19 @@ fn absolute_path(source: &Source) -> Option<PathBuf> {
     }
 }
 
+/// The result of a part of the input.
+#[derive(Default)]
+struct Part {
+    segments: Segments,
+    replay: Replay,
+}
+
 struct Fold<'a> {
     checks: &'a Checks<'a>,
+    log: Option<&'a LogCheck<'a>>,
     kept: &'a Mutex<Kept>,
     progress: &'a Arc<Progress>,
-    total: Segments,
+    total: Part,
     next_index: u64,
 }
 
@@ -76,12 +102,12 @@ impl Fold<'_> {
         while let Some(chunk) = next {
             let entries = chunk.len() as u64;
             let first_index = self.next_index;
-            let (segments, read) = rayon::join(
+            let (part, read) = rayon::join(
                 || self.verify_chunk(&chunk, first_index),
                 || opened.chunks.next_chunk(self.progress),
             );
             let total = std::mem::take(&mut self.total);
-            self.total = self.join(total, segments?);
+            self.total = self.join(total, part?);
             self.next_index += entries;
             next = read?;
             if self.progress.is_cancelled() {
@@ -99,7 +125,7 @@ impl Fold<'_> {
         })
     }
 
-    fn verify_chunk(&self, chunk: &Chunk, first_index: u64) -> Result<Segments, Error> {
+    fn verify_chunk(&self, chunk: &Chunk, first_index: u64) -> Result<Part, Error> {
         let size = slice_records(self.checks, chunk.len());
         (0..chunk.len().div_ceil(size))
             .into_par_iter()
@@ -109,18 +135,51 @@ impl Fold<'_> {
                 }
                 let range = at * size..chunk.len().min((at + 1) * size);
                 let (entries, first_index) = (range.len() as u64, first_index + range.start as u64);
-                let segments = match chunk {
-                    Chunk::Records(records) => self.checks.verify(&records[range], first_index)?,
-                    _ => verify_decoded(self.checks, chunk.decode(range), first_index)?,
+                let part = match chunk {
+                    Chunk::Records(records) => self.part(records[range].iter().zip(first_index..))?,
+                    _ => self.verify_decoded(chunk.decode(range), first_index)?,
                 };
                 self.progress.add_records(entries);
-                Ok(self.keep(segments))
+                Ok(Part { segments: self.keep(part.segments), ..part })
             })
-            .try_reduce(Segments::default, |left, right| Ok(self.join(left, right)))
+            .try_reduce(Part::default, |left, right| Ok(self.join(left, right)))
     }
 
-    fn join(&self, left: Segments, right: Segments) -> Segments {
-        self.keep(left.merge(right))
+    /// Verifies records, each with its position in the whole input.
+    fn part<'r>(
+        &self,
+        records: impl Iterator<Item = (&'r AuditRecord, u64)> + Clone,
+    ) -> Result<Part, PayloadError> {
+        let mut segments = self.checks.verify_indexed(records.clone())?;
+        let (replay, findings) = self.log.map_or_else(Default::default, |log| log.replay(records));
+        findings.into_iter().for_each(|finding| segments.add(finding));
+        Ok(Part { segments, replay })
+    }
+
+    /// Verifies the records among decoded entries, and counts malformed entries.
+    fn verify_decoded(&self, decoded: Decoded, first_index: u64) -> Result<Part, Error> {
+        let Decoded { records, malformed } = decoded;
+        if malformed.is_empty() {
+            return Ok(self.part(records.iter().zip(first_index..))?);
+        }
+        let entries = records.len() + malformed.len();
+        let malformed_at: Vec<usize> = malformed.iter().map(|(at, _)| *at).collect();
+        let positions = (0..entries).filter(|at| malformed_at.binary_search(at).is_err());
+        let mut part = self.part(records.iter().zip(positions.map(|at| first_index + at as u64)))?;
+        for (at, malformed) in malformed {
+            let index = first_index + at as u64;
+            part.segments.add(Finding::malformed(index, malformed.expected, malformed.actual));
+        }
+        Ok(part)
+    }
+
+    fn join(&self, left: Part, right: Part) -> Part {
+        let segments = self.keep(left.segments.merge(right.segments));
+        let replay = match self.log {
+            Some(log) => log.merge(left.replay, right.replay),
+            None => left.replay,
+        };
+        Part { segments, replay }
     }
 
     /// Moves findings to the kept ones at once, so that no chunk holds more than the limit.
@@ -140,22 +199,4 @@ fn slice_records(checks: &Checks<'_>, entries: usize) -> usize {
         Some(_) => slice_size(entries),
         None => slice_size(entries).div_ceil(8).max(256),
     }
-}
-
-/// Verifies the records among decoded entries, and counts malformed entries.
-fn verify_decoded(checks: &Checks<'_>, decoded: Decoded, first_index: u64) -> Result<Segments, Error> {
-    let Decoded { records, malformed } = decoded;
-    if malformed.is_empty() {
-        return Ok(checks.verify(&records, first_index)?);
-    }
-    let entries = records.len() + malformed.len();
-    let mut malformed_at = malformed.iter().map(|(at, _)| *at).peekable();
-    let positions = (0..entries).filter(|at| malformed_at.next_if_eq(at).is_none());
-    let mut segments =
-        checks.verify_indexed(records.iter().zip(positions.map(|at| first_index + at as u64)))?;
-    for (at, malformed) in malformed {
-        let index = first_index + at as u64;
-        segments.add_malformed(Finding::malformed(index, malformed.expected, malformed.actual));
-    }
-    Ok(segments)
 }

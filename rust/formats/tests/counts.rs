@@ -195,7 +195,7 @@ fn reference(entries: &[Entry], checks: &Checks<'_>) -> Report {
     let records = entries.iter().zip(0u64..).filter_map(|(entry, index)| Some((entry.as_ref()?, index)));
     let mut segments = checks.verify_indexed(records).unwrap();
     for (_, index) in entries.iter().zip(0u64..).filter(|(entry, _)| entry.is_none()) {
-        segments.add_malformed(Finding::malformed(index, "", ""));
+        segments.add(Finding::malformed(index, "", ""));
     }
     checks.report(segments)
 }

@@ -32,11 +32,14 @@ mod heads_proof;
 mod key;
 mod layout;
 mod leaf;
+mod level;
 mod log_proof;
 mod note;
+mod places;
 mod policy;
 mod proof;
 mod range;
+mod replay;
 mod statement;
 mod text;
 mod tile;
@@ -58,8 +61,10 @@ pub use layout::{Layout, LayoutError, LayoutItem, LayoutWriter};
 pub use leaf::{
     ErasedLeaf, HeadsLeaf, KeyLeaf, Leaf, LeafError, OpenedLeaf, RevokedLeaf, leaf_hash_of_record,
 };
+pub use level::{LogCheck, LogInputs, MaxAge};
 pub use log_proof::{LogProof, LogProofError, MAX_PROOF_BYTES};
 pub use note::{MAX_NOTE_BYTES, MAX_SIGNATURES, Note, NoteError, NoteSignature, VerifiedSignature};
+pub use places::{Places, PlacesError};
 pub use policy::{
     Cosigned, MAX_POLICY_BYTES, Policy, PolicyError, PolicyLog, PolicyWitness, TrustedCheckpoint,
 };
@@ -68,6 +73,7 @@ pub use proof::{
     verify_consistency, verify_inclusion,
 };
 pub use range::{CompactRange, NodeId, RangeError};
+pub use replay::Replay;
 pub use statement::{Expected, ProofFile, ProofFileError, Proven, Statement, StatementKind};
 pub use tile::{TILE_WIDTH, Tile, TileError, TileId, TileKind, new_tiles};
 pub use tree::Tree;

@@ -229,6 +229,11 @@ impl Policy {
         &self.witnesses
     }
 
+    /// Returns true if the policy requires witnesses.
+    pub fn has_quorum(&self) -> bool {
+        self.quorum.is_some()
+    }
+
     /// Decides whether a checkpoint is trusted: a key of its log and a quorum of witnesses have signed it, and no
     /// signature line that names a known key is damaged.
     ///

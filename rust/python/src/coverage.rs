@@ -72,6 +72,11 @@ impl Coverage {
     }
 
     #[getter]
+    fn log(&self) -> Option<LogCoverage> {
+        self.0.coverage.log.clone().map(LogCoverage)
+    }
+
+    #[getter]
     fn not_checked(&self) -> Vec<String> {
         self.0.coverage.not_checked.iter().map(chain::NotChecked::with_level).collect()
     }
@@ -83,12 +88,13 @@ impl Coverage {
     }
 
     fn __repr__(&self) -> String {
-        let chain::Coverage { records, devices, malformed, signatures, payloads, heads, .. } =
+        let chain::Coverage { records, devices, malformed, signatures, payloads, heads, log, .. } =
             &self.0.coverage;
         let levels = [
             ("signatures", signatures.is_some()),
             ("payloads", payloads.is_some()),
             ("heads", heads.is_some()),
+            ("log", log.is_some()),
         ];
         let checked = levels.iter().filter(|(_, checked)| *checked).map(|(level, _)| format!(", {level}"));
         let checked: String = checked.collect();
@@ -222,6 +228,66 @@ impl HeadCoverage {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         reduce(py, "HeadCoverage", &self.0)
+    }
+}
+
+/// A log that was compared with a checkpoint.
+#[pyclass(frozen, module = "edgesentry")]
+pub(crate) struct LogCoverage(pub(crate) chain::LogCoverage);
+
+#[pymethods]
+impl LogCoverage {
+    #[getter]
+    fn origin(&self) -> &str {
+        &self.0.origin
+    }
+
+    #[getter]
+    fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    #[getter]
+    fn records(&self) -> u64 {
+        self.0.records
+    }
+
+    #[getter]
+    fn after(&self) -> u64 {
+        self.0.after
+    }
+
+    #[getter]
+    fn unknown_leaves(&self) -> u64 {
+        self.0.unknown_leaves
+    }
+
+    #[getter]
+    fn witnesses(&self) -> u64 {
+        self.0.witnesses
+    }
+
+    #[getter]
+    fn quorum(&self) -> bool {
+        self.0.quorum
+    }
+
+    #[getter]
+    fn compared(&self) -> bool {
+        self.0.root == chain::RootCheck::Compared
+    }
+
+    fn __repr__(&self) -> String {
+        let chain::LogCoverage { origin, size, records, after, witnesses, .. } = &self.0;
+        let compared = if self.compared() { "True" } else { "False" };
+        format!(
+            "LogCoverage(origin={origin:?}, size={size}, records={records}, after={after}, witnesses={witnesses}, \
+             compared={compared})"
+        )
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduce(py, "LogCoverage", &self.0)
     }
 }
 

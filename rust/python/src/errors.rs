@@ -7,8 +7,8 @@ use std::path::Path;
 
 use edgesentry_chain::{ChainFull, KeyError, PayloadError, escape};
 use edgesentry_formats::{
-    Destination, DestinationError, Error as FormatError, HeadsError, KeysError, Malformed, Readers,
-    SeedError, SnapshotError, describe,
+    Destination, DestinationError, Error as FormatError, HeadsError, KeysError, LogFileError, LogFileProblem,
+    Malformed, Readers, SeedError, SnapshotError, describe,
 };
 use pyo3::exceptions::{
     PyFileExistsError, PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError, PyValueError,
@@ -98,6 +98,15 @@ pub(crate) fn bad_keys(name: &str, error: &KeysError) -> PyErr {
 
 pub(crate) fn bad_heads(name: &str, error: &HeadsError) -> PyErr {
     ConfigError::new_err(shown(&format!("{name}: {}", sentence(error))))
+}
+
+/// Returns the exception for a checkpoint, policy or layout that cannot be used.
+pub(crate) fn bad_log_file(py: Python<'_>, error: LogFileError) -> PyErr {
+    let message = sentence(&error);
+    match error.problem {
+        LogFileProblem::Read(source) => os_error(py, &source, &error.path.display().to_string(), &message),
+        _ => ConfigError::new_err(shown(&message)),
+    }
 }
 
 /// Returns the exception for a rejected output path.

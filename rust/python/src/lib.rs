@@ -50,7 +50,8 @@ mod _core {
     use crate::command::run_command;
     #[pymodule_export]
     use crate::coverage::{
-        ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, PayloadCoverage, SignatureCoverage,
+        ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, LogCoverage, PayloadCoverage,
+        SignatureCoverage,
     };
     #[pymodule_export]
     use crate::device::Device;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::coverage::{
-    ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, PayloadCoverage, SignatureCoverage,
+    ChainSpan, Coverage, HeadCoverage, Input, LinkCoverage, LogCoverage, PayloadCoverage, SignatureCoverage,
 };
 use crate::errors::UnreadableError;
 use crate::findings::{Cause, Finding, Findings};
@@ -23,7 +23,7 @@ use crate::report::Report;
 use crate::statistics::Statistics;
 
 /// Incremented with every change of a pickled type.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Size of the checksum after the version, in bytes.
 const CHECKSUM_BYTES: usize = 8;
 
@@ -71,6 +71,7 @@ pub(crate) fn restore(py: Python<'_>, kind: &str, state: PyBackedBytes) -> PyRes
         "SignatureCoverage" => object(py, kind, bytes, |coverage| Ok(SignatureCoverage(coverage))),
         "PayloadCoverage" => object(py, kind, bytes, |coverage| Ok(PayloadCoverage(coverage))),
         "HeadCoverage" => object(py, kind, bytes, |coverage| Ok(HeadCoverage(coverage))),
+        "LogCoverage" => object(py, kind, bytes, |coverage| Ok(LogCoverage(coverage))),
         "Input" => object(py, kind, bytes, |input: InputState| Ok(Input::from(chain::Input::from(input)))),
         "ChainSpan" => object(py, kind, bytes, |span: chain::ChainSpan| Ok(ChainSpan::from(span))),
         "KeyRing" => object(py, kind, bytes, KeyRing::from_state),

@@ -23,7 +23,9 @@ impl Required {
         let level = |name: &String| {
             let known = Level::REQUIRABLE.iter().find(|level| level.name() == name);
             known.copied().ok_or_else(|| {
-                PyValueError::new_err(format!("require must be signatures, payloads or heads, not {name:?}"))
+                PyValueError::new_err(format!(
+                    "require must be signatures, payloads, heads or log, not {name:?}"
+                ))
             })
         };
         Ok(Required(names.iter().map(level).collect::<PyResult<_>>()?))
@@ -38,10 +40,12 @@ impl Required {
         let argument = match level {
             Level::Signatures => "keys",
             Level::Payloads => "payloads",
+            Level::Log => "checkpoint= and policy",
             _ => "heads",
         };
         let claim = claimed_by.map_or_else(String::new, |by| format!(": {by} provides only a claim"));
-        Err(PyValueError::new_err(format!("{level} are required; give {argument}={claim}")))
+        let are = if level == Level::Log { "is" } else { "are" };
+        Err(PyValueError::new_err(format!("{level} {are} required; give {argument}={claim}")))
     }
 
     /// Returns the report, unless it is valid although a required level is not fully covered, or the file differs from

@@ -1,14 +1,15 @@
 //! `verify_chain`: verifies any readable source.
 
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use edgesentry_chain::{Checks, Claim, Claims, Heads, Payloads, ProvidedBy};
-use edgesentry_formats::{Options, PayloadFolder};
+use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy};
+use edgesentry_formats::{LogFiles, LogPaths, MaxAge, Options, PayloadFolder, layout_path};
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::errors::failure;
+use crate::errors::{bad_log_file, failure};
 use crate::heads::heads_from_any;
 use crate::keys::{GivenKeys, given_keys, scheme_of};
 use crate::manifest::{described, manifest_from_any};
@@ -23,6 +24,7 @@ use crate::work::{Work, pool, wait};
 #[pyfunction]
 #[pyo3(signature = (
     source, *, keys = None, payloads = None, heads = None, start_heads = None, manifest = None,
+    checkpoint = None, policy = None, log_layout = None, previous = None, max_age = None,
     scheme = "payload-hash", require = None, progress = None, threads = None, max_findings = 100_000
 ))]
 // The arguments of the Python function.
@@ -35,6 +37,11 @@ pub(crate) fn verify_chain(
     heads: Option<&Bound<'_, PyAny>>,
     start_heads: Option<&Bound<'_, PyAny>>,
     manifest: Option<&Bound<'_, PyAny>>,
+    checkpoint: Option<PathBuf>,
+    policy: Option<PathBuf>,
+    log_layout: Option<PathBuf>,
+    previous: Option<PathBuf>,
+    max_age: Option<MaxAgeSeconds>,
     scheme: &str,
     require: Option<&Bound<'_, PyAny>>,
     progress: Option<&Bound<'_, PyAny>>,
@@ -42,7 +49,23 @@ pub(crate) fn verify_chain(
     max_findings: i64,
 ) -> PyResult<Report> {
     let scheme = scheme_of(scheme)?;
+    let log = match (checkpoint, policy) {
+        (Some(checkpoint), Some(policy)) => {
+            let layout = log_layout.or_else(|| layout_beside(source));
+            let (checkpoint, policy) = (checkpoint.as_path(), policy.as_path());
+            let paths =
+                LogPaths { checkpoint, policy, layout: layout.as_deref(), previous: previous.as_deref() };
+            Some(LogFiles::read(&paths).map_err(|error| bad_log_file(py, error))?)
+        }
+        (None, None) if log_layout.is_none() && previous.is_none() && max_age.is_none() => None,
+        _ => {
+            let message = "checkpoint and policy belong together; log_layout, previous and max_age need both";
+            return Err(PyValueError::new_err(message));
+        }
+    };
     let given = Given {
+        log,
+        max_age: max_age.map(MaxAgeSeconds::from_now),
         keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
         payloads: match payloads {
             Some(folder) => Some(PayloadFolder::open(&folder).map_err(|error| failure(py, error))?),
@@ -53,7 +76,11 @@ pub(crate) fn verify_chain(
         manifest: manifest.map(manifest_from_any).transpose()?,
     };
     let required = Required::from_any(require)?;
-    required.refuse_missing(&given.checks().providers())?;
+    let mut providers = given.checks().providers();
+    if given.log.is_some() {
+        providers.entry(InputKind::Policy).or_default().insert(ProvidedBy::Auditor);
+    }
+    required.refuse_missing(&providers)?;
     let Ok(max_findings) = usize::try_from(max_findings) else {
         return Err(PyValueError::new_err("max_findings must be a number from 0"));
     };
@@ -67,8 +94,10 @@ pub(crate) fn verify_chain(
             (Some(manifest), Some(file)) => manifest.difference(file),
             _ => Ok(None),
         };
-        let report =
-            pool.install(|| edgesentry_formats::verify(sources, &given.checks(), &options, progress))?;
+        let log = given.log.as_ref().map(|log| log.check(given.max_age));
+        let (checks, log) = (given.checks(), log.as_ref());
+        let verify = || edgesentry_formats::verify_with_log(sources, &checks, log, &options, progress);
+        let report = pool.install(verify)?;
         results.put((report, difference))
     })?;
     let (report, difference) = wait(py, work, bar)?;
@@ -84,6 +113,32 @@ struct Given {
     heads: Option<Heads>,
     start_heads: Option<Heads>,
     manifest: Option<Manifest>,
+    log: Option<LogFiles>,
+    max_age: Option<MaxAge>,
+}
+
+/// The highest age of a checkpoint: seconds, or a `datetime.timedelta`.
+#[derive(FromPyObject)]
+pub(crate) enum MaxAgeSeconds {
+    Seconds(u64),
+    Delta(Duration),
+}
+
+impl MaxAgeSeconds {
+    fn from_now(self) -> MaxAge {
+        let seconds = match self {
+            MaxAgeSeconds::Seconds(seconds) => seconds,
+            MaxAgeSeconds::Delta(delta) => delta.as_secs(),
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        MaxAge { seconds, now: now.as_secs() }
+    }
+}
+
+/// Returns the layout beside the only export, if there is one.
+fn layout_beside(source: &Bound<'_, PyAny>) -> Option<PathBuf> {
+    let path: PathBuf = source.extract().ok()?;
+    Some(layout_path(&path)).filter(|path| path.is_file())
 }
 
 impl Given {

@@ -7,18 +7,22 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use edgesentry_formats::times::parse_unix_ms;
-use edgesentry_formats::{Compression, Destination, Destinations, Format, Progress, RecordWriter};
-use edgesentry_rs::export::{Manifest, Target, export};
+use edgesentry_formats::{
+    Compression, Destination, Destinations, Format, Progress, Readers, RecordWriter, layout_path,
+};
+use edgesentry_rs::export::{Manifest, Target, export, export_logged};
 use edgesentry_rs::ledger::Filter;
+use edgesentry_rs::log::Logged;
 use edgesentry_rs::settings::Access;
 use serde_json::json;
 
 use self::stdout::Stdout;
-use crate::commands::known_devices;
+use crate::commands::{checkpoint, known_devices};
 use crate::exit::{Exit, Failure};
 use crate::inputs::Showing;
 use crate::interrupt;
 use crate::output::{Answer, Output};
+use crate::outputs::cannot_write;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name, number, shell_word};
 
@@ -33,6 +37,7 @@ Examples:
   eds export -o export.parquet
   eds export -o lift.ndjson.zst --device lift-01 --device lift-02 --since 2026-01-01T00:00:00Z
   eds export --format ndjson --ledger postgres://db/audit | eds verify-chain -
+  eds export -o export.parquet --log
   eds export -o range.json --from-sequence 1000 --to-sequence 1999
   eds verify-chain range.json --manifest range.json.manifest.json --keys keys.json")]
 pub(crate) struct Export {
@@ -57,6 +62,10 @@ pub(crate) struct Export {
     /// The time before which all records are: RFC 3339 or Unix milliseconds
     #[arg(long, value_name = "TIME", value_parser = parse_unix_ms)]
     before: Option<u64>,
+    /// Only the records up to the last checkpoint of the transparency log, with the layout of the log in FILE.log and
+    /// the checkpoint in FILE.checkpoint: for eds verify-chain --checkpoint
+    #[arg(long, requires = "output", conflicts_with_all = ["format", "devices", "from_sequence", "to_sequence", "since", "before"])]
+    log: bool,
     #[command(flatten)]
     ledger: LedgerArgs,
     #[command(flatten)]
@@ -116,6 +125,9 @@ impl Export {
             };
             refuse_json_beside(output)?;
             self.to_stdout(&opened, layout, output)
+        } else if self.log && destination.file().is_none() {
+            let message = "--log writes files beside the export, so --output must be a file";
+            Err(Failure::usage("usage", message))
         } else if destination.file().is_none() {
             self.to_stream(&opened, path, &destination, output)
         } else if self.format.is_some() {
@@ -124,7 +136,9 @@ impl Export {
             Err(Failure::usage("usage", message))
         } else {
             let manifest = destinations.place("the manifest next to --output", &Manifest::path_for(path))?;
-            self.to_file(&opened, Target::Placed { path: path.clone(), destination, manifest }, path, output)
+            let log = self.log.then(|| LogOutput::place(&opened, path, &mut destinations)).transpose()?;
+            let target = Target::Placed { path: path.clone(), destination, manifest };
+            self.to_file(&opened, target, path, log, output)
         }
     }
 
@@ -157,19 +171,30 @@ impl Export {
         opened: &Opened,
         target: Target,
         path: &Path,
+        log: Option<LogOutput>,
         output: &Output,
     ) -> Result<Exit, Failure> {
-        let manifest = self.showing.show(|progress| self.export(opened, target, progress, || true))?;
+        let logged = log.as_ref().map(|log| &log.logged);
+        let manifest =
+            self.showing.show(|progress| self.export(opened, target, logged, progress, || true))?;
+        if let Some(log) = &log {
+            log.write()?;
+        }
         let manifest_path = Manifest::path_for(path);
         let content = json!({
             "file": path.display().to_string(),
             "manifest_file": manifest_path.display().to_string(),
             "manifest": manifest,
+            "log_layout_file": log.as_ref().map(|log| log.layout.0.display().to_string()),
+            "checkpoint_file": log.as_ref().map(|log| log.checkpoint.0.display().to_string()),
         });
         if manifest.records == 0 {
             output.note("note: no record of the ledger matches");
         }
-        let text = summary(path, &manifest_path, &manifest);
+        let mut text = summary(path, &manifest_path, &manifest);
+        if let Some(log) = &log {
+            text.push_str(&log.summary());
+        }
         output.answer(&Answer { ok: true, name: "export", content: &content, text, failure: None })?;
         Ok(Exit::Holds)
     }
@@ -189,7 +214,7 @@ impl Export {
             None => RecordWriter::create_at(destination, path)?,
         };
         let target = Target::Writer(Box::new(writer));
-        let manifest = self.showing.show(|progress| self.export(opened, target, progress, || true))?;
+        let manifest = self.showing.show(|progress| self.export(opened, target, None, progress, || true))?;
         let (records, devices) = (count(manifest.records, "record"), count(manifest.devices, "device"));
         let shown_path = path.display().to_string();
         let text = format!("{}: {records} of {devices}\n", name(&shown_path));
@@ -205,7 +230,7 @@ impl Export {
         let writer = RecordWriter::to_writer("<stdout>".into(), Box::new(out), format, Compression::None)?;
         let target = Target::Writer(Box::new(writer));
         let result =
-            self.showing.show(|progress| self.export(opened, target, progress, || !reader.is_gone()));
+            self.showing.show(|progress| self.export(opened, target, None, progress, || !reader.is_gone()));
         match result {
             // A reader that closes the pipe early is not an error.
             Err(_) if reader.is_gone() => Ok(Exit::Holds),
@@ -224,6 +249,7 @@ impl Export {
         &self,
         opened: &Opened,
         target: Target,
+        log: Option<&Logged>,
         progress: &Arc<Progress>,
         go_on: impl Fn() -> bool,
     ) -> Result<Manifest, Failure> {
@@ -234,13 +260,54 @@ impl Export {
             before = records;
             go_on()
         };
-        let work = export(&*opened.ledger, &filter, target, exported);
+        let work = async {
+            match log {
+                Some(log) => export_logged(&*opened.ledger, log, target, exported).await,
+                None => export(&*opened.ledger, &filter, target, exported).await,
+            }
+        };
         match opened.runtime.block_on(interrupt::unless_asked(work)) {
             Some(result) => Ok(result?),
             None => {
                 Err(Failure::interrupted("interrupted: the export is not complete, and no file was written"))
             }
         }
+    }
+}
+
+/// The files of the log beside an export.
+struct LogOutput {
+    logged: Logged,
+    layout: (PathBuf, Destination),
+    checkpoint: (PathBuf, Destination),
+}
+
+impl LogOutput {
+    /// Reads the log of the ledger, and chooses the destinations.
+    fn place(opened: &Opened, export: &Path, destinations: &mut Destinations) -> Result<LogOutput, Failure> {
+        let logged = opened.runtime.block_on(Logged::read(&*opened.ledger));
+        let logged = logged.map_err(|error| checkpoint::failure(&error))?;
+        let (layout, mut note) = (layout_path(export), export.as_os_str().to_owned());
+        note.push(".checkpoint");
+        let note = PathBuf::from(note);
+        let layout_place = destinations.place("the layout beside --output", &layout)?;
+        let note_place = destinations.place("the checkpoint beside --output", &note)?;
+        Ok(LogOutput { logged, layout: (layout, layout_place), checkpoint: (note, note_place) })
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        let write = |(path, place): &(PathBuf, Destination), bytes: &[u8]| {
+            place.write(Readers::Umask, bytes).map_err(|error| cannot_write(path, &error))
+        };
+        write(&self.layout, &self.logged.layout)?;
+        write(&self.checkpoint, &self.logged.checkpoint.note)
+    }
+
+    fn summary(&self) -> String {
+        let (layout, checkpoint) =
+            (self.layout.0.display().to_string(), self.checkpoint.0.display().to_string());
+        let size = number(self.logged.checkpoint.size);
+        format!("  log       {}, {size} leaves up to {}\n", name(&layout), name(&checkpoint))
     }
 }
 

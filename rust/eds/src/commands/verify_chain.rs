@@ -21,7 +21,7 @@ use crate::output::{Answer, Output};
 use crate::page;
 use crate::render;
 
-/// Verify exports or a ledger: links always; signatures, payloads and heads if you give their input
+/// Verify exports or a ledger: links always; signatures, payloads, heads and log if you give their input
 ///
 /// Reads JSON arrays, NDJSON (both also gzipped or zstd-compressed), Arrow IPC and Parquet; the format is
 /// recognized by content. Several files are one input: a chain may continue from one file to the next. With
@@ -35,6 +35,7 @@ Examples:
   eds verify-chain export.json --keys keys.json --html report.html --junit report.xml --github
   zcat export.ndjson.gz | eds verify-chain - --keys keys.json
   eds verify-chain range.parquet --manifest range.parquet.manifest.json --keys keys.json
+  eds verify-chain export.parquet --keys keys.json --checkpoint checkpoint --policy policy --require log
   eds verify-chain --ledger edgesentry.db --payload-store --keys keys.json --heads heads.json
 
 The key ring is JSON: {\"lift-01\": \"<64 hex digits>\"}, or
@@ -45,7 +46,7 @@ pub(crate) struct VerifyChain {
     files: Vec<PathBuf>,
     #[command(flatten)]
     given: GivenArgs,
-    /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads.
+    /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log.
     /// heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start
     /// head
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', value_parser = required::level())]
@@ -68,7 +69,7 @@ impl VerifyChain {
         // Before anything is read: a long verification must not end in a usage error.
         self.refuse_missing_inputs()?;
         let places = self.report_places()?;
-        let given = self.given.read()?;
+        let given = self.given.read(&self.files)?;
         let (report, other_file) = if self.in_place.is_given() {
             (self.in_place.verify(given, &self.running, output)?, None)
         } else {
@@ -86,7 +87,7 @@ impl VerifyChain {
         for file in &self.files {
             destinations.read("an input", file);
         }
-        self.given.read_by(&mut destinations);
+        self.given.read_by(&self.files, &mut destinations);
         self.in_place.read_stores(&mut destinations)?;
         self.reports.places(&mut destinations)
     }
@@ -109,7 +110,8 @@ impl VerifyChain {
                 ..Claims::default()
             },
         };
-        let report = self.running.verify(inputs::sources(&self.files)?, &checks)?;
+        let log = given.log_check();
+        let report = self.running.verify_with_log(inputs::sources(&self.files)?, &checks, log.as_ref())?;
         Ok((report, difference.map(|difference| Failure::unfinished("manifest_mismatch", difference))))
     }
 

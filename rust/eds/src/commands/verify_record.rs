@@ -66,7 +66,7 @@ impl VerifyRecord {
             Err(Malformed { expected, actual }) => {
                 let checks = Checks { keys: ring.as_ref(), payloads, ..Checks::default() };
                 let mut segments = Segments::default();
-                segments.add_malformed(Finding::malformed(0, expected, actual));
+                segments.add(Finding::malformed(0, expected, actual));
                 return self.conclude(output, checks.report(segments));
             }
         };

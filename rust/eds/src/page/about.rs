@@ -88,5 +88,18 @@ fn page(code: FindingCode) -> &'static str {
         FindingCode::HeadMismatch => include_str!("../../../../docs/findings/head_mismatch.md"),
         FindingCode::DeviceMissing => include_str!("../../../../docs/findings/device_missing.md"),
         FindingCode::RecordMalformed => include_str!("../../../../docs/findings/record_malformed.md"),
+        FindingCode::CheckpointUntrusted => include_str!("../../../../docs/findings/checkpoint_untrusted.md"),
+        FindingCode::WitnessQuorumMissing => {
+            include_str!("../../../../docs/findings/witness_quorum_missing.md")
+        }
+        FindingCode::CheckpointStale => include_str!("../../../../docs/findings/checkpoint_stale.md"),
+        FindingCode::CheckpointMismatch => include_str!("../../../../docs/findings/checkpoint_mismatch.md"),
+        FindingCode::CheckpointInconsistent => {
+            include_str!("../../../../docs/findings/checkpoint_inconsistent.md")
+        }
+        FindingCode::LeafMissing => include_str!("../../../../docs/findings/leaf_missing.md"),
+        FindingCode::NotIncluded => include_str!("../../../../docs/findings/not_included.md"),
+        FindingCode::HeadsMismatch => include_str!("../../../../docs/findings/heads_mismatch.md"),
+        FindingCode::KeyNotLogged => include_str!("../../../../docs/findings/key_not_logged.md"),
     }
 }

@@ -44,8 +44,8 @@ pub(super) fn section(report: &Report) -> Markup {
             (not_drawn(chains.sound.len(), MAX_SOUND_CHAINS, "without a finding"))
             @if chains.homeless > 0 {
                 p .more {
-                    (count(chains.homeless, "finding")) " about entries that are not records, and so belong to no \
-                         chain."
+                    (count(chains.homeless, "finding")) " about entries that are not records, or about the log as a \
+                         whole, and so belong to no chain."
                 }
             }
             @if report.findings_omitted > 0 {

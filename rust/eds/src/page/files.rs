@@ -149,7 +149,7 @@ pub(super) fn reproduction(report: &Report, circumstances: &Circumstances) -> Ma
                 None => {
                     pre { code { (command(report, circumstances)) } }
                     p .minor { "Words in capitals stand for arguments of the call: key ring, directory, heads, \
-                         manifest." }
+                         checkpoint, policy, manifest." }
                 }
             }
         }
@@ -179,6 +179,7 @@ fn command(report: &Report, circumstances: &Circumstances) -> String {
     add(brought(InputKind::Payloads), "--payloads DIR");
     add(brought(InputKind::Heads), "--heads HEADS");
     add(brought(InputKind::StartHeads), "--start-heads START_HEADS");
+    add(brought(InputKind::Policy), "--checkpoint CHECKPOINT --policy POLICY");
     add(anything(ProvidedBy::Manifest), "--manifest MANIFEST");
     add(anything(ProvidedBy::Ledger), "--registered");
     words.join(" ")

@@ -57,5 +57,6 @@ pub(super) fn shape(level: Level, x: f64, y: f64, r: f64) -> String {
             format!("M{:.1} {:.1}h{side:.1}v{side:.1}h-{side:.1}z", x - side / 2.0, y - side / 2.0)
         }
         Level::Heads => format!("M{:.1} {:.1}l{r:.1} {:.1}h-{:.1}z", x, y - r, 1.9 * r, 2.0 * r),
+        Level::Log => format!("M{:.1} {:.1}l{r:.1} -{:.1}h-{:.1}z", x, y + r, 1.9 * r, 2.0 * r),
     }
 }

@@ -14,7 +14,7 @@ const MAX_FINDINGS_PER_CODE: usize = 100;
 
 /// Returns the report as JUnit XML.
 pub(crate) fn junit(report: &Report) -> String {
-    let suites = Level::ALL.iter().map(|level| Suite::of(report, *level)).collect::<Vec<_>>();
+    let suites = report.coverage.levels().map(|level| Suite::of(report, level)).collect::<Vec<_>>();
     let sum = |of: fn(&Suite<'_>) -> usize| suites.iter().map(of).sum::<usize>();
     let nothing = report.verdict == Verdict::NothingToVerify;
     let text = html! {

@@ -30,6 +30,7 @@ mod signals;
 mod signing;
 mod telemetry;
 mod verify_chain;
+mod verify_log;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use edgesentry_chain::{Heads, InputKind, KeyRing, ProvidedBy, Providers, Scheme};
-use edgesentry_formats::{Destinations, PayloadFolder};
+use edgesentry_formats::times;
+use edgesentry_formats::{Destinations, LogCheck, LogFiles, LogPaths, MaxAge, PayloadFolder, layout_path};
 use edgesentry_rs::export::Manifest;
 
 use crate::commands::scheme;
@@ -34,6 +35,21 @@ pub(super) struct GivenArgs {
     /// are claims, and satisfy no --require
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    /// Checkpoint of the transparency log: the records must be exactly those of the log up to it
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    checkpoint: Option<PathBuf>,
+    /// Policy with the logs, witnesses and quorum that you trust
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    policy: Option<PathBuf>,
+    /// Layout of the log, as eds export --log writes it [default: FILE.log beside a single export, if it exists]
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    log_layout: Option<PathBuf>,
+    /// Checkpoint of the same log that you kept from earlier: the log must continue it
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    previous: Option<PathBuf>,
+    /// Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d
+    #[arg(long, value_name = "TIME", value_parser = times::parse_seconds, requires = "checkpoint")]
+    max_age: Option<u64>,
 }
 
 /// The inputs of the levels.
@@ -43,12 +59,33 @@ pub(super) struct Given {
     pub(super) heads: Option<Heads>,
     pub(super) start_heads: Option<Heads>,
     pub(super) manifest: Option<Manifest>,
+    pub(super) log: Option<LogFiles>,
+    pub(super) max_age: Option<MaxAge>,
+}
+
+impl Given {
+    /// Starts the comparison with the checkpoint.
+    pub(super) fn log_check(&self) -> Option<LogCheck<'_>> {
+        self.log.as_ref().map(|log| log.check(self.max_age))
+    }
 }
 
 impl GivenArgs {
-    /// Reads all inputs.
-    pub(super) fn read(&self) -> Result<Given, Failure> {
+    /// Reads all inputs of the verification of `files`.
+    pub(super) fn read(&self, files: &[PathBuf]) -> Result<Given, Failure> {
+        let layout = self.layout(files);
+        let paths = self.checkpoint.as_deref().zip(self.policy.as_deref());
+        let paths = paths.map(|(checkpoint, policy)| LogPaths {
+            checkpoint,
+            policy,
+            layout: layout.as_deref(),
+            previous: self.previous.as_deref(),
+        });
+        let log = paths.map(|paths| LogFiles::read(&paths)).transpose();
+        let now = times::now_ms() / 1000;
         Ok(Given {
+            log: log.map_err(|error| Failure::usage("log_inputs", error.to_string()))?,
+            max_age: self.max_age.map(|seconds| MaxAge { seconds, now }),
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
             payloads: self.payloads.as_deref().map(inputs::payloads).transpose()?,
             heads: self.heads.as_deref().map(inputs::heads).transpose()?,
@@ -57,8 +94,17 @@ impl GivenArgs {
         })
     }
 
+    /// Returns the given layout, or else the one beside the only export.
+    fn layout(&self, files: &[PathBuf]) -> Option<PathBuf> {
+        let beside = || match files {
+            [file] if !inputs::is_stdin(file) => Some(layout_path(file)).filter(|path| path.is_file()),
+            _ => None,
+        };
+        self.checkpoint.as_ref().and_then(|_| self.log_layout.clone().or_else(beside))
+    }
+
     /// Registers the files as inputs.
-    pub(super) fn read_by(&self, destinations: &mut Destinations) {
+    pub(super) fn read_by(&self, files: &[PathBuf], destinations: &mut Destinations) {
         outputs::read(
             destinations,
             [
@@ -66,6 +112,10 @@ impl GivenArgs {
                 ("heads", self.heads.as_ref()),
                 ("start heads", self.start_heads.as_ref()),
                 ("the manifest", self.manifest.as_ref()),
+                ("the checkpoint", self.checkpoint.as_ref()),
+                ("the policy", self.policy.as_ref()),
+                ("the layout of the log", self.layout(files).as_ref()),
+                ("the earlier checkpoint", self.previous.as_ref()),
             ],
         );
         if let Some(payloads) = &self.payloads {
@@ -85,6 +135,7 @@ impl GivenArgs {
         add(InputKind::Payloads, ProvidedBy::Auditor, self.payloads.is_some());
         add(InputKind::Heads, ProvidedBy::Auditor, self.heads.is_some());
         add(InputKind::Heads, ProvidedBy::Manifest, self.manifest.is_some());
+        add(InputKind::Policy, ProvidedBy::Auditor, self.policy.is_some());
         providers
     }
 

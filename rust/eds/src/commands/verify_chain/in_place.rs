@@ -67,7 +67,7 @@ impl InPlace {
     pub(super) fn verify(&self, given: Given, running: &Running, output: &Output) -> Result<Report, Failure> {
         let opened = self.ledger.open(self.payload_store.as_deref())?;
         known_devices(&opened, &self.devices)?;
-        let Given { keys, heads, start_heads, manifest, payloads: _ } = given;
+        let Given { keys, heads, start_heads, manifest, log, max_age, payloads: _ } = given;
         if self.registered {
             let what = match (&keys, &heads) {
                 (None, None) => "keys and heads are",
@@ -93,7 +93,9 @@ impl InPlace {
         };
         let handle = opened.runtime.handle();
         let report = running.run(|options, progress| {
-            Verification { options: *options, ..verification }.run(handle, progress)
+            let log = log.as_ref().map(|log| log.check(max_age));
+            let verification = Verification { options: *options, ..verification };
+            verification.run_with_log(log.as_ref(), handle, progress)
         })?;
         Ok(report?)
     }

@@ -18,6 +18,7 @@ pub(super) fn missing(required: &[Level], providers: &Providers, in_place: bool)
         Level::Signatures => "--keys FILE",
         Level::Payloads if in_place => "--payload-store",
         Level::Payloads => "--payloads DIR",
+        Level::Log => "--checkpoint FILE and --policy FILE",
         _ => "--heads FILE",
     };
     let claim = claimed_by.map_or_else(String::new, |by| format!("{by} provides only a claim; "));

@@ -1,0 +1,60 @@
+//! The log of a ledger up to its last checkpoint, for an export that is compared with it.
+
+use edgesentry_log::{LayoutItem, LayoutWriter, Places};
+
+use super::error::LogError;
+use crate::ledger::{BatchRow, BatchStep, CheckpointRow, Ledger, LogTablesError};
+
+/// Leaves that are read from the tables at a time.
+const WINDOW_LEAVES: u64 = 100_000;
+
+/// The log of a ledger up to its last checkpoint.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// The checkpoint.
+    pub checkpoint: CheckpointRow,
+    /// The layout of the leaves up to it.
+    pub layout: Vec<u8>,
+    /// The same, as the places of the records.
+    pub places: Places,
+}
+
+impl Logged {
+    /// Reads the layout of a ledger's log up to its last checkpoint. Memory is limited by the runs of the log.
+    ///
+    /// # Errors
+    /// The ledger has no log or no checkpoint yet, its tables contradict each other, or it cannot be read.
+    pub async fn read(ledger: &dyn Ledger) -> Result<Logged, LogError> {
+        let tables = ledger.log().ok_or(LogTablesError::NotOpened)?;
+        tables.state().await?.ok_or(LogTablesError::NotOpened)?;
+        let checkpoint = tables.last_checkpoint().await?.ok_or_else(|| {
+            LogTablesError::Inconsistent("the log has no checkpoint yet; run eds checkpoint first".into())
+        })?;
+        let mut layout = LayoutWriter::default();
+        let mut first_index = 0;
+        while first_index < checkpoint.size {
+            let size = checkpoint.size.min(first_index + WINDOW_LEAVES);
+            let window = BatchRow { batch: 0, first_index, size, root: None, step: BatchStep::Signed };
+            let leaves = tables.leaves(&window).await?;
+            let mut events = leaves.events.iter().peekable();
+            let mut push = |item: LayoutItem<'_>| {
+                layout.push(item).map_err(|error| LogTablesError::Inconsistent(error.to_string()))
+            };
+            for (index, run) in &leaves.runs {
+                while let Some((_, leaf)) = events.next_if(|(at, _)| at < index) {
+                    push(LayoutItem::Leaf(leaf))?;
+                }
+                let (first_sequence, count) = (run.first_sequence, run.records);
+                push(LayoutItem::Run { device_id: &run.device_id, first_sequence, count })?;
+            }
+            for (_, leaf) in events {
+                push(LayoutItem::Leaf(leaf))?;
+            }
+            first_index = size;
+        }
+        let layout = layout.into_bytes();
+        let places =
+            Places::parse(&layout).map_err(|error| LogTablesError::Inconsistent(error.to_string()))?;
+        Ok(Logged { checkpoint, layout, places })
+    }
+}

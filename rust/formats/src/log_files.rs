@@ -1,0 +1,117 @@
+//! The inputs of the level `log`: policy, checkpoints and layout, read from files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use edgesentry_log::{
+    LogCheck, LogInputs, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MaxAge, Note, NoteError, Places, PlacesError,
+    Policy, PolicyError,
+};
+
+/// A file of the level `log` cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct LogFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// The reason.
+    pub problem: LogFileProblem,
+}
+
+/// The reason why a file of the level `log` cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogFileProblem {
+    /// It cannot be read.
+    #[error("cannot read: {0}")]
+    Read(#[from] io::Error),
+    /// It is not a checkpoint.
+    #[error("not a checkpoint: {0}")]
+    Checkpoint(#[from] NoteError),
+    /// It is not a policy.
+    #[error("not a policy: {0}")]
+    Policy(#[from] PolicyError),
+    /// It is not a layout.
+    #[error("not a layout of a log: {0}")]
+    Layout(#[from] PlacesError),
+}
+
+/// The files of the level `log`.
+#[derive(Clone, Copy, Debug)]
+pub struct LogPaths<'a> {
+    /// The checkpoint.
+    pub checkpoint: &'a Path,
+    /// The policy of the auditor.
+    pub policy: &'a Path,
+    /// The layout, beside the export: see [`layout_path`].
+    pub layout: Option<&'a Path>,
+    /// An earlier checkpoint that the auditor kept.
+    pub previous: Option<&'a Path>,
+}
+
+/// The contents of the files.
+#[derive(Clone, Debug)]
+pub struct LogFiles {
+    checkpoint: Note,
+    policy: Policy,
+    places: Option<Places>,
+    previous: Option<Note>,
+}
+
+impl LogFiles {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is not what it should be.
+    pub fn read(paths: &LogPaths<'_>) -> Result<LogFiles, LogFileError> {
+        Ok(LogFiles {
+            policy: parse(paths.policy, MAX_POLICY_BYTES, |bytes| Ok(Policy::parse(bytes)?))?,
+            checkpoint: note(paths.checkpoint)?,
+            places: paths
+                .layout
+                .map(|path| parse(path, usize::MAX, |bytes| Ok(Places::parse(bytes)?)))
+                .transpose()?,
+            previous: paths.previous.map(note).transpose()?,
+        })
+    }
+
+    /// Verifies the signatures, and starts the comparison of records with the checkpoint. `max_age` limits the age of the
+    /// checkpoint at a time.
+    pub fn check(&self, max_age: Option<MaxAge>) -> LogCheck<'_> {
+        LogCheck::new(&LogInputs {
+            policy: &self.policy,
+            checkpoint: &self.checkpoint,
+            places: self.places.as_ref(),
+            previous: self.previous.as_ref(),
+            max_age,
+        })
+    }
+}
+
+/// Returns the path of the layout of an export: `export.parquet.log`.
+pub fn layout_path(export: &Path) -> PathBuf {
+    let mut name = export.as_os_str().to_owned();
+    name.push(".log");
+    PathBuf::from(name)
+}
+
+fn note(path: &Path) -> Result<Note, LogFileError> {
+    parse(path, MAX_NOTE_BYTES, |bytes| Ok(Note::parse(bytes)?))
+}
+
+/// Parses a file. More bytes than `most` are not read; the parser refuses the first one beyond.
+fn parse<T>(
+    path: &Path,
+    most: usize,
+    parse: impl FnOnce(&[u8]) -> Result<T, LogFileProblem>,
+) -> Result<T, LogFileError> {
+    let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let read = || -> Result<Vec<u8>, LogFileProblem> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let parsed = read().and_then(|bytes| parse(&bytes));
+    parsed.map_err(|problem| LogFileError { path: path.to_owned(), problem })
+}

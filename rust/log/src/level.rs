@@ -1,0 +1,414 @@
+//! The level `log` of a verification: policy, checkpoints and the replay of the log (docs/reference/spec.md, step 10).
+
+use std::collections::BTreeMap;
+
+use edgesentry_chain::{AuditRecord, Finding, FindingCode, Hash, KeyRing, LogCoverage, RootCheck};
+
+use crate::checkpoint::Checkpoint;
+use crate::hash::TreeHash;
+use crate::heads::{HeadEntry, HeadsRoot};
+use crate::note::Note;
+use crate::places::{DevicePlaces, Places};
+use crate::policy::{Policy, PolicyError};
+use crate::range::CompactRange;
+use crate::replay::{Course, Replay};
+
+/// The most device names and keys that a finding shows.
+const MAX_SHOWN: usize = 5;
+
+/// The inputs of the level. The policy and the earlier checkpoint come from the auditor; checkpoint and layout are
+/// evidence from anybody.
+#[derive(Clone, Copy, Debug)]
+pub struct LogInputs<'a> {
+    /// The trusted logs and witnesses.
+    pub policy: &'a Policy,
+    /// The checkpoint.
+    pub checkpoint: &'a Note,
+    /// The places of the records; without them the records are not compared.
+    pub places: Option<&'a Places>,
+    /// A checkpoint of the same log that the auditor kept.
+    pub previous: Option<&'a Note>,
+    /// How old the cosignatures may be.
+    pub max_age: Option<MaxAge>,
+}
+
+/// A limit on the age of a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MaxAge {
+    /// The limit, seconds.
+    pub seconds: u64,
+    /// The time now, Unix seconds.
+    pub now: u64,
+}
+
+/// Compares records with a checkpoint, in one pass beside the other levels.
+///
+/// [`LogCheck::replay`] and [`LogCheck::merge`] work like [`edgesentry_chain::Checks::verify`] and
+/// [`edgesentry_chain::Segments::merge`]: on any partition of the input, in any number of threads. Memory is limited by
+/// the runs of the layout.
+///
+/// ```
+/// use edgesentry_chain::{AuditRecord, Device, FindingCode, Scheme};
+/// use edgesentry_log::{
+///     Checkpoint, CompactRange, KeyType, LayoutItem, LayoutWriter, LogCheck, LogInputs, Places, Policy, SignerKey,
+///     leaf_hash_of_record,
+/// };
+/// let mut device = Device::from_seed("lift-01", [7; 32], Scheme::Record);
+/// let mut records: Vec<AuditRecord> =
+///     (0..3).map(|n| device.sign(n, b"door", "1.bin")).collect::<Result<_, _>>()?;
+///
+/// let (mut layout, mut range) = (LayoutWriter::default(), CompactRange::default());
+/// layout.push(LayoutItem::Run { device_id: "lift-01", first_sequence: 1, count: 3 })?;
+/// records.iter().for_each(|record| range.push(leaf_hash_of_record(&record.canonical_bytes())));
+/// let places = Places::parse(&layout.into_bytes())?;
+/// let key = SignerKey::from_seed("log.example/lifts", KeyType::Ed25519, [1; 32])?;
+/// let checkpoint = Checkpoint::new("log.example/lifts", 3, range.root()?)?.sign(&key)?;
+/// let policy = Policy::parse(format!("log {}\nquorum none\n", key.verifier()).as_bytes())?;
+///
+/// records[1].timestamp_ms += 1;
+/// let inputs = LogInputs {
+///     policy: &policy, checkpoint: &checkpoint, places: Some(&places), previous: None, max_age: None,
+/// };
+/// let check = LogCheck::new(&inputs);
+/// let (replay, _) = check.replay(records.iter().zip(0..));
+/// let (_, findings) = check.conclude(replay, None);
+/// assert_eq!(findings[0].code, FindingCode::CheckpointMismatch);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct LogCheck<'a> {
+    /// The checkpoint, unless it is not one.
+    checkpoint: Option<Checkpoint>,
+    /// The earlier checkpoint, if it is one of the same log and not larger.
+    previous: Option<Checkpoint>,
+    course: Option<Course<'a>>,
+    witnesses: u64,
+    quorum: bool,
+    /// What the signatures show.
+    findings: Vec<Finding>,
+}
+
+impl<'a> LogCheck<'a> {
+    /// Verifies the signatures of the checkpoints. What fails is a finding of [`LogCheck::conclude`].
+    pub fn new(inputs: &LogInputs<'a>) -> LogCheck<'a> {
+        let LogInputs { policy, checkpoint: note, places, previous, max_age } = *inputs;
+        let mut findings = Vec::new();
+        let trusted = policy.evaluate(note);
+        let (mut witnesses, mut time) = (0, None);
+        match &trusted {
+            Ok(trusted) => {
+                witnesses = trusted.cosigned().len() as u64;
+                time = trusted.quorum_time();
+            }
+            Err(error) => findings.push(distrust("the checkpoint", error)),
+        }
+        if let Some(limit) = max_age
+            && trusted.is_ok()
+        {
+            findings.extend(stale(limit, time));
+        }
+        let checkpoint = Checkpoint::parse(note.text()).ok();
+        let previous = previous.zip(checkpoint.as_ref()).and_then(|(previous, checkpoint)| {
+            // The auditor kept it, so it needs no quorum.
+            match policy.evaluate(previous) {
+                Ok(_) | Err(PolicyError::QuorumMissing { .. }) => {}
+                Err(error) => findings.push(distrust("the earlier checkpoint", &error)),
+            }
+            let previous = Checkpoint::parse(previous.text()).ok()?;
+            match contradiction(&previous, checkpoint) {
+                None => Some(previous),
+                Some(finding) => {
+                    findings.push(finding);
+                    None
+                }
+            }
+        });
+        let course = checkpoint.as_ref().zip(places).map(|(checkpoint, places)| Course {
+            places,
+            size: checkpoint.size(),
+            cut: previous.as_ref().map(Checkpoint::size),
+        });
+        LogCheck { checkpoint, previous, course, witnesses, quorum: policy.has_quorum(), findings }
+    }
+
+    /// Replays records, each with its position in the whole input. Returns the findings of records that the log does not
+    /// have.
+    pub fn replay<'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
+    ) -> (Replay, Vec<Finding>) {
+        self.course.as_ref().map_or_else(Default::default, |course| course.replay(records))
+    }
+
+    /// Joins the replays of two parts of the input.
+    #[must_use]
+    pub fn merge(&self, left: Replay, right: Replay) -> Replay {
+        match &self.course {
+            Some(course) => course.merge(left, right),
+            None => left,
+        }
+    }
+
+    /// Compares the replay of the whole input with the checkpoints, and the keys of the auditor with those of the log.
+    pub fn conclude(&self, replay: Replay, keys: Option<&KeyRing>) -> (LogCoverage, Vec<Finding>) {
+        let mut findings = self.findings.clone();
+        let mut coverage = LogCoverage {
+            origin: self.checkpoint.as_ref().map_or("", |checkpoint| checkpoint.origin()).to_owned(),
+            size: self.checkpoint.as_ref().map_or(0, Checkpoint::size),
+            records: replay.records,
+            after: replay.after,
+            unknown_leaves: 0,
+            witnesses: self.witnesses,
+            quorum: self.quorum,
+            root: RootCheck::NoLayout,
+        };
+        let (Some(checkpoint), Some(course)) = (&self.checkpoint, &self.course) else {
+            return (coverage, findings);
+        };
+        let unknown = course.places.unknown.iter().filter(|index| **index < course.size);
+        coverage.unknown_leaves = unknown.count() as u64;
+        coverage.root = if replay.overflowed {
+            RootCheck::OutOfOrder
+        } else {
+            let distinct = replay.leaves();
+            coverage.records = distinct;
+            let found = self.compare(checkpoint, course, replay, distinct);
+            let compared = found.is_ok();
+            findings.extend(match found {
+                Ok(found) | Err(found) => found,
+            });
+            if compared { RootCheck::Compared } else { RootCheck::Incomplete }
+        };
+        if let Some(keys) = keys {
+            findings.extend(
+                course
+                    .places
+                    .devices
+                    .iter()
+                    .flat_map(|(device_id, places)| not_logged(device_id, places, course.size, keys)),
+            );
+        }
+        (coverage, findings)
+    }
+
+    /// Returns the findings of the comparison of roots and heads, or as an error those that prevent it.
+    fn compare(
+        &self,
+        checkpoint: &Checkpoint,
+        course: &Course<'_>,
+        replay: Replay,
+        distinct: u64,
+    ) -> Result<Vec<Finding>, Vec<Finding>> {
+        let places = course.places;
+        let mut gaps = Vec::new();
+        if places.size() < course.size {
+            let expected = format!("a layout of at least {} leaves", course.size);
+            let actual = format!("a layout of {} leaves", places.size());
+            gaps.push(Finding::new(FindingCode::CheckpointMismatch, expected, actual));
+        }
+        let placed: u64 = places.devices.values().map(|places| places.records_before(course.size)).sum();
+        if distinct < placed {
+            let missing = places.devices.iter();
+            gaps.extend(
+                missing.filter_map(|(device_id, places)| missing_leaf(device_id, places, course, &replay)),
+            );
+        }
+        if replay.repeated {
+            let more = replay.records - distinct;
+            let actual = format!("{more} further record{} at places that the input fills already", s(more));
+            gaps.push(Finding::new(FindingCode::NotIncluded, "each record of the log once", actual));
+        }
+        if !gaps.is_empty() {
+            return Err(gaps);
+        }
+        let mut findings = Vec::new();
+        let roots = Roots::of(course, &replay);
+        if let Some(previous) = &self.previous {
+            let root = roots.cut.unwrap_or(roots.end);
+            if root != previous.root() {
+                let actual = format!("root {root} at size {} in the replay of the log", previous.size());
+                findings.push(Finding::new(FindingCode::CheckpointInconsistent, shown(previous), actual));
+            }
+        }
+        if roots.end == checkpoint.root() {
+            findings.extend(heads_mismatch(course, &replay.heads));
+        } else {
+            let actual = format!("root {} at size {} from the records", roots.end, checkpoint.size());
+            findings.push(Finding::new(FindingCode::CheckpointMismatch, shown(checkpoint), actual));
+        }
+        Ok(findings)
+    }
+}
+
+/// The roots of a complete replay.
+struct Roots {
+    /// At the cut, unless that is the end.
+    cut: Option<TreeHash>,
+    end: TreeHash,
+}
+
+impl Roots {
+    fn of(course: &Course<'_>, replay: &Replay) -> Roots {
+        let mut others = course.places.others.iter().take_while(|(index, _)| *index < course.size).peekable();
+        let mut pieces = replay.pieces.values().peekable();
+        let mut all = CompactRange::default();
+        let root = |all: &CompactRange| all.root().unwrap_or(TreeHash::EMPTY);
+        let mut cut = None;
+        while all.end() < course.size {
+            if course.cut == Some(all.end()) {
+                cut = Some(root(&all));
+            }
+            if let Some((_, leaf)) = others.next_if(|(index, _)| *index == all.end()) {
+                all.push(*leaf);
+            } else if pieces.next().is_none_or(|piece| all.merge(&piece.range).is_err()) {
+                // Not reached: every leaf is there once.
+                break;
+            }
+        }
+        Roots { cut, end: root(&all) }
+    }
+}
+
+fn distrust(which: &str, error: &PolicyError) -> Finding {
+    match error {
+        PolicyError::QuorumMissing { cosigned, quorum } => {
+            let cosigned = if cosigned.is_empty() { "none".to_owned() } else { listed(cosigned.iter()) };
+            let expected = format!("cosignatures of {which} by the quorum {quorum}");
+            Finding::new(FindingCode::WitnessQuorumMissing, expected, cosigned)
+        }
+        error => {
+            let expected = format!("{which} with a signature by a log of the policy");
+            Finding::new(FindingCode::CheckpointUntrusted, expected, error.to_string())
+        }
+    }
+}
+
+fn stale(limit: MaxAge, time: Option<u64>) -> Option<Finding> {
+    let expected = format!("a quorum that signed the checkpoint at most {} s ago", limit.seconds);
+    let actual = match time.map(|time| limit.now.saturating_sub(time)) {
+        Some(age) if age <= limit.seconds => return None,
+        Some(age) => format!("signed {age} s ago"),
+        None => "no time: the policy requires no witness".to_owned(),
+    };
+    Some(Finding::new(FindingCode::CheckpointStale, expected, actual))
+}
+
+/// Returns the finding if the checkpoints contradict each other without a look at any leaf.
+fn contradiction(previous: &Checkpoint, checkpoint: &Checkpoint) -> Option<Finding> {
+    let is_same_log = previous.origin() == checkpoint.origin();
+    let is_smaller = previous.size() < checkpoint.size();
+    if is_same_log && (is_smaller || previous == checkpoint) {
+        return None;
+    }
+    let expected = format!("a checkpoint that continues {}", shown(previous));
+    Some(Finding::new(FindingCode::CheckpointInconsistent, expected, shown(checkpoint)))
+}
+
+fn shown(checkpoint: &Checkpoint) -> String {
+    format!("root {} at size {} of {}", checkpoint.root(), checkpoint.size(), checkpoint.origin())
+}
+
+/// Returns the finding of a device of which records are missing.
+fn missing_leaf(
+    device_id: &str,
+    places: &DevicePlaces,
+    course: &Course<'_>,
+    replay: &Replay,
+) -> Option<Finding> {
+    let (mut missing, mut first) = (0, None);
+    for run in places.runs.iter().filter(|run| run.index < course.size) {
+        let end = course.size.min(run.index + run.records);
+        let mut at = run.index;
+        while at < end {
+            let piece = replay.pieces.range(..=at).next_back().filter(|(_, piece)| piece.end > at);
+            if let Some((_, piece)) = piece {
+                at = piece.end;
+                continue;
+            }
+            let next = replay.pieces.range(at..).next().map_or(end, |(begin, _)| *begin);
+            let until = next.min(end);
+            first.get_or_insert((run.first_sequence + (at - run.index), at));
+            missing += until - at;
+            at = until;
+        }
+    }
+    let (sequence, index) = first?;
+    let actual = format!("{missing} record{} of the device in the log, not in the input", s(missing));
+    let expected = format!("the record at leaf {index}");
+    Some(about(device_id, sequence, Finding::new(FindingCode::LeafMissing, expected, actual)))
+}
+
+/// Compares the heads leaf of the checkpoint with the heads of the replay.
+fn heads_mismatch(course: &Course<'_>, heads: &BTreeMap<String, Hash>) -> Option<Finding> {
+    let last = course.size.checked_sub(1)?;
+    let code = FindingCode::HeadsMismatch;
+    let Some((_, leaf)) = course.places.heads.iter().find(|(index, _)| *index == last) else {
+        let expected = format!("a heads leaf at leaf {last}, the last of the checkpoint");
+        return Some(Finding::new(code, expected, "another leaf"));
+    };
+    let (mut root, mut records) = (HeadsRoot::default(), 0);
+    for (device_id, places) in &course.places.devices {
+        records += places.records_before(course.size);
+        let logged = places.keys.iter().take_while(|(index, _)| *index < course.size);
+        let mut starts = logged.map(|(_, key)| key.start).peekable();
+        if starts.peek().is_none() {
+            // A device without a key has no entry.
+            continue;
+        }
+        let start = starts.flatten().next();
+        let (start_sequence, start_hash) =
+            start.map_or((0, Hash::ZERO), |start| (start.sequence, start.hash));
+        let (sequence, record_hash) = match (places.last_before(course.size), heads.get(device_id)) {
+            (Some((sequence, _)), Some(hash)) => (sequence, *hash),
+            _ => (0, start_hash),
+        };
+        let device_id = device_id.clone();
+        // The devices are sorted, and a device without a record has the hash of its start.
+        let _ = root.push(&HeadEntry { device_id, sequence, record_hash, start_sequence, start_hash });
+    }
+    let is_same = (leaf.heads_root, leaf.devices, leaf.records) == (root.root(), root.devices(), records);
+    (!is_same).then(|| {
+        let shown = |root: TreeHash, devices: u64, records: u64| {
+            format!("heads root {root} of {devices} device{} and {records} record{}", s(devices), s(records))
+        };
+        let expected = shown(root.root(), root.devices(), records);
+        Finding::new(code, expected, shown(leaf.heads_root, leaf.devices, leaf.records))
+    })
+}
+
+/// Returns a finding for each key of the auditor that may sign logged records of the device, and that the log does not
+/// have.
+fn not_logged(device_id: &str, places: &DevicePlaces, size: u64, keys: &KeyRing) -> Vec<Finding> {
+    let Some((last, _)) = places.last_before(size) else { return Vec::new() };
+    let logged = || places.keys.iter().take_while(|(index, _)| *index < size).map(|(_, key)| key.public_key);
+    let used = keys.keys(device_id).unwrap_or_default().iter().filter(|key| key.valid_from <= last);
+    let missing = used.filter(|key| logged().all(|logged| logged != *key.key.as_bytes()));
+    let finding = |key: &edgesentry_chain::RingKey| {
+        let have = listed(logged().map(hex::encode));
+        let actual = if have.is_empty() { "no key of the device".to_owned() } else { have };
+        let expected = format!("key {} in the log", key.key);
+        about(device_id, key.valid_from, Finding::new(FindingCode::KeyNotLogged, expected, actual))
+    };
+    missing.map(finding).collect()
+}
+
+fn about(device_id: &str, sequence: u64, mut finding: Finding) -> Finding {
+    finding.device_id = Some(device_id.into());
+    finding.sequence = Some(sequence);
+    finding
+}
+
+/// Lists the first few items.
+fn listed(items: impl Iterator<Item = impl std::fmt::Display>) -> String {
+    let items: Vec<String> = items.map(|item| item.to_string()).collect();
+    let more = items.len().saturating_sub(MAX_SHOWN);
+    let mut text = items[..items.len() - more].join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
+fn s(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

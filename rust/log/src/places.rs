@@ -1,0 +1,151 @@
+//! The places of records in a log, read from a layout.
+
+use std::collections::BTreeMap;
+
+use crate::hash::TreeHash;
+use crate::layout::{Layout, LayoutError, LayoutItem};
+use crate::leaf::{HeadsLeaf, KeyLeaf, Leaf};
+
+/// The reason why bytes do not give each record one place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlacesError {
+    /// The bytes are not a layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A record has two places.
+    #[error("the layout has two places for sequence {sequence} of device {device_id:?}")]
+    Twice {
+        /// The device.
+        device_id: String,
+        /// The first such sequence.
+        sequence: u64,
+    },
+}
+
+/// The place of each record of a log, and its other leaves. Memory is that of the layout: about 24 bytes for a run.
+///
+/// ```
+/// use edgesentry_log::{LayoutItem, LayoutWriter, Places};
+/// let mut writer = LayoutWriter::default();
+/// writer.push(LayoutItem::Leaf(b"\x06..."))?;
+/// writer.push(LayoutItem::Run { device_id: "lift-01", first_sequence: 1, count: 300 })?;
+/// let places = Places::parse(&writer.into_bytes())?;
+/// assert_eq!((places.of("lift-01", 300), places.of("lift-01", 301)), (Some(300), None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Places {
+    pub(crate) devices: BTreeMap<String, DevicePlaces>,
+    /// The hashes of the leaves other than records, by index.
+    pub(crate) others: Vec<(u64, TreeHash)>,
+    /// The heads leaves, by index.
+    pub(crate) heads: Vec<(u64, HeadsLeaf)>,
+    /// The leaves of which only the hash is known: unknown kinds, and malformed ones.
+    pub(crate) unknown: Vec<u64>,
+    pub(crate) runs: usize,
+    size: u64,
+}
+
+/// The leaves about one device.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct DevicePlaces {
+    /// By first sequence; no sequence is in two runs.
+    pub(crate) runs: Vec<PlacedRun>,
+    /// By index.
+    pub(crate) keys: Vec<(u64, KeyLeaf)>,
+}
+
+/// Consecutive records of a device at consecutive leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PlacedRun {
+    pub(crate) first_sequence: u64,
+    pub(crate) index: u64,
+    pub(crate) records: u64,
+}
+
+impl Places {
+    /// Reads a layout.
+    ///
+    /// # Errors
+    /// The bytes are not a layout, or a record is in it twice.
+    pub fn parse(bytes: &[u8]) -> Result<Places, PlacesError> {
+        let mut places = Places::default();
+        for item in Layout::parse(bytes)? {
+            let item = item?;
+            let index = places.size;
+            places.size += item.leaves();
+            match item {
+                LayoutItem::Run { device_id, first_sequence, count: records } => {
+                    places.runs += 1;
+                    let run = PlacedRun { first_sequence, index, records };
+                    places.device(device_id).runs.push(run);
+                }
+                LayoutItem::Leaf(leaf) => places.leaf(index, leaf),
+            }
+        }
+        for (device_id, device) in &mut places.devices {
+            device.runs.sort_by_key(|run| run.first_sequence);
+            let twice = device.runs.windows(2).find(|runs| runs[1].first_sequence <= runs[0].last_sequence());
+            if let Some(runs) = twice {
+                let sequence = runs[1].first_sequence;
+                return Err(PlacesError::Twice { device_id: device_id.clone(), sequence });
+            }
+        }
+        Ok(places)
+    }
+
+    fn device(&mut self, device_id: &str) -> &mut DevicePlaces {
+        if !self.devices.contains_key(device_id) {
+            self.devices.insert(device_id.to_owned(), DevicePlaces::default());
+        }
+        self.devices.entry(device_id.to_owned()).or_default()
+    }
+
+    fn leaf(&mut self, index: u64, bytes: &[u8]) {
+        self.others.push((index, TreeHash::of_leaf(bytes)));
+        match Leaf::parse(bytes) {
+            Ok(Leaf::Heads(leaf)) => self.heads.push((index, leaf)),
+            Ok(Leaf::Key(leaf)) => self.device(&leaf.device_id.clone()).keys.push((index, leaf)),
+            Ok(Leaf::Unknown { .. }) | Err(_) => self.unknown.push(index),
+            Ok(_) => {}
+        }
+    }
+
+    /// Returns the number of leaves.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the index of the leaf of a record; `None` if the log does not have it.
+    pub fn of(&self, device_id: &str, sequence: u64) -> Option<u64> {
+        self.devices.get(device_id)?.of(sequence)
+    }
+}
+
+impl DevicePlaces {
+    pub(crate) fn of(&self, sequence: u64) -> Option<u64> {
+        let after = self.runs.partition_point(|run| run.first_sequence <= sequence);
+        let run = self.runs.get(after.checked_sub(1)?)?;
+        (sequence <= run.last_sequence()).then(|| run.index + (sequence - run.first_sequence))
+    }
+
+    /// Returns the highest sequence among the first `size` leaves, with its index.
+    pub(crate) fn last_before(&self, size: u64) -> Option<(u64, u64)> {
+        let run = self.runs.iter().rev().find(|run| run.index < size)?;
+        let records = run.records.min(size - run.index);
+        Some((run.first_sequence + (records - 1), run.index + (records - 1)))
+    }
+
+    /// Returns the number of records among the first `size` leaves.
+    pub(crate) fn records_before(&self, size: u64) -> u64 {
+        self.runs.iter().map(|run| run.records.min(size.saturating_sub(run.index))).sum()
+    }
+}
+
+impl PlacedRun {
+    fn last_sequence(&self) -> u64 {
+        // A layout has no empty run, and no run beyond the largest sequence.
+        self.first_sequence + (self.records - 1)
+    }
+}

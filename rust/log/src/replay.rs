@@ -1,0 +1,183 @@
+//! The replay of a log: the leaves of its records, in any order, folded into the roots of checkpoints (step 10).
+//!
+//! A replay is a set of pieces: ranges of leaves with their compact ranges. Like segments, replays of parts of the input
+//! merge: pieces that meet become one. The result does not depend on the partition.
+
+use std::collections::BTreeMap;
+
+use edgesentry_chain::{AuditRecord, Finding, FindingCode, Hash};
+
+use crate::hash::TreeHash;
+use crate::leaf::leaf_hash_of_record;
+use crate::places::{DevicePlaces, Places};
+use crate::range::CompactRange;
+
+/// Pieces beyond the number of runs. An export in the order of its chains has at most one piece for each run; records
+/// in random order have one for every second record.
+const MAX_FURTHER_PIECES: usize = 1 << 20;
+
+/// The replayed part of a log.
+#[derive(Clone, Default, Debug)]
+pub struct Replay {
+    /// By first leaf. They neither overlap nor meet, except at a cut.
+    pub(crate) pieces: BTreeMap<u64, Piece>,
+    /// The hash of the last record of each device, if it was seen.
+    pub(crate) heads: BTreeMap<String, Hash>,
+    /// Records up to the checkpoint.
+    pub(crate) records: u64,
+    /// Records of the log after the checkpoint.
+    pub(crate) after: u64,
+    /// True if a leaf was there twice. The hashes of the pieces then mean nothing.
+    pub(crate) repeated: bool,
+    /// True if there were too many pieces. They were dropped.
+    pub(crate) overflowed: bool,
+}
+
+/// Replayed leaves from its first one up to `end`.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) end: u64,
+    pub(crate) range: CompactRange,
+}
+
+/// What is replayed: a log up to the sizes of checkpoints.
+#[derive(Clone, Debug)]
+pub(crate) struct Course<'a> {
+    pub(crate) places: &'a Places,
+    /// The size of the checkpoint; later leaves are only counted.
+    pub(crate) size: u64,
+    /// A smaller size whose root is needed too. No piece crosses it.
+    pub(crate) cut: Option<u64>,
+}
+
+impl Course<'_> {
+    /// Replays records. Returns the findings of those that the log does not have.
+    pub(crate) fn replay<'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
+    ) -> (Replay, Vec<Finding>) {
+        let mut replay = Replay::default();
+        let mut findings = Vec::new();
+        let mut device: Option<(&str, Option<&DevicePlaces>, Option<u64>)> = None;
+        let mut open: Option<(u64, Piece)> = None;
+        let mut scratch = Vec::with_capacity(512);
+        for (record, position) in records {
+            let (_, places, head) = match device {
+                Some(known) if known.0 == record.device_id => known,
+                _ => {
+                    let places = self.places.devices.get(&record.device_id);
+                    let head = places.and_then(|places| places.last_before(self.size));
+                    *device.insert((&record.device_id, places, head.map(|(_, index)| index)))
+                }
+            };
+            let Some(index) = places.and_then(|places| places.of(record.sequence)) else {
+                findings.push(not_included(record, position));
+                continue;
+            };
+            if index >= self.size {
+                replay.after += 1;
+                continue;
+            }
+            replay.records += 1;
+            scratch.clear();
+            record.write_canonical_bytes(&mut scratch);
+            if head == Some(index) {
+                replay.heads.insert(record.device_id.clone(), Hash::of(&scratch));
+            }
+            let leaf = leaf_hash_of_record(&scratch);
+            match &mut open {
+                Some((_, piece)) if piece.end == index && self.cut != Some(index) => piece.push(leaf),
+                _ => {
+                    if let Some((begin, piece)) = open.take() {
+                        self.insert(&mut replay, begin, piece);
+                    }
+                    open = Piece::new(index, leaf).map(|piece| (index, piece));
+                }
+            }
+        }
+        if let Some((begin, piece)) = open {
+            self.insert(&mut replay, begin, piece);
+        }
+        (replay, findings)
+    }
+
+    /// Joins the replays of two parts of the input.
+    pub(crate) fn merge(&self, left: Replay, right: Replay) -> Replay {
+        let (mut all, less) =
+            if left.pieces.len() >= right.pieces.len() { (left, right) } else { (right, left) };
+        all.records += less.records;
+        all.after += less.after;
+        all.repeated |= less.repeated;
+        all.overflowed |= less.overflowed;
+        all.heads.extend(less.heads);
+        for (begin, piece) in less.pieces {
+            self.insert(&mut all, begin, piece);
+        }
+        all
+    }
+
+    fn insert(&self, replay: &mut Replay, mut begin: u64, mut piece: Piece) {
+        if replay.overflowed {
+            replay.pieces.clear();
+            return;
+        }
+        let joins = |end: u64, begin: u64| end > begin || (end == begin && self.cut != Some(begin));
+        let before = replay.pieces.range(..=begin).next_back().map(|(at, before)| (*at, before.end));
+        if let Some((at, end)) = before
+            && joins(end, begin)
+            && let Some(mut before) = replay.pieces.remove(&at)
+        {
+            replay.repeated |= !before.join(&piece);
+            (begin, piece) = (at, before);
+        }
+        while let Some((&at, _)) = replay.pieces.range(begin..).next()
+            && joins(piece.end, at)
+            && let Some(after) = replay.pieces.remove(&at)
+        {
+            replay.repeated |= !piece.join(&after);
+        }
+        replay.pieces.insert(begin, piece);
+        if replay.pieces.len() > self.places.runs + MAX_FURTHER_PIECES {
+            replay.overflowed = true;
+            replay.pieces.clear();
+        }
+    }
+}
+
+impl Replay {
+    /// Returns the number of leaves in the pieces.
+    pub(crate) fn leaves(&self) -> u64 {
+        self.pieces.iter().map(|(begin, piece)| piece.end - begin).sum()
+    }
+}
+
+impl Piece {
+    fn new(index: u64, leaf: TreeHash) -> Option<Piece> {
+        // Every place is within a tree of the largest size.
+        let mut range = CompactRange::new(index).ok()?;
+        range.push(leaf);
+        Some(Piece { end: index + 1, range })
+    }
+
+    fn push(&mut self, leaf: TreeHash) {
+        self.range.push(leaf);
+        self.end += 1;
+    }
+
+    /// Appends a piece. Returns false if they overlap: the hashes then mean nothing.
+    fn join(&mut self, next: &Piece) -> bool {
+        let is_next = self.range.merge(&next.range).is_ok();
+        self.end = self.end.max(next.end);
+        is_next
+    }
+}
+
+fn not_included(record: &AuditRecord, position: u64) -> Finding {
+    let mut finding = Finding::new(FindingCode::NotIncluded, "a place of the record in the log", "none");
+    finding.device_id = Some(record.device_id.as_str().into());
+    finding.sequence = Some(record.sequence);
+    finding.timestamp_ms = Some(record.timestamp_ms);
+    finding.index = Some(position);
+    finding.record_hash = Some(record.hash());
+    finding
+}

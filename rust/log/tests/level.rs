@@ -1,0 +1,583 @@
+//! The level `log`: any partition gives the same result, and every change is found.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use edgesentry_chain::{
+    AuditRecord, Device, FindingCode, Hash, KeyRing, LogCoverage, PublicKey, RingKey, RootCheck, Scheme,
+};
+use edgesentry_log::{
+    Checkpoint, CompactRange, HeadEntry, HeadsLeaf, HeadsRoot, KeyLeaf, KeyType, LayoutItem, LayoutWriter,
+    Leaf, LogCheck, LogInputs, MaxAge, Note, OpenedLeaf, Places, PlacesError, Policy, Replay, SignerKey,
+    TreeHash, leaf_hash_of_record,
+};
+use proptest::prelude::*;
+
+const ORIGIN: &str = "log.example/lifts";
+const START_MS: u64 = 1_700_000_000_000;
+const COSIGNED_AT: u64 = 1_800_000_000;
+
+fn log_key() -> SignerKey {
+    SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [1; 32]).unwrap()
+}
+
+fn witness() -> SignerKey {
+    SignerKey::from_seed("witness.example", KeyType::CosignatureV1, [2; 32]).unwrap()
+}
+
+fn policy(text: &str) -> Policy {
+    Policy::parse(text.as_bytes()).unwrap()
+}
+
+fn without_witnesses() -> String {
+    format!("log {}\nquorum none\n", log_key().verifier())
+}
+
+fn with_witness() -> String {
+    format!("log {}\nwitness ours {}\nquorum ours\n", log_key().verifier(), witness().verifier())
+}
+
+/// The chains of the examples in docs/findings.
+fn chain(device_id: &str, count: u64) -> Vec<AuditRecord> {
+    let mut device = Device::from_seed(device_id, [1; 32], Scheme::Record);
+    let sign = |at| {
+        let (payload, object_ref) = (format!("reading {at}"), format!("{device_id}/{at}.bin"));
+        device.sign(START_MS + at, payload.as_bytes(), &object_ref).unwrap()
+    };
+    (1..=count).map(sign).collect()
+}
+
+fn key_of(device_id: &str, seed: u8) -> PublicKey {
+    Device::from_seed(device_id, [seed; 32], Scheme::Record).public_key().unwrap()
+}
+
+fn ring(device_id: &str, seed: u8) -> KeyRing {
+    let mut ring = KeyRing::new();
+    let key = RingKey { key: key_of(device_id, seed), scheme: Scheme::Record, valid_from: 1 };
+    ring.insert(device_id, key).unwrap();
+    ring
+}
+
+/// A log of batches: from each chain so many further records.
+#[derive(Clone)]
+struct Log {
+    layout: Vec<u8>,
+    /// Size and root after each batch.
+    sizes: Vec<(u64, TreeHash)>,
+}
+
+impl Log {
+    fn new(chains: &[Vec<AuditRecord>], batches: &[Vec<usize>], lies: bool) -> Log {
+        let (mut layout, mut range) = (LayoutWriter::default(), CompactRange::default());
+        let leaf = |leaf: &Leaf, layout: &mut LayoutWriter, range: &mut CompactRange| {
+            layout.push(LayoutItem::Leaf(&leaf.to_bytes())).unwrap();
+            range.push(leaf.hash());
+        };
+        let opened = OpenedLeaf { origin: ORIGIN.into(), records_before: 0, previous: None, at_ms: START_MS };
+        leaf(&Leaf::Opened(opened), &mut layout, &mut range);
+        for chain in chains {
+            let key = KeyLeaf {
+                device_id: chain[0].device_id.clone(),
+                valid_from: 1,
+                public_key: *key_of(&chain[0].device_id, 1).as_bytes(),
+                scheme: Scheme::Record,
+                start: None,
+                at_ms: START_MS,
+            };
+            leaf(&Leaf::Key(key), &mut layout, &mut range);
+        }
+        let mut done = vec![0; chains.len()];
+        let mut sizes = Vec::new();
+        for batch in batches {
+            for (chain, (done, more)) in chains.iter().zip(done.iter_mut().zip(batch)) {
+                let records = &chain[*done..*done + more];
+                *done += more;
+                if let Some(first) = records.first() {
+                    let (device_id, first_sequence) = (first.device_id.as_str(), first.sequence);
+                    let count = records.len() as u64;
+                    layout.push(LayoutItem::Run { device_id, first_sequence, count }).unwrap();
+                }
+                records.iter().for_each(|record| range.push(leaf_hash_of_record(&record.canonical_bytes())));
+            }
+            let mut heads = HeadsRoot::default();
+            for (chain, done) in chains.iter().zip(&done) {
+                let last = done.checked_sub(1 + usize::from(lies)).map(|last| &chain[last]);
+                heads
+                    .push(&HeadEntry {
+                        device_id: chain[0].device_id.clone(),
+                        sequence: last.map_or(0, |last| last.sequence),
+                        record_hash: last.map_or(Hash::ZERO, AuditRecord::hash),
+                        start_sequence: 0,
+                        start_hash: Hash::ZERO,
+                    })
+                    .unwrap();
+            }
+            let records = done.iter().sum::<usize>() as u64;
+            let (devices, heads_root) = (heads.devices(), heads.root());
+            let heads = HeadsLeaf { records, devices, heads_root, at_ms: START_MS };
+            leaf(&Leaf::Heads(heads), &mut layout, &mut range);
+            sizes.push((range.end(), range.root().unwrap()));
+        }
+        Log { layout: layout.into_bytes(), sizes }
+    }
+
+    /// The checkpoint after a batch, cosigned.
+    fn checkpoint(&self, batch: usize) -> Note {
+        let (size, root) = self.sizes[batch];
+        sign(&Checkpoint::new(ORIGIN, size, root).unwrap())
+    }
+}
+
+fn sign(checkpoint: &Checkpoint) -> Note {
+    let mut note = checkpoint.sign(&log_key()).unwrap();
+    note.add(checkpoint.cosign(&witness(), COSIGNED_AT).unwrap()).unwrap();
+    note
+}
+
+/// What is compared, with everything in order until a test changes it.
+struct Case {
+    policy: Policy,
+    checkpoint: Note,
+    layout: Option<Vec<u8>>,
+    previous: Option<Note>,
+    max_age: Option<MaxAge>,
+    keys: Option<KeyRing>,
+    records: Vec<AuditRecord>,
+}
+
+/// Codes with the device and sequence of each, in the order of the report.
+type Found = Vec<(FindingCode, Option<String>, Option<u64>)>;
+
+impl Case {
+    fn sound() -> (Log, Case) {
+        let chains = [chain("lift-01", 5), chain("lift-02", 4)];
+        let log = Log::new(&chains, &[vec![2, 1], vec![3, 3]], false);
+        let case = Case {
+            policy: policy(&with_witness()),
+            checkpoint: log.checkpoint(1),
+            layout: Some(log.layout.clone()),
+            previous: Some(log.checkpoint(0)),
+            max_age: Some(MaxAge { seconds: 60, now: COSIGNED_AT + 60 }),
+            keys: Some(ring("lift-01", 1)),
+            records: chains.concat(),
+        };
+        (log, case)
+    }
+
+    fn run(&self, order: impl Fn(&LogCheck<'_>, &[(&AuditRecord, u64)]) -> Folded) -> (LogCoverage, Found) {
+        let places = self.layout.as_ref().map(|layout| Places::parse(layout).unwrap());
+        let check = LogCheck::new(&LogInputs {
+            policy: &self.policy,
+            checkpoint: &self.checkpoint,
+            places: places.as_ref(),
+            previous: self.previous.as_ref(),
+            max_age: self.max_age,
+        });
+        let records: Vec<(&AuditRecord, u64)> = self.records.iter().zip(0..).collect();
+        let (replay, mut findings) = order(&check, &records);
+        let (coverage, more) = check.conclude(replay, self.keys.as_ref());
+        findings.sort_by_key(|finding| finding.index);
+        findings.extend(more);
+        let found = findings
+            .into_iter()
+            .map(|finding| (finding.code, finding.device_id.map(|id| id.to_string()), finding.sequence));
+        (coverage, found.collect())
+    }
+
+    fn codes(&self) -> Vec<FindingCode> {
+        self.run(at_once).1.into_iter().map(|(code, ..)| code).collect()
+    }
+}
+
+type Folded = (Replay, Vec<edgesentry_chain::Finding>);
+
+fn at_once(check: &LogCheck<'_>, records: &[(&AuditRecord, u64)]) -> Folded {
+    check.replay(records.iter().copied())
+}
+
+/// Cuts the records in slices and merges them in a tree, as threads do.
+fn in_parts(check: &LogCheck<'_>, records: &[(&AuditRecord, u64)], cuts: &[usize]) -> Folded {
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (records.len() + 1)).collect();
+    ends.push(records.len());
+    ends.sort_unstable();
+    let (mut begin, mut parts, mut findings) = (0, Vec::new(), Vec::new());
+    for end in ends {
+        let (replay, found) = check.replay(records[begin..end].iter().copied());
+        parts.push(replay);
+        findings.extend(found);
+        begin = end;
+    }
+    while parts.len() > 1 {
+        let merged = parts.chunks(2).map(|pair| match pair {
+            [left, right] => check.merge(left.clone(), right.clone()),
+            _ => pair[0].clone(),
+        });
+        parts = merged.collect();
+    }
+    (parts.remove(0), findings)
+}
+
+#[test]
+fn a_sound_log_is_compared_in_full() {
+    let (log, case) = Case::sound();
+    let (coverage, found) = case.run(at_once);
+    assert_eq!(found, []);
+    let expected = LogCoverage {
+        origin: ORIGIN.into(),
+        size: log.sizes[1].0,
+        records: 9,
+        after: 0,
+        unknown_leaves: 0,
+        witnesses: 1,
+        quorum: true,
+        root: RootCheck::Compared,
+    };
+    assert_eq!(coverage, expected);
+}
+
+#[test]
+fn an_edited_record_that_is_linked_again_changes_the_root() {
+    let (_, mut case) = Case::sound();
+    case.records[2].timestamp_ms += 1;
+    let before = case.records[2].hash();
+    case.records[3].prev_record_hash = before;
+    assert_eq!(case.codes(), [FindingCode::CheckpointMismatch]);
+    // Without a policy that trusts the checkpoint this is still said.
+    case.policy = policy(&with_witness().replace("quorum ours", "quorum none"));
+    assert_eq!(case.codes(), [FindingCode::CheckpointMismatch]);
+    // An edit before the earlier checkpoint contradicts that one too.
+    case.records[0].timestamp_ms += 1;
+    assert_eq!(case.codes(), [FindingCode::CheckpointInconsistent, FindingCode::CheckpointMismatch]);
+}
+
+#[test]
+fn missing_records_are_named() {
+    let (_, mut case) = Case::sound();
+    let tail = case.records.remove(4);
+    let (coverage, found) = case.run(at_once);
+    assert_eq!(found, [(FindingCode::LeafMissing, Some("lift-01".into()), Some(tail.sequence))]);
+    assert_eq!((coverage.root, coverage.records), (RootCheck::Incomplete, 8));
+    case.records.truncate(4);
+    let (_, found) = case.run(at_once);
+    let device = |name: &str, sequence| (FindingCode::LeafMissing, Some(name.into()), Some(sequence));
+    assert_eq!(found, [device("lift-01", 5), device("lift-02", 1)]);
+    case.records.clear();
+    assert_eq!(case.run(at_once).1.len(), 2);
+}
+
+#[test]
+fn records_beside_the_log_are_named() {
+    let (_, mut case) = Case::sound();
+    case.records.push(chain("lift-02", 5).remove(4));
+    let (coverage, found) = case.run(at_once);
+    assert_eq!(found, [(FindingCode::NotIncluded, Some("lift-02".into()), Some(5))]);
+    assert_eq!(coverage.root, RootCheck::Compared);
+    // A record of the log, appended again behind the others.
+    case.records.pop();
+    case.records.push(case.records[1].clone());
+    let (coverage, found) = case.run(at_once);
+    assert_eq!(found, [(FindingCode::NotIncluded, None, None)]);
+    assert_eq!((coverage.root, coverage.records), (RootCheck::Incomplete, 9));
+}
+
+#[test]
+fn a_layout_that_ends_before_the_checkpoint_contradicts_it() {
+    let (log, mut case) = Case::sound();
+    let chains = [chain("lift-01", 2), chain("lift-02", 1)];
+    case.layout = Some(Log::new(&chains, &[vec![2, 1]], false).layout);
+    case.records = chains.concat();
+    assert_eq!(case.codes(), [FindingCode::CheckpointMismatch]);
+    // A checkpoint from before is compared, and the records after it are counted.
+    let (_, mut earlier) = Case::sound();
+    earlier.checkpoint = log.checkpoint(0);
+    earlier.previous = None;
+    let (coverage, found) = earlier.run(at_once);
+    assert_eq!((found, coverage.records, coverage.after), (vec![], 3, 6));
+    assert_eq!(coverage.root, RootCheck::Compared);
+}
+
+#[test]
+fn signatures_are_decided_by_the_policy() {
+    let (log, mut case) = Case::sound();
+    let other = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [9; 32]).unwrap();
+    case.policy = policy(&format!("log {}\nquorum none\n", other.verifier()));
+    case.previous = None;
+    assert_eq!(case.codes(), [FindingCode::CheckpointUntrusted]);
+    let (_, mut case) = Case::sound();
+    let (size, root) = log.sizes[1];
+    case.checkpoint = Checkpoint::new(ORIGIN, size, root).unwrap().sign(&log_key()).unwrap();
+    assert_eq!(case.codes(), [FindingCode::WitnessQuorumMissing]);
+    // The cosignature of another checkpoint is pasted on.
+    case.checkpoint.add(log.checkpoint(0).signatures()[1].clone()).unwrap();
+    assert_eq!(case.codes(), [FindingCode::CheckpointUntrusted]);
+}
+
+#[test]
+fn an_old_checkpoint_is_stale() {
+    let (_, mut case) = Case::sound();
+    case.max_age = Some(MaxAge { seconds: 60, now: COSIGNED_AT + 61 });
+    assert_eq!(case.codes(), [FindingCode::CheckpointStale]);
+    case.max_age = Some(MaxAge { seconds: 60, now: COSIGNED_AT - 1000 });
+    assert_eq!(case.codes(), []);
+    case.policy = policy(&without_witnesses());
+    assert_eq!(case.codes(), [FindingCode::CheckpointStale], "no witness tells the time");
+}
+
+#[test]
+fn a_log_continues_the_checkpoint_that_was_kept() {
+    let (log, mut case) = Case::sound();
+    // A rollback.
+    case.checkpoint = log.checkpoint(0);
+    case.previous = Some(log.checkpoint(1));
+    assert_eq!(case.codes(), [FindingCode::CheckpointInconsistent]);
+    // Another root at the same size, and another log.
+    let (size, _) = log.sizes[1];
+    let other = Checkpoint::new(ORIGIN, size, TreeHash::of_leaf(b"other")).unwrap();
+    let (_, mut case) = Case::sound();
+    case.previous = Some(sign(&other));
+    assert_eq!(case.codes(), [FindingCode::CheckpointInconsistent]);
+    // Another root at a smaller size: only the replay shows it.
+    let other = Checkpoint::new(ORIGIN, 5, TreeHash::of_leaf(b"other")).unwrap();
+    case.previous = Some(sign(&other));
+    assert_eq!(case.codes(), [FindingCode::CheckpointInconsistent]);
+    // The same checkpoint again, the empty log, and one that no witness has signed.
+    case.previous = Some(log.checkpoint(1));
+    assert_eq!(case.codes(), []);
+    case.previous = Some(sign(&Checkpoint::new(ORIGIN, 0, TreeHash::EMPTY).unwrap()));
+    assert_eq!(case.codes(), []);
+    let (size, root) = log.sizes[0];
+    case.previous = Some(Checkpoint::new(ORIGIN, size, root).unwrap().sign(&log_key()).unwrap());
+    assert_eq!(case.codes(), []);
+}
+
+#[test]
+fn heads_that_lie_are_found() {
+    let chains = [chain("lift-01", 5), chain("lift-02", 4)];
+    let log = Log::new(&chains, &[vec![2, 1], vec![3, 3]], true);
+    let (_, mut case) = Case::sound();
+    (case.layout, case.checkpoint, case.previous) = (Some(log.layout.clone()), log.checkpoint(1), None);
+    assert_eq!(case.codes(), [FindingCode::HeadsMismatch]);
+    // A checkpoint in the middle of a batch has no heads.
+    let (mut range, places) = (CompactRange::default(), Places::parse(&log.layout).unwrap());
+    assert_eq!(places.of("lift-01", 1), Some(3));
+    let items: Vec<Leaf> = edgesentry_log::Layout::parse(&log.layout)
+        .unwrap()
+        .take(3)
+        .map(|item| match item.unwrap() {
+            LayoutItem::Leaf(leaf) => Leaf::parse(leaf).unwrap(),
+            run => panic!("expected a leaf, got {run:?}"),
+        })
+        .collect();
+    items.iter().for_each(|leaf| range.push(leaf.hash()));
+    case.checkpoint = sign(&Checkpoint::new(ORIGIN, 3, range.root().unwrap()).unwrap());
+    assert_eq!(case.codes(), [FindingCode::HeadsMismatch]);
+}
+
+#[test]
+fn a_key_that_was_never_logged_is_named() {
+    let (_, mut case) = Case::sound();
+    case.keys = Some(ring("lift-01", 3));
+    let found = case.run(at_once).1;
+    assert_eq!(found, [(FindingCode::KeyNotLogged, Some("lift-01".into()), Some(1))]);
+    // Keys of devices that the log does not have concern another log.
+    case.keys = Some(ring("lift-99", 3));
+    assert_eq!(case.codes(), []);
+}
+
+#[test]
+fn without_a_layout_nothing_is_compared() {
+    let (_, mut case) = Case::sound();
+    case.layout = None;
+    case.records.truncate(1);
+    let (coverage, found) = case.run(at_once);
+    assert_eq!((found, coverage.root, coverage.records), (vec![], RootCheck::NoLayout, 0));
+}
+
+#[test]
+fn unknown_leaves_are_counted() {
+    let mut layout = LayoutWriter::default();
+    layout.push(LayoutItem::Leaf(b"\x7fnew")).unwrap();
+    let (_, mut case) = Case::sound();
+    case.layout = Some(layout.into_bytes());
+    case.records.clear();
+    case.previous = None;
+    let root = TreeHash::of_leaf(b"\x7fnew");
+    case.checkpoint = sign(&Checkpoint::new(ORIGIN, 1, root).unwrap());
+    let (coverage, found) = case.run(at_once);
+    assert_eq!((coverage.unknown_leaves, coverage.root), (1, RootCheck::Compared));
+    assert_eq!(found, [(FindingCode::HeadsMismatch, None, None)]);
+}
+
+#[test]
+fn a_record_has_one_place() {
+    let mut layout = LayoutWriter::default();
+    for first_sequence in [3, 1] {
+        layout.push(LayoutItem::Run { device_id: "lift-01", first_sequence, count: 3 }).unwrap();
+    }
+    let twice = PlacesError::Twice { device_id: "lift-01".into(), sequence: 3 };
+    assert_eq!(Places::parse(&layout.into_bytes()), Err(twice));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Any partition, any order of the chains, and any change give one result.
+    #[test]
+    fn any_partition_gives_the_same_result(
+        batches in prop::collection::vec(prop::collection::vec(0_usize..4, 3), 1..5),
+        cuts in prop::collection::vec(any::<usize>(), 0..12),
+        changes in prop::collection::vec((0_u8..4, any::<prop::sample::Index>()), 0..3),
+        shuffle in any::<bool>(),
+        previous in any::<bool>(),
+    ) {
+        let counts = |device: usize| batches.iter().map(|batch| batch[device]).sum::<usize>() as u64;
+        let chains: Vec<Vec<AuditRecord>> =
+            (0..3).map(|device| chain(&format!("lift-{device:02}"), counts(device).max(1))).collect();
+        let log = Log::new(&chains, &batches, false);
+        let logged = chains.iter().enumerate().flat_map(|(device, chain)| &chain[..counts(device) as usize]);
+        let mut records: Vec<AuditRecord> = logged.cloned().collect();
+        let sorted = |records: &[AuditRecord]| {
+            let mut hashes: Vec<Hash> = records.iter().map(AuditRecord::hash).collect();
+            hashes.sort_by_key(|hash| *hash.as_bytes());
+            hashes
+        };
+        let of_log = sorted(&records);
+        for (change, index) in &changes {
+            if records.is_empty() {
+                break;
+            }
+            let at = index.index(records.len());
+            match change {
+                0 => records[at].timestamp_ms += 1,
+                1 => drop(records.remove(at)),
+                2 => records.push(records[at].clone()),
+                _ => records[at].sequence += 1000,
+            }
+        }
+        if shuffle {
+            records.sort_by_key(|record| record.hash().as_bytes()[0]);
+        }
+        let case = Case {
+            policy: policy(&with_witness()),
+            checkpoint: log.checkpoint(batches.len() - 1),
+            layout: Some(log.layout.clone()),
+            previous: previous.then(|| log.checkpoint(0)),
+            max_age: None,
+            keys: None,
+            records,
+        };
+        let whole = case.run(at_once);
+        prop_assert_eq!(&case.run(|check, records| in_parts(check, records, &cuts)), &whole);
+        prop_assert_eq!(whole.1.is_empty(), sorted(&case.records) == of_log);
+    }
+}
+
+/// The files of the examples in docs/findings, which tests of the command and of Python read. EDGESENTRY_WRITE=1 writes
+/// them.
+#[test]
+fn the_files_of_the_examples_are_those_of_this_log() {
+    let chains = [chain("lift-01", 5), chain("lift-02", 5)];
+    let log = Log::new(&chains, &[vec![3, 3], vec![2, 2]], false);
+    let lying = Log::new(&chains, &[vec![3, 3], vec![2, 2]], true);
+    let (size, root) = log.sizes[1];
+    let uncosigned = Checkpoint::new(ORIGIN, size, root).unwrap().sign(&log_key()).unwrap();
+    let other = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [9; 32]).unwrap();
+    let files = [
+        ("checkpoint", log.checkpoint(1).to_string().into_bytes()),
+        ("checkpoint-earlier", log.checkpoint(0).to_string().into_bytes()),
+        ("checkpoint-lying", lying.checkpoint(1).to_string().into_bytes()),
+        ("checkpoint-uncosigned", uncosigned.to_string().into_bytes()),
+        ("layout", log.layout),
+        ("layout-lying", lying.layout),
+        ("policy", with_witness().into_bytes()),
+        ("policy-no-witness", without_witnesses().into_bytes()),
+        ("policy-other-log", format!("log {}\nquorum none\n", other.verifier()).into_bytes()),
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/log");
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        if std::env::var_os("EDGESENTRY_WRITE").is_some() {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        assert_eq!(fs::read(&path).unwrap(), bytes, "{name}; EDGESENTRY_WRITE=1 writes it");
+    }
+}
+
+#[test]
+fn tmp_print_examples() {
+    let chains = [chain("lift-01", 5), chain("lift-02", 5)];
+    let log = Log::new(&chains, &[vec![3, 3], vec![2, 2]], false);
+    let lying = Log::new(&chains, &[vec![3, 3], vec![2, 2]], true);
+    let (size, root) = log.sizes[1];
+    let other = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [9; 32]).unwrap();
+    let sound = || Case {
+        policy: policy(&with_witness()),
+        checkpoint: log.checkpoint(1),
+        layout: Some(log.layout.clone()),
+        previous: None,
+        max_age: None,
+        keys: None,
+        records: chains.concat(),
+    };
+    let show = |name: &str, case: Case| {
+        let places = case.layout.as_ref().map(|layout| Places::parse(layout).unwrap());
+        let check = LogCheck::new(&LogInputs {
+            policy: &case.policy,
+            checkpoint: &case.checkpoint,
+            places: places.as_ref(),
+            previous: case.previous.as_ref(),
+            max_age: case.max_age,
+        });
+        let (replay, mut findings) = check.replay(case.records.iter().zip(0..));
+        findings.extend(check.conclude(replay, case.keys.as_ref()).1);
+        println!("@@{name}");
+        for finding in findings {
+            let mut place = finding.device_id.map_or("the log".into(), |id| id.to_string());
+            if let Some(sequence) = finding.sequence {
+                place += &format!(" sequence {sequence}");
+            }
+            println!(
+                "{}: {place}\n  expected {}\n  actual   {}",
+                finding.code, finding.expected, finding.actual
+            );
+        }
+    };
+    show(
+        "checkpoint_untrusted",
+        Case { policy: policy(&format!("log {}\nquorum none\n", other.verifier())), ..sound() },
+    );
+    show(
+        "witness_quorum_missing",
+        Case {
+            checkpoint: Checkpoint::new(ORIGIN, size, root).unwrap().sign(&log_key()).unwrap(),
+            ..sound()
+        },
+    );
+    show(
+        "checkpoint_stale",
+        Case {
+            policy: policy(&without_witnesses()),
+            max_age: Some(MaxAge { seconds: 86400, now: COSIGNED_AT }),
+            ..sound()
+        },
+    );
+    let mut edited = chains.concat();
+    edited[4].timestamp_ms += 1;
+    show("checkpoint_mismatch", Case { records: edited, ..sound() });
+    show(
+        "checkpoint_inconsistent",
+        Case { checkpoint: log.checkpoint(0), previous: Some(log.checkpoint(1)), ..sound() },
+    );
+    show("leaf_missing", Case { records: chains[0].clone(), ..sound() });
+    let mut more = chains.concat();
+    more.push(chain("lift-02", 6).remove(5));
+    show("not_included", Case { records: more, ..sound() });
+    show(
+        "heads_mismatch",
+        Case { layout: Some(lying.layout.clone()), checkpoint: lying.checkpoint(1), ..sound() },
+    );
+    show("key_not_logged", Case { keys: Some(ring("lift-01", 2)), ..sound() });
+}
