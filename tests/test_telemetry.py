@@ -252,7 +252,7 @@ def test_wrong_arguments_are_named() -> None:
         telemetry.init(otlp_endpoint="localhost:4317")
     with pytest.raises(ValueError, match="otlp_protocol"):
         telemetry.init(otlp_protocol="json")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="log is one of"):
+    with pytest.raises(ValueError, match="log must be one of"):
         telemetry.init("xml")  # type: ignore[arg-type]
     telemetry.shutdown()
 

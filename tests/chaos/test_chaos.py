@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -62,7 +63,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A PostgreSQL cluster for the schedules to copy."""
     folder = tmp_path_factory.mktemp("template")
     # The user who runs PostgreSQL must reach it.
-    for parent in (folder, *folder.parents[:2]):
+    for parent in (folder, *folder.parents):
+        if parent == Path(tempfile.gettempdir()):
+            break
         parent.chmod(parent.stat().st_mode | 0o011)
     make_template(folder)
     return folder
