@@ -61,7 +61,7 @@ NOTE = """log.example/lifts
 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
 
 — log.example/lifts b0DgG/IFUYyJCYwJuMT0lgWt5z3swig2kgpGgTNP8K/ZcgytuEaRQsQx7KEodBR4Q+Hsv9w4AhmghlnejsAhqkQylgQ=
-"""
+"""  # noqa: E501
 OUTCOME = Outcome("lift-01", 3, "rejected", "fork", "one", "another", None, False)
 TAMPERED = next(iter(CATALOGUE.values()))(FLEET)
 

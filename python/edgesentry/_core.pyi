@@ -895,10 +895,11 @@ def verify_chain(
         manifest: The manifest of the export, which is one file: a path, or the result of `Ledger.export`. Its
             heads, and its start heads if `start_heads` is None, are claims of the exporter: they are checked,
             and the report marks them as claims.
-        checkpoint: A checkpoint of the transparency log: the records must be exactly those of the log up to it.
+        checkpoint: A checkpoint of the transparency log: the records must be exactly those of the log up to
+            it.
         policy: Your policy, with the logs, witnesses and quorum that you trust; required with `checkpoint`.
-        log_layout: The layout of the log, as `eds export --log` writes it; by default the file with `.log` after
-            the name of the export, if `source` is one path and that file exists.
+        log_layout: The layout of the log, as `eds export --log` writes it; by default the file with `.log`
+            after the name of the export, if `source` is one path and that file exists.
         previous: An earlier checkpoint of the same log that you kept: the log must continue it.
         max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
         scheme: The scheme of keys that do not name one.
@@ -1165,7 +1166,8 @@ class Policy:
     """The keys of logs and witnesses that you trust, and the quorum of witnesses (C2SP tlog-policy).
 
     Args:
-        text: Lines `log VKEY`, `witness NAME VKEY`, `group NAME all|any|K MEMBER...`, and one `quorum NAME|none`.
+        text: Lines `log VKEY`, `witness NAME VKEY`, `group NAME all|any|K MEMBER...`, and one
+            `quorum NAME|none`.
 
     Raises:
         ConfigError: The policy is malformed.
@@ -1193,7 +1195,7 @@ class Policy:
 
 @final
 class Checkpoint:
-    """A signed checkpoint of a transparency log: its origin, its size and its root. `str` gives the signed note.
+    """A signed checkpoint of a transparency log: its origin, its size and its root. `str` gives the note.
 
     A policy decides whether it is trusted: see `verify_proof`.
 
