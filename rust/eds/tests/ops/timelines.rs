@@ -248,7 +248,7 @@ fn three_generations_of_timelines_in_one_archive() {
     let why = site.refused(&format!("--backup {late} --timeline 2"));
     assert!(why.contains("is not on the way to timeline 2") && why.contains("--timeline 1"), "{why}");
     let why = site.refused("--timeline 7");
-    assert!(why.contains("there is no timeline 7; there are 1, 2"), "{why}");
+    assert!(why.contains("there is no timeline 7; the archive has 1, 2"), "{why}");
     drop((end, lost, old));
 
     // The third generation, from the second.
