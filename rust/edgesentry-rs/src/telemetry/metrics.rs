@@ -4,6 +4,8 @@
 //! once for each time it is sent, when its answer is certain, however often a store was tried or its device's keys
 //! changed meanwhile; what the ledger decided counts together with its entry in the operation log.
 
+mod log;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+use self::log::LogMetrics;
 use crate::admission::{Outcome, RejectionCode};
 use crate::error::Component;
 use crate::ledger::Rejections;
@@ -168,6 +171,7 @@ struct Inner {
     limits: Family<ResourceName, Gauge>,
     refused: Family<ResourceName, Counter>,
     rejections_limited: Counter,
+    log: LogMetrics,
 }
 
 tokio::task_local! {
@@ -244,6 +248,7 @@ impl Metrics {
         }
         let help = "Records that were not looked at, because too many of their sender had been rejected";
         let rejections_limited = counter(r, "ingest_rejections_limited", help);
+        let log = LogMetrics::new(r);
         let build = Family::<Build, Gauge>::default();
         let build = register(r, "build_info", "The version that runs; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -272,6 +277,7 @@ impl Metrics {
             limits,
             refused,
             rejections_limited,
+            log,
             registry,
         }))
     }

@@ -88,7 +88,7 @@ fn wait<T>(opened: &Opened, work: impl Future<Output = Result<T, LogError>>) -> 
 }
 
 /// An error of the log: a finding if it is about the records.
-fn failure(error: &LogError) -> Failure {
+pub(crate) fn failure(error: &LogError) -> Failure {
     let exit = match error.code() {
         "ledger_tampered" | "head_mismatch" | "log_conflict" => Exit::Findings,
         "log_not_opened" | "log_origin" => Exit::Usage,
