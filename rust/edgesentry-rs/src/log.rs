@@ -8,6 +8,7 @@
 //! so the log never has two trees of one size.
 
 mod error;
+mod keep;
 mod lock;
 mod logged;
 mod prove;
@@ -132,6 +133,16 @@ impl TransparencyLog {
             open_batch: self.tables.open_batch().await?,
             backlog: self.tables.backlog().await?,
         })
+    }
+
+    /// The log in the ledger.
+    ///
+    /// # Errors
+    /// There is none, or it has another name.
+    pub async fn opened(&self) -> Result<LogState, LogError> {
+        let state = self.tables.state().await?.ok_or(LogTablesError::NotOpened)?;
+        self.check_origin(&state)?;
+        Ok(state)
     }
 
     /// Whether ledger and lock are in step, without a change to either.

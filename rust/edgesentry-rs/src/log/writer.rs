@@ -37,8 +37,7 @@ impl TransparencyLog {
     }
 
     async fn round(&self, leader: &mut Leader) -> Result<Sequenced, LogError> {
-        let state = self.tables.state().await?.ok_or(LogTablesError::NotOpened)?;
-        self.check_origin(&state)?;
+        self.opened().await?;
         let mut done = Sequenced::default();
         loop {
             leader.holds().await?;

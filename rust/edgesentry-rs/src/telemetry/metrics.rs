@@ -4,6 +4,8 @@
 //! once for each time it is sent, when its outcome is certain, regardless of retries of a store or changes of its
 //! device's keys; a decision of the ledger counts together with its entry in the operation log.
 
+mod log;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -18,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+use self::log::LogMetrics;
 use crate::admission::{Outcome, RejectionCode};
 use crate::error::Component;
 use crate::ledger::Rejections;
@@ -171,6 +174,7 @@ struct Inner {
     limits: Family<ResourceName, Gauge>,
     refused: Family<ResourceName, Counter>,
     rejections_limited: Counter,
+    log: LogMetrics,
 }
 
 tokio::task_local! {
@@ -247,6 +251,7 @@ impl Metrics {
         }
         let help = "Records that were not examined, because too many records of their sender were rejected";
         let rejections_limited = counter(r, "ingest_rejections_limited", help);
+        let log = LogMetrics::new(r);
         let build = Family::<Build, Gauge>::default();
         let build = register(r, "build_info", "Version of the running program; always 1", build);
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -275,6 +280,7 @@ impl Metrics {
             limits,
             refused,
             rejections_limited,
+            log,
             registry,
         }))
     }

@@ -1,10 +1,12 @@
 //! `eds serve`: the ingest service on the network.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use edgesentry_formats::describe;
 use edgesentry_rs::IngestService;
+use edgesentry_rs::log::Stores;
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::telemetry::subscriber;
@@ -15,6 +17,7 @@ use futures::future::BoxFuture;
 use sd_notify::NotifyState;
 use serde_json::json;
 
+use crate::commands::checkpoint;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::{self, Hangups};
 use crate::output::{Answer, Output, complain};
@@ -68,7 +71,7 @@ impl Serve {
             listening = self.listen(opened) => listening?,
             () = &mut asked => return Ok(Ended::BeforeListening),
         };
-        let Listening { server, metrics, pruning, scheme } = listening;
+        let Listening { server, metrics, pruning, sequencing, scheme } = listening;
         // Before the service announces its addresses.
         let hangups = Hangups::take();
         for address in server.addresses() {
@@ -83,6 +86,7 @@ impl Serve {
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         let watchdog = tokio::spawn(watchdog());
         let pruning = tokio::spawn(pruning);
+        let sequencing = sequencing.map(tokio::spawn);
         let stopped = server
             .run(async {
                 asked.await;
@@ -92,6 +96,9 @@ impl Serve {
         reloading.abort();
         watchdog.abort();
         pruning.abort();
+        if let Some(sequencing) = sequencing {
+            sequencing.abort();
+        }
         if let Some(metrics) = metrics {
             metrics.stop().await;
         }
@@ -125,7 +132,8 @@ impl Serve {
             None => None,
         };
         let scheme = if settings.tls.is_some() { "https" } else { "http" };
-        Ok(Listening { server, metrics, pruning, scheme })
+        let sequencing = sequencing(opened).await?;
+        Ok(Listening { server, metrics, pruning, sequencing, scheme })
     }
 }
 
@@ -134,7 +142,22 @@ struct Listening {
     server: Server,
     metrics: Option<MetricsServer>,
     pruning: BoxFuture<'static, ()>,
+    sequencing: Option<BoxFuture<'static, ()>>,
     scheme: &'static str,
+}
+
+/// The writer of the transparency log, if there is one in the settings.
+async fn sequencing(opened: &Opened) -> Result<Option<BoxFuture<'static, ()>>, Failure> {
+    let settings = &opened.settings;
+    if !settings.log.is_on() {
+        return Ok(None);
+    }
+    let file = settings.ledger_file();
+    let log = settings.log.open(&*opened.ledger, file.as_deref(), &settings.s3, Stores::Existing).await?;
+    // A log that nobody has opened is a slip; whatever else is wrong with it does not hold up ingest.
+    log.opened().await.map_err(|error| checkpoint::failure(&error))?;
+    let interval = Duration::from_secs(settings.log.interval_seconds.max(1));
+    Ok(Some(log.keep(interval, Metrics::global()).boxed()))
 }
 
 /// How a service ended.
