@@ -6,9 +6,9 @@ use edgesentry_log::{
     Checkpoint, Expected, Note, Policy, ProofFile, ProofFileError, Proven, Statement, StatementKind, TileId,
     TreeHash,
 };
-use edgesentry_rs::ledger::{Filter, Ledger};
+use edgesentry_rs::ledger::Filter;
 use edgesentry_rs::log::{LogError, LogReader, ProveError, Published};
-use edgesentry_rs::objects::{Objects, Write};
+use edgesentry_rs::objects::Write;
 
 use crate::common::{Place, chain, device, devices, records, registration};
 use crate::log::{ingest, key, lead, log, objects, open};
