@@ -20,5 +20,10 @@ fn a_signed_record_crosses_the_wire_as_it_is() {
     write_submission(&Submission { record: Arc::new(record.clone()), payload: payload.clone() }, &mut text);
     let read = parse_submission(&text).unwrap();
     assert_eq!((&*read.record, &read.payload), (&record, &payload));
-    assert!(parse_submission(&text[1..]).unwrap_err().to_string().starts_with("expected a record with its payload"));
+    assert!(
+        parse_submission(&text[1..])
+            .unwrap_err()
+            .to_string()
+            .starts_with("expected a record with its payload")
+    );
 }

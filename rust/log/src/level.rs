@@ -17,7 +17,7 @@ use crate::replay::{Course, Replay};
 const MAX_SHOWN: usize = 5;
 
 /// The inputs of the level. The policy and the earlier checkpoint come from the auditor; checkpoint and layout are
-/// evidence from anybody.
+/// evidence from any party.
 #[derive(Clone, Copy, Debug)]
 pub struct LogInputs<'a> {
     /// The trusted logs and witnesses.
