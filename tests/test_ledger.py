@@ -294,7 +294,7 @@ def test_reading_only_changes_nothing(tmp_path: Path) -> None:
         assert ledger.payload("lift-01/1.bin") is not None
         with pytest.raises(edgesentry.ConfigError, match="open for reading only"):
             ledger.ingest_many(pairs(chains([lift], 1)))
-        with pytest.raises(edgesentry.StoreError, match="open for reading only") as caught:
+        with pytest.raises(edgesentry.StoreError, match="open read-only") as caught:
             ledger.revoke_device("lift-01")
         assert not caught.value.retryable
     for name in ("export.ndjson", "export.ndjson.manifest.json"):

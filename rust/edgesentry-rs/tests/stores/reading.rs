@@ -180,7 +180,7 @@ async fn what_is_open_for_reading_takes_no_writes() {
         let error = ledger.register(&registration(&device(9))).await.unwrap_err();
         let Error::Store(store) = &error else { panic!("{error}") };
         assert!(
-            store.describe().contains("open for reading only") && !store.is_retryable(),
+            store.describe().contains("it is open read-only") && !store.is_retryable(),
             "{}",
             store.describe()
         );
@@ -208,7 +208,8 @@ async fn tables_of_an_earlier_release_are_read_as_they_are_and_change_with_the_f
     let place = Place::new(Kind::Postgres).await;
     fill(&place).await;
     let earlier = "ALTER TABLE audit_records ADD UNIQUE (device_id, prev_record_hash);
-                   DELETE FROM _sqlx_migrations WHERE version = 3";
+                   DROP TABLE log_state, log_batches, log_runs, log_events, log_heads, log_keys, checkpoints CASCADE;
+                   DELETE FROM _sqlx_migrations WHERE version >= 3";
     run(&place.url, earlier).await;
     read_all(Arc::new(Postgres::read(&settings(&place.url)).await.unwrap()), 10).await;
     assert_eq!(
@@ -226,7 +227,7 @@ async fn a_database_of_another_program_gets_no_table() {
     let url = database(&server("EDGESENTRY_TEST_POSTGRES")).await;
     // Reading creates nothing, even in an empty database.
     let error = Postgres::read(&settings(&url)).await.unwrap_err();
-    assert!(error.to_string().contains("there is no ledger in it"), "{error}");
+    assert!(error.to_string().contains("it contains no ledger"), "{error}");
     run(&url, "CREATE TABLE notes (x int)").await;
     for opened in
         [Postgres::read(&settings(&url)).await.err(), Postgres::connect(&settings(&url)).await.err()]
@@ -269,7 +270,7 @@ async fn a_table_of_a_file_that_computes_what_it_shows_is_none() {
             let path = place.path("ledger.db");
             for opened in [Sqlite::read(&path).await.err(), Sqlite::open(&path).await.err()] {
                 let error = opened.expect(name);
-                assert!(error.to_string().contains("there is no ledger in it"), "{name}: {error}");
+                assert!(error.to_string().contains("it contains no ledger"), "{name}: {error}");
             }
         }
     }

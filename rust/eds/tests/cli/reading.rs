@@ -271,7 +271,7 @@ fn files_without_a_ledger_are_named_so_and_stay_as_they_are() {
             let code = if name == "text" { 3 } else { 2 };
             assert_eq!(run.code, code, "{line}: {}{}", run.stdout, run.stderr);
             let said = format!("{}{}", run.stdout, run.stderr);
-            assert!(said.contains("no ledger in it"), "{line}: {said}");
+            assert!(said.contains("contains no ledger"), "{line}: {said}");
             assert!(state(&folder.path("x")) == before, "{line}");
         }
     }
