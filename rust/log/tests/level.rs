@@ -71,7 +71,7 @@ struct Log {
 impl Log {
     fn new(chains: &[Vec<AuditRecord>], batches: &[Vec<usize>], lies: bool) -> Log {
         let (mut layout, mut range) = (LayoutWriter::default(), CompactRange::default());
-        let mut leaf = |leaf: &Leaf, layout: &mut LayoutWriter, range: &mut CompactRange| {
+        let leaf = |leaf: &Leaf, layout: &mut LayoutWriter, range: &mut CompactRange| {
             layout.push(LayoutItem::Leaf(&leaf.to_bytes())).unwrap();
             range.push(leaf.hash());
         };
