@@ -163,7 +163,7 @@ fn nothing_that_a_trusted_key_has_not_signed_is_extracted_or_replayed() {
     for (bytes, why) in [
         (stripped, "it is not signed"),
         (site.read_archived(&key_of(&rotated)), "is not for this content under this name"),
-        (original[..original.len() - 1].to_vec(), "does not match its hash"),
+        (original[..original.len() - 1].to_vec(), "do not match their hash"),
     ] {
         site.write_archived(&key_of(&segment), bytes);
         let (code, said) = site.fetch("trusting.toml", &segment, "");
