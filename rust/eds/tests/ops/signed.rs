@@ -39,7 +39,7 @@ impl Site {
         })
     }
 
-    fn read_archived(&self, key: &str) -> Vec<u8> {
+    pub(crate) fn read_archived(&self, key: &str) -> Vec<u8> {
         self.in_archive(|objects| async move { objects.get(key).await.unwrap().unwrap().to_vec() })
     }
 
