@@ -214,7 +214,7 @@ async fn a_key_that_others_can_read_is_refused() {
             ..ClientSettings::new("https://localhost:1")
         };
         for problem in [server.err(), Client::new(client).err()] {
-            match problem.map(|problem| problem.describe()) {
+            match problem.map(|problem| edgesentry_rs::error::describe(&problem)) {
                 None => assert!(taken, "{mode:o}"),
                 Some(problem) => assert!(!taken && problem.contains("chmod 600"), "{mode:o}: {problem}"),
             }
