@@ -82,6 +82,8 @@ pub(crate) struct Cli {
 macro_rules! commands {
     ($($name:literal $variant:ident($arguments:ty),)*) => {
         /// What to do.
+        // A process has one value of it.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Subcommand, Debug)]
         pub(crate) enum Command {
             $(#[command(name = $name)] $variant($arguments),)*

@@ -134,6 +134,7 @@ impl Checkpoint {
 }
 
 /// Verifies a proof and returns the fields of `edgesentry.Proven`.
+#[allow(clippy::too_many_arguments)]
 #[pyfunction]
 #[pyo3(signature = (proof, policy, record, device_id, sequence, kind, previous))]
 pub(crate) fn proven_fields<'py>(

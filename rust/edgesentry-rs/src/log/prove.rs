@@ -111,6 +111,9 @@ pub struct Published {
     pub checkpoint: Checkpoint,
 }
 
+/// The heads tree of a checkpoint.
+type LastHeads = (Checkpoint, Arc<HeadsTree>);
+
 /// A log that is read. It needs no key.
 #[derive(Clone)]
 pub struct LogReader {
@@ -118,7 +121,7 @@ pub struct LogReader {
     store: TileStore,
     /// The heads tree of the last proof: it takes time in proportion to the devices, and all proofs for one checkpoint
     /// share it. The lock also limits the work to one tree at a time.
-    heads: Arc<Mutex<Option<(Checkpoint, Arc<HeadsTree>)>>>,
+    heads: Arc<Mutex<Option<LastHeads>>>,
 }
 
 impl LogReader {
