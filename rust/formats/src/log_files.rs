@@ -12,6 +12,7 @@ use edgesentry_log::{
 /// A file of the level `log` cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
+#[non_exhaustive]
 pub struct LogFileError {
     /// The file.
     pub path: PathBuf,
