@@ -145,8 +145,10 @@ fn a_changed_or_cut_proof_never_proves_another_statement() {
     let log = log();
     let policy = policy(2);
     // A change of the name of an absent device can name another absent device, which the same neighbours prove.
-    let is_absent = |proven: &Proven| matches!(&proven.statement, Statement::Absent(device_id)
-        if log.records.iter().all(|record| record.device_id != *device_id));
+    let is_absent = |proven: &Proven| {
+        matches!(&proven.statement, Statement::Absent(device_id)
+        if log.records.iter().all(|record| record.device_id != *device_id))
+    };
     for (proof, previous) in log.proofs() {
         let expected = Expected { previous, ..Expected::default() };
         let whole = verify(proof.as_bytes(), &policy, &expected).unwrap();
