@@ -585,6 +585,10 @@ class LogCoverage:
     def compared(self) -> bool:
         """True if the root was computed from the records and compared with the checkpoint."""
 
+    @property
+    def previous(self) -> bool | None:
+        """True if the log was compared with the earlier checkpoint; None if there was none."""
+
 @final
 class Coverage:
     """The checks that were made, and those that were not."""

@@ -110,6 +110,8 @@ pub struct LogCoverage {
     pub quorum: bool,
     /// Whether the root was computed from the records.
     pub root: RootCheck,
+    /// Whether the log was compared with the checkpoint that the auditor kept; `None` if there was none.
+    pub previous: Option<bool>,
 }
 
 /// Whether the root of a log was computed from the records.
@@ -178,6 +180,8 @@ pub enum NotChecked {
     LogIncomplete,
     /// The records are in too many pieces to compute the root.
     LogOutOfOrder,
+    /// The log was not compared with the checkpoint that the auditor kept.
+    PreviousNotCompared,
     /// The policy requires no witness.
     NoWitnesses,
     /// Records of the log after the checkpoint.
@@ -208,6 +212,7 @@ impl NotChecked {
             NotChecked::NoLayout
             | NotChecked::LogIncomplete
             | NotChecked::LogOutOfOrder
+            | NotChecked::PreviousNotCompared
             | NotChecked::NoWitnesses
             | NotChecked::RecordsAfterCheckpoint { .. }
             | NotChecked::UnknownLeaves { .. } => Level::Log,
@@ -277,7 +282,7 @@ impl fmt::Display for NotChecked {
                 write!(f, "{devices} devices have no trusted head, so their chains could have been cut off")
             }
             NotChecked::NoLayout => f.write_str(
-                "no layout of the log was given, so the records were not compared with the checkpoint and could be others",
+                "no layout of the log was read, so the records were not compared with the checkpoint and could be others",
             ),
             NotChecked::LogIncomplete => f.write_str(
                 "not every leaf of the log is there once, so the root was not computed and further records could be \
@@ -285,6 +290,9 @@ impl fmt::Display for NotChecked {
             ),
             NotChecked::LogOutOfOrder => f.write_str(
                 "the records are too far from the order of their chains to compute the root; export them again",
+            ),
+            NotChecked::PreviousNotCompared => f.write_str(
+                "the log was not compared with the earlier checkpoint, so records before it could be changed",
             ),
             NotChecked::NoWitnesses => f.write_str(
                 "the policy requires no witness, so who holds the key of the log could have signed another history",
@@ -350,7 +358,7 @@ pub(crate) fn not_checked(coverage: &Coverage) -> Vec<NotChecked> {
             }
         }
     }
-    // Not every ledger has a log, so its absence is no gap.
+    // Not every ledger has a log, so a missing checkpoint leaves no gap.
     if let Some(log) = &coverage.log {
         gaps.extend(match log.root {
             RootCheck::Compared => None,
@@ -358,6 +366,7 @@ pub(crate) fn not_checked(coverage: &Coverage) -> Vec<NotChecked> {
             RootCheck::Incomplete => Some(NotChecked::LogIncomplete),
             RootCheck::OutOfOrder => Some(NotChecked::LogOutOfOrder),
         });
+        gaps.extend((log.previous == Some(false)).then_some(NotChecked::PreviousNotCompared));
         gaps.extend((!log.quorum).then_some(NotChecked::NoWitnesses));
         if let records @ 1.. = log.after {
             gaps.push(NotChecked::RecordsAfterCheckpoint { records });

@@ -236,8 +236,14 @@ pub enum NotCovered {
     BeginningsClaimed(u64),
     /// The root of the log was not computed.
     LogNotCompared,
+    /// The log was not compared with the checkpoint that the auditor kept.
+    PreviousNotCompared,
+    /// The policy requires no witness, so the operator alone could have signed the checkpoint.
+    NoWitnesses,
     /// Records of the log after the checkpoint.
     RecordsAfterCheckpoint(u64),
+    /// Leaves of unknown kinds.
+    UnknownLeaves(u64),
 }
 
 impl NotCovered {
@@ -247,7 +253,11 @@ impl NotCovered {
             NotCovered::SignaturesUnchecked(_) | NotCovered::KeysClaimed(_) => Level::Signatures,
             NotCovered::PayloadsUnchecked(_) => Level::Payloads,
             NotCovered::DevicesWithoutHead(_) | NotCovered::BeginningsClaimed(_) => Level::Heads,
-            NotCovered::LogNotCompared | NotCovered::RecordsAfterCheckpoint(_) => Level::Log,
+            NotCovered::LogNotCompared
+            | NotCovered::PreviousNotCompared
+            | NotCovered::NoWitnesses
+            | NotCovered::RecordsAfterCheckpoint(_)
+            | NotCovered::UnknownLeaves(_) => Level::Log,
         }
     }
 }
@@ -273,40 +283,48 @@ impl fmt::Display for NotCovered {
             NotCovered::RecordsAfterCheckpoint(records) => {
                 write!(f, "{} of the log after the checkpoint", count(records, "record"))
             }
+            NotCovered::PreviousNotCompared => {
+                f.write_str("the log was not compared with the earlier checkpoint")
+            }
+            NotCovered::NoWitnesses => f.write_str("the policy requires no witness"),
+            NotCovered::UnknownLeaves(1) => f.write_str("1 leaf of the log of an unknown kind"),
+            NotCovered::UnknownLeaves(leaves) => write!(f, "{leaves} leaves of the log of unknown kinds"),
         }
     }
 }
 
 /// Returns the gaps of the required levels; empty if inputs from the auditor fully covered all of them. `heads`
 /// requires both ends of every chain: a trusted head, and a start at sequence 1 or after a trusted start head. `log`
-/// requires that the records are all of a log up to the checkpoint.
+/// requires a witness quorum, leaves of known kinds only, and that the records are all of a log up to the checkpoint.
 pub fn require(required: &[Level], coverage: &Coverage) -> Vec<NotCovered> {
     let some = |count: u64, gap: fn(u64) -> NotCovered| (count > 0).then(|| gap(count));
     let Coverage { records, devices, links, signatures, payloads, heads, log, .. } = coverage;
     let gaps = |level: &Level| match level {
-        Level::Links => [None, None],
+        Level::Links => Vec::new(),
         Level::Signatures => {
             let unchecked = signatures.as_ref().map_or(*records, |signatures| signatures.unchecked);
             let claimed_by = coverage.claimed_by(InputKind::Keys);
-            [some(unchecked, NotCovered::SignaturesUnchecked), claimed_by.map(NotCovered::KeysClaimed)]
+            vec![some(unchecked, NotCovered::SignaturesUnchecked), claimed_by.map(NotCovered::KeysClaimed)]
         }
         Level::Payloads => {
             let checked = payloads.as_ref().map_or(0, |payloads| payloads.checked);
-            [some(records.saturating_sub(checked), NotCovered::PayloadsUnchecked), None]
+            vec![some(records.saturating_sub(checked), NotCovered::PayloadsUnchecked)]
         }
         Level::Heads => {
             let without = heads.as_ref().map_or(*devices, |heads| heads.devices_without);
-            [
+            vec![
                 some(without, NotCovered::DevicesWithoutHead),
                 some(links.from_claimed, NotCovered::BeginningsClaimed),
             ]
         }
         Level::Log => {
-            let compared = log.as_ref().is_some_and(|log| log.root == RootCheck::Compared);
-            let after = log.as_ref().map_or(0, |log| log.after);
-            [
-                (!compared).then_some(NotCovered::LogNotCompared),
-                some(after, NotCovered::RecordsAfterCheckpoint),
+            let Some(log) = log else { return vec![Some(NotCovered::LogNotCompared)] };
+            vec![
+                (log.root != RootCheck::Compared).then_some(NotCovered::LogNotCompared),
+                (log.previous == Some(false)).then_some(NotCovered::PreviousNotCompared),
+                (!log.quorum).then_some(NotCovered::NoWitnesses),
+                some(log.after, NotCovered::RecordsAfterCheckpoint),
+                some(log.unknown_leaves, NotCovered::UnknownLeaves),
             ]
         }
     };

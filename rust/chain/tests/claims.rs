@@ -153,10 +153,11 @@ fn claims_are_missing_inputs_before_anything_is_read() {
             (Level::Signatures, Some(ProvidedBy::Ledger)),
             (Level::Payloads, None),
             (Level::Heads, Some(ProvidedBy::Manifest)),
+            (Level::Log, None),
         ]
     );
     let brought = Checks { keys: Some(&ring), heads: Some(&heads), ..claimed };
-    assert_eq!(missing(&brought), [(Level::Payloads, None)]);
+    assert_eq!(missing(&brought), [(Level::Payloads, None), (Level::Log, None)]);
 }
 
 #[test]

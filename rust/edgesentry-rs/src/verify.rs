@@ -83,7 +83,9 @@ impl Verification {
         self.run_with_log(None, handle, progress)
     }
 
-    /// Like [`Verification::run`], and compares the records with the checkpoint of a log.
+    /// Like [`Verification::run`], and compares the records with the checkpoint of a log. Records that came after the
+    /// layout are counted as those after the checkpoint. The filter must select the whole ledger: other records are
+    /// missing.
     pub fn run_with_log(
         &self,
         log: Option<&LogCheck<'_>>,
@@ -112,7 +114,8 @@ impl Verification {
             },
         };
         let source = source(self.ledger.place(), records, handle);
-        Ok(edgesentry_formats::verify_with_log(vec![source], &checks, log, &self.options, progress)?)
+        let log = log.cloned().map(LogCheck::in_place);
+        Ok(edgesentry_formats::verify_with_log(vec![source], &checks, log.as_ref(), &self.options, progress)?)
     }
 
     /// Returns the providers of the inputs: known before anything is read.

@@ -13,7 +13,7 @@ pub(crate) enum Standing {
     Partly,
     /// A check failed.
     Findings,
-    /// Its input was missing.
+    /// Its input was missing, or its main check was not made.
     NotChecked,
 }
 
@@ -42,8 +42,11 @@ pub(crate) fn examine(level: Level, report: &Report) -> Examined<'_> {
     let notes: Vec<&NotChecked> = notes.collect();
     let counts = report.counts.iter();
     let findings = counts.filter(|(code, _)| code.level() == level).map(|(_, total)| total).sum();
+    let log = report.coverage.log.as_ref().filter(|_| level == Level::Log);
+    let is_compared = log.is_none_or(|log| log.root == RootCheck::Compared);
     let standing = match (&checked, findings, notes.is_empty()) {
         (None, ..) => Standing::NotChecked,
+        (Some(_), 0, _) if !is_compared => Standing::NotChecked,
         (Some(_), 1.., _) => Standing::Findings,
         (Some(_), 0, false) => Standing::Partly,
         (Some(_), 0, true) => Standing::Holds,

@@ -12,6 +12,7 @@ use edgesentry_log::{
 /// A file of the level `log` cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
+#[non_exhaustive]
 pub struct LogFileError {
     /// The file.
     pub path: PathBuf,
@@ -35,7 +36,13 @@ pub enum LogFileProblem {
     /// It is not a layout.
     #[error("not a layout of a log: {0}")]
     Layout(#[from] PlacesError),
+    /// A layout that was found beside the export is larger than 1 GiB.
+    #[error("the layout beside the export has {0} bytes, more than 1 GiB; name it as the layout to read it")]
+    LargeLayout(u64),
 }
+
+/// The largest layout that is read if only its name beside the export leads to it.
+const MAX_FOUND_LAYOUT_BYTES: u64 = 1 << 30;
 
 /// The files of the level `log`.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +53,8 @@ pub struct LogPaths<'a> {
     pub policy: &'a Path,
     /// The layout, beside the export: see [`layout_path`].
     pub layout: Option<&'a Path>,
+    /// True if the layout was found beside the export, and not named.
+    pub is_found: bool,
     /// An earlier checkpoint that the auditor kept.
     pub previous: Option<&'a Path>,
 }
@@ -65,15 +74,15 @@ impl LogFiles {
     /// # Errors
     /// A file cannot be read, or is not what it should be.
     pub fn read(paths: &LogPaths<'_>) -> Result<LogFiles, LogFileError> {
-        Ok(LogFiles {
-            policy: parse(paths.policy, MAX_POLICY_BYTES, |bytes| Ok(Policy::parse(bytes)?))?,
-            checkpoint: note(paths.checkpoint)?,
-            places: paths
-                .layout
-                .map(|path| parse(path, usize::MAX, |bytes| Ok(Places::parse(bytes)?)))
-                .transpose()?,
-            previous: paths.previous.map(note).transpose()?,
-        })
+        let policy = parse(paths.policy, MAX_POLICY_BYTES, |bytes| Ok(Policy::parse(bytes)?))?;
+        let checkpoint = note(paths.checkpoint)?;
+        let previous = paths.previous.map(note).transpose()?;
+        // A layout costs memory, so one for a checkpoint that the log did not sign is not read.
+        let is_signed =
+            matches!(policy.evaluate(&checkpoint), Ok(_) | Err(PolicyError::QuorumMissing { .. }));
+        let layout = paths.layout.filter(|_| is_signed);
+        let places = layout.map(|path| layout_of(path, paths.is_found)).transpose()?;
+        Ok(LogFiles { checkpoint, policy, places, previous })
     }
 
     /// Verifies the signatures, and starts the comparison of records with the checkpoint. `max_age` limits the age of the
@@ -94,6 +103,14 @@ pub fn layout_path(export: &Path) -> PathBuf {
     let mut name = export.as_os_str().to_owned();
     name.push(".log");
     PathBuf::from(name)
+}
+
+fn layout_of(path: &Path, is_found: bool) -> Result<Places, LogFileError> {
+    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if is_found && bytes > MAX_FOUND_LAYOUT_BYTES {
+        return Err(LogFileError { path: path.to_owned(), problem: LogFileProblem::LargeLayout(bytes) });
+    }
+    parse(path, usize::MAX, |bytes| Ok(Places::parse(bytes)?))
 }
 
 fn note(path: &Path) -> Result<Note, LogFileError> {

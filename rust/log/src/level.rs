@@ -15,9 +15,13 @@ use crate::replay::{Course, Replay};
 
 /// The most device names and keys that a finding shows.
 const MAX_SHOWN: usize = 5;
+/// The most findings of a code about single devices. One more counts the others.
+const MAX_DEVICES: usize = 10_000;
+/// Seconds by which the clock of a witness may be fast.
+const MAX_FAST_SECONDS: u64 = 300;
 
 /// The inputs of the level. The policy and the earlier checkpoint come from the auditor; checkpoint and layout are
-/// evidence from any party.
+/// evidence.
 #[derive(Clone, Copy, Debug)]
 pub struct LogInputs<'a> {
     /// The trusted logs and witnesses.
@@ -81,6 +85,8 @@ pub struct LogCheck<'a> {
     checkpoint: Option<Checkpoint>,
     /// The earlier checkpoint, if it is one of the same log and not larger.
     previous: Option<Checkpoint>,
+    /// True if the auditor kept an earlier checkpoint.
+    has_previous: bool,
     course: Option<Course<'a>>,
     witnesses: u64,
     quorum: bool,
@@ -108,6 +114,7 @@ impl<'a> LogCheck<'a> {
             findings.extend(stale(limit, time));
         }
         let checkpoint = Checkpoint::parse(note.text()).ok();
+        let has_previous = previous.is_some();
         let previous = previous.zip(checkpoint.as_ref()).and_then(|(previous, checkpoint)| {
             // The auditor kept it, so it needs no quorum.
             match policy.evaluate(previous) {
@@ -127,8 +134,19 @@ impl<'a> LogCheck<'a> {
             places,
             size: checkpoint.size(),
             cut: previous.as_ref().map(Checkpoint::size),
+            grows: false,
         });
-        LogCheck { checkpoint, previous, course, witnesses, quorum: policy.has_quorum(), findings }
+        let quorum = policy.has_quorum();
+        LogCheck { checkpoint, previous, has_previous, course, witnesses, quorum, findings }
+    }
+
+    /// Compares a ledger in place: records behind the layout wait for a checkpoint, and are counted as those after it.
+    #[must_use]
+    pub fn in_place(mut self) -> LogCheck<'a> {
+        if let Some(course) = &mut self.course {
+            course.grows = true;
+        }
+        self
     }
 
     /// Replays records, each with its position in the whole input. Returns the findings of records that the log does not
@@ -161,6 +179,7 @@ impl<'a> LogCheck<'a> {
             witnesses: self.witnesses,
             quorum: self.quorum,
             root: RootCheck::NoLayout,
+            previous: self.previous_compared(RootCheck::NoLayout),
         };
         let (Some(checkpoint), Some(course)) = (&self.checkpoint, &self.course) else {
             return (coverage, findings);
@@ -179,16 +198,23 @@ impl<'a> LogCheck<'a> {
             });
             if compared { RootCheck::Compared } else { RootCheck::Incomplete }
         };
+        coverage.previous = self.previous_compared(coverage.root);
         if let Some(keys) = keys {
-            findings.extend(
-                course
-                    .places
-                    .devices
-                    .iter()
-                    .flat_map(|(device_id, places)| not_logged(device_id, places, course.size, keys)),
-            );
+            let devices = course.places.devices.iter();
+            let missing =
+                devices.flat_map(|(device_id, places)| not_logged(device_id, places, course.size, keys));
+            findings.extend(bounded(missing));
         }
         (coverage, findings)
+    }
+
+    /// Returns whether the log was compared with the earlier checkpoint; `None` if there is none.
+    fn previous_compared(&self, root: RootCheck) -> Option<bool> {
+        self.has_previous.then(|| match (&self.previous, &self.checkpoint) {
+            // A contradiction was found without the records.
+            (None, checkpoint) => checkpoint.is_some(),
+            (previous, checkpoint) => root == RootCheck::Compared || previous == checkpoint,
+        })
     }
 
     /// Returns the findings of the comparison of roots and heads, or as an error those that prevent it.
@@ -209,9 +235,9 @@ impl<'a> LogCheck<'a> {
         let placed: u64 = places.devices.values().map(|places| places.records_before(course.size)).sum();
         if distinct < placed {
             let missing = places.devices.iter();
-            gaps.extend(
+            gaps.extend(bounded(
                 missing.filter_map(|(device_id, places)| missing_leaf(device_id, places, course, &replay)),
-            );
+            ));
         }
         if replay.repeated {
             let more = replay.records - distinct;
@@ -231,7 +257,10 @@ impl<'a> LogCheck<'a> {
             }
         }
         if roots.end == checkpoint.root() {
-            findings.extend(heads_mismatch(course, &replay.heads));
+            // The leaf of the earlier checkpoint is known only if its root holds.
+            let earlier = course.cut.filter(|_| findings.is_empty());
+            findings.extend(wrong_leaf(checkpoint, course));
+            findings.extend(heads_mismatch(course, earlier, &replay.heads));
         } else {
             let actual = format!("root {} at size {} from the records", roots.end, checkpoint.size());
             findings.push(Finding::new(FindingCode::CheckpointMismatch, shown(checkpoint), actual));
@@ -285,12 +314,60 @@ fn distrust(which: &str, error: &PolicyError) -> Finding {
 
 fn stale(limit: MaxAge, time: Option<u64>) -> Option<Finding> {
     let expected = format!("a quorum that signed the checkpoint at most {} s ago", limit.seconds);
-    let actual = match time.map(|time| limit.now.saturating_sub(time)) {
-        Some(age) if age <= limit.seconds => return None,
-        Some(age) => format!("signed {age} s ago"),
+    let actual = match time {
         None => "no time: the policy requires no witness".to_owned(),
+        Some(time) => {
+            let (age, ahead) = (limit.now.saturating_sub(time), time.saturating_sub(limit.now));
+            if ahead > MAX_FAST_SECONDS {
+                format!("signed {ahead} s in the future")
+            } else if age > limit.seconds {
+                format!("signed {age} s ago")
+            } else {
+                return None;
+            }
+        }
     };
     Some(Finding::new(FindingCode::CheckpointStale, expected, actual))
+}
+
+/// Returns the first findings, and one that counts the others.
+fn bounded(mut findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = findings.by_ref().take(MAX_DEVICES).collect();
+    let more = findings.count();
+    if more > 0
+        && let Some(last) = kept.last()
+    {
+        let actual = format!("{more} further finding{} of this kind", s(more as u64));
+        kept.push(Finding::new(last.code, format!("at most {MAX_DEVICES} findings"), actual));
+    }
+    kept
+}
+
+/// Returns the finding of a leaf that no log has, although the root holds.
+fn wrong_leaf(checkpoint: &Checkpoint, course: &Course<'_>) -> Option<Finding> {
+    let finding =
+        |expected: String, actual: String| Finding::new(FindingCode::CheckpointMismatch, expected, actual);
+    if let Some(index) = course.places.malformed.iter().find(|index| **index < course.size) {
+        return Some(finding(
+            "leaves of the form of their kind".to_owned(),
+            format!("leaf {index} is malformed"),
+        ));
+    }
+    let expected = || format!("leaf 0 opens log {}, and no other leaf opens one", checkpoint.origin());
+    let mut opened = course.places.opened.iter().take_while(|(index, _)| *index < course.size);
+    match (opened.next(), opened.next()) {
+        _ if course.size == 0 => None,
+        (Some((0, origin)), None) if origin == checkpoint.origin() => None,
+        (Some((0, origin)), None) => Some(finding(expected(), format!("leaf 0 opens log {}", cut(origin)))),
+        (Some((0, _)), Some((index, _))) | (Some((index, _)), _) => {
+            Some(finding(expected(), format!("leaf {index} opens a log")))
+        }
+        (None, _) => Some(finding(expected(), "no leaf opens the log".to_owned())),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(60).collect()
 }
 
 /// Returns the finding if the checkpoints contradict each other without a look at any leaf.
@@ -338,20 +415,40 @@ fn missing_leaf(
     Some(about(device_id, sequence, Finding::new(FindingCode::LeafMissing, expected, actual)))
 }
 
-/// Compares the heads leaf of the checkpoint with the heads of the replay.
-fn heads_mismatch(course: &Course<'_>, heads: &BTreeMap<String, Hash>) -> Option<Finding> {
-    let last = course.size.checked_sub(1)?;
+/// Compares the heads leaves with the replay: the last one in full, the earlier ones by their number of records.
+fn heads_mismatch(
+    course: &Course<'_>,
+    earlier: Option<u64>,
+    heads: &BTreeMap<String, Hash>,
+) -> Option<Finding> {
     let code = FindingCode::HeadsMismatch;
-    let Some((_, leaf)) = course.places.heads.iter().find(|(index, _)| *index == last) else {
-        let expected = format!("a heads leaf at leaf {last}, the last of the checkpoint");
-        return Some(Finding::new(code, expected, "another leaf"));
-    };
+    let last = course.size.checked_sub(1)?;
+    let logged = &course.places.heads;
+    let at = |index: u64| logged.binary_search_by_key(&index, |heads| heads.index).ok().map(|at| &logged[at]);
+    let earlier = earlier.and_then(|size| size.checked_sub(1));
+    for (index, which) in [(Some(last), "the checkpoint"), (earlier, "the earlier checkpoint")] {
+        if let Some(index) = index.filter(|index| at(*index).is_none()) {
+            let expected = format!("a heads leaf at leaf {index}, the last of {which}");
+            return Some(Finding::new(code, expected, "another leaf"));
+        }
+    }
+    let before = logged.iter().take_while(|heads| heads.index < last);
+    if let Some(wrong) = before.into_iter().find(|heads| heads.leaf.records != heads.records) {
+        let expected = format!("{} record{} before leaf {}", wrong.records, s(wrong.records), wrong.index);
+        return Some(Finding::new(code, expected, format!("{} in the heads leaf", wrong.leaf.records)));
+    }
+    let leaf = &at(last)?.leaf;
     let (mut root, mut records) = (HeadsRoot::default(), 0);
     for (device_id, places) in &course.places.devices {
         records += places.records_before(course.size);
         let logged = places.keys.iter().take_while(|(index, _)| *index < course.size);
         let mut starts = logged.map(|(_, key)| key.start).peekable();
         if starts.peek().is_none() {
+            if let Some((sequence, index)) = places.last_before(course.size) {
+                let actual = format!("no key, and a record at leaf {index}");
+                let finding = Finding::new(code, "a key of the device in the log", actual);
+                return Some(about(device_id, sequence, finding));
+            }
             // A device without a key has no entry.
             continue;
         }
@@ -379,9 +476,11 @@ fn heads_mismatch(course: &Course<'_>, heads: &BTreeMap<String, Hash>) -> Option
 /// Returns a finding for each key of the auditor that may sign logged records of the device, and that the log does not
 /// have.
 fn not_logged(device_id: &str, places: &DevicePlaces, size: u64, keys: &KeyRing) -> Vec<Finding> {
-    let Some((last, _)) = places.last_before(size) else { return Vec::new() };
     let logged = || places.keys.iter().take_while(|(index, _)| *index < size).map(|(_, key)| key.public_key);
-    let used = keys.keys(device_id).unwrap_or_default().iter().filter(|key| key.valid_from <= last);
+    let keys = keys.keys(device_id).unwrap_or_default();
+    let ends = keys.iter().skip(1).map(|next| next.valid_from.saturating_sub(1)).chain([u64::MAX]);
+    let used = keys.iter().zip(ends).filter(|(key, end)| places.has_any(key.valid_from..=*end, size));
+    let used = used.map(|(key, _)| key);
     let missing = used.filter(|key| logged().all(|logged| logged != *key.key.as_bytes()));
     let finding = |key: &edgesentry_chain::RingKey| {
         let have = listed(logged().map(hex::encode));

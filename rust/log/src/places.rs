@@ -1,6 +1,7 @@
 //! The places of records in a log, read from a layout.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::hash::TreeHash;
 use crate::layout::{Layout, LayoutError, LayoutItem};
@@ -16,7 +17,7 @@ pub enum PlacesError {
     /// A record has two places.
     #[error("the layout has two places for sequence {sequence} of device {device_id:?}")]
     Twice {
-        /// The device.
+        /// The device, cut to 60 characters.
         device_id: String,
         /// The first such sequence.
         sequence: u64,
@@ -40,11 +41,25 @@ pub struct Places {
     /// The hashes of the leaves other than records, by index.
     pub(crate) others: Vec<(u64, TreeHash)>,
     /// The heads leaves, by index.
-    pub(crate) heads: Vec<(u64, HeadsLeaf)>,
-    /// The leaves of which only the hash is known: unknown kinds, and malformed ones.
+    pub(crate) heads: Vec<PlacedHeads>,
+    /// The leaves of unknown kinds, of which only the hash is known.
     pub(crate) unknown: Vec<u64>,
+    /// The malformed leaves of known kinds.
+    pub(crate) malformed: Vec<u64>,
+    /// The leaves that open a log, with its name.
+    pub(crate) opened: Vec<(u64, String)>,
     pub(crate) runs: usize,
     size: u64,
+    records: u64,
+}
+
+/// A heads leaf.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PlacedHeads {
+    pub(crate) index: u64,
+    pub(crate) leaf: HeadsLeaf,
+    /// The records before it.
+    pub(crate) records: u64,
 }
 
 /// The leaves about one device.
@@ -79,7 +94,13 @@ impl Places {
                 LayoutItem::Run { device_id, first_sequence, count: records } => {
                     places.runs += 1;
                     let run = PlacedRun { first_sequence, index, records };
-                    places.device(device_id).runs.push(run);
+                    places.records += records;
+                    let runs = &mut places.device(device_id).runs;
+                    if runs.is_empty() {
+                        // Most devices of a small log have one run.
+                        runs.reserve_exact(1);
+                    }
+                    runs.push(run);
                 }
                 LayoutItem::Leaf(leaf) => places.leaf(index, leaf),
             }
@@ -89,7 +110,7 @@ impl Places {
             let twice = device.runs.windows(2).find(|runs| runs[1].first_sequence <= runs[0].last_sequence());
             if let Some(runs) = twice {
                 let sequence = runs[1].first_sequence;
-                return Err(PlacesError::Twice { device_id: device_id.clone(), sequence });
+                return Err(PlacesError::Twice { device_id: device_id.chars().take(60).collect(), sequence });
             }
         }
         Ok(places)
@@ -105,9 +126,12 @@ impl Places {
     fn leaf(&mut self, index: u64, bytes: &[u8]) {
         self.others.push((index, TreeHash::of_leaf(bytes)));
         match Leaf::parse(bytes) {
-            Ok(Leaf::Heads(leaf)) => self.heads.push((index, leaf)),
+            Ok(Leaf::Heads(leaf)) => self.heads.push(PlacedHeads { index, leaf, records: self.records }),
             Ok(Leaf::Key(leaf)) => self.device(&leaf.device_id.clone()).keys.push((index, leaf)),
-            Ok(Leaf::Unknown { .. }) | Err(_) => self.unknown.push(index),
+            Ok(Leaf::Opened(leaf)) => self.opened.push((index, leaf.origin)),
+            Ok(Leaf::Unknown { .. }) => self.unknown.push(index),
+            // A record is in a run.
+            Ok(Leaf::Record(_)) | Err(_) => self.malformed.push(index),
             Ok(_) => {}
         }
     }
@@ -135,6 +159,21 @@ impl DevicePlaces {
         let run = self.runs.iter().rev().find(|run| run.index < size)?;
         let records = run.records.min(size - run.index);
         Some((run.first_sequence + (records - 1), run.index + (records - 1)))
+    }
+
+    /// Returns true if all places are for records before `sequence`.
+    pub(crate) fn ends_before(&self, sequence: u64) -> bool {
+        self.runs.last().is_none_or(|run| run.last_sequence() < sequence)
+    }
+
+    /// Returns true if one of the first `size` leaves is a record with one of the sequences.
+    pub(crate) fn has_any(&self, sequences: RangeInclusive<u64>, size: u64) -> bool {
+        let first = self.runs.partition_point(|run| run.last_sequence() < *sequences.start());
+        let runs = self.runs.iter().skip(first).take_while(|run| run.first_sequence <= *sequences.end());
+        runs.into_iter().any(|run| {
+            let before = sequences.start().saturating_sub(run.first_sequence);
+            run.index + before < size
+        })
     }
 
     /// Returns the number of records among the first `size` leaves.

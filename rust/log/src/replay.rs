@@ -40,7 +40,7 @@ pub(crate) struct Piece {
     pub(crate) range: CompactRange,
 }
 
-/// What is replayed: a log up to the sizes of checkpoints.
+/// A log up to the sizes of checkpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct Course<'a> {
     pub(crate) places: &'a Places,
@@ -48,6 +48,8 @@ pub(crate) struct Course<'a> {
     pub(crate) size: u64,
     /// A smaller size whose root is needed too. No piece crosses it.
     pub(crate) cut: Option<u64>,
+    /// True if the log goes on: records behind the layout are counted as those after the checkpoint.
+    pub(crate) grows: bool,
 }
 
 impl Course<'_> {
@@ -71,6 +73,11 @@ impl Course<'_> {
                 }
             };
             let Some(index) = places.and_then(|places| places.of(record.sequence)) else {
+                let is_behind = places.is_none_or(|places| places.ends_before(record.sequence));
+                if self.grows && is_behind {
+                    replay.after += 1;
+                    continue;
+                }
                 findings.push(not_included(record, position));
                 continue;
             };
@@ -103,12 +110,15 @@ impl Course<'_> {
 
     /// Joins the replays of two parts of the input.
     pub(crate) fn merge(&self, left: Replay, right: Replay) -> Replay {
-        let (mut all, less) =
+        let (mut all, mut less) =
             if left.pieces.len() >= right.pieces.len() { (left, right) } else { (right, left) };
         all.records += less.records;
         all.after += less.after;
         all.repeated |= less.repeated;
         all.overflowed |= less.overflowed;
+        if all.heads.len() < less.heads.len() {
+            std::mem::swap(&mut all.heads, &mut less.heads);
+        }
         all.heads.extend(less.heads);
         for (begin, piece) in less.pieces {
             self.insert(&mut all, begin, piece);

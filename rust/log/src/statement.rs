@@ -133,6 +133,7 @@ impl ProofFileError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum ProofFile {
     /// A leaf is in the log.
     Leaf(LogProof),
@@ -144,6 +145,7 @@ pub enum ProofFile {
 
 /// The kinds of statements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum StatementKind {
     /// A record is in the log.
     Record,
@@ -194,7 +196,7 @@ pub struct Expected<'a> {
     pub previous: Option<&'a Note>,
 }
 
-/// A proven statement.
+/// A proven statement. Exhaustive: every report decides about each statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Statement {
     /// A record is in the log.

@@ -136,7 +136,7 @@ fn sign(checkpoint: &Checkpoint) -> Note {
     note
 }
 
-/// What is compared, with everything in order until a test changes it.
+/// The inputs of a comparison that holds until a test changes one of them.
 struct Case {
     policy: Policy,
     checkpoint: Note,
@@ -233,6 +233,7 @@ fn a_sound_log_is_compared_in_full() {
         witnesses: 1,
         quorum: true,
         root: RootCheck::Compared,
+        previous: Some(true),
     };
     assert_eq!(coverage, expected);
 }
@@ -246,6 +247,7 @@ fn an_edited_record_that_is_linked_again_changes_the_root() {
     assert_eq!(case.codes(), [FindingCode::CheckpointMismatch]);
     // Without a policy that trusts the checkpoint this is still said.
     case.policy = policy(&with_witness().replace("quorum ours", "quorum none"));
+    case.max_age = None;
     assert_eq!(case.codes(), [FindingCode::CheckpointMismatch]);
     // An edit before the earlier checkpoint contradicts that one too.
     case.records[0].timestamp_ms += 1;
@@ -319,8 +321,11 @@ fn an_old_checkpoint_is_stale() {
     let (_, mut case) = Case::sound();
     case.max_age = Some(MaxAge { seconds: 60, now: COSIGNED_AT + 61 });
     assert_eq!(case.codes(), [FindingCode::CheckpointStale]);
-    case.max_age = Some(MaxAge { seconds: 60, now: COSIGNED_AT - 1000 });
-    assert_eq!(case.codes(), []);
+    case.max_age = Some(MaxAge { seconds: 60, now: COSIGNED_AT - 300 });
+    assert_eq!(case.codes(), [], "a clock may be fast by five minutes");
+    case.max_age = Some(MaxAge { seconds: 60, now: COSIGNED_AT - 301 });
+    assert_eq!(case.codes(), [FindingCode::CheckpointStale], "signed in the future");
+    case.max_age = Some(MaxAge { seconds: 60, now: COSIGNED_AT });
     case.policy = policy(&without_witnesses());
     assert_eq!(case.codes(), [FindingCode::CheckpointStale], "no witness tells the time");
 }
@@ -393,6 +398,7 @@ fn without_a_layout_nothing_is_compared() {
     case.records.truncate(1);
     let (coverage, found) = case.run(at_once);
     assert_eq!((found, coverage.root, coverage.records), (vec![], RootCheck::NoLayout, 0));
+    assert_eq!(coverage.previous, Some(false));
 }
 
 #[test]
@@ -407,7 +413,150 @@ fn unknown_leaves_are_counted() {
     case.checkpoint = sign(&Checkpoint::new(ORIGIN, 1, root).unwrap());
     let (coverage, found) = case.run(at_once);
     assert_eq!((coverage.unknown_leaves, coverage.root), (1, RootCheck::Compared));
-    assert_eq!(found, [(FindingCode::HeadsMismatch, None, None)]);
+    let both = [FindingCode::CheckpointMismatch, FindingCode::HeadsMismatch];
+    assert_eq!(found.into_iter().map(|(code, ..)| code).collect::<Vec<_>>(), both, "nothing opens the log");
+}
+
+/// A leaf of a log, or the records of a run.
+enum Part<'a> {
+    Leaf(Vec<u8>),
+    Run(&'a [AuditRecord]),
+}
+
+fn opened(origin: &str) -> Part<'static> {
+    let leaf = OpenedLeaf { origin: origin.into(), records_before: 0, previous: None, at_ms: START_MS };
+    Part::Leaf(Leaf::Opened(leaf).to_bytes())
+}
+
+fn key_leaf(device_id: &str) -> Part<'static> {
+    Part::Leaf(
+        Leaf::Key(KeyLeaf {
+            device_id: device_id.into(),
+            valid_from: 1,
+            public_key: *key_of(device_id, 1).as_bytes(),
+            scheme: Scheme::Record,
+            start: None,
+            at_ms: START_MS,
+        })
+        .to_bytes(),
+    )
+}
+
+/// The heads leaf of one chain, or of none.
+fn heads_leaf(records: u64, last: Option<&AuditRecord>) -> Part<'static> {
+    let mut heads = HeadsRoot::default();
+    if let Some(last) = last {
+        let (device_id, sequence, record_hash) = (last.device_id.clone(), last.sequence, last.hash());
+        let (start_sequence, start_hash) = (0, Hash::ZERO);
+        heads.push(&HeadEntry { device_id, sequence, record_hash, start_sequence, start_hash }).unwrap();
+    }
+    let (devices, heads_root) = (heads.devices(), heads.root());
+    Part::Leaf(Leaf::Heads(HeadsLeaf { records, devices, heads_root, at_ms: START_MS }).to_bytes())
+}
+
+/// Returns the case of a log with these leaves, with the earlier checkpoint of a size.
+fn of_parts(parts: &[Part<'_>], earlier: Option<u64>) -> Case {
+    let (mut layout, mut range) = (LayoutWriter::default(), CompactRange::default());
+    let (mut records, mut previous) = (Vec::new(), None);
+    for part in parts {
+        match part {
+            Part::Leaf(bytes) => {
+                layout.push(LayoutItem::Leaf(bytes)).unwrap();
+                range.push(TreeHash::of_leaf(bytes));
+            }
+            Part::Run(run) => {
+                let (device_id, first_sequence) = (run[0].device_id.as_str(), run[0].sequence);
+                let count = run.len() as u64;
+                layout.push(LayoutItem::Run { device_id, first_sequence, count }).unwrap();
+                run.iter().for_each(|record| range.push(leaf_hash_of_record(&record.canonical_bytes())));
+                records.extend_from_slice(run);
+            }
+        }
+        if earlier == Some(range.end()) {
+            previous = Some(sign(&Checkpoint::new(ORIGIN, range.end(), range.root().unwrap()).unwrap()));
+        }
+    }
+    Case {
+        policy: policy(&with_witness()),
+        checkpoint: sign(&Checkpoint::new(ORIGIN, range.end(), range.root().unwrap()).unwrap()),
+        layout: Some(layout.into_bytes()),
+        previous,
+        max_age: None,
+        keys: None,
+        records,
+    }
+}
+
+#[test]
+fn a_log_begins_with_the_leaf_that_opens_it() {
+    let chain = chain("lift-01", 3);
+    let (key, run, heads) = (|| key_leaf("lift-01"), || Part::Run(&chain), || heads_leaf(3, chain.last()));
+    let codes = |parts: &[Part<'_>]| of_parts(parts, None).codes();
+    assert_eq!(codes(&[opened(ORIGIN), key(), run(), heads()]), []);
+    let mismatch = [FindingCode::CheckpointMismatch];
+    assert_eq!(codes(&[key(), run(), heads()]), mismatch, "none");
+    assert_eq!(codes(&[opened("log.example/other"), key(), run(), heads()]), mismatch, "another log");
+    assert_eq!(codes(&[key(), opened(ORIGIN), run(), heads()]), mismatch, "not the first");
+    assert_eq!(codes(&[opened(ORIGIN), key(), run(), opened(ORIGIN), heads()]), mismatch, "two");
+    // A leaf of a known kind that no writer writes.
+    let malformed = || Part::Leaf(b"\x02".to_vec());
+    assert_eq!(codes(&[opened(ORIGIN), key(), run(), malformed(), heads()]), mismatch, "malformed");
+}
+
+#[test]
+fn a_device_with_records_has_a_key_in_the_log() {
+    let chain = chain("lift-01", 3);
+    let case = of_parts(&[opened(ORIGIN), Part::Run(&chain), heads_leaf(3, None)], None);
+    assert_eq!(case.run(at_once).1, [(FindingCode::HeadsMismatch, Some("lift-01".into()), Some(3))]);
+}
+
+#[test]
+fn earlier_heads_leaves_are_compared() {
+    let chain = chain("lift-01", 3);
+    let (first, last) = chain.split_at(2);
+    let parts = |records| {
+        let (key, earlier) = (key_leaf("lift-01"), heads_leaf(records, first.last()));
+        [opened(ORIGIN), key, Part::Run(first), earlier, Part::Run(last), heads_leaf(3, last.last())]
+    };
+    assert_eq!(of_parts(&parts(2), Some(5)).codes(), []);
+    assert_eq!(of_parts(&parts(1), None).codes(), [FindingCode::HeadsMismatch], "other records");
+    let case = of_parts(&parts(2), Some(4));
+    assert!(case.previous.is_some());
+    assert_eq!(case.codes(), [FindingCode::HeadsMismatch], "an earlier checkpoint that ends with a record");
+}
+
+#[test]
+fn a_key_whose_sequences_are_not_in_the_log_needs_no_leaf() {
+    let chain = chain("lift-01", 5).split_off(2);
+    let parts = [opened(ORIGIN), key_leaf("lift-01"), Part::Run(&chain), heads_leaf(3, chain.last())];
+    let mut case = of_parts(&parts, None);
+    let ring = |from| {
+        let mut ring = ring("lift-01", 3);
+        let key = RingKey { key: key_of("lift-01", 1), scheme: Scheme::Record, valid_from: from };
+        ring.insert("lift-01", key).unwrap();
+        ring
+    };
+    case.keys = Some(ring(3));
+    assert_eq!(case.codes(), []);
+    case.keys = Some(ring(4));
+    assert_eq!(case.codes(), [FindingCode::KeyNotLogged]);
+}
+
+#[test]
+fn records_behind_the_layout_of_a_live_log_are_counted() {
+    let (_, mut case) = Case::sound();
+    case.records.push(chain("lift-02", 5).remove(4));
+    case.records.extend(chain("lift-03", 2));
+    let in_place =
+        |check: &LogCheck<'_>, records: &[(&AuditRecord, u64)]| at_once(&check.clone().in_place(), records);
+    let (coverage, found) = case.run(in_place);
+    assert_eq!((found, coverage.after, coverage.root), (vec![], 3, RootCheck::Compared));
+    // A record before those of the log is in none.
+    let chain = chain("lift-01", 5);
+    let parts = [opened(ORIGIN), key_leaf("lift-01"), Part::Run(&chain[1..]), heads_leaf(4, chain.last())];
+    let mut case = of_parts(&parts, None);
+    case.records.insert(0, chain[0].clone());
+    assert_eq!(case.run(in_place).1, [(FindingCode::NotIncluded, Some("lift-01".into()), Some(1))]);
 }
 
 #[test]

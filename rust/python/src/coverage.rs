@@ -277,6 +277,11 @@ impl LogCoverage {
         self.0.root == chain::RootCheck::Compared
     }
 
+    #[getter]
+    fn previous(&self) -> Option<bool> {
+        self.0.previous
+    }
+
     fn __repr__(&self) -> String {
         let chain::LogCoverage { origin, size, records, after, witnesses, .. } = &self.0;
         let compared = if self.compared() { "True" } else { "False" };

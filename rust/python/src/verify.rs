@@ -51,10 +51,11 @@ pub(crate) fn verify_chain(
     let scheme = scheme_of(scheme)?;
     let log = match (checkpoint, policy) {
         (Some(checkpoint), Some(policy)) => {
+            let is_found = log_layout.is_none();
             let layout = log_layout.or_else(|| layout_beside(source));
             let (checkpoint, policy) = (checkpoint.as_path(), policy.as_path());
-            let paths =
-                LogPaths { checkpoint, policy, layout: layout.as_deref(), previous: previous.as_deref() };
+            let (layout, previous) = (layout.as_deref(), previous.as_deref());
+            let paths = LogPaths { checkpoint, policy, layout, is_found, previous };
             Some(LogFiles::read(&paths).map_err(|error| bad_log_file(py, error))?)
         }
         (None, None) if log_layout.is_none() && previous.is_none() && max_age.is_none() => None,
@@ -65,7 +66,7 @@ pub(crate) fn verify_chain(
     };
     let given = Given {
         log,
-        max_age: max_age.map(MaxAgeSeconds::from_now),
+        max_age: max_age.map(MaxAgeSeconds::from_now).transpose()?,
         keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
         payloads: match payloads {
             Some(folder) => Some(PayloadFolder::open(&folder).map_err(|error| failure(py, error))?),
@@ -125,19 +126,24 @@ pub(crate) enum MaxAgeSeconds {
 }
 
 impl MaxAgeSeconds {
-    fn from_now(self) -> MaxAge {
+    fn from_now(self) -> PyResult<MaxAge> {
         let seconds = match self {
             MaxAgeSeconds::Seconds(seconds) => seconds,
             MaxAgeSeconds::Delta(delta) => delta.as_secs(),
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        MaxAge { seconds, now: now.as_secs() }
+        let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else {
+            return Err(PyValueError::new_err("max_age needs the time, and the system clock is before 1970"));
+        };
+        Ok(MaxAge { seconds, now: now.as_secs() })
     }
 }
 
 /// Returns the layout beside the only export, if there is one.
 fn layout_beside(source: &Bound<'_, PyAny>) -> Option<PathBuf> {
-    let path: PathBuf = source.extract().ok()?;
+    let path = source.extract::<PathBuf>().ok().or_else(|| {
+        let [path] = <[PathBuf; 1]>::try_from(source.extract::<Vec<PathBuf>>().ok()?).ok()?;
+        Some(path)
+    })?;
     Some(layout_path(&path)).filter(|path| path.is_file())
 }
 

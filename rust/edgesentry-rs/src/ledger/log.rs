@@ -64,6 +64,7 @@ pub struct LogState {
 
 /// How far a batch is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum BatchStep {
     /// Its leaves have positions.
     Sequenced,

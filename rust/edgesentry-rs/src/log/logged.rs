@@ -55,6 +55,11 @@ impl Logged {
         let layout = layout.into_bytes();
         let places =
             Places::parse(&layout).map_err(|error| LogTablesError::Inconsistent(error.to_string()))?;
+        if places.size() != checkpoint.size {
+            let (leaves, size) = (places.size(), checkpoint.size);
+            let message = format!("the log has {leaves} leaves up to its checkpoint of size {size}");
+            return Err(LogTablesError::Inconsistent(message).into());
+        }
         Ok(Logged { checkpoint, layout, places })
     }
 }

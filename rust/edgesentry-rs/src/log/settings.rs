@@ -46,6 +46,7 @@ impl Default for LogSettings {
 
 /// Whether the default directory of a log is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Stores {
     /// If it is missing.
     Create,

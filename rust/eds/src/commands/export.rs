@@ -135,6 +135,9 @@ impl Export {
                 "--format is for stdout and other streams; the name of a file determines its format";
             Err(Failure::usage("usage", message))
         } else {
+            if !self.log {
+                refuse_older_log(path)?;
+            }
             let manifest = destinations.place("the manifest next to --output", &Manifest::path_for(path))?;
             let log = self.log.then(|| LogOutput::place(&opened, path, &mut destinations)).transpose()?;
             let target = Target::Placed { path: path.clone(), destination, manifest };
@@ -275,6 +278,20 @@ impl Export {
     }
 }
 
+fn checkpoint_path(export: &Path) -> PathBuf {
+    let mut note = export.as_os_str().to_owned();
+    note.push(".checkpoint");
+    PathBuf::from(note)
+}
+
+/// Refuses to place an export beside the log of an earlier one, which would be taken for its own.
+fn refuse_older_log(export: &Path) -> Result<(), Failure> {
+    let beside = [layout_path(export), checkpoint_path(export)];
+    let Some(older) = beside.iter().find(|path| path.exists()) else { return Ok(()) };
+    let message = format!("{} is of an earlier export; add --log, or remove it first", older.display());
+    Err(Failure::usage("usage", message))
+}
+
 /// The files of the log beside an export.
 struct LogOutput {
     logged: Logged,
@@ -287,9 +304,7 @@ impl LogOutput {
     fn place(opened: &Opened, export: &Path, destinations: &mut Destinations) -> Result<LogOutput, Failure> {
         let logged = opened.runtime.block_on(Logged::read(&*opened.ledger));
         let logged = logged.map_err(|error| checkpoint::failure(&error))?;
-        let (layout, mut note) = (layout_path(export), export.as_os_str().to_owned());
-        note.push(".checkpoint");
-        let note = PathBuf::from(note);
+        let (layout, note) = (layout_path(export), checkpoint_path(export));
         let layout_place = destinations.place("the layout beside --output", &layout)?;
         let note_place = destinations.place("the checkpoint beside --output", &note)?;
         Ok(LogOutput { logged, layout: (layout, layout_place), checkpoint: (note, note_place) })

@@ -48,7 +48,7 @@ pub(crate) struct VerifyChain {
     given: GivenArgs,
     /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log.
     /// heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start
-    /// head
+    /// head. log requires a policy with a witness quorum
     #[arg(long, value_name = "LEVELS", value_delimiter = ',', value_parser = required::level())]
     #[arg(hide_possible_values = true)]
     require: Vec<Level>,

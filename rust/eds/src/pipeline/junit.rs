@@ -2,7 +2,7 @@
 //!
 //! It uses the elements and attributes that Jenkins, GitLab and others read; tests/schemas/junit.xsd lists them.
 
-use edgesentry_chain::{FindingCode, Hint, Level, Report, Verdict};
+use edgesentry_chain::{FindingCode, Hint, Level, Report, RootCheck, Verdict};
 use maud::{Markup, PreEscaped, html};
 
 use crate::levels::{Examined, examine};
@@ -38,6 +38,7 @@ struct Suite<'a> {
     examined: Examined<'a>,
     codes: Vec<FindingCode>,
     failed: usize,
+    skipped: Vec<FindingCode>,
 }
 
 impl<'a> Suite<'a> {
@@ -45,11 +46,17 @@ impl<'a> Suite<'a> {
         let codes: Vec<FindingCode> =
             FindingCode::ALL.iter().copied().filter(|code| code.level() == level).collect();
         let failed = codes.iter().filter(|code| report.counts.contains_key(code)).count();
-        Suite { examined: examine(level, report), codes, failed }
+        let examined = examine(level, report);
+        let is_skipped = |code: &FindingCode| {
+            !report.counts.contains_key(code)
+                && (examined.checked.is_none() || needs_more_of_the_log(report, *code))
+        };
+        let skipped = codes.iter().copied().filter(is_skipped).collect();
+        Suite { examined, codes, failed, skipped }
     }
 
     fn skipped(&self) -> usize {
-        if self.examined.checked.is_none() { self.codes.len() - self.failed } else { 0 }
+        self.skipped.len()
     }
 
     fn why_skipped(&self) -> String {
@@ -74,17 +81,30 @@ impl<'a> Suite<'a> {
                 }
                 @for code in &self.codes {
                     testcase classname={ "edgesentry." (name) } name=(code) {
-                        @match (report.counts.get(code), &self.examined.checked) {
-                            (Some(total), _) => (failure(report, *code, *total)),
-                            (None, None) => {
-                                skipped message=(self.why_skipped()) {}
-                            }
-                            (None, Some(_)) => {}
+                        @if let Some(total) = report.counts.get(code) {
+                            (failure(report, *code, *total))
+                        } @else if self.skipped.contains(code) {
+                            skipped message=(self.why_skipped()) {}
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// Returns true if the log was not compared far enough to decide about the code.
+fn needs_more_of_the_log(report: &Report, code: FindingCode) -> bool {
+    use FindingCode::{
+        CheckpointInconsistent, CheckpointMismatch, HeadsMismatch, KeyNotLogged, LeafMissing, NotIncluded,
+    };
+    let Some(log) = &report.coverage.log else { return false };
+    match (log.root, code) {
+        (RootCheck::Compared, _) => false,
+        (_, CheckpointMismatch | CheckpointInconsistent | HeadsMismatch) => true,
+        (RootCheck::NoLayout, LeafMissing | NotIncluded | KeyNotLogged) => true,
+        (RootCheck::OutOfOrder, LeafMissing) => true,
+        _ => false,
     }
 }
 

@@ -124,9 +124,22 @@ fn what_is_not_compared_is_not_covered() {
     let (code, _, report) = verify(&folder, "--checkpoint checkpoint --policy policy-no-witness");
     assert_eq!((code, &report["coverage"]["gaps"][2]["code"]), (0, &json!("no_heads")));
     assert_eq!(report["coverage"]["gaps"][3], json!({"level": "log", "code": "no_witnesses"}));
+    let run = folder
+        .eds("verify-chain export.ndjson --checkpoint checkpoint --policy policy-no-witness --require log");
+    assert!(run.code == 2 && run.stderr.contains("the policy requires no witness"), "{}", run.stderr);
     std::fs::remove_file(folder.path("export.ndjson.log")).unwrap();
     let (code, _, report) = verify(&folder, "--checkpoint checkpoint --policy policy --require log");
     assert_eq!((code, &report["coverage"]["log"]["root"]), (2, &json!("no_layout")));
+    let (code, _, report) = verify(
+        &folder,
+        "--checkpoint checkpoint --policy policy --previous checkpoint-earlier --junit r.xml --html r.html",
+    );
+    assert_eq!((code, &report["coverage"]["log"]["previous"]), (0, &json!(false)));
+    let junit = std::fs::read_to_string(folder.path("r.xml")).unwrap();
+    assert!(
+        junit.contains(r#"<testsuite name="log" tests="9" failures="0" errors="0" skipped="6">"#),
+        "{junit}"
+    );
     let run = folder.eds("verify-chain export.ndjson --require log");
     assert!(run.code == 2 && run.stderr.contains("--checkpoint FILE and --policy FILE"), "{}", run.stderr);
     for options in ["--checkpoint checkpoint", "--policy policy", "--previous checkpoint", "--max-age 1d"] {
@@ -163,16 +176,22 @@ fn an_export_has_the_log_of_its_ledger_beside_it() {
         assert_eq!((run.code, &export["manifest"]["records"]), (0, &json!(fleet.records.len())));
         assert_eq!(export["log_layout_file"], json!(format!("{file}.log")));
         let run = folder.eds(&format!(
-            "--json verify-chain {file} --keys keys.json --checkpoint {file}.checkpoint --policy policy --require log"
+            "--json verify-chain {file} --keys keys.json --checkpoint {file}.checkpoint --policy policy"
         ));
         assert_eq!(run.code, 0, "{}", run.stdout);
         assert_eq!(run.envelope()["report"]["coverage"]["log"]["records"], json!(fleet.records.len()));
     }
     let run = folder.eds(
         "verify-chain --ledger edgesentry.db --checkpoint e.ndjson.checkpoint --policy policy \
-         --log-layout e.ndjson.log --require log",
+         --log-layout e.ndjson.log",
     );
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let run = folder.eds(
+        "verify-chain --ledger edgesentry.db --device lift-00 --checkpoint e.ndjson.checkpoint --policy policy",
+    );
+    assert!(run.code == 2 && run.stderr.contains("--checkpoint"), "{}", run.stderr);
+    let run = folder.eds("export --config eds.toml -o e.ndjson");
+    assert!(run.code == 2 && run.stderr.contains("e.ndjson.log"), "{}", run.stderr);
     for wrong in ["--format ndjson --log", "-o f.json --log --device x", "-o /dev/null --log"] {
         assert_eq!(folder.eds(&format!("export --config eds.toml {wrong}")).code, 2, "{wrong}");
     }

@@ -79,13 +79,20 @@ impl GivenArgs {
             checkpoint,
             policy,
             layout: layout.as_deref(),
+            is_found: self.log_layout.is_none(),
             previous: self.previous.as_deref(),
         });
         let log = paths.map(|paths| LogFiles::read(&paths)).transpose();
-        let now = times::now_ms() / 1000;
+        let max_age = self.max_age.map(|seconds| match times::clock_ms() {
+            Some(now) => Ok(MaxAge { seconds, now: now / 1000 }),
+            None => Err(Failure::usage(
+                "clock",
+                "--max-age needs the time, and the system clock is before 1970; set it",
+            )),
+        });
         Ok(Given {
             log: log.map_err(|error| Failure::usage("log_inputs", error.to_string()))?,
-            max_age: self.max_age.map(|seconds| MaxAge { seconds, now }),
+            max_age: max_age.transpose()?,
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
             payloads: self.payloads.as_deref().map(inputs::payloads).transpose()?,
             heads: self.heads.as_deref().map(inputs::heads).transpose()?,

@@ -31,7 +31,7 @@ pub(super) struct InPlace {
     #[arg(long, requires = "ledger", conflicts_with = "files")]
     registered: bool,
     /// Only the chain of this device; may be repeated
-    #[arg(long = "device", value_name = "ID", requires = "ledger", conflicts_with = "files")]
+    #[arg(long = "device", value_name = "ID", requires = "ledger", conflicts_with_all = ["files", "checkpoint"])]
     devices: Vec<String>,
 }
 
