@@ -94,8 +94,11 @@ impl TransparencyLog {
     /// [`LogError::Behind`] if the lock has a checkpoint already: the log is to be recovered then; [`LogError::Origin`] if
     /// the ledger has another log.
     pub async fn init(&self, at_ms: u64) -> Result<LogState, LogError> {
-        if self.tables.state().await?.is_none() && self.lock.get(1).await?.is_some() {
-            return Err(LogError::Behind { place: self.lock.place().to_owned(), size: 0, number: 1 });
+        if self.tables.state().await?.is_some() {
+            // A log goes on under its own key only.
+            self.check_last().await?;
+        } else if let Some(number) = self.lock.numbers().await?.first() {
+            return Err(self.behind(*number).await?);
         }
         self.open(at_ms).await
     }
@@ -116,8 +119,9 @@ impl TransparencyLog {
     /// Becomes the one that sequences.
     ///
     /// # Errors
-    /// [`LogError::LedElsewhere`] if another process is.
+    /// [`LogError::LedElsewhere`] if another process is; [`LogError::Behind`] if the numbers of the lock have a gap.
     pub async fn lead(&self) -> Result<Leader, LogError> {
+        self.check_gap().await?;
         self.tables.lead().await?.ok_or(LogError::LedElsewhere)
     }
 
@@ -150,7 +154,8 @@ impl TransparencyLog {
     /// # Errors
     /// [`LogError::Behind`], [`LogError::LockLost`], [`LogError::Forked`].
     pub async fn check(&self) -> Result<(), LogError> {
-        self.check_lock().await
+        self.check_gap().await?;
+        self.check_lock().await.map(|_| ())
     }
 
     /// Whether the stores can be reached.

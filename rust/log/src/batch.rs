@@ -379,7 +379,7 @@ impl Batch {
         }
         let mut files = self.full;
         files.extend(self.appender.partial());
-        // Bundles first: a reader that finds a tile of hashes then finds the leaves below it.
+        // Bundles first: a reader that finds a tile of hashes finds the leaves below it.
         files.sort_by_key(|(id, _)| (id.kind() != TileKind::Entries, id.kind(), id.index()));
         Ok(BuiltBatch { files, appender: self.appender })
     }

@@ -2,7 +2,7 @@
 //! of both databases.
 //!
 //! Positions are given to records that are committed, in transactions of their own, so ingest writes nothing more and waits
-//! for nothing. A *term* fences leaders: each leader has a greater one, and every write checks it under the lock on the
+//! for nothing. A *term* fences leaders: each leader draws one at random, and every write checks it under the lock on the
 //! state, so a leader that was replaced while it was slow writes nothing more.
 
 mod assign;
@@ -10,11 +10,13 @@ mod positions;
 mod restore;
 mod statements;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use edgesentry_chain::{AuditRecord, Hash};
-use edgesentry_log::{Leaf, LeafError, Run, Tampered, TreeHash};
+use edgesentry_log::{HeadsLeaf, Leaf, LeafError, Run, Tampered, TreeHash};
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
@@ -38,6 +40,15 @@ pub enum LogTablesError {
     /// The ledger does not have what it had committed.
     #[error("the ledger was changed behind the back of the service: {0}")]
     Tampered(Box<Tampered>),
+    /// The heads of the log are not those of its last heads leaf.
+    #[error(
+        "the ledger was changed behind the back of the service: log_heads has not the heads of the checkpoint of size \
+         {size}; restore log_heads from a backup"
+    )]
+    Heads {
+        /// The size of the checkpoint.
+        size: u64,
+    },
     /// The ledger has something else than the log that it is restored from.
     #[error("the ledger and the log disagree on {0}")]
     Conflict(String),
@@ -113,23 +124,36 @@ pub struct BatchLeaves {
     pub runs: Vec<(u64, Run)>,
 }
 
-/// The one that sequences. Dropped, another one can take its place.
+/// The right to sequence. Another process can take it once this is dropped.
 pub struct Leader {
     term: i64,
-    /// Locked by nobody: it makes a shared reference to a leader one that tasks can have.
-    guard: Option<Mutex<Box<dyn Guard>>>,
+    guard: Option<Arc<Mutex<Box<dyn Guard>>>>,
 }
 
 impl Leader {
-    /// Whether nobody else can lead. An error if that is not known; then another one may.
+    /// Checks that no other process can lead.
     ///
     /// # Errors
-    /// The connection that holds the lock is lost.
-    pub async fn holds(&mut self) -> Result<(), StoreError> {
-        match &mut self.guard {
-            Some(guard) => guard.get_mut().holds().await,
+    /// The connection that holds the lock is lost, so another process may lead.
+    pub async fn holds(&self) -> Result<(), StoreError> {
+        match &self.guard {
+            Some(guard) => guard.lock().await.holds().await,
             // Without a lock the term alone decides.
             None => Ok(()),
+        }
+    }
+
+    /// Keeps the lock while other work runs, and returns the error with which it was lost.
+    pub fn keep_alive(&self) -> impl Future<Output = StoreError> + Send + use<> {
+        let guard = self.guard.clone();
+        async move {
+            let Some(guard) = guard else { return std::future::pending().await };
+            loop {
+                tokio::time::sleep(PING_INTERVAL).await;
+                if let Err(error) = guard.lock().await.holds().await {
+                    return error;
+                }
+            }
         }
     }
 }
@@ -139,6 +163,9 @@ impl std::fmt::Debug for Leader {
         f.debug_struct("Leader").field("term", &self.term).finish_non_exhaustive()
     }
 }
+
+/// The time between two statements on the connection of a leader, whose idle limit is 120 s.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A lock that ends with its connection.
 #[async_trait]
@@ -161,10 +188,12 @@ pub trait LogTables: LogPositions {
     /// Whether no other one has taken over since.
     async fn still_leads(&self, leader: &Leader) -> Result<(), LogTablesError>;
 
-    /// Gives positions to what is committed and has none, at most `max_leaves` and a heads leaf; none if there is nothing.
+    /// Gives positions to committed content without one, at most `max_leaves` and a heads leaf; none if there is nothing.
+    /// `last` is the size of the last checkpoint and its heads leaf, with which the tables must agree.
     async fn assign(
         &self,
         leader: &Leader,
+        last: Option<(u64, HeadsLeaf)>,
         max_leaves: u64,
         at_ms: u64,
     ) -> Result<Option<BatchRow>, LogTablesError>;
@@ -172,23 +201,25 @@ pub trait LogTables: LogPositions {
     /// The first batch that is not signed.
     async fn open_batch(&self) -> Result<Option<BatchRow>, StoreError>;
 
-    /// The batch that ends at this size.
-    async fn batch_of_size(&self, size: u64) -> Result<Option<BatchRow>, StoreError>;
-
     /// The leaves of a batch.
     async fn leaves(&self, batch: &BatchRow) -> Result<BatchLeaves, LogTablesError>;
 
     /// Records from a first to a last sequence of devices, in this order. Records that are not there are left out.
     async fn records(&self, spans: Vec<(String, u64, u64)>) -> Result<Vec<AuditRecord>, StoreError>;
 
-    /// Notes that the tiles of a batch are stored.
-    async fn integrated(&self, leader: &Leader, batch: u64, root: TreeHash) -> Result<(), LogTablesError>;
+    /// Notes that the tiles of a batch are stored. The batch must be as it was read.
+    async fn integrated(
+        &self,
+        leader: &Leader,
+        batch: &BatchRow,
+        root: TreeHash,
+    ) -> Result<(), LogTablesError>;
 
-    /// Notes the checkpoint of a batch.
+    /// Notes the checkpoint of a batch. The batch must be as it was read.
     async fn signed(
         &self,
         leader: &Leader,
-        batch: u64,
+        batch: &BatchRow,
         checkpoint: &CheckpointRow,
     ) -> Result<(), LogTablesError>;
 
@@ -203,7 +234,7 @@ pub trait LogTables: LogPositions {
     async fn restore(&self, leader: &Leader, batch: RestoredBatch) -> Result<(), LogTablesError>;
 }
 
-/// What comes of a piece of work in a transaction.
+/// The error of a piece of work in a transaction.
 pub(super) enum Failure {
     Sql(sqlx::Error),
     Log(LogTablesError),
@@ -309,15 +340,16 @@ impl<D: LogDatabase> LogTables for D {
 
     async fn lead(&self) -> Result<Option<Leader>, LogTablesError> {
         let Some(guard) = self.guard().await? else { return Ok(None) };
-        let work: Work<i64> = Box::new(|s| {
+        // A counter would repeat after a restore or a failover that lost the last transactions.
+        let term = (RandomState::new().build_hasher().finish() >> 1).cast_signed();
+        let work: Work<()> = Box::new(move |s| {
             Box::pin(async move {
-                let rows = s.select("UPDATE log_state SET term = term + 1 RETURNING term", &[]).await?;
-                let row = rows.first().ok_or(LogTablesError::NotOpened)?;
-                Ok(Row::new("log_state", row).number(0)?.cast_signed())
+                let moved = s.execute("UPDATE log_state SET term = $1", &[Value::Integer(term)]).await?;
+                if moved == 1 { Ok(()) } else { Err(LogTablesError::NotOpened.into()) }
             })
         });
-        let term = write(self, "take over the log", work).await?;
-        Ok(Some(Leader { term, guard: guard.map(Mutex::new) }))
+        write(self, "take over the log", work).await?;
+        Ok(Some(Leader { term, guard: guard.map(|guard| Arc::new(Mutex::new(guard))) }))
     }
 
     async fn still_leads(&self, leader: &Leader) -> Result<(), LogTablesError> {
@@ -329,25 +361,19 @@ impl<D: LogDatabase> LogTables for D {
     async fn assign(
         &self,
         leader: &Leader,
+        last: Option<(u64, HeadsLeaf)>,
         max_leaves: u64,
         at_ms: u64,
     ) -> Result<Option<BatchRow>, LogTablesError> {
         let term = leader.term;
         let work: Work<Option<BatchRow>> =
-            Box::new(move |s| Box::pin(assign::assign(s, term, max_leaves, at_ms)));
+            Box::new(move |s| Box::pin(assign::assign(s, term, last, max_leaves, at_ms)));
         write(self, "give positions to records", work).await
     }
 
     async fn open_batch(&self) -> Result<Option<BatchRow>, StoreError> {
         let statement = format!("{BATCH} WHERE state <> 'signed' ORDER BY batch LIMIT 1");
         let work: Work<Option<BatchRow>> = Box::new(move |s| Box::pin(batch(s, statement, Vec::new())));
-        read_row(self, "read a batch of the log", work).await
-    }
-
-    async fn batch_of_size(&self, size: u64) -> Result<Option<BatchRow>, StoreError> {
-        let statement = format!("{BATCH} WHERE size = $1");
-        let values = vec![Value::number(size)];
-        let work: Work<Option<BatchRow>> = Box::new(move |s| Box::pin(batch(s, statement, values)));
         read_row(self, "read a batch of the log", work).await
     }
 
@@ -367,15 +393,19 @@ impl<D: LogDatabase> LogTables for D {
         read_row(self, "read the records of a batch", work).await
     }
 
-    async fn integrated(&self, leader: &Leader, batch: u64, root: TreeHash) -> Result<(), LogTablesError> {
-        let (term, values) = (leader.term, vec![Value::number(batch), Value::Bytes(root.0.to_vec())]);
+    async fn integrated(
+        &self,
+        leader: &Leader,
+        batch: &BatchRow,
+        root: TreeHash,
+    ) -> Result<(), LogTablesError> {
+        let (term, batch) = (leader.term, batch.clone());
         let work: Work<()> = Box::new(move |s| {
             Box::pin(async move {
                 locked_state(s, term).await?;
-                let update = "UPDATE log_batches SET root = $2, state = 'integrated'
-                              WHERE batch = $1 AND state = 'sequenced'";
-                s.execute(update, &values).await?;
-                Ok(())
+                let update = "UPDATE log_batches SET root = $4, state = 'integrated' WHERE batch = $1
+                              AND first_index = $2 AND size = $3 AND state <> 'signed'";
+                move_batch(s, update, &batch, root).await
             })
         });
         write(self, "note the root of a batch", work).await
@@ -384,17 +414,17 @@ impl<D: LogDatabase> LogTables for D {
     async fn signed(
         &self,
         leader: &Leader,
-        batch: u64,
+        batch: &BatchRow,
         checkpoint: &CheckpointRow,
     ) -> Result<(), LogTablesError> {
-        let (term, checkpoint) = (leader.term, checkpoint.clone());
+        let (term, batch, checkpoint) = (leader.term, batch.clone(), checkpoint.clone());
         let work: Work<()> = Box::new(move |s| {
             Box::pin(async move {
                 locked_state(s, term).await?;
                 write_checkpoint(s, &checkpoint).await?;
-                let update = "UPDATE log_batches SET state = 'signed' WHERE batch = $1";
-                s.execute(update, &[Value::number(batch)]).await?;
-                Ok(())
+                let update = "UPDATE log_batches SET state = 'signed' WHERE batch = $1 AND first_index = $2
+                              AND size = $3 AND root = $4 AND state = 'integrated'";
+                move_batch(s, update, &batch, checkpoint.root).await
             })
         });
         write(self, "note a checkpoint", work).await
@@ -523,8 +553,35 @@ async fn write_checkpoint(s: &mut dyn Statements, checkpoint: &CheckpointRow) ->
         Value::number(checkpoint.signed_at_ms),
         Value::number(checkpoint.lock_number),
     ];
-    s.execute(insert, &values).await?;
+    if s.execute(insert, &values).await? == 1 {
+        return Ok(());
+    }
+    let there =
+        "SELECT note FROM checkpoints WHERE size = $1 AND root = $2 AND note = $3 AND lock_number = $4";
+    let [size, root, note, _, number] = values;
+    if s.select(there, &[size, root, note, number]).await?.is_empty() {
+        return Err(inconsistent(format!("another checkpoint of size {} is noted", checkpoint.size)));
+    }
     Ok(())
+}
+
+/// Moves a batch to its next step.
+async fn move_batch(
+    s: &mut dyn Statements,
+    update: &str,
+    batch: &BatchRow,
+    root: TreeHash,
+) -> Result<(), Failure> {
+    let values = [
+        Value::number(batch.batch),
+        Value::number(batch.first_index),
+        Value::number(batch.size),
+        Value::Bytes(root.0.to_vec()),
+    ];
+    if s.execute(update, &values).await? == 1 {
+        return Ok(());
+    }
+    Err(inconsistent(format!("batch {} was changed while it was written", batch.batch)))
 }
 
 /// Writes the positions of a batch and moves the state behind it.

@@ -101,7 +101,7 @@ impl LogError {
             LogError::Tables(error) => match error {
                 LogTablesError::NotOpened => "log_not_opened",
                 LogTablesError::Superseded => "log_superseded",
-                LogTablesError::Tampered(_) => "ledger_tampered",
+                LogTablesError::Tampered(_) | LogTablesError::Heads { .. } => "ledger_tampered",
                 LogTablesError::Conflict(_) => "log_conflict",
                 LogTablesError::Inconsistent(_) => "log_inconsistent",
                 LogTablesError::Store(_) => "store",

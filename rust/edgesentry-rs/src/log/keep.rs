@@ -1,30 +1,47 @@
 //! Writing the log for as long as a service runs.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use tracing::warn;
+use futures::FutureExt;
+use tracing::{error, warn};
 
 use super::{LogError, TransparencyLog};
 use crate::ledger::Leader;
 use crate::telemetry::metrics::Metrics;
 
 impl TransparencyLog {
-    /// Sequences what is new at every interval, if no other node does. Never ends; the future may be dropped at any point.
+    /// Sequences new records at every interval, unless another node does. Never ends; the future may be dropped at any
+    /// point.
     pub async fn keep(self, interval: Duration, metrics: Metrics) {
         let mut leader = None;
         loop {
-            if let Err(error) = self.turn(&mut leader, &metrics).await {
-                // Another node may be able to go on.
-                leader = None;
-                if !is_elsewhere(&error) {
-                    metrics.count_log_refusal(error.code());
+            let led = leader.is_some();
+            let lost = match AssertUnwindSafe(self.turn(&mut leader, &metrics)).catch_unwind().await {
+                Ok(Ok(())) => false,
+                Ok(Err(error)) => {
+                    // Another node may be able to go on.
+                    leader = None;
+                    if !is_elsewhere(&error) {
+                        metrics.count_log_refusal(error.code());
+                    }
+                    if error.is_retryable() && !is_elsewhere(&error) {
+                        warn!(error = %error, "a round of the transparency log failed and is repeated");
+                    }
+                    led && error.is_retryable()
                 }
-                if error.is_retryable() && !is_elsewhere(&error) {
-                    warn!(error = %error, "a round of the transparency log failed and is repeated");
+                Err(_) => {
+                    leader = None;
+                    metrics.count_log_refusal("internal");
+                    error!("a round of the transparency log panicked and is repeated at the next interval");
+                    false
                 }
-            }
+            };
             metrics.log_leader(leader.is_some());
-            tokio::time::sleep(interval).await;
+            // A leader that has lost its lock takes it again at once; if that fails, it waits.
+            if !lost {
+                pause(interval, &mut leader).await;
+            }
         }
     }
 
@@ -35,10 +52,31 @@ impl TransparencyLog {
         };
         metrics.log_leader(true);
         let done = self.sequence(leads).await;
-        let status = self.status().await?;
-        let (size, signed_at_ms) = status.checkpoint.map_or((0, 0), |last| (last.size, last.signed_at_ms));
-        metrics.log_progress(size, signed_at_ms, status.backlog);
+        match self.status().await {
+            Ok(status) => {
+                let (size, signed_at_ms) =
+                    status.checkpoint.map_or((0, 0), |last| (last.size, last.signed_at_ms));
+                metrics.log_progress(size, signed_at_ms, status.backlog);
+            }
+            // The error of the round is the one to report.
+            Err(_) if done.is_err() => {}
+            Err(error) => return Err(error),
+        }
         done.map(|_| ())
+    }
+}
+
+/// Waits, and keeps the lock of the leader. Returns early if the lock is lost.
+async fn pause(interval: Duration, leader: &mut Option<Leader>) {
+    let Some(alive) = leader.as_ref().map(Leader::keep_alive) else {
+        return tokio::time::sleep(interval).await;
+    };
+    tokio::select! {
+        () = tokio::time::sleep(interval) => {}
+        lost = alive => {
+            warn!(error = %lost, "the lock of the transparency log is lost and is taken again");
+            *leader = None;
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgesentry_log::{Checkpoint, MAX_NOTE_BYTES, Note};
+use edgesentry_log::{Checkpoint, MAX_NOTE_BYTES, Note, TreeHash};
 
 use super::{LogError, TransparencyLog};
 use crate::error::StoreError;
-use crate::objects::{Objects, Write, Written};
+use crate::objects::{Object, Objects, Write, Written};
 
-/// Numbers go from 1 on without a gap, so the last one is found without a listing.
+/// Numbers go from 1 on without a gap. A round looks at the next one; [`TransparencyLog::check_gap`] lists them all.
 #[derive(Clone)]
 pub(super) struct Lock {
     objects: Arc<dyn Objects>,
@@ -32,14 +32,36 @@ impl Lock {
         self.objects.get(&key(number)).await
     }
 
+    /// Returns all numbers in ascending order. Objects of other names do not count.
+    pub(super) async fn numbers(&self) -> Result<Vec<u64>, StoreError> {
+        let objects = self.objects.list(FOLDER).await?;
+        let number = |object: &Object| {
+            let number = object.key.strip_prefix(FOLDER)?.parse().ok()?;
+            (object.key == key(number)).then_some(number)
+        };
+        let mut numbers: Vec<u64> = objects.iter().filter_map(number).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
     /// Writes the checkpoint of a number, unless there is one.
     pub(super) async fn put(&self, number: u64, note: Bytes) -> Result<Written, StoreError> {
         self.objects.put(&key(number), note, Write::IfAbsent).await
     }
 }
 
+const FOLDER: &str = "log/lock/";
+
 fn key(number: u64) -> String {
-    format!("log/lock/{number:010}")
+    format!("{FOLDER}{number:010}")
+}
+
+/// The last checkpoint that ledger and lock both have; number and size are 0 before the first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Last {
+    pub(super) number: u64,
+    pub(super) size: u64,
+    pub(super) root: TreeHash,
 }
 
 impl TransparencyLog {
@@ -62,37 +84,76 @@ impl TransparencyLog {
         LogError::Forked { place: self.lock.place().to_owned(), number, problem }
     }
 
-    /// Checks that the last checkpoint of the ledger is the last one of the lock; the lock may be ahead by the checkpoint
-    /// of the batch under way, which was signed before the process was interrupted.
-    pub(super) async fn check_lock(&self) -> Result<(), LogError> {
-        let number = self.check_last().await?;
-        let Some(next) = self.lock.get(number + 1).await? else { return Ok(()) };
-        let checkpoint = self.own_checkpoint(number + 1, &next)?;
-        let Some(batch) = self.tables.open_batch().await? else {
-            let size = self.tables.state().await?.map_or(0, |state| state.next_index);
-            return Err(LogError::Behind { place: self.lock.place().to_owned(), size, number: number + 1 });
-        };
+    /// Checks that the last checkpoint of the ledger is the last one of the lock, and returns it. The lock may be ahead by
+    /// the checkpoint of the batch under way, which was signed before the process was interrupted.
+    pub(super) async fn check_lock(&self) -> Result<Last, LogError> {
+        let last = self.check_last().await?;
+        let number = last.number + 1;
+        let Some(next) = self.lock.get(number).await? else { return Ok(last) };
+        let checkpoint = self.own_checkpoint(number, &next)?;
+        let Some(batch) = self.tables.open_batch().await? else { return Err(self.behind(number).await?) };
         if batch.size == checkpoint.size() {
-            return Ok(());
+            return Ok(last);
         }
         let problem =
             format!("it has size {}, and the ledger has a batch of size {}", checkpoint.size(), batch.size);
-        Err(self.forked(number + 1, problem))
+        Err(self.forked(number, problem))
     }
 
-    /// Checks that the lock has the last checkpoint of the ledger; its number, 0 if there is none.
-    pub(super) async fn check_last(&self) -> Result<u64, LogError> {
-        let Some(last) = self.tables.last_checkpoint().await? else { return Ok(0) };
-        match self.lock.get(last.lock_number).await? {
-            Some(note) if *note == *last.note => Ok(last.lock_number),
-            Some(_) => {
-                let problem = format!("the ledger has another checkpoint of size {}", last.size);
-                Err(self.forked(last.lock_number, problem))
-            }
-            None => {
-                let (place, number) = (self.lock.place().to_owned(), last.lock_number);
-                Err(LogError::LockLost { place, number })
-            }
+    /// Returns the last checkpoint of the ledger. The lock must have the same note, with a signature of this log, and
+    /// size and root of the row must be those of the note: the row alone could have been written by anyone with access
+    /// to the database.
+    pub(super) async fn check_last(&self) -> Result<Last, LogError> {
+        let Some(last) = self.tables.last_checkpoint().await? else {
+            return Ok(Last { number: 0, size: 0, root: TreeHash::EMPTY });
+        };
+        let number = last.lock_number;
+        let Some(note) = self.lock.get(number).await? else {
+            return Err(LogError::LockLost { place: self.lock.place().to_owned(), number });
+        };
+        if *note != *last.note {
+            let problem = format!("the ledger has another checkpoint of size {}", last.size);
+            return Err(self.forked(number, problem));
         }
+        let checkpoint = self.own_checkpoint(number, &note)?;
+        let (size, root) = (checkpoint.size(), checkpoint.root());
+        if (size, root) != (last.size, last.root) {
+            let problem =
+                format!("it has size {size}, and the ledger has it with size {} or another root", last.size);
+            return Err(self.forked(number, problem));
+        }
+        Ok(Last { number, size, root })
+    }
+
+    /// Checks that the numbers behind the last checkpoint of the ledger have no gap, which would hide the checkpoints
+    /// behind it from a look at the next number.
+    pub(super) async fn check_gap(&self) -> Result<(), LogError> {
+        let last = self.tables.last_checkpoint().await?.map_or(0, |last| last.lock_number);
+        let numbers = self.lock.numbers().await?;
+        let behind = numbers.into_iter().filter(|number| *number > last);
+        match behind.zip(last + 1..).find(|(number, expected)| number != expected) {
+            Some((number, _)) => Err(self.behind(number).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the error of a lock that is ahead of the ledger at a number.
+    pub(super) async fn behind(&self, number: u64) -> Result<LogError, StoreError> {
+        let size = self.tables.state().await?.map_or(0, |state| state.next_index);
+        Ok(LogError::Behind { place: self.lock.place().to_owned(), size, number })
+    }
+
+    /// Returns the size of the published checkpoint if this log has signed it.
+    pub(super) async fn published_size(&self) -> Result<Option<u64>, StoreError> {
+        let note = self.store.checkpoint().await?;
+        Ok(note.and_then(|note| self.own_checkpoint(0, &note).ok()).map(|checkpoint| checkpoint.size()))
+    }
+
+    /// Publishes a checkpoint, unless it or a larger one of this log is published.
+    pub(super) async fn publish(&self, size: u64, note: &[u8]) -> Result<(), StoreError> {
+        if self.published_size().await?.is_some_and(|published| published > size) {
+            return Ok(());
+        }
+        self.store.publish(note).await
     }
 }

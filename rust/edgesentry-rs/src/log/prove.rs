@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use edgesentry_log::{
     Checkpoint, ConsistencyProof, EntryBundle, HeadsProof, HeadsTree, Leaf, LogProof, MAX_NOTE_BYTES, NodeId,
-    Note, Tile, TileId, TreeHash, consistency_nodes, inclusion_nodes, inclusion_path, verify_consistency,
-    verify_inclusion,
+    Note, Tile, TileId, TileKind, TreeHash, consistency_nodes, inclusion_nodes, inclusion_path,
+    verify_consistency, verify_inclusion,
 };
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
@@ -158,11 +158,23 @@ impl LogReader {
         Ok(Published { note, checkpoint })
     }
 
-    /// Returns the bytes of a tile or bundle; none if it does not exist.
+    /// Returns the bytes of a tile or bundle of the published tree; none if it is not in the tree. The files of a batch
+    /// that is not signed yet can still be replaced.
     ///
     /// # Errors
-    /// The store failed.
+    /// The store failed, or the published checkpoint is damaged.
     pub async fn tile(&self, id: TileId) -> Result<Option<Bytes>, ProveError> {
+        let size = match self.published().await {
+            Ok(published) => published.checkpoint.size(),
+            Err(ProveError::NoCheckpoint { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let level = if let TileKind::Hashes(level) = id.kind() { level } else { 0 };
+        let width = u128::from(edgesentry_log::TILE_WIDTH);
+        let end = (u128::from(id.index()) * width + u128::from(id.width())) << (8 * u32::from(level));
+        if end > u128::from(size) {
+            return Ok(None);
+        }
         Ok(self.store.find(id).await?)
     }
 
@@ -275,7 +287,7 @@ impl LogReader {
             return Err(ProveError::Newer { older, size });
         }
         let nodes = consistency_nodes(older, size).map_err(|error| self.store.damaged(error.to_string()))?;
-        let nodes = self.nodes(nodes, size).await?;
+        let nodes = self.store.nodes(nodes, size).await?;
         ConsistencyProof::new(older, published.note.clone(), |node| nodes.get(&node).copied())
             .map_err(|error| self.store.damaged(error.to_string()).into())
     }
@@ -286,10 +298,24 @@ impl LogReader {
         index: u64,
     ) -> Result<(Result<Leaf, edgesentry_log::LeafError>, LogProof), ProveError> {
         let (size, root) = (published.checkpoint.size(), published.checkpoint.root());
-        let damaged = |problem: &dyn std::fmt::Display| self.store.damaged(problem.to_string());
+        let (leaf, path) = self.store.leaf(index, size, root).await?;
+        let parsed = Leaf::parse(&leaf);
+        Ok((parsed, LogProof { extra: Some(leaf), index, path, checkpoint: published.note.clone() }))
+    }
+}
+
+impl TileStore {
+    /// Returns a leaf of the tree of this size and root with its path, which is verified.
+    pub(super) async fn leaf(
+        &self,
+        index: u64,
+        size: u64,
+        root: TreeHash,
+    ) -> Result<(Vec<u8>, Vec<TreeHash>), LogError> {
+        let damaged = |problem: &dyn std::fmt::Display| self.damaged(problem.to_string());
         let id = TileId::of_entry(index, size);
         let id = id.ok_or_else(|| damaged(&format!("leaf {index} is beyond size {size}")))?;
-        let bytes = self.store.get(id).await?;
+        let bytes = self.get(id).await?;
         let bundle = EntryBundle::parse(id, &bytes).map_err(|error| damaged(&error))?;
         let at = usize::try_from(index % u64::from(edgesentry_log::TILE_WIDTH)).unwrap_or(usize::MAX);
         let leaf = bundle.entries().get(at).ok_or_else(|| damaged(&format!("{id} lacks leaf {index}")))?;
@@ -299,16 +325,15 @@ impl LogReader {
         let path = path.map_err(|error| damaged(&error))?;
         verify_inclusion(TreeHash::of_leaf(leaf), index, size, &path, root)
             .map_err(|error| damaged(&format!("leaf {index}: {error}")))?;
-        let proof = LogProof { extra: Some(leaf.to_vec()), index, path, checkpoint: published.note.clone() };
-        Ok((Leaf::parse(leaf), proof))
+        Ok((leaf.to_vec(), path))
     }
 
     async fn nodes(&self, nodes: Vec<NodeId>, size: u64) -> Result<HashMap<NodeId, TreeHash>, LogError> {
         let tiles: BTreeSet<TileId> = nodes.iter().filter_map(|node| TileId::of_node(*node, size)).collect();
-        let files: Vec<(TileId, Bytes)> = self.store.get_all(tiles.into_iter()).try_collect().await?;
+        let files: Vec<(TileId, Bytes)> = self.get_all(tiles.into_iter()).try_collect().await?;
         let mut hashes = HashMap::new();
         for (id, bytes) in files {
-            let tile = Tile::parse(id, &bytes).map_err(|error| self.store.damaged(error.to_string()))?;
+            let tile = Tile::parse(id, &bytes).map_err(|error| self.damaged(error.to_string()))?;
             hashes.extend(nodes.iter().filter_map(|node| Some((*node, tile.node(*node)?))));
         }
         Ok(hashes)

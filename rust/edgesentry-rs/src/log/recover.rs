@@ -1,15 +1,16 @@
 //! Putting the records of the log back into a ledger that was restored to an earlier time.
 
 use bytes::Bytes;
-use edgesentry_log::{Checkpoint, EntryBundle, Leaf, ReadBatch, TileId, TreeHash};
+use edgesentry_log::{Checkpoint, EntryBundle, Leaf, ReadBatch, TileId};
 use futures::StreamExt;
 use tracing::info;
 
+use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::clock::now_ms;
 use crate::ledger::{CheckpointRow, Leader, RestoredBatch};
 
-/// What was put back.
+/// The content that a recovery put back.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Recovered {
     /// Batches.
@@ -41,28 +42,35 @@ impl TransparencyLog {
     /// # Errors
     /// [`LogError::Tables`] with a conflict if the ledger has something else than the log.
     pub async fn recover(&self, leader: &mut Leader) -> Result<Recovered, LogError> {
+        let alive = leader.keep_alive();
+        tokio::select! {
+            done = self.put_back(leader) => done,
+            lost = alive => Err(lost.into()),
+        }
+    }
+
+    async fn put_back(&self, leader: &mut Leader) -> Result<Recovered, LogError> {
         let mut done = Recovered::default();
         loop {
             leader.holds().await?;
-            let number = self.check_last().await?;
-            let Some(note) = self.lock.get(number + 1).await? else { break };
-            let checkpoint = self.own_checkpoint(number + 1, &note)?;
-            let last = self.tables.last_checkpoint().await?;
-            let (size, root) = last.map_or((0, TreeHash::EMPTY), |last| (last.size, last.root));
+            let last = self.check_last().await?;
+            let number = last.number + 1;
+            let Some(note) = self.lock.get(number).await? else { break };
+            let checkpoint = self.own_checkpoint(number, &note)?;
             done.batches += 1;
-            done.leaves += checkpoint.size().saturating_sub(size);
+            done.leaves += checkpoint.size().saturating_sub(last.size);
             // Positions that were given before the ledger was copied are those of the log.
             if let Some(batch) = self.tables.open_batch().await? {
-                let root = self.integrate(leader, &batch).await?;
-                self.sign(leader, &batch, root).await?;
+                let root = self.integrate(leader, &batch, &last).await?;
+                self.sign(leader, &batch, root, &last).await?;
                 continue;
             }
-            let batch = self.read_batch((size, root), number + 1, &checkpoint, note).await?;
+            let batch = self.read_batch(&last, number, &checkpoint, note).await?;
             self.tables.restore(leader, batch).await?;
-            info!(size = checkpoint.size(), number = number + 1, "a batch of the log is back in the ledger");
+            info!(size = checkpoint.size(), number, "a batch of the log is back in the ledger");
         }
         if let Some(last) = self.tables.last_checkpoint().await? {
-            self.store.publish(&last.note).await?;
+            self.publish(last.size, &last.note).await?;
         }
         Ok(done)
     }
@@ -70,16 +78,17 @@ impl TransparencyLog {
     /// The leaves between two checkpoints, from the entry bundles.
     async fn read_batch(
         &self,
-        (size, root): (u64, TreeHash),
+        last: &Last,
         number: u64,
         checkpoint: &Checkpoint,
         note: Bytes,
     ) -> Result<RestoredBatch, LogError> {
+        let size = last.size;
         if checkpoint.size() <= size {
             let problem = format!("it has size {}, and the one before {size}", checkpoint.size());
             return Err(self.forked(number, problem));
         }
-        let mut appender = self.store.resume(size, root).await?;
+        let mut appender = self.store.resume(size, last.root).await?;
         let mut leaves = ReadBatch::default();
         let first = size - size % 256;
         let ids: Vec<TileId> = (first..checkpoint.size())

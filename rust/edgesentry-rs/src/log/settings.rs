@@ -8,6 +8,7 @@ use edgesentry_log::{KeyType, SignerKey};
 use serde::Deserialize;
 
 use super::TransparencyLog;
+use super::lock::Lock;
 use crate::error::{Error, describe};
 use crate::ledger::Ledger;
 use crate::objects::{self, Objects};
@@ -91,12 +92,42 @@ impl LogSettings {
             .map_err(|error| config(format!("log.origin: {error}")))?;
         let tables =
             ledger.log().ok_or_else(|| config("this ledger cannot have a transparency log".to_owned()))?;
+        let (store, lock) = self.stores(ledger_file, s3, stores).await?;
+        Ok(TransparencyLog::new(tables, store, lock, key, self.max_records))
+    }
+
+    /// Returns true if the ledger has a log, or the lock a signed checkpoint. Needs no key.
+    ///
+    /// # Errors
+    /// A setting is wrong, or ledger or lock cannot be read.
+    pub async fn exists(
+        &self,
+        ledger: &dyn Ledger,
+        ledger_file: Option<&Path>,
+        s3: &S3Settings,
+    ) -> Result<bool, Error> {
+        let (_, lock) = self.stores(ledger_file, s3, Stores::Create).await?;
+        if !Lock::new(lock).numbers().await?.is_empty() {
+            return Ok(true);
+        }
+        match ledger.log() {
+            Some(tables) => Ok(tables.state().await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    async fn stores(
+        &self,
+        ledger_file: Option<&Path>,
+        s3: &S3Settings,
+        stores: Stores,
+    ) -> Result<(Arc<dyn Objects>, Arc<dyn Objects>), Error> {
         let store = self.store(ledger_file, s3, stores).await?;
         let lock = match &self.lock {
             Some(lock) => open_place("log.lock", lock, s3).await?,
             None => Arc::clone(&store),
         };
-        Ok(TransparencyLog::new(tables, store, lock, key, self.max_records))
+        Ok((store, lock))
     }
 
     pub(super) async fn store(

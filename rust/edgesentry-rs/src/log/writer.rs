@@ -1,9 +1,10 @@
 //! One round of the leader: positions, tiles, signature.
 
 use bytes::Bytes;
-use edgesentry_log::{Appender, Batch, Checkpoint, Run, TreeHash};
+use edgesentry_log::{Appender, Batch, Checkpoint, HeadsLeaf, Leaf, Run, TreeHash};
 use tracing::{error, info};
 
+use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::clock::now_ms;
 use crate::ledger::{BatchRow, CheckpointRow, Leader, LogTablesError};
@@ -12,7 +13,7 @@ use crate::objects::Written;
 /// Records that are read at a time.
 const PAGE_RECORDS: u64 = 4096;
 
-/// What a round has done.
+/// The result of a round.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Sequenced {
     /// Batches that were signed.
@@ -22,14 +23,18 @@ pub struct Sequenced {
 }
 
 impl TransparencyLog {
-    /// Finishes the batch that is under way, and sequences what is committed, batch by batch, until nothing is left.
+    /// Finishes the batch that is under way, and sequences committed records, batch by batch, until none is left.
     ///
     /// The future may be dropped at any point: the next round goes on from there.
     ///
     /// # Errors
-    /// See [`LogError`]. What was done stays.
+    /// See [`LogError`]. Batches that were signed before it stay.
     pub async fn sequence(&self, leader: &mut Leader) -> Result<Sequenced, LogError> {
-        let done = self.round(leader).await;
+        let alive = leader.keep_alive();
+        let done = tokio::select! {
+            done = self.round(leader) => done,
+            lost = alive => Err(lost.into()),
+        };
         if let Err(failure) = &done {
             tell(failure);
         }
@@ -42,31 +47,34 @@ impl TransparencyLog {
         loop {
             leader.holds().await?;
             // Before any position is given: a ledger that was restored would give them to other records.
-            self.check_lock_of(leader).await?;
+            let last = self.check_lock_of(leader).await?;
             let batch = match self.tables.open_batch().await? {
                 Some(batch) => batch,
-                None => match self.tables.assign(leader, self.max_records, now()).await? {
-                    Some(batch) => batch,
-                    None => break,
-                },
+                None => {
+                    let heads = self.last_heads(&last).await?;
+                    match self.tables.assign(leader, heads, self.max_records, now()).await? {
+                        Some(batch) => batch,
+                        None => break,
+                    }
+                }
             };
             done.leaves += batch.size - batch.first_index;
             done.batches += 1;
-            let root = self.integrate(leader, &batch).await?;
-            self.sign(leader, &batch, root).await?;
+            let root = self.integrate(leader, &batch, &last).await?;
+            self.sign(leader, &batch, root, &last).await?;
         }
         if done.batches == 0
             && let Some(last) = self.tables.last_checkpoint().await?
         {
             // The process may have been interrupted before it was published.
-            self.store.publish(&last.note).await?;
+            self.publish(last.size, &last.note).await?;
         }
         Ok(done)
     }
 
     /// [`TransparencyLog::check_lock`], for a leader: what another one has signed meanwhile is not taken for a lock that
     /// is ahead.
-    async fn check_lock_of(&self, leader: &Leader) -> Result<(), LogError> {
+    async fn check_lock_of(&self, leader: &Leader) -> Result<Last, LogError> {
         let checked = self.check_lock().await;
         if checked.is_err() {
             self.tables.still_leads(leader).await?;
@@ -74,27 +82,50 @@ impl TransparencyLog {
         checked
     }
 
-    /// Stores the bundles and tiles of a batch; the root with it.
-    pub(super) async fn integrate(&self, leader: &Leader, batch: &BatchRow) -> Result<TreeHash, LogError> {
-        if let Some(root) = batch.root {
-            return Ok(root);
+    /// Returns size and heads leaf of a signed checkpoint, from its entry bundle; none before the first.
+    async fn last_heads(&self, last: &Last) -> Result<Option<(u64, HeadsLeaf)>, LogError> {
+        let Some(index) = last.size.checked_sub(1) else { return Ok(None) };
+        let (leaf, _) = self.store.leaf(index, last.size, last.root).await?;
+        match Leaf::parse(&leaf) {
+            Ok(Leaf::Heads(leaf)) => Ok(Some((last.size, leaf))),
+            _ => Err(self.store.damaged(format!("leaf {index} is not a heads leaf"))),
         }
-        let built = self.build(batch).await?.finish();
+    }
+
+    /// Stores the bundles and tiles of a batch, and returns the root with it. The tree always grows from the last signed
+    /// checkpoint, so the root extends it; a root in the ledger is only compared.
+    pub(super) async fn integrate(
+        &self,
+        leader: &Leader,
+        batch: &BatchRow,
+        last: &Last,
+    ) -> Result<TreeHash, LogError> {
+        if batch.first_index != last.size {
+            self.tables.still_leads(leader).await?;
+            return Err(self.forked(last.number, format!("batch {} does not begin at its end", batch.batch)));
+        }
+        let built = self.build(batch, last).await?.finish();
         let built = built.map_err(|error| LogError::of_batch(self.place(), error))?;
+        let inconsistent = |problem: String| LogError::from(LogTablesError::Inconsistent(problem));
         if built.appender.size() != batch.size {
-            let problem =
-                format!("batch {} has {} leaves", batch.batch, built.appender.size() - batch.first_index);
-            return Err(LogTablesError::Inconsistent(problem).into());
+            let leaves = built.appender.size() - batch.first_index;
+            return Err(inconsistent(format!("batch {} has {leaves} leaves", batch.batch)));
+        }
+        let root = built.appender.root();
+        if let Some(there) = batch.root.filter(|there| *there != root) {
+            return Err(inconsistent(format!("batch {} has root {there}, its leaves {root}", batch.batch)));
         }
         self.store.put_all(built.files).await?;
-        let root = built.appender.root();
-        self.tables.integrated(leader, batch.batch, root).await?;
+        self.tables.integrated(leader, batch, root).await?;
         Ok(root)
     }
 
-    async fn build(&self, batch: &BatchRow) -> Result<Batch, LogError> {
+    async fn build(&self, batch: &BatchRow, last: &Last) -> Result<Batch, LogError> {
         let leaves = self.tables.leaves(batch).await?;
-        let appender = self.resume(batch.first_index).await?;
+        let appender = match last.size {
+            0 => Appender::default(),
+            size => self.store.resume(size, last.root).await?,
+        };
         let mut pages = Pages { log: self, batch: Batch::new(appender), spans: Vec::new(), records: 0 };
         let mut at = batch.first_index;
         let mut events = leaves.events.into_iter().peekable();
@@ -113,40 +144,19 @@ impl TransparencyLog {
         Ok(pages.batch)
     }
 
-    /// The log before a batch.
-    async fn resume(&self, size: u64) -> Result<Appender, LogError> {
-        if size == 0 {
-            return Ok(Appender::default());
-        }
-        let before = self.tables.batch_of_size(size).await?.and_then(|batch| batch.root);
-        let root = before.ok_or_else(|| {
-            LogTablesError::Inconsistent(format!("no batch with a root ends at size {size}"))
-        })?;
-        self.store.resume(size, root).await
-    }
-
     /// Signs the checkpoint of a batch under the lock, notes it, and publishes it.
     pub(super) async fn sign(
         &self,
         leader: &mut Leader,
         batch: &BatchRow,
         root: TreeHash,
+        last: &Last,
     ) -> Result<(), LogError> {
         let checkpoint = Checkpoint::new(self.origin(), batch.size, root)?;
-        let last = self.tables.last_checkpoint().await?;
-        let number = last.as_ref().map_or(0, |last| last.lock_number) + 1;
-        let (size, before) = last.map_or((0, TreeHash::EMPTY), |last| (last.size, last.root));
-        let continued = match self.tables.batch_of_size(batch.first_index).await? {
-            Some(previous) => previous.root.is_some_and(|root| root == before),
-            None => batch.first_index == 0,
-        };
-        if size != batch.first_index || !continued {
-            self.tables.still_leads(leader).await?;
-            return Err(self.forked(number - 1, format!("batch {} does not begin at its end", batch.batch)));
-        }
+        let number = last.number + 1;
         leader.holds().await?;
         self.tables.still_leads(leader).await?;
-        let note = self.locked_note(leader, number, &checkpoint).await?;
+        let note = self.locked_note(leader, last, &checkpoint).await?;
         let row = CheckpointRow {
             size: batch.size,
             root,
@@ -154,8 +164,8 @@ impl TransparencyLog {
             signed_at_ms: now(),
             lock_number: number,
         };
-        self.tables.signed(leader, batch.batch, &row).await?;
-        self.store.publish(&note).await?;
+        self.tables.signed(leader, batch, &row).await?;
+        self.publish(batch.size, &note).await?;
         info!(size = batch.size, number, "a checkpoint of the transparency log is signed");
         Ok(())
     }
@@ -165,12 +175,18 @@ impl TransparencyLog {
     async fn locked_note(
         &self,
         leader: &Leader,
-        number: u64,
+        last: &Last,
         checkpoint: &Checkpoint,
     ) -> Result<Bytes, LogError> {
+        let number = last.number + 1;
         let there = match self.lock.get(number).await? {
             Some(there) => there,
             None => {
+                // A larger one was published, so objects of the lock were deleted, and the ledger was restored.
+                if self.published_size().await?.is_some_and(|published| published > last.size) {
+                    self.tables.still_leads(leader).await?;
+                    return Err(self.behind(number).await?);
+                }
                 let note = Bytes::from(checkpoint.sign(&self.key)?.to_string());
                 match self.lock.put(number, note.clone()).await? {
                     Written::Stored => return Ok(note),

@@ -1,5 +1,5 @@
-//! The transparency log over real stores: SQLite with a directory, PostgreSQL with a bucket. Whatever happens on the way,
-//! an auditor who reads the files finds one log, which has every record of the ledger once.
+//! The transparency log over real stores: SQLite with a directory, PostgreSQL with a bucket. After every fault an auditor
+//! who reads the files finds one log, which has every record of the ledger once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,6 +41,11 @@ on_every_ledger!(
     a_ledger_that_took_other_records_is_not_recovered,
     a_lock_that_is_gone_or_of_another_log_is_refused,
     files_that_were_changed_are_refused,
+    a_root_that_was_written_into_the_ledger_is_not_signed,
+    a_batch_or_checkpoint_that_was_changed_is_refused,
+    a_device_that_was_removed_from_the_heads_stops_the_log,
+    a_gap_in_the_lock_is_refused,
+    a_larger_published_checkpoint_is_not_replaced,
     heads_from_outside_are_compared,
 );
 
@@ -90,7 +95,7 @@ pub async fn lead(log: &TransparencyLog) -> Leader {
     panic!("the lock of a leader that is gone is still held")
 }
 
-/// Takes records in, and expects that all are accepted.
+/// Ingests records, and expects that all are accepted.
 pub async fn ingest(place: &Place, lifts: &mut [Device], each: usize) {
     let service = place.service().await;
     let batch = lifts.iter_mut().flat_map(|lift| chain(lift, each)).collect();
@@ -376,7 +381,7 @@ async fn faults(place: &Place, hows: [How; 2]) {
                 struck: Notify::new(),
             });
             let broken = log(&ledger, &(Arc::clone(&faulty) as Arc<dyn Objects>), 1000);
-            let mut leader = lead(&broken).await;
+            let mut leader = lead(&whole).await;
             let ended = tokio::select! {
                 done = broken.sequence(&mut leader) => Some(done),
                 () = faulty.struck.notified() => None,
@@ -601,7 +606,7 @@ async fn a_ledger_that_was_copied_within_a_batch_goes_on(place: Place) {
         struck: Notify::new(),
     });
     let broken = log(&ledger, &(faulty as Arc<dyn Objects>), 1000);
-    broken.sequence(&mut lead(&broken).await).await.unwrap_err();
+    broken.sequence(&mut lead(&whole).await).await.unwrap_err();
     assert!(whole.status().await.unwrap().open_batch.is_some());
     let backup = copy(&place).await;
     for _ in 0..2 {
@@ -683,7 +688,7 @@ async fn a_lock_that_is_gone_or_of_another_log_is_refused(place: Place) {
     objects.put(key, other.clone().into(), Write::Replace).await.unwrap();
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_forked");
     objects.put(key, note, Write::Replace).await.unwrap();
-    // Somebody else has signed the next one: of a size that this ledger has no batch of, or will have one of.
+    // Another process has signed the next one: of a size that this ledger has no batch of, or will have one of.
     objects.put("log/lock/0000000002", other.into(), Write::IfAbsent).await.unwrap();
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
     let error = log.recover(&mut leader).await.unwrap_err();
@@ -730,4 +735,138 @@ async fn heads_from_outside_are_compared(place: Place) {
     let error = compare_heads(&*ledger, &other).await.unwrap_err();
     assert!(error.to_string().contains("no such record"), "{error}");
     let _ = next(&mut lifts[0]);
+}
+
+/// A log with one checkpoint of four leaves: opened, key, record, heads.
+async fn signed_once(
+    place: &Place,
+) -> (Arc<dyn Ledger>, Arc<dyn Objects>, TransparencyLog, Leader, Vec<Device>) {
+    let (ledger, objects) = (place.ledger().await, objects(place).await);
+    let (log, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 1).await;
+    ingest(place, &mut lifts, 1).await;
+    log.sequence(&mut leader).await.unwrap();
+    assert_eq!(audit(&*objects, &*ledger).await, 4);
+    (ledger, objects, log, leader, lifts)
+}
+
+const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Runs a statement in which `BYTES` is 32 bytes in the notation of the database.
+async fn write_sql(place: &Place, statement: &str) {
+    let bytes = match place.kind {
+        Kind::Sqlite => format!("x'{ZEROS}'"),
+        Kind::Postgres => format!("'\\x{ZEROS}'::bytea"),
+    };
+    place.tamper(Box::leak(statement.replace("BYTES", &bytes).into_boxed_str())).await;
+}
+
+async fn a_root_that_was_written_into_the_ledger_is_not_signed(place: Place) {
+    let (_, objects, log, mut leader, _) = signed_once(&place).await;
+    write_sql(
+        &place,
+        "INSERT INTO log_batches (batch, first_index, size, root, heads_root, at_ms, state)
+         VALUES (2, 4, 5, BYTES, BYTES, 1, 'integrated')",
+    )
+    .await;
+    place.tamper("UPDATE log_state SET next_index = 5, batch = 2").await;
+    for _ in 0..2 {
+        assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_inconsistent");
+    }
+    // Its leaf is a heads leaf, and the root is still another one.
+    place
+        .tamper(
+            "INSERT INTO log_events (log_index, kind, leaf) SELECT 4, kind, leaf FROM log_events
+             WHERE log_index = 3",
+        )
+        .await;
+    let error = log.sequence(&mut leader).await.unwrap_err();
+    assert_eq!(error.code(), "log_inconsistent");
+    assert!(error.to_string().contains("batch 2 has root"), "{error}");
+    assert_eq!(objects.get("log/lock/0000000002").await.unwrap(), None);
+    assert_eq!(checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap()).size(), 4);
+}
+
+async fn a_batch_or_checkpoint_that_was_changed_is_refused(place: Place) {
+    let (ledger, objects, log, mut leader, mut lifts) = signed_once(&place).await;
+    ingest(&place, &mut lifts, 1).await;
+    for (change, back) in [
+        ("UPDATE checkpoints SET size = 2", "UPDATE checkpoints SET size = 4"),
+        (
+            "UPDATE checkpoints SET root = BYTES",
+            "UPDATE checkpoints SET root = (SELECT root FROM log_batches WHERE batch = 1)",
+        ),
+        ("UPDATE log_state SET next_index = 3", "UPDATE log_state SET next_index = 4"),
+    ] {
+        write_sql(&place, change).await;
+        let code = log.sequence(&mut leader).await.unwrap_err().code();
+        let expected = if change.contains("checkpoints") { "log_forked" } else { "log_inconsistent" };
+        assert_eq!(code, expected, "{change}");
+        write_sql(&place, back).await;
+    }
+    assert_eq!(objects.get("log/lock/0000000002").await.unwrap(), None);
+    log.sequence(&mut leader).await.unwrap();
+    audit(&*objects, &*ledger).await;
+}
+
+async fn a_device_that_was_removed_from_the_heads_stops_the_log(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (log, mut leader) = open(&ledger, &objects).await;
+    let mut lifts = devices(&*ledger, 2).await;
+    ingest(&place, &mut lifts, 2).await;
+    log.sequence(&mut leader).await.unwrap();
+    place.tamper("CREATE TABLE kept AS SELECT * FROM log_heads WHERE device_id = 'lift-02'").await;
+    place.tamper("DELETE FROM log_heads WHERE device_id = 'lift-02'").await;
+    ingest(&place, &mut lifts, 1).await;
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "ledger_tampered");
+    assert_eq!(log.status().await.unwrap().open_batch, None);
+    place.tamper("INSERT INTO log_heads SELECT * FROM kept").await;
+    log.sequence(&mut leader).await.unwrap();
+    audit(&*objects, &*ledger).await;
+}
+
+async fn a_gap_in_the_lock_is_refused(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let before = copy(&place).await;
+    let (whole, leader) = open(&ledger, &objects).await;
+    drop(leader);
+    let mut lifts = devices(&*ledger, 1).await;
+    let mut backup = None;
+    for _ in 0..3 {
+        ingest(&place, &mut lifts, 1).await;
+        whole.sequence(&mut lead(&whole).await).await.unwrap();
+        if backup.is_none() {
+            backup = Some(copy(&place).await);
+        }
+    }
+    // The ledger is at checkpoint 1, and 2 was deleted; 3 shows it.
+    let backup = backup.unwrap();
+    objects.delete("log/lock/0000000002").await.unwrap();
+    let restored = log(&backup.ledger().await, &objects, 1000);
+    assert_eq!(restored.lead().await.unwrap_err().code(), "log_behind");
+    assert_eq!(restored.check().await.unwrap_err().code(), "log_behind");
+    objects.delete("log/lock/0000000001").await.unwrap();
+    let empty = log(&before.ledger().await, &objects, 1000);
+    assert_eq!(empty.init(1).await.unwrap_err().code(), "log_behind");
+    assert!(empty.reopen().await.is_err());
+    assert!(before.ledger().await.log().unwrap().state().await.unwrap().is_none());
+}
+
+async fn a_larger_published_checkpoint_is_not_replaced(place: Place) {
+    let (ledger, objects, log_before, leader, mut lifts) = signed_once(&place).await;
+    drop(leader);
+    let backup = copy(&place).await;
+    ingest(&place, &mut lifts, 1).await;
+    log_before.sequence(&mut lead(&log_before).await).await.unwrap();
+    let size = audit(&*objects, &*ledger).await;
+    // The ledger is restored, and the end of the lock is gone.
+    objects.delete("log/lock/0000000002").await.unwrap();
+    let restored = log(&backup.ledger().await, &objects, 1000);
+    let mut leader = lead(&restored).await;
+    restored.sequence(&mut leader).await.unwrap();
+    assert_eq!(checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap()).size(), size);
+    backup.ledger().await.revoke("lift-01").await.unwrap();
+    let error = restored.sequence(&mut leader).await.unwrap_err();
+    assert!(["log_behind", "log_damaged"].contains(&error.code()), "{error}");
+    assert_eq!(objects.get("log/lock/0000000002").await.unwrap(), None);
 }

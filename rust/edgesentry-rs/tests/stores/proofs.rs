@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use edgesentry_chain::Head;
 use edgesentry_log::{
-    Checkpoint, Expected, Note, Policy, ProofFile, ProofFileError, Proven, Statement, StatementKind, TileId,
-    TreeHash,
+    Checkpoint, EntryBundle, Expected, Leaf, Note, Policy, ProofFile, ProofFileError, Proven, Statement,
+    StatementKind, TileId, TreeHash,
 };
 use edgesentry_rs::ledger::Filter;
 use edgesentry_rs::log::{LogError, LogReader, ProveError, Published};
@@ -107,8 +107,14 @@ async fn a_batch_under_way_does_not_change_the_proofs(place: Place) {
     ingest(&place, std::slice::from_mut(&mut new), 2).await;
     ledger.revoke("lift-02").await.unwrap();
     let tables = ledger.log().unwrap();
-    assert!(tables.assign(&leader, 1000, 7).await.unwrap().is_some());
     let reader = LogReader::new(ledger.log().unwrap(), objects.clone());
+    let size = reader.published().await.unwrap().checkpoint.size();
+    let id = TileId::of_entry(size - 1, size).unwrap();
+    let bundle = objects.get(&format!("log/{id}")).await.unwrap().unwrap();
+    let bundle = EntryBundle::parse(id, &bundle).unwrap();
+    let last = bundle.entries().last().map(|entry| Leaf::parse(entry).unwrap());
+    let Some(Leaf::Heads(last)) = last else { panic!("{last:?}") };
+    assert!(tables.assign(&leader, Some((size, last)), 1000, 7).await.unwrap().is_some());
     let heads = [("lift-01", before[0]), ("lift-02", before[1])];
     let published = check_heads(&reader, &heads, &["lift-07"]).await;
     let waiting = reader.prove_record(&published, "lift-01", 6).await.unwrap_err();

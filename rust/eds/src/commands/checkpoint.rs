@@ -18,7 +18,7 @@ use crate::text::{count, name, number};
 /// Sequence a ledger into its transparency log and sign a checkpoint
 ///
 /// The settings are in the section [log]: origin, key, store, lock, interval_seconds, max_records. Without a
-/// subcommand it does what run does. Ingest is not held up, and goes on whatever this command reports.
+/// subcommand it does the same as run. Ingest does not wait for this command, and goes on after each of its errors.
 /// Exit code 1 if the ledger was changed behind the back of the service, 3 if the log cannot go on.
 #[derive(Args, Debug)]
 #[command(
@@ -40,7 +40,7 @@ pub(crate) struct Checkpoint {
 /// What to do with the log.
 #[derive(Subcommand, Debug)]
 enum Action {
-    /// Open the log of a ledger; makes the key if its file does not exist, and signs nothing yet
+    /// Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet
     Init {
         /// Trusted heads, as eds heads writes them; the log is not opened if the ledger disagrees
         #[arg(long, value_name = "FILE")]
@@ -111,7 +111,7 @@ fn init(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Ex
         wait(&opened, compare_heads(&*opened.ledger, heads))?;
     }
     if opened.settings.log.is_on() {
-        make_key(opened.settings.log.key_file()?, output)?;
+        make_key(&opened, output)?;
     }
     let log = log_of(&opened, Stores::Create)?;
     opened.wait(log.check_stores())?;
@@ -133,10 +133,20 @@ fn init(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Ex
     answer(output, &content, text)
 }
 
-/// Makes the key of the log, unless there is one.
-fn make_key(path: &Path, output: &Output) -> Result<(), Failure> {
+/// Makes the key of a new log, unless there is one. A log that exists cannot go on under another key.
+fn make_key(opened: &Opened, output: &Output) -> Result<(), Failure> {
+    let settings = &opened.settings;
+    let path = settings.log.key_file()?;
     if path.exists() {
         return Ok(());
+    }
+    let file = settings.ledger_file();
+    if opened.wait(settings.log.exists(&*opened.ledger, file.as_deref(), &settings.s3))? {
+        let path = path.display();
+        let message = format!(
+            "{path}: the key of the log is missing, and the log exists; restore the key from its copy"
+        );
+        return Err(Failure { code: "log_key_missing", message, exit: Exit::Usage });
     }
     let mut seed = Seed::default();
     getrandom::fill(seed.as_mut_slice()).map_err(|error| {

@@ -52,6 +52,22 @@ fn a_ledger_gets_a_log() {
 }
 
 #[test]
+fn a_log_does_not_go_on_under_another_key() {
+    let folder = ledger();
+    assert_eq!(code(&folder, "init").0, 0);
+    assert_eq!(code(&folder, "run").0, 0);
+    std::fs::rename(folder.path("log.seed"), folder.path("kept.seed")).unwrap();
+    assert_eq!(code(&folder, "init"), (2, "log_key_missing".to_owned()));
+    assert!(!folder.path("log.seed").exists());
+    assert_eq!(folder.eds("keygen --out log.seed").code, 0);
+    for command in ["init", "run", "status"] {
+        assert_eq!(code(&folder, command), (3, "log_forked".to_owned()), "{command}");
+    }
+    std::fs::rename(folder.path("kept.seed"), folder.path("log.seed")).unwrap();
+    assert_eq!(code(&folder, "init").0, 0);
+}
+
+#[test]
 fn a_log_that_cannot_be_opened_is_not() {
     let folder = ledger();
     let run = folder.eds("checkpoint");

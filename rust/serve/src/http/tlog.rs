@@ -13,10 +13,8 @@ use super::{App, Query, State};
 use crate::json::Json;
 use crate::problem::Problem;
 
-/// A full tile never changes.
+/// A full tile of the published tree never changes.
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
-/// A partial tile never changes either, and is useful only until the next checkpoint.
-const PARTIAL: &str = "private, max-age=3600";
 const NO_CACHE: &str = "no-cache";
 
 impl From<ProveError> for Problem {
@@ -93,7 +91,7 @@ pub(super) async fn tile(State(app): State, uri: Uri) -> Result<Response, Proble
     let id: Option<TileId> = uri.path().strip_prefix("/log/").and_then(|path| path.parse().ok());
     let id = id.ok_or_else(absent)?;
     let bytes = log.tile(id).await?.ok_or_else(absent)?;
-    let cache = if id.width() == TILE_WIDTH { IMMUTABLE } else { PARTIAL };
+    let cache = if id.width() == TILE_WIDTH { IMMUTABLE } else { NO_CACHE };
     let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, cache)];
     Ok((headers, bytes).into_response())
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use edgesentry_chain::{Hash, Head, Scheme};
 use edgesentry_log::{
-    Assignment, HeadEntry, HeadsRoot, KeyChange, KeyState, Leaf, OpenedLeaf, Run, Tampered, TamperedProblem,
+    Assignment, HeadEntry, HeadsLeaf, HeadsRoot, KeyChange, KeyState, OpenedLeaf, Run, Tampered,
+    TamperedProblem, TreeHash,
 };
 
 use super::{
@@ -26,6 +27,7 @@ struct Moved {
 pub(super) async fn assign(
     s: &mut dyn Statements,
     term: i64,
+    last: Option<(u64, HeadsLeaf)>,
     max_leaves: u64,
     at_ms: u64,
 ) -> Result<Option<BatchRow>, Failure> {
@@ -33,13 +35,27 @@ pub(super) async fn assign(
     let max_leaves = max_leaves.max(1);
     refuse_lost_heads(s).await?;
     let first_index = state.next_index;
-    let mut batch = Assignment::new(first_index, records_before(s, first_index).await?);
+    let size = last.as_ref().map_or(0, |(size, _)| *size);
+    if first_index != size {
+        let problem = format!("the next leaf is {first_index}, and the last checkpoint has size {size}");
+        return Err(inconsistent(problem));
+    }
+    let mut batch = Assignment::new(first_index, last.as_ref().map_or(0, |(_, leaf)| leaf.records));
     if first_index == 0 {
         let records_before = records_of_ledger(s).await?;
         let origin = state.origin.clone();
         batch.opened(OpenedLeaf { origin, records_before, previous: None, at_ms: state.opened_at_ms });
     }
     let changes = key_changes(s, max_leaves).await?;
+    if first_index > 0 && changes.is_empty() && moved(s, 1).await?.is_empty() {
+        return Ok(None);
+    }
+    // A device whose row was deleted would be absent from the next heads leaf, which the log would sign.
+    let before = heads_root(s).await?;
+    let expected = last.map_or((TreeHash::EMPTY, 0), |(_, leaf)| (leaf.heads_root, leaf.devices));
+    if (before.root(), before.devices()) != expected {
+        return Err(LogTablesError::Heads { size }.into());
+    }
     batch.keys(&changes, at_ms);
     write_keys(s, &changes).await?;
     // Every key comes before the records that it signs: while keys are left there are no records.
@@ -87,17 +103,6 @@ async fn refuse_lost_heads(s: &mut dyn Statements) -> Result<(), Failure> {
 fn tampered(device_id: String, sequence: u64, problem: TamperedProblem) -> Failure {
     let tampered = Tampered { device_id, sequence, problem, record: None };
     LogTablesError::Tampered(Box::new(tampered)).into()
-}
-
-/// Leaves of records in the log so far, which its last leaf says.
-async fn records_before(s: &mut dyn Statements, next_index: u64) -> Result<u64, Failure> {
-    let Some(last) = next_index.checked_sub(1) else { return Ok(0) };
-    let rows = s.select("SELECT leaf FROM log_events WHERE log_index = $1", &[Value::number(last)]).await?;
-    match rows.first().map(|row| Leaf::parse(Row::new("log_events", row).bytes(0)?).map_err(Failure::from)) {
-        Some(Ok(Leaf::Heads(leaf))) => Ok(leaf.records),
-        Some(Err(failure)) => Err(failure),
-        _ => Err(inconsistent(format!("leaf {last} is not a heads leaf, which ends each batch"))),
-    }
 }
 
 async fn records_of_ledger(s: &mut dyn Statements) -> Result<u64, Failure> {

@@ -43,10 +43,10 @@ pub(in crate::ledger) enum Kind {
 /// A device, and its records from one sequence to another.
 pub(in crate::ledger) type Span = (String, i64, i64);
 
-/// What is asked of a connection.
+/// Statements on a connection.
 #[async_trait]
 pub(in crate::ledger) trait Statements: Send {
-    /// What stands behind a SELECT that locks its rows; empty if the transaction has locked the database.
+    /// Returns the end of a SELECT that locks its rows; empty if the transaction has locked the database.
     fn for_update(&self) -> &'static str;
 
     /// The rows of a statement with the parameters $1, $2, …

@@ -11,8 +11,8 @@ use prometheus_client::registry::Registry;
 use super::register;
 
 /// The codes with which a log stops until the operator acts.
-const CODES: [&str; 6] =
-    ["ledger_tampered", "log_behind", "log_damaged", "log_forked", "log_inconsistent", "store"];
+const CODES: [&str; 7] =
+    ["ledger_tampered", "internal", "log_behind", "log_damaged", "log_forked", "log_inconsistent", "store"];
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Code {
