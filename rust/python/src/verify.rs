@@ -66,7 +66,7 @@ pub(crate) fn verify_chain(
     };
     let given = Given {
         log,
-        max_age: max_age.map(MaxAgeSeconds::as_of_now).transpose()?,
+        max_age: max_age.map(MaxAgeSeconds::until_now).transpose()?,
         keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
         payloads: match payloads {
             Some(folder) => Some(PayloadFolder::open(&folder).map_err(|error| failure(py, error))?),
@@ -126,7 +126,7 @@ pub(crate) enum MaxAgeSeconds {
 }
 
 impl MaxAgeSeconds {
-    fn as_of_now(self) -> PyResult<MaxAge> {
+    fn until_now(self) -> PyResult<MaxAge> {
         let seconds = match self {
             MaxAgeSeconds::Seconds(seconds) => seconds,
             MaxAgeSeconds::Delta(delta) => delta.as_secs(),
