@@ -255,7 +255,7 @@ archive = "folder:{config.parent}"
             "no backup 2026",
         ),
         (lambda **options: ops.verify_backup(dump=True, **options), ConfigError, "there is no such dump"),
-        (lambda **options: ops.restore("/nowhere/data", 5440, **options), ConfigError, "is missing"),
+        (lambda **options: ops.restore("/nowhere/data", 5440, **options), ConfigError, "does not exist"),
         (
             lambda **options: ops.restore("/tmp/data", 5440, target_time="2026-01-31 12:00", **options),
             ConfigError,

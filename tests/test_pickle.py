@@ -86,6 +86,7 @@ def raised(call: Callable[[], object]) -> BaseException:
     raise AssertionError
 
 
+LOG = Path(__file__).parent / "vectors" / "log"
 EXAMPLES: list[Any] = [
     REPORT,
     REPORT.findings,
@@ -97,6 +98,7 @@ EXAMPLES: list[Any] = [
     REPORT.coverage.signatures,
     REPORT.coverage.heads,
     make_report(Path(__file__).parent).coverage.payloads,
+    verify_chain(RECORDS, checkpoint=LOG / "checkpoint", policy=LOG / "policy").coverage.log,
     *REPORT.inputs,
     REPORT.chains["lift-01"],
     REPORT.heads["lift-01"],
@@ -274,7 +276,7 @@ def test_a_damaged_pickle_is_an_error() -> None:
 
 def sealed(kind: str, content: bytes) -> bytes:
     """The state of an attacker who can compute the checksum."""
-    return b"\1" + edgesentry.payload_hash(kind.encode() + b"\0" + content)[:8] + content
+    return bytes.fromhex(STATE[:2]) + edgesentry.payload_hash(kind.encode() + b"\0" + content)[:8] + content
 
 
 def test_a_pickle_made_up_is_no_sound_report() -> None:

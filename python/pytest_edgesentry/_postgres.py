@@ -33,6 +33,8 @@ def database(server: str, name: str) -> Iterator[str]:
         server: `postgres://user:password@host/database`.
         name: The name of the database: letters, digits and underscores.
     """
+    # The arguments have the password.
+    __tracebackhide__ = True
     url = _URL.fullmatch(server)
     if url is None:
         raise ValueError("expected a URL postgres://user:password@host/database")

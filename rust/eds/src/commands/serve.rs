@@ -154,7 +154,7 @@ async fn sequencing(opened: &Opened) -> Result<Option<BoxFuture<'static, ()>>, F
     }
     let file = settings.ledger_file();
     let log = settings.log.open(&*opened.ledger, file.as_deref(), &settings.s3, Stores::Existing).await?;
-    // A log that nobody has opened is a slip; whatever else is wrong with it does not hold up ingest.
+    // A log that was not opened is a mistake of the operator; other problems of the log do not stop ingest.
     log.opened().await.map_err(|error| checkpoint::failure(&error))?;
     let interval = Duration::from_secs(settings.log.interval_seconds.max(1));
     Ok(Some(log.keep(interval, Metrics::global()).boxed()))
