@@ -61,7 +61,7 @@ complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l policy -d 'Poli
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l log-layout -d 'Layout of the log, as eds export --log writes it [default: FILE.log beside a single export, if it exists]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l previous -d 'Checkpoint of the same log that you kept from earlier: the log must continue it' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l max-age -d 'Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d' -r
-complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l require -d 'Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log. heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start head' -r -f -a "signatures\t''
+complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l require -d 'Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, heads, log. heads requires both ends of each chain: a trusted head, and a beginning at sequence 1 or after a trusted start head. log requires a policy with a witness quorum' -r -f -a "signatures\t''
 payloads\t''
 heads\t''
 log\t''"
@@ -220,7 +220,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "init" -d 'Open the log of a ledger; makes the key if its file does not exist, and signs nothing yet'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "run" -d 'Sequence all committed records, store the tiles, and sign'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "status" -d 'Show how far the log is, and whether it can go on'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
@@ -242,7 +242,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "init" -d 'Open the log of a ledger; makes the key if its file does not exist, and signs nothing yet'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "run" -d 'Sequence all committed records, store the tiles, and sign'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show how far the log is, and whether it can go on'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
@@ -658,7 +658,7 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "revoke" -d 'Revoke the keys of a device: its records in the ledger stay valid, further ones are rejected'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "list" -d 'List devices, heads and keys'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "keys" -d 'Write the key ring of the registry'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "init" -d 'Open the log of a ledger; makes the key if its file does not exist, and signs nothing yet'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "run" -d 'Sequence all committed records, store the tiles, and sign'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "status" -d 'Show how far the log is, and whether it can go on'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
