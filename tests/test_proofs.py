@@ -65,7 +65,7 @@ def test_a_ledger_proves_records_heads_and_growth(logged: tuple[Ledger, Policy, 
     proven = verify_proof(proof, policy, record=records[2])
     assert (proven.kind, proven.device_id, proven.sequence) == ("record", "lift-01", 3)
     assert (proven.size, proven.root, proven.origin) == (old.size, old.root, "log.example/lifts")
-    assert proven.record_hash == records[2].hash
+    assert proven.record_hash == records[2].hash()
     for wrong in ({"record": records[1]}, {"device_id": "lift-02"}, {"sequence": 4}, {"kind": "head"}):
         with pytest.raises(ProofError) as error:
             verify_proof(proof, policy, **wrong)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ INTERNAL = {
     "init_telemetry",
     "end_telemetry",
     "metrics_text",
+    "proven_fields",
     "shown",
     "_restore",
 }

@@ -30,6 +30,8 @@ class Proven:
         quorum_time: The time at or after which a whole quorum has signed; None if the policy has no quorum.
     """
 
+    __module__ = "edgesentry"
+
     kind: StatementKind
     statement: str
     origin: str

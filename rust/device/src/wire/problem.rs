@@ -61,6 +61,12 @@ problem_codes! {
     Malformed = "malformed";
     /// The route does not support the method.
     MethodNotAllowed = "method_not_allowed";
+    /// The transparency log has no checkpoint yet.
+    NoCheckpoint = "no_checkpoint";
+    /// The service has no transparency log.
+    NoLog = "no_log";
+    /// The transparency log does not have the record yet.
+    NotLogged = "not_logged";
     /// The service ended a batch without an outcome for the record.
     NoAnswer = "no_answer";
     /// The route does not exist.

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use edgesentry_log::{TILE_WIDTH, TileId};
 use edgesentry_rs::ledger::LogTablesError;
 use edgesentry_rs::log::{LogError, LogReader, ProveError};
+use edgesentry_rs::wire::ProblemCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -26,10 +27,10 @@ impl From<ProveError> for Problem {
             ProveError::Log(LogError::Tables(LogTablesError::NotOpened)) => no_log(),
             ProveError::NoCheckpoint { .. } => {
                 let detail = "the transparency log has no checkpoint yet; ask again later";
-                Problem::new(StatusCode::NOT_FOUND, "no_checkpoint", detail)
+                Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoCheckpoint, detail)
             }
             ProveError::NotLogged { .. } => {
-                Problem::new(StatusCode::NOT_FOUND, "not_logged", error.to_string())
+                Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotLogged, error.to_string())
             }
             ProveError::Newer { .. } => {
                 Problem::malformed("query: from is beyond the size of the checkpoint")
@@ -44,7 +45,7 @@ impl From<ProveError> for Problem {
 
 fn no_log() -> Problem {
     let detail = "the ledger of this service has no transparency log; see the section log of its settings";
-    Problem::new(StatusCode::NOT_FOUND, "no_log", detail)
+    Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoLog, detail)
 }
 
 fn log(app: &App) -> Result<&LogReader, Problem> {
