@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,10 @@ def test_a_ledger_proves_records_heads_and_growth(logged: tuple[Ledger, Policy, 
     assert (proven.kind, proven.device_id, proven.sequence) == ("record", "lift-01", 3)
     assert (proven.size, proven.root, proven.origin) == (old.size, old.root, "log.example/lifts")
     assert proven.record_hash == records[2].hash()
+    wrong: dict[str, Any]
     for wrong in ({"record": records[1]}, {"device_id": "lift-02"}, {"sequence": 4}, {"kind": "head"}):
         with pytest.raises(ProofError) as error:
-            verify_proof(proof, policy, **wrong)  # type: ignore[arg-type]
+            verify_proof(proof, policy, **wrong)
         assert error.value.code == "proof_of_other"
 
     head = verify_proof(ledger.prove("lift-01"), policy, kind="head", device_id="lift-01")

@@ -4,6 +4,7 @@ import pickle
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,11 @@ def test_without_a_layout_the_level_is_not_covered() -> None:
 
 def test_each_change_is_found() -> None:
     def counts(records: list[edgesentry.AuditRecord]) -> dict[edgesentry.FindingCode, int]:
-        files = {"checkpoint": LOG / "checkpoint", "policy": LOG / "policy", "log_layout": LOG / "layout"}
+        files: dict[str, Any] = {
+            "checkpoint": LOG / "checkpoint",
+            "policy": LOG / "policy",
+            "log_layout": LOG / "layout",
+        }
         return dict(verify_chain(records, **files).counts)
 
     assert counts(chain("lift-02") + chain()) == {}
@@ -56,10 +61,11 @@ def test_each_change_is_found() -> None:
 
 
 def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
-    both = {"checkpoint": LOG / "checkpoint", "policy": LOG / "policy"}
+    both: dict[str, Any] = {"checkpoint": LOG / "checkpoint", "policy": LOG / "policy"}
+    alone: dict[str, Any]
     for alone in ({"checkpoint": LOG / "checkpoint"}, {"policy": LOG / "policy"}, {"max_age": 5}):
         with pytest.raises(ValueError, match="checkpoint and policy belong together"):
-            verify_chain(logged(), **alone)  # type: ignore[arg-type]
+            verify_chain(logged(), **alone)
     with pytest.raises(ValueError, match="checkpoint= and policy="):
         verify_chain(logged(), require="log")
     with pytest.raises(FileNotFoundError):
