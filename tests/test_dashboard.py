@@ -58,6 +58,7 @@ def test_it_shows_what_an_operator_needs(dashboard: dict[str, Any]) -> None:
         "Limits",
         "Alerts",
         "Backups and drills",
+        "Transparency log",
     ]
 
 
