@@ -90,7 +90,7 @@ fn a_backup_that_cannot_be_extracted_leaves_nothing() {
     });
     let full = site.ops(&restore("full"));
     assert_eq!(full.status.code(), Some(3), "{}", said(&full));
-    assert!(said(&full).contains("room for the download and the database"), "{}", said(&full));
+    assert!(said(&full).contains("space for the download and the database"), "{}", said(&full));
     assert!(!said(&full).contains("download\n"), "{}", said(&full));
     assert_eq!(site.folders(), Vec::<String>::new());
     site.replace_file(&id, "backup_manifest", |_| manifest);
@@ -134,7 +134,7 @@ fn a_full_disk_is_named_and_a_restore_after_it_works() {
     };
 
     let small = restore("size=100m", "");
-    assert!(small.contains("code 2\nleft \n"), "{small}");
+    assert!(small.contains("code 3\nleft \n"), "{small}");
     assert!(small.contains("MiB are required, and 100 MiB are free; free space"), "{small}");
 
     // PostgreSQL's list of the files is empty, so the disk seems large enough, and its last inode is used half-way.
