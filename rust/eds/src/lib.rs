@@ -28,6 +28,7 @@ mod outputs;
 pub mod page;
 mod pipeline;
 mod progress;
+mod random;
 mod record_json;
 pub mod reference;
 mod render;

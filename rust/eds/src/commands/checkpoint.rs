@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
+use crate::random;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name, number};
 
@@ -149,9 +150,7 @@ fn make_key(opened: &Opened, output: &Output) -> Result<(), Failure> {
         return Err(Failure { code: "log_key_missing", message, exit: Exit::Usage });
     }
     let mut seed = Seed::default();
-    getrandom::fill(seed.as_mut_slice()).map_err(|error| {
-        Failure::unfinished("random", format!("no random bytes from the system: {error}"))
-    })?;
+    random::fill(seed.as_mut_slice())?;
     create_seed_file(path, &seed)?;
     output.note(&format!("{}: a new key of the log, mode 0600; keep a copy in a safe place", path.display()));
     Ok(())

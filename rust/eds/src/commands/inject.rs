@@ -18,6 +18,7 @@ use crate::attacks::{ATTACKS, Attack, Victim};
 use crate::commands::push::ReachArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
+use crate::random;
 use crate::text::number;
 use crate::threads;
 
@@ -128,8 +129,7 @@ impl Inject {
 
     async fn inject(&self, client: &Client) -> Result<Vec<Injected>, Failure> {
         let mut seed = [0_u8; 4];
-        getrandom::fill(&mut seed)
-            .map_err(|error| Failure::unfinished("random", format!("no random numbers: {error}")))?;
+        random::fill(&mut seed)?;
         let run = hex::encode(seed);
         let other = register(client, &format!("inject-{run}-other")).await?;
         let attacks: Vec<&Attack> =
@@ -218,8 +218,7 @@ impl Good {
 
 async fn register(client: &Client, device_id: &str) -> Result<Device, Failure> {
     let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
-    getrandom::fill(&mut seed[..])
-        .map_err(|error| Failure::unfinished("random", format!("no random numbers: {error}")))?;
+    random::fill(&mut seed[..])?;
     let device = Device::from_seed(device_id, *seed, Scheme::Record);
     let key = device.public_key().map_err(|error| Failure::unfinished("keys", error.to_string()))?;
     let body = json!({ "device_id": device_id, "key": key.to_string(), "scheme": "record" });

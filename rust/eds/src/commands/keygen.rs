@@ -12,6 +12,7 @@ use crate::envelope::terminal_safe;
 use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
+use crate::random;
 use crate::text::name;
 
 /// Make a new key pair: a seed file for the device, a key-ring entry for the auditor
@@ -41,9 +42,7 @@ impl Keygen {
             return Err(Failure::usage("usage", "--out: a seed is not written to stdout; pass a file"));
         }
         let mut seed = Seed::default();
-        getrandom::fill(seed.as_mut_slice()).map_err(|error| {
-            Failure::unfinished("random", format!("cannot get random bytes from the system: {error}"))
-        })?;
+        random::fill(seed.as_mut_slice())?;
         let key = Device::from_seed("", *seed, self.scheme).public_key();
         let key = key.map_err(|error| Failure::unfinished("key", describe(&error)))?;
         let entry = match &self.device {

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output};
+use crate::random;
 
 /// Make a token, and print the entry for the settings, which contains only its hash
 #[derive(Args, Debug)]
@@ -38,8 +39,7 @@ fn name(text: &str) -> Result<String, &'static str> {
 impl Token {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let mut secret = Zeroizing::new([0_u8; 32]);
-        getrandom::fill(&mut secret[..])
-            .map_err(|error| Failure::unfinished("random", format!("no random numbers: {error}")))?;
+        random::fill(&mut secret[..])?;
         let token = Zeroizing::new(format!("eds_{}", hex::encode(&secret[..])));
         let hash = hash_of_token(&token).to_string();
         let scopes: Vec<&str> = self.scope.iter().map(|scope| scope.name()).collect();
