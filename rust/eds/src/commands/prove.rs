@@ -87,10 +87,9 @@ impl Prove {
         | Statement::Head { running, .. }
         | Statement::Consistency { running, .. }) = &self.statement;
         let older = match &self.statement {
-            Statement::Consistency { previous, .. } => Some(verify_proof::checkpoint(previous)?),
+            Statement::Consistency { previous, .. } => Some(verify_proof::checkpoint(previous)?.1),
             _ => None,
         };
-        let older = older.and_then(|note| Checkpoint::parse(note.text()).ok());
         let opened = running.ledger.open(Access::Read)?;
         let mut destinations = Destinations::default();
         running.ledger.read(&opened, &mut destinations);

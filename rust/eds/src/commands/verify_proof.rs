@@ -11,8 +11,8 @@ use edgesentry_chain::AuditRecord;
 use edgesentry_formats::Malformed;
 use edgesentry_formats::times::to_rfc3339;
 use edgesentry_log::{
-    Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_PROOF_BYTES, Note, Policy, ProofFile, ProofFileError,
-    Proven, Statement, StatementKind,
+    Checkpoint, Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_PROOF_BYTES, Note, Policy, ProofFile,
+    ProofFileError, Proven, Statement, StatementKind,
 };
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ impl VerifyProof {
             return Err(Failure::usage("usage", "stdin (-) can be read only once; name it once"));
         }
         let policy = policy(&self.policy)?;
-        let previous = self.previous.as_deref().map(checkpoint).transpose()?;
+        let previous = self.previous.as_deref().map(checkpoint).transpose()?.map(|(note, _)| note);
         let record = self.record.as_deref().map(record).transpose()?;
         let expected = Expected {
             kind: self.expect,
@@ -112,15 +112,15 @@ pub(crate) fn policy(path: &Path) -> Result<Policy, Failure> {
 }
 
 /// Reads a checkpoint.
-pub(crate) fn checkpoint(path: &Path) -> Result<Note, Failure> {
+pub(crate) fn checkpoint(path: &Path) -> Result<(Note, Checkpoint), Failure> {
     let bytes =
         read(path, MAX_NOTE_BYTES).map_err(|problem| Failure::usage("checkpoint_unreadable", problem))?;
     let failed = |error: &dyn std::fmt::Display| {
         Failure::usage("checkpoint", format!("{}: not a checkpoint: {error}", path.display()))
     };
     let note = Note::parse(&bytes).map_err(|error| failed(&error))?;
-    edgesentry_log::Checkpoint::parse(note.text()).map_err(|error| failed(&error))?;
-    Ok(note)
+    let checkpoint = Checkpoint::parse(note.text()).map_err(|error| failed(&error))?;
+    Ok((note, checkpoint))
 }
 
 fn record(path: &Path) -> Result<AuditRecord, Failure> {
