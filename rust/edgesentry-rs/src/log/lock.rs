@@ -145,13 +145,19 @@ impl TransparencyLog {
 
     /// Returns the size of the published checkpoint if this log has signed it.
     pub(super) async fn published_size(&self) -> Result<Option<u64>, StoreError> {
-        let note = self.store.checkpoint().await?;
-        Ok(note.and_then(|note| self.own_checkpoint(0, &note).ok()).map(|checkpoint| checkpoint.size()))
+        Ok(self.store.checkpoint().await?.and_then(|note| self.own_size(&note)))
+    }
+
+    fn own_size(&self, note: &[u8]) -> Option<u64> {
+        self.own_checkpoint(0, note).ok().map(|checkpoint| checkpoint.size())
     }
 
     /// Publishes a checkpoint, unless it or a larger one of this log is published.
     pub(super) async fn publish(&self, size: u64, note: &[u8]) -> Result<(), StoreError> {
-        if self.published_size().await?.is_some_and(|published| published > size) {
+        let published = self.store.checkpoint().await?;
+        let stays =
+            |published: &[u8]| *published == *note || self.own_size(published).is_some_and(|own| own > size);
+        if published.is_some_and(|published| stays(&published)) {
             return Ok(());
         }
         self.store.publish(note).await

@@ -70,8 +70,7 @@ impl TileStore {
 
     /// The bytes of a tile or bundle.
     pub(super) async fn get(&self, id: TileId) -> Result<Bytes, LogError> {
-        let bytes = self.objects.get(&format!("log/{id}")).await?;
-        bytes.ok_or_else(|| self.damaged(format!("{id} is missing")))
+        self.find(id).await?.ok_or_else(|| self.damaged(format!("{id} is missing")))
     }
 
     /// Files in the order in which they are asked for.
@@ -91,11 +90,8 @@ impl TileStore {
             .map_err(|error| LogError::of_append(self.place(), &error))
     }
 
-    /// Publishes a checkpoint, unless it is the one that is there.
+    /// Replaces the published checkpoint.
     pub(super) async fn publish(&self, note: &[u8]) -> Result<(), StoreError> {
-        if self.objects.get(CHECKPOINT).await?.is_some_and(|there| *there == *note) {
-            return Ok(());
-        }
         self.objects.put(CHECKPOINT, Bytes::copy_from_slice(note), Write::Replace).await.map(|_| ())
     }
 }
