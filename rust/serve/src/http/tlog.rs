@@ -88,7 +88,7 @@ pub(super) async fn checkpoint(State(app): State) -> Result<Response, Problem> {
 )]
 pub(super) async fn tile(State(app): State, uri: Uri) -> Result<Response, Problem> {
     let log = log(&app)?;
-    let absent = || Problem::new(StatusCode::NOT_FOUND, "not_found", "the log has no such tile");
+    let absent = || Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotFound, "the log has no such tile");
     let id: Option<TileId> = uri.path().strip_prefix("/log/").and_then(|path| path.parse().ok());
     let id = id.ok_or_else(absent)?;
     let bytes = log.tile(id).await?.ok_or_else(absent)?;
