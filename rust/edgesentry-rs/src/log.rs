@@ -1,11 +1,12 @@
 //! The transparency log of a ledger: positions for committed records, tiles, and signed checkpoints.
 //!
-//! One round of the leader is: give positions to records that are committed; recompute their links and store bundles and
-//! tiles; sign. Every step can be repeated from the state of the one before, whenever it was interrupted.
+//! A round of the leader has three steps: assign positions to committed records; recompute their links and store
+//! bundles and tiles; sign. Each step can be repeated from the state of the previous one after an interruption at any
+//! point.
 //!
-//! A checkpoint is signed only under the *lock*: numbered objects outside of the database, written once, that hold every
-//! signed checkpoint. A database that was restored to an earlier time finds a lock that is ahead of it and signs nothing,
-//! so the log never has two trees of one size.
+//! A checkpoint is signed only under the *lock*: numbered, write-once objects outside of the database that hold every
+//! signed checkpoint. If a database was restored to an earlier time, the lock is ahead of it and the log signs nothing.
+//! So the log never has two trees of one size.
 
 mod error;
 mod keep;
@@ -36,7 +37,7 @@ pub use recover::Recovered;
 pub use settings::{LogSettings, Stores};
 pub use writer::Sequenced;
 
-/// The log of a ledger, with its store and its key.
+/// The transparency log of a ledger, with its store and its key.
 #[derive(Clone)]
 pub struct TransparencyLog {
     tables: Arc<dyn LogTables>,
@@ -46,22 +47,24 @@ pub struct TransparencyLog {
     max_records: u64,
 }
 
-/// How far a log is.
+/// The progress of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogStatus {
     /// The log.
     pub state: LogState,
-    /// The last checkpoint; none before the first.
+    /// The last checkpoint; `None` before the first.
     pub checkpoint: Option<CheckpointRow>,
-    /// The batch that is under way, if any.
+    /// The batch in progress, if any.
     pub open_batch: Option<BatchRow>,
     /// Records without a position.
     pub backlog: u64,
 }
 
 impl TransparencyLog {
-    /// A log whose tiles and checkpoints are kept in `store` and whose signed checkpoints are locked in `lock`; the two may
-    /// be one. The name of the key is the origin of the log. A batch has at most `max_records` records.
+    /// Creates a log that keeps its tiles and checkpoints in `store` and locks its signed checkpoints in `lock`.
+    ///
+    /// Both can be the same store. The name of the key is the origin of the log. A batch has at most `max_records`
+    /// records.
     pub fn new(
         tables: Arc<dyn LogTables>,
         store: Arc<dyn Objects>,
@@ -73,29 +76,29 @@ impl TransparencyLog {
         TransparencyLog { tables, store, lock, key: Arc::new(key), max_records }
     }
 
-    /// The name of the log.
+    /// Returns the name of the log.
     pub fn origin(&self) -> &str {
         self.key.verifier().name()
     }
 
-    /// The key under which the log signs.
+    /// Returns the key with which the log signs.
     pub fn key(&self) -> &edgesentry_log::VerifierKey {
         self.key.verifier()
     }
 
-    /// Where the tiles are.
+    /// Returns the location of the tiles.
     pub fn place(&self) -> &str {
         self.store.place()
     }
 
-    /// Opens the log in the ledger, unless it is open. Nothing is signed.
+    /// Opens the log in the ledger, unless it is open. Signs nothing.
     ///
     /// # Errors
-    /// [`LogError::Behind`] if the lock has a checkpoint already: the log is to be recovered then; [`LogError::Origin`] if
-    /// the ledger has another log.
+    /// [`LogError::Behind`] if the lock already has a checkpoint, and the log must be recovered; [`LogError::Origin`]
+    /// if the ledger has another log.
     pub async fn init(&self, at_ms: u64) -> Result<LogState, LogError> {
         if self.tables.state().await?.is_some() {
-            // A log goes on under its own key only.
+            // A log continues only with its own key.
             self.check_last().await?;
         } else if let Some(number) = self.lock.numbers().await?.first() {
             return Err(self.behind(*number).await?);
@@ -116,16 +119,16 @@ impl TransparencyLog {
         Err(LogError::Origin { ledger: state.origin.clone(), key: self.origin().to_owned() })
     }
 
-    /// Becomes the one that sequences.
+    /// Becomes the leader, the process that sequences.
     ///
     /// # Errors
-    /// [`LogError::LedElsewhere`] if another process is; [`LogError::Behind`] if the numbers of the lock have a gap.
+    /// [`LogError::LedElsewhere`] if another process leads; [`LogError::Behind`] if the numbers of the lock have a gap.
     pub async fn lead(&self) -> Result<Leader, LogError> {
         self.check_gap().await?;
         self.tables.lead().await?.ok_or(LogError::LedElsewhere)
     }
 
-    /// How far the log is.
+    /// Returns the progress of the log.
     ///
     /// # Errors
     /// The ledger has no log, or fails.
@@ -139,17 +142,17 @@ impl TransparencyLog {
         })
     }
 
-    /// The log in the ledger.
+    /// Returns the log in the ledger.
     ///
     /// # Errors
-    /// There is none, or it has another name.
+    /// The ledger has no log, its log has another name, or it fails.
     pub async fn opened(&self) -> Result<LogState, LogError> {
         let state = self.tables.state().await?.ok_or(LogTablesError::NotOpened)?;
         self.check_origin(&state)?;
         Ok(state)
     }
 
-    /// Whether ledger and lock are in step, without a change to either.
+    /// Checks that ledger and lock agree, and changes neither.
     ///
     /// # Errors
     /// [`LogError::Behind`], [`LogError::LockLost`], [`LogError::Forked`].
@@ -158,18 +161,18 @@ impl TransparencyLog {
         self.check_lock().await.map(|_| ())
     }
 
-    /// Whether the stores can be reached.
+    /// Checks that the stores can be reached.
     ///
     /// # Errors
-    /// One cannot.
+    /// A store cannot be reached.
     pub async fn check_stores(&self) -> Result<(), StoreError> {
         self.store.check().await?;
         self.lock.check().await
     }
 }
 
-/// Compares a ledger with heads from outside of the service: the record at each head must have its hash. The first batches
-/// then recompute every link before it.
+/// Compares a ledger with heads from outside of the service: the record at each head must have its hash. The first
+/// batches then recompute every earlier link.
 ///
 /// # Errors
 /// [`LogError::HeadMismatch`].

@@ -1,8 +1,8 @@
-//! Batches: the leaves that a log appends at a time, from their positions to the tiles and the root.
+//! Batches: the leaves of one append to a log, from their positions to the tiles and the root.
 //!
-//! A sequencer works in two steps. [`Assignment`] gives positions to keys and records that are committed; nothing is read
-//! but heads. [`Batch`] then reads the records in this order, recomputes the links between them, and builds the files.
-//! The second step can be repeated: the same batch always gives the same bytes.
+//! A sequencer works in two steps. [`Assignment`] assigns positions to committed keys and records, and reads only
+//! heads. [`Batch`] then reads the records in this order, recomputes the links between them, and builds the files. The
+//! second step can be repeated: the same batch always gives the same bytes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,58 +15,58 @@ use crate::heads::HeadsRoot;
 use crate::leaf::{HeadsLeaf, KeyLeaf, Leaf, OpenedLeaf, RevokedLeaf};
 use crate::tile::{TileId, TileKind};
 
-/// Records of one device, one behind the other in the log.
+/// Consecutive records of one device at consecutive leaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Run {
     /// The device.
     pub device_id: String,
     /// The sequence of its first record.
     pub first_sequence: u64,
-    /// How many records.
+    /// The number of records.
     pub records: u64,
-    /// The hash of the record before; of a chain's first record, that of its start.
+    /// The hash of the record before the run; for the first record of a chain, the hash of its start.
     pub prev_hash: Hash,
     /// The hash of the last record.
     pub head_hash: Hash,
 }
 
 impl Run {
-    /// The sequence of the last record; none if there is no such run.
+    /// Returns the sequence of the last record; `None` if the run is empty or its last sequence overflows.
     pub fn last_sequence(&self) -> Option<u64> {
         self.first_sequence.checked_add(self.records.checked_sub(1)?)
     }
 }
 
-/// A key of a device as a registry has it.
+/// The state of a device's key in a registry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeyState {
-    /// Ed25519.
+    /// The Ed25519 public key.
     pub public_key: [u8; 32],
-    /// What its signatures cover.
+    /// The scheme of its signatures.
     pub scheme: Scheme,
-    /// The first sequence that it does not sign any more.
+    /// The first sequence that the key can no longer sign.
     pub revoked_from: Option<u64>,
 }
 
-/// A key of which the log has another state than the registry, or none.
+/// A key whose state in the registry differs from that in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyChange {
     /// The device.
     pub device_id: String,
     /// The first sequence that the key signs.
     pub valid_from: u64,
-    /// As the registry has it.
+    /// The state in the registry.
     pub now: KeyState,
-    /// As the log has it.
+    /// The state in the log; `None` if the log lacks the key.
     pub logged: Option<KeyState>,
-    /// The head behind which the chain of the device begins, if not at sequence 1.
+    /// The head after which the chain of the device begins, unless it begins at sequence 1.
     pub start: Option<Head>,
-    /// When it was registered, Unix milliseconds.
+    /// The time of its registration, Unix milliseconds.
     pub registered_at_ms: u64,
 }
 
 impl KeyChange {
-    /// Whether the log has this key as one that is valid, or has had it.
+    /// Returns true if the log has this key, either unrevoked or with the revocation of the registry.
     fn is_logged(&self) -> bool {
         self.logged.is_some_and(|logged| {
             (logged.public_key, logged.scheme) == (self.now.public_key, self.now.scheme)
@@ -105,17 +105,17 @@ pub struct Assigned {
     pub events: Vec<(u64, Leaf)>,
     /// Runs of records, by the index of the first one.
     pub runs: Vec<(u64, Run)>,
-    /// The size of the tree with this batch.
+    /// The size of the tree including this batch.
     pub size: u64,
 }
 
 impl Assignment {
-    /// A batch that begins at `next`, in a log that has so many leaves of records before it.
+    /// Creates a batch that begins at index `next`, in a log with `records` record leaves before it.
     pub fn new(next: u64, records: u64) -> Assignment {
         Assignment { next, records, events: Vec::new(), runs: Vec::new() }
     }
 
-    /// Whether nothing was added.
+    /// Returns true if the batch has no leaves.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.runs.is_empty()
     }
@@ -125,10 +125,10 @@ impl Assignment {
         self.event(Leaf::Opened(leaf));
     }
 
-    /// Adds the keys and revocations that the log does not have, sorted by device and first sequence.
+    /// Adds the keys and revocations that the log lacks, sorted by device and first sequence.
     ///
-    /// A leaf 04 concerns the keys of earlier batches, and those keys of its own batch that begin before its sequence. So
-    /// a key that takes the place of a revoked one from the same sequence on is not revoked with it.
+    /// A leaf 04 applies to the keys of earlier batches, and to the keys of its own batch that begin before its
+    /// sequence. So it does not revoke a key that replaces a revoked one from the same sequence on.
     pub fn keys(&mut self, changes: &[KeyChange], at_ms: u64) {
         for change in changes.iter().filter(|change| !change.is_logged()) {
             self.event(Leaf::Key(KeyLeaf {
@@ -154,7 +154,7 @@ impl Assignment {
         }
     }
 
-    /// Adds records.
+    /// Adds a run of records.
     pub fn run(&mut self, run: Run) {
         let at = self.next;
         self.next += run.records;
@@ -175,8 +175,8 @@ impl Assignment {
     }
 }
 
-/// The first sequence at which a key is revoked by the leaves 04 of a batch; `of_batch` tells whether its own leaf 03 is in
-/// the same batch.
+/// Returns the first sequence at which the leaves 04 of a batch revoke a key. `of_batch` is true if the leaf 03 of the
+/// key is in the same batch.
 ///
 /// ```
 /// use edgesentry_log::revoked_by;
@@ -189,37 +189,37 @@ pub fn revoked_by(valid_from: u64, of_batch: bool, revocations: &[u64]) -> Optio
     revocations.iter().copied().filter(|from| !of_batch || *from > valid_from).min()
 }
 
-/// Evidence that a row of the ledger was changed behind the back of the service.
+/// Evidence that a row of the ledger was changed outside of the service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tampered {
     /// The device.
     pub device_id: String,
-    /// The sequence of the record at which it shows.
+    /// The sequence of the record that shows the change.
     pub sequence: u64,
-    /// What does not fit.
+    /// The contradiction.
     pub problem: TamperedProblem,
-    /// The canonical bytes of the record there, if there is one.
+    /// The canonical bytes of that record; `None` if it is missing.
     pub record: Option<Vec<u8>>,
 }
 
-/// What does not fit in a chain.
+/// A contradiction in a chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum TamperedProblem {
-    /// There is no record of this sequence.
+    /// The record of this sequence is missing.
     Missing,
-    /// The record does not name the one before it.
+    /// The record does not link to the previous one.
     Link {
-        /// The hash of the record before, computed again.
+        /// The recomputed hash of the previous record.
         expected: Hash,
         /// `prev_record_hash` of the record.
         actual: Hash,
     },
-    /// The record is not the one that was the head of the chain.
+    /// The record differs from the head of the chain.
     Head {
         /// The hash of the head when the position was assigned.
         expected: Hash,
-        /// The hash of the record, computed again.
+        /// The recomputed hash of the record.
         actual: Hash,
     },
 }
@@ -242,26 +242,28 @@ impl fmt::Display for Tampered {
 
 impl std::error::Error for Tampered {}
 
-/// Why a batch cannot be built.
+/// The reason why a batch cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
-    /// A record is not the one that was committed.
+    /// A record differs from the committed one.
     #[error(transparent)]
     Tampered(Box<Tampered>),
     /// A leaf cannot be appended.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// A run is empty, or a record belongs to no run.
+    /// A run is empty, or a record is outside of every run.
     #[error("leaf {0} is not where the batch has a record")]
     Order(u64),
-    /// The last leaf is not one of heads.
+    /// The last leaf is not a heads leaf.
     #[error("the batch does not end with a heads leaf")]
     NoHeads,
 }
 
-/// Builds the files of one batch. They are handed out at the end, when every link of the batch has been recomputed: no
-/// file is ever written of a record that was changed. So a batch is held in memory, about its size in the log.
+/// Builds the files of one batch.
+///
+/// It returns the files only at the end, after it has recomputed every link of the batch: a file never contains a
+/// changed record. So a batch is held in memory, about its size in the log.
 #[derive(Clone, Debug)]
 pub struct Batch {
     appender: Appender,
@@ -276,7 +278,7 @@ struct OpenRun {
     run: Run,
     /// The next sequence.
     next: u64,
-    /// The hash of the record before it.
+    /// The hash of the previous record.
     hash: Hash,
     /// The canonical bytes of the last record.
     last: Vec<u8>,
@@ -285,14 +287,14 @@ struct OpenRun {
 /// The files of a batch.
 #[derive(Clone, Debug)]
 pub struct BuiltBatch {
-    /// Bundles, and then tiles by level.
+    /// Bundles, then tiles by level.
     pub files: Vec<(TileId, Vec<u8>)>,
-    /// The log with this batch, ready for the next one.
+    /// The log including this batch, ready for the next one.
     pub appender: Appender,
 }
 
 impl BuiltBatch {
-    /// The checkpoint that ends the batch.
+    /// Returns the checkpoint that ends the batch.
     ///
     /// # Errors
     /// [`CheckpointError::Origin`].
@@ -302,20 +304,20 @@ impl BuiltBatch {
 }
 
 impl Batch {
-    /// A batch behind the leaves of `appender`, whose full tiles were taken.
+    /// Creates a batch after the leaves of `appender`. Its full tiles must have been taken.
     pub fn new(appender: Appender) -> Batch {
         Batch { appender, full: Vec::new(), run: None, ends_with_heads: false, scratch: Vec::new() }
     }
 
-    /// The size of the tree so far.
+    /// Returns the current size of the tree.
     pub fn size(&self) -> u64 {
         self.appender.size()
     }
 
-    /// Appends a leaf that is not a record.
+    /// Appends a leaf other than a record.
     ///
     /// # Errors
-    /// The run before is not complete, or the leaf cannot be appended.
+    /// The previous run is incomplete, or the leaf cannot be appended.
     pub fn event(&mut self, leaf: &[u8]) -> Result<(), BatchError> {
         self.end_run()?;
         self.appender.push(leaf)?;
@@ -324,10 +326,10 @@ impl Batch {
         Ok(())
     }
 
-    /// Begins a run; its records follow.
+    /// Begins a run. Its records follow.
     ///
     /// # Errors
-    /// The run before is not complete, or this one is empty.
+    /// The previous run is incomplete, or this one is empty.
     pub fn run(&mut self, run: Run) -> Result<(), BatchError> {
         self.end_run()?;
         if run.last_sequence().is_none() {
@@ -371,7 +373,7 @@ impl Batch {
     /// Ends the batch.
     ///
     /// # Errors
-    /// The last run is not complete, or the last leaf is not one of heads.
+    /// The last run is incomplete, or the last leaf is not a heads leaf.
     pub fn finish(mut self) -> Result<BuiltBatch, BatchError> {
         self.end_run()?;
         if !self.ends_with_heads {
@@ -379,7 +381,7 @@ impl Batch {
         }
         let mut files = self.full;
         files.extend(self.appender.partial());
-        // Bundles first: a reader that finds a tile of hashes finds the leaves below it.
+        // Bundles first: if a reader finds a tile of hashes, the leaves below it exist.
         files.sort_by_key(|(id, _)| (id.kind() != TileKind::Entries, id.kind(), id.index()));
         Ok(BuiltBatch { files, appender: self.appender })
     }
@@ -406,7 +408,7 @@ impl OpenRun {
     }
 }
 
-/// The leaves of a batch that were read from entry bundles, as their rows: the way back from [`Batch`].
+/// The leaves of a batch from entry bundles, as rows: the reverse of [`Batch`].
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct ReadBatch {
     /// Leaves other than records, by index.
@@ -416,7 +418,7 @@ pub struct ReadBatch {
 }
 
 impl ReadBatch {
-    /// Adds the leaf at an index; leaves come in order.
+    /// Adds the leaf at an index. Leaves must come in order.
     pub fn push(&mut self, index: u64, leaf: Leaf) {
         let record = match leaf {
             Leaf::Record(record) => record,
@@ -442,7 +444,7 @@ impl ReadBatch {
         self.runs.push((index, run, vec![record]));
     }
 
-    /// The heads leaf that ends the batch.
+    /// Returns the heads leaf that ends the batch.
     pub fn heads(&self) -> Option<HeadsLeaf> {
         match self.events.last() {
             Some((_, Leaf::Heads(leaf))) => Some(*leaf),
@@ -450,7 +452,7 @@ impl ReadBatch {
         }
     }
 
-    /// The sequences of the leaves 04, by device.
+    /// Returns the sequences of the leaves 04, by device.
     pub fn revocations(&self) -> BTreeMap<&str, Vec<u64>> {
         let mut revocations: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         for (_, leaf) in &self.events {

@@ -1,4 +1,4 @@
-//! Proofs that a log only grew since an older checkpoint.
+//! Proofs that a log has only grown since an older checkpoint.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum ConsistencyProofError {
     /// Larger than [`MAX_PROOF_BYTES`].
     #[error("the consistency proof has {0} bytes, the limit is {MAX_PROOF_BYTES}")]
     TooLarge(usize),
-    /// The first line is not that of a consistency proof.
+    /// The first line is not the header of a consistency proof.
     #[error("the first line of a consistency proof is {HEADER}")]
     Header,
     /// A line between the first one and the checkpoint is wrong.
@@ -40,7 +40,7 @@ pub enum ConsistencyProofError {
     /// The text of the checkpoint in the proof is not a checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The checkpoints are of two logs.
+    /// The checkpoints belong to different logs.
     #[error("the older checkpoint is of log {older:?}, the proof of log {newer:?}")]
     OtherLog {
         /// The log of the older checkpoint.
@@ -64,7 +64,7 @@ pub enum ConsistencyProofError {
 }
 
 /// A proof that the log of a checkpoint extends the log of an older one: the older size, hashes, and the newer
-/// checkpoint. The verifier brings the older checkpoint.
+/// checkpoint. The verifier supplies the older checkpoint.
 ///
 /// ```
 /// use edgesentry_log::{Checkpoint, ConsistencyProof, KeyType, Policy, SignerKey, Tree, TreeHash};
@@ -129,8 +129,8 @@ impl ConsistencyProof {
         Ok(ConsistencyProof { old, path, checkpoint })
     }
 
-    /// Verifies both checkpoints against the policy, and that the tree of the newer one extends that of `older`. Returns
-    /// the older and the newer checkpoint.
+    /// Verifies both checkpoints against the policy, and that the tree of the newer one extends that of `older`.
+    /// Returns the older and the newer checkpoint.
     ///
     /// # Errors
     /// The proof does not hold.

@@ -13,11 +13,11 @@ use crate::policy::{Policy, PolicyError};
 use crate::range::CompactRange;
 use crate::replay::{Course, Replay};
 
-/// The most device names and keys that a finding shows.
+/// The maximum number of device names and keys in a finding.
 const MAX_SHOWN: usize = 5;
-/// The most findings of a code about single devices. One more counts the others.
+/// The maximum number of findings of a code about single devices. One more finding counts the rest.
 const MAX_DEVICES: usize = 10_000;
-/// Seconds by which the clock of a witness may be fast.
+/// The tolerance for the clock of a witness that is fast, seconds.
 const MAX_FAST_SECONDS: u64 = 300;
 
 /// The inputs of the level. The policy and the earlier checkpoint come from the auditor; checkpoint and layout are
@@ -28,11 +28,11 @@ pub struct LogInputs<'a> {
     pub policy: &'a Policy,
     /// The checkpoint.
     pub checkpoint: &'a Note,
-    /// The places of the records; without them the records are not compared.
+    /// The places of the records; without them, the records are not compared.
     pub places: Option<&'a Places>,
     /// A checkpoint of the same log that the auditor kept.
     pub previous: Option<&'a Note>,
-    /// How old the cosignatures may be.
+    /// The maximum age of the cosignatures.
     pub max_age: Option<MaxAge>,
 }
 
@@ -41,11 +41,11 @@ pub struct LogInputs<'a> {
 pub struct MaxAge {
     /// The limit, seconds.
     pub seconds: u64,
-    /// The time now, Unix seconds.
+    /// The current time, Unix seconds.
     pub now: u64,
 }
 
-/// Compares records with a checkpoint, in one pass beside the other levels.
+/// Compares records with a checkpoint, in one pass together with the other levels.
 ///
 /// [`LogCheck::replay`] and [`LogCheck::merge`] work like [`edgesentry_chain::Checks::verify`] and
 /// [`edgesentry_chain::Segments::merge`]: on any partition of the input, in any number of threads. Memory is limited by
@@ -81,21 +81,21 @@ pub struct MaxAge {
 /// ```
 #[derive(Clone, Debug)]
 pub struct LogCheck<'a> {
-    /// The checkpoint, unless it is not one.
+    /// The checkpoint; `None` if the text of its note is not a checkpoint.
     checkpoint: Option<Checkpoint>,
-    /// The earlier checkpoint, if it is one of the same log and not larger.
+    /// The earlier checkpoint, unless the two contradict each other.
     previous: Option<Checkpoint>,
     /// True if the auditor kept an earlier checkpoint.
     has_previous: bool,
     course: Option<Course<'a>>,
     witnesses: u64,
     quorum: bool,
-    /// What the signatures show.
+    /// The findings about the signatures.
     findings: Vec<Finding>,
 }
 
 impl<'a> LogCheck<'a> {
-    /// Verifies the signatures of the checkpoints. What fails is a finding of [`LogCheck::conclude`].
+    /// Verifies the signatures of the checkpoints. [`LogCheck::conclude`] returns the findings.
     pub fn new(inputs: &LogInputs<'a>) -> LogCheck<'a> {
         let LogInputs { policy, checkpoint: note, places, previous, max_age } = *inputs;
         let mut findings = Vec::new();
@@ -140,7 +140,7 @@ impl<'a> LogCheck<'a> {
         LogCheck { checkpoint, previous, has_previous, course, witnesses, quorum, findings }
     }
 
-    /// Compares a ledger in place: records behind the layout wait for a checkpoint, and are counted as those after it.
+    /// Compares a ledger in place: records after the layout wait for a checkpoint, and count as records after it.
     #[must_use]
     pub fn in_place(mut self) -> LogCheck<'a> {
         if let Some(course) = &mut self.course {
@@ -149,8 +149,7 @@ impl<'a> LogCheck<'a> {
         self
     }
 
-    /// Replays records, each with its position in the whole input. Returns the findings of records that the log does not
-    /// have.
+    /// Replays records, each with its position in the whole input. Returns the findings of records that the log lacks.
     pub fn replay<'r>(
         &self,
         records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
@@ -208,16 +207,16 @@ impl<'a> LogCheck<'a> {
         (coverage, findings)
     }
 
-    /// Returns whether the log was compared with the earlier checkpoint; `None` if there is none.
+    /// Returns whether the log was compared with the earlier checkpoint; `None` if the auditor gave none.
     fn previous_compared(&self, root: RootCheck) -> Option<bool> {
         self.has_previous.then(|| match (&self.previous, &self.checkpoint) {
-            // A contradiction was found without the records.
+            // The checkpoints contradict each other without a look at the records.
             (None, checkpoint) => checkpoint.is_some(),
             (previous, checkpoint) => root == RootCheck::Compared || previous == checkpoint,
         })
     }
 
-    /// Returns the findings of the comparison of roots and heads, or as an error those that prevent it.
+    /// Returns the findings of the comparison of roots and heads. The error contains the findings that prevent it.
     fn compare(
         &self,
         checkpoint: &Checkpoint,
@@ -257,7 +256,7 @@ impl<'a> LogCheck<'a> {
             }
         }
         if roots.end == checkpoint.root() {
-            // The leaf of the earlier checkpoint is known only if its root holds.
+            // The leaf of the earlier checkpoint is known only if its root matches.
             let earlier = course.cut.filter(|_| findings.is_empty());
             findings.extend(wrong_leaf(checkpoint, course));
             findings.extend(heads_mismatch(course, earlier, &replay.heads));
@@ -271,7 +270,7 @@ impl<'a> LogCheck<'a> {
 
 /// The roots of a complete replay.
 struct Roots {
-    /// At the cut, unless that is the end.
+    /// The root at the cut, if the cut is before the end.
     cut: Option<TreeHash>,
     end: TreeHash,
 }
@@ -290,7 +289,7 @@ impl Roots {
             if let Some((_, leaf)) = others.next_if(|(index, _)| *index == all.end()) {
                 all.push(*leaf);
             } else if pieces.next().is_none_or(|piece| all.merge(&piece.range).is_err()) {
-                // Not reached: every leaf is there once.
+                // Unreachable: the replay has every leaf once.
                 break;
             }
         }
@@ -330,7 +329,7 @@ fn stale(limit: MaxAge, time: Option<u64>) -> Option<Finding> {
     Some(Finding::new(FindingCode::CheckpointStale, expected, actual))
 }
 
-/// Returns the first findings, and one that counts the others.
+/// Returns the first findings, and one that counts the rest.
 fn bounded(mut findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let mut kept: Vec<Finding> = findings.by_ref().take(MAX_DEVICES).collect();
     let more = findings.count();
@@ -343,7 +342,7 @@ fn bounded(mut findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
     kept
 }
 
-/// Returns the finding of a leaf that no log has, although the root holds.
+/// Returns the finding of a leaf that a correct log cannot have, although the root matches.
 fn wrong_leaf(checkpoint: &Checkpoint, course: &Course<'_>) -> Option<Finding> {
     let finding =
         |expected: String, actual: String| Finding::new(FindingCode::CheckpointMismatch, expected, actual);
@@ -370,7 +369,7 @@ fn cut(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
-/// Returns the finding if the checkpoints contradict each other without a look at any leaf.
+/// Returns the finding if the checkpoints alone contradict each other.
 fn contradiction(previous: &Checkpoint, checkpoint: &Checkpoint) -> Option<Finding> {
     let is_same_log = previous.origin() == checkpoint.origin();
     let is_smaller = previous.size() < checkpoint.size();
@@ -385,7 +384,7 @@ fn shown(checkpoint: &Checkpoint) -> String {
     format!("root {} at size {} of {}", checkpoint.root(), checkpoint.size(), checkpoint.origin())
 }
 
-/// Returns the finding of a device of which records are missing.
+/// Returns the finding of a device with missing records.
 fn missing_leaf(
     device_id: &str,
     places: &DevicePlaces,
@@ -473,8 +472,7 @@ fn heads_mismatch(
     })
 }
 
-/// Returns a finding for each key of the auditor that may sign logged records of the device, and that the log does not
-/// have.
+/// Returns a finding for each key of the auditor that may sign logged records of the device and that the log lacks.
 fn not_logged(device_id: &str, places: &DevicePlaces, size: u64, keys: &KeyRing) -> Vec<Finding> {
     let logged = || places.keys.iter().take_while(|(index, _)| *index < size).map(|(_, key)| key.public_key);
     let keys = keys.keys(device_id).unwrap_or_default();
@@ -497,7 +495,7 @@ fn about(device_id: &str, sequence: u64, mut finding: Finding) -> Finding {
     finding
 }
 
-/// Lists the first few items.
+/// Lists the first items.
 fn listed(items: impl Iterator<Item = impl std::fmt::Display>) -> String {
     let items: Vec<String> = items.map(|item| item.to_string()).collect();
     let more = items.len().saturating_sub(MAX_SHOWN);

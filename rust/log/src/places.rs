@@ -1,4 +1,4 @@
-//! The places of records in a log, read from a layout.
+//! The places of records in a log, from a layout.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -7,7 +7,7 @@ use crate::hash::TreeHash;
 use crate::layout::{Layout, LayoutError, LayoutItem};
 use crate::leaf::{HeadsLeaf, KeyLeaf, Leaf};
 
-/// The reason why bytes do not give each record one place.
+/// The reason why a layout does not give each record one place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlacesError {
@@ -42,7 +42,7 @@ pub struct Places {
     pub(crate) others: Vec<(u64, TreeHash)>,
     /// The heads leaves, by index.
     pub(crate) heads: Vec<PlacedHeads>,
-    /// The leaves of unknown kinds, of which only the hash is known.
+    /// The leaves of unknown kinds. Only their hashes are known.
     pub(crate) unknown: Vec<u64>,
     /// The malformed leaves of known kinds.
     pub(crate) malformed: Vec<u64>,
@@ -58,16 +58,16 @@ pub struct Places {
 pub(crate) struct PlacedHeads {
     pub(crate) index: u64,
     pub(crate) leaf: HeadsLeaf,
-    /// The records before it.
+    /// The number of records before it.
     pub(crate) records: u64,
 }
 
 /// The leaves about one device.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct DevicePlaces {
-    /// By first sequence; no sequence is in two runs.
+    /// The runs by first sequence. No sequence is in two runs.
     pub(crate) runs: Vec<PlacedRun>,
-    /// By index.
+    /// The key leaves by index.
     pub(crate) keys: Vec<(u64, KeyLeaf)>,
 }
 
@@ -80,10 +80,10 @@ pub(crate) struct PlacedRun {
 }
 
 impl Places {
-    /// Reads a layout.
+    /// Parses a layout.
     ///
     /// # Errors
-    /// The bytes are not a layout, or a record is in it twice.
+    /// The bytes are not a layout, or it has a record twice.
     pub fn parse(bytes: &[u8]) -> Result<Places, PlacesError> {
         let mut places = Places::default();
         for item in Layout::parse(bytes)? {
@@ -130,7 +130,7 @@ impl Places {
             Ok(Leaf::Key(leaf)) => self.device(&leaf.device_id.clone()).keys.push((index, leaf)),
             Ok(Leaf::Opened(leaf)) => self.opened.push((index, leaf.origin)),
             Ok(Leaf::Unknown { .. }) => self.unknown.push(index),
-            // A record is in a run.
+            // A layout lists records only in runs.
             Ok(Leaf::Record(_)) | Err(_) => self.malformed.push(index),
             Ok(_) => {}
         }
@@ -141,7 +141,7 @@ impl Places {
         self.size
     }
 
-    /// Returns the index of the leaf of a record; `None` if the log does not have it.
+    /// Returns the index of the leaf of a record; `None` if the log lacks it.
     pub fn of(&self, device_id: &str, sequence: u64) -> Option<u64> {
         self.devices.get(device_id)?.of(sequence)
     }
@@ -161,7 +161,7 @@ impl DevicePlaces {
         Some((run.first_sequence + (records - 1), run.index + (records - 1)))
     }
 
-    /// Returns true if all places are for records before `sequence`.
+    /// Returns true if all places are of records before `sequence`.
     pub(crate) fn ends_before(&self, sequence: u64) -> bool {
         self.runs.last().is_none_or(|run| run.last_sequence() < sequence)
     }

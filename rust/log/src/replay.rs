@@ -1,7 +1,7 @@
-//! The replay of a log: the leaves of its records, in any order, folded into the roots of checkpoints (step 10).
+//! The replay of a log: folds the leaves of its records, in any order, into the roots of checkpoints (step 10).
 //!
-//! A replay is a set of pieces: ranges of leaves with their compact ranges. Like segments, replays of parts of the input
-//! merge: pieces that meet become one. The result does not depend on the partition.
+//! A replay is a set of pieces: ranges of leaves with their compact ranges. Like segments, replays of parts of the
+//! input merge: adjacent pieces become one. The result does not depend on the partition.
 
 use std::collections::BTreeMap;
 
@@ -12,28 +12,28 @@ use crate::leaf::leaf_hash_of_record;
 use crate::places::{DevicePlaces, Places};
 use crate::range::CompactRange;
 
-/// Pieces beyond the number of runs. An export in the order of its chains has at most one piece for each run; records
-/// in random order have one for every second record.
+/// The limit of pieces beyond the number of runs. An export in the order of its chains has at most one piece for each
+/// run; records in random order have one for every second record.
 const MAX_FURTHER_PIECES: usize = 1 << 20;
 
 /// The replayed part of a log.
 #[derive(Clone, Default, Debug)]
 pub struct Replay {
-    /// By first leaf. They neither overlap nor meet, except at a cut.
+    /// The pieces by first leaf. They are neither overlapping nor adjacent, except at a cut.
     pub(crate) pieces: BTreeMap<u64, Piece>,
-    /// The hash of the last record of each device, if it was seen.
+    /// The hash of the last record of each device, if the input has it.
     pub(crate) heads: BTreeMap<String, Hash>,
     /// Records up to the checkpoint.
     pub(crate) records: u64,
     /// Records of the log after the checkpoint.
     pub(crate) after: u64,
-    /// True if a leaf was there twice. The hashes of the pieces then mean nothing.
+    /// True if a leaf occurred twice. The hashes of the pieces are then meaningless.
     pub(crate) repeated: bool,
-    /// True if there were too many pieces. They were dropped.
+    /// True if there were too many pieces. The replay has dropped them.
     pub(crate) overflowed: bool,
 }
 
-/// Replayed leaves from its first one up to `end`.
+/// The replayed leaves from the first one up to `end`.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
     pub(crate) end: u64,
@@ -46,14 +46,14 @@ pub(crate) struct Course<'a> {
     pub(crate) places: &'a Places,
     /// The size of the checkpoint; later leaves are only counted.
     pub(crate) size: u64,
-    /// A smaller size whose root is needed too. No piece crosses it.
+    /// A smaller size whose root is also needed. No piece crosses it.
     pub(crate) cut: Option<u64>,
-    /// True if the log goes on: records behind the layout are counted as those after the checkpoint.
+    /// True if the log continues: records after the layout count as records after the checkpoint.
     pub(crate) grows: bool,
 }
 
 impl Course<'_> {
-    /// Replays records. Returns the findings of those that the log does not have.
+    /// Replays records. Returns the findings of records that the log lacks.
     pub(crate) fn replay<'r>(
         &self,
         records: impl IntoIterator<Item = (&'r AuditRecord, u64)>,
@@ -174,7 +174,7 @@ impl Piece {
         self.end += 1;
     }
 
-    /// Appends a piece. Returns false if they overlap: the hashes then mean nothing.
+    /// Appends a piece. Returns false if the pieces overlap: the hashes are then meaningless.
     fn join(&mut self, next: &Piece) -> bool {
         let is_next = self.range.merge(&next.range).is_ok();
         self.end = self.end.max(next.end);

@@ -14,14 +14,14 @@ use crate::note::Note;
 use crate::policy::{Policy, PolicyError, TrustedCheckpoint};
 use crate::proof::ProofError;
 
-/// The reason why a file proves nothing, or something else than expected.
+/// The reason why a file proves no statement, or another one than expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofFileError {
     /// Larger than [`MAX_PROOF_BYTES`].
     #[error("the proof has {0} bytes, the limit is {MAX_PROOF_BYTES}")]
     TooLarge(usize),
-    /// The first line is not that of any proof.
+    /// The first line is not the header of a proof.
     #[error(
         "the first line is not that of a proof: expected c2sp.org/tlog-proof@v1, edgesentry-heads-proof@v1 or \
          edgesentry-consistency-proof@v1"
@@ -36,7 +36,7 @@ pub enum ProofFileError {
     /// The consistency proof is malformed or does not hold.
     #[error(transparent)]
     Consistency(#[from] ConsistencyProofError),
-    /// A consistency proof, and no older checkpoint.
+    /// A consistency proof without an older checkpoint.
     #[error(
         "a consistency proof is verified against the older checkpoint, which the verifier must have kept"
     )]
@@ -46,7 +46,7 @@ pub enum ProofFileError {
     Other {
         /// The expected statement.
         expected: String,
-        /// The proven one.
+        /// The proven statement.
         proven: String,
     },
     /// The proof does not hold for the leaf of the caller.
@@ -76,7 +76,7 @@ impl ProofFileError {
         }
     }
 
-    /// Returns true if the bytes are not a proof at all.
+    /// Returns true if the bytes are not a proof.
     pub fn is_malformed(&self) -> bool {
         use ConsistencyProofError as Consistency;
         use HeadsProofError as Heads;
@@ -181,12 +181,12 @@ impl StatementKind {
     }
 }
 
-/// The statement that the verifier expects. Without an expectation, a proof of anything is accepted.
+/// The statement that the verifier expects. Without an expectation, a proof of any statement is accepted.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Expected<'a> {
     /// The kind of the statement.
     pub kind: Option<StatementKind>,
-    /// The record in the log; of a heads proof, the head.
+    /// The record in the log; for a heads proof, the head.
     pub record: Option<&'a AuditRecord>,
     /// The device.
     pub device_id: Option<&'a str>,
@@ -196,7 +196,7 @@ pub struct Expected<'a> {
     pub previous: Option<&'a Note>,
 }
 
-/// A proven statement. Exhaustive: every report decides about each statement.
+/// A proven statement. Exhaustive, so that every report handles each statement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Statement {
     /// A record is in the log.
@@ -221,7 +221,7 @@ pub enum Statement {
     Extends(Checkpoint),
 }
 
-/// A statement, and the checkpoint for which it holds.
+/// A statement with the checkpoint for which it holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proven {
     /// The statement.
@@ -278,7 +278,7 @@ impl ProofFile {
 }
 
 fn leaf(proof: &LogProof, policy: &Policy, expected: &Expected<'_>) -> Result<Proven, ProofFileError> {
-    // A proof of another tool may have another text in `extra`, or none.
+    // A proof from another tool may have another text in `extra`, or none.
     let given = expected.record.map(|record| Leaf::Record(record.clone()).to_bytes());
     let (leaf, checkpoint) = match &given {
         Some(leaf) => (leaf.as_slice(), verify_given(proof, leaf, policy)?),

@@ -1,4 +1,4 @@
-//! Batches: positions, links that are recomputed, files that are always the same, and the way back.
+//! Batches: positions, recomputed links, reproducible files, and reading a batch back.
 
 #![allow(clippy::unwrap_used)]
 
@@ -108,7 +108,7 @@ fn an_edited_record_gives_evidence_and_no_file() {
     assert_eq!((missing.sequence, missing.problem), (2, TamperedProblem::Missing));
     let cut = edit(&|chain| chain.truncate(3));
     assert_eq!((cut.sequence, cut.problem, cut.record), (4, TamperedProblem::Missing, None));
-    // A chain that was linked again from the edited record on does not end in its head.
+    // A chain that was linked again after an edited record does not end in its head.
     let linked = edit(&|chain| {
         chain[2].timestamp_ms += 1;
         for n in 3..5 {
@@ -161,6 +161,6 @@ fn keys_come_before_revocations_and_only_once() {
         [(3, 1), (3, 5), (4, 5)]
     );
     assert_eq!(leaves(&[change(5, state(3, None), Some(state(2, Some(5))))]), [(3, 5)]);
-    // The same key again, after it was revoked before it signed.
+    // The same key is registered again after it was revoked without having signed.
     assert_eq!(leaves(&[change(5, state(2, None), Some(state(2, Some(5))))]), [(3, 5)]);
 }

@@ -39,7 +39,7 @@ fn with_witness() -> String {
     format!("log {}\nwitness ours {}\nquorum ours\n", log_key().verifier(), witness().verifier())
 }
 
-/// The chains of the examples in docs/findings.
+/// Returns the chains of the examples in docs/findings.
 fn chain(device_id: &str, count: u64) -> Vec<AuditRecord> {
     let mut device = Device::from_seed(device_id, [1; 32], Scheme::Record);
     let sign = |at| {
@@ -60,11 +60,11 @@ fn ring(device_id: &str, seed: u8) -> KeyRing {
     ring
 }
 
-/// A log of batches: from each chain so many further records.
+/// A log of batches. Each batch appends a number of further records of each chain.
 #[derive(Clone)]
 struct Log {
     layout: Vec<u8>,
-    /// Size and root after each batch.
+    /// The size and root after each batch.
     sizes: Vec<(u64, TreeHash)>,
 }
 
@@ -123,7 +123,7 @@ impl Log {
         Log { layout: layout.into_bytes(), sizes }
     }
 
-    /// The checkpoint after a batch, cosigned.
+    /// Returns the cosigned checkpoint after a batch.
     fn checkpoint(&self, batch: usize) -> Note {
         let (size, root) = self.sizes[batch];
         sign(&Checkpoint::new(ORIGIN, size, root).unwrap())
@@ -136,7 +136,7 @@ fn sign(checkpoint: &Checkpoint) -> Note {
     note
 }
 
-/// The inputs of a comparison that holds until a test changes one of them.
+/// The inputs of a comparison. They pass until a test changes one of them.
 struct Case {
     policy: Policy,
     checkpoint: Note,
@@ -147,7 +147,7 @@ struct Case {
     records: Vec<AuditRecord>,
 }
 
-/// Codes with the device and sequence of each, in the order of the report.
+/// The codes with their device and sequence, in the order of the report.
 type Found = Vec<(FindingCode, Option<String>, Option<u64>)>;
 
 impl Case {
@@ -197,7 +197,7 @@ fn at_once(check: &LogCheck<'_>, records: &[(&AuditRecord, u64)]) -> Folded {
     check.replay(records.iter().copied())
 }
 
-/// Cuts the records in slices and merges them in a tree, as threads do.
+/// Splits the records into slices and merges them in a tree, as threads do.
 fn in_parts(check: &LogCheck<'_>, records: &[(&AuditRecord, u64)], cuts: &[usize]) -> Folded {
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (records.len() + 1)).collect();
     ends.push(records.len());
@@ -245,11 +245,11 @@ fn an_edited_record_that_is_linked_again_changes_the_root() {
     let before = case.records[2].hash();
     case.records[3].prev_record_hash = before;
     assert_eq!(case.codes(), [FindingCode::CheckpointMismatch]);
-    // Without a policy that trusts the checkpoint this is still said.
+    // The finding remains if the policy requires no witness.
     case.policy = policy(&with_witness().replace("quorum ours", "quorum none"));
     case.max_age = None;
     assert_eq!(case.codes(), [FindingCode::CheckpointMismatch]);
-    // An edit before the earlier checkpoint contradicts that one too.
+    // An edit before the earlier checkpoint also contradicts that one.
     case.records[0].timestamp_ms += 1;
     assert_eq!(case.codes(), [FindingCode::CheckpointInconsistent, FindingCode::CheckpointMismatch]);
 }
@@ -276,7 +276,7 @@ fn records_beside_the_log_are_named() {
     let (coverage, found) = case.run(at_once);
     assert_eq!(found, [(FindingCode::NotIncluded, Some("lift-02".into()), Some(5))]);
     assert_eq!(coverage.root, RootCheck::Compared);
-    // A record of the log, appended again behind the others.
+    // A record of the log, appended again after the others.
     case.records.pop();
     case.records.push(case.records[1].clone());
     let (coverage, found) = case.run(at_once);
@@ -291,7 +291,7 @@ fn a_layout_that_ends_before_the_checkpoint_contradicts_it() {
     case.layout = Some(Log::new(&chains, &[vec![2, 1]], false).layout);
     case.records = chains.concat();
     assert_eq!(case.codes(), [FindingCode::CheckpointMismatch]);
-    // A checkpoint from before is compared, and the records after it are counted.
+    // An earlier checkpoint is compared, and the records after it are counted.
     let (_, mut earlier) = Case::sound();
     earlier.checkpoint = log.checkpoint(0);
     earlier.previous = None;
@@ -311,7 +311,7 @@ fn signatures_are_decided_by_the_policy() {
     let (size, root) = log.sizes[1];
     case.checkpoint = Checkpoint::new(ORIGIN, size, root).unwrap().sign(&log_key()).unwrap();
     assert_eq!(case.codes(), [FindingCode::WitnessQuorumMissing]);
-    // The cosignature of another checkpoint is pasted on.
+    // Add the cosignature of another checkpoint.
     case.checkpoint.add(log.checkpoint(0).signatures()[1].clone()).unwrap();
     assert_eq!(case.codes(), [FindingCode::CheckpointUntrusted]);
 }
@@ -343,11 +343,11 @@ fn a_log_continues_the_checkpoint_that_was_kept() {
     let (_, mut case) = Case::sound();
     case.previous = Some(sign(&other));
     assert_eq!(case.codes(), [FindingCode::CheckpointInconsistent]);
-    // Another root at a smaller size: only the replay shows it.
+    // Another root at a smaller size: only the replay reveals it.
     let other = Checkpoint::new(ORIGIN, 5, TreeHash::of_leaf(b"other")).unwrap();
     case.previous = Some(sign(&other));
     assert_eq!(case.codes(), [FindingCode::CheckpointInconsistent]);
-    // The same checkpoint again, the empty log, and one that no witness has signed.
+    // The same checkpoint again, the empty log, and a checkpoint without a witness signature.
     case.previous = Some(log.checkpoint(1));
     assert_eq!(case.codes(), []);
     case.previous = Some(sign(&Checkpoint::new(ORIGIN, 0, TreeHash::EMPTY).unwrap()));
@@ -386,7 +386,7 @@ fn a_key_that_was_never_logged_is_named() {
     case.keys = Some(ring("lift-01", 3));
     let found = case.run(at_once).1;
     assert_eq!(found, [(FindingCode::KeyNotLogged, Some("lift-01".into()), Some(1))]);
-    // Keys of devices that the log does not have concern another log.
+    // Keys of devices that the log lacks belong to another log.
     case.keys = Some(ring("lift-99", 3));
     assert_eq!(case.codes(), []);
 }
@@ -442,7 +442,7 @@ fn key_leaf(device_id: &str) -> Part<'static> {
     )
 }
 
-/// The heads leaf of one chain, or of none.
+/// Returns the heads leaf of one chain, or of none.
 fn heads_leaf(records: u64, last: Option<&AuditRecord>) -> Part<'static> {
     let mut heads = HeadsRoot::default();
     if let Some(last) = last {
@@ -454,7 +454,7 @@ fn heads_leaf(records: u64, last: Option<&AuditRecord>) -> Part<'static> {
     Part::Leaf(Leaf::Heads(HeadsLeaf { records, devices, heads_root, at_ms: START_MS }).to_bytes())
 }
 
-/// Returns the case of a log with these leaves, with the earlier checkpoint of a size.
+/// Returns the case of a log with these leaves, with an earlier checkpoint at a size.
 fn of_parts(parts: &[Part<'_>], earlier: Option<u64>) -> Case {
     let (mut layout, mut range) = (LayoutWriter::default(), CompactRange::default());
     let (mut records, mut previous) = (Vec::new(), None);
@@ -498,7 +498,7 @@ fn a_log_begins_with_the_leaf_that_opens_it() {
     assert_eq!(codes(&[opened("log.example/other"), key(), run(), heads()]), mismatch, "another log");
     assert_eq!(codes(&[key(), opened(ORIGIN), run(), heads()]), mismatch, "not the first");
     assert_eq!(codes(&[opened(ORIGIN), key(), run(), opened(ORIGIN), heads()]), mismatch, "two");
-    // A leaf of a known kind that no writer writes.
+    // A leaf of a known kind with content that no writer writes.
     let malformed = || Part::Leaf(b"\x02".to_vec());
     assert_eq!(codes(&[opened(ORIGIN), key(), run(), malformed(), heads()]), mismatch, "malformed");
 }
@@ -551,7 +551,7 @@ fn records_behind_the_layout_of_a_live_log_are_counted() {
         |check: &LogCheck<'_>, records: &[(&AuditRecord, u64)]| at_once(&check.clone().in_place(), records);
     let (coverage, found) = case.run(in_place);
     assert_eq!((found, coverage.after, coverage.root), (vec![], 3, RootCheck::Compared));
-    // A record before those of the log is in none.
+    // The log lacks a record before its first one.
     let chain = chain("lift-01", 5);
     let parts = [opened(ORIGIN), key_leaf("lift-01"), Part::Run(&chain[1..]), heads_leaf(4, chain.last())];
     let mut case = of_parts(&parts, None);
@@ -572,7 +572,7 @@ fn a_record_has_one_place() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any partition, any order of the chains, and any change give one result.
+    /// Any partition, order of the chains and change gives one result.
     #[test]
     fn any_partition_gives_the_same_result(
         batches in prop::collection::vec(prop::collection::vec(0_usize..4, 3), 1..5),
@@ -623,8 +623,8 @@ proptest! {
     }
 }
 
-/// The files of the examples in docs/findings, which tests of the command and of Python read. EDGESENTRY_WRITE=1 writes
-/// them.
+/// Compares the example files in docs/findings, which tests of the command and of Python read. EDGESENTRY_WRITE=1
+/// writes them.
 #[test]
 fn the_files_of_the_examples_are_those_of_this_log() {
     let chains = [chain("lift-01", 5), chain("lift-02", 5)];

@@ -1,4 +1,4 @@
-//! Proof files: the statement that each proves, and that no damaged or foreign one proves another statement.
+//! Proof files: the statement that each one proves. No damaged or foreign file proves another statement.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use edgesentry_log::{
 const ORIGIN: &str = "log.example/lifts";
 const TIME: u64 = 1_800_000_000;
 
-/// A log of seven records, of which `lift-01` has four, `lift-03` three, and a heads leaf. Every size is signed.
+/// A log of seven records (`lift-01` has four, `lift-03` three) and a heads leaf. Every size is signed.
 struct Log {
     records: Vec<AuditRecord>,
     heads: HeadsTree,
@@ -94,7 +94,7 @@ impl Log {
         ConsistencyProof::new(old, self.notes[8].clone(), |node| self.tree.node(node)).unwrap()
     }
 
-    /// Proofs of each kind, with the older checkpoint that they need.
+    /// Returns proofs of each kind, with the older checkpoint if the proof needs one.
     fn proofs(&self) -> Vec<(String, Option<&Note>)> {
         vec![
             (self.leaf(2).to_string(), None),
@@ -144,7 +144,7 @@ fn each_proof_proves_its_statement() {
 fn a_changed_or_cut_proof_never_proves_another_statement() {
     let log = log();
     let policy = policy(2);
-    // A change of the name of an absent device can name another absent device, which the same neighbours prove.
+    // A changed name of an absent device can be that of another absent device, which the same neighbours prove.
     let is_absent = |proven: &Proven| {
         matches!(&proven.statement, Statement::Absent(device_id)
         if log.records.iter().all(|record| record.device_id != *device_id))
@@ -181,7 +181,7 @@ fn a_proof_needs_the_keys_and_the_quorum_of_the_policy() {
         assert_eq!(verify(proof.as_bytes(), &other_log, &expected), Err("checkpoint_untrusted"));
         assert_eq!(verify(proof.as_bytes(), &policy(3), &expected), Err("witness_quorum_missing"));
     }
-    // The older checkpoint must satisfy the policy too.
+    // The older checkpoint must also satisfy the policy.
     let unsigned = Checkpoint::parse(log.notes[3].text()).unwrap().sign(&log_key()).unwrap();
     let expected = Expected { previous: Some(&unsigned), ..Expected::default() };
     let proof = log.grown(3).to_string();
@@ -206,11 +206,11 @@ fn a_proof_of_another_statement_is_refused() {
     {
         assert_eq!(code(&of_record, &expected), Err("proof_of_other"), "{expected:?}");
     }
-    // Without the leaf, which other tools do not write, the record is required.
+    // Without the leaf, which other tools omit, the record is required.
     let bare = LogProof { extra: None, ..log.leaf(2) }.to_string();
     assert_eq!(code(&bare, &Expected::default()), Err("proof_incomplete"));
     code(&bare, &record(2)).unwrap();
-    // A claim in `extra` does not matter if the record is given.
+    // A false leaf in `extra` has no effect if the record is given.
     let lying = LogProof { extra: Some(log.leaves[1].to_bytes()), ..log.leaf(2) }.to_string();
     assert_eq!(code(&lying, &Expected::default()), Err("proof_invalid"));
     assert_eq!(code(&lying, &record(1)), Err("proof_of_other"));

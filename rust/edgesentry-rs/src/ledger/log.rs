@@ -1,9 +1,9 @@
-//! The tables of the transparency log in a ledger: which leaf each record, key and revocation is. The statements are those
-//! of both databases.
+//! The tables of the transparency log in a ledger: the leaf of each record, key and revocation. Both databases share
+//! the statements.
 //!
-//! Positions are given to records that are committed, in transactions of their own, so ingest writes nothing more and waits
-//! for nothing. A *term* fences leaders: each leader draws one at random, and every write checks it under the lock on the
-//! state, so a leader that was replaced while it was slow writes nothing more.
+//! Separate transactions assign positions to committed records, so ingest writes nothing more and waits for nothing. A
+//! *term* fences leaders: each leader draws a random term, and every write checks it under the lock on the state. So a
+//! slow leader that was replaced cannot write.
 
 mod assign;
 mod positions;
@@ -27,7 +27,7 @@ pub use positions::LogPositions;
 pub use restore::RestoredBatch;
 pub(super) use statements::{Kind, Row, Span, Statements, Value};
 
-/// Why the tables cannot be continued.
+/// The reason why the tables cannot be continued.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogTablesError {
@@ -37,10 +37,10 @@ pub enum LogTablesError {
     /// Another leader has taken over.
     #[error("another process has taken over the transparency log; nothing was written")]
     Superseded,
-    /// The ledger does not have what it had committed.
+    /// The ledger lacks content that it had committed.
     #[error("the ledger was changed behind the back of the service: {0}")]
     Tampered(Box<Tampered>),
-    /// The heads of the log are not those of its last heads leaf.
+    /// The heads of the log differ from its last heads leaf.
     #[error(
         "the ledger was changed behind the back of the service: log_heads has not the heads of the checkpoint of size \
          {size}; restore log_heads from a backup"
@@ -49,7 +49,7 @@ pub enum LogTablesError {
         /// The size of the checkpoint.
         size: u64,
     },
-    /// The ledger has something else than the log that it is restored from.
+    /// The ledger contradicts the log that it is restored from.
     #[error("the ledger and the log disagree on {0}")]
     Conflict(String),
     /// The tables contradict each other.
@@ -60,7 +60,7 @@ pub enum LogTablesError {
     Store(#[from] StoreError),
 }
 
-/// The log as its tables have it.
+/// The state of the log in its tables.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogState {
     /// The name of the log.
@@ -73,7 +73,7 @@ pub struct LogState {
     pub opened_at_ms: u64,
 }
 
-/// How far a batch is.
+/// The steps of a batch, in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum BatchStep {
@@ -88,15 +88,15 @@ pub enum BatchStep {
 /// A batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BatchRow {
-    /// From 1.
+    /// The number of the batch, from 1.
     pub batch: u64,
     /// The index of its first leaf.
     pub first_index: u64,
-    /// The size of the tree with it.
+    /// The size of the tree including the batch.
     pub size: u64,
-    /// The root of the tree with it, once it is integrated.
+    /// The root of the tree including the batch, after integration.
     pub root: Option<TreeHash>,
-    /// How far it is.
+    /// The last completed step.
     pub step: BatchStep,
 }
 
@@ -115,7 +115,7 @@ pub struct CheckpointRow {
     pub lock_number: u64,
 }
 
-/// The leaves of a batch without the records themselves, both in order.
+/// The leaves of a batch without the records, both in order of their index.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BatchLeaves {
     /// Leaves other than records, by index.
@@ -124,7 +124,7 @@ pub struct BatchLeaves {
     pub runs: Vec<(u64, Run)>,
 }
 
-/// The right to sequence. Another process can take it once this is dropped.
+/// The right to sequence. Another process can take it after it is dropped.
 pub struct Leader {
     term: i64,
     guard: Option<Arc<Mutex<Box<dyn Guard>>>>,
@@ -138,12 +138,12 @@ impl Leader {
     pub async fn holds(&self) -> Result<(), StoreError> {
         match &self.guard {
             Some(guard) => guard.lock().await.holds().await,
-            // Without a lock the term alone decides.
+            // Without a lock, only the term decides.
             None => Ok(()),
         }
     }
 
-    /// Keeps the lock while other work runs, and returns the error with which it was lost.
+    /// Keeps the lock while other work runs, and returns the error that lost it.
     pub fn keep_alive(&self) -> impl Future<Output = StoreError> + Send + use<> {
         let guard = self.guard.clone();
         async move {
@@ -176,20 +176,22 @@ pub(super) trait Guard: Send {
 /// The tables of the log.
 #[async_trait]
 pub trait LogTables: LogPositions {
-    /// The log; none if there is none.
+    /// Returns the state of the log; `None` if the ledger has no log.
     async fn state(&self) -> Result<Option<LogState>, StoreError>;
 
-    /// Opens a log, unless there is one; the log that there is now.
+    /// Opens a log, unless the ledger has one, and returns the state of the ledger's log.
     async fn open(&self, origin: &str, at_ms: u64) -> Result<LogState, LogTablesError>;
 
-    /// Becomes the one that sequences; none if another one is.
+    /// Becomes the leader; `None` if another process leads.
     async fn lead(&self) -> Result<Option<Leader>, LogTablesError>;
 
-    /// Whether no other one has taken over since.
+    /// Checks that no other leader has taken over.
     async fn still_leads(&self, leader: &Leader) -> Result<(), LogTablesError>;
 
-    /// Gives positions to committed content without one, at most `max_leaves` and a heads leaf; none if there is nothing.
-    /// `last` is the size of the last checkpoint and its heads leaf, with which the tables must agree.
+    /// Assigns positions to committed keys, revocations and records without one: at most `max_leaves` and a heads leaf.
+    ///
+    /// Returns `None` if the log needs no new leaf. `last` is the size of the last checkpoint with its heads leaf; the
+    /// tables must agree with it.
     async fn assign(
         &self,
         leader: &Leader,
@@ -198,16 +200,16 @@ pub trait LogTables: LogPositions {
         at_ms: u64,
     ) -> Result<Option<BatchRow>, LogTablesError>;
 
-    /// The first batch that is not signed.
+    /// Returns the first unsigned batch.
     async fn open_batch(&self) -> Result<Option<BatchRow>, StoreError>;
 
-    /// The leaves of a batch.
+    /// Returns the leaves of a batch.
     async fn leaves(&self, batch: &BatchRow) -> Result<BatchLeaves, LogTablesError>;
 
-    /// Records from a first to a last sequence of devices, in this order. Records that are not there are left out.
+    /// Returns the records of spans (device, first and last sequence), in this order. Omits missing records.
     async fn records(&self, spans: Vec<(String, u64, u64)>) -> Result<Vec<AuditRecord>, StoreError>;
 
-    /// Notes that the tiles of a batch are stored. The batch must be as it was read.
+    /// Records that the tiles of a batch are stored. The batch must be unchanged since it was read.
     async fn integrated(
         &self,
         leader: &Leader,
@@ -215,7 +217,7 @@ pub trait LogTables: LogPositions {
         root: TreeHash,
     ) -> Result<(), LogTablesError>;
 
-    /// Notes the checkpoint of a batch. The batch must be as it was read.
+    /// Records the checkpoint of a batch. The batch must be unchanged since it was read.
     async fn signed(
         &self,
         leader: &Leader,
@@ -223,18 +225,18 @@ pub trait LogTables: LogPositions {
         checkpoint: &CheckpointRow,
     ) -> Result<(), LogTablesError>;
 
-    /// The last checkpoint.
+    /// Returns the last checkpoint.
     async fn last_checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError>;
 
-    /// How many records have no position yet.
+    /// Returns the number of records without a position.
     async fn backlog(&self) -> Result<u64, StoreError>;
 
-    /// Puts a batch of the log back into a ledger that was restored to a time before it: records, keys, positions and the
-    /// checkpoint. What the ledger has already must be the same.
+    /// Restores a batch of the log to a ledger that was restored to a time before the batch: records, keys, positions
+    /// and the checkpoint. Existing content of the ledger must be the same.
     async fn restore(&self, leader: &Leader, batch: RestoredBatch) -> Result<(), LogTablesError>;
 }
 
-/// The error of a piece of work in a transaction.
+/// The error of work in a transaction.
 pub(super) enum Failure {
     Sql(sqlx::Error),
     Log(LogTablesError),
@@ -266,19 +268,20 @@ fn inconsistent(problem: String) -> Failure {
 pub(super) type Work<T> =
     Box<dyn for<'c> FnOnce(&'c mut dyn Statements) -> BoxFuture<'c, Result<T, Failure>> + Send>;
 
-/// A database that has the tables.
+/// A database with the tables of the log.
 #[async_trait]
 pub(super) trait LogDatabase: Send + Sync + 'static {
     fn where_it_is(&self) -> &Arc<str>;
 
-    /// Runs statements that read.
+    /// Runs statements that only read.
     async fn reading<T: Send + 'static>(&self, work: Work<T>) -> Result<T, Failure>;
 
-    /// Runs statements in a transaction that sees one state of the database, and commits them.
+    /// Runs statements in a transaction that sees one state of the database, and commits it.
     async fn writing<T: Send + 'static>(&self, work: Work<T>) -> Result<T, Failure>;
 
-    /// Takes the lock that one process has at a time; none if another one has it. A database without such a lock gives
-    /// none inside.
+    /// Takes the lock that one process holds at a time; `None` if another process holds it.
+    ///
+    /// A database without such a lock returns `Some(None)`.
     async fn guard(&self) -> Result<Option<Option<Box<dyn Guard>>>, StoreError>;
 }
 
@@ -340,7 +343,7 @@ impl<D: LogDatabase> LogTables for D {
 
     async fn lead(&self) -> Result<Option<Leader>, LogTablesError> {
         let Some(guard) = self.guard().await? else { return Ok(None) };
-        // A counter would repeat after a restore or a failover that lost the last transactions.
+        // Random, because a counter would repeat after a restore or a failover that lost the last transactions.
         let term = (RandomState::new().build_hasher().finish() >> 1).cast_signed();
         let work: Work<()> = Box::new(move |s| {
             Box::pin(async move {
@@ -467,7 +470,7 @@ async fn state(s: &mut dyn Statements) -> Result<Option<LogState>, Failure> {
     }))
 }
 
-/// The state, locked until the transaction ends, if `term` is the current one.
+/// Returns the state, locked until the transaction ends. Fails if `term` is not the current one.
 async fn locked_state(s: &mut dyn Statements, term: i64) -> Result<LogState, Failure> {
     let statement = format!("SELECT term FROM log_state{}", s.for_update());
     let rows = s.select(&statement, &[]).await?;
@@ -584,7 +587,7 @@ async fn move_batch(
     Err(inconsistent(format!("batch {} was changed while it was written", batch.batch)))
 }
 
-/// Writes the positions of a batch and moves the state behind it.
+/// Writes the positions of a batch and advances the state.
 async fn write_positions(
     s: &mut dyn Statements,
     batch: &BatchRow,

@@ -1,4 +1,4 @@
-//! Why a log does not go on.
+//! Errors of a transparency log.
 
 use edgesentry_chain::Hash;
 use edgesentry_log::{AppendError, BatchError, CheckpointError, Tampered};
@@ -6,11 +6,11 @@ use edgesentry_log::{AppendError, BatchError, CheckpointError, Tampered};
 use crate::error::StoreError;
 use crate::ledger::LogTablesError;
 
-/// Why a log does not go on. Ingest goes on in any case.
+/// The reason why a log stops. Ingest continues in any case.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
-    /// The tables of the ledger, or a record in it.
+    /// An error of the tables of the ledger, or of a record in it.
     #[error(transparent)]
     Tables(#[from] LogTablesError),
     /// The ledger or the store of the log failed.
@@ -29,17 +29,17 @@ pub enum LogError {
         /// The name in the settings.
         key: String,
     },
-    /// A checkpoint is signed that the ledger does not have: it was restored to an earlier time.
+    /// The lock has a signed checkpoint that the ledger lacks: the ledger was restored to an earlier time.
     #[error(
         "{place}: the log has signed checkpoint {number}, and the ledger is at size {size}: the ledger was restored to an \
          earlier time; nothing is signed until eds checkpoint recover has put the records of the log back"
     )]
     Behind {
-        /// Where the lock is.
+        /// The location of the lock.
         place: String,
         /// The size of the log in the ledger.
         size: u64,
-        /// The number of the first checkpoint that the ledger does not have.
+        /// The number of the first checkpoint that the ledger lacks.
         number: u64,
     },
     /// The lock lacks a checkpoint that the ledger has.
@@ -48,7 +48,7 @@ pub enum LogError {
          the place of the signed checkpoints, or they are put back from a backup"
     )]
     LockLost {
-        /// Where the lock is.
+        /// The location of the lock.
         place: String,
         /// The number.
         number: u64,
@@ -59,22 +59,22 @@ pub enum LogError {
          ledger that the log belongs to, or open a log with a new origin"
     )]
     Forked {
-        /// Where the lock is.
+        /// The location of the lock.
         place: String,
         /// The number of the checkpoint.
         number: u64,
-        /// What does not fit.
+        /// The contradiction.
         problem: String,
     },
-    /// The store has something else than the log.
+    /// The files in the store differ from the log.
     #[error("{place}: the files of the transparency log are damaged: {problem}; restore them from a backup")]
     Damaged {
-        /// Where the files are.
+        /// The location of the files.
         place: String,
-        /// What does not fit.
+        /// The contradiction.
         problem: String,
     },
-    /// The ledger has not what trusted heads say.
+    /// The ledger contradicts trusted heads.
     #[error(
         "device {device_id:?}, sequence {sequence}: the trusted head is {expected}, and the ledger has {}; no log was opened",
         .actual.map_or_else(|| "no such record".to_owned(), |actual| actual.to_string())
@@ -86,7 +86,7 @@ pub enum LogError {
         sequence: u64,
         /// The trusted hash.
         expected: Hash,
-        /// The hash of the record in the ledger, computed again.
+        /// The recomputed hash of the record in the ledger.
         actual: Option<Hash>,
     },
     /// A checkpoint cannot be signed.
@@ -95,7 +95,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// A stable name for programs.
+    /// Returns a stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
             LogError::Tables(error) => match error {
@@ -117,7 +117,7 @@ impl LogError {
         }
     }
 
-    /// The evidence that a record was changed.
+    /// Returns the evidence that a record was changed.
     pub fn tampered(&self) -> Option<&Tampered> {
         match self {
             LogError::Tables(LogTablesError::Tampered(tampered)) => Some(tampered),
@@ -125,7 +125,7 @@ impl LogError {
         }
     }
 
-    /// Whether the same call may succeed later without a change by the operator.
+    /// Returns true if a retry can succeed without a change by the operator.
     pub fn is_retryable(&self) -> bool {
         match self {
             LogError::Store(error) | LogError::Tables(LogTablesError::Store(error)) => error.is_retryable(),
@@ -134,7 +134,7 @@ impl LogError {
         }
     }
 
-    /// What building a batch in this place has failed with.
+    /// Converts the error of a batch that is built from the files at a location.
     pub(super) fn of_batch(place: &str, error: BatchError) -> LogError {
         match error {
             BatchError::Tampered(tampered) => LogTablesError::Tampered(tampered).into(),

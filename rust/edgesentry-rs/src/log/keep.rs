@@ -1,4 +1,4 @@
-//! Writing the log for as long as a service runs.
+//! Writes the log while a service runs.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use crate::ledger::Leader;
 use crate::telemetry::metrics::Metrics;
 
 impl TransparencyLog {
-    /// Sequences new records at every interval, unless another node does. Never ends; the future may be dropped at any
-    /// point.
+    /// Sequences new records at every interval, unless another node does.
+    ///
+    /// The future never ends. It may be dropped at any point.
     pub async fn keep(self, interval: Duration, metrics: Metrics) {
         let mut leader = None;
         loop {
@@ -20,7 +21,7 @@ impl TransparencyLog {
             let lost = match AssertUnwindSafe(self.turn(&mut leader, &metrics)).catch_unwind().await {
                 Ok(Ok(())) => false,
                 Ok(Err(error)) => {
-                    // Another node may be able to go on.
+                    // Give up the lock, so that another node can continue.
                     leader = None;
                     if !is_elsewhere(&error) {
                         metrics.count_log_refusal(error.code());
@@ -38,7 +39,7 @@ impl TransparencyLog {
                 }
             };
             metrics.log_leader(leader.is_some());
-            // A leader that has lost its lock takes it again at once; if that fails, it waits.
+            // A leader that lost its lock takes it again at once. If that fails, it waits.
             if !lost {
                 pause(interval, &mut leader).await;
             }
@@ -58,7 +59,7 @@ impl TransparencyLog {
                     status.checkpoint.map_or((0, 0), |last| (last.size, last.signed_at_ms));
                 metrics.log_progress(size, signed_at_ms, status.backlog);
             }
-            // The error of the round is the one to report.
+            // Report the error of the round, not that of the status.
             Err(_) if done.is_err() => {}
             Err(error) => return Err(error),
         }
@@ -66,7 +67,7 @@ impl TransparencyLog {
     }
 }
 
-/// Waits, and keeps the lock of the leader. Returns early if the lock is lost.
+/// Waits, and keeps the lock of the leader alive. Returns early if the lock is lost.
 async fn pause(interval: Duration, leader: &mut Option<Leader>) {
     let Some(alive) = leader.as_ref().map(Leader::keep_alive) else {
         return tokio::time::sleep(interval).await;

@@ -1,4 +1,4 @@
-//! The lock: every signed checkpoint as a numbered object that is written once.
+//! The lock: every signed checkpoint as a numbered, write-once object.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{LogError, TransparencyLog};
 use crate::error::StoreError;
 use crate::objects::{Object, Objects, Write, Written};
 
-/// Numbers go from 1 on without a gap. A round looks at the next one; [`TransparencyLog::check_gap`] lists them all.
+/// The numbered objects, from 1 without a gap. A round reads the next number; [`TransparencyLog::check_gap`] lists all.
 #[derive(Clone)]
 pub(super) struct Lock {
     objects: Arc<dyn Objects>,
@@ -32,7 +32,7 @@ impl Lock {
         self.objects.get(&key(number)).await
     }
 
-    /// Returns all numbers in ascending order. Objects of other names do not count.
+    /// Returns all numbers in ascending order. Ignores objects with other names.
     pub(super) async fn numbers(&self) -> Result<Vec<u64>, StoreError> {
         let objects = self.objects.list(FOLDER).await?;
         let number = |object: &Object| {
@@ -44,7 +44,7 @@ impl Lock {
         Ok(numbers)
     }
 
-    /// Writes the checkpoint of a number, unless there is one.
+    /// Writes the checkpoint of a number, unless the number has one.
     pub(super) async fn put(&self, number: u64, note: Bytes) -> Result<Written, StoreError> {
         self.objects.put(&key(number), note, Write::IfAbsent).await
     }
@@ -65,7 +65,7 @@ pub(super) struct Last {
 }
 
 impl TransparencyLog {
-    /// A checkpoint of ours under a number.
+    /// Parses and verifies a checkpoint that this log signed under a number.
     pub(super) fn own_checkpoint(&self, number: u64, note: &[u8]) -> Result<Checkpoint, LogError> {
         let forked = |problem: String| self.forked(number, problem);
         if note.len() > MAX_NOTE_BYTES {
@@ -84,8 +84,9 @@ impl TransparencyLog {
         LogError::Forked { place: self.lock.place().to_owned(), number, problem }
     }
 
-    /// Checks that the last checkpoint of the ledger is the last one of the lock, and returns it. The lock may be ahead by
-    /// the checkpoint of the batch under way, which was signed before the process was interrupted.
+    /// Checks that the last checkpoint of the ledger is the last one of the lock, and returns it.
+    ///
+    /// The lock may be ahead by the checkpoint of the batch in progress: the process was interrupted after signing it.
     pub(super) async fn check_lock(&self) -> Result<Last, LogError> {
         let last = self.check_last().await?;
         let number = last.number + 1;
@@ -100,9 +101,10 @@ impl TransparencyLog {
         Err(self.forked(number, problem))
     }
 
-    /// Returns the last checkpoint of the ledger. The lock must have the same note, with a signature of this log, and
-    /// size and root of the row must be those of the note: the row alone could have been written by anyone with access
-    /// to the database.
+    /// Returns the last checkpoint of the ledger.
+    ///
+    /// The lock must have the same note with a signature of this log, and the size and root of the row must match the
+    /// note: anyone with access to the database could have written the row.
     pub(super) async fn check_last(&self) -> Result<Last, LogError> {
         let Some(last) = self.tables.last_checkpoint().await? else {
             return Ok(Last { number: 0, size: 0, root: TreeHash::EMPTY });
@@ -125,8 +127,8 @@ impl TransparencyLog {
         Ok(Last { number, size, root })
     }
 
-    /// Checks that the numbers behind the last checkpoint of the ledger have no gap, which would hide the checkpoints
-    /// behind it from a look at the next number.
+    /// Checks that the numbers after the last checkpoint of the ledger have no gap. Checkpoints after a gap would be
+    /// hidden from a read of the next number.
     pub(super) async fn check_gap(&self) -> Result<(), LogError> {
         let last = self.tables.last_checkpoint().await?.map_or(0, |last| last.lock_number);
         let numbers = self.lock.numbers().await?;
@@ -143,7 +145,7 @@ impl TransparencyLog {
         Ok(LogError::Behind { place: self.lock.place().to_owned(), size, number })
     }
 
-    /// Returns the size of the published checkpoint if this log has signed it.
+    /// Returns the size of the published checkpoint if this log signed it.
     pub(super) async fn published_size(&self) -> Result<Option<u64>, StoreError> {
         Ok(self.store.checkpoint().await?.and_then(|note| self.own_size(&note)))
     }
@@ -152,7 +154,7 @@ impl TransparencyLog {
         self.own_checkpoint(0, note).ok().map(|checkpoint| checkpoint.size())
     }
 
-    /// Publishes a checkpoint, unless it or a larger one of this log is published.
+    /// Publishes a checkpoint, unless this log has published it or a larger one.
     pub(super) async fn publish(&self, size: u64, note: &[u8]) -> Result<(), StoreError> {
         let published = self.store.checkpoint().await?;
         let stays =

@@ -1,11 +1,11 @@
-//! The log of a ledger up to its last checkpoint, for an export that is compared with it.
+//! The log of a ledger up to its last checkpoint, to compare an export with it.
 
 use edgesentry_log::{LayoutItem, LayoutWriter, Places};
 
 use super::error::LogError;
 use crate::ledger::{BatchRow, BatchStep, CheckpointRow, Ledger, LogTablesError};
 
-/// Leaves that are read from the tables at a time.
+/// Leaves in one read of the tables.
 const WINDOW_LEAVES: u64 = 100_000;
 
 /// The log of a ledger up to its last checkpoint.
@@ -13,9 +13,9 @@ const WINDOW_LEAVES: u64 = 100_000;
 pub struct Logged {
     /// The checkpoint.
     pub checkpoint: CheckpointRow,
-    /// The layout of the leaves up to it.
+    /// The layout of the leaves before it.
     pub layout: Vec<u8>,
-    /// The same, as the places of the records.
+    /// The layout as the places of the records.
     pub places: Places,
 }
 

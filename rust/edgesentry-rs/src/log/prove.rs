@@ -1,7 +1,7 @@
-//! Proofs from the files of a log: checkpoint, tiles and bundles. Positions and heads come from the ledger.
+//! Proofs from the files of a log: checkpoint, tiles and bundles. The ledger provides positions and heads.
 //!
-//! Every proof is checked against the checkpoint before it leaves this module, so damaged files give an error and never a
-//! proof that does not hold.
+//! Every proof is verified against the checkpoint before it leaves this module. So damaged files cause an error and
+//! never a proof that does not hold.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -31,7 +31,7 @@ pub enum ProveError {
     /// The log or the ledger failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// No checkpoint was published yet.
+    /// No checkpoint is published yet.
     #[error("{place}: the transparency log has no checkpoint yet; sign one with eds checkpoint")]
     NoCheckpoint {
         /// The location of the log.
@@ -66,7 +66,7 @@ pub enum ProveError {
     Newer {
         /// The size of the older checkpoint.
         older: u64,
-        /// The size of the published one.
+        /// The size of the published checkpoint.
         size: u64,
     },
     /// The older checkpoint has another root than the log at its size.
@@ -107,25 +107,25 @@ impl From<crate::error::StoreError> for ProveError {
 pub struct Published {
     /// The signed note.
     pub note: Note,
-    /// Its content.
+    /// The content of the note.
     pub checkpoint: Checkpoint,
 }
 
 /// The heads tree of a checkpoint.
 type LastHeads = (Checkpoint, Arc<HeadsTree>);
 
-/// A log that is read. It needs no key.
+/// A reader of a log. It needs no key.
 #[derive(Clone)]
 pub struct LogReader {
     tables: Arc<dyn LogTables>,
     store: TileStore,
-    /// The heads tree of the last proof: it takes time in proportion to the devices, and all proofs for one checkpoint
-    /// share it. The lock also limits the work to one tree at a time.
+    /// The heads tree of the last proof. Building it takes time in proportion to the devices, and all proofs for one
+    /// checkpoint share it. The mutex also limits the work to one tree at a time.
     heads: Arc<Mutex<Option<LastHeads>>>,
 }
 
 impl LogReader {
-    /// Reads the log of a ledger from the store with its tiles.
+    /// Creates a reader of the log of a ledger. `store` has its tiles.
     pub fn new(tables: Arc<dyn LogTables>, store: Arc<dyn Objects>) -> LogReader {
         LogReader { tables, store: TileStore::new(store), heads: Arc::default() }
     }
@@ -138,7 +138,7 @@ impl LogReader {
     /// Returns the published checkpoint.
     ///
     /// # Errors
-    /// There is none, it is damaged, or it belongs to another log than that of the ledger.
+    /// No checkpoint is published, it is damaged, or it belongs to another log than that of the ledger.
     pub async fn published(&self) -> Result<Published, ProveError> {
         let Some(bytes) = self.store.checkpoint().await? else {
             return Err(ProveError::NoCheckpoint { place: self.place().to_owned() });
@@ -158,8 +158,9 @@ impl LogReader {
         Ok(Published { note, checkpoint })
     }
 
-    /// Returns the bytes of a tile or bundle of the published tree; none if it is not in the tree. The files of a batch
-    /// that is not signed yet can still be replaced.
+    /// Returns the bytes of a tile or bundle of the published tree; `None` if the tree does not contain it.
+    ///
+    /// The files of an unsigned batch are not served, because they can still be replaced.
     ///
     /// # Errors
     /// The store failed, or the published checkpoint is damaged.
@@ -208,7 +209,7 @@ impl LogReader {
         }
     }
 
-    /// Proves the last record of a device, or that the log does not know the device.
+    /// Proves the last record of a device, or that the log lacks the device.
     ///
     /// # Errors
     /// The log or the ledger failed.
@@ -273,7 +274,7 @@ impl LogReader {
         Ok(proof)
     }
 
-    /// Returns the consistency proof from an older size, whose root the verifier knows.
+    /// Returns the consistency proof from an older size. The verifier knows the root at that size.
     ///
     /// # Errors
     /// [`ProveError::Newer`]; the log failed.
@@ -305,7 +306,7 @@ impl LogReader {
 }
 
 impl TileStore {
-    /// Returns a leaf of the tree of this size and root with its path, which is verified.
+    /// Returns a leaf of the tree of this size and root with its verified path.
     pub(super) async fn leaf(
         &self,
         index: u64,
@@ -341,7 +342,7 @@ impl TileStore {
 }
 
 impl LogSettings {
-    /// Opens the log of a ledger to read it. `ledger_file` is that of a SQLite ledger.
+    /// Opens the log of a ledger for reading. `ledger_file` is the file of a SQLite ledger.
     ///
     /// # Errors
     /// The store cannot be opened, or the ledger cannot have a log.

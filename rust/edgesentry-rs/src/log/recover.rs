@@ -1,4 +1,4 @@
-//! Putting the records of the log back into a ledger that was restored to an earlier time.
+//! Recovery of a ledger that was restored to an earlier time from the records of its log.
 
 use bytes::Bytes;
 use edgesentry_log::{Checkpoint, EntryBundle, Leaf, ReadBatch, TileId};
@@ -10,17 +10,19 @@ use super::{LogError, TransparencyLog};
 use crate::clock::now_ms;
 use crate::ledger::{CheckpointRow, Leader, RestoredBatch};
 
-/// The content that a recovery put back.
+/// The counts of a recovery.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Recovered {
-    /// Batches.
+    /// Restored batches.
     pub batches: u64,
-    /// Their leaves.
+    /// Leaves of the restored batches.
     pub leaves: u64,
 }
 
 impl TransparencyLog {
-    /// Opens the log in a ledger that was restored to a time before it was opened, if that is so; then [`Self::recover`].
+    /// Opens the log in a ledger that was restored to a time before the log was opened. Then call [`Self::recover`].
+    ///
+    /// Does nothing if the ledger has the log.
     ///
     /// # Errors
     /// The lock has no checkpoint, or the ledger has another log.
@@ -34,13 +36,14 @@ impl TransparencyLog {
         }
     }
 
-    /// Puts back, checkpoint by checkpoint, what the log has and the ledger has not. Every leaf is checked against its
-    /// signed checkpoint first. Payloads are not in the log.
+    /// Restores the records of the log that the ledger lacks, checkpoint by checkpoint.
     ///
-    /// The future may be dropped at any point: the next call goes on from there.
+    /// Verifies every leaf against its signed checkpoint first. The log does not contain payloads.
+    ///
+    /// The future may be dropped at any point: the next call continues from there.
     ///
     /// # Errors
-    /// [`LogError::Tables`] with a conflict if the ledger has something else than the log.
+    /// [`LogError::Tables`] with a conflict if the ledger contradicts the log.
     pub async fn recover(&self, leader: &mut Leader) -> Result<Recovered, LogError> {
         let alive = leader.keep_alive();
         tokio::select! {
@@ -59,7 +62,7 @@ impl TransparencyLog {
             let checkpoint = self.own_checkpoint(number, &note)?;
             done.batches += 1;
             done.leaves += checkpoint.size().saturating_sub(last.size);
-            // Positions that were given before the ledger was copied are those of the log.
+            // Positions that were assigned before the ledger was copied are those of the log.
             if let Some(batch) = self.tables.open_batch().await? {
                 let root = self.integrate(leader, &batch, &last).await?;
                 self.sign(leader, &batch, root, &last).await?;
@@ -75,7 +78,7 @@ impl TransparencyLog {
         Ok(done)
     }
 
-    /// The leaves between two checkpoints, from the entry bundles.
+    /// Reads the leaves between two checkpoints from the entry bundles.
     async fn read_batch(
         &self,
         last: &Last,
@@ -108,7 +111,7 @@ impl TransparencyLog {
                 }
                 index += 1;
             }
-            // Only the leaves are of use here.
+            // Only the leaves are needed here.
             appender.take_full();
         }
         if appender.root() != checkpoint.root() {

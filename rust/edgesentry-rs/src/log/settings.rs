@@ -1,4 +1,4 @@
-//! `[log]`: the transparency log.
+//! `[log]`: the settings of the transparency log.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::objects::{self, Objects};
 use crate::s3_settings::S3Settings;
 
-/// The transparency log. It is on if `origin` is set.
+/// The settings of the transparency log. `origin` enables it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
@@ -22,13 +22,13 @@ pub struct LogSettings {
     pub origin: Option<String>,
     /// The seed file of the key that signs checkpoints, as `eds keygen` writes it.
     pub key: Option<PathBuf>,
-    /// Seconds between two checkpoints.
+    /// The interval between two checkpoints, seconds.
     pub interval_seconds: u64,
-    /// The most records of a batch. A batch is held in memory, about 300 bytes a record.
+    /// The maximum number of records in a batch. A batch is held in memory, about 300 bytes for each record.
     pub max_records: u64,
-    /// Where tiles are kept: `folder:PATH` or `s3://BUCKET/PREFIX`; by default a directory beside a SQLite ledger.
+    /// The location of the tiles: `folder:PATH` or `s3://BUCKET/PREFIX`; by default a directory beside a SQLite ledger.
     pub store: Option<String>,
-    /// Where signed checkpoints are locked, if not in `store`.
+    /// The location of the lock with the signed checkpoints; by default `store`.
     pub lock: Option<String>,
 }
 
@@ -45,31 +45,31 @@ impl Default for LogSettings {
     }
 }
 
-/// Whether the default directory of a log is made.
+/// The handling of a missing default directory of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Stores {
-    /// If it is missing.
+    /// Create the directory.
     Create,
-    /// A missing one is an error.
+    /// Return an error.
     Existing,
 }
 
 impl LogSettings {
-    /// Whether there is a log.
+    /// Returns true if the log is enabled.
     pub fn is_on(&self) -> bool {
         self.origin.is_some()
     }
 
-    /// The key file, or what to set.
+    /// Returns the path of the key file.
     ///
     /// # Errors
-    /// None is named.
+    /// The settings name no key file; the error names the setting.
     pub fn key_file(&self) -> Result<&Path, Error> {
         self.key.as_deref().ok_or_else(|| missing("log.key", "the seed file of the log's key"))
     }
 
-    /// Opens the store and reads the key of the log of a ledger. `ledger_file` is that of a SQLite ledger.
+    /// Opens the store and reads the key of the log of a ledger. `ledger_file` is the file of a SQLite ledger.
     ///
     /// # Errors
     /// A setting is missing or wrong, or the ledger cannot have a log.
@@ -151,7 +151,7 @@ impl LogSettings {
     }
 }
 
-/// The directory beside a SQLite ledger.
+/// Returns the directory beside a SQLite ledger.
 fn default_store(ledger_file: Option<&Path>) -> Option<PathBuf> {
     let file = std::path::absolute(ledger_file?).ok()?;
     let mut name = file.file_name()?.to_owned();

@@ -1,4 +1,4 @@
-//! Where tiles, entry bundles and the checkpoint are kept: C2SP tlog-tiles below `log/`.
+//! The files of a log: tiles, entry bundles and the checkpoint, as C2SP tlog-tiles below `log/`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::LogError;
 use crate::error::StoreError;
 use crate::objects::{Objects, Write, Written};
 
-/// Files that are written or read at once.
+/// Files that are written or read concurrently.
 const CONCURRENT_FILES: usize = 8;
 const CHECKPOINT: &str = "log/checkpoint";
 
@@ -37,7 +37,7 @@ impl TileStore {
         LogError::Damaged { place: self.place().to_owned(), problem }
     }
 
-    /// Stores files; all are durable when it returns. A file that is there must be the same.
+    /// Stores files. All are durable when it returns. An existing file must have the same content.
     pub(super) async fn put_all(&self, files: Vec<(TileId, Vec<u8>)>) -> Result<(), LogError> {
         futures::stream::iter(files)
             .map(|(id, bytes)| async move { self.put(id, bytes.into()).await })
@@ -58,22 +58,22 @@ impl TileStore {
         }
     }
 
-    /// The published checkpoint; none if there is none.
+    /// Returns the published checkpoint; `None` if no checkpoint is published.
     pub(super) async fn checkpoint(&self) -> Result<Option<Bytes>, StoreError> {
         self.objects.get(CHECKPOINT).await
     }
 
-    /// The bytes of a tile or bundle; none if there is none.
+    /// Returns the bytes of a tile or bundle; `None` if it does not exist.
     pub(super) async fn find(&self, id: TileId) -> Result<Option<Bytes>, StoreError> {
         self.objects.get(&format!("log/{id}")).await
     }
 
-    /// The bytes of a tile or bundle.
+    /// Returns the bytes of a tile or bundle, which must exist.
     pub(super) async fn get(&self, id: TileId) -> Result<Bytes, LogError> {
         self.find(id).await?.ok_or_else(|| self.damaged(format!("{id} is missing")))
     }
 
-    /// Files in the order in which they are asked for.
+    /// Returns the files in the requested order.
     pub(super) fn get_all(
         &self,
         ids: impl Iterator<Item = TileId> + Send,
@@ -83,7 +83,7 @@ impl TileStore {
             .buffered(CONCURRENT_FILES)
     }
 
-    /// The log of this size and root, ready to be continued.
+    /// Loads the log of this size and root, ready for more leaves.
     pub(super) async fn resume(&self, size: u64, root: TreeHash) -> Result<Appender, LogError> {
         let mut files: HashMap<TileId, Bytes> = self.get_all(Appender::needed(size)).try_collect().await?;
         Appender::resume(size, root, |id| files.remove(&id).map(Vec::from))

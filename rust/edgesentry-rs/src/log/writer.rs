@@ -1,4 +1,4 @@
-//! One round of the leader: positions, tiles, signature.
+//! A round of the leader: positions, tiles, signature.
 
 use bytes::Bytes;
 use edgesentry_log::{Appender, Batch, Checkpoint, HeadsLeaf, Leaf, Run, TreeHash};
@@ -10,25 +10,25 @@ use crate::clock::now_ms;
 use crate::ledger::{BatchRow, CheckpointRow, Leader, LogTablesError};
 use crate::objects::Written;
 
-/// Records that are read at a time.
+/// Records in one read of the ledger.
 const PAGE_RECORDS: u64 = 4096;
 
-/// The result of a round.
+/// The counts of a round.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Sequenced {
-    /// Batches that were signed.
+    /// Signed batches.
     pub batches: u64,
-    /// Their leaves.
+    /// Leaves of the signed batches.
     pub leaves: u64,
 }
 
 impl TransparencyLog {
-    /// Finishes the batch that is under way, and sequences committed records, batch by batch, until none is left.
+    /// Finishes the batch in progress, then sequences committed records, batch by batch, until all have a position.
     ///
-    /// The future may be dropped at any point: the next round goes on from there.
+    /// The future may be dropped at any point: the next round continues from there.
     ///
     /// # Errors
-    /// See [`LogError`]. Batches that were signed before it stay.
+    /// See [`LogError`]. Batches that were signed before the error remain.
     pub async fn sequence(&self, leader: &mut Leader) -> Result<Sequenced, LogError> {
         let alive = leader.keep_alive();
         let done = tokio::select! {
@@ -46,7 +46,7 @@ impl TransparencyLog {
         let mut done = Sequenced::default();
         loop {
             leader.holds().await?;
-            // Before any position is given: a ledger that was restored would give them to other records.
+            // Check before assigning positions: a restored ledger would assign them to other records.
             let last = self.check_lock_of(leader).await?;
             let batch = match self.tables.open_batch().await? {
                 Some(batch) => batch,
@@ -66,14 +66,16 @@ impl TransparencyLog {
         if done.batches == 0
             && let Some(last) = self.tables.last_checkpoint().await?
         {
-            // The process may have been interrupted before it was published.
+            // The process may have been interrupted before it published the checkpoint.
             self.publish(last.size, &last.note).await?;
         }
         Ok(done)
     }
 
-    /// [`TransparencyLog::check_lock`], for a leader: what another one has signed meanwhile is not taken for a lock that
-    /// is ahead.
+    /// Checks the lock for a leader.
+    ///
+    /// If another leader has taken over, its checkpoints are not reported as a lock that is ahead: the error is the
+    /// lost leadership.
     async fn check_lock_of(&self, leader: &Leader) -> Result<Last, LogError> {
         let checked = self.check_lock().await;
         if checked.is_err() {
@@ -82,7 +84,7 @@ impl TransparencyLog {
         checked
     }
 
-    /// Returns size and heads leaf of a signed checkpoint, from its entry bundle; none before the first.
+    /// Returns size and heads leaf of a signed checkpoint, from its entry bundle; `None` before the first.
     async fn last_heads(&self, last: &Last) -> Result<Option<(u64, HeadsLeaf)>, LogError> {
         let Some(index) = last.size.checked_sub(1) else { return Ok(None) };
         let (leaf, _) = self.store.leaf(index, last.size, last.root).await?;
@@ -92,8 +94,10 @@ impl TransparencyLog {
         }
     }
 
-    /// Stores the bundles and tiles of a batch, and returns the root with it. The tree always grows from the last signed
-    /// checkpoint, so the root extends it; a root in the ledger is only compared.
+    /// Stores the bundles and tiles of a batch, and returns the root of the tree with it.
+    ///
+    /// The tree always grows from the last signed checkpoint, so the root extends it. A root in the ledger is only
+    /// compared.
     pub(super) async fn integrate(
         &self,
         leader: &Leader,
@@ -144,7 +148,7 @@ impl TransparencyLog {
         Ok(pages.batch)
     }
 
-    /// Signs the checkpoint of a batch under the lock, notes it, and publishes it.
+    /// Signs the checkpoint of a batch under the lock, records it in the ledger, and publishes it.
     pub(super) async fn sign(
         &self,
         leader: &mut Leader,
@@ -170,8 +174,10 @@ impl TransparencyLog {
         Ok(())
     }
 
-    /// The note under a number of the lock, which is that of this checkpoint: there already, if the process was
-    /// interrupted, or written now. The signature leaves this function by the lock alone.
+    /// Returns the note of this checkpoint under the next number of the lock.
+    ///
+    /// If the process was interrupted, the lock already has the note; otherwise this function signs and writes it. The
+    /// signature leaves this function only through the lock.
     async fn locked_note(
         &self,
         leader: &Leader,
@@ -182,7 +188,7 @@ impl TransparencyLog {
         let there = match self.lock.get(number).await? {
             Some(there) => there,
             None => {
-                // A larger one was published, so objects of the lock were deleted, and the ledger was restored.
+                // A larger checkpoint was published: objects of the lock were deleted and the ledger was restored.
                 if self.published_size().await?.is_some_and(|published| published > last.size) {
                     self.tables.still_leads(leader).await?;
                     return Err(self.behind(number).await?);
@@ -214,11 +220,11 @@ impl TransparencyLog {
     }
 }
 
-/// Puts the records of runs into a batch, some thousands at a time.
+/// Adds the records of runs to a batch, a page at a time.
 struct Pages<'l> {
     log: &'l TransparencyLog,
     batch: Batch,
-    /// A first and a last sequence, and the run if it begins here.
+    /// First and last sequences, each with the run that begins there, if any.
     spans: Vec<(String, u64, u64, Option<Run>)>,
     records: u64,
 }
@@ -260,7 +266,7 @@ impl Pages<'_> {
             if let Some(run) = run {
                 self.batch.run(run).map_err(failed)?;
             }
-            // A record that is missing is found at the one behind it, or at the end of the run.
+            // A missing record is detected at the record after it, or at the end of the run.
             while let Some(record) = records
                 .next_if(|record| record.device_id == device_id && (first..=last).contains(&record.sequence))
             {
@@ -280,12 +286,12 @@ fn check_index(index: u64, at: &mut u64, leaves: u64) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Unix milliseconds.
+/// Returns the current time, Unix milliseconds.
 fn now() -> u64 {
     now_ms().cast_unsigned()
 }
 
-/// The event of a log that does not go on; one that passes, or that another process has, is none.
+/// Writes an event if the log stops. Retryable errors and another leader cause no event.
 fn tell(failure: &LogError) {
     if failure.is_retryable() {
         return;

@@ -1,5 +1,5 @@
-//! The transparency log over real stores: SQLite with a directory, PostgreSQL with a bucket. After every fault an auditor
-//! who reads the files finds one log, which has every record of the ledger once.
+//! The transparency log over real stores: SQLite with a directory, PostgreSQL with a bucket. After every fault, an
+//! auditor who reads the files finds one log that contains every record of the ledger once.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -75,7 +75,7 @@ pub fn log(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>, max_records: u6
     TransparencyLog::new(ledger.log().unwrap(), Arc::clone(objects), Arc::clone(objects), key(), max_records)
 }
 
-/// A new log, open and with a leader.
+/// Opens a new log and becomes its leader.
 pub async fn open(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>) -> (TransparencyLog, Leader) {
     let log = log(ledger, objects, 1000);
     log.init(1).await.unwrap();
@@ -83,7 +83,7 @@ pub async fn open(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>) -> (Tran
     (log, leader)
 }
 
-/// The lock of one that was dropped is free once the server has noticed it.
+/// Becomes the leader. Retries, because the server frees the lock of a dropped leader with a delay.
 pub async fn lead(log: &TransparencyLog) -> Leader {
     for _ in 0..500 {
         match log.lead().await {
@@ -95,7 +95,7 @@ pub async fn lead(log: &TransparencyLog) -> Leader {
     panic!("the lock of a leader that is gone is still held")
 }
 
-/// Ingests records, and expects that all are accepted.
+/// Ingests records, and expects that the service accepts all.
 pub async fn ingest(place: &Place, lifts: &mut [Device], each: usize) {
     let service = place.service().await;
     let batch = lifts.iter_mut().flat_map(|lift| chain(lift, each)).collect();
@@ -124,8 +124,9 @@ fn checkpoint(note: &[u8]) -> Checkpoint {
     Checkpoint::parse(note.text()).unwrap()
 }
 
-/// Reads the log as an auditor and a monitor do, and compares it with the ledger: every record of the ledger is in the log,
-/// once, and every signed checkpoint is one of this log. The size.
+/// Audits the log as an auditor and a monitor do, and returns its size.
+///
+/// Every record of the ledger is in the log once, and every signed checkpoint is one of this log.
 async fn audit(objects: &dyn Objects, ledger: &dyn Ledger) -> u64 {
     let note = objects.get("log/checkpoint").await.unwrap().expect("a checkpoint");
     let published = checkpoint(&note);
@@ -144,7 +145,7 @@ async fn audit(objects: &dyn Objects, ledger: &dyn Ledger) -> u64 {
         let stored = objects.get(&format!("log/{id}")).await.unwrap().unwrap();
         assert_eq!(*stored, *tile.to_bytes(), "{id}");
     }
-    // Every checkpoint that was ever signed is one of this tree, and no size was signed twice.
+    // Every signed checkpoint is one of this tree, and no size was signed twice.
     let (mut number, mut size, mut last) = (1, 0, Bytes::new());
     while let Some(note) = objects.get(&format!("log/lock/{number:010}")).await.unwrap() {
         let signed = checkpoint(&note);
@@ -154,7 +155,7 @@ async fn audit(objects: &dyn Objects, ledger: &dyn Ledger) -> u64 {
         (number, size, last) = (number + 1, signed.size(), note);
     }
     assert_eq!(last, note, "the last signed checkpoint is published");
-    // The heads leaves are those of the leaves before them.
+    // The heads leaves match the leaves before them.
     let mut heads: BTreeMap<String, HeadEntry> = BTreeMap::new();
     let mut count = 0;
     for (index, leaf) in leaves.iter().enumerate() {
@@ -199,7 +200,7 @@ async fn audit(objects: &dyn Objects, ledger: &dyn Ledger) -> u64 {
 async fn what_is_ingested_is_in_the_log(place: Place) {
     let (ledger, objects) = (place.ledger().await, objects(&place).await);
     let (log, mut leader) = open(&ledger, &objects).await;
-    // A log without a record has a checkpoint, too.
+    // A log without a record also has a checkpoint.
     assert_eq!(log.sequence(&mut leader).await.unwrap().leaves, 2);
     assert_eq!(audit(&*objects, &*ledger).await, 2);
     let mut lifts = devices(&*ledger, 3).await;
@@ -207,7 +208,7 @@ async fn what_is_ingested_is_in_the_log(place: Place) {
     let done = log.sequence(&mut leader).await.unwrap();
     assert_eq!((done.batches, done.leaves), (1, 3 + 450 + 1));
     assert_eq!(audit(&*objects, &*ledger).await, 456);
-    // Nothing new: nothing is signed.
+    // Without new records, the log signs nothing.
     assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 0);
     for _ in 0..3 {
         ingest(&place, &mut lifts[1..], 2).await;
@@ -257,18 +258,18 @@ async fn keys_and_revocations_are_in_the_log(place: Place) {
     };
     log.sequence(&mut leader).await.unwrap();
     let size = audit(&*objects, &*ledger).await;
-    // A rotation, in a batch of its own.
+    // A rotation in a separate batch.
     ledger.register(&new(70, None)).await.unwrap();
     log.sequence(&mut leader).await.unwrap();
     assert_eq!(kinds(size).await, [3, 2]);
     let size = audit(&*objects, &*ledger).await;
-    // Both keys are revoked, and a third takes the place of the second one, which never signed.
+    // Both keys are revoked, and a third key replaces the second one, which never signed.
     assert_eq!(ledger.revoke("lift-01").await.unwrap(), 5);
     ledger.register(&new(71, Some(5))).await.unwrap();
     log.sequence(&mut leader).await.unwrap();
     assert_eq!(kinds(size).await, [3, 4, 2]);
     let size = audit(&*objects, &*ledger).await;
-    // A key that was revoked before the log had it, and could not sign, is not in it.
+    // The log omits a key that was revoked before it could sign and before the log had it.
     ledger.revoke("lift-01").await.unwrap();
     ledger.register(&new(72, Some(9))).await.unwrap();
     ledger.revoke("lift-01").await.unwrap();
@@ -277,7 +278,7 @@ async fn keys_and_revocations_are_in_the_log(place: Place) {
     assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 0);
 }
 
-/// Counts down, and then strikes once.
+/// The kinds of faults. A fault occurs once, after a countdown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum How {
     Fail,
@@ -286,7 +287,7 @@ enum How {
     HangAfter,
 }
 
-/// A store whose operation of a number fails or never ends, before or after it was done.
+/// A store in which one operation fails or hangs, before or after its effect.
 struct Faulty {
     objects: Arc<dyn Objects>,
     how: How,
@@ -394,7 +395,7 @@ async fn faults(place: &Place, hows: [How; 2]) {
                 None => {}
             }
             strikes += 1;
-            // The next process finishes the batch, and has nothing else to do.
+            // The next process finishes the batch, and has no other work.
             let again = whole.sequence(&mut lead(&whole).await).await.unwrap();
             assert!(again.batches <= 1, "{how:?} at operation {turn}: {again:?}");
             audit(&*objects, &*ledger).await;
@@ -414,7 +415,7 @@ async fn there_is_one_leader(place: Place) {
             drop(first);
             lead(&log).await;
         }
-        // The file has no lock that lasts: the last one leads, and the one before writes nothing more.
+        // SQLite has no lasting lock: the newest leader leads, and the previous one writes nothing more.
         Kind::Sqlite => {
             let mut second = log.lead().await.unwrap();
             let error = log.sequence(&mut first).await.unwrap_err();
@@ -473,7 +474,7 @@ async fn an_edited_record_stops_the_log_and_not_ingest(place: Place) {
         assert!(tampered.record.is_some());
         ingest(&place, &mut lifts, 1).await;
     }
-    // Nothing was signed, and no file of the batch was written.
+    // The log signed nothing and wrote no file of the batch.
     let published = checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap());
     assert_eq!(published.size(), size);
     assert_eq!(objects.get("log/tile/entries/000").await.unwrap(), None);
@@ -500,7 +501,7 @@ async fn a_head_that_went_back_stops_the_log(place: Place) {
     assert_eq!(error.tampered().map(|tampered| tampered.sequence), Some(5));
 }
 
-/// A copy of the ledger as it is now, as a backup holds it.
+/// Copies the ledger in its current state, as a backup does.
 async fn copy(place: &Place) -> Place {
     let folder = TempDir::new().unwrap();
     match place.kind {
@@ -539,7 +540,7 @@ async fn copy(place: &Place) -> Place {
 
 async fn a_restored_ledger_signs_nothing_until_it_is_recovered(place: Place) {
     let (ledger, objects) = (place.ledger().await, objects(&place).await);
-    // Before there was a log.
+    // A copy from before the log was opened.
     let before = copy(&place).await;
     let (log_before, mut leader) = open(&ledger, &objects).await;
     let mut lifts = devices(&*ledger, 2).await;
@@ -548,7 +549,7 @@ async fn a_restored_ledger_signs_nothing_until_it_is_recovered(place: Place) {
     drop(leader);
     let backup = copy(&place).await;
     let mut leader = lead(&log_before).await;
-    // Then records, a device, a rotation and a revocation in some batches.
+    // Several batches with records, a new device, a rotation and a revocation.
     ingest(&place, &mut lifts, 3).await;
     log_before.sequence(&mut leader).await.unwrap();
     let mut third = device(3);
@@ -572,7 +573,7 @@ async fn a_restored_ledger_signs_nothing_until_it_is_recovered(place: Place) {
         let mut leader = lead(&log).await;
         let error = log.sequence(&mut leader).await.unwrap_err();
         assert_eq!(error.code(), "log_behind", "{error}");
-        // It gave no positions either.
+        // It did not assign positions either.
         assert_eq!(log.status().await.unwrap().open_batch, None);
         log.recover(&mut leader).await.unwrap();
         assert_eq!(records(&*ledger, &Filter::default()).await, all);
@@ -581,7 +582,7 @@ async fn a_restored_ledger_signs_nothing_until_it_is_recovered(place: Place) {
         assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 0);
         assert_eq!(log.recover(&mut leader).await.unwrap().batches, 0);
     }
-    // The second one goes on.
+    // The second backup continues.
     let ledger = backup.ledger().await;
     let log = log(&ledger, &objects, 1000);
     let mut lifts = [lifts.remove(0), third];
@@ -598,7 +599,7 @@ async fn a_ledger_that_was_copied_within_a_batch_goes_on(place: Place) {
     drop(leader);
     let mut lifts = devices(&*ledger, 2).await;
     ingest(&place, &mut lifts, 4).await;
-    // The positions are given, and the process ends at the first file.
+    // The log assigns the positions, and the process ends at the first file.
     let faulty = Arc::new(Faulty {
         objects: Arc::clone(&objects),
         how: How::Fail,
@@ -617,11 +618,11 @@ async fn a_ledger_that_was_copied_within_a_batch_goes_on(place: Place) {
     let restored = backup.ledger().await;
     let log = log(&restored, &objects, 1000);
     let mut leader = lead(&log).await;
-    // Its batch was signed; the ones behind it are not there.
+    // The batch was signed; the batches after it are missing.
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
     log.recover(&mut leader).await.unwrap();
     audit(&*objects, &*restored).await;
-    // What the log did not have yet comes back from the devices.
+    // The devices send the records again that the log did not have yet.
     let resend = chain_from(&mut lifts, 9, 12);
     let service = backup.service().await;
     let answers = service.ingest_many(resend).await;
@@ -631,7 +632,7 @@ async fn a_ledger_that_was_copied_within_a_batch_goes_on(place: Place) {
     audit(&*objects, &*restored).await;
 }
 
-/// The records of devices from a sequence to another, signed again: signatures are deterministic.
+/// Returns the records of devices in a range of sequences, signed again: signatures are deterministic.
 fn chain_from(
     lifts: &mut [Device],
     first: usize,
@@ -641,7 +642,7 @@ fn chain_from(
     numbers.flat_map(|number| chain(&mut device(number), last).split_off(first - 1)).collect()
 }
 
-/// The published checkpoint is one that verifies.
+/// Checks that the published checkpoint verifies.
 async fn audit_prefix(objects: &dyn Objects) {
     checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap());
 }
@@ -656,7 +657,7 @@ async fn a_ledger_that_took_other_records_is_not_recovered(place: Place) {
     let backup = copy(&place).await;
     ingest(&place, &mut lifts, 1).await;
     whole.sequence(&mut lead(&whole).await).await.unwrap();
-    // A device that lost its state as well signs something else.
+    // A device that also lost its state signs another record.
     let mut again = device(1);
     chain(&mut again, 2);
     let service = backup.service().await;
@@ -688,7 +689,7 @@ async fn a_lock_that_is_gone_or_of_another_log_is_refused(place: Place) {
     objects.put(key, other.clone().into(), Write::Replace).await.unwrap();
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_forked");
     objects.put(key, note, Write::Replace).await.unwrap();
-    // Another process has signed the next one: of a size that this ledger has no batch of, or will have one of.
+    // Another process signed the next number: of a size for which this ledger has no batch, or will have one.
     objects.put("log/lock/0000000002", other.into(), Write::IfAbsent).await.unwrap();
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
     let error = log.recover(&mut leader).await.unwrap_err();
@@ -711,7 +712,7 @@ async fn files_that_were_changed_are_refused(place: Place) {
     ingest(&place, &mut lifts, 1).await;
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_damaged");
     objects.put(&key, tile, Write::Replace).await.unwrap();
-    // A file of the next batch is there already, and is another one.
+    // The store already has a file of the next batch, with other content.
     let next = format!("log/{}", TileId::new(TileKind::Entries, 0, size as u16 + 2).unwrap());
     objects.put(&next, Bytes::from_static(b"other"), Write::IfAbsent).await.unwrap();
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_damaged");
@@ -737,7 +738,7 @@ async fn heads_from_outside_are_compared(place: Place) {
     let _ = next(&mut lifts[0]);
 }
 
-/// A log with one checkpoint of four leaves: opened, key, record, heads.
+/// Opens a log and signs one checkpoint of four leaves: opened, key, record, heads.
 async fn signed_once(
     place: &Place,
 ) -> (Arc<dyn Ledger>, Arc<dyn Objects>, TransparencyLog, Leader, Vec<Device>) {
@@ -773,7 +774,7 @@ async fn a_root_that_was_written_into_the_ledger_is_not_signed(place: Place) {
     for _ in 0..2 {
         assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_inconsistent");
     }
-    // Its leaf is a heads leaf, and the root is still another one.
+    // The leaf is a heads leaf, but the root still differs.
     place
         .tamper(
             "INSERT INTO log_events (log_index, kind, leaf) SELECT 4, kind, leaf FROM log_events
@@ -839,7 +840,7 @@ async fn a_gap_in_the_lock_is_refused(place: Place) {
             backup = Some(copy(&place).await);
         }
     }
-    // The ledger is at checkpoint 1, and 2 was deleted; 3 shows it.
+    // The ledger is at checkpoint 1. Object 2 was deleted; object 3 reveals the gap.
     let backup = backup.unwrap();
     objects.delete("log/lock/0000000002").await.unwrap();
     let restored = log(&backup.ledger().await, &objects, 1000);
@@ -859,7 +860,7 @@ async fn a_larger_published_checkpoint_is_not_replaced(place: Place) {
     ingest(&place, &mut lifts, 1).await;
     log_before.sequence(&mut lead(&log_before).await).await.unwrap();
     let size = audit(&*objects, &*ledger).await;
-    // The ledger is restored, and the end of the lock is gone.
+    // The ledger was restored, and the last object of the lock was deleted.
     objects.delete("log/lock/0000000002").await.unwrap();
     let restored = log(&backup.ledger().await, &objects, 1000);
     let mut leader = lead(&restored).await;

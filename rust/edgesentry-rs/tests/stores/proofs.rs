@@ -1,4 +1,4 @@
-//! Proofs from the log of a ledger: what the sequencer writes, the pure verifier accepts, and nothing else.
+//! Proofs from the log of a ledger: the pure verifier accepts exactly the content that the sequencer writes.
 
 use bytes::Bytes;
 use edgesentry_chain::Head;
@@ -54,7 +54,7 @@ async fn check_heads(reader: &LogReader, heads: &[(&str, Option<Head>)], absent:
 
 async fn every_record_and_head_is_proven(place: Place) {
     let (ledger, objects) = (place.ledger().await, objects(&place).await);
-    // Small batches: a device has several runs.
+    // Small batches, so that a device has several runs.
     let log = log(&ledger, &objects, 100);
     log.init(1).await.unwrap();
     let mut leader = lead(&log).await;
@@ -64,7 +64,7 @@ async fn every_record_and_head_is_proven(place: Place) {
     check_heads(&reader, &[], &["lift-01"]).await;
 
     let mut lifts = devices(&*ledger, 3).await;
-    // A chain that begins behind its first record, and a device without records.
+    // A chain that begins after its first record, and a device without records.
     let mut elsewhere = device(9);
     chain(&mut elsewhere, 4);
     ledger.register(&registration(&elsewhere)).await.unwrap();
@@ -100,7 +100,7 @@ async fn a_batch_under_way_does_not_change_the_proofs(place: Place) {
     log.sequence(&mut leader).await.unwrap();
     let before: Vec<Option<Head>> = lifts.iter().map(edgesentry_chain::Device::head).collect();
 
-    // New records, a new device with records, and a second key, all of them assigned and not signed.
+    // New records, a new device with records, and a second key. All have positions but are unsigned.
     let mut new = device(7);
     ledger.register(&registration(&new)).await.unwrap();
     ingest(&place, &mut lifts[..1], 4).await;
@@ -185,11 +185,11 @@ async fn damaged_files_give_no_proof(place: Place) {
         let name = format!("log/{id}");
         let whole = objects.get(&name).await.unwrap().unwrap();
         let mut changed = whole.to_vec();
-        // Not the hash of the leaf itself, which its proof does not need.
+        // Change a byte other than those of the leaf's own hash, which its proof does not need.
         changed[0] ^= 1;
         for other in [Bytes::from(changed), whole.slice(..whole.len() - 1), Bytes::new()] {
             objects.put(&name, other, Write::Replace).await.unwrap();
-            // Sequence 254 is leaf 255, the last one of both files.
+            // Sequence 254 is leaf 255, the last leaf of both files.
             assert!(damaged(reader.prove_record(&published, "lift-01", 254).await.unwrap_err()), "{id}");
         }
         objects.delete(&name).await.unwrap();

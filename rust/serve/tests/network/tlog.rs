@@ -1,4 +1,5 @@
-//! The transparency log over HTTP: the pure reader rebuilds the log from the served files, and verifies the served proofs.
+//! The transparency log over HTTP: the pure reader rebuilds the log from the served files, and verifies the served
+//! proofs.
 
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ fn token() -> String {
     format!("[serve.tokens.reader]\nhash = \"{}\"\nscopes = \"read\"\n", hash_of_token("reader"))
 }
 
-/// A service whose ledger has 3 devices with 100 records each, and a signed log of them.
+/// Starts a service with 3 devices of 100 records each, and signs a log of them.
 async fn logged() -> (Serving, TransparencyLog, Place) {
     let place = Place::new(Kind::Sqlite).await;
     let service = place.service().await;

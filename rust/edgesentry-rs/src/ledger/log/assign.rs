@@ -1,4 +1,4 @@
-//! Giving positions to keys, revocations and records that are committed.
+//! Assigns positions to committed keys, revocations and records.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use super::{
     write_positions,
 };
 
-/// Devices that are read at a time for the heads tree.
+/// Devices in one read for the heads tree.
 const HEADS_PAGE_ROWS: i64 = 8192;
 
-/// A device whose chain goes on behind the log.
+/// A device with records after the last one in the log.
 struct Moved {
     device_id: String,
     logged: Head,
@@ -50,7 +50,7 @@ pub(super) async fn assign(
     if first_index > 0 && changes.is_empty() && moved(s, 1).await?.is_empty() {
         return Ok(None);
     }
-    // A device whose row was deleted would be absent from the next heads leaf, which the log would sign.
+    // A device whose row was deleted would be absent from the next heads leaf, and the log would sign that.
     let before = heads_root(s).await?;
     let expected = last.map_or((TreeHash::EMPTY, 0), |(_, leaf)| (leaf.heads_root, leaf.devices));
     if (before.root(), before.devices()) != expected {
@@ -58,7 +58,7 @@ pub(super) async fn assign(
     }
     batch.keys(&changes, at_ms);
     write_keys(s, &changes).await?;
-    // Every key comes before the records that it signs: while keys are left there are no records.
+    // A key precedes the records that it signs: no records are assigned until all keys are.
     let left = max_leaves.saturating_sub(changes.len() as u64);
     let moved = if left > 0 { moved(s, left).await? } else { Vec::new() };
     for run in take_runs(s, &moved, left).await? {
@@ -81,7 +81,8 @@ pub(super) async fn assign(
     Ok(Some(row))
 }
 
-/// Refuses a ledger in which a chain ends before the log does, or otherwise: its last records were removed or replaced.
+/// Refuses a ledger in which a chain ends before the head in the log, or has another record there: its last records
+/// were removed or replaced.
 async fn refuse_lost_heads(s: &mut dyn Statements) -> Result<(), Failure> {
     let statement = "SELECT l.device_id, l.sequence, l.record_hash, h.sequence, h.record_hash
          FROM log_heads l LEFT JOIN chain_heads h ON h.device_id = l.device_id
@@ -111,8 +112,9 @@ async fn records_of_ledger(s: &mut dyn Statements) -> Result<u64, Failure> {
     Ok(rows.first().map_or(Ok(0), |row| Row::new("chain_heads", row).number(0))?)
 }
 
-/// Keys of which the log has another state. A key that was revoked before it could sign, and that the log never had, is
-/// left out.
+/// Returns the keys with another state in the log.
+///
+/// Omits a key that was revoked before it could sign and that the log never had.
 async fn key_changes(s: &mut dyn Statements, most: u64) -> Result<Vec<KeyChange>, Failure> {
     let statement =
         "SELECT d.device_id, d.valid_from, d.public_key, d.scheme, d.revoked_from, d.registered_at_ms,
@@ -152,11 +154,11 @@ async fn key_changes(s: &mut dyn Statements, most: u64) -> Result<Vec<KeyChange>
 async fn write_keys(s: &mut dyn Statements, changes: &[KeyChange]) -> Result<(), Failure> {
     let keys = changes.iter().map(|change| (change.device_id.as_str(), change.valid_from, change.now));
     write_log_keys(s, keys).await?;
-    // A new device is in the heads tree from now on.
+    // The heads tree includes a new device from now on.
     write_new_devices(s, changes.iter().map(|change| (change.device_id.as_str(), change.start))).await
 }
 
-/// Puts devices, of each its first key and the head behind which its chain begins, into the heads tree.
+/// Adds devices to the heads tree. Of each it takes the first key and the head after which the chain begins.
 pub(super) async fn write_new_devices(
     s: &mut dyn Statements,
     devices: impl Iterator<Item = (&str, Option<Head>)> + Send,
@@ -199,7 +201,7 @@ fn key_row(device_id: &str, valid_from: u64, key: &KeyState) -> Vec<Value> {
     ]
 }
 
-/// Writes keys as the log has them.
+/// Writes the keys as the log has them.
 pub(super) async fn write_log_keys(
     s: &mut dyn Statements,
     keys: impl Iterator<Item = (&str, u64, KeyState)> + Send,
@@ -219,7 +221,7 @@ fn head_row(device_id: &str, head: Head, start: Head) -> Vec<Value> {
     ]
 }
 
-/// Writes up to which record the log is: device, head and start.
+/// Writes the last record in the log of each device: device, head and start.
 pub(super) async fn write_log_heads(
     s: &mut dyn Statements,
     heads: impl Iterator<Item = (&str, Head, Head)> + Send,
@@ -252,7 +254,7 @@ async fn moved(s: &mut dyn Statements, most: u64) -> Result<Vec<Moved>, Failure>
     rows.iter().map(moved).collect()
 }
 
-/// The runs of at most so many records, and the heads of the log behind them.
+/// Assigns runs of at most `left` records, and moves the heads of the log after them.
 async fn take_runs(s: &mut dyn Statements, moved: &[Moved], mut left: u64) -> Result<Vec<Run>, Failure> {
     let mut runs = Vec::new();
     let mut heads = Vec::new();
@@ -281,7 +283,7 @@ async fn take_runs(s: &mut dyn Statements, moved: &[Moved], mut left: u64) -> Re
     Ok(runs)
 }
 
-/// The hash of a record, as its row has it; whether that is right is decided when the batch is built.
+/// Returns the hash of a record from its row. The hash is verified when the batch is built.
 async fn hash_at(s: &mut dyn Statements, device_id: &str, sequence: u64) -> Result<Hash, Failure> {
     let values = [device_id.to_owned().into(), Value::number(sequence)];
     let statement = "SELECT record_hash FROM audit_records WHERE device_id = $1 AND sequence = $2";
@@ -292,7 +294,7 @@ async fn hash_at(s: &mut dyn Statements, device_id: &str, sequence: u64) -> Resu
     }
 }
 
-/// The heads tree of the log as it is now.
+/// Returns the current root of the heads tree of the log.
 pub(super) async fn heads_root(s: &mut dyn Statements) -> Result<HeadsRoot, Failure> {
     let statement = "SELECT device_id, sequence, record_hash, start_sequence, start_hash FROM log_heads
                      WHERE device_id > $1 ORDER BY device_id LIMIT $2";
@@ -305,7 +307,7 @@ pub(super) async fn heads_root(s: &mut dyn Statements) -> Result<HeadsRoot, Fail
             let (sequence, start_sequence) = (row.number(1)?, row.number(3)?);
             let entry = HeadEntry {
                 device_id: row.text(0)?.to_owned(),
-                // A device without a record has sequence 0, wherever its chain begins.
+                // A device without a record has sequence 0, at any start of its chain.
                 sequence: if sequence > start_sequence { sequence } else { 0 },
                 record_hash: Hash(row.array(2)?),
                 start_sequence,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::StoreError;
 
-/// Rows that are read at a time.
+/// Rows in one read.
 const PAGE_ROWS: i64 = 8192;
 /// The kind of a key leaf.
 const KEY: i64 = 3;
@@ -19,11 +19,12 @@ const KEY: i64 = 3;
 /// The positions of records, and the heads of the log at a size.
 #[async_trait]
 pub trait LogPositions: Send + Sync + 'static {
-    /// Returns the index of the leaf of a record; none if it has no position.
+    /// Returns the index of the leaf of a record; `None` if it has no position.
     async fn position(&self, device_id: &str, sequence: u64) -> Result<Option<u64>, StoreError>;
 
-    /// Returns the entries of the heads tree at a size at which a batch ended, sorted. It takes time in proportion to the
-    /// devices and to the leaves since then.
+    /// Returns the sorted entries of the heads tree at a size at which a batch ended.
+    ///
+    /// It takes time in proportion to the devices and to the leaves since then.
     async fn heads_at(&self, size: u64) -> Result<Vec<HeadEntry>, LogTablesError>;
 }
 
@@ -55,7 +56,7 @@ async fn position(s: &mut dyn Statements, values: Vec<Value>, sequence: u64) -> 
     Ok(if within < row.number(2)? { row.number(0)?.checked_add(within) } else { None })
 }
 
-/// The order of the reads matters: a batch that is assigned in between is undone by the reads that follow.
+/// Returns the heads at a size. The order of the reads matters: later reads undo a batch that is assigned in between.
 async fn heads_at(s: &mut dyn Statements, size: u64) -> Result<Vec<HeadEntry>, Failure> {
     let mut entries = current(s).await?;
     let later = first_runs_from(s, size).await?;
@@ -65,7 +66,7 @@ async fn heads_at(s: &mut dyn Statements, size: u64) -> Result<Vec<HeadEntry>, F
         if let Some(head) = later.get(&entry.device_id) {
             (entry.sequence, entry.record_hash) = (head.sequence, head.hash);
         }
-        // A device without a record has sequence 0 at every start of its chain.
+        // A device without a record has sequence 0, at any start of its chain.
         if entry.sequence <= entry.start_sequence {
             entry.sequence = 0;
         }
@@ -96,7 +97,7 @@ async fn current(s: &mut dyn Statements) -> Result<Vec<HeadEntry>, Failure> {
     }
 }
 
-/// The head of each device before its first run from an index on.
+/// Returns the head of each device before its first run from an index on.
 async fn first_runs_from(s: &mut dyn Statements, size: u64) -> Result<BTreeMap<String, Head>, Failure> {
     let statement = "SELECT first_index, device_id, first_sequence, prev_hash FROM log_runs
                      WHERE first_index >= $1 ORDER BY first_index LIMIT $2";
@@ -117,7 +118,7 @@ async fn first_runs_from(s: &mut dyn Statements, size: u64) -> Result<BTreeMap<S
     }
 }
 
-/// The devices whose first key leaf is at an index or behind it. Older key leaves are read only if there are newer ones.
+/// Returns the devices whose first key leaf is at or after an index. Reads older key leaves only if newer ones exist.
 async fn devices_from(s: &mut dyn Statements, size: u64) -> Result<BTreeSet<String>, Failure> {
     let mut new = BTreeSet::new();
     keys_between(s, size, i64::MAX.cast_unsigned(), &mut |device_id| {

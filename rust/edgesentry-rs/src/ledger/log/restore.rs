@@ -1,4 +1,4 @@
-//! Putting a batch of the log back into a ledger that was restored to a time before it.
+//! Restores a batch of the log to a ledger that was restored to a time before the batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,10 +57,10 @@ pub(super) async fn restore(s: &mut dyn Statements, term: i64, batch: RestoredBa
     Ok(())
 }
 
-/// The keys and revocations of a batch, in the registry and as the log has them.
+/// Restores the keys and revocations of a batch, in the registry and as the log has them.
 async fn restore_keys(s: &mut dyn Statements, leaves: &ReadBatch) -> Result<(), Failure> {
     let revocations = leaves.revocations();
-    // The keys of earlier batches first: the leaves 04 of this one concern them all.
+    // Revoke the keys of earlier batches first: the leaves 04 of this batch apply to all of them.
     for (device_id, revoked) in &revocations {
         let Some(from) = revoked_by(0, false, revoked) else { continue };
         for table in ["devices", "log_keys"] {
@@ -95,7 +95,7 @@ async fn restore_keys(s: &mut dyn Statements, leaves: &ReadBatch) -> Result<(), 
     write_new_devices(s, keys.iter().map(|(leaf, _)| (leaf.device_id.as_str(), leaf.start))).await
 }
 
-/// Registers a key that the log has, unless it is registered.
+/// Registers a key of the log, unless it is registered.
 async fn register(s: &mut dyn Statements, leaf: &KeyLeaf, key: &KeyState) -> Result<(), Failure> {
     let device_id = || Value::from(leaf.device_id.clone());
     let start = leaf.start.unwrap_or(Head { sequence: 0, hash: Hash::ZERO });
@@ -148,7 +148,7 @@ async fn count_change_of_keys(s: &mut dyn Statements, device_id: &str) -> Result
     Ok(())
 }
 
-/// The records of a run: those that are there must be the same, the others are inserted behind them.
+/// Restores the records of a run: existing records must be the same, the others are inserted after them.
 async fn restore_run(s: &mut dyn Statements, run: &Run, records: &[AuditRecord]) -> Result<(), Failure> {
     let device_id = || Value::from(run.device_id.clone());
     let conflict = |sequence: u64| {
@@ -161,7 +161,7 @@ async fn restore_run(s: &mut dyn Statements, run: &Run, records: &[AuditRecord])
     let row = Row::new("chain_heads", row);
     let head = Head { sequence: row.number(0)?, hash: Hash(row.array(1)?) };
     let last = run.last_sequence().ok_or_else(|| conflict(run.first_sequence))?;
-    // The record before the run is the head, or one behind it.
+    // The record before the run is the head, or an earlier record.
     let before = run.first_sequence - 1;
     if head.sequence < before || (head.sequence == before && head.hash != run.prev_hash) {
         return Err(conflict(before).into());
@@ -180,7 +180,7 @@ async fn restore_run(s: &mut dyn Statements, run: &Run, records: &[AuditRecord])
         match held.get(&record.sequence) {
             Some(held) if *held != hash => return Err(conflict(record.sequence).into()),
             Some(_) => {}
-            // A record behind the head of the ledger that is not there was removed from it.
+            // A missing record at or before the head was removed from the ledger.
             None if record.sequence <= head.sequence => return Err(conflict(record.sequence).into()),
             None => rows.push(row_of(record, hash)),
         }
@@ -226,7 +226,7 @@ async fn move_log_heads(s: &mut dyn Statements, leaves: &ReadBatch) -> Result<()
     let heads: Vec<(&str, Head, Head)> = last
         .filter_map(|(_, run, _)| {
             let head = Head { sequence: run.last_sequence()?, hash: run.head_hash };
-            // The start of a device that is there stays as it is.
+            // The start of an existing device does not change.
             Some((run.device_id.as_str(), head, Head { sequence: 0, hash: Hash::ZERO }))
         })
         .collect();

@@ -11,12 +11,12 @@ pub(in crate::ledger) enum Value {
     Integer(i64),
     Text(String),
     Bytes(Vec<u8>),
-    /// Of any column that is read; of integers where it is written.
+    /// Any type if it is read; an integer if it is written.
     Null,
 }
 
 impl Value {
-    /// No ledger has numbers beyond 2^63 - 1.
+    /// Converts a number. No ledger has numbers beyond 2^63 - 1.
     pub(in crate::ledger) fn number(number: u64) -> Value {
         Value::Integer(stream::column(Some(number), 0))
     }
@@ -32,7 +32,7 @@ impl From<String> for Value {
     }
 }
 
-/// What a column holds that is written.
+/// The type of a written column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::ledger) enum Kind {
     Integer,
@@ -40,7 +40,7 @@ pub(in crate::ledger) enum Kind {
     Bytes,
 }
 
-/// A device, and its records from one sequence to another.
+/// A device with the first and last sequence of its records.
 pub(in crate::ledger) type Span = (String, i64, i64);
 
 /// Statements on a connection.
@@ -49,13 +49,13 @@ pub(in crate::ledger) trait Statements: Send {
     /// Returns the end of a SELECT that locks its rows; empty if the transaction has locked the database.
     fn for_update(&self) -> &'static str;
 
-    /// The rows of a statement with the parameters $1, $2, …
+    /// Returns the rows of a statement with the parameters $1, $2, …
     async fn select(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, sqlx::Error>;
 
-    /// How many rows a statement has changed.
+    /// Returns the number of rows that a statement changed.
     async fn execute(&mut self, statement: &str, values: &[Value]) -> Result<u64, sqlx::Error>;
 
-    /// Inserts rows; `conflict` stands behind them.
+    /// Inserts rows; the statement ends with `conflict`.
     async fn insert(
         &mut self,
         table: &str,
@@ -64,11 +64,11 @@ pub(in crate::ledger) trait Statements: Send {
         conflict: &str,
     ) -> Result<(), sqlx::Error>;
 
-    /// The records of spans, in their order.
+    /// Returns the records of spans, in their order.
     async fn records(&mut self, spans: &[Span]) -> Result<Vec<AuditRecord>, sqlx::Error>;
 }
 
-/// A row of a table, decoded strictly: other programs can change the tables.
+/// A row of a table. Values are decoded strictly, because other programs can change the tables.
 pub(in crate::ledger) struct Row<'r> {
     table: &'static str,
     values: &'r [Value],
@@ -126,7 +126,7 @@ impl<'r> Row<'r> {
     }
 
     fn wrong(&self, index: usize) -> sqlx::Error {
-        // The first column tells rows apart.
+        // The first column identifies the row.
         let place = match self.values.first() {
             Some(Value::Text(text)) => {
                 format!("{} {:?}", self.table, text.chars().take(64).collect::<String>())

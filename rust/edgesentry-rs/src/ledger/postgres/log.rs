@@ -1,5 +1,5 @@
-//! The tables of the transparency log in PostgreSQL. The leader holds an advisory lock on a connection of its own, so that
-//! it is free when the leader is gone.
+//! The tables of the transparency log in PostgreSQL. The leader holds an advisory lock on a separate connection, so
+//! that the server frees the lock when the leader exits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,12 @@ use crate::error::StoreError;
 use crate::ledger::log::{Failure, Guard, Kind, LogDatabase, Span, Statements, Value, Work};
 use crate::ledger::rows;
 
-/// The key of the advisory lock, beside the name of the schema.
+/// The seed of the hash of the schema's name that is the key of the advisory lock.
 const LEADER_LOCK: i64 = 0x6564_735f_6c6f_6731;
-/// How long the lock of a leader lasts that is gone without a word; it is asked more often.
+/// The idle limit of the leader's connection. It frees the lock of a leader that exited without closing its connection.
+/// The leader pings more often.
 const LEADER_IDLE: &str = "120s";
-/// How long a statement may take. Some read the heads of all devices.
+/// The time limit of a statement. Some statements read the heads of all devices.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// Rows of one INSERT.
 const ROWS_PER_STATEMENT: usize = 10_000;
@@ -40,7 +41,7 @@ impl LogDatabase for Postgres {
 
     async fn writing<T: Send + 'static>(&self, work: Work<T>) -> Result<T, Failure> {
         let mut connection = self.servers.writer().await?;
-        // Repeatable reads: all statements see the same heads.
+        // REPEATABLE READ, so that all statements see the same heads.
         let begun = self.servers.begin(&mut connection, "BEGIN ISOLATION LEVEL REPEATABLE READ");
         let mut transaction = self.servers.in_time(begun).await??;
         let done = work(&mut *transaction).await?;
@@ -52,7 +53,7 @@ impl LogDatabase for Postgres {
     async fn guard(&self) -> Result<Option<Option<Box<dyn Guard>>>, StoreError> {
         let lock = async {
             let mut connection = self.servers.pool().await.acquire().await?.detach();
-            // In a transaction, so that it works through a pooler of transactions as well. A schema has a ledger of its own.
+            // In a transaction, so that it also works through a transaction pooler. Each schema has its own ledger.
             let begin = format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{LEADER_IDLE}'");
             Executor::execute(&mut connection, AssertSqlSafe(begin)).await?;
             let lock = format!(
@@ -74,7 +75,7 @@ impl LogDatabase for Postgres {
     }
 }
 
-/// A connection that holds the lock.
+/// A connection that holds the advisory lock.
 struct Locked {
     postgres: Postgres,
     connection: PgConnection,

@@ -1,5 +1,5 @@
-//! The tables of the transparency log in SQLite. The transaction of a writer has the file's only write lock, and the term
-//! in the state tells leaders apart.
+//! The tables of the transparency log in SQLite. The transaction of a writer holds the file's only write lock, and the
+//! term in the state distinguishes leaders.
 
 use std::sync::Arc;
 
@@ -78,7 +78,7 @@ impl Statements for SqliteConnection {
     }
 
     async fn records(&mut self, spans: &[Span]) -> Result<Vec<AuditRecord>, sqlx::Error> {
-        // In the order of the spans: a cross join is not turned round.
+        // In the order of the spans: SQLite does not reorder a cross join.
         let statement = format!(
             "SELECT {} FROM json_each(?) AS span CROSS JOIN audit_records
              WHERE device_id = json_extract(span.value, '$[0]')
@@ -100,7 +100,7 @@ fn bind<'q>(query: Query<'q>, values: &[Value]) -> Query<'q> {
     })
 }
 
-/// By the types of the values: SQLite keeps any type in any column.
+/// Decodes values by their own types: SQLite stores any type in any column.
 fn decode(row: &SqliteRow) -> Result<Vec<Value>, sqlx::Error> {
     let value = |index: usize| {
         let raw = row.try_get_raw(index)?;

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 
 use super::register;
 
-/// The codes with which a log stops until the operator acts.
+/// The codes of errors that stop a log until the operator acts.
 const CODES: [&str; 7] =
     ["ledger_tampered", "internal", "log_behind", "log_damaged", "log_forked", "log_inconsistent", "store"];
 
@@ -49,19 +49,19 @@ impl LogMetrics {
 }
 
 impl super::Metrics {
-    /// Says whether this node writes the transparency log.
+    /// Records whether this node writes the transparency log.
     pub(crate) fn log_leader(&self, leads: bool) {
         self.0.log.leader.set(leads.into());
     }
 
-    /// Says how far the transparency log is.
+    /// Records the progress of the transparency log.
     pub(crate) fn log_progress(&self, size: u64, signed_at_ms: u64, waiting: u64) {
         self.0.log.size.set(i64::try_from(size).unwrap_or(i64::MAX));
         self.0.log.signed_at.set(signed_at_ms as f64 / 1000.0);
         self.0.log.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// Counts a round in which the transparency log did not go on.
+    /// Counts a failed round of the transparency log.
     pub(crate) fn count_log_refusal(&self, code: &'static str) {
         self.0.log.refusals.get_or_create(&Code { code }).inc();
     }
