@@ -38,11 +38,11 @@ pub enum LogTablesError {
     #[error("another process has taken over the transparency log; nothing was written")]
     Superseded,
     /// The ledger lacks content that it had committed.
-    #[error("the ledger was changed behind the back of the service: {0}")]
+    #[error("the ledger was changed without the service: {0}")]
     Tampered(Box<Tampered>),
     /// The heads of the log differ from its last heads leaf.
     #[error(
-        "the ledger was changed behind the back of the service: log_heads has not the heads of the checkpoint of size \
+        "the ledger was changed without the service: log_heads does not have the heads of the checkpoint of size \
          {size}; restore log_heads from a backup"
     )]
     Heads {

@@ -302,9 +302,9 @@ fn tell(failure: &LogError) {
             device_id = tampered.device_id,
             sequence = tampered.sequence,
             error = %tampered,
-            "the ledger was changed behind the back of the service; the transparency log stops"
+            "the ledger was changed without the service; the transparency log stops"
         );
         return;
     }
-    error!(code = failure.code(), error = %failure, "the transparency log does not go on");
+    error!(code = failure.code(), error = %failure, "the transparency log cannot continue");
 }

@@ -19,8 +19,8 @@ use crate::text::{count, name, number};
 /// Sequence a ledger into its transparency log and sign a checkpoint
 ///
 /// The settings are in the section [log]: origin, key, store, lock, interval_seconds, max_records. Without a
-/// subcommand it does the same as run. Ingest does not wait for this command, and goes on after each of its errors.
-/// Exit code 1 if the ledger was changed behind the back of the service, 3 if the log cannot go on.
+/// subcommand it does the same as run. Ingest does not wait for this command, and continues after its errors.
+/// Exit code 1 if the ledger was changed without the service, 3 if the log cannot continue.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -54,14 +54,14 @@ enum Action {
         #[command(flatten)]
         ledger: LedgerArgs,
     },
-    /// Show how far the log is, and whether it can go on
+    /// Show the state of the log, and check that it can continue
     Status {
         #[command(flatten)]
         ledger: LedgerArgs,
     },
     /// Put the records of the log back into a ledger that was restored to an earlier time
     ///
-    /// Every leaf is checked against its signed checkpoint first. What the ledger has already must be the same.
+    /// Every leaf is first checked against its signed checkpoint. Existing content of the ledger must be the same.
     /// Payloads are not in the log.
     Recover {
         #[command(flatten)]
@@ -100,7 +100,7 @@ pub(crate) fn failure(error: &LogError) -> Failure {
     };
     let mut message = describe(error);
     if error.tampered().is_some() {
-        message.push_str("; the log stops, ingest goes on; verify the ledger, and restore the record");
+        message.push_str("; the log stops and ingest continues; verify the ledger, and restore the record");
     }
     Failure { code: error.code(), message, exit }
 }
