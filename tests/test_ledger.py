@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import sqlite3
 import subprocess
@@ -17,7 +18,7 @@ import pyarrow.parquet
 import pytest
 
 import edgesentry
-from edgesentry import REJECTION_CODES, AuditRecord, Device, Ledger, Outbox
+from edgesentry import REJECTION_CODES, AsyncClient, AsyncLedger, AuditRecord, Client, Device, Ledger, Outbox
 from support import START_MS, chains, device, payload
 
 
@@ -194,6 +195,21 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(ingest, lifts))
     assert ledger.verify(keys="registered", payloads=True).coverage.records == 80
+
+
+@pytest.mark.parametrize(("own", "other"), [(AsyncLedger, Ledger), (AsyncClient, Client)])
+def test_asyncio_has_the_same_arguments(own: type, other: type) -> None:
+    def arguments(method: object) -> list[tuple[object, ...]]:
+        assert callable(method)
+        given = inspect.signature(method).parameters.values()
+        return [(one.name, one.kind, one.default) for one in given if one.name != "at_once"]
+
+    names = [name for name in vars(own) if not name.startswith("_") or name == "__init__"]
+    if own is AsyncLedger:
+        names.remove("__init__")  # it takes an open ledger
+    assert names
+    for name in names:
+        assert arguments(getattr(own, name)) == arguments(getattr(other, name)), name
 
 
 def test_asyncio(tmp_path: Path) -> None:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Iterable
 from typing import Any, NoReturn, Self
 
-from edgesentry._core import AuditRecord, Checkpoint, Head, KeyRing, Report
-from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, Payloads, Record, open
+from edgesentry._core import AuditRecord, Checkpoint, Device, Head, KeyRing, Report
+from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, Payloads, Record, Time, open
 from edgesentry._threads import AT_ONCE, Threads
-from edgesentry._typing import BarFactory, LogEntryDict, Path, RegisteredDeviceDict, Source
+from edgesentry._typing import (
+    BarFactory,
+    ByteField,
+    Heads,
+    Keys,
+    Level,
+    LogEntryDict,
+    Path,
+    RegisteredDeviceDict,
+    RejectionCode,
+    Scheme,
+    Source,
+)
 
 
 async def open_async(
@@ -67,9 +79,24 @@ class AsyncLedger:
         await self._threads.close()
         self.ledger.close()
 
-    async def register_device(self, *args: Any, **kwargs: Any) -> None:
+    async def register_device(
+        self,
+        device: Device | str,
+        public_key: ByteField | None = None,
+        *,
+        scheme: Scheme | None = None,
+        valid_from: int | None = None,
+        start: Head | None = None,
+    ) -> None:
         """See `Ledger.register_device`."""
-        await self._run(self.ledger.register_device, *args, **kwargs)
+        await self._run(
+            self.ledger.register_device,
+            device,
+            public_key,
+            scheme=scheme,
+            valid_from=valid_from,
+            start=start,
+        )
 
     async def revoke_device(self, device_id: str) -> int:
         """See `Ledger.revoke_device`."""
@@ -100,22 +127,84 @@ class AsyncLedger:
         return await self._threads.ingest(self.ledger.ingest_many, records)
 
     async def export(
-        self, path: Path, *, progress: bool | BarFactory | None = None, **filters: Any
+        self,
+        path: Path,
+        *,
+        devices: str | Iterable[str] | None = None,
+        from_sequence: int | None = None,
+        to_sequence: int | None = None,
+        since: Time | None = None,
+        before: Time | None = None,
+        progress: bool | BarFactory | None = None,
     ) -> Manifest:
         """See `Ledger.export`. A thread other than the event loop's updates the bar."""
-        return await self._run(self.ledger.export, path, progress=progress, **filters)
+        return await self._run(
+            self.ledger.export,
+            path,
+            devices=devices,
+            from_sequence=from_sequence,
+            to_sequence=to_sequence,
+            since=since,
+            before=before,
+            progress=progress,
+        )
 
-    async def records(self, **filters: Any) -> list[AuditRecord]:
+    async def records(
+        self,
+        *,
+        devices: str | Iterable[str] | None = None,
+        from_sequence: int | None = None,
+        to_sequence: int | None = None,
+        since: Time | None = None,
+        before: Time | None = None,
+    ) -> list[AuditRecord]:
         """Returns the records as a list; `ledger.records` streams them. See `Ledger.records`."""
-        return await self._run(lambda: list(self.ledger.records(**filters)))
+
+        def read() -> list[AuditRecord]:
+            return list(
+                self.ledger.records(
+                    devices=devices,
+                    from_sequence=from_sequence,
+                    to_sequence=to_sequence,
+                    since=since,
+                    before=before,
+                )
+            )
+
+        return await self._run(read)
 
     async def heads(self) -> dict[str, Head]:
         """See `Ledger.heads`."""
         return await self._run(self.ledger.heads)
 
-    async def verify(self, **options: Any) -> Report:
+    async def verify(
+        self,
+        *,
+        keys: Keys | None = None,
+        heads: Heads | None = None,
+        start_heads: Heads | None = None,
+        manifest: Path | Manifest | None = None,
+        payloads: bool = False,
+        devices: str | Iterable[str] | None = None,
+        require: Level | Iterable[Level] | None = None,
+        max_findings: int = 100_000,
+        progress: bool | BarFactory | None = None,
+        threads: int | None = None,
+    ) -> Report:
         """See `Ledger.verify`."""
-        return await self._run(self.ledger.verify, **options)
+        return await self._run(
+            self.ledger.verify,
+            keys=keys,
+            heads=heads,
+            start_heads=start_heads,
+            manifest=manifest,
+            payloads=payloads,
+            devices=devices,
+            require=require,
+            max_findings=max_findings,
+            progress=progress,
+            threads=threads,
+        )
 
     async def checkpoint(self) -> Checkpoint:
         """See `Ledger.checkpoint`."""
@@ -131,9 +220,24 @@ class AsyncLedger:
         """See `Ledger.prove`."""
         return await self._run(self.ledger.prove, device_id, sequence, previous=previous)
 
-    async def operation_log(self, **query: Any) -> list[LogEntryDict]:
+    async def operation_log(
+        self,
+        *,
+        device_id: str | None = None,
+        outcome: str | None = None,
+        reason: RejectionCode | None = None,
+        after_id: int = 0,
+        limit: int = 1000,
+    ) -> list[LogEntryDict]:
         """See `Ledger.operation_log`."""
-        return await self._run(self.ledger.operation_log, **query)
+        return await self._run(
+            self.ledger.operation_log,
+            device_id=device_id,
+            outcome=outcome,
+            reason=reason,
+            after_id=after_id,
+            limit=limit,
+        )
 
     async def payload(self, record: Record | str) -> bytes | None:
         """See `Ledger.payload`."""

@@ -90,7 +90,12 @@ class AsyncClient:
     Args:
         url: See `Client`.
         at_once: Calls that may run at once; other calls wait.
-        **options: See `Client`.
+        token: See `Client`.
+        ca: See `Client`.
+        cert: See `Client`.
+        cert_key: See `Client`.
+        timeout: See `Client`.
+        attempts: See `Client`.
     """
 
     __module__ = "edgesentry"
@@ -98,8 +103,27 @@ class AsyncClient:
     def __reduce__(self) -> NoReturn:
         raise TypeError("an AsyncClient does not pickle: it holds connections; make one in the other process")
 
-    def __init__(self, url: str, *, at_once: int = AT_ONCE, **options: Any) -> None:
-        self.client = Client(url, **options)
+    def __init__(
+        self,
+        url: str,
+        *,
+        at_once: int = AT_ONCE,
+        token: str | None = None,
+        ca: Path | None = None,
+        cert: Path | None = None,
+        cert_key: Path | None = None,
+        timeout: float = 30.0,
+        attempts: int = 5,
+    ) -> None:
+        self.client = Client(
+            url,
+            token=token,
+            ca=ca,
+            cert=cert,
+            cert_key=cert_key,
+            timeout=timeout,
+            attempts=attempts,
+        )
         self._threads = Threads(at_once, "edgesentry-client")
         self._run = self._threads.run
 
