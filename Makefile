@@ -7,7 +7,11 @@ SERVERS := scripts/servers/with
 CHECKED := EDGESENTRY_CHECKED=1
 # The build that tests run, with debug assertions and overflow checks in our crates.
 CHECKED_CONFIG := --config .config/checked.toml
-lint test-python notebooks: PROFILE := $(CHECKED_CONFIG)
+lint lint-python test-python notebooks: PROFILE := $(CHECKED_CONFIG)
+# `--tests` are the unit tests too. The Python module has none.
+TESTS := $(CHECKED_CONFIG) --release --locked --workspace --tests
+# .ci/run lints in a build directory of its own, so it empties this.
+LINT_PROFILE ?= --release
 
 # maturin installs into this environment, even if another one is active.
 export PYTHON
@@ -17,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-rust test-python test-postgres test-chaos notebooks soak lint fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,12 +41,14 @@ test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log,
 
 test: test-rust test-python notebooks ## Run all tests and all notebooks
 
+test-build: ## Build the Rust tests
+	$(CARGO) test $(TESTS) --no-run
+
 # Leaves checked builds of target/release/eds and of the module in .venv; `make module` builds plain ones.
 test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextest if it is installed
 	if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(CHECKED_CONFIG) --release --locked --workspace --lib --bins --tests \
-		--test-threads $$((2 * $$(nproc))); \
-	else $(CHECKED) $(SERVERS) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --no-fail-fast --lib --bins --tests; fi
+	then $(CHECKED) $(SERVERS) $(CARGO) nextest run $(TESTS) --test-threads $$((2 * $$(nproc))); \
+	else $(CHECKED) $(SERVERS) $(CARGO) test $(TESTS) --no-fail-fast; fi
 	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 
 soak: module ## Run the long tests: crashes, faults at every system call, attacks, chaos schedules, hostile Arrow under ASan
@@ -71,12 +77,16 @@ notebooks: module ## Run the notebooks with the same servers; NOTEBOOKS='--write
 	$(CARGO) build $(PROFILE) --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python scripts/notebooks $(NOTEBOOKS)
 
-lint: module ## Check formatting, lints, types and stubs
+lint: lint-rust lint-python ## Check formatting, lints, types and stubs
+
+lint-rust: ## Check formatting and lints of Rust, and the builds with fewer features
 	$(CARGO) fmt --all --check
 	for each in $(OWN_WORKSPACES); do $(CARGO) fmt --check --manifest-path $$each/Cargo.toml || exit 1; done
-	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
-	$(CARGO) check --release --locked --package eds --no-default-features
-	$(CARGO) check --release --locked --package edgesentry-device
+	$(CARGO) clippy $(LINT_PROFILE) --locked --workspace --all-targets -- -D warnings
+	$(CARGO) check $(LINT_PROFILE) --locked --package eds --no-default-features
+	$(CARGO) check $(LINT_PROFILE) --locked --package edgesentry-device
+
+lint-python: module ## Check formatting, lints, types and stubs of Python
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
