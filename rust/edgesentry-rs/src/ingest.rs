@@ -4,6 +4,8 @@ mod chains;
 mod commit;
 mod group;
 mod keys;
+mod limits;
+mod outcomes;
 mod puts;
 pub mod retention;
 pub mod storage;

@@ -7,7 +7,8 @@ use backon::Retryable;
 use tracing::{Instrument, info_span};
 
 use super::group::{Unit, shared_span};
-use super::storage::{Limits, backoff, record_error, record_of, record_outcome};
+use super::limits::{Limits, backoff};
+use super::outcomes::{record_error, record_of, record_outcome};
 
 use crate::admission::{Rejection, RejectionCode};
 use crate::error::{Error, FailureKind, StoreError};

@@ -8,7 +8,7 @@ use edgesentry_chain::AuditRecord;
 
 use super::chains::Chains;
 use super::group::Unit;
-use super::storage::{Limits, backoff};
+use super::limits::{Limits, backoff};
 
 use crate::admission::{self, Admitted, DeviceKeys, Registry, Rejection, RejectionCode, Submission};
 use crate::error::StoreError;

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument, info_span};
 
 use super::group::{Group, Unit, shared_span};
-use super::storage::{Limits, backoff};
+use super::limits::{Limits, backoff};
 
 use crate::admission::Admitted;
 use crate::error::StoreError;

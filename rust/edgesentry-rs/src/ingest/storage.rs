@@ -8,22 +8,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backon::ExponentialBuilder;
 use edgesentry_chain::{AuditRecord, Head};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use tracing::field::Empty;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, info_span};
 
 use super::chains::{Chains, Claims};
 use super::commit::{Committed, Committer, KeysChanged, refused};
 use super::group::Group;
 use super::keys::{Keys, Verified, verify_units};
+pub use super::limits::Limits;
+use super::outcomes::{record_error, record_of, shared_record_of};
 use super::puts::Puts;
-use super::retention::RejectionSettings;
-use super::verify;
-use crate::admission::{Admitted, Outcome, Rejection, RejectionCode, Submission};
+use crate::admission::{Admitted, Outcome, Rejection, Submission};
 use crate::error::{Component, Error, FailureKind, NotTried, StoreError};
 use crate::ledger::{Decision, Entry, Ledger, Registration};
 use crate::payload::{PayloadStore, Put, Stored};
@@ -33,31 +32,6 @@ use crate::telemetry::metrics::{Metrics, Queue};
 const READMISSIONS: usize = 5;
 /// How long a record waits for another one at its place that is in progress in another call.
 const UNDER_WAY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The limits of the service.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Records at which a batch for verification or commit is full; those of one call stay together up to this number.
-    pub batch_records: usize,
-    /// Payload writes in progress at once, over all callers.
-    pub payload_puts: usize,
-    /// How often a store operation is tried before it fails.
-    pub attempts: usize,
-    /// Retention of rejections in the operation log.
-    pub rejections: RejectionSettings,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            batch_records: 4096,
-            payload_puts: 64,
-            attempts: 5,
-            rejections: RejectionSettings::default(),
-        }
-    }
-}
 
 /// Ingests records. Cheap to clone; clones are one service.
 ///
@@ -573,58 +547,4 @@ impl Service {
         });
         readmitted.collect()
     }
-}
-
-/// Returns the record of an entry.
-pub(super) fn record_of(entry: &Entry) -> &AuditRecord {
-    shared_record_of(entry)
-}
-
-fn shared_record_of(entry: &Entry) -> &Arc<AuditRecord> {
-    match entry {
-        Entry::Record(stored) => stored.admitted().record(),
-        Entry::Doubtful(admitted) => admitted.record(),
-        Entry::Rejected(rejection) => &rejection.record,
-    }
-}
-
-/// Records the outcome of a record, once it is certain.
-pub(super) fn record_outcome(metrics: &Metrics, record: &AuditRecord, outcome: &Outcome) {
-    metrics.count(outcome);
-    verify::log_outcome(record, outcome);
-    let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
-    match outcome {
-        Outcome::Accepted => info!(device_id, sequence, object_ref = record.object_ref, "record accepted"),
-        // The verification logs it.
-        Outcome::Duplicate => {}
-        Outcome::Rejected(Rejection { code: RejectionCode::PayloadHashMismatch, .. }) => {
-            warn!(device_id, sequence, "payload hash mismatch — record rejected");
-        }
-        Outcome::Rejected(rejection) => {
-            warn!(device_id, sequence, reason = rejection.code.name(), "integrity policy rejected record");
-        }
-    }
-}
-
-/// Records that a store has failed to store a record.
-pub(super) fn record_error(metrics: &Metrics, record: &AuditRecord, problem: &StoreError) {
-    metrics.count_error(problem.component);
-    let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
-    let text = problem.describe();
-    match problem.component {
-        Component::RawDataStore => error!(device_id, sequence, error = text, "raw data store write failed"),
-        Component::AuditLedger | Component::Outbox | Component::Archive => {
-            error!(device_id, sequence, error = text, "audit ledger append failed")
-        }
-        Component::OperationLog => error!(device_id, sequence, error = text, "operation log write failed"),
-    }
-}
-
-/// Returns the retry policy for a store.
-pub(super) fn backoff(limits: &Limits) -> ExponentialBuilder {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(2))
-        .with_max_times(limits.attempts.saturating_sub(1))
-        .with_jitter()
 }
