@@ -82,8 +82,8 @@ class StoreError(EdgesentryError):
 
     Attributes:
         retryable: True if the same call may succeed later.
-        component: `raw_data_store`, `audit_ledger`, `operation_log` or `outbox`; empty if it is none of
-            them.
+        component: `raw_data_store`, `audit_ledger`, `operation_log`, `outbox`, `archive` or
+            `transparency_log`; empty if it is none of them.
     """
 
     def __init__(self, message: str, retryable: bool = False, component: str = "") -> None:

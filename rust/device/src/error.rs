@@ -39,6 +39,8 @@ pub enum Component {
     Outbox,
     /// Backups and write-ahead log.
     Archive,
+    /// Tiles and checkpoints of the transparency log.
+    TransparencyLog,
 }
 
 impl Component {
@@ -46,7 +48,7 @@ impl Component {
     pub const SERVICE: [Component; 3] =
         [Component::RawDataStore, Component::AuditLedger, Component::OperationLog];
 
-    /// Returns `raw_data_store`, `audit_ledger`, `operation_log`, `outbox` or `archive`.
+    /// Returns `raw_data_store`, `audit_ledger`, `operation_log`, `outbox`, `archive` or `transparency_log`.
     pub fn name(self) -> &'static str {
         match self {
             Component::RawDataStore => "raw_data_store",
@@ -54,6 +56,7 @@ impl Component {
             Component::OperationLog => "operation_log",
             Component::Outbox => "outbox",
             Component::Archive => "archive",
+            Component::TransparencyLog => "transparency_log",
         }
     }
 }

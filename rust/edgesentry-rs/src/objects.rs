@@ -1,4 +1,5 @@
-//! Objects under keys, for archives: in a bucket or in a directory. Large ones are streamed, never held in memory.
+//! Objects under keys, for archives and for the transparency log: in a bucket or in a directory. Large ones are streamed,
+//! never held in memory.
 //!
 //! An absent object is proven: the store was reached, and reported it. Everything else is an error; one of kind
 //! [`FailureKind::Item`](crate::error::FailureKind::Item) concerns the object itself, which is too large or not a file.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::error::{Error, StoreError};
+use crate::error::{Component, Error, StoreError};
 use crate::s3_settings::S3Settings;
 
 pub use folder::FolderObjects;
@@ -88,34 +89,30 @@ pub trait Objects: Send + Sync + 'static {
 }
 
 /// Opens `s3://BUCKET/PREFIX` or `folder:PATH`. It creates neither: a missing directory may be a disk that is not
-/// mounted.
+/// mounted. Errors name the component that keeps its objects there.
 ///
 /// # Errors
 /// The URL has neither form, or the directory is missing.
-pub async fn open(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
+pub async fn open(url: &str, s3: &S3Settings, component: Component) -> Result<Arc<dyn Objects>, Error> {
     if let Some(rest) = url.strip_prefix("s3://") {
-        return bucket(rest, s3).await;
+        return bucket(rest, s3, component).await;
     }
     match url.split_once(':') {
         Some(("folder", path)) if Path::new(path).is_absolute() => {
-            Ok(Arc::new(FolderObjects::open(Path::new(path))?))
+            Ok(Arc::new(FolderObjects::open(Path::new(path), component)?))
         }
         // PostgreSQL runs the archiver in its own directory.
-        Some(("folder", _)) => {
-            Err(Error::Config(format!("{url:?}: the archive directory must be an absolute path")))
-        }
-        _ => {
-            Err(Error::Config(format!("expected an archive s3://BUCKET/PREFIX or folder:PATH, got {url:?}")))
-        }
+        Some(("folder", _)) => Err(Error::Config(format!("{url:?}: the directory must be an absolute path"))),
+        _ => Err(Error::Config(format!("expected s3://BUCKET/PREFIX or folder:PATH, got {url:?}"))),
     }
 }
 
 #[cfg(feature = "s3")]
-async fn bucket(url: &str, s3: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
-    Ok(Arc::new(S3Objects::connect(url, s3).await?))
+async fn bucket(url: &str, s3: &S3Settings, component: Component) -> Result<Arc<dyn Objects>, Error> {
+    Ok(Arc::new(S3Objects::connect(url, s3, component).await?))
 }
 
 #[cfg(not(feature = "s3"))]
-async fn bucket(url: &str, _: &S3Settings) -> Result<Arc<dyn Objects>, Error> {
+async fn bucket(url: &str, _: &S3Settings, _: Component) -> Result<Arc<dyn Objects>, Error> {
     Err(Error::Config(format!("s3://{url}: this build has no S3 support; build with --features s3")))
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use edgesentry_rs::error::Component;
 use edgesentry_rs::objects::{self, Objects, Write, Written};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -77,7 +78,8 @@ impl Archive {
             let message = "no archive is set; set ops.archive to s3://BUCKET/PREFIX or folder:PATH";
             return Err(Error::Config(message.to_owned()));
         };
-        let objects = objects::open(url, settings.ops.s3.as_ref().unwrap_or(&settings.stores.s3)).await?;
+        let s3 = settings.ops.s3.as_ref().unwrap_or(&settings.stores.s3);
+        let objects = objects::open(url, s3, Component::Archive).await?;
         Archive::of(objects, &settings.ops)
     }
 
@@ -89,7 +91,7 @@ impl Archive {
     /// Opens an archive in a directory, for tests.
     #[cfg(test)]
     pub(crate) fn of_folder(folder: &Path, settings: &OpsSettings) -> Result<Archive, Error> {
-        Archive::of(Arc::new(objects::FolderObjects::open(folder)?), settings)
+        Archive::of(Arc::new(objects::FolderObjects::open(folder, Component::Archive)?), settings)
     }
 
     /// Returns the key that signs new objects, and the trusted keys.

@@ -57,7 +57,7 @@ pub(super) fn record_error(metrics: &Metrics, record: &AuditRecord, problem: &St
         Component::RawDataStore => {
             error!(target: TARGET, device_id, sequence, error = text, "raw data store write failed")
         }
-        Component::AuditLedger | Component::Outbox | Component::Archive => {
+        Component::AuditLedger | Component::Outbox | Component::Archive | Component::TransparencyLog => {
             error!(target: TARGET, device_id, sequence, error = text, "audit ledger append failed")
         }
         Component::OperationLog => {

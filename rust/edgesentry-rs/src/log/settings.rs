@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::TransparencyLog;
 use super::lock::Lock;
-use crate::error::{Error, describe};
+use crate::error::{Component, Error, describe};
 use crate::ledger::Ledger;
 use crate::objects::{self, Objects};
 use crate::s3_settings::S3Settings;
@@ -147,7 +147,7 @@ impl LogSettings {
                 config(format!("{}: cannot make the directory of the log: {error}", path.display()))
             })?;
         }
-        objects::open(&format!("folder:{}", path.display()), s3).await
+        objects::open(&format!("folder:{}", path.display()), s3, Component::TransparencyLog).await
     }
 }
 
@@ -178,7 +178,7 @@ async fn open_place(setting: &str, place: &str, s3: &S3Settings) -> Result<Arc<d
             return Err(config(problem));
         }
     };
-    objects::open(&place, s3).await
+    objects::open(&place, s3, Component::TransparencyLog).await
 }
 
 fn missing(setting: &str, what: &str) -> Error {

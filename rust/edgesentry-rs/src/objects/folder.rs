@@ -32,6 +32,7 @@ use crate::files::{
 pub struct FolderObjects {
     root: PathBuf,
     place: Arc<str>,
+    component: Component,
 }
 
 /// The directory of temporary files, below the root. No key leads there.
@@ -40,17 +41,17 @@ const PARTIAL: &str = ".partial";
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl FolderObjects {
-    /// Opens a directory.
+    /// Opens a directory. Errors name the component that keeps its objects there.
     ///
     /// # Errors
     /// The directory is missing or cannot be opened.
-    pub fn open(root: &Path) -> Result<FolderObjects, Error> {
+    pub fn open(root: &Path, component: Component) -> Result<FolderObjects, Error> {
         let place: Arc<str> = root.display().to_string().into();
         match root.canonicalize() {
-            Ok(root) if root.is_dir() => Ok(FolderObjects { root, place }),
+            Ok(root) if root.is_dir() => Ok(FolderObjects { root, place, component }),
             Ok(_) => Err(Error::Config(format!("{place}: not a directory; expected folder:PATH"))),
             Err(error) => Err(Error::unusable(
-                format!("{place}: cannot open the archive directory; create it first, or mount its disk"),
+                format!("{place}: cannot open the directory; create it first, or mount its disk"),
                 error,
             )),
         }
@@ -190,7 +191,7 @@ impl FolderObjects {
 
     fn error(&self, action: &'static str, source: io::Error) -> StoreError {
         StoreError {
-            component: Component::Archive,
+            component: self.component,
             action,
             place: Arc::clone(&self.place),
             kind: failure(&source),
@@ -216,7 +217,7 @@ impl Objects for FolderObjects {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.run("reach the archive directory", |folder| fs::read_dir(&folder.root).map(|_| ())).await
+        self.run("reach the directory", |folder| fs::read_dir(&folder.root).map(|_| ())).await
     }
 
     async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError> {
@@ -294,7 +295,7 @@ mod tests {
     fn folder(mode: u32) -> (tempfile::TempDir, FolderObjects) {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
-        let objects = FolderObjects::open(folder.path()).unwrap();
+        let objects = FolderObjects::open(folder.path(), Component::Archive).unwrap();
         (folder, objects)
     }
 

@@ -41,14 +41,16 @@ pub struct S3Objects {
     /// Empty, or ends with a slash.
     prefix: Arc<str>,
     place: Arc<str>,
+    component: Component,
 }
 
 impl S3Objects {
-    /// Creates a client for `BUCKET/PREFIX`; [`Objects::check`] checks that the bucket can be reached.
+    /// Creates a client for `BUCKET/PREFIX`; [`Objects::check`] checks that the bucket can be reached. Errors name the
+    /// component that keeps its objects there.
     ///
     /// # Errors
     /// The URL names no bucket, or the credentials of the settings are incomplete.
-    pub async fn connect(url: &str, settings: &S3Settings) -> Result<S3Objects, Error> {
+    pub async fn connect(url: &str, settings: &S3Settings, component: Component) -> Result<S3Objects, Error> {
         let (bucket, prefix) = url.split_once('/').unwrap_or((url, ""));
         let prefix = prefix.trim_end_matches('/');
         if bucket.is_empty() {
@@ -61,7 +63,7 @@ impl S3Objects {
         let client = s3::client(settings, settings.timeout().max(PART_TIMEOUT)).await?;
         let place = settings.place(&format!("s3://{url}"));
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Ok(S3Objects { client, bucket: bucket.into(), prefix: prefix.into(), place: place.into() })
+        Ok(S3Objects { client, bucket: bucket.into(), prefix: prefix.into(), place: place.into(), component })
     }
 
     fn key(&self, key: &str, action: &'static str) -> Result<String, StoreError> {
@@ -71,7 +73,7 @@ impl S3Objects {
 
     fn error(&self, action: &'static str, kind: FailureKind, source: BoxError) -> StoreError {
         let place = Arc::clone(&self.place);
-        StoreError { component: Component::Archive, action, place, kind, source: Arc::from(source) }
+        StoreError { component: self.component, action, place, kind, source: Arc::from(source) }
     }
 
     fn failed<E>(&self, action: &'static str, error: SdkError<E>) -> StoreError

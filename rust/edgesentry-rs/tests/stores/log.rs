@@ -61,14 +61,16 @@ pub async fn objects(place: &Place) -> Arc<dyn Objects> {
         Kind::Postgres => {
             let endpoint = server("EDGESENTRY_TEST_S3");
             let (_, name) = bucket(&endpoint).await;
-            Arc::new(S3Objects::connect(&name, &s3_settings(&endpoint)).await.unwrap())
+            Arc::new(
+                S3Objects::connect(&name, &s3_settings(&endpoint), Component::TransparencyLog).await.unwrap(),
+            )
         }
     }
 }
 
 fn folder(path: &Path) -> Arc<dyn Objects> {
     std::fs::create_dir_all(path).unwrap();
-    Arc::new(FolderObjects::open(path).unwrap())
+    Arc::new(FolderObjects::open(path, Component::TransparencyLog).unwrap())
 }
 
 pub fn log(ledger: &Arc<dyn Ledger>, objects: &Arc<dyn Objects>, max_records: u64) -> TransparencyLog {
@@ -306,7 +308,7 @@ impl Faulty {
             std::future::pending::<()>().await;
         }
         Err(StoreError {
-            component: Component::Archive,
+            component: Component::TransparencyLog,
             action: "reach the store",
             place: self.objects.place().into(),
             kind: FailureKind::Passing,

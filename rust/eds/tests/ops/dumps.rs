@@ -1,6 +1,7 @@
 //! Restoring a dump into a database.
 
 use edgesentry_ops::postgres::{Programs, Sql};
+use edgesentry_rs::error::Component;
 
 use crate::{BUCKET, Site, said, sentence};
 
@@ -60,7 +61,8 @@ impl Site {
         let url = format!("s3://{BUCKET}/ledger");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let objects = edgesentry_rs::objects::open(&url, &self.s3.settings()).await.unwrap();
+            let objects =
+                edgesentry_rs::objects::open(&url, &self.s3.settings(), Component::Archive).await.unwrap();
             let bytes = objects.get(key).await.unwrap().unwrap();
             let changed = change(bytes.to_vec()).into();
             objects.put(key, changed, edgesentry_rs::objects::Write::Replace).await.unwrap();

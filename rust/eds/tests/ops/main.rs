@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use edgesentry_chain::AuditRecord;
 use edgesentry_ops::postgres::{Programs, Sql};
 use edgesentry_ops::servers::{Cluster, SeaweedFs, find_weed, free_port};
+use edgesentry_rs::error::Component;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -115,7 +116,12 @@ impl Site {
         let url = format!("s3://{BUCKET}/ledger");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listed = runtime.block_on(async {
-            edgesentry_rs::objects::open(&url, &self.s3.settings()).await.unwrap().list("").await.unwrap()
+            edgesentry_rs::objects::open(&url, &self.s3.settings(), Component::Archive)
+                .await
+                .unwrap()
+                .list("")
+                .await
+                .unwrap()
         });
         listed.into_iter().map(|object| (object.key, object.size_bytes)).collect()
     }

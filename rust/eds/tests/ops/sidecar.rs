@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use edgesentry_ops::servers::free_port;
+use edgesentry_rs::error::Component;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{BUCKET, Site, said, stop};
@@ -25,7 +26,12 @@ impl Site {
         let url = format!("s3://{BUCKET}/ledger");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listed = runtime.block_on(async {
-            edgesentry_rs::objects::open(&url, &self.s3.settings()).await.unwrap().list(key).await.unwrap()
+            edgesentry_rs::objects::open(&url, &self.s3.settings(), Component::Archive)
+                .await
+                .unwrap()
+                .list(key)
+                .await
+                .unwrap()
         });
         listed[0].modified_ms
     }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use edgesentry_ops::postgres::Programs;
 use edgesentry_ops::servers::free_port;
+use edgesentry_rs::error::Component;
 use edgesentry_rs::objects::{self, Object, Write as Put};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -35,7 +36,12 @@ impl Site {
     ) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            work(objects::open(&format!("s3://{BUCKET}/ledger"), &self.s3.settings()).await.unwrap()).await
+            work(
+                objects::open(&format!("s3://{BUCKET}/ledger"), &self.s3.settings(), Component::Archive)
+                    .await
+                    .unwrap(),
+            )
+            .await
         })
     }
 

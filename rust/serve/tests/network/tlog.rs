@@ -7,6 +7,7 @@ use edgesentry_log::{
     Checkpoint, EntryBundle, Expected, KeyType, Leaf, Note, Policy, ProofFile, Proven, SignerKey,
     StatementKind, Tile, TileId, TileKind, Tree, TreeHash, new_tiles,
 };
+use edgesentry_rs::error::Component;
 use edgesentry_rs::log::{LogReader, TransparencyLog};
 use edgesentry_rs::objects::{FolderObjects, Objects};
 use edgesentry_serve::hash_of_token;
@@ -43,7 +44,8 @@ async fn logged() -> (Serving, TransparencyLog, Place) {
     let ledger = Arc::clone(service.ledger());
     let folder = place.path("log");
     std::fs::create_dir_all(&folder).unwrap();
-    let objects: Arc<dyn Objects> = Arc::new(FolderObjects::open(&folder).unwrap());
+    let objects: Arc<dyn Objects> =
+        Arc::new(FolderObjects::open(&folder, Component::TransparencyLog).unwrap());
     let tables = ledger.log().unwrap();
     let log = TransparencyLog::new(tables, Arc::clone(&objects), Arc::clone(&objects), key(), 1000);
     log.init(1).await.unwrap();
