@@ -28,7 +28,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Demonstrate it: sign, ingest, export and verify real telemetry, tamper with copies, show the findings
+/// Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings
 ///
 /// Five devices sign 50,365 rows of water-flow and shuttle telemetry into their outboxes and send them to a
 /// ledger. Ledger, exports, keys, heads and payloads stay in a directory, so that you can try the other

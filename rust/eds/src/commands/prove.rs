@@ -16,7 +16,7 @@ use crate::outputs;
 use crate::stores::LedgerArgs;
 use crate::text::{name, number};
 
-/// Prove a record, the head or the absence of a device, or that the log only grew
+/// Prove inclusion of a record or a head, absence of a device, or consistency with an earlier checkpoint
 ///
 /// The proof is of the published checkpoint and contains it. It is made from the tiles of the log, so it needs no key;
 /// the ledger gives positions and heads. eds verify-proof verifies it offline.

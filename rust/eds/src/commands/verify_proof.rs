@@ -22,7 +22,7 @@ use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::text::name;
 
-/// Verify a proof of the transparency log, offline: of a record, a head, an absence, or that the log only grew
+/// Verify a proof from the transparency log offline: inclusion of a record or a head, absence, or consistency
 ///
 /// The policy names the keys of the log and of its witnesses; it must come from you, not from the operator of the
 /// log. Without --record, --device, --sequence or --expect a proof of anything passes: read the sentence that is
