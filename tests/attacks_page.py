@@ -5,26 +5,49 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from edgesentry.testing import CATALOGUE, MALFORMED_FILES, Attack, Expected, make_fleet, weak_keys
+from edgesentry.testing import (
+    CATALOGUE,
+    LOG_CATALOGUE,
+    MALFORMED_FILES,
+    Attack,
+    Expected,
+    LogAttack,
+    make_fleet,
+    make_log,
+    weak_keys,
+)
 
 HEAD = """# Attacks
 
-The kinds of tampering in the catalogue `edgesentry.testing.CATALOGUE`, with the findings for each. This page is generated from the
-catalogue. Tests verify each attack under every scheme and every combination of inputs and require exactly these findings, on records and
-on ledgers in SQLite and PostgreSQL that were altered by SQL.
+The kinds of tampering in the catalogues `edgesentry.testing.CATALOGUE` and `LOG_CATALOGUE`, with the findings for each. This page is
+generated from them. Tests verify each attack under every scheme and every combination of inputs and require exactly these findings, on
+records and on ledgers in SQLite and PostgreSQL that were altered by SQL.
 
 A column names the findings that its input adds; the findings of one input do not depend on the others. **—** means that the attack
 passes with this input alone. "…" stands for the same finding at every later record of the chain. The examples use three chains of
-eight records, and a victim in the middle of the suitable ones.
+eight records, and a victim in the middle of the suitable ones. The column "log" is for a checkpoint from before the tampering, with its
+layout.
 
 Attackers: a *writer* writes to the ledger; a *key holder* also has the device's key; the *device* has a wrong clock; a
 *payload writer* writes to the payload store.
 """
 
+LOG_HEAD = """## By an operator, against the log
+
+An operator has the database, the payloads and the key of the log, and lacks the keys of the devices and of the witness. The devices of
+these examples sign under `payload-hash`, the policy requires the witness, and the auditor has a key ring. The column "links and
+signatures" has the findings of the same evidence without the log. [The threat model](../explanation/threat-model.md#the-operator) has
+the attacks on running stores.
+
+| name | attack | links and signatures | shown by | log |
+|---|---|---|---|---|"""
+
 NOTES = """
 ## Attacks without a finding
 
 {undetected}
+
+The log names the record as one that came after the checkpoint. It does not judge the time.
 
 ## Attacks that pass under one scheme
 
@@ -32,7 +55,8 @@ With a key ring but without trusted heads and payloads, these pass under `payloa
 
 {hole}
 
-`append_replayed` passes under `payload-hash` even with heads: the chain still contains the trusted head.
+`append_replayed` passes under `payload-hash` even with heads: the chain still contains the trusted head. The log shows it in an export
+up to a checkpoint from before it; a later checkpoint commits to it.
 
 ## Keys that a key ring refuses
 
@@ -53,11 +77,12 @@ def page() -> str:
     for attacker in ("writer", "key holder", "device", "payload writer"):
         lines += [
             f"## By a {attacker}\n",
-            "| name | change | links | signatures, `record` | signatures, `payload-hash` | payloads | heads |",
-            "|---|---|---|---|---|---|---|",
+            "| name | change | links | signatures, `record` | signatures, `payload-hash` | payloads | heads | log |",
+            "|---|---|---|---|---|---|---|---|",
             *(row(attack) for attack in CATALOGUE.values() if attack.attacker == attacker),
             "",
         ]
+    lines += [LOG_HEAD, *(log_row(attack) for attack in LOG_CATALOGUE.values()), ""]
     undetected = [f"- `{name}`: {attack.summary}" for name, attack in CATALOGUE.items() if passes(attack)]
     hole = [name for name, attack in CATALOGUE.items() if is_hole(attack)]
     lines.append(
@@ -77,7 +102,9 @@ def page() -> str:
 
 def row(attack: Attack) -> str:
     """Returns a line of a table."""
-    expected = attack(make_fleet()).expectations
+    fleet = make_fleet()
+    tampered = attack(fleet)
+    expected = tampered.expectations
     # The schemes differ, not the victim: both come from one tampering.
     columns = [
         expected.links,
@@ -85,8 +112,16 @@ def row(attack: Attack) -> str:
         expected.signatures.get("payload-hash", ()),
         expected.payloads,
         expected.heads,
+        make_log(fleet).expected(tampered.records),
     ]
     return f"| `{attack.name}` | {attack.summary} | {' | '.join(map(cell, columns))} |"
+
+
+def log_row(attack: LogAttack) -> str:
+    """Returns a line of the table of attacks against the log."""
+    evidence = attack(make_fleet(scheme="payload-hash"))
+    without, added = cell(evidence.without), cell(evidence.added)
+    return f"| `{attack.name}` | {attack.summary} | {without} | {attack.caught_by} | {added} |"
 
 
 def cell(findings: Iterable[Expected]) -> str:

@@ -7,6 +7,8 @@
     report = verify_chain(tampered.records, keys=fleet.keys)
     assert_report(report, tampered.expected("signatures", scheme="record"), checked=["signatures"])
 
+`make_log` makes the transparency log of a fleet, and `LOG_CATALOGUE` has the attacks of an operator with its
+key.
 `edgesentry.testing.attacks` has the attacks as functions on lists of records, `edgesentry.testing.strategies`
 strategies for hypothesis; the pytest plugin has fixtures. This package imports neither pytest nor hypothesis.
 """
@@ -16,6 +18,17 @@ from edgesentry.testing._assert import assert_report
 from edgesentry.testing._catalogue import CATALOGUE, Attack, Attacker, Victim
 from edgesentry.testing._expected import Expectations, Expected, Tampered, found
 from edgesentry.testing._fleet import Fleet, Signer, make_fleet, write_payloads
+from edgesentry.testing._log import (
+    COSIGNED_AT,
+    LOG,
+    WITNESS,
+    Log,
+    NoteSigner,
+    log_policy,
+    make_log,
+    write_log,
+)
+from edgesentry.testing._log_attacks import LOG_CATALOGUE, CaughtBy, LogAttack, LogEvidence
 from edgesentry.testing._malformed import MALFORMED_FILES, BrokenFile, MalformedFile
 from edgesentry.testing._place import Place
 from edgesentry.testing._served import Served, serve
@@ -24,15 +37,24 @@ from edgesentry.testing._sql import Dialect, to_sql
 
 __all__ = [
     "CATALOGUE",
+    "COSIGNED_AT",
+    "LOG",
+    "LOG_CATALOGUE",
     "MALFORMED_FILES",
+    "WITNESS",
     "Attack",
     "Attacker",
     "BrokenFile",
+    "CaughtBy",
     "Dialect",
     "Expectations",
     "Expected",
     "Fleet",
+    "Log",
+    "LogAttack",
+    "LogEvidence",
     "MalformedFile",
+    "NoteSigner",
     "Place",
     "Served",
     "Signer",
@@ -41,9 +63,12 @@ __all__ = [
     "assert_report",
     "attacks",
     "found",
+    "log_policy",
     "make_fleet",
+    "make_log",
     "serve",
     "to_sql",
     "weak_keys",
+    "write_log",
     "write_payloads",
 ]

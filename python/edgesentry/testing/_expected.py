@@ -69,11 +69,16 @@ class Expectations:
         Args:
             levels: The levels whose input is given.
             scheme: The scheme of all keys, or that of each device.
+
+        Raises:
+            ValueError: The level is `log`, whose findings depend on the log: see `Log.expected`.
         """
         expected = list(self.links)
         for level in levels:
             if level == "signatures":
                 expected += self._signatures(scheme)
+            elif level == "log":
+                raise ValueError("the findings of level log depend on the log; take them from Log.expected")
             else:
                 expected += self.payloads if level == "payloads" else self.heads
         return in_order(expected)
