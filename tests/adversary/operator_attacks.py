@@ -1,0 +1,376 @@
+"""Attacks of an operator with every right on database, payloads and lock, who also holds the key of the log.
+
+The operator lacks the keys of the devices and of the witness. Each attack works on a copy of a sound site,
+and returns the command by which the auditor, who has kept a checkpoint, sees it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgesentry import AuditRecord, FindingCode, KeyRing, write_records
+from edgesentry.testing import LOG_CATALOGUE, Expectations, Tampered, attacks, make_log
+from operator_site import DAY_SECONDS, FLEET, LATE, Base, Site, cosigned, eds, payload_object
+
+Found = tuple[FindingCode, str | None, int | None]
+Command = list[str | Path]
+# lift-01 and lift-03 sign under scheme payload-hash, lift-02 under scheme record.
+EDITED = attacks.edit_time_and_relink(FLEET.records, "lift-01", 6)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack.
+
+    Attributes:
+        title: The attack, for the table in docs/explanation/threat-model.md.
+        caught_by: The artefact that shows it.
+        findings: The exact findings of the auditor's command.
+        error: The error code of the command, if it reports no findings.
+        exit_code: The exit code of the command.
+        without: The codes that links and signatures find in the ledger.
+        run: Attacks, and returns the auditor's command, with the keys if they come from the operator.
+    """
+
+    name: str
+    title: str
+    caught_by: str
+    findings: list[Found]
+    error: str | None
+    exit_code: int
+    without: list[FindingCode]
+    run: Callable[[Base], Evidence]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The site that the operator shows, the command of the auditor, and the operator's key ring, if any."""
+
+    site: Site
+    command: Command
+    keys: KeyRing | None = None
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def attack(
+    title: str,
+    caught_by: str,
+    *findings: Found,
+    error: str | None = None,
+    exit_code: int = 1,
+    without: list[FindingCode] | None = None,
+) -> Callable[[Callable[[Base], Evidence]], Callable[[Base], Evidence]]:
+    def register(run: Callable[[Base], Evidence]) -> Callable[[Base], Evidence]:
+        ATTACKS[run.__name__] = Attack(
+            run.__name__, title, caught_by, list(findings), error, exit_code, without or [], run
+        )
+        return run
+
+    return register
+
+
+def audit(
+    base: Base,
+    site: Site,
+    checkpoint: str,
+    *,
+    previous: str | None = None,
+    keys: Path | None = None,
+    policy: str = "cosigned",
+    max_age: str | None = None,
+) -> Command:
+    """Exports the ledger up to its last checkpoint, and returns the command that compares the export."""
+    command: Command = [
+        *("verify-chain", site.export("export.ndjson", "--log"), "--keys", keys or base.keys),
+        *("--checkpoint", site.file("checkpoint", checkpoint), "--policy", base.policies[policy]),
+    ]
+    if previous is not None:
+        command += ["--previous", site.file("previous", previous)]
+    if max_age is not None:
+        command += ["--max-age", max_age]
+    return command
+
+
+def edited(base: Base, tampered: Tampered, more: str = "") -> Evidence:
+    """Edits the ledger, leaves its log as it is, and compares an export with the kept checkpoint."""
+    site = base.copy("late")
+    site.edit(tampered)
+    site.sql(more)
+    return Evidence(site, audit(base, site, base.kept))
+
+
+@attack("time of a record edited", "kept checkpoint", ("checkpoint_mismatch", None, None))
+def time_edited(base: Base) -> Evidence:
+    return edited(base, EDITED)
+
+
+@attack("object reference of a record edited", "kept checkpoint", ("checkpoint_mismatch", None, None))
+def reference_edited(base: Base) -> Evidence:
+    other = attacks.edit_object_ref_and_relink(FLEET.records, "lift-01", 3, object_ref="lift-01/4.bin")
+    return edited(base, other)
+
+
+@attack("record cut out, later ones renumbered", "kept checkpoint", ("leaf_missing", "lift-01", 8))
+def record_cut_out(base: Base) -> Evidence:
+    return edited(base, attacks.delete_and_relink(FLEET.records, "lift-01", 3))
+
+
+@attack("two records swapped", "kept checkpoint", ("checkpoint_mismatch", None, None))
+def records_swapped(base: Base) -> Evidence:
+    return edited(base, attacks.swap_and_relink(FLEET.records, "lift-01", 3))
+
+
+@attack("end of a chain cut off", "kept checkpoint", ("leaf_missing", "lift-02", 7))
+def tail_cut(base: Base) -> Evidence:
+    return edited(base, attacks.truncate(FLEET.records, "lift-02", count=2))
+
+
+@attack("device dropped", "kept checkpoint", ("leaf_missing", "lift-02", 1))
+def device_dropped(base: Base) -> Evidence:
+    gone = "".join(
+        f"DELETE FROM {table} WHERE device_id = 'lift-02';\n" for table in ("chain_heads", "devices")
+    )
+    return edited(base, attacks.remove_device(FLEET.records, "lift-02"), gone)
+
+
+@attack(
+    "key of a device replaced, its chain signed again",
+    "kept checkpoint",
+    ("checkpoint_mismatch", None, None),
+    ("key_not_logged", "lift-01", 1),
+)
+def key_replaced(base: Base) -> Evidence:
+    forged = LOG_CATALOGUE["key_replaced"](FLEET)
+    site = base.copy("late")
+    site.edit(Tampered(tuple(forged.records), Expectations()))
+    key = site.bytes_sql(bytes.fromhex(FLEET.signers["lift-01"].forger().public_key))
+    site.sql(f"UPDATE devices SET public_key = {key} WHERE device_id = 'lift-01' AND valid_from = 1;")
+    keys = site.folder / "keys.json"
+    forged.keys.save(keys)
+    return Evidence(site, audit(base, site, base.kept, keys=keys), forged.keys)
+
+
+@attack("old record appended again, in the export", "kept checkpoint", ("not_included", "lift-01", 9))
+def record_appended(base: Base) -> Evidence:
+    site = base.copy("late")
+    appended = attacks.append_replayed(FLEET.records, "lift-01", of_sequence=3)
+    command = audit(base, site, base.kept)
+    site.edit(appended)
+    # In place of the export that belongs to the layout.
+    write_records(appended.records, site.folder / "export.ndjson")
+    return Evidence(site, command)
+
+
+@attack(
+    "the same, with a new checkpoint that the witness signs",
+    "heads proof, compared with the last record of the device",
+    error="proof_of_other",
+)
+def record_appended_and_logged(base: Base) -> Evidence:
+    site = base.copy("late")
+    site.edit(attacks.append_replayed(FLEET.records, "lift-01", of_sequence=3))
+    return Evidence(site, head_proof(base, site, FLEET.chain("lift-01")[-1]))
+
+
+def head_proof(base: Base, site: Site, own: AuditRecord) -> Command:
+    """Signs a checkpoint, and returns the command that compares the head in it with a device's record."""
+    checkpoint = site.checkpoint()
+    proof = site.folder / "head.proof"
+    run = eds("prove", "head", own.device_id, "--config", site.config, "-o", proof)
+    assert run.exit_code == 0, run
+    signed = cosigned(checkpoint, int(time.time()))
+    # The checkpoint commits to the records of the operator, and continues the earlier ones.
+    unseen = eds(*audit(base, site, signed, previous=base.early))
+    assert (unseen.exit_code, unseen.findings) == (0, []), unseen
+    proof.write_text(proof.read_text().replace(checkpoint, signed))
+    record = site.folder / "own.ndjson"
+    write_records([own], record)
+    return ["verify-proof", proof, "--policy", base.policies["cosigned"], "--record", record]
+
+
+@attack(
+    "record edited, log rebuilt and signed with its key",
+    "policy with a quorum; kept checkpoint",
+    ("witness_quorum_missing", None, None),
+    ("checkpoint_inconsistent", None, None),
+)
+def log_rebuilt(base: Base) -> Evidence:
+    site = base.copy("late")
+    site.edit(EDITED)
+    return Evidence(site, audit(base, site, site.rebuild(), previous=base.kept))
+
+
+@attack(
+    "the same, with the line of the witness from the true checkpoint",
+    "policy",
+    ("checkpoint_untrusted", None, None),
+)
+def witness_line_pasted(base: Base) -> Evidence:
+    site = base.copy("late")
+    site.edit(EDITED)
+    witness_line = base.kept.splitlines(keepends=True)[-1]
+    return Evidence(site, audit(base, site, site.rebuild() + witness_line))
+
+
+@attack("old checkpoint shown, to hide later records", "`--max-age`", ("checkpoint_stale", None, None))
+def old_checkpoint_shown(base: Base) -> Evidence:
+    site = base.copy("early")
+    return Evidence(site, audit(base, site, base.early, max_age=f"{DAY_SECONDS}s"))
+
+
+@attack(
+    "the same, to an auditor with a newer checkpoint",
+    "kept checkpoint",
+    ("checkpoint_inconsistent", None, None),
+)
+def rolled_back(base: Base) -> Evidence:
+    site = base.copy("early")
+    return Evidence(site, audit(base, site, base.early, previous=base.kept))
+
+
+@attack(
+    "heads leaf hides a record, and the witness signs",
+    "replay of the whole log",
+    ("heads_mismatch", None, None),
+)
+def heads_leaf_lies(base: Base) -> Evidence:
+    """The operator changes the heads leaf of a batch that has positions, and the leader signs it."""
+    site = base.copy("late", "early")
+    log, leaf = make_log(FLEET), heads_leaf(base)
+    assert leaf.count(log.heads_root) == 1, "the two logs have another root of the same heads"
+    lie = leaf.replace(log.heads_root, log.lying().heads_root)
+    site.sql(
+        "DELETE FROM checkpoints WHERE lock_number = 2;\n"
+        "UPDATE log_batches SET state = 'sequenced', root = NULL WHERE batch = 2;\n"
+        f"UPDATE log_events SET leaf = {site.bytes_sql(lie)} WHERE leaf = {site.bytes_sql(leaf)};\n"
+    )
+    signed = cosigned(site.checkpoint(), int(time.time()))
+    return Evidence(site, audit(base, site, signed, previous=base.early))
+
+
+def heads_leaf(base: Base) -> bytes:
+    """Returns the last leaf of the log, from its entry bundle."""
+    [name] = [
+        name
+        for name in base.logs["late"]
+        if name.startswith("log/tile/entries/") and name not in base.logs["early"]
+    ]
+    bundle = base.logs["late"][name]
+    leaf = b""
+    while bundle:
+        end = 2 + int.from_bytes(bundle[:2], "big")
+        leaf, bundle = bundle[2:end], bundle[end:]
+    return leaf
+
+
+@attack(
+    "ledger restored to an earlier time", "the lock: the log signs nothing", error="log_behind", exit_code=3
+)
+def restored(base: Base) -> Evidence:
+    site = base.copy("early", "late")
+    site.ingest(LATE)
+    return Evidence(site, ["checkpoint", "--config", site.config])
+
+
+@attack("all of the lock deleted", "the ledger: the log signs nothing", error="log_behind", exit_code=3)
+def lock_deleted(base: Base) -> Evidence:
+    site = base.copy("late")
+    site.log.delete(name for name in site.log.names() if name.startswith("log/lock/"))
+    return Evidence(site, ["checkpoint", "--config", site.config])
+
+
+@attack(
+    "ledger restored, end of the lock deleted, other records signed",
+    "kept checkpoint",
+    ("checkpoint_inconsistent", None, None),
+)
+def lock_cut(base: Base) -> Evidence:
+    # The files of the log are those of the earlier time, as if each later one was deleted.
+    site = base.copy("early")
+    site.ingest(late(EDITED))
+    return Evidence(site, audit(base, site, site.checkpoint(), previous=base.kept, policy="unwitnessed"))
+
+
+def late(tampered: Tampered) -> list[AuditRecord]:
+    """Returns the records after the first checkpoint."""
+    return [record for record in tampered.records if record.sequence > 4]
+
+
+@attack(
+    "two leaders with copies of the ledger, and one lock",
+    "the lock: the second signs nothing",
+    error="log_behind",
+    exit_code=3,
+)
+def two_leaders(base: Base) -> Evidence:
+    first, second = base.copy("early"), base.copy("early")
+    first.ingest(LATE)
+    second.ingest(late(EDITED))
+    first.checkpoint()
+    second.log.put(first.log.contents())
+    return Evidence(second, ["checkpoint", "--config", second.config])
+
+
+@attack(
+    "two histories for two auditors, each with its lock",
+    "checkpoint that the other auditor kept",
+    ("checkpoint_inconsistent", None, None),
+)
+def split_view(base: Base) -> Evidence:
+    first, second = base.copy("early"), base.copy("early")
+    first.ingest(LATE)
+    second.ingest(late(EDITED))
+    other = first.checkpoint()
+    return Evidence(second, audit(base, second, second.checkpoint(), previous=other, policy="unwitnessed"))
+
+
+@attack("payload deleted", "payloads", ("payload_missing", "lift-02", 5))
+def payload_deleted(base: Base) -> Evidence:
+    site = base.copy("late")
+    site.payloads.delete([payload_object("lift-02", 5)])
+    return Evidence(
+        site,
+        [
+            "verify-chain",
+            "--ledger",
+            site.url,
+            "--config",
+            site.config,
+            "--payload-store",
+            "",
+            "--keys",
+            base.keys,
+        ],
+    )
+
+
+@attack(
+    "record edited before it has a position",
+    "the log itself: it recomputes the links",
+    error="ledger_tampered",
+    without=["prev_hash_mismatch"],
+)
+def edited_while_waiting(base: Base) -> Evidence:
+    site = base.copy("early")
+    site.ingest(LATE)
+    site.sql("UPDATE audit_records SET timestamp_ms = 1 WHERE device_id = 'lift-01' AND sequence = 6;")
+    return Evidence(site, ["checkpoint", "--config", site.config])
+
+
+@attack(
+    "the same, with the chain re-linked: the window",
+    "heads proof, compared with the last record of the device",
+    error="proof_of_other",
+)
+def edited_in_the_window(base: Base) -> Evidence:
+    site = base.copy("early")
+    site.ingest(late(EDITED))
+    return Evidence(site, head_proof(base, site, FLEET.chain("lift-01")[-1]))

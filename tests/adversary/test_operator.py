@@ -1,0 +1,60 @@
+"""An operator with every right on the stores and the key of the log, against an auditor with a checkpoint.
+
+Each attack names the artefact that shows it. The test asserts the exact findings with it, and those of links
+and signatures alone. docs/explanation/threat-model.md has the table of the attacks, and a test compares it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from operator_attacks import ATTACKS, Attack, audit
+from operator_site import FLEET, Base, PostgresBase, SqliteBase, eds
+
+THREAT_MODEL = Path(__file__).parents[2] / "docs" / "explanation" / "threat-model.md"
+
+
+@pytest.fixture(scope="module", params=[SqliteBase, PostgresBase], ids=["sqlite-folder", "postgres-s3"])
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    made: Base = request.param(tmp_path_factory.mktemp("operator"))
+    return made
+
+
+def test_the_site_is_sound(base: Base) -> None:
+    site = base.copy("late")
+    assert site.found(FLEET.keys) == []
+    command = audit(base, site, base.kept, previous=base.early, max_age="1d")
+    run = eds(*command, "--require", "signatures,log")
+    assert (run.exit_code, run.findings) == (0, []), run
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=str)
+def test_an_operator_is_caught(base: Base, attack: Attack) -> None:
+    evidence = attack.run(base)
+    is_signer = evidence.command[0] == "checkpoint"
+    log = evidence.site.log.contents() if is_signer else {}
+    run = eds(*evidence.command)
+    assert (run.findings, run.error, run.exit_code) == (attack.findings, attack.error, attack.exit_code)
+    assert evidence.site.found(evidence.keys or FLEET.keys) == attack.without
+    if is_signer:
+        assert evidence.site.log.contents() == log, "a log that stops writes no file"
+
+
+def rows() -> list[str]:
+    """Returns the table of the attacks as the page has it."""
+    lines = []
+    for attack in ATTACKS.values():
+        codes = [f"`{code}`" for code, _, _ in attack.findings]
+        shown = ", ".join(codes) or f"`{attack.error}`"
+        without = ", ".join(f"`{code}`" for code in attack.without) or "—"
+        lines.append(f"| {attack.title} | {without} | {attack.caught_by} | {shown} |")
+    return lines
+
+
+def test_the_table_of_the_threat_model_has_the_attacks() -> None:
+    section = THREAT_MODEL.read_text().split("## The operator\n")[1].split("\n## ")[0]
+    table = re.findall(r"^\| .* \|$", section, re.MULTILINE)
+    assert table[1:] == rows(), "\n".join(rows())
