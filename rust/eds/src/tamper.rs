@@ -174,6 +174,11 @@ pub fn head_missed(device_id: &str, sequence: u64) -> Vec<Expected> {
     vec![Expected::new(FindingCode::HeadMismatch, device_id, sequence)]
 }
 
+/// Returns the finding if a log was rebuilt from other records, against a checkpoint from before.
+pub fn log_rebuilt() -> Vec<Expected> {
+    vec![Expected { device_id: None, sequence: None, code: FindingCode::CheckpointInconsistent }]
+}
+
 /// Returns the index of the record.
 pub fn position(records: &[AuditRecord], device_id: &str, sequence: u64) -> usize {
     let here = |record: &AuditRecord| record.device_id == device_id && record.sequence == sequence;

@@ -81,13 +81,18 @@ impl Checkpoint {
     }
 }
 
-fn log_of(opened: &Opened, stores: Stores) -> Result<TransparencyLog, Failure> {
+/// Opens the log of a ledger.
+pub(crate) fn log_of(opened: &Opened, stores: Stores) -> Result<TransparencyLog, Failure> {
     let settings = &opened.settings;
     let file = settings.ledger_file();
     opened.wait(settings.log.open(&*opened.ledger, file.as_deref(), &settings.s3, stores))
 }
 
-fn wait<T>(opened: &Opened, work: impl Future<Output = Result<T, LogError>>) -> Result<T, Failure> {
+/// Waits for the log.
+pub(crate) fn wait<T>(
+    opened: &Opened,
+    work: impl Future<Output = Result<T, LogError>>,
+) -> Result<T, Failure> {
     opened.runtime.block_on(work).map_err(|error| failure(&error))
 }
 
@@ -149,11 +154,16 @@ fn make_key(opened: &Opened, output: &Output) -> Result<(), Failure> {
         );
         return Err(Failure { code: "log_key_missing", message, exit: Exit::Usage });
     }
-    let mut seed = Seed::default();
-    random::fill(seed.as_mut_slice())?;
-    create_seed_file(path, &seed)?;
+    create_key(path)?;
     output.note(&format!("{}: a new key of the log, mode 0600; keep a copy in a safe place", path.display()));
     Ok(())
+}
+
+/// Makes a key in a new file.
+pub(crate) fn create_key(path: &Path) -> Result<(), Failure> {
+    let mut seed = Seed::default();
+    random::fill(seed.as_mut_slice())?;
+    Ok(create_seed_file(path, &seed)?)
 }
 
 fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {

@@ -2,6 +2,7 @@
 //! verified again.
 
 mod folder;
+mod operator;
 mod stages;
 mod trials;
 
@@ -32,7 +33,8 @@ const DIM: Style = Style::new().dimmed();
 ///
 /// Five devices sign 50,365 rows of water-flow and shuttle telemetry into their outboxes and send them to a
 /// ledger. Ledger, exports, keys, heads and payloads stay in a directory, so that you can try the other
-/// commands. Exit code 0 if every tampering had the expected findings.
+/// commands. At the end, an operator with the database and the key of the transparency log edits a record and rebuilds
+/// the log, against an auditor who has kept a checkpoint. Exit code 0 if every tampering had the expected findings.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -52,6 +54,8 @@ struct Shown {
     stages: Stages,
     trial_records: usize,
     trials: Vec<Trial>,
+    /// Those of an operator with the key of the log.
+    with_log: [Trial; 2],
 }
 
 impl Demo {
@@ -65,9 +69,10 @@ impl Demo {
         // Some of the records are enough to show the findings, and keep the demo short.
         let share = make_fleet(size.min(TRIAL_RECORDS))?;
         let trials = trials::all(&share, &folder)?;
+        let with_log = operator::trials(&share, &folder)?;
 
-        let shown = Shown { stages, trial_records: share.records.len(), trials };
-        let ok = shown.stages.report.ok() && shown.trials.iter().all(Trial::is_as_expected);
+        let shown = Shown { stages, trial_records: share.records.len(), trials, with_log };
+        let ok = shown.stages.report.ok() && shown.all_trials().all(Trial::is_as_expected);
         let (content, text) = (shown.content(&folder), shown.text(&folder));
         output.answer(&Answer { ok, name: "demo", content: &content, text, failure: None })?;
         Ok(if ok { Exit::Holds } else { Exit::Findings })
@@ -79,6 +84,10 @@ fn make_fleet(size: usize) -> Result<Fleet, Failure> {
 }
 
 impl Shown {
+    fn all_trials(&self) -> impl Iterator<Item = &Trial> {
+        self.trials.iter().chain(&self.with_log)
+    }
+
     fn content(&self, folder: &DemoFolder) -> serde_json::Value {
         let Stages { report, verified, .. } = &self.stages;
         json!({
@@ -90,7 +99,7 @@ impl Shown {
             "records_per_second": verified.per_second(),
             "threads": rayon::current_num_threads(),
             "stages": self.stages.content(),
-            "tampering": self.trials.iter().map(Trial::content).collect::<Vec<_>>(),
+            "tampering": self.all_trials().map(Trial::content).collect::<Vec<_>>(),
         })
     }
 
@@ -98,11 +107,12 @@ impl Shown {
         let mut text = self.stages_text(folder);
         let title = format!("tampering with {} such records", number(self.trial_records as u64));
         text.push_str(&format!("\n{BOLD}  {title:<42} what a verification finds{BOLD:#}\n"));
-        for trial in &self.trials {
-            text.push_str(&trial.line());
-        }
-        let caught = self.trials.iter().filter(|trial| trial.is_as_expected()).count();
-        let all = self.trials.len();
+        self.trials.iter().for_each(|trial| text.push_str(&trial.line()));
+        let title = "with the database and the key of its log";
+        text.push_str(&format!("{BOLD}  {title:<42} an auditor keeps a signed checkpoint{BOLD:#}\n"));
+        self.with_log.iter().for_each(|trial| text.push_str(&trial.line()));
+        let caught = self.all_trials().filter(|trial| trial.is_as_expected()).count();
+        let all = self.trials.len() + self.with_log.len();
         let style = if caught == all { GOOD } else { BAD };
         text.push_str(&format!("{style}{caught} of {all} as expected{style:#}; {BOLD}next{BOLD:#}\n"));
         for (command, remark) in next_commands(folder) {
@@ -134,7 +144,7 @@ impl Shown {
 }
 
 /// Returns commands that work without changes.
-fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 3] {
+fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 4] {
     let at = |file: &str| shell_word(&folder.path().join(file).display().to_string());
     let keys = at("keys.json");
     [
@@ -153,6 +163,15 @@ fn next_commands(folder: &DemoFolder) -> [(String, &'static str); 3] {
         (
             format!("eds verify-chain {} --keys {keys}", at("tampered.json")),
             "the same chain without one of its records: exit code 1",
+        ),
+        (
+            format!(
+                "eds verify-chain {} --checkpoint {} --policy {}",
+                at("log/edited.json"),
+                at("log/kept"),
+                at("log/policy")
+            ),
+            "an edited ledger with a rebuilt log, against the kept checkpoint: exit code 1",
         ),
     ]
 }

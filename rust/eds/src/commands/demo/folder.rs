@@ -15,6 +15,8 @@ use crate::{inputs, tamper};
 const MARKER: &str = ".edgesentry-demo";
 /// The directory of the devices' outboxes.
 const OUTBOXES: &str = "outbox";
+/// The directory of the ledgers with a log.
+const LOG: &str = "log";
 
 /// A directory with a demo and nothing else.
 pub(super) struct DemoFolder(PathBuf);
@@ -71,6 +73,11 @@ impl DemoFolder {
         self.0.join(OUTBOXES).join(format!("{device_id}.db"))
     }
 
+    /// Returns the path of a file beside the ledgers with a log.
+    pub(super) fn of_log(&self, file: &str) -> PathBuf {
+        self.0.join(LOG).join(file)
+    }
+
     /// Opens the payloads of [`WATER`].
     pub(super) fn payloads(&self) -> Result<PayloadFolder, Failure> {
         inputs::payloads(&self.0.join("payloads"))
@@ -85,9 +92,12 @@ impl DemoFolder {
             let file = PathBuf::from(file);
             absent_is_fine(fs::remove_file(&file)).map_err(|error| cannot("remove", &file, &error))?;
         }
-        let outboxes = self.0.join(OUTBOXES);
-        absent_is_fine(fs::remove_dir_all(&outboxes)).map_err(|error| cannot("remove", &outboxes, &error))?;
-        fs::create_dir(&outboxes).map_err(|error| cannot("create", &outboxes, &error))
+        for folder in [OUTBOXES, LOG] {
+            let folder = self.0.join(folder);
+            absent_is_fine(fs::remove_dir_all(&folder)).map_err(|error| cannot("remove", &folder, &error))?;
+            fs::create_dir(&folder).map_err(|error| cannot("create", &folder, &error))?;
+        }
+        Ok(())
     }
 
     /// Writes keys and heads.
@@ -120,7 +130,8 @@ fn absent_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+/// Writes a file.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     fs::write(path, bytes).map_err(|error| cannot("write", path, &error))
 }
 

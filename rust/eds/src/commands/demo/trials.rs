@@ -23,12 +23,20 @@ pub(super) struct Trial {
     title: &'static str,
     expected: Vec<Expected>,
     found: Vec<Expected>,
+    /// The text if nothing is found.
+    unseen: &'static str,
 }
 
 impl Trial {
-    fn new(title: &'static str, mut expected: Vec<Expected>, report: &Report) -> Trial {
+    pub(super) fn new(title: &'static str, mut expected: Vec<Expected>, report: &Report) -> Trial {
         expected.sort();
-        Trial { title, expected, found: tamper::found(report) }
+        let unseen = "nothing: the weakness of this scheme";
+        Trial { title, expected, found: tamper::found(report), unseen }
+    }
+
+    /// Sets the text if nothing is found.
+    pub(super) fn unseen(self, unseen: &'static str) -> Trial {
+        Trial { unseen, ..self }
     }
 
     /// Returns true if it has exactly the expected findings.
@@ -52,11 +60,7 @@ impl Trial {
             (true, true) => (CARE, '!'),
             (true, false) => (GOOD, '✓'),
         };
-        let found = if self.found.is_empty() {
-            "nothing: the weakness of this scheme".into()
-        } else {
-            summary(&self.found)
-        };
+        let found = if self.found.is_empty() { self.unseen.to_owned() } else { summary(&self.found) };
         let mut line = format!("{style}{mark}{style:#} {:<42} {found}\n", self.title);
         if !self.is_as_expected() {
             line.push_str(&format!("  {:<42} expected {}\n", "", summary(&self.expected)));
@@ -71,7 +75,7 @@ fn content(expected: &Expected) -> serde_json::Value {
 
 /// Returns findings on one line, those of one code together: `shuttle-radiator-1: signature_invalid 7..12`.
 fn summary(found: &[Expected]) -> String {
-    let device = found.iter().find_map(|finding| finding.device_id.as_deref()).unwrap_or_default();
+    let device = found.iter().find_map(|finding| finding.device_id.as_deref()).unwrap_or("the log");
     let mut codes: Vec<(FindingCode, Vec<u64>)> = Vec::new();
     for finding in found {
         match codes.iter_mut().find(|(code, _)| *code == finding.code) {
