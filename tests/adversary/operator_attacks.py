@@ -177,23 +177,58 @@ def record_appended(base: Base) -> Evidence:
 def record_appended_and_logged(base: Base) -> Evidence:
     site = base.copy("late")
     site.edit(attacks.append_replayed(FLEET.records, "lift-01", of_sequence=3))
-    return Evidence(site, head_proof(base, site, FLEET.chain("lift-01")[-1]))
+    return Evidence(site, head_proof(base, site, committed(base, site), FLEET.chain("lift-01")[-1]))
 
 
-def head_proof(base: Base, site: Site, own: AuditRecord) -> Command:
-    """Signs a checkpoint, and returns the command that compares the head in it with a device's record."""
-    checkpoint = site.checkpoint()
-    proof = site.folder / "head.proof"
-    run = eds("prove", "head", own.device_id, "--config", site.config, "-o", proof)
-    assert run.exit_code == 0, run
-    signed = cosigned(checkpoint, int(time.time()))
-    # The checkpoint commits to the records of the operator, and continues the earlier ones.
-    unseen = eds(*audit(base, site, signed, previous=base.early))
+def committed(base: Base, site: Site) -> str:
+    """Signs a checkpoint of the operator's records. The witness signs it: it contradicts no earlier one."""
+    checkpoint = cosigned(site.checkpoint(), int(time.time()))
+    unseen = eds(*audit(base, site, checkpoint, previous=base.early))
     assert (unseen.exit_code, unseen.findings) == (0, []), unseen
-    proof.write_text(proof.read_text().replace(checkpoint, signed))
-    record = site.folder / "own.ndjson"
-    write_records([own], record)
+    return checkpoint
+
+
+def head_proof(base: Base, site: Site, checkpoint: str, last: AuditRecord) -> Command:
+    """Proves the head of a device, and returns the command that compares it with a record."""
+    proof = site.folder / "head.proof"
+    run = eds("prove", "head", last.device_id, "--config", site.config, "-o", proof)
+    assert run.exit_code == 0, run
+    proof.write_text(proof.read_text().replace(site.published(), checkpoint))
+    record = site.folder / "last.ndjson"
+    write_records([last], record)
     return ["verify-proof", proof, "--policy", base.policies["cosigned"], "--record", record]
+
+
+@attack(
+    "record edited, and the chain of this device shown alone",
+    "heads proof of the kept checkpoint",
+    error="proof_of_other",
+)
+def one_device_shown(base: Base) -> Evidence:
+    site = base.copy("late")
+    site.edit(EDITED)
+    return Evidence(site, head_proof(base, site, base.kept, last_edited()))
+
+
+def last_edited() -> AuditRecord:
+    """Returns the last record of the edited chain."""
+    return [record for record in EDITED.records if record.device_id == "lift-01"][-1]
+
+
+@attack(
+    "record edited, heads of the log edited to match, log continued",
+    "the log itself: it compares the heads",
+    error="ledger_tampered",
+)
+def log_continued(base: Base) -> Evidence:
+    site = base.copy("late")
+    site.edit(EDITED)
+    head = site.bytes_sql(last_edited().hash())
+    site.sql(f"UPDATE log_heads SET record_hash = {head} WHERE device_id = 'lift-01';")
+    # The log does nothing before there is a new record.
+    honest = FLEET.signers["lift-03"].device().resume(FLEET.chain("lift-03")[-1])
+    site.ingest([honest.sign(b"next", "lift-03/9.bin")], {"lift-03/9.bin": b"next"})
+    return Evidence(site, ["checkpoint", "--config", site.config])
 
 
 @attack(
@@ -373,4 +408,4 @@ def edited_while_waiting(base: Base) -> Evidence:
 def edited_in_the_window(base: Base) -> Evidence:
     site = base.copy("early")
     site.ingest(late(EDITED))
-    return Evidence(site, head_proof(base, site, FLEET.chain("lift-01")[-1]))
+    return Evidence(site, head_proof(base, site, committed(base, site), FLEET.chain("lift-01")[-1]))

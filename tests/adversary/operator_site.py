@@ -10,7 +10,7 @@ import subprocess
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -185,10 +185,10 @@ class Site(ABC):
         """Replaces the records, and moves the heads to match."""
         self.sql(to_sql(tampered, dialect=self.dialect))
 
-    def ingest(self, records: Iterable[AuditRecord]) -> None:
+    def ingest(self, records: Iterable[AuditRecord], payloads: Mapping[str, bytes] = FLEET.payloads) -> None:
         """Sends records through the service, which accepts an edit that the signature does not cover."""
         with edgesentry.open(config=self.config) as ledger:
-            pairs = [(record, FLEET.payloads[record.object_ref]) for record in records]
+            pairs = [(record, payloads[record.object_ref]) for record in records]
             ledger.ingest_many(pairs).raise_for_rejections()
 
     def checkpoint(self) -> str:
