@@ -141,6 +141,10 @@ class FlushedDict(TypedDict):
     rejection: KeptRejectionDict | None
 
 
+LogReason: TypeAlias = RejectionCode | Literal["log_conflict"]
+"""The reason of a rejection; or a record of the transparency log has replaced the record."""
+
+
 class LogEntryDict(TypedDict):
     """An entry of the operation log. `evidence` holds the canonical bytes of a rejected record.
 
@@ -152,7 +156,7 @@ class LogEntryDict(TypedDict):
     device_id: str
     sequence: int | None
     outcome: Literal["accepted", "duplicate", "rejected"]
-    reason: RejectionCode | None
+    reason: LogReason | None
     record_hash: bytes
     expected: str | None
     actual: str | None

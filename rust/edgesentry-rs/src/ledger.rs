@@ -33,8 +33,8 @@ use crate::payload::Stored;
 
 pub use location::{Location, PostgresUrl};
 pub use log::{
-    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Leader, LogPositions, LogState, LogTables,
-    LogTablesError, RestoredBatch,
+    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Conflicts, LOG_CONFLICT, Leader, LogPositions, LogState,
+    LogTables, LogTablesError, Replaced, RestoredBatch,
 };
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;

@@ -24,7 +24,7 @@ use crate::error::{Component, StoreError};
 use crate::sql::failed;
 
 pub use positions::LogPositions;
-pub use restore::RestoredBatch;
+pub use restore::{Conflicts, LOG_CONFLICT, Replaced, RestoredBatch};
 pub(super) use statements::{Kind, Row, Span, Statements, Value};
 
 /// The reason why the tables cannot be continued.
@@ -48,6 +48,17 @@ pub enum LogTablesError {
     Heads {
         /// The size of the checkpoint.
         size: u64,
+    },
+    /// The ledger has another record than the log that it is restored from.
+    #[error(
+        "device {device_id:?}, sequence {sequence}: the ledger has another record than the log; verify the ledger, or let \
+         the records of the log replace it with eds checkpoint recover --replace-conflicts"
+    )]
+    Fork {
+        /// The device.
+        device_id: String,
+        /// The first sequence of another record.
+        sequence: u64,
     },
     /// The ledger contradicts the log that it is restored from.
     #[error("the ledger and the log disagree on {0}")]
@@ -232,8 +243,15 @@ pub trait LogTables: LogPositions {
     async fn backlog(&self) -> Result<u64, StoreError>;
 
     /// Restores a batch of the log to a ledger that was restored to a time before the batch: records, keys, positions
-    /// and the checkpoint. Existing content of the ledger must be the same.
-    async fn restore(&self, leader: &Leader, batch: RestoredBatch) -> Result<(), LogTablesError>;
+    /// and the checkpoint. Existing content of the ledger must be the same, except for the records that it may replace.
+    ///
+    /// Returns the replaced records.
+    async fn restore(
+        &self,
+        leader: &Leader,
+        batch: RestoredBatch,
+        conflicts: Conflicts,
+    ) -> Result<Vec<Replaced>, LogTablesError>;
 }
 
 /// The error of work in a transaction.
@@ -451,9 +469,15 @@ impl<D: LogDatabase> LogTables for D {
         read_row(self, "count the records without a position", work).await
     }
 
-    async fn restore(&self, leader: &Leader, batch: RestoredBatch) -> Result<(), LogTablesError> {
+    async fn restore(
+        &self,
+        leader: &Leader,
+        batch: RestoredBatch,
+        conflicts: Conflicts,
+    ) -> Result<Vec<Replaced>, LogTablesError> {
         let term = leader.term;
-        let work: Work<()> = Box::new(move |s| Box::pin(restore::restore(s, term, batch)));
+        let work: Work<Vec<Replaced>> =
+            Box::new(move |s| Box::pin(restore::restore(s, term, batch, conflicts)));
         write(self, "put a batch of the log back", work).await
     }
 }
@@ -529,20 +553,24 @@ async fn leaves(s: &mut dyn Statements, values: Vec<Value>) -> Result<BatchLeave
     Ok(leaves)
 }
 
-async fn last_checkpoint(s: &mut dyn Statements) -> Result<Option<CheckpointRow>, Failure> {
-    let statement =
-        "SELECT size, root, CASE WHEN octet_length(note) <= 131072 THEN note END, signed_at_ms, lock_number
-                     FROM checkpoints ORDER BY size DESC LIMIT 1";
-    let rows = s.select(statement, &[]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
+const CHECKPOINT: &str =
+    "SELECT size, root, CASE WHEN octet_length(note) <= 131072 THEN note END, signed_at_ms, lock_number
+     FROM checkpoints";
+
+fn checkpoint(row: &[Value]) -> Result<CheckpointRow, Failure> {
     let row = Row::new("checkpoints", row);
-    Ok(Some(CheckpointRow {
+    Ok(CheckpointRow {
         size: row.number(0)?,
         root: TreeHash(row.array(1)?),
         note: row.bytes(2)?.to_vec(),
         signed_at_ms: row.number(3)?,
         lock_number: row.number(4)?,
-    }))
+    })
+}
+
+async fn last_checkpoint(s: &mut dyn Statements) -> Result<Option<CheckpointRow>, Failure> {
+    let rows = s.select(&format!("{CHECKPOINT} ORDER BY size DESC LIMIT 1"), &[]).await?;
+    rows.first().map(|row| checkpoint(row)).transpose()
 }
 
 async fn write_checkpoint(s: &mut dyn Statements, checkpoint: &CheckpointRow) -> Result<(), Failure> {

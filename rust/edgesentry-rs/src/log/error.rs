@@ -102,7 +102,7 @@ impl LogError {
                 LogTablesError::NotOpened => "log_not_opened",
                 LogTablesError::Superseded => "log_superseded",
                 LogTablesError::Tampered(_) | LogTablesError::Heads { .. } => "ledger_tampered",
-                LogTablesError::Conflict(_) => "log_conflict",
+                LogTablesError::Fork { .. } | LogTablesError::Conflict(_) => "log_conflict",
                 LogTablesError::Inconsistent(_) => "log_inconsistent",
                 LogTablesError::Store(_) => "store",
             },

@@ -3,20 +3,22 @@
 use bytes::Bytes;
 use edgesentry_log::{Checkpoint, EntryBundle, Leaf, ReadBatch, TileId};
 use futures::StreamExt;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::clock::now_ms;
-use crate::ledger::{CheckpointRow, Leader, RestoredBatch};
+use crate::ledger::{CheckpointRow, Conflicts, Leader, Replaced, RestoredBatch};
 
 /// The counts of a recovery.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Recovered {
     /// Restored batches.
     pub batches: u64,
     /// Leaves of the restored batches.
     pub leaves: u64,
+    /// The records that those of the log replaced, if the caller allows it.
+    pub replaced: Vec<Replaced>,
 }
 
 impl TransparencyLog {
@@ -40,19 +42,20 @@ impl TransparencyLog {
     ///
     /// Verifies every leaf against its signed checkpoint first. The log does not contain payloads.
     ///
-    /// The future may be dropped at any point: the next call continues from there.
+    /// The future may be dropped at any point: the next call continues from there. A batch and the replacement of the
+    /// records that contradict it are one transaction.
     ///
     /// # Errors
     /// [`LogError::Tables`] with a conflict if the ledger contradicts the log.
-    pub async fn recover(&self, leader: &mut Leader) -> Result<Recovered, LogError> {
+    pub async fn recover(&self, leader: &mut Leader, conflicts: Conflicts) -> Result<Recovered, LogError> {
         let alive = leader.keep_alive();
         tokio::select! {
-            done = self.put_back(leader) => done,
+            done = self.put_back(leader, conflicts) => done,
             lost = alive => Err(lost.into()),
         }
     }
 
-    async fn put_back(&self, leader: &mut Leader) -> Result<Recovered, LogError> {
+    async fn put_back(&self, leader: &mut Leader, conflicts: Conflicts) -> Result<Recovered, LogError> {
         let mut done = Recovered::default();
         loop {
             leader.holds().await?;
@@ -69,7 +72,16 @@ impl TransparencyLog {
                 continue;
             }
             let batch = self.read_batch(&last, number, &checkpoint, note).await?;
-            self.tables.restore(leader, batch).await?;
+            for replaced in self.tables.restore(leader, batch, conflicts).await? {
+                let Replaced { device_id, first_sequence, last_sequence } = &replaced;
+                warn!(
+                    device_id,
+                    first_sequence,
+                    last_sequence,
+                    "records of the ledger were replaced by those of the transparency log and are in the operation log"
+                );
+                done.replaced.push(replaced);
+            }
             info!(size = checkpoint.size(), number, "a batch of the log is back in the ledger");
         }
         if let Some(last) = self.tables.last_checkpoint().await? {

@@ -14,7 +14,7 @@ use edgesentry_log::{
     TileId, TileKind, Tree, TreeHash, new_tiles,
 };
 use edgesentry_rs::error::{Component, FailureKind, StoreError};
-use edgesentry_rs::ledger::{Filter, Leader, Ledger, Registration};
+use edgesentry_rs::ledger::{Conflicts, Filter, LOG_CONFLICT, Leader, Ledger, LogQuery, Registration};
 use edgesentry_rs::log::{LogError, TransparencyLog, compare_heads};
 use edgesentry_rs::objects::{FolderObjects, Object, Objects, S3Objects, Write, Written};
 use sqlx::Connection;
@@ -39,6 +39,7 @@ on_every_ledger!(
     a_restored_ledger_signs_nothing_until_it_is_recovered,
     a_ledger_that_was_copied_within_a_batch_goes_on,
     a_ledger_that_took_other_records_is_not_recovered,
+    the_records_of_the_log_replace_others_only_on_request,
     a_lock_that_is_gone_or_of_another_log_is_refused,
     files_that_were_changed_are_refused,
     a_root_that_was_written_into_the_ledger_is_not_signed,
@@ -577,12 +578,12 @@ async fn a_restored_ledger_signs_nothing_until_it_is_recovered(place: Place) {
         assert_eq!(error.code(), "log_behind", "{error}");
         // It did not assign positions either.
         assert_eq!(log.status().await.unwrap().open_batch, None);
-        log.recover(&mut leader).await.unwrap();
+        log.recover(&mut leader, Conflicts::Refuse).await.unwrap();
         assert_eq!(records(&*ledger, &Filter::default()).await, all);
         assert_eq!(audit(&*objects, &*ledger).await, size);
         log.check().await.unwrap();
         assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 0);
-        assert_eq!(log.recover(&mut leader).await.unwrap().batches, 0);
+        assert_eq!(log.recover(&mut leader, Conflicts::Refuse).await.unwrap().batches, 0);
     }
     // The second backup continues.
     let ledger = backup.ledger().await;
@@ -622,7 +623,7 @@ async fn a_ledger_that_was_copied_within_a_batch_goes_on(place: Place) {
     let mut leader = lead(&log).await;
     // The batch was signed; the batches after it are missing.
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
-    log.recover(&mut leader).await.unwrap();
+    log.recover(&mut leader, Conflicts::Refuse).await.unwrap();
     audit(&*objects, &*restored).await;
     // The devices send the records again that the log did not have yet.
     let resend = chain_from(&mut lifts, 9, 12);
@@ -669,9 +670,90 @@ async fn a_ledger_that_took_other_records_is_not_recovered(place: Place) {
     let log = log(&backup.ledger().await, &objects, 1000);
     let mut leader = lead(&log).await;
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
-    let error = log.recover(&mut leader).await.unwrap_err();
+    let error = log.recover(&mut leader, Conflicts::Refuse).await.unwrap_err();
     assert_eq!(error.code(), "log_conflict");
     assert!(error.to_string().contains("sequence 3"), "{error}");
+}
+
+async fn the_records_of_the_log_replace_others_only_on_request(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (whole, leader) = open(&ledger, &objects).await;
+    drop(leader);
+    let mut lifts = devices(&*ledger, 2).await;
+    ingest(&place, &mut lifts, 2).await;
+    whole.sequence(&mut lead(&whole).await).await.unwrap();
+    let backup = copy(&place).await;
+    // The log has two more batches of both devices.
+    for _ in 0..2 {
+        ingest(&place, &mut lifts, 2).await;
+        whole.sequence(&mut lead(&whole).await).await.unwrap();
+    }
+    let size = audit(&*objects, &*ledger).await;
+    let all = records(&*ledger, &Filter::default()).await;
+    // In the backup, lift-01 signed four records again, all different from sequence 4 on; lift-02 sent the same again.
+    let (mut again, mut same) = (device(1), device(2));
+    chain(&mut again, 2);
+    chain(&mut same, 2);
+    let mut sent = chain(&mut again, 1);
+    for n in 0..4000 {
+        sent.push(crate::common::next_with(&mut again, &format!("something else {n}")));
+    }
+    sent.extend(chain(&mut same, 3));
+    let service = backup.service().await;
+    assert!(service.ingest_many(sent).await.iter().all(Result::is_ok));
+    drop(service);
+    let ledger = backup.ledger().await;
+    let before = records(&*ledger, &Filter::default()).await;
+    let log = log(&ledger, &objects, 1000);
+    let mut leader = lead(&log).await;
+    let error = log.recover(&mut leader, Conflicts::Refuse).await.unwrap_err();
+    assert_eq!(error.code(), "log_conflict");
+    assert!(error.to_string().contains("\"lift-01\", sequence 4"), "{error}");
+    assert_eq!(records(&*ledger, &Filter::default()).await, before, "nothing was moved");
+
+    // An end at each operation of the store: the next call continues.
+    let mut replaced = Vec::new();
+    for turn in 0.. {
+        let faulty = Arc::new(Faulty {
+            objects: Arc::clone(&objects),
+            how: How::Hang,
+            left: AtomicI64::new(turn),
+            struck: Notify::new(),
+        });
+        let broken = self::log(&ledger, &(Arc::clone(&faulty) as Arc<dyn Objects>), 1000);
+        drop(leader);
+        leader = lead(&log).await;
+        let done = tokio::select! {
+            done = broken.recover(&mut leader, Conflicts::Replace) => done.unwrap(),
+            () = faulty.struck.notified() => continue,
+        };
+        replaced.extend(done.replaced);
+        if faulty.left.load(Ordering::SeqCst) >= 0 {
+            break;
+        }
+    }
+    assert_eq!(records(&*ledger, &Filter::default()).await, all);
+    assert_eq!(audit(&*objects, &*ledger).await, size);
+    log.check().await.unwrap();
+    assert!(replaced.len() <= 1, "the records of one device were replaced once: {replaced:?}");
+
+    // Each replaced record is evidence, once and whole.
+    let reason = Some(LOG_CONFLICT.to_owned());
+    let query = LogQuery { reason, limit: 10_000, ..LogQuery::default() };
+    let entries = ledger.operation_log(&query).await.unwrap();
+    let moved: Vec<_> = before.iter().filter(|record| !all.contains(record)).collect();
+    assert_eq!((entries.len(), moved.len()), (4000, 4000));
+    for (entry, record) in entries.iter().zip(moved) {
+        assert_eq!((entry.device_id.as_str(), entry.sequence), ("lift-01", Some(record.sequence)));
+        assert_eq!(entry.evidence.as_deref(), Some(&*record.canonical_bytes()));
+        assert_eq!(entry.expected.is_some(), record.sequence == 4, "{entry:?}");
+    }
+    // The devices continue the chains of the log.
+    let mut lifts = [device(1), device(2)];
+    lifts.iter_mut().for_each(|lift| drop(chain(lift, 6)));
+    ingest(&backup, &mut lifts, 1).await;
+    log.sequence(&mut leader).await.unwrap();
+    audit(&*objects, &*ledger).await;
 }
 
 async fn a_lock_that_is_gone_or_of_another_log_is_refused(place: Place) {
@@ -694,7 +776,7 @@ async fn a_lock_that_is_gone_or_of_another_log_is_refused(place: Place) {
     // Another process signed the next number: of a size for which this ledger has no batch, or will have one.
     objects.put("log/lock/0000000002", other.into(), Write::IfAbsent).await.unwrap();
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "log_behind");
-    let error = log.recover(&mut leader).await.unwrap_err();
+    let error = log.recover(&mut leader, Conflicts::Refuse).await.unwrap_err();
     assert!(["log_damaged", "log_forked"].contains(&error.code()), "{error}");
     objects.delete("log/lock/0000000002").await.unwrap();
     log.sequence(&mut leader).await.unwrap();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use edgesentry_formats::times::{now_ms, to_rfc3339};
 use edgesentry_formats::{Seed, create_seed_file, describe};
+use edgesentry_rs::ledger::{Conflicts, Replaced};
 use edgesentry_rs::log::{LogError, LogStatus, Stores, TransparencyLog, compare_heads};
 use edgesentry_rs::settings::Access;
 use serde_json::{Value, json};
@@ -29,7 +30,8 @@ Examples:
   eds checkpoint init --heads heads.json           open the log; the ledger must have these heads
   eds checkpoint                                   sequence what is new, and sign
   eds checkpoint status --json
-  eds checkpoint recover                           after a restore of the ledger to an earlier time"
+  eds checkpoint recover                           after a restore of the ledger to an earlier time
+  eds checkpoint recover --replace-conflicts       and devices have sent other records meanwhile"
 )]
 pub(crate) struct Checkpoint {
     #[command(subcommand)]
@@ -64,6 +66,10 @@ enum Action {
     /// Every leaf is first checked against its signed checkpoint. Existing content of the ledger must be the same.
     /// Payloads are not in the log.
     Recover {
+        /// Let the records of the log replace other records that the ledger has accepted since the restore. Those, and all
+        /// later records of their devices, go to the operation log as evidence: eds log --reason log_conflict
+        #[arg(long)]
+        replace_conflicts: bool,
         #[command(flatten)]
         ledger: LedgerArgs,
     },
@@ -76,7 +82,9 @@ impl Checkpoint {
             Some(Action::Run { ledger }) => run(ledger, output),
             Some(Action::Init { heads, ledger }) => init(ledger, heads.as_deref(), output),
             Some(Action::Status { ledger }) => status(ledger, output),
-            Some(Action::Recover { ledger }) => recover(ledger, output),
+            Some(Action::Recover { replace_conflicts, ledger }) => {
+                recover(ledger, *replace_conflicts, output)
+            }
         }
     }
 }
@@ -201,26 +209,42 @@ fn status(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn recover(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
+fn recover(ledger: &LedgerArgs, replace_conflicts: bool, output: &Output) -> Result<Exit, Failure> {
+    let conflicts = if replace_conflicts { Conflicts::Replace } else { Conflicts::Refuse };
     let opened = ledger.open(Access::Existing)?;
     let log = log_of(&opened, Stores::Existing)?;
     let done = wait(&opened, async {
         log.reopen().await?;
         let mut leader = log.lead().await?;
-        log.recover(&mut leader).await
+        log.recover(&mut leader, conflicts).await
     })?;
     let status = wait(&opened, log.status())?;
     let mut content = status_content(&status);
     content["batches"] = done.batches.into();
     content["leaves_restored"] = done.leaves.into();
-    let text = format!(
+    content["replaced"] = done.replaced.iter().map(replaced_content).collect();
+    let mut text = format!(
         "{}: {} in {} put back\n{}",
         name(&status.state.origin),
         plural(done.leaves, "leaf", "leaves"),
         plural(done.batches, "batch", "batches"),
         status_text(&status)
     );
+    for Replaced { device_id, first_sequence, last_sequence } in &done.replaced {
+        text.push_str(&format!("  replaced    {}, {first_sequence} to {last_sequence}\n", name(device_id)));
+    }
+    if !done.replaced.is_empty() {
+        text.push_str("  the replaced records are in the operation log: eds log --reason log_conflict\n");
+    }
     answer(output, &content, text)
+}
+
+fn replaced_content(replaced: &Replaced) -> Value {
+    json!({
+        "device_id": replaced.device_id,
+        "first_sequence": replaced.first_sequence,
+        "last_sequence": replaced.last_sequence,
+    })
 }
 
 fn status_content(status: &LogStatus) -> Value {

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use clap::{Args, ValueEnum};
 use edgesentry_formats::times::to_rfc3339;
-use edgesentry_rs::ledger::{LogEntry, LogQuery};
+use edgesentry_rs::ledger::{LOG_CONFLICT, LogEntry, LogQuery};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::{OutcomeKind, RejectionCode};
 use serde_json::json;
@@ -33,7 +33,7 @@ pub(crate) struct Log {
     outcome: Option<Decision>,
     /// Only this reason code, such as fork or sequence_gap
     #[arg(long, value_name = "CODE", value_parser = reason)]
-    reason: Option<RejectionCode>,
+    reason: Option<String>,
     /// Only entries after this id
     #[arg(long, value_name = "ID", default_value_t = 0)]
     after: u64,
@@ -61,9 +61,12 @@ impl From<Decision> for OutcomeKind {
     }
 }
 
-fn reason(text: &str) -> Result<RejectionCode, String> {
+fn reason(text: &str) -> Result<String, String> {
     let known = || RejectionCode::ALL.map(RejectionCode::name).join(", ");
-    RejectionCode::by_name(text).ok_or_else(|| format!("expected one of {}", known()))
+    if RejectionCode::by_name(text).is_some() || text == LOG_CONFLICT {
+        return Ok(text.to_owned());
+    }
+    Err(format!("expected one of {}, {LOG_CONFLICT}", known()))
 }
 
 impl Log {
@@ -72,7 +75,7 @@ impl Log {
         let query = LogQuery {
             device_id: self.device.clone(),
             outcome: self.outcome.map(OutcomeKind::from),
-            reason: self.reason.map(|reason| reason.name().to_owned()),
+            reason: self.reason.clone(),
             after_id: self.after,
             limit: self.limit,
         };

@@ -23,7 +23,39 @@ pub struct RestoredBatch {
     pub checkpoint: CheckpointRow,
 }
 
-pub(super) async fn restore(s: &mut dyn Statements, term: i64, batch: RestoredBatch) -> Result<(), Failure> {
+/// The handling of records of the ledger that differ from those of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Conflicts {
+    /// Return an error.
+    Refuse,
+    /// Move them to the operation log, with all later records of their device, under the reason [`LOG_CONFLICT`].
+    Replace,
+}
+
+/// The reason in the operation log of records that the records of the log replaced. They are never pruned.
+pub const LOG_CONFLICT: &str = "log_conflict";
+
+/// Records of a device that were moved from the ledger to the operation log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Replaced {
+    /// The device.
+    pub device_id: String,
+    /// The sequence of the first one.
+    pub first_sequence: u64,
+    /// The sequence of the last one.
+    pub last_sequence: u64,
+}
+
+/// Records that are moved at a time.
+const MOVED_RECORDS: u64 = 4096;
+
+pub(super) async fn restore(
+    s: &mut dyn Statements,
+    term: i64,
+    batch: RestoredBatch,
+    conflicts: Conflicts,
+) -> Result<Vec<Replaced>, Failure> {
     let state = locked_state(s, term).await?;
     if state.next_index != batch.first_index {
         let problem = format!(
@@ -34,8 +66,9 @@ pub(super) async fn restore(s: &mut dyn Statements, term: i64, batch: RestoredBa
     }
     let heads = batch.leaves.heads().ok_or_else(|| inconsistent("a batch has no heads leaf".to_owned()))?;
     restore_keys(s, &batch.leaves).await?;
+    let mut replaced = Vec::new();
     for (_, run, records) in &batch.leaves.runs {
-        restore_run(s, run, records).await?;
+        replaced.extend(restore_run(s, run, records, conflicts).await?);
     }
     let row = BatchRow {
         batch: state.batch + 1,
@@ -54,7 +87,7 @@ pub(super) async fn restore(s: &mut dyn Statements, term: i64, batch: RestoredBa
     write_checkpoint(s, &batch.checkpoint).await?;
     let values = [Value::number(row.batch), Value::Bytes(batch.checkpoint.root.0.to_vec())];
     s.execute("UPDATE log_batches SET root = $2, state = 'signed' WHERE batch = $1", &values).await?;
-    Ok(())
+    Ok(replaced)
 }
 
 /// Restores the keys and revocations of a batch, in the registry and as the log has them.
@@ -149,7 +182,14 @@ async fn count_change_of_keys(s: &mut dyn Statements, device_id: &str) -> Result
 }
 
 /// Restores the records of a run: existing records must be the same, the others are inserted after them.
-async fn restore_run(s: &mut dyn Statements, run: &Run, records: &[AuditRecord]) -> Result<(), Failure> {
+///
+/// Records that may be replaced are moved away first.
+async fn restore_run(
+    s: &mut dyn Statements,
+    run: &Run,
+    records: &[AuditRecord],
+    conflicts: Conflicts,
+) -> Result<Option<Replaced>, Failure> {
     let device_id = || Value::from(run.device_id.clone());
     let conflict = |sequence: u64| {
         LogTablesError::Conflict(format!("the record of device {:?} at sequence {sequence}", run.device_id))
@@ -159,7 +199,7 @@ async fn restore_run(s: &mut dyn Statements, run: &Run, records: &[AuditRecord])
     let rows = s.select(&head, &[device_id()]).await?;
     let row = rows.first().ok_or_else(|| conflict(run.first_sequence))?;
     let row = Row::new("chain_heads", row);
-    let head = Head { sequence: row.number(0)?, hash: Hash(row.array(1)?) };
+    let mut head = Head { sequence: row.number(0)?, hash: Hash(row.array(1)?) };
     let last = run.last_sequence().ok_or_else(|| conflict(run.first_sequence))?;
     // The record before the run is the head, or an earlier record.
     let before = run.first_sequence - 1;
@@ -174,11 +214,30 @@ async fn restore_run(s: &mut dyn Statements, run: &Run, records: &[AuditRecord])
         let row = Row::new("audit_records", &row);
         held.insert(row.number(0)?, Hash(row.array(1)?));
     }
+    let other =
+        records.iter().find(|record| held.get(&record.sequence).is_some_and(|held| *held != record.hash()));
+    let mut replaced = None;
+    if let Some(other) = other {
+        let first = other.sequence;
+        if conflicts == Conflicts::Refuse {
+            let device_id = run.device_id.clone();
+            return Err(LogTablesError::Fork { device_id, sequence: first }.into());
+        }
+        move_to_operation_log(s, &run.device_id, first, head.sequence, records).await?;
+        replaced = Some(Replaced {
+            device_id: run.device_id.clone(),
+            first_sequence: first,
+            last_sequence: head.sequence,
+        });
+        held.split_off(&first);
+        head = Head { sequence: first - 1, hash: other.prev_record_hash };
+        let statement = "UPDATE chain_heads SET sequence = $2, record_hash = $3 WHERE device_id = $1";
+        s.execute(statement, &[device_id(), Value::number(head.sequence), Value::hash(head.hash)]).await?;
+    }
     let mut rows = Vec::new();
     for record in records {
         let hash = record.hash();
         match held.get(&record.sequence) {
-            Some(held) if *held != hash => return Err(conflict(record.sequence).into()),
             Some(_) => {}
             // A missing record at or before the head was removed from the ledger.
             None if record.sequence <= head.sequence => return Err(conflict(record.sequence).into()),
@@ -190,7 +249,59 @@ async fn restore_run(s: &mut dyn Statements, run: &Run, records: &[AuditRecord])
                      WHERE device_id = $1 AND sequence < $2";
     let values = [device_id(), Value::number(last), Value::hash(run.head_hash), Value::Integer(now_ms())];
     s.execute(statement, &values).await?;
+    Ok(replaced)
+}
+
+/// Moves the records of a device from sequence `first` to `last` to the operation log. `logged` has the records of the
+/// log that replace some of them.
+async fn move_to_operation_log(
+    s: &mut dyn Statements,
+    device_id: &str,
+    first: u64,
+    last: u64,
+    logged: &[AuditRecord],
+) -> Result<(), Failure> {
+    let logged: BTreeMap<u64, Hash> = logged.iter().map(|record| (record.sequence, record.hash())).collect();
+    let mut from = first;
+    while from <= last {
+        let until = last.min(from.saturating_add(MOVED_RECORDS - 1));
+        let span = (device_id.to_owned(), from.cast_signed(), until.cast_signed());
+        let rows = s.records(&[span]).await?;
+        let rows = rows.iter().map(|record| evidence_of(record, logged.get(&record.sequence))).collect();
+        s.insert("operation_logs", &EVIDENCE_COLUMNS, rows, "").await?;
+        from = until + 1;
+    }
+    let delete = "DELETE FROM audit_records WHERE device_id = $1 AND sequence BETWEEN $2 AND $3";
+    let values = [device_id.to_owned().into(), Value::number(first), Value::number(last)];
+    s.execute(delete, &values).await?;
     Ok(())
+}
+
+const EVIDENCE_COLUMNS: [(&str, Kind); 9] = [
+    ("at_ms", Kind::Integer),
+    ("device_id", Kind::Text),
+    ("sequence", Kind::Integer),
+    ("outcome", Kind::Text),
+    ("reason", Kind::Text),
+    ("record_hash", Kind::Bytes),
+    ("expected", Kind::Text),
+    ("actual", Kind::Text),
+    ("evidence", Kind::Bytes),
+];
+
+fn evidence_of(record: &AuditRecord, logged: Option<&Hash>) -> Vec<Value> {
+    let hash = record.hash();
+    vec![
+        Value::Integer(now_ms()),
+        record.device_id.clone().into(),
+        Value::number(record.sequence),
+        "rejected".to_owned().into(),
+        LOG_CONFLICT.to_owned().into(),
+        Value::hash(hash),
+        logged.map_or(Value::Null, |logged| logged.to_string().into()),
+        hash.to_string().into(),
+        Value::Bytes(record.canonical_bytes()),
+    ]
 }
 
 const RECORD_COLUMNS: [(&str, Kind); 9] = [
