@@ -110,7 +110,9 @@ EXAMPLES: list[Any] = [
     Manifest(1, 1, REPORT.heads, {}, {"name": "x"}, {}, "sqlite:x", 5),
     Policy(f"log {LOG_KEY}\nquorum none\n"),
     Checkpoint(NOTE),
-    Proven("head", "one", "log.example/lifts", 7, bytes(32), "lift-01", 3, bytes(32), None, {"ours": 5}, 5),
+    Proven(
+        "head", "one", "log.example/lifts", 7, bytes(32), "lift-01", 3, 3, bytes(32), None, {"ours": 5}, 5
+    ),
     OUTCOME,
     Outcomes([OUTCOME]),
     edgesentry.EdgesentryError("one"),

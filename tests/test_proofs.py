@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import edgesentry
-from edgesentry import Checkpoint, Ledger, Policy, ProofError, verify_proof
+from edgesentry import Checkpoint, EdgesentryError, Ledger, Policy, ProofError, verify_proof
 from support import chains, device, payload
 
+# Generated from the parser of the command by `make generated`.
+COMMANDS: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent / "command.json").read_text())
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "log.md"
 
 
@@ -81,8 +85,29 @@ def test_a_ledger_proves_records_heads_and_growth(logged: tuple[Ledger, Policy, 
         ledger.prove("lift-01", 6)
     assert error.value.code == "not_logged"
 
+    run = ledger.prove("lift-01", 2, to_sequence=4)
+    several = verify_proof(run, policy, record=records[2], device_id="lift-01", sequence=2, to_sequence=4)
+    assert (several.kind, several.sequence, several.to_sequence) == ("run", 2, 4)
+    assert (several.index, several.record_hash) == (None, records[3].hash())
+    with pytest.raises(ProofError) as error:
+        verify_proof(run, policy, sequence=2)
+    assert error.value.code == "proof_of_other"
+    with pytest.raises(ProofError, match="1 to 4096 records") as error:
+        ledger.prove("lift-01", 1, to_sequence=4097)
+    assert error.value.code == "run_length"
+
     ledger.register_device(device(3))
     eds("checkpoint", "--config", config)
+    assert verify_proof(ledger.prove("lift-03"), policy).kind == "head"
+    earlier = ledger.prove("lift-03", size=old.size)
+    assert verify_proof(earlier, policy, kind="absence", min_size=old.size).size == old.size
+    for limits in ({"min_size": old.size + 1}, {"max_age": 60}, {"max_age": timedelta(days=7)}):
+        with pytest.raises(ProofError) as error:
+            verify_proof(earlier, policy, **limits)
+        assert error.value.code == "checkpoint_stale"
+    with pytest.raises(ProofError) as error:
+        ledger.prove("lift-03", size=1)
+    assert error.value.code == "checkpoint_unknown"
     grown = ledger.prove(previous=old)
     assert verify_proof(grown, policy, previous=old).size == ledger.checkpoint().size > old.size
     with pytest.raises(ProofError) as error:
@@ -90,8 +115,104 @@ def test_a_ledger_proves_records_heads_and_growth(logged: tuple[Ledger, Policy, 
     assert error.value.code == "proof_incomplete"
     with pytest.raises(TypeError, match="a device"):
         ledger.prove()
-    with pytest.raises(TypeError, match="a device"):
-        ledger.prove(sequence=3)
+    for wrong in ({"sequence": 3}, {"device_id": "lift-01", "to_sequence": 3}):
+        with pytest.raises(TypeError, match="a device"):
+            ledger.prove(**wrong)
+
+
+def test_a_ledger_and_its_export_are_compared_with_a_checkpoint(
+    logged: tuple[Ledger, Policy, Path], tmp_path: Path
+) -> None:
+    ledger, policy, config = logged
+    export = tmp_path / "export.parquet"
+    with pytest.raises(EdgesentryError, match="no checkpoint yet"):
+        ledger.export(export, log=True)
+    assert not export.exists()
+    eds("checkpoint", "--config", config)
+    older = tmp_path / "older"
+    older.write_text(str(ledger.checkpoint()), encoding="utf-8")
+    ledger.register_device(device(3))
+    ledger.ingest_many(chains([device(3)], 4), payload).raise_for_rejections()
+    eds("checkpoint", "--config", config)
+    waiting = device(4)
+    ledger.register_device(waiting)
+    ledger.ingest_many(chains([waiting], 2), payload).raise_for_rejections()
+    # Records without a checkpoint are not exported.
+    assert ledger.export(export, log=True).records == 14
+    (tmp_path / "policy").write_text(str(policy), encoding="utf-8")
+    files: dict[str, Any] = {
+        "checkpoint": Path(f"{export}.checkpoint"),
+        "policy": tmp_path / "policy",
+        "previous": older,
+    }
+    exported = edgesentry.verify_chain(export, **files)
+    layout = Path(f"{export}.log")
+    in_place = ledger.verify(**files, log_layout=layout)
+    for report, after in ((exported, 0), (in_place, 2)):
+        assert report.ok
+        log = report.coverage.log
+        assert log is not None
+        assert (log.compared, log.previous, log.records, log.after) == (True, True, 14, after)
+    assert ledger.verify(**files).coverage.log.compared is False  # type: ignore[union-attr]
+    assert set(ledger.verify(**files, log_layout=layout, max_age=60).counts) == {"checkpoint_stale"}
+    with pytest.raises(ValueError, match="all devices"):
+        ledger.verify(**files, devices="lift-01")
+    with pytest.raises(ValueError, match="belong together"):
+        ledger.verify(checkpoint=older)
+    with pytest.raises(edgesentry.RequirementError, match="the policy requires no witness"):
+        ledger.verify(**files, log_layout=layout, require="log")
+
+    with pytest.raises(edgesentry.ConfigError, match="earlier export"):
+        ledger.export(export)
+    with pytest.raises(ValueError, match="whole log"):
+        ledger.export(tmp_path / "part.parquet", log=True, devices="lift-01")
+    with pytest.raises(ValueError, match="must be a file"):
+        ledger.export("/dev/null", log=True)
+
+
+# These are other functions in Python, or the ledger that is open.
+NOT_IN_PYTHON = {
+    "--ledger",
+    "--config",
+    "--registered",
+    "--html",
+    "--junit",
+    "--sarif",
+    "--github",
+    "--format",
+}
+NAMED_OTHERWISE = {
+    "files": "source",
+    "--output": "path",
+    "--device": "devices",
+    "--payload-store": "payloads",
+    "--expect": "kind",
+    "device": "device_id",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "functions"),
+    [
+        ("verify-chain", [edgesentry.verify_chain, Ledger.verify]),
+        ("export", [Ledger.export]),
+        ("prove record", [Ledger.prove]),
+        ("prove head", [Ledger.prove]),
+        ("prove consistency", [Ledger.prove]),
+        ("verify-proof", [verify_proof]),
+    ],
+)
+def test_python_has_each_option_of_the_command(command: str, functions: list[Callable[..., Any]]) -> None:
+    options = {argument["name"] for argument in COMMANDS[f"eds {command}"]} - NOT_IN_PYTHON
+    if command.startswith("prove"):
+        options.remove("--output")
+    parameters = {name for function in functions for name in inspect.signature(function).parameters}
+    named = NAMED_OTHERWISE | ({"--device": "device_id"} if command == "verify-proof" else {})
+    names = {named.get(option, option.removeprefix("--").replace("-", "_")) for option in options}
+    assert names <= parameters
+    if command == "verify-chain":
+        log = {"checkpoint", "policy", "log_layout", "previous", "max_age"}
+        assert all(log <= inspect.signature(function).parameters.keys() for function in functions)
 
 
 def test_the_proofs_of_the_reference_hold(tmp_path: Path) -> None:

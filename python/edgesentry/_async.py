@@ -214,11 +214,10 @@ class AsyncLedger:
         self,
         device_id: str | None = None,
         sequence: int | None = None,
-        *,
-        previous: Checkpoint | None = None,
+        **options: Any,
     ) -> str:
         """See `Ledger.prove`."""
-        return await self._run(self.ledger.prove, device_id, sequence, previous=previous)
+        return await self._run(self.ledger.prove, device_id, sequence, **options)
 
     async def operation_log(
         self,

@@ -1134,6 +1134,7 @@ class LedgerCore:
         to_sequence: int | None,
         from_ms: int | None,
         before_ms: int | None,
+        log: bool,
         progress: bool | BarFactory | None,
     ) -> str: ...
     def records(
@@ -1151,6 +1152,11 @@ class LedgerCore:
         heads: Heads | None,
         start_heads: Heads | None,
         manifest: Path | Manifest | None,
+        checkpoint: Path | None,
+        policy: Path | None,
+        log_layout: Path | None,
+        previous: Path | None,
+        max_age: int | timedelta | None,
         payloads: bool,
         devices: Sequence[str],
         require: Level | Iterable[Level] | None,
@@ -1159,7 +1165,14 @@ class LedgerCore:
         threads: int | None,
     ) -> Report: ...
     def checkpoint(self) -> Checkpoint: ...
-    def prove(self, device_id: str | None, sequence: int | None, previous: Checkpoint | None) -> str: ...
+    def prove(
+        self,
+        device_id: str | None,
+        sequence: int | None,
+        to_sequence: int | None,
+        size: int | None,
+        previous: Checkpoint | None,
+    ) -> str: ...
     def operation_log(
         self, device_id: str | None, outcome: str | None, reason: str | None, after_id: int, limit: int
     ) -> list[LogEntryDict]: ...
@@ -1241,8 +1254,11 @@ def proven_fields(
     record: AuditRecord | Mapping[str, object] | None,
     device_id: str | None,
     sequence: int | None,
+    to_sequence: int | None,
     kind: str | None,
     previous: Checkpoint | None,
+    min_size: int | None,
+    max_age: int | timedelta | None,
 ) -> dict[str, Any]:
     """The fields of `edgesentry.Proven`."""
 

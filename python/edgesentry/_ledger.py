@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NoReturn, Self, TypeAlias, overload
 
 from edgesentry._core import (
@@ -31,6 +31,7 @@ from edgesentry._typing import (
     Keys,
     Level,
     LogEntryDict,
+    LogReason,
     OutcomeStatus,
     Path,
     RegisteredDeviceDict,
@@ -335,6 +336,7 @@ class Ledger:
         to_sequence: int | None = None,
         since: Time | None = None,
         before: Time | None = None,
+        log: bool = False,
         progress: bool | BarFactory | None = None,
     ) -> Manifest:
         """Exports records to a file, with a manifest beside it, in bounded memory.
@@ -348,6 +350,9 @@ class Ledger:
             since: The earliest timestamp, Unix milliseconds or a datetime with a time zone.
             before: The first timestamp after the range. If a device's clock ran backwards, a range of time
                 has gaps, which a verification reports.
+            log: Only the records up to the last checkpoint of the transparency log, with the layout of the
+                log in `path` plus `.log` and the checkpoint in `path` plus `.checkpoint`, for
+                `verify_chain(..., checkpoint=, policy=)`. It takes no devices and no range.
             progress: True for a bar, or a callable that creates one, such as tqdm; it counts records.
 
         Ctrl-C, or an exception of the bar, ends the export; the file is complete or does not exist.
@@ -355,9 +360,11 @@ class Ledger:
         Raises:
             OSError: The file cannot be written; it does not exist then.
             StoreError: The ledger failed.
+            ConfigError: `log` is false, and the files of the log of an earlier export are beside `path`.
+            EdgesentryError: `log` is true, and the ledger has no log or no checkpoint yet.
         """
         filters = _filters(devices, from_sequence, to_sequence, since, before)
-        manifest = json.loads(self._core.export(os.fspath(path), *filters, progress))
+        manifest = json.loads(self._core.export(os.fspath(path), *filters, log, progress))
         names = ("records", "devices", "file", "filter", "ledger", "created_at_ms")
         fields = {name: manifest[name] for name in names}
         heads, start_heads = _heads(manifest["heads"]), _heads(manifest["start_heads"])
@@ -386,6 +393,11 @@ class Ledger:
         heads: Heads | None = None,
         start_heads: Heads | None = None,
         manifest: Path | Manifest | None = None,
+        checkpoint: Path | None = None,
+        policy: Path | None = None,
+        log_layout: Path | None = None,
+        previous: Path | None = None,
+        max_age: int | timedelta | None = None,
         payloads: bool = False,
         devices: str | Iterable[str] | None = None,
         require: Level | Iterable[Level] | None = None,
@@ -407,8 +419,17 @@ class Ledger:
                 is a finding.
             manifest: The manifest of an export of this ledger: its heads are claims, which the chains must
                 contain.
+            checkpoint: A checkpoint of the transparency log: the records up to it must be exactly those of
+                the log. Records that came after the layout count as records after the checkpoint.
+            policy: Your policy, with the logs, witnesses and quorum that you trust; required with
+                `checkpoint`.
+            log_layout: The layout of the log, as `eds export --log` writes it; without it the records are not
+                compared.
+            previous: An earlier checkpoint of the same log that you kept: the log must continue it.
+            max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a
+                timedelta.
             payloads: Read every payload and hash it again.
-            devices: Only these devices.
+            devices: Only these devices; not with `checkpoint`, which commits to all devices.
             require: Levels that must be covered in full, as in `verify_chain`.
             max_findings: Findings to keep in the report; all are counted.
             progress: True for a bar, or a callable that creates one, such as tqdm.
@@ -419,8 +440,19 @@ class Ledger:
             ValueError: A required level lacks its input.
         """
         names = _devices(devices)
+        log = (checkpoint, policy, log_layout, previous, max_age)
         return self._core.verify(
-            keys, heads, start_heads, manifest, payloads, names, require, max_findings, progress, threads
+            keys,
+            heads,
+            start_heads,
+            manifest,
+            *log,
+            payloads,
+            names,
+            require,
+            max_findings,
+            progress,
+            threads,
         )
 
     def checkpoint(self) -> Checkpoint:
@@ -437,25 +469,37 @@ class Ledger:
         device_id: str | None = None,
         sequence: int | None = None,
         *,
+        to_sequence: int | None = None,
+        size: int | None = None,
         previous: Checkpoint | None = None,
     ) -> str:
         """A proof from the transparency log, as text; `verify_proof` verifies it.
 
-        With a device and a sequence, that this record is in the log. With a device alone, its last record in
-        the log, or that the log does not know the device. With `previous`, that the log only grew since that
+        With a device and a sequence, that this record is in the log; with `to_sequence` also, that each
+        record from `sequence` to `to_sequence` is, at most 4096. With a device alone, its last record in the
+        log, or that the log does not know the device. With `previous`, that the log only grew since that
         checkpoint.
 
+        Args:
+            device_id: The device.
+            sequence: The sequence of the record, or of the first one.
+            to_sequence: The sequence of the last record of a run.
+            size: The size of an earlier checkpoint that the proof is to be of, in leaves; by default, the
+                published checkpoint.
+            previous: An older checkpoint of the log.
+
         Raises:
-            ProofError: The record is not in the log, or the log does not extend `previous`.
+            ProofError: A record is not in the log, the log has no checkpoint of this size, or it does not
+                extend `previous`.
         """
-        return self._core.prove(device_id, sequence, previous)
+        return self._core.prove(device_id, sequence, to_sequence, size, previous)
 
     def operation_log(
         self,
         *,
         device_id: str | None = None,
         outcome: str | None = None,
-        reason: RejectionCode | None = None,
+        reason: LogReason | None = None,
         after_id: int = 0,
         limit: int = 1000,
     ) -> list[LogEntryDict]:

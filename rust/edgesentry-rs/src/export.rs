@@ -8,7 +8,8 @@ use std::sync::Arc;
 use edgesentry_chain::{AuditRecord, Hash, Head, Heads, escape};
 use edgesentry_formats::times::now_ms;
 use edgesentry_formats::{
-    Destination, Destinations, Error as FormatError, Readers, RecordWriter, Writing, by_name,
+    Destination, DestinationError, Destinations, Error as FormatError, Readers, RecordWriter, Writing,
+    by_name, layout_path,
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -164,6 +165,72 @@ pub async fn export(
     exported: impl FnMut(u64) -> bool,
 ) -> Result<Manifest, Error> {
     export_all(ledger, filter, None, target, exported).await
+}
+
+/// The files of the log beside an export: the layout `export.parquet.log` and the checkpoint
+/// `export.parquet.checkpoint`.
+#[derive(Debug)]
+pub struct LogBeside {
+    logged: Logged,
+    layout: (PathBuf, Destination),
+    checkpoint: (PathBuf, Destination),
+}
+
+impl LogBeside {
+    /// Chooses the destinations beside an export.
+    ///
+    /// # Errors
+    /// A destination cannot be used.
+    pub fn place(
+        logged: Logged,
+        export: &Path,
+        destinations: &mut Destinations,
+    ) -> Result<LogBeside, DestinationError> {
+        let (layout, note) = (layout_path(export), checkpoint_path(export));
+        let layout_place = destinations.place("the layout beside the export", &layout)?;
+        let note_place = destinations.place("the checkpoint beside the export", &note)?;
+        Ok(LogBeside { logged, layout: (layout, layout_place), checkpoint: (note, note_place) })
+    }
+
+    /// Returns a file of the log of an earlier export, which would be taken for that of a new export without a log.
+    pub fn earlier(export: &Path) -> Option<PathBuf> {
+        [layout_path(export), checkpoint_path(export)].into_iter().find(|path| path.exists())
+    }
+
+    /// Returns the log up to its checkpoint.
+    pub fn logged(&self) -> &Logged {
+        &self.logged
+    }
+
+    /// Returns the path of the layout.
+    pub fn layout(&self) -> &Path {
+        &self.layout.0
+    }
+
+    /// Returns the path of the checkpoint.
+    pub fn checkpoint(&self) -> &Path {
+        &self.checkpoint.0
+    }
+
+    /// Writes both files.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self) -> Result<(), FormatError> {
+        let write = |(path, place): &(PathBuf, Destination), bytes: &[u8]| {
+            let name = || path.display().to_string().into();
+            let failed = |source| FormatError::Io { name: name(), action: "write", source };
+            place.write(Readers::Umask, bytes).map_err(failed)
+        };
+        write(&self.layout, &self.logged.layout)?;
+        write(&self.checkpoint, &self.logged.checkpoint.note)
+    }
+}
+
+fn checkpoint_path(export: &Path) -> PathBuf {
+    let mut note = export.as_os_str().to_owned();
+    note.push(".checkpoint");
+    PathBuf::from(note)
 }
 
 /// Like [`export`], with the records that are in the log of the ledger, and no others.

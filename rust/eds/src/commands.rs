@@ -147,6 +147,26 @@ fn scheme(text: &str) -> Result<Scheme, String> {
     text.parse().map_err(|error: edgesentry_chain::KeyError| error.to_string())
 }
 
+/// A sequence, or the first and the last one of several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sequences {
+    pub(crate) first: u64,
+    pub(crate) last: Option<u64>,
+}
+
+/// Parses `4711`, or `4711-4720`.
+pub(crate) fn sequences(text: &str) -> Result<Sequences, String> {
+    let number = |text: &str| text.parse().ok();
+    let parsed = match text.split_once('-') {
+        None => number(text).map(|first| Sequences { first, last: None }),
+        Some((first, last)) => number(first)
+            .zip(number(last))
+            .filter(|(first, last)| first <= last)
+            .map(|(first, last)| Sequences { first, last: Some(last) }),
+    };
+    parsed.ok_or_else(|| "expected a sequence, or a first and a last one, such as 4711-4720".to_owned())
+}
+
 /// Parses a device id of the command line: new records need one.
 fn device_id(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("a device id cannot be empty") } else { Ok(text.to_owned()) }

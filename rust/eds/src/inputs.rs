@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::{AuditRecord, Checks, Heads, KeyRing, PublicKey, Report, RingKey, Scheme};
-use edgesentry_formats::{LogCheck, Malformed, Options, PayloadFolder, Progress, Source, describe};
+use edgesentry_formats::{
+    LogCheck, Malformed, MaxAge, Options, PayloadFolder, Progress, Source, describe, times,
+};
 
 use crate::exit::Failure;
 use crate::progress::{self, When};
@@ -115,6 +117,17 @@ pub(crate) fn heads(path: &Path) -> Result<Heads, Failure> {
     let json = bytes(path, "heads_unreadable")?;
     edgesentry_formats::read_heads(&json)
         .map_err(|error| Failure::usage("heads", format!("{}: {}", path.display(), describe(&error))))
+}
+
+/// Returns the limit of --max-age at the current time.
+pub(crate) fn max_age(seconds: u64) -> Result<MaxAge, Failure> {
+    match times::clock_ms() {
+        Some(now) => Ok(MaxAge { seconds, now: now / 1000 }),
+        None => {
+            let message = "--max-age needs the time, and the system clock is before 1970; set it";
+            Err(Failure::usage("clock", message))
+        }
+    }
 }
 
 /// Opens a directory of payloads.

@@ -45,6 +45,25 @@ pub struct MaxAge {
     pub now: u64,
 }
 
+impl MaxAge {
+    /// Returns the expected and the actual age if a quorum that signed at `time`, Unix seconds, is too old. `None` as
+    /// time means that the policy requires no witness.
+    pub(crate) fn exceeded(self, time: Option<u64>) -> Option<(String, String)> {
+        let expected = format!("a quorum that signed the checkpoint at most {} s ago", self.seconds);
+        let Some(time) = time else {
+            return Some((expected, "no time: the policy requires no witness".to_owned()));
+        };
+        let (age, ahead) = (self.now.saturating_sub(time), time.saturating_sub(self.now));
+        if ahead > MAX_FAST_SECONDS {
+            Some((expected, format!("signed {ahead} s in the future")))
+        } else if age > self.seconds {
+            Some((expected, format!("signed {age} s ago")))
+        } else {
+            None
+        }
+    }
+}
+
 /// Compares records with a checkpoint, in one pass together with the other levels.
 ///
 /// [`LogCheck::replay`] and [`LogCheck::merge`] work like [`edgesentry_chain::Checks::verify`] and
@@ -111,7 +130,8 @@ impl<'a> LogCheck<'a> {
         if let Some(limit) = max_age
             && trusted.is_ok()
         {
-            findings.extend(stale(limit, time));
+            let stale = |(expected, actual)| Finding::new(FindingCode::CheckpointStale, expected, actual);
+            findings.extend(limit.exceeded(time).map(stale));
         }
         let checkpoint = Checkpoint::parse(note.text()).ok();
         let has_previous = previous.is_some();
@@ -309,24 +329,6 @@ fn distrust(which: &str, error: &PolicyError) -> Finding {
             Finding::new(FindingCode::CheckpointUntrusted, expected, error.to_string())
         }
     }
-}
-
-fn stale(limit: MaxAge, time: Option<u64>) -> Option<Finding> {
-    let expected = format!("a quorum that signed the checkpoint at most {} s ago", limit.seconds);
-    let actual = match time {
-        None => "no time: the policy requires no witness".to_owned(),
-        Some(time) => {
-            let (age, ahead) = (limit.now.saturating_sub(time), time.saturating_sub(limit.now));
-            if ahead > MAX_FAST_SECONDS {
-                format!("signed {ahead} s in the future")
-            } else if age > limit.seconds {
-                format!("signed {age} s ago")
-            } else {
-                return None;
-            }
-        }
-    };
-    Some(Finding::new(FindingCode::CheckpointStale, expected, actual))
 }
 
 /// Returns the first findings, and one that counts the rest.

@@ -40,6 +40,7 @@ mod policy;
 mod proof;
 mod range;
 mod replay;
+mod run_proof;
 mod statement;
 mod text;
 mod tile;
@@ -74,6 +75,7 @@ pub use proof::{
 };
 pub use range::{CompactRange, NodeId, RangeError};
 pub use replay::Replay;
+pub use run_proof::{MAX_RUN_PROOF_BYTES, MAX_RUN_RECORDS, ProvenRun, RunLeaf, RunProof, RunProofError};
 pub use statement::{Expected, ProofFile, ProofFileError, Proven, Statement, StatementKind};
 pub use tile::{TILE_WIDTH, Tile, TileError, TileId, TileKind, new_tiles};
 pub use tree::Tree;

@@ -9,27 +9,32 @@ use crate::consistency::{ConsistencyProof, ConsistencyProofError};
 use crate::heads::HeadEntry;
 use crate::heads_proof::{DeviceState, HeadsProof, HeadsProofError};
 use crate::leaf::Leaf;
-use crate::log_proof::{LogProof, LogProofError, MAX_PROOF_BYTES};
+use crate::level::MaxAge;
+use crate::log_proof::{LogProof, LogProofError};
 use crate::note::Note;
 use crate::policy::{Policy, PolicyError, TrustedCheckpoint};
 use crate::proof::ProofError;
+use crate::run_proof::{MAX_RUN_PROOF_BYTES, RunProof, RunProofError};
 
 /// The reason why a file proves no statement, or another one than expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofFileError {
-    /// Larger than [`MAX_PROOF_BYTES`].
-    #[error("the proof has {0} bytes, the limit is {MAX_PROOF_BYTES}")]
+    /// Larger than [`MAX_RUN_PROOF_BYTES`].
+    #[error("the proof has {0} bytes, the limit is {MAX_RUN_PROOF_BYTES}")]
     TooLarge(usize),
     /// The first line is not the header of a proof.
     #[error(
-        "the first line is not that of a proof: expected c2sp.org/tlog-proof@v1, edgesentry-heads-proof@v1 or \
-         edgesentry-consistency-proof@v1"
+        "the first line is not that of a proof: expected c2sp.org/tlog-proof@v1, edgesentry-run-proof@v1, \
+         edgesentry-heads-proof@v1 or edgesentry-consistency-proof@v1"
     )]
     Header,
     /// The proof of a leaf is malformed or does not hold.
     #[error(transparent)]
     Log(#[from] LogProofError),
+    /// The proof of a run is malformed or does not hold.
+    #[error(transparent)]
+    Run(#[from] RunProofError),
     /// The proof of a head is malformed or does not hold.
     #[error(transparent)]
     Heads(#[from] HeadsProofError),
@@ -52,6 +57,22 @@ pub enum ProofFileError {
     /// The proof does not hold for the leaf of the caller.
     #[error("the proof does not hold for the given record: {0}")]
     OtherLeaf(ProofError),
+    /// The checkpoint has fewer leaves than the verifier expects.
+    #[error("the proof is of a checkpoint of size {size}, expected a size of at least {least}")]
+    Small {
+        /// The size of the checkpoint.
+        size: u64,
+        /// The expected size.
+        least: u64,
+    },
+    /// A quorum signed the checkpoint too long ago.
+    #[error("the proof is of an old checkpoint: expected {expected}, found: {actual}")]
+    Stale {
+        /// The expected age.
+        expected: String,
+        /// The actual age.
+        actual: String,
+    },
 }
 
 impl ProofFileError {
@@ -72,6 +93,7 @@ impl ProofFileError {
                 "proof_of_other"
             }
             ProofFileError::Consistency(_) => "checkpoint_inconsistent",
+            ProofFileError::Small { .. } | ProofFileError::Stale { .. } => "checkpoint_stale",
             _ => "proof_invalid",
         }
     }
@@ -87,6 +109,10 @@ impl ProofFileError {
         match self {
             ProofFileError::TooLarge(_) | ProofFileError::Header => true,
             ProofFileError::Log(error) | ProofFileError::Heads(Heads::Log(error)) => of_log(error),
+            ProofFileError::Run(error) => {
+                use RunProofError::{Header, Line, Note, TooLarge};
+                matches!(error, TooLarge(_) | Header | Line(_) | Note(_))
+            }
             ProofFileError::Heads(error) => {
                 matches!(error, Heads::TooLarge(_) | Heads::Header | Heads::Line(_) | Heads::Entry(_))
             }
@@ -102,6 +128,7 @@ impl ProofFileError {
         use ConsistencyProofError as Consistency;
         match self {
             ProofFileError::Log(LogProofError::Policy(error))
+            | ProofFileError::Run(RunProofError::Policy(error))
             | ProofFileError::Heads(HeadsProofError::Log(LogProofError::Policy(error)))
             | ProofFileError::Consistency(Consistency::Policy(error) | Consistency::Older(error)) => {
                 Some(error)
@@ -111,7 +138,7 @@ impl ProofFileError {
     }
 }
 
-/// A proof of any of the three kinds.
+/// A proof of any kind.
 ///
 /// ```
 /// use edgesentry_log::{Checkpoint, Expected, KeyType, LogProof, Policy, ProofFile, SignerKey, TreeHash};
@@ -137,6 +164,8 @@ impl ProofFileError {
 pub enum ProofFile {
     /// A leaf is in the log.
     Leaf(LogProof),
+    /// Consecutive records of a device are in the log.
+    Run(RunProof),
     /// A device has this head, or is absent.
     Heads(HeadsProof),
     /// The log only grew.
@@ -149,6 +178,8 @@ pub enum ProofFile {
 pub enum StatementKind {
     /// A record is in the log.
     Record,
+    /// Consecutive records of a device are in the log.
+    Run,
     /// A leaf other than a record is in the log.
     Leaf,
     /// The last record of a device.
@@ -161,18 +192,20 @@ pub enum StatementKind {
 
 impl StatementKind {
     /// All kinds.
-    pub const ALL: [StatementKind; 5] = [
+    pub const ALL: [StatementKind; 6] = [
         StatementKind::Record,
+        StatementKind::Run,
         StatementKind::Leaf,
         StatementKind::Head,
         StatementKind::Absence,
         StatementKind::Consistency,
     ];
 
-    /// Returns the name: `record`, `leaf`, `head`, `absence` or `consistency`.
+    /// Returns the name: `record`, `run`, `leaf`, `head`, `absence` or `consistency`.
     pub fn name(self) -> &'static str {
         match self {
             StatementKind::Record => "record",
+            StatementKind::Run => "run",
             StatementKind::Leaf => "leaf",
             StatementKind::Head => "head",
             StatementKind::Absence => "absence",
@@ -181,19 +214,26 @@ impl StatementKind {
     }
 }
 
-/// The statement that the verifier expects. Without an expectation, a proof of any statement is accepted.
+/// The statement and the checkpoint that the verifier expects. Without an expectation, a proof of any statement is
+/// accepted.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Expected<'a> {
     /// The kind of the statement.
     pub kind: Option<StatementKind>,
-    /// The record in the log; for a heads proof, the head.
+    /// The record in the log; for a run, one of its records; for a heads proof, the head.
     pub record: Option<&'a AuditRecord>,
     /// The device.
     pub device_id: Option<&'a str>,
-    /// The sequence of the record or head.
+    /// The sequence of the record or head, or of the first record of a run.
     pub sequence: Option<u64>,
+    /// The sequence of the last record of a run; by default, `sequence`.
+    pub last_sequence: Option<u64>,
     /// The older checkpoint of a consistency proof.
     pub previous: Option<&'a Note>,
+    /// The minimum size of the checkpoint, leaves.
+    pub min_size: Option<u64>,
+    /// The maximum age of the cosignatures of a quorum.
+    pub max_age: Option<MaxAge>,
 }
 
 /// A proven statement. Exhaustive, so that every report handles each statement.
@@ -205,6 +245,13 @@ pub enum Statement {
         index: u64,
         /// The record.
         record: AuditRecord,
+    },
+    /// Consecutive records of a device are in the log, each linked to the one before it.
+    Run {
+        /// The indexes of their leaves.
+        indexes: Vec<u64>,
+        /// The records, at least one.
+        records: Vec<AuditRecord>,
     },
     /// A leaf other than a record is in the log.
     Leaf {
@@ -236,11 +283,12 @@ impl ProofFile {
     /// # Errors
     /// The bytes are not a proof.
     pub fn parse(bytes: &[u8]) -> Result<ProofFile, ProofFileError> {
-        if bytes.len() > MAX_PROOF_BYTES {
+        if bytes.len() > MAX_RUN_PROOF_BYTES {
             return Err(ProofFileError::TooLarge(bytes.len()));
         }
         match bytes.split(|byte| *byte == b'\n').next() {
             Some(b"c2sp.org/tlog-proof@v1") => Ok(ProofFile::Leaf(LogProof::parse(bytes)?)),
+            Some(b"edgesentry-run-proof@v1") => Ok(ProofFile::Run(RunProof::parse(bytes)?)),
             Some(b"edgesentry-heads-proof@v1") => Ok(ProofFile::Heads(HeadsProof::parse(bytes)?)),
             Some(b"edgesentry-consistency-proof@v1") => {
                 Ok(ProofFile::Consistency(ConsistencyProof::parse(bytes)?))
@@ -256,6 +304,11 @@ impl ProofFile {
     pub fn verify(&self, policy: &Policy, expected: &Expected<'_>) -> Result<Proven, ProofFileError> {
         let proven = match self {
             ProofFile::Leaf(proof) => leaf(proof, policy, expected)?,
+            ProofFile::Run(proof) => {
+                let proven = proof.verify(policy)?;
+                let statement = Statement::Run { indexes: proven.indexes, records: proven.records };
+                Proven { statement, checkpoint: proven.checkpoint }
+            }
             ProofFile::Heads(proof) => {
                 let proven = proof.verify(policy)?;
                 let statement = match proven.state {
@@ -270,10 +323,11 @@ impl ProofFile {
                 Proven { statement: Statement::Extends(older.checkpoint().clone()), checkpoint }
             }
         };
-        match expected.missed_by(&proven.statement) {
-            None => Ok(proven),
-            Some(expected) => Err(ProofFileError::Other { expected, proven: proven.to_string() }),
+        if let Some(expected) = expected.missed_by(&proven.statement) {
+            return Err(ProofFileError::Other { expected, proven: proven.to_string() });
         }
+        expected.check_age(&proven.checkpoint)?;
+        Ok(proven)
     }
 }
 
@@ -313,9 +367,14 @@ impl Expected<'_> {
                 missed(statement.sequence() != Some(sequence), &|| format!("sequence {sequence}"))
             })
             .or_else(|| {
+                let last = self.last_sequence.or(self.sequence)?;
+                missed(statement.last_sequence() != Some(last), &|| format!("{last} as the last sequence"))
+            })
+            .or_else(|| {
                 let record = self.record?;
                 let proven = match statement {
                     Statement::Record { record: proven, .. } => proven == record,
+                    Statement::Run { records, .. } => records.contains(record),
                     Statement::Head(entry) => {
                         entry.device_id == record.device_id
                             && entry.sequence == record.sequence
@@ -332,6 +391,17 @@ impl Expected<'_> {
                 })
             })
     }
+
+    fn check_age(&self, checkpoint: &TrustedCheckpoint) -> Result<(), ProofFileError> {
+        let size = checkpoint.checkpoint().size();
+        if let Some(least) = self.min_size.filter(|least| size < *least) {
+            return Err(ProofFileError::Small { size, least });
+        }
+        match self.max_age.and_then(|limit| limit.exceeded(checkpoint.quorum_time())) {
+            Some((expected, actual)) => Err(ProofFileError::Stale { expected, actual }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Statement {
@@ -339,6 +409,7 @@ impl Statement {
     pub fn kind(&self) -> StatementKind {
         match self {
             Statement::Record { .. } => StatementKind::Record,
+            Statement::Run { .. } => StatementKind::Run,
             Statement::Leaf { .. } => StatementKind::Leaf,
             Statement::Head(_) => StatementKind::Head,
             Statement::Absent(_) => StatementKind::Absence,
@@ -350,18 +421,28 @@ impl Statement {
     pub fn device_id(&self) -> Option<&str> {
         match self {
             Statement::Record { record, .. } => Some(&record.device_id),
+            Statement::Run { records, .. } => records.first().map(|record| record.device_id.as_str()),
             Statement::Head(entry) => Some(&entry.device_id),
             Statement::Absent(device_id) => Some(device_id),
             Statement::Leaf { .. } | Statement::Extends(_) => None,
         }
     }
 
-    /// Returns the sequence of the record or head; 0 for a device without a record.
+    /// Returns the sequence of the record or head, or of the first record of a run; 0 for a device without a record.
     pub fn sequence(&self) -> Option<u64> {
         match self {
             Statement::Record { record, .. } => Some(record.sequence),
+            Statement::Run { records, .. } => records.first().map(|record| record.sequence),
             Statement::Head(entry) => Some(entry.sequence),
             Statement::Absent(_) | Statement::Leaf { .. } | Statement::Extends(_) => None,
+        }
+    }
+
+    /// Returns the sequence of the last record of a run; of other statements, their sequence.
+    pub fn last_sequence(&self) -> Option<u64> {
+        match self {
+            Statement::Run { records, .. } => records.last().map(|record| record.sequence),
+            other => other.sequence(),
         }
     }
 }
@@ -375,6 +456,18 @@ impl fmt::Display for Proven {
             Statement::Record { index, record } => {
                 let (device_id, sequence) = (&record.device_id, record.sequence);
                 write!(f, "the record of device {device_id:?} with sequence {sequence} is leaf {index}")?;
+            }
+            Statement::Run { indexes, records } => {
+                if let ([first, ..], [.., last], [from, ..], [.., to]) =
+                    (&**records, &**records, &**indexes, &**indexes)
+                {
+                    let (device_id, first, last) = (&first.device_id, first.sequence, last.sequence);
+                    write!(
+                        f,
+                        "the records of device {device_id:?} with sequences {first} to {last} are among "
+                    )?;
+                    write!(f, "leaves {from} to {to}")?;
+                }
             }
             Statement::Leaf { index, leaf } => match leaf.first() {
                 Some(kind) => {

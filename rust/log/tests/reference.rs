@@ -7,7 +7,8 @@ use std::path::Path;
 use edgesentry_chain::{Device, Hash, Scheme};
 use edgesentry_log::{
     Checkpoint, DeviceState, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree, KeyLeaf, KeyType, LayoutItem,
-    LayoutWriter, Leaf, LogProof, OpenedLeaf, Policy, SignerKey, Tree, TreeHash, inclusion_path, new_tiles,
+    LayoutWriter, Leaf, LogProof, OpenedLeaf, Policy, RunLeaf, RunProof, SignerKey, Tree, TreeHash,
+    inclusion_path, new_tiles,
 };
 
 const ORIGIN: &str = "log.example/lifts";
@@ -65,11 +66,15 @@ fn examples() -> Vec<(&'static str, String)> {
         log.verifier(),
         witness.verifier()
     );
+    let LogProof { extra, index, path, checkpoint: signed } = proof(3);
+    let leaf = RunLeaf { leaf: extra.unwrap(), index, path };
+    let run = RunProof { leaves: vec![leaf], checkpoint: signed };
     let absent = HeadsProof::of_device("lift-02", &heads, proof(4)).unwrap();
 
     // The proofs on the page hold.
     let trusted = Policy::parse(policy.as_bytes()).unwrap();
     assert_eq!(proof(3).verify_extra(&trusted).unwrap().1.quorum_time(), Some(TIME_MS / 1000));
+    assert_eq!(run.verify(&trusted).unwrap().indexes, [3]);
     assert_eq!(absent.verify(&trusted).unwrap().state, DeviceState::Absent);
 
     let mut layout = LayoutWriter::default();
@@ -91,6 +96,7 @@ fn examples() -> Vec<(&'static str, String)> {
         ("cosigned message", format!("cosignature/v1\ntime {}\n{checkpoint}", TIME_MS / 1000)),
         ("tiles", tiles),
         ("tlog-proof", proof(3).to_string()),
+        ("run proof", run.to_string()),
         ("policy", policy),
         (
             "leaves",

@@ -5,8 +5,8 @@
 use edgesentry_chain::{AuditRecord, Device, Hash, Scheme};
 use edgesentry_log::{
     Checkpoint, ConsistencyProof, Expected, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree, KeyType, Leaf,
-    LogProof, MAX_PROOF_BYTES, Note, Policy, ProofFile, Proven, SignerKey, Statement, StatementKind, Tree,
-    inclusion_path,
+    LogProof, MAX_PROOF_BYTES, MAX_RUN_PROOF_BYTES, MAX_RUN_RECORDS, MaxAge, Note, Policy, ProofFile, Proven,
+    RunLeaf, RunProof, SignerKey, Statement, StatementKind, Tree, inclusion_path,
 };
 
 const ORIGIN: &str = "log.example/lifts";
@@ -86,6 +86,14 @@ impl Log {
         }
     }
 
+    fn run(&self, indexes: impl IntoIterator<Item = u64>) -> RunProof {
+        let leaf = |index| {
+            let LogProof { extra, index, path, .. } = self.leaf(index);
+            RunLeaf { leaf: extra.unwrap(), index, path }
+        };
+        RunProof { leaves: indexes.into_iter().map(leaf).collect(), checkpoint: self.notes[8].clone() }
+    }
+
     fn head(&self, device_id: &str) -> HeadsProof {
         HeadsProof::of_device(device_id, &self.heads, self.leaf(7)).unwrap()
     }
@@ -99,6 +107,7 @@ impl Log {
         vec![
             (self.leaf(2).to_string(), None),
             (self.leaf(7).to_string(), None),
+            (self.run(1..4).to_string(), None),
             (self.head("lift-01").to_string(), None),
             (self.head("lift-02").to_string(), None),
             (self.head("lift-99").to_string(), None),
@@ -120,6 +129,9 @@ fn each_proof_proves_its_statement() {
         "the record of device \"lift-01\" with sequence 3 is leaf 2 of log \"log.example/lifts\" at size 8"
             .to_owned(),
         "a leaf of kind 0x02 with 41 bytes is leaf 7 of log \"log.example/lifts\" at size 8".to_owned(),
+        "the records of device \"lift-01\" with sequences 2 to 4 are among leaves 1 to 3 of log \"log.example/lifts\" \
+         at size 8"
+            .to_owned(),
         format!(
             "the last record of device \"lift-01\" in log \"log.example/lifts\" at size 8 has sequence 4 and hash {hash}"
         ),
@@ -215,6 +227,16 @@ fn a_proof_of_another_statement_is_refused() {
     assert_eq!(code(&lying, &Expected::default()), Err("proof_invalid"));
     assert_eq!(code(&lying, &record(1)), Err("proof_of_other"));
 
+    let run = log.run(1..4).to_string();
+    let range = |first, last| Expected { last_sequence: last, ..device("lift-01", Some(first)) };
+    for expected in [record(1), record(3), range(2, Some(4)), kind(StatementKind::Run)] {
+        code(&run, &expected).unwrap();
+    }
+    for expected in [record(0), record(4), range(2, Some(3)), range(2, None), range(1, Some(4))] {
+        assert_eq!(code(&run, &expected), Err("proof_of_other"), "{expected:?}");
+    }
+    code(&log.run([2]).to_string(), &device("lift-01", Some(3))).unwrap();
+
     let head = log.head("lift-01").to_string();
     code(&head, &record(3)).unwrap();
     for expected in
@@ -235,6 +257,65 @@ fn a_proof_of_another_statement_is_refused() {
     assert_eq!(code(&grown, &Expected::default()), Err("proof_incomplete"));
     assert_eq!(code(&grown, &previous(4)), Err("proof_of_other"));
     assert_eq!(code(&of_record, &previous(3)), Err("proof_of_other"));
+}
+
+#[test]
+fn a_run_has_each_record_of_one_chain_in_order() {
+    let log = log();
+    let code = |proof: &RunProof| verify(proof.to_string().as_bytes(), &policy(2), &Expected::default());
+    code(&log.run(0..4)).unwrap();
+    for (what, indexes) in [
+        ("a gap", vec![0, 2]),
+        ("the reverse", vec![1, 0]),
+        ("one twice", vec![0, 0]),
+        ("another device", vec![3, 4]),
+        ("a leaf that is not a record", vec![6, 7]),
+    ] {
+        assert_eq!(code(&log.run(indexes)), Err("proof_invalid"), "{what}");
+    }
+    let mut other = log.run(0..2);
+    other.leaves[1].path.swap(0, 1);
+    assert_eq!(code(&other), Err("proof_invalid"));
+    assert_eq!(code(&log.run([])), Err("proof_malformed"));
+    let most = RunProof { leaves: vec![log.run([0]).leaves[0].clone(); MAX_RUN_RECORDS + 1], ..log.run([]) };
+    assert_eq!(code(&most), Err("proof_malformed"));
+    // Two records that are both in the log, with sequences in order, and not linked.
+    let mut again = Device::from_seed("lift-01", [7; 32], Scheme::Record);
+    let other: Vec<Leaf> = (5..7).map(|n| Leaf::Record(again.sign(n, b"other", "1.bin").unwrap())).collect();
+    let mut tree = Tree::default();
+    let leaves = [log.leaves[0].clone(), other[1].clone()];
+    leaves.iter().for_each(|leaf| tree.push(leaf.hash()));
+    let leaf = |index: u64| RunLeaf {
+        leaf: leaves[index as usize].to_bytes(),
+        index,
+        path: inclusion_path(index, 2, |node| tree.node(node)).unwrap(),
+    };
+    let checkpoint = sign(&Checkpoint::new(ORIGIN, 2, tree.root()).unwrap());
+    let forked = RunProof { leaves: vec![leaf(0), leaf(1)], checkpoint };
+    assert_eq!(code(&forked), Err("proof_invalid"));
+    assert_eq!(
+        verify(&vec![b'x'; MAX_RUN_PROOF_BYTES + 1], &policy(2), &Expected::default()),
+        Err("proof_malformed")
+    );
+}
+
+#[test]
+fn an_old_checkpoint_is_refused_if_the_verifier_limits_its_age() {
+    let log = log();
+    let age = |seconds, after| Some(MaxAge { seconds, now: TIME + after });
+    for (proof, previous) in log.proofs() {
+        let code = |min_size, max_age| {
+            let expected = Expected { previous, min_size, max_age, ..Expected::default() };
+            verify(proof.as_bytes(), &policy(2), &expected).map(|_| ())
+        };
+        code(Some(8), age(60, 60)).unwrap();
+        assert_eq!(code(Some(9), None), Err("checkpoint_stale"));
+        assert_eq!(code(None, age(60, 61)), Err("checkpoint_stale"));
+    }
+    let unwitnessed =
+        Policy::parse(format!("log {}\nquorum none\n", log_key().verifier()).as_bytes()).unwrap();
+    let expected = Expected { max_age: age(u64::MAX, 0), ..Expected::default() };
+    assert_eq!(verify(log.leaf(0).to_string().as_bytes(), &unwitnessed, &expected), Err("checkpoint_stale"));
 }
 
 #[test]

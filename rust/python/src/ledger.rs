@@ -1,17 +1,17 @@
 //! `LedgerCore`: the core of `edgesentry.Ledger`. It returns lists and dicts; `python/edgesentry/_ledger.py` converts
 //! them to the public classes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use edgesentry_chain::AuditRecord;
-use edgesentry_formats::Options;
+use edgesentry_chain::{AuditRecord, InputKind, ProvidedBy};
+use edgesentry_formats::{Destinations, Options};
 use edgesentry_ops::OpsSettings;
-use edgesentry_rs::export::{Target, export};
+use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration, key_ring};
-use edgesentry_rs::log::LogReader;
+use edgesentry_rs::log::{LogReader, Logged};
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::verify::{Registered, Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::errors::bad_key;
+use crate::errors::{bad_destination, bad_key};
 use crate::heads::{Head, heads_from_any, heads_to_dict};
 use crate::html;
 use crate::keys::{GivenKeys, KeyRing, given_keys, public_key, scheme_of};
@@ -36,6 +36,7 @@ use crate::require::Required;
 use crate::service::{runtime, service_failure, wait_on};
 use crate::source::Input;
 use crate::telemetry::{self, trace_context};
+use crate::verify::{GivenLog, LogArguments, MaxAgeSeconds};
 use crate::work::{Work, pool, wait};
 
 /// An open ledger, with its payload store and its ingest service.
@@ -196,7 +197,7 @@ impl LedgerCore {
     }
 
     /// Writes an export and returns its manifest as JSON. Ctrl-C leaves no file.
-    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms, progress))]
+    #[pyo3(signature = (path, devices, from_sequence, to_sequence, from_ms, before_ms, log, progress))]
     #[allow(clippy::too_many_arguments)]
     fn export(
         &self,
@@ -207,10 +208,23 @@ impl LedgerCore {
         to_sequence: Option<u64>,
         from_ms: Option<u64>,
         before_ms: Option<u64>,
+        log: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<String> {
         let open = self.open()?;
         let filter = Filter { devices, from_sequence, to_sequence, from_ms, before_ms };
+        if log && filter != Filter::default() {
+            let message = "log=True exports the whole log; pass no devices and no range";
+            return Err(PyValueError::new_err(message));
+        }
+        let log = log.then(|| log_beside(py, &open, &path)).transpose()?;
+        if log.is_none()
+            && let Some(older) = LogBeside::earlier(&path)
+        {
+            let older = older.display();
+            let problem = format!("{older} is of an earlier export; pass log=True, or remove it first");
+            return Err(service_failure(py, Error::Config(problem)));
+        }
         telemetry::ask_loggers(py)?;
         let (bar, handle) = (Bar::named("export", progress)?, runtime()?.handle().clone());
         let work = Work::start(Vec::new(), move |_, progress, results| {
@@ -220,12 +234,16 @@ impl LedgerCore {
                 before = records;
                 !progress.is_cancelled()
             };
-            let manifest = handle
-                .block_on(export(&*open.ledger, &filter, Target::File(path), exported))
-                .and_then(|manifest| {
-                    serde_json::to_string(&manifest)
-                        .map_err(|error| Error::internal("the manifest cannot be written as JSON", error))
-                });
+            let exported = match log {
+                None => handle.block_on(export(&*open.ledger, &filter, Target::File(path), exported)),
+                Some((log, target)) => handle
+                    .block_on(export_logged(&*open.ledger, log.logged(), target, exported))
+                    .and_then(|manifest| log.write().map(|()| manifest).map_err(Error::from)),
+            };
+            let manifest = exported.and_then(|manifest| {
+                serde_json::to_string(&manifest)
+                    .map_err(|error| Error::internal("the manifest cannot be written as JSON", error))
+            });
             results.put(manifest)
         })?;
         // Events of the ledger are queued until here.
@@ -259,7 +277,8 @@ impl LedgerCore {
     /// Verifies in place. `keys`, `heads` and `start_heads` are None, "registered", or a value that `verify_chain`
     /// accepts.
     #[pyo3(signature = (
-        keys, heads, start_heads, manifest, payloads, devices, require, max_findings, progress, threads
+        keys, heads, start_heads, manifest, checkpoint, policy, log_layout, previous, max_age, payloads, devices, require,
+        max_findings, progress, threads
     ))]
     #[allow(clippy::too_many_arguments)]
     fn verify(
@@ -269,6 +288,11 @@ impl LedgerCore {
         heads: Option<&Bound<'_, PyAny>>,
         start_heads: Option<&Bound<'_, PyAny>>,
         manifest: Option<&Bound<'_, PyAny>>,
+        checkpoint: Option<PathBuf>,
+        policy: Option<PathBuf>,
+        log_layout: Option<PathBuf>,
+        previous: Option<PathBuf>,
+        max_age: Option<MaxAgeSeconds>,
         payloads: bool,
         devices: Vec<String>,
         require: Option<&Bound<'_, PyAny>>,
@@ -294,6 +318,11 @@ impl LedgerCore {
                 "payloads=True needs a payload store; open the ledger with payloads=",
             ));
         }
+        let log = LogArguments { checkpoint, policy, log_layout, previous, max_age }.read(py, || None)?;
+        if log.is_some() && !devices.is_empty() {
+            let message = "a checkpoint commits to all devices; pass devices or checkpoint, not both";
+            return Err(PyValueError::new_err(message));
+        }
         let verified = devices.clone();
         let verification = Verification {
             ledger: open.ledger,
@@ -308,10 +337,15 @@ impl LedgerCore {
             options: Options { max_findings },
         };
         let required = Required::from_any(require)?;
-        required.refuse_missing(&verification.providers())?;
+        let mut providers = verification.providers();
+        if log.is_some() {
+            providers.entry(InputKind::Policy).or_default().insert(ProvidedBy::Auditor);
+        }
+        required.refuse_missing(&providers)?;
         let (pool, bar, handle) = (pool(threads)?, Bar::new(progress)?, runtime()?.handle().clone());
         let work = Work::start(Vec::new(), move |_, progress, results| {
-            results.put(pool.install(|| verification.run(&handle, progress)))
+            let log = log.as_ref().map(GivenLog::check);
+            results.put(pool.install(|| verification.run_with_log(log.as_ref(), &handle, progress)))
         })?;
         let report = wait(py, work, bar)?.map_err(|error| service_failure(py, error))?;
         let call = Call { scheme: None, ledger: Some(verified) };
@@ -325,17 +359,19 @@ impl LedgerCore {
         found.map_err(|error| service_failure(py, error))?.map_err(|error| prove_failure(py, error))
     }
 
-    #[pyo3(signature = (device_id, sequence, previous))]
+    #[pyo3(signature = (device_id, sequence, to_sequence, size, previous))]
     fn prove(
         &self,
         py: Python<'_>,
         device_id: Option<String>,
         sequence: Option<u64>,
+        to_sequence: Option<u64>,
+        size: Option<u64>,
         previous: Option<&Bound<'_, Checkpoint>>,
     ) -> PyResult<String> {
         let open = self.open()?;
-        let statement = ToProve::of(device_id, sequence, previous)?;
-        let proof = wait_on(py, async move { Ok(statement.prove(&open.log().await?).await) })?;
+        let statement = ToProve::of(device_id, sequence, to_sequence, previous)?;
+        let proof = wait_on(py, async move { Ok(statement.prove(&open.log().await?, size).await) })?;
         proof.map_err(|error| service_failure(py, error))?.map_err(|error| prove_failure(py, error))
     }
 
@@ -403,6 +439,24 @@ impl LedgerCore {
         let payload = payload.map_err(|error| service_failure(py, error.into()))?;
         Ok(payload.map(|payload| PyBytes::new(py, &payload)))
     }
+}
+
+/// Reads the log of the ledger, and chooses the destinations of an export and of the files beside it.
+fn log_beside(py: Python<'_>, open: &Open, path: &Path) -> PyResult<(LogBeside, Target)> {
+    let ledger = Arc::clone(&open.ledger);
+    let logged = wait_on(py, async move { Logged::read(&*ledger).await })?;
+    let logged = logged.map_err(|error| prove_failure(py, error.into()))?;
+    let mut destinations = Destinations::default();
+    let mut place =
+        |what: &str, path: &Path| destinations.place(what, path).map_err(|error| bad_destination(py, error));
+    let destination = place("path", path)?;
+    if destination.file().is_none() {
+        return Err(PyValueError::new_err("log=True writes files beside the export, so path must be a file"));
+    }
+    let manifest = place("manifest", &Manifest::path_for(path))?;
+    let log =
+        LogBeside::place(logged, path, &mut destinations).map_err(|error| bad_destination(py, error))?;
+    Ok((log, Target::Placed { path: path.to_owned(), destination, manifest }))
 }
 
 /// Returns a record with an object reference, and true if all other records with it share its payload. The ledger has

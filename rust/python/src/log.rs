@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use edgesentry_log as log;
 use edgesentry_log::{
-    Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_PROOF_BYTES, ProofFile, Statement, StatementKind,
+    Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_RUN_PROOF_BYTES, ProofFile, Statement, StatementKind,
 };
 use edgesentry_rs::log::{LogReader, ProveError};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use crate::errors::{ConfigError, EdgesentryError, ProofError, os_error, shown};
 use crate::record::record_from_any;
 use crate::service::service_failure;
+use crate::verify::MaxAgeSeconds;
 
 /// Trusted keys of logs and witnesses, and the quorum.
 #[pyclass(frozen, module = "edgesentry")]
@@ -136,7 +137,7 @@ impl Checkpoint {
 /// Verifies a proof and returns the fields of `edgesentry.Proven`.
 #[allow(clippy::too_many_arguments)]
 #[pyfunction]
-#[pyo3(signature = (proof, policy, record, device_id, sequence, kind, previous))]
+#[pyo3(signature = (proof, policy, record, device_id, sequence, to_sequence, kind, previous, min_size, max_age))]
 pub(crate) fn proven_fields<'py>(
     py: Python<'py>,
     proof: &Bound<'py, PyAny>,
@@ -144,8 +145,11 @@ pub(crate) fn proven_fields<'py>(
     record: Option<&Bound<'py, PyAny>>,
     device_id: Option<&str>,
     sequence: Option<u64>,
+    to_sequence: Option<u64>,
     kind: Option<&str>,
     previous: Option<&Bound<'py, Checkpoint>>,
+    min_size: Option<u64>,
+    max_age: Option<MaxAgeSeconds>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let bytes = proof_bytes(proof)?;
     let record = record.map(record_from_any).transpose()?;
@@ -154,7 +158,10 @@ pub(crate) fn proven_fields<'py>(
         record: record.as_ref(),
         device_id,
         sequence,
+        last_sequence: to_sequence,
         previous: previous.map(|previous| &previous.get().note),
+        min_size,
+        max_age: max_age.map(MaxAgeSeconds::until_now).transpose()?,
     };
     let proven = ProofFile::parse(&bytes).and_then(|proof| proof.verify(&policy.get().0, &expected));
     let proven = proven.map_err(|error| ProofError::new_err((shown(&error.to_string()), error.code())))?;
@@ -165,6 +172,7 @@ pub(crate) fn proven_fields<'py>(
     }
     let (index, hash) = match &proven.statement {
         Statement::Record { index, record } => (Some(*index), Some(record.hash())),
+        Statement::Run { records, .. } => (None, records.last().map(|record| record.hash())),
         Statement::Leaf { index, .. } => (Some(*index), None),
         Statement::Head(entry) => (None, Some(entry.record_hash)),
         Statement::Absent(_) | Statement::Extends(_) => (None, None),
@@ -177,6 +185,7 @@ pub(crate) fn proven_fields<'py>(
     fields.set_item("root", PyBytes::new(py, &trusted.checkpoint().root().0))?;
     fields.set_item("device_id", proven.statement.device_id())?;
     fields.set_item("sequence", proven.statement.sequence())?;
+    fields.set_item("to_sequence", proven.statement.last_sequence())?;
     fields.set_item("record_hash", hash.map(|hash| PyBytes::new(py, &hash.0)))?;
     fields.set_item("index", index)?;
     fields.set_item("cosigned", cosigned)?;
@@ -193,7 +202,7 @@ fn proof_bytes(proof: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         return Ok(bytes.to_vec());
     }
     match proof.extract::<PathBuf>() {
-        Ok(path) => read_file(proof.py(), &path, MAX_PROOF_BYTES),
+        Ok(path) => read_file(proof.py(), &path, MAX_RUN_PROOF_BYTES),
         Err(_) => {
             let message = "a proof is its text, its bytes, or a pathlib.Path, not ";
             Err(PyTypeError::new_err(format!("{message}{}", proof.get_type().name()?)))
@@ -205,7 +214,7 @@ fn kind_of(name: &str) -> PyResult<StatementKind> {
     let kind = StatementKind::ALL.into_iter().find(|kind| kind.name() == name);
     kind.ok_or_else(|| {
         PyValueError::new_err(format!(
-            "kind must be record, leaf, head, absence or consistency, got {}",
+            "kind must be record, run, leaf, head, absence or consistency, got {}",
             edgesentry_chain::escape::quoted(name)
         ))
     })
@@ -227,6 +236,7 @@ fn read_file(py: Python<'_>, path: &std::path::Path, limit: usize) -> PyResult<V
 /// A statement to prove.
 pub(crate) enum ToProve {
     Record(String, u64),
+    Run(String, u64, u64),
     Head(String),
     Growth(log::Checkpoint),
 }
@@ -236,22 +246,27 @@ impl ToProve {
     pub(crate) fn of(
         device_id: Option<String>,
         sequence: Option<u64>,
+        to_sequence: Option<u64>,
         previous: Option<&Bound<'_, Checkpoint>>,
     ) -> PyResult<ToProve> {
-        match (device_id, sequence, previous) {
-            (Some(device_id), Some(sequence), None) => Ok(ToProve::Record(device_id, sequence)),
-            (Some(device_id), None, None) => Ok(ToProve::Head(device_id)),
-            (None, None, Some(previous)) => Ok(ToProve::Growth(previous.get().checkpoint.clone())),
+        match (device_id, sequence, to_sequence, previous) {
+            (Some(device_id), Some(first), Some(last), None) => Ok(ToProve::Run(device_id, first, last)),
+            (Some(device_id), Some(sequence), None, None) => Ok(ToProve::Record(device_id, sequence)),
+            (Some(device_id), None, None, None) => Ok(ToProve::Head(device_id)),
+            (None, None, None, Some(previous)) => Ok(ToProve::Growth(previous.get().checkpoint.clone())),
             _ => Err(PyTypeError::new_err(
-                "prove takes a device, a device and a sequence, or previous= with an older checkpoint",
+                "prove takes a device, a device and a sequence or its range, or previous= with an older checkpoint",
             )),
         }
     }
 
-    /// Returns the proof as text.
-    pub(crate) async fn prove(self, log: &LogReader) -> Result<String, ProveError> {
-        let published = log.published().await?;
+    /// Returns the proof at a checkpoint as text.
+    pub(crate) async fn prove(self, log: &LogReader, size: Option<u64>) -> Result<String, ProveError> {
+        let published = log.published_at(size).await?;
         Ok(match self {
+            ToProve::Run(device_id, first, last) => {
+                log.prove_run(&published, &device_id, first, last).await?.to_string()
+            }
             ToProve::Record(device_id, sequence) => {
                 log.prove_record(&published, &device_id, sequence).await?.to_string()
             }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy};
-use edgesentry_formats::{LogFiles, LogPaths, MaxAge, Options, PayloadFolder, layout_path};
+use edgesentry_formats::{LogCheck, LogFiles, LogPaths, MaxAge, Options, PayloadFolder, layout_path};
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -49,24 +49,9 @@ pub(crate) fn verify_chain(
     max_findings: i64,
 ) -> PyResult<Report> {
     let scheme = scheme_of(scheme)?;
-    let log = match (checkpoint, policy) {
-        (Some(checkpoint), Some(policy)) => {
-            let is_found = log_layout.is_none();
-            let layout = log_layout.or_else(|| layout_beside(source));
-            let (checkpoint, policy) = (checkpoint.as_path(), policy.as_path());
-            let (layout, previous) = (layout.as_deref(), previous.as_deref());
-            let paths = LogPaths { checkpoint, policy, layout, is_found, previous };
-            Some(LogFiles::read(&paths).map_err(|error| bad_log_file(py, error))?)
-        }
-        (None, None) if log_layout.is_none() && previous.is_none() && max_age.is_none() => None,
-        _ => {
-            let message = "checkpoint and policy belong together; log_layout, previous and max_age need both";
-            return Err(PyValueError::new_err(message));
-        }
-    };
+    let log = LogArguments { checkpoint, policy, log_layout, previous, max_age };
     let given = Given {
-        log,
-        max_age: max_age.map(MaxAgeSeconds::until_now).transpose()?,
+        log: log.read(py, || layout_beside(source))?,
         keys: keys.map(|keys| given_keys(keys, scheme)).transpose()?,
         payloads: match payloads {
             Some(folder) => Some(PayloadFolder::open(&folder).map_err(|error| failure(py, error))?),
@@ -95,7 +80,7 @@ pub(crate) fn verify_chain(
             (Some(manifest), Some(file)) => manifest.difference(file),
             _ => Ok(None),
         };
-        let log = given.log.as_ref().map(|log| log.check(given.max_age));
+        let log = given.log.as_ref().map(GivenLog::check);
         let (checks, log) = (given.checks(), log.as_ref());
         let verify = || edgesentry_formats::verify_with_log(sources, &checks, log, &options, progress);
         let report = pool.install(verify)?;
@@ -114,8 +99,53 @@ struct Given {
     heads: Option<Heads>,
     start_heads: Option<Heads>,
     manifest: Option<Manifest>,
-    log: Option<LogFiles>,
+    log: Option<GivenLog>,
+}
+
+/// The arguments of the level `log`.
+pub(crate) struct LogArguments {
+    pub(crate) checkpoint: Option<PathBuf>,
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) log_layout: Option<PathBuf>,
+    pub(crate) previous: Option<PathBuf>,
+    pub(crate) max_age: Option<MaxAgeSeconds>,
+}
+
+/// The inputs of the level `log`.
+pub(crate) struct GivenLog {
+    files: LogFiles,
     max_age: Option<MaxAge>,
+}
+
+impl GivenLog {
+    pub(crate) fn check(&self) -> LogCheck<'_> {
+        self.files.check(self.max_age)
+    }
+}
+
+impl LogArguments {
+    /// Reads the files. `beside` returns the layout that is used if the caller names none.
+    pub(crate) fn read(
+        self,
+        py: Python<'_>,
+        beside: impl FnOnce() -> Option<PathBuf>,
+    ) -> PyResult<Option<GivenLog>> {
+        let LogArguments { checkpoint, policy, log_layout, previous, max_age } = self;
+        let (Some(checkpoint), Some(policy)) = (&checkpoint, &policy) else {
+            let needs_none = log_layout.is_none() && previous.is_none() && max_age.is_none();
+            if needs_none && checkpoint.is_none() && policy.is_none() {
+                return Ok(None);
+            }
+            let message = "checkpoint and policy belong together; log_layout, previous and max_age need both";
+            return Err(PyValueError::new_err(message));
+        };
+        let is_found = log_layout.is_none();
+        let layout = log_layout.or_else(beside);
+        let (layout, previous) = (layout.as_deref(), previous.as_deref());
+        let paths = LogPaths { checkpoint, policy, layout, is_found, previous };
+        let files = LogFiles::read(&paths).map_err(|error| bad_log_file(py, error))?;
+        Ok(Some(GivenLog { files, max_age: max_age.map(MaxAgeSeconds::until_now).transpose()? }))
+    }
 }
 
 /// The highest age of a checkpoint: seconds, or a `datetime.timedelta`.
@@ -126,7 +156,7 @@ pub(crate) enum MaxAgeSeconds {
 }
 
 impl MaxAgeSeconds {
-    fn until_now(self) -> PyResult<MaxAge> {
+    pub(crate) fn until_now(self) -> PyResult<MaxAge> {
         let seconds = match self {
             MaxAgeSeconds::Seconds(seconds) => seconds,
             MaxAgeSeconds::Delta(delta) => delta.as_secs(),

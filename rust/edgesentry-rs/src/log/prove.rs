@@ -3,15 +3,15 @@
 //! Every proof is verified against the checkpoint before it leaves this module. So damaged files cause an error and
 //! never a proof that does not hold.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use edgesentry_log::{
-    Checkpoint, ConsistencyProof, EntryBundle, HeadsProof, HeadsTree, Leaf, LogProof, MAX_NOTE_BYTES, NodeId,
-    Note, Tile, TileId, TileKind, TreeHash, consistency_nodes, inclusion_nodes, inclusion_path,
-    verify_consistency, verify_inclusion,
+    Checkpoint, ConsistencyProof, EntryBundle, HeadsProof, HeadsTree, Leaf, LogProof, MAX_NOTE_BYTES,
+    MAX_RUN_RECORDS, NodeId, Note, RunLeaf, RunProof, TILE_WIDTH, Tile, TileId, TileKind, TreeHash,
+    consistency_nodes, inclusion_nodes, inclusion_path, verify_consistency, verify_inclusion,
 };
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
@@ -36,6 +36,24 @@ pub enum ProveError {
     NoCheckpoint {
         /// The location of the log.
         place: String,
+    },
+    /// The log has no checkpoint of the requested size.
+    #[error(
+        "the transparency log has no published checkpoint of size {size}; pass the size of a checkpoint that it signed"
+    )]
+    UnknownSize {
+        /// The size.
+        size: u64,
+    },
+    /// More records than a proof can have, or none.
+    #[error(
+        "sequences {first} to {last} are not 1 to {MAX_RUN_RECORDS} records; prove a longer run in several parts"
+    )]
+    Run {
+        /// The first sequence.
+        first: u64,
+        /// The last sequence.
+        last: u64,
     },
     /// The record has no leaf before the checkpoint.
     #[error(
@@ -83,6 +101,8 @@ impl ProveError {
         match self {
             ProveError::Log(error) => error.code(),
             ProveError::NoCheckpoint { .. } => "log_no_checkpoint",
+            ProveError::UnknownSize { .. } => "checkpoint_unknown",
+            ProveError::Run { .. } => "run_length",
             ProveError::NotLogged { .. } => "not_logged",
             ProveError::OtherLog { .. } => "log_origin",
             ProveError::Newer { .. } | ProveError::Diverged { .. } => "checkpoint_inconsistent",
@@ -102,13 +122,15 @@ impl From<crate::error::StoreError> for ProveError {
     }
 }
 
-/// A published checkpoint.
+/// A checkpoint that is published, or was.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Published {
     /// The signed note.
     pub note: Note,
     /// The content of the note.
     pub checkpoint: Checkpoint,
+    /// The size of the published tree, whose files are read.
+    tree: u64,
 }
 
 /// The heads tree of a checkpoint.
@@ -144,18 +166,36 @@ impl LogReader {
             return Err(ProveError::NoCheckpoint { place: self.place().to_owned() });
         };
         let damaged = |problem: String| self.store.damaged(format!("checkpoint: {problem}"));
-        if bytes.len() > MAX_NOTE_BYTES {
-            return Err(damaged(format!("{} bytes", bytes.len())).into());
-        }
-        let note = Note::parse(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let checkpoint = Checkpoint::parse(note.text()).map_err(|error| damaged(error.to_string()))?;
+        let (note, checkpoint) = parse_checkpoint(&bytes).map_err(damaged)?;
         let state = self.tables.state().await?.ok_or(LogTablesError::NotOpened)?;
         if state.origin != checkpoint.origin() {
             let problem =
                 format!("it is of log {:?}, the ledger has log {:?}", checkpoint.origin(), state.origin);
             return Err(damaged(problem).into());
         }
-        Ok(Published { note, checkpoint })
+        let tree = checkpoint.size();
+        Ok(Published { note, checkpoint, tree })
+    }
+
+    /// Returns the checkpoint of a size that was published earlier; by default, the published one.
+    ///
+    /// # Errors
+    /// [`ProveError::UnknownSize`]; the log or the ledger failed.
+    pub async fn published_at(&self, size: Option<u64>) -> Result<Published, ProveError> {
+        let published = self.published().await?;
+        let Some(size) = size.filter(|size| *size != published.tree) else { return Ok(published) };
+        let unknown = ProveError::UnknownSize { size };
+        if size > published.tree {
+            return Err(unknown);
+        }
+        let row = self.tables.checkpoint_of(size).await?.ok_or(unknown)?;
+        let inconsistent =
+            |problem: String| LogTablesError::Inconsistent(format!("checkpoint of size {size}: {problem}"));
+        let (note, checkpoint) = parse_checkpoint(&row.note).map_err(inconsistent)?;
+        if (checkpoint.origin(), checkpoint.size()) != (published.checkpoint.origin(), size) {
+            return Err(inconsistent("its note is of another one".to_owned()).into());
+        }
+        Ok(Published { note, checkpoint, ..published })
     }
 
     /// Returns the bytes of a tile or bundle of the published tree; `None` if the tree does not contain it.
@@ -189,24 +229,48 @@ impl LogReader {
         device_id: &str,
         sequence: u64,
     ) -> Result<LogProof, ProveError> {
-        let size = published.checkpoint.size();
-        let index = self.tables.position(device_id, sequence).await?.filter(|index| *index < size);
-        let index = index.ok_or_else(|| {
-            let device_id = device_id.to_owned();
-            ProveError::NotLogged { device_id, sequence, size }
-        })?;
-        let (leaf, proof) = self.prove_leaf(published, index).await?;
-        match leaf {
-            Ok(Leaf::Record(record)) if record.device_id == device_id && record.sequence == sequence => {
-                Ok(proof)
-            }
-            _ => {
+        let RunProof { mut leaves, checkpoint } =
+            self.prove_run(published, device_id, sequence, sequence).await?;
+        let Some(RunLeaf { leaf, index, path }) = leaves.pop() else {
+            return Err(ProveError::Run { first: sequence, last: sequence });
+        };
+        Ok(LogProof { extra: Some(leaf), index, path, checkpoint })
+    }
+
+    /// Proves that the records of a device from sequence `first` to `last` are in the log.
+    ///
+    /// # Errors
+    /// [`ProveError::Run`], [`ProveError::NotLogged`]; the log or the ledger failed.
+    pub async fn prove_run(
+        &self,
+        published: &Published,
+        device_id: &str,
+        first: u64,
+        last: u64,
+    ) -> Result<RunProof, ProveError> {
+        let records = last.checked_sub(first).and_then(|more| usize::try_from(more).ok());
+        let records = records.filter(|more| *more < MAX_RUN_RECORDS).map(|more| more + 1);
+        let records = records.ok_or(ProveError::Run { first, last })?;
+        let (size, root) = (published.checkpoint.size(), published.checkpoint.root());
+        let mut indexes = self.tables.positions(device_id, first, last).await?;
+        indexes.truncate(indexes.iter().take_while(|index| **index < size).count());
+        if indexes.len() < records {
+            let (device_id, sequence) = (device_id.to_owned(), first + indexes.len() as u64);
+            return Err(ProveError::NotLogged { device_id, sequence, size });
+        }
+        let leaves = self.store.leaves(&indexes, size, root, published.tree).await?;
+        for (leaf, sequence) in leaves.iter().zip(first..) {
+            let is_it = matches!(Leaf::parse(&leaf.leaf), Ok(Leaf::Record(record))
+                if record.device_id == device_id && record.sequence == sequence);
+            if !is_it {
+                let index = leaf.index;
                 let problem = format!(
                     "leaf {index} is not the record of device {device_id:?} with sequence {sequence}"
                 );
-                Err(LogTablesError::Inconsistent(problem).into())
+                return Err(LogTablesError::Inconsistent(problem).into());
             }
         }
+        Ok(RunProof { leaves, checkpoint: published.note.clone() })
     }
 
     /// Proves the last record of a device, or that the log lacks the device.
@@ -216,10 +280,12 @@ impl LogReader {
     pub async fn prove_head(&self, published: &Published, device_id: &str) -> Result<HeadsProof, ProveError> {
         let size = published.checkpoint.size();
         let last = size.checked_sub(1).ok_or_else(|| self.store.damaged("the log is empty".to_owned()))?;
-        let (leaf, proof) = self.prove_leaf(published, last).await?;
-        let Ok(Leaf::Heads(heads)) = leaf else {
+        let root = published.checkpoint.root();
+        let RunLeaf { leaf, index, path } = self.store.leaf(last, size, root, published.tree).await?;
+        let Ok(Leaf::Heads(heads)) = Leaf::parse(&leaf) else {
             return Err(self.store.damaged(format!("leaf {last} is not a heads leaf")).into());
         };
+        let proof = LogProof { extra: Some(leaf), index, path, checkpoint: published.note.clone() };
         let tree = self.heads_tree(&published.checkpoint, heads.heads_root).await?;
         HeadsProof::of_device(device_id, &tree, proof)
             .map_err(|error| LogTablesError::Inconsistent(error.to_string()).into())
@@ -288,54 +354,91 @@ impl LogReader {
             return Err(ProveError::Newer { older, size });
         }
         let nodes = consistency_nodes(older, size).map_err(|error| self.store.damaged(error.to_string()))?;
-        let nodes = self.store.nodes(nodes, size).await?;
+        let nodes = self.store.nodes(nodes, published.tree).await?;
         ConsistencyProof::new(older, published.note.clone(), |node| nodes.get(&node).copied())
             .map_err(|error| self.store.damaged(error.to_string()).into())
     }
+}
 
-    async fn prove_leaf(
-        &self,
-        published: &Published,
-        index: u64,
-    ) -> Result<(Result<Leaf, edgesentry_log::LeafError>, LogProof), ProveError> {
-        let (size, root) = (published.checkpoint.size(), published.checkpoint.root());
-        let (leaf, path) = self.store.leaf(index, size, root).await?;
-        let parsed = Leaf::parse(&leaf);
-        Ok((parsed, LogProof { extra: Some(leaf), index, path, checkpoint: published.note.clone() }))
+fn parse_checkpoint(bytes: &[u8]) -> Result<(Note, Checkpoint), String> {
+    if bytes.len() > MAX_NOTE_BYTES {
+        return Err(format!("{} bytes", bytes.len()));
     }
+    let note = Note::parse(bytes).map_err(|error| error.to_string())?;
+    let checkpoint = Checkpoint::parse(note.text()).map_err(|error| error.to_string())?;
+    Ok((note, checkpoint))
 }
 
 impl TileStore {
-    /// Returns a leaf of the tree of this size and root with its verified path.
+    /// Returns a leaf of the tree of this size and root with its verified path, from the files of the tree of size `tree`,
+    /// which extends it.
     pub(super) async fn leaf(
         &self,
         index: u64,
         size: u64,
         root: TreeHash,
-    ) -> Result<(Vec<u8>, Vec<TreeHash>), LogError> {
-        let damaged = |problem: &dyn std::fmt::Display| self.damaged(problem.to_string());
-        let id = TileId::of_entry(index, size);
-        let id = id.ok_or_else(|| damaged(&format!("leaf {index} is beyond size {size}")))?;
-        let bytes = self.get(id).await?;
-        let bundle = EntryBundle::parse(id, &bytes).map_err(|error| damaged(&error))?;
-        let at = usize::try_from(index % u64::from(edgesentry_log::TILE_WIDTH)).unwrap_or(usize::MAX);
-        let leaf = bundle.entries().get(at).ok_or_else(|| damaged(&format!("{id} lacks leaf {index}")))?;
-        let nodes = inclusion_nodes(index, size).map_err(|error| damaged(&error))?;
-        let nodes = self.nodes(nodes, size).await?;
-        let path = inclusion_path(index, size, |node| nodes.get(&node).copied());
-        let path = path.map_err(|error| damaged(&error))?;
-        verify_inclusion(TreeHash::of_leaf(leaf), index, size, &path, root)
-            .map_err(|error| damaged(&format!("leaf {index}: {error}")))?;
-        Ok((leaf.to_vec(), path))
+        tree: u64,
+    ) -> Result<RunLeaf, LogError> {
+        let leaf = self.leaves(&[index], size, root, tree).await?.pop();
+        leaf.ok_or_else(|| self.damaged(format!("leaf {index} is missing")))
     }
 
-    async fn nodes(&self, nodes: Vec<NodeId>, size: u64) -> Result<HashMap<NodeId, TreeHash>, LogError> {
-        let tiles: BTreeSet<TileId> = nodes.iter().filter_map(|node| TileId::of_node(*node, size)).collect();
-        let files: Vec<(TileId, Bytes)> = self.get_all(tiles.into_iter()).try_collect().await?;
+    /// Returns leaves in the order of their ascending indexes, like [`TileStore::leaf`].
+    async fn leaves(
+        &self,
+        indexes: &[u64],
+        size: u64,
+        root: TreeHash,
+        tree: u64,
+    ) -> Result<Vec<RunLeaf>, LogError> {
+        let damaged = |problem: &dyn std::fmt::Display| self.damaged(problem.to_string());
+        let mut bundles: BTreeMap<TileId, Vec<u64>> = BTreeMap::new();
+        let mut nodes = BTreeSet::new();
+        for index in indexes {
+            nodes.extend(inclusion_nodes(*index, size).map_err(|error| damaged(&error))?);
+            let id = TileId::of_entry(*index, tree);
+            let id = id.ok_or_else(|| damaged(&format!("leaf {index} is beyond size {tree}")))?;
+            bundles.entry(id).or_default().push(*index);
+        }
+        let mut leaves = Vec::with_capacity(indexes.len());
+        let mut files = std::pin::pin!(self.get_all(bundles.keys().copied()));
+        while let Some((id, bytes)) = files.try_next().await? {
+            let bundle = EntryBundle::parse(id, &bytes).map_err(|error| damaged(&error))?;
+            for index in bundles.get(&id).into_iter().flatten() {
+                let at = usize::try_from(index % u64::from(TILE_WIDTH)).unwrap_or(usize::MAX);
+                let leaf = bundle.entries().get(at);
+                let leaf = leaf.ok_or_else(|| damaged(&format!("{id} lacks leaf {index}")))?;
+                leaves.push(RunLeaf { leaf: leaf.to_vec(), index: *index, path: Vec::new() });
+            }
+        }
+        let nodes = self.nodes(nodes, tree).await?;
+        for RunLeaf { leaf, index, path } in &mut leaves {
+            let made = inclusion_path(*index, size, |node| nodes.get(&node).copied());
+            *path = made.map_err(|error| damaged(&error))?;
+            verify_inclusion(TreeHash::of_leaf(leaf), *index, size, path, root)
+                .map_err(|error| damaged(&format!("leaf {index}: {error}")))?;
+        }
+        Ok(leaves)
+    }
+
+    /// Returns the hashes of nodes from the files of the tree of size `tree`.
+    async fn nodes(
+        &self,
+        nodes: impl IntoIterator<Item = NodeId>,
+        tree: u64,
+    ) -> Result<HashMap<NodeId, TreeHash>, LogError> {
+        let mut tiles: BTreeMap<TileId, Vec<NodeId>> = BTreeMap::new();
+        for node in nodes {
+            if let Some(id) = TileId::of_node(node, tree) {
+                tiles.entry(id).or_default().push(node);
+            }
+        }
         let mut hashes = HashMap::new();
-        for (id, bytes) in files {
+        let mut files = std::pin::pin!(self.get_all(tiles.keys().copied()));
+        while let Some((id, bytes)) = files.try_next().await? {
             let tile = Tile::parse(id, &bytes).map_err(|error| self.damaged(error.to_string()))?;
-            hashes.extend(nodes.iter().filter_map(|node| Some((*node, tile.node(*node)?))));
+            let nodes = tiles.get(&id).into_iter().flatten();
+            hashes.extend(nodes.filter_map(|node| Some((*node, tile.node(*node)?))));
         }
         Ok(hashes)
     }

@@ -87,7 +87,7 @@ impl TransparencyLog {
     /// Returns size and heads leaf of a signed checkpoint, from its entry bundle; `None` before the first.
     async fn last_heads(&self, last: &Last) -> Result<Option<(u64, HeadsLeaf)>, LogError> {
         let Some(index) = last.size.checked_sub(1) else { return Ok(None) };
-        let (leaf, _) = self.store.leaf(index, last.size, last.root).await?;
+        let leaf = self.store.leaf(index, last.size, last.root, last.size).await?.leaf;
         match Leaf::parse(&leaf) {
             Ok(Leaf::Heads(leaf)) => Ok(Some((last.size, leaf))),
             _ => Err(self.store.damaged(format!("leaf {index} is not a heads leaf"))),

@@ -18,6 +18,7 @@ on_every_ledger!(
     every_record_and_head_is_proven,
     a_batch_under_way_does_not_change_the_proofs,
     every_signed_checkpoint_is_extended,
+    runs_are_proven_at_each_checkpoint,
     what_is_not_in_the_log_is_not_proven,
     damaged_files_give_no_proof,
 );
@@ -153,6 +154,55 @@ async fn every_signed_checkpoint_is_extended(place: Place) {
     assert_eq!(refused.code(), "checkpoint_inconsistent");
     let foreign = Checkpoint::new("log.example/doors", 1, TreeHash::of_leaf(b"")).unwrap();
     assert_eq!(reader.prove_consistency(&published, &foreign).await.unwrap_err().code(), "log_origin");
+}
+
+async fn runs_are_proven_at_each_checkpoint(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    // Small batches: a run crosses several of them, and several bundles.
+    let log = log(&ledger, &objects, 70);
+    log.init(1).await.unwrap();
+    let mut leader = lead(&log).await;
+    let mut lifts = devices(&*ledger, 2).await;
+    let mut sizes = Vec::new();
+    for records in [3, 200, 150] {
+        ingest(&place, &mut lifts, records).await;
+        log.sequence(&mut leader).await.unwrap();
+        let published = LogReader::new(ledger.log().unwrap(), objects.clone()).published().await.unwrap();
+        sizes.push((published.checkpoint.size(), lifts[0].head().unwrap()));
+    }
+    let reader = LogReader::new(ledger.log().unwrap(), objects.clone());
+    for (size, head) in &sizes {
+        let published = reader.published_at(Some(*size)).await.unwrap();
+        assert_eq!(published.checkpoint.size(), *size);
+        let last = head.sequence;
+        for (first, last) in [(1, last), (last, last), (last.saturating_sub(2), last)] {
+            let proof = reader.prove_run(&published, "lift-01", first, last).await.unwrap().to_string();
+            let (sequence, last_sequence) = (Some(first), Some(last));
+            let expected =
+                Expected { device_id: Some("lift-01"), sequence, last_sequence, ..Expected::default() };
+            let proven = verify(&proof, &expected).unwrap();
+            let Statement::Run { records, .. } = &proven.statement else { panic!("{proven}") };
+            assert_eq!(records.last().unwrap().hash(), head.hash);
+        }
+        let error = reader.prove_run(&published, "lift-01", last - 1, last + 1).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("sequence {}", last + 1)), "{error}");
+        assert_eq!(error.code(), "not_logged");
+        let head_proof = reader.prove_head(&published, "lift-01").await.unwrap().to_string();
+        let proven = verify(&head_proof, &Expected { sequence: Some(last), ..Expected::default() }).unwrap();
+        assert_eq!(proven.checkpoint.checkpoint().size(), *size);
+    }
+    let published = reader.published_at(Some(sizes[1].0)).await.unwrap();
+    let older = reader.published_at(Some(sizes[0].0)).await.unwrap();
+    let grown = reader.prove_consistency(&published, &older.checkpoint).await.unwrap().to_string();
+    verify(&grown, &Expected { previous: Some(&older.note), ..Expected::default() }).unwrap();
+    for size in [0, sizes[0].0 + 1, sizes[2].0 + 1, u64::MAX] {
+        assert_eq!(reader.published_at(Some(size)).await.unwrap_err().code(), "checkpoint_unknown", "{size}");
+    }
+    for (first, last) in [(2, 1), (1, 4097), (0, u64::MAX)] {
+        let error = reader.prove_run(&published, "lift-01", first, last).await.unwrap_err();
+        assert_eq!(error.code(), "run_length", "{first} to {last}");
+    }
+    assert_eq!(reader.prove_run(&published, "lift-01", 0, 3).await.unwrap_err().code(), "not_logged");
 }
 
 async fn what_is_not_in_the_log_is_not_proven(place: Place) {

@@ -7,10 +7,8 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use edgesentry_formats::times::parse_unix_ms;
-use edgesentry_formats::{
-    Compression, Destination, Destinations, Format, Progress, Readers, RecordWriter, layout_path,
-};
-use edgesentry_rs::export::{Manifest, Target, export, export_logged};
+use edgesentry_formats::{Compression, Destination, Destinations, Format, Progress, RecordWriter};
+use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
 use edgesentry_rs::ledger::Filter;
 use edgesentry_rs::log::Logged;
 use edgesentry_rs::settings::Access;
@@ -22,7 +20,6 @@ use crate::exit::{Exit, Failure};
 use crate::inputs::Showing;
 use crate::interrupt;
 use crate::output::{Answer, Output};
-use crate::outputs::cannot_write;
 use crate::stores::{LedgerArgs, Opened};
 use crate::text::{count, name, number, shell_word};
 
@@ -139,7 +136,7 @@ impl Export {
                 refuse_older_log(path)?;
             }
             let manifest = destinations.place("the manifest next to --output", &Manifest::path_for(path))?;
-            let log = self.log.then(|| LogOutput::place(&opened, path, &mut destinations)).transpose()?;
+            let log = self.log.then(|| log_beside(&opened, path, &mut destinations)).transpose()?;
             let target = Target::Placed { path: path.clone(), destination, manifest };
             self.to_file(&opened, target, path, log, output)
         }
@@ -174,10 +171,10 @@ impl Export {
         opened: &Opened,
         target: Target,
         path: &Path,
-        log: Option<LogOutput>,
+        log: Option<LogBeside>,
         output: &Output,
     ) -> Result<Exit, Failure> {
-        let logged = log.as_ref().map(|log| &log.logged);
+        let logged = log.as_ref().map(LogBeside::logged);
         let manifest =
             self.showing.show(|progress| self.export(opened, target, logged, progress, || true))?;
         if let Some(log) = &log {
@@ -188,15 +185,15 @@ impl Export {
             "file": path.display().to_string(),
             "manifest_file": manifest_path.display().to_string(),
             "manifest": manifest,
-            "log_layout_file": log.as_ref().map(|log| log.layout.0.display().to_string()),
-            "checkpoint_file": log.as_ref().map(|log| log.checkpoint.0.display().to_string()),
+            "log_layout_file": log.as_ref().map(|log| log.layout().display().to_string()),
+            "checkpoint_file": log.as_ref().map(|log| log.checkpoint().display().to_string()),
         });
         if manifest.records == 0 {
             output.note("note: no record of the ledger matches");
         }
         let mut text = summary(path, &manifest_path, &manifest);
         if let Some(log) = &log {
-            text.push_str(&log.summary());
+            text.push_str(&summary_of_log(log));
         }
         output.answer(&Answer { ok: true, name: "export", content: &content, text, failure: None })?;
         Ok(Exit::Holds)
@@ -278,52 +275,24 @@ impl Export {
     }
 }
 
-fn checkpoint_path(export: &Path) -> PathBuf {
-    let mut note = export.as_os_str().to_owned();
-    note.push(".checkpoint");
-    PathBuf::from(note)
-}
-
 /// Refuses to place an export beside the log of an earlier one, which would be taken for its own.
 fn refuse_older_log(export: &Path) -> Result<(), Failure> {
-    let beside = [layout_path(export), checkpoint_path(export)];
-    let Some(older) = beside.iter().find(|path| path.exists()) else { return Ok(()) };
+    let Some(older) = LogBeside::earlier(export) else { return Ok(()) };
     let message = format!("{} is of an earlier export; add --log, or remove it first", older.display());
     Err(Failure::usage("usage", message))
 }
 
-/// The files of the log beside an export.
-struct LogOutput {
-    logged: Logged,
-    layout: (PathBuf, Destination),
-    checkpoint: (PathBuf, Destination),
+/// Reads the log of the ledger, and chooses the destinations of its files.
+fn log_beside(opened: &Opened, export: &Path, destinations: &mut Destinations) -> Result<LogBeside, Failure> {
+    let logged = opened.runtime.block_on(Logged::read(&*opened.ledger));
+    let logged = logged.map_err(|error| checkpoint::failure(&error))?;
+    Ok(LogBeside::place(logged, export, destinations)?)
 }
 
-impl LogOutput {
-    /// Reads the log of the ledger, and chooses the destinations.
-    fn place(opened: &Opened, export: &Path, destinations: &mut Destinations) -> Result<LogOutput, Failure> {
-        let logged = opened.runtime.block_on(Logged::read(&*opened.ledger));
-        let logged = logged.map_err(|error| checkpoint::failure(&error))?;
-        let (layout, note) = (layout_path(export), checkpoint_path(export));
-        let layout_place = destinations.place("the layout beside --output", &layout)?;
-        let note_place = destinations.place("the checkpoint beside --output", &note)?;
-        Ok(LogOutput { logged, layout: (layout, layout_place), checkpoint: (note, note_place) })
-    }
-
-    fn write(&self) -> Result<(), Failure> {
-        let write = |(path, place): &(PathBuf, Destination), bytes: &[u8]| {
-            place.write(Readers::Umask, bytes).map_err(|error| cannot_write(path, &error))
-        };
-        write(&self.layout, &self.logged.layout)?;
-        write(&self.checkpoint, &self.logged.checkpoint.note)
-    }
-
-    fn summary(&self) -> String {
-        let (layout, checkpoint) =
-            (self.layout.0.display().to_string(), self.checkpoint.0.display().to_string());
-        let size = number(self.logged.checkpoint.size);
-        format!("  log       {}, {size} leaves up to {}\n", name(&layout), name(&checkpoint))
-    }
+fn summary_of_log(log: &LogBeside) -> String {
+    let (layout, checkpoint) = (log.layout().display().to_string(), log.checkpoint().display().to_string());
+    let size = number(log.logged().checkpoint.size);
+    format!("  log       {}, {size} leaves up to {}\n", name(&layout), name(&checkpoint))
 }
 
 fn summary(path: &Path, manifest_path: &Path, manifest: &Manifest) -> String {

@@ -9,23 +9,25 @@ use edgesentry_rs::log::{LogReader, ProveError, Published};
 use edgesentry_rs::settings::Access;
 use serde_json::json;
 
-use crate::commands::{checkpoint, device_id, verify_proof};
+use crate::commands::{Sequences, checkpoint, device_id, sequences, verify_proof};
 use crate::exit::{Exit, Failure};
 use crate::output::{Answer, Output, write};
 use crate::outputs;
 use crate::stores::LedgerArgs;
 use crate::text::{name, number};
 
-/// Prove inclusion of a record or a head, absence of a device, or consistency with an earlier checkpoint
+/// Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint
 ///
-/// The proof is of the published checkpoint and contains it. It is made from the tiles of the log, so it needs no key;
+/// The proof is of the published checkpoint, or of an earlier one with --size, and contains it. It is made from the tiles of the log, so it needs no key;
 /// the ledger gives positions and heads. eds verify-proof verifies it offline.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds prove record lift-01 4711 -o record.proof
+  eds prove record lift-01 4711-4720 -o run.proof   ten records in one proof
   eds prove head lift-01 -o head.proof              absence, if the log does not know the device
   eds prove consistency checkpoint-of-may -o grown.proof
+  eds prove head lift-01 --size 90210               at an earlier checkpoint
   eds prove record lift-01 4711 | eds verify-proof - --policy policy.txt")]
 pub(crate) struct Prove {
     #[command(subcommand)]
@@ -35,14 +37,14 @@ pub(crate) struct Prove {
 /// The statement to prove.
 #[derive(Subcommand, Debug)]
 enum Statement {
-    /// A record is in the log
+    /// A record is in the log, or each record of a run
     Record {
         /// The device
         #[arg(value_name = "DEVICE", value_parser = device_id)]
         device: String,
-        /// The sequence of the record
-        #[arg(value_name = "SEQUENCE")]
-        sequence: u64,
+        /// The sequence of the record, or the first and the last one, such as 4711-4720
+        #[arg(value_name = "SEQUENCE", value_parser = sequences)]
+        sequence: Sequences,
         #[command(flatten)]
         running: Running,
     },
@@ -67,6 +69,9 @@ enum Statement {
 /// The log, and the destination of the proof.
 #[derive(Args, Debug)]
 struct Running {
+    /// Prove it at the earlier checkpoint of this size [default: the published one]
+    #[arg(long, value_name = "N")]
+    size: Option<u64>,
     /// File to write [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -105,7 +110,7 @@ impl Prove {
         let (published, proof) = opened
             .runtime
             .block_on(async {
-                let published = log.published().await?;
+                let published = log.published_at(running.size).await?;
                 let proof = self.prove(&log, &published, older.as_ref()).await?;
                 Ok((published, proof))
             })
@@ -145,10 +150,15 @@ impl Prove {
         older: Option<&Checkpoint>,
     ) -> Result<Proof, ProveError> {
         Ok(match (&self.statement, older) {
-            (Statement::Record { device, sequence, .. }, _) => Proof {
+            (Statement::Record { device, sequence: Sequences { first, last: None }, .. }, _) => Proof {
                 kind: "record",
-                text: log.prove_record(published, device, *sequence).await?.to_string(),
-                about: format!("the record of device {} with sequence {sequence}", name(device)),
+                text: log.prove_record(published, device, *first).await?.to_string(),
+                about: format!("the record of device {} with sequence {first}", name(device)),
+            },
+            (Statement::Record { device, sequence: Sequences { first, last: Some(last) }, .. }, _) => Proof {
+                kind: "run",
+                text: log.prove_run(published, device, *first, *last).await?.to_string(),
+                about: format!("the records of device {} with sequences {first} to {last}", name(device)),
             },
             (Statement::Head { device, .. }, _) => {
                 let proof = log.prove_head(published, device).await?;
@@ -171,7 +181,7 @@ impl Prove {
 fn failure(error: &ProveError) -> Failure {
     let exit = match error {
         ProveError::Log(error) => return checkpoint::failure(error),
-        ProveError::OtherLog { .. } => Exit::Usage,
+        ProveError::OtherLog { .. } | ProveError::UnknownSize { .. } | ProveError::Run { .. } => Exit::Usage,
         ProveError::Newer { .. } | ProveError::Diverged { .. } => Exit::Findings,
         _ => Exit::Unfinished,
     };

@@ -9,29 +9,30 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::Malformed;
-use edgesentry_formats::times::to_rfc3339;
+use edgesentry_formats::times::{parse_seconds, to_rfc3339};
 use edgesentry_log::{
-    Checkpoint, Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_PROOF_BYTES, Note, Policy, ProofFile,
+    Checkpoint, Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_RUN_PROOF_BYTES, Note, Policy, ProofFile,
     ProofFileError, Proven, Statement, StatementKind,
 };
 use serde_json::{Value, json};
 
-use crate::commands::device_id;
+use crate::commands::{Sequences, device_id, sequences};
 use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::text::name;
 
-/// Verify a proof from the transparency log offline: inclusion of a record or a head, absence, or consistency
+/// Verify a proof from the transparency log offline: inclusion of records or a head, absence, or consistency
 ///
 /// The policy names the keys of the log and of its witnesses; it must come from you, not from the operator of the
 /// log. Without --record, --device, --sequence or --expect a proof of anything passes: read the sentence that is
-/// printed, or state the expected statement.
+/// printed, or state the expected statement. Without --min-size or --max-age a proof of an old checkpoint passes too.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   eds verify-proof record.proof --policy policy.txt --record record.json
-  eds verify-proof head.proof --policy policy.txt --device lift-01 --sequence 4711
+  eds verify-proof run.proof --policy policy.txt --device lift-01 --sequence 4711-4720
+  eds verify-proof head.proof --policy policy.txt --device lift-01 --max-age 1h
   eds verify-proof absent.proof --policy policy.txt --device lift-99 --expect absence
   eds verify-proof grown.proof --policy policy.txt --previous checkpoint-of-may")]
 pub(crate) struct VerifyProof {
@@ -41,21 +42,27 @@ pub(crate) struct VerifyProof {
     /// Trusted keys of the log and of its witnesses, and the quorum
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// The proof must be of this record: a file with one record; - is stdin
+    /// The proof must be of this record, or have it in its run: a file with one record; - is stdin
     #[arg(long, value_name = "RECORD")]
     record: Option<PathBuf>,
     /// The proof must be about this device
     #[arg(long, value_name = "ID", value_parser = device_id)]
     device: Option<String>,
-    /// The record, or the head, must have this sequence
-    #[arg(long, value_name = "N")]
-    sequence: Option<u64>,
+    /// The record, or the head, must have this sequence; the records of a run these, such as 4711-4720
+    #[arg(long, value_name = "N", value_parser = sequences)]
+    sequence: Option<Sequences>,
     /// The proof must be of this kind
     #[arg(long, value_name = "KIND", value_parser = kinds())]
     expect: Option<StatementKind>,
     /// The older checkpoint that you kept; the proof must show that the log extends it
     #[arg(long, value_name = "CHECKPOINT")]
     previous: Option<PathBuf>,
+    /// Refuse a proof of a checkpoint with fewer leaves
+    #[arg(long, value_name = "N")]
+    min_size: Option<u64>,
+    /// Refuse a proof of a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
+    max_age: Option<u64>,
 }
 
 fn kinds() -> impl TypedValueParser<Value = StatementKind> {
@@ -78,10 +85,13 @@ impl VerifyProof {
             kind: self.expect,
             record: record.as_ref(),
             device_id: self.device.as_deref(),
-            sequence: self.sequence,
+            sequence: self.sequence.map(|sequence| sequence.first),
+            last_sequence: self.sequence.and_then(|sequence| sequence.last),
             previous: previous.as_ref(),
+            min_size: self.min_size,
+            max_age: self.max_age.map(inputs::max_age).transpose()?,
         };
-        let bytes = read(&self.proof, MAX_PROOF_BYTES)
+        let bytes = read(&self.proof, MAX_RUN_PROOF_BYTES)
             .map_err(|problem| Failure::unfinished("proof_unreadable", problem))?;
         let proven = ProofFile::parse(&bytes).and_then(|proof| proof.verify(&policy, &expected));
         let proven = proven.map_err(|error| self.failure(&error))?;
@@ -156,6 +166,7 @@ fn content(proven: &Proven) -> Value {
         .collect();
     let (index, hash) = match &proven.statement {
         Statement::Record { index, record } => (Some(*index), Some(record.hash().to_string())),
+        Statement::Run { records, .. } => (None, records.last().map(|record| record.hash().to_string())),
         Statement::Leaf { index, .. } => (Some(*index), None),
         Statement::Head(entry) => (None, Some(entry.record_hash.to_string())),
         Statement::Absent(_) | Statement::Extends(_) => (None, None),
@@ -169,6 +180,7 @@ fn content(proven: &Proven) -> Value {
         "statement": proven.to_string(),
         "device_id": proven.statement.device_id(),
         "sequence": proven.statement.sequence(),
+        "to_sequence": proven.statement.last_sequence(),
         "record_hash": hash,
         "index": index,
         "previous": previous,

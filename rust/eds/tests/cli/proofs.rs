@@ -44,6 +44,10 @@ fn a_proof_of_each_kind_goes_to_a_file_or_to_stdout() {
     let (folder, _) = logged();
     for (line, statement) in [
         (format!("record {WATER} 7"), format!("the record of device \"{WATER}\" with sequence 7 is leaf ")),
+        (
+            format!("record {WATER} 7-12"),
+            format!("the records of device \"{WATER}\" with sequences 7 to 12 are among leaves "),
+        ),
         (format!("head {WATER}"), format!("the last record of device \"{WATER}\" in log ")),
         ("head lift-99".to_owned(), "has no key and no record of device \"lift-99\"".to_owned()),
         ("head door-1".to_owned(), "device \"door-1\" has no record in log ".to_owned()),
@@ -87,6 +91,13 @@ fn a_proof_is_held_to_the_expected_statement() {
     ] {
         assert_eq!(error(&verify(line)), (1, json!("proof_of_other")), "{line}");
     }
+    ok(folder.eds(&format!("prove record {WATER} 5-9 --config eds.toml -o run.proof")));
+    ok(verify("run.proof --record record.json"));
+    ok(verify(&format!("run.proof --device {WATER} --sequence 5-9 --expect run")));
+    for line in ["run.proof --sequence 5", "run.proof --sequence 5-8", "run.proof --expect record"] {
+        assert_eq!(error(&verify(line)), (1, json!("proof_of_other")), "{line}");
+    }
+    assert_eq!(verify("run.proof --sequence 9-5").code, 2);
     let missing = verify("grown.proof");
     assert_eq!(error(&missing), (2, json!("proof_incomplete")));
     assert!(missing.stdout.contains("pass --previous"), "{}", missing.stdout);
@@ -112,6 +123,34 @@ fn a_proof_is_held_to_the_expected_statement() {
     assert_eq!(error(&verify("changed.proof")), (3, json!("proof_malformed")));
     assert_eq!(error(&verify("absent.proof")), (3, json!("proof_unreadable")));
     assert_eq!(verify("record.proof --expect luck").code, 2);
+}
+
+#[test]
+fn a_proof_of_an_earlier_checkpoint_is_made_and_refused_as_old() {
+    let (folder, _) = logged();
+    let old: u64 = folder.read("old.checkpoint").lines().nth(1).unwrap().parse().unwrap();
+    for line in [format!("record {WATER} 7"), format!("record {WATER} 7-9"), "head door-1".to_owned()] {
+        ok(folder.eds(&format!("prove {line} --size {old} --config eds.toml -o old.proof")));
+        let verify =
+            |line: &str| folder.eds(&format!("--json verify-proof old.proof --policy policy.txt {line}"));
+        let proven = ok(verify(&format!("--min-size {old}"))).envelope();
+        assert_eq!(proven["proof"]["checkpoint"]["size"], json!(old));
+        assert_eq!(error(&verify(&format!("--min-size {}", old + 1))), (1, json!("checkpoint_stale")));
+        // No witness gives a time.
+        let run = verify("--max-age 7d");
+        assert_eq!(error(&run), (1, json!("checkpoint_stale")));
+        assert!(run.stdout.contains("the policy requires no witness"), "{}", run.stdout);
+    }
+    // door-1 was not registered yet.
+    let verify =
+        |line: &str| folder.eds(&format!("--json verify-proof old.proof --policy policy.txt {line}"));
+    ok(verify("--expect absence --device door-1"));
+    for size in [0, old - 1, 90_000] {
+        let run = folder.eds(&format!("--json prove head door-1 --size {size} --config eds.toml"));
+        assert_eq!(error(&run), (2, json!("checkpoint_unknown")), "{size}");
+    }
+    let run = folder.eds(&format!("--json prove record {WATER} 1-4097 --config eds.toml"));
+    assert_eq!(error(&run), (2, json!("run_length")));
 }
 
 #[test]

@@ -29,6 +29,10 @@ impl From<ProveError> for Problem {
                 let detail = "the transparency log has no checkpoint yet; ask again later";
                 Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoCheckpoint, detail)
             }
+            ProveError::UnknownSize { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoCheckpoint, error.to_string())
+            }
+            ProveError::Run { .. } => Problem::malformed(&format!("query: {error}")),
             ProveError::NotLogged { .. } => {
                 Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotLogged, error.to_string())
             }
@@ -132,18 +136,22 @@ pub(super) async fn status(State(app): State) -> Result<Json<LogStatus>, Problem
     }))
 }
 
-/// Which record.
+/// Which record or records, at which checkpoint.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RecordQuery {
     /// The device.
     device_id: String,
-    /// The sequence of the record.
+    /// The sequence of the record, or of the first one.
     sequence: u64,
+    /// The sequence of the last record, for the proof of a run.
+    to_sequence: Option<u64>,
+    /// The size of an earlier checkpoint, by default the published one.
+    size: Option<u64>,
 }
 
-/// The proof that a record is in the transparency log (C2SP tlog-proof)
+/// The proof that a record is in the transparency log (C2SP tlog-proof), or each record of a run
 #[utoipa::path(
     get, path = "/api/v1/log/proof", tag = "log", params(RecordQuery),
     responses(
@@ -159,17 +167,23 @@ pub(super) struct RecordQuery {
 pub(super) async fn proof(State(app): State, Query(query): Query<RecordQuery>) -> Result<Response, Problem> {
     check_device_id(&query.device_id)?;
     let log = log(&app)?;
-    let published = log.published().await?;
-    Ok(text(log.prove_record(&published, &query.device_id, query.sequence).await?.to_string()))
+    let published = log.published_at(query.size).await?;
+    let (device_id, sequence) = (&query.device_id, query.sequence);
+    Ok(text(match query.to_sequence {
+        None => log.prove_record(&published, device_id, sequence).await?.to_string(),
+        Some(last) => log.prove_run(&published, device_id, sequence, last).await?.to_string(),
+    }))
 }
 
-/// Which device.
+/// Which device, at which checkpoint.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DeviceQuery {
     /// The device.
     device_id: String,
+    /// The size of an earlier checkpoint, by default the published one.
+    size: Option<u64>,
 }
 
 /// The proof of the last record of a device in the transparency log, or of its absence
@@ -191,17 +205,19 @@ pub(super) async fn heads_proof(
 ) -> Result<Response, Problem> {
     check_device_id(&query.device_id)?;
     let log = log(&app)?;
-    let published = log.published().await?;
+    let published = log.published_at(query.size).await?;
     Ok(text(log.prove_head(&published, &query.device_id).await?.to_string()))
 }
 
-/// From which size.
+/// From which size to which.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct GrowthQuery {
     /// The size of the older checkpoint.
     from: u64,
+    /// The size of the newer checkpoint, by default the published one.
+    size: Option<u64>,
 }
 
 /// The proof that the transparency log only grew since a checkpoint of an older size
@@ -222,6 +238,6 @@ pub(super) async fn consistency(
     Query(query): Query<GrowthQuery>,
 ) -> Result<Response, Problem> {
     let log = log(&app)?;
-    let published = log.published().await?;
+    let published = log.published_at(query.size).await?;
     Ok(text(log.prove_growth(&published, query.from).await?.to_string()))
 }

@@ -151,11 +151,31 @@ async fn served_proofs_hold() {
     let grown = get(&serving, &format!("/api/v1/log/consistency?from={size}")).await;
     verify(&grown, &Expected { previous: Some(&first), ..Expected::default() });
 
+    // A run, and each kind at the first checkpoint.
+    let run = get(&serving, "/api/v1/log/proof?device_id=lift-02&sequence=40&to_sequence=90").await;
+    let of_run =
+        Expected { last_sequence: Some(90), sequence: Some(40), ..kind(StatementKind::Run, "lift-02") };
+    verify(&run, &of_run);
+    for path in [
+        format!("proof?device_id=lift-02&sequence=7&size={size}"),
+        format!("proof?device_id=lift-02&sequence=7&to_sequence=9&size={size}"),
+        format!("heads-proof?device_id=lift-09&size={size}"),
+    ] {
+        let proven = verify(&get(&serving, &format!("/api/v1/log/{path}")).await, &Expected::default());
+        assert_eq!(proven.checkpoint.checkpoint().size(), size, "{path}");
+    }
+    let same = get(&serving, &format!("/api/v1/log/consistency?from={size}&size={size}")).await;
+    verify(&same, &Expected { previous: Some(&first), ..Expected::default() });
+    let unknown = serving.get("/api/v1/log/heads-proof?device_id=lift-02&size=7", Some("reader")).await;
+    assert_eq!(unknown.problem(), (404, "no_checkpoint".to_owned()));
+
     for query in [
         "proof?device_id=lift-02",
         "proof?device_id=&sequence=1",
         "proof?device_id=lift-02&sequence=-1",
         "proof?device_id=a%00b&sequence=1",
+        "proof?device_id=lift-02&sequence=2&to_sequence=1",
+        "proof?device_id=lift-02&sequence=1&to_sequence=4097",
         "heads-proof",
         "consistency?from=99999",
         "consistency?from=x",

@@ -7,7 +7,8 @@ use edgesentry_chain::{Hash, Head};
 use edgesentry_log::{HeadEntry, Leaf};
 
 use super::{
-    Failure, LogDatabase, LogTablesError, Row, Statements, Value, Work, inconsistent, read, read_row,
+    CHECKPOINT, CheckpointRow, Failure, LogDatabase, LogTablesError, Row, Statements, Value, Work,
+    checkpoint, inconsistent, read, read_row,
 };
 use crate::error::StoreError;
 
@@ -19,8 +20,12 @@ const KEY: i64 = 3;
 /// The positions of records, and the heads of the log at a size.
 #[async_trait]
 pub trait LogPositions: Send + Sync + 'static {
-    /// Returns the index of the leaf of a record; `None` if it has no position.
-    async fn position(&self, device_id: &str, sequence: u64) -> Result<Option<u64>, StoreError>;
+    /// Returns the indexes of the leaves of the records of a device from sequence `first` to `last`, up to the first
+    /// record without a position.
+    async fn positions(&self, device_id: &str, first: u64, last: u64) -> Result<Vec<u64>, StoreError>;
+
+    /// Returns the signed checkpoint of a size; `None` if the log has none.
+    async fn checkpoint_of(&self, size: u64) -> Result<Option<CheckpointRow>, StoreError>;
 
     /// Returns the sorted entries of the heads tree at a size at which a batch ended.
     ///
@@ -30,14 +35,19 @@ pub trait LogPositions: Send + Sync + 'static {
 
 #[async_trait]
 impl<D: LogDatabase> LogPositions for D {
-    async fn position(&self, device_id: &str, sequence: u64) -> Result<Option<u64>, StoreError> {
+    async fn positions(&self, device_id: &str, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
         // No ledger has larger sequences, or a zero byte in a device id.
-        if i64::try_from(sequence).is_err() || device_id.contains('\0') {
-            return Ok(None);
+        if i64::try_from(last).is_err() || device_id.contains('\0') {
+            return Ok(Vec::new());
         }
-        let values = vec![device_id.to_owned().into(), Value::number(sequence)];
-        let work: Work<Option<u64>> = Box::new(move |s| Box::pin(position(s, values, sequence)));
-        read_row(self, "read the position of a record", work).await
+        let device_id = device_id.to_owned();
+        let work: Work<Vec<u64>> = Box::new(move |s| Box::pin(positions(s, device_id, first, last)));
+        read_row(self, "read the positions of records", work).await
+    }
+
+    async fn checkpoint_of(&self, size: u64) -> Result<Option<CheckpointRow>, StoreError> {
+        let work: Work<Option<CheckpointRow>> = Box::new(move |s| Box::pin(checkpoint_of(s, size)));
+        read_row(self, "read a checkpoint", work).await
     }
 
     async fn heads_at(&self, size: u64) -> Result<Vec<HeadEntry>, LogTablesError> {
@@ -46,14 +56,39 @@ impl<D: LogDatabase> LogPositions for D {
     }
 }
 
-async fn position(s: &mut dyn Statements, values: Vec<Value>, sequence: u64) -> Result<Option<u64>, Failure> {
-    let statement = "SELECT first_index, first_sequence, records FROM log_runs
-                     WHERE device_id = $1 AND first_sequence <= $2 ORDER BY first_sequence DESC LIMIT 1";
-    let rows = s.select(statement, &values).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let row = Row::new("log_runs", row);
-    let within = sequence - row.number(1)?;
-    Ok(if within < row.number(2)? { row.number(0)?.checked_add(within) } else { None })
+async fn positions(
+    s: &mut dyn Statements,
+    device_id: String,
+    first: u64,
+    last: u64,
+) -> Result<Vec<u64>, Failure> {
+    // The run with the first record, then the runs that begin after it.
+    let at = "SELECT first_index, first_sequence, records FROM log_runs
+              WHERE device_id = $1 AND first_sequence <= $2 ORDER BY first_sequence DESC LIMIT 1";
+    let after = "SELECT first_index, first_sequence, records FROM log_runs
+                 WHERE device_id = $1 AND first_sequence > $2 AND first_sequence <= $3 ORDER BY first_sequence";
+    let device_id = Value::from(device_id);
+    let mut rows = s.select(at, &[device_id.clone(), Value::number(first)]).await?;
+    if first < last {
+        rows.extend(s.select(after, &[device_id, Value::number(first), Value::number(last)]).await?);
+    }
+    let mut positions = Vec::new();
+    let mut next = first;
+    for row in &rows {
+        let row = Row::new("log_runs", row);
+        let (index, begin, end) =
+            (row.number(0)?, row.number(1)?, row.number(1)?.saturating_add(row.number(2)?));
+        while (begin..end).contains(&next) && next <= last {
+            positions.push(index.saturating_add(next - begin));
+            next += 1;
+        }
+    }
+    Ok(positions)
+}
+
+async fn checkpoint_of(s: &mut dyn Statements, size: u64) -> Result<Option<CheckpointRow>, Failure> {
+    let rows = s.select(&format!("{CHECKPOINT} WHERE size = $1"), &[Value::number(size)]).await?;
+    rows.first().map(|row| checkpoint(row)).transpose()
 }
 
 /// Returns the heads at a size. The order of the reads matters: later reads undo a batch that is assigned in between.

@@ -83,16 +83,9 @@ impl GivenArgs {
             previous: self.previous.as_deref(),
         });
         let log = paths.map(|paths| LogFiles::read(&paths)).transpose();
-        let max_age = self.max_age.map(|seconds| match times::clock_ms() {
-            Some(now) => Ok(MaxAge { seconds, now: now / 1000 }),
-            None => Err(Failure::usage(
-                "clock",
-                "--max-age needs the time, and the system clock is before 1970; set it",
-            )),
-        });
         Ok(Given {
             log: log.map_err(|error| Failure::usage("log_inputs", error.to_string()))?,
-            max_age: max_age.transpose()?,
+            max_age: self.max_age.map(inputs::max_age).transpose()?,
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
             payloads: self.payloads.as_deref().map(inputs::payloads).transpose()?,
             heads: self.heads.as_deref().map(inputs::heads).transpose()?,
