@@ -16,6 +16,7 @@ mod prove;
 mod recover;
 mod settings;
 mod store;
+mod withdraw;
 mod writer;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use logged::Logged;
 pub use prove::{LogReader, ProveError, Published};
 pub use recover::Recovered;
 pub use settings::{LogSettings, Stores};
+pub use withdraw::Withdrawn;
 pub use writer::Sequenced;
 
 /// The transparency log of a ledger, with its store and its key.

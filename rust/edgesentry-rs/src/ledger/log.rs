@@ -9,6 +9,7 @@ mod assign;
 mod positions;
 mod restore;
 mod statements;
+mod withdraw;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -236,6 +237,15 @@ pub trait LogTables: LogPositions {
         checkpoint: &CheckpointRow,
     ) -> Result<(), LogTablesError>;
 
+    /// Withdraws the positions of an unsigned batch whose tiles are not stored. `last` is the heads leaf of the last
+    /// checkpoint.
+    async fn withdraw(
+        &self,
+        leader: &Leader,
+        batch: &BatchRow,
+        last: Option<HeadsLeaf>,
+    ) -> Result<(), LogTablesError>;
+
     /// Returns the last checkpoint.
     async fn last_checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError>;
 
@@ -449,6 +459,17 @@ impl<D: LogDatabase> LogTables for D {
             })
         });
         write(self, "note a checkpoint", work).await
+    }
+
+    async fn withdraw(
+        &self,
+        leader: &Leader,
+        batch: &BatchRow,
+        last: Option<HeadsLeaf>,
+    ) -> Result<(), LogTablesError> {
+        let (term, batch) = (leader.term, batch.clone());
+        let work: Work<()> = Box::new(move |s| Box::pin(withdraw::withdraw(s, term, batch, last)));
+        write(self, "withdraw the positions of a batch", work).await
     }
 
     async fn last_checkpoint(&self) -> Result<Option<CheckpointRow>, StoreError> {

@@ -89,6 +89,9 @@ pub enum LogError {
         /// The recomputed hash of the record in the ledger.
         actual: Option<Hash>,
     },
+    /// The batch under way cannot be withdrawn.
+    #[error("no batch of the transparency log was withdrawn: {0}")]
+    NotWithdrawn(String),
     /// A checkpoint cannot be signed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -113,6 +116,7 @@ impl LogError {
             LogError::Forked { .. } => "log_forked",
             LogError::Damaged { .. } => "log_damaged",
             LogError::HeadMismatch { .. } => "head_mismatch",
+            LogError::NotWithdrawn(_) => "log_not_withdrawn",
             LogError::Checkpoint(_) => "log_checkpoint",
         }
     }

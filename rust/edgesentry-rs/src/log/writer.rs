@@ -1,7 +1,7 @@
 //! A round of the leader: positions, tiles, signature.
 
 use bytes::Bytes;
-use edgesentry_log::{Appender, Batch, Checkpoint, HeadsLeaf, Leaf, Run, TreeHash};
+use edgesentry_log::{Appender, Batch, BuiltBatch, Checkpoint, HeadsLeaf, Leaf, Run, TreeHash};
 use tracing::{error, info};
 
 use super::lock::Last;
@@ -76,7 +76,7 @@ impl TransparencyLog {
     ///
     /// If another leader has taken over, its checkpoints are not reported as a lock that is ahead: the error is the
     /// lost leadership.
-    async fn check_lock_of(&self, leader: &Leader) -> Result<Last, LogError> {
+    pub(super) async fn check_lock_of(&self, leader: &Leader) -> Result<Last, LogError> {
         let checked = self.check_lock().await;
         if checked.is_err() {
             self.tables.still_leads(leader).await?;
@@ -85,7 +85,7 @@ impl TransparencyLog {
     }
 
     /// Returns size and heads leaf of a signed checkpoint, from its entry bundle; `None` before the first.
-    async fn last_heads(&self, last: &Last) -> Result<Option<(u64, HeadsLeaf)>, LogError> {
+    pub(super) async fn last_heads(&self, last: &Last) -> Result<Option<(u64, HeadsLeaf)>, LogError> {
         let Some(index) = last.size.checked_sub(1) else { return Ok(None) };
         let leaf = self.store.leaf(index, last.size, last.root, last.size).await?.leaf;
         match Leaf::parse(&leaf) {
@@ -108,6 +108,15 @@ impl TransparencyLog {
             self.tables.still_leads(leader).await?;
             return Err(self.forked(last.number, format!("batch {} does not begin at its end", batch.batch)));
         }
+        let built = self.built(batch, last).await?;
+        let root = built.appender.root();
+        self.store.put_all(built.files).await?;
+        self.tables.integrated(leader, batch, root).await?;
+        Ok(root)
+    }
+
+    /// Builds the bundles and tiles of a batch from its positions and the records of the ledger.
+    pub(super) async fn built(&self, batch: &BatchRow, last: &Last) -> Result<BuiltBatch, LogError> {
         let built = self.build(batch, last).await?.finish();
         let built = built.map_err(|error| LogError::of_batch(self.place(), error))?;
         let inconsistent = |problem: String| LogError::from(LogTablesError::Inconsistent(problem));
@@ -119,9 +128,7 @@ impl TransparencyLog {
         if let Some(there) = batch.root.filter(|there| *there != root) {
             return Err(inconsistent(format!("batch {} has root {there}, its leaves {root}", batch.batch)));
         }
-        self.store.put_all(built.files).await?;
-        self.tables.integrated(leader, batch, root).await?;
-        Ok(root)
+        Ok(built)
     }
 
     async fn build(&self, batch: &BatchRow, last: &Last) -> Result<Batch, LogError> {

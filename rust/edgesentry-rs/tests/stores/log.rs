@@ -14,7 +14,9 @@ use edgesentry_log::{
     TileId, TileKind, Tree, TreeHash, new_tiles,
 };
 use edgesentry_rs::error::{Component, FailureKind, StoreError};
-use edgesentry_rs::ledger::{Conflicts, Filter, LOG_CONFLICT, Leader, Ledger, LogQuery, Registration};
+use edgesentry_rs::ledger::{
+    BatchRow, Conflicts, Filter, LOG_CONFLICT, Leader, Ledger, LogQuery, Registration,
+};
 use edgesentry_rs::log::{LogError, TransparencyLog, compare_heads};
 use edgesentry_rs::objects::{FolderObjects, Object, Objects, S3Objects, Write, Written};
 use sqlx::Connection;
@@ -35,6 +37,8 @@ on_every_ledger!(
     there_is_one_leader,
     two_processes_make_one_log,
     an_edited_record_stops_the_log_and_not_ingest,
+    a_batch_that_took_over_a_change_is_withdrawn_after_the_repair,
+    a_batch_that_agrees_with_the_ledger_is_not_withdrawn,
     a_head_that_went_back_stops_the_log,
     a_restored_ledger_signs_nothing_until_it_is_recovered,
     a_ledger_that_was_copied_within_a_batch_goes_on,
@@ -484,6 +488,105 @@ async fn an_edited_record_stops_the_log_and_not_ingest(place: Place) {
     place.tamper("UPDATE audit_records SET timestamp_ms = timestamp_ms - 1 WHERE device_id = 'lift-02' AND sequence = 9").await;
     log.sequence(&mut leader).await.unwrap();
     audit(&*objects, &*ledger).await;
+}
+
+async fn a_batch_that_took_over_a_change_is_withdrawn_after_the_repair(place: Place) {
+    let (ledger, objects, log, mut leader, mut lifts) = signed_once(&place).await;
+    let refused = log.withdraw(&mut leader).await.unwrap_err();
+    assert_eq!(refused.code(), "log_not_withdrawn", "{refused}");
+    let changes = [
+        (
+            "UPDATE chain_heads SET record_hash = BYTES WHERE device_id = 'lift-01'",
+            "UPDATE chain_heads SET record_hash = (SELECT record_hash FROM audit_records r
+             WHERE r.device_id = 'lift-01' AND r.sequence = chain_heads.sequence) WHERE device_id = 'lift-01'",
+        ),
+        (
+            "UPDATE chain_heads SET sequence = sequence + 2 WHERE device_id = 'lift-01'",
+            "UPDATE chain_heads SET sequence = sequence - 2 WHERE device_id = 'lift-01'",
+        ),
+    ];
+    for (number, (change, back)) in (2..).zip(changes) {
+        let size = audit_size(&*objects).await;
+        // Keys, revocations and a new device are in the batch as well.
+        ingest(&place, &mut lifts, 2).await;
+        let mut new = device(number);
+        ledger.register(&registration(&new)).await.unwrap();
+        ingest(&place, std::slice::from_mut(&mut new), 2).await;
+        ledger.revoke(&format!("lift-0{number}")).await.unwrap();
+        let from = new.head().unwrap().sequence + 1;
+        let again = Registration {
+            key: Device::from_seed("x", [90 + number; 32], Scheme::Record).public_key().unwrap(),
+            valid_from: Some(from),
+            start: None,
+            ..registration(&new)
+        };
+        ledger.register(&again).await.unwrap();
+        write_sql(&place, change).await;
+        assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "ledger_tampered", "{change}");
+        write_sql(&place, back).await;
+        // The positions have the change, so a repair alone does not help, in this process or in another one.
+        drop(leader);
+        let other = self::log(&place.ledger().await, &objects, 1000);
+        leader = lead(&other).await;
+        assert_eq!(other.sequence(&mut leader).await.unwrap_err().code(), "ledger_tampered", "{change}");
+        let withdrawn = other.withdraw(&mut leader).await.unwrap();
+        assert_eq!((withdrawn.batch.first_index, withdrawn.contradiction.code()), (size, "ledger_tampered"));
+        assert_eq!(other.withdraw(&mut leader).await.unwrap_err().code(), "log_not_withdrawn");
+        assert_eq!(other.sequence(&mut leader).await.unwrap().batches, 1);
+        audit(&*objects, &*ledger).await;
+        // The keys of the log are those of the ledger again.
+        assert_eq!(other.sequence(&mut leader).await.unwrap().batches, 0);
+    }
+}
+
+async fn audit_size(objects: &dyn Objects) -> u64 {
+    checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap()).size()
+}
+
+async fn has_files(objects: &dyn Objects, batch: &BatchRow) -> bool {
+    for id in new_tiles(batch.first_index, batch.size) {
+        if objects.get(&format!("log/{id}")).await.unwrap().is_some() {
+            return true;
+        }
+    }
+    false
+}
+
+async fn a_batch_that_agrees_with_the_ledger_is_not_withdrawn(place: Place) {
+    let (ledger, objects, whole, leader, mut lifts) = signed_once(&place).await;
+    drop(leader);
+    // The process ends at each operation of the store: none of the batches is withdrawn, whether files are stored or not.
+    for turn in 0.. {
+        ingest(&place, &mut lifts, 1).await;
+        let faulty = Arc::new(Faulty {
+            objects: Arc::clone(&objects),
+            how: How::FailAfter,
+            left: AtomicI64::new(turn),
+            struck: Notify::new(),
+        });
+        let broken = log(&ledger, &(Arc::clone(&faulty) as Arc<dyn Objects>), 1000);
+        let done = broken.sequence(&mut lead(&whole).await).await;
+        let mut leader = lead(&whole).await;
+        let refused = whole.withdraw(&mut leader).await.unwrap_err();
+        assert_eq!(refused.code(), "log_not_withdrawn", "operation {turn}: {refused}");
+        // A record that is changed afterwards does not free a batch whose files are stored.
+        if let Some(batch) = whole.status().await.unwrap().open_batch
+            && has_files(&*objects, &batch).await
+        {
+            let change = "UPDATE audit_records SET timestamp_ms = timestamp_ms + BY
+                          WHERE sequence = (SELECT max(sequence) FROM audit_records)";
+            write_sql(&place, &change.replace("BY", "1")).await;
+            let refused = whole.withdraw(&mut leader).await.unwrap_err();
+            assert_eq!(refused.code(), "log_not_withdrawn", "operation {turn}: {refused}");
+            write_sql(&place, &change.replace("BY", "-1")).await;
+        }
+        whole.sequence(&mut leader).await.unwrap();
+        drop(leader);
+        audit(&*objects, &*ledger).await;
+        if done.is_ok() {
+            break;
+        }
+    }
 }
 
 async fn a_head_that_went_back_stops_the_log(place: Place) {

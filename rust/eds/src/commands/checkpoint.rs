@@ -15,7 +15,7 @@ use crate::inputs;
 use crate::output::{Answer, Output};
 use crate::random;
 use crate::stores::{LedgerArgs, Opened};
-use crate::text::{count, name, number};
+use crate::text::{count, name, number, sentence};
 
 /// Sequence a ledger into its transparency log and sign a checkpoint
 ///
@@ -61,6 +61,19 @@ enum Action {
         #[command(flatten)]
         ledger: LedgerArgs,
     },
+    /// Withdraw a batch that is not signed, because the ledger was changed before its records got their positions
+    ///
+    /// A log that stopped with ledger_tampered continues after the record is repaired. If a changed hash or head went into
+    /// the positions, it contradicts the repaired record as well: withdraw the batch then. The next run gives positions to
+    /// the records that the ledger has, so compare the ledger with trusted heads first. A batch that agrees with the
+    /// ledger, is signed, or has files in the store, stays.
+    Withdraw {
+        /// Trusted heads, as eds heads writes them; the batch stays if the ledger disagrees
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
+        #[command(flatten)]
+        ledger: LedgerArgs,
+    },
     /// Put the records of the log back into a ledger that was restored to an earlier time
     ///
     /// Every leaf is first checked against its signed checkpoint. Existing content of the ledger must be the same.
@@ -82,6 +95,7 @@ impl Checkpoint {
             Some(Action::Run { ledger }) => run(ledger, output),
             Some(Action::Init { heads, ledger }) => init(ledger, heads.as_deref(), output),
             Some(Action::Status { ledger }) => status(ledger, output),
+            Some(Action::Withdraw { heads, ledger }) => withdraw(ledger, heads.as_deref(), output),
             Some(Action::Recover { replace_conflicts, ledger }) => {
                 recover(ledger, *replace_conflicts, output)
             }
@@ -108,12 +122,15 @@ pub(crate) fn wait<T>(
 pub(crate) fn failure(error: &LogError) -> Failure {
     let exit = match error.code() {
         "ledger_tampered" | "head_mismatch" | "log_conflict" => Exit::Findings,
-        "log_not_opened" | "log_origin" => Exit::Usage,
+        "log_not_opened" | "log_origin" | "log_not_withdrawn" => Exit::Usage,
         _ => Exit::Unfinished,
     };
     let mut message = describe(error);
     if error.tampered().is_some() {
-        message.push_str("; the log stops and ingest continues; verify the ledger, and restore the record");
+        message.push_str(
+            "; the log stops and ingest continues; verify the ledger, and restore the record; if the log still stops \
+             there, eds checkpoint withdraw",
+        );
     }
     Failure { code: error.code(), message, exit }
 }
@@ -207,6 +224,32 @@ fn status(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
     let ok = failure.is_none();
     output.answer(&Answer { ok, name: "checkpoint", content: &content, text, failure })?;
     Ok(exit)
+}
+
+fn withdraw(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Exit, Failure> {
+    let heads = heads.map(inputs::heads).transpose()?;
+    let opened = ledger.open(Access::Existing)?;
+    if let Some(heads) = &heads {
+        wait(&opened, compare_heads(&*opened.ledger, heads))?;
+    }
+    let log = log_of(&opened, Stores::Existing)?;
+    let done = wait(&opened, async {
+        let mut leader = log.lead().await?;
+        log.withdraw(&mut leader).await
+    })?;
+    let status = wait(&opened, log.status())?;
+    let leaves = done.batch.size - done.batch.first_index;
+    let mut content = status_content(&status);
+    content["leaves_withdrawn"] = leaves.into();
+    content["contradiction"] = describe(&done.contradiction).into();
+    let text = format!(
+        "{}: {} withdrawn\n  because     {}\n{}",
+        name(&status.state.origin),
+        plural(leaves, "leaf", "leaves"),
+        sentence(&describe(&done.contradiction)),
+        status_text(&status)
+    );
+    answer(output, &content, text)
 }
 
 fn recover(ledger: &LedgerArgs, replace_conflicts: bool, output: &Output) -> Result<Exit, Failure> {
