@@ -8,8 +8,8 @@ use std::sync::Arc;
 use edgesentry_chain::{AuditRecord, Hash, Head, Heads, escape};
 use edgesentry_formats::times::now_ms;
 use edgesentry_formats::{
-    Destination, DestinationError, Destinations, Error as FormatError, Readers, RecordWriter, Writing,
-    by_name, layout_path,
+    Destination, DestinationError, Destinations, Error as FormatError, MAX_FILE_BYTES, Readers, RecordWriter,
+    Writing, by_name, layout_path, read_file,
 };
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -72,8 +72,8 @@ impl Manifest {
     /// The file cannot be read, is not a manifest, or is of a newer release.
     pub fn read(path: &Path) -> Result<Manifest, Error> {
         let wrong = |problem: &str| format!("{}: {problem}", path.display());
-        let bytes =
-            std::fs::read(path).map_err(|error| Error::unusable(wrong("cannot read the manifest"), error))?;
+        let bytes = read_file(path, MAX_FILE_BYTES)
+            .map_err(|error| Error::unusable(wrong("cannot read the manifest"), error))?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
             .map_err(|error| Error::unusable(wrong("not an export manifest"), error))?;
         if manifest.manifest != MANIFEST_VERSION {

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::{Config, Environment, File, FileFormat};
+use edgesentry_formats::read_file;
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -66,6 +67,9 @@ pub struct Settings {
     /// The service on the network, which `edgesentry-serve` reads.
     pub serve: Section,
 }
+
+/// The maximum size of a settings file.
+const MAX_SETTINGS_BYTES: u64 = 16 << 20;
 
 impl Default for Settings {
     fn default() -> Settings {
@@ -125,7 +129,10 @@ impl Settings {
             file.map(Path::to_owned).or_else(|| Some(PathBuf::from(&named.first()?.1)));
         let mut builder = Config::builder();
         if let Some(file) = &file {
-            let text = std::fs::read_to_string(file).map_err(|error| {
+            let text = read_file(file, MAX_SETTINGS_BYTES).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
+            });
+            let text = text.map_err(|error| {
                 Error::unusable(format!("{}: cannot read the settings", file.display()), error)
             })?;
             builder = builder.add_source(File::from_str(&text, FileFormat::Toml));

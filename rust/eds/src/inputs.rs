@@ -135,9 +135,9 @@ pub(crate) fn payloads(path: &Path) -> Result<PayloadFolder, Failure> {
     PayloadFolder::open(path).map_err(|error| Failure::usage("payloads_unreadable", describe(&error)))
 }
 
-/// Reads a whole small file.
+/// Reads a whole file of at most 512 MiB.
 pub(crate) fn bytes(path: &Path, code: &'static str) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path)
+    edgesentry_formats::read_file(path, edgesentry_formats::MAX_FILE_BYTES)
         .map_err(|error| Failure::usage(code, format!("{}: cannot read: {error}", path.display())))
 }
 

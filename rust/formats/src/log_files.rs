@@ -1,13 +1,15 @@
 //! The inputs of the level `log`: policy, checkpoints and layout, read from files.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use edgesentry_log::{
     LogCheck, LogInputs, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MaxAge, Note, NoteError, Places, PlacesError,
     Policy, PolicyError,
 };
+
+use crate::bounded::read_start;
 
 /// A file of the level `log` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum LogFileProblem {
     /// It is not a layout.
     #[error("not a layout of a log: {0}")]
     Layout(#[from] PlacesError),
+    /// A layout is a device, a FIFO or a directory.
+    #[error("not a regular file, which a layout must be; copy it to a file")]
+    NotAFile,
     /// A layout that was found beside the export is larger than 1 GiB.
     #[error("the layout beside the export has {0} bytes, more than 1 GiB; name it as the layout to read it")]
     LargeLayout(u64),
@@ -106,11 +111,19 @@ pub fn layout_path(export: &Path) -> PathBuf {
 }
 
 fn layout_of(path: &Path, is_found: bool) -> Result<Places, LogFileError> {
-    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    if is_found && bytes > MAX_FOUND_LAYOUT_BYTES {
-        return Err(LogFileError { path: path.to_owned(), problem: LogFileProblem::LargeLayout(bytes) });
+    let problem = match std::fs::metadata(path) {
+        Err(error) => Some(error.into()),
+        // It has no limit of its own, so it must not be endless.
+        Ok(metadata) if !metadata.is_file() => Some(LogFileProblem::NotAFile),
+        Ok(metadata) if is_found && metadata.len() > MAX_FOUND_LAYOUT_BYTES => {
+            Some(LogFileProblem::LargeLayout(metadata.len()))
+        }
+        Ok(_) => None,
+    };
+    match problem {
+        Some(problem) => Err(LogFileError { path: path.to_owned(), problem }),
+        None => parse(path, usize::MAX, |bytes| Ok(Places::parse(bytes)?)),
     }
-    parse(path, usize::MAX, |bytes| Ok(Places::parse(bytes)?))
 }
 
 fn note(path: &Path) -> Result<Note, LogFileError> {
@@ -124,11 +137,7 @@ fn parse<T>(
     parse: impl FnOnce(&[u8]) -> Result<T, LogFileProblem>,
 ) -> Result<T, LogFileError> {
     let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let read = || -> Result<Vec<u8>, LogFileProblem> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(most).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
+    let read = || -> Result<Vec<u8>, LogFileProblem> { Ok(read_start(File::open(path)?, most)?) };
     let parsed = read().and_then(|bytes| parse(&bytes));
     parsed.map_err(|problem| LogFileError { path: path.to_owned(), problem })
 }

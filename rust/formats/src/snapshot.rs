@@ -9,6 +9,7 @@ use edgesentry_chain::{Heads, escape};
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::bounded::{MAX_FILE_BYTES, read_file};
 use crate::destination::Destination;
 use crate::heads::{HeadsError, read_heads, write_heads};
 use crate::new_file::{Readers, create_file, folder_of, sync_folder};
@@ -172,7 +173,9 @@ impl Snapshot {
                 newest = newest.max(Some(path));
             }
         }
-        newest.map(|path| fs::read(&path).map_err(SnapshotError::io(&path, "read"))).transpose()
+        newest
+            .map(|path| read_file(&path, MAX_FILE_BYTES).map_err(SnapshotError::io(&path, "read")))
+            .transpose()
     }
 
     /// Appends a line about an accepted rewrite.
@@ -197,7 +200,10 @@ impl Snapshot {
 
 fn before(place: &Path, path: &Path) -> Result<Option<Before>, SnapshotError> {
     let read = || -> io::Result<(Vec<u8>, SystemTime)> {
-        Ok((fs::read(place)?, fs::metadata(place)?.modified().unwrap_or_else(|_| SystemTime::now())))
+        Ok((
+            read_file(place, MAX_FILE_BYTES)?,
+            fs::metadata(place)?.modified().unwrap_or_else(|_| SystemTime::now()),
+        ))
     };
     let (bytes, modified) = match read() {
         Ok(read) => read,

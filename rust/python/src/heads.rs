@@ -1,12 +1,11 @@
 //! `Head`, and heads snapshots: the trusted last links of many chains.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgesentry_chain as chain;
 use edgesentry_chain::{Checks, FindingCode, Hash, Heads, check_extension};
-use edgesentry_formats::{Destinations, Options, Snapshot};
+use edgesentry_formats::{Destinations, MAX_FILE_BYTES, Options, Snapshot, read_file};
 use edgesentry_rs::Ledger;
 use edgesentry_rs::extension::Extension;
 use pyo3::exceptions::PyTypeError;
@@ -234,7 +233,7 @@ fn head_from_any(device_id: &str, value: &Bound<'_, PyAny>) -> PyResult<chain::H
 fn heads_from_file(py: Python<'_>, path: PathBuf) -> PyResult<Heads> {
     let name = path.display().to_string();
     let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot read: {error}"));
-    let json = fs::read(&path).map_err(failed)?;
+    let json = read_file(&path, MAX_FILE_BYTES).map_err(failed)?;
     edgesentry_formats::read_heads(&json).map_err(|error| bad_heads(&name, &error))
 }
 

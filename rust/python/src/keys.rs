@@ -1,6 +1,5 @@
 //! `KeyRing`, and the verification of a single signature.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +8,7 @@ use edgesentry_chain::count;
 use edgesentry_chain::{
     Claim, ProvidedBy, PublicKey, RingKey, Scheme, Signed, signed_message, verify_signature,
 };
+use edgesentry_formats::{MAX_FILE_BYTES, read_file};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -248,7 +248,7 @@ pub(crate) fn keys_from_any(value: &Bound<'_, PyAny>, scheme: Scheme) -> PyResul
     let (name, json) = if let Some(path) = path_of(value)? {
         let name = path.display().to_string();
         let failed = |error| os_error(py, &error, &name, &format!("{name}: cannot read: {error}"));
-        let json = fs::read(&path).map_err(failed)?;
+        let json = read_file(&path, MAX_FILE_BYTES).map_err(failed)?;
         (name, json)
     } else {
         ("keys".to_owned(), mapping_as_json(value)?.into_bytes())

@@ -1,7 +1,6 @@
 //! `Policy`, `Checkpoint` and `verify_proof`: proofs of the transparency log, and `Ledger.prove`.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 
 use edgesentry_log as log;
@@ -222,11 +221,7 @@ fn kind_of(name: &str) -> PyResult<StatementKind> {
 
 /// Reads a file up to one byte behind the limit, which the parser then refuses.
 fn read_file(py: Python<'_>, path: &std::path::Path, limit: usize) -> PyResult<Vec<u8>> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
+    let read = || edgesentry_formats::read_start(File::open(path)?, limit as u64 + 1);
     let name = path.display().to_string();
     py.detach(read).map_err(|error: std::io::Error| {
         os_error(py, &error, &name, &format!("{name}: cannot read: {error}"))

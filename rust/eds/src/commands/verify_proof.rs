@@ -1,15 +1,14 @@
 //! `eds verify-proof`: verifies a proof of the transparency log, offline.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use edgesentry_chain::AuditRecord;
-use edgesentry_formats::Malformed;
 use edgesentry_formats::times::{parse_seconds, to_rfc3339};
+use edgesentry_formats::{Malformed, read_start};
 use edgesentry_log::{
     Checkpoint, Expected, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MAX_RUN_PROOF_BYTES, Note, Policy, ProofFile,
     ProofFileError, Proven, Statement, StatementKind,
@@ -144,14 +143,12 @@ fn record(path: &Path) -> Result<AuditRecord, Failure> {
 /// Reads a file up to one byte behind the limit, which the parser then refuses.
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     let read = || {
-        let mut bytes = Vec::new();
         let limit = limit as u64 + 1;
         if inputs::is_stdin(path) {
-            std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+            read_start(std::io::stdin().lock(), limit)
         } else {
-            File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+            read_start(File::open(path)?, limit)
         }
-        Ok(bytes)
     };
     read().map_err(|error: std::io::Error| format!("{}: cannot read: {error}", path.display()))
 }

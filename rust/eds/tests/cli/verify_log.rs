@@ -196,3 +196,32 @@ fn an_export_has_the_log_of_its_ledger_beside_it() {
         assert_eq!(folder.eds(&format!("export --config eds.toml {wrong}")).code, 2, "{wrong}");
     }
 }
+
+#[test]
+fn an_input_that_never_ends_is_refused() {
+    let folder = folder();
+    for (wrong, code) in [
+        ("--checkpoint checkpoint --policy policy --log-layout /dev/zero", "log_inputs"),
+        ("--checkpoint checkpoint --policy policy --log-layout .", "log_inputs"),
+        ("--checkpoint /dev/zero --policy policy", "log_inputs"),
+        ("--checkpoint checkpoint --policy /dev/zero", "log_inputs"),
+        ("--checkpoint checkpoint --policy policy --previous /dev/zero", "log_inputs"),
+    ] {
+        let run = folder.eds(&format!("--json verify-chain export.ndjson {wrong}"));
+        assert_eq!((run.code, &run.envelope()["error"]["code"]), (2, &json!(code)), "{wrong}");
+    }
+    // A FIFO without a writer would block.
+    let fifo = folder.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let run = folder
+        .eds("--json verify-chain export.ndjson --checkpoint checkpoint --policy policy --log-layout fifo");
+    assert!(run.code == 2 && run.stdout.contains("not a regular file"), "{}", run.stdout);
+    for (line, code) in [
+        ("verify-proof /dev/zero --policy policy", "proof_malformed"),
+        ("verify-proof checkpoint --policy /dev/zero", "policy"),
+        ("verify-proof checkpoint --policy policy --previous /dev/zero", "checkpoint"),
+    ] {
+        let run = folder.eds(&format!("--json {line}"));
+        assert_eq!(run.envelope()["error"]["code"], json!(code), "{line}");
+    }
+}

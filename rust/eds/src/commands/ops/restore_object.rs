@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::AuditRecord;
+use edgesentry_formats::{MAX_FILE_BYTES, read_file};
 use edgesentry_ops::s3::{Restored, State, restore};
 use edgesentry_rs::Filter;
 use edgesentry_rs::payload::S3;
@@ -106,7 +107,8 @@ impl RestoreObject {
     /// Returns the named devices; an empty list means all.
     fn devices(&self) -> Result<Vec<String>, Failure> {
         let Some(file) = &self.devices else { return Ok(self.device.iter().cloned().collect()) };
-        let text = std::fs::read_to_string(file);
+        let text = read_file(file, MAX_FILE_BYTES)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8")));
         let text = text.map_err(|error| {
             Failure::usage("devices", format!("{}: cannot be read: {error}", file.display()))
         })?;
