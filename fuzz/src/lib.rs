@@ -6,6 +6,6 @@ mod memory;
 mod seeds;
 
 pub use input::{Entries, read, read_back, written};
-pub use log_seeds::{log_binary, log_text, log_tree};
+pub use log_seeds::{ProvenLog, log_binary, log_text, log_tree};
 pub use memory::bounded;
 pub use seeds::{arrow, chain, fleet, heads, json, key_ring, parquet, plant, record};

@@ -2,8 +2,9 @@
 
 use edgesentry_chain::{Hash, Scheme};
 use edgesentry_log::{
-    Checkpoint, EntryBundle, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree, KeyLeaf, KeyType,
-    LayoutItem, LayoutWriter, Leaf, LogProof, OpenedLeaf, RevokedLeaf, SignerKey, TileId, TileKind, TreeHash,
+    Checkpoint, ConsistencyProof, EntryBundle, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree, KeyLeaf,
+    KeyType, LayoutItem, LayoutWriter, Leaf, LogProof, Note, OpenedLeaf, Policy, RevokedLeaf, RunLeaf, RunProof,
+    SignerKey, TileId, TileKind, Tree, TreeHash, inclusion_path,
 };
 
 use crate::fleet;
@@ -50,6 +51,89 @@ pub fn log_text() -> Vec<Vec<u8>> {
         (7, note.signatures()[1].to_string()),
     ]);
     seeds.into_iter().map(|(kind, text)| [&[kind], text.as_bytes()].concat()).collect()
+}
+
+/// A log of two devices with four records each and a heads leaf, signed at sizes 3 and 9. Nothing else has a signature of
+/// its key.
+pub struct ProvenLog {
+    /// The policy with its key.
+    pub policy: Policy,
+    /// The checkpoint of size 3.
+    pub older: Note,
+    /// The leaves.
+    pub leaves: Vec<Leaf>,
+    /// The entries of the heads tree.
+    pub entries: Vec<HeadEntry>,
+    tree: Tree,
+    note: Note,
+}
+
+impl Default for ProvenLog {
+    fn default() -> ProvenLog {
+        let (_, records, _) = fleet(2, 4);
+        let mut entries: Vec<HeadEntry> = records
+            .iter()
+            .filter(|record| record.sequence == 4)
+            .map(|record| HeadEntry {
+                device_id: record.device_id.clone(),
+                sequence: record.sequence,
+                record_hash: record.hash(),
+                start_sequence: 0,
+                start_hash: Hash::ZERO,
+            })
+            .collect();
+        entries.sort_by(|a, b| a.device_id.cmp(&b.device_id));
+        let heads = HeadsTree::new(entries.clone()).expect("sorted entries");
+        let mut leaves: Vec<Leaf> = records.into_iter().map(Leaf::Record).collect();
+        let (records, devices) = (leaves.len() as u64, entries.len() as u64);
+        leaves.push(Leaf::Heads(HeadsLeaf { records, devices, heads_root: heads.root(), at_ms: 5 }));
+        let key = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [9; 32]).expect("a name");
+        let (mut tree, mut notes) = (Tree::default(), Vec::new());
+        for leaf in &leaves {
+            tree.push(leaf.hash());
+            let checkpoint = Checkpoint::new(ORIGIN, tree.size(), tree.root()).expect("a small log");
+            notes.push(checkpoint.sign(&key).expect("the key of the log"));
+        }
+        let policy = format!("log {}\nquorum none\n", key.verifier());
+        ProvenLog {
+            policy: Policy::parse(policy.as_bytes()).expect("a policy"),
+            note: notes.pop().expect("the last note"),
+            older: notes.swap_remove(2),
+            leaves,
+            entries,
+            tree,
+        }
+    }
+}
+
+impl ProvenLog {
+    /// Returns proofs of each kind.
+    pub fn proofs(&self) -> Vec<Vec<u8>> {
+        let size = self.tree.size();
+        let leaf = |index: u64| RunLeaf {
+            leaf: self.leaves[usize::try_from(index).expect("a small log")].to_bytes(),
+            index,
+            path: inclusion_path(index, size, |node| self.tree.node(node)).expect("a leaf"),
+        };
+        let proof = |index: u64| {
+            let RunLeaf { leaf, index, path } = leaf(index);
+            LogProof { extra: Some(leaf), index, path, checkpoint: self.note.clone() }
+        };
+        let heads = HeadsTree::new(self.entries.clone()).expect("sorted entries");
+        let head = |device_id: &str| HeadsProof::of_device(device_id, &heads, proof(size - 1)).expect("a tree");
+        let run = RunProof { leaves: [1, 3, 5].map(leaf).to_vec(), checkpoint: self.note.clone() };
+        let grown = ConsistencyProof::new(3, self.note.clone(), |node| self.tree.node(node));
+        [
+            proof(2).to_string(),
+            proof(size - 1).to_string(),
+            run.to_string(),
+            head(&self.entries[0].device_id).to_string(),
+            head("unknown").to_string(),
+            grown.expect("an older size").to_string(),
+        ]
+        .map(String::into_bytes)
+        .to_vec()
+    }
 }
 
 /// Returns leaves, entries, records, bundles, tiles and layouts.
