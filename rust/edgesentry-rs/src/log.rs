@@ -15,37 +15,41 @@ mod logged;
 mod prove;
 mod recover;
 mod settings;
+mod signer;
 mod store;
 mod withdraw;
 mod writer;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use edgesentry_chain::Heads;
-use edgesentry_log::SignerKey;
+use edgesentry_log::VerifierKey;
 use futures::TryStreamExt;
 
 use self::lock::Lock;
 use self::store::TileStore;
-use crate::error::StoreError;
 use crate::ledger::{BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError};
-use crate::objects::Objects;
+use crate::objects::{Objects, Write, Written};
 
 pub use error::LogError;
 pub use logged::Logged;
 pub use prove::{LogReader, ProveError, Published};
 pub use recover::Recovered;
 pub use settings::{LogSettings, Stores};
+pub use signer::{LogSigner, ProgramSigner};
 pub use withdraw::Withdrawn;
 pub use writer::Sequenced;
 
-/// The transparency log of a ledger, with its store and its key.
+/// The transparency log of a ledger, with its store and its keys.
 #[derive(Clone)]
 pub struct TransparencyLog {
     tables: Arc<dyn LogTables>,
     store: TileStore,
     lock: Lock,
-    key: Arc<SignerKey>,
+    signer: LogSigner,
+    /// The signers of the keys before a rotation, which also sign.
+    previous: Arc<[LogSigner]>,
     max_records: u64,
 }
 
@@ -71,21 +75,36 @@ impl TransparencyLog {
         tables: Arc<dyn LogTables>,
         store: Arc<dyn Objects>,
         lock: Arc<dyn Objects>,
-        key: SignerKey,
+        key: impl Into<LogSigner>,
         max_records: u64,
     ) -> TransparencyLog {
         let (store, lock) = (TileStore::new(store), Lock::new(lock));
-        TransparencyLog { tables, store, lock, key: Arc::new(key), max_records }
+        TransparencyLog { tables, store, lock, signer: key.into(), previous: Arc::default(), max_records }
+    }
+
+    /// Signs with the keys before a rotation as well, so that auditors can change their policies one after the other.
+    #[must_use]
+    pub fn with_previous_keys(self, previous: impl IntoIterator<Item = LogSigner>) -> TransparencyLog {
+        TransparencyLog { previous: previous.into_iter().collect(), ..self }
     }
 
     /// Returns the name of the log.
     pub fn origin(&self) -> &str {
-        self.key.verifier().name()
+        self.key().name()
     }
 
     /// Returns the key with which the log signs.
-    pub fn key(&self) -> &edgesentry_log::VerifierKey {
-        self.key.verifier()
+    pub fn key(&self) -> &VerifierKey {
+        self.signer.verifier()
+    }
+
+    /// Returns all keys with which the log signs: the current one, and those before a rotation.
+    pub fn keys(&self) -> impl Iterator<Item = &VerifierKey> + Clone {
+        self.signers().map(LogSigner::verifier)
+    }
+
+    fn signers(&self) -> impl Iterator<Item = &LogSigner> + Clone {
+        std::iter::once(&self.signer).chain(self.previous.iter())
     }
 
     /// Returns the location of the tiles.
@@ -163,14 +182,30 @@ impl TransparencyLog {
         self.check_lock().await.map(|_| ())
     }
 
-    /// Checks that the stores can be reached.
+    /// Checks that the stores can be reached, and by a trial that they keep an object that exists. The trial leaves an
+    /// object in each.
     ///
     /// # Errors
-    /// A store cannot be reached.
-    pub async fn check_stores(&self) -> Result<(), StoreError> {
-        self.store.check().await?;
-        self.lock.check().await
+    /// [`LogError::NotWriteOnce`]; a store cannot be reached.
+    pub async fn check_stores(&self) -> Result<(), LogError> {
+        for objects in [self.store.objects(), self.lock.objects()] {
+            objects.check().await?;
+            try_write_once(objects).await?;
+        }
+        Ok(())
     }
+}
+
+/// Checks by a trial that a store keeps an object that exists. A store that ignores the condition of a write would
+/// replace signed checkpoints.
+async fn try_write_once(objects: &dyn Objects) -> Result<(), LogError> {
+    const TRIAL: &str = "log/write-once-trial";
+    let put = |text: &'static str| objects.put(TRIAL, Bytes::from_static(text.as_bytes()), Write::IfAbsent);
+    put("written once\n").await?;
+    let second = "written twice\n";
+    let is_kept = put(second).await? == Written::Taken
+        && objects.get(TRIAL).await?.is_some_and(|kept| kept != second.as_bytes());
+    if is_kept { Ok(()) } else { Err(LogError::NotWriteOnce { place: objects.place().to_owned() }) }
 }
 
 /// Compares a ledger with heads from outside of the service: the record at each head must have its hash. The first

@@ -79,6 +79,20 @@ pub struct NoteSignature {
 }
 
 impl NoteSignature {
+    /// Signs the text of a note with the key of a log.
+    ///
+    /// # Errors
+    /// [`NoteError::WrongType`] for a key of cosignatures.
+    pub fn new(key: &SignerKey, text: &str) -> Result<NoteSignature, NoteError> {
+        check_type(key, KeyType::Ed25519)?;
+        Ok(NoteSignature::of(key.verifier(), key.sign(text.as_bytes())))
+    }
+
+    /// Returns the line of an Ed25519 signature that another program made with the key of a log.
+    pub fn of(key: &VerifierKey, signature: [u8; 64]) -> NoteSignature {
+        NoteSignature { name: key.name().to_owned(), id: key.id(), bytes: signature.to_vec() }
+    }
+
     /// Parses one line without its line feed.
     ///
     /// # Errors
@@ -148,11 +162,25 @@ impl Note {
     /// [`NoteError::Form`], [`NoteError::Characters`], [`NoteError::TooLarge`]; [`NoteError::WrongType`] for a key of
     /// cosignatures.
     pub fn sign(text: &str, key: &SignerKey) -> Result<Note, NoteError> {
+        Note::assemble(text, [NoteSignature::new(key, text)?])
+    }
+
+    /// Joins a text, which must end with a line feed, and signatures of it, at least one. Verifies none of them.
+    ///
+    /// # Errors
+    /// [`NoteError::Form`], [`NoteError::Characters`], [`NoteError::TooLarge`], [`NoteError::Repeated`],
+    /// [`NoteError::TooManySignatures`].
+    pub fn assemble(
+        text: &str,
+        signatures: impl IntoIterator<Item = NoteSignature>,
+    ) -> Result<Note, NoteError> {
         if !text.ends_with('\n') {
             return Err(NoteError::Form);
         }
         let mut note = Note { text: text.to_owned(), signatures: Vec::new() };
-        note.add(note.signature(key)?)?;
+        for signature in signatures {
+            note.add(signature)?;
+        }
         // A text that ends with an empty line, for example, would be read as a shorter text.
         if Note::parse(note.to_string().as_bytes())? == note { Ok(note) } else { Err(NoteError::Form) }
     }
@@ -227,9 +255,7 @@ impl Note {
     /// # Errors
     /// [`NoteError::WrongType`] for a key of cosignatures.
     pub fn signature(&self, key: &SignerKey) -> Result<NoteSignature, NoteError> {
-        check_type(key, KeyType::Ed25519)?;
-        let bytes = key.sign(self.text.as_bytes()).to_vec();
-        Ok(NoteSignature { name: key.verifier().name().to_owned(), id: key.verifier().id(), bytes })
+        NoteSignature::new(key, &self.text)
     }
 
     /// Returns the cosignature (cosignature/v1) of a key over the text, at a time in Unix seconds. The text must be

@@ -89,6 +89,25 @@ pub enum LogError {
         /// The recomputed hash of the record in the ledger.
         actual: Option<Hash>,
     },
+    /// A store replaces an object although the write has the condition that there is none.
+    #[error(
+        "{place}: the store replaced an object although the write was conditional (If-None-Match: *), so it cannot hold \
+         a log; use a store with conditional writes for log.store and log.lock"
+    )]
+    NotWriteOnce {
+        /// The location of the store.
+        place: String,
+    },
+    /// The program that signs for the log failed.
+    #[error(
+        "{program}: the signing program of the transparency log failed: {problem}; nothing is signed until it works"
+    )]
+    Signer {
+        /// The program.
+        program: String,
+        /// The reason.
+        problem: String,
+    },
     /// The batch under way cannot be withdrawn.
     #[error("no batch of the transparency log was withdrawn: {0}")]
     NotWithdrawn(String),
@@ -116,6 +135,8 @@ impl LogError {
             LogError::Forked { .. } => "log_forked",
             LogError::Damaged { .. } => "log_damaged",
             LogError::HeadMismatch { .. } => "head_mismatch",
+            LogError::NotWriteOnce { .. } => "log_store_unfit",
+            LogError::Signer { .. } => "log_signer",
             LogError::NotWithdrawn(_) => "log_not_withdrawn",
             LogError::Checkpoint(_) => "log_checkpoint",
         }
@@ -133,7 +154,9 @@ impl LogError {
     pub fn is_retryable(&self) -> bool {
         match self {
             LogError::Store(error) | LogError::Tables(LogTablesError::Store(error)) => error.is_retryable(),
-            LogError::LedElsewhere | LogError::Tables(LogTablesError::Superseded) => true,
+            LogError::LedElsewhere
+            | LogError::Signer { .. }
+            | LogError::Tables(LogTablesError::Superseded) => true,
             _ => false,
         }
     }

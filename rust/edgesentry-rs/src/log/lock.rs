@@ -24,8 +24,8 @@ impl Lock {
         self.objects.place()
     }
 
-    pub(super) async fn check(&self) -> Result<(), StoreError> {
-        self.objects.check().await
+    pub(super) fn objects(&self) -> &dyn Objects {
+        &*self.objects
     }
 
     pub(super) async fn get(&self, number: u64) -> Result<Option<Bytes>, StoreError> {
@@ -72,7 +72,7 @@ impl TransparencyLog {
             return Err(forked(format!("it has {} bytes", note.len())));
         }
         let note = Note::parse(note).map_err(|error| forked(error.to_string()))?;
-        note.verify([self.key.verifier()]).map_err(|error| forked(error.to_string()))?;
+        note.verify(self.keys()).map_err(|error| forked(error.to_string()))?;
         let checkpoint = Checkpoint::parse(note.text()).map_err(|error| forked(error.to_string()))?;
         if checkpoint.origin() != self.origin() {
             return Err(forked(format!("it is of the log {:?}", checkpoint.origin())));

@@ -1,5 +1,6 @@
 //! `[log]`: the settings of the transparency log.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use super::TransparencyLog;
 use super::lock::Lock;
+use super::signer::{LogSigner, ProgramSigner};
 use crate::error::{Component, Error, describe};
 use crate::ledger::Ledger;
 use crate::objects::{self, Objects};
@@ -20,8 +22,11 @@ use crate::s3_settings::S3Settings;
 pub struct LogSettings {
     /// The name of the log, a URL without a scheme, such as `log.example/lifts`. It never changes.
     pub origin: Option<String>,
-    /// The seed file of the key that signs checkpoints, as `eds keygen` writes it.
+    /// The seed file of the key that signs checkpoints, as `eds keygen` writes it; or `exec:KEY PROGRAM`, a program that
+    /// has the private key of this public key.
     pub key: Option<PathBuf>,
+    /// The keys before a rotation, in the same form: the log signs with them as well.
+    pub previous_keys: Vec<PathBuf>,
     /// The interval between two checkpoints, seconds.
     pub interval_seconds: u64,
     /// The maximum number of records in a batch. A batch is held in memory, about 300 bytes for each record.
@@ -37,6 +42,7 @@ impl Default for LogSettings {
         LogSettings {
             origin: None,
             key: None,
+            previous_keys: Vec::new(),
             interval_seconds: 60,
             max_records: 100_000,
             store: None,
@@ -61,11 +67,16 @@ impl LogSettings {
         self.origin.is_some()
     }
 
-    /// Returns the path of the key file.
+    /// Returns the path of the key file; `None` if a program has the key.
     ///
     /// # Errors
-    /// The settings name no key file; the error names the setting.
-    pub fn key_file(&self) -> Result<&Path, Error> {
+    /// The settings name no key; the error names the setting.
+    pub fn key_file(&self) -> Result<Option<&Path>, Error> {
+        let key = self.key()?;
+        Ok(program_of(key).is_none().then_some(key))
+    }
+
+    fn key(&self) -> Result<&Path, Error> {
         self.key.as_deref().ok_or_else(|| missing("log.key", "the seed file of the log's key"))
     }
 
@@ -83,17 +94,23 @@ impl LogSettings {
         let origin = self.origin.as_deref();
         let origin =
             origin.ok_or_else(|| missing("log.origin", "the name of the log, such as log.example/lifts"))?;
-        let path = self.key_file()?;
-        let seed = read_seed_file_of_group(path)
-            .map_err(|error| config(format!("log.key: {}", describe(&error))))?;
-        let key = SignerKey::from_seed(origin, KeyType::Ed25519, *seed)
-            .map_err(|error| config(format!("log.origin: {error}")))?;
+        let current = signer("log.key", self.key()?, origin)?;
+        let previous = self.previous_keys.iter().map(|key| signer("log.previous_keys", key, origin));
+        let previous: Vec<LogSigner> = previous.collect::<Result<_, _>>()?;
+        let mut seen = BTreeSet::new();
+        let mut signers = std::iter::once(&current).chain(&previous);
+        if let Some(twice) = signers.find(|signer| !seen.insert(*signer.verifier().key().as_bytes())) {
+            let key = twice.verifier();
+            let problem = format!("log.previous_keys: the settings name the key {key} twice; remove it once");
+            return Err(config(problem));
+        }
         edgesentry_log::Checkpoint::new(origin, 0, edgesentry_log::TreeHash::EMPTY)
             .map_err(|error| config(format!("log.origin: {error}")))?;
         let tables =
             ledger.log().ok_or_else(|| config("this ledger cannot have a transparency log".to_owned()))?;
         let (store, lock) = self.stores(ledger_file, s3, stores).await?;
-        Ok(TransparencyLog::new(tables, store, lock, key, self.max_records))
+        let log = TransparencyLog::new(tables, store, lock, current, self.max_records);
+        Ok(log.with_previous_keys(previous))
     }
 
     /// Returns true if the ledger has a log, or the lock a signed checkpoint. Needs no key.
@@ -149,6 +166,24 @@ impl LogSettings {
         }
         objects::open(&format!("folder:{}", path.display()), s3, Component::TransparencyLog).await
     }
+}
+
+/// Reads a key, or the public key of a program.
+fn signer(setting: &str, key: &Path, origin: &str) -> Result<LogSigner, Error> {
+    let Some(program) = program_of(key) else {
+        let seed = read_seed_file_of_group(key)
+            .map_err(|error| config(format!("{setting}: {}", describe(&error))))?;
+        let key = SignerKey::from_seed(origin, KeyType::Ed25519, *seed)
+            .map_err(|error| config(format!("log.origin: {error}")))?;
+        return Ok(key.into());
+    };
+    let signer = ProgramSigner::parse(origin, program);
+    Ok(signer.map_err(|problem| config(format!("{setting}: {problem}")))?.into())
+}
+
+/// Returns the text after `exec:`; `None` for a file.
+fn program_of(key: &Path) -> Option<&str> {
+    key.to_str()?.strip_prefix("exec:")
 }
 
 /// Returns the directory beside a SQLite ledger.

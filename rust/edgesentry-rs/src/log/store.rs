@@ -29,8 +29,8 @@ impl TileStore {
         self.objects.place()
     }
 
-    pub(super) async fn check(&self) -> Result<(), StoreError> {
-        self.objects.check().await
+    pub(super) fn objects(&self) -> &dyn Objects {
+        &*self.objects
     }
 
     pub(super) fn damaged(&self, problem: String) -> LogError {

@@ -1,7 +1,9 @@
 //! A round of the leader: positions, tiles, signature.
 
 use bytes::Bytes;
-use edgesentry_log::{Appender, Batch, BuiltBatch, Checkpoint, HeadsLeaf, Leaf, Run, TreeHash};
+use edgesentry_log::{
+    Appender, Batch, BuiltBatch, Checkpoint, CheckpointError, HeadsLeaf, Leaf, Note, Run, TreeHash,
+};
 use tracing::{error, info};
 
 use super::lock::Last;
@@ -200,7 +202,7 @@ impl TransparencyLog {
                     self.tables.still_leads(leader).await?;
                     return Err(self.behind(number).await?);
                 }
-                let note = Bytes::from(checkpoint.sign(&self.key)?.to_string());
+                let note = Bytes::from(self.signed_note(checkpoint).await?.to_string());
                 match self.lock.put(number, note.clone()).await? {
                     Written::Stored => return Ok(note),
                     Written::Taken => self
@@ -224,6 +226,18 @@ impl TransparencyLog {
             checkpoint.root()
         );
         Err(self.forked(number, problem))
+    }
+}
+
+impl TransparencyLog {
+    /// Returns the note of a checkpoint with a verified signature by each key.
+    async fn signed_note(&self, checkpoint: &Checkpoint) -> Result<Note, LogError> {
+        let text = checkpoint.to_string();
+        let mut signatures = Vec::new();
+        for signer in self.signers() {
+            signatures.push(signer.sign(&text).await?);
+        }
+        Ok(Note::assemble(&text, signatures).map_err(CheckpointError::from)?)
     }
 }
 

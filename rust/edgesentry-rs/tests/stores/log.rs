@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use edgesentry_chain::{Device, Hash, Scheme};
 use edgesentry_log::{
-    Checkpoint, CompactRange, EntryBundle, HeadEntry, HeadsRoot, KeyType, Leaf, Note, SignerKey, Tile,
-    TileId, TileKind, Tree, TreeHash, new_tiles,
+    Checkpoint, CompactRange, EntryBundle, HeadEntry, HeadsRoot, KeyType, Leaf, Note, NoteSignature, Policy,
+    SignerKey, Tile, TileId, TileKind, Tree, TreeHash, new_tiles,
 };
 use edgesentry_rs::error::{Component, FailureKind, StoreError};
 use edgesentry_rs::ledger::{
@@ -52,6 +52,8 @@ on_every_ledger!(
     a_gap_in_the_lock_is_refused,
     a_larger_published_checkpoint_is_not_replaced,
     heads_from_outside_are_compared,
+    a_store_that_replaces_objects_is_refused,
+    a_rotation_signs_with_both_keys,
 );
 
 const ORIGIN: &str = "log.example/lifts";
@@ -362,6 +364,64 @@ impl Objects for Faulty {
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.around(self.objects.delete(key)).await
+    }
+}
+
+/// A store that ignores the condition of a write.
+struct Careless(Arc<dyn Objects>);
+
+#[async_trait]
+impl Objects for Careless {
+    fn place(&self) -> &str {
+        self.0.place()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.0.check().await
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, _: Write) -> Result<Written, StoreError> {
+        self.0.put(key, bytes, Write::Replace).await
+    }
+
+    async fn put_file(&self, key: &str, file: &Path, _: Write) -> Result<Written, StoreError> {
+        self.0.put_file(key, file, Write::Replace).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {
+        self.0.get_file(key, file, most).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
+        self.0.list(prefix).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.0.delete(key).await
+    }
+}
+
+async fn a_store_that_replaces_objects_is_refused(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let careless: Arc<dyn Objects> = Arc::new(Careless(Arc::clone(&objects)));
+    let new = |store: &Arc<dyn Objects>, lock: &Arc<dyn Objects>| {
+        TransparencyLog::new(ledger.log().unwrap(), Arc::clone(store), Arc::clone(lock), key(), 1000)
+    };
+    // A second trial finds the object of the first.
+    for _ in 0..2 {
+        new(&objects, &objects).check_stores().await.unwrap();
+        for (store, lock) in [(&careless, &objects), (&objects, &careless)] {
+            let error = new(store, lock).check_stores().await.unwrap_err();
+            assert_eq!((error.code(), error.is_retryable()), ("log_store_unfit", false), "{error}");
+        }
+        objects
+            .put("log/write-once-trial", Bytes::from_static(b"written once\n"), Write::Replace)
+            .await
+            .unwrap();
     }
 }
 
@@ -1057,4 +1117,44 @@ async fn a_larger_published_checkpoint_is_not_replaced(place: Place) {
     let error = restored.sequence(&mut leader).await.unwrap_err();
     assert!(["log_behind", "log_damaged"].contains(&error.code()), "{error}");
     assert_eq!(objects.get("log/lock/0000000002").await.unwrap(), None);
+}
+
+async fn a_rotation_signs_with_both_keys(place: Place) {
+    let (ledger, objects, _, leader, mut lifts) = signed_once(&place).await;
+    drop(leader);
+    let new_key = || SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [43; 32]).unwrap();
+    let log = |key: SignerKey| {
+        TransparencyLog::new(ledger.log().unwrap(), Arc::clone(&objects), Arc::clone(&objects), key, 1000)
+    };
+    let policy = |keys: &[SignerKey]| {
+        let lines: String = keys.iter().map(|key| format!("log {}\n", key.verifier())).collect();
+        Policy::parse(format!("{lines}quorum none\n").as_bytes()).unwrap()
+    };
+    let (old, new, both) = (policy(&[key()]), policy(&[new_key()]), policy(&[key(), new_key()]));
+    let trusted = async || {
+        let note = Note::parse(&objects.get("log/checkpoint").await.unwrap().unwrap()).unwrap();
+        [&old, &new, &both].map(|policy| policy.evaluate(&note).is_ok())
+    };
+    assert_eq!(trusted().await, [true, false, true]);
+    // The new key alone does not continue the log of the old one.
+    let alone = log(new_key());
+    assert_eq!(alone.init(1).await.unwrap_err().code(), "log_forked");
+    ingest(&place, &mut lifts, 1).await;
+    assert_eq!(alone.sequence(&mut lead(&alone).await).await.unwrap_err().code(), "log_forked");
+
+    let rotated = log(new_key()).with_previous_keys([key().into()]);
+    assert_eq!(rotated.keys().count(), 2);
+    rotated.init(1).await.unwrap();
+    rotated.sequence(&mut lead(&rotated).await).await.unwrap();
+    assert_eq!(trusted().await, [true, true, true]);
+    audit(&*objects, &*ledger).await;
+    // Once a checkpoint has both signatures, the old key can go.
+    ingest(&place, &mut lifts, 1).await;
+    alone.sequence(&mut lead(&alone).await).await.unwrap();
+    assert_eq!(trusted().await, [false, true, true]);
+    // A key of the policy that signed something else is not ignored.
+    let note = Note::parse(&objects.get("log/checkpoint").await.unwrap().unwrap()).unwrap();
+    let other = NoteSignature::new(&key(), "log.example/lifts\n").unwrap();
+    let forged = Note::assemble(note.text(), note.signatures().iter().cloned().chain([other])).unwrap();
+    assert!(both.evaluate(&forged).is_err() && new.evaluate(&forged).is_ok());
 }

@@ -19,7 +19,7 @@ use crate::text::{count, name, number, sentence};
 
 /// Sequence a ledger into its transparency log and sign a checkpoint
 ///
-/// The settings are in the section [log]: origin, key, store, lock, interval_seconds, max_records. Without a
+/// The settings are in the section [log]: origin, key, previous_keys, store, lock, interval_seconds, max_records. Without a
 /// subcommand it does the same as run. Ingest does not wait for this command, and continues after its errors.
 /// Exit code 1 if the ledger was changed without the service, 3 if the log cannot continue.
 #[derive(Args, Debug)]
@@ -122,7 +122,7 @@ pub(crate) fn wait<T>(
 pub(crate) fn failure(error: &LogError) -> Failure {
     let exit = match error.code() {
         "ledger_tampered" | "head_mismatch" | "log_conflict" => Exit::Findings,
-        "log_not_opened" | "log_origin" | "log_not_withdrawn" => Exit::Usage,
+        "log_not_opened" | "log_origin" | "log_not_withdrawn" | "log_store_unfit" => Exit::Usage,
         _ => Exit::Unfinished,
     };
     let mut message = describe(error);
@@ -145,32 +145,28 @@ fn init(ledger: &LedgerArgs, heads: Option<&Path>, output: &Output) -> Result<Ex
         make_key(&opened, output)?;
     }
     let log = log_of(&opened, Stores::Create)?;
-    opened.wait(log.check_stores())?;
+    wait(&opened, log.check_stores())?;
     let state = wait(&opened, log.init(now_ms()))?;
     let compared = heads.map_or(0, |heads| heads.len() as u64);
     let content = json!({
         "origin": state.origin,
         "verifier_key": log.key().to_string(),
+        "verifier_keys": verifier_keys(&log),
         "store": log.place(),
         "heads_compared": compared,
     });
-    let text = format!(
-        "{}: open, {} agree\n  key    {}\n  store  {}\n",
-        name(&state.origin),
-        count(compared, "trusted head"),
-        log.key(),
-        name(log.place())
-    );
+    let mut text = format!("{}: open, {} agree\n", name(&state.origin), count(compared, "trusted head"));
+    for key in log.keys() {
+        text.push_str(&format!("  key    {key}\n"));
+    }
+    text.push_str(&format!("  store  {}\n", name(log.place())));
     answer(output, &content, text)
 }
 
 /// Makes the key of a new log, unless there is one. A log that exists cannot go on under another key.
 fn make_key(opened: &Opened, output: &Output) -> Result<(), Failure> {
     let settings = &opened.settings;
-    let path = settings.log.key_file()?;
-    if path.exists() {
-        return Ok(());
-    }
+    let Some(path) = settings.log.key_file()?.filter(|path| !path.exists()) else { return Ok(()) };
     let file = settings.ledger_file();
     if opened.wait(settings.log.exists(&*opened.ledger, file.as_deref(), &settings.s3))? {
         let path = path.display();
@@ -219,8 +215,12 @@ fn status(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
     let status = wait(&opened, log.status())?;
     let failure = wait(&opened, log.check()).err();
     let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
-    let text = format!("{}\n{}", name(&status.state.origin), status_text(&status));
-    let content = status_content(&status);
+    let mut text = format!("{}\n{}", name(&status.state.origin), status_text(&status));
+    for key in log.keys() {
+        text.push_str(&format!("  key         {key}\n"));
+    }
+    let mut content = status_content(&status);
+    content["verifier_keys"] = verifier_keys(&log).into();
     let ok = failure.is_none();
     output.answer(&Answer { ok, name: "checkpoint", content: &content, text, failure })?;
     Ok(exit)
@@ -288,6 +288,11 @@ fn replaced_content(replaced: &Replaced) -> Value {
         "first_sequence": replaced.first_sequence,
         "last_sequence": replaced.last_sequence,
     })
+}
+
+/// Returns the keys that sign, the current one first.
+fn verifier_keys(log: &TransparencyLog) -> Vec<String> {
+    log.keys().map(ToString::to_string).collect()
 }
 
 fn status_content(status: &LogStatus) -> Value {

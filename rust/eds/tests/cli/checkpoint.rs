@@ -101,3 +101,68 @@ fn a_restored_ledger_is_recovered() {
     assert_eq!(code(&folder, "status").0, 0);
     assert_eq!(folder.eds("verify-chain --ledger --keys keys.json --heads heads.json").code, 0);
 }
+
+/// Settings with another key, and keys before a rotation.
+fn settings(key: &str, previous: &[&str]) -> String {
+    let previous: Vec<String> = previous.iter().map(|key| format!("{key:?}")).collect();
+    format!(
+        "[log]\norigin = \"log.example/lifts\"\nkey = {key:?}\nprevious_keys = [{}]\n",
+        previous.join(", ")
+    )
+}
+
+#[test]
+fn a_key_is_rotated_to_one_that_a_program_has() {
+    let folder = ledger();
+    let (_, init) = checkpoint(&folder, "init");
+    let old = init["checkpoint"]["verifier_key"].as_str().unwrap().to_owned();
+    assert_eq!(code(&folder, "run").0, 0);
+    // The key that the program has.
+    assert_eq!(folder.eds("keygen --out new.seed").code, 0);
+    let prefix = "302e020100300506032b657004220420";
+    let der = hex::decode(format!("{prefix}{}", folder.read("new.seed").trim())).unwrap();
+    folder.write("sign.der", der);
+    let script = "#!/bin/sh\ncat > $0.text\nopenssl pkeyutl -sign -rawin -keyform DER -inkey ${0%/*}/sign.der \
+                  -in $0.text | od -An -v -tx1 | tr -d ' \\n'\n";
+    folder.write("sign", script);
+    std::fs::set_permissions(folder.path("sign"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
+    let key = folder.eds("--json inspect-key new.seed").envelope();
+    let exec =
+        format!("exec:{} {}", key["key"]["public_key"].as_str().unwrap(), folder.path("sign").display());
+
+    folder.write("eds.toml", settings(&exec, &[]));
+    assert_eq!(code(&folder, "run"), (3, "log_forked".to_owned()));
+    folder.write("eds.toml", settings(&exec, &["log.seed", "log.seed"]));
+    assert_eq!(code(&folder, "run"), (2, "config".to_owned()));
+    folder.write("eds.toml", settings(&exec, &["log.seed"]));
+    let (exit, init) = checkpoint(&folder, "init");
+    assert_eq!(exit, 0, "{init}");
+    let keys = init["checkpoint"]["verifier_keys"].as_array().unwrap().clone();
+    let new = keys[0].as_str().unwrap().to_owned();
+    assert_eq!((keys.len(), keys[1].as_str()), (2, Some(old.as_str())));
+    assert_eq!(folder.eds("device register door-1 --key 1.pub --config eds.toml").code, 2);
+    let door = folder.eds("--json inspect-key new.seed").envelope()["key"]["public_key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(folder.eds(&format!("device register door-1 --key {door} --config eds.toml")).code, 0);
+    let (exit, signed) = checkpoint(&folder, "run");
+    assert_eq!(exit, 0, "{signed}");
+    assert_eq!(checkpoint(&folder, "status").1["checkpoint"]["verifier_keys"], json!(keys));
+    let run = folder.eds("prove head door-1 --config eds.toml -o head.proof");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for lines in [format!("log {old}\n"), format!("log {new}\n"), format!("log {old}\nlog {new}\n")] {
+        folder.write("policy.txt", lines + "quorum none\n");
+        let run = folder.eds("verify-proof head.proof --policy policy.txt");
+        assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    }
+    // A program that fails stops the signature, and says why.
+    folder.write("sign", "#!/bin/sh\necho the module is locked >&2\nexit 1\n");
+    assert_eq!(folder.eds("device revoke door-1 --config eds.toml").code, 0);
+    let run = folder.eds("--json checkpoint --config eds.toml");
+    assert_eq!((run.code, &run.envelope()["error"]["code"]), (3, &json!("log_signer")));
+    assert!(run.stdout.contains("the module is locked"), "{}", run.stdout);
+    folder.write("sign", script);
+    assert_eq!(code(&folder, "run").0, 0);
+}

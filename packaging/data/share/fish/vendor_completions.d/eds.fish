@@ -219,15 +219,16 @@ complete -c eds -n "__fish_eds_using_subcommand log" -l ledger -d 'Ledger: sqlit
 complete -c eds -n "__fish_eds_using_subcommand log" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand log" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand log" -s h -l help -d 'Print help'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "run" -d 'Sequence all committed records, store the tiles, and sign'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "status" -d 'Show the state of the log, and check that it can continue'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "run" -d 'Sequence all committed records, store the tiles, and sign'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "status" -d 'Show the state of the log, and check that it can continue'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l heads -d 'Trusted heads, as eds heads writes them; the log is not opened if the ledger disagrees' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -241,6 +242,11 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l heads -d 'Trusted heads, as eds heads writes them; the batch stays if the ledger disagrees' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l replace-conflicts -d 'Let the records of the log replace other records that the ledger has accepted since the restore. Those, and all later records of their devices, go to the operation log as evidence: eds log --reason log_conflict'
@@ -249,6 +255,7 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "run" -d 'Sequence all committed records, store the tiles, and sign'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show the state of the log, and check that it can continue'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
@@ -668,6 +675,7 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "run" -d 'Sequence all committed records, store the tiles, and sign'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "status" -d 'Show the state of the log, and check that it can continue'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "record" -d 'A record is in the log, or each record of a run'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
