@@ -9,7 +9,9 @@
 //! So the log never has two trees of one size.
 
 mod error;
+mod evidence;
 mod keep;
+mod lag;
 mod lock;
 mod logged;
 mod prove;
@@ -33,6 +35,7 @@ use crate::ledger::{BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, L
 use crate::objects::{Objects, Write, Written};
 
 pub use error::LogError;
+pub use lag::Lag;
 pub use logged::Logged;
 pub use prove::{LogReader, ProveError, Published};
 pub use recover::Recovered;
@@ -110,6 +113,19 @@ impl TransparencyLog {
     /// Returns the location of the tiles.
     pub fn place(&self) -> &str {
         self.store.place()
+    }
+
+    /// Returns the location of the signed checkpoints.
+    pub fn lock_place(&self) -> &str {
+        self.lock.place()
+    }
+
+    /// Returns the same log without the right to change its files: it can be recovered into a copy of the ledger, and
+    /// signs nothing.
+    #[must_use]
+    pub fn read_only(self) -> TransparencyLog {
+        let (store, lock) = (self.store.read_only(), self.lock.read_only());
+        TransparencyLog { store, lock, ..self }
     }
 
     /// Opens the log in the ledger, unless it is open. Signs nothing.

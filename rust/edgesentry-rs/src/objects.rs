@@ -5,6 +5,7 @@
 //! [`FailureKind::Item`](crate::error::FailureKind::Item) concerns the object itself, which is too large or not a file.
 
 mod folder;
+mod read_only;
 #[cfg(feature = "s3")]
 mod s3;
 
@@ -18,6 +19,7 @@ use crate::error::{Component, Error, StoreError};
 use crate::s3_settings::S3Settings;
 
 pub use folder::FolderObjects;
+pub use read_only::ReadOnly;
 #[cfg(feature = "s3")]
 pub use s3::S3Objects;
 

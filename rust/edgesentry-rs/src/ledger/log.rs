@@ -49,6 +49,10 @@ pub enum LogTablesError {
     Heads {
         /// The size of the checkpoint.
         size: u64,
+        /// The root of the heads tree under the checkpoint.
+        expected: TreeHash,
+        /// The root of the heads in the tables.
+        actual: TreeHash,
     },
     /// The ledger has another record than the log that it is restored from.
     #[error(

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use super::{LogError, TransparencyLog};
@@ -13,32 +14,42 @@ use crate::telemetry::metrics::Metrics;
 impl TransparencyLog {
     /// Sequences new records at every interval, unless another node does.
     ///
-    /// The future never ends. It may be dropped at any point.
+    /// The future never ends. It may be dropped at any point: the next start continues from there.
     pub async fn keep(self, interval: Duration, metrics: Metrics) {
+        metrics.log_origin(self.origin());
+        let round_ended = Notify::new();
+        tokio::join!(
+            self.write(interval, &metrics, &round_ended),
+            self.observe(interval, &metrics, &round_ended),
+        );
+    }
+
+    async fn write(&self, interval: Duration, metrics: &Metrics, round_ended: &Notify) {
         let mut leader = None;
         loop {
             let led = leader.is_some();
-            let lost = match AssertUnwindSafe(self.turn(&mut leader, &metrics)).catch_unwind().await {
-                Ok(Ok(())) => false,
+            let mut lost = false;
+            let failed = match AssertUnwindSafe(self.turn(&mut leader, metrics)).catch_unwind().await {
+                Ok(Ok(())) => None,
                 Ok(Err(error)) => {
                     // Give up the lock, so that another node can continue.
                     leader = None;
-                    if !is_elsewhere(&error) {
-                        metrics.count_log_refusal(error.code());
-                    }
-                    if error.is_retryable() && !is_elsewhere(&error) {
+                    lost = led && error.is_retryable();
+                    let elsewhere = is_elsewhere(&error);
+                    if error.is_retryable() && !elsewhere {
                         warn!(error = %error, "a round of the transparency log failed and is repeated");
                     }
-                    led && error.is_retryable()
+                    (!elsewhere).then(|| error.code())
                 }
                 Err(_) => {
                     leader = None;
-                    metrics.count_log_refusal("internal");
                     error!("a round of the transparency log panicked and is repeated at the next interval");
-                    false
+                    Some("internal")
                 }
             };
+            metrics.log_round(failed);
             metrics.log_leader(leader.is_some());
+            round_ended.notify_one();
             // A leader that lost its lock takes it again at once. If that fails, it waits.
             if !lost {
                 pause(interval, &mut leader).await;
@@ -47,23 +58,32 @@ impl TransparencyLog {
     }
 
     async fn turn(&self, leader: &mut Option<Leader>, metrics: &Metrics) -> Result<(), LogError> {
-        let leads = match leader {
+        let leader = match leader {
             Some(leader) => leader,
             None => leader.insert(self.lead().await?),
         };
         metrics.log_leader(true);
-        let done = self.sequence(leads).await;
-        match self.status().await {
-            Ok(status) => {
+        self.sequence(leader).await.map(|_| ())
+    }
+
+    /// Records the progress of the log at every interval and after each round, on every node: the round of the leader
+    /// may take long, or hang.
+    async fn observe(&self, interval: Duration, metrics: &Metrics, round_ended: &Notify) {
+        loop {
+            // A ledger that fails also fails the round, which reports it.
+            if let Ok(Ok(status)) = AssertUnwindSafe(self.status()).catch_unwind().await {
                 let (size, signed_at_ms) =
                     status.checkpoint.map_or((0, 0), |last| (last.size, last.signed_at_ms));
-                metrics.log_progress(size, signed_at_ms, status.backlog);
+                // A batch under way has positions, and no checkpoint covers it yet. Its last leaf is not a record.
+                let under_way =
+                    status.open_batch.map_or(0, |batch| batch.size.saturating_sub(batch.first_index + 1));
+                metrics.log_progress(size, signed_at_ms, status.backlog.saturating_add(under_way));
             }
-            // Report the error of the round, not that of the status.
-            Err(_) if done.is_err() => {}
-            Err(error) => return Err(error),
+            tokio::select! {
+                () = tokio::time::sleep(interval) => {}
+                () = round_ended.notified() => {}
+            }
         }
-        done.map(|_| ())
     }
 }
 

@@ -7,7 +7,7 @@ use edgesentry_log::{Checkpoint, MAX_NOTE_BYTES, Note, TreeHash};
 
 use super::{LogError, TransparencyLog};
 use crate::error::StoreError;
-use crate::objects::{Object, Objects, Write, Written};
+use crate::objects::{Object, Objects, ReadOnly, Write, Written};
 
 /// The numbered objects, from 1 without a gap. A round reads the next number; [`TransparencyLog::check_gap`] lists all.
 #[derive(Clone)]
@@ -22,6 +22,10 @@ impl Lock {
 
     pub(super) fn place(&self) -> &str {
         self.objects.place()
+    }
+
+    pub(super) fn read_only(self) -> Lock {
+        Lock { objects: Arc::new(ReadOnly::new(self.objects)) }
     }
 
     pub(super) fn objects(&self) -> &dyn Objects {

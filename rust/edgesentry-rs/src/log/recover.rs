@@ -49,10 +49,14 @@ impl TransparencyLog {
     /// [`LogError::Tables`] with a conflict if the ledger contradicts the log.
     pub async fn recover(&self, leader: &mut Leader, conflicts: Conflicts) -> Result<Recovered, LogError> {
         let alive = leader.keep_alive();
-        tokio::select! {
+        let done = tokio::select! {
             done = self.put_back(leader, conflicts) => done,
             lost = alive => Err(lost.into()),
+        };
+        if let Err(failure) = &done {
+            self.report(failure).await;
         }
+        done
     }
 
     async fn put_back(&self, leader: &mut Leader, conflicts: Conflicts) -> Result<Recovered, LogError> {

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::LogError;
 use crate::error::StoreError;
-use crate::objects::{Objects, Write, Written};
+use crate::objects::{Objects, ReadOnly, Write, Written};
 
 /// Files that are written or read concurrently.
 const CONCURRENT_FILES: usize = 8;
@@ -27,6 +27,10 @@ impl TileStore {
 
     pub(super) fn place(&self) -> &str {
         self.objects.place()
+    }
+
+    pub(super) fn read_only(self) -> TileStore {
+        TileStore { objects: Arc::new(ReadOnly::new(self.objects)) }
     }
 
     pub(super) fn objects(&self) -> &dyn Objects {

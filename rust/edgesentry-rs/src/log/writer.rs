@@ -4,7 +4,7 @@ use bytes::Bytes;
 use edgesentry_log::{
     Appender, Batch, BuiltBatch, Checkpoint, CheckpointError, HeadsLeaf, Leaf, Note, Run, TreeHash,
 };
-use tracing::{error, info};
+use tracing::info;
 
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
@@ -38,7 +38,7 @@ impl TransparencyLog {
             lost = alive => Err(lost.into()),
         };
         if let Err(failure) = &done {
-            tell(failure);
+            self.report(failure).await;
         }
         done
     }
@@ -310,22 +310,4 @@ fn check_index(index: u64, at: &mut u64, leaves: u64) -> Result<(), LogError> {
 /// Returns the current time, Unix milliseconds.
 fn now() -> u64 {
     now_ms().cast_unsigned()
-}
-
-/// Writes an event if the log stops. Retryable errors and another leader cause no event.
-fn tell(failure: &LogError) {
-    if failure.is_retryable() {
-        return;
-    }
-    if let Some(tampered) = failure.tampered() {
-        error!(
-            code = failure.code(),
-            device_id = tampered.device_id,
-            sequence = tampered.sequence,
-            error = %tampered,
-            "the ledger was changed without the service; the transparency log stops"
-        );
-        return;
-    }
-    error!(code = failure.code(), error = %failure, "the transparency log cannot continue");
 }

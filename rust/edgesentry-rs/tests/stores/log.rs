@@ -13,6 +13,7 @@ use edgesentry_log::{
     Checkpoint, CompactRange, EntryBundle, HeadEntry, HeadsRoot, KeyType, Leaf, Note, NoteSignature, Policy,
     SignerKey, Tile, TileId, TileKind, Tree, TreeHash, new_tiles,
 };
+use edgesentry_rs::OutcomeKind;
 use edgesentry_rs::error::{Component, FailureKind, StoreError};
 use edgesentry_rs::ledger::{
     BatchRow, Conflicts, Filter, LOG_CONFLICT, Leader, Ledger, LogQuery, Registration,
@@ -136,7 +137,7 @@ fn checkpoint(note: &[u8]) -> Checkpoint {
 /// Audits the log as an auditor and a monitor do, and returns its size.
 ///
 /// Every record of the ledger is in the log once, and every signed checkpoint is one of this log.
-async fn audit(objects: &dyn Objects, ledger: &dyn Ledger) -> u64 {
+pub async fn audit(objects: &dyn Objects, ledger: &dyn Ledger) -> u64 {
     let note = objects.get("log/checkpoint").await.unwrap().expect("a checkpoint");
     let published = checkpoint(&note);
     let leaves = leaf_bytes(objects, published.size()).await;
@@ -541,6 +542,19 @@ async fn an_edited_record_stops_the_log_and_not_ingest(place: Place) {
         assert!(tampered.record.is_some());
         ingest(&place, &mut lifts, 1).await;
     }
+    // It also stops after a restart, which finds the same evidence again.
+    drop(leader);
+    let log = self::log(&place.ledger().await, &objects, 1000);
+    let mut leader = lead(&log).await;
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "ledger_tampered");
+    let kept = evidence(&*objects, &log).await;
+    let of = |name: &str| kept[name].as_str().unwrap();
+    assert_eq!((of("device_id"), &kept["sequence"], of("problem")), ("lift-02", &10.into(), "link"));
+    // The record that shows the change names the hash of the record as it was.
+    let shown = hex::decode(of("record")).unwrap();
+    let Ok(Leaf::Record(shown)) = Leaf::parse(&[&[1][..], &shown].concat()) else { panic!("{kept}") };
+    assert_eq!((of("found"), shown.sequence), (&*shown.prev_record_hash.to_string(), 10));
+    assert_ne!(of("expected"), of("found"));
     // The log signed nothing and wrote no file of the batch.
     let published = checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap());
     assert_eq!(published.size(), size);
@@ -548,6 +562,14 @@ async fn an_edited_record_stops_the_log_and_not_ingest(place: Place) {
     place.tamper("UPDATE audit_records SET timestamp_ms = timestamp_ms - 1 WHERE device_id = 'lift-02' AND sequence = 9").await;
     log.sequence(&mut leader).await.unwrap();
     audit(&*objects, &*ledger).await;
+    assert_eq!(evidence(&*objects, &log).await, kept);
+}
+
+/// Returns the only evidence that is kept.
+async fn evidence(objects: &dyn Objects, log: &TransparencyLog) -> serde_json::Value {
+    let keys = log.evidence().await.unwrap();
+    let [key] = keys.as_slice() else { panic!("{keys:?}") };
+    serde_json::from_slice(&objects.get(key).await.unwrap().unwrap()).unwrap()
 }
 
 async fn a_batch_that_took_over_a_change_is_withdrawn_after_the_repair(place: Place) {
@@ -665,6 +687,8 @@ async fn a_head_that_went_back_stops_the_log(place: Place) {
     let error = log.sequence(&mut leader).await.unwrap_err();
     assert_eq!(error.code(), "ledger_tampered");
     assert_eq!(error.tampered().map(|tampered| tampered.sequence), Some(5));
+    let kept = evidence(&*objects, &log).await;
+    assert_eq!((&kept["problem"], &kept["sequence"]), (&"missing".into(), &5.into()), "{kept}");
 }
 
 /// Copies the ledger in its current state, as a backup does.
@@ -741,17 +765,30 @@ async fn a_restored_ledger_signs_nothing_until_it_is_recovered(place: Place) {
         assert_eq!(error.code(), "log_behind", "{error}");
         // It did not assign positions either.
         assert_eq!(log.status().await.unwrap().open_batch, None);
+        let lag = log.lag().await.unwrap().unwrap();
+        let has_checkpoint = log.status().await.unwrap().checkpoint.is_some();
+        assert_eq!((lag.checkpoints, lag.records), if has_checkpoint { (3, 9) } else { (4, 17) });
         log.recover(&mut leader, Conflicts::Refuse).await.unwrap();
+        assert_eq!(log.lag().await.unwrap(), None);
+        let query = LogQuery { outcome: Some(OutcomeKind::Accepted), ..LogQuery::default() };
+        assert_eq!(ledger.operation_log(&query).await.unwrap().len(), all.len(), "an entry for each record");
         assert_eq!(records(&*ledger, &Filter::default()).await, all);
         assert_eq!(audit(&*objects, &*ledger).await, size);
         log.check().await.unwrap();
         assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 0);
         assert_eq!(log.recover(&mut leader, Conflicts::Refuse).await.unwrap().batches, 0);
     }
+    // A copy of the ledger can be recovered from a log that is only read, and then signs nothing.
+    let mut lifts = [lifts.remove(0), third];
+    let numbers = objects.list("log/").await.unwrap();
+    ingest(&before, &mut lifts.clone(), 1).await;
+    let frozen = log(&before.ledger().await, &objects, 1000).read_only();
+    let error = frozen.sequence(&mut lead(&frozen).await).await.unwrap_err();
+    assert_eq!((error.code(), error.is_retryable()), ("store", false), "{error}");
+    assert_eq!(objects.list("log/").await.unwrap(), numbers);
     // The second backup continues.
     let ledger = backup.ledger().await;
     let log = log(&ledger, &objects, 1000);
-    let mut lifts = [lifts.remove(0), third];
     ingest(&backup, &mut lifts, 2).await;
     log.sequence(&mut lead(&log).await).await.unwrap();
     audit(&*objects, &*ledger).await;
@@ -1068,6 +1105,8 @@ async fn a_device_that_was_removed_from_the_heads_stops_the_log(place: Place) {
     ingest(&place, &mut lifts, 1).await;
     assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "ledger_tampered");
     assert_eq!(log.status().await.unwrap().open_batch, None);
+    let kept = evidence(&*objects, &log).await;
+    assert!(kept["problem"] == "heads" && kept["expected"] != kept["found"], "{kept}");
     place.tamper("INSERT INTO log_heads SELECT * FROM kept").await;
     log.sequence(&mut leader).await.unwrap();
     audit(&*objects, &*ledger).await;

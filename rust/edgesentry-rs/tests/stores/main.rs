@@ -13,6 +13,7 @@ mod crash;
 mod events;
 mod exports;
 mod faults;
+mod keep;
 mod ledgers;
 mod log;
 mod metrics;

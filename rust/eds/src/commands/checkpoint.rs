@@ -128,8 +128,8 @@ pub(crate) fn failure(error: &LogError) -> Failure {
     let mut message = describe(error);
     if error.tampered().is_some() {
         message.push_str(
-            "; the log stops and ingest continues; verify the ledger, and restore the record; if the log still stops \
-             there, eds checkpoint withdraw",
+            "; the log stops and ingest continues; the evidence is kept below log/evidence/ in log.lock; verify the \
+             ledger, and restore the record; if the log still stops there, eds checkpoint withdraw",
         );
     }
     Failure { code: error.code(), message, exit }
@@ -212,15 +212,25 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
 fn status(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
     let opened = ledger.open(Access::Read)?;
     let log = log_of(&opened, Stores::Existing)?;
-    let status = wait(&opened, log.status())?;
-    let failure = wait(&opened, log.check()).err();
+    let mut failure = wait(&opened, log.check()).err();
+    // A ledger that was restored to a time before its log has no status, and the lock shows that it is behind.
+    let status = wait(&opened, log.status()).map_err(|error| failure.take().unwrap_or(error))?;
+    let evidence = opened.wait(log.evidence())?;
     let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
     let mut text = format!("{}\n{}", name(&status.state.origin), status_text(&status));
     for key in log.keys() {
         text.push_str(&format!("  key         {key}\n"));
     }
+    if !evidence.is_empty() {
+        let files = count(evidence.len() as u64, "file");
+        let place = name(log.lock_place());
+        text.push_str(&format!(
+            "  evidence    {files} about a changed ledger below log/evidence/ in {place}\n"
+        ));
+    }
     let mut content = status_content(&status);
     content["verifier_keys"] = verifier_keys(&log).into();
+    content["evidence"] = json!(evidence);
     let ok = failure.is_none();
     output.answer(&Answer { ok, name: "checkpoint", content: &content, text, failure })?;
     Ok(exit)

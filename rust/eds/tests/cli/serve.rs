@@ -401,6 +401,108 @@ fn every_attack_gets_its_answer_and_harms_nobody() {
     assert_eq!(folder.eds("verify-chain --ledger --registered --payload-store").code, 0);
 }
 
+/// A ledger with records that no checkpoint covers, and settings of a log with small batches.
+fn logged(ledger: Option<&str>) -> Folder {
+    let (folder, fleet) = fleet(600);
+    folder.write_payloads("payloads", &fleet);
+    let ledger =
+        ledger.map_or_else(String::new, |url| format!("ledger = {url:?}\npayloads = \"folder:store\"\n"));
+    let log = "[log]\norigin = \"log.example/lifts\"\nkey = \"log.seed\"\nstore = \"folder:log\"\n\
+               interval_seconds = 1\nmax_records = 5\n";
+    folder.write("eds.toml", format!("{ledger}{log}"));
+    for made in ["log", "store"] {
+        std::fs::create_dir(folder.path(made)).unwrap();
+    }
+    let ingest = "ingest export.ndjson --payloads-from payloads --register keys.json --config eds.toml";
+    for line in [ingest, "checkpoint init --config eds.toml"] {
+        let run = folder.eds(line);
+        assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
+    }
+    folder
+}
+
+fn signed(folder: &Folder) -> usize {
+    std::fs::read_dir(folder.path("log/log/lock")).map_or(0, Iterator::count)
+}
+
+/// Waits until there are this many signed checkpoints.
+fn wait_for_checkpoints(folder: &Folder, number: usize) {
+    for _ in 0..6000 {
+        if signed(folder) >= number {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{} of {number} checkpoints", signed(folder));
+}
+
+/// Checks that the log continues, that nothing is left over, and that it has every record once.
+fn audited(folder: &Folder) {
+    for line in [
+        "checkpoint --config eds.toml",
+        "checkpoint status --config eds.toml",
+        "export -o out.parquet --log --config eds.toml",
+    ] {
+        let run = folder.eds(line);
+        assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
+    }
+    let init = folder.eds("--json checkpoint init --config eds.toml").envelope();
+    let key = init["checkpoint"]["verifier_key"].as_str().unwrap();
+    folder.write("policy", format!("log {key}\nquorum none\n"));
+    let verify = folder.eds(
+        "--json verify-chain out.parquet --keys keys.json --checkpoint out.parquet.checkpoint --policy policy",
+    );
+    assert_eq!(verify.code, 0, "{}{}", verify.stdout, verify.stderr);
+    assert_eq!(verify.envelope()["report"]["coverage"]["records"], 600, "{}", verify.stdout);
+}
+
+#[test]
+fn a_log_that_is_stopped_within_a_batch_is_continued() {
+    let folder = logged(None);
+    let mut open_batches = 0;
+    for round in 0..6 {
+        let mut command = folder.command();
+        command.env("EDS_CONFIG", "eds.toml");
+        let served = Served::start(command, "127.0.0.1:0");
+        wait_for_checkpoints(&folder, round * 8 + 2);
+        assert_eq!(served.stop(), Some(0));
+        let status = folder.eds("--json checkpoint status --config eds.toml");
+        assert_eq!(status.code, 0, "{}{}", status.stdout, status.stderr);
+        open_batches += i32::from(status.envelope()["checkpoint"]["batch_under_way"] == true);
+    }
+    assert!(open_batches > 0, "no stop was within a batch");
+    audited(&folder);
+}
+
+#[test]
+fn a_node_whose_leader_is_killed_writes_the_log() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ledger = runtime.block_on(database("log_leader"));
+    let folder = logged(Some(&ledger));
+    let start = || {
+        let mut command = folder.command();
+        command.env("EDS_CONFIG", "eds.toml");
+        Served::start(command, "127.0.0.1:0")
+    };
+    let (mut nodes, mut kills) = ([start(), start()], 0);
+    let leads = |node: &Served| get(node.address(), "/metrics").contains("\nedgesentry_log_leader 1\n");
+    for round in 1..=4 {
+        wait_for_checkpoints(&folder, round * 8);
+        let leaders: Vec<usize> = (0..2).filter(|at| leads(&nodes[*at])).collect();
+        assert!(leaders.len() < 2, "two leaders on one PostgreSQL");
+        let Some(leader) = leaders.first() else { continue };
+        nodes[*leader].kill();
+        nodes[*leader] = start();
+        kills += 1;
+    }
+    assert!(kills > 0, "no node has led");
+    wait_for_checkpoints(&folder, 60);
+    for node in nodes {
+        assert_eq!(node.stop(), Some(0));
+    }
+    audited(&folder);
+}
+
 /// A database that accepts connections and does not respond: the service has not begun, so nothing of it is cut off.
 #[test]
 fn a_service_that_still_connects_stops_in_order() {

@@ -54,7 +54,7 @@ pub(super) async fn assign(
     let before = heads_root(s).await?;
     let expected = last.map_or((TreeHash::EMPTY, 0), |(_, leaf)| (leaf.heads_root, leaf.devices));
     if (before.root(), before.devices()) != expected {
-        return Err(LogTablesError::Heads { size }.into());
+        return Err(LogTablesError::Heads { size, expected: expected.0, actual: before.root() }.into());
     }
     batch.keys(&changes, at_ms);
     write_keys(s, &changes).await?;

@@ -10,6 +10,7 @@ use super::{
     BatchRow, BatchStep, CheckpointRow, Failure, Kind, LogTablesError, Row, Statements, Value, inconsistent,
     locked_state, write_checkpoint, write_positions,
 };
+use crate::admission::OutcomeKind;
 use crate::clock::now_ms;
 
 /// A batch that was read from entry bundles, and its checkpoint.
@@ -234,17 +235,21 @@ async fn restore_run(
         let statement = "UPDATE chain_heads SET sequence = $2, record_hash = $3 WHERE device_id = $1";
         s.execute(statement, &[device_id(), Value::number(head.sequence), Value::hash(head.hash)]).await?;
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut entries) = (Vec::new(), Vec::new());
     for record in records {
         let hash = record.hash();
         match held.get(&record.sequence) {
             Some(_) => {}
             // A missing record at or before the head was removed from the ledger.
             None if record.sequence <= head.sequence => return Err(conflict(record.sequence).into()),
-            None => rows.push(row_of(record, hash)),
+            None => {
+                rows.push(row_of(record, hash));
+                entries.push(entry_of(record, hash));
+            }
         }
     }
     s.insert("audit_records", &RECORD_COLUMNS, rows, "").await?;
+    s.insert("operation_logs", &ENTRY_COLUMNS, entries, "").await?;
     let statement = "UPDATE chain_heads SET sequence = $2, record_hash = $3, moved_at_ms = $4
                      WHERE device_id = $1 AND sequence < $2";
     let values = [device_id(), Value::number(last), Value::hash(run.head_hash), Value::Integer(now_ms())];
@@ -327,6 +332,25 @@ fn row_of(record: &AuditRecord, hash: Hash) -> Vec<Value> {
         record.object_ref.clone().into(),
         Value::hash(hash),
         Value::Integer(now_ms()),
+    ]
+}
+
+const ENTRY_COLUMNS: [(&str, Kind); 5] = [
+    ("at_ms", Kind::Integer),
+    ("device_id", Kind::Text),
+    ("sequence", Kind::Integer),
+    ("outcome", Kind::Text),
+    ("record_hash", Kind::Bytes),
+];
+
+/// Returns the entry of a record in the operation log, which has one for each record of the ledger.
+fn entry_of(record: &AuditRecord, hash: Hash) -> Vec<Value> {
+    vec![
+        Value::Integer(now_ms()),
+        record.device_id.clone().into(),
+        Value::number(record.sequence),
+        OutcomeKind::Accepted.as_str().to_owned().into(),
+        Value::hash(hash),
     ]
 }
 

@@ -10,45 +10,74 @@ use prometheus_client::registry::Registry;
 
 use super::register;
 
-/// The codes of errors that stop a log until the operator acts.
-const CODES: [&str; 7] =
-    ["ledger_tampered", "internal", "log_behind", "log_damaged", "log_forked", "log_inconsistent", "store"];
+/// The codes of errors of a round.
+const CODES: [&str; 10] = [
+    "internal",
+    "ledger_tampered",
+    "log_behind",
+    "log_checkpoint",
+    "log_damaged",
+    "log_forked",
+    "log_inconsistent",
+    "log_not_opened",
+    "log_origin",
+    "store",
+];
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Code {
     code: &'static str,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Origin {
+    origin: String,
+}
+
 pub(super) struct LogMetrics {
+    info: Family<Origin, Gauge>,
     leader: Gauge,
     size: Gauge,
     signed_at: Gauge<f64, AtomicU64>,
     waiting: Gauge,
     refusals: Family<Code, Counter>,
+    stopped: Family<Code, Gauge>,
 }
 
 impl LogMetrics {
     pub(super) fn new(r: &mut Registry) -> LogMetrics {
+        let help = "The transparency log that this node may write; 0 if its settings have none";
+        let info = register(r, "log_info", help, Family::<Origin, Gauge>::default());
+        drop(info.get_or_create(&Origin { origin: String::new() }));
         let help = "Whether this node writes the transparency log";
         let leader = register(r, "log_leader", help, Gauge::default());
-        let help =
-            "Leaves under the last checkpoint of the transparency log, as of the last round of this node";
+        let help = "Leaves under the last checkpoint of the transparency log";
         let size = register(r, "log_checkpoint_size", help, Gauge::default());
         let help =
             "When the last checkpoint of the transparency log was signed, Unix time; 0 before the first";
         let signed_at = register(r, "log_checkpoint_timestamp_seconds", help, Gauge::default());
-        let help = "Records that are not in the transparency log yet, as of the last round of this node";
+        let help = "Records that no checkpoint of the transparency log covers yet";
         let waiting = register(r, "log_records_waiting", help, Gauge::default());
         let help = "Rounds in which the transparency log did not go on, by the code of the error";
         let refusals = register(r, "log_refusals", help, Family::<Code, Counter>::default());
+        let help = "1 if the last round of this node failed with this code, until a round succeeds";
+        let stopped = register(r, "log_stopped", help, Family::<Code, Gauge>::default());
         for code in CODES {
             drop(refusals.get_or_create(&Code { code }));
+            drop(stopped.get_or_create(&Code { code }));
         }
-        LogMetrics { leader, size, signed_at, waiting, refusals }
+        LogMetrics { info, leader, size, signed_at, waiting, refusals, stopped }
     }
 }
 
 impl super::Metrics {
+    /// Records the name of the transparency log that this node may write.
+    pub(crate) fn log_origin(&self, origin: &str) {
+        let info = &self.0.log.info;
+        info.clear();
+        info.get_or_create(&Origin { origin: origin.to_owned() }).set(1);
+    }
+
     /// Records whether this node writes the transparency log.
     pub(crate) fn log_leader(&self, leads: bool) {
         self.0.log.leader.set(leads.into());
@@ -61,8 +90,14 @@ impl super::Metrics {
         self.0.log.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// Counts a failed round of the transparency log.
-    pub(crate) fn count_log_refusal(&self, code: &'static str) {
-        self.0.log.refusals.get_or_create(&Code { code }).inc();
+    /// Records the end of a round of the transparency log: the code of its error, if it failed.
+    pub(crate) fn log_round(&self, failed: Option<&'static str>) {
+        let log = &self.0.log;
+        for code in CODES {
+            log.stopped.get_or_create(&Code { code }).set((failed == Some(code)).into());
+        }
+        if let Some(code) = failed {
+            log.refusals.get_or_create(&Code { code }).inc();
+        }
     }
 }
