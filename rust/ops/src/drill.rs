@@ -9,6 +9,7 @@ mod error;
 mod facts;
 pub mod failover;
 mod load;
+mod log;
 pub mod objects;
 pub mod quarter;
 mod report;

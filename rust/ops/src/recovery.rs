@@ -2,6 +2,7 @@
 //! restored records are intact.
 
 mod log;
+pub(crate) mod transparency;
 
 use std::sync::Arc;
 
@@ -16,12 +17,14 @@ use crate::blocking::blocking;
 use crate::check::Check;
 use crate::error::Error;
 
+pub use transparency::RestoredLog;
+
 /// Devices that one evidence text names; the others are counted.
 const MAX_SHOWN: usize = 5;
 
 /// The drill step that reports the completed checklist.
-pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery runs without its item on alerts: a drill \
-     silences none";
+pub(crate) const GONE_THROUGH: &str = "the checklist of verify-recovery runs without its item on alerts, because a drill \
+     silences none, and without that on the transparency log, which the drill rehearses by itself";
 
 /// The restored ledger, and the data to compare it with.
 pub struct Recovery {
@@ -38,6 +41,8 @@ pub struct Recovery {
     pub start_heads: Option<Heads>,
     /// The target time of the restore, Unix milliseconds.
     pub target_ms: Option<u64>,
+    /// The transparency log.
+    pub log: RestoredLog,
     /// The silenced alerts.
     pub silences: Silences,
 }
@@ -64,6 +69,7 @@ pub async fn verify(recovery: &Recovery, progress: &Arc<Progress>) -> Vec<Check>
     checks.push(last_sequences(recovery).await);
     checks.extend(chains(recovery, progress).await);
     checks.push(log::check(&*recovery.ledger, recovery.target_ms).await);
+    checks.extend(transparency::check(&recovery.log, &*recovery.ledger).await);
     checks.extend(silences(&recovery.silences));
     checks
 }

@@ -225,6 +225,10 @@ async fn attempt(
     let server = started?;
     settings::clear(&programs, restore)?;
     notes.extend(server.note);
+    if settings.stores.log.is_on() {
+        let note = "the transparency log signs nothing until this ledger is recovered from it: see eds ops verify-recovery";
+        notes.push(note.to_owned());
+    }
     Ok(Restored {
         backup: backup.id,
         target: restore.target.to_string(),

@@ -85,6 +85,77 @@ fn a_log_that_cannot_be_opened_is_not() {
     assert_eq!(code(&folder, "run"), (2, "log_origin".to_owned()));
 }
 
+/// Returns status and evidence of the item on the log in the checklist after a restore.
+fn item(folder: &Folder, arguments: &str) -> (String, String) {
+    let run =
+        folder.eds(&format!("--json ops verify-recovery --heads heads.json --keys keys.json {arguments}"));
+    let checks = run.envelope()["checklist"]["checks"].clone();
+    let is_item = |check: &&Value| check["name"].as_str().unwrap().contains("transparency log");
+    let check = checks.as_array().unwrap().iter().find(is_item).unwrap_or_else(|| panic!("{checks}"));
+    let text = |name: &str| check[name].as_str().unwrap().to_owned();
+    (text("status"), text("evidence"))
+}
+
+#[test]
+fn the_checklist_after_a_restore_knows_the_log() {
+    let folder = ledger();
+    let (status, evidence) = item(&folder, "");
+    assert!(status == "passed" && evidence.starts_with("no log: "), "{status}: {evidence}");
+    // A ledger from before the log was opened, and one from before the first checkpoint.
+    std::fs::copy(folder.path("edgesentry.db"), folder.path("first.db")).unwrap();
+    assert_eq!(code(&folder, "init").0, 0);
+    std::fs::copy(folder.path("edgesentry.db"), folder.path("second.db")).unwrap();
+    assert_eq!(code(&folder, "run").0, 0);
+    let (status, evidence) = item(&folder, "--config eds.toml");
+    assert!(status == "passed" && evidence.starts_with("checkpoint 1 of size "), "{status}: {evidence}");
+    for backup in ["first.db", "second.db"] {
+        std::fs::rename(folder.path(backup), folder.path("edgesentry.db")).unwrap();
+        assert_eq!(code(&folder, "status"), (3, "log_behind".to_owned()), "{backup}");
+        let (status, evidence) = item(&folder, "--config eds.toml");
+        assert_eq!(status, "failed", "{evidence}");
+        let behind = "the ledger is behind by 200 records (1 checkpoint); run eds ";
+        let rest = evidence.strip_prefix(behind).unwrap_or_else(|| panic!("{evidence}"));
+        let (command, rest) = rest.split_once("; ").unwrap();
+        assert_eq!(rest, "until then nothing is signed");
+        // The lock cannot be reached.
+        std::fs::rename(folder.path("edgesentry.db.log"), folder.path("away")).unwrap();
+        let (status, evidence) = item(&folder, "--config eds.toml");
+        assert!(status == "unknown" && evidence.contains("cannot be reached"), "{status}: {evidence}");
+        std::fs::rename(folder.path("away"), folder.path("edgesentry.db.log")).unwrap();
+        // The command of the evidence, as it is.
+        let run = folder.eds(command);
+        assert_eq!(run.code, 0, "{command}: {}", run.stderr);
+        assert_eq!(item(&folder, "--config eds.toml").0, "passed");
+    }
+    // Without the settings nothing is compared.
+    let (status, evidence) = item(&folder, "");
+    assert!(status == "unknown" && evidence.contains("log.origin is not set"), "{status}: {evidence}");
+}
+
+#[test]
+fn the_evidence_of_a_changed_ledger_is_kept() {
+    let folder = ledger();
+    assert_eq!(code(&folder, "init").0, 0);
+    let edit = "UPDATE audit_records SET timestamp_ms = timestamp_ms + 1 WHERE sequence = 2";
+    folder.tamper("edgesentry.db", edit);
+    for _ in 0..2 {
+        assert_eq!(code(&folder, "run"), (1, "ledger_tampered".to_owned()));
+    }
+    let (exit, status) = checkpoint(&folder, "status");
+    let [key] = status["checkpoint"]["evidence"].as_array().unwrap().as_slice() else { panic!("{status}") };
+    assert_eq!((exit, &status["checkpoint"]["batch_under_way"]), (0, &json!(true)));
+    let kept: Value =
+        serde_json::from_str(&folder.read(&format!("edgesentry.db.log/{}", key.as_str().unwrap()))).unwrap();
+    assert_eq!((&kept["origin"], &kept["sequence"]), (&json!("log.example/lifts"), &json!(3)), "{kept}");
+    folder.tamper(
+        "edgesentry.db",
+        "UPDATE audit_records SET timestamp_ms = timestamp_ms - 1 WHERE sequence = 2",
+    );
+    assert_eq!(code(&folder, "run").0, 0);
+    let text = folder.eds("checkpoint status --config eds.toml").stdout;
+    assert!(text.contains("evidence    1 file about a changed ledger below log/evidence/ in "), "{text}");
+}
+
 #[test]
 fn a_restored_ledger_is_recovered() {
     let folder = ledger();

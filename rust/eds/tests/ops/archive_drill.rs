@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{Site, line, said, sentence};
 
 /// The pause between the records before and after the target, so that the drill can aim at it.
-const GAP: Duration = Duration::from_secs(5);
+const GAP: Duration = Duration::from_secs(15);
 
 impl Site {
     /// Ingests records of a fleet into the ledger of the site, payloads into a directory.
@@ -68,6 +68,7 @@ fn an_archive_that_is_there_is_restored_beside_its_server() {
     assert!(evidence.contains(&"50 payloads were hashed again"), "{evidence:?}");
     assert!(evidence.iter().any(|evidence| evidence.starts_with("50 records of ")), "{evidence:?}");
     assert_eq!(std::fs::read_dir(site.path("reports")).unwrap().count(), 2);
+    assert!(drill["timeline"].to_string().contains("no log: the ledger has none"), "{drill}");
 
     // A later snapshot is not reached, and the drill reports that.
     let drill = site.drill(&since, "--heads later.json --keys keys.json", 1);
@@ -103,4 +104,79 @@ fn an_archive_that_is_there_is_restored_beside_its_server() {
     let missing = site.eds("drill db-restore --archive nothing.toml").output().unwrap();
     assert_eq!(missing.status.code(), Some(2), "{}", said(&missing));
     assert!(sentence(&missing).contains("nothing.toml"), "{}", said(&missing));
+}
+
+#[test]
+fn a_copy_is_recovered_from_the_log_of_its_site_which_is_only_read() {
+    let site = Site::start();
+    let settings = site.settings(crate::BUCKET, "edgesentry-secret");
+    let (store, log) = (site.path("payload-store"), site.path("log"));
+    std::fs::create_dir(&log).unwrap();
+    let section = format!(
+        "\n[log]\norigin = \"log.example/lifts\"\nkey = {:?}\nstore = \"folder:{}\"\n",
+        site.path("log.seed"),
+        log.display()
+    );
+    site.write("payloads.toml", &format!("payloads = \"folder:{}\"\n{settings}{section}", store.display()));
+    let eds = |line: &str| {
+        let output = site.eds(&format!("{line} --config payloads.toml")).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{line}: {}", said(&output));
+    };
+    // The settings of the archive have no log, which does not matter to the backup.
+    let fleet = Fleet::new(60).unwrap();
+    site.write("keys.json", &edgesentry_formats::write_key_ring(&fleet.keys));
+    site.ingest(&fleet, 0..30);
+    eds("checkpoint init");
+    eds("checkpoint");
+    site.json("backup", 0);
+    site.ingest(&fleet, 30..50);
+    site.heads("heads.json");
+    let since = site.moment();
+    std::thread::sleep(GAP);
+    site.ingest(&fleet, 50..55);
+    eds("checkpoint");
+    site.archive_now();
+    let files = || {
+        let mut files: Vec<_> = walk(&log);
+        files.sort();
+        files.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect::<Vec<_>>()
+    };
+    let before = files();
+    let keys = "--heads heads.json --keys keys.json";
+    let drill = site.drill(&since, keys, 0);
+    let check = |drill: &Value, name: &str| {
+        let checks = drill["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["name"].as_str().unwrap().contains(name));
+        let check = check.unwrap_or_else(|| panic!("{name}: {drill}"));
+        assert_eq!(check["status"], "passed", "{drill}");
+        check["evidence"].as_str().unwrap().to_owned()
+    };
+    assert!(check(&drill, "signs nothing with the restored ledger").starts_with("log_behind: "), "{drill}");
+    assert_eq!(check(&drill, "puts the records of the log back"), "26 leaves under 1 checkpoint");
+    assert!(check(&drill, "can sign again").starts_with("checkpoint 2 of size "), "{drill}");
+    assert!(files() == before, "the drill changed the log of the site");
+
+    // With --commit the log of the site signs first, and nothing else of it is changed.
+    site.ingest(&fleet, 55..60);
+    let drill = site.drill(&since, &format!("{keys} --commit --yes"), 0);
+    assert!(
+        drill["timeline"].to_string().contains("log.example/lifts of the site signs 1 checkpoint"),
+        "{drill}"
+    );
+    assert_eq!(check(&drill, "puts the records of the log back"), "32 leaves under 2 checkpoints");
+    let now = files();
+    let lock = now.iter().filter(|(_, path)| path.parent().unwrap().ends_with("log/lock")).count();
+    assert_eq!(lock, 3);
+    assert_eq!(site.sql("SELECT count(*) FROM audit_records"), "60");
+
+    // A log that cannot be reached is stated, and the drill does not pass.
+    std::fs::rename(&log, site.path("away")).unwrap();
+    let drill = site.drill(&since, keys, 3);
+    assert!(drill["checks"].to_string().contains("they cannot be reached"), "{drill}");
+}
+
+/// Returns the files below a directory.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }

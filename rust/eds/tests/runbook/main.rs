@@ -28,7 +28,7 @@ macro_rules! pages {
     };
 }
 
-pages!(archive, backup, drills, failover, managed, patroni, pgbackrest, restore, s3);
+pages!(archive, backup, drills, failover, log, managed, patroni, pgbackrest, restore, s3);
 
 /// The same page once more, with the programs of another PostgreSQL.
 macro_rules! pages_on {

@@ -10,12 +10,12 @@ use time::OffsetDateTime;
 use super::facts::postgres_version;
 use super::restore::LIMIT_SECONDS;
 use super::site::{RestoredServer, Scratch};
-use super::{DrillReport, Plan};
+use super::{DrillReport, Plan, log};
 use crate::archive::Archive;
 use crate::blocking::in_place;
 use crate::error::Error;
 use crate::observe::nobody;
-use crate::recovery::{self, Recovery, Silences};
+use crate::recovery::{self, Recovery, RestoredLog, Silences};
 use crate::restore::{self, Reached, Restore, Target, restore};
 use crate::servers::{POSTGRESQL, free_port};
 use crate::settings::Settings;
@@ -29,7 +29,8 @@ const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(1800);
 pub const PLAN: Plan = Plan {
     name: "db-restore-archive",
     about: "The archive of a site is restored to a moment, onto a server of the drill's own.",
-    criterion: "every chain verifies up to that moment with its payloads, and it took less than 30 minutes",
+    criterion: "every chain verifies up to that moment with its payloads, it took less than 30 minutes, and the copy is \
+         recovered from the transparency log, if the ledger has one",
     needs: &[POSTGRESQL],
 };
 
@@ -71,6 +72,7 @@ impl ArchiveDrill {
         let moment = OffsetDateTime::now_utc() - self.back;
         report.step(format!("{} is restored to {}", archive.place(), Target::Time(moment)));
         if self.commit {
+            log::sign_on_site(&self.settings.stores, report).await?;
             self.make_commit(&archive, report).await?;
         }
         let (target, timeline) = self.reachable(&archive, moment, report).await?;
@@ -100,12 +102,14 @@ impl ArchiveDrill {
             keys: self.keys,
             start_heads: self.start_heads,
             target_ms,
+            log: RestoredLog::OfDrill,
             silences: Silences::OfDrill,
         };
         for check in recovery::verify(&recovery, &Arc::default()).await {
             report.check(check);
         }
         report.step(recovery::GONE_THROUGH);
+        log::rehearse(&self.settings.stores, &*ledger, report).await?;
         report.measure("download_seconds", restored.download_seconds, None);
         report.measure("extract_seconds", restored.extract_seconds, None);
         report.measure("replay_seconds", restored.recover_seconds, None);
@@ -174,6 +178,13 @@ impl ArchiveDrill {
         if self.commit {
             let server = "the server of the archive ends a transaction that changes nothing, and switches to another segment";
             touches.push(server.to_owned());
+        }
+        if let Some(origin) = &self.settings.stores.log.origin {
+            touches.push(if self.commit {
+                format!("the transparency log {origin} signs the records that wait")
+            } else {
+                format!("the files of the transparency log {origin} are read")
+            });
         }
         touches
     }

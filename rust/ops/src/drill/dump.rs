@@ -5,6 +5,7 @@ use std::sync::Arc;
 use edgesentry_chain::{Heads, KeyRing};
 
 use super::DrillReport;
+use super::log::DrillLog;
 use super::site::{RestoredServer, Site};
 use crate::blocking::in_place;
 use crate::check::Check;
@@ -12,7 +13,7 @@ use crate::dump::{self, Dump, RestoreDump};
 use crate::error::Error;
 use crate::observe::nobody;
 use crate::postgres::Sql;
-use crate::recovery::{self, Recovery, Silences};
+use crate::recovery::{self, Recovery, RestoredLog, Silences};
 use crate::source::Source;
 
 /// The database, on the restored server.
@@ -31,7 +32,7 @@ pub(super) async fn restore(
     site: &Site,
     dump: &Dump,
     server: &RestoredServer,
-    (heads, keys): (Heads, KeyRing),
+    (heads, keys, log): (Heads, KeyRing, &DrillLog),
     report: &mut DrillReport,
 ) -> Result<(), Error> {
     let sql = Sql::new(site.primary.programs(), server.url())?;
@@ -49,12 +50,13 @@ pub(super) async fn restore(
         keys: Some(keys),
         start_heads: None,
         target_ms: None,
+        log: RestoredLog::OfDrill,
         silences: Silences::OfDrill,
     };
-    let checks = recovery::verify(&recovery, &Arc::default()).await;
-    ledger.close().await;
-    for check in checks {
+    for check in recovery::verify(&recovery, &Arc::default()).await {
         report.check(Check { name: format!("from the dump: {}", check.name), ..check });
     }
-    Ok(())
+    let recovered = log.recover_dump(&*ledger, report).await;
+    ledger.close().await;
+    recovered
 }

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use edgesentry_rs::log::Published;
 use time::OffsetDateTime;
 
 use super::load::Fleet;
+use super::log::DrillLog;
 use super::site::{Site, Tools};
 use super::{DrillReport, Plan, dump};
 use crate::blocking::in_place;
 use crate::check::Check;
 use crate::error::Error;
-use crate::recovery::{self, Recovery, Silences};
+use crate::recovery::{self, Recovery, RestoredLog, Silences};
 use crate::restore::Target;
 use crate::servers::{POSTGRESQL, SEAWEEDFS};
 
@@ -28,8 +30,8 @@ const ARCHIVE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const PLAN: Plan = Plan {
     name: "db-restore",
     about: "Records are destroyed in the database, and a new server is restored to the moment before.",
-    criterion: "every chain verifies up to that moment and no later record exists, in less than 30 minutes, and a \
-         dump restores completely",
+    criterion: "every chain verifies up to that moment and no later record exists, in less than 30 minutes, a dump \
+         restores completely, and the transparency log signs nothing before the ledger is recovered from it",
     needs: &[POSTGRESQL, SEAWEEDFS],
 };
 
@@ -51,13 +53,15 @@ impl RestoreDrill {
         fleet.register(&*site.ledger).await?;
         let mut later = Fleet::new("later", 3);
         later.register(&*site.ledger).await?;
+        let log = DrillLog::open(&site, report).await?;
         fleet.fill(&site.service, self.records / 2).await?;
+        log.sign(&*site.ledger, report).await?;
         site.backup(report).await?;
         fleet.fill(&site.service, self.records - self.records / 2).await?;
         let heads = site.ledger.heads().await?;
         report.step(format!("{} records; heads are written down", fleet.count()));
         let dump = dump::take(&site, report).await?;
-        let target = self.incident(&site, &mut later, report).await?;
+        let (target, checkpoint) = self.incident(&site, &log, &mut later, report).await?;
         in_place(|| site.primary.stop())?;
 
         let begin = Instant::now();
@@ -84,6 +88,7 @@ impl RestoreDrill {
             keys: Some(fleet.keys()?),
             start_heads: None,
             target_ms: None,
+            log: RestoredLog::OfDrill,
             silences: Silences::OfDrill,
         };
         for check in recovery::verify(&recovery, &std::sync::Arc::default()).await {
@@ -97,20 +102,24 @@ impl RestoreDrill {
         report.measure("replay_seconds", restored.recover_seconds, None);
         report.measure("writable_seconds", writable.as_secs_f64(), None);
         report.measure("recovery_seconds", begin.elapsed().as_secs_f64(), Some(LIMIT_SECONDS));
-        dump::restore(&site, &dump, &server, (heads, fleet.keys()?), report).await?;
+        log.recover(&*ledger, report).await?;
+        log.go_on(&site, &ledger, (&mut later, &checkpoint), report).await?;
+        dump::restore(&site, &dump, &server, (heads, fleet.keys()?, &log), report).await?;
         ledger.close().await;
         in_place(|| drop(server));
         site.end().await;
         Ok(())
     }
 
-    /// Reads the target time, sends the later records, destroys records, and waits until all of it is archived.
+    /// Reads the target time, sends the later records, signs a checkpoint, destroys records, and waits until all of it is
+    /// archived.
     async fn incident(
         &self,
         site: &Site,
+        log: &DrillLog,
         later: &mut Fleet,
         report: &mut DrillReport,
-    ) -> Result<Target, Error> {
+    ) -> Result<(Target, Published), Error> {
         let sql = site.primary.sql()?;
         let now = in_place(|| sql.query("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)"))?;
         let wrong = || Error::Server {
@@ -122,6 +131,7 @@ impl RestoreDrill {
             OffsetDateTime::from_unix_timestamp_nanos(micros.saturating_mul(1000)).map_err(|_| wrong())?;
         tokio::time::sleep(Duration::from_millis(20)).await;
         later.fill(&site.service, LATER).await?;
+        let checkpoint = log.sign(&*site.ledger, report).await?;
         in_place(|| sql.query("DELETE FROM audit_records WHERE device_id < 'drill-050'"))?;
         report.step("the incident: half of the devices' records are deleted in the database");
         // Recovery to a time fails if nothing was committed after it: the switch archives the later records.
@@ -138,6 +148,6 @@ impl RestoreDrill {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Ok(Target::Time(moment))
+        Ok((Target::Time(moment), checkpoint))
     }
 }

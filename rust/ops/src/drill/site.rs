@@ -25,6 +25,8 @@ use crate::source::{self, Source};
 
 /// The bucket and the prefix of the archive.
 const ARCHIVE: (&str, &str) = ("drill-archive", "ledger");
+/// The location of a transparency log, in the same bucket.
+pub(super) const LOG_STORE: &str = "s3://drill-archive/log";
 /// The timeout of a recovery; the pass criterion is another figure.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use edgesentry_chain::Scheme;
 use edgesentry_formats::times::parse_unix_ms;
-use edgesentry_ops::recovery::{Recovery, Silences, active_silences, verify};
+use edgesentry_ops::recovery::{Recovery, RestoredLog, Silences, active_silences, verify};
 use edgesentry_rs::settings::Access;
 
 use super::checklist;
@@ -14,13 +14,15 @@ use crate::commands::scheme;
 use crate::exit::{Exit, Failure};
 use crate::inputs::{self, Showing};
 use crate::output::Output;
-use crate::stores::StoreArgs;
+use crate::stores::{Opened, StoreArgs};
+use crate::text::shell_word;
 
 /// Run the checklist after a restore: each item passes, fails or is unknown, with evidence
 ///
 /// Compares the ledger with the snapshot that eds heads wrote before the incident, verifies every chain,
-/// signature and payload, reads the end of the operation log, and asks for silenced alerts. Exit code 0 if
-/// every item passes, 1 if one fails, 3 if one is unknown.
+/// signature and payload, reads the end of the operation log, compares the ledger with the signed checkpoints of
+/// its transparency log, and asks for silenced alerts. Exit code 0 if every item passes, 1 if one fails, 3 if one
+/// is unknown.
 #[derive(Args, Debug)]
 pub(super) struct VerifyRecovery {
     /// Snapshot from before the incident, as written by eds heads
@@ -59,6 +61,7 @@ impl VerifyRecovery {
                     Some(url) => Silences::Asked(active_silences(url).await),
                     None => Silences::NotAsked,
                 };
+                let log = RestoredLog::open(&opened.settings, &*opened.ledger, self.recover(&opened)).await;
                 let recovery = Recovery {
                     ledger: Arc::clone(&opened.ledger),
                     payloads: opened.payloads.clone(),
@@ -66,11 +69,26 @@ impl VerifyRecovery {
                     keys,
                     start_heads,
                     target_ms: self.target_time,
+                    log,
                     silences,
                 };
                 verify(&recovery, progress).await
             })
         });
         checklist::answer(output, opened.ledger.place(), &checks)
+    }
+
+    /// Returns the command that puts the records of the log back into this ledger. The place has no password.
+    fn recover(&self, opened: &Opened) -> String {
+        let ledger = shell_word(opened.ledger.place());
+        match self.stores.config() {
+            Some(file) => {
+                format!(
+                    "eds checkpoint recover --ledger {ledger} --config {}",
+                    shell_word(&file.display().to_string())
+                )
+            }
+            None => format!("eds checkpoint recover --ledger {ledger}"),
+        }
     }
 }
