@@ -66,8 +66,9 @@ def test_the_tests_run_at_the_documented_interval() -> None:
     assert config == {"scrape_interval": "15s", "evaluation_interval": "15s"}
     for path in TESTS:
         assert yaml.safe_load(path.read_text())["evaluation_interval"] == "15s"
-    for test in yaml.safe_load((PROMETHEUS / "tests" / "ingest.test.yml").read_text())["tests"]:
-        assert test["interval"] == "15s", test["name"]
+    for name in ("ingest", "log"):
+        for test in yaml.safe_load((PROMETHEUS / "tests" / f"{name}.test.yml").read_text())["tests"]:
+            assert test["interval"] == "15s", test["name"]
 
 
 @pytest.mark.parametrize("alert", ALERTS)

@@ -230,7 +230,8 @@ def test_alerts_on_backups_are_left_out_without_backups(tmp_path: Path) -> None:
     done = helm("template", "audit", CHART, *overrides)
     manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
     [rule] = [one for one in manifests if one["kind"] == "PrometheusRule"]
-    assert [group["name"] for group in rule["spec"]["groups"]] == ["edgesentry-ingest"]
+    names = [group["name"] for group in rule["spec"]["groups"]]
+    assert names == ["edgesentry-ingest", "edgesentry-log"]
 
 
 def test_the_service_monitor_finds_ports_that_are_there() -> None:

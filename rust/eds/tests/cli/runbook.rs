@@ -13,7 +13,8 @@ use edgesentry_ops::textfile::{
     RECEIVER_LAST_SEEN, SLOT_RETAINED, STANDBY_LAG, Textfile, UNIT_FAILED, WAL_SIZE,
 };
 use edgesentry_rs::ledger::{Registration, Sqlite};
-use edgesentry_rs::payload;
+use edgesentry_rs::log::{LogSettings, Stores, TransparencyLog};
+use edgesentry_rs::payload::{self, S3Settings};
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::{IngestService, Ledger, Limits, Submission};
 use edgesentry_serve::metrics::MetricsServer;
@@ -116,7 +117,7 @@ async fn incident(folder: &Folder) -> Incident {
     let payloads = Arc::new(payload::Folder::open(&store).unwrap());
     let metrics = Metrics::new();
     let limits = Limits { attempts: 1, ..Limits::default() };
-    let service = IngestService::start_with(ledger, payloads, limits, metrics.clone());
+    let service = IngestService::start_with(Arc::clone(&ledger), payloads, limits, metrics.clone());
     let mut lift = lift();
     let registration = Registration {
         device_id: "lift-01".to_owned(),
@@ -126,6 +127,7 @@ async fn incident(folder: &Folder) -> Incident {
         start: None,
     };
     service.register(&registration).await.unwrap();
+    let counted = metrics.clone();
     let metrics = MetricsServer::start("127.0.0.1:0", metrics).await.unwrap();
     let (prometheus, node) = scraping(folder, metrics.address().to_string()).await;
     wait_for(&prometheus, "edgesentry_ingest_error_total == 0").await;
@@ -152,10 +154,31 @@ async fn incident(folder: &Folder) -> Incident {
     std::fs::remove_dir_all(&store).unwrap();
     std::fs::write(&store, b"").unwrap();
     assert!(send(record(&mut lift)).await.is_err());
+    // The log stops, because one of its heads is changed.
+    tokio::spawn(log(folder, &*ledger).await.keep(Duration::from_secs(1), counted));
+    wait_for(&prometheus, "edgesentry_log_checkpoint_size > 0").await;
+    let edit = "UPDATE log_heads SET record_hash = zeroblob(32)";
+    tokio::task::block_in_place(|| folder.tamper("edgesentry.db", edit));
+    wait_for(&prometheus, "edgesentry_log_stopped{code=\"ledger_tampered\"} > 0").await;
     wait_for(&prometheus, "increase(edgesentry_ingest_error_total[10m]) > 0").await;
     wait_for(&prometheus, "increase(edgesentry_ingest_rejected_total[5m]) > 50").await;
     wait_for(&prometheus, "edgesentry_backup_last_success_timestamp_seconds").await;
     Incident { _service: service, metrics, prometheus, _node: node }
+}
+
+/// Opens a transparency log of the ledger, and writes its settings.
+async fn log(folder: &Folder, ledger: &dyn Ledger) -> TransparencyLog {
+    edgesentry_formats::create_seed_file(&folder.path("log.seed"), &[42; 32]).unwrap();
+    folder.write("eds.toml", "[log]\norigin = \"log.example/lifts\"\nkey = \"log.seed\"\n");
+    let settings = LogSettings {
+        origin: Some("log.example/lifts".to_owned()),
+        key: Some(folder.path("log.seed")),
+        ..LogSettings::default()
+    };
+    let (file, s3) = (folder.path("edgesentry.db"), S3Settings::default());
+    let log = settings.open(ledger, Some(&file), &s3, Stores::Create).await.unwrap();
+    log.init(1).await.unwrap();
+    log
 }
 
 /// Starts a Prometheus that scrapes a service, and a textfile as node_exporter would serve it.
@@ -221,6 +244,7 @@ fn what_to_do_at_each_alert() {
         ("PROMETHEUS", prometheus.url().to_owned()),
         ("METRICS", format!("http://{}", metrics.address())),
         ("EDS_LEDGER", "sqlite:edgesentry.db".to_owned()),
+        ("EDS_CONFIG", "eds.toml".to_owned()),
         ("POSTGRES", postgres),
     ];
     execute(&folder, "alerts.md", &variables);
