@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Component, Error, StoreError};
 use crate::s3_settings::S3Settings;
@@ -25,6 +26,9 @@ pub use s3::S3Objects;
 
 /// The largest object that [`Objects::get`] reads; larger ones are for [`Objects::get_file`].
 pub const MAX_IN_MEMORY_BYTES: u64 = 64 << 20;
+
+/// Objects that are written or read concurrently.
+pub(crate) const CONCURRENT_OBJECTS: usize = 8;
 
 /// The behavior of a write if the key is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +76,17 @@ pub trait Objects: Send + Sync + 'static {
 
     /// Writes an object; durable when it returns.
     async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError>;
+
+    /// Writes new objects, each unless its key is taken. All are durable when it returns.
+    ///
+    /// If it fails or is interrupted, some objects are stored, each of them completely. The order is unspecified.
+    async fn put_all(&self, objects: Vec<(String, Bytes)>) -> Result<Vec<Written>, StoreError> {
+        futures::stream::iter(objects)
+            .map(|(key, bytes)| async move { self.put(&key, bytes, Write::IfAbsent).await })
+            .buffered(CONCURRENT_OBJECTS)
+            .try_collect()
+            .await
+    }
 
     /// Writes a file as an object; durable when it returns. The file must not change meanwhile.
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError>;

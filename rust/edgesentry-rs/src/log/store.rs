@@ -9,10 +9,10 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::LogError;
 use crate::error::StoreError;
-use crate::objects::{Objects, ReadOnly, Write, Written};
+use crate::objects::{CONCURRENT_OBJECTS, Objects, ReadOnly, Write, Written};
 
-/// Files that are written or read concurrently.
-const CONCURRENT_FILES: usize = 8;
+/// Files of one call to the store. It limits the temporary files and the open requests.
+const FILES_AT_ONCE: usize = 1024;
 const CHECKPOINT: &str = "log/checkpoint";
 
 #[derive(Clone)]
@@ -43,23 +43,20 @@ impl TileStore {
 
     /// Stores files. All are durable when it returns. An existing file must have the same content.
     pub(super) async fn put_all(&self, files: Vec<(TileId, Vec<u8>)>) -> Result<(), LogError> {
-        futures::stream::iter(files)
-            .map(|(id, bytes)| async move { self.put(id, bytes.into()).await })
-            .buffered(CONCURRENT_FILES)
-            .try_collect()
-            .await
-    }
-
-    async fn put(&self, id: TileId, bytes: Bytes) -> Result<(), LogError> {
-        let key = format!("log/{id}");
-        if self.objects.put(&key, bytes.clone(), Write::IfAbsent).await? == Written::Stored {
-            return Ok(());
+        let files: Vec<(TileId, Bytes)> = files.into_iter().map(|(id, bytes)| (id, bytes.into())).collect();
+        for files in files.chunks(FILES_AT_ONCE) {
+            let objects = files.iter().map(|(id, bytes)| (key(*id), bytes.clone())).collect();
+            let written = self.objects.put_all(objects).await?;
+            let taken = files.iter().zip(written).filter(|(_, written)| *written == Written::Taken);
+            let taken: Vec<&(TileId, Bytes)> = taken.map(|(file, _)| file).collect();
+            let mut there = std::pin::pin!(self.get_all(taken.iter().map(|(id, _)| *id)));
+            for (id, bytes) in &taken {
+                if there.try_next().await?.is_none_or(|(_, there)| there != *bytes) {
+                    return Err(self.damaged(format!("{id} is there with other bytes")));
+                }
+            }
         }
-        match self.objects.get(&key).await? {
-            Some(there) if there == bytes => Ok(()),
-            Some(_) => Err(self.damaged(format!("{id} is there with other bytes"))),
-            None => Err(self.damaged(format!("{id} could be neither written nor read"))),
-        }
+        Ok(())
     }
 
     /// Returns the published checkpoint; `None` if no checkpoint is published.
@@ -69,7 +66,7 @@ impl TileStore {
 
     /// Returns the bytes of a tile or bundle; `None` if it does not exist.
     pub(super) async fn find(&self, id: TileId) -> Result<Option<Bytes>, StoreError> {
-        self.objects.get(&format!("log/{id}")).await
+        self.objects.get(&key(id)).await
     }
 
     /// Returns the bytes of a tile or bundle, which must exist.
@@ -84,7 +81,7 @@ impl TileStore {
     ) -> impl futures::Stream<Item = Result<(TileId, Bytes), LogError>> + Send {
         futures::stream::iter(ids)
             .map(move |id| async move { Ok((id, self.get(id).await?)) })
-            .buffered(CONCURRENT_FILES)
+            .buffered(CONCURRENT_OBJECTS)
     }
 
     /// Loads the log of this size and root, ready for more leaves.
@@ -98,4 +95,8 @@ impl TileStore {
     pub(super) async fn publish(&self, note: &[u8]) -> Result<(), StoreError> {
         self.objects.put(CHECKPOINT, Bytes::copy_from_slice(note), Write::Replace).await.map(|_| ())
     }
+}
+
+fn key(id: TileId) -> String {
+    format!("log/{id}")
 }

@@ -1,5 +1,6 @@
 //! Objects in a directory, one file each.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -10,11 +11,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-
+use futures::{StreamExt, TryStreamExt, stream};
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, mkdirat};
 use rustix::io::Errno;
 
-use super::{MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
+use super::{CONCURRENT_OBJECTS, MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
 use crate::error::{Component, Error, StoreError};
 use crate::files::{
     Names, failure, folder_below, modified_ms, open_below, place_new, refuse_key, sync_parents, unique_name,
@@ -33,6 +34,15 @@ pub struct FolderObjects {
     root: PathBuf,
     place: Arc<str>,
     component: Component,
+}
+
+/// A temporary file, removed when it is dropped.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// The directory of temporary files, below the root. No key leads there.
@@ -94,18 +104,16 @@ impl FolderObjects {
         Ok(())
     }
 
-    /// Puts a synced temporary file into place.
+    /// Puts a synced temporary file into place, in a directory that exists. The name is durable once the directories
+    /// above it are synced.
     fn place_file(&self, key: &str, partial: &Path, write: Write) -> io::Result<Written> {
         let path = self.path(key)?;
         self.share(File::open(partial)?, Mode::RUSR | Mode::WUSR, Mode::RGRP | Mode::WGRP)?;
-        self.make_folders(Path::new(key).parent().unwrap_or(Path::new("")))?;
-        let written = match write {
+        match write {
             Write::Replace => fs::rename(partial, &path).map(|()| Written::Stored),
             Write::IfAbsent => place_new(partial, &path, Names::Free)
                 .map(|placed| if placed { Written::Stored } else { Written::Taken }),
-        }?;
-        sync_parents(&self.root, &path)?;
-        Ok(written)
+        }
     }
 
     fn store(
@@ -121,10 +129,52 @@ impl FolderObjects {
         }
         self.make_folders(Path::new(PARTIAL))?;
         self.remove_left();
-        let partial = self.root.join(PARTIAL).join(unique_name());
-        let written = fill(&partial).and_then(|()| self.place_file(key, &partial, write));
-        let _ = fs::remove_file(&partial);
-        written
+        let partial = self.partial();
+        fill(&partial.0)?;
+        self.make_folders(folder_of(key))?;
+        let written = self.place_file(key, &partial.0, write)?;
+        sync_parents(&self.root, &path)?;
+        Ok(written)
+    }
+
+    fn partial(&self) -> Partial {
+        Partial(self.root.join(PARTIAL).join(unique_name()))
+    }
+
+    /// Writes and syncs a temporary file; `None` if the key is taken.
+    fn prepare(&self, key: &str, bytes: &[u8]) -> io::Result<Option<Partial>> {
+        if self.path(key)?.try_exists()? {
+            return Ok(None);
+        }
+        let partial = self.partial();
+        write_synced(&partial.0, bytes)?;
+        Ok(Some(partial))
+    }
+
+    /// Puts synced temporary files into place, and syncs each directory once.
+    ///
+    /// A name never leads to bytes that are not on the disk, because the files are synced before. After a crash some
+    /// names may be missing; the same call then adds them.
+    fn place_all(&self, prepared: Vec<(String, Option<Partial>)>) -> io::Result<Vec<Written>> {
+        let mut folders = BTreeSet::new();
+        let mut written = Vec::with_capacity(prepared.len());
+        for (key, partial) in prepared {
+            let folder = folder_of(&key);
+            if !folders.contains(folder) {
+                self.make_folders(folder)?;
+                folders.extend(folder.ancestors().map(Path::to_owned));
+            }
+            written.push(match partial {
+                Some(partial) => self.place_file(&key, &partial.0, Write::IfAbsent)?,
+                // The name may not be durable yet, so its directory is synced, too.
+                None => Written::Taken,
+            });
+        }
+        // The inner directories first: a name is durable only with those above it.
+        for folder in folders.iter().rev() {
+            File::open(self.root.join(folder))?.sync_all()?;
+        }
+        Ok(written)
     }
 
     /// Removes files of processes that were killed while they wrote.
@@ -210,6 +260,10 @@ impl FolderObjects {
     }
 }
 
+fn folder_of(key: &str) -> &Path {
+    Path::new(key).parent().unwrap_or(Path::new(""))
+}
+
 #[async_trait]
 impl Objects for FolderObjects {
     fn place(&self) -> &str {
@@ -224,6 +278,25 @@ impl Objects for FolderObjects {
         let key = key.to_owned();
         let fill = move |partial: &Path| write_synced(partial, &bytes);
         self.run("write to the archive", move |folder| folder.store(&key, write, fill)).await
+    }
+
+    async fn put_all(&self, objects: Vec<(String, Bytes)>) -> Result<Vec<Written>, StoreError> {
+        const ACTION: &str = "write to the archive";
+        let begin = |folder: &FolderObjects| {
+            folder.make_folders(Path::new(PARTIAL))?;
+            folder.remove_left();
+            Ok(())
+        };
+        self.run(ACTION, begin).await?;
+        // Concurrent syncs share one commit of the file system's journal.
+        let prepared: Vec<_> = stream::iter(objects)
+            .map(|(key, bytes)| {
+                self.run(ACTION, move |folder| folder.prepare(&key, &bytes).map(|partial| (key, partial)))
+            })
+            .buffered(CONCURRENT_OBJECTS)
+            .try_collect()
+            .await?;
+        self.run(ACTION, |folder| folder.place_all(prepared)).await
     }
 
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError> {
