@@ -119,6 +119,11 @@ impl Appender {
     /// # Errors
     /// [`TileError::EntryTooLong`]; [`AppendError::Size`] beyond the largest size of a tree. The log is then unchanged.
     pub fn push(&mut self, leaf: &[u8]) -> Result<(), AppendError> {
+        self.push_hashed(leaf, TreeHash::of_leaf(leaf))
+    }
+
+    /// Appends a leaf whose hash is known.
+    pub(crate) fn push_hashed(&mut self, leaf: &[u8], hash: TreeHash) -> Result<(), AppendError> {
         let index = self.size();
         if index == MAX_SIZE {
             return Err(RangeError::Bounds { begin: 0, end: index + 1 }.into());
@@ -131,7 +136,7 @@ impl Appender {
             );
         }
         let (edges, full) = (&mut self.edges, &mut self.full);
-        self.range.push_with(TreeHash::of_leaf(leaf), &mut |node, hash| {
+        self.range.push_with(hash, &mut |node, hash| {
             if !node.level.is_multiple_of(TILE_LEVELS) {
                 return;
             }

@@ -11,6 +11,7 @@ use edgesentry_chain::{AuditRecord, Hash, Head, Scheme};
 
 use crate::append::{AppendError, Appender};
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::hash::TreeHash;
 use crate::heads::HeadsRoot;
 use crate::leaf::{HeadsLeaf, KeyLeaf, Leaf, OpenedLeaf, RevokedLeaf};
 use crate::tile::{TileId, TileKind};
@@ -260,6 +261,39 @@ pub enum BatchError {
     NoHeads,
 }
 
+/// A record with its leaf and the hashes of both. Threads can prepare records in any order; [`Batch::prepared`] then
+/// appends them in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PreparedRecord {
+    record: AuditRecord,
+    leaf: Vec<u8>,
+    hash: Hash,
+    leaf_hash: TreeHash,
+}
+
+impl PreparedRecord {
+    /// Encodes and hashes a record.
+    pub fn new(record: AuditRecord) -> PreparedRecord {
+        let mut leaf = Vec::with_capacity(TYPICAL_LEAF_BYTES);
+        leaf.push(Leaf::RECORD);
+        record.write_canonical_bytes(&mut leaf);
+        let (hash, leaf_hash) = (Hash::of(&leaf[1..]), TreeHash::of_leaf(&leaf));
+        PreparedRecord { record, leaf, hash, leaf_hash }
+    }
+
+    /// Returns the record.
+    pub fn record(&self) -> &AuditRecord {
+        &self.record
+    }
+
+    /// Returns its canonical bytes.
+    fn canonical(&self) -> &[u8] {
+        &self.leaf[1..]
+    }
+}
+
+const TYPICAL_LEAF_BYTES: usize = 256;
+
 /// Builds the files of one batch.
 ///
 /// It returns the files only at the end, after it has recomputed every link of the batch: a file never contains a
@@ -270,7 +304,6 @@ pub struct Batch {
     full: Vec<(TileId, Vec<u8>)>,
     run: Option<OpenRun>,
     ends_with_heads: bool,
-    scratch: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -280,8 +313,7 @@ struct OpenRun {
     next: u64,
     /// The hash of the previous record.
     hash: Hash,
-    /// The canonical bytes of the last record.
-    last: Vec<u8>,
+    last: Option<PreparedRecord>,
 }
 
 /// The files of a batch.
@@ -306,7 +338,7 @@ impl BuiltBatch {
 impl Batch {
     /// Creates a batch after the leaves of `appender`. Its full tiles must have been taken.
     pub fn new(appender: Appender) -> Batch {
-        Batch { appender, full: Vec::new(), run: None, ends_with_heads: false, scratch: Vec::new() }
+        Batch { appender, full: Vec::new(), run: None, ends_with_heads: false }
     }
 
     /// Returns the current size of the tree.
@@ -335,7 +367,7 @@ impl Batch {
         if run.last_sequence().is_none() {
             return Err(BatchError::Order(self.size()));
         }
-        self.run = Some(OpenRun { next: run.first_sequence, hash: run.prev_hash, last: Vec::new(), run });
+        self.run = Some(OpenRun { next: run.first_sequence, hash: run.prev_hash, last: None, run });
         Ok(())
     }
 
@@ -344,30 +376,45 @@ impl Batch {
     /// # Errors
     /// [`BatchError::Tampered`] if it is not the next record of its chain.
     pub fn record(&mut self, record: &AuditRecord) -> Result<(), BatchError> {
+        self.prepared(PreparedRecord::new(record.clone()))
+    }
+
+    /// Appends the next record of the run, like [`Batch::record`].
+    ///
+    /// # Errors
+    /// [`BatchError::Tampered`] if it is not the next record of its chain.
+    pub fn prepared(&mut self, next: PreparedRecord) -> Result<(), BatchError> {
         let at = self.appender.size();
         let open = self.run.as_mut().ok_or(BatchError::Order(at))?;
         if Some(open.next) > open.run.last_sequence() {
             return Err(BatchError::Order(at));
         }
+        let record = &next.record;
         if record.device_id != open.run.device_id || record.sequence != open.next {
             return Err(open.tampered(open.next, TamperedProblem::Missing, None));
         }
-        self.scratch.clear();
-        self.scratch.push(Leaf::RECORD);
-        record.write_canonical_bytes(&mut self.scratch);
-        let bytes = &self.scratch[1..];
         if record.prev_record_hash != open.hash {
             let problem = TamperedProblem::Link { expected: open.hash, actual: record.prev_record_hash };
-            return Err(open.tampered(open.next, problem, Some(bytes.to_vec())));
+            return Err(open.tampered(open.next, problem, Some(next.canonical().to_vec())));
         }
-        open.hash = Hash::of(bytes);
-        open.last.clear();
-        open.last.extend_from_slice(bytes);
+        self.appender.push_hashed(&next.leaf, next.leaf_hash)?;
+        open.hash = next.hash;
         open.next += 1;
-        self.appender.push(&self.scratch)?;
+        open.last = Some(next);
         self.ends_with_heads = false;
         self.full.append(&mut self.appender.take_full());
         Ok(())
+    }
+
+    /// Checks that the open run has its records up to a sequence.
+    ///
+    /// # Errors
+    /// [`BatchError::Tampered`] with the first missing record.
+    pub fn reached(&self, last: u64) -> Result<(), BatchError> {
+        match &self.run {
+            Some(open) if open.next <= last => Err(open.tampered(open.next, TamperedProblem::Missing, None)),
+            _ => Ok(()),
+        }
     }
 
     /// Ends the batch.
@@ -387,16 +434,15 @@ impl Batch {
     }
 
     fn end_run(&mut self) -> Result<(), BatchError> {
-        let Some(mut open) = self.run.take() else { return Ok(()) };
+        let Some(open) = &self.run else { return Ok(()) };
         let last = open.run.last_sequence().unwrap_or(open.run.first_sequence);
-        if open.next <= last {
-            return Err(open.tampered(open.next, TamperedProblem::Missing, None));
-        }
+        self.reached(last)?;
         if open.hash != open.run.head_hash {
             let problem = TamperedProblem::Head { expected: open.run.head_hash, actual: open.hash };
-            let record = std::mem::take(&mut open.last);
-            return Err(open.tampered(last, problem, Some(record)));
+            let record = open.last.as_ref().map(|last| last.canonical().to_vec());
+            return Err(open.tampered(last, problem, record));
         }
+        self.run = None;
         Ok(())
     }
 }

@@ -48,8 +48,8 @@ mod tree;
 
 pub use append::{AppendError, Appender};
 pub use batch::{
-    Assigned, Assignment, Batch, BatchError, BuiltBatch, KeyChange, KeyState, ReadBatch, Run, Tampered,
-    TamperedProblem, revoked_by,
+    Assigned, Assignment, Batch, BatchError, BuiltBatch, KeyChange, KeyState, PreparedRecord, ReadBatch, Run,
+    Tampered, TamperedProblem, revoked_by,
 };
 pub use bundle::{EntryBundle, MAX_ENTRY_BYTES};
 pub use checkpoint::{Checkpoint, CheckpointError, MAX_ORIGIN_BYTES};

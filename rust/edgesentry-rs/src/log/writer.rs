@@ -1,19 +1,27 @@
 //! A round of the leader: positions, tiles, signature.
 
+use std::iter::Peekable;
+use std::pin::pin;
+use std::vec;
+
 use bytes::Bytes;
 use edgesentry_log::{
-    Appender, Batch, BuiltBatch, Checkpoint, CheckpointError, HeadsLeaf, Leaf, Note, Run, TreeHash,
+    Appender, Batch, BatchError, BuiltBatch, Checkpoint, CheckpointError, HeadsLeaf, Leaf, Note, PreparedRecord,
+    Run, TreeHash,
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;
 
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::clock::now_ms;
-use crate::ledger::{BatchRow, CheckpointRow, Leader, LogTablesError};
+use crate::ledger::{BatchLeaves, BatchRow, CheckpointRow, Leader, LogTablesError};
 use crate::objects::Written;
 
 /// Records in one read of the ledger.
 const PAGE_RECORDS: u64 = 4096;
+/// Pages that are read and hashed while an earlier one is appended. Ingest needs the other connections.
+const PAGES_AHEAD: usize = 3;
 
 /// The counts of a round.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -139,22 +147,36 @@ impl TransparencyLog {
             0 => Appender::default(),
             size => self.store.resume(size, last.root).await?,
         };
-        let mut pages = Pages { log: self, batch: Batch::new(appender), spans: Vec::new(), records: 0 };
-        let mut at = batch.first_index;
-        let mut events = leaves.events.into_iter().peekable();
-        for (index, run) in leaves.runs {
-            while let Some((event, leaf)) = events.next_if(|(event, _)| *event < index) {
-                check_index(event, &mut at, 1)?;
-                pages.event(&leaf).await?;
+        let failed = |error| LogError::of_batch(self.place(), error);
+        let mut built = Batch::new(appender);
+        let mut read = pin!(
+            stream::iter(Parts::new(batch, leaves))
+                .map(|part| async move {
+                    match part? {
+                        Part::Event(leaf) => Ok(Read::Event(leaf)),
+                        Part::Page(spans) => self.read(spans).await,
+                    }
+                })
+                .buffered(PAGES_AHEAD)
+        );
+        while let Some(read) = read.try_next().await? {
+            match read {
+                Read::Event(leaf) => built.event(&leaf).map_err(failed)?,
+                Read::Page(spans, records) => append(&mut built, spans, records).map_err(failed)?,
             }
-            check_index(index, &mut at, run.records)?;
-            pages.run(run).await?;
         }
-        for (event, leaf) in events {
-            check_index(event, &mut at, 1)?;
-            pages.event(&leaf).await?;
+        Ok(built)
+    }
+
+    /// Reads and hashes the records of spans.
+    async fn read(&self, spans: Vec<Span>) -> Result<Read, LogError> {
+        let places = spans.iter().map(|span| (span.device_id.clone(), span.first, span.last));
+        let records = self.tables.records(places.collect()).await?;
+        let prepare = move || records.into_iter().map(PreparedRecord::new).collect();
+        match tokio::task::spawn_blocking(prepare).await {
+            Ok(records) => Ok(Read::Page(spans, records)),
+            Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
         }
-        Ok(pages.batch)
     }
 
     /// Signs the checkpoint of a batch under the lock, records it in the ledger, and publishes it.
@@ -241,62 +263,114 @@ impl TransparencyLog {
     }
 }
 
-/// Adds the records of runs to a batch, a page at a time.
-struct Pages<'l> {
-    log: &'l TransparencyLog,
-    batch: Batch,
-    /// First and last sequences, each with the run that begins there, if any.
-    spans: Vec<(String, u64, u64, Option<Run>)>,
-    records: u64,
+/// Consecutive leaves of a batch.
+enum Part {
+    /// A leaf other than a record.
+    Event(Vec<u8>),
+    /// Records for one read.
+    Page(Vec<Span>),
 }
 
-impl Pages<'_> {
-    async fn event(&mut self, leaf: &[u8]) -> Result<(), LogError> {
-        self.flush().await?;
-        self.batch.event(leaf).map_err(|error| LogError::of_batch(self.log.place(), error))
+/// The content of a [`Part`].
+enum Read {
+    Event(Vec<u8>),
+    Page(Vec<Span>, Vec<PreparedRecord>),
+}
+
+/// Consecutive records of a device.
+struct Span {
+    device_id: String,
+    first: u64,
+    last: u64,
+    /// The run that begins with the span, if any.
+    run: Option<Run>,
+}
+
+/// The leaves of a batch in order. Each index must have one leaf.
+///
+/// It splits a run only when its pages are read: the tables of the ledger could have a run of any length.
+struct Parts {
+    /// The index of the next leaf.
+    at: u64,
+    events: Peekable<vec::IntoIter<(u64, Vec<u8>)>>,
+    runs: Peekable<vec::IntoIter<(u64, Run)>>,
+    /// The rest of a run.
+    rest: Option<Span>,
+}
+
+impl Parts {
+    fn new(batch: &BatchRow, leaves: BatchLeaves) -> Parts {
+        let (events, runs) = (leaves.events.into_iter().peekable(), leaves.runs.into_iter().peekable());
+        Parts { at: batch.first_index, events, runs, rest: None }
     }
 
-    async fn run(&mut self, run: Run) -> Result<(), LogError> {
+    /// Returns the spans up to the next event; none if the next leaf is an event, or the batch ends.
+    fn page(&mut self) -> Result<Vec<Span>, LogError> {
+        let (mut page, mut left) = (Vec::new(), PAGE_RECORDS);
+        while left > 0 {
+            let next = match self.rest.take() {
+                Some(rest) => Some(rest),
+                None => self.run()?,
+            };
+            let Some(span) = next else { break };
+            let until = span.last.min(span.first.saturating_add(left - 1));
+            left -= until - span.first + 1;
+            if until < span.last {
+                self.rest =
+                    Some(Span { device_id: span.device_id.clone(), first: until + 1, run: None, ..span });
+            }
+            page.push(Span { last: until, ..span });
+        }
+        Ok(page)
+    }
+
+    /// Returns the next run, unless an event precedes it.
+    fn run(&mut self) -> Result<Option<Span>, LogError> {
+        let event = self.events.peek().map(|(event, _)| *event);
+        let next = self.runs.next_if(|(index, _)| event.is_none_or(|event| *index <= event));
+        let Some((index, run)) = next else { return Ok(None) };
+        check_index(index, &mut self.at, run.records)?;
         let last = run.last_sequence().filter(|last| *last <= i64::MAX as u64);
         let last = last.ok_or_else(|| {
             LogTablesError::Inconsistent(format!("a run of device {:?} is empty", run.device_id))
         })?;
-        let (device_id, mut first) = (run.device_id.clone(), run.first_sequence);
-        let mut run = Some(run);
-        while first <= last {
-            let until = last.min(first.saturating_add(PAGE_RECORDS - self.records - 1));
-            self.records += until - first + 1;
-            self.spans.push((device_id.clone(), first, until, run.take()));
-            first = until + 1;
-            if self.records >= PAGE_RECORDS {
-                self.flush().await?;
-            }
-        }
-        Ok(())
+        let (device_id, first) = (run.device_id.clone(), run.first_sequence);
+        Ok(Some(Span { device_id, first, last, run: Some(run) }))
     }
+}
 
-    async fn flush(&mut self) -> Result<(), LogError> {
-        if self.spans.is_empty() {
-            return Ok(());
-        }
-        let failed = |error| LogError::of_batch(self.log.place(), error);
-        let spans = self.spans.iter().map(|(device_id, first, last, _)| (device_id.clone(), *first, *last));
-        let records = self.log.tables.records(spans.collect()).await?;
-        let mut records = records.into_iter().peekable();
-        for (device_id, first, last, run) in self.spans.drain(..) {
-            if let Some(run) = run {
-                self.batch.run(run).map_err(failed)?;
+impl Iterator for Parts {
+    type Item = Result<Part, LogError>;
+
+    fn next(&mut self) -> Option<Result<Part, LogError>> {
+        match self.page() {
+            Ok(page) if page.is_empty() => {
+                let (index, leaf) = self.events.next()?;
+                Some(check_index(index, &mut self.at, 1).map(|()| Part::Event(leaf)))
             }
-            // A missing record is detected at the record after it, or at the end of the run.
-            while let Some(record) = records
-                .next_if(|record| record.device_id == device_id && (first..=last).contains(&record.sequence))
-            {
-                self.batch.record(&record).map_err(failed)?;
-            }
+            Ok(page) => Some(Ok(Part::Page(page))),
+            Err(error) => Some(Err(error)),
         }
-        self.records = 0;
-        Ok(())
     }
+}
+
+/// Appends the records of spans.
+fn append(batch: &mut Batch, spans: Vec<Span>, records: Vec<PreparedRecord>) -> Result<(), BatchError> {
+    let mut records = records.into_iter().peekable();
+    for Span { device_id, first, last, run } in spans {
+        if let Some(run) = run {
+            batch.run(run)?;
+        }
+        let is_within = |next: &PreparedRecord| {
+            let record = next.record();
+            record.device_id == device_id && (first..=last).contains(&record.sequence)
+        };
+        while let Some(record) = records.next_if(is_within) {
+            batch.prepared(record)?;
+        }
+        batch.reached(last)?;
+    }
+    Ok(())
 }
 
 fn check_index(index: u64, at: &mut u64, leaves: u64) -> Result<(), LogError> {
