@@ -352,13 +352,28 @@ pub async fn insert<T>(
     rows: &[T],
     bind: impl for<'q> Fn(Query<'q>, &T) -> Query<'q>,
 ) -> Result<(), sqlx::Error> {
+    insert_or(connection, insert, columns, rows, "", bind).await
+}
+
+/// Like [`insert`]; each statement ends with `conflict`, which says what becomes of rows whose key is taken.
+///
+/// # Errors
+/// The database refuses the rows.
+pub async fn insert_or<T>(
+    connection: &mut SqliteConnection,
+    insert: &str,
+    columns: usize,
+    rows: &[T],
+    conflict: &str,
+    bind: impl for<'q> Fn(Query<'q>, &T) -> Query<'q>,
+) -> Result<(), sqlx::Error> {
     let mut rest = rows;
     for size in ROWS_PER_STATEMENT {
         if rest.len() < size {
             continue;
         }
         let row = format!("({})", vec!["?"; columns].join(","));
-        let sql: Arc<str> = format!("{insert} VALUES {}", vec![row; size].join(",")).into();
+        let sql: Arc<str> = format!("{insert} VALUES {} {conflict}", vec![row; size].join(",")).into();
         while rest.len() >= size {
             let (now, later) = rest.split_at(size);
             let query = now.iter().fold(sqlx::query(AssertSqlSafe(Arc::clone(&sql))), &bind);

@@ -12,7 +12,7 @@ use super::{Sqlite, columns};
 use crate::error::StoreError;
 use crate::ledger::log::{Failure, Guard, Kind, LogDatabase, Span, Statements, Value, Work};
 use crate::ledger::rows;
-use crate::sqlite::Query;
+use crate::sqlite::{Query, insert_or};
 
 #[async_trait]
 impl LogDatabase for Sqlite {
@@ -69,12 +69,9 @@ impl Statements for SqliteConnection {
         conflict: &str,
     ) -> Result<(), sqlx::Error> {
         let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-        let places = vec!["?"; columns.len()].join(", ");
-        let statement = format!("INSERT INTO {table} ({}) VALUES ({places}) {conflict}", names.join(", "));
-        for row in rows {
-            self.execute(&statement, &row).await?;
-        }
-        Ok(())
+        let insert = format!("INSERT INTO {table} ({})", names.join(", "));
+        insert_or(self, &insert, columns.len(), &rows, conflict, |query, row: &Vec<Value>| bind(query, row))
+            .await
     }
 
     async fn records(&mut self, spans: &[Span]) -> Result<Vec<AuditRecord>, sqlx::Error> {
