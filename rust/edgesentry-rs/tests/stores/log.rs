@@ -50,6 +50,7 @@ on_every_ledger!(
     a_root_that_was_written_into_the_ledger_is_not_signed,
     a_batch_or_checkpoint_that_was_changed_is_refused,
     a_device_that_was_removed_from_the_heads_stops_the_log,
+    a_run_that_was_extended_beyond_its_records_stops_the_log,
     a_gap_in_the_lock_is_refused,
     a_larger_published_checkpoint_is_not_replaced,
     heads_from_outside_are_compared,
@@ -1107,9 +1108,60 @@ async fn a_device_that_was_removed_from_the_heads_stops_the_log(place: Place) {
     assert_eq!(log.status().await.unwrap().open_batch, None);
     let kept = evidence(&*objects, &log).await;
     assert!(kept["problem"] == "heads" && kept["expected"] != kept["found"], "{kept}");
+    // A new key of the device does not bring it back.
+    let key = Device::from_seed("lift-02", [70; 32], Scheme::Record).public_key().unwrap();
+    ledger.register(&Registration { key, start: None, ..registration(&lifts[1]) }).await.unwrap();
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "ledger_tampered");
+    assert_eq!(log.status().await.unwrap().open_batch, None);
     place.tamper("INSERT INTO log_heads SELECT * FROM kept").await;
     log.sequence(&mut leader).await.unwrap();
     audit(&*objects, &*ledger).await;
+}
+
+async fn a_run_that_was_extended_beyond_its_records_stops_the_log(place: Place) {
+    let (ledger, objects) = (place.ledger().await, objects(&place).await);
+    let (whole, leader) = open(&ledger, &objects).await;
+    drop(leader);
+    let mut lifts = devices(&*ledger, 1).await;
+    ingest(&place, &mut lifts, 5).await;
+    let faulty = Arc::new(Faulty {
+        objects: Arc::clone(&objects),
+        how: How::Fail,
+        left: AtomicI64::new(1),
+        struck: Notify::new(),
+    });
+    let broken = log(&ledger, &(faulty as Arc<dyn Objects>), 1000);
+    broken.sequence(&mut lead(&whole).await).await.unwrap_err();
+    assert!(whole.status().await.unwrap().open_batch.is_some());
+    // More records than a disk can hold: the log must not look for each of them.
+    place.tamper("UPDATE log_runs SET records = 9000000000000000000").await;
+    let error = whole.sequence(&mut lead(&whole).await).await.unwrap_err();
+    assert_eq!(error.tampered().map(|tampered| tampered.sequence), Some(6), "{error}");
+    place.tamper("UPDATE log_runs SET records = 5").await;
+    whole.sequence(&mut lead(&whole).await).await.unwrap();
+    audit(&*objects, &*ledger).await;
+}
+
+#[tokio::test]
+async fn a_repeated_write_of_many_files_adds_the_missing_ones() {
+    let root = TempDir::new().unwrap();
+    let objects = folder(root.path());
+    let file = |n: u8| (format!("log/tile/{}/{n:03}", n % 3), Bytes::from(vec![n; 10]));
+    let files: Vec<(String, Bytes)> = (0..40).map(file).collect();
+    // As after a crash, some names are in place. One of them has other content.
+    objects.put_all(files[..7].to_vec()).await.unwrap();
+    objects.put(&files[9].0, Bytes::from_static(b"other"), Write::IfAbsent).await.unwrap();
+    let written = objects.put_all(files.clone()).await.unwrap();
+    for (n, ((key, bytes), written)) in files.iter().zip(written).enumerate() {
+        assert_eq!(written == Written::Taken, n < 7 || n == 9, "{key}");
+        let there = objects.get(key).await.unwrap().unwrap();
+        assert_eq!(there == *bytes, n != 9, "{key}");
+    }
+    assert_eq!(std::fs::read_dir(root.path().join(".partial")).unwrap().count(), 0);
+    // A key that leads out of the directory stores nothing under it.
+    let outside = ("../outside".to_owned(), Bytes::new());
+    assert!(objects.put_all(vec![file(50), outside]).await.is_err());
+    assert!(!root.path().parent().unwrap().join("outside").exists());
 }
 
 async fn a_gap_in_the_lock_is_refused(place: Place) {

@@ -1,10 +1,10 @@
 //! Assigns positions to committed keys, revocations and records.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edgesentry_chain::{Hash, Head, Scheme};
 use edgesentry_log::{
-    Assignment, HeadEntry, HeadsLeaf, HeadsRoot, KeyChange, KeyState, OpenedLeaf, Run, Tampered,
+    Assignment, HeadEntry, HeadsError, HeadsLeaf, HeadsRoot, KeyChange, KeyState, OpenedLeaf, Run, Tampered,
     TamperedProblem, TreeHash,
 };
 
@@ -33,7 +33,6 @@ pub(super) async fn assign(
 ) -> Result<Option<BatchRow>, Failure> {
     let state = locked_state(s, term).await?;
     let max_leaves = max_leaves.max(1);
-    refuse_lost_heads(s).await?;
     let first_index = state.next_index;
     let size = last.as_ref().map_or(0, |(size, _)| *size);
     if first_index != size {
@@ -46,28 +45,28 @@ pub(super) async fn assign(
         let origin = state.origin.clone();
         batch.opened(OpenedLeaf { origin, records_before, previous: None, at_ms: state.opened_at_ms });
     }
-    let changes = key_changes(s, max_leaves).await?;
-    if first_index > 0 && changes.is_empty() && moved(s, 1).await?.is_empty() {
+    let (keys, is_new): (Vec<KeyChange>, Vec<bool>) = key_changes(s, max_leaves).await?.into_iter().unzip();
+    batch.keys(&keys, at_ms);
+    write_keys(s, &keys).await?;
+    // A key precedes the records that it signs: no records are assigned until all keys are.
+    let left = max_leaves.saturating_sub(keys.len() as u64);
+    let moved = moved(s, left).await?;
+    if first_index > 0 && keys.is_empty() && moved.is_empty() {
         return Ok(None);
     }
+    for run in take_runs(s, &moved, left).await? {
+        batch.run(run);
+    }
+    let new = keys.iter().zip(is_new).filter(|(_, is_new)| *is_new).map(|(key, _)| key.device_id.as_str());
+    let (before, heads) = heads_roots(s, new.collect(), &moved).await?;
     // A device whose row was deleted would be absent from the next heads leaf, and the log would sign that.
-    let before = heads_root(s).await?;
     let expected = last.map_or((TreeHash::EMPTY, 0), |(_, leaf)| (leaf.heads_root, leaf.devices));
     if (before.root(), before.devices()) != expected {
         return Err(LogTablesError::Heads { size, expected: expected.0, actual: before.root() }.into());
     }
-    batch.keys(&changes, at_ms);
-    write_keys(s, &changes).await?;
-    // A key precedes the records that it signs: no records are assigned until all keys are.
-    let left = max_leaves.saturating_sub(changes.len() as u64);
-    let moved = if left > 0 { moved(s, left).await? } else { Vec::new() };
-    for run in take_runs(s, &moved, left).await? {
-        batch.run(run);
-    }
     if batch.is_empty() {
         return Ok(None);
     }
-    let heads = heads_root(s).await?;
     let assigned = batch.finish(&heads, at_ms);
     let row = BatchRow {
         batch: state.batch + 1,
@@ -81,26 +80,6 @@ pub(super) async fn assign(
     Ok(Some(row))
 }
 
-/// Refuses a ledger in which a chain ends before the head in the log, or has another record there: its last records
-/// were removed or replaced.
-async fn refuse_lost_heads(s: &mut dyn Statements) -> Result<(), Failure> {
-    let statement = "SELECT l.device_id, l.sequence, l.record_hash, h.sequence, h.record_hash
-         FROM log_heads l LEFT JOIN chain_heads h ON h.device_id = l.device_id
-         WHERE h.device_id IS NULL OR h.sequence < l.sequence
-             OR (h.sequence = l.sequence AND h.record_hash <> l.record_hash)
-         ORDER BY l.device_id LIMIT 1";
-    let rows = s.select(statement, &[]).await?;
-    let Some(row) = rows.first() else { return Ok(()) };
-    let row = Row::new("log_heads", row);
-    let (device_id, sequence, expected) = (row.text(0)?.to_owned(), row.number(1)?, Hash(row.array(2)?));
-    let problem = if row.is_null(3) || row.number(3)? < sequence {
-        TamperedProblem::Missing
-    } else {
-        TamperedProblem::Head { expected, actual: Hash(row.array(4)?) }
-    };
-    Err(tampered(device_id, sequence, problem))
-}
-
 fn tampered(device_id: String, sequence: u64, problem: TamperedProblem) -> Failure {
     let tampered = Tampered { device_id, sequence, problem, record: None };
     LogTablesError::Tampered(Box::new(tampered)).into()
@@ -112,13 +91,14 @@ async fn records_of_ledger(s: &mut dyn Statements) -> Result<u64, Failure> {
     Ok(rows.first().map_or(Ok(0), |row| Row::new("chain_heads", row).number(0))?)
 }
 
-/// Returns the keys with another state in the log.
+/// Returns the keys with another state in the log; with true if the heads tree lacks the device.
 ///
 /// Omits a key that was revoked before it could sign and that the log never had.
-async fn key_changes(s: &mut dyn Statements, most: u64) -> Result<Vec<KeyChange>, Failure> {
+async fn key_changes(s: &mut dyn Statements, most: u64) -> Result<Vec<(KeyChange, bool)>, Failure> {
     let statement =
         "SELECT d.device_id, d.valid_from, d.public_key, d.scheme, d.revoked_from, d.registered_at_ms,
-             h.start_sequence, h.start_hash, k.public_key, k.scheme, k.revoked_from
+             h.start_sequence, h.start_hash, k.public_key, k.scheme, k.revoked_from,
+             (SELECT l.sequence FROM log_heads l WHERE l.device_id = d.device_id)
          FROM devices d JOIN chain_heads h ON h.device_id = d.device_id
          LEFT JOIN log_keys k ON k.device_id = d.device_id AND k.valid_from = d.valid_from
          WHERE CASE WHEN k.device_id IS NULL THEN d.revoked_from IS NULL OR d.revoked_from > d.valid_from
@@ -139,14 +119,15 @@ async fn key_changes(s: &mut dyn Statements, most: u64) -> Result<Vec<KeyChange>
         };
         let logged = if row.is_null(8) { None } else { Some(key(8)?) };
         let start = Head { sequence: row.number(6)?, hash: Hash(row.array(7)?) };
-        Ok(KeyChange {
+        let change = KeyChange {
             device_id: row.text(0)?.to_owned(),
             valid_from: row.number(1)?,
             now: key(2)?,
             logged,
             start: (start.sequence > 0).then_some(start),
             registered_at_ms: row.number(5)?,
-        })
+        };
+        Ok((change, row.is_null(11)))
     };
     rows.iter().map(change).collect()
 }
@@ -232,24 +213,50 @@ pub(super) async fn write_log_heads(
     Ok(())
 }
 
+/// Returns devices with records after the last one in the log.
+///
+/// Refuses a ledger in which a chain ends before the head in the log, or has another record there: its last records
+/// were removed or replaced.
 async fn moved(s: &mut dyn Statements, most: u64) -> Result<Vec<Moved>, Failure> {
-    let statement =
-        "SELECT l.device_id, l.sequence, l.record_hash, l.start_sequence, l.start_hash, h.sequence,
-             h.record_hash
-         FROM log_heads l JOIN chain_heads h ON h.device_id = l.device_id WHERE h.sequence > l.sequence
-         ORDER BY l.device_id LIMIT $1";
-    let rows = s.select(statement, &[Value::number(most)]).await?;
-    let head = |row: &Row<'_>, at: usize| {
-        Ok::<_, sqlx::Error>(Head { sequence: row.number(at)?, hash: Hash(row.array(at + 1)?) })
-    };
+    // One read of all heads finds both, unless there are more devices than requested.
+    let mut moved = changed_heads(s, "", most.max(1)).await?;
+    if moved.len() as u64 >= most.max(1) {
+        changed_heads(s, "AND (h.device_id IS NULL OR h.sequence <= l.sequence)", 1).await?;
+    }
+    moved.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(moved)
+}
+
+/// Returns the first devices whose chain does not end with the last record in the log. Fails if it ends before.
+async fn changed_heads(
+    s: &mut dyn Statements,
+    condition: &'static str,
+    most: u64,
+) -> Result<Vec<Moved>, Failure> {
+    let statement = format!(
+        "SELECT l.device_id, l.sequence, l.record_hash, l.start_sequence, l.start_hash, h.sequence, h.record_hash
+         FROM log_heads l LEFT JOIN chain_heads h ON h.device_id = l.device_id
+         WHERE (h.device_id IS NULL OR h.sequence <> l.sequence OR h.record_hash <> l.record_hash) {condition}
+         ORDER BY l.device_id LIMIT $1"
+    );
+    let rows = s.select(&statement, &[Value::number(most)]).await?;
     let moved = |row: &Vec<Value>| {
         let row = Row::new("log_heads", row);
-        Ok(Moved {
-            device_id: row.text(0)?.to_owned(),
-            logged: head(&row, 1)?,
-            start: head(&row, 3)?,
-            head: head(&row, 5)?,
-        })
+        let head = |at: usize| {
+            Ok::<_, sqlx::Error>(Head { sequence: row.number(at)?, hash: Hash(row.array(at + 1)?) })
+        };
+        let (device_id, logged) = (row.text(0)?.to_owned(), head(1)?);
+        let now = if row.is_null(5) { None } else { Some(head(5)?) };
+        let problem = match now {
+            Some(head_now) if head_now.sequence > logged.sequence => {
+                return Ok(Moved { device_id, logged, start: head(3)?, head: head_now });
+            }
+            Some(now) if now.sequence == logged.sequence => {
+                TamperedProblem::Head { expected: logged.hash, actual: now.hash }
+            }
+            _ => TamperedProblem::Missing,
+        };
+        Err(tampered(device_id, logged.sequence, problem))
     };
     rows.iter().map(moved).collect()
 }
@@ -294,11 +301,45 @@ async fn hash_at(s: &mut dyn Statements, device_id: &str, sequence: u64) -> Resu
     }
 }
 
+/// Returns the root of the heads tree before and after the devices have moved, in one read of all heads.
+///
+/// `new` are the devices that the tree did not have before.
+async fn heads_roots(
+    s: &mut dyn Statements,
+    new: BTreeSet<&str>,
+    moved: &[Moved],
+) -> Result<(HeadsRoot, HeadsRoot), Failure> {
+    let moved: BTreeMap<&str, Head> =
+        moved.iter().map(|moved| (moved.device_id.as_str(), moved.logged)).collect();
+    let (mut before, mut after) = (HeadsRoot::default(), HeadsRoot::default());
+    read_heads(s, &mut |mut entry| {
+        after.push(&entry)?;
+        if new.contains(entry.device_id.as_str()) {
+            return Ok(());
+        }
+        if let Some(logged) = moved.get(entry.device_id.as_str()) {
+            entry.sequence = sequence_in_tree(logged.sequence, entry.start_sequence);
+            entry.record_hash = logged.hash;
+        }
+        before.push(&entry)
+    })
+    .await?;
+    Ok((before, after))
+}
+
 /// Returns the current root of the heads tree of the log.
 pub(super) async fn heads_root(s: &mut dyn Statements) -> Result<HeadsRoot, Failure> {
+    let mut root = HeadsRoot::default();
+    read_heads(s, &mut |entry| root.push(&entry)).await?;
+    Ok(root)
+}
+
+async fn read_heads(
+    s: &mut dyn Statements,
+    each: &mut (dyn FnMut(HeadEntry) -> Result<(), HeadsError> + Send),
+) -> Result<(), Failure> {
     let statement = "SELECT device_id, sequence, record_hash, start_sequence, start_hash FROM log_heads
                      WHERE device_id > $1 ORDER BY device_id LIMIT $2";
-    let mut root = HeadsRoot::default();
     let mut last = String::new();
     loop {
         let rows = s.select(statement, &[last.into(), Value::Integer(HEADS_PAGE_ROWS)]).await?;
@@ -307,19 +348,23 @@ pub(super) async fn heads_root(s: &mut dyn Statements) -> Result<HeadsRoot, Fail
             let (sequence, start_sequence) = (row.number(1)?, row.number(3)?);
             let entry = HeadEntry {
                 device_id: row.text(0)?.to_owned(),
-                // A device without a record has sequence 0, at any start of its chain.
-                sequence: if sequence > start_sequence { sequence } else { 0 },
+                sequence: sequence_in_tree(sequence, start_sequence),
                 record_hash: Hash(row.array(2)?),
                 start_sequence,
                 start_hash: Hash(row.array(4)?),
             };
-            root.push(&entry).map_err(|error| inconsistent(error.to_string()))?;
+            each(entry).map_err(|error| inconsistent(error.to_string()))?;
         }
         match rows.last() {
             Some(row) if i64::try_from(rows.len()) == Ok(HEADS_PAGE_ROWS) => {
                 last = Row::new("log_heads", row).text(0)?.to_owned();
             }
-            _ => return Ok(root),
+            _ => return Ok(()),
         }
     }
+}
+
+/// Returns 0 for a device without a record, at any start of its chain.
+fn sequence_in_tree(sequence: u64, start_sequence: u64) -> u64 {
+    if sequence > start_sequence { sequence } else { 0 }
 }
