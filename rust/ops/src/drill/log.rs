@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use edgesentry_chain::count;
 use edgesentry_formats::create_seed_file;
 use edgesentry_formats::times::now_ms;
-use edgesentry_rs::ledger::Leader;
+use edgesentry_rs::ledger::{Conflicts, Leader};
 use edgesentry_rs::log::{LogError, LogReader, LogSettings, Published, Recovered, Stores, TransparencyLog};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::{IngestService, Ledger, Limits, Settings};
@@ -201,7 +201,7 @@ async fn refuse_and_recover(
     report.check(Check::new(name, refused, evidence));
 
     let begin = Instant::now();
-    let recovered = log.recover(&mut leader).await;
+    let recovered = log.recover(&mut leader, Conflicts::Refuse).await;
     let seconds = begin.elapsed().as_secs_f64();
     let evidence = match &recovered {
         Ok(Recovered { batches, leaves, .. }) => {

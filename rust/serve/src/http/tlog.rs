@@ -32,7 +32,7 @@ impl From<ProveError> for Problem {
             ProveError::UnknownSize { .. } => {
                 Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoCheckpoint, error.to_string())
             }
-            ProveError::Run { .. } => Problem::malformed(&format!("query: {error}")),
+            ProveError::Run { .. } => Problem::malformed(format!("query: {error}")),
             ProveError::NotLogged { .. } => {
                 Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotLogged, error.to_string())
             }

@@ -59,7 +59,8 @@ pub(super) async fn withdraw(
     let now = heads_root(s).await?;
     let expected = last.map_or((TreeHash::EMPTY, 0), |leaf| (leaf.heads_root, leaf.devices));
     if (now.root(), now.devices()) != expected {
-        return Err(LogTablesError::Heads { size: batch.first_index }.into());
+        let (size, expected, actual) = (batch.first_index, expected.0, now.root());
+        return Err(LogTablesError::Heads { size, expected, actual }.into());
     }
     Ok(())
 }
