@@ -1,5 +1,6 @@
 //! `eds checkpoint`.
 
+use edgesentry_chain::{Device, Scheme};
 use serde_json::{Value, json};
 
 use crate::{Folder, fleet};
@@ -236,4 +237,71 @@ fn a_key_is_rotated_to_one_that_a_program_has() {
     assert!(run.stdout.contains("the module is locked"), "{}", run.stdout);
     folder.write("sign", script);
     assert_eq!(code(&folder, "run").0, 0);
+}
+
+/// Ingests records of a device, one for each payload.
+fn send(folder: &Folder, device: &mut Device, payloads: &[&str]) {
+    let mut records = Vec::new();
+    for payload in payloads {
+        let object_ref = format!("{payload}.bin");
+        folder.write(&format!("payloads/{object_ref}"), payload);
+        records.push(device.sign(1_700_000_000_000, payload.as_bytes(), &object_ref).unwrap());
+    }
+    folder.write_records("day.ndjson", &records);
+    let run = folder.eds("ingest day.ndjson --payloads-from payloads --config eds.toml");
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+}
+
+#[test]
+fn records_of_the_log_replace_others_that_were_sent_after_a_restore() {
+    let folder = ledger();
+    let new = || Device::from_seed("door-1", [9; 32], Scheme::Record);
+    let key = new().public_key().unwrap();
+    assert_eq!(folder.eds(&format!("device register door-1 --key {key} --config eds.toml")).code, 0);
+    let mut door = new();
+    send(&folder, &mut door, &["one", "two"]);
+    assert_eq!(code(&folder, "init").0, 0);
+    assert_eq!(code(&folder, "run").0, 0);
+    std::fs::copy(folder.path("edgesentry.db"), folder.path("backup.db")).unwrap();
+    send(&folder, &mut door, &["three", "four"]);
+    let (_, signed) = checkpoint(&folder, "run");
+    std::fs::rename(folder.path("backup.db"), folder.path("edgesentry.db")).unwrap();
+    let mut again = new();
+    again.sign(1_700_000_000_000, b"one", "one.bin").unwrap();
+    again.sign(1_700_000_000_000, b"two", "two.bin").unwrap();
+    send(&folder, &mut again, &["other three", "other four", "other five"]);
+
+    let run = folder.eds("--json checkpoint recover --config eds.toml");
+    assert_eq!((run.code, &run.envelope()["error"]["code"]), (1, &json!("log_conflict")));
+    assert!(
+        run.stdout.contains("sequence 3") && run.stdout.contains("--replace-conflicts"),
+        "{}",
+        run.stdout
+    );
+    let (exit, recovered) = checkpoint(&folder, "recover --replace-conflicts");
+    assert_eq!(exit, 0, "{recovered}");
+    assert_eq!(recovered["checkpoint"]["root"], signed["checkpoint"]["root"]);
+    let replaced = json!([{"device_id": "door-1", "first_sequence": 3, "last_sequence": 5}]);
+    assert_eq!(recovered["checkpoint"]["replaced"], replaced);
+    let entries = folder.eds("--json log --reason log_conflict").envelope()["log"]["entries"].clone();
+    let sequences: Vec<&Value> = entries.as_array().unwrap().iter().map(|entry| &entry["sequence"]).collect();
+    assert_eq!(sequences, [3, 4, 5]);
+    let (exit, again) = checkpoint(&folder, "recover --replace-conflicts");
+    assert_eq!((exit, &again["checkpoint"]["replaced"]), (0, &json!([])));
+    send(&folder, &mut door, &["five"]);
+    assert_eq!(code(&folder, "run").0, 0);
+    assert_eq!(folder.eds("verify-chain --ledger --registered").code, 0);
+}
+
+#[test]
+fn a_batch_is_withdrawn_only_if_the_ledger_contradicts_it() {
+    let folder = ledger();
+    assert_eq!(code(&folder, "withdraw"), (2, "config".to_owned()));
+    assert_eq!(code(&folder, "init").0, 0);
+    assert_eq!(code(&folder, "withdraw --heads heads.json"), (2, "log_not_withdrawn".to_owned()));
+    assert_eq!(code(&folder, "run").0, 0);
+    assert_eq!(code(&folder, "withdraw"), (2, "log_not_withdrawn".to_owned()));
+    let heads = folder.read("heads.json").replacen("\"hash\": \"", "\"hash\": \"07", 1);
+    folder.write("other.json", heads);
+    assert_eq!(code(&folder, "withdraw --heads other.json").0, 2);
 }
