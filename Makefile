@@ -21,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-restore docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ test-rust: venv ## Run the Rust tests with PostgreSQL and SeaweedFS, with nextes
 	else $(CHECKED) $(SERVERS) $(CARGO) test $(TESTS) --no-fail-fast; fi
 	$(CHECKED) $(CARGO) test $(CHECKED_CONFIG) --release --locked --workspace --doc
 
-soak: module ## Run the long tests: crashes, faults at every system call, attacks, chaos schedules, hostile Arrow under ASan
+soak: module ## Run the long tests: crashes, faults at every system call, attacks, chaos, hostile Arrow under ASan, mutants
 	EDGESENTRY_CRASH_ROUNDS=$${EDGESENTRY_CRASH_ROUNDS:-1000} $(SERVERS) \
 		$(CARGO) test --release --locked --workspace --test stores -- --test-threads 2 crash:: race::
 	$(MAKE) test-postgres
@@ -60,6 +60,16 @@ soak: module ## Run the long tests: crashes, faults at every system call, attack
 	EDGESENTRY_HOSTILE_PRODUCERS=$${EDGESENTRY_HOSTILE_PRODUCERS:-100000} $(BIN)/python -m pytest tests/test_arrow_memory.py
 	EDGESENTRY_ADVERSARY_SCALE=4 $(SERVERS) $(BIN)/python -m pytest tests/adversary
 	EDGESENTRY_CHAOS_SCHEDULES=$${EDGESENTRY_CHAOS_SCHEDULES:-1000} $(MAKE) test-chaos
+	$(MAKE) lint-own mutants
+
+# Some 1,300 changes, each with a build and a test run: hours.
+mutants: ## Change rust/chain and admission place by place; a change that no test notices fails: MUTANTS_SHARD=K/N for a part
+	scripts/mutants $(if $(MUTANTS_SHARD),--shard $(MUTANTS_SHARD))
+
+# Without servers, so the crates that do no I/O.
+coverage: ## Measure the lines of rust/chain, rust/log and rust/formats that their own tests run, by cargo-llvm-cov
+	CARGO_PROFILE_DEV_OPT_LEVEL=1 $(CARGO) llvm-cov --locked --summary-only \
+		--package edgesentry-chain --package edgesentry-log --package edgesentry-formats
 
 test-postgres: venv ## Run the tests of ledgers on each tested version of PostgreSQL; make test uses the version of the system
 	scripts/servers/each $(CARGO) test --release --locked --workspace --test stores -- postgres
@@ -91,6 +101,11 @@ lint-python: module ## Check formatting, lints, types and stubs of Python
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/stubtest edgesentry --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
+
+# Builds the dependencies of each, in minutes.
+lint-own: ## Check lints of the benches and the fuzz targets, which are workspaces of their own
+	for each in $(OWN_WORKSPACES); do \
+		$(CARGO) clippy --release --locked --all-targets --manifest-path $$each/Cargo.toml -- -D warnings || exit 1; done
 
 fmt: venv ## Format Rust and Python
 	$(CARGO) fmt --all

@@ -114,6 +114,8 @@ fn a_claimed_beginning_is_said_and_is_none_for_a_required_level() {
     let claims = Claims { start_heads: by(ProvidedBy::Ledger, &genesis), ..Claims::default() };
     let first = report(&records, &Checks { claims, ..checks });
     assert_eq!(first.coverage.links, LinkCoverage { from_first: 1, ..LinkCoverage::default() });
+    let without = report(&records, &Checks::default());
+    assert_eq!(without.coverage.links, first.coverage.links);
 }
 
 #[test]

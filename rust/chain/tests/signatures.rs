@@ -259,3 +259,10 @@ fn every_density_of_faults_is_named_exactly() {
         assert_eq!(verify_signatures(&batch), bad, "every {every}");
     }
 }
+
+#[test]
+fn the_debug_text_of_a_device_has_no_seed() {
+    let device = Device::from_seed("lift-01", [7; 32], Scheme::Record);
+    let expected = "Device { device_id: \"lift-01\", scheme: Record, head: None, seed: \"redacted\" }";
+    assert_eq!(format!("{device:?}"), expected);
+}

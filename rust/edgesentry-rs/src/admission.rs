@@ -7,6 +7,8 @@
 mod admit;
 mod chain;
 mod registry;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use edgesentry_device::limits::is_valid_id;
 pub use edgesentry_device::limits::{MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_SEQUENCE};

@@ -1,0 +1,254 @@
+//! Every check of admission at both sides of its limit, without a store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use edgesentry_chain::{AuditRecord, Device, Hash, Head, RingKey, Scheme};
+
+use super::*;
+
+const PAYLOAD: &[u8] = b"door closed";
+
+fn device(device_id: &str, seed: u8) -> Device {
+    Device::from_seed(device_id, [seed; 32], Scheme::Record)
+}
+
+/// A registry of one device whose keys begin at, and are revoked from, the given sequences.
+fn registry(device_id: &str, keys: &[(u8, u64, Option<u64>)]) -> Registry {
+    let keys: Vec<RegisteredKey> = keys
+        .iter()
+        .map(|(seed, valid_from, revoked_from)| {
+            let key = device(device_id, *seed).public_key().unwrap();
+            let key = RingKey { key, scheme: Scheme::Record, valid_from: *valid_from };
+            RegisteredKey { key, revoked_from: *revoked_from }
+        })
+        .collect();
+    let head = Chain::EMPTY.head;
+    HashMap::from([(Arc::from(device_id), DeviceKeys { version: 7, keys: keys.into(), head })])
+}
+
+/// A record of `lift` by the key of `seed`, signed after the change.
+fn signed(seed: u8, change: impl FnOnce(&mut AuditRecord)) -> AuditRecord {
+    let mut lift = device("lift", seed);
+    let mut record = lift.sign(1000, PAYLOAD, "1.bin").unwrap();
+    change(&mut record);
+    lift.sign_record(&mut record);
+    record
+}
+
+fn submission(record: AuditRecord, payload: impl Into<Bytes>) -> Submission {
+    Submission { record: Arc::new(record), payload: payload.into() }
+}
+
+/// Decides about one record under the key of seed 1, valid from the beginning.
+fn decided(record: AuditRecord, payload: impl Into<Bytes>) -> Result<Admitted, Rejection> {
+    under(&registry("lift", &[(1, 1, None)]), record, payload)
+}
+
+fn under(registry: &Registry, record: AuditRecord, payload: impl Into<Bytes>) -> Result<Admitted, Rejection> {
+    let mut results = decide(vec![submission(record, payload)], registry);
+    assert_eq!(results.len(), 1);
+    results.remove(0)
+}
+
+/// The code, the expected and the actual value of a rejection, as text.
+fn refusal(result: Result<Admitted, Rejection>) -> (RejectionCode, String, String) {
+    let rejection = result.unwrap_err();
+    (rejection.code, rejection.expected.to_string(), rejection.actual.to_string())
+}
+
+#[test]
+fn an_admitted_record_keeps_its_parts() {
+    let record = signed(1, |_| ());
+    let admitted = decided(record.clone(), PAYLOAD).unwrap();
+    assert_eq!(**admitted.record(), record);
+    assert_eq!(admitted.hash(), record.hash());
+    assert_eq!(admitted.payload(), PAYLOAD);
+    assert_eq!(admitted.keys_version(), 7);
+    let again = admitted.to_submission();
+    assert_eq!((*again.record).clone(), record);
+    assert_eq!(again.payload, PAYLOAD);
+}
+
+#[test]
+fn numbers_end_at_their_limits() {
+    let limit = i64::MAX as u64;
+    for sequence in [1, limit] {
+        assert!(decided(signed(1, |record| record.sequence = sequence), PAYLOAD).is_ok(), "{sequence}");
+    }
+    for sequence in [0, limit + 1, u64::MAX] {
+        let (code, expected, actual) =
+            refusal(decided(signed(1, |record| record.sequence = sequence), PAYLOAD));
+        assert_eq!(code, RejectionCode::OutOfRange);
+        assert_eq!(expected, format!("a sequence from 1 to {limit}"));
+        assert_eq!(actual, sequence.to_string());
+    }
+    for timestamp_ms in [0, limit] {
+        let record = signed(1, |record| record.timestamp_ms = timestamp_ms);
+        assert!(decided(record, PAYLOAD).is_ok(), "{timestamp_ms}");
+    }
+    let record = signed(1, |record| record.timestamp_ms = limit + 1);
+    let (code, expected, actual) = refusal(decided(record, PAYLOAD));
+    assert_eq!(code, RejectionCode::OutOfRange);
+    assert_eq!(expected, format!("a timestamp_ms of at most {limit}"));
+    assert_eq!(actual, (limit + 1).to_string());
+}
+
+#[test]
+fn names_end_at_their_limits() {
+    let references = ["r".to_owned(), "r".repeat(1024)];
+    for object_ref in references {
+        assert!(decided(signed(1, |record| record.object_ref = object_ref), PAYLOAD).is_ok());
+    }
+    for (object_ref, actual) in [(String::new(), "0 bytes"), ("r".repeat(1025), "1025 bytes")] {
+        let found = refusal(decided(signed(1, |record| record.object_ref = object_ref), PAYLOAD));
+        let expected = "object_ref of 1 to 1024 bytes".to_owned();
+        assert_eq!(found, (RejectionCode::OutOfRange, expected, actual.to_owned()));
+    }
+    let found = refusal(decided(signed(1, |record| record.object_ref = "a\0b".to_owned()), PAYLOAD));
+    let expected = "object_ref without the character U+0000".to_owned();
+    assert_eq!(found, (RejectionCode::OutOfRange, expected, "U+0000".to_owned()));
+    let found = refusal(decided(signed(1, |record| record.device_id = String::new()), PAYLOAD));
+    let expected = "device_id of 1 to 1024 bytes".to_owned();
+    assert_eq!(found, (RejectionCode::OutOfRange, expected, "0 bytes".to_owned()));
+}
+
+#[test]
+fn payloads_end_at_their_limit() {
+    let limit = 64 << 20;
+    for (size, is_admitted) in [(0, true), (limit, true), (limit + 1, false)] {
+        let payload = vec![0; size];
+        let result = decided(signed(1, |record| record.payload_hash = Hash::of(&payload)), payload);
+        if is_admitted {
+            assert!(result.is_ok(), "{size}");
+        } else {
+            let expected = format!("a payload of at most {limit} bytes");
+            let actual = format!("{size} bytes");
+            assert_eq!(refusal(result), (RejectionCode::OutOfRange, expected, actual));
+        }
+    }
+}
+
+#[test]
+fn the_payload_device_and_signature_must_match() {
+    let record = signed(1, |_| ());
+    let found = refusal(decided(record.clone(), &b"door open"[..]));
+    let (expected, actual) = (Hash::of(PAYLOAD).to_string(), Hash::of(b"door open").to_string());
+    assert_eq!(found, (RejectionCode::PayloadHashMismatch, expected, actual));
+
+    let found = refusal(under(&registry("pump", &[(1, 1, None)]), record, PAYLOAD));
+    let expected = "a registered device".to_owned();
+    assert_eq!(found, (RejectionCode::UnknownDevice, expected, "\"lift\"".to_owned()));
+
+    let forged = signed(2, |_| ());
+    let (code, expected, actual) = refusal(decided(forged.clone(), PAYLOAD));
+    let key = device("lift", 1).public_key().unwrap();
+    assert_eq!(code, RejectionCode::SignatureInvalid);
+    assert_eq!(expected, format!("a signature of the record scheme by key {key}"));
+    assert_eq!(actual, hex::encode(forged.signature));
+}
+
+#[test]
+fn each_key_signs_from_its_sequence_to_its_revocation() {
+    let registry = registry("lift", &[(1, 5, None), (2, 10, Some(20))]);
+    let at = |sequence, seed| {
+        under(&registry, signed(seed, |record: &mut AuditRecord| record.sequence = sequence), PAYLOAD)
+    };
+    for (sequence, seed) in [(5, 1), (9, 1), (10, 2), (19, 2)] {
+        assert!(at(sequence, seed).is_ok(), "{sequence}");
+    }
+    for (sequence, seed) in [(9, 2), (10, 1)] {
+        assert_eq!(at(sequence, seed).unwrap_err().code, RejectionCode::SignatureInvalid, "{sequence}");
+    }
+    let code = RejectionCode::KeyNotValidAtSequence;
+    let expected = "sequence 5 or later, where the first key begins".to_owned();
+    assert_eq!(refusal(at(4, 1)), (code, expected, "sequence 4".to_owned()));
+    for sequence in [20, 21] {
+        let expected = "a sequence below 20, from which the key is revoked".to_owned();
+        assert_eq!(refusal(at(sequence, 2)), (code, expected, format!("sequence {sequence}")));
+    }
+}
+
+#[test]
+fn a_device_without_keys_signs_nothing() {
+    let found = refusal(under(&registry("lift", &[]), signed(1, |_| ()), PAYLOAD));
+    let expected = "sequence 0 or later, where the first key begins".to_owned();
+    assert_eq!(found, (RejectionCode::KeyNotValidAtSequence, expected, "sequence 1".to_owned()));
+}
+
+#[test]
+fn many_records_keep_their_order() {
+    let count = 64 * 2 * rayon::current_num_threads() + 1;
+    let mut lift = device("lift", 1);
+    let records: Vec<AuditRecord> = (0..count).map(|_| lift.sign(1000, PAYLOAD, "1.bin").unwrap()).collect();
+    let submissions = records
+        .iter()
+        .map(|record| {
+            let mut record = record.clone();
+            match record.sequence % 3 {
+                0 => record.signature[0] ^= 1,
+                1 => record.payload_hash = Hash::of(b"other"),
+                _ => {}
+            }
+            submission(record, PAYLOAD)
+        })
+        .collect();
+    let results = decide(submissions, &registry("lift", &[(1, 1, None)]));
+    assert_eq!(results.len(), count);
+    for (record, result) in records.iter().zip(results) {
+        let (sequence, code) = match result {
+            Ok(admitted) => (admitted.record().sequence, None),
+            Err(rejection) => (rejection.record.sequence, Some(rejection.code)),
+        };
+        assert_eq!(sequence, record.sequence);
+        let expected = match sequence % 3 {
+            0 => Some(RejectionCode::SignatureInvalid),
+            1 => Some(RejectionCode::PayloadHashMismatch),
+            _ => None,
+        };
+        assert_eq!(code, expected, "{sequence}");
+    }
+}
+
+#[test]
+fn a_chain_accepts_only_its_next_record() {
+    let mut lift = device("lift", 1);
+    let admitted: Vec<Admitted> =
+        (0..3).map(|_| decided(lift.sign(1000, PAYLOAD, "1.bin").unwrap(), PAYLOAD).unwrap()).collect();
+    let head = |admitted: &Admitted| Head { sequence: admitted.record().sequence, hash: admitted.hash() };
+    let rejected = |outcome| match outcome {
+        Outcome::Rejected(rejection) => {
+            (rejection.code, rejection.expected.to_string(), rejection.actual.to_string())
+        }
+        other => panic!("{other:?}"),
+    };
+
+    let mut chain = Chain::EMPTY;
+    assert_eq!(chain.judge(&admitted[0], None), Outcome::Accepted);
+    assert_eq!(chain, Chain::EMPTY, "judging moves nothing");
+    let found = rejected(chain.decide(&admitted[1], None));
+    assert_eq!(found, (RejectionCode::SequenceGap, "1".to_owned(), "2".to_owned()));
+    assert_eq!(chain, Chain::EMPTY, "a rejection moves nothing");
+    for next in &admitted[..2] {
+        assert_eq!(chain.decide(next, None), Outcome::Accepted);
+        assert_eq!(chain.head, head(next));
+    }
+
+    assert_eq!(chain.decide(&admitted[0], Some(admitted[0].hash())), Outcome::Duplicate);
+    let found = rejected(chain.decide(&admitted[0], Some(Hash::of(b"other"))));
+    let expected = (RejectionCode::Fork, Hash::of(b"other").to_string(), admitted[0].hash().to_string());
+    assert_eq!(found, expected);
+    let found = rejected(chain.decide(&admitted[1], None));
+    assert_eq!(found, (RejectionCode::SequenceDuplicate, "3".to_owned(), "2".to_owned()));
+
+    let other = signed(1, |record| {
+        record.sequence = 3;
+        record.prev_record_hash = Hash::of(b"other");
+    });
+    let found = rejected(chain.decide(&decided(other, PAYLOAD).unwrap(), None));
+    let expected = (admitted[1].hash().to_string(), Hash::of(b"other").to_string());
+    assert_eq!(found, (RejectionCode::PrevHashMismatch, expected.0, expected.1));
+    assert_eq!(chain.head, head(&admitted[1]), "none of these moved the head");
+    assert_eq!(chain.decide(&admitted[2], None), Outcome::Accepted);
+}
