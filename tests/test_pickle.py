@@ -24,6 +24,7 @@ from edgesentry import (
     Checkpoint,
     Client,
     Device,
+    Erasure,
     Findings,
     Head,
     HeadsRewrittenError,
@@ -113,6 +114,7 @@ EXAMPLES: list[Any] = [
     Proven(
         "head", "one", "log.example/lifts", 7, bytes(32), "lift-01", 3, 3, bytes(32), None, {"ours": 5}, 5
     ),
+    Erasure("lift-01", 3, bytes(32), "request 7", 5, 12, 1, "erased", None, 7),
     OUTCOME,
     Outcomes([OUTCOME]),
     edgesentry.EdgesentryError("one"),

@@ -38,7 +38,7 @@ from edgesentry._core import (
     write_records,
 )
 from edgesentry._keys import PublicKey
-from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, open
+from edgesentry._ledger import Erasure, Ledger, Manifest, Outcome, Outcomes, open
 from edgesentry._proof import Proven, verify_proof
 from edgesentry._typing import FindingCode, Level, OutcomeStatus, RejectionCode, Scheme, Verdict
 from edgesentry.exceptions import (
@@ -70,6 +70,7 @@ __all__ = [
     "Coverage",
     "Device",
     "EdgesentryError",
+    "Erasure",
     "Finding",
     "FindingCode",
     "Findings",

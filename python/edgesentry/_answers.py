@@ -435,7 +435,8 @@ class DamagedPayload:
         sequence: The sequence of its record.
         object_ref: The location of the payload according to the record.
         key: The key of the right version.
-        state: `restorable`, `restored`, or `lost`: no version has the bytes that the record commits to.
+        state: `restorable`, `restored`, `erased` with `eds erase`, or `lost`: no version has the bytes that
+            the record commits to.
         version: The version with the right bytes.
         evidence: The fault, and the number of versions read.
     """
@@ -444,7 +445,7 @@ class DamagedPayload:
     sequence: int
     object_ref: str
     key: str | None
-    state: Literal["intact", "restorable", "restored", "lost"]
+    state: Literal["intact", "restorable", "restored", "lost", "erased"]
     version: str | None
     evidence: str
 

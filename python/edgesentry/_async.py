@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable
 from typing import Any, NoReturn, Self
 
 from edgesentry._core import AuditRecord, Checkpoint, Device, Head, KeyRing, Report
-from edgesentry._ledger import Ledger, Manifest, Outcome, Outcomes, Payloads, Record, Time, open
+from edgesentry._ledger import Erasure, Ledger, Manifest, Outcome, Outcomes, Payloads, Record, Time, open
 from edgesentry._threads import AT_ONCE, Threads
 from edgesentry._typing import (
     BarFactory,
@@ -209,6 +209,10 @@ class AsyncLedger:
     async def checkpoint(self) -> Checkpoint:
         """See `Ledger.checkpoint`."""
         return await self._run(self.ledger.checkpoint)
+
+    async def erase(self, device_id: str, sequence: int, reason: str, *, wait: float = 130.0) -> Erasure:
+        """See `Ledger.erase`."""
+        return await self._run(self.ledger.erase, device_id, sequence, reason, wait=wait)
 
     async def prove(
         self,

@@ -529,6 +529,14 @@ class PayloadCoverage:
     def checked(self) -> int:
         """Payloads looked for, and hashed if they were found."""
 
+    @property
+    def erased(self) -> int:
+        """Missing payloads that the log of a trusted checkpoint says were erased: no findings."""
+
+    @property
+    def erased_present(self) -> int:
+        """Payloads that this log says were erased, and that are there with the bytes of their records."""
+
 @final
 class HeadCoverage:
     """Heads that were compared."""
@@ -568,6 +576,10 @@ class LogCoverage:
     @property
     def after(self) -> int:
         """Records of the log after the checkpoint, which were not compared."""
+
+    @property
+    def erased(self) -> int:
+        """Records of the input whose payloads were erased, by the log; 0 if the checkpoint is not trusted."""
 
     @property
     def unknown_leaves(self) -> int:
@@ -1173,6 +1185,7 @@ class LedgerCore:
         size: int | None,
         previous: Checkpoint | None,
     ) -> str: ...
+    def erase(self, device_id: str, sequence: int, reason: str, wait_seconds: float) -> dict[str, Any]: ...
     def operation_log(
         self, device_id: str | None, outcome: str | None, reason: str | None, after_id: int, limit: int
     ) -> list[LogEntryDict]: ...

@@ -27,6 +27,7 @@ from edgesentry._progress import open_bar
 from edgesentry._typing import (
     BarFactory,
     ByteField,
+    ErasureState,
     Heads,
     Keys,
     Level,
@@ -122,6 +123,35 @@ class Outcomes(Sequence[Outcome]):
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """An erased payload, or one that is to be erased.
+
+    Attributes:
+        device_id: The device.
+        sequence: The sequence of the record, which stays.
+        payload_hash: BLAKE3 of the payload, 32 bytes.
+        reason: The reason of the first request.
+        requested_at_ms: The time of the first request, Unix milliseconds.
+        leaf: The index of the leaf in the log.
+        versions: The most versions that the store had of the payload; 0 if it did not have the payload.
+        state: `erased`; `kept` by the store; `waiting` for the deletion.
+        problem: The reason why the store keeps the payload.
+        erased_at_ms: The time since which the store has none of it, Unix milliseconds.
+    """
+
+    device_id: str
+    sequence: int
+    payload_hash: bytes
+    reason: str
+    requested_at_ms: int
+    leaf: int | None
+    versions: int | None
+    state: ErasureState
+    problem: str | None
+    erased_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The manifest of an export; the export writes it as JSON to the file's name plus `.manifest.json`.
 
@@ -147,7 +177,7 @@ class Manifest:
     created_at_ms: int = field(repr=False)
 
 
-for _public in (Outcome, Manifest):
+for _public in (Outcome, Erasure, Manifest):
     _public.__module__ = "edgesentry"
 
 
@@ -493,6 +523,29 @@ class Ledger:
                 extend `previous`.
         """
         return self._core.prove(device_id, sequence, to_sequence, size, previous)
+
+    def erase(self, device_id: str, sequence: int, reason: str, *, wait: float = 130.0) -> Erasure:
+        """Erases the payload of a record for good. The record stays, and the log has the erasure.
+
+        The log gets a leaf with the reason, a checkpoint is signed, and then every version of the payload is
+        deleted. Repeating the call continues after an interruption, and returns the same.
+
+        Args:
+            device_id: The device.
+            sequence: The sequence of the record.
+            reason: The reason, 1 to 1024 bytes. It is in the log for good: name no person.
+            wait: The seconds to wait for a checkpoint, if another process writes the log.
+
+        Returns:
+            The erasure. If its `state` is not `erased`, the store keeps the payload; `problem` says why.
+
+        Raises:
+            ConfigError: The ledger has no transparency log or no payload store.
+            ValueError: The ledger has no such record, or the reason cannot be stored.
+            EdgesentryError: The log cannot continue, or no checkpoint was signed in time.
+            StoreError: A store failed; repeat the call.
+        """
+        return Erasure(**self._core.erase(device_id, sequence, reason, wait))
 
     def operation_log(
         self,

@@ -69,6 +69,9 @@ RejectionCode: TypeAlias = Literal[
 OutcomeStatus: TypeAlias = Literal["accepted", "duplicate", "rejected", "error"]
 """The outcome of a record."""
 
+ErasureState: TypeAlias = Literal["waiting", "kept", "erased"]
+"""The progress of an erasure."""
+
 Path: TypeAlias = str | os.PathLike[str]
 Bytes: TypeAlias = bytes | bytearray | memoryview
 ByteField: TypeAlias = bytes | bytearray | str | Sequence[int]

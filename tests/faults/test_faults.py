@@ -240,6 +240,54 @@ def check_outputs(folder: Path, struck: Struck, action: Action) -> None:
         assert not path.exists() or is_whole(path), (name, struck)
 
 
+# Erasure.
+
+
+ERASE = ("--json", "erase", "lift-01", "1", "--reason", "request 7", "--config", "eds.toml")
+
+
+def with_log(folder: Path) -> None:
+    """A ledger with a transparency log, and payloads in a directory."""
+    with_ledger(folder)
+    settings = '[log]\norigin = "log.example/lifts"\nkey = "log.seed"\n'
+    (folder / "eds.toml").write_text(f'ledger = "ledger.db"\npayloads = "folder:payloads"\n{settings}')
+    for command in (["init"], []):
+        done = run([EDS, "checkpoint", *command, "--config", "eds.toml"], folder)
+        assert done.code == 0, done
+
+
+def with_log_alone(folder: Path) -> None:
+    """The same with payloads in the ledger."""
+    (folder / "in-ledger").touch()
+    with_log(folder)
+    settings = folder / "eds.toml"
+    settings.write_text(settings.read_text().replace("folder:payloads", "ledger"))
+
+
+def check_erasure(folder: Path, struck: Struck, action: Action) -> None:
+    """The payload is there or the log erases it, and the same command finishes and reports the same."""
+    if struck.code not in (0, 137):
+        envelope = json.loads(struck.stdout)
+        assert struck.code in (2, 3), struck
+        assert "payload_missing" not in envelope["error"]["message"], struck
+    first, again = (run([EDS, *ERASE], folder) for _ in range(2))
+    assert (first.code, again.code) == (0, 0), (first, again, struck)
+    erasure = json.loads(again.stdout)["erasure"]
+    assert json.loads(first.stdout)["erasure"] == erasure, struck
+    assert (erasure["state"], erasure["versions"]) == ("erased", 1), struck
+    status = run([EDS, "--json", "checkpoint", "status", "--config", "eds.toml"], folder)
+    assert status.code == 0, (status, struck)
+    assert json.loads(status.stdout)["checkpoint"]["erasures_open"] == 0, struck
+    with open_ledger(folder) as ledger:
+        held = {record.sequence: ledger.payload(record) for record in ledger.records(devices="lift-01")}
+        assert held.pop(1) is None, struck
+        others = [
+            record for record in RECORDS[:HELD] if record.device_id == "lift-01" and record.sequence > 1
+        ]
+        assert held == {record.sequence: payload(record) for record in others}, struck
+        assert ledger.verify(keys=KEYS).ok, struck
+
+
 # The outbox.
 
 
@@ -291,6 +339,8 @@ SCENES = {
         with_export, eds("export", "--ledger", "ledger.db", "-o", "export.ndjson.zst"), check_export
     ),
     "heads": Scene(with_heads, eds("heads", "--ledger", "ledger.db", "-o", "heads.json"), check_heads),
+    "erase": Scene(with_log, eds(*ERASE), check_erasure),
+    "erase-in-ledger": Scene(with_log_alone, eds(*ERASE), check_erasure),
     "outputs": Scene(write_input, [*WORKER, "outputs", "."], check_outputs),
     "sign": Scene(with_outbox, [*WORKER, "sign", "."], check_outbox),
     "flush": Scene(with_outbox, [*WORKER, "flush", "."], check_outbox),

@@ -8,6 +8,7 @@
 //! signed checkpoint. If a database was restored to an earlier time, the lock is ahead of it and the log signs nothing.
 //! So the log never has two trees of one size.
 
+mod erase;
 mod error;
 mod evidence;
 mod keep;
@@ -34,6 +35,7 @@ use self::store::TileStore;
 use crate::ledger::{BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError};
 use crate::objects::{Objects, Write, Written};
 
+pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, request_erasure};
 pub use error::LogError;
 pub use lag::Lag;
 pub use logged::Logged;
@@ -67,6 +69,8 @@ pub struct LogStatus {
     pub open_batch: Option<BatchRow>,
     /// Records without a position.
     pub backlog: u64,
+    /// Erasures whose payloads are not deleted yet.
+    pub open_erasures: u64,
 }
 
 impl TransparencyLog {
@@ -176,6 +180,7 @@ impl TransparencyLog {
             checkpoint: self.tables.last_checkpoint().await?,
             open_batch: self.tables.open_batch().await?,
             backlog: self.tables.backlog().await?,
+            open_erasures: self.tables.open_erasures().await?,
         })
     }
 

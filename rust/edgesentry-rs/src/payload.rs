@@ -22,6 +22,7 @@ mod sqlite;
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, Hash};
+use edgesentry_formats::content_path;
 use futures::StreamExt;
 
 use crate::admission::Admitted;
@@ -61,6 +62,22 @@ pub struct Version {
     pub deleted: bool,
 }
 
+/// The rest of a payload after [`PayloadStore::erase`].
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Leftovers {
+    /// The versions that the store keeps, because Object Lock forbids their deletion.
+    pub locked: Vec<Locked>,
+}
+
+/// A version that Object Lock keeps.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Locked {
+    /// The version.
+    pub version: Version,
+    /// When its retention ends, Unix milliseconds; `None` under a legal hold, which has no end.
+    pub until_ms: Option<u64>,
+}
+
 /// Stores payloads.
 #[async_trait]
 pub trait PayloadStore: Send + Sync + 'static {
@@ -93,6 +110,18 @@ pub trait PayloadStore: Send + Sync + 'static {
     /// Returns the versions of a payload, those under the name of the record first, newest first; at most one per name
     /// in a store without versions.
     async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError>;
+
+    /// Returns the names under which the payload of a record may be: its own, then that of earlier releases, if there is
+    /// one.
+    fn names(&self, record: &AuditRecord) -> Vec<String> {
+        vec![content_path(record)]
+    }
+
+    /// Deletes a payload for good under one of its [`PayloadStore::names`]; durable when it returns, and repeatable.
+    ///
+    /// Everything under the record's own name goes, with delete markers. Under another name only versions with the bytes
+    /// of the record go: object references are chosen by devices, and others may refer to the rest.
+    async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError>;
 }
 
 /// An admitted record whose payload is stored; only [`Stored::new`] makes one.

@@ -1,12 +1,12 @@
 //! Verification of a ledger in place, without an export: the same checks, by the same code, on the records of the
 //! database.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{
-    AuditRecord, Checks, Claim, Claims, Hash, Heads, InputKind, KeyRing, PayloadError, Payloads, ProvidedBy,
-    Providers, Report,
+    AuditRecord, Checks, Claim, Claims, FindingCode, Hash, Heads, InputKind, KeyRing, PayloadError, Payloads,
+    ProvidedBy, Providers, Report,
 };
 use edgesentry_formats::{LogCheck, Options, Progress, Source};
 use futures::StreamExt;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Component, Error, FailureKind, StoreError};
 use crate::export::{Manifest, start_heads};
-use crate::ledger::{self, Filter, Ledger, RecordStream};
+use crate::ledger::{self, ErasureQuery, Filter, Ledger, RecordStream};
 use crate::payload::PayloadStore;
 
 /// Payloads that are read and hashed concurrently.
@@ -115,7 +115,35 @@ impl Verification {
         };
         let source = source(self.ledger.place(), records, handle);
         let log = log.cloned().map(LogCheck::in_place);
-        Ok(edgesentry_formats::verify_with_log(vec![source], &checks, log.as_ref(), &self.options, progress)?)
+        let mut report = edgesentry_formats::verify_with_log(
+            vec![source],
+            &checks,
+            log.as_ref(),
+            &self.options,
+            progress,
+        )?;
+        if log.is_none() && report.counts.contains_key(&FindingCode::PayloadMissing) {
+            let listed = handle.block_on(self.listed_erasures())?;
+            report.hint_erased(|device_id, sequence| {
+                listed.get(device_id).is_some_and(|sequences| sequences.contains(&sequence))
+            });
+        }
+        Ok(report)
+    }
+
+    /// Returns the sequences of the erased payloads of each device, as the ledger lists them.
+    async fn listed_erasures(&self) -> Result<HashMap<String, BTreeSet<u64>>, StoreError> {
+        let mut listed: HashMap<String, BTreeSet<u64>> = HashMap::new();
+        let Some(tables) = self.ledger.log() else { return Ok(listed) };
+        let mut query = ErasureQuery::default();
+        loop {
+            let page = tables.erasures(&query).await?;
+            let Some(last) = page.last() else { return Ok(listed) };
+            query.after = Some((last.device_id.clone(), last.sequence));
+            for erasure in page {
+                listed.entry(erasure.device_id).or_default().insert(erasure.sequence);
+            }
+        }
     }
 
     /// Returns the providers of the inputs: known before anything is read.

@@ -9,6 +9,7 @@ mod demo;
 mod device;
 #[cfg(feature = "ops")]
 mod drill;
+mod erase;
 mod export;
 mod heads;
 mod ingest;
@@ -122,6 +123,7 @@ commands! {
     "log" Log(log::Log),
     "checkpoint" Checkpoint(checkpoint::Checkpoint),
     "prove" Prove(prove::Prove),
+    "erase" Erase(erase::Erase),
     "config" Config(config::Config),
     "serve" Serve(serve::Serve),
     "push" Push(push::Push),

@@ -92,6 +92,12 @@ impl LedgerArgs {
         Opened::ledger_only(settings, access)
     }
 
+    /// Opens the ledger, and the payload store if one is configured.
+    pub(crate) fn open_with_payloads(&self, access: Access) -> Result<Opened, Failure> {
+        let overrides = Overrides { ledger: self.ledger.clone(), payloads: None };
+        Opened::new(load(self.file.config.as_deref(), &overrides)?, access)
+    }
+
     /// Returns the settings file, if one is named.
     pub(crate) fn config(&self) -> Option<&PathBuf> {
         self.file.config.as_ref()

@@ -10,8 +10,8 @@ use edgesentry_formats::{Destinations, Options};
 use edgesentry_ops::OpsSettings;
 use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
 use edgesentry_rs::ingest::storage::IngestService;
-use edgesentry_rs::ledger::{Filter, LogQuery, RegisteredDevice, Registration, key_ring};
-use edgesentry_rs::log::{LogReader, Logged};
+use edgesentry_rs::ledger::{Filter, LogQuery, LogTablesError, RegisteredDevice, Registration, key_ring};
+use edgesentry_rs::log::{EraseError, Eraser, Erasure, ErasureState, LogReader, Logged, Stores};
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::verify::{Registered, Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::errors::{bad_destination, bad_key};
+use crate::errors::{EdgesentryError, bad_destination, bad_key, shown};
 use crate::heads::{Head, heads_from_any, heads_to_dict};
 use crate::html;
 use crate::keys::{GivenKeys, KeyRing, given_keys, public_key, scheme_of};
@@ -54,11 +54,66 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// Opens the transparency log for writing, with the payload store.
+    async fn eraser(&self) -> Result<Eraser, Error> {
+        let missing = |problem: &str| Error::Config(problem.to_owned());
+        if self.read_only {
+            return Err(missing("the ledger is open for reading only; open it without read_only=True"));
+        }
+        if !self.settings.log.is_on() {
+            return Err(missing(
+                "an erasure needs a transparency log, and log.origin is not set; set the section [log], and run eds \
+                 checkpoint init",
+            ));
+        }
+        let payloads = self
+            .payloads
+            .clone()
+            .ok_or_else(|| missing("no payload store; open the ledger with payloads="))?;
+        // Before its key is read, which eds checkpoint init makes.
+        if let Some(tables) = self.ledger.log()
+            && tables.state().await?.is_none()
+        {
+            return Err(Error::Config(LogTablesError::NotOpened.to_string()));
+        }
+        let (file, stores) = (self.settings.ledger_file(), Stores::Existing);
+        let log = self.settings.log.open(&*self.ledger, file.as_deref(), &self.settings.s3, stores).await?;
+        Ok(Eraser::new(log, Arc::clone(&self.ledger), payloads))
+    }
+
     /// Opens the files of the transparency log.
     async fn log(&self) -> Result<LogReader, Error> {
         let file = self.settings.ledger_file();
         self.settings.log.open_reader(&*self.ledger, file.as_deref(), &self.settings.s3).await
     }
+}
+
+fn erase_failure(py: Python<'_>, error: EraseError) -> PyErr {
+    match error {
+        EraseError::Log(error) => prove_failure(py, error.into()),
+        EraseError::Unsigned { .. } => EdgesentryError::new_err(shown(&error.to_string())),
+        error => PyValueError::new_err(shown(&error.to_string())),
+    }
+}
+
+fn erasure_dict<'py>(py: Python<'py>, erasure: &Erasure) -> PyResult<Bound<'py, PyDict>> {
+    let (problem, erased_at_ms) = match &erasure.state {
+        ErasureState::Waiting => (None, None),
+        ErasureState::Kept { problem, .. } => (Some(problem.as_str()), None),
+        ErasureState::Erased { at_ms } => (None, Some(*at_ms)),
+    };
+    let fields = PyDict::new(py);
+    fields.set_item("device_id", &erasure.device_id)?;
+    fields.set_item("sequence", erasure.sequence)?;
+    fields.set_item("payload_hash", PyBytes::new(py, erasure.payload_hash.as_bytes()))?;
+    fields.set_item("reason", &erasure.reason)?;
+    fields.set_item("requested_at_ms", erasure.requested_at_ms)?;
+    fields.set_item("leaf", erasure.leaf)?;
+    fields.set_item("versions", erasure.versions)?;
+    fields.set_item("state", erasure.state.name())?;
+    fields.set_item("problem", problem)?;
+    fields.set_item("erased_at_ms", erased_at_ms)?;
+    Ok(fields)
 }
 
 /// What became of a record: `edgesentry.Outcome` without the place of the record.
@@ -373,6 +428,26 @@ impl LedgerCore {
         let statement = ToProve::of(device_id, sequence, to_sequence, previous)?;
         let proof = wait_on(py, async move { Ok(statement.prove(&open.log().await?, size).await) })?;
         proof.map_err(|error| service_failure(py, error))?.map_err(|error| prove_failure(py, error))
+    }
+
+    /// Erases a payload. Returns the fields of `edgesentry.Erasure`.
+    fn erase<'py>(
+        &self,
+        py: Python<'py>,
+        device_id: String,
+        sequence: u64,
+        reason: String,
+        wait_seconds: f64,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let open = self.open()?;
+        let wait = std::time::Duration::try_from_secs_f64(wait_seconds)
+            .map_err(|_| PyValueError::new_err("wait must be a number of seconds from 0"))?;
+        let erased = wait_on(py, async move {
+            let eraser = open.eraser().await?;
+            Ok::<_, Error>(eraser.erase(&device_id, sequence, &reason, wait).await)
+        })?;
+        let erased = erased.map_err(|error| service_failure(py, error))?;
+        erasure_dict(py, &erased.map_err(|error| erase_failure(py, error))?)
     }
 
     #[pyo3(signature = (device_id, outcome, reason, after_id, limit))]

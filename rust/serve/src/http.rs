@@ -207,6 +207,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let admin = Router::new()
         .route("/api/v1/devices", post(admin::register))
         .route("/api/v1/devices/revoke", post(admin::revoke))
+        .route("/api/v1/erasures", post(admin::erase))
         .route_layer(axum::middleware::from_fn(administrators));
     let metrics = super::metrics::router(app.service.metrics().clone())
         .route_layer(axum::middleware::from_fn(scrapers));

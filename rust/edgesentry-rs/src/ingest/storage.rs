@@ -24,7 +24,7 @@ use super::outcomes::{record_error, record_of, shared_record_of};
 use super::puts::Puts;
 use crate::admission::{Admitted, Outcome, Rejection, Submission};
 use crate::error::{Component, Error, FailureKind, NotTried, StoreError};
-use crate::ledger::{Decision, Entry, Ledger, Registration};
+use crate::ledger::{Decision, Entry, ErasureStep, Ledger, Registration};
 use crate::payload::{PayloadStore, Put, Stored};
 use crate::telemetry::metrics::{Metrics, Queue};
 
@@ -403,6 +403,7 @@ impl Service {
         let deadline = tokio::time::Instant::now() + UNDER_WAY_TIMEOUT;
         while !entries.is_empty() {
             let decisions = self.commit(&mut entries).await;
+            self.erase_again(&entries, &decisions).await;
             self.learn(&entries, &decisions);
             drop(claims.take());
             let mut wanted: Vec<(usize, Entry)> = Vec::new();
@@ -459,6 +460,38 @@ impl Service {
             }
         }
         ready.into_iter().unzip()
+    }
+
+    /// Reopens the erasures of records whose payloads this service has stored again: another node had committed the
+    /// records meanwhile.
+    async fn erase_again(&self, entries: &[Entry], decisions: &[Result<Decision, Error>]) {
+        let again = entries.iter().zip(decisions).filter_map(|(entry, decision)| match (entry, decision) {
+            (Entry::Record(stored), Ok(Decision::Decided(Outcome::Duplicate))) => {
+                Some(stored.admitted().record())
+            }
+            _ => None,
+        });
+        let again: Vec<&Arc<AuditRecord>> = again.collect();
+        let Some(log) = self.ledger.log().filter(|_| !again.is_empty()) else { return };
+        for record in again {
+            let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
+            let erasure = log.erasure(device_id, sequence).await;
+            let done =
+                match erasure.map(|erasure| erasure.is_some_and(|erasure| erasure.erased_at_ms.is_some())) {
+                    Ok(true) => {
+                        let step = ErasureStep::Kept("the record was sent again".to_owned(), None);
+                        log.note_erasure(device_id, sequence, step).await.map_err(|error| error.to_string())
+                    }
+                    Ok(false) => Ok(()),
+                    Err(error) => Err(error.describe()),
+                };
+            if let Err(error) = done {
+                error!(
+                    device_id,
+                    sequence, error, "a payload that was erased may be stored again; run eds erase --again"
+                );
+            }
+        }
     }
 
     /// Stores the current heads of the ledger.

@@ -6,6 +6,7 @@
 //! slow leader that was replaced cannot write.
 
 mod assign;
+mod erasures;
 mod positions;
 mod restore;
 mod statements;
@@ -24,6 +25,7 @@ use tokio::sync::Mutex;
 use crate::error::{Component, StoreError};
 use crate::sql::failed;
 
+pub use erasures::{ErasureQuery, ErasureRow, ErasureStep, LogErasures, MAX_REASON_BYTES};
 pub use positions::LogPositions;
 pub use restore::{Conflicts, LOG_CONFLICT, Replaced, RestoredBatch};
 pub(super) use statements::{Kind, Row, Span, Statements, Value};
@@ -191,7 +193,7 @@ pub(super) trait Guard: Send {
 
 /// The tables of the log.
 #[async_trait]
-pub trait LogTables: LogPositions {
+pub trait LogTables: LogPositions + LogErasures {
     /// Returns the state of the log; `None` if the ledger has no log.
     async fn state(&self) -> Result<Option<LogState>, StoreError>;
 
@@ -204,7 +206,8 @@ pub trait LogTables: LogPositions {
     /// Checks that no other leader has taken over.
     async fn still_leads(&self, leader: &Leader) -> Result<(), LogTablesError>;
 
-    /// Assigns positions to committed keys, revocations and records without one: at most `max_leaves` and a heads leaf.
+    /// Assigns positions to committed keys, revocations, records and erasures without one: at most `max_leaves` and a
+    /// heads leaf.
     ///
     /// Returns `None` if the log needs no new leaf. `last` is the size of the last checkpoint with its heads leaf; the
     /// tables must agree with it.

@@ -40,11 +40,13 @@ static SCHEMA: Schema = Schema {
         "log_heads",
         "log_keys",
         "checkpoints",
+        "erasures",
     ],
     migrations: &[
         (1, "ledger", include_str!("../../migrations/sqlite/0001_ledger.sql")),
         (2, "record payloads", include_str!("../../migrations/sqlite/0002_record_payloads.sql")),
         (3, "log", include_str!("../../migrations/sqlite/0003_log.sql")),
+        (4, "erasures", include_str!("../../migrations/sqlite/0004_erasures.sql")),
     ],
 };
 

@@ -161,6 +161,11 @@ impl LogError {
         }
     }
 
+    /// Returns true if another process writes the log.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        matches!(self, LogError::LedElsewhere | LogError::Tables(LogTablesError::Superseded))
+    }
+
     /// Converts the error of a batch that is built from the files at a location.
     pub(super) fn of_batch(place: &str, error: BatchError) -> LogError {
         match error {

@@ -7,39 +7,40 @@ use futures::FutureExt;
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
-use super::{LogError, TransparencyLog};
+use super::{Eraser, LogError, TransparencyLog};
 use crate::ledger::Leader;
 use crate::telemetry::metrics::Metrics;
 
 impl TransparencyLog {
-    /// Sequences new records at every interval, unless another node does.
+    /// Sequences new records at every interval, unless another node does, and then deletes the payloads that are to be
+    /// erased.
     ///
     /// The future never ends. It may be dropped at any point: the next start continues from there.
-    pub async fn keep(self, interval: Duration, metrics: Metrics) {
+    pub async fn keep(self, eraser: Eraser, interval: Duration, metrics: Metrics) {
         metrics.log_origin(self.origin());
         let round_ended = Notify::new();
         tokio::join!(
-            self.write(interval, &metrics, &round_ended),
+            self.write(&eraser, interval, &metrics, &round_ended),
             self.observe(interval, &metrics, &round_ended),
         );
     }
 
-    async fn write(&self, interval: Duration, metrics: &Metrics, round_ended: &Notify) {
+    async fn write(&self, eraser: &Eraser, interval: Duration, metrics: &Metrics, round_ended: &Notify) {
         let mut leader = None;
         loop {
             let led = leader.is_some();
             let mut lost = false;
-            let failed = match AssertUnwindSafe(self.turn(&mut leader, metrics)).catch_unwind().await {
+            let turn = self.turn(&mut leader, eraser, metrics);
+            let failed = match AssertUnwindSafe(turn).catch_unwind().await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => {
                     // Give up the lock, so that another node can continue.
                     leader = None;
                     lost = led && error.is_retryable();
-                    let elsewhere = is_elsewhere(&error);
-                    if error.is_retryable() && !elsewhere {
+                    if error.is_retryable() && !error.is_elsewhere() {
                         warn!(error = %error, "a round of the transparency log failed and is repeated");
                     }
-                    (!elsewhere).then(|| error.code())
+                    (!error.is_elsewhere()).then(|| error.code())
                 }
                 Err(_) => {
                     leader = None;
@@ -57,13 +58,28 @@ impl TransparencyLog {
         }
     }
 
-    async fn turn(&self, leader: &mut Option<Leader>, metrics: &Metrics) -> Result<(), LogError> {
+    async fn turn(
+        &self,
+        leader: &mut Option<Leader>,
+        eraser: &Eraser,
+        metrics: &Metrics,
+    ) -> Result<(), LogError> {
         let leader = match leader {
             Some(leader) => leader,
             None => leader.insert(self.lead().await?),
         };
         metrics.log_leader(true);
-        self.sequence(leader).await.map(|_| ())
+        self.sequence(leader).await?;
+        let alive = leader.keep_alive();
+        let finished = tokio::select! {
+            finished = eraser.finish_due() => finished.map(|_| ()),
+            lost = alive => Err(lost.into()),
+        };
+        // An error of the payload store does not stop the log.
+        if let Err(error) = finished {
+            warn!(error = %error, "payloads to erase were not deleted, and are tried again at the next interval");
+        }
+        Ok(())
     }
 
     /// Records the progress of the log at every interval and after each round, on every node: the round of the leader
@@ -77,7 +93,8 @@ impl TransparencyLog {
                 // A batch under way has positions, and no checkpoint covers it yet. Its last leaf is not a record.
                 let under_way =
                     status.open_batch.map_or(0, |batch| batch.size.saturating_sub(batch.first_index + 1));
-                metrics.log_progress(size, signed_at_ms, status.backlog.saturating_add(under_way));
+                let waiting = status.backlog.saturating_add(under_way);
+                metrics.log_progress(size, signed_at_ms, waiting, status.open_erasures);
             }
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
@@ -99,8 +116,4 @@ async fn pause(interval: Duration, leader: &mut Option<Leader>) {
             *leader = None;
         }
     }
-}
-
-fn is_elsewhere(error: &LogError) -> bool {
-    matches!(error.code(), "log_led_elsewhere" | "log_superseded")
 }

@@ -17,6 +17,7 @@ use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
 use super::LogError;
+use super::erase::{EraseError, Erasure, request_erasure};
 use super::settings::{LogSettings, Stores};
 use super::store::TileStore;
 use crate::error::Error;
@@ -155,6 +156,19 @@ impl LogReader {
     /// Returns the location of the files.
     pub fn place(&self) -> &str {
         self.store.place()
+    }
+
+    /// Notes that the payload of a record is to be erased, see [`request_erasure`].
+    ///
+    /// # Errors
+    /// As [`request_erasure`].
+    pub async fn request_erasure(
+        &self,
+        device_id: &str,
+        sequence: u64,
+        reason: &str,
+    ) -> Result<Erasure, EraseError> {
+        request_erasure(&*self.tables, device_id, sequence, reason).await
     }
 
     /// Returns the published checkpoint.

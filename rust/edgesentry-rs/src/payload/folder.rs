@@ -11,7 +11,7 @@ use bytes::Bytes;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::content_path;
 
-use super::{PayloadStore, Put, Version, damaged, is_of};
+use super::{Leftovers, PayloadStore, Put, Version, damaged, is_of};
 use crate::admission::Admitted;
 use crate::error::{Component, StoreError};
 use crate::files::{self, modified_ms, sync_parents, write_synced};
@@ -152,13 +152,11 @@ impl Folder {
     }
 
     fn versions_now(&self, record: &AuditRecord) -> io::Result<Vec<Version>> {
-        let own = self.root.join(content_path(record));
         let mut versions = Vec::new();
-        for path in std::iter::once(own).chain(self.old_path(&record.object_ref)) {
+        for path in self.paths(record) {
             let Some(metadata) = metadata(&path)? else { continue };
-            let key = path.strip_prefix(&self.root).unwrap_or(&path).display().to_string();
             versions.push(Version {
-                key,
+                key: self.name_of(&path),
                 id: String::new(),
                 size_bytes: metadata.len(),
                 stored_at_ms: modified_ms(&metadata),
@@ -167,6 +165,56 @@ impl Folder {
             });
         }
         Ok(versions)
+    }
+
+    /// Returns the paths of a payload below the root.
+    fn paths(&self, record: &AuditRecord) -> Vec<PathBuf> {
+        let own = self.root.join(content_path(record));
+        let old = self.old_path(&record.object_ref).filter(|old| *old != own);
+        std::iter::once(own).chain(old).collect()
+    }
+
+    fn erase_now(&self, record: &AuditRecord, name: &str) -> io::Result<()> {
+        let path = self.root.join(name);
+        let is_own = name == content_path(record);
+        if is_own {
+            self.erase_partial(record)?;
+        }
+        let goes = match metadata(&path)? {
+            None => false,
+            Some(_) if is_own => true,
+            Some(_) => read(&path)?.is_some_and(|there| is_of(record, &there)),
+        };
+        if goes {
+            match fs::remove_file(&path) {
+                Err(error) if is_absence(&error) => {}
+                removed => removed?,
+            }
+        }
+        // An earlier attempt may have ended between the removal and the sync.
+        match sync_parent(&path) {
+            Err(error) if is_absence(&error) => Ok(()),
+            synced => synced,
+        }
+    }
+
+    /// Removes copies that a killed writer left among the temporary files.
+    fn erase_partial(&self, record: &AuditRecord) -> io::Result<()> {
+        let folder = self.root.join(PARTIAL);
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if read(&path)?.is_some_and(|there| is_of(record, &there)) {
+                match fs::remove_file(&path) {
+                    Err(error) if is_absence(&error) => {}
+                    removed => removed?,
+                }
+            }
+        }
+        File::open(folder)?.sync_all()
+    }
+
+    fn name_of(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
     async fn run<T: Send + 'static>(
@@ -206,6 +254,16 @@ impl PayloadStore for Folder {
     async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
         let record = record.clone();
         self.run("look for a payload", move |folder| folder.versions_now(&record)).await
+    }
+
+    fn names(&self, record: &AuditRecord) -> Vec<String> {
+        self.paths(record).iter().map(|path| self.name_of(path)).collect()
+    }
+
+    async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError> {
+        let (record, name) = (record.clone(), name.to_owned());
+        self.run("delete a payload", move |folder| folder.erase_now(&record, &name)).await?;
+        Ok(Leftovers::default())
     }
 }
 

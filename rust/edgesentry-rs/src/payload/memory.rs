@@ -8,7 +8,7 @@ use bytes::Bytes;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::content_path;
 
-use super::{PayloadStore, Put, Version};
+use super::{Leftovers, PayloadStore, Put, Version};
 use crate::admission::Admitted;
 use crate::error::StoreError;
 
@@ -55,5 +55,10 @@ impl PayloadStore for Memory {
             deleted: false,
         };
         Ok(size.map(version).into_iter().collect())
+    }
+
+    async fn erase(&self, _: &AuditRecord, name: &str) -> Result<Leftovers, StoreError> {
+        self.lock().remove(name);
+        Ok(Leftovers::default())
     }
 }

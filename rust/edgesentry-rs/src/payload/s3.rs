@@ -7,13 +7,14 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ObjectLockLegalHoldStatus};
 use bytes::Bytes;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::content_path;
 
-use super::{PayloadStore, Put, Version, damaged, is_of};
+use super::{Leftovers, Locked, PayloadStore, Put, Version, damaged, is_of};
 use crate::admission::{Admitted, MAX_PAYLOAD_BYTES};
+use crate::clock::now_ms;
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::files::refuse_key;
 use crate::s3::{self, BodyError, milliseconds};
@@ -31,6 +32,9 @@ pub struct S3 {
     bucket: Arc<str>,
     place: Arc<str>,
 }
+
+/// The name of a version that was stored without one.
+const NO_VERSION: &str = "null";
 
 /// Opens a bucket by name.
 pub(crate) async fn open(bucket: &str, settings: &S3Settings) -> Result<Arc<dyn PayloadStore>, Error> {
@@ -54,7 +58,9 @@ impl S3 {
     /// Returns the possible keys of the payload of a record: the name of the record, and its key in earlier releases if
     /// they accepted the object reference.
     pub fn keys(&self, record: &AuditRecord) -> Vec<String> {
-        std::iter::once(content_path(record)).chain(self.old_key(&record.object_ref)).collect()
+        let own = content_path(record);
+        let old = self.old_key(&record.object_ref).filter(|old| *old != own);
+        std::iter::once(own).chain(old).collect()
     }
 
     /// Returns the key of an object reference in earlier releases; `None` if they refused it.
@@ -114,36 +120,83 @@ impl S3 {
 
     /// Returns the versions of one key, newest first.
     async fn versions_of(&self, key: &str) -> Result<Vec<Version>, StoreError> {
-        let list = self.client.list_object_versions().bucket(&*self.bucket).prefix(key);
-        let answer =
-            list.send().await.map_err(|error| self.failed("list the versions of a payload", error))?;
+        let mut versions = self.named_versions_of(key).await?;
+        for version in &mut versions {
+            // The name of the only version in a bucket without versions.
+            if version.id == NO_VERSION && !version.deleted {
+                version.id.clear();
+            }
+        }
+        versions.sort_by_key(|version| (!version.current, std::cmp::Reverse(version.stored_at_ms)));
+        Ok(versions)
+    }
+
+    /// Returns the versions of one key, each with the name that deletes it.
+    async fn named_versions_of(&self, key: &str) -> Result<Vec<Version>, StoreError> {
         let mut versions: Vec<Version> = Vec::new();
-        for version in answer.versions() {
-            if version.key() == Some(key) {
+        let (mut key_marker, mut version_marker) = (None, None);
+        loop {
+            let list = self.client.list_object_versions().bucket(&*self.bucket).prefix(key);
+            let list = list.set_key_marker(key_marker.clone()).set_version_id_marker(version_marker.clone());
+            let page = list.send().await;
+            let page = page.map_err(|error| self.failed("list the versions of a payload", error))?;
+            let named = |id: Option<&str>| id.unwrap_or(NO_VERSION).to_owned();
+            for version in page.versions().iter().filter(|version| version.key() == Some(key)) {
                 versions.push(Version {
                     key: key.to_owned(),
-                    id: version.version_id().filter(|id| *id != "null").unwrap_or_default().to_owned(),
+                    id: named(version.version_id()),
                     size_bytes: version.size().unwrap_or(0).cast_unsigned(),
                     stored_at_ms: milliseconds(version.last_modified()),
                     current: version.is_latest().unwrap_or(false),
                     deleted: false,
                 });
             }
-        }
-        for marker in answer.delete_markers() {
-            if marker.key() == Some(key) {
+            for marker in page.delete_markers().iter().filter(|marker| marker.key() == Some(key)) {
                 versions.push(Version {
                     key: key.to_owned(),
-                    id: marker.version_id().unwrap_or_default().to_owned(),
+                    id: named(marker.version_id()),
                     size_bytes: 0,
                     stored_at_ms: milliseconds(marker.last_modified()),
                     current: marker.is_latest().unwrap_or(false),
                     deleted: true,
                 });
             }
+            let next = page.next_key_marker().filter(|_| page.is_truncated() == Some(true));
+            let next = (next.map(str::to_owned), page.next_version_id_marker().map(str::to_owned));
+            // Keys come in order, so longer ones are behind. A store that repeats a marker does not advance.
+            let is_last = next.0.as_deref().is_none_or(|next| next > key);
+            if is_last || next == (key_marker, version_marker) {
+                return Ok(versions);
+            }
+            (key_marker, version_marker) = next;
         }
-        versions.sort_by_key(|version| (!version.current, std::cmp::Reverse(version.stored_at_ms)));
-        Ok(versions)
+    }
+
+    /// Deletes one version for good; returns it if Object Lock keeps it.
+    async fn erase_version(&self, version: Version) -> Result<Option<Locked>, StoreError> {
+        let delete = self.client.delete_object().bucket(&*self.bucket).key(&version.key);
+        let Err(error) = delete.version_id(&version.id).send().await else { return Ok(None) };
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        match status {
+            Some(404) => Ok(None),
+            Some(400..500) if !version.deleted => match self.lock_of(&version).await? {
+                Some(until_ms) => Ok(Some(Locked { version, until_ms })),
+                None => Err(self.failed("delete a payload", error)),
+            },
+            _ => Err(self.failed("delete a payload", error)),
+        }
+    }
+
+    /// Returns the end of the retention of a version, or no time if a legal hold keeps it; `None` if it is not locked.
+    async fn lock_of(&self, version: &Version) -> Result<Option<Option<u64>>, StoreError> {
+        let head = self.client.head_object().bucket(&*self.bucket).key(&version.key).version_id(&version.id);
+        let head =
+            head.send().await.map_err(|error| self.failed("read the retention of a payload", error))?;
+        if head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On) {
+            return Ok(Some(None));
+        }
+        let until_ms = milliseconds(head.object_lock_retain_until_date());
+        Ok((until_ms > now_ms().cast_unsigned()).then_some(Some(until_ms)))
     }
 
     fn error(&self, action: &'static str, kind: FailureKind, source: BoxError) -> StoreError {
@@ -210,5 +263,36 @@ impl PayloadStore for S3 {
             versions.extend(self.versions_of(&key).await?);
         }
         Ok(versions)
+    }
+
+    fn names(&self, record: &AuditRecord) -> Vec<String> {
+        self.keys(record)
+    }
+
+    async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError> {
+        let is_own = name == content_path(record);
+        let mut leftovers = Leftovers::default();
+        let versions = self.named_versions_of(name).await?;
+        let (markers, versions): (Vec<Version>, Vec<Version>) =
+            versions.into_iter().partition(|version| version.deleted);
+        for version in versions {
+            if !is_own {
+                if version.size_bytes > MAX_PAYLOAD_BYTES as u64 {
+                    continue;
+                }
+                let there = self.read(name, Some(&version.id)).await?;
+                if !there.is_some_and(|there| is_of(record, &there)) {
+                    continue;
+                }
+            }
+            leftovers.locked.extend(self.erase_version(version).await?);
+        }
+        // A marker hides the versions below it.
+        if is_own && leftovers.locked.is_empty() {
+            for marker in markers {
+                self.erase_version(marker).await?;
+            }
+        }
+        Ok(leftovers)
     }
 }

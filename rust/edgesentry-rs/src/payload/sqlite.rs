@@ -11,7 +11,7 @@ use edgesentry_formats::content_path;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqliteConnection};
 
-use super::{PayloadStore, Put, Version, damaged, is_of};
+use super::{Leftovers, PayloadStore, Put, Version, damaged, is_of};
 use crate::admission::Admitted;
 use crate::error::{Component, FailureKind, StoreError};
 use crate::sql::failed;
@@ -153,6 +153,72 @@ impl PayloadStore for SqlitePayloads {
         let versions = rows.into_iter().filter_map(|(key, row)| row.map(|row| version(key, &row)));
         versions.collect::<Result<_, _>>().map_err(self.failed(action))
     }
+
+    fn names(&self, record: &AuditRecord) -> Vec<String> {
+        let own = content_path(record);
+        let old = Some(record.object_ref.clone()).filter(|old| *old != own);
+        std::iter::once(own).chain(old).collect()
+    }
+
+    async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError> {
+        let failed = || self.failed("delete a payload");
+        let is_own = name == content_path(record);
+        let mut writer = self.database.writer().await.map_err(failed())?;
+        let deleted = delete(&mut writer, record, is_own).await.map_err(failed())?;
+        if deleted.is_none() {
+            let problem = "its bytes are deleted, but other connections still use a write-ahead log that has them; \
+                           try again when they are closed";
+            return Err(StoreError {
+                component: Component::RawDataStore,
+                action: "delete a payload",
+                place: Arc::clone(&self.database.place),
+                kind: FailureKind::Passing,
+                source: Arc::new(std::io::Error::other(problem)),
+            });
+        }
+        Ok(Leftovers::default())
+    }
+}
+
+/// Deletes a payload from its table and from the write-ahead log, and overwrites its pages with zeros. Returns `None` if
+/// the write-ahead log is in use and may still have its bytes.
+async fn delete(
+    connection: &mut SqliteConnection,
+    record: &AuditRecord,
+    is_own: bool,
+) -> Result<Option<()>, sqlx::Error> {
+    sqlx::query("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
+    let deleted = delete_rows(connection, record, is_own).await;
+    sqlx::query("PRAGMA secure_delete = OFF").execute(&mut *connection).await?;
+    deleted?;
+    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await?;
+    Ok((row.try_get::<i64, _>(0)? == 0).then_some(()))
+}
+
+async fn delete_rows(
+    connection: &mut SqliteConnection,
+    record: &AuditRecord,
+    is_own: bool,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    if is_own {
+        let own = "DELETE FROM record_payloads WHERE device_id = ? AND sequence = ? AND payload_hash = ?";
+        sqlx::query(own)
+            .bind(&record.device_id)
+            .bind(record.sequence.cast_signed())
+            .bind(record.payload_hash.as_bytes().to_vec())
+            .execute(&mut *transaction)
+            .await?;
+    } else {
+        let old = "SELECT payload FROM payloads WHERE object_ref = ?";
+        let row = sqlx::query(old).bind(&record.object_ref).fetch_optional(&mut *transaction).await?;
+        let payload = row.map(|row| row.try_get::<Vec<u8>, _>(0)).transpose()?;
+        if payload.is_some_and(|payload| is_of(record, &payload)) {
+            let delete = "DELETE FROM payloads WHERE object_ref = ?";
+            sqlx::query(delete).bind(&record.object_ref).execute(&mut *transaction).await?;
+        }
+    }
+    transaction.commit().await
 }
 
 fn version(key: String, row: &SqliteRow) -> Result<Version, sqlx::Error> {

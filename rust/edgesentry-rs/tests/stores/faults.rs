@@ -15,7 +15,7 @@ use edgesentry_rs::ledger::{
     AppendError, Decision, Entry, Filter, Ledger, LogEntry, LogQuery, Page, PostgresSettings, RecordStream,
     RegisteredDevice, Registration,
 };
-use edgesentry_rs::payload::{PayloadStore, Put, Version};
+use edgesentry_rs::payload::{Leftovers, PayloadStore, Put, Version};
 use edgesentry_rs::{Error, StoreError};
 
 use crate::common::{
@@ -131,6 +131,14 @@ impl PayloadStore for FaultyPayloads {
 
     async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
         self.0.versions(record).await
+    }
+
+    fn names(&self, record: &AuditRecord) -> Vec<String> {
+        self.0.names(record)
+    }
+
+    async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError> {
+        self.0.erase(record, name).await
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgesentry_rs::ledger::Ledger;
+use edgesentry_rs::log::Eraser;
 use edgesentry_rs::objects::Objects;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use tokio::task::JoinHandle;
@@ -31,7 +32,10 @@ struct Node {
 impl Node {
     async fn start(place: &Place, objects: &Arc<dyn Objects>) -> Node {
         let metrics = Metrics::new();
-        let task = tokio::spawn(log(&place.ledger().await, objects, 1000).keep(INTERVAL, metrics.clone()));
+        let (ledger, payloads) = (place.ledger().await, place.payloads().await);
+        let log = log(&ledger, objects, 1000);
+        let eraser = Eraser::new(log.clone(), ledger, payloads);
+        let task = tokio::spawn(log.keep(eraser, INTERVAL, metrics.clone()));
         Node { metrics, task }
     }
 

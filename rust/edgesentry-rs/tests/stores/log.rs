@@ -118,7 +118,7 @@ pub async fn ingest(place: &Place, lifts: &mut [Device], each: usize) {
     drop(service);
 }
 
-async fn leaf_bytes(objects: &dyn Objects, size: u64) -> Vec<Vec<u8>> {
+pub async fn leaf_bytes(objects: &dyn Objects, size: u64) -> Vec<Vec<u8>> {
     let mut leaves = Vec::new();
     while (leaves.len() as u64) < size {
         let id = TileId::of_entry(leaves.len() as u64, size).unwrap();
@@ -291,7 +291,7 @@ async fn keys_and_revocations_are_in_the_log(place: Place) {
 
 /// The kinds of faults. A fault occurs once, after a countdown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum How {
+pub enum How {
     Fail,
     FailAfter,
     Hang,
@@ -299,14 +299,20 @@ enum How {
 }
 
 /// A store in which one operation fails or hangs, before or after its effect.
-struct Faulty {
+pub struct Faulty {
     objects: Arc<dyn Objects>,
     how: How,
     left: AtomicI64,
-    struck: Notify,
+    pub struck: Notify,
 }
 
 impl Faulty {
+    /// Returns a store whose operation `turn` is struck.
+    pub fn new(objects: &Arc<dyn Objects>, how: How, turn: i64) -> Arc<Faulty> {
+        let (objects, left) = (Arc::clone(objects), AtomicI64::new(turn));
+        Arc::new(Faulty { objects, how, left, struck: Notify::new() })
+    }
+
     async fn strike(&self, after: bool, is_turn: bool) -> Result<(), StoreError> {
         let at = matches!(self.how, How::FailAfter | How::HangAfter);
         if !is_turn || at != after {
@@ -444,12 +450,7 @@ async fn faults(place: &Place, hows: [How; 2]) {
         let mut strikes = 0;
         for turn in 0.. {
             ingest(place, &mut lifts, 3).await;
-            let faulty = Arc::new(Faulty {
-                objects: Arc::clone(&objects),
-                how,
-                left: AtomicI64::new(turn),
-                struck: Notify::new(),
-            });
+            let faulty = Faulty::new(&objects, how, turn);
             let broken = log(&ledger, &(Arc::clone(&faulty) as Arc<dyn Objects>), 1000);
             let mut leader = lead(&whole).await;
             let ended = tokio::select! {
@@ -693,7 +694,7 @@ async fn a_head_that_went_back_stops_the_log(place: Place) {
 }
 
 /// Copies the ledger in its current state, as a backup does.
-async fn copy(place: &Place) -> Place {
+pub async fn copy(place: &Place) -> Place {
     let folder = TempDir::new().unwrap();
     match place.kind {
         Kind::Sqlite => {

@@ -10,6 +10,7 @@ mod admission;
 mod agent;
 mod common;
 mod crash;
+mod erase;
 mod events;
 mod exports;
 mod faults;

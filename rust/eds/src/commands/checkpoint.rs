@@ -10,6 +10,7 @@ use edgesentry_rs::log::{LogError, LogStatus, Stores, TransparencyLog, compare_h
 use edgesentry_rs::settings::Access;
 use serde_json::{Value, json};
 
+use super::erase;
 use crate::exit::{Exit, Failure};
 use crate::inputs;
 use crate::output::{Answer, Output};
@@ -51,7 +52,7 @@ enum Action {
         #[command(flatten)]
         ledger: LedgerArgs,
     },
-    /// Sequence all committed records, store the tiles, and sign
+    /// Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased
     Run {
         #[command(flatten)]
         ledger: LedgerArgs,
@@ -194,7 +195,11 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
         let mut leader = log.lead().await?;
         log.sequence(&mut leader).await
     })?;
-    let status = wait(&opened, log.status())?;
+    let mut status = wait(&opened, log.status())?;
+    if status.open_erasures > 0 {
+        erase_due(ledger, output)?;
+        status = wait(&opened, log.status())?;
+    }
     let mut content = status_content(&status);
     content["batches"] = done.batches.into();
     content["new_leaves"] = done.leaves.into();
@@ -207,6 +212,19 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
         ),
     };
     answer(output, &content, format!("{}: {new}\n{}", name(&status.state.origin), status_text(&status)))
+}
+
+/// Deletes payloads that are to be erased, if a payload store is configured.
+fn erase_due(ledger: &LedgerArgs, output: &Output) -> Result<(), Failure> {
+    let opened = ledger.open_with_payloads(Access::Existing)?;
+    if opened.payloads.is_none() {
+        return Ok(());
+    }
+    let finished = wait(&opened, erase::eraser(&opened)?.finish_due())?;
+    for erasure in &finished.left {
+        output.note(&format!("note: {}", erase::text(erasure).trim_end()));
+    }
+    Ok(())
 }
 
 fn status(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
@@ -315,6 +333,7 @@ fn status_content(status: &LogStatus) -> Value {
         "checkpoint": checkpoint.map(|checkpoint| String::from_utf8_lossy(&checkpoint.note)),
         "checkpoints": checkpoint.map_or(0, |checkpoint| checkpoint.lock_number),
         "records_waiting": status.backlog,
+        "erasures_open": status.open_erasures,
         "batch_under_way": status.open_batch.is_some(),
     })
 }
@@ -330,6 +349,9 @@ fn status_text(status: &LogStatus) -> String {
         None => "  no checkpoint yet\n".to_owned(),
     };
     text.push_str(&format!("  waiting     {}\n", count(status.backlog, "record")));
+    if status.open_erasures > 0 {
+        text.push_str(&format!("  to erase    {}\n", count(status.open_erasures, "payload")));
+    }
     text
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use edgesentry_formats::describe;
 use edgesentry_rs::IngestService;
-use edgesentry_rs::log::Stores;
+use edgesentry_rs::log::{Eraser, Stores};
 use edgesentry_rs::settings::Access;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::telemetry::subscriber;
@@ -157,7 +157,8 @@ async fn sequencing(opened: &Opened) -> Result<Option<BoxFuture<'static, ()>>, F
     // A log that was not opened is a mistake of the operator; other problems of the log do not stop ingest.
     log.opened().await.map_err(|error| checkpoint::failure(&error))?;
     let interval = Duration::from_secs(settings.log.interval_seconds.max(1));
-    Ok(Some(log.keep(interval, Metrics::global()).boxed()))
+    let eraser = Eraser::new(log.clone(), opened.ledger.clone(), opened.payloads()?);
+    Ok(Some(log.keep(eraser, interval, Metrics::global()).boxed()))
 }
 
 /// How a service ended.

@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod device;
 mod drill;
+mod erase;
 mod export;
 mod exports;
 mod heads;

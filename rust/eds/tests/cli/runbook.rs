@@ -13,8 +13,8 @@ use edgesentry_ops::textfile::{
     RECEIVER_LAST_SEEN, SLOT_RETAINED, STANDBY_LAG, Textfile, UNIT_FAILED, WAL_SIZE,
 };
 use edgesentry_rs::ledger::{Registration, Sqlite};
-use edgesentry_rs::log::{LogSettings, Stores, TransparencyLog};
-use edgesentry_rs::payload::{self, S3Settings};
+use edgesentry_rs::log::{Eraser, LogSettings, Stores, TransparencyLog};
+use edgesentry_rs::payload::{self, PayloadStore, S3Settings};
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::{IngestService, Ledger, Limits, Submission};
 use edgesentry_serve::metrics::MetricsServer;
@@ -114,10 +114,10 @@ struct Incident {
 async fn incident(folder: &Folder) -> Incident {
     let ledger: Arc<dyn Ledger> = Arc::new(Sqlite::open(&folder.path("edgesentry.db")).await.unwrap());
     let store = folder.path("store");
-    let payloads = Arc::new(payload::Folder::open(&store).unwrap());
+    let payloads: Arc<dyn PayloadStore> = Arc::new(payload::Folder::open(&store).unwrap());
     let metrics = Metrics::new();
     let limits = Limits { attempts: 1, ..Limits::default() };
-    let service = IngestService::start_with(Arc::clone(&ledger), payloads, limits, metrics.clone());
+    let service = IngestService::start_with(Arc::clone(&ledger), Arc::clone(&payloads), limits, metrics.clone());
     let mut lift = lift();
     let registration = Registration {
         device_id: "lift-01".to_owned(),
@@ -155,7 +155,9 @@ async fn incident(folder: &Folder) -> Incident {
     std::fs::write(&store, b"").unwrap();
     assert!(send(record(&mut lift)).await.is_err());
     // The log stops, because one of its heads is changed.
-    tokio::spawn(log(folder, &*ledger).await.keep(Duration::from_secs(1), counted));
+    let log = log(folder, &*ledger).await;
+    let eraser = Eraser::new(log.clone(), ledger, payloads);
+    tokio::spawn(log.keep(eraser, Duration::from_secs(1), counted));
     wait_for(&prometheus, "edgesentry_log_checkpoint_size > 0").await;
     let edit = "UPDATE log_heads SET record_hash = zeroblob(32)";
     tokio::task::block_in_place(|| folder.tamper("edgesentry.db", edit));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash};
 use edgesentry_rs::PayloadStore;
+use edgesentry_rs::ledger::ErasureRow;
 use edgesentry_rs::payload::{S3, Version};
 use serde::Serialize;
 
@@ -21,6 +22,8 @@ pub enum State {
     Restored,
     /// No version has the bytes that the record commits to.
     Lost,
+    /// The ledger lists its erasure: it is not restored.
+    Erased,
 }
 
 /// The payload of one record.
@@ -40,6 +43,23 @@ pub struct Restored {
     pub version: Option<String>,
     /// The problem, and the number of versions that were compared.
     pub evidence: String,
+}
+
+/// Returns the answer for a payload whose erasure the ledger lists. Nothing is looked for, and nothing is restored.
+pub fn erased(record: &AuditRecord, erasure: &ErasureRow) -> Restored {
+    let leaf = erasure.log_index.map_or_else(|| "no leaf yet".to_owned(), |leaf| format!("leaf {leaf}"));
+    Restored {
+        device_id: record.device_id.clone(),
+        sequence: record.sequence,
+        object_ref: record.object_ref.clone(),
+        key: None,
+        state: State::Erased,
+        version: None,
+        evidence: format!(
+            "it was erased ({leaf} of the log) and is not restored; reason: {}",
+            erasure.reason
+        ),
+    }
 }
 
 /// Searches the payload of a record and, with `apply`, stores it on top of the existing versions. Nothing is ever

@@ -1,4 +1,4 @@
-//! The device registry.
+//! The device registry, and erasures.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,6 +13,8 @@ use crate::bodies::{Room, reader};
 use crate::json::Json;
 use crate::problem::Problem;
 use edgesentry_rs::ledger::Registration;
+use edgesentry_rs::log::{EraseError, ErasureState, ProveError};
+use edgesentry_rs::wire::ProblemCode;
 
 /// The target of events; it is part of the interface.
 const TARGET: &str = "edgesentry_rs::transport::http::admin";
@@ -120,6 +122,96 @@ pub(super) async fn revoke(
     let revoked_from = app.service.revoke(&device_id).await?;
     tracing::info!(target: TARGET, device_id, revoked_from, "device revoked over the network");
     Ok(Json(Revoked { device_id, revoked_from }))
+}
+
+/// A payload to erase.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErasureRequest {
+    /// The device.
+    #[schema(min_length = 1, max_length = 1024)]
+    device_id: String,
+    /// The sequence of the record, which stays.
+    sequence: u64,
+    /// The reason, at most 1024 bytes. It is in the transparency log for good: name no person.
+    #[schema(min_length = 1, max_length = 1024, example = "request 2026-114")]
+    reason: String,
+}
+
+/// An erasure and its progress.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ErasureAnswer {
+    /// The device.
+    device_id: String,
+    /// The sequence of the record.
+    sequence: u64,
+    /// BLAKE3 of the payload, 64 hex digits.
+    payload_hash: String,
+    /// The reason of the first request.
+    reason: String,
+    /// When it was requested, Unix milliseconds.
+    requested_at_ms: u64,
+    /// The leaf of the log; none until it has a position.
+    leaf: Option<u64>,
+    /// `waiting` for a checkpoint and the deletion, `kept` by the payload store, or `erased`.
+    state: &'static str,
+    /// When the payload store had none of the payload any more, Unix milliseconds.
+    erased_at_ms: Option<u64>,
+}
+
+impl From<EraseError> for Problem {
+    fn from(error: EraseError) -> Problem {
+        match error {
+            EraseError::Log(error) => ProveError::from(error).into(),
+            EraseError::NoRecord { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, ProblemCode::NotFound, error.to_string())
+            }
+            error => Problem::malformed(error.to_string()),
+        }
+    }
+}
+
+/// Erase the payload of a record: the leader deletes it after its next checkpoint; repeating a request reports the
+/// progress
+#[utoipa::path(
+    post, path = "/api/v1/erasures", tag = "admin", request_body = ErasureRequest,
+    responses(
+        (status = 200, description = "The payload is erased", body = ErasureAnswer),
+        (status = 202, description = "The erasure is noted, and not finished", body = ErasureAnswer),
+        (status = 400, description = "malformed"),
+        (status = 401, description = "unauthenticated"),
+        (status = 403, description = "scope_missing"),
+        (status = 404, description = "no_log, not_found: there is no such record"),
+        (status = 413, description = "too_large"),
+        (status = 503, description = "store"),
+    ),
+    security(("token" = ["admin"]))
+)]
+pub(super) async fn erase(
+    State(app): State,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<ErasureAnswer>), Problem> {
+    let ErasureRequest { device_id, sequence, reason } = read_json(&app, &headers, body).await?;
+    check_device_id(&device_id)?;
+    let erasure = super::tlog::log(&app)?.request_erasure(&device_id, sequence, &reason).await?;
+    tracing::info!(target: TARGET, device_id, sequence, "erasure requested over the network");
+    let erased_at_ms = match erasure.state {
+        ErasureState::Erased { at_ms } => Some(at_ms),
+        ErasureState::Waiting | ErasureState::Kept { .. } => None,
+    };
+    let status = if erased_at_ms.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let answer = ErasureAnswer {
+        device_id,
+        sequence,
+        payload_hash: erasure.payload_hash.to_string(),
+        reason: erasure.reason,
+        requested_at_ms: erasure.requested_at_ms,
+        leaf: erasure.leaf,
+        state: erasure.state.name(),
+        erased_at_ms,
+    };
+    Ok((status, Json(answer)))
 }
 
 async fn read_json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {

@@ -17,7 +17,7 @@ use super::{admin, batch, export, health, ingest, reads, tlog};
                        (RFC 9457) with stable codes."
     ),
     paths(
-        ingest::ingest, batch::batch, reads::devices, admin::register, admin::revoke, reads::heads, reads::records,
+        ingest::ingest, batch::batch, reads::devices, admin::register, admin::revoke, admin::erase, reads::heads, reads::records,
         reads::log, tlog::checkpoint, tlog::tile, tlog::status, tlog::proof, tlog::heads_proof, tlog::consistency,
         export::export, health::healthz, health::readyz
     ),

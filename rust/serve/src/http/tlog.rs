@@ -52,7 +52,7 @@ fn no_log() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, ProblemCode::NoLog, detail)
 }
 
-fn log(app: &App) -> Result<&LogReader, Problem> {
+pub(super) fn log(app: &App) -> Result<&LogReader, Problem> {
     app.log.as_ref().ok_or_else(no_log)
 }
 

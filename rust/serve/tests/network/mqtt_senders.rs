@@ -9,7 +9,7 @@ use edgesentry_chain::AuditRecord;
 use edgesentry_rs::error::{Component, FailureKind, StoreError};
 use edgesentry_rs::ingest::storage::{IngestService, Limits};
 use edgesentry_rs::ingest::verify::{Admitted, Submission};
-use edgesentry_rs::payload::{PayloadStore, Put, Version};
+use edgesentry_rs::payload::{Leftovers, PayloadStore, Put, Version};
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_serve::Stopped;
 use rumqttc::PublishProperties;
@@ -57,6 +57,14 @@ impl PayloadStore for Failing {
 
     async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
         self.store.versions(record).await
+    }
+
+    fn names(&self, record: &AuditRecord) -> Vec<String> {
+        self.store.names(record)
+    }
+
+    async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError> {
+        self.store.erase(record, name).await
     }
 }
 

@@ -8,7 +8,7 @@ use edgesentry_log::{
     StatementKind, Tile, TileId, TileKind, Tree, TreeHash, new_tiles,
 };
 use edgesentry_rs::error::Component;
-use edgesentry_rs::log::{LogReader, TransparencyLog};
+use edgesentry_rs::log::{Eraser, LogReader, TransparencyLog};
 use edgesentry_rs::objects::{FolderObjects, Objects};
 use edgesentry_serve::hash_of_token;
 
@@ -34,7 +34,12 @@ fn policy() -> Policy {
 }
 
 fn token() -> String {
-    format!("[serve.tokens.reader]\nhash = \"{}\"\nscopes = \"read\"\n", hash_of_token("reader"))
+    ["reader", "admin"]
+        .map(|name| {
+            let scope = if name == "reader" { "read" } else { name };
+            format!("[serve.tokens.{name}]\nhash = \"{}\"\nscopes = \"{scope}\"\n", hash_of_token(name))
+        })
+        .concat()
 }
 
 /// Starts a service with 3 devices of 100 records each, and signs a log of them.
@@ -196,4 +201,38 @@ async fn the_log_is_read_with_a_token_only() {
         let answer = without.get(path, Some("reader")).await;
         assert_eq!(answer.problem(), (404, "no_log".to_owned()), "{path}");
     }
+}
+
+/// An administrator requests an erasure; the leader does the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_is_requested_and_finished() {
+    let (serving, log, place) = logged().await;
+    let path = "/api/v1/erasures";
+    let request = "{\"device_id\": \"lift-01\", \"sequence\": 7, \"reason\": \"request 7\"}";
+    let post = async |token: &'static str, body: &'static str| {
+        serving.post(path, &[("authorization", token)], body).await
+    };
+    assert_eq!(serving.post(path, &[], request).await.problem(), (401, "unauthenticated".to_owned()));
+    assert_eq!(post("Bearer reader", request).await.problem(), (403, "scope_missing".to_owned()));
+    let missing = "{\"device_id\": \"lift-01\", \"sequence\": 700, \"reason\": \"request 7\"}";
+    assert_eq!(post("Bearer admin", missing).await.problem(), (404, "not_found".to_owned()));
+    for wrong in [
+        "{\"device_id\": \"lift-01\", \"sequence\": 7}",
+        "{\"device_id\": \"lift-01\", \"sequence\": 7, \"reason\": \"\"}",
+        "{\"device_id\": \"lift-01\", \"sequence\": 7, \"reason\": \"a\\nb\"}",
+        "{\"device_id\": \"\", \"sequence\": 7, \"reason\": \"x\"}",
+    ] {
+        assert_eq!(post("Bearer admin", wrong).await.problem(), (400, "malformed".to_owned()), "{wrong}");
+    }
+    let noted = post("Bearer admin", request).await;
+    assert_eq!((noted.status.as_u16(), &noted.json()["state"]), (202, &serde_json::json!("waiting")));
+    sequence(&log).await;
+    let (ledger, payloads) = (place.ledger().await, place.payloads().await);
+    let finished = Eraser::new(log, ledger, payloads).finish_due().await.unwrap();
+    assert_eq!(finished.erased, 1);
+    let erased = post("Bearer admin", request).await;
+    let answer = erased.json();
+    assert_eq!((erased.status.as_u16(), &answer["state"]), (200, &serde_json::json!("erased")));
+    assert!(answer["leaf"].as_u64().is_some_and(|leaf| leaf > 300), "{answer}");
+    assert!(answer["erased_at_ms"].as_u64().is_some(), "{answer}");
 }

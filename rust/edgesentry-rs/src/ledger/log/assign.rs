@@ -1,4 +1,4 @@
-//! Assigns positions to committed keys, revocations and records.
+//! Assigns positions to committed keys, revocations, records and erasures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use edgesentry_log::{
 };
 
 use super::{
-    BatchRow, BatchStep, Failure, Kind, LogTablesError, Row, Statements, Value, inconsistent, locked_state,
-    write_positions,
+    BatchRow, BatchStep, Failure, Kind, LogTablesError, Row, Statements, Value, erasures, inconsistent,
+    locked_state, write_positions,
 };
 
 /// Devices in one read for the heads tree.
@@ -49,12 +49,14 @@ pub(super) async fn assign(
     batch.keys(&keys, at_ms);
     write_keys(s, &keys).await?;
     // A key precedes the records that it signs: no records are assigned until all keys are.
-    let left = max_leaves.saturating_sub(keys.len() as u64);
+    let mut left = max_leaves.saturating_sub(keys.len() as u64);
     let moved = moved(s, left).await?;
-    if first_index > 0 && keys.is_empty() && moved.is_empty() {
+    let is_quiet = first_index > 0 && keys.is_empty() && moved.is_empty();
+    if is_quiet && erasures::unlogged(s, 1).await?.is_empty() {
         return Ok(None);
     }
     for run in take_runs(s, &moved, left).await? {
+        left -= run.records;
         batch.run(run);
     }
     let new = keys.iter().zip(is_new).filter(|(_, is_new)| *is_new).map(|(key, _)| key.device_id.as_str());
@@ -64,6 +66,9 @@ pub(super) async fn assign(
     if (before.root(), before.devices()) != expected {
         return Err(LogTablesError::Heads { size, expected: expected.0, actual: before.root() }.into());
     }
+    // Behind the records: an erasure is of a record before it.
+    let erased = erasures::unlogged(s, left).await?;
+    erasures::assign(s, &mut batch, erased).await?;
     if batch.is_empty() {
         return Ok(None);
     }

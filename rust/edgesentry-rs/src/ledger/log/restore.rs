@@ -7,8 +7,8 @@ use edgesentry_log::{KeyLeaf, KeyState, Leaf, ReadBatch, Run, revoked_by};
 
 use super::assign::{heads_root, write_log_heads, write_log_keys, write_new_devices};
 use super::{
-    BatchRow, BatchStep, CheckpointRow, Failure, Kind, LogTablesError, Row, Statements, Value, inconsistent,
-    locked_state, write_checkpoint, write_positions,
+    BatchRow, BatchStep, CheckpointRow, Failure, Kind, LogTablesError, Row, Statements, Value, erasures,
+    inconsistent, locked_state, write_checkpoint, write_positions,
 };
 use crate::admission::OutcomeKind;
 use crate::clock::now_ms;
@@ -84,6 +84,11 @@ pub(super) async fn restore(
     if heads_root(s).await?.root() != heads.heads_root {
         let problem = format!("the heads of all devices at size {}", row.size);
         return Err(LogTablesError::Conflict(problem).into());
+    }
+    for (index, leaf) in &batch.leaves.events {
+        if let Leaf::Erased(leaf) = leaf {
+            erasures::restore(s, *index, leaf).await?;
+        }
     }
     write_checkpoint(s, &batch.checkpoint).await?;
     let values = [Value::number(row.batch), Value::Bytes(batch.checkpoint.root.0.to_vec())];

@@ -49,6 +49,9 @@ pub(in crate::ledger) trait Statements: Send {
     /// Returns the end of a SELECT that locks its rows; empty if the transaction has locked the database.
     fn for_update(&self) -> &'static str;
 
+    /// Returns a SELECT of the number of tables of erasures: 0 if the tables are of an earlier release.
+    fn find_erasures(&self) -> &'static str;
+
     /// Returns the rows of a statement with the parameters $1, $2, …
     async fn select(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, sqlx::Error>;
 

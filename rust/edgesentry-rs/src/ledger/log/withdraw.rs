@@ -49,10 +49,12 @@ pub(super) async fn withdraw(
         };
     }
     restore_keys(s, &changed, batch.first_index).await?;
-    for delete in
-        ["DELETE FROM log_runs WHERE first_index >= $1", "DELETE FROM log_events WHERE log_index >= $1"]
-    {
-        s.execute(delete, &[first()]).await?;
+    for statement in [
+        "DELETE FROM log_runs WHERE first_index >= $1",
+        "DELETE FROM log_events WHERE log_index >= $1",
+        "UPDATE erasures SET log_index = NULL WHERE log_index >= $1",
+    ] {
+        s.execute(statement, &[first()]).await?;
     }
     let values = [first(), Value::number(batch.batch - 1)];
     s.execute("UPDATE log_state SET next_index = $1, batch = $2", &values).await?;

@@ -96,6 +96,10 @@ impl Statements for PgConnection {
         " FOR UPDATE"
     }
 
+    fn find_erasures(&self) -> &'static str {
+        "SELECT count(*) FROM pg_class WHERE oid = to_regclass('erasures')"
+    }
+
     async fn select(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, sqlx::Error> {
         let query = bind(sqlx::query(AssertSqlSafe(statement.to_owned())), values);
         in_time(query.fetch_all(self)).await?.iter().map(decode).collect()

@@ -21,12 +21,14 @@ pub(super) const SCHEMA: Schema = Schema {
         "log_heads",
         "log_keys",
         "checkpoints",
+        "erasures",
     ],
     migrations: &[
         (1, "ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
         (2, "rejections", include_str!("../../../migrations/postgres/0002_rejections.sql")),
         (3, "one index less", include_str!("../../../migrations/postgres/0003_one_index_less.sql")),
         (4, "log", include_str!("../../../migrations/postgres/0004_log.sql")),
+        (5, "erasures", include_str!("../../../migrations/postgres/0005_erasures.sql")),
     ],
 };
 

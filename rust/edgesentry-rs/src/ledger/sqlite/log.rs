@@ -51,6 +51,10 @@ impl Statements for SqliteConnection {
         ""
     }
 
+    fn find_erasures(&self) -> &'static str {
+        "SELECT count(*) FROM sqlite_master WHERE name = 'erasures'"
+    }
+
     async fn select(&mut self, statement: &str, values: &[Value]) -> Result<Vec<Vec<Value>>, sqlx::Error> {
         let query = bind(sqlx::query(AssertSqlSafe(statement.to_owned())), values);
         query.fetch_all(self).await?.iter().map(decode).collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::{MAX_FILE_BYTES, read_file};
-use edgesentry_ops::s3::{Restored, State, restore};
+use edgesentry_ops::s3::{Restored, State, erased, restore};
 use edgesentry_rs::Filter;
 use edgesentry_rs::payload::S3;
 use edgesentry_rs::settings::Access;
@@ -23,7 +23,8 @@ use crate::text::{count, name, sentence};
 ///
 /// The command copies the version whose BLAKE3 is the payload hash of the record to the top; it deletes and
 /// overwrites nothing. Nothing is changed without --apply. Exit code 0 if every payload is intact or
-/// restored, 1 if one is lost, 3 if one is still to be restored.
+/// restored, 1 if one is lost, 3 if one is still to be restored. A payload whose erasure the ledger lists is
+/// not restored.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -82,14 +83,22 @@ impl RestoreObject {
         let devices = self.devices()?;
         super::super::known_devices(&opened, &devices)?;
         let store = Arc::new(opened.wait(S3::connect(bucket.trim_end_matches('/'), &opened.settings.s3))?);
+        let tables = opened.ledger.log();
         let filter = Filter { devices, from_sequence: self.from, to_sequence: self.to, ..Filter::default() };
         let work = async {
             let mut tally = Tally::default();
             let mut records = opened.ledger.records(&filter);
             while let Some(chunk) = records.try_next().await.map_err(Failure::from)? {
                 let looks = chunk.into_iter().map(|record: AuditRecord| {
-                    let store = Arc::clone(&store);
-                    async move { restore(&store, &record, self.apply).await }
+                    let (store, tables) = (Arc::clone(&store), tables.clone());
+                    async move {
+                        if let Some(tables) = tables
+                            && let Some(erasure) = tables.erasure(&record.device_id, record.sequence).await?
+                        {
+                            return Ok(erased(&record, &erasure));
+                        }
+                        restore(&store, &record, self.apply).await.map_err(Failure::from)
+                    }
                 });
                 let mut looks = futures::stream::iter(looks).buffered(CONCURRENT_OBJECTS);
                 while let Some(restored) = looks.try_next().await? {
@@ -137,6 +146,7 @@ impl RestoreObject {
                 State::Restorable => "restorable",
                 State::Restored => "restored",
                 State::Lost => "lost",
+                State::Erased => "erased",
             };
             text.push_str(&format!(
                 "{state:<10}  {} {}  {}\n            {}\n",
@@ -147,14 +157,26 @@ impl RestoreObject {
             ));
         }
         text.push_str(&format!(
-            "{}: {intact} intact, {} restorable, {} restored, {} lost\n",
+            "{}: {intact} intact, {} restorable, {} restored, {} lost",
             count(tally.looked_at, "payload"),
             of(State::Restorable),
             of(State::Restored),
             of(State::Lost)
         ));
+        let of_erased = of(State::Erased);
+        if of_erased > 0 {
+            text.push_str(&format!(", {of_erased} erased"));
+        }
+        text.push('\n');
         let exit = match () {
             () if of(State::Lost) > 0 => Exit::Findings,
+            () if of_erased == tally.looked_at => {
+                let message = format!("{}: erased, and not restored", count(of_erased, "payload"));
+                return Err(Failure::unfinished(
+                    "payload_erased",
+                    format!("{message}; {}", tally.damaged[0].evidence),
+                ));
+            }
             () if of(State::Restorable) > 0 => {
                 text.push_str("nothing was changed; --apply restores\n");
                 Exit::Unfinished

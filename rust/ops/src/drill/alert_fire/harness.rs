@@ -13,7 +13,7 @@ use edgesentry_formats::times::now_ms;
 use edgesentry_rs::agent;
 use edgesentry_rs::ingest::verify::Admitted;
 use edgesentry_rs::ledger::{Registration, Sqlite};
-use edgesentry_rs::payload::{Memory, PayloadStore, Put, Version};
+use edgesentry_rs::payload::{Leftovers, Memory, PayloadStore, Put, Version};
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::{
     Component, Error, IngestService, Ledger, Limits, Outcome, RejectionCode, StoreError, Submission,
@@ -184,5 +184,13 @@ impl PayloadStore for FailingPayloads {
 
     async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
         self.inner.versions(record).await
+    }
+
+    fn names(&self, record: &AuditRecord) -> Vec<String> {
+        self.inner.names(record)
+    }
+
+    async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError> {
+        self.inner.erase(record, name).await
     }
 }

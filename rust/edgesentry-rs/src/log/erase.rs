@@ -1,0 +1,501 @@
+//! Erasure of payloads: the log gets a leaf, a checkpoint covers the leaf, and then the payload is deleted.
+//!
+//! Each step can be repeated from the state of the previous one. The leaves of the log decide about a deletion: a row of
+//! the ledger only names a leaf.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgesentry_chain::{AuditRecord, Hash};
+use edgesentry_formats::content_path;
+use edgesentry_formats::times::to_rfc3339;
+use edgesentry_log::{ErasedLeaf, Leaf};
+use futures::TryStreamExt;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::lock::Last;
+use super::{LogError, TransparencyLog};
+use crate::clock::now_ms;
+use crate::error::{StoreError, describe};
+use crate::ledger::{
+    ErasureQuery, ErasureRow, ErasureStep, Filter, Ledger, LogTables, LogTablesError, MAX_REASON_BYTES,
+};
+use crate::payload::{Locked, PayloadStore};
+
+/// The interval at which the state of another leader is read.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// When a payload under a legal hold is tried again, milliseconds.
+const RETRY_HELD_MS: u64 = 3_600_000;
+/// When a payload that belongs to another record is tried again, milliseconds. The search for the other record reads the
+/// ledger.
+const RETRY_SHARED_MS: u64 = 86_400_000;
+
+/// An erasure and its progress.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Erasure {
+    /// The device.
+    pub device_id: String,
+    /// The sequence of the record, which stays.
+    pub sequence: u64,
+    /// BLAKE3 of the payload.
+    pub payload_hash: Hash,
+    /// The reason of the first request.
+    pub reason: String,
+    /// When it was requested, Unix milliseconds.
+    pub requested_at_ms: u64,
+    /// The leaf of the erasure; `None` until it has a position.
+    pub leaf: Option<u64>,
+    /// The most versions that the store had of the payload; `None` before the first look.
+    pub versions: Option<u64>,
+    /// The progress.
+    pub state: ErasureState,
+}
+
+/// The progress of an erasure. Exhaustive: callers decide about each.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ErasureState {
+    /// No signed checkpoint covers the leaf yet, or the payload was not deleted yet.
+    Waiting,
+    /// The store keeps the payload.
+    Kept {
+        /// The reason, one sentence.
+        problem: String,
+        /// When the service tries again, Unix milliseconds; `None` at its next checkpoint.
+        retry_at_ms: Option<u64>,
+    },
+    /// The store has none of it any more.
+    Erased {
+        /// Since when, Unix milliseconds.
+        at_ms: u64,
+    },
+}
+
+impl ErasureState {
+    /// Returns a stable name, such as `erased`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ErasureState::Waiting => "waiting",
+            ErasureState::Kept { .. } => "kept",
+            ErasureState::Erased { .. } => "erased",
+        }
+    }
+}
+
+impl From<ErasureRow> for Erasure {
+    fn from(row: ErasureRow) -> Erasure {
+        let state = match (row.erased_at_ms, row.problem) {
+            (Some(at_ms), _) => ErasureState::Erased { at_ms },
+            (None, Some(problem)) => ErasureState::Kept { problem, retry_at_ms: row.retry_at_ms },
+            (None, None) => ErasureState::Waiting,
+        };
+        Erasure {
+            device_id: row.device_id,
+            sequence: row.sequence,
+            payload_hash: row.payload_hash,
+            reason: row.reason,
+            requested_at_ms: row.at_ms,
+            leaf: row.log_index,
+            versions: row.versions,
+            state,
+        }
+    }
+}
+
+/// The reason why a payload was not erased.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum EraseError {
+    /// The reason is empty, too long, or not plain text.
+    #[error(
+        "the reason for an erasure must have 1 to {MAX_REASON_BYTES} bytes without control characters; anybody with the \
+         log can read it, so name no person"
+    )]
+    Reason,
+    /// The ledger has no such record.
+    #[error("device {device_id:?} has no record with sequence {sequence}; nothing was erased")]
+    NoRecord {
+        /// The device.
+        device_id: String,
+        /// The sequence.
+        sequence: u64,
+    },
+    /// The process that writes the log has not signed yet.
+    #[error(
+        "device {device_id:?}, sequence {sequence}: the erasure is noted, and the process that writes the transparency log \
+         has not signed it within {seconds} s; it deletes the payload after its next checkpoint, or repeat the command"
+    )]
+    Unsigned {
+        /// The device.
+        device_id: String,
+        /// The sequence.
+        sequence: u64,
+        /// How long this call waited.
+        seconds: u64,
+    },
+    /// The log or the ledger failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl EraseError {
+    /// Returns a stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            EraseError::Reason => "erase_reason",
+            EraseError::NoRecord { .. } => "erase_no_record",
+            EraseError::Unsigned { .. } => "erase_unsigned",
+            EraseError::Log(error) => error.code(),
+        }
+    }
+}
+
+impl From<LogTablesError> for EraseError {
+    fn from(error: LogTablesError) -> EraseError {
+        EraseError::Log(error.into())
+    }
+}
+
+impl From<StoreError> for EraseError {
+    fn from(error: StoreError) -> EraseError {
+        EraseError::Log(error.into())
+    }
+}
+
+/// The counts of a pass over erasures.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Finished {
+    /// Payloads of which the store has nothing any more.
+    pub erased: u64,
+    /// Erasures that are not finished.
+    pub left: Vec<Erasure>,
+}
+
+/// Notes that the payload of a record is to be erased. The process that writes the log does the rest.
+///
+/// # Errors
+/// [`EraseError::Reason`], [`EraseError::NoRecord`]; the ledger has no log, or fails.
+pub async fn request_erasure(
+    tables: &dyn LogTables,
+    device_id: &str,
+    sequence: u64,
+    reason: &str,
+) -> Result<Erasure, EraseError> {
+    let is_plain = !reason.trim().is_empty() && !reason.chars().any(char::is_control);
+    if !is_plain || reason.len() > MAX_REASON_BYTES {
+        return Err(EraseError::Reason);
+    }
+    tables.state().await?.ok_or(LogTablesError::NotOpened)?;
+    let noted = tables.request_erasure(device_id, sequence, reason, now()).await?;
+    let row = noted.ok_or_else(|| EraseError::NoRecord { device_id: device_id.to_owned(), sequence })?;
+    Ok(row.into())
+}
+
+/// Erases payloads of a ledger with a transparency log.
+#[derive(Clone)]
+pub struct Eraser {
+    log: TransparencyLog,
+    ledger: Arc<dyn Ledger>,
+    payloads: Arc<dyn PayloadStore>,
+}
+
+impl Eraser {
+    /// Creates an eraser of the payloads of the log's ledger.
+    pub fn new(log: TransparencyLog, ledger: Arc<dyn Ledger>, payloads: Arc<dyn PayloadStore>) -> Eraser {
+        Eraser { log, ledger, payloads }
+    }
+
+    /// Erases the payload of a record. The record stays. Repeating the call continues, or reports the same.
+    ///
+    /// It writes the log if no other process does; otherwise it waits for that process, at most `wait`.
+    ///
+    /// # Errors
+    /// See [`EraseError`]. A payload that the store keeps is a state, not an error.
+    pub async fn erase(
+        &self,
+        device_id: &str,
+        sequence: u64,
+        reason: &str,
+        wait: Duration,
+    ) -> Result<Erasure, EraseError> {
+        self.log.opened().await?;
+        request_erasure(&*self.log.tables, device_id, sequence, reason).await?;
+        let row = self.signed(device_id, sequence, wait).await?;
+        let last = self.published().await?;
+        Ok(self.finish(row, &last).await?.into())
+    }
+
+    /// Deletes the payloads of erasures under the last checkpoint that are not finished and may be tried again.
+    ///
+    /// # Errors
+    /// The log or the ledger fails. A payload that cannot be deleted does not stop the others.
+    pub async fn finish_due(&self) -> Result<Finished, LogError> {
+        self.pass(Some(now())).await
+    }
+
+    /// Deletes the payloads of all erasures under the last checkpoint again, as after a restore of the payload store.
+    ///
+    /// # Errors
+    /// See [`Eraser::finish_due`].
+    pub async fn erase_again(&self) -> Result<Finished, LogError> {
+        self.pass(None).await
+    }
+
+    async fn pass(&self, due_at_ms: Option<u64>) -> Result<Finished, LogError> {
+        let mut done = Finished::default();
+        let mut query = ErasureQuery { after: None, due_at_ms };
+        loop {
+            let rows = self.log.tables.erasures(&query).await?;
+            let Some(row) = rows.last() else { return Ok(done) };
+            query.after = Some((row.device_id.clone(), row.sequence));
+            let last = self.published().await?;
+            for row in rows {
+                let finished = match self.finish(row.clone(), &last).await {
+                    Ok(row) => row,
+                    // The others do not wait for it.
+                    Err(error) => ErasureRow { problem: Some(describe(&error)), erased_at_ms: None, ..row },
+                };
+                match Erasure::from(finished) {
+                    Erasure { state: ErasureState::Erased { .. }, .. } => done.erased += 1,
+                    left => done.left.push(left),
+                }
+            }
+        }
+    }
+
+    /// Returns the erasure once a signed checkpoint covers its leaf.
+    async fn signed(&self, device_id: &str, sequence: u64, wait: Duration) -> Result<ErasureRow, EraseError> {
+        let deadline = Instant::now() + wait;
+        let mut led = false;
+        loop {
+            let row = self.log.tables.erasure(device_id, sequence).await?;
+            let row = row.ok_or_else(|| of(device_id, sequence, "was deleted from the ledger"))?;
+            let last = self.log.check_last().await?;
+            if row.log_index.is_some_and(|index| index < last.size) {
+                return Ok(row);
+            }
+            if led {
+                return Err(of(device_id, sequence, "got no leaf, because its row was changed").into());
+            }
+            match self.write_log().await {
+                Ok(()) => led = true,
+                Err(error) if error.is_elsewhere() => {
+                    if Instant::now() >= deadline {
+                        let (device_id, seconds) = (device_id.to_owned(), wait.as_secs());
+                        return Err(EraseError::Unsigned { device_id, sequence, seconds });
+                    }
+                    tokio::time::sleep(POLL_INTERVAL).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Returns the last checkpoint, published: the process that signed it may have been interrupted before.
+    async fn published(&self) -> Result<Last, LogError> {
+        let last = self.log.check_last().await?;
+        let row = self.log.tables.last_checkpoint().await?;
+        if let Some(row) = row.filter(|row| row.size == last.size) {
+            self.log.publish(row.size, &row.note).await?;
+        }
+        Ok(last)
+    }
+
+    async fn write_log(&self) -> Result<(), LogError> {
+        let mut leader = self.log.lead().await?;
+        self.log.sequence(&mut leader).await.map(|_| ())
+    }
+
+    /// Deletes the payload of an erasure under a signed checkpoint, and notes the result.
+    async fn finish(&self, mut row: ErasureRow, last: &Last) -> Result<ErasureRow, LogError> {
+        let Some(index) = row.log_index.filter(|index| *index < last.size) else { return Ok(row) };
+        let record = self.logged(&row, index, last).await?;
+        let deleted = self.delete(&record, last).await;
+        let step = match &deleted {
+            Ok(None) => ErasureStep::Erased(row.erased_at_ms.unwrap_or_else(now)),
+            Ok(Some((problem, retry_at_ms))) => ErasureStep::Kept(problem.clone(), *retry_at_ms),
+            Err(error) => ErasureStep::Kept(error.describe(), None),
+        };
+        let (device_id, sequence) = (row.device_id.as_str(), row.sequence);
+        self.log.tables.note_erasure(device_id, sequence, step).await?;
+        deleted?;
+        match self.log.tables.erasure(device_id, sequence).await? {
+            Some(noted) => row = noted,
+            None => return Err(of(device_id, sequence, "was deleted from the ledger").into()),
+        }
+        match &row.problem {
+            None => info!(device_id = row.device_id, sequence, "a payload is erased"),
+            Some(problem) => {
+                warn!(
+                    device_id = row.device_id,
+                    sequence, problem, "a payload to erase is kept by the store"
+                );
+            }
+        }
+        Ok(row)
+    }
+
+    /// Returns the record of an erasure as the log has it, if the log has the erasure behind it.
+    async fn logged(&self, row: &ErasureRow, index: u64, last: &Last) -> Result<AuditRecord, LogError> {
+        let wrong = |problem: &str| LogError::from(of(&row.device_id, row.sequence, problem));
+        match self.leaf(index, last).await? {
+            Leaf::Erased(ErasedLeaf { device_id, sequence, payload_hash, .. })
+                if (&device_id, sequence, payload_hash)
+                    == (&row.device_id, row.sequence, row.payload_hash) => {}
+            _ => return Err(wrong("names another leaf of the log")),
+        }
+        let position = self.log.tables.position(&row.device_id, row.sequence).await?;
+        let position = position.filter(|at| *at < index);
+        match self
+            .leaf(position.ok_or_else(|| wrong("is of a record that is not in the log before it"))?, last)
+            .await?
+        {
+            Leaf::Record(record)
+                if (&record.device_id, record.sequence, record.payload_hash)
+                    == (&row.device_id, row.sequence, row.payload_hash) =>
+            {
+                Ok(record)
+            }
+            _ => Err(wrong("is of another payload than the record in the log")),
+        }
+    }
+
+    async fn leaf(&self, index: u64, last: &Last) -> Result<Leaf, LogError> {
+        let (bytes, _) = self.log.store.leaf(index, last.size, last.root).await?;
+        Leaf::parse(&bytes).map_err(|error| self.log.store.damaged(format!("leaf {index}: {error}")))
+    }
+
+    /// Deletes a payload under each of its names. Returns the reason why the store keeps some of it, and when to try
+    /// again.
+    async fn delete(
+        &self,
+        record: &AuditRecord,
+        last: &Last,
+    ) -> Result<Option<(String, Option<u64>)>, StoreError> {
+        let own = content_path(record);
+        let versions = self.payloads.versions(record).await?;
+        let held =
+            |name: &str| versions.iter().filter(|version| version.key == name && !version.deleted).count();
+        let mut found = held(&own) as u64;
+        let is_there = async || {
+            let there = self.payloads.get(record).await?;
+            Ok::<bool, StoreError>(there.is_some_and(|there| Hash::of(&there) == record.payload_hash))
+        };
+        if found == 0 && is_there().await? {
+            found = 1;
+        }
+        // Noted before anything is deleted, so that a repeated call reports the same.
+        let step = ErasureStep::Found(found);
+        self.note(record, step).await?;
+        let mut kept = None;
+        for name in self.payloads.names(record) {
+            if name != own {
+                if held(&name) == 0 {
+                    continue;
+                }
+                if let Some((device_id, sequence)) = self.sharer(record, &name, last).await? {
+                    let problem = format!(
+                        "{name:?} is also the payload of device {device_id:?}, sequence {sequence}, and stays until that \
+                         record is erased"
+                    );
+                    kept = Some((problem, Some(now() + RETRY_SHARED_MS)));
+                    continue;
+                }
+            }
+            if let Some(locked) = locked(&self.payloads.erase(record, &name).await?.locked) {
+                kept = Some(locked);
+            }
+        }
+        if kept.is_none() && is_there().await? {
+            kept = Some((
+                "the payload is there again; another process has stored it meanwhile".to_owned(),
+                None,
+            ));
+        }
+        Ok(kept)
+    }
+
+    async fn note(&self, record: &AuditRecord, step: ErasureStep) -> Result<(), StoreError> {
+        match self.log.tables.note_erasure(&record.device_id, record.sequence, step).await {
+            Err(LogTablesError::Store(error)) => Err(error),
+            // Notes fail only with the database.
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns another record that needs the payload under a name of earlier releases: it has the same name and payload,
+    /// no copy of its own, and is not erased.
+    async fn sharer(
+        &self,
+        record: &AuditRecord,
+        name: &str,
+        last: &Last,
+    ) -> Result<Option<(String, u64)>, StoreError> {
+        let mut records = self.ledger.records(&Filter::default());
+        while let Some(chunk) = records.try_next().await? {
+            for other in chunk {
+                let is_other = (&other.device_id, other.sequence) != (&record.device_id, record.sequence);
+                let shares = is_other && other.payload_hash == record.payload_hash;
+                if shares && self.payloads.names(&other).iter().any(|other| other == name) {
+                    if self.needs(&other, name, last).await? {
+                        return Ok(Some((other.device_id, other.sequence)));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn needs(&self, other: &AuditRecord, name: &str, last: &Last) -> Result<bool, StoreError> {
+        let erasure = self.log.tables.erasure(&other.device_id, other.sequence).await?;
+        let is_erased = erasure.is_some_and(|erasure| {
+            erasure.payload_hash == other.payload_hash
+                && erasure.log_index.is_some_and(|index| index < last.size)
+        });
+        if is_erased {
+            return Ok(false);
+        }
+        let own = content_path(other);
+        let versions = self.payloads.versions(other).await?;
+        let has_own =
+            versions.iter().any(|version| version.key == own && version.current && !version.deleted);
+        Ok(own == name || !has_own)
+    }
+}
+
+/// Returns the reason why locked versions are kept, and when to try again.
+fn locked(versions: &[Locked]) -> Option<(String, Option<u64>)> {
+    let keeps = match versions.len() {
+        0 => return None,
+        1 => "1 version".to_owned(),
+        many => format!("{many} versions"),
+    };
+    let until_ms: Option<u64> = versions.iter().map(|locked| locked.until_ms).max().flatten();
+    let is_held = versions.iter().any(|locked| locked.until_ms.is_none());
+    Some(match until_ms.filter(|_| !is_held) {
+        Some(until_ms) => {
+            let until = to_rfc3339(until_ms);
+            (
+                format!(
+                    "Object Lock keeps {keeps} of the payload until {until}; no user can delete it before"
+                ),
+                Some(until_ms),
+            )
+        }
+        None => {
+            let problem =
+                format!("a legal hold keeps {keeps} of the payload; lift the hold, and repeat the command");
+            (problem, Some(now() + RETRY_HELD_MS))
+        }
+    })
+}
+
+fn of(device_id: &str, sequence: u64, problem: &str) -> LogTablesError {
+    LogTablesError::Inconsistent(format!(
+        "the erasure of device {device_id:?}, sequence {sequence} {problem}"
+    ))
+}
+
+fn now() -> u64 {
+    now_ms().cast_unsigned()
+}

@@ -1,0 +1,169 @@
+//! `eds erase`: erases the payload of a record.
+
+use std::time::Duration;
+
+use clap::Args;
+use edgesentry_formats::describe;
+use edgesentry_formats::times::to_rfc3339;
+use edgesentry_rs::ledger::LogTablesError;
+use edgesentry_rs::log::{EraseError, Eraser, Erasure, ErasureState, Finished, Stores};
+use edgesentry_rs::settings::Access;
+use serde_json::{Value, json};
+
+use super::{checkpoint, device_id};
+use crate::exit::{Exit, Failure};
+use crate::output::{Answer, Output};
+use crate::stores::{Opened, StoreArgs};
+use crate::text::{count, name, sentence, shown};
+
+/// Erase the payload of a record for good; the record stays, and the transparency log has the erasure
+///
+/// The log gets a leaf with the reason, a checkpoint is signed, and then every version of the payload is
+/// deleted. If eds serve writes the log, the command waits for its next checkpoint. Repeating the command
+/// continues after an interruption, and reports the same. The reason is in the log for good: name no person.
+/// Exit code 0 if the store has none of the payload any more, 3 if it keeps some, for example under Object Lock.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds erase lift-01 17 --reason \"request 2026-114\"
+  eds erase lift-01 17 --reason \"request 2026-114\" --ledger postgres://db/audit --payloads s3://audit-payloads
+  eds erase --again                                after a restore of the payload store")]
+pub(crate) struct Erase {
+    /// The device
+    #[arg(value_name = "DEVICE", value_parser = device_id, required_unless_present = "again")]
+    device: Option<String>,
+    /// The sequence of the record
+    #[arg(value_name = "SEQUENCE", required_unless_present = "again")]
+    sequence: Option<u64>,
+    /// The reason, which every reader of the log sees
+    #[arg(long, value_name = "TEXT", required_unless_present = "again")]
+    reason: Option<String>,
+    /// Delete the payloads of all erasures in the log again, as after a restore of the payload store
+    #[arg(long, conflicts_with_all = ["device", "sequence", "reason"])]
+    again: bool,
+    #[command(flatten)]
+    stores: StoreArgs,
+}
+
+impl Erase {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        let opened = self.stores.open(Access::Existing)?;
+        let eraser = eraser(&opened)?;
+        match (&self.device, self.sequence, &self.reason) {
+            (Some(device), Some(sequence), Some(reason)) => {
+                let interval = opened.settings.log.interval_seconds.max(1);
+                // Two intervals: the batch of the first may be under way.
+                let wait = Duration::from_secs(interval.saturating_mul(2).saturating_add(10));
+                let erasing = eraser.erase(device, sequence, reason, wait);
+                let erasure = opened.runtime.block_on(erasing).map_err(|error| failure(&error))?;
+                conclude(&erasure, reason, output)
+            }
+            _ => {
+                let again = opened.runtime.block_on(eraser.erase_again());
+                all(&again.map_err(|error| checkpoint::failure(&error))?, output)
+            }
+        }
+    }
+}
+
+/// Returns the eraser of a ledger with a transparency log.
+pub(super) fn eraser(opened: &Opened) -> Result<Eraser, Failure> {
+    if !opened.settings.log.is_on() {
+        let message = "an erasure needs a transparency log, and log.origin is not set; set the section [log], and run \
+                       eds checkpoint init";
+        return Err(Failure::usage("log_not_opened", message));
+    }
+    // Before its key is read, which eds checkpoint init makes.
+    if let Some(tables) = opened.ledger.log()
+        && opened.wait(tables.state())?.is_none()
+    {
+        return Err(checkpoint::failure(&LogTablesError::NotOpened.into()));
+    }
+    let log = checkpoint::log_of(opened, Stores::Existing)?;
+    Ok(Eraser::new(log, opened.ledger.clone(), opened.payloads()?))
+}
+
+fn failure(error: &EraseError) -> Failure {
+    match error {
+        EraseError::Log(error) => checkpoint::failure(error),
+        EraseError::Reason | EraseError::NoRecord { .. } => Failure::usage(error.code(), error.to_string()),
+        error => Failure::unfinished(error.code(), describe(error)),
+    }
+}
+
+fn conclude(erasure: &Erasure, reason: &str, output: &Output) -> Result<Exit, Failure> {
+    if erasure.reason != reason {
+        output.note("note: the erasure was requested before; the log has the first reason");
+    }
+    let failure = kept(erasure);
+    let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
+    let (content, text) = (content(erasure), text(erasure));
+    output.answer(&Answer { ok: failure.is_none(), name: "erasure", content: &content, text, failure })?;
+    Ok(exit)
+}
+
+/// Returns the failure of an erasure whose payload the store keeps.
+fn kept(erasure: &Erasure) -> Option<Failure> {
+    let problem = match &erasure.state {
+        ErasureState::Erased { .. } => return None,
+        ErasureState::Kept { problem, .. } => problem.as_str(),
+        ErasureState::Waiting => "its leaf is not under a checkpoint yet",
+    };
+    let Erasure { device_id, sequence, .. } = erasure;
+    let message = format!("device {device_id:?}, sequence {sequence}: the payload is not erased: {problem}");
+    Some(Failure::unfinished("erase_kept", message))
+}
+
+/// Reports a pass over all erasures.
+fn all(finished: &Finished, output: &Output) -> Result<Exit, Failure> {
+    let left: Vec<Value> = finished.left.iter().map(content).collect();
+    let content = json!({"erased": finished.erased, "left": left});
+    let mut text = format!("{} erased, {} left\n", count(finished.erased, "payload"), finished.left.len());
+    finished.left.iter().for_each(|erasure| text.push_str(&self::text(erasure)));
+    let failure = finished.left.iter().find_map(kept);
+    let exit = failure.as_ref().map_or(Exit::Holds, |failure| failure.exit);
+    output.answer(&Answer { ok: failure.is_none(), name: "erasures", content: &content, text, failure })?;
+    Ok(exit)
+}
+
+fn content(erasure: &Erasure) -> Value {
+    let (problem, retry_at_ms, erased_at_ms) = match &erasure.state {
+        ErasureState::Waiting => (None, None, None),
+        ErasureState::Kept { problem, retry_at_ms } => (Some(problem), *retry_at_ms, None),
+        ErasureState::Erased { at_ms } => (None, None, Some(*at_ms)),
+    };
+    json!({
+        "device_id": erasure.device_id,
+        "sequence": erasure.sequence,
+        "payload_hash": erasure.payload_hash.to_string(),
+        "reason": erasure.reason,
+        "requested_at_ms": erasure.requested_at_ms,
+        "leaf": erasure.leaf,
+        "versions": erasure.versions,
+        "state": erasure.state.name(),
+        "problem": problem,
+        "retry_at_ms": retry_at_ms,
+        "erased_at_ms": erased_at_ms,
+    })
+}
+
+pub(super) fn text(erasure: &Erasure) -> String {
+    let state = match &erasure.state {
+        ErasureState::Erased { at_ms } => format!("erased at {}", to_rfc3339(*at_ms)),
+        ErasureState::Kept { problem, .. } => format!("not erased: {}", sentence(problem)),
+        ErasureState::Waiting => "not erased yet".to_owned(),
+    };
+    let leaf = erasure.leaf.map_or_else(|| "none yet".to_owned(), |leaf| leaf.to_string());
+    let versions = match erasure.versions {
+        None => "not looked for yet".to_owned(),
+        Some(0) => "none: the store did not have the payload".to_owned(),
+        Some(versions) => versions.to_string(),
+    };
+    format!(
+        "{} sequence {}: {state}\n  leaf      {leaf}\n  versions  {versions}\n  payload   {}\n  reason    {}\n",
+        name(&erasure.device_id),
+        erasure.sequence,
+        erasure.payload_hash,
+        shown(&erasure.reason)
+    )
+}
