@@ -436,10 +436,11 @@ impl Eraser {
             for other in chunk {
                 let is_other = (&other.device_id, other.sequence) != (&record.device_id, record.sequence);
                 let shares = is_other && other.payload_hash == record.payload_hash;
-                if shares && self.payloads.names(&other).iter().any(|other| other == name) {
-                    if self.needs(&other, name, last).await? {
-                        return Ok(Some((other.device_id, other.sequence)));
-                    }
+                if shares
+                    && self.payloads.names(&other).iter().any(|other| other == name)
+                    && self.needs(&other, name, last).await?
+                {
+                    return Ok(Some((other.device_id, other.sequence)));
                 }
             }
         }
@@ -448,11 +449,10 @@ impl Eraser {
 
     async fn needs(&self, other: &AuditRecord, name: &str, last: &Last) -> Result<bool, StoreError> {
         let erasure = self.log.tables.erasure(&other.device_id, other.sequence).await?;
-        let is_erased = erasure.is_some_and(|erasure| {
-            erasure.payload_hash == other.payload_hash
-                && erasure.log_index.is_some_and(|index| index < last.size)
-        });
-        if is_erased {
+        if let Some(erasure) = erasure
+            && let Some(index) = erasure.log_index.filter(|index| *index < last.size)
+            && self.logged(&erasure, index, last).await.is_ok()
+        {
             return Ok(false);
         }
         let own = content_path(other);
