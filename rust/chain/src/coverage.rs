@@ -76,6 +76,10 @@ pub struct SignatureCoverage {
 pub struct PayloadCoverage {
     /// Looked up, and hashed if found.
     pub checked: u64,
+    /// Not found, and erased according to the log of a trusted checkpoint: no findings.
+    pub erased: u64,
+    /// Found with the bytes of their records, although this log says that they were erased.
+    pub erased_present: u64,
 }
 
 /// Heads that were compared.
@@ -102,6 +106,8 @@ pub struct LogCoverage {
     pub records: u64,
     /// Records of the log after the checkpoint, which were not compared.
     pub after: u64,
+    /// Records of the input whose payloads the log says were erased; 0 unless the root is that of a trusted checkpoint.
+    pub erased: u64,
     /// Leaves of unknown kinds: part of the root, but their content was not checked.
     pub unknown_leaves: u64,
     /// Witnesses of the policy that have signed the checkpoint.
@@ -160,6 +166,11 @@ pub enum NotChecked {
     },
     /// There was no payload store.
     NoPayloads,
+    /// Payloads are missing because they were erased, as the log says.
+    PayloadErased {
+        /// The number of payloads.
+        payloads: u64,
+    },
     /// There were no heads.
     NoHeads,
     /// Only the side under test provides the heads of devices.
@@ -205,7 +216,7 @@ impl NotChecked {
             | NotChecked::KeysClaimed { .. }
             | NotChecked::Unsigned { .. }
             | NotChecked::PayloadHashOnly { .. } => Level::Signatures,
-            NotChecked::NoPayloads => Level::Payloads,
+            NotChecked::NoPayloads | NotChecked::PayloadErased { .. } => Level::Payloads,
             NotChecked::NoHeads | NotChecked::HeadsClaimed { .. } | NotChecked::DevicesWithoutHead { .. } => {
                 Level::Heads
             }
@@ -264,6 +275,14 @@ impl fmt::Display for NotChecked {
             ),
             NotChecked::NoPayloads => {
                 f.write_str("no payload store was given, so changed or missing payloads would pass")
+            }
+            NotChecked::PayloadErased { payloads } => {
+                let were = if payloads == 1 { "was" } else { "were" };
+                write!(
+                    f,
+                    "{} {were} erased according to the log and not compared; only the hashes in the records remain",
+                    count(payloads, "payload")
+                )
             }
             NotChecked::NoHeads => f.write_str(
                 "no trusted heads were given, so a chain cut off at its end or a device left out would pass",
@@ -344,8 +363,12 @@ pub(crate) fn not_checked(coverage: &Coverage) -> Vec<NotChecked> {
             }
         }
     }
-    if coverage.payloads.is_none() {
-        gaps.push(NotChecked::NoPayloads);
+    match coverage.payloads.as_ref() {
+        None => gaps.push(NotChecked::NoPayloads),
+        Some(&PayloadCoverage { erased: payloads @ 1.., .. }) => {
+            gaps.push(NotChecked::PayloadErased { payloads });
+        }
+        Some(_) => {}
     }
     match coverage.heads.as_ref() {
         None => gaps.push(NotChecked::NoHeads),

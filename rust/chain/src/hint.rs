@@ -33,6 +33,11 @@ pub enum Hint {
         /// The first device by name.
         device_id: Arc<str>,
     },
+    /// Erasures are listed for missing payloads, by the ledger or by the layout of a log, without a trusted checkpoint.
+    ErasureUnproven {
+        /// The number of missing payloads, among the kept findings.
+        payloads: u64,
+    },
     /// Most devices of the trusted heads have no record, or several have none and those with records have adjacent ids,
     /// as in one part of a larger export.
     PartOfExport {
@@ -49,6 +54,7 @@ impl Hint {
         match self {
             Hint::NotInOrder { .. } => "not_in_order",
             Hint::OtherScheme { .. } => "other_scheme",
+            Hint::ErasureUnproven { .. } => "erasure_unproven",
             Hint::PartOfExport { .. } => "part_of_export",
         }
     }
@@ -58,6 +64,7 @@ impl Hint {
         match self {
             Hint::NotInOrder { .. } => Level::Links,
             Hint::OtherScheme { .. } => Level::Signatures,
+            Hint::ErasureUnproven { .. } => Level::Payloads,
             Hint::PartOfExport { .. } => Level::Heads,
         }
     }
@@ -92,6 +99,15 @@ impl fmt::Display for Hint {
                     f,
                     "{signatures} invalid {hold} under scheme {scheme}, of {whose}: {}",
                     scheme.advice()
+                )
+            }
+            Hint::ErasureUnproven { payloads } => {
+                let (was, them) = if *payloads == 1 { ("was", "it") } else { ("were", "them") };
+                write!(
+                    f,
+                    "{payloads} of the missing payloads {was} erased, as the side under test lists {them}: verify with \
+                     a checkpoint of the log and your policy (--checkpoint, --policy), which decide whether the log \
+                     says so"
                 )
             }
             Hint::PartOfExport { missing, present } => {
@@ -138,6 +154,7 @@ impl Serialize for Hint {
                 map.serialize_entry("devices", devices)?;
                 map.serialize_entry("device_id", device_id)?;
             }
+            Hint::ErasureUnproven { payloads } => map.serialize_entry("payloads", payloads)?,
             Hint::PartOfExport { missing, present } => {
                 map.serialize_entry("missing", missing)?;
                 map.serialize_entry("present", present)?;

@@ -103,6 +103,27 @@ impl Report {
         self.findings_omitted += beyond as u64;
     }
 
+    /// Counts payloads that the log says were erased: the missing ones, and those that are present nevertheless (step
+    /// 5).
+    pub fn add_erased(&mut self, missing: u64, present: u64) {
+        if let Some(payloads) = &mut self.coverage.payloads {
+            (payloads.erased, payloads.erased_present) = (missing, present);
+            self.coverage.not_checked = not_checked(&self.coverage);
+        }
+    }
+
+    /// Adds a hint if erasures are listed for payloads that are missing. A list without a trusted checkpoint excuses
+    /// none of them (step 7).
+    pub fn hint_erased(&mut self, is_listed: impl Fn(&str, u64) -> bool) {
+        let missing = self.findings.iter().filter(|finding| finding.code == FindingCode::PayloadMissing);
+        let listed = missing.filter(|finding| {
+            finding.device_id.as_ref().zip(finding.sequence).is_some_and(|(id, at)| is_listed(id, at))
+        });
+        if let payloads @ 1.. = listed.count() as u64 {
+            self.hints.push(Hint::ErasureUnproven { payloads });
+        }
+    }
+
     /// Adds the level `log`, and its findings about no single record (step 10).
     pub fn add_log(&mut self, log: LogCoverage, findings: Vec<Finding>) {
         for finding in &findings {
@@ -320,7 +341,9 @@ impl Checks<'_> {
             malformed,
             links,
             signatures,
-            payloads: self.payload_source().map(|_| PayloadCoverage { checked: tally.payloads }),
+            payloads: self
+                .payload_source()
+                .map(|_| PayloadCoverage { checked: tally.payloads, ..PayloadCoverage::default() }),
             heads: self.head_coverage(heads),
             log: None,
             provided_by: self.providers(),

@@ -228,6 +228,21 @@ impl Segments {
         std::mem::take(&mut self.found.findings)
     }
 
+    /// Withdraws findings: they are no longer counted. The caller may add them again.
+    pub fn withdraw(&mut self, is_withdrawn: impl Fn(&Finding) -> bool) -> Vec<Finding> {
+        let withdrawn: Vec<Finding> =
+            self.found.findings.extract_if(.., |finding| is_withdrawn(finding)).collect();
+        for finding in &withdrawn {
+            self.found.counts[finding.code as usize] -= 1;
+        }
+        withdrawn
+    }
+
+    /// Returns the findings that were not taken out.
+    pub fn findings(&self) -> &[Finding] {
+        &self.found.findings
+    }
+
     /// Restores the kept findings of all that were taken out.
     pub fn keep(&mut self, mut kept: Kept) {
         kept.add(self.take_findings());

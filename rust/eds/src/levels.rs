@@ -77,7 +77,13 @@ fn checked(level: Level, coverage: &Coverage) -> Option<String> {
                 parts.map(|(records, how)| format!("{} {how}", number(*records))).collect();
             if parts.is_empty() { "none".into() } else { parts.join(", ") }
         }),
-        Level::Payloads => coverage.payloads.as_ref().map(|payloads| count(payloads.checked, "payload")),
+        Level::Payloads => coverage.payloads.as_ref().map(|payloads| {
+            let parts =
+                [(payloads.erased, "erased"), (payloads.erased_present, "erased in the log but present")];
+            let parts = parts.iter().filter(|(payloads, _)| *payloads > 0);
+            let parts = parts.map(|(payloads, how)| format!(", {} {how}", number(*payloads)));
+            format!("{}{}", count(payloads.checked, "payload"), parts.collect::<String>())
+        }),
         Level::Heads => coverage.heads.as_ref().map(|heads| {
             let trusted =
                 (heads.trusted > 0 || heads.claimed == 0).then(|| count(heads.trusted, "trusted head"));

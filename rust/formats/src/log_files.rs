@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use edgesentry_chain::{FindingCode, Report};
 use edgesentry_log::{
     LogCheck, LogInputs, MAX_NOTE_BYTES, MAX_POLICY_BYTES, MaxAge, Note, NoteError, Places, PlacesError,
     Policy, PolicyError,
@@ -108,6 +109,17 @@ pub fn layout_path(export: &Path) -> PathBuf {
     let mut name = export.as_os_str().to_owned();
     name.push(".log");
     PathBuf::from(name)
+}
+
+/// Adds a hint to a report if the layout that was found beside an export lists erasures of payloads that are missing. A
+/// layout that cannot be read gives no hint.
+pub fn hint_erasures(report: &mut Report, layout: &Path) {
+    if report.counts.contains_key(&FindingCode::PayloadMissing)
+        && layout.is_file()
+        && let Ok(places) = layout_of(layout, true)
+    {
+        report.hint_erased(|device_id, sequence| places.lists_erasure(device_id, sequence));
+    }
 }
 
 fn layout_of(path: &Path, is_found: bool) -> Result<Places, LogFileError> {

@@ -1,10 +1,11 @@
 //! The single driver: reads sources chunk by chunk, decodes and verifies them on all threads, and merges the segments.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{
-    AuditRecord, Checks, Finding, Input, Kept, PayloadError, Report, Segments, slice_size,
+    AuditRecord, Checks, Finding, FindingCode, Input, Kept, PayloadError, Report, Segments, slice_size,
 };
 use edgesentry_log::{LogCheck, Replay};
 use rayon::prelude::*;
@@ -59,11 +60,20 @@ pub fn verify_with_log(
         let opened = read::open(source, progress)?;
         inputs.push(Input { path, ..fold.input(opened)? });
     }
-    let Part { mut segments, replay } = fold.total;
+    let Part { mut segments, replay, erased } = fold.total;
+    let concluded = log.map(|log| log.conclude(replay, checks.keys));
+    let logged = concluded.as_ref().map_or(0, |(coverage, _)| coverage.erased);
+    let missing = erased.missing.len() as u64;
+    if logged == 0 {
+        // The log is not that of a trusted checkpoint, so it excuses none of them.
+        erased.missing.into_values().for_each(|finding| segments.add(finding));
+    }
     segments.keep(kept.into_inner().unwrap_or_else(PoisonError::into_inner));
     let mut report = checks.report(segments);
-    if let Some(log) = log {
-        let (coverage, findings) = log.conclude(replay, checks.keys);
+    if let Some((coverage, findings)) = concluded {
+        if logged > 0 {
+            report.add_erased(missing, logged.saturating_sub(missing + erased.other));
+        }
         report.add_log(coverage, findings);
     }
     report.keep(options.max_findings);
@@ -83,6 +93,51 @@ fn absolute_path(source: &Source) -> Option<PathBuf> {
 struct Part {
     segments: Segments,
     replay: Replay,
+    erased: Erased,
+}
+
+/// Payloads that the log says were erased and that are not there as their records have them. Memory is limited by the
+/// erasures in the layout.
+#[derive(Default)]
+struct Erased {
+    /// The findings of the missing ones, by the leaf of the record.
+    missing: BTreeMap<u64, Finding>,
+    /// The number of those with other bytes.
+    other: u64,
+}
+
+impl Erased {
+    /// Withdraws the findings of missing payloads that the log says were erased, until the log is known to be that of a
+    /// trusted checkpoint.
+    fn withdraw(&mut self, log: &LogCheck<'_>, replay: &Replay, segments: &mut Segments) {
+        let leaf = |finding: &Finding, code| {
+            let device_id = finding.device_id.as_deref().filter(|_| finding.code == code)?;
+            log.erased(replay, device_id, finding.sequence?)
+        };
+        for finding in segments.withdraw(|finding| leaf(finding, FindingCode::PayloadMissing).is_some()) {
+            if let Some(at) = leaf(&finding, FindingCode::PayloadMissing) {
+                self.add(at, finding, segments);
+            }
+        }
+        let findings = segments.findings().iter();
+        let other = findings.filter(|finding| leaf(finding, FindingCode::PayloadHashMismatch).is_some());
+        self.other = other.count() as u64;
+    }
+
+    fn merge(mut self, next: Erased, segments: &mut Segments) -> Erased {
+        self.other += next.other;
+        for (at, finding) in next.missing {
+            self.add(at, finding, segments);
+        }
+        self
+    }
+
+    fn add(&mut self, at: u64, finding: Finding, segments: &mut Segments) {
+        // A record that comes twice is a finding of its own, and the log then excuses nothing.
+        if let Some(repeated) = self.missing.insert(at, finding) {
+            segments.add(repeated);
+        }
+    }
 }
 
 struct Fold<'a> {
@@ -153,7 +208,11 @@ impl Fold<'_> {
         let mut segments = self.checks.verify_indexed(records.clone())?;
         let (replay, findings) = self.log.map_or_else(Default::default, |log| log.replay(records));
         findings.into_iter().for_each(|finding| segments.add(finding));
-        Ok(Part { segments, replay })
+        let mut erased = Erased::default();
+        if let Some(log) = self.log.filter(|_| replay.has_erased()) {
+            erased.withdraw(log, &replay, &mut segments);
+        }
+        Ok(Part { segments, replay, erased })
     }
 
     /// Verifies the records among decoded entries, and counts malformed entries.
@@ -174,12 +233,14 @@ impl Fold<'_> {
     }
 
     fn join(&self, left: Part, right: Part) -> Part {
-        let segments = self.keep(left.segments.merge(right.segments));
+        let mut segments = left.segments.merge(right.segments);
+        let erased = left.erased.merge(right.erased, &mut segments);
+        let segments = self.keep(segments);
         let replay = match self.log {
             Some(log) => log.merge(left.replay, right.replay),
             None => left.replay,
         };
-        Part { segments, replay }
+        Part { segments, replay, erased }
     }
 
     /// Moves findings to the kept ones at once, so that no chunk holds more than the limit.

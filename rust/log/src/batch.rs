@@ -13,7 +13,7 @@ use crate::append::{AppendError, Appender};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::hash::TreeHash;
 use crate::heads::HeadsRoot;
-use crate::leaf::{HeadsLeaf, KeyLeaf, Leaf, OpenedLeaf, RevokedLeaf};
+use crate::leaf::{ErasedLeaf, HeadsLeaf, KeyLeaf, Leaf, OpenedLeaf, RevokedLeaf};
 use crate::tile::{TileId, TileKind};
 
 /// Consecutive records of one device at consecutive leaves.
@@ -77,7 +77,7 @@ impl KeyChange {
 }
 
 /// The leaves of a batch and their positions. Keys come first, by device and first sequence, then revocations, then the
-/// records in runs by device, and last the heads.
+/// records in runs by device, then erased payloads, and last the heads.
 ///
 /// ```
 /// use edgesentry_chain::Hash;
@@ -161,6 +161,13 @@ impl Assignment {
         self.next += run.records;
         self.records += run.records;
         self.runs.push((at, run));
+    }
+
+    /// Adds an erased payload, behind all records of the batch, and returns the index of its leaf.
+    pub fn erased(&mut self, leaf: ErasedLeaf) -> u64 {
+        let index = self.next;
+        self.event(Leaf::Erased(leaf));
+        index
     }
 
     /// Ends the batch with the heads of all devices.

@@ -186,6 +186,13 @@ impl<'a> LogCheck<'a> {
         }
     }
 
+    /// Returns the leaf of a record of the replay if the log says that its payload was erased. It is only a claim until
+    /// [`LogCheck::conclude`] counts it.
+    pub fn erased(&self, replay: &Replay, device_id: &str, sequence: u64) -> Option<u64> {
+        let index = self.course.as_ref()?.places.of(device_id, sequence)?;
+        replay.erased.contains(&index).then_some(index)
+    }
+
     /// Compares the replay of the whole input with the checkpoints, and the keys of the auditor with those of the log.
     pub fn conclude(&self, replay: Replay, keys: Option<&KeyRing>) -> (LogCoverage, Vec<Finding>) {
         let mut findings = self.findings.clone();
@@ -194,6 +201,7 @@ impl<'a> LogCheck<'a> {
             size: self.checkpoint.as_ref().map_or(0, Checkpoint::size),
             records: replay.records,
             after: replay.after,
+            erased: 0,
             unknown_leaves: 0,
             witnesses: self.witnesses,
             quorum: self.quorum,
@@ -210,11 +218,16 @@ impl<'a> LogCheck<'a> {
         } else {
             let distinct = replay.leaves();
             coverage.records = distinct;
+            let erased = replay.erased.len() as u64;
             let found = self.compare(checkpoint, course, replay, distinct);
             let compared = found.is_ok();
             findings.extend(match found {
                 Ok(found) | Err(found) => found,
             });
+            // A log that is not that of a trusted checkpoint excuses no missing payload.
+            if compared && !findings.iter().any(|finding| denies(finding.code)) {
+                coverage.erased = erased;
+            }
             if compared { RootCheck::Compared } else { RootCheck::Incomplete }
         };
         coverage.previous = self.previous_compared(coverage.root);
@@ -286,6 +299,14 @@ impl<'a> LogCheck<'a> {
         }
         Ok(findings)
     }
+}
+
+/// Returns true if a finding denies that the leaves are those of a checkpoint that the policy trusts.
+fn denies(code: FindingCode) -> bool {
+    use FindingCode::{
+        CheckpointInconsistent, CheckpointMismatch, CheckpointUntrusted, WitnessQuorumMissing,
+    };
+    matches!(code, CheckpointInconsistent | CheckpointMismatch | CheckpointUntrusted | WitnessQuorumMissing)
 }
 
 /// The roots of a complete replay.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use edgesentry_chain::Hash;
+
 use crate::hash::TreeHash;
 use crate::layout::{Layout, LayoutError, LayoutItem};
-use crate::leaf::{HeadsLeaf, KeyLeaf, Leaf};
+use crate::leaf::{ErasedLeaf, HeadsLeaf, KeyLeaf, Leaf};
 
 /// The reason why a layout does not give each record one place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +50,8 @@ pub struct Places {
     pub(crate) malformed: Vec<u64>,
     /// The leaves that open a log, with its name.
     pub(crate) opened: Vec<(u64, String)>,
+    /// The erased payloads of each device that has some.
+    erased: BTreeMap<String, Erasures>,
     pub(crate) runs: usize,
     size: u64,
     records: u64,
@@ -69,6 +73,22 @@ pub(crate) struct DevicePlaces {
     pub(crate) runs: Vec<PlacedRun>,
     /// The key leaves by index.
     pub(crate) keys: Vec<(u64, KeyLeaf)>,
+}
+
+/// The erased payloads of a device: the leaves, and the hashes of the payloads, by sequence.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Erasures(BTreeMap<u64, Vec<(u64, Hash)>>);
+
+impl Erasures {
+    fn add(&mut self, index: u64, leaf: &ErasedLeaf) {
+        self.0.entry(leaf.sequence).or_default().push((index, leaf.payload_hash));
+    }
+
+    /// Returns true if a leaf within `size` and behind the record's own leaf erases the payload of this hash.
+    pub(crate) fn has(&self, sequence: u64, payload_hash: Hash, record: u64, size: u64) -> bool {
+        let leaves = self.0.get(&sequence).map(Vec::as_slice).unwrap_or_default();
+        leaves.iter().any(|(index, hash)| (record..size).contains(index) && *hash == payload_hash)
+    }
 }
 
 /// Consecutive records of a device at consecutive leaves.
@@ -129,6 +149,9 @@ impl Places {
             Ok(Leaf::Heads(leaf)) => self.heads.push(PlacedHeads { index, leaf, records: self.records }),
             Ok(Leaf::Key(leaf)) => self.device(&leaf.device_id.clone()).keys.push((index, leaf)),
             Ok(Leaf::Opened(leaf)) => self.opened.push((index, leaf.origin)),
+            Ok(Leaf::Erased(leaf)) => {
+                self.erased.entry(leaf.device_id.clone()).or_default().add(index, &leaf);
+            }
             Ok(Leaf::Unknown { .. }) => self.unknown.push(index),
             // A layout lists records only in runs.
             Ok(Leaf::Record(_)) | Err(_) => self.malformed.push(index),
@@ -139,6 +162,16 @@ impl Places {
     /// Returns the number of leaves.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Returns true if the layout lists an erasure of the payload of a record. The list is a claim: only a trusted
+    /// checkpoint shows that the log has it.
+    pub fn lists_erasure(&self, device_id: &str, sequence: u64) -> bool {
+        self.erasures(device_id).is_some_and(|erasures| erasures.0.contains_key(&sequence))
+    }
+
+    pub(crate) fn erasures(&self, device_id: &str) -> Option<&Erasures> {
+        self.erased.get(device_id)
     }
 
     /// Returns the index of the leaf of a record; `None` if the log lacks it.

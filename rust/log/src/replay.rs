@@ -3,13 +3,13 @@
 //! A replay is a set of pieces: ranges of leaves with their compact ranges. Like segments, replays of parts of the
 //! input merge: adjacent pieces become one. The result does not depend on the partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edgesentry_chain::{AuditRecord, Finding, FindingCode, Hash};
 
 use crate::hash::TreeHash;
 use crate::leaf::leaf_hash_of_record;
-use crate::places::{DevicePlaces, Places};
+use crate::places::{DevicePlaces, Erasures, Places};
 use crate::range::CompactRange;
 
 /// The limit of pieces beyond the number of runs. An export in the order of its chains has at most one piece for each
@@ -23,6 +23,8 @@ pub struct Replay {
     pub(crate) pieces: BTreeMap<u64, Piece>,
     /// The hash of the last record of each device, if the input has it.
     pub(crate) heads: BTreeMap<String, Hash>,
+    /// The leaves of the records whose payloads the log says were erased.
+    pub(crate) erased: BTreeSet<u64>,
     /// Records up to the checkpoint.
     pub(crate) records: u64,
     /// Records of the log after the checkpoint.
@@ -52,7 +54,24 @@ pub(crate) struct Course<'a> {
     pub(crate) grows: bool,
 }
 
+/// What the log has of a device.
+#[derive(Clone, Copy)]
+struct Device<'r, 'p> {
+    device_id: &'r str,
+    places: Option<&'p DevicePlaces>,
+    /// The leaf of its last record.
+    head: Option<u64>,
+    erasures: Option<&'p Erasures>,
+}
+
 impl Course<'_> {
+    fn device<'r>(&self, device_id: &'r str) -> Device<'r, '_> {
+        let places = self.places.devices.get(device_id);
+        let head = places.and_then(|places| places.last_before(self.size));
+        let head = head.map(|(_, index)| index);
+        Device { device_id, places, head, erasures: self.places.erasures(device_id) }
+    }
+
     /// Replays records. Returns the findings of records that the log lacks.
     pub(crate) fn replay<'r>(
         &self,
@@ -60,17 +79,13 @@ impl Course<'_> {
     ) -> (Replay, Vec<Finding>) {
         let mut replay = Replay::default();
         let mut findings = Vec::new();
-        let mut device: Option<(&str, Option<&DevicePlaces>, Option<u64>)> = None;
+        let mut device: Option<Device<'_, '_>> = None;
         let mut open: Option<(u64, Piece)> = None;
         let mut scratch = Vec::with_capacity(512);
         for (record, position) in records {
-            let (_, places, head) = match device {
-                Some(known) if known.0 == record.device_id => known,
-                _ => {
-                    let places = self.places.devices.get(&record.device_id);
-                    let head = places.and_then(|places| places.last_before(self.size));
-                    *device.insert((&record.device_id, places, head.map(|(_, index)| index)))
-                }
+            let Device { places, head, erasures, .. } = match device {
+                Some(known) if known.device_id == record.device_id => known,
+                _ => *device.insert(self.device(&record.device_id)),
             };
             let Some(index) = places.and_then(|places| places.of(record.sequence)) else {
                 let is_behind = places.is_none_or(|places| places.ends_before(record.sequence));
@@ -86,6 +101,11 @@ impl Course<'_> {
                 continue;
             }
             replay.records += 1;
+            if erasures
+                .is_some_and(|erasures| erasures.has(record.sequence, record.payload_hash, index, self.size))
+            {
+                replay.erased.insert(index);
+            }
             scratch.clear();
             record.write_canonical_bytes(&mut scratch);
             if head == Some(index) {
@@ -112,6 +132,7 @@ impl Course<'_> {
     pub(crate) fn merge(&self, left: Replay, right: Replay) -> Replay {
         let (mut all, mut less) =
             if left.pieces.len() >= right.pieces.len() { (left, right) } else { (right, left) };
+        all.erased.append(&mut less.erased);
         all.records += less.records;
         all.after += less.after;
         all.repeated |= less.repeated;
@@ -155,6 +176,11 @@ impl Course<'_> {
 }
 
 impl Replay {
+    /// Returns true if the log says that a payload of these records was erased.
+    pub fn has_erased(&self) -> bool {
+        !self.erased.is_empty()
+    }
+
     /// Returns the number of leaves in the pieces.
     pub(crate) fn leaves(&self) -> u64 {
         self.pieces.iter().map(|(begin, piece)| piece.end - begin).sum()

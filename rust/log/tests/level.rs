@@ -9,9 +9,9 @@ use edgesentry_chain::{
     AuditRecord, Device, FindingCode, Hash, KeyRing, LogCoverage, PublicKey, RingKey, RootCheck, Scheme,
 };
 use edgesentry_log::{
-    Checkpoint, CompactRange, HeadEntry, HeadsLeaf, HeadsRoot, KeyLeaf, KeyType, LayoutItem, LayoutWriter,
-    Leaf, LogCheck, LogInputs, MaxAge, Note, OpenedLeaf, Places, PlacesError, Policy, Replay, SignerKey,
-    TreeHash, leaf_hash_of_record,
+    Checkpoint, CompactRange, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsRoot, KeyLeaf, KeyType, LayoutItem,
+    LayoutWriter, Leaf, LogCheck, LogInputs, MaxAge, Note, OpenedLeaf, Places, PlacesError, Policy, Replay,
+    SignerKey, TreeHash, leaf_hash_of_record,
 };
 use proptest::prelude::*;
 
@@ -229,6 +229,7 @@ fn a_sound_log_is_compared_in_full() {
         size: log.sizes[1].0,
         records: 9,
         after: 0,
+        erased: 0,
         unknown_leaves: 0,
         witnesses: 1,
         quorum: true,
@@ -236,6 +237,104 @@ fn a_sound_log_is_compared_in_full() {
         previous: Some(true),
     };
     assert_eq!(coverage, expected);
+}
+
+/// Returns a leaf that erases the payload of a record.
+fn erased(record: &AuditRecord) -> ErasedLeaf {
+    ErasedLeaf {
+        device_id: record.device_id.clone(),
+        sequence: record.sequence,
+        payload_hash: record.payload_hash,
+        reason: "request 7".into(),
+        at_ms: START_MS,
+    }
+}
+
+/// Compares a log of one chain, with erasures behind its first and behind its last record.
+fn erasing(early: &[ErasedLeaf], late: &[ErasedLeaf], policy_text: &str) -> (LogCoverage, Vec<FindingCode>) {
+    let records = chain("lift-01", 3);
+    let (mut layout, mut range) = (LayoutWriter::default(), CompactRange::default());
+    let leaf = |leaf: Leaf, layout: &mut LayoutWriter, range: &mut CompactRange| {
+        layout.push(LayoutItem::Leaf(&leaf.to_bytes())).unwrap();
+        range.push(leaf.hash());
+    };
+    let run = |records: &[AuditRecord], layout: &mut LayoutWriter, range: &mut CompactRange| {
+        let (first_sequence, count) = (records[0].sequence, records.len() as u64);
+        layout.push(LayoutItem::Run { device_id: "lift-01", first_sequence, count }).unwrap();
+        records.iter().for_each(|record| range.push(leaf_hash_of_record(&record.canonical_bytes())));
+    };
+    let opened = OpenedLeaf { origin: ORIGIN.into(), records_before: 0, previous: None, at_ms: START_MS };
+    leaf(Leaf::Opened(opened), &mut layout, &mut range);
+    let key = KeyLeaf {
+        device_id: "lift-01".into(),
+        valid_from: 1,
+        public_key: *key_of("lift-01", 1).as_bytes(),
+        scheme: Scheme::Record,
+        start: None,
+        at_ms: START_MS,
+    };
+    leaf(Leaf::Key(key), &mut layout, &mut range);
+    run(&records[..1], &mut layout, &mut range);
+    early.iter().for_each(|erased| leaf(Leaf::Erased(erased.clone()), &mut layout, &mut range));
+    run(&records[1..], &mut layout, &mut range);
+    late.iter().for_each(|erased| leaf(Leaf::Erased(erased.clone()), &mut layout, &mut range));
+    let mut heads = HeadsRoot::default();
+    let last = HeadEntry {
+        device_id: "lift-01".into(),
+        sequence: 3,
+        record_hash: records[2].hash(),
+        start_sequence: 0,
+        start_hash: Hash::ZERO,
+    };
+    heads.push(&last).unwrap();
+    let heads = HeadsLeaf { records: 3, devices: 1, heads_root: heads.root(), at_ms: START_MS };
+    leaf(Leaf::Heads(heads), &mut layout, &mut range);
+    let case = Case {
+        policy: policy(policy_text),
+        checkpoint: sign(&Checkpoint::new(ORIGIN, range.end(), range.root().unwrap()).unwrap()),
+        layout: Some(layout.into_bytes()),
+        previous: None,
+        max_age: None,
+        keys: None,
+        records,
+    };
+    let parts = |check: &LogCheck<'_>, records: &[(&AuditRecord, u64)]| in_parts(check, records, &[1, 2]);
+    let (coverage, found) = case.run(at_once);
+    assert_eq!(case.run(parts).0, coverage);
+    (coverage, found.into_iter().map(|(code, ..)| code).collect())
+}
+
+#[test]
+fn only_a_leaf_of_the_record_and_behind_it_erases_a_payload() {
+    let records = chain("lift-01", 3);
+    let other = |change: fn(&mut ErasedLeaf)| {
+        let mut leaf = erased(&records[1]);
+        change(&mut leaf);
+        leaf
+    };
+    let right = erased(&records[1]);
+    for (early, late, count) in [
+        (vec![], vec![right.clone()], 1),
+        // Twice is once.
+        (vec![], vec![right.clone(), right.clone()], 1),
+        (vec![erased(&records[0])], vec![right.clone()], 2),
+        // Before the record.
+        (vec![right.clone()], vec![], 0),
+        (vec![], vec![other(|leaf| leaf.payload_hash = Hash::ZERO)], 0),
+        (vec![], vec![other(|leaf| leaf.sequence = 3)], 0),
+        (vec![], vec![other(|leaf| leaf.sequence = 4)], 0),
+        (vec![], vec![other(|leaf| leaf.device_id = "lift-02".into())], 0),
+    ] {
+        let (coverage, found) = erasing(&early, &late, &with_witness());
+        assert_eq!((coverage.erased, found), (count, vec![]), "{early:?} {late:?}");
+    }
+    // A checkpoint that the policy does not trust erases nothing.
+    let untrusted =
+        with_witness().replace("quorum ours", "witness other {}\ngroup both all ours other\nquorum both");
+    let more = SignerKey::from_seed("other.example", KeyType::CosignatureV1, [3; 32]).unwrap();
+    let untrusted = untrusted.replace("{}", &more.verifier().to_string());
+    let (coverage, found) = erasing(&[], std::slice::from_ref(&right), &untrusted);
+    assert_eq!((coverage.erased, found), (0, vec![FindingCode::WitnessQuorumMissing]));
 }
 
 #[test]

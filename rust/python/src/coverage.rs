@@ -183,8 +183,19 @@ impl PayloadCoverage {
         self.0.checked
     }
 
+    #[getter]
+    fn erased(&self) -> u64 {
+        self.0.erased
+    }
+
+    #[getter]
+    fn erased_present(&self) -> u64 {
+        self.0.erased_present
+    }
+
     fn __repr__(&self) -> String {
-        format!("PayloadCoverage(checked={})", self.0.checked)
+        let chain::PayloadCoverage { checked, erased, erased_present } = self.0;
+        format!("PayloadCoverage(checked={checked}, erased={erased}, erased_present={erased_present})")
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
@@ -255,6 +266,11 @@ impl LogCoverage {
     #[getter]
     fn after(&self) -> u64 {
         self.0.after
+    }
+
+    #[getter]
+    fn erased(&self) -> u64 {
+        self.0.erased
     }
 
     #[getter]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy};
-use edgesentry_formats::{LogCheck, LogFiles, LogPaths, MaxAge, Options, PayloadFolder, layout_path};
+use edgesentry_formats::{LogCheck, LogFiles, LogPaths, MaxAge, Options, PayloadFolder, hint_erasures, layout_path};
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -74,6 +74,7 @@ pub(crate) fn verify_chain(
     let bar = Bar::new(progress)?;
     let file = given.manifest.as_ref().map(|manifest| described(manifest, source)).transpose()?.flatten();
     let inputs = inputs(source)?;
+    let layout = given.log.is_none().then(|| layout_beside(source)).flatten();
     let work = Work::start(inputs, move |sources, progress, results| {
         let options = Options { max_findings };
         let difference = match (&given.manifest, &file) {
@@ -83,7 +84,10 @@ pub(crate) fn verify_chain(
         let log = given.log.as_ref().map(GivenLog::check);
         let (checks, log) = (given.checks(), log.as_ref());
         let verify = || edgesentry_formats::verify_with_log(sources, &checks, log, &options, progress);
-        let report = pool.install(verify)?;
+        let mut report = pool.install(verify)?;
+        if let Some(layout) = &layout {
+            hint_erasures(&mut report, layout);
+        }
         results.put((report, difference))
     })?;
     let (report, difference) = wait(py, work, bar)?;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use edgesentry_chain::{Checks, Claim, Claims, Level, Payloads, ProvidedBy, Report, Verdict};
-use edgesentry_formats::Destinations;
+use edgesentry_formats::{Destinations, hint_erasures, layout_path};
 
 use self::given::{Given, GivenArgs};
 use self::in_place::InPlace;
@@ -111,7 +111,11 @@ impl VerifyChain {
             },
         };
         let log = given.log_check();
-        let report = self.running.verify_with_log(inputs::sources(&self.files)?, &checks, log.as_ref())?;
+        let mut report =
+            self.running.verify_with_log(inputs::sources(&self.files)?, &checks, log.as_ref())?;
+        if let ([export], None) = (&self.files[..], &log) {
+            hint_erasures(&mut report, &layout_path(export));
+        }
         Ok((report, difference.map(|difference| Failure::unfinished("manifest_mismatch", difference))))
     }
 
