@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use tracing::field::Empty;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, error, info_span};
 
 use super::chains::{Chains, Claims};
 use super::commit::{Committed, Committer, KeysChanged, refused};

@@ -344,8 +344,8 @@ impl Eraser {
                     == (&row.device_id, row.sequence, row.payload_hash) => {}
             _ => return Err(wrong("names another leaf of the log")),
         }
-        let position = self.log.tables.position(&row.device_id, row.sequence).await?;
-        let position = position.filter(|at| *at < index);
+        let positions = self.log.tables.positions(&row.device_id, row.sequence, row.sequence).await?;
+        let position = positions.first().copied().filter(|at| *at < index);
         match self
             .leaf(position.ok_or_else(|| wrong("is of a record that is not in the log before it"))?, last)
             .await?
@@ -361,7 +361,7 @@ impl Eraser {
     }
 
     async fn leaf(&self, index: u64, last: &Last) -> Result<Leaf, LogError> {
-        let (bytes, _) = self.log.store.leaf(index, last.size, last.root).await?;
+        let bytes = self.log.store.leaf(index, last.size, last.root, last.size).await?.leaf;
         Leaf::parse(&bytes).map_err(|error| self.log.store.damaged(format!("leaf {index}: {error}")))
     }
 

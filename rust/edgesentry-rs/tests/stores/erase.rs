@@ -12,7 +12,7 @@ use edgesentry_formats::{Options, Progress, content_path};
 use edgesentry_log::{Leaf, LogCheck, LogInputs, Note, Policy};
 use edgesentry_rs::error::StoreError;
 use edgesentry_rs::ingest::verify::Admitted;
-use edgesentry_rs::ledger::{Filter, Ledger};
+use edgesentry_rs::ledger::{Conflicts, Filter, Ledger};
 use edgesentry_rs::log::{EraseError, Eraser, Erasure, ErasureState, Logged, TransparencyLog};
 use edgesentry_rs::objects::Objects;
 use edgesentry_rs::payload::{Folder, Leftovers, PayloadStore, Put, Version};
@@ -354,7 +354,7 @@ async fn a_restored_ledger_erases_again(place: Place) {
     assert!(payloads.get(&record).await.unwrap().is_some());
     let log = log(&ledger, &setting.objects, 1000);
     let mut leader = lead(&log).await;
-    assert_eq!(log.recover(&mut leader).await.unwrap().batches, 1);
+    assert_eq!(log.recover(&mut leader, Conflicts::Refuse).await.unwrap().batches, 1);
     drop(leader);
     assert_eq!(log.status().await.unwrap().open_erasures, 1);
     let again = eraser(&log, &ledger, &payloads).finish_due().await.unwrap();
