@@ -118,6 +118,15 @@ pub struct BatchRow {
     pub step: BatchStep,
 }
 
+/// A new batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewBatch {
+    /// The batch.
+    pub row: BatchRow,
+    /// False if everything that was committed has a position; true if more may wait.
+    pub is_full: bool,
+}
+
 /// A signed checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckpointRow {
@@ -217,7 +226,7 @@ pub trait LogTables: LogPositions + LogErasures {
         last: Option<(u64, HeadsLeaf)>,
         max_leaves: u64,
         at_ms: u64,
-    ) -> Result<Option<BatchRow>, LogTablesError>;
+    ) -> Result<Option<NewBatch>, LogTablesError>;
 
     /// Returns the first unsigned batch.
     async fn open_batch(&self) -> Result<Option<BatchRow>, StoreError>;
@@ -402,9 +411,9 @@ impl<D: LogDatabase> LogTables for D {
         last: Option<(u64, HeadsLeaf)>,
         max_leaves: u64,
         at_ms: u64,
-    ) -> Result<Option<BatchRow>, LogTablesError> {
+    ) -> Result<Option<NewBatch>, LogTablesError> {
         let term = leader.term;
-        let work: Work<Option<BatchRow>> =
+        let work: Work<Option<NewBatch>> =
             Box::new(move |s| Box::pin(assign::assign(s, term, last, max_leaves, at_ms)));
         write(self, "give positions to records", work).await
     }

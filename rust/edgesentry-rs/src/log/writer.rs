@@ -15,7 +15,7 @@ use tracing::info;
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::clock::now_ms;
-use crate::ledger::{BatchLeaves, BatchRow, CheckpointRow, Leader, LogTablesError};
+use crate::ledger::{BatchLeaves, BatchRow, CheckpointRow, Leader, LogTablesError, NewBatch};
 use crate::objects::Written;
 
 /// Records in one read of the ledger.
@@ -58,8 +58,9 @@ impl TransparencyLog {
             leader.holds().await?;
             // Check before assigning positions: a restored ledger would assign them to other records.
             let last = self.check_lock_of(leader).await?;
-            let batch = match self.tables.open_batch().await? {
-                Some(batch) => batch,
+            let NewBatch { row: batch, is_full } = match self.tables.open_batch().await? {
+                // Further records may have been committed since an earlier process assigned it.
+                Some(row) => NewBatch { row, is_full: true },
                 None => {
                     let heads = self.last_heads(&last).await?;
                     match self.tables.assign(leader, heads, self.max_records, now()).await? {
@@ -72,6 +73,9 @@ impl TransparencyLog {
             done.batches += 1;
             let root = self.integrate(leader, &batch, &last).await?;
             self.sign(leader, &batch, root, &last).await?;
+            if !is_full {
+                break;
+            }
         }
         if done.batches == 0
             && let Some(last) = self.tables.last_checkpoint().await?

@@ -9,7 +9,7 @@ use edgesentry_log::{
 };
 
 use super::{
-    BatchRow, BatchStep, Failure, Kind, LogTablesError, Row, Statements, Value, erasures, inconsistent,
+    BatchRow, BatchStep, Failure, Kind, LogTablesError, NewBatch, Row, Statements, Value, erasures, inconsistent,
     locked_state, write_positions,
 };
 
@@ -30,7 +30,7 @@ pub(super) async fn assign(
     last: Option<(u64, HeadsLeaf)>,
     max_leaves: u64,
     at_ms: u64,
-) -> Result<Option<BatchRow>, Failure> {
+) -> Result<Option<NewBatch>, Failure> {
     let state = locked_state(s, term).await?;
     let max_leaves = max_leaves.max(1);
     let first_index = state.next_index;
@@ -68,6 +68,7 @@ pub(super) async fn assign(
     }
     // Behind the records: an erasure is of a record before it.
     let erased = erasures::unlogged(s, left).await?;
+    let is_full = erased.len() as u64 >= left;
     erasures::assign(s, &mut batch, erased).await?;
     if batch.is_empty() {
         return Ok(None);
@@ -82,7 +83,7 @@ pub(super) async fn assign(
     };
     let runs = assigned.runs.iter().map(|(index, run)| (*index, run));
     write_positions(s, &row, heads.root(), at_ms, &assigned.events, runs).await?;
-    Ok(Some(row))
+    Ok(Some(NewBatch { row, is_full }))
 }
 
 fn tampered(device_id: String, sequence: u64, problem: TamperedProblem) -> Failure {
