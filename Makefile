@@ -21,7 +21,7 @@ unexport CONDA_PREFIX
 # Built by themselves, with dependencies or instruments that the workspace must not have.
 OWN_WORKSPACES := benches/ingest benches/peers fuzz
 
-.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
+.PHONY: help demo check test-unit test test-build test-rust test-python test-postgres test-chaos notebooks soak lint lint-rust lint-python fmt fuzz bench bench-against bench-log bench-restore coverage mutants lint-own docs docs-rust generated screenshots wheel check-wheel check-sdist semver venv module clean load soak-serve
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,10 @@ bench: module ## Measure the parts, and compare with other implementations
 bench-against: module ## Compare verification and ingest with another build: BASE=path of its eds, target or checkout
 	$(CARGO) build --release --locked --workspace --bin eds
 	$(SERVERS) $(BIN)/python benches/against.py $(AGAINST) $(BASE)
+
+bench-log: venv ## Measure the transparency log beside ingest and verification: LOG="--only verify --records 1000000"
+	$(CARGO) build --release --locked --workspace --bin eds --example log
+	$(SERVERS) $(BIN)/python benches/log.py $(LOG)
 
 bench-restore: venv ## Compare restores with another build: BASE=path of its eds, target or checkout, RESTORE="--records 1000000"
 	$(CARGO) build --release --locked --workspace --bin eds
