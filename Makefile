@@ -7,7 +7,7 @@ SERVERS := scripts/servers/with
 CHECKED := EDGESENTRY_CHECKED=1
 # The build that tests run, with debug assertions and overflow checks in our crates.
 CHECKED_CONFIG := --config .config/checked.toml
-lint lint-python test-python notebooks: PROFILE := $(CHECKED_CONFIG)
+lint lint-python test test-python notebooks: PROFILE := $(CHECKED_CONFIG)
 # `--tests` are the unit tests too. The Python module has none.
 TESTS := $(CHECKED_CONFIG) --release --locked --workspace --tests
 # .ci/run lints in a build directory of its own, so it empties this.
@@ -39,7 +39,9 @@ test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log,
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
 		$(CARGO) test --locked --manifest-path rust/$(CRATE)/Cargo.toml --lib
 
-test: test-rust test-python notebooks ## Run all tests and all notebooks
+# Both of the last two use the module, so neither builds it while the other runs.
+test: test-rust module ## Run all tests and all notebooks
+	scripts/beside "$(MAKE) --old-file=module notebooks" "$(MAKE) --old-file=module test-python"
 
 test-build: ## Build the Rust tests
 	$(CARGO) test $(TESTS) --no-run

@@ -33,13 +33,13 @@ complete -c eds -n "__fish_eds_needs_command" -f -a "keygen" -d 'Make a new key 
 complete -c eds -n "__fish_eds_needs_command" -f -a "inspect-key" -d 'Show the public key of a seed file, or check a public key'
 complete -c eds -n "__fish_eds_needs_command" -f -a "sign-record" -d 'Sign a payload as the next record of a chain, and print the record as one line of NDJSON'
 complete -c eds -n "__fish_eds_needs_command" -f -a "verify-record" -d 'Verify one record: its signature, its payload, and its link to the previous record'
-complete -c eds -n "__fish_eds_needs_command" -f -a "verify-proof" -d 'Verify a proof of the transparency log, offline: of a record, a head, an absence, or that the log only grew'
+complete -c eds -n "__fish_eds_needs_command" -f -a "verify-proof" -d 'Verify a proof from the transparency log offline: inclusion of records or a head, absence, or consistency'
 complete -c eds -n "__fish_eds_needs_command" -f -a "ingest" -d 'Ingest records from files into a ledger: check each, store it with its payload, and report its outcome'
 complete -c eds -n "__fish_eds_needs_command" -f -a "export" -d 'Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file'
 complete -c eds -n "__fish_eds_needs_command" -f -a "device" -d 'Manage the devices of a ledger and their keys'
 complete -c eds -n "__fish_eds_needs_command" -f -a "log" -d 'Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason'
 complete -c eds -n "__fish_eds_needs_command" -f -a "checkpoint" -d 'Sequence a ledger into its transparency log and sign a checkpoint'
-complete -c eds -n "__fish_eds_needs_command" -f -a "prove" -d 'Prove a record, the head or the absence of a device, or that the log only grew'
+complete -c eds -n "__fish_eds_needs_command" -f -a "prove" -d 'Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint'
 complete -c eds -n "__fish_eds_needs_command" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log has the erasure'
 complete -c eds -n "__fish_eds_needs_command" -f -a "config" -d 'Check the settings'
 complete -c eds -n "__fish_eds_needs_command" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
@@ -49,7 +49,7 @@ complete -c eds -n "__fish_eds_needs_command" -f -a "token" -d 'Make a token, an
 complete -c eds -n "__fish_eds_needs_command" -f -a "completions" -d 'Print the completions of a shell'
 complete -c eds -n "__fish_eds_needs_command" -f -a "drill" -d 'Rehearse a failure on temporary servers, and check the outcome'
 complete -c eds -n "__fish_eds_needs_command" -f -a "ops" -d 'Back up, restore and verify PostgreSQL ledgers, with an archive in S3 or in a directory'
-complete -c eds -n "__fish_eds_needs_command" -f -a "demo" -d 'Demonstrate it: sign, ingest, export and verify real telemetry, tamper with copies, show the findings'
+complete -c eds -n "__fish_eds_needs_command" -f -a "demo" -d 'Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings'
 complete -c eds -n "__fish_eds_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l keys -d 'Key ring: check the signatures' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-chain" -l scheme -d 'Scheme of keys without one: payload-hash or record [default: payload-hash]' -r
@@ -123,15 +123,18 @@ complete -c eds -n "__fish_eds_using_subcommand verify-record" -l previous -d 'A
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand verify-record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l policy -d 'Trusted keys of the log and of its witnesses, and the quorum' -r -F
-complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l record -d 'The proof must be of this record: a file with one record; - is stdin' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l record -d 'The proof must be of this record, or have it in its run: a file with one record; - is stdin' -r -F
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l device -d 'The proof must be about this device' -r
-complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l sequence -d 'The record, or the head, must have this sequence' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l sequence -d 'The record, or the head, must have this sequence; the records of a run these, such as 4711-4720' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l expect -d 'The proof must be of this kind' -r -f -a "record\t''
+run\t''
 leaf\t''
 head\t''
 absence\t''
 consistency\t''"
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l previous -d 'The older checkpoint that you kept; the proof must show that the log extends it' -r -F
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l min-size -d 'Refuse a proof of a checkpoint with fewer leaves' -r
+complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l max-age -d 'Refuse a proof of a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d' -r
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand verify-proof" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand ingest" -l payloads-from -d 'Directory of their payloads, under their object references' -r -F
@@ -217,15 +220,16 @@ complete -c eds -n "__fish_eds_using_subcommand log" -l ledger -d 'Ledger: sqlit
 complete -c eds -n "__fish_eds_using_subcommand log" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand log" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand log" -s h -l help -d 'Print help'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "run" -d 'Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "status" -d 'Show the state of the log, and check that it can continue'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
-complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "run" -d 'Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "status" -d 'Show the state of the log, and check that it can continue'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and not __fish_seen_subcommand_from init run status withdraw recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l heads -d 'Trusted heads, as eds heads writes them; the log is not opened if the ledger disagrees' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from init" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
@@ -239,37 +243,47 @@ complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subc
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l heads -d 'Trusted heads, as eds heads writes them; the batch stays if the ledger disagrees' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -l json -d 'Print one line of JSON on stdout, on success and on failure'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from withdraw" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l replace-conflicts -d 'Let the records of the log replace other records that the ledger has accepted since the restore. Those, and all later records of their devices, go to the operation log as evidence: eds log --reason log_conflict'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "run" -d 'Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "status" -d 'Show the state of the log, and check that it can continue'
+complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
 complete -c eds -n "__fish_eds_using_subcommand checkpoint; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "record" -d 'A record is in the log'
+complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "record" -d 'A record is in the log, or each record of a run'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "consistency" -d 'The log only grew since an older checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand prove; and not __fish_seen_subcommand_from record head consistency help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from record" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from head" -s h -l help -d 'Print help'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l size -d 'Prove it at the earlier checkpoint of this size [default: the published one]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s o -l output -d 'File to write [default: stdout]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l ledger -d 'Ledger: sqlite:PATH, a path, or postgres://HOST/DATABASE [default: as configured, or sqlite:edgesentry.db]' -r
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l config -d 'Settings file, TOML [default: the one that EDS_CONFIG names, or none]' -r -F
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -l json -d 'Print one line of JSON on stdout, on success and on failure'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from consistency" -s h -l help -d 'Print help'
-complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "record" -d 'A record is in the log'
+complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "record" -d 'A record is in the log, or each record of a run'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "consistency" -d 'The log only grew since an older checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand prove; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -644,13 +658,13 @@ complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcom
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "inspect-key" -d 'Show the public key of a seed file, or check a public key'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "sign-record" -d 'Sign a payload as the next record of a chain, and print the record as one line of NDJSON'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "verify-record" -d 'Verify one record: its signature, its payload, and its link to the previous record'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "verify-proof" -d 'Verify a proof of the transparency log, offline: of a record, a head, an absence, or that the log only grew'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "verify-proof" -d 'Verify a proof from the transparency log offline: inclusion of records or a head, absence, or consistency'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "ingest" -d 'Ingest records from files into a ledger: check each, store it with its payload, and report its outcome'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "export" -d 'Export records of a ledger as JSON, NDJSON, Arrow IPC or Parquet, with a manifest next to the file'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "device" -d 'Manage the devices of a ledger and their keys'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "log" -d 'Show the decisions of the ingest service, oldest first: accepted, duplicate, rejected with the reason'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "checkpoint" -d 'Sequence a ledger into its transparency log and sign a checkpoint'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "prove" -d 'Prove a record, the head or the absence of a device, or that the log only grew'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "prove" -d 'Prove inclusion of records or a head, absence of a device, or consistency with an earlier checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "erase" -d 'Erase the payload of a record for good; the record stays, and the transparency log has the erasure'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "config" -d 'Check the settings'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "serve" -d 'Run the ingest service over HTTP until SIGTERM or Ctrl-C'
@@ -660,7 +674,7 @@ complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcom
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "completions" -d 'Print the completions of a shell'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "drill" -d 'Rehearse a failure on temporary servers, and check the outcome'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "ops" -d 'Back up, restore and verify PostgreSQL ledgers, with an archive in S3 or in a directory'
-complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "demo" -d 'Demonstrate it: sign, ingest, export and verify real telemetry, tamper with copies, show the findings'
+complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "demo" -d 'Run a demo: sign, ingest, export and verify real telemetry, then tamper with copies and show the findings'
 complete -c eds -n "__fish_eds_using_subcommand help; and not __fish_seen_subcommand_from verify-chain heads keygen inspect-key sign-record verify-record verify-proof ingest export device log checkpoint prove erase config serve push inject token completions drill ops demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "register" -d 'Register a new device with its first key; creates the ledger if it does not exist'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from device" -f -a "rotate" -d 'Replace the key of a device, from its next sequence on'
@@ -670,8 +684,9 @@ complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "init" -d 'Open the log of a ledger; makes the key of a new log if its file does not exist, and signs nothing yet'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "run" -d 'Sequence all committed records, store the tiles, sign, and delete the payloads that are to be erased'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "status" -d 'Show the state of the log, and check that it can continue'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "withdraw" -d 'Withdraw a batch that is not signed, because the ledger was changed before its records got their positions'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from checkpoint" -f -a "recover" -d 'Put the records of the log back into a ledger that was restored to an earlier time'
-complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "record" -d 'A record is in the log'
+complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "record" -d 'A record is in the log, or each record of a run'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "head" -d 'The last record of a device in the log, or that the log does not know the device'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from prove" -f -a "consistency" -d 'The log only grew since an older checkpoint'
 complete -c eds -n "__fish_eds_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Load the settings, open the stores and check that they respond; shows no secrets'
