@@ -263,6 +263,9 @@ pub enum BatchError {
     /// A run is empty, or a record is outside of every run.
     #[error("leaf {0} is not where the batch has a record")]
     Order(u64),
+    /// A leaf outside of the runs is a record, or is not one that a batch has.
+    #[error("leaf {0} is not one that the log writes")]
+    Leaf(u64),
     /// The last leaf is not a heads leaf.
     #[error("the batch does not end with a heads leaf")]
     NoHeads,
@@ -356,11 +359,16 @@ impl Batch {
     /// Appends a leaf other than a record.
     ///
     /// # Errors
-    /// The previous run is incomplete, or the leaf cannot be appended.
+    /// The previous run is incomplete, or the leaf cannot be appended or read.
     pub fn event(&mut self, leaf: &[u8]) -> Result<(), BatchError> {
         self.end_run()?;
+        // It stays for good: a log with a leaf that cannot be read can be neither verified nor recovered.
+        let ends_with_heads = match Leaf::parse(leaf) {
+            Ok(Leaf::Record(_) | Leaf::Unknown { .. }) | Err(_) => return Err(BatchError::Leaf(self.size())),
+            Ok(known) => matches!(known, Leaf::Heads(_)),
+        };
         self.appender.push(leaf)?;
-        self.ends_with_heads = matches!(Leaf::parse(leaf), Ok(Leaf::Heads(_)));
+        self.ends_with_heads = ends_with_heads;
         self.full.append(&mut self.appender.take_full());
         Ok(())
     }

@@ -164,3 +164,11 @@ fn keys_come_before_revocations_and_only_once() {
     // The same key is registered again after it was revoked without having signed.
     assert_eq!(leaves(&[change(5, state(2, None), Some(state(2, Some(5))))]), [(3, 5)]);
 }
+
+#[test]
+fn a_leaf_that_cannot_be_read_is_refused() {
+    let record = [&[1][..], &records(1, 1)[0].canonical_bytes()].concat();
+    for leaf in [&[5, 0xff][..], &[0x7f, 1], &record] {
+        assert_eq!(Batch::new(Appender::default()).event(leaf), Err(BatchError::Leaf(0)));
+    }
+}

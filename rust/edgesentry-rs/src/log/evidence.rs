@@ -9,7 +9,7 @@ use tracing::error;
 use super::{LogError, TransparencyLog};
 use crate::clock::now_ms;
 use crate::error::{StoreError, describe};
-use crate::ledger::LogTablesError;
+use crate::ledger::{BatchLeaves, BatchRow, LogTablesError};
 use crate::objects::Write;
 
 const FOLDER: &str = "log/evidence/";
@@ -111,6 +111,36 @@ impl TransparencyLog {
         evidence.found_at_ms = now_ms().cast_unsigned();
         self.lock.objects().put(&key, Bytes::from(to_json(&evidence)), Write::IfAbsent).await?;
         Ok(key)
+    }
+
+    /// Writes the positions of a batch before they are withdrawn: the hashes of its runs may be all that shows further
+    /// changes.
+    pub(super) async fn keep_positions(
+        &self,
+        batch: &BatchRow,
+        leaves: BatchLeaves,
+    ) -> Result<(), StoreError> {
+        let runs = leaves.runs.iter().map(|(index, run)| {
+            serde_json::json!({
+                "index": index,
+                "device_id": run.device_id,
+                "first_sequence": run.first_sequence,
+                "records": run.records,
+                "prev_hash": run.prev_hash.to_string(),
+                "head_hash": run.head_hash.to_string(),
+            })
+        });
+        let withdrawn = serde_json::json!({
+            "code": "log_withdrawn",
+            "origin": self.origin(),
+            "first_index": batch.first_index,
+            "size": batch.size,
+            "runs": runs.collect::<Vec<_>>(),
+            "events": leaves.events.iter().map(|(index, leaf)| (index, hex::encode(leaf))).collect::<Vec<_>>(),
+        });
+        let bytes = withdrawn.to_string().into_bytes();
+        let key = format!("{FOLDER}{}.json", Hash::of(&bytes));
+        self.lock.objects().put(&key, Bytes::from(bytes), Write::IfAbsent).await.map(|_| ())
     }
 
     /// Returns the keys of all evidence, below the location of the lock.

@@ -8,7 +8,9 @@ use tracing::{info, warn};
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::clock::now_ms;
-use crate::ledger::{CheckpointRow, Conflicts, Leader, Replaced, RestoredBatch};
+use crate::ledger::{
+    BatchRow, BatchStep, CheckpointRow, Conflicts, Leader, LogTablesError, Replaced, RestoredBatch,
+};
 
 /// The counts of a recovery.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -69,11 +71,16 @@ impl TransparencyLog {
             let checkpoint = self.own_checkpoint(number, &note)?;
             done.batches += 1;
             done.leaves += checkpoint.size().saturating_sub(last.size);
-            // Positions that were assigned before the ledger was copied are those of the log.
+            // Positions that were assigned before the ledger was copied are those of the log, unless they were withdrawn.
             if let Some(batch) = self.tables.open_batch().await? {
-                let root = self.integrate(leader, &batch, &last).await?;
-                self.sign(leader, &batch, root, &last).await?;
-                continue;
+                if batch.step != BatchStep::Sequenced || self.is_signed(&batch, &last, &checkpoint).await? {
+                    let root = self.integrate(leader, &batch, &last).await?;
+                    self.sign(leader, &batch, root, &last).await?;
+                    continue;
+                }
+                // It was withdrawn after the ledger was copied: the signed batch takes its place.
+                let heads = self.last_heads(&last).await?.map(|(_, heads)| heads);
+                self.tables.withdraw(leader, &batch, heads).await?;
             }
             let batch = self.read_batch(&last, number, &checkpoint, note).await?;
             for replaced in self.tables.restore(leader, batch, conflicts).await? {
@@ -92,6 +99,20 @@ impl TransparencyLog {
             self.publish(last.size, &last.note).await?;
         }
         Ok(done)
+    }
+
+    /// Returns true if a checkpoint of the lock is that of a batch.
+    async fn is_signed(
+        &self,
+        batch: &BatchRow,
+        last: &Last,
+        checkpoint: &Checkpoint,
+    ) -> Result<bool, LogError> {
+        match self.built(batch, last).await {
+            Ok(built) => Ok((batch.size, built.appender.root()) == (checkpoint.size(), checkpoint.root())),
+            Err(LogError::Tables(LogTablesError::Tampered(_) | LogTablesError::Inconsistent(_))) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads the leaves between two checkpoints from the entry bundles.

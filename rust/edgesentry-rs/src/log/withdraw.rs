@@ -41,7 +41,9 @@ impl TransparencyLog {
             return refuse("there is no batch under way");
         };
         if self.lock.get(last.number + 1).await?.is_some() {
-            return refuse("its checkpoint is signed; run eds checkpoint");
+            return refuse(
+                "the log has signed the next checkpoint; run eds checkpoint, or eds checkpoint recover after a restore",
+            );
         }
         let contradiction = match self.built(&batch, &last).await {
             Ok(_) => return refuse("it agrees with the records of the ledger; run eds checkpoint"),
@@ -58,6 +60,7 @@ impl TransparencyLog {
                 );
             }
         }
+        self.keep_positions(&batch, self.tables.leaves(&batch).await?).await?;
         let heads = self.last_heads(&last).await?.map(|(_, heads)| heads);
         self.tables.withdraw(leader, &batch, heads).await?;
         warn!(

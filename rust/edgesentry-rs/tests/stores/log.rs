@@ -39,6 +39,7 @@ on_every_ledger!(
     two_processes_make_one_log,
     an_edited_record_stops_the_log_and_not_ingest,
     a_batch_that_took_over_a_change_is_withdrawn_after_the_repair,
+    a_copy_from_before_a_withdrawal_is_recovered,
     a_batch_that_agrees_with_the_ledger_is_not_withdrawn,
     a_head_that_went_back_stops_the_log,
     a_restored_ledger_signs_nothing_until_it_is_recovered,
@@ -621,6 +622,27 @@ async fn a_batch_that_took_over_a_change_is_withdrawn_after_the_repair(place: Pl
         // The keys of the log are those of the ledger again.
         assert_eq!(other.sequence(&mut leader).await.unwrap().batches, 0);
     }
+}
+
+async fn a_copy_from_before_a_withdrawal_is_recovered(place: Place) {
+    let (_, objects, log, mut leader, mut lifts) = signed_once(&place).await;
+    ingest(&place, &mut lifts, 2).await;
+    write_sql(&place, "UPDATE chain_heads SET record_hash = BYTES WHERE device_id = 'lift-01'").await;
+    assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "ledger_tampered");
+    let back = "UPDATE chain_heads SET record_hash = (SELECT record_hash FROM audit_records r
+                WHERE r.device_id = 'lift-01' AND r.sequence = chain_heads.sequence) WHERE device_id = 'lift-01'";
+    write_sql(&place, back).await;
+    drop(leader);
+    let backup = copy(&place).await;
+    let mut leader = lead(&log).await;
+    log.withdraw(&mut leader).await.unwrap();
+    assert_eq!(log.sequence(&mut leader).await.unwrap().batches, 1);
+    let ledger = backup.ledger().await;
+    let restored = self::log(&ledger, &objects, 1000);
+    let mut leader = lead(&restored).await;
+    assert_eq!(restored.recover(&mut leader, Conflicts::Refuse).await.unwrap().batches, 1);
+    assert_eq!(restored.sequence(&mut leader).await.unwrap().batches, 0);
+    audit(&*objects, &*ledger).await;
 }
 
 async fn audit_size(objects: &dyn Objects) -> u64 {
