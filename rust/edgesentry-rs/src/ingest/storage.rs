@@ -463,12 +463,11 @@ impl Service {
     }
 
     /// Reopens the erasures of records whose payloads this service has stored again: another node had committed the
-    /// records meanwhile.
+    /// records meanwhile. A record that is rejected, or whose commit fails, may have the payload of an erased one.
     async fn erase_again(&self, entries: &[Entry], decisions: &[Result<Decision, Error>]) {
         let again = entries.iter().zip(decisions).filter_map(|(entry, decision)| match (entry, decision) {
-            (Entry::Record(stored), Ok(Decision::Decided(Outcome::Duplicate))) => {
-                Some(stored.admitted().record())
-            }
+            (Entry::Record(_), Ok(Decision::Decided(Outcome::Accepted))) => None,
+            (Entry::Record(stored), _) => Some(stored.admitted().record()),
             _ => None,
         });
         let again: Vec<&Arc<AuditRecord>> = again.collect();

@@ -30,6 +30,7 @@ const RETRY_HELD_MS: u64 = 3_600_000;
 /// When a payload that belongs to another record is tried again, milliseconds. The search for the other record reads the
 /// ledger.
 const RETRY_SHARED_MS: u64 = 86_400_000;
+const THERE_AGAIN: &str = "the payload is there again; another process has stored it meanwhile";
 
 /// An erasure and its progress.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -318,6 +319,11 @@ impl Eraser {
         };
         let (device_id, sequence) = (row.device_id.as_str(), row.sequence);
         self.log.tables.note_erasure(device_id, sequence, step).await?;
+        // A node that stores the payload and reads the erasure before this note does not reopen it.
+        if deleted.as_ref().is_ok_and(Option::is_none) && self.is_there(&record).await? {
+            let step = ErasureStep::Kept(THERE_AGAIN.to_owned(), None);
+            self.log.tables.note_erasure(device_id, sequence, step).await?;
+        }
         deleted?;
         match self.log.tables.erasure(device_id, sequence).await? {
             Some(noted) => row = noted,
@@ -377,11 +383,7 @@ impl Eraser {
         let held =
             |name: &str| versions.iter().filter(|version| version.key == name && !version.deleted).count();
         let mut found = held(&own) as u64;
-        let is_there = async || {
-            let there = self.payloads.get(record).await?;
-            Ok::<bool, StoreError>(there.is_some_and(|there| Hash::of(&there) == record.payload_hash))
-        };
-        if found == 0 && is_there().await? {
+        if found == 0 && self.is_there(record).await? {
             found = 1;
         }
         // Noted before anything is deleted, so that a repeated call reports the same.
@@ -391,6 +393,12 @@ impl Eraser {
         for name in self.payloads.names(record) {
             if name != own {
                 if held(&name) == 0 {
+                    continue;
+                }
+                // A device chooses the references, and the log may be in the same bucket.
+                if is_of_log(&name) {
+                    let problem = format!("{name:?} may be a file of a transparency log, and stays");
+                    kept = Some((problem, Some(now() + RETRY_SHARED_MS)));
                     continue;
                 }
                 if let Some((device_id, sequence)) = self.sharer(record, &name, last).await? {
@@ -406,13 +414,15 @@ impl Eraser {
                 kept = Some(locked);
             }
         }
-        if kept.is_none() && is_there().await? {
-            kept = Some((
-                "the payload is there again; another process has stored it meanwhile".to_owned(),
-                None,
-            ));
+        if kept.is_none() && self.is_there(record).await? {
+            kept = Some((THERE_AGAIN.to_owned(), None));
         }
         Ok(kept)
+    }
+
+    async fn is_there(&self, record: &AuditRecord) -> Result<bool, StoreError> {
+        let there = self.payloads.get(record).await?;
+        Ok(there.is_some_and(|there| Hash::of(&there) == record.payload_hash))
     }
 
     async fn note(&self, record: &AuditRecord, step: ErasureStep) -> Result<(), StoreError> {
@@ -461,6 +471,12 @@ impl Eraser {
             versions.iter().any(|version| version.key == own && version.current && !version.deleted);
         Ok(own == name || !has_own)
     }
+}
+
+/// Returns true if a name may be that of a file of a log: those are below any prefix.
+fn is_of_log(name: &str) -> bool {
+    let name = format!("/{name}");
+    ["/log/checkpoint", "/log/lock/", "/log/tile/", "/log/evidence/"].iter().any(|file| name.contains(file))
 }
 
 /// Returns the reason why locked versions are kept, and when to try again.

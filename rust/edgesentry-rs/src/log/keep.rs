@@ -18,19 +18,20 @@ impl TransparencyLog {
     /// The future never ends. It may be dropped at any point: the next start continues from there.
     pub async fn keep(self, eraser: Eraser, interval: Duration, metrics: Metrics) {
         metrics.log_origin(self.origin());
-        let round_ended = Notify::new();
+        let (round_ended, signed) = (Notify::new(), Notify::new());
         tokio::join!(
-            self.write(&eraser, interval, &metrics, &round_ended),
+            self.write(interval, &metrics, &round_ended, &signed),
             self.observe(interval, &metrics, &round_ended),
+            erase(&eraser, &signed),
         );
     }
 
-    async fn write(&self, eraser: &Eraser, interval: Duration, metrics: &Metrics, round_ended: &Notify) {
+    async fn write(&self, interval: Duration, metrics: &Metrics, round_ended: &Notify, signed: &Notify) {
         let mut leader = None;
         loop {
             let led = leader.is_some();
             let mut lost = false;
-            let turn = self.turn(&mut leader, eraser, metrics);
+            let turn = self.turn(&mut leader, metrics, signed);
             let failed = match AssertUnwindSafe(turn).catch_unwind().await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => {
@@ -61,8 +62,8 @@ impl TransparencyLog {
     async fn turn(
         &self,
         leader: &mut Option<Leader>,
-        eraser: &Eraser,
         metrics: &Metrics,
+        signed: &Notify,
     ) -> Result<(), LogError> {
         let leader = match leader {
             Some(leader) => leader,
@@ -70,15 +71,7 @@ impl TransparencyLog {
         };
         metrics.log_leader(true);
         self.sequence(leader).await?;
-        let alive = leader.keep_alive();
-        let finished = tokio::select! {
-            finished = eraser.finish_due() => finished.map(|_| ()),
-            lost = alive => Err(lost.into()),
-        };
-        // An error of the payload store does not stop the log.
-        if let Err(error) = finished {
-            warn!(error = %error, "payloads to erase were not deleted, and are tried again at the next interval");
-        }
+        signed.notify_one();
         Ok(())
     }
 
@@ -99,6 +92,23 @@ impl TransparencyLog {
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
                 () = round_ended.notified() => {}
+            }
+        }
+    }
+}
+
+/// Deletes payloads that are to be erased after each round of this node. The next round does not wait for a payload store
+/// that is slow, hangs or fails; a deletion needs no leader, only the signed leaf.
+async fn erase(eraser: &Eraser, signed: &Notify) {
+    loop {
+        signed.notified().await;
+        match AssertUnwindSafe(eraser.finish_due()).catch_unwind().await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                warn!(error = %error, "payloads to erase were not deleted, and are tried again at the next interval");
+            }
+            Err(_) => {
+                error!("the deletion of payloads to erase panicked and is repeated at the next interval")
             }
         }
     }

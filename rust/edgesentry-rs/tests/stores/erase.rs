@@ -31,6 +31,7 @@ on_every_ledger!(
     a_row_of_the_ledger_deletes_nothing,
     what_cannot_be_erased_is_refused,
     a_record_that_is_sent_again_stays_erased,
+    a_rejected_record_brings_no_payload_back,
     a_restored_ledger_erases_again,
     a_payload_that_another_record_needs_stays,
 );
@@ -333,6 +334,25 @@ async fn a_record_that_is_sent_again_stays_erased(place: Place) {
     }
     assert_eq!(setting.leaves().await, 1);
     assert_eq!(setting.report(&key()).await.counts, [].into());
+}
+
+/// A slow node stores the payload of another record in the place of an erased one, and then rejects the record.
+async fn a_rejected_record_brings_no_payload_back(place: Place) {
+    let mut setting = Setting::new(place, 0).await;
+    let first = chain(&mut setting.lifts[0], 1);
+    let slow = setting.place.service().await;
+    assert_eq!(names(&slow.ingest_many(first).await), ["accepted"]);
+    let second = chain(&mut setting.lifts[0], 1);
+    let mut other = (*second[0].record).clone();
+    other.timestamp_ms += 1;
+    setting.lifts[0].sign_record(&mut other);
+    let other = edgesentry_rs::ingest::verify::Submission { record: Arc::new(other), ..second[0].clone() };
+    let fast = setting.place.service().await;
+    assert_eq!(names(&fast.ingest_many(second).await), ["accepted"]);
+    setting.erase(2).await;
+    assert_eq!(names(&slow.ingest_many(vec![other]).await).len(), 1);
+    setting.eraser().finish_due().await.unwrap();
+    assert_eq!(setting.payload(2).await, None);
 }
 
 async fn a_restored_ledger_erases_again(place: Place) {

@@ -222,7 +222,8 @@ fn erase_due(ledger: &LedgerArgs, output: &Output) -> Result<(), Failure> {
     }
     let finished = wait(&opened, erase::eraser(&opened)?.finish_due())?;
     for erasure in &finished.left {
-        output.note(&format!("note: {}", erase::text(erasure).trim_end()));
+        let text = erase::text(erasure);
+        output.note(&format!("note: {}", text.lines().next().unwrap_or_default()));
     }
     Ok(())
 }

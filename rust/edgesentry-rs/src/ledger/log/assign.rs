@@ -9,8 +9,8 @@ use edgesentry_log::{
 };
 
 use super::{
-    BatchRow, BatchStep, Failure, Kind, LogTablesError, NewBatch, Row, Statements, Value, erasures, inconsistent,
-    locked_state, write_positions,
+    BatchRow, BatchStep, Failure, Kind, LogTablesError, NewBatch, Row, Statements, Value, erasures,
+    inconsistent, locked_state, write_positions,
 };
 
 /// Devices in one read for the heads tree.

@@ -11,6 +11,9 @@ use crate::error::StoreError;
 
 /// The maximum length of the reason for an erasure, bytes.
 pub const MAX_REASON_BYTES: usize = 1024;
+/// Excludes rows that no service wrote and that cannot be read, so that one of them does not stop the others.
+const SOUND: &str = "e.at_ms BETWEEN 0 AND 9223372036854775807 AND CAST(e.at_ms AS bigint) = e.at_ms
+             AND CAST(e.reason AS text) = e.reason";
 /// Erasures in one read.
 const PAGE_ROWS: i64 = 256;
 
@@ -233,8 +236,8 @@ async fn page(s: &mut dyn Statements, query: ErasureQuery) -> Result<Vec<Erasure
         None => "AND $3 >= 0",
     };
     let statement = format!(
-        "SELECT {COLUMNS} FROM erasures WHERE log_index IS NOT NULL AND (device_id, sequence) > ($1, $2) {due}
-         ORDER BY device_id, sequence LIMIT $4"
+        "SELECT {COLUMNS} FROM erasures e WHERE log_index IS NOT NULL AND (device_id, sequence) > ($1, $2) {due}
+             AND {SOUND} ORDER BY device_id, sequence LIMIT $4"
     );
     let due_at_ms = Value::number(query.due_at_ms.unwrap_or(0));
     let values = [device_id.into(), Value::number(sequence), due_at_ms, Value::Integer(PAGE_ROWS)];
@@ -269,7 +272,7 @@ pub(super) async fn unlogged(s: &mut dyn Statements, most: u64) -> Result<Vec<Er
          JOIN audit_records r ON r.device_id = e.device_id AND r.sequence = e.sequence
          WHERE e.log_index IS NULL AND e.erased_at_ms IS NULL AND e.sequence <= l.sequence
              AND e.sequence > l.start_sequence AND r.payload_hash = e.payload_hash
-             AND octet_length(e.reason) <= {MAX_REASON_BYTES}
+             AND octet_length(e.reason) <= {MAX_REASON_BYTES} AND {SOUND}
          ORDER BY e.device_id, e.sequence LIMIT $1"
     );
     let leaf = |row: &Vec<Value>| {

@@ -284,6 +284,10 @@ async fn move_to_operation_log(
     let delete = "DELETE FROM audit_records WHERE device_id = $1 AND sequence BETWEEN $2 AND $3";
     let values = [device_id.to_owned().into(), Value::number(first), Value::number(last)];
     s.execute(delete, &values).await?;
+    // They are of the payloads of the moved records, and would exclude those of the records of the log.
+    let requests =
+        "DELETE FROM erasures WHERE device_id = $1 AND sequence BETWEEN $2 AND $3 AND log_index IS NULL";
+    s.execute(requests, &values).await?;
     Ok(())
 }
 
