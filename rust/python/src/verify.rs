@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgesentry_chain::{Checks, Claim, Claims, Heads, InputKind, Payloads, ProvidedBy};
-use edgesentry_formats::{LogCheck, LogFiles, LogPaths, MaxAge, Options, PayloadFolder, hint_erasures, layout_path};
+use edgesentry_formats::{
+    LogCheck, LogFiles, LogPaths, MaxAge, Options, PayloadFolder, hint_erasures, layout_path,
+};
 use edgesentry_rs::export::Manifest;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

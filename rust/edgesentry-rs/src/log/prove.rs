@@ -142,9 +142,11 @@ type LastHeads = (Checkpoint, Arc<HeadsTree>);
 pub struct LogReader {
     tables: Arc<dyn LogTables>,
     store: TileStore,
-    /// The heads tree of the last proof. Building it takes time in proportion to the devices, and all proofs for one
-    /// checkpoint share it. The mutex also limits the work to one tree at a time.
-    heads: Arc<Mutex<Option<LastHeads>>>,
+    /// The heads trees of the last proof for the published checkpoint, and of the last one for an earlier checkpoint.
+    /// Building one takes time in proportion to the devices, or to the leaves since the earlier checkpoint, and all proofs
+    /// for one checkpoint share it. The mutexes also limit the work to one tree at a time, and proofs for the published
+    /// checkpoint do not wait for those of earlier ones.
+    heads: Arc<[Mutex<Option<LastHeads>>; 2]>,
 }
 
 impl LogReader {
@@ -300,17 +302,15 @@ impl LogReader {
             return Err(self.store.damaged(format!("leaf {last} is not a heads leaf")).into());
         };
         let proof = LogProof { extra: Some(leaf), index, path, checkpoint: published.note.clone() };
-        let tree = self.heads_tree(&published.checkpoint, heads.heads_root).await?;
+        let tree = self.heads_tree(published, heads.heads_root).await?;
         HeadsProof::of_device(device_id, &tree, proof)
             .map_err(|error| LogTablesError::Inconsistent(error.to_string()).into())
     }
 
-    async fn heads_tree(
-        &self,
-        checkpoint: &Checkpoint,
-        root: TreeHash,
-    ) -> Result<Arc<HeadsTree>, ProveError> {
-        let mut kept = self.heads.lock().await;
+    async fn heads_tree(&self, published: &Published, root: TreeHash) -> Result<Arc<HeadsTree>, ProveError> {
+        let Published { checkpoint, tree, .. } = published;
+        let [last, earlier] = &*self.heads;
+        let mut kept = if checkpoint.size() == *tree { last } else { earlier }.lock().await;
         if let Some((of, tree)) = &*kept
             && of == checkpoint
         {
@@ -369,8 +369,14 @@ impl LogReader {
         }
         let nodes = consistency_nodes(older, size).map_err(|error| self.store.damaged(error.to_string()))?;
         let nodes = self.store.nodes(nodes, published.tree).await?;
-        ConsistencyProof::new(older, published.note.clone(), |node| nodes.get(&node).copied())
-            .map_err(|error| self.store.damaged(error.to_string()).into())
+        let proof = ConsistencyProof::new(older, published.note.clone(), |node| nodes.get(&node).copied())
+            .map_err(|error| self.store.damaged(error.to_string()))?;
+        // Damaged files must not look like a log that was rewritten.
+        if let Some(row) = self.tables.checkpoint_of(older).await? {
+            verify_consistency(older, row.root, size, published.checkpoint.root(), &proof.path)
+                .map_err(|error| self.store.damaged(format!("growth since size {older}: {error}")))?;
+        }
+        Ok(proof)
     }
 }
 

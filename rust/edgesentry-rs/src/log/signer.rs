@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use edgesentry_log::{CheckpointError, KeyType, Note, NoteSignature, SignerKey, VerifierKey};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
@@ -77,6 +78,13 @@ impl ProgramSigner {
             .ok_or("expected exec:KEY PROGRAM, the public key and the absolute path of the program")?;
         let key = edgesentry_formats::public_key(key).map_err(|error| format!("the public key: {error}"))?;
         let key = VerifierKey::new(origin, KeyType::Ed25519, key).map_err(|error| error.to_string())?;
+        // Arguments are not shown: they may have a secret, such as a PIN.
+        if let Some((first, _)) = program.split_once(' ')
+            && !Path::new(program).exists()
+            && Path::new(first).is_file()
+        {
+            return Err(format!("{first}: the program gets no arguments; name a script that passes them"));
+        }
         let program = Path::new(program);
         if !program.is_absolute() {
             return Err(format!("{}: expected the absolute path of a program", program.display()));
@@ -102,7 +110,10 @@ impl ProgramSigner {
         let io = |error: std::io::Error| error.to_string();
         let mut command = Command::new(&self.program);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // A script that hangs waits for another program, which must end with it.
+        command.process_group(0);
         let mut child = command.spawn().map_err(io)?;
+        let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let write = async move {
             let Some(mut stdin) = stdin else { return };
@@ -110,8 +121,9 @@ impl ProgramSigner {
             let _ = stdin.write_all(text.as_bytes()).await;
         };
         let ((), said, complaint) =
-            tokio::join!(write, read(stdout, MAX_OUTPUT_BYTES), read(stderr, MAX_SHOWN_BYTES));
+            tokio::join!(write, read(stdout, MAX_OUTPUT_BYTES), read_all(stderr, MAX_SHOWN_BYTES));
         let status = child.wait().await.map_err(io)?;
+        group.0 = None;
         if !status.success() {
             let complaint = String::from_utf8_lossy(&complaint);
             let complaint = complaint.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -124,12 +136,32 @@ impl ProgramSigner {
     }
 }
 
+/// The process group of a program, killed when it is dropped before the program has ended.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Reads up to a number of bytes. A program that writes more gets an error.
 async fn read(pipe: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
         // The bytes before an error are still worth a look.
         let _ = pipe.take(most).read_to_end(&mut bytes).await;
+    }
+    bytes
+}
+
+/// Reads to the end, and returns the first bytes. A program that signs may write as much as it likes.
+async fn read_all(mut pipe: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8> {
+    let bytes = read(pipe.as_mut(), most).await;
+    if let Some(mut pipe) = pipe {
+        let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
     }
     bytes
 }
@@ -166,6 +198,10 @@ mod tests {
         let key = LogSigner::from(SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [7; 32]).unwrap());
         assert_eq!(signer.verifier(), key.verifier());
         assert_eq!(signer.sign(TEXT).await.unwrap(), key.sign(TEXT).await.unwrap());
+
+        let noisy = format!("head -c 200000 /dev/zero >&2 || exit 9\n{SIGN}");
+        let signer = LogSigner::from(program(folder.path(), &noisy));
+        assert_eq!(signer.sign(TEXT).await.unwrap(), key.sign(TEXT).await.unwrap());
     }
 
     #[tokio::test]
@@ -193,6 +229,23 @@ mod tests {
         assert!(missing.sign(TEXT).await.unwrap_err().to_string().contains("No such file"));
     }
 
+    #[tokio::test]
+    async fn a_program_that_hangs_ends_with_the_programs_that_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "sleep 600 & echo $! > $0.pid; wait";
+        let signer = ProgramSigner { timeout: Duration::from_millis(900), ..program(folder.path(), script) };
+        signer.sign(TEXT).await.unwrap_err();
+        let id = fs::read_to_string(folder.path().join("sign.pid")).unwrap();
+        let state = || fs::read_to_string(format!("/proc/{}/stat", id.trim())).unwrap_or_default();
+        for _ in 0..100 {
+            if state().is_empty() || state().contains(") Z") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{}", state());
+    }
+
     #[test]
     fn a_program_is_a_key_and_an_absolute_path() {
         let key = SignerKey::from_seed(ORIGIN, KeyType::Ed25519, [7; 32]).unwrap();
@@ -201,5 +254,7 @@ mod tests {
             assert!(ProgramSigner::parse(ORIGIN, text).is_err(), "{text}");
         }
         ProgramSigner::parse(ORIGIN, &format!("{key} /opt/my programs/sign")).unwrap();
+        let error = ProgramSigner::parse(ORIGIN, &format!("{key} /bin/sh --pin 4711")).unwrap_err();
+        assert!(error.contains("no arguments") && !error.contains("4711"), "{error}");
     }
 }

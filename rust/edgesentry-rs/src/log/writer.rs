@@ -6,8 +6,8 @@ use std::vec;
 
 use bytes::Bytes;
 use edgesentry_log::{
-    Appender, Batch, BatchError, BuiltBatch, Checkpoint, CheckpointError, HeadsLeaf, Leaf, Note, PreparedRecord,
-    Run, TreeHash,
+    Appender, Batch, BatchError, BuiltBatch, Checkpoint, CheckpointError, HeadsLeaf, Leaf, Note,
+    PreparedRecord, Run, TreeHash,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use tracing::info;

@@ -73,7 +73,8 @@ fn kinds() -> impl TypedValueParser<Value = StatementKind> {
 
 impl VerifyProof {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        let stdin = [Some(&self.proof), self.record.as_ref()].into_iter().flatten();
+        let files = [Some(&self.proof), Some(&self.policy), self.record.as_ref(), self.previous.as_ref()];
+        let stdin = files.into_iter().flatten();
         if stdin.filter(|path| inputs::is_stdin(path)).count() > 1 {
             return Err(Failure::usage("usage", "stdin (-) can be read only once; name it once"));
         }

@@ -117,7 +117,8 @@ async fn incident(folder: &Folder) -> Incident {
     let payloads: Arc<dyn PayloadStore> = Arc::new(payload::Folder::open(&store).unwrap());
     let metrics = Metrics::new();
     let limits = Limits { attempts: 1, ..Limits::default() };
-    let service = IngestService::start_with(Arc::clone(&ledger), Arc::clone(&payloads), limits, metrics.clone());
+    let service =
+        IngestService::start_with(Arc::clone(&ledger), Arc::clone(&payloads), limits, metrics.clone());
     let mut lift = lift();
     let registration = Registration {
         device_id: "lift-01".to_owned(),
