@@ -48,7 +48,16 @@ from edgesentry import (
     read_records,
     verify_chain,
 )
-from edgesentry.testing import CATALOGUE, MALFORMED_FILES, Place, Served, Victim, make_fleet
+from edgesentry.testing import (
+    CATALOGUE,
+    LOG_CATALOGUE,
+    MALFORMED_FILES,
+    Place,
+    Served,
+    Victim,
+    make_fleet,
+    make_log,
+)
 from support import chains, device, key_ring
 
 DEVICES = [device(number) for number in (1, 2, 3)]
@@ -137,6 +146,10 @@ EXAMPLES: list[Any] = [
     edgesentry.testing.found(REPORT)[0],
     FLEET,
     *FLEET.signers.values(),
+    *LOG_CATALOGUE.values(),
+    LOG_CATALOGUE["log_rebuilt"](FLEET),
+    make_log(FLEET),
+    make_log(FLEET).signer,
     Place("sqlite", "x.db", "ledger"),
     Victim("lift-01", 3),
 ]

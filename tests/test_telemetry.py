@@ -78,7 +78,7 @@ def test_events_arrive_in_logging(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     last = caplog.records[-1]
     assert (last.levelname, last.getMessage()) == ("WARNING", "payload hash mismatch — record rejected")
     assert vars(last)["device_id"] == "lift-01"
-    assert last.pathname.endswith("storage.rs")
+    assert last.pathname.endswith("outcomes.rs")
     assert abs(last.created - last.msecs / 1000 - int(last.created)) < 0.01
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable
+from datetime import timedelta
 from typing import Any, NoReturn, Self
 
 from edgesentry._core import AuditRecord, Checkpoint, Device, Head, KeyRing, Report
@@ -135,6 +136,7 @@ class AsyncLedger:
         to_sequence: int | None = None,
         since: Time | None = None,
         before: Time | None = None,
+        log: bool = False,
         progress: bool | BarFactory | None = None,
     ) -> Manifest:
         """See `Ledger.export`. A thread other than the event loop's updates the bar."""
@@ -146,6 +148,7 @@ class AsyncLedger:
             to_sequence=to_sequence,
             since=since,
             before=before,
+            log=log,
             progress=progress,
         )
 
@@ -184,6 +187,11 @@ class AsyncLedger:
         heads: Heads | None = None,
         start_heads: Heads | None = None,
         manifest: Path | Manifest | None = None,
+        checkpoint: Path | None = None,
+        policy: Path | None = None,
+        log_layout: Path | None = None,
+        previous: Path | None = None,
+        max_age: int | timedelta | None = None,
         payloads: bool = False,
         devices: str | Iterable[str] | None = None,
         require: Level | Iterable[Level] | None = None,
@@ -198,6 +206,11 @@ class AsyncLedger:
             heads=heads,
             start_heads=start_heads,
             manifest=manifest,
+            checkpoint=checkpoint,
+            policy=policy,
+            log_layout=log_layout,
+            previous=previous,
+            max_age=max_age,
             payloads=payloads,
             devices=devices,
             require=require,
@@ -218,10 +231,20 @@ class AsyncLedger:
         self,
         device_id: str | None = None,
         sequence: int | None = None,
-        **options: Any,
+        *,
+        to_sequence: int | None = None,
+        size: int | None = None,
+        previous: Checkpoint | None = None,
     ) -> str:
         """See `Ledger.prove`."""
-        return await self._run(self.ledger.prove, device_id, sequence, **options)
+        return await self._run(
+            self.ledger.prove,
+            device_id,
+            sequence,
+            to_sequence=to_sequence,
+            size=size,
+            previous=previous,
+        )
 
     async def operation_log(
         self,

@@ -41,6 +41,12 @@ PAYLOADS = {**FLEET.payloads, **{f"lift-04/{at}.bin": b"late %d" % at for at in 
 RECORDS = sorted((*FLEET.records, *LATE_RECORDS), key=lambda record: (record.device_id, record.sequence))
 KEYS = FLEET.keys
 KEYS.add("lift-04", LATE.public_key)
+# A request that no leaf of a log covers.
+ERASURE = (
+    "INSERT INTO erasures (device_id, sequence, payload_hash, reason, at_ms) "
+    "SELECT device_id, sequence, payload_hash, 'request 7', 1 FROM audit_records "
+    "WHERE device_id = 'lift-01' AND sequence = 2"
+)
 LONG = 2_000_000
 HUGE = 100_000_000
 # All of the edits, as `make soak` makes them.
@@ -101,6 +107,7 @@ class Sqlite:
             self.heads, self.devices = ledger.heads(), ledger.devices()
         connection = sqlite3.connect(self.pristine)
         connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute(ERASURE)
         self.schema = [
             Column(table, name, kind_of(declared))
             for (table,) in connection.execute(TABLES).fetchall()
@@ -180,6 +187,7 @@ class Postgres:
         with edgesentry.open(self.url, self.payloads) as ledger:
             fill(ledger)
             self.heads, self.devices = ledger.heads(), ledger.devices()
+        self.psql(ERASURE)
         self.psql(LOOSEN)
         rows = self.psql(
             "SELECT table_name || ' ' || column_name || ' ' || data_type FROM information_schema.columns "

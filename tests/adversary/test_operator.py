@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from operator_attacks import ATTACKS, Attack, audit
-from operator_site import FLEET, Base, PostgresBase, SqliteBase, eds
+from operator_site import FLEET, Base, Objects, PostgresBase, SqliteBase, eds
 
 THREAT_MODEL = Path(__file__).parents[2] / "docs" / "explanation" / "threat-model.md"
 
@@ -35,12 +35,18 @@ def test_the_site_is_sound(base: Base) -> None:
 def test_an_operator_is_caught(base: Base, attack: Attack) -> None:
     evidence = attack.run(base)
     is_signer = evidence.command[0] == "checkpoint"
-    log = evidence.site.log.contents() if is_signer else {}
+    log = files(evidence.site.log) if is_signer else {}
     run = eds(*evidence.command)
     assert (run.findings, run.error, run.exit_code) == (attack.findings, attack.error, attack.exit_code)
     assert evidence.site.found(evidence.keys or FLEET.keys) == attack.without
     if is_signer:
-        assert evidence.site.log.contents() == log, "a log that stops writes no file"
+        assert files(evidence.site.log) == log, "a log that stops writes no file except evidence"
+
+
+def files(objects: Objects) -> dict[str, bytes]:
+    """Returns the files of a log without its evidence about changes of the ledger."""
+    contents = objects.contents()
+    return {name: content for name, content in contents.items() if not name.startswith("log/evidence/")}
 
 
 def rows() -> list[str]:
