@@ -205,13 +205,27 @@ pub enum NotChecked {
         /// The number of leaves.
         leaves: u64,
     },
+    /// The policy comes from the side under test.
+    PolicyClaimed {
+        /// The claimant.
+        by: ProvidedBy,
+    },
+    /// A bundle has single records.
+    LinksNotChecked,
+    /// A bundle has a part of the log.
+    PartOfLog,
+    /// A bundle has time stamps.
+    TimestampsNotChecked {
+        /// The number of files.
+        files: u64,
+    },
 }
 
 impl NotChecked {
     /// Returns the level of the missing check.
     pub fn level(&self) -> Level {
         match self {
-            NotChecked::BeginningsClaimed { .. } => Level::Links,
+            NotChecked::BeginningsClaimed { .. } | NotChecked::LinksNotChecked => Level::Links,
             NotChecked::NoKeys
             | NotChecked::KeysClaimed { .. }
             | NotChecked::Unsigned { .. }
@@ -226,7 +240,10 @@ impl NotChecked {
             | NotChecked::PreviousNotCompared
             | NotChecked::NoWitnesses
             | NotChecked::RecordsAfterCheckpoint { .. }
-            | NotChecked::UnknownLeaves { .. } => Level::Log,
+            | NotChecked::UnknownLeaves { .. }
+            | NotChecked::PolicyClaimed { .. }
+            | NotChecked::PartOfLog
+            | NotChecked::TimestampsNotChecked { .. } => Level::Log,
         }
     }
 
@@ -324,6 +341,19 @@ impl fmt::Display for NotChecked {
                 let are = if leaves == 1 { "1 leaf is" } else { &format!("{leaves} leaves are") };
                 write!(f, "{are} of a kind that this release does not know; only the hash was checked")
             }
+            NotChecked::PolicyClaimed { by } => write!(
+                f,
+                "the policy is claimed by {by}, so a log with other keys, signed by who made the bundle, would pass"
+            ),
+            NotChecked::LinksNotChecked => {
+                f.write_str("the bundle has single records, so the records before and after them were not checked")
+            }
+            NotChecked::PartOfLog => {
+                f.write_str("the bundle has a part of the log, so nothing is said about the other records")
+            }
+            NotChecked::TimestampsNotChecked { files } => {
+                write!(f, "{} with time stamps; this release does not verify them", count(files, "file"))
+            }
         }
     }
 }
@@ -390,6 +420,7 @@ pub(crate) fn not_checked(coverage: &Coverage) -> Vec<NotChecked> {
             RootCheck::OutOfOrder => Some(NotChecked::LogOutOfOrder),
         });
         gaps.extend((log.previous == Some(false)).then_some(NotChecked::PreviousNotCompared));
+        gaps.extend(coverage.claimed_by(InputKind::Policy).map(|by| NotChecked::PolicyClaimed { by }));
         gaps.extend((!log.quorum).then_some(NotChecked::NoWitnesses));
         if let records @ 1.. = log.after {
             gaps.push(NotChecked::RecordsAfterCheckpoint { records });

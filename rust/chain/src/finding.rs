@@ -84,6 +84,8 @@ finding_codes! {
     HeadsMismatch = "heads_mismatch", "the heads in the log are not those of its records";
     /// The log has never had a key of the key ring.
     KeyNotLogged = "key_not_logged", "the log has no such key of the device";
+    /// A bundle, or one of its files, is not of its form.
+    BundleMalformed = "bundle_malformed", "the bundle, or one of its files, is malformed";
 }
 
 impl fmt::Display for FindingCode {
@@ -229,12 +231,12 @@ pub struct Cause {
     pub index: u64,
 }
 
-/// A record's place in one of several inputs.
+/// A record's place in one of several inputs, or a whole input.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Location {
     /// The name of the input, such as a file path.
     pub input: Arc<str>,
-    /// The number of the record in that input, from 1.
+    /// The number of the record in that input, from 1; 0 for the input as a whole.
     pub record: u64,
 }
 

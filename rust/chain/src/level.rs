@@ -102,7 +102,8 @@ impl FindingCode {
             | FindingCode::LeafMissing
             | FindingCode::NotIncluded
             | FindingCode::HeadsMismatch
-            | FindingCode::KeyNotLogged => Level::Log,
+            | FindingCode::KeyNotLogged
+            | FindingCode::BundleMalformed => Level::Log,
         }
     }
 }
@@ -121,6 +122,8 @@ pub enum ProvidedBy {
     Ledger,
     /// The verified record.
     Record,
+    /// The verified bundle.
+    Bundle,
 }
 
 impl ProvidedBy {
@@ -131,6 +134,7 @@ impl ProvidedBy {
             ProvidedBy::Manifest => "manifest",
             ProvidedBy::Ledger => "ledger",
             ProvidedBy::Record => "record",
+            ProvidedBy::Bundle => "bundle",
         }
     }
 

@@ -19,7 +19,7 @@ use crate::hint::{Among, Hint};
 use crate::history::Seen;
 use crate::kept;
 use crate::key::Scheme;
-use crate::level::{InputKind, ProvidedBy};
+use crate::level::{InputKind, Level, ProvidedBy};
 use crate::segment::{ChainSpan, Found, HeadSight, Link, Segment, Segments, Tally, at_link, check_link};
 
 /// Maximum size of the device ids in the kept findings, in bytes. Findings share the text of a device id in memory but
@@ -124,14 +124,32 @@ impl Report {
         }
     }
 
-    /// Adds the level `log`, and its findings about no single record (step 10).
-    pub fn add_log(&mut self, log: LogCoverage, findings: Vec<Finding>) {
+    /// Adds findings about no single record.
+    pub fn add_findings(&mut self, findings: Vec<Finding>) {
         for finding in &findings {
             *self.counts.entry(finding.code).or_default() += 1;
             self.verdict = Verdict::Findings;
         }
         self.findings.extend(findings);
-        self.coverage.provided_by.entry(InputKind::Policy).or_default().insert(ProvidedBy::Auditor);
+    }
+
+    /// Removes the findings of links: the records of the input do not follow each other.
+    pub fn without_links(&mut self) {
+        let is_link =
+            |code: FindingCode| code.level() == Level::Links && code != FindingCode::RecordMalformed;
+        self.findings.retain(|finding| !is_link(finding.code));
+        self.counts.retain(|code, _| !is_link(*code));
+        self.hints.retain(|hint| !matches!(hint, Hint::NotInOrder { .. }));
+        self.findings_omitted = self.counts.values().sum::<u64>() - self.findings.len() as u64;
+        if self.counts.is_empty() && self.verdict == Verdict::Findings {
+            self.verdict = if self.coverage.records == 0 { Verdict::NothingToVerify } else { Verdict::Valid };
+        }
+    }
+
+    /// Adds the level `log`, and its findings about no single record (step 10). `policy` is the provider of the policy.
+    pub fn add_log(&mut self, log: LogCoverage, policy: ProvidedBy, findings: Vec<Finding>) {
+        self.add_findings(findings);
+        self.coverage.provided_by.entry(InputKind::Policy).or_default().insert(policy);
         self.coverage.log = Some(log);
         self.coverage.not_checked = not_checked(&self.coverage);
     }

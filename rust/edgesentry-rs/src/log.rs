@@ -8,6 +8,7 @@
 //! signed checkpoint. If a database was restored to an earlier time, the lock is ahead of it and the log signs nothing.
 //! So the log never has two trees of one size.
 
+mod bundle;
 mod erase;
 mod error;
 mod evidence;
@@ -35,6 +36,7 @@ use self::store::TileStore;
 use crate::ledger::{BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError};
 use crate::objects::{Objects, Write, Written};
 
+pub use bundle::{BundleContent, BundleError};
 pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, request_erasure};
 pub use error::LogError;
 pub use lag::Lag;

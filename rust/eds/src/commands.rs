@@ -2,6 +2,7 @@
 
 #[cfg(not(all(feature = "ops", feature = "serve")))]
 mod absent;
+mod bundle;
 mod checkpoint;
 pub(crate) mod completions;
 mod config;
@@ -30,6 +31,7 @@ mod serve;
 mod sign_record;
 #[cfg(feature = "serve")]
 mod token;
+mod verify_bundle;
 mod verify_chain;
 mod verify_proof;
 mod verify_record;
@@ -117,6 +119,7 @@ commands! {
     "sign-record" SignRecord(sign_record::SignRecord),
     "verify-record" VerifyRecord(verify_record::VerifyRecord),
     "verify-proof" VerifyProof(verify_proof::VerifyProof),
+    "verify-bundle" VerifyBundle(verify_bundle::VerifyBundle),
     "ingest" Ingest(ingest::Ingest),
     "export" Export(export::Export),
     "device" Device(device::Device),
@@ -124,6 +127,7 @@ commands! {
     "checkpoint" Checkpoint(checkpoint::Checkpoint),
     "prove" Prove(prove::Prove),
     "erase" Erase(erase::Erase),
+    "bundle" Bundle(bundle::Bundle),
     "config" Config(config::Config),
     "serve" Serve(serve::Serve),
     "push" Push(push::Push),

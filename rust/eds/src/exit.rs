@@ -130,6 +130,7 @@ fn of_format(error: &FormatError) -> Failure {
         FormatError::Io { .. } => "io",
         FormatError::Unreadable { .. } => "unreadable",
         FormatError::Payload(_) => "payload_unreadable",
+        FormatError::PolicyMissing => return Failure::usage("policy_missing", describe(error)),
         FormatError::Cancelled => "cancelled",
         _ => "source",
     };

@@ -160,10 +160,11 @@ pub(crate) fn place(finding: &Finding) -> (String, String) {
     if let Some(sequence) = finding.sequence {
         who.push(format!("sequence {sequence}"));
     }
-    if who.is_empty() && finding.index.is_none() {
+    if who.is_empty() && finding.index.is_none() && finding.location.is_none() {
         who.push("the log as a whole".into());
     }
     let at = match (&finding.location, finding.index) {
+        (Some(at), _) if at.record == 0 => name(&at.input),
         (Some(at), _) => format!("{} record {}", name(&at.input), number(at.record)),
         (None, Some(index)) => format!("record {}", number(index + 1)),
         (None, None) => String::new(),

@@ -92,9 +92,9 @@ impl LedgerArgs {
         Opened::ledger_only(settings, access)
     }
 
-    /// Opens the ledger, and the payload store if one is configured.
-    pub(crate) fn open_with_payloads(&self, access: Access) -> Result<Opened, Failure> {
-        let overrides = Overrides { ledger: self.ledger.clone(), payloads: None };
+    /// Opens the ledger, and the payload store: the named one, or the configured one if there is one.
+    pub(crate) fn open_with_payloads(&self, payloads: Option<&str>, access: Access) -> Result<Opened, Failure> {
+        let overrides = Overrides { ledger: self.ledger.clone(), payloads: payloads.map(str::to_owned) };
         Opened::new(load(self.file.config.as_deref(), &overrides)?, access)
     }
 

@@ -36,6 +36,9 @@ pub enum Error {
     /// Output cannot go to its destination.
     #[error(transparent)]
     Destination(#[from] DestinationError),
+    /// Neither the auditor nor the bundle has a policy, so no signature of its checkpoint can be decided.
+    #[error("the bundle has no policy; bring yours with --policy")]
+    PolicyMissing,
     /// The caller cancelled the operation.
     #[error("cancelled")]
     Cancelled,

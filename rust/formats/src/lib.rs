@@ -10,6 +10,7 @@ mod arrow;
 #[path = "arrow/absent.rs"]
 mod arrow;
 mod bounded;
+mod bundle;
 mod bytes;
 mod compressed;
 mod destination;
@@ -39,6 +40,7 @@ mod write;
 #[cfg(feature = "columnar")]
 pub use arrow::{record_batch, records_from_batch, records_to_batch, schema};
 pub use bounded::{MAX_FILE_BYTES, read_file, read_start};
+pub use bundle::{BundleInputs, BundleWriter, verify_bundle};
 pub use bytes::bytes_from_text;
 pub use destination::{Destination, DestinationError, Destinations, ReportKind, Writing};
 pub use edgesentry_log::{LogCheck, MaxAge};

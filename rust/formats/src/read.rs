@@ -86,6 +86,8 @@ pub enum Chunk {
     Batch(RecordBatch, u64),
     /// Records.
     Records(Vec<AuditRecord>),
+    /// One entry that is not a record.
+    Malformed(Malformed),
 }
 
 impl Chunk {
@@ -95,6 +97,7 @@ impl Chunk {
             Chunk::Text(text) => text.len(),
             Chunk::Batch(batch, _) => batch.num_rows(),
             Chunk::Records(records) => records.len(),
+            Chunk::Malformed(_) => 1,
         }
     }
 
@@ -109,6 +112,9 @@ impl Chunk {
             Chunk::Text(text) => text.decode(range),
             Chunk::Batch(batch, first_row) => arrow::decode_batch(batch, range, *first_row),
             Chunk::Records(records) => Decoded { records: records[range].to_vec(), malformed: Vec::new() },
+            Chunk::Malformed(malformed) => {
+                Decoded { records: Vec::new(), malformed: range.map(|at| (at, malformed.clone())).collect() }
+            }
         }
     }
 }

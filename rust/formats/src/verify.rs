@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{
-    AuditRecord, Checks, Finding, FindingCode, Input, Kept, PayloadError, Report, Segments, slice_size,
+    AuditRecord, Checks, Finding, FindingCode, Input, Kept, PayloadError, ProvidedBy, Report, Segments,
+    slice_size,
 };
 use edgesentry_log::{LogCheck, Replay};
 use rayon::prelude::*;
@@ -52,15 +53,11 @@ pub fn verify_with_log(
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
     progress.set_total_bytes(sources.iter().filter_map(read::size_bytes).sum());
-    let kept = Mutex::new(Kept::new(options.max_findings));
-    let mut fold = Fold { checks, log, kept: &kept, progress, total: Part::default(), next_index: 0 };
-    let mut inputs = Vec::with_capacity(sources.len());
-    for source in sources {
+    let opened = sources.into_iter().map(|source| {
         let path = absolute_path(&source);
-        let opened = read::open(source, progress)?;
-        inputs.push(Input { path, ..fold.input(opened)? });
-    }
-    let Part { mut segments, replay, erased } = fold.total;
+        Ok((path, read::open(source, progress)?))
+    });
+    let Folded { mut segments, kept, replay, erased, inputs } = fold(opened, checks, log, options, progress)?;
     let concluded = log.map(|log| log.conclude(replay, checks.keys));
     let logged = concluded.as_ref().map_or(0, |(coverage, _)| coverage.erased);
     let missing = erased.missing.len() as u64;
@@ -68,17 +65,48 @@ pub fn verify_with_log(
         // The log is not that of a trusted checkpoint, so it excuses none of them.
         erased.missing.into_values().for_each(|finding| segments.add(finding));
     }
-    segments.keep(kept.into_inner().unwrap_or_else(PoisonError::into_inner));
+    segments.keep(kept);
     let mut report = checks.report(segments);
     if let Some((coverage, findings)) = concluded {
         if logged > 0 {
             report.add_erased(missing, logged.saturating_sub(missing + erased.other));
         }
-        report.add_log(coverage, findings);
+        report.add_log(coverage, ProvidedBy::Auditor, findings);
     }
     report.keep(options.max_findings);
     report.locate(inputs);
     Ok(report)
+}
+
+/// The result of a fold over inputs.
+pub(crate) struct Folded {
+    /// The segments, without findings.
+    pub(crate) segments: Segments,
+    /// The findings that are kept.
+    pub(crate) kept: Kept,
+    replay: Replay,
+    erased: Erased,
+    pub(crate) inputs: Vec<Input>,
+}
+
+/// Verifies inputs as one, each with its absolute path.
+pub(crate) fn fold(
+    opened: impl Iterator<Item = Result<(Option<PathBuf>, Opened), Error>>,
+    checks: &Checks<'_>,
+    log: Option<&LogCheck<'_>>,
+    options: &Options,
+    progress: &Arc<Progress>,
+) -> Result<Folded, Error> {
+    let kept = Mutex::new(Kept::new(options.max_findings));
+    let mut fold = Fold { checks, log, kept: &kept, progress, total: Part::default(), next_index: 0 };
+    let mut inputs = Vec::new();
+    for opened in opened {
+        let (path, opened) = opened?;
+        inputs.push(Input { path, ..fold.input(opened)? });
+    }
+    let Part { segments, replay, erased } = fold.total;
+    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Folded { segments, kept, replay, erased, inputs })
 }
 
 fn absolute_path(source: &Source) -> Option<PathBuf> {

@@ -179,6 +179,11 @@ impl HeadsTree {
         &self.entries
     }
 
+    /// Returns the hash of a perfect subtree, if the tree has it.
+    pub fn node(&self, node: crate::NodeId) -> Option<TreeHash> {
+        self.tree.node(node)
+    }
+
     /// Returns the entry at `index` and its path to the root.
     ///
     /// # Errors

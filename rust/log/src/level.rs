@@ -1,14 +1,17 @@
 //! The level `log` of a verification: policy, checkpoints and the replay of the log (docs/reference/spec.md, step 10).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use edgesentry_chain::{AuditRecord, Finding, FindingCode, Hash, KeyRing, LogCoverage, RootCheck};
+use edgesentry_chain::{
+    AuditRecord, Finding, FindingCode, Hash, Head, Heads, KeyRing, LogCoverage, RootCheck,
+};
 
 use crate::checkpoint::Checkpoint;
+use crate::evidence::{BundleScope, LeafWalk, PartialHeads};
 use crate::hash::TreeHash;
 use crate::heads::{HeadEntry, HeadsRoot};
 use crate::note::Note;
-use crate::places::{DevicePlaces, Places};
+use crate::places::{DevicePlaces, PlacedHeads, Places};
 use crate::policy::{Policy, PolicyError};
 use crate::range::CompactRange;
 use crate::replay::{Course, Replay};
@@ -16,7 +19,7 @@ use crate::replay::{Course, Replay};
 /// The maximum number of device names and keys in a finding.
 const MAX_SHOWN: usize = 5;
 /// The maximum number of findings of a code about single devices. One more finding counts the rest.
-const MAX_DEVICES: usize = 10_000;
+pub(crate) const MAX_DEVICES: usize = 10_000;
 /// The tolerance for the clock of a witness that is fast, seconds.
 const MAX_FAST_SECONDS: u64 = 300;
 
@@ -196,23 +199,11 @@ impl<'a> LogCheck<'a> {
     /// Compares the replay of the whole input with the checkpoints, and the keys of the auditor with those of the log.
     pub fn conclude(&self, replay: Replay, keys: Option<&KeyRing>) -> (LogCoverage, Vec<Finding>) {
         let mut findings = self.findings.clone();
-        let mut coverage = LogCoverage {
-            origin: self.checkpoint.as_ref().map_or("", |checkpoint| checkpoint.origin()).to_owned(),
-            size: self.checkpoint.as_ref().map_or(0, Checkpoint::size),
-            records: replay.records,
-            after: replay.after,
-            erased: 0,
-            unknown_leaves: 0,
-            witnesses: self.witnesses,
-            quorum: self.quorum,
-            root: RootCheck::NoLayout,
-            previous: self.previous_compared(RootCheck::NoLayout),
-        };
+        let mut coverage = self.coverage(replay.records, replay.after);
         let (Some(checkpoint), Some(course)) = (&self.checkpoint, &self.course) else {
             return (coverage, findings);
         };
-        let unknown = course.places.unknown.iter().filter(|index| **index < course.size);
-        coverage.unknown_leaves = unknown.count() as u64;
+        coverage.unknown_leaves = course.unknown_leaves();
         coverage.root = if replay.overflowed {
             RootCheck::OutOfOrder
         } else {
@@ -231,13 +222,92 @@ impl<'a> LogCheck<'a> {
             if compared { RootCheck::Compared } else { RootCheck::Incomplete }
         };
         coverage.previous = self.previous_compared(coverage.root);
-        if let Some(keys) = keys {
-            let devices = course.places.devices.iter();
-            let missing =
-                devices.flat_map(|(device_id, places)| not_logged(device_id, places, course.size, keys));
-            findings.extend(bounded(missing));
+        findings.extend(course.keys_not_logged(keys));
+        (coverage, findings)
+    }
+
+    /// Compares the leaves of a bundle with the checkpoints (docs/reference/bundle.md, steps 8 to 13). `ends` are the
+    /// last records of the chains, `heads` the entries in a bundle of devices, `keys` those of the auditor.
+    pub fn conclude_bundle(
+        &self,
+        walk: &LeafWalk,
+        scope: &BundleScope,
+        heads: Option<&PartialHeads>,
+        ends: &Heads,
+        keys: Option<&KeyRing>,
+    ) -> (LogCoverage, Vec<Finding>) {
+        let mut findings = walk.behind();
+        findings.extend(self.findings.iter().cloned());
+        let mut coverage = self.coverage(walk.places.records, 0);
+        let Some(checkpoint) = &self.checkpoint else { return (coverage, findings) };
+        let cut = self.previous.as_ref().map(Checkpoint::size);
+        let course = Course { places: &walk.places, size: checkpoint.size(), cut, grows: false };
+        coverage.unknown_leaves = course.unknown_leaves();
+        let roots =
+            walk.tree.root().map(|end| Roots { cut: walk.tree.cut_root().filter(|_| cut.is_some()), end });
+        match &roots {
+            None => {
+                let expected = format!("the {} leaves of the checkpoint", course.size);
+                let actual = format!("{} leaves", walk.position);
+                findings.push(Finding::new(FindingCode::CheckpointMismatch, expected, actual));
+                coverage.root = RootCheck::Incomplete;
+            }
+            Some(roots) => {
+                let end = |device_id: &str, _: &DevicePlaces| ends.get(device_id).copied();
+                let heads = match (scope, heads) {
+                    (BundleScope::Full, _) => HeadsOf::All { end: &end },
+                    (_, Some(heads)) => HeadsOf::Some(heads),
+                    (_, None) => HeadsOf::None,
+                };
+                findings.extend(self.judge(checkpoint, &course, roots, &heads));
+                coverage.root = RootCheck::Compared;
+            }
+        }
+        coverage.previous = self.has_previous.then(|| match &self.previous {
+            None => true,
+            Some(previous) => previous == checkpoint || roots.is_some_and(|roots| roots.cut.is_some()),
+        });
+        match scope {
+            BundleScope::Full => findings.extend(course.keys_not_logged(keys)),
+            BundleScope::Devices(named) => {
+                if let Some(heads) = heads {
+                    let all: BTreeSet<&str> =
+                        named.iter().map(String::as_str).chain(ends.keys().map(AsRef::as_ref)).collect();
+                    let wrong = all
+                        .into_iter()
+                        .filter_map(|device_id| wrong_end(device_id, heads, ends.get(device_id)));
+                    findings.extend(bounded(wrong));
+                }
+                findings.extend(course.keys_not_logged(keys));
+            }
+            BundleScope::Records(named) => {
+                let missing = named.iter().filter(|(device_id, sequence)| {
+                    let places = course.places.devices.get(device_id);
+                    !places.is_some_and(|places| places.has_any(*sequence..=*sequence, course.size))
+                });
+                findings.extend(missing.map(|(device_id, sequence)| {
+                    let finding =
+                        Finding::new(FindingCode::LeafMissing, "the record in the bundle", "no record");
+                    about(device_id, *sequence, finding)
+                }));
+            }
         }
         (coverage, findings)
+    }
+
+    fn coverage(&self, records: u64, after: u64) -> LogCoverage {
+        LogCoverage {
+            origin: self.checkpoint.as_ref().map_or("", |checkpoint| checkpoint.origin()).to_owned(),
+            size: self.checkpoint.as_ref().map_or(0, Checkpoint::size),
+            records,
+            after,
+            erased: 0,
+            unknown_leaves: 0,
+            witnesses: self.witnesses,
+            quorum: self.quorum,
+            root: RootCheck::NoLayout,
+            previous: self.previous_compared(RootCheck::NoLayout),
+        }
     }
 
     /// Returns whether the log was compared with the earlier checkpoint; `None` if the auditor gave none.
@@ -279,10 +349,23 @@ impl<'a> LogCheck<'a> {
         if !gaps.is_empty() {
             return Err(gaps);
         }
+        let end = |device_id: &str, places: &DevicePlaces| {
+            let (sequence, _) = places.last_before(course.size)?;
+            Some(Head { sequence, hash: *replay.heads.get(device_id)? })
+        };
+        Ok(self.judge(checkpoint, course, &Roots::of(course, &replay), &HeadsOf::All { end: &end }))
+    }
+
+    /// Compares the roots of all leaves up to the checkpoint, then single leaves and the heads.
+    fn judge(
+        &self,
+        checkpoint: &Checkpoint,
+        course: &Course<'_>,
+        roots: &Roots,
+        heads: &HeadsOf<'_>,
+    ) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let roots = Roots::of(course, &replay);
-        if let Some(previous) = &self.previous {
-            let root = roots.cut.unwrap_or(roots.end);
+        if let (Some(previous), Some(root)) = (&self.previous, roots.cut) {
             if root != previous.root() {
                 let actual = format!("root {root} at size {} in the replay of the log", previous.size());
                 findings.push(Finding::new(FindingCode::CheckpointInconsistent, shown(previous), actual));
@@ -291,13 +374,21 @@ impl<'a> LogCheck<'a> {
         if roots.end == checkpoint.root() {
             // The leaf of the earlier checkpoint is known only if its root matches.
             let earlier = course.cut.filter(|_| findings.is_empty());
-            findings.extend(wrong_leaf(checkpoint, course));
-            findings.extend(heads_mismatch(course, earlier, &replay.heads));
+            let opening = || match heads {
+                HeadsOf::All { .. } => wrong_opening(checkpoint, course),
+                _ => None,
+            };
+            findings.extend(malformed_leaf(course).or_else(opening));
+            match heads {
+                HeadsOf::All { end } => findings.extend(heads_mismatch(course, earlier, end)),
+                HeadsOf::Some(heads) => findings.extend(other_heads(course, heads)),
+                HeadsOf::None => {}
+            }
         } else {
             let actual = format!("root {} at size {} from the records", roots.end, checkpoint.size());
             findings.push(Finding::new(FindingCode::CheckpointMismatch, shown(checkpoint), actual));
         }
-        Ok(findings)
+        findings
     }
 }
 
@@ -309,9 +400,19 @@ fn denies(code: FindingCode) -> bool {
     matches!(code, CheckpointInconsistent | CheckpointMismatch | CheckpointUntrusted | WitnessQuorumMissing)
 }
 
+/// The heads that belong to the last leaf.
+enum HeadsOf<'a> {
+    /// Those of all devices. `end` returns the last record of a device.
+    All { end: &'a dyn Fn(&str, &DevicePlaces) -> Option<Head> },
+    /// Entries with the hashes that join them.
+    Some(&'a PartialHeads),
+    /// None: the heads are not compared.
+    None,
+}
+
 /// The roots of a complete replay.
 struct Roots {
-    /// The root at the cut, if the cut is before the end.
+    /// The root at the cut, if it is known.
     cut: Option<TreeHash>,
     end: TreeHash,
 }
@@ -334,7 +435,8 @@ impl Roots {
                 break;
             }
         }
-        Roots { cut, end: root(&all) }
+        let end = root(&all);
+        Roots { cut: if course.cut == Some(course.size) { Some(end) } else { cut }, end }
     }
 }
 
@@ -355,26 +457,28 @@ fn distrust(which: &str, error: &PolicyError) -> Finding {
 /// Returns the first findings, and one that counts the rest.
 fn bounded(mut findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let mut kept: Vec<Finding> = findings.by_ref().take(MAX_DEVICES).collect();
-    let more = findings.count();
-    if more > 0
-        && let Some(last) = kept.last()
-    {
-        let actual = format!("{more} further finding{} of this kind", s(more as u64));
-        kept.push(Finding::new(last.code, format!("at most {MAX_DEVICES} findings"), actual));
-    }
+    let more = findings.count() as u64;
+    kept.extend(kept.last().and_then(|last| counted(last.code, more)));
     kept
 }
 
-/// Returns the finding of a leaf that a correct log cannot have, although the root matches.
-fn wrong_leaf(checkpoint: &Checkpoint, course: &Course<'_>) -> Option<Finding> {
+/// Returns a finding for further findings that have none of their own.
+pub(crate) fn counted(code: FindingCode, more: u64) -> Option<Finding> {
+    let actual = format!("{more} further finding{} of this kind", s(more));
+    (more > 0).then(|| Finding::new(code, format!("at most {MAX_DEVICES} findings"), actual))
+}
+
+/// Returns the finding of the first leaf that a correct log cannot have, although the root matches.
+fn malformed_leaf(course: &Course<'_>) -> Option<Finding> {
+    let index = course.places.malformed.iter().find(|index| **index < course.size)?;
+    let (expected, actual) = ("leaves of the form of their kind", format!("leaf {index} is malformed"));
+    Some(Finding::new(FindingCode::CheckpointMismatch, expected, actual))
+}
+
+/// Returns the finding of a log that does not begin with the one leaf that opens it.
+fn wrong_opening(checkpoint: &Checkpoint, course: &Course<'_>) -> Option<Finding> {
     let finding =
         |expected: String, actual: String| Finding::new(FindingCode::CheckpointMismatch, expected, actual);
-    if let Some(index) = course.places.malformed.iter().find(|index| **index < course.size) {
-        return Some(finding(
-            "leaves of the form of their kind".to_owned(),
-            format!("leaf {index} is malformed"),
-        ));
-    }
     let expected = || format!("leaf 0 opens log {}, and no other leaf opens one", checkpoint.origin());
     let mut opened = course.places.opened.iter().take_while(|(index, _)| *index < course.size);
     match (opened.next(), opened.next()) {
@@ -441,12 +545,12 @@ fn missing_leaf(
 fn heads_mismatch(
     course: &Course<'_>,
     earlier: Option<u64>,
-    heads: &BTreeMap<String, Hash>,
+    end: &dyn Fn(&str, &DevicePlaces) -> Option<Head>,
 ) -> Option<Finding> {
     let code = FindingCode::HeadsMismatch;
     let last = course.size.checked_sub(1)?;
     let logged = &course.places.heads;
-    let at = |index: u64| logged.binary_search_by_key(&index, |heads| heads.index).ok().map(|at| &logged[at]);
+    let at = |index: u64| course.heads_at(index);
     let earlier = earlier.and_then(|size| size.checked_sub(1));
     for (index, which) in [(Some(last), "the checkpoint"), (earlier, "the earlier checkpoint")] {
         if let Some(index) = index.filter(|index| at(*index).is_none()) {
@@ -463,24 +567,18 @@ fn heads_mismatch(
     let (mut root, mut records) = (HeadsRoot::default(), 0);
     for (device_id, places) in &course.places.devices {
         records += places.records_before(course.size);
-        let logged = places.keys.iter().take_while(|(index, _)| *index < course.size);
-        let mut starts = logged.map(|(_, key)| key.start).peekable();
-        if starts.peek().is_none() {
-            if let Some((sequence, index)) = places.last_before(course.size) {
-                let actual = format!("no key, and a record at leaf {index}");
-                let finding = Finding::new(code, "a key of the device in the log", actual);
+        if places.keys.first().is_none_or(|(index, _)| *index >= course.size) {
+            if let Some(Head { sequence, .. }) = end(device_id, places) {
+                let finding = Finding::new(code, "a key of the device in the log", "a record and no key");
                 return Some(about(device_id, sequence, finding));
             }
             // A device without a key has no entry.
             continue;
         }
-        let start = starts.flatten().next();
         let (start_sequence, start_hash) =
-            start.map_or((0, Hash::ZERO), |start| (start.sequence, start.hash));
-        let (sequence, record_hash) = match (places.last_before(course.size), heads.get(device_id)) {
-            (Some((sequence, _)), Some(hash)) => (sequence, *hash),
-            _ => (0, start_hash),
-        };
+            places.start(course.size).map_or((0, Hash::ZERO), |start| (start.sequence, start.hash));
+        let end = end(device_id, places);
+        let (sequence, record_hash) = end.map_or((0, start_hash), |end| (end.sequence, end.hash));
         let device_id = device_id.clone();
         // The devices are sorted, and a device without a record has the hash of its start.
         let _ = root.push(&HeadEntry { device_id, sequence, record_hash, start_sequence, start_hash });
@@ -493,6 +591,68 @@ fn heads_mismatch(
         let expected = shown(root.root(), root.devices(), records);
         Finding::new(code, expected, shown(leaf.heads_root, leaf.devices, leaf.records))
     })
+}
+
+/// Returns the finding of entries that are not part of the heads tree of the last leaf.
+fn other_heads(course: &Course<'_>, heads: &PartialHeads) -> Option<Finding> {
+    let code = FindingCode::HeadsMismatch;
+    let last = course.size.checked_sub(1)?;
+    let Some(placed) = course.heads_at(last) else {
+        let expected = format!("a heads leaf at leaf {last}, the last of the checkpoint");
+        return Some(Finding::new(code, expected, "another leaf"));
+    };
+    let leaf = &placed.leaf;
+    let is_same = (leaf.heads_root, leaf.devices) == (heads.root(), heads.devices());
+    (!is_same).then(|| {
+        let shown =
+            |root: TreeHash, devices: u64| format!("heads root {root} of {devices} device{}", s(devices));
+        let expected = shown(leaf.heads_root, leaf.devices);
+        Finding::new(code, expected, shown(heads.root(), heads.devices()))
+    })
+}
+
+/// Returns the finding of a device whose last record in a bundle is not its head in the log.
+fn wrong_end(device_id: &str, heads: &PartialHeads, end: Option<&Head>) -> Option<Finding> {
+    let shown = |head: &Head| format!("sequence {}, hash {}", head.sequence, head.hash);
+    let Some(entry) = heads.entry(device_id) else {
+        let code = FindingCode::HeadsMismatch;
+        if let Some(end) = end {
+            let finding = Finding::new(code, "a head of the device in the log", "a record and no head");
+            return Some(about(device_id, end.sequence, finding));
+        }
+        let expected = "the head of the device, or the two devices beside its place";
+        let mut finding = Finding::new(code, expected, "other devices");
+        finding.device_id = Some(device_id.into());
+        return (!heads.shows_absence(device_id)).then_some(finding);
+    };
+    let head = Head { sequence: entry.sequence, hash: entry.record_hash };
+    let (code, actual) = match end {
+        None if head.sequence == 0 => return None,
+        None => (FindingCode::DeviceMissing, "no record of the device".to_owned()),
+        Some(end) if *end == head => return None,
+        Some(end) => (FindingCode::HeadMismatch, shown(end)),
+    };
+    Some(about(device_id, head.sequence, Finding::new(code, shown(&head), actual)))
+}
+
+impl Course<'_> {
+    fn unknown_leaves(&self) -> u64 {
+        self.places.unknown.iter().filter(|index| **index < self.size).count() as u64
+    }
+
+    fn heads_at(&self, index: u64) -> Option<&PlacedHeads> {
+        let heads = &self.places.heads;
+        heads.binary_search_by_key(&index, |heads| heads.index).ok().map(|at| &heads[at])
+    }
+
+    /// Step 10.7: the keys of the auditor that the log lacks.
+    fn keys_not_logged(&self, keys: Option<&KeyRing>) -> Vec<Finding> {
+        let devices = self.places.devices.iter();
+        let missing = keys.into_iter().flat_map(|keys| {
+            devices.clone().flat_map(|(device_id, places)| not_logged(device_id, places, self.size, keys))
+        });
+        bounded(missing)
+    }
 }
 
 /// Returns a finding for each key of the auditor that may sign logged records of the device and that the log lacks.
@@ -512,7 +672,7 @@ fn not_logged(device_id: &str, places: &DevicePlaces, size: u64, keys: &KeyRing)
     missing.map(finding).collect()
 }
 
-fn about(device_id: &str, sequence: u64, mut finding: Finding) -> Finding {
+pub(crate) fn about(device_id: &str, sequence: u64, mut finding: Finding) -> Finding {
     finding.device_id = Some(device_id.into());
     finding.sequence = Some(sequence);
     finding

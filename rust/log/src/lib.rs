@@ -26,6 +26,7 @@ mod batch;
 mod bundle;
 mod checkpoint;
 mod consistency;
+mod evidence;
 mod hash;
 mod heads;
 mod heads_proof;
@@ -54,6 +55,13 @@ pub use batch::{
 pub use bundle::{EntryBundle, MAX_ENTRY_BYTES};
 pub use checkpoint::{Checkpoint, CheckpointError, MAX_ORIGIN_BYTES};
 pub use consistency::{ConsistencyProof, ConsistencyProofError};
+pub use evidence::{
+    BLOCK_BYTES, BundleFile, BundleKeysError, BundleManifest, BundleManifestError, BundleMember, BundleScope,
+    Entry, FileDigest, LeafItem, LeafItemError, LeafItems, LeafWalk, MANIFEST_NAME, MAX_BUNDLE_SUBJECTS,
+    MAX_LEAVES_BYTES, MAX_MANIFEST_BYTES, PartialHeads, PartialHeadsError, PartialTree, manifest_bytes,
+    member_header, padding_bytes, push_leaf_item, push_subtree_item, read_bundle_keys, skipped_subtrees,
+    write_bundle_keys, write_partial_heads,
+};
 pub use hash::{MAX_SIZE, TreeHash};
 pub use heads::{HeadEntry, HeadsError, HeadsRoot, HeadsTree};
 pub use heads_proof::{DeviceState, HeadsProof, HeadsProofError, ProvenDevice};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use edgesentry_chain::Hash;
+use edgesentry_chain::{AuditRecord, Hash, Head};
 
 use crate::hash::TreeHash;
 use crate::layout::{Layout, LayoutError, LayoutItem};
@@ -54,7 +54,7 @@ pub struct Places {
     erased: BTreeMap<String, Erasures>,
     pub(crate) runs: usize,
     size: u64,
-    records: u64,
+    pub(crate) records: u64,
 }
 
 /// A heads leaf.
@@ -113,16 +113,14 @@ impl Places {
             match item {
                 LayoutItem::Run { device_id, first_sequence, count: records } => {
                     places.runs += 1;
-                    let run = PlacedRun { first_sequence, index, records };
                     places.records += records;
-                    let runs = &mut places.device(device_id).runs;
-                    if runs.is_empty() {
-                        // Most devices of a small log have one run.
-                        runs.reserve_exact(1);
-                    }
-                    runs.push(run);
+                    let run = PlacedRun { first_sequence, index, records };
+                    places.device(device_id).push(run);
                 }
-                LayoutItem::Leaf(leaf) => places.leaf(index, leaf),
+                LayoutItem::Leaf(leaf) => {
+                    places.others.push((index, TreeHash::of_leaf(leaf)));
+                    places.leaf_at(index, leaf);
+                }
             }
         }
         for (device_id, device) in &mut places.devices {
@@ -143,8 +141,15 @@ impl Places {
         self.devices.entry(device_id.to_owned()).or_default()
     }
 
-    fn leaf(&mut self, index: u64, bytes: &[u8]) {
-        self.others.push((index, TreeHash::of_leaf(bytes)));
+    /// Adds a record in the order of the log.
+    pub(crate) fn record_at(&mut self, index: u64, record: &AuditRecord) {
+        self.records += 1;
+        let run = PlacedRun { first_sequence: record.sequence, index, records: 1 };
+        self.device(&record.device_id).push_record(run);
+    }
+
+    /// Adds the content of any other leaf.
+    pub(crate) fn leaf_at(&mut self, index: u64, bytes: &[u8]) {
         match Leaf::parse(bytes) {
             Ok(Leaf::Heads(leaf)) => self.heads.push(PlacedHeads { index, leaf, records: self.records }),
             Ok(Leaf::Key(leaf)) => self.device(&leaf.device_id.clone()).keys.push((index, leaf)),
@@ -181,6 +186,26 @@ impl Places {
 }
 
 impl DevicePlaces {
+    fn push(&mut self, run: PlacedRun) {
+        if self.runs.is_empty() {
+            // Most devices of a small log have one run.
+            self.runs.reserve_exact(1);
+        }
+        self.runs.push(run);
+    }
+
+    fn push_record(&mut self, record: PlacedRun) {
+        match self.runs.last_mut() {
+            Some(run) if run.is_continued_by(&record) => run.records += 1,
+            _ => self.push(record),
+        }
+    }
+
+    /// Returns the start of the chain, according to the first key that has one.
+    pub(crate) fn start(&self, size: u64) -> Option<Head> {
+        self.keys.iter().take_while(|(index, _)| *index < size).find_map(|(_, key)| key.start)
+    }
+
     pub(crate) fn of(&self, sequence: u64) -> Option<u64> {
         let after = self.runs.partition_point(|run| run.first_sequence <= sequence);
         let run = self.runs.get(after.checked_sub(1)?)?;
@@ -201,11 +226,11 @@ impl DevicePlaces {
 
     /// Returns true if one of the first `size` leaves is a record with one of the sequences.
     pub(crate) fn has_any(&self, sequences: RangeInclusive<u64>, size: u64) -> bool {
-        let first = self.runs.partition_point(|run| run.last_sequence() < *sequences.start());
-        let runs = self.runs.iter().skip(first).take_while(|run| run.first_sequence <= *sequences.end());
-        runs.into_iter().any(|run| {
-            let before = sequences.start().saturating_sub(run.first_sequence);
-            run.index + before < size
+        // Runs of a bundle may overlap, so all are compared.
+        self.runs.iter().any(|run| {
+            let first = run.first_sequence.max(*sequences.start());
+            let is_there = first <= run.last_sequence() && first <= *sequences.end();
+            is_there && run.index + (first - run.first_sequence) < size
         })
     }
 
@@ -216,6 +241,11 @@ impl DevicePlaces {
 }
 
 impl PlacedRun {
+    fn is_continued_by(&self, record: &PlacedRun) -> bool {
+        self.index.checked_add(self.records) == Some(record.index)
+            && self.first_sequence.checked_add(self.records) == Some(record.first_sequence)
+    }
+
     fn last_sequence(&self) -> u64 {
         // A layout has no empty run, and no run beyond the largest sequence.
         self.first_sequence + (self.records - 1)

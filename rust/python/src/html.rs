@@ -55,7 +55,10 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
     let mut html = head(["code", "device", "sequence", "place", "expected", "actual", "likely cause"]);
     for finding in findings.iter().take(MAX_FINDINGS) {
         let sequence = finding.sequence.map_or_else(String::new, |sequence| sequence.to_string());
-        let place = finding.location.as_ref().map(|at| format!("{} record {}", at.input, at.record));
+        let place = finding.location.as_ref().map(|at| match at.record {
+            0 => at.input.to_string(),
+            record => format!("{} record {record}", at.input),
+        });
         let cause = finding.cause.as_ref().map(|cause| match cause.sequence {
             Some(sequence) => format!("{} at sequence {sequence}", cause.code),
             None => cause.code.to_string(),

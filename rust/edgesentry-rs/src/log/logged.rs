@@ -3,10 +3,26 @@
 use edgesentry_log::{LayoutItem, LayoutWriter, Places};
 
 use super::error::LogError;
-use crate::ledger::{BatchRow, BatchStep, CheckpointRow, Ledger, LogTablesError};
+use crate::ledger::{BatchLeaves, BatchRow, BatchStep, CheckpointRow, Ledger, LogTables, LogTablesError};
 
 /// Leaves in one read of the tables.
 const WINDOW_LEAVES: u64 = 100_000;
+
+/// Calls `take` with the leaves before `size`, without the records, in their order.
+pub(super) async fn each_window(
+    tables: &dyn LogTables,
+    size: u64,
+    mut take: impl FnMut(BatchLeaves) -> Result<(), LogTablesError>,
+) -> Result<(), LogTablesError> {
+    let mut first_index = 0;
+    while first_index < size {
+        let end = size.min(first_index + WINDOW_LEAVES);
+        let window = BatchRow { batch: 0, first_index, size: end, root: None, step: BatchStep::Signed };
+        take(tables.leaves(&window).await?)?;
+        first_index = end;
+    }
+    Ok(())
+}
 
 /// The log of a ledger up to its last checkpoint.
 #[derive(Clone, Debug)]
@@ -31,11 +47,7 @@ impl Logged {
             LogTablesError::Inconsistent("the log has no checkpoint yet; run eds checkpoint first".into())
         })?;
         let mut layout = LayoutWriter::default();
-        let mut first_index = 0;
-        while first_index < checkpoint.size {
-            let size = checkpoint.size.min(first_index + WINDOW_LEAVES);
-            let window = BatchRow { batch: 0, first_index, size, root: None, step: BatchStep::Signed };
-            let leaves = tables.leaves(&window).await?;
+        each_window(&*tables, checkpoint.size, |leaves| {
             let mut events = leaves.events.iter().peekable();
             let mut push = |item: LayoutItem<'_>| {
                 layout.push(item).map_err(|error| LogTablesError::Inconsistent(error.to_string()))
@@ -50,8 +62,9 @@ impl Logged {
             for (_, leaf) in events {
                 push(LayoutItem::Leaf(leaf))?;
             }
-            first_index = size;
-        }
+            Ok(())
+        })
+        .await?;
         let layout = layout.into_bytes();
         let places =
             Places::parse(&layout).map_err(|error| LogTablesError::Inconsistent(error.to_string()))?;

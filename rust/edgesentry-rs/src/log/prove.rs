@@ -4,6 +4,7 @@
 //! never a proof that does not hold.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -140,7 +141,7 @@ type LastHeads = (Checkpoint, Arc<HeadsTree>);
 /// A reader of a log. It needs no key.
 #[derive(Clone)]
 pub struct LogReader {
-    tables: Arc<dyn LogTables>,
+    pub(super) tables: Arc<dyn LogTables>,
     store: TileStore,
     /// The heads trees of the last proof for the published checkpoint, and of the last one for an earlier checkpoint.
     /// Building one takes time in proportion to the devices, or to the leaves since the earlier checkpoint, and all proofs
@@ -264,16 +265,8 @@ impl LogReader {
         first: u64,
         last: u64,
     ) -> Result<RunProof, ProveError> {
-        let records = last.checked_sub(first).and_then(|more| usize::try_from(more).ok());
-        let records = records.filter(|more| *more < MAX_RUN_RECORDS).map(|more| more + 1);
-        let records = records.ok_or(ProveError::Run { first, last })?;
+        let indexes = self.positions(published, device_id, first, last).await?;
         let (size, root) = (published.checkpoint.size(), published.checkpoint.root());
-        let mut indexes = self.tables.positions(device_id, first, last).await?;
-        indexes.truncate(indexes.iter().take_while(|index| **index < size).count());
-        if indexes.len() < records {
-            let (device_id, sequence) = (device_id.to_owned(), first + indexes.len() as u64);
-            return Err(ProveError::NotLogged { device_id, sequence, size });
-        }
         let leaves = self.store.leaves(&indexes, size, root, published.tree).await?;
         for (leaf, sequence) in leaves.iter().zip(first..) {
             let is_it = matches!(Leaf::parse(&leaf.leaf), Ok(Leaf::Record(record))
@@ -294,6 +287,18 @@ impl LogReader {
     /// # Errors
     /// The log or the ledger failed.
     pub async fn prove_head(&self, published: &Published, device_id: &str) -> Result<HeadsProof, ProveError> {
+        let (tree, proof) = self.proven_heads(published).await?;
+        HeadsProof::of_device(device_id, &tree, proof)
+            .map_err(|error| LogTablesError::Inconsistent(error.to_string()).into())
+    }
+
+    /// Returns the heads tree of the checkpoint.
+    pub(super) async fn last_heads(&self, published: &Published) -> Result<Arc<HeadsTree>, ProveError> {
+        Ok(self.proven_heads(published).await?.0)
+    }
+
+    /// Returns the heads tree of the checkpoint, and the proof of the leaf with its root.
+    async fn proven_heads(&self, published: &Published) -> Result<(Arc<HeadsTree>, LogProof), ProveError> {
         let size = published.checkpoint.size();
         let last = size.checked_sub(1).ok_or_else(|| self.store.damaged("the log is empty".to_owned()))?;
         let root = published.checkpoint.root();
@@ -302,9 +307,63 @@ impl LogReader {
             return Err(self.store.damaged(format!("leaf {last} is not a heads leaf")).into());
         };
         let proof = LogProof { extra: Some(leaf), index, path, checkpoint: published.note.clone() };
-        let tree = self.heads_tree(published, heads.heads_root).await?;
-        HeadsProof::of_device(device_id, &tree, proof)
-            .map_err(|error| LogTablesError::Inconsistent(error.to_string()).into())
+        Ok((self.heads_tree(published, heads.heads_root).await?, proof))
+    }
+
+    /// Returns the index of the leaf of a record.
+    pub(super) async fn position(
+        &self,
+        published: &Published,
+        device_id: &str,
+        sequence: u64,
+    ) -> Result<u64, ProveError> {
+        let indexes = self.positions(published, device_id, sequence, sequence).await?;
+        indexes.first().copied().ok_or(ProveError::Run { first: sequence, last: sequence })
+    }
+
+    /// Returns the indexes of the leaves of consecutive records.
+    async fn positions(
+        &self,
+        published: &Published,
+        device_id: &str,
+        first: u64,
+        last: u64,
+    ) -> Result<Vec<u64>, ProveError> {
+        let records = last.checked_sub(first).and_then(|more| usize::try_from(more).ok());
+        let records = records.filter(|more| *more < MAX_RUN_RECORDS).map(|more| more + 1);
+        let records = records.ok_or(ProveError::Run { first, last })?;
+        let size = published.checkpoint.size();
+        let mut indexes = self.tables.positions(device_id, first, last).await?;
+        indexes.truncate(indexes.iter().take_while(|index| **index < size).count());
+        if indexes.len() < records {
+            let (device_id, sequence) = (device_id.to_owned(), first + indexes.len() as u64);
+            return Err(ProveError::NotLogged { device_id, sequence, size });
+        }
+        Ok(indexes)
+    }
+
+    /// Returns the hashes of perfect subtrees of the tree.
+    pub(super) async fn nodes(
+        &self,
+        published: &Published,
+        nodes: Vec<NodeId>,
+    ) -> Result<HashMap<NodeId, TreeHash>, LogError> {
+        self.store.nodes(nodes, published.tree).await
+    }
+
+    /// Returns the bundles with the leaves of a range, in order.
+    pub(super) fn entries(
+        &self,
+        published: &Published,
+        leaves: &Range<u64>,
+    ) -> impl futures::Stream<Item = Result<(TileId, Bytes), LogError>> + Send {
+        let (width, tree) = (u64::from(TILE_WIDTH), published.tree);
+        let firsts = (leaves.start / width..leaves.end.div_ceil(width)).map(move |tile| tile * width);
+        self.store.get_all(firsts.filter_map(move |first| TileId::of_entry(first, tree)))
+    }
+
+    pub(super) fn damaged(&self, problem: &str) -> LogError {
+        self.store.damaged(problem.to_owned())
     }
 
     async fn heads_tree(&self, published: &Published, root: TreeHash) -> Result<Arc<HeadsTree>, ProveError> {

@@ -216,7 +216,7 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
 
 /// Deletes payloads that are to be erased, if a payload store is configured.
 fn erase_due(ledger: &LedgerArgs, output: &Output) -> Result<(), Failure> {
-    let opened = ledger.open_with_payloads(Access::Existing)?;
+    let opened = ledger.open_with_payloads(None, Access::Existing)?;
     if opened.payloads.is_none() {
         return Ok(());
     }

@@ -178,7 +178,7 @@ impl Prove {
     }
 }
 
-fn failure(error: &ProveError) -> Failure {
+pub(super) fn failure(error: &ProveError) -> Failure {
     let exit = match error {
         ProveError::Log(error) => return checkpoint::failure(error),
         ProveError::OtherLog { .. } | ProveError::UnknownSize { .. } | ProveError::Run { .. } => Exit::Usage,

@@ -87,6 +87,7 @@ fn page(code: FindingCode) -> &'static str {
         FindingCode::PayloadMissing => include_str!("../../../../docs/findings/payload_missing.md"),
         FindingCode::HeadMismatch => include_str!("../../../../docs/findings/head_mismatch.md"),
         FindingCode::DeviceMissing => include_str!("../../../../docs/findings/device_missing.md"),
+        FindingCode::BundleMalformed => include_str!("../../../../docs/findings/bundle_malformed.md"),
         FindingCode::RecordMalformed => include_str!("../../../../docs/findings/record_malformed.md"),
         FindingCode::CheckpointUntrusted => include_str!("../../../../docs/findings/checkpoint_untrusted.md"),
         FindingCode::WitnessQuorumMissing => {

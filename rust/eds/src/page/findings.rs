@@ -117,6 +117,7 @@ fn row(finding: &Finding, at: usize) -> Markup {
                 @if let Some(sequence) = finding.sequence { p { "sequence " (number(sequence)) } }
                 @if let Some(timestamp_ms) = finding.timestamp_ms { p .minor { (stamp(timestamp_ms)) } }
                 @match (&finding.location, finding.index) {
+                    (Some(at), _) if at.record == 0 => { p .minor { bdi { (name(&at.input)) } } }
                     (Some(at), _) => { p .minor { bdi { (name(&at.input)) } " record " (number(at.record)) } }
                     (None, Some(index)) => { p .minor { "record " (number(index + 1)) } }
                     (None, None) => {}

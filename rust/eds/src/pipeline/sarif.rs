@@ -71,6 +71,9 @@ fn result(report: &Report, finding: &Finding) -> Value {
         result["partialFingerprints"] = json!({"recordHash/v1": format!("{}:{hash}", finding.code)});
     }
     let mut location = match &finding.location {
+        Some(at) if at.record == 0 => {
+            json!({"physicalLocation": {"artifactLocation": {"uri": uri(&at.input)}}})
+        }
         Some(at) => json!({
             "physicalLocation": {"artifactLocation": {"uri": uri(&at.input)}},
             "message": {"text": format!("record {}", at.record)},

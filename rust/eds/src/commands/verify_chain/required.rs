@@ -27,7 +27,7 @@ pub(super) fn missing(required: &[Level], providers: &Providers, in_place: bool)
 }
 
 /// Reports the required levels that were not covered.
-pub(super) fn uncovered(required: &[Level], coverage: &Coverage) -> Option<Failure> {
+pub(in crate::commands) fn uncovered(required: &[Level], coverage: &Coverage) -> Option<Failure> {
     let gaps: Vec<String> = require(required, coverage).iter().map(ToString::to_string).collect();
     if gaps.is_empty() {
         return None;

@@ -1,0 +1,339 @@
+//! Evidence bundles from the files of a log (docs/reference/bundle.md).
+//!
+//! The leaves come from the entry bundles and are compared with the root of the checkpoint, so a bundle never leaves
+//! this module with records that the log does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use edgesentry_chain::{AuditRecord, Hash, KeyRing};
+use edgesentry_formats::BundleWriter;
+use edgesentry_log::{
+    BundleKeysError, BundleScope, Checkpoint, EntryBundle, Leaf, LeafItem, PartialTree, TILE_WIDTH, TileId,
+    push_leaf_item, push_subtree_item, skipped_subtrees, write_bundle_keys, write_partial_heads,
+};
+use futures::TryStreamExt;
+
+use super::logged::each_window;
+use super::{LogReader, ProveError, Published};
+use crate::PayloadStore;
+use crate::error::StoreError;
+use crate::ledger::LogTablesError;
+
+/// Spans whose neighbouring hashes are read together.
+const SPANS: usize = 256;
+/// The maximum number of payloads in a bundle.
+const MAX_PAYLOADS: usize = 90_000;
+const README: &str = include_str!("bundle/readme.txt");
+
+/// The reason why a bundle cannot be written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The log cannot be read, or lacks a record.
+    #[error(transparent)]
+    Log(#[from] ProveError),
+    /// The payload store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bundle cannot be written.
+    #[error("cannot write the bundle: {0}")]
+    Write(Arc<io::Error>),
+    /// The log has no record of the devices.
+    #[error(
+        "the log has no record of these devices at size {0}, so the bundle would prove nothing; eds prove head proves an \
+         absence"
+    )]
+    NoRecords(u64),
+    /// The keys cannot be written.
+    #[error(transparent)]
+    Keys(#[from] BundleKeysError),
+    /// The payload store lacks the payload of a record, or has other bytes.
+    #[error(
+        "device {device_id:?}, sequence {sequence}: the payload store does not have the payload that the record commits \
+         to; leave out --payloads, or restore the payload"
+    )]
+    Payload {
+        /// The device.
+        device_id: String,
+        /// The sequence.
+        sequence: u64,
+    },
+    /// A bundle holds fewer payloads.
+    #[error("the records have more than {MAX_PAYLOADS} payloads; make bundles of fewer devices or records")]
+    TooManyPayloads,
+}
+
+impl BundleError {
+    /// Returns a stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            BundleError::Log(error) => error.code(),
+            BundleError::Store(_) => "store",
+            BundleError::Write(_) => "io",
+            BundleError::NoRecords(_) => "bundle_empty",
+            BundleError::Keys(_) => "keys",
+            BundleError::Payload { .. } => "payload_missing",
+            BundleError::TooManyPayloads => "bundle_too_large",
+        }
+    }
+}
+
+impl From<io::Error> for BundleError {
+    fn from(error: io::Error) -> BundleError {
+        BundleError::Write(Arc::new(error))
+    }
+}
+
+impl From<super::LogError> for BundleError {
+    fn from(error: super::LogError) -> BundleError {
+        BundleError::Log(error.into())
+    }
+}
+
+impl From<LogTablesError> for BundleError {
+    fn from(error: LogTablesError) -> BundleError {
+        BundleError::Log(error.into())
+    }
+}
+
+/// The content of a bundle.
+#[derive(Clone, Copy)]
+pub struct BundleContent<'a> {
+    /// The part of the log; devices and records sorted, none twice.
+    pub scope: &'a BundleScope,
+    /// An older checkpoint of the same log, whose root the bundle must show too.
+    pub since: Option<&'a Checkpoint>,
+    /// The store of the payloads to include.
+    pub payloads: Option<&'a dyn PayloadStore>,
+    /// Keys to claim.
+    pub keys: Option<&'a KeyRing>,
+    /// A policy to claim.
+    pub policy: Option<&'a [u8]>,
+}
+
+/// The bundle under writing.
+struct Writing<'a> {
+    writer: &'a mut BundleWriter,
+    tree: PartialTree,
+    item: Vec<u8>,
+    records: u64,
+    /// The records of the payloads to include, by hash.
+    payloads: Option<BTreeMap<[u8; 32], AuditRecord>>,
+    /// Is told the number of records so far.
+    written: &'a (dyn Fn(u64) + Send + Sync),
+}
+
+impl LogReader {
+    /// Writes the members of a bundle. Returns the number of records.
+    ///
+    /// # Errors
+    /// The log or the payload store cannot be read, or lacks content; the disk is full.
+    pub async fn write_bundle(
+        &self,
+        published: &Published,
+        content: &BundleContent<'_>,
+        writer: &mut BundleWriter,
+        written: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<u64, BundleError> {
+        let checkpoint = &published.checkpoint;
+        let size = checkpoint.size();
+        if let Some(older) = content.since {
+            self.prove_consistency(published, older).await?;
+        }
+        let since = content.since.map(Checkpoint::size);
+        let spans = self.spans(published, content.scope).await?;
+        writer.file("checkpoint", published.note.to_string().as_bytes())?;
+        if let BundleScope::Devices(devices) = content.scope {
+            let tree = self.last_heads(published).await?;
+            let heads = write_partial_heads(&tree, devices.iter().map(String::as_str));
+            writer.file("heads", &heads)?;
+        }
+        if let Some(keys) = content.keys.filter(|keys| !keys.is_empty()) {
+            writer.file("keys", write_bundle_keys(keys)?.as_bytes())?;
+        }
+        let mut writing = Writing {
+            writer,
+            tree: PartialTree::new(size, since),
+            item: Vec::new(),
+            records: 0,
+            payloads: content.payloads.map(|_| BTreeMap::new()),
+            written,
+        };
+        let mut end = 0;
+        for spans in spans.chunks(SPANS) {
+            end = self.write_spans(&mut writing, end, spans, since, published).await?;
+        }
+        self.write_gap(&mut writing, end..size, since, published).await?;
+        if writing.tree.root() != Some(checkpoint.root()) {
+            return Err(self.damaged("the leaves do not have the root of the checkpoint").into());
+        }
+        let Writing { writer, records, payloads, .. } = writing;
+        if records == 0 {
+            return Err(BundleError::NoRecords(size));
+        }
+        if let Some(store) = content.payloads {
+            write_payloads(store, payloads.unwrap_or_default(), writer).await?;
+        }
+        if let Some(policy) = content.policy {
+            writer.file("policy", policy)?;
+        }
+        writer.file("readme.txt", README.as_bytes())?;
+        Ok(records)
+    }
+
+    /// Returns the indexes of the leaves of a scope, in order.
+    async fn spans(&self, published: &Published, scope: &BundleScope) -> Result<Vec<Range<u64>>, BundleError> {
+        let size = published.checkpoint.size();
+        let mut spans = match scope {
+            BundleScope::Devices(devices) => self.spans_of_devices(size, devices).await?,
+            BundleScope::Records(records) => {
+                let mut spans = Vec::new();
+                for (device_id, sequence) in records {
+                    let index = self.position(published, device_id, *sequence).await?;
+                    spans.push(index..index + 1);
+                }
+                spans
+            }
+            // Every leaf.
+            _ => vec![0..size],
+        };
+        spans.sort_by_key(|span| span.start);
+        Ok(spans)
+    }
+
+    async fn spans_of_devices(&self, size: u64, devices: &[String]) -> Result<Vec<Range<u64>>, BundleError> {
+        let devices: BTreeSet<&str> = devices.iter().map(String::as_str).collect();
+        let mut spans = Vec::new();
+        each_window(&*self.tables, size, |leaves| {
+            let runs = leaves.runs.iter().filter(|(_, run)| devices.contains(run.device_id.as_str()));
+            spans.extend(runs.map(|(index, run)| *index..index + run.records));
+            let events = leaves.events.iter().filter(|(_, leaf)| is_about(leaf, &devices));
+            spans.extend(events.map(|(index, _)| *index..index + 1));
+            Ok(())
+        })
+        .await?;
+        // The last leaf, with the root of the heads.
+        spans.extend(size.checked_sub(1).map(|last| last..size));
+        Ok(spans)
+    }
+
+    /// Writes spans and the hashes between them, after the leaves up to `end`. Returns the end of the last span.
+    async fn write_spans(
+        &self,
+        writing: &mut Writing<'_>,
+        mut end: u64,
+        spans: &[Range<u64>],
+        since: Option<u64>,
+        published: &Published,
+    ) -> Result<u64, BundleError> {
+        let mut gaps = Vec::new();
+        let mut before = end;
+        for span in spans {
+            gaps.extend(skipped_subtrees(before, span.start, since));
+            before = span.end;
+        }
+        let hashes = self.nodes(published, gaps).await?;
+        for span in spans {
+            for node in skipped_subtrees(end, span.start, since) {
+                let hash = hashes.get(&node).copied();
+                let hash = hash.ok_or_else(|| self.damaged("a hash is missing"))?;
+                writing.push(&LeafItem::Subtree {
+                    begin: node.index << node.level,
+                    level: node.level,
+                    hash,
+                })?;
+            }
+            self.write_leaves(writing, span.clone(), published).await?;
+            end = span.end;
+        }
+        Ok(end)
+    }
+
+    async fn write_gap(
+        &self,
+        writing: &mut Writing<'_>,
+        gap: Range<u64>,
+        since: Option<u64>,
+        published: &Published,
+    ) -> Result<(), BundleError> {
+        // An empty span at the end of the gap.
+        let end = gap.end..gap.end;
+        self.write_spans(writing, gap.start, &[end], since, published).await.map(|_| ())
+    }
+
+    async fn write_leaves(
+        &self,
+        writing: &mut Writing<'_>,
+        span: Range<u64>,
+        published: &Published,
+    ) -> Result<(), BundleError> {
+        let mut bundles = std::pin::pin!(self.entries(published, &span));
+        while let Some((id, bytes)) = bundles.try_next().await? {
+            let bundle = EntryBundle::parse(id, &bytes).map_err(|error| self.damaged(&error.to_string()))?;
+            for (index, leaf) in (id.index() * u64::from(TILE_WIDTH)..).zip(bundle.entries()) {
+                if span.contains(&index) {
+                    writing.push(&LeafItem::Leaf { index, leaf })?;
+                }
+            }
+            (writing.written)(writing.records);
+        }
+        Ok(())
+    }
+}
+
+impl Writing<'_> {
+    fn push(&mut self, item: &LeafItem<'_>) -> Result<(), BundleError> {
+        self.tree.push(item);
+        self.item.clear();
+        match item {
+            LeafItem::Leaf { leaf, .. } => {
+                push_leaf_item(&mut self.item, leaf).map_err(io::Error::other)?;
+                self.count(leaf)?;
+            }
+            LeafItem::Subtree { level, hash, .. } => push_subtree_item(&mut self.item, *level, hash),
+            _ => {}
+        }
+        Ok(self.writer.item(&self.item)?)
+    }
+
+    fn count(&mut self, leaf: &[u8]) -> Result<(), BundleError> {
+        let Some((1, body)) = leaf.split_first() else { return Ok(()) };
+        self.records += 1;
+        if let (Some(payloads), Ok(record)) = (&mut self.payloads, AuditRecord::from_canonical_bytes(body)) {
+            payloads.entry(*record.payload_hash.as_bytes()).or_insert(record);
+            if payloads.len() > MAX_PAYLOADS {
+                return Err(BundleError::TooManyPayloads);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns true if a leaf other than a record is about one of the devices.
+fn is_about(leaf: &[u8], devices: &BTreeSet<&str>) -> bool {
+    match Leaf::parse(leaf) {
+        Ok(Leaf::Key(leaf)) => devices.contains(leaf.device_id.as_str()),
+        Ok(Leaf::Revoked(leaf)) => devices.contains(leaf.device_id.as_str()),
+        Ok(Leaf::Erased(leaf)) => devices.contains(leaf.device_id.as_str()),
+        _ => false,
+    }
+}
+
+async fn write_payloads(
+    store: &dyn PayloadStore,
+    payloads: BTreeMap<[u8; 32], AuditRecord>,
+    writer: &mut BundleWriter,
+) -> Result<(), BundleError> {
+    for record in payloads.into_values() {
+        let payload = store.get(&record).await?.filter(|payload| Hash::of(payload) == record.payload_hash);
+        let Some(payload) = payload else {
+            let AuditRecord { device_id, sequence, .. } = record;
+            return Err(BundleError::Payload { device_id, sequence });
+        };
+        writer.file(&format!("payload-{}", record.payload_hash), &payload)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! `eds bundle`: an evidence bundle from the transparency log of a ledger.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use edgesentry_chain::{KeyRing, Scheme};
+use edgesentry_formats::{
+    BundleWriter, Destination, Destinations, Progress, Readers, Writing, describe, times,
+};
+use edgesentry_log::{BundleManifest, BundleScope, Checkpoint, MAX_BUNDLE_SUBJECTS};
+use edgesentry_rs::ledger::key_ring;
+use edgesentry_rs::log::{BundleContent, BundleError, Published};
+use edgesentry_rs::settings::Access;
+use serde_json::json;
+
+use crate::commands::{device_id, known_devices, prove, scheme, verify_proof};
+use crate::exit::{Exit, Failure};
+use crate::inputs::{self, Showing};
+use crate::interrupt;
+use crate::output::{Answer, Output};
+use crate::outputs::{self, cannot_write};
+use crate::stores::{LedgerArgs, Opened};
+use crate::text::{count, name, number, shell_word};
+
+/// Write an evidence bundle: one file with records and the proof that they are in the transparency log
+///
+/// Without --device and --record it has the whole log up to the published checkpoint. It is complete or not written,
+/// and needs its size a second time on the disk until then. eds verify-bundle verifies it offline.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds bundle -o case.tar                                      the whole log
+  eds bundle -o case.tar --device lift-01 --payloads          a chain with its payloads
+  eds bundle -o case.tar --record lift-01:4711                one record
+  eds bundle -o case.tar --device lift-01 --since checkpoint-of-may
+  eds verify-bundle case.tar --policy policy --keys keys.json")]
+pub(crate) struct Bundle {
+    /// File to write; - is stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// The whole chain of this device; may be repeated
+    #[arg(long = "device", value_name = "ID", value_parser = device_id, conflicts_with = "records")]
+    devices: Vec<String>,
+    /// This record; may be repeated
+    #[arg(long = "record", value_name = "DEVICE:SEQUENCE", value_parser = record)]
+    records: Vec<(String, u64)>,
+    /// A checkpoint that the recipient kept: the bundle also shows that the log continues it
+    #[arg(long, value_name = "CHECKPOINT")]
+    since: Option<PathBuf>,
+    /// Include the payloads, from this store: ledger, folder:PATH or s3://BUCKET [without STORE: as configured]
+    #[arg(long, value_name = "STORE", num_args = 0..=1, default_missing_value = "", require_equals = true)]
+    payloads: Option<String>,
+    /// Key ring to include as a claim [default: the registered keys]
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    #[arg(long, value_parser = scheme, requires = "keys")]
+    scheme: Option<Scheme>,
+    /// Policy to include as a claim
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    #[command(flatten)]
+    showing: Showing,
+}
+
+/// Parses `DEVICE:SEQUENCE`; a device id may have colons.
+fn record(text: &str) -> Result<(String, u64), String> {
+    let parts = text.rsplit_once(':').and_then(|(device, sequence)| Some((device, sequence.parse().ok()?)));
+    let (device, sequence) = parts.ok_or("expected DEVICE:SEQUENCE, such as lift-01:4711")?;
+    Ok((device_id(device)?, sequence))
+}
+
+/// The inputs from files.
+struct Given {
+    since: Option<Checkpoint>,
+    keys: Option<KeyRing>,
+    policy: Option<String>,
+}
+
+impl Bundle {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        if self.devices.len().max(self.records.len()) > MAX_BUNDLE_SUBJECTS {
+            let message = format!("a bundle names at most {MAX_BUNDLE_SUBJECTS} devices or records");
+            return Err(Failure::usage("usage", message));
+        }
+        let given = Given {
+            since: self.since.as_deref().map(verify_proof::checkpoint).transpose()?.map(|(_, older)| older),
+            keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
+            policy: self.policy.as_deref().map(verify_proof::policy).transpose()?.map(|p| p.to_string()),
+        };
+        let opened = match self.payloads.as_deref() {
+            None => self.ledger.open(Access::Read)?,
+            Some("") => self.ledger.open_with_payloads(None, Access::Read)?,
+            named => self.ledger.open_with_payloads(named, Access::Read)?,
+        };
+        known_devices(&opened, &self.devices)?;
+        let mut destinations = Destinations::default();
+        self.ledger.read(&opened, &mut destinations);
+        outputs::read(
+            &mut destinations,
+            [
+                ("the older checkpoint", self.since.as_ref()),
+                ("the key ring", self.keys.as_ref()),
+                ("the policy", self.policy.as_ref()),
+            ],
+        );
+        let destination = destinations.place("--output", &self.output)?;
+        if output.json && destination.is_stdout() {
+            let message =
+                "--json writes its result to stdout, where the bundle goes; pass a file with --output";
+            return Err(Failure::usage("usage", message));
+        }
+        let (published, records, manifest) =
+            self.showing.show(|progress| self.write(&opened, given, &destination, progress))?;
+        if !destination.is_stdout() {
+            self.answer(&published, records, &manifest, output)?;
+        }
+        Ok(Exit::Holds)
+    }
+
+    fn scope(&self) -> BundleScope {
+        if !self.records.is_empty() {
+            let mut records = self.records.clone();
+            records.sort();
+            records.dedup();
+            return BundleScope::Records(records);
+        }
+        if self.devices.is_empty() {
+            return BundleScope::Full;
+        }
+        let mut devices = self.devices.clone();
+        devices.sort();
+        devices.dedup();
+        BundleScope::Devices(devices)
+    }
+
+    /// Writes the bundle, complete or not at all.
+    fn write(
+        &self,
+        opened: &Opened,
+        given: Given,
+        destination: &Destination,
+        progress: &Arc<Progress>,
+    ) -> Result<(Published, u64, BundleManifest), Failure> {
+        let settings = &opened.settings;
+        let file = settings.ledger_file();
+        let log = opened.wait(settings.log.open_reader(&*opened.ledger, file.as_deref(), &settings.s3))?;
+        let keys = match given.keys {
+            Some(keys) => keys,
+            None => registered_keys(opened)?,
+        };
+        let payloads = self.payloads.as_ref().map(|_| opened.payloads()).transpose()?;
+        let created_ms = times::clock_ms().unwrap_or(0);
+        let failed = |error: io::Error| cannot_write(&self.output, &error);
+        let mut writer = BundleWriter::new(destination.file()).map_err(failed)?;
+        let scope = self.scope();
+        let counted = std::sync::atomic::AtomicU64::new(0);
+        let written = |records: u64| {
+            let before = counted.swap(records, std::sync::atomic::Ordering::Relaxed);
+            progress.add_records(records.saturating_sub(before));
+        };
+        let work = async {
+            let published = log.published().await?;
+            let content = BundleContent {
+                scope: &scope,
+                since: given.since.as_ref(),
+                payloads: payloads.as_deref(),
+                keys: Some(&keys),
+                policy: given.policy.as_deref().map(str::as_bytes),
+            };
+            let records = log.write_bundle(&published, &content, &mut writer, &written).await?;
+            Ok::<_, BundleError>((published, records))
+        };
+        let Some(written) = opened.runtime.block_on(interrupt::unless_asked(work)) else {
+            let message = "interrupted: the bundle is not complete, and no file was written";
+            return Err(Failure::interrupted(message));
+        };
+        let (published, records) = written.map_err(|error| self.failure(&error))?;
+        let since = given.since.map(|older| older.size());
+        let manifest = finish(writer, scope, created_ms, since, payloads.is_some(), destination);
+        Ok((published, records, manifest.map_err(failed)?))
+    }
+
+    fn failure(&self, error: &BundleError) -> Failure {
+        match error {
+            BundleError::Log(error) => prove::failure(error),
+            BundleError::Write(error) => cannot_write(&self.output, error),
+            BundleError::Store(error) => edgesentry_rs::Error::from(error.clone()).into(),
+            BundleError::NoRecords(_) | BundleError::TooManyPayloads | BundleError::Keys(_) => {
+                Failure::usage(error.code(), error.to_string())
+            }
+            _ => Failure::unfinished(error.code(), describe(error)),
+        }
+    }
+
+    fn answer(
+        &self,
+        published: &Published,
+        records: u64,
+        manifest: &BundleManifest,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let Published { checkpoint, .. } = published;
+        let path = self.output.display().to_string();
+        let files: Vec<_> = manifest.files.iter().map(|file| file.name.as_str()).collect();
+        let content = json!({
+            "file": path,
+            "origin": checkpoint.origin(),
+            "size": checkpoint.size(),
+            "root": checkpoint.root().to_string(),
+            "records": records,
+            "files": files,
+        });
+        let (log, size) = (name(checkpoint.origin()), number(checkpoint.size()));
+        let mut text = format!("{}: {} of {log} at size {size}\n", name(&path), count(records, "record"));
+        let path = shell_word(&path);
+        text.push_str(&format!("  verify    eds verify-bundle {path} --policy POLICY --keys KEYS\n"));
+        output.answer(&Answer { ok: true, name: "bundle", content: &content, text, failure: None })
+    }
+}
+
+fn registered_keys(opened: &Opened) -> Result<KeyRing, Failure> {
+    let devices = opened.wait(opened.ledger.devices())?;
+    key_ring(&devices).map_err(|error| Failure::unfinished("keys", describe(&error)))
+}
+
+fn finish(
+    writer: BundleWriter,
+    scope: BundleScope,
+    created_ms: u64,
+    since: Option<u64>,
+    payloads: bool,
+    destination: &Destination,
+) -> io::Result<BundleManifest> {
+    let mut out = BufWriter::with_capacity(1 << 20, destination.open(Readers::Umask)?);
+    let manifest = writer.finish(scope, created_ms, since, payloads, &mut out)?;
+    out.flush()?;
+    let writing: Writing = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    writing.finish()?;
+    Ok(manifest)
+}

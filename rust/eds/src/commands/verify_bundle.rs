@@ -1,0 +1,125 @@
+//! `eds verify-bundle`: verifies an evidence bundle, offline.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use edgesentry_chain::{InputKind, Level, ProvidedBy, Providers, Scheme};
+use edgesentry_formats::{BundleInputs, MaxAge, times};
+
+use crate::commands::verify_chain::{conclude, uncovered};
+use crate::commands::{scheme, verify_proof};
+use crate::exit::{Exit, Failure};
+use crate::inputs::{self, Running};
+use crate::output::Output;
+
+/// Verify an evidence bundle, offline: records, signatures, heads, and the checkpoint that commits to them
+///
+/// The policy and the keys must come from you, not from the party that made the bundle. Without them, those in the
+/// bundle are used: the report then shows that the bundle agrees with itself, and states this.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eds verify-bundle case.tar --policy policy --keys keys.json
+  eds verify-bundle case.tar --policy policy --keys keys.json --require signatures,log --json
+  eds verify-bundle case.tar --policy policy --keys keys.json --previous checkpoint-of-may
+  ssh archive cat case.tar | eds verify-bundle - --policy policy --keys keys.json")]
+pub(crate) struct VerifyBundle {
+    /// The bundle; - is stdin
+    #[arg(value_name = "FILE")]
+    bundle: PathBuf,
+    /// Policy with the logs, witnesses and quorum that you trust
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Key ring: the keys of the devices that you trust
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// Scheme of keys without one: payload-hash or record [default: payload-hash]
+    #[arg(long, value_parser = scheme, requires = "keys")]
+    scheme: Option<Scheme>,
+    /// Checkpoint of the same log that you kept from earlier: the log must continue it
+    #[arg(long, value_name = "FILE")]
+    previous: Option<PathBuf>,
+    /// Refuse a checkpoint whose witnesses signed it longer ago, such as 90s, 15m, 24h or 7d
+    #[arg(long, value_name = "TIME", value_parser = times::parse_seconds)]
+    max_age: Option<u64>,
+    /// Levels that your inputs must cover in full, or the exit code is not 0: signatures, payloads, log
+    #[arg(long, value_name = "LEVELS", value_delimiter = ',', value_parser = levels())]
+    #[arg(hide_possible_values = true)]
+    require: Vec<Level>,
+    #[command(flatten)]
+    running: Running,
+}
+
+fn levels() -> impl TypedValueParser<Value = Level> {
+    let names = [Level::Signatures, Level::Payloads, Level::Log].map(Level::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Level>())
+}
+
+impl VerifyBundle {
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        self.refuse_missing_inputs()?;
+        let policy = self.policy.as_deref().map(verify_proof::policy).transpose()?;
+        let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
+        let previous = self.previous.as_deref().map(verify_proof::checkpoint).transpose()?;
+        let max_age = self.max_age.map(|seconds| match times::clock_ms() {
+            Some(now) => Ok(MaxAge { seconds, now: now / 1000 }),
+            None => Err(Failure::usage(
+                "clock",
+                "--max-age needs the time, and the system clock is before 1970; set it",
+            )),
+        });
+        let inputs = BundleInputs {
+            policy: policy.as_ref(),
+            keys: keys.as_ref(),
+            previous: previous.as_ref().map(|(note, _)| note),
+            max_age: max_age.transpose()?,
+        };
+        let (name, reader) = open(&self.bundle)?;
+        let report = self.running.run(|options, progress| {
+            edgesentry_formats::verify_bundle(name, reader, &inputs, options, progress)
+        })??;
+        let uncovered = uncovered(&self.require, &report.coverage);
+        conclude(output, &report, uncovered)
+    }
+
+    /// Reports a level without its input, before anything is read.
+    fn refuse_missing_inputs(&self) -> Result<(), Failure> {
+        let mut providers = Providers::new();
+        for (kind, is_given) in [
+            (InputKind::Keys, self.keys.is_some()),
+            (InputKind::Policy, self.policy.is_some()),
+            (InputKind::Payloads, true),
+        ] {
+            if is_given {
+                providers.entry(kind).or_default().insert(ProvidedBy::Auditor);
+            }
+        }
+        let missing = edgesentry_chain::missing_inputs(&self.require, &providers);
+        let Some(missing) = missing.first() else { return Ok(()) };
+        let level = missing.level;
+        let option = if level == Level::Log { "--policy FILE" } else { "--keys FILE" };
+        let message = format!("--require {level} needs {option}; nothing was read");
+        Err(Failure::usage("required_input_missing", message))
+    }
+}
+
+/// Opens the bundle.
+fn open(path: &Path) -> Result<(Arc<str>, Box<dyn Read + Send>), Failure> {
+    if inputs::is_stdin(path) {
+        return Ok((Arc::from("<stdin>"), Box::new(BufReader::new(io::stdin()))));
+    }
+    let shown = path.display().to_string();
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::unfinished("bundle_unreadable", format!("{shown}: cannot open: {error}"))
+    };
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    let is_directory = file.metadata().map_err(|error| failed(&error))?.is_dir();
+    if is_directory {
+        return Err(failed(&"it is a directory, not a bundle"));
+    }
+    Ok((shown.into(), Box::new(BufReader::new(file))))
+}

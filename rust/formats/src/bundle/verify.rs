@@ -1,0 +1,297 @@
+//! The verification of a bundle.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use edgesentry_chain::{
+    AuditRecord, Checks, Claim, Claims, Finding, FindingCode, Hash, Heads, Input, KeyRing, Level, NotChecked,
+    PayloadError, Payloads, ProvidedBy, Report, Segments,
+};
+use edgesentry_log::{
+    BundleFile, BundleManifest, BundleMember, BundleScope, Checkpoint, LeafItems, LeafWalk, LogCheck,
+    LogInputs, MaxAge, Note, PartialHeads, Policy, read_bundle_keys,
+};
+
+use super::members::{Leaves, Members, Part, Stop};
+use crate::error::Error;
+use crate::progress::Progress;
+use crate::read::Opened;
+use crate::verify::{Folded, Options, fold};
+
+/// The inputs of the auditor.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct BundleInputs<'a> {
+    /// The trusted logs and witnesses. By default the policy in the bundle decides, which is a claim.
+    pub policy: Option<&'a Policy>,
+    /// Public keys. By default those in the bundle decide, which are claims.
+    pub keys: Option<&'a KeyRing>,
+    /// A checkpoint of the same log that the auditor kept.
+    pub previous: Option<&'a Note>,
+    /// The maximum age of the cosignatures.
+    pub max_age: Option<MaxAge>,
+}
+
+/// Verifies an evidence bundle, on the current rayon pool. It reads the bytes once.
+///
+/// A file that is not a bundle is a finding, `bundle_malformed`. Memory is limited by the devices, their runs of
+/// records, the entries of heads and `max_findings`.
+///
+/// # Errors
+/// The bytes cannot be read; [`Error::PolicyMissing`]; the progress was cancelled.
+pub fn verify_bundle(
+    name: Arc<str>,
+    reader: Box<dyn Read + Send>,
+    inputs: &BundleInputs<'_>,
+    options: &Options,
+    progress: &Arc<Progress>,
+) -> Result<Report, Error> {
+    match verify(Members::new(name, reader, progress), inputs, options, progress) {
+        Ok(report) => Ok(report),
+        Err(Stop::Failed(error)) => Err(error),
+        Err(Stop::Malformed(finding)) => {
+            let mut report = Checks { keys: inputs.keys, ..Checks::default() }.report(Segments::default());
+            report.add_findings(vec![finding]);
+            Ok(report)
+        }
+    }
+}
+
+/// The members before the leaves, and the claims after them.
+#[derive(Default)]
+struct Small {
+    checkpoint: Option<(Note, Checkpoint)>,
+    heads: Option<PartialHeads>,
+    keys: Option<KeyRing>,
+    policy: Option<Policy>,
+    timestamps: u64,
+}
+
+/// The payloads that a bundle has, by the account of its manifest. Their content is hashed after the leaves.
+struct Listed(HashSet<Hash>);
+
+impl Payloads for Listed {
+    fn payload_hash(&self, record: &AuditRecord) -> Result<Option<Hash>, PayloadError> {
+        Ok(self.0.get(&record.payload_hash).copied())
+    }
+}
+
+fn verify(
+    mut members: Members,
+    inputs: &BundleInputs<'_>,
+    options: &Options,
+    progress: &Arc<Progress>,
+) -> Result<Report, Stop> {
+    let manifest = members.manifest()?;
+    let has = |member| manifest.files.iter().any(|file| file.member() == Some(member));
+    if inputs.policy.is_none() && !has(BundleMember::Policy) {
+        return Err(Error::PolicyMissing.into());
+    }
+    let is_part = |file: &&BundleFile| matches!(file.member(), Some(BundleMember::Leaves(_)));
+    let mut small = Small::default();
+    let before = manifest.files.iter().take_while(|file| !is_part(file));
+    for file in before {
+        small.read(&mut members, file, inputs)?;
+    }
+    let Some((note, checkpoint)) = small.checkpoint.take() else {
+        // Unreachable: every manifest has a checkpoint, which comes before the leaves.
+        return Err(members.malformed("checkpoint", "a checkpoint", "none"));
+    };
+    let payloads: HashSet<Hash> = manifest.files.iter().filter_map(payload_of).collect();
+    let leaves = leaves(members, &manifest, &checkpoint, inputs, &payloads);
+    let leaves = Arc::new(Mutex::new(leaves));
+    let listed = Listed(payloads);
+    let claimed_keys = small.keys.take();
+    let checks = Checks {
+        keys: inputs.keys,
+        claims: Claims {
+            keys: claimed_keys.as_ref().map(|what| Claim { by: ProvidedBy::Bundle, what }),
+            payloads: manifest.payloads.then_some(Claim { by: ProvidedBy::Bundle, what: &listed }),
+            ..Claims::default()
+        },
+        ..Checks::default()
+    };
+    let parts: Vec<Opened> =
+        manifest.files.iter().filter(is_part).map(|file| opened(&leaves, file)).collect();
+    let parts = parts.into_iter().map(|part| Ok((None, part)));
+    let Folded { mut segments, kept, inputs: read, .. } = fold(parts, &checks, None, options, progress)?;
+    segments.keep(kept);
+    let mut leaves = leaves.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(finding) = leaves.malformed.take() {
+        return Err(Stop::Malformed(finding));
+    }
+    let mut findings = Vec::new();
+    for file in manifest.files.iter().skip_while(|file| !is_part(file)).filter(|file| !is_part(file)) {
+        match payload_of(file) {
+            Some(hash) => findings.extend(payload(&mut leaves, file, hash)?),
+            None => small.read(&mut leaves.members, file, inputs)?,
+        }
+    }
+    leaves.members.finish()?;
+    findings.append(&mut leaves.members.differing);
+    let claimed_policy = small.policy.take();
+    let (policy, by) = match (inputs.policy, &claimed_policy) {
+        (Some(policy), _) => (policy, ProvidedBy::Auditor),
+        (None, Some(policy)) => (policy, ProvidedBy::Bundle),
+        (None, None) => return Err(Error::PolicyMissing.into()),
+    };
+    let BundleInputs { previous, max_age, .. } = *inputs;
+    let log = LogCheck::new(&LogInputs { policy, checkpoint: &note, places: None, previous, max_age });
+    Ok(Conclusion { manifest, small, checks, log, by, findings, options }.report(
+        segments,
+        read,
+        &leaves.walk,
+        inputs.keys,
+    ))
+}
+
+/// Prepares the fold over the leaves.
+fn leaves(
+    members: Members,
+    manifest: &BundleManifest,
+    checkpoint: &Checkpoint,
+    inputs: &BundleInputs<'_>,
+    payloads: &HashSet<Hash>,
+) -> Leaves {
+    let cut = inputs.previous.and_then(|previous| Checkpoint::parse(previous.text()).ok());
+    let walk = LeafWalk::new(checkpoint.size(), cut.map(|cut| cut.size()));
+    let has_subtrees = manifest.scope != BundleScope::Full;
+    let items = LeafItems::new(checkpoint.size(), manifest.since, has_subtrees);
+    let payloads: HashMap<Hash, Option<(String, u64)>> = payloads.iter().map(|hash| (*hash, None)).collect();
+    Leaves::new(members, walk, items, payloads)
+}
+
+fn opened(leaves: &Arc<Mutex<Leaves>>, file: &BundleFile) -> Opened {
+    let name = leaves.lock().unwrap_or_else(PoisonError::into_inner).members.name_of(&file.name);
+    Opened {
+        name,
+        format: "bundle".into(),
+        bytes: Some(file.bytes),
+        modified: None,
+        chunks: Box::new(Part { leaves: Arc::clone(leaves), file: Some(file.clone()) }),
+    }
+}
+
+fn payload_of(file: &BundleFile) -> Option<Hash> {
+    match file.member() {
+        Some(BundleMember::Payload(hash)) => Some(hash),
+        _ => None,
+    }
+}
+
+/// Step 14: hashes a payload.
+fn payload(leaves: &mut Leaves, file: &BundleFile, hash: Hash) -> Result<Option<Finding>, Stop> {
+    leaves.members.begin(file)?;
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), Vec::new());
+    while leaves.members.read(&mut buffer)? > 0 {
+        hasher.update(&buffer);
+        buffer.clear();
+    }
+    leaves.members.end()?;
+    let Some((device_id, sequence)) = leaves.payloads.get_mut(&hash).and_then(Option::take) else {
+        let expected = "the payload of a record in the bundle";
+        return Ok(Some(leaves.members.finding(Some(&file.name), expected, "a payload of no record")));
+    };
+    let found = Hash(*hasher.finalize().as_bytes());
+    let finding = || {
+        let place = leaves.members.finding(Some(&file.name), "", "").location;
+        let mut finding = Finding::new(FindingCode::PayloadHashMismatch, hash.to_string(), found.to_string());
+        finding.device_id = Some(device_id.as_str().into());
+        finding.sequence = Some(sequence);
+        finding.location = place;
+        finding
+    };
+    Ok((found != hash).then(finding))
+}
+
+impl Small {
+    /// Reads a member that is neither leaves nor a payload.
+    fn read(
+        &mut self,
+        members: &mut Members,
+        file: &BundleFile,
+        inputs: &BundleInputs<'_>,
+    ) -> Result<(), Stop> {
+        let content = members.content(file)?;
+        let malformed = |members: &Members, expected: &str, error: &dyn std::fmt::Display| {
+            members.malformed(&file.name, expected, error.to_string())
+        };
+        match file.member() {
+            Some(BundleMember::Checkpoint) => {
+                let expected = "a signed checkpoint";
+                let note = Note::parse(&content).map_err(|error| malformed(members, expected, &error))?;
+                let checkpoint = Checkpoint::parse(note.text());
+                let checkpoint = checkpoint.map_err(|error| malformed(members, expected, &error))?;
+                self.checkpoint = Some((note, checkpoint));
+            }
+            Some(BundleMember::Heads) => {
+                let heads = PartialHeads::parse(&content);
+                self.heads =
+                    Some(heads.map_err(|error| malformed(members, "entries of the heads tree", &error))?);
+            }
+            Some(BundleMember::Keys) if inputs.keys.is_none() => {
+                let keys = read_bundle_keys(&content);
+                self.keys = Some(keys.map_err(|error| malformed(members, "keys of devices", &error))?);
+            }
+            Some(BundleMember::Policy) if inputs.policy.is_none() => {
+                let policy = Policy::parse(&content);
+                self.policy = Some(policy.map_err(|error| malformed(members, "a policy", &error))?);
+            }
+            Some(BundleMember::Timestamp) => self.timestamps += 1,
+            _ => {}
+        }
+        members.end()
+    }
+}
+
+/// Everything that the report is made from, beside the records.
+struct Conclusion<'a> {
+    manifest: BundleManifest,
+    small: Small,
+    checks: Checks<'a>,
+    log: LogCheck<'a>,
+    by: ProvidedBy,
+    /// The findings of files.
+    findings: Vec<Finding>,
+    options: &'a Options,
+}
+
+impl Conclusion<'_> {
+    fn report(
+        mut self,
+        segments: Segments,
+        read: Vec<Input>,
+        walk: &LeafWalk,
+        keys: Option<&KeyRing>,
+    ) -> Report {
+        let scope = &self.manifest.scope;
+        let is_linked = !matches!(scope, BundleScope::Records(_));
+        let starts = walk.starts().filter(|_| is_linked);
+        let starts: Heads = starts.map(|(device_id, head)| (device_id.into(), head)).collect();
+        let start_heads = Some(Claim { by: ProvidedBy::Bundle, what: &starts });
+        let checks = Checks { claims: Claims { start_heads, ..self.checks.claims }, ..self.checks };
+        let mut report = checks.report(segments);
+        if !is_linked {
+            report.without_links();
+        }
+        let (coverage, mut findings) =
+            self.log.conclude_bundle(walk, scope, self.small.heads.as_ref(), &report.heads, keys);
+        findings.append(&mut self.findings);
+        report.add_log(coverage, self.by, findings);
+        let gaps = &mut report.coverage.not_checked;
+        // The log has the heads.
+        gaps.retain(|gap| gap.level() != Level::Heads);
+        if !is_linked {
+            gaps.insert(0, NotChecked::LinksNotChecked);
+        }
+        if *scope != BundleScope::Full {
+            gaps.push(NotChecked::PartOfLog);
+        }
+        if let files @ 1.. = self.small.timestamps {
+            gaps.push(NotChecked::TimestampsNotChecked { files });
+        }
+        report.keep(self.options.max_findings);
+        report.locate(read);
+        report
+    }
+}
