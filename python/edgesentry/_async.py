@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable
 from datetime import timedelta
 from typing import Any, NoReturn, Self
 
-from edgesentry._core import AuditRecord, Checkpoint, Device, Head, KeyRing, Report
+from edgesentry._core import AuditRecord, Checkpoint, Device, Head, KeyRing, Policy, Report
 from edgesentry._ledger import Erasure, Ledger, Manifest, Outcome, Outcomes, Payloads, Record, Time, open
 from edgesentry._threads import AT_ONCE, Threads
 from edgesentry._typing import (
@@ -244,6 +244,31 @@ class AsyncLedger:
             to_sequence=to_sequence,
             size=size,
             previous=previous,
+        )
+
+    async def bundle(
+        self,
+        path: Path,
+        *,
+        devices: str | Iterable[str] = (),
+        records: Iterable[tuple[str, int]] = (),
+        since: Checkpoint | None = None,
+        payloads: bool = False,
+        keys: Keys | None = None,
+        policy: Policy | None = None,
+        progress: bool | BarFactory | None = None,
+    ) -> int:
+        """See `Ledger.bundle`."""
+        return await self._run(
+            self.ledger.bundle,
+            path,
+            devices=devices,
+            records=records,
+            since=since,
+            payloads=payloads,
+            keys=keys,
+            policy=policy,
+            progress=progress,
         )
 
     async def operation_log(

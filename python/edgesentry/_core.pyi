@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal, Self, final, overload
+from typing import Any, BinaryIO, Final, Literal, Self, final, overload
 
 import pandas
 import polars
@@ -74,6 +74,7 @@ __all__ = [
     "read_records",
     "run_command",
     "shown",
+    "verify_bundle",
     "verify_chain",
     "verify_record",
     "write_heads",
@@ -874,6 +875,50 @@ class RecordReader(Iterator[AuditRecord]):
             ValueError: The records were exported before.
         """
 
+def verify_bundle(
+    bundle: Path | Bytes | BinaryIO,
+    *,
+    policy: Path | Policy | None = None,
+    keys: Keys | None = None,
+    previous: Path | Checkpoint | None = None,
+    max_age: int | timedelta | None = None,
+    scheme: Scheme = "payload-hash",
+    require: Level | Iterable[Level] | None = None,
+    progress: bool | BarFactory | None = None,
+    threads: int | None = None,
+    max_findings: int = 100_000,
+) -> Report:
+    """Verifies an evidence bundle, offline: records, signatures, heads, and the checkpoint of the log.
+
+    The bytes are read once, in bounded memory, on threads without the GIL.
+
+    Args:
+        bundle: The path of the bundle, its bytes, or a binary file object.
+        policy: Your policy, with the logs, witnesses and quorum that you trust. By default the policy in the
+            bundle, which is a claim: the report then shows only that the bundle agrees with itself.
+        keys: Public keys, to check signatures: see `KeyRing`. By default those in the bundle, which are
+            claims.
+        previous: An earlier checkpoint of the same log that you kept: the log must continue it.
+        max_age: The maximum age of the checkpoint by the clocks of its witnesses: seconds, or a timedelta.
+        scheme: The scheme of keys that do not name one.
+        require: Levels that your inputs must cover in full: `signatures`, `payloads`, `log`. `log` requires a
+            bundle of the whole log, and a policy with witnesses.
+        progress: As for `verify_chain`.
+        threads: As for `verify_chain`.
+        max_findings: Findings to keep in the report; all are counted.
+
+    Returns:
+        The report. A file that is not a bundle is a finding in it, `bundle_malformed`.
+
+    Raises:
+        OSError: The bundle cannot be read.
+        ConfigError: Keys, policy or checkpoint are unreadable, or there is no policy.
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has a wrong value, or a required level lacks its input.
+        RequirementError: The report is valid, but a required level was not covered in full. It has the report.
+        KeyboardInterrupt: Ctrl-C.
+    """
+
 def verify_chain(
     source: Source,
     *,
@@ -1186,6 +1231,17 @@ class LedgerCore:
         previous: Checkpoint | None,
     ) -> str: ...
     def erase(self, device_id: str, sequence: int, reason: str, wait_seconds: float) -> dict[str, Any]: ...
+    def bundle(
+        self,
+        path: Path,
+        devices: Sequence[str],
+        records: Sequence[tuple[str, int]],
+        since: Checkpoint | None,
+        payloads: bool,
+        keys: Keys | None,
+        policy: Policy | None,
+        progress: bool | BarFactory | None,
+    ) -> int: ...
     def operation_log(
         self, device_id: str | None, outcome: str | None, reason: str | None, after_id: int, limit: int
     ) -> list[LogEntryDict]: ...

@@ -18,6 +18,7 @@ from edgesentry._core import (
     IngestAnswer,
     KeyRing,
     LedgerCore,
+    Policy,
     RecordReader,
     Report,
     read_records,
@@ -546,6 +547,45 @@ class Ledger:
             StoreError: A store failed; repeat the call.
         """
         return Erasure(**self._core.erase(device_id, sequence, reason, wait))
+
+    def bundle(
+        self,
+        path: Path,
+        *,
+        devices: str | Iterable[str] = (),
+        records: Iterable[tuple[str, int]] = (),
+        since: Checkpoint | None = None,
+        payloads: bool = False,
+        keys: Keys | None = None,
+        policy: Policy | None = None,
+        progress: bool | BarFactory | None = None,
+    ) -> int:
+        """Writes an evidence bundle of the transparency log; `verify_bundle` verifies it offline.
+
+        Without devices and records it has the whole log up to the published checkpoint. An existing file is
+        replaced when the new one is complete.
+
+        Args:
+            path: The file to write.
+            devices: Only the chains of these devices.
+            records: Only these records: pairs of device and sequence.
+            since: A checkpoint that the recipient kept: the bundle also shows that the log continues it.
+            payloads: Include the payloads.
+            keys: Keys to include as a claim; by default the registered ones.
+            policy: A policy to include as a claim.
+            progress: As for `verify_chain`.
+
+        Returns:
+            The number of records in the bundle.
+
+        Raises:
+            ProofError: The log does not have the records, or the store lacks a payload.
+            EdgesentryError: The ledger has no log, or its files are damaged.
+            OSError: The file cannot be written.
+            ValueError: Both devices and records are given, or `payloads` without a payload store.
+        """
+        named = [devices] if isinstance(devices, str) else list(devices)
+        return self._core.bundle(path, named, list(records), since, payloads, keys, policy, progress)
 
     def operation_log(
         self,

@@ -14,7 +14,7 @@ Scheme: TypeAlias = Literal["payload-hash", "record"]
 Level: TypeAlias = Literal["signatures", "payloads", "heads", "log"]
 """A level of verification that needs an input of its own. Links are always checked."""
 
-Provider: TypeAlias = Literal["auditor", "manifest", "ledger", "record"]
+Provider: TypeAlias = Literal["auditor", "manifest", "ledger", "record", "bundle"]
 """The party that provided an input. Inputs of the auditor are trusted, others are claims."""
 
 InputKind: TypeAlias = Literal["start_heads", "keys", "payloads", "heads", "policy"]
@@ -47,6 +47,7 @@ FindingCode: TypeAlias = Literal[
     "not_included",
     "heads_mismatch",
     "key_not_logged",
+    "bundle_malformed",
 ]
 """The stable codes of findings."""
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::coverage::{Coverage, RootCheck};
+use crate::coverage::{Coverage, NotChecked, RootCheck};
 use crate::finding::FindingCode;
 
 /// A level of verification, in display order. Exhaustive: every report and every `require` must
@@ -248,6 +248,8 @@ pub enum NotCovered {
     RecordsAfterCheckpoint(u64),
     /// Leaves of unknown kinds.
     UnknownLeaves(u64),
+    /// The records are a part of the log.
+    PartOfLog,
 }
 
 impl NotCovered {
@@ -261,7 +263,8 @@ impl NotCovered {
             | NotCovered::PreviousNotCompared
             | NotCovered::NoWitnesses
             | NotCovered::RecordsAfterCheckpoint(_)
-            | NotCovered::UnknownLeaves(_) => Level::Log,
+            | NotCovered::UnknownLeaves(_)
+            | NotCovered::PartOfLog => Level::Log,
         }
     }
 }
@@ -291,6 +294,7 @@ impl fmt::Display for NotCovered {
                 f.write_str("the log was not compared with the earlier checkpoint")
             }
             NotCovered::NoWitnesses => f.write_str("the policy requires no witness"),
+            NotCovered::PartOfLog => f.write_str("the bundle has a part of the log"),
             NotCovered::UnknownLeaves(1) => f.write_str("1 leaf of the log of an unknown kind"),
             NotCovered::UnknownLeaves(leaves) => write!(f, "{leaves} leaves of the log of unknown kinds"),
         }
@@ -329,6 +333,7 @@ pub fn require(required: &[Level], coverage: &Coverage) -> Vec<NotCovered> {
                 (!log.quorum).then_some(NotCovered::NoWitnesses),
                 some(log.after, NotCovered::RecordsAfterCheckpoint),
                 some(log.unknown_leaves, NotCovered::UnknownLeaves),
+                coverage.not_checked.contains(&NotChecked::PartOfLog).then_some(NotCovered::PartOfLog),
             ]
         }
     };

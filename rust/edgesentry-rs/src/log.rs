@@ -36,7 +36,7 @@ use self::store::TileStore;
 use crate::ledger::{BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError};
 use crate::objects::{Objects, Write, Written};
 
-pub use bundle::{BundleContent, BundleError};
+pub use bundle::{BundleContent, BundleError, WrittenBundle};
 pub use erase::{EraseError, Eraser, Erasure, ErasureState, Finished, request_erasure};
 pub use error::LogError;
 pub use lag::Lag;

@@ -51,6 +51,7 @@ pub(crate) fn failure(py: Python<'_>, error: FormatError) -> PyErr {
             },
         },
         FormatError::Destination(error) => bad_destination(py, error),
+        FormatError::PolicyMissing => ConfigError::new_err("the bundle has no policy; pass yours as policy="),
         _ => EdgesentryError::new_err(message),
     }
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, InputKind, ProvidedBy};
-use edgesentry_formats::{Destinations, Options};
+use edgesentry_formats::{Destination, Destinations, Options};
+use edgesentry_log::BundleScope;
 use edgesentry_ops::OpsSettings;
 use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ledger::{Filter, LogQuery, LogTablesError, RegisteredDevice, Registration, key_ring};
-use edgesentry_rs::log::{EraseError, Eraser, Erasure, ErasureState, LogReader, Logged, Stores};
+use edgesentry_rs::log::{BundleContent, EraseError, Eraser, Erasure, ErasureState, LogReader, Logged, Stores};
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::verify::{Registered, Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
@@ -22,11 +23,12 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
+use crate::bundle::bundle_failure;
 use crate::errors::{EdgesentryError, bad_destination, bad_key, shown};
 use crate::heads::{Head, heads_from_any, heads_to_dict};
 use crate::html;
 use crate::keys::{GivenKeys, KeyRing, given_keys, public_key, scheme_of};
-use crate::log::{Checkpoint, ToProve, prove_failure, published};
+use crate::log::{Checkpoint, Policy, ToProve, prove_failure, published};
 use crate::manifest::manifest_from_any;
 use crate::progress::Bar;
 use crate::read::{RecordReader, reader};
@@ -448,6 +450,66 @@ impl LedgerCore {
         })?;
         let erased = erased.map_err(|error| service_failure(py, error))?;
         erasure_dict(py, &erased.map_err(|error| erase_failure(py, error))?)
+    }
+
+    #[pyo3(signature = (path, devices, records, since, payloads, keys, policy, progress))]
+    // The arguments of the Python method.
+    #[allow(clippy::too_many_arguments)]
+    fn bundle(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        devices: Vec<String>,
+        records: Vec<(String, u64)>,
+        since: Option<&Bound<'_, Checkpoint>>,
+        payloads: bool,
+        keys: Option<&Bound<'_, PyAny>>,
+        policy: Option<&Bound<'_, Policy>>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        let open = self.open()?;
+        let scope = BundleScope::of(devices, records).ok_or_else(|| {
+            PyValueError::new_err("a bundle has devices or records, at most 10,000 of them")
+        })?;
+        let keys = keys.map(|keys| given_keys(keys, scheme_of("payload-hash")?)).transpose()?;
+        let since = since.map(|since| since.get().checkpoint.clone());
+        let policy = policy.map(|policy| policy.get().0.to_string());
+        let store = match (payloads, &open.payloads) {
+            (false, _) => None,
+            (true, Some(store)) => Some(Arc::clone(store)),
+            (true, None) => return Err(PyValueError::new_err("the ledger has no payload store")),
+        };
+        let destination = Destination::of("path", &path).map_err(|error| bad_destination(py, error))?;
+        let created_ms = edgesentry_formats::times::clock_ms().unwrap_or(0);
+        telemetry::ask_loggers(py)?;
+        let (bar, handle) = (Bar::named("bundle", progress)?, runtime()?.handle().clone());
+        let work = Work::start(Vec::new(), move |_, progress, results| {
+            let written = |records: u64| progress.add_records(records.saturating_sub(progress.records()));
+            let bundle = async {
+                let keys = match &keys {
+                    Some(keys) => (*keys.ring).clone(),
+                    None => key_ring(&open.ledger.devices().await?)
+                        .map_err(|error| Error::internal("the registered keys are in conflict", error))?,
+                };
+                let content = BundleContent {
+                    scope: &scope,
+                    since: since.as_ref(),
+                    payloads: store.as_deref(),
+                    keys: Some(&keys),
+                    policy: policy.as_deref().map(str::as_bytes),
+                    texts: &[],
+                };
+                let log = open.log().await?;
+                Ok::<_, Error>(log.write_bundle(&content, &destination, created_ms, &written).await)
+            };
+            results.put(handle.block_on(bundle))
+        })?;
+        // Events of the ledger are queued until here.
+        let done = wait(py, work, bar);
+        telemetry::hand_over(py)?;
+        let bundle = done?.map_err(|error| service_failure(py, error))?;
+        let bundle = bundle.map_err(|error| bundle_failure(py, &path.display().to_string(), error))?;
+        Ok(bundle.records)
     }
 
     #[pyo3(signature = (device_id, outcome, reason, after_id, limit))]

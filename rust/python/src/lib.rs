@@ -6,6 +6,7 @@
 #![allow(unreachable_pub)]
 
 mod arrow;
+mod bundle;
 mod client;
 mod command;
 mod coverage;
@@ -44,6 +45,8 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
+    #[pymodule_export]
+    use crate::bundle::verify_bundle;
     #[pymodule_export]
     use crate::client::ClientCore;
     #[pymodule_export]

@@ -1,7 +1,7 @@
 //! `Policy`, `Checkpoint` and `verify_proof`: proofs of the transparency log, and `Ledger.prove`.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use edgesentry_log as log;
 use edgesentry_log::{
@@ -20,7 +20,17 @@ use crate::verify::MaxAgeSeconds;
 
 /// Trusted keys of logs and witnesses, and the quorum.
 #[pyclass(frozen, module = "edgesentry")]
-pub(crate) struct Policy(log::Policy);
+pub(crate) struct Policy(pub(crate) log::Policy);
+
+impl Policy {
+    pub(crate) fn from_file(py: Python<'_>, path: &Path) -> PyResult<Policy> {
+        let bytes = read_file(py, path, MAX_POLICY_BYTES)?;
+        let policy = log::Policy::parse(&bytes);
+        policy
+            .map(Policy)
+            .map_err(|error| ConfigError::new_err(shown(&format!("{}: {error}", path.display()))))
+    }
+}
 
 #[pymethods]
 impl Policy {
@@ -33,11 +43,7 @@ impl Policy {
 
     #[classmethod]
     fn read(_: &Bound<'_, PyType>, py: Python<'_>, path: PathBuf) -> PyResult<Policy> {
-        let bytes = read_file(py, &path, MAX_POLICY_BYTES)?;
-        let policy = log::Policy::parse(&bytes);
-        policy
-            .map(Policy)
-            .map_err(|error| ConfigError::new_err(shown(&format!("{}: {error}", path.display()))))
+        Policy::from_file(py, &path)
     }
 
     #[getter]
@@ -70,8 +76,8 @@ impl Policy {
 /// A signed checkpoint. Only `verify_proof` decides whether it is trusted.
 #[pyclass(frozen, module = "edgesentry")]
 pub(crate) struct Checkpoint {
-    note: log::Note,
-    checkpoint: log::Checkpoint,
+    pub(crate) note: log::Note,
+    pub(crate) checkpoint: log::Checkpoint,
 }
 
 impl Checkpoint {
@@ -79,6 +85,12 @@ impl Checkpoint {
         let note = log::Note::parse(bytes).map_err(|error| error.to_string())?;
         let checkpoint = log::Checkpoint::parse(note.text()).map_err(|error| error.to_string())?;
         Ok(Checkpoint { note, checkpoint })
+    }
+
+    pub(crate) fn from_file(py: Python<'_>, path: &Path) -> PyResult<Checkpoint> {
+        let bytes = read_file(py, path, MAX_NOTE_BYTES)?;
+        Checkpoint::of(&bytes)
+            .map_err(|problem| ConfigError::new_err(shown(&format!("{}: {problem}", path.display()))))
     }
 }
 
@@ -91,9 +103,7 @@ impl Checkpoint {
 
     #[classmethod]
     fn read(_: &Bound<'_, PyType>, py: Python<'_>, path: PathBuf) -> PyResult<Checkpoint> {
-        let bytes = read_file(py, &path, MAX_NOTE_BYTES)?;
-        Checkpoint::of(&bytes)
-            .map_err(|problem| ConfigError::new_err(shown(&format!("{}: {problem}", path.display()))))
+        Checkpoint::from_file(py, &path)
     }
 
     #[getter]

@@ -9,10 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use edgesentry_chain::{AuditRecord, Hash, KeyRing};
-use edgesentry_formats::BundleWriter;
+use edgesentry_formats::{BundleWriter, Destination, Readers};
 use edgesentry_log::{
-    BundleKeysError, BundleScope, Checkpoint, EntryBundle, Leaf, LeafItem, PartialTree, TILE_WIDTH, TileId,
-    push_leaf_item, push_subtree_item, skipped_subtrees, write_bundle_keys, write_partial_heads,
+    BundleKeysError, BundleManifest, BundleScope, Checkpoint, EntryBundle, Leaf, LeafItem, PartialTree,
+    TILE_WIDTH, push_leaf_item, push_subtree_item, skipped_subtrees, write_bundle_keys,
+    write_partial_heads,
 };
 use futures::TryStreamExt;
 
@@ -24,6 +25,8 @@ use crate::ledger::LogTablesError;
 
 /// Spans whose neighbouring hashes are read together.
 const SPANS: usize = 256;
+/// Bytes written to the destination at a time.
+const OUTPUT_BYTES: usize = 1 << 20;
 /// The maximum number of payloads in a bundle.
 const MAX_PAYLOADS: usize = 90_000;
 const README: &str = include_str!("bundle/readme.txt");
@@ -112,6 +115,19 @@ pub struct BundleContent<'a> {
     pub keys: Option<&'a KeyRing>,
     /// A policy to claim.
     pub policy: Option<&'a [u8]>,
+    /// Further files for people, after `readme.txt` in the order of their names: `verify.html`, `verify.py`.
+    pub texts: &'a [(&'a str, &'a [u8])],
+}
+
+/// A bundle that was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WrittenBundle {
+    /// The checkpoint in it.
+    pub checkpoint: Checkpoint,
+    /// The number of records.
+    pub records: u64,
+    /// The manifest.
+    pub manifest: BundleManifest,
 }
 
 /// The bundle under writing.
@@ -127,11 +143,31 @@ struct Writing<'a> {
 }
 
 impl LogReader {
-    /// Writes the members of a bundle. Returns the number of records.
+    /// Writes a bundle of the published checkpoint. A file gets its name when the bundle is complete. `written` is told
+    /// the number of records so far. `created_ms` is the time, Unix milliseconds.
     ///
     /// # Errors
-    /// The log or the payload store cannot be read, or lacks content; the disk is full.
+    /// The log or the payload store cannot be read, or lacks content; the destination cannot be written.
     pub async fn write_bundle(
+        &self,
+        content: &BundleContent<'_>,
+        destination: &Destination,
+        created_ms: u64,
+        written: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<WrittenBundle, BundleError> {
+        let published = self.published().await?;
+        let mut writer = BundleWriter::new(destination.file())?;
+        let records = self.write_members(&published, content, &mut writer, written).await?;
+        let mut out = io::BufWriter::with_capacity(OUTPUT_BYTES, destination.open(Readers::Umask)?);
+        let scope = content.scope.clone();
+        let since = content.since.map(Checkpoint::size);
+        let manifest = writer.finish(scope, created_ms, since, content.payloads.is_some(), &mut out)?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
+        Ok(WrittenBundle { checkpoint: published.checkpoint, records, manifest })
+    }
+
+    /// Writes the members of a bundle. Returns the number of records.
+    async fn write_members(
         &self,
         published: &Published,
         content: &BundleContent<'_>,
@@ -181,6 +217,9 @@ impl LogReader {
             writer.file("policy", policy)?;
         }
         writer.file("readme.txt", README.as_bytes())?;
+        for (name, text) in content.texts {
+            writer.file(name, text)?;
+        }
         Ok(records)
     }
 

@@ -1,17 +1,14 @@
 //! `eds bundle`: an evidence bundle from the transparency log of a ledger.
 
-use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use edgesentry_chain::{KeyRing, Scheme};
-use edgesentry_formats::{
-    BundleWriter, Destination, Destinations, Progress, Readers, Writing, describe, times,
-};
-use edgesentry_log::{BundleManifest, BundleScope, Checkpoint, MAX_BUNDLE_SUBJECTS};
+use edgesentry_formats::{Destination, Destinations, Progress, describe, times};
+use edgesentry_log::{BundleScope, Checkpoint, MAX_BUNDLE_SUBJECTS};
 use edgesentry_rs::ledger::key_ring;
-use edgesentry_rs::log::{BundleContent, BundleError, Published};
+use edgesentry_rs::log::{BundleContent, BundleError, WrittenBundle};
 use edgesentry_rs::settings::Access;
 use serde_json::json;
 
@@ -83,10 +80,10 @@ struct Given {
 
 impl Bundle {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
-        if self.devices.len().max(self.records.len()) > MAX_BUNDLE_SUBJECTS {
+        let Some(scope) = BundleScope::of(self.devices.clone(), self.records.clone()) else {
             let message = format!("a bundle names at most {MAX_BUNDLE_SUBJECTS} devices or records");
             return Err(Failure::usage("usage", message));
-        }
+        };
         let given = Given {
             since: self.since.as_deref().map(verify_proof::checkpoint).transpose()?.map(|(_, older)| older),
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,
@@ -114,38 +111,23 @@ impl Bundle {
                 "--json writes its result to stdout, where the bundle goes; pass a file with --output";
             return Err(Failure::usage("usage", message));
         }
-        let (published, records, manifest) =
-            self.showing.show(|progress| self.write(&opened, given, &destination, progress))?;
+        let written =
+            self.showing.show(|progress| self.write(&opened, &scope, given, &destination, progress))?;
         if !destination.is_stdout() {
-            self.answer(&published, records, &manifest, output)?;
+            self.answer(&written, output)?;
         }
         Ok(Exit::Holds)
-    }
-
-    fn scope(&self) -> BundleScope {
-        if !self.records.is_empty() {
-            let mut records = self.records.clone();
-            records.sort();
-            records.dedup();
-            return BundleScope::Records(records);
-        }
-        if self.devices.is_empty() {
-            return BundleScope::Full;
-        }
-        let mut devices = self.devices.clone();
-        devices.sort();
-        devices.dedup();
-        BundleScope::Devices(devices)
     }
 
     /// Writes the bundle, complete or not at all.
     fn write(
         &self,
         opened: &Opened,
+        scope: &BundleScope,
         given: Given,
         destination: &Destination,
         progress: &Arc<Progress>,
-    ) -> Result<(Published, u64, BundleManifest), Failure> {
+    ) -> Result<WrittenBundle, Failure> {
         let settings = &opened.settings;
         let file = settings.ledger_file();
         let log = opened.wait(settings.log.open_reader(&*opened.ledger, file.as_deref(), &settings.s3))?;
@@ -154,35 +136,24 @@ impl Bundle {
             None => registered_keys(opened)?,
         };
         let payloads = self.payloads.as_ref().map(|_| opened.payloads()).transpose()?;
+        let content = BundleContent {
+            scope,
+            since: given.since.as_ref(),
+            payloads: payloads.as_deref(),
+            keys: Some(&keys),
+            policy: given.policy.as_deref().map(str::as_bytes),
+            texts: &[],
+        };
         let created_ms = times::clock_ms().unwrap_or(0);
-        let failed = |error: io::Error| cannot_write(&self.output, &error);
-        let mut writer = BundleWriter::new(destination.file()).map_err(failed)?;
-        let scope = self.scope();
-        let counted = std::sync::atomic::AtomicU64::new(0);
-        let written = |records: u64| {
-            let before = counted.swap(records, std::sync::atomic::Ordering::Relaxed);
-            progress.add_records(records.saturating_sub(before));
-        };
-        let work = async {
-            let published = log.published().await?;
-            let content = BundleContent {
-                scope: &scope,
-                since: given.since.as_ref(),
-                payloads: payloads.as_deref(),
-                keys: Some(&keys),
-                policy: given.policy.as_deref().map(str::as_bytes),
-            };
-            let records = log.write_bundle(&published, &content, &mut writer, &written).await?;
-            Ok::<_, BundleError>((published, records))
-        };
-        let Some(written) = opened.runtime.block_on(interrupt::unless_asked(work)) else {
-            let message = "interrupted: the bundle is not complete, and no file was written";
-            return Err(Failure::interrupted(message));
-        };
-        let (published, records) = written.map_err(|error| self.failure(&error))?;
-        let since = given.since.map(|older| older.size());
-        let manifest = finish(writer, scope, created_ms, since, payloads.is_some(), destination);
-        Ok((published, records, manifest.map_err(failed)?))
+        let written = |records: u64| progress.add_records(records.saturating_sub(progress.records()));
+        let work = log.write_bundle(&content, destination, created_ms, &written);
+        match opened.runtime.block_on(interrupt::unless_asked(work)) {
+            Some(written) => written.map_err(|error| self.failure(&error)),
+            None => {
+                let message = "interrupted: the bundle is not complete, and no file was written";
+                Err(Failure::interrupted(message))
+            }
+        }
     }
 
     fn failure(&self, error: &BundleError) -> Failure {
@@ -197,14 +168,8 @@ impl Bundle {
         }
     }
 
-    fn answer(
-        &self,
-        published: &Published,
-        records: u64,
-        manifest: &BundleManifest,
-        output: &Output,
-    ) -> Result<(), Failure> {
-        let Published { checkpoint, .. } = published;
+    fn answer(&self, written: &WrittenBundle, output: &Output) -> Result<(), Failure> {
+        let WrittenBundle { checkpoint, records, manifest } = written;
         let path = self.output.display().to_string();
         let files: Vec<_> = manifest.files.iter().map(|file| file.name.as_str()).collect();
         let content = json!({
@@ -216,7 +181,7 @@ impl Bundle {
             "files": files,
         });
         let (log, size) = (name(checkpoint.origin()), number(checkpoint.size()));
-        let mut text = format!("{}: {} of {log} at size {size}\n", name(&path), count(records, "record"));
+        let mut text = format!("{}: {} of {log} at size {size}\n", name(&path), count(*records, "record"));
         let path = shell_word(&path);
         text.push_str(&format!("  verify    eds verify-bundle {path} --policy POLICY --keys KEYS\n"));
         output.answer(&Answer { ok: true, name: "bundle", content: &content, text, failure: None })
@@ -226,20 +191,4 @@ impl Bundle {
 fn registered_keys(opened: &Opened) -> Result<KeyRing, Failure> {
     let devices = opened.wait(opened.ledger.devices())?;
     key_ring(&devices).map_err(|error| Failure::unfinished("keys", describe(&error)))
-}
-
-fn finish(
-    writer: BundleWriter,
-    scope: BundleScope,
-    created_ms: u64,
-    since: Option<u64>,
-    payloads: bool,
-    destination: &Destination,
-) -> io::Result<BundleManifest> {
-    let mut out = BufWriter::with_capacity(1 << 20, destination.open(Readers::Umask)?);
-    let manifest = writer.finish(scope, created_ms, since, payloads, &mut out)?;
-    out.flush()?;
-    let writing: Writing = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    writing.finish()?;
-    Ok(manifest)
 }

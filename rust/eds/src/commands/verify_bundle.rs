@@ -1,9 +1,6 @@
 //! `eds verify-bundle`: verifies an evidence bundle, offline.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -78,9 +75,9 @@ impl VerifyBundle {
             previous: previous.as_ref().map(|(note, _)| note),
             max_age: max_age.transpose()?,
         };
-        let (name, reader) = open(&self.bundle)?;
+        let source = inputs::source(&self.bundle);
         let report = self.running.run(|options, progress| {
-            edgesentry_formats::verify_bundle(name, reader, &inputs, options, progress)
+            edgesentry_formats::verify_bundle(source, &inputs, options, progress)
         })??;
         let uncovered = uncovered(&self.require, &report.coverage);
         conclude(output, &report, uncovered)
@@ -105,21 +102,4 @@ impl VerifyBundle {
         let message = format!("--require {level} needs {option}; nothing was read");
         Err(Failure::usage("required_input_missing", message))
     }
-}
-
-/// Opens the bundle.
-fn open(path: &Path) -> Result<(Arc<str>, Box<dyn Read + Send>), Failure> {
-    if inputs::is_stdin(path) {
-        return Ok((Arc::from("<stdin>"), Box::new(BufReader::new(io::stdin()))));
-    }
-    let shown = path.display().to_string();
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::unfinished("bundle_unreadable", format!("{shown}: cannot open: {error}"))
-    };
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    let is_directory = file.metadata().map_err(|error| failed(&error))?.is_dir();
-    if is_directory {
-        return Err(failed(&"it is a directory, not a bundle"));
-    }
-    Ok((shown.into(), Box::new(BufReader::new(file))))
 }

@@ -1,7 +1,8 @@
 //! The verification of a bundle.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{
@@ -16,7 +17,7 @@ use edgesentry_log::{
 use super::members::{Leaves, Members, Part, Stop};
 use crate::error::Error;
 use crate::progress::Progress;
-use crate::read::Opened;
+use crate::read::{Opened, Source, size_bytes};
 use crate::verify::{Folded, Options, fold};
 
 /// The inputs of the auditor.
@@ -38,14 +39,15 @@ pub struct BundleInputs<'a> {
 /// records, the entries of heads and `max_findings`.
 ///
 /// # Errors
-/// The bytes cannot be read; [`Error::PolicyMissing`]; the progress was cancelled.
+/// The source is not a file or a byte stream, or cannot be read; [`Error::PolicyMissing`]; the progress was cancelled.
 pub fn verify_bundle(
-    name: Arc<str>,
-    reader: Box<dyn Read + Send>,
+    source: Source,
     inputs: &BundleInputs<'_>,
     options: &Options,
     progress: &Arc<Progress>,
 ) -> Result<Report, Error> {
+    progress.set_total_bytes(size_bytes(&source).unwrap_or(0));
+    let (name, reader) = opened(source)?;
     match verify(Members::new(name, reader, progress), inputs, options, progress) {
         Ok(report) => Ok(report),
         Err(Stop::Failed(error)) => Err(error),
@@ -53,6 +55,28 @@ pub fn verify_bundle(
             let mut report = Checks { keys: inputs.keys, ..Checks::default() }.report(Segments::default());
             report.add_findings(vec![finding]);
             Ok(report)
+        }
+    }
+}
+
+fn opened(source: Source) -> Result<(Arc<str>, Box<dyn Read + Send>), Error> {
+    match source {
+        Source::Reader { name, reader } => Ok((name, Box::new(BufReader::new(reader)))),
+        Source::Path(path) => {
+            let name: Arc<str> = path.display().to_string().into();
+            let failed = |source| Error::Io { name: Arc::clone(&name), action: "open", source };
+            let file = File::open(&path).map_err(failed)?;
+            if file.metadata().map_err(failed)?.is_dir() {
+                return Err(failed(io::Error::new(
+                    io::ErrorKind::IsADirectory,
+                    "it is a directory, not a bundle",
+                )));
+            }
+            Ok((name, Box::new(BufReader::new(file))))
+        }
+        Source::Records { name, .. } | Source::Batches { name, .. } => {
+            let problem = "it is not a file; pass the path or the bytes of a bundle".to_owned();
+            Err(Error::Unreadable { name, problem })
         }
     }
 }
@@ -111,8 +135,7 @@ fn verify(
         },
         ..Checks::default()
     };
-    let parts: Vec<Opened> =
-        manifest.files.iter().filter(is_part).map(|file| opened(&leaves, file)).collect();
+    let parts: Vec<Opened> = manifest.files.iter().filter(is_part).map(|file| part(&leaves, file)).collect();
     let parts = parts.into_iter().map(|part| Ok((None, part)));
     let Folded { mut segments, kept, inputs: read, .. } = fold(parts, &checks, None, options, progress)?;
     segments.keep(kept);
@@ -123,7 +146,7 @@ fn verify(
     let mut findings = Vec::new();
     for file in manifest.files.iter().skip_while(|file| !is_part(file)).filter(|file| !is_part(file)) {
         match payload_of(file) {
-            Some(hash) => findings.extend(payload(&mut leaves, file, hash)?),
+            Some(hash) => payload(&mut leaves, file, hash, &mut findings)?,
             None => small.read(&mut leaves.members, file, inputs)?,
         }
     }
@@ -161,7 +184,7 @@ fn leaves(
     Leaves::new(members, walk, items, payloads)
 }
 
-fn opened(leaves: &Arc<Mutex<Leaves>>, file: &BundleFile) -> Opened {
+fn part(leaves: &Arc<Mutex<Leaves>>, file: &BundleFile) -> Opened {
     let name = leaves.lock().unwrap_or_else(PoisonError::into_inner).members.name_of(&file.name);
     Opened {
         name,
@@ -180,7 +203,12 @@ fn payload_of(file: &BundleFile) -> Option<Hash> {
 }
 
 /// Step 14: hashes a payload.
-fn payload(leaves: &mut Leaves, file: &BundleFile, hash: Hash) -> Result<Option<Finding>, Stop> {
+fn payload(
+    leaves: &mut Leaves,
+    file: &BundleFile,
+    hash: Hash,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Stop> {
     leaves.members.begin(file)?;
     let (mut hasher, mut buffer) = (blake3::Hasher::new(), Vec::new());
     while leaves.members.read(&mut buffer)? > 0 {
@@ -188,20 +216,23 @@ fn payload(leaves: &mut Leaves, file: &BundleFile, hash: Hash) -> Result<Option<
         buffer.clear();
     }
     leaves.members.end()?;
-    let Some((device_id, sequence)) = leaves.payloads.get_mut(&hash).and_then(Option::take) else {
-        let expected = "the payload of a record in the bundle";
-        return Ok(Some(leaves.members.finding(Some(&file.name), expected, "a payload of no record")));
-    };
+    let record = leaves.payloads.get_mut(&hash).and_then(Option::take);
     let found = Hash(*hasher.finalize().as_bytes());
-    let finding = || {
-        let place = leaves.members.finding(Some(&file.name), "", "").location;
-        let mut finding = Finding::new(FindingCode::PayloadHashMismatch, hash.to_string(), found.to_string());
-        finding.device_id = Some(device_id.as_str().into());
-        finding.sequence = Some(sequence);
-        finding.location = place;
-        finding
-    };
-    Ok((found != hash).then(finding))
+    if found != hash {
+        let (expected, actual) = (hash.to_string(), found.to_string());
+        let mut finding = leaves.members.finding(Some(&file.name), &expected, actual);
+        finding.code = FindingCode::PayloadHashMismatch;
+        if let Some((device_id, sequence)) = &record {
+            finding.device_id = Some(device_id.as_str().into());
+            finding.sequence = Some(*sequence);
+        }
+        findings.push(finding);
+    }
+    if record.is_none() {
+        let expected = "the payload of a record in the bundle";
+        findings.push(leaves.members.finding(Some(&file.name), expected, "a payload of no record"));
+    }
+    Ok(())
 }
 
 impl Small {

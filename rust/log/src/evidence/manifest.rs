@@ -56,6 +56,24 @@ pub enum BundleScope {
     Records(Vec<(String, u64)>),
 }
 
+impl BundleScope {
+    /// Returns the scope of devices or of records, or of the whole log; `None` if both are given, or more of them than
+    /// [`MAX_BUNDLE_SUBJECTS`].
+    pub fn of(mut devices: Vec<String>, mut records: Vec<(String, u64)>) -> Option<BundleScope> {
+        devices.sort();
+        devices.dedup();
+        records.sort();
+        records.dedup();
+        let fits = devices.len().max(records.len()) <= MAX_BUNDLE_SUBJECTS;
+        match (devices.is_empty(), records.is_empty()) {
+            (true, true) => Some(BundleScope::Full),
+            (false, true) if fits => Some(BundleScope::Devices(devices)),
+            (true, false) if fits => Some(BundleScope::Records(records)),
+            _ => None,
+        }
+    }
+}
+
 /// A member of a bundle, as its manifest describes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BundleFile {

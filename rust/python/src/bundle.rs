@@ -1,0 +1,119 @@
+//! `verify_bundle`, and `Ledger.bundle`: evidence bundles.
+
+use std::path::PathBuf;
+
+use edgesentry_chain::{InputKind, ProvidedBy, Providers};
+use edgesentry_formats::{BundleInputs, Options};
+use edgesentry_log as log;
+use edgesentry_rs::log::BundleError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::errors::{ConfigError, ProofError, os_error, shown};
+use crate::keys::{given_keys, scheme_of};
+use crate::log::{Checkpoint, Policy, prove_failure};
+use crate::progress::Bar;
+use crate::report::{Call, Report};
+use crate::require::Required;
+use crate::service::service_failure;
+use crate::source::inputs;
+use crate::verify::MaxAgeSeconds;
+use crate::work::{Work, pool, wait};
+
+/// Verifies an evidence bundle and returns the report.
+#[pyfunction]
+#[pyo3(signature = (
+    bundle, *, policy = None, keys = None, previous = None, max_age = None, scheme = "payload-hash",
+    require = None, progress = None, threads = None, max_findings = 100_000
+))]
+// The arguments of the Python function.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn verify_bundle(
+    py: Python<'_>,
+    bundle: &Bound<'_, PyAny>,
+    policy: Option<&Bound<'_, PyAny>>,
+    keys: Option<&Bound<'_, PyAny>>,
+    previous: Option<&Bound<'_, PyAny>>,
+    max_age: Option<MaxAgeSeconds>,
+    scheme: &str,
+    require: Option<&Bound<'_, PyAny>>,
+    progress: Option<&Bound<'_, PyAny>>,
+    threads: Option<i64>,
+    max_findings: i64,
+) -> PyResult<Report> {
+    let scheme = scheme_of(scheme)?;
+    let policy = policy.map(policy_from_any).transpose()?;
+    let previous = previous.map(checkpoint_from_any).transpose()?;
+    let keys = keys.map(|keys| given_keys(keys, scheme)).transpose()?;
+    let keys = keys.and_then(|keys| keys.brought().cloned());
+    let max_age = max_age.map(MaxAgeSeconds::until_now).transpose()?;
+    let required = Required::from_any(require)?;
+    let mut providers = Providers::new();
+    for (kind, is_given) in [
+        (InputKind::Policy, policy.is_some()),
+        (InputKind::Keys, keys.is_some()),
+        // The bundle says whether it has payloads.
+        (InputKind::Payloads, true),
+    ] {
+        if is_given {
+            providers.entry(kind).or_default().insert(ProvidedBy::Auditor);
+        }
+    }
+    required.refuse_missing(&providers)?;
+    let Ok(max_findings) = usize::try_from(max_findings) else {
+        return Err(PyValueError::new_err("max_findings must be a number from 0"));
+    };
+    let pool = pool(threads)?;
+    let bar = Bar::new(progress)?;
+    let source = inputs(bundle)?;
+    if source.len() != 1 {
+        return Err(PyTypeError::new_err("a bundle is one path, the bytes of one, or a binary file object"));
+    }
+    let work = Work::start(source, move |sources, progress, results| {
+        let options = Options { max_findings };
+        let inputs = BundleInputs {
+            policy: policy.as_ref(),
+            keys: keys.as_ref(),
+            previous: previous.as_ref(),
+            max_age,
+        };
+        let verify = |source| edgesentry_formats::verify_bundle(source, &inputs, &options, progress);
+        for source in sources {
+            results.put(pool.install(|| verify(source))?)?;
+        }
+        Ok(())
+    })?;
+    let report = wait(py, work, bar)?;
+    let call = Call { scheme: Some(scheme), ledger: None };
+    required.refuse_uncovered(py, Report::new(report, call), None)
+}
+
+/// Returns a policy from a `Policy` or the path of one.
+fn policy_from_any(policy: &Bound<'_, PyAny>) -> PyResult<log::Policy> {
+    if let Ok(policy) = policy.cast::<Policy>() {
+        return Ok(policy.get().0.clone());
+    }
+    let path: PathBuf = policy.extract()?;
+    Ok(Policy::from_file(policy.py(), &path)?.0)
+}
+
+/// Returns the note of a `Checkpoint` or the path of one.
+fn checkpoint_from_any(checkpoint: &Bound<'_, PyAny>) -> PyResult<log::Note> {
+    if let Ok(checkpoint) = checkpoint.cast::<Checkpoint>() {
+        return Ok(checkpoint.get().note.clone());
+    }
+    let path: PathBuf = checkpoint.extract()?;
+    Ok(Checkpoint::from_file(checkpoint.py(), &path)?.note)
+}
+
+/// Returns the exception for a bundle that was not written.
+pub(crate) fn bundle_failure(py: Python<'_>, path: &str, error: BundleError) -> PyErr {
+    let message = shown(&error.to_string());
+    match error {
+        BundleError::Log(error) => prove_failure(py, error),
+        BundleError::Store(error) => service_failure(py, error.into()),
+        BundleError::Write(source) => os_error(py, &source, path, &message),
+        BundleError::Keys(_) => ConfigError::new_err(message),
+        error => ProofError::new_err((message, error.code())),
+    }
+}
