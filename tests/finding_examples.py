@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from edgesentry import AuditRecord, Device, KeyRing, Report, verify_chain
+from edgesentry import AuditRecord, Device, KeyRing, Report, verify_bundle, verify_chain
 
 START_MS = 1_700_000_000_000
 SEED = bytes([1]) * 32
@@ -131,6 +131,7 @@ def record_malformed(folder: Path) -> Report:
 
 
 LOG = Path(__file__).parent / "vectors" / "log"
+BUNDLES = Path(__file__).parent / "vectors" / "bundle"
 
 
 def in_log(records: list[AuditRecord], **changes: Any) -> Report:
@@ -191,6 +192,13 @@ def key_not_logged(_folder: Path) -> Report:
     return in_log(logged(), keys=ring("lift-01", seed=bytes([2]) * 32))
 
 
+def bundle_malformed(folder: Path) -> Report:
+    """A bundle lost its last bytes."""
+    bundle = (BUNDLES / "full.tar").read_bytes()
+    (folder / "case.tar").write_bytes(bundle[:-1200])
+    return verify_bundle(folder / "case.tar", policy=BUNDLES / "policy")
+
+
 EXAMPLES: dict[str, Callable[[Path], Report]] = {
     example.__name__: example
     for example in (
@@ -217,6 +225,7 @@ EXAMPLES: dict[str, Callable[[Path], Report]] = {
         not_included,
         heads_mismatch,
         key_not_logged,
+        bundle_malformed,
     )
 }
 
@@ -224,7 +233,7 @@ EXAMPLES: dict[str, Callable[[Path], Report]] = {
 def lines(report: Report, folder: Path) -> Iterator[str]:
     """Returns each finding as the pages show it."""
     for finding in report.findings:
-        nobody = "the log" if finding.index is None else "an entry of unknown device"
+        nobody = finding.input or "the log" if finding.index is None else "an entry of unknown device"
         place = finding.device_id or nobody
         if finding.sequence is not None:
             place += f" sequence {finding.sequence}"

@@ -1,10 +1,12 @@
 //! Code shared by the fuzz targets: a memory limit, seeds, and reading of whole inputs.
 
+mod bundle_seeds;
 mod input;
 mod log_seeds;
 mod memory;
 mod seeds;
 
+pub use bundle_seeds::{BUNDLE_POLICY, bundles};
 pub use input::{Entries, read, read_back, written};
 pub use log_seeds::{ProvenLog, log_binary, log_text, log_tree};
 pub use memory::bounded;

@@ -1,0 +1,181 @@
+"""Evidence bundles from the command and from Python: written, verified, mutated."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgesentry
+from bundles import forge, header, mutations, pack, unpack
+from edgesentry import (
+    Checkpoint,
+    ConfigError,
+    KeyRing,
+    Ledger,
+    Policy,
+    ProofError,
+    RequirementError,
+    verify_bundle,
+)
+from support import chains, device, key_ring, payload
+
+VECTORS = Path(__file__).parent / "vectors" / "bundle"
+CASES = json.loads((VECTORS / "expected.json").read_text(encoding="utf-8"))
+
+
+def eds(*arguments: str | Path, exit_code: int = 0, stdin: bytes | None = None) -> dict[str, Any]:
+    """The envelope of a command."""
+    command = [sys.executable, "-m", "edgesentry", "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, input=stdin)
+    assert done.returncode == exit_code, done.stdout + done.stderr
+    envelope: dict[str, Any] = json.loads(done.stdout)
+    return envelope
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Iterator[tuple[Ledger, Policy, Path]]:
+    """A ledger with a signed log, the policy of its key, and its settings."""
+    config = tmp_path / "eds.toml"
+    config.write_text(
+        f'ledger = "sqlite:{tmp_path / "ledger.db"}"\n'
+        f'[log]\norigin = "log.example/lifts"\nkey = "{tmp_path / "log.seed"}"\n'
+    )
+    with edgesentry.open(config=config) as ledger:
+        lifts = [device(1), device(2)]
+        for lift in lifts:
+            ledger.register_device(lift)
+        ledger.ingest_many(chains(lifts, 5), payload).raise_for_rejections()
+        key = eds("checkpoint", "init", "--config", config)["checkpoint"]["verifier_key"]
+        eds("checkpoint", "--config", config)
+        yield ledger, Policy(f"log {key}\nquorum none\n"), config
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["bundle"]))
+def test_vectors_give_their_results(case: dict[str, Any]) -> None:
+    given = {name: VECTORS / case[name] if case[name] else None for name in ("policy", "previous")}
+    keys = KeyRing.load(VECTORS / case["keys"]) if case["keys"] else None
+    bundle = VECTORS / case["bundle"]
+    for source in (bundle, bundle.read_bytes(), io.BytesIO(bundle.read_bytes())):
+        report = verify_bundle(source, keys=keys, **given)
+        assert (report.verdict, report.counts) == (case["verdict"], case["counts"])
+        found = [(finding.code, finding.device_id, finding.sequence) for finding in report.findings]
+        assert found == [(one["code"], one["device_id"], one["sequence"]) for one in case["findings"]]
+
+
+def test_a_ledger_writes_bundles(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, config = logged
+    keys, old = key_ring([device(1), device(2)]), ledger.checkpoint()
+    file = tmp_path / "case.tar"
+    assert ledger.bundle(file) == 10
+    report = verify_bundle(file, policy=policy, keys=keys, require="signatures")
+    assert (report.ok, report.coverage.records, report.coverage.devices) == (True, 10, 2)
+
+    assert ledger.bundle(file, devices="lift-01", payloads=True) == 5
+    report = verify_bundle(file, policy=policy, keys=keys, require=["signatures", "payloads"])
+    assert (report.ok, report.coverage.records) == (True, 5)
+    assert ledger.bundle(file, devices=["lift-02", "lift-99"]) == 5
+    assert verify_bundle(file, policy=policy, keys=keys).ok
+    assert ledger.bundle(file, records=[("lift-02", 4), ("lift-01", 2), ("lift-01", 2)]) == 2
+    assert verify_bundle(file, policy=policy, keys=keys).ok
+    with pytest.raises(RequirementError, match="the policy requires no witness"):
+        verify_bundle(file, policy=policy, keys=keys, require="log")
+    with pytest.raises(ConfigError, match="no policy"):
+        verify_bundle(file, keys=keys)
+    with pytest.raises(ValueError, match="log is required"):
+        verify_bundle(file, keys=keys, require="log")
+    ledger.bundle(file, policy=policy)
+    assert "policy_claimed" in {
+        gap["code"] for gap in json.loads(verify_bundle(file).to_json())["coverage"]["gaps"]
+    }
+
+    ledger.register_device(device(3))
+    eds("checkpoint", "--config", config)
+    ledger.bundle(file, devices="lift-01", since=old)
+    report = verify_bundle(file, policy=policy, keys=keys, previous=old)
+    assert (report.ok, report.coverage.log.previous) == (True, True)
+    other = Checkpoint(str(Checkpoint.read(VECTORS / "checkpoint-forked")))
+    assert "checkpoint_inconsistent" in verify_bundle(file, policy=policy, previous=other).counts
+
+
+def test_a_bundle_is_written_whole_or_not_at_all(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, config = logged
+    file = tmp_path / "case.tar"
+    file.write_bytes(b"before")
+    for wrong, code in (
+        ({"records": [("lift-01", 6)]}, "not_logged"),
+        ({"devices": ["lift-98", "lift-99"]}, "bundle_empty"),
+    ):
+        with pytest.raises(ProofError) as error:
+            ledger.bundle(file, **wrong)
+        assert error.value.code == code
+    with pytest.raises(ValueError, match="devices or records"):
+        ledger.bundle(file, devices="lift-01", records=[("lift-01", 1)])
+    assert file.read_bytes() == b"before"
+    with pytest.raises(FileNotFoundError):
+        ledger.bundle(tmp_path / "missing" / "case.tar")
+    ledger.close()
+    place = tmp_path / "ledger.db"
+    failure = eds("bundle", "-o", place, "--config", config, exit_code=2)["error"]
+    assert failure["code"] == "output_refused"
+    policy_file = tmp_path / "policy"
+    policy_file.write_text(str(policy))
+    failure = eds("bundle", "-o", policy_file, "--policy", policy_file, "--config", config, exit_code=2)[
+        "error"
+    ]
+    assert failure["code"] == "output_refused"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_the_command_writes_and_verifies(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, config = logged
+    ledger.close()
+    keys, trusted, file = tmp_path / "keys.json", tmp_path / "policy", tmp_path / "case.tar"
+    key_ring([device(1), device(2)]).save(keys)
+    trusted.write_text(str(policy))
+    given = ("--policy", trusted, "--keys", keys)
+    answer = eds("bundle", "-o", file, "--device", "lift-01", "--payloads", "--config", config)["bundle"]
+    assert (answer["records"], answer["files"][0]) == (5, "checkpoint")
+    first = file.read_bytes()
+    report = eds("verify-bundle", file, *given, "--require", "signatures,payloads")["report"]
+    assert report["verdict"] == "valid"
+    assert {gap["code"] for gap in report["coverage"]["gaps"]} == {"no_witnesses", "part_of_log"}
+    assert eds("verify-bundle", "-", *given, stdin=first)["report"]["verdict"] == "valid"
+    assert (
+        eds("verify-bundle", file, *given, "--require", "log", exit_code=2)["error"]["code"]
+        == "required_not_covered"
+    )
+    assert eds("verify-bundle", file, exit_code=2)["error"]["code"] == "policy_missing"
+    assert eds("verify-bundle", tmp_path, *given, exit_code=3)["error"]["code"] == "io"
+    with tarfile.open(file) as archive:
+        assert archive.getnames()[:2] == ["manifest", "checkpoint"]
+    eds("bundle", "-o", file, "--record", "lift-01:3", "--config", config)
+    assert eds("verify-bundle", file, *given)["report"]["coverage"]["records"] == 1
+    failure = eds("bundle", "-o", "-", "--config", config, exit_code=2)["error"]
+    assert failure["code"] == "usage"
+    plain = [sys.executable, "-m", "edgesentry", "bundle", "-o", "-", "--config", str(config)]
+    out = subprocess.run(plain, capture_output=True, check=True, timeout=60).stdout
+    assert verify_bundle(out, policy=policy).coverage.records == 10
+
+
+@pytest.mark.parametrize("name", ["full-payloads", "devices-absent", "devices-payloads", "records", "claims"])
+def test_mutated_bundles_are_found(name: str) -> None:
+    """Each mutation gives a report; those that pass have changed a claim of the manifest only."""
+    bundle = (VECTORS / f"{name}.tar").read_bytes()
+    assert pack(unpack(bundle)) == pack(forge(unpack(bundle))) == bundle
+    assert header("manifest", len(unpack(bundle)[0].content)) == bundle[:512]
+    policy, keys = VECTORS / "policy", KeyRing.load(VECTORS / "keys.json")
+    leaves = {member.name: member.content for member in unpack(bundle)}["leaves-000"]
+    for mutation in mutations(19, bundle, 300):
+        report = verify_bundle(mutation.data, policy=policy, keys=keys)
+        if report.verdict == "valid":
+            assert mutation.forged or mutation.kind in ("manifest", "any"), mutation
+            after = {member.name: member.content for member in unpack(mutation.data)}
+            assert after["leaves-000"] == leaves, mutation
