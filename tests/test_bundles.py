@@ -61,7 +61,7 @@ def logged(tmp_path: Path) -> Iterator[tuple[Ledger, Policy, Path]]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["bundle"]))
 def test_vectors_give_their_results(case: dict[str, Any]) -> None:
     given = {name: VECTORS / case[name] if case[name] else None for name in ("policy", "previous")}
-    keys = KeyRing.load(VECTORS / case["keys"]) if case["keys"] else None
+    keys = KeyRing(VECTORS / case["keys"]) if case["keys"] else None
     bundle = VECTORS / case["bundle"]
     for source in (bundle, bundle.read_bytes(), io.BytesIO(bundle.read_bytes())):
         report = verify_bundle(source, keys=keys, **given)
@@ -171,7 +171,7 @@ def test_mutated_bundles_are_found(name: str) -> None:
     bundle = (VECTORS / f"{name}.tar").read_bytes()
     assert pack(unpack(bundle)) == pack(forge(unpack(bundle))) == bundle
     assert header("manifest", len(unpack(bundle)[0].content)) == bundle[:512]
-    policy, keys = VECTORS / "policy", KeyRing.load(VECTORS / "keys.json")
+    policy, keys = VECTORS / "policy", KeyRing(VECTORS / "keys.json")
     leaves = {member.name: member.content for member in unpack(bundle)}["leaves-000"]
     for mutation in mutations(19, bundle, 300):
         report = verify_bundle(mutation.data, policy=policy, keys=keys)

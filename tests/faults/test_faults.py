@@ -27,6 +27,7 @@ from edgesentry import (
     Outbox,
     read_heads,
     read_records,
+    verify_bundle,
     verify_chain,
     write_records,
 )
@@ -220,6 +221,33 @@ def check_heads(folder: Path, struck: Struck, action: Action) -> None:
     assert again.code == 0, again
 
 
+LOG = '[log]\norigin = "log.example/lifts"\nkey = "log.seed"\n'
+
+
+def with_bundle(folder: Path) -> None:
+    """A ledger with a signed log, and an earlier bundle of one record."""
+    with_ledger(folder)
+    (folder / "eds.toml").write_text(f'ledger = "sqlite:ledger.db"\n{LOG}')
+    opened = run([EDS, "--json", "checkpoint", "init", "--config", "eds.toml"], folder)
+    key = json.loads(opened.stdout)["checkpoint"]["verifier_key"]
+    (folder / "policy").write_text(f"log {key}\nquorum none\n")
+    signed = run([EDS, "checkpoint", "--config", "eds.toml"], folder)
+    assert signed.code == 0, signed
+    one = run([EDS, "bundle", "-o", "case.tar", "--record", "lift-01:1", "--config", "eds.toml"], folder)
+    assert one.code == 0, one
+    shutil.copytree(folder, folder.parent / "old", dirs_exist_ok=True)
+
+
+def check_bundle(folder: Path, struck: Struck, action: Action) -> None:
+    check_whole(folder, "case.tar", old(folder, "case.tar"), struck)
+    report = verify_bundle(folder / "case.tar", policy=folder / "policy", keys=KEYS)
+    assert report.ok, struck
+    assert report.coverage.records in (1, HELD), struck
+    assert struck.code != 0 or report.coverage.records == HELD, struck
+    again = run([EDS, "bundle", "-o", "case.tar", "--config", "eds.toml"], folder)
+    assert again.code == 0, again
+
+
 READERS: dict[str, Callable[[Path], bool]] = {
     "copy.parquet": lambda path: list(read_records(path)) == RECORDS,
     "heads.json": lambda path: read_heads(path) == verify_chain(RECORDS).heads,
@@ -341,6 +369,7 @@ SCENES = {
     "heads": Scene(with_heads, eds("heads", "--ledger", "ledger.db", "-o", "heads.json"), check_heads),
     "erase": Scene(with_log, eds(*ERASE), check_erasure),
     "erase-in-ledger": Scene(with_log_alone, eds(*ERASE), check_erasure),
+    "bundle": Scene(with_bundle, eds("bundle", "-o", "case.tar", "--config", "eds.toml"), check_bundle),
     "outputs": Scene(write_input, [*WORKER, "outputs", "."], check_outputs),
     "sign": Scene(with_outbox, [*WORKER, "sign", "."], check_outbox),
     "flush": Scene(with_outbox, [*WORKER, "flush", "."], check_outbox),
