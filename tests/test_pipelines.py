@@ -64,6 +64,7 @@ def junit(tmp_path: Path, *arguments: str | Path) -> ElementTree.Element:
 
 # Findings of the level log, which a report has only if a checkpoint was given.
 LOG_CODES = {
+    "bundle_malformed",
     "checkpoint_inconsistent",
     "checkpoint_mismatch",
     "checkpoint_stale",

@@ -277,8 +277,7 @@ ERASE = ("--json", "erase", "lift-01", "1", "--reason", "request 7", "--config",
 def with_log(folder: Path) -> None:
     """A ledger with a transparency log, and payloads in a directory."""
     with_ledger(folder)
-    settings = '[log]\norigin = "log.example/lifts"\nkey = "log.seed"\n'
-    (folder / "eds.toml").write_text(f'ledger = "ledger.db"\npayloads = "folder:payloads"\n{settings}')
+    (folder / "eds.toml").write_text(f'ledger = "ledger.db"\npayloads = "folder:payloads"\n{LOG}')
     for command in (["init"], []):
         done = run([EDS, "checkpoint", *command, "--config", "eds.toml"], folder)
         assert done.code == 0, done

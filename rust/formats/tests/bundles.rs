@@ -1,4 +1,4 @@
-//! Evidence bundles: what is written is verified, and every change is found. `EDGESENTRY_WRITE=1` writes the vectors in
+//! Evidence bundles: a written bundle holds, and every change of it is found. `EDGESENTRY_WRITE=1` writes the vectors in
 //! tests/vectors/bundle, with the results that every verifier of bundles must give.
 
 #![allow(clippy::unwrap_used)]
@@ -809,7 +809,7 @@ proptest! {
     ) {
         let mut bundle = Log::new(false).bundle(&request);
         let at = at.index(bundle.len());
-        // What the manifest says about the bundle is a claim; its list of files is not.
+        // The lines before the list of files are claims.
         let files = bundle.windows(6).position(|window| window == b"\nfile ").unwrap();
         prop_assume!(!(512..files).contains(&at));
         bundle[at] ^= flip;

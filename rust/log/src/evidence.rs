@@ -20,4 +20,4 @@ pub use manifest::{
 };
 pub use tar::{BLOCK_BYTES, MANIFEST_NAME, manifest_bytes, member_header, padding_bytes};
 pub use tree::PartialTree;
-pub use walk::{Entry, LeafWalk};
+pub use walk::LeafWalk;

@@ -57,7 +57,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, MAX_ORIGIN_BYTES};
 pub use consistency::{ConsistencyProof, ConsistencyProofError};
 pub use evidence::{
     BLOCK_BYTES, BundleFile, BundleKeysError, BundleManifest, BundleManifestError, BundleMember, BundleScope,
-    Entry, FileDigest, LeafItem, LeafItemError, LeafItems, LeafWalk, MANIFEST_NAME, MAX_BUNDLE_SUBJECTS,
+    FileDigest, LeafItem, LeafItemError, LeafItems, LeafWalk, MANIFEST_NAME, MAX_BUNDLE_SUBJECTS,
     MAX_LEAVES_BYTES, MAX_MANIFEST_BYTES, PartialHeads, PartialHeadsError, PartialTree, manifest_bytes,
     member_header, padding_bytes, push_leaf_item, push_subtree_item, read_bundle_keys, skipped_subtrees,
     write_bundle_keys, write_partial_heads,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{AuditRecord, Finding, FindingCode, Hash, Location, SLICE_RECORDS};
 use edgesentry_log::{
-    BLOCK_BYTES, BundleFile, BundleManifest, Entry, FileDigest, LeafItems, LeafWalk, MANIFEST_NAME,
+    BLOCK_BYTES, BundleFile, BundleManifest, FileDigest, LeafItems, LeafWalk, MANIFEST_NAME,
     MAX_MANIFEST_BYTES, manifest_bytes, member_header, padding_bytes,
 };
 
@@ -238,14 +238,15 @@ impl Leaves {
             let Some(item) = item else { break };
             match self.walk.push(&item) {
                 None => {}
-                Some(Entry::Record(record)) => {
+                Some(Ok(record)) => {
                     if let Some(first @ None) = self.payloads.get_mut(&record.payload_hash) {
                         *first = Some((record.device_id.clone(), record.sequence));
                     }
                     records.push(record);
                 }
-                Some(Entry::Malformed(actual)) => {
+                Some(Err(error)) => {
                     let expected = "the canonical bytes of a record".to_owned();
+                    let actual = format!("leaf {}: {error}", self.items.position() - 1);
                     self.next = Some(Malformed { expected, actual });
                     break;
                 }

@@ -87,7 +87,7 @@ mod tests {
             prop_assert_eq!(manifest_bytes(&header), Some(size));
             let before = header[at];
             header[at] = value;
-            // A changed header is refused, whatever the byte: the checksum covers each of them.
+            // The checksum covers each byte, so every change is refused.
             prop_assert_eq!(manifest_bytes(&header).is_some(), before == value);
         }
     }

@@ -1,5 +1,6 @@
 //! The fold over the leaves of a bundle (steps 6, 10 and 12 of docs/reference/bundle.md).
 
+use edgesentry_chain::canonical::CanonicalError;
 use edgesentry_chain::{AuditRecord, Finding, FindingCode, Head};
 
 use super::items::LeafItem;
@@ -7,15 +8,6 @@ use super::tree::PartialTree;
 use crate::leaf::Leaf;
 use crate::level::{MAX_DEVICES, about, counted};
 use crate::places::Places;
-
-/// An entry of the input whose chains are verified.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Entry {
-    /// A record.
-    Record(AuditRecord),
-    /// A leaf of a record that is malformed, with the reason.
-    Malformed(String),
-}
 
 /// The leaves of a bundle, in the order of the log. Memory is that of the devices, their runs, and the leaves that are
 /// not records.
@@ -43,8 +35,9 @@ impl LeafWalk {
         }
     }
 
-    /// Takes the next item. Returns the entry, if the item is the leaf of a record up to the checkpoint.
-    pub fn push(&mut self, item: &LeafItem<'_>) -> Option<Entry> {
+    /// Takes the next item. Returns the record, or the reason why it is malformed, if the item is the leaf of a record up
+    /// to the checkpoint.
+    pub fn push(&mut self, item: &LeafItem<'_>) -> Option<Result<AuditRecord, CanonicalError>> {
         self.tree.push(item);
         let (index, leaf) = match *item {
             LeafItem::Subtree { begin, level, .. } => {
@@ -65,13 +58,8 @@ impl LeafWalk {
                 return None;
             }
         };
-        Some(match AuditRecord::from_canonical_bytes(body) {
-            Ok(record) => {
-                self.places.record_at(index, &record);
-                Entry::Record(record)
-            }
-            Err(error) => Entry::Malformed(format!("leaf {index}: {error}")),
-        })
+        let record = AuditRecord::from_canonical_bytes(body);
+        Some(record.inspect(|record| self.places.record_at(index, record)))
     }
 
     /// Step 6.1.
