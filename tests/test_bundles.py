@@ -60,11 +60,11 @@ def logged(tmp_path: Path) -> Iterator[tuple[Ledger, Policy, Path]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["bundle"]))
 def test_vectors_give_their_results(case: dict[str, Any]) -> None:
-    given = {name: VECTORS / case[name] if case[name] else None for name in ("policy", "previous")}
+    policy, previous = (VECTORS / case[name] if case[name] else None for name in ("policy", "previous"))
     keys = KeyRing(VECTORS / case["keys"]) if case["keys"] else None
     bundle = VECTORS / case["bundle"]
     for source in (bundle, bundle.read_bytes(), io.BytesIO(bundle.read_bytes())):
-        report = verify_bundle(source, keys=keys, **given)
+        report = verify_bundle(source, keys=keys, policy=policy, previous=previous)
         assert (report.verdict, report.counts) == (case["verdict"], case["counts"])
         found = [(finding.code, finding.device_id, finding.sequence) for finding in report.findings]
         assert found == [(one["code"], one["device_id"], one["sequence"]) for one in case["findings"]]
@@ -100,6 +100,7 @@ def test_a_ledger_writes_bundles(logged: tuple[Ledger, Policy, Path], tmp_path: 
     eds("checkpoint", "--config", config)
     ledger.bundle(file, devices="lift-01", since=old)
     report = verify_bundle(file, policy=policy, keys=keys, previous=old)
+    assert report.coverage.log is not None
     assert (report.ok, report.coverage.log.previous) == (True, True)
     other = Checkpoint(str(Checkpoint.read(VECTORS / "checkpoint-forked")))
     assert "checkpoint_inconsistent" in verify_bundle(file, policy=policy, previous=other).counts

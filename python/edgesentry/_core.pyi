@@ -915,7 +915,8 @@ def verify_bundle(
         ConfigError: Keys, policy or checkpoint are unreadable, or there is no policy.
         TypeError: An argument has the wrong type.
         ValueError: An argument has a wrong value, or a required level lacks its input.
-        RequirementError: The report is valid, but a required level was not covered in full. It has the report.
+        RequirementError: The report is valid, but a required level was not covered in full. It has the
+            report.
         KeyboardInterrupt: Ctrl-C.
     """
 
