@@ -1478,7 +1478,7 @@ class Items:
         self.stack = []  # hashes of perfect subtrees; the bits of the position give their sizes
         self.last_level = None  # of the item before, if it is a subtree
         self.snapshot_at = None
-        self.snapshot = EMPTY_ROOT
+        self.snapshot = None  # the root at `snapshot_at`, if an item ends there
 
     def root(self):
         """Returns the root of the items so far."""
@@ -1624,16 +1624,9 @@ GAPS = {
     "timestamps_not_checked": ("log", "the time stamps of the bundle were not checked"),
 }
 REQUIRABLE = {
-    "signatures": ("no_keys", "keys_claimed", "unsigned", "signatures_sampled"),
+    "signatures": ("keys_claimed", "unsigned", "signatures_sampled"),
     "payloads": ("no_payloads",),
-    "log": (
-        "policy_claimed",
-        "log_incomplete",
-        "previous_not_compared",
-        "no_witnesses",
-        "part_of_log",
-        "unknown_leaves",
-    ),
+    "log": ("log_incomplete", "previous_not_compared", "no_witnesses", "unknown_leaves"),
 }
 # Characters without a glyph that Python counts as printable.
 BLANK = re.compile(
@@ -1953,6 +1946,7 @@ class Verification:
             self.compares_previous = is_same and (previous.size < size or previous == self.checkpoint)
             if self.compares_previous:
                 self.items.snapshot_at = previous.size
+                self.items.snapshot = EMPTY_ROOT if previous.size == 0 else None
 
     def _read_heads(self, member):
         items = self.heads_items = Items(MAX_SIZE, None, True)
@@ -1972,13 +1966,12 @@ class Verification:
         payload_hash = bytes.fromhex(name[8:])
         actual = hasher.digest()
         record = self.first_with_payload.get(payload_hash)
-        if actual != payload_hash:
-            device_id, sequence = record or (None, None)
-            finding = Finding("payload_hash_mismatch", name[8:], actual.hex(), device_id, sequence, name)
-            self.payload_findings.append(finding)
         if record is None:
-            actual = "none"
-            finding = Finding("bundle_malformed", "a record with the hash of the payload", actual, file=name)
+            expected = "the payload of a record in the bundle"
+            finding = Finding("bundle_malformed", expected, "a payload of no record", file=name)
+            self.payload_findings.append(finding)
+        elif actual != payload_hash:
+            finding = Finding("payload_hash_mismatch", name[8:], actual.hex(), record[0], record[1], name)
             self.payload_findings.append(finding)
 
     # -- Step 6: the leaves --
@@ -2293,24 +2286,25 @@ class Verification:
 
     def _root_and_heads(self):
         """Steps 10 and 11.1 to 11.3."""
-        items, checkpoint, scope = self.items, self.checkpoint, self.manifest.scope
+        items, checkpoint = self.items, self.checkpoint
         if items.position < items.size:
             expected = f"leaves up to size {items.size}"
             actual = f"leaves up to position {items.position}"
             self.findings.add(Finding("checkpoint_mismatch", expected, actual))
             self._gap("log_incomplete")
+            if self.compares_previous and self.previous != checkpoint:
+                self._gap("previous_not_compared")
             return
         is_earlier_same = False
         if self.compares_previous:
-            size = self.previous.size
-            if scope == "full" or size in (0, items.size, self.manifest.since):
-                root = items.root() if size == items.size else items.snapshot
-                is_earlier_same = root == self.previous.root
-                if not is_earlier_same:
-                    actual = f"root {encode_base64(root)} at size {size} of the leaves"
-                    self.findings.add(Finding("checkpoint_inconsistent", str(self.previous), actual))
-            else:
+            root = items.snapshot
+            if root is None:
                 self._gap("previous_not_compared")
+            elif root == self.previous.root:
+                is_earlier_same = True
+            else:
+                actual = f"root {encode_base64(root)} at size {self.previous.size} of the leaves"
+                self.findings.add(Finding("checkpoint_inconsistent", str(self.previous), actual))
         root = items.root()
         if root != checkpoint.root:
             actual = f"root {encode_base64(root)} at size {items.size} of the leaves"
@@ -2319,7 +2313,7 @@ class Verification:
         wrong = self._wrong_leaf()
         if wrong is not None:
             self.findings.add(wrong)
-        if scope != "records" and items.size > 0:
+        if self.manifest.scope != "records" and items.size > 0:
             wrong = self._wrong_heads(is_earlier_same)
             if wrong is not None:
                 self.findings.add(wrong)
@@ -2639,6 +2633,10 @@ def read_inputs(options):
     inputs.max_findings = options.max_findings
     inputs.max_age = options.max_age
     inputs.now = int(time.time())
+    for level, given, option in (("signatures", options.keys, "--keys"), ("log", options.policy, "--policy")):
+        if level in options.require and given is None:
+            message = f"--require {level} needs {option} FILE; nothing was read"
+            raise UnusableInputs("required_input_missing", message)
     path = None
     try:
         if options.policy is not None:
@@ -2661,9 +2659,9 @@ def parser():
     found = argparse.ArgumentParser(
         prog="verify.py",
         description="Verify an evidence bundle of EdgeSentry, offline and without other software.",
-        epilog="Exit code: 0 valid, 1 findings, 2 wrong arguments or no policy, 3 nothing to verify, a "
-        "required level that is not covered, or a file that cannot be read. Policy and keys from the bundle "
-        "itself are claims: they prove nothing about the sender.",
+        epilog="Exit code: 0 valid, 1 findings, 2 wrong arguments, no policy or a required level that is not "
+        "covered, 3 nothing to verify or an unreadable file. Policy and keys from the bundle itself are "
+        "claims: they prove nothing about the sender.",
     )
     add = found.add_argument
     add("bundle", metavar="BUNDLE", help="the bundle; - is stdin")
@@ -2747,18 +2745,22 @@ def run(options):
                 verification = verify_bundle(file, inputs, os.fstat(file.fileno()).st_size, progress)
     finally:
         progress.end()
+    verdict = verification.verdict()
+    status = {"valid": HOLDS, "findings": FINDINGS}.get(verdict, UNFINISHED)
     missing = verification.missing_levels(options.require)
+    if missing and status == HOLDS:
+        status = USAGE
+    message = "required, but not covered: " + "; ".join(missing) if missing else None
     if options.json:
-        print(json.dumps(verification.to_json(), indent=2))
+        report = {"ok": status == HOLDS, "report": verification.to_json()}
+        if message:
+            report["error"] = {"code": "required_level_not_covered", "message": message, "exit_code": status}
+        print(json.dumps(report, indent=2))
     else:
         print(report_text(verification))
-    verdict = verification.verdict()
-    if verdict == "findings":
-        return FINDINGS
-    if missing:
-        print("verify.py: not_covered: required, but not covered: " + "; ".join(missing), file=sys.stderr)
-        return UNFINISHED
-    return HOLDS if verdict == "valid" else UNFINISHED
+    if message:
+        print(f"verify.py: required_level_not_covered: {message}", file=sys.stderr)
+    return status
 
 
 def main(arguments=None):
@@ -2777,7 +2779,8 @@ def main(arguments=None):
     except KeyboardInterrupt:
         code, message, status = "interrupted", "interrupted before the end", INTERRUPTED
     if options.json:
-        print(json.dumps({"error": {"code": code, "message": message}}))
+        error = {"code": code, "message": message, "exit_code": status}
+        print(json.dumps({"ok": False, "error": error}))
     print(f"verify.py: {code}: {message}", file=sys.stderr)
     return status
 
