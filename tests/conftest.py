@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from edgesentry import AuditRecord, Device, KeyRing, write_records
 from support import EXPORTS, chains, device, key_ring
@@ -15,6 +18,29 @@ collect_ignore = ["sample_project"]
 
 # As a terminal starts Python. `nohup make test &` ignores SIGINT, and processes of tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Chromium itself makes no requests either.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium, without a network."""
+    script = Path(__file__).parent.parent / "scripts/chromium"
+    chromium = subprocess.run([script], capture_output=True, text=True, check=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium.stdout.strip(), args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -144,6 +145,7 @@ class Log:
         self.lifts: dict[bytes, Lift] = {}
         self.leaves: list[bytes] = [self.opened(origin)]
         self.payloads: dict[bytes, bytes] = {}
+        self.signed: dict[bytes, Entry] = {}
         self.records = 0
         self.sizes: list[int] = []
 
@@ -187,6 +189,7 @@ class Log:
         lift = self.lifts[entry.device_id]
         lift.sequence, lift.hash = entry.sequence, entry.hash()
         self.leaves.append(b"\1" + entry.encode())
+        self.signed[self.leaves[-1]] = entry
         self.records += 1
 
     def heads(self) -> list[tuple[bytes, bytes]]:
@@ -197,11 +200,18 @@ class Log:
             entries.append((name, heads_entry(name, lift.sequence, lift.hash, start)))
         return entries
 
-    def close(self) -> int:
-        """Adds the heads leaf of a batch. Returns the size."""
+    def heads_leaf(self) -> bytes:
         entries = self.heads()
         root = tree_root([leaf_hash(entry) for _, entry in entries])
-        self.leaves.append(b"\2" + varint(self.records) + varint(len(entries)) + root + varint(START_MS))
+        return b"\2" + varint(self.records) + varint(len(entries)) + root + varint(START_MS)
+
+    def entries(self) -> list[tuple[int, Entry]]:
+        """Returns the records as they were signed, with their leaves."""
+        return [(at, self.signed[leaf]) for at, leaf in enumerate(self.leaves) if leaf in self.signed]
+
+    def close(self) -> int:
+        """Adds the heads leaf of a batch. Returns the size."""
+        self.leaves.append(self.heads_leaf())
         self.sizes.append(len(self.leaves))
         return len(self.leaves)
 
@@ -253,10 +263,11 @@ class Log:
     def of_devices(self, names: Sequence[bytes], since: int | None = None, **more: object) -> Bundle:
         """Returns the bundle of some devices."""
         size = self.sizes[-1]
+        ids = tuple(text(name) for name in names)
 
         def is_part(at: int) -> bool:
             leaf = self.leaves[at]
-            return at == size - 1 or (leaf[0] in (1, 3, 4, 5) and leaf[2 : 2 + leaf[1]] in names)
+            return at == size - 1 or (leaf[0] in (1, 3, 4, 5) and leaf[1:].startswith(ids))
 
         bundle = self._bundle("devices", size, subtrees(self.leaves[:size], is_part, since), **more)
         bundle.since = since
@@ -377,3 +388,109 @@ def sample_log() -> Log:
     log.leaves.append(b"\5" + text(b"lift-02") + varint(2) + bytes(32) + text(b"asked") + varint(START_MS))
     log.close()
     return log
+
+
+def forged_logs(seed: int, number: int) -> Iterator[tuple[str, Log, Bundle]]:
+    """Yields changes, logs that an operator with all keys of the log falsified by them, and their bundles.
+
+    Root and signatures are those of the falsified leaves, so only the later steps can find the change.
+    """
+    draw = random.Random(seed)
+    for _ in range(number):
+        log = sample_log()
+        changes = []
+        for _ in range(draw.choice([1, 1, 2, 3])):
+            name, change = draw.choice(FORGERIES)
+            at = draw.randrange(len(log.leaves))
+            change(draw, log, at)
+            changes.append(f"{name} at leaf {at}")
+        if draw.random() < 0.7:
+            log.leaves[-1] = log.heads_leaf()
+        size = len(log.leaves) - draw.choice([0, 0, 0, 0, 1, 3])
+        scope = draw.choice(["full", "full", "devices", "records"])
+        log.sizes[-1] = size
+        places = [(b"lift-01", 3), (b"lift-02", draw.randrange(1, 12)), (b"lift-05", 102)]
+        if scope == "full":
+            bundle = log.full(size, payloads=draw.random() < 0.3)
+            bundle.members["leaves-000"] += b"".join(item(leaf) for leaf in log.leaves[size:])
+        elif scope == "devices":
+            names = draw.sample([b"a", *(b"lift-%02d" % at for at in (1, 2, 3, 4, 5, 9))], 3)
+            bundle = log.of_devices(sorted(names), draw.choice([None, None, 5, log.sizes[0]]))
+        else:
+            bundle = log.of_records(places)
+        yield f"{scope} {size}: {', '.join(changes)}", log, bundle
+
+
+def resign(draw: random.Random, log: Log, at: int) -> None:
+    """Changes fields of a record; sometimes the device signs it again."""
+    entry = next((one for one in log.entries() if one[0] == at), None)
+    if entry is None:
+        return
+    record = entry[1]
+    field_name = draw.choice(
+        ["sequence", "timestamp_ms", "previous", "device_id", "object_ref", "payload_hash"]
+    )
+    values: dict[str, list[object]] = {
+        "sequence": [0, 1, record.sequence - 1, record.sequence + 1, record.sequence + 5, 2**64 - 1],
+        "timestamp_ms": [0, 2**64 - 1],
+        "previous": [bytes(32), bytes([3] * 32)],
+        "device_id": [b"lift-01", b"lift-04", b"lift-99", b""],
+        "object_ref": [b"", b"\xc3\xa9" * 70],
+        "payload_hash": [bytes(32)],
+    }
+    value = draw.choice(values[field_name])
+    setattr(record, field_name, max(0, value) if isinstance(value, int) else value)
+    lift = log.lifts.get(record.device_id)
+    if lift is not None and draw.random() < 0.5:
+        record.sign(draw.choice(list(lift.keys.values())), draw.choice(["record", "payload-hash"]))
+    log.leaves[at] = b"\1" + record.encode()
+
+
+def corrupt(draw: random.Random, log: Log, at: int) -> None:
+    leaf = bytearray(log.leaves[at])
+    place = draw.randrange(len(leaf))
+    leaf[place] ^= 1 << draw.randrange(8)
+    log.leaves[at] = bytes(leaf)
+
+
+def move(draw: random.Random, log: Log, at: int) -> None:
+    log.leaves.insert(draw.randrange(len(log.leaves)), log.leaves.pop(at))
+
+
+def add_leaf(draw: random.Random, log: Log, at: int) -> None:
+    log.leaves.insert(
+        at,
+        draw.choice(
+            [
+                b"\7unknown",
+                b"\0",
+                b"\1",
+                b"\2\0\0" + bytes(32) + b"\0",
+                b"\3" + text(b"lift-02") + b"\1" + bytes(32) + b"\2\0\0",
+                b"\3" + text(b"lift-02") + b"\1" + bytes(32) + b"\0\1\5" + bytes([8] * 32) + b"\0",
+                b"\3" + text(b"lift-88") + b"\1" + bytes(32) + b"\0\0\0",
+                b"\4" + text(b"lift-02") + b"\x80\0\0",
+                b"\5" + text(b"lift-02") + b"\1" + bytes(32) + text(b"\xff") + b"\0",
+                Log.opened("log.example/other"),
+                Log.opened(""),
+                log.leaves[at],
+            ]
+        ),
+    )
+
+
+def new_root(draw: random.Random, log: Log, at: int) -> None:
+    log.records += draw.choice([-1, 1])
+    log.leaves[-1] = log.heads_leaf()
+
+
+FORGERIES: list[tuple[str, Callable[[random.Random, Log, int], None]]] = [
+    ("resign", resign),
+    ("resign", resign),
+    ("corrupt", corrupt),
+    ("move", move),
+    ("add", add_leaf),
+    ("repeat", lambda draw, log, at: log.leaves.insert(draw.randrange(len(log.leaves)), log.leaves[at])),
+    ("remove", lambda draw, log, at: None if len(log.leaves) < 3 else log.leaves.__delitem__(at)),
+    ("count", new_root),
+]

@@ -8,23 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from edgesentry import AuditRecord, Device, Report, verify_chain, write_records
+from pages import violations
 from support import chains, device, key_ring
 
-ROOT = Path(__file__).parent.parent
-# Chromium itself makes no requests either.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = [
     "<script>document.title='forged'</script>",
     '"><img src=x onerror="document.title=\'forged\'">',
@@ -34,15 +23,6 @@ HOSTILE = [
     "]]></style><h1>Valid</h1>",
 ]
 Show = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = subprocess.run([ROOT / "scripts/chromium"], capture_output=True, text=True, check=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.stdout.strip(), args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -102,12 +82,6 @@ def crowded() -> Report:
     report = verify_chain(records, keys=ring)
     assert report.counts == {"signature_invalid": 10_200}
     return report
-
-
-def violations(page: Page) -> list[str]:
-    """Returns the violations that axe-core reports: WCAG 2.2 A and AA, and best practice."""
-    found = Axe().run(page).response["violations"]
-    return [f"{fault['id']}: {[node['html'][:120] for node in fault['nodes'][:3]]}" for fault in found]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1624,9 +1624,12 @@ GAPS = {
     "timestamps_not_checked": ("log", "the time stamps of the bundle were not checked"),
 }
 REQUIRABLE = {
-    "signatures": ("keys_claimed", "unsigned", "signatures_sampled"),
+    "signatures": ("no_keys", "keys_claimed", "unsigned", "signatures_sampled"),
     "payloads": ("no_payloads",),
-    "log": ("log_incomplete", "previous_not_compared", "no_witnesses", "unknown_leaves"),
+    "log": (
+        *("policy_claimed", "log_incomplete", "previous_not_compared", "no_witnesses", "part_of_log"),
+        "unknown_leaves",
+    ),
 }
 # Characters without a glyph that Python counts as printable.
 BLANK = re.compile(
@@ -1966,12 +1969,13 @@ class Verification:
         payload_hash = bytes.fromhex(name[8:])
         actual = hasher.digest()
         record = self.first_with_payload.get(payload_hash)
+        if actual != payload_hash:
+            device_id, sequence = record or (None, None)
+            finding = Finding("payload_hash_mismatch", name[8:], actual.hex(), device_id, sequence, name)
+            self.payload_findings.append(finding)
         if record is None:
             expected = "the payload of a record in the bundle"
             finding = Finding("bundle_malformed", expected, "a payload of no record", file=name)
-            self.payload_findings.append(finding)
-        elif actual != payload_hash:
-            finding = Finding("payload_hash_mismatch", name[8:], actual.hex(), record[0], record[1], name)
             self.payload_findings.append(finding)
 
     # -- Step 6: the leaves --

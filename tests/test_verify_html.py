@@ -1,0 +1,340 @@
+"""The verifier page in a browser, and its verdicts compared with those of verify.py."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+import bundles
+import evidence
+from evidence import Log, item, sample_log
+from pages import violations
+from test_verify_py import edited, inputs, verify
+
+PAGE = Path(__file__).parent.parent / "rust/eds/src/verifiers/verify.html"
+# Mutated bundles for each of the two kinds of inputs; make soak sets more.
+MUTANTS = int(os.environ.get("EDGESENTRY_MUTANTS", "150"))
+# A hang of the page, not its speed.
+PATIENCE_MS = 300_000
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+    """Opens the page; at the end there must be no console message and no request but for the page and its worker."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+    requests: list[str] = []
+
+    def open_page(path: Path = PAGE, **context: object) -> Page:
+        contexts.append(browser.new_context(**context))  # type: ignore[arg-type]
+        contexts[-1].set_default_timeout(PATIENCE_MS)
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert all(url.startswith(("file://", "blob:")) for url in requests)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    log = sample_log()
+    (tmp_path / "case.tar").write_bytes(log.full(payloads=True).pack())
+    (tmp_path / "policy").write_bytes(log.policy())
+    (tmp_path / "keys.json").write_text(json.dumps(log.key_ring()))
+    return tmp_path
+
+
+def give(page: Page, case: Path, bundle: str = "case.tar", own: bool = True) -> None:
+    """Chooses the inputs and then the bundle, and waits for the verdict."""
+    if own:
+        page.set_input_files("#policy-file", case / "policy")
+        page.set_input_files("#keys-file", case / "keys.json")
+    page.set_input_files("#bundle", case / bundle)
+    page.wait_for_selector("#doing", state="hidden")
+    page.wait_for_function("document.querySelector('h1').textContent !== 'Verifying'")
+
+
+def standings(page: Page) -> dict[str, str]:
+    steps = page.locator("#trust li").all()
+    return {
+        step.locator("h3").inner_text(): step.locator(".standing").inner_text().removeprefix("✓ ")
+        for step in steps
+    }
+
+
+def test_the_policy_of_the_page_has_the_hashes_of_its_script_and_style() -> None:
+    source = PAGE.read_text(encoding="utf-8")
+    allowed = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', source)
+    assert allowed is not None
+
+    def sha256(tag: str) -> str:
+        found = re.search(f"<{tag}>(.*?)</{tag}>", source, re.DOTALL)
+        assert found is not None
+        return base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+
+    assert allowed[1] == (
+        f"default-src 'none'; script-src 'sha256-{sha256('script')}'; style-src 'sha256-{sha256('style')}'; "
+        "worker-src blob:; base-uri 'none'; form-action 'none'"
+    )
+    assert "innerHTML" not in source
+    assert "unsafe" not in source
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", source)
+
+
+def test_a_bundle_with_the_inputs_of_the_auditor_is_valid(opened: Open, case: Path) -> None:
+    page = opened()
+    give(page, case)
+    assert page.get_by_role("heading", level=1).inner_text() == "✓ Valid"
+    assert page.title().startswith("✓ Valid")
+    expected = dict.fromkeys(["File", "Payloads", "Device signatures", "Heads"], "Holds")
+    expected |= {"Chain": "Rests on a claim", "Checkpoint": "Holds", "Witnesses": "Holds", "Time": "Holds"}
+    assert standings(page) == expected
+    facts = page.locator("#facts").inner_text()
+    assert hashlib.sha256((case / "case.tar").read_bytes()).hexdigest() in facts
+    assert "log.example/lifts" in facts
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save the report as JSON").click()
+    saved = json.loads(download.value.path().read_text())
+    assert (saved["verdict"], saved["coverage"]["records"]) == ("valid", 32)
+
+
+def test_claims_of_the_bundle_do_not_look_like_proofs(opened: Open, case: Path) -> None:
+    page = opened()
+    give(page, case, own=False)
+    assert page.get_by_role("heading", level=1).inner_text() == "✓ Valid by its own claims"
+    assert "a forger could have made all of it" in page.locator("#lead").inner_text()
+    assert standings(page)["Witnesses"] == "Rests on a claim"
+
+
+def test_a_falsified_bundle_names_what_failed(opened: Open, case: Path) -> None:
+    log = sample_log()
+    bundle = edited(log)
+    (case / "case.tar").write_bytes(bundle.pack())
+    page = opened()
+    give(page, case)
+    assert page.get_by_role("heading", level=1).inner_text() == "✗ Findings"
+    steps = standings(page)
+    assert (steps["Device signatures"], steps["Chain"], steps["Checkpoint"]) == ("Fails", "Fails", "Holds")
+    rows = page.locator("#rows tr")
+    assert rows.count() == 2
+    assert "signature_invalid" in rows.first.inner_text()
+    assert "sequence" in rows.first.inner_text()
+    # Another file at once: the results are those of the new one.
+    (case / "other.tar").write_bytes(b"no bundle")
+    give(page, case, "other.tar")
+    assert "bundle_malformed" in page.locator("#rows").inner_text()
+    assert set(list(standings(page).values())[1:]) == {"Not checked"}
+
+
+def test_wrong_inputs_are_named(opened: Open, case: Path) -> None:
+    page = opened()
+    page.fill("#policy-text", "quorum nobody-here")
+    page.set_input_files("#bundle", case / "case.tar")
+    page.wait_for_function("document.querySelector('h1').textContent === 'Not verified'")
+    assert "line 1 of the policy" in page.locator("#lead").inner_text()
+    page.fill("#policy-text", (case / "policy").read_text())
+    page.fill("#keys-text", (case / "keys.json").read_text())
+    page.fill("#age", "soon")
+    page.get_by_role("button", name="Verify").click()
+    page.wait_for_function("document.querySelector('#lead').textContent.includes('maximum age')")
+    page.fill("#age", "")
+    page.get_by_role("button", name="Verify").click()
+    page.wait_for_function("document.querySelector('h1').textContent === '✓ Valid'")
+
+
+def test_a_bundle_is_dropped_on_the_page(opened: Open, case: Path) -> None:
+    page = opened()
+    data = base64.b64encode((case / "case.tar").read_bytes()).decode()
+    page.evaluate(
+        """data => {
+            const bytes = Uint8Array.from(atob(data), one => one.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], "dropped.tar"));
+            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+        }""",
+        data,
+    )
+    page.wait_for_selector("#results:not([hidden])")
+    assert "dropped.tar" in page.locator("#facts").inner_text()
+
+
+def test_a_page_carries_its_bundle(opened: Open, case: Path) -> None:
+    source = PAGE.read_text(encoding="utf-8")
+    place = '<script type="application/octet-stream" id="carried"></script>'
+    assert source.count(place) == 1
+    data = base64.b64encode((case / "case.tar").read_bytes()).decode()
+    (case / "case.html").write_text(source.replace(place, place.replace("><", f">{data}<")), encoding="utf-8")
+    page = opened(case / "case.html")
+    page.wait_for_selector("#results:not([hidden])")
+    assert "carries a bundle" in page.locator("#carries").inner_text()
+    assert "Valid by its own claims" in page.title()
+
+
+def test_hostile_names_never_become_markup(opened: Open, case: Path) -> None:
+    log = Log("log.example/<img src=x onerror=alert(1)>\u202e")
+    name = "<img src=x onerror=\"document.title='forged'\">\u202egpj\u3164".encode()
+    log.register(name, 1)
+    log.record(name)
+    log.record(name).signature = bytes(64)
+    log.close()
+    log.lifts[name].keys.clear()
+    bundle = log.full()
+    bundle.members["keys"] = sample_log().keys()
+    bundle.members["leaves-000"] += item(log.leaves[2])
+    (case / "case.tar").write_bytes(bundle.pack())
+    page = opened()
+    give(page, case, own=False)
+    assert page.title().startswith("✗ Findings")
+    assert page.locator("main img").count() == 0
+    shown = page.locator("#rows").inner_text()
+    assert "<img src=x" in shown
+    assert "\\u{202e}gpj\\u{3164}" in shown
+    assert not re.search("[\u202a-\u202e\u3164]", page.locator("body").inner_text())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible(opened: Open, case: Path, scheme: str) -> None:
+    page = opened(color_scheme=scheme)
+    assert violations(page) == []
+    give(page, case, own=False)
+    assert violations(page) == []
+    (case / "case.tar").write_bytes(edited(sample_log()).pack())
+    give(page, case)
+    assert violations(page) == []
+
+
+def test_it_fits_a_phone_and_prints(opened: Open, case: Path) -> None:
+    page = opened(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    (case / "case.tar").write_bytes(edited(sample_log()).pack())
+    give(page, case)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("#ask").is_visible()
+    assert page.locator("#trust").is_visible()
+
+
+def test_it_is_used_by_keyboard(opened: Open, case: Path) -> None:
+    page = opened()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "bundle"
+    give(page, case)
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+
+
+def test_it_works_without_a_worker_and_without_ed25519_of_the_browser(
+    browser: Browser, opened: Open, case: Path
+) -> None:
+    page = opened()
+    page.evaluate("window.Worker = class { constructor() { throw new Error('none') } }")
+    page.check("#own")
+    give(page, case)
+    assert page.title().startswith("✓ Valid")
+    assert "Signatures by\nthe page" in page.locator("#facts").inner_text()
+
+
+# -- Comparison with verify.py --
+
+COMPARE = """async ([bundles, inputs]) => {
+    const verifyBundle = engine();
+    const bytes = text => text === null ? null : Uint8Array.from(atob(text), one => one.charCodeAt(0));
+    const given = { ...inputs };
+    for (const name of ["policy", "keys", "previous"]) given[name] = bytes(inputs[name]);
+    const found = [];
+    for (const bundle of bundles) {
+        try {
+            const report = await verifyBundle(new Blob([bytes(bundle)]), given, () => {});
+            found.push([
+                report.verdict, report.counts,
+                report.findings.map(one => [one.code, one.file ?? null, one.device ?? null, String(one.sequence ?? "")]),
+                report.coverage.gaps.map(gap => gap.code), report.coverage.records, report.coverage.devices,
+            ]);
+        } catch (error) {
+            found.push(error.message);
+        }
+    }
+    return found;
+}"""
+
+
+def by_script(data: bytes, log: Log, own: bool, previous: bytes | None) -> object:
+    """Returns the report of verify.py in the form of `COMPARE`."""
+    given = inputs(log, own)
+    given.previous = None if previous is None else verify.Note(previous)
+    try:
+        report = verify.verify_bundle(io.BytesIO(data), given).to_json()
+    except verify.UnusableInputs:
+        return "The bundle has no policy. Give the policy that you trust."
+    findings = [
+        [one["code"], one.get("file"), one.get("device_id"), str(one.get("sequence", ""))]
+        for one in report["findings"]
+    ]
+    coverage = report["coverage"]
+    gaps = [gap["code"] for gap in coverage["gaps"]]
+    return [report["verdict"], report["counts"], findings, gaps, coverage["records"], coverage["devices"]]
+
+
+def compare(page: Page, log: Log, data: list[bytes], names: list[str], own: bool, own_code: bool) -> set[str]:
+    """Compares the page with verify.py. Returns the codes that both found."""
+    previous = log.checkpoint(log.sizes[0]) if own else None
+    coded = [base64.b64encode(one).decode() for one in data]
+    given: dict[str, Any] = dict.fromkeys(["policy", "keys", "previous", "maxAge"])
+    if own:
+        given["policy"] = base64.b64encode(log.policy()).decode()
+        given["keys"] = base64.b64encode(json.dumps(log.key_ring()).encode()).decode()
+        given["previous"] = base64.b64encode(previous or b"").decode()
+    given |= {"scheme": "payload-hash", "ownCode": own_code}
+    seen: set[str] = set()
+    for start in range(0, len(data), 50):
+        found = page.evaluate(COMPARE, [coded[start : start + 50], given])
+        for at, report in enumerate(found, start):
+            assert report == by_script(data[at], log, own, previous), names[at]
+            seen |= set(report[1]) if isinstance(report, list) else set()
+    return seen
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])
+def test_mutated_bundles_have_the_same_verdict(opened: Open, own: bool) -> None:
+    log = sample_log()
+    seeds = {
+        "full": log.full(payloads=True),
+        "devices": log.of_devices([b"a", b"lift-01", b"lift-04", b"lift-09"], since=log.sizes[0]),
+        "records": log.of_records([(b"lift-01", 3), (b"lift-05", 102), (b"lift-03", 8)]),
+    }
+    mutants, names = [], []
+    for seed, (scope, bundle) in enumerate(seeds.items()):
+        bundle.members["readme.txt"] = b"For people.\n"
+        for mutant in bundles.mutations(seed, bundle.pack(), MUTANTS // 3):
+            mutants.append(mutant.data)
+            names.append(f"{scope} {mutant.number} {mutant.kind}: {mutant.description}")
+    seen = compare(opened(), log, mutants, names, own, own_code=True)
+    assert {"bundle_malformed", "checkpoint_mismatch"} <= seen
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own inputs", "claims"])
+def test_falsified_logs_have_the_same_verdict(opened: Open, own: bool) -> None:
+    forged = list(evidence.forged_logs(3, max(40, MUTANTS // 3)))
+    names = [what for what, _, _ in forged]
+    seen = compare(
+        opened(), sample_log(), [bundle.pack() for _, _, bundle in forged], names, own, own_code=False
+    )
+    assert {"heads_mismatch", "signature_invalid", "not_included"} <= seen
