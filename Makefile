@@ -60,6 +60,7 @@ soak: module ## Run the long tests: crashes, faults at every system call, attack
 	$(CARGO) build --release --locked --workspace --bin eds
 	EDGESENTRY_EVERY_FAULT=1 $(SERVERS) $(BIN)/python -m pytest tests/faults tests/adversary/test_ledger_writer.py
 	EDGESENTRY_HOSTILE_PRODUCERS=$${EDGESENTRY_HOSTILE_PRODUCERS:-100000} $(BIN)/python -m pytest tests/test_arrow_memory.py
+	EDGESENTRY_MUTANTS=$${EDGESENTRY_MUTANTS:-1000} $(BIN)/python -m pytest tests/test_verify_html.py
 	EDGESENTRY_ADVERSARY_SCALE=4 $(SERVERS) $(BIN)/python -m pytest tests/adversary
 	EDGESENTRY_CHAOS_SCHEDULES=$${EDGESENTRY_CHAOS_SCHEDULES:-1000} $(MAKE) test-chaos
 	$(MAKE) lint-own mutants
