@@ -254,13 +254,13 @@ class Log:
 
     # -- Bundles --
 
-    def full(self, size: int | None = None, **more: object) -> Bundle:
+    def full(self, size: int | None = None, **more: bool) -> Bundle:
         """Returns the bundle of scope full."""
         size = self.sizes[-1] if size is None else size
         items = b"".join(item(leaf) for leaf in self.leaves[:size])
         return self._bundle("full", size, items, **more)
 
-    def of_devices(self, names: Sequence[bytes], since: int | None = None, **more: object) -> Bundle:
+    def of_devices(self, names: Sequence[bytes], since: int | None = None, **more: bool) -> Bundle:
         """Returns the bundle of some devices."""
         size = self.sizes[-1]
         ids = tuple(text(name) for name in names)
@@ -273,15 +273,15 @@ class Log:
         bundle.since = since
         bundle.names = [f"device {base64_of(name)}" for name in sorted(names)]
         entries = self.heads()
-        ids = [device_id for device_id, _ in entries]
+        known = [device_id for device_id, _ in entries]
         near = set()
         for name in names:
-            at = sum(device_id < name for device_id in ids)
-            near |= {at} if name in ids else {at - 1, at}
+            at = sum(device_id < name for device_id in known)
+            near |= {at} if name in known else {at - 1, at}
         bundle.members["heads"] = subtrees([entry for _, entry in entries], near.__contains__, None)
         return bundle
 
-    def of_records(self, places: Sequence[tuple[bytes, int]], **more: object) -> Bundle:
+    def of_records(self, places: Sequence[tuple[bytes, int]], **more: bool) -> Bundle:
         """Returns the bundle of single records."""
         size = self.sizes[-1]
         wanted = {text(name) + varint(sequence) for name, sequence in places}
