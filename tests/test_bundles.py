@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import subprocess
@@ -27,7 +28,9 @@ from edgesentry import (
 )
 from support import chains, device, key_ring, payload
 
+ROOT = Path(__file__).parent.parent
 VECTORS = Path(__file__).parent / "vectors" / "bundle"
+TEXTS = ROOT / "rust/edgesentry-rs/src/log/bundle"
 CASES = json.loads((VECTORS / "expected.json").read_text(encoding="utf-8"))
 
 
@@ -164,6 +167,27 @@ def test_the_command_writes_and_verifies(logged: tuple[Ledger, Policy, Path], tm
     plain = [sys.executable, "-m", "edgesentry", "bundle", "-o", "-", "--config", str(config)]
     out = subprocess.run(plain, capture_output=True, check=True, timeout=60).stdout
     assert verify_bundle(out, policy=policy).coverage.records == 10
+
+
+def test_a_bundle_has_the_published_verifiers(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, _ = logged
+    file, keys, trusted = tmp_path / "case.tar", tmp_path / "keys.json", tmp_path / "policy"
+    key_ring([device(1), device(2)]).save(keys)
+    trusted.write_text(str(policy))
+    ledger.bundle(file, devices="lift-01", payloads=True)
+    members = {member.name: member.content for member in unpack(file.read_bytes())}
+    page = (ROOT / "docs/how-to/evidence.md").read_text(encoding="utf-8")
+    for name in ("readme.txt", "verify.html", "verify.py"):
+        assert members[name] == (TEXTS / name).read_bytes()
+        if name != "readme.txt":
+            assert f"| `{name}` | `{hashlib.sha256(members[name]).hexdigest()}` |" in page
+            assert name in members["readme.txt"].decode("ascii")
+    (tmp_path / "verify.py").write_bytes(members["verify.py"])
+    command = [sys.executable, "-I", "verify.py", "case.tar", "--policy", "policy", "--keys", "keys.json"]
+    done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    report = json.loads(done.stdout)["report"]
+    assert (report["verdict"], report["coverage"]["records"]) == ("valid", 5)
 
 
 @pytest.mark.parametrize("name", ["full-payloads", "devices-absent", "devices-payloads", "records", "claims"])

@@ -21,7 +21,7 @@ from evidence import Log, item, sample_log
 from pages import violations
 from test_verify_py import edited, inputs, verify
 
-PAGE = Path(__file__).parent.parent / "rust/eds/src/verifiers/verify.html"
+PAGE = Path(__file__).parent.parent / "rust/edgesentry-rs/src/log/bundle/verify.html"
 # Mutated bundles for each of the two kinds of inputs; make soak sets more.
 MUTANTS = int(os.environ.get("EDGESENTRY_MUTANTS", "150"))
 # A hang of the page, not its speed.

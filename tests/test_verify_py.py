@@ -23,7 +23,7 @@ import evidence
 from evidence import Bundle, Log, Signer, base64_of, item, member, sample_log, text, varint
 
 ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "rust/eds/src/verifiers/verify.py"
+SCRIPT = ROOT / "rust/edgesentry-rs/src/log/bundle/verify.py"
 VECTORS = ROOT / "tests/vectors/log"
 # The encodings of the points of small order.
 SMALL_ORDER = [

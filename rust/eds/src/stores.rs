@@ -93,7 +93,11 @@ impl LedgerArgs {
     }
 
     /// Opens the ledger, and the payload store: the named one, or the configured one if there is one.
-    pub(crate) fn open_with_payloads(&self, payloads: Option<&str>, access: Access) -> Result<Opened, Failure> {
+    pub(crate) fn open_with_payloads(
+        &self,
+        payloads: Option<&str>,
+        access: Access,
+    ) -> Result<Opened, Failure> {
         let overrides = Overrides { ledger: self.ledger.clone(), payloads: payloads.map(str::to_owned) };
         Opened::new(load(self.file.config.as_deref(), &overrides)?, access)
     }

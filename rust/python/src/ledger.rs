@@ -12,7 +12,9 @@ use edgesentry_ops::OpsSettings;
 use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ledger::{Filter, LogQuery, LogTablesError, RegisteredDevice, Registration, key_ring};
-use edgesentry_rs::log::{BundleContent, EraseError, Eraser, Erasure, ErasureState, LogReader, Logged, Stores};
+use edgesentry_rs::log::{
+    BundleContent, EraseError, Eraser, Erasure, ErasureState, LogReader, Logged, Stores,
+};
 use edgesentry_rs::settings::{Access, Overrides, Settings};
 use edgesentry_rs::verify::{Registered, Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
@@ -497,7 +499,6 @@ impl LedgerCore {
                     payloads: store.as_deref(),
                     keys: Some(&keys),
                     policy: policy.as_deref().map(str::as_bytes),
-                    texts: &[],
                 };
                 let log = open.log().await?;
                 Ok::<_, Error>(log.write_bundle(&content, &destination, created_ms, &written).await)

@@ -12,8 +12,7 @@ use edgesentry_chain::{AuditRecord, Hash, KeyRing};
 use edgesentry_formats::{BundleWriter, Destination, Readers};
 use edgesentry_log::{
     BundleKeysError, BundleManifest, BundleScope, Checkpoint, EntryBundle, Leaf, LeafItem, PartialTree,
-    TILE_WIDTH, push_leaf_item, push_subtree_item, skipped_subtrees, write_bundle_keys,
-    write_partial_heads,
+    TILE_WIDTH, push_leaf_item, push_subtree_item, skipped_subtrees, write_bundle_keys, write_partial_heads,
 };
 use futures::TryStreamExt;
 
@@ -29,7 +28,12 @@ const SPANS: usize = 256;
 const OUTPUT_BYTES: usize = 1 << 20;
 /// The maximum number of payloads in a bundle.
 const MAX_PAYLOADS: usize = 90_000;
-const README: &str = include_str!("bundle/readme.txt");
+/// The files for people, in the order of their names. They are conveniences: the side under test delivers them.
+const TEXTS: [(&str, &[u8]); 3] = [
+    ("readme.txt", include_bytes!("bundle/readme.txt")),
+    ("verify.html", include_bytes!("bundle/verify.html")),
+    ("verify.py", include_bytes!("bundle/verify.py")),
+];
 
 /// The reason why a bundle cannot be written.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -115,8 +119,6 @@ pub struct BundleContent<'a> {
     pub keys: Option<&'a KeyRing>,
     /// A policy to claim.
     pub policy: Option<&'a [u8]>,
-    /// Further files for people, after `readme.txt` in the order of their names: `verify.html`, `verify.py`.
-    pub texts: &'a [(&'a str, &'a [u8])],
 }
 
 /// A bundle that was written.
@@ -216,15 +218,18 @@ impl LogReader {
         if let Some(policy) = content.policy {
             writer.file("policy", policy)?;
         }
-        writer.file("readme.txt", README.as_bytes())?;
-        for (name, text) in content.texts {
+        for (name, text) in TEXTS {
             writer.file(name, text)?;
         }
         Ok(records)
     }
 
     /// Returns the indexes of the leaves of a scope, in order.
-    async fn spans(&self, published: &Published, scope: &BundleScope) -> Result<Vec<Range<u64>>, BundleError> {
+    async fn spans(
+        &self,
+        published: &Published,
+        scope: &BundleScope,
+    ) -> Result<Vec<Range<u64>>, BundleError> {
         let size = published.checkpoint.size();
         let mut spans = match scope {
             BundleScope::Devices(devices) => self.spans_of_devices(size, devices).await?,

@@ -142,7 +142,6 @@ impl Bundle {
             payloads: payloads.as_deref(),
             keys: Some(&keys),
             policy: given.policy.as_deref().map(str::as_bytes),
-            texts: &[],
         };
         let created_ms = times::clock_ms().unwrap_or(0);
         let written = |records: u64| progress.add_records(records.saturating_sub(progress.records()));
