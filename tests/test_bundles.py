@@ -190,6 +190,24 @@ def test_a_bundle_has_the_published_verifiers(logged: tuple[Ledger, Policy, Path
     assert (report["verdict"], report["coverage"]["records"]) == ("valid", 5)
 
 
+def test_an_erased_payload_is_not_handed_over(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, config = logged
+    file = tmp_path / "case.tar"
+    assert ledger.erase("lift-01", 2, "request 7", wait=60).state == "erased"
+    for part in ({}, {"devices": "lift-01"}, {"records": [("lift-01", 2)]}):
+        with pytest.raises(ProofError, match="sequence 2: the payload was erased") as error:
+            ledger.bundle(file, payloads=True, **part)
+        assert error.value.code == "payload_erased"
+    assert not file.exists()
+    assert ledger.bundle(file, devices="lift-02", payloads=True) == 5
+    assert ledger.bundle(file, records=[("lift-01", 3)], payloads=True) == 1
+    assert ledger.bundle(file) == 10
+    assert verify_bundle(file, policy=policy, keys=key_ring([device(1), device(2)])).ok
+    ledger.close()
+    failure = eds("bundle", "-o", file, "--payloads", "--config", config, exit_code=3)["error"]
+    assert failure["code"] == "payload_erased"
+
+
 @pytest.mark.parametrize("name", ["full-payloads", "devices-absent", "devices-payloads", "records", "claims"])
 def test_mutated_bundles_are_found(name: str) -> None:
     """Each mutation gives a report; those that pass have changed a claim of the manifest only."""

@@ -32,6 +32,7 @@ use crate::error::{Error, StoreError};
 use crate::payload::Stored;
 
 pub use location::{Location, PostgresUrl};
+pub(crate) use log::listed_erasures;
 pub use log::{
     BatchLeaves, BatchRow, BatchStep, CheckpointRow, Conflicts, ErasureQuery, ErasureRow, ErasureStep,
     LOG_CONFLICT, Leader, LogErasures, LogPositions, LogState, LogTables, LogTablesError, MAX_REASON_BYTES,

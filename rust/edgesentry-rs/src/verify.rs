@@ -1,7 +1,7 @@
 //! Verification of a ledger in place, without an export: the same checks, by the same code, on the records of the
 //! database.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use edgesentry_chain::{
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Component, Error, FailureKind, StoreError};
 use crate::export::{Manifest, start_heads};
-use crate::ledger::{self, ErasureQuery, Filter, Ledger, RecordStream};
+use crate::ledger::{self, Filter, Ledger, RecordStream, listed_erasures};
 use crate::payload::PayloadStore;
 
 /// Payloads that are read and hashed concurrently.
@@ -123,27 +123,14 @@ impl Verification {
             progress,
         )?;
         if log.is_none() && report.counts.contains_key(&FindingCode::PayloadMissing) {
-            let listed = handle.block_on(self.listed_erasures())?;
+            let tables = self.ledger.log();
+            let listed = tables.map(|tables| handle.block_on(listed_erasures(&*tables)));
+            let listed = listed.transpose()?.unwrap_or_default();
             report.hint_erased(|device_id, sequence| {
                 listed.get(device_id).is_some_and(|sequences| sequences.contains(&sequence))
             });
         }
         Ok(report)
-    }
-
-    /// Returns the sequences of the erased payloads of each device, as the ledger lists them.
-    async fn listed_erasures(&self) -> Result<HashMap<String, BTreeSet<u64>>, StoreError> {
-        let mut listed: HashMap<String, BTreeSet<u64>> = HashMap::new();
-        let Some(tables) = self.ledger.log() else { return Ok(listed) };
-        let mut query = ErasureQuery::default();
-        loop {
-            let page = tables.erasures(&query).await?;
-            let Some(last) = page.last() else { return Ok(listed) };
-            query.after = Some((last.device_id.clone(), last.sequence));
-            for erasure in page {
-                listed.entry(erasure.device_id).or_default().insert(erasure.sequence);
-            }
-        }
     }
 
     /// Returns the providers of the inputs: known before anything is read.

@@ -25,6 +25,7 @@ use tokio::sync::Mutex;
 use crate::error::{Component, StoreError};
 use crate::sql::failed;
 
+pub(crate) use erasures::listed_erasures;
 pub use erasures::{ErasureQuery, ErasureRow, ErasureStep, LogErasures, MAX_REASON_BYTES};
 pub use positions::LogPositions;
 pub use restore::{Conflicts, LOG_CONFLICT, Replaced, RestoredBatch};

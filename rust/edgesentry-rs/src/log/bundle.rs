@@ -3,7 +3,7 @@
 //! The leaves come from the entry bundles and are compared with the root of the checkpoint, so a bundle never leaves
 //! this module with records that the log does not have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::logged::each_window;
 use super::{LogReader, ProveError, Published};
 use crate::PayloadStore;
 use crate::error::StoreError;
-use crate::ledger::LogTablesError;
+use crate::ledger::{LogTablesError, listed_erasures};
 
 /// Spans whose neighbouring hashes are read together.
 const SPANS: usize = 256;
@@ -68,6 +68,17 @@ pub enum BundleError {
         /// The sequence.
         sequence: u64,
     },
+    /// The payload of a record was erased, or is to be. A bundle with payloads cannot leave one out.
+    #[error(
+        "device {device_id:?}, sequence {sequence}: the payload was erased, and a bundle with payloads has that of each \
+         record; leave out --payloads, or name other records"
+    )]
+    PayloadErased {
+        /// The device.
+        device_id: String,
+        /// The sequence.
+        sequence: u64,
+    },
     /// A bundle holds fewer payloads.
     #[error("the records have more than {MAX_PAYLOADS} payloads; make bundles of fewer devices or records")]
     TooManyPayloads,
@@ -83,6 +94,7 @@ impl BundleError {
             BundleError::NoRecords(_) => "bundle_empty",
             BundleError::Keys(_) => "keys",
             BundleError::Payload { .. } => "payload_missing",
+            BundleError::PayloadErased { .. } => "payload_erased",
             BundleError::TooManyPayloads => "bundle_too_large",
         }
     }
@@ -140,6 +152,8 @@ struct Writing<'a> {
     records: u64,
     /// The records of the payloads to include, by hash.
     payloads: Option<BTreeMap<[u8; 32], AuditRecord>>,
+    /// The sequences of erased payloads, by device.
+    erased: HashMap<String, BTreeSet<u64>>,
     /// Is told the number of records so far.
     written: &'a (dyn Fn(u64) + Send + Sync),
 }
@@ -198,6 +212,10 @@ impl LogReader {
             item: Vec::new(),
             records: 0,
             payloads: content.payloads.map(|_| BTreeMap::new()),
+            erased: match content.payloads {
+                Some(_) => listed_erasures(&*self.tables).await?,
+                None => HashMap::new(),
+            },
             written,
         };
         let mut end = 0;
@@ -347,6 +365,10 @@ impl Writing<'_> {
         let Some((1, body)) = leaf.split_first() else { return Ok(()) };
         self.records += 1;
         if let (Some(payloads), Ok(record)) = (&mut self.payloads, AuditRecord::from_canonical_bytes(body)) {
+            if self.erased.get(&record.device_id).is_some_and(|erased| erased.contains(&record.sequence)) {
+                let AuditRecord { device_id, sequence, .. } = record;
+                return Err(BundleError::PayloadErased { device_id, sequence });
+            }
             payloads.entry(*record.payload_hash.as_bytes()).or_insert(record);
             if payloads.len() > MAX_PAYLOADS {
                 return Err(BundleError::TooManyPayloads);

@@ -1,5 +1,7 @@
 //! Erasures: payloads to delete, each with its leaf of the log.
 
+use std::collections::{BTreeSet, HashMap};
+
 use async_trait::async_trait;
 use edgesentry_chain::Hash;
 use edgesentry_log::{Assignment, ErasedLeaf};
@@ -91,6 +93,22 @@ pub trait LogErasures: Send + Sync + 'static {
         sequence: u64,
         step: ErasureStep,
     ) -> Result<(), LogTablesError>;
+}
+
+/// Returns the sequences of the erased payloads of each device, as the ledger lists them.
+pub(crate) async fn listed_erasures(
+    tables: &(impl LogErasures + ?Sized),
+) -> Result<HashMap<String, BTreeSet<u64>>, StoreError> {
+    let mut listed: HashMap<String, BTreeSet<u64>> = HashMap::new();
+    let mut query = ErasureQuery::default();
+    loop {
+        let page = tables.erasures(&query).await?;
+        let Some(last) = page.last() else { return Ok(listed) };
+        query.after = Some((last.device_id.clone(), last.sequence));
+        for erasure in page {
+            listed.entry(erasure.device_id).or_default().insert(erasure.sequence);
+        }
+    }
 }
 
 #[async_trait]
