@@ -1,4 +1,4 @@
-"""The verifier page in a browser, and its verdicts compared with those of verify.py."""
+"""The verifier page in a browser, and the verdicts of page, verify.py and verify_bundle compared."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 import bundles
 import evidence
+from edgesentry import Checkpoint, ConfigError, KeyRing, Policy, verify_bundle
 from evidence import Log, item, sample_log
 from pages import violations
 from test_verify_py import edited, inputs, verify
@@ -250,7 +251,7 @@ def test_it_works_without_a_worker_and_without_ed25519_of_the_browser(
     assert "Signatures by\nthe page" in page.locator("#facts").inner_text()
 
 
-# -- Comparison with verify.py --
+# -- Comparison with verify.py and verify_bundle --
 
 COMPARE = """async ([bundles, inputs]) => {
     const verifyBundle = engine();
@@ -275,6 +276,9 @@ COMPARE = """async ([bundles, inputs]) => {
 }"""
 
 
+NO_POLICY = "The bundle has no policy. Give the policy that you trust."
+
+
 def by_script(data: bytes, log: Log, own: bool, previous: bytes | None) -> object:
     """Returns the report of verify.py in the form of `COMPARE`."""
     given = inputs(log, own)
@@ -282,7 +286,7 @@ def by_script(data: bytes, log: Log, own: bool, previous: bytes | None) -> objec
     try:
         report = verify.verify_bundle(io.BytesIO(data), given).to_json()
     except verify.UnusableInputs:
-        return "The bundle has no policy. Give the policy that you trust."
+        return NO_POLICY
     findings = [
         [one["code"], one.get("file"), one.get("device_id"), str(one.get("sequence", ""))]
         for one in report["findings"]
@@ -292,8 +296,34 @@ def by_script(data: bytes, log: Log, own: bool, previous: bytes | None) -> objec
     return [report["verdict"], report["counts"], findings, gaps, coverage["records"], coverage["devices"]]
 
 
+def by_library(data: bytes, log: Log, own: bool, previous: bytes | None) -> object:
+    """Returns the verdict of `verify_bundle`: that of `by_script`, with fewer places."""
+    given: dict[str, Any] = {}
+    if own:
+        given = {"policy": Policy(log.policy().decode()), "keys": KeyRing(log.key_ring())}
+    if previous is not None:
+        given["previous"] = Checkpoint(previous.decode())
+    try:
+        report = verify_bundle(data, **given)
+    except ConfigError:
+        return NO_POLICY
+    files = ("bundle_malformed", "payload_hash_mismatch")
+    findings = [
+        [
+            one.code,
+            one.input.partition("/")[2] or None if one.code in files and one.input else None,
+            one.device_id,
+            "" if one.sequence is None else str(one.sequence),
+        ]
+        for one in report.findings
+    ]
+    gaps = [gap["code"] for gap in json.loads(report.to_json())["coverage"]["gaps"]]
+    coverage = report.coverage
+    return [report.verdict, report.counts, findings, sorted(gaps), coverage.records, coverage.devices]
+
+
 def compare(page: Page, log: Log, data: list[bytes], names: list[str], own: bool, own_code: bool) -> set[str]:
-    """Compares the page with verify.py. Returns the codes that both found."""
+    """Compares the three verifiers. Returns the codes that all found."""
     previous = log.checkpoint(log.sizes[0]) if own else None
     coded = [base64.b64encode(one).decode() for one in data]
     given: dict[str, Any] = dict.fromkeys(["policy", "keys", "previous", "maxAge"])
@@ -307,6 +337,9 @@ def compare(page: Page, log: Log, data: list[bytes], names: list[str], own: bool
         found = page.evaluate(COMPARE, [coded[start : start + 50], given])
         for at, report in enumerate(found, start):
             assert report == by_script(data[at], log, own, previous), names[at]
+            if isinstance(report, list):
+                report[3].sort()
+            assert report == by_library(data[at], log, own, previous), names[at]
             seen |= set(report[1]) if isinstance(report, list) else set()
     return seen
 

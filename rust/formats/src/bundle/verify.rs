@@ -54,6 +54,8 @@ pub fn verify_bundle(
         Err(Stop::Malformed(finding)) => {
             let mut report = Checks { keys: inputs.keys, ..Checks::default() }.report(Segments::default());
             report.add_findings(vec![finding]);
+            // Nothing of it was checked.
+            report.coverage.not_checked.clear();
             Ok(report)
         }
     }
