@@ -104,7 +104,9 @@ def test_links_and_signatures_of_payload_hash_see_none_of_them() -> None:
 def test_every_finding_of_the_log_has_an_attack() -> None:
     fleet = FLEETS["even"]
     codes = {one.code for attack in LOG_CATALOGUE.values() for one in attack(fleet).added}
-    assert codes == set(re.findall(r"^\| \[(\w+)\].*\| log \|$", README.read_text(), re.MULTILINE))
+    pages = re.findall(r"^\| \[(\w+)\].*\| log \|$", README.read_text(), re.MULTILINE)
+    # Damage of a bundle, which tests/bundles.py makes.
+    assert codes == set(pages) - {"bundle_malformed"}
     assert len(codes) == 9
 
 
