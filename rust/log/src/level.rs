@@ -365,11 +365,11 @@ impl<'a> LogCheck<'a> {
         heads: &HeadsOf<'_>,
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
-        if let (Some(previous), Some(root)) = (&self.previous, roots.cut) {
-            if root != previous.root() {
-                let actual = format!("root {root} at size {} in the replay of the log", previous.size());
-                findings.push(Finding::new(FindingCode::CheckpointInconsistent, shown(previous), actual));
-            }
+        if let (Some(previous), Some(root)) = (&self.previous, roots.cut)
+            && root != previous.root()
+        {
+            let actual = format!("root {root} at size {} in the replay of the log", previous.size());
+            findings.push(Finding::new(FindingCode::CheckpointInconsistent, shown(previous), actual));
         }
         if roots.end == checkpoint.root() {
             // The leaf of the earlier checkpoint is known only if its root matches.

@@ -22,7 +22,7 @@ const END_BYTES: usize = 2 * BLOCK_BYTES;
 /// The end of a verification before its report.
 pub(super) enum Stop {
     /// The file is not a bundle: the one finding of the report.
-    Malformed(Finding),
+    Malformed(Box<Finding>),
     /// The file cannot be read.
     Failed(Error),
 }
@@ -71,7 +71,7 @@ impl Members {
     }
 
     pub(super) fn malformed(&self, file: &str, expected: &str, actual: impl Into<String>) -> Stop {
-        Stop::Malformed(self.finding(Some(file), expected, actual))
+        Stop::Malformed(Box::new(self.finding(Some(file), expected, actual)))
     }
 
     /// Reads the manifest.
@@ -147,7 +147,8 @@ impl Members {
             return Ok(());
         }
         let expected = "two blocks of zero bytes and the end of the file";
-        Err(Stop::Malformed(self.finding(None, expected, "other bytes after the last member")))
+        let finding = self.finding(None, expected, "other bytes after the last member");
+        Err(Stop::Malformed(Box::new(finding)))
     }
 
     fn padding(&mut self, bytes: u64, file: &str) -> Result<(), Stop> {
@@ -269,7 +270,7 @@ impl Members {
     /// Returns the stop of a malformed content of the current member.
     fn current(&self, expected: &str, actual: impl Into<String>) -> Stop {
         let file = self.current.as_ref().map(|current| current.file.name.as_str());
-        Stop::Malformed(self.finding(file, expected, actual))
+        Stop::Malformed(Box::new(self.finding(file, expected, actual)))
     }
 }
 
@@ -291,7 +292,7 @@ impl ChunkReader for Part {
             Ok(chunk) => Ok(chunk),
             Err(Stop::Failed(error)) => Err(error),
             Err(Stop::Malformed(finding)) => {
-                leaves.malformed = Some(finding);
+                leaves.malformed = Some(*finding);
                 Ok(None)
             }
         }

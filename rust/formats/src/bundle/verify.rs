@@ -53,7 +53,7 @@ pub fn verify_bundle(
         Err(Stop::Failed(error)) => Err(error),
         Err(Stop::Malformed(finding)) => {
             let mut report = Checks { keys: inputs.keys, ..Checks::default() }.report(Segments::default());
-            report.add_findings(vec![finding]);
+            report.add_findings(vec![*finding]);
             // Nothing of it was checked.
             report.coverage.not_checked.clear();
             Ok(report)
@@ -143,7 +143,7 @@ fn verify(
     segments.keep(kept);
     let mut leaves = leaves.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(finding) = leaves.malformed.take() {
-        return Err(Stop::Malformed(finding));
+        return Err(Stop::Malformed(Box::new(finding)));
     }
     let mut findings = Vec::new();
     for file in manifest.files.iter().skip_while(|file| !is_part(file)).filter(|file| !is_part(file)) {
