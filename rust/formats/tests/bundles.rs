@@ -58,7 +58,7 @@ fn payload(device_id: &str, at: u64) -> Vec<u8> {
 fn chain(device_id: &str, seed: u8, scheme: Scheme, count: u64) -> Vec<AuditRecord> {
     let mut device = Device::from_seed(device_id, [seed; 32], scheme);
     let sign =
-        |at| device.sign(START_MS + at, &payload(device_id, at), &format!("{device_id}/{at}.bin")).unwrap();
+        |at| device.sign(START_MS + at, &payload(device_id, at), format!("{device_id}/{at}.bin")).unwrap();
     (1..=count).map(sign).collect()
 }
 

@@ -260,7 +260,7 @@ impl LogReader {
                 spans
             }
             // Every leaf.
-            _ => vec![0..size],
+            _ => std::iter::once(0..size).collect(),
         };
         spans.sort_by_key(|span| span.start);
         Ok(spans)

@@ -73,10 +73,10 @@ mod tests {
         // `tar --format=ustar --owner=0 --group=0 --numeric-owner --mtime=@0 --mode=0644 -cf - checkpoint`, 5 bytes.
         let header = member_header("checkpoint", 5);
         assert_eq!(&header[..10], b"checkpoint");
-        assert_eq!(&header[100..136], b"0000644\00000000\00000000\000000000005\0");
-        assert_eq!(&header[136..157], b"00000000000\0011252\0 0");
+        assert_eq!(&header[100..136], b"0000644\x000000000\x000000000\x0000000000005\x00");
+        assert_eq!(&header[136..157], b"00000000000\x00011252\x00 0");
         assert_eq!(&header[257..265], b"ustar\x0000");
-        assert_eq!(&header[329..345], b"0000000\00000000\0");
+        assert_eq!(&header[329..345], b"0000000\x000000000\x00");
         assert!(header[345..].iter().all(|byte| *byte == 0));
     }
 
