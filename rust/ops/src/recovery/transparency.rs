@@ -16,7 +16,7 @@ pub enum RestoredLog {
     /// The log of the settings.
     Opened {
         /// The log, with the restored ledger.
-        log: TransparencyLog,
+        log: Box<TransparencyLog>,
         /// The command that puts its records back into this ledger.
         recover: String,
     },
@@ -34,7 +34,7 @@ impl RestoredLog {
         }
         let file = settings.ledger_file();
         match settings.log.open(ledger, file.as_deref(), &settings.s3, Stores::Existing).await {
-            Ok(log) => RestoredLog::Opened { log, recover },
+            Ok(log) => RestoredLog::Opened { log: Box::new(log), recover },
             Err(error) => RestoredLog::Unreachable(edgesentry_rs::error::describe(&error)),
         }
     }
