@@ -161,7 +161,9 @@ pub(super) async fn rehearse(
 ) -> Result<(), Error> {
     let restored = RestoredLog::open(settings, ledger, "eds checkpoint recover".to_owned()).await;
     let restored = match restored {
-        RestoredLog::Opened { log, recover } => RestoredLog::Opened { log: Box::new(log.read_only()), recover },
+        RestoredLog::Opened { log, recover } => {
+            RestoredLog::Opened { log: Box::new(log.read_only()), recover }
+        }
         other => other,
     };
     if let RestoredLog::Opened { log, .. } = &restored {
