@@ -40,7 +40,9 @@ fn judge(input: &[u8]) {
         }
         Statement::Leaf { index, leaf } => assert!(is_logged(*index, leaf)),
         Statement::Head(entry) => assert!(LOG.entries.contains(entry)),
-        Statement::Absent(device_id) => assert!(LOG.entries.iter().all(|entry| entry.device_id != *device_id)),
+        Statement::Absent(device_id) => {
+            assert!(LOG.entries.iter().all(|entry| entry.device_id != *device_id))
+        }
         Statement::Extends(older) => assert_eq!(older.to_string(), LOG.older.text()),
     }
 }

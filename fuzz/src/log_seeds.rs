@@ -2,9 +2,9 @@
 
 use edgesentry_chain::{Hash, Scheme};
 use edgesentry_log::{
-    Checkpoint, ConsistencyProof, EntryBundle, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree, KeyLeaf,
-    KeyType, LayoutItem, LayoutWriter, Leaf, LogProof, Note, OpenedLeaf, Policy, RevokedLeaf, RunLeaf, RunProof,
-    SignerKey, TileId, TileKind, Tree, TreeHash, inclusion_path,
+    Checkpoint, ConsistencyProof, EntryBundle, ErasedLeaf, HeadEntry, HeadsLeaf, HeadsProof, HeadsTree,
+    KeyLeaf, KeyType, LayoutItem, LayoutWriter, Leaf, LogProof, Note, OpenedLeaf, Policy, RevokedLeaf,
+    RunLeaf, RunProof, SignerKey, TileId, TileKind, Tree, TreeHash, inclusion_path,
 };
 
 use crate::fleet;
@@ -120,7 +120,8 @@ impl ProvenLog {
             LogProof { extra: Some(leaf), index, path, checkpoint: self.note.clone() }
         };
         let heads = HeadsTree::new(self.entries.clone()).expect("sorted entries");
-        let head = |device_id: &str| HeadsProof::of_device(device_id, &heads, proof(size - 1)).expect("a tree");
+        let head =
+            |device_id: &str| HeadsProof::of_device(device_id, &heads, proof(size - 1)).expect("a tree");
         let run = RunProof { leaves: [1, 3, 5].map(leaf).to_vec(), checkpoint: self.note.clone() };
         let grown = ConsistencyProof::new(3, self.note.clone(), |node| self.tree.node(node));
         [
