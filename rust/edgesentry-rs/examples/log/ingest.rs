@@ -8,7 +8,7 @@ use bytes::Bytes;
 use edgesentry_chain::{Device, Scheme};
 use edgesentry_rs::ingest::storage::Limits;
 use edgesentry_rs::ledger::{Ledger, Registration};
-use edgesentry_rs::log::TransparencyLog;
+use edgesentry_rs::log::{Eraser, TransparencyLog};
 use edgesentry_rs::telemetry::metrics::Metrics;
 use edgesentry_rs::{IngestService, Outcome, Submission};
 use rayon::prelude::*;
@@ -30,7 +30,7 @@ pub(super) async fn run(place: &str, options: &Options) -> Value {
     let records: Vec<Submission> =
         (0..each).flat_map(|at| chains.iter().map(move |chain| chain[at].clone())).collect();
     drop(chains);
-    let service = IngestService::start(Arc::clone(&ledger), payloads, Limits::default());
+    let service = IngestService::start(Arc::clone(&ledger), Arc::clone(&payloads), Limits::default());
 
     let interval = Duration::from_millis(options.number("interval_ms", 1000));
     let log = match options.store() {
@@ -39,7 +39,8 @@ pub(super) async fn run(place: &str, options: &Options) -> Value {
     };
     let max_backlog = Arc::new(AtomicU64::new(0));
     if let Some(log) = &log {
-        tokio::spawn(log.clone().keep(interval, Metrics::new()));
+        let eraser = Eraser::new(log.clone(), Arc::clone(&ledger), payloads);
+        tokio::spawn(log.clone().keep(eraser, interval, Metrics::new()));
         if rate > 0 {
             tokio::spawn(watch(log.clone(), Arc::clone(&max_backlog)));
         }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use edgesentry_log::{KeyType, SignerKey};
+use edgesentry_rs::error::Component;
 use edgesentry_rs::ledger::{Ledger, Postgres, PostgresSettings, Sqlite};
 use edgesentry_rs::log::TransparencyLog;
 use edgesentry_rs::objects::FolderObjects;
@@ -83,7 +84,7 @@ async fn open(place: &str) -> (Arc<dyn Ledger>, Arc<dyn PayloadStore>) {
 /// Opens the log of a ledger in a directory.
 async fn open_log(ledger: &dyn Ledger, store: &str, max_records: u64) -> TransparencyLog {
     std::fs::create_dir_all(store).unwrap();
-    let objects = Arc::new(FolderObjects::open(store.as_ref()).unwrap());
+    let objects = Arc::new(FolderObjects::open(store.as_ref(), Component::TransparencyLog).unwrap());
     let key = SignerKey::from_seed("log.example/bench", KeyType::Ed25519, [42; 32]).unwrap();
     let lock = Arc::clone(&objects);
     let log = TransparencyLog::new(ledger.log().unwrap(), objects, lock, key, max_records);
