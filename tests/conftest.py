@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from edgesentry import AuditRecord, Device, KeyRing, write_records
-from support import EXPORTS, chains, device, key_ring
+import edgesentry
+from edgesentry import AuditRecord, Device, KeyRing, Ledger, Policy, write_records
+from support import EXPORTS, chains, device, envelope, key_ring, payload
 
 # A separate project, which test_plugin.py runs.
 collect_ignore = ["sample_project"]
@@ -74,3 +75,20 @@ def long_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long.ndjson"
     assert write_records(chains([device(9)], 4000), path) == 4000
     return path
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Iterator[tuple[Ledger, Policy, Path]]:
+    """A ledger with a log that has no checkpoint yet, the policy of its key, and its settings."""
+    config = tmp_path / "eds.toml"
+    config.write_text(
+        f'ledger = "sqlite:{tmp_path / "ledger.db"}"\n'
+        f'[log]\norigin = "log.example/lifts"\nkey = "{tmp_path / "log.seed"}"\n'
+    )
+    with edgesentry.open(config=config) as ledger:
+        lifts = [device(1), device(2)]
+        for lift in lifts:
+            ledger.register_device(lift)
+        ledger.ingest_many(chains(lifts, 5), payload).raise_for_rejections()
+        key = envelope("checkpoint", "init", "--config", config)["checkpoint"]["verifier_key"]
+        yield ledger, Policy(f"log {key}\nquorum none\n"), config

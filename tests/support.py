@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import string
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edgesentry import AuditRecord, Device, KeyRing, Scheme
 from edgesentry.testing import write_payloads
@@ -95,3 +97,12 @@ def place_payloads(folder: Path, records: Iterable[AuditRecord], payloads: Mappi
     shutil.rmtree(folder / "devices", ignore_errors=True)
     named = {payload_path(one): payloads[one.object_ref] for one in records if one.object_ref in payloads}
     write_payloads(named, folder)
+
+
+def envelope(*arguments: str | Path, exit_code: int = 0, stdin: bytes | None = None) -> dict[str, Any]:
+    """Runs a command and returns its envelope."""
+    command = [sys.executable, "-m", "edgesentry", "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, input=stdin)
+    assert done.returncode == exit_code, done.stdout + done.stderr
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made

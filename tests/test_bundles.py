@@ -8,13 +8,11 @@ import json
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import edgesentry
 from bundles import forge, header, mutations, pack, unpack
 from edgesentry import (
     Checkpoint,
@@ -26,7 +24,7 @@ from edgesentry import (
     RequirementError,
     verify_bundle,
 )
-from support import chains, device, key_ring, payload
+from support import device, envelope, key_ring
 
 ROOT = Path(__file__).parent.parent
 VECTORS = Path(__file__).parent / "vectors" / "bundle"
@@ -34,31 +32,11 @@ TEXTS = ROOT / "rust/edgesentry-rs/src/log/bundle"
 CASES = json.loads((VECTORS / "expected.json").read_text(encoding="utf-8"))
 
 
-def eds(*arguments: str | Path, exit_code: int = 0, stdin: bytes | None = None) -> dict[str, Any]:
-    """The envelope of a command."""
-    command = [sys.executable, "-m", "edgesentry", "--json", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60, input=stdin)
-    assert done.returncode == exit_code, done.stdout + done.stderr
-    envelope: dict[str, Any] = json.loads(done.stdout)
-    return envelope
-
-
 @pytest.fixture
-def logged(tmp_path: Path) -> Iterator[tuple[Ledger, Policy, Path]]:
+def signed(logged: tuple[Ledger, Policy, Path]) -> tuple[Ledger, Policy, Path]:
     """A ledger with a signed log, the policy of its key, and its settings."""
-    config = tmp_path / "eds.toml"
-    config.write_text(
-        f'ledger = "sqlite:{tmp_path / "ledger.db"}"\n'
-        f'[log]\norigin = "log.example/lifts"\nkey = "{tmp_path / "log.seed"}"\n'
-    )
-    with edgesentry.open(config=config) as ledger:
-        lifts = [device(1), device(2)]
-        for lift in lifts:
-            ledger.register_device(lift)
-        ledger.ingest_many(chains(lifts, 5), payload).raise_for_rejections()
-        key = eds("checkpoint", "init", "--config", config)["checkpoint"]["verifier_key"]
-        eds("checkpoint", "--config", config)
-        yield ledger, Policy(f"log {key}\nquorum none\n"), config
+    envelope("checkpoint", "--config", logged[2])
+    return logged
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["bundle"]))
@@ -73,8 +51,8 @@ def test_vectors_give_their_results(case: dict[str, Any]) -> None:
         assert found == [(one["code"], one["device_id"], one["sequence"]) for one in case["findings"]]
 
 
-def test_a_ledger_writes_bundles(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
-    ledger, policy, config = logged
+def test_a_ledger_writes_bundles(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, config = signed
     keys, old = key_ring([device(1), device(2)]), ledger.checkpoint()
     file = tmp_path / "case.tar"
     assert ledger.bundle(file) == 10
@@ -100,7 +78,7 @@ def test_a_ledger_writes_bundles(logged: tuple[Ledger, Policy, Path], tmp_path: 
     }
 
     ledger.register_device(device(3))
-    eds("checkpoint", "--config", config)
+    envelope("checkpoint", "--config", config)
     ledger.bundle(file, devices="lift-01", since=old)
     report = verify_bundle(file, policy=policy, keys=keys, previous=old)
     assert report.coverage.log is not None
@@ -109,8 +87,8 @@ def test_a_ledger_writes_bundles(logged: tuple[Ledger, Policy, Path], tmp_path: 
     assert "checkpoint_inconsistent" in verify_bundle(file, policy=policy, previous=other).counts
 
 
-def test_a_bundle_is_written_whole_or_not_at_all(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
-    ledger, policy, config = logged
+def test_a_bundle_is_written_whole_or_not_at_all(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, config = signed
     file = tmp_path / "case.tar"
     file.write_bytes(b"before")
     for wrong, code in (
@@ -127,50 +105,50 @@ def test_a_bundle_is_written_whole_or_not_at_all(logged: tuple[Ledger, Policy, P
         ledger.bundle(tmp_path / "missing" / "case.tar")
     ledger.close()
     place = tmp_path / "ledger.db"
-    failure = eds("bundle", "-o", place, "--config", config, exit_code=2)["error"]
+    failure = envelope("bundle", "-o", place, "--config", config, exit_code=2)["error"]
     assert failure["code"] == "output_refused"
     policy_file = tmp_path / "policy"
     policy_file.write_text(str(policy))
-    failure = eds("bundle", "-o", policy_file, "--policy", policy_file, "--config", config, exit_code=2)[
+    failure = envelope("bundle", "-o", policy_file, "--policy", policy_file, "--config", config, exit_code=2)[
         "error"
     ]
     assert failure["code"] == "output_refused"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
-def test_the_command_writes_and_verifies(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
-    ledger, policy, config = logged
+def test_the_command_writes_and_verifies(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, config = signed
     ledger.close()
     keys, trusted, file = tmp_path / "keys.json", tmp_path / "policy", tmp_path / "case.tar"
     key_ring([device(1), device(2)]).save(keys)
     trusted.write_text(str(policy))
     given = ("--policy", trusted, "--keys", keys)
-    answer = eds("bundle", "-o", file, "--device", "lift-01", "--payloads", "--config", config)["bundle"]
+    answer = envelope("bundle", "-o", file, "--device", "lift-01", "--payloads", "--config", config)["bundle"]
     assert (answer["records"], answer["files"][0]) == (5, "checkpoint")
     first = file.read_bytes()
-    report = eds("verify-bundle", file, *given, "--require", "signatures,payloads")["report"]
+    report = envelope("verify-bundle", file, *given, "--require", "signatures,payloads")["report"]
     assert report["verdict"] == "valid"
     assert {gap["code"] for gap in report["coverage"]["gaps"]} == {"no_witnesses", "part_of_log"}
-    assert eds("verify-bundle", "-", *given, stdin=first)["report"]["verdict"] == "valid"
+    assert envelope("verify-bundle", "-", *given, stdin=first)["report"]["verdict"] == "valid"
     assert (
-        eds("verify-bundle", file, *given, "--require", "log", exit_code=2)["error"]["code"]
+        envelope("verify-bundle", file, *given, "--require", "log", exit_code=2)["error"]["code"]
         == "required_not_covered"
     )
-    assert eds("verify-bundle", file, exit_code=2)["error"]["code"] == "policy_missing"
-    assert eds("verify-bundle", tmp_path, *given, exit_code=3)["error"]["code"] == "io"
+    assert envelope("verify-bundle", file, exit_code=2)["error"]["code"] == "policy_missing"
+    assert envelope("verify-bundle", tmp_path, *given, exit_code=3)["error"]["code"] == "io"
     with tarfile.open(file) as archive:
         assert archive.getnames()[:2] == ["manifest", "checkpoint"]
-    eds("bundle", "-o", file, "--record", "lift-01:3", "--config", config)
-    assert eds("verify-bundle", file, *given)["report"]["coverage"]["records"] == 1
-    failure = eds("bundle", "-o", "-", "--config", config, exit_code=2)["error"]
+    envelope("bundle", "-o", file, "--record", "lift-01:3", "--config", config)
+    assert envelope("verify-bundle", file, *given)["report"]["coverage"]["records"] == 1
+    failure = envelope("bundle", "-o", "-", "--config", config, exit_code=2)["error"]
     assert failure["code"] == "usage"
     plain = [sys.executable, "-m", "edgesentry", "bundle", "-o", "-", "--config", str(config)]
     out = subprocess.run(plain, capture_output=True, check=True, timeout=60).stdout
     assert verify_bundle(out, policy=policy).coverage.records == 10
 
 
-def test_a_bundle_has_the_published_verifiers(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
-    ledger, policy, _ = logged
+def test_a_bundle_has_the_published_verifiers(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, _ = signed
     file, keys, trusted = tmp_path / "case.tar", tmp_path / "keys.json", tmp_path / "policy"
     key_ring([device(1), device(2)]).save(keys)
     trusted.write_text(str(policy))
@@ -190,8 +168,8 @@ def test_a_bundle_has_the_published_verifiers(logged: tuple[Ledger, Policy, Path
     assert (report["verdict"], report["coverage"]["records"]) == ("valid", 5)
 
 
-def test_an_erased_payload_is_not_handed_over(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
-    ledger, policy, config = logged
+def test_an_erased_payload_is_not_handed_over(signed: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
+    ledger, policy, config = signed
     file = tmp_path / "case.tar"
     assert ledger.erase("lift-01", 2, "request 7", wait=60).state == "erased"
     for part in ({}, {"devices": "lift-01"}, {"records": [("lift-01", 2)]}):
@@ -204,7 +182,7 @@ def test_an_erased_payload_is_not_handed_over(logged: tuple[Ledger, Policy, Path
     assert ledger.bundle(file) == 10
     assert verify_bundle(file, policy=policy, keys=key_ring([device(1), device(2)])).ok
     ledger.close()
-    failure = eds("bundle", "-o", file, "--payloads", "--config", config, exit_code=3)["error"]
+    failure = envelope("bundle", "-o", file, "--payloads", "--config", config, exit_code=3)["error"]
     assert failure["code"] == "payload_erased"
 
 

@@ -9,11 +9,10 @@ import pytest
 
 import edgesentry
 from edgesentry import AsyncLedger, ConfigError, Ledger, Policy, verify_chain
-from support import chains, device, payload
-from test_proofs import eds, logged  # noqa: F401
+from support import chains, device, envelope, payload
 
 
-def test_a_payload_is_erased(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_a_payload_is_erased(logged: tuple[Ledger, Policy, Path], tmp_path: Path) -> None:
     ledger, policy, config = logged
     erasure = ledger.erase("lift-01", 3, "request 7")
     assert (erasure.state, erasure.versions, erasure.problem) == ("erased", 1, None)
@@ -32,7 +31,7 @@ def test_a_payload_is_erased(logged: tuple[Ledger, Policy, Path], tmp_path: Path
     assert ledger.payload(third) is None
 
     export = tmp_path / "export.parquet"
-    eds("export", "-o", export, "--log", "--config", config)
+    envelope("export", "-o", export, "--log", "--config", config)
     (tmp_path / "policy").write_text(str(policy))
     held = tmp_path / "held"
     for record in ledger.records():
@@ -57,7 +56,7 @@ def test_a_payload_is_erased(logged: tuple[Ledger, Policy, Path], tmp_path: Path
     assert any("1 payload was erased" in note for note in coverage.not_checked)
 
 
-def test_what_cannot_be_erased_is_refused(logged: tuple[Ledger, Policy, Path]) -> None:  # noqa: F811
+def test_what_cannot_be_erased_is_refused(logged: tuple[Ledger, Policy, Path]) -> None:
     ledger, _, config = logged
     with pytest.raises(ValueError, match="has no record with sequence 9"):
         ledger.erase("lift-01", 9, "request 7")

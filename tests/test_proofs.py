@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 
 import edgesentry
 from edgesentry import Checkpoint, EdgesentryError, Ledger, Policy, ProofError, verify_proof
-from support import chains, device, payload
+from support import chains, device, envelope, payload
 
 # Generated from the parser of the command by `make generated`.
 COMMANDS: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent / "command.json").read_text())
@@ -31,39 +29,12 @@ def example(name: str) -> str:
     return found[1]
 
 
-def eds(*arguments: str | Path) -> dict[str, dict[str, str]]:
-    """The envelope of a command."""
-    command = [sys.executable, "-m", "edgesentry", "--json", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    envelope: dict[str, dict[str, str]] = json.loads(done.stdout)
-    return envelope
-
-
-@pytest.fixture
-def logged(tmp_path: Path) -> Iterator[tuple[Ledger, Policy, Path]]:
-    """A ledger with a signed log, the policy of its key, and its settings."""
-    config = tmp_path / "eds.toml"
-    config.write_text(
-        f'ledger = "sqlite:{tmp_path / "ledger.db"}"\n'
-        f'[log]\norigin = "log.example/lifts"\nkey = "{tmp_path / "log.seed"}"\n'
-    )
-    with edgesentry.open(config=config) as ledger:
-        lifts = [device(1), device(2)]
-        for lift in lifts:
-            ledger.register_device(lift)
-        records = chains(lifts, 5)
-        ledger.ingest_many(records, payload).raise_for_rejections()
-        key = eds("checkpoint", "init", "--config", config)["checkpoint"]["verifier_key"]
-        yield ledger, Policy(f"log {key}\nquorum none\n"), config
-
-
 def test_a_ledger_proves_records_heads_and_growth(logged: tuple[Ledger, Policy, Path]) -> None:
     ledger, policy, config = logged
     with pytest.raises(ProofError, match="no checkpoint yet") as error:
         ledger.checkpoint()
     assert error.value.code == "log_no_checkpoint"
-    eds("checkpoint", "--config", config)
+    envelope("checkpoint", "--config", config)
     old = ledger.checkpoint()
     records = list(ledger.records(devices="lift-01"))
     proof = ledger.prove("lift-01", 3)
@@ -97,7 +68,7 @@ def test_a_ledger_proves_records_heads_and_growth(logged: tuple[Ledger, Policy, 
     assert error.value.code == "run_length"
 
     ledger.register_device(device(3))
-    eds("checkpoint", "--config", config)
+    envelope("checkpoint", "--config", config)
     assert verify_proof(ledger.prove("lift-03"), policy).kind == "head"
     earlier = ledger.prove("lift-03", size=old.size)
     assert verify_proof(earlier, policy, kind="absence", min_size=old.size).size == old.size
@@ -128,12 +99,12 @@ def test_a_ledger_and_its_export_are_compared_with_a_checkpoint(
     with pytest.raises(EdgesentryError, match="no checkpoint yet"):
         ledger.export(export, log=True)
     assert not export.exists()
-    eds("checkpoint", "--config", config)
+    envelope("checkpoint", "--config", config)
     older = tmp_path / "older"
     older.write_text(str(ledger.checkpoint()), encoding="utf-8")
     ledger.register_device(device(3))
     ledger.ingest_many(chains([device(3)], 4), payload).raise_for_rejections()
-    eds("checkpoint", "--config", config)
+    envelope("checkpoint", "--config", config)
     waiting = device(4)
     ledger.register_device(waiting)
     ledger.ingest_many(chains([waiting], 2), payload).raise_for_rejections()
