@@ -472,9 +472,15 @@ impl Service {
         });
         let again: Vec<&Arc<AuditRecord>> = again.collect();
         let Some(log) = self.ledger.log().filter(|_| !again.is_empty()) else { return };
+        let mut unreachable: Option<StoreError> = None;
         for record in again {
             let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
-            let erasure = log.erasure(device_id, sequence).await;
+            let erasure = match &unreachable {
+                // Each further read would wait for its timeout, too.
+                Some(error) => Err(error.clone()),
+                None => log.erasure(device_id, sequence).await,
+            };
+            unreachable = erasure.as_ref().err().filter(|error| error.is_retryable()).cloned();
             let done =
                 match erasure.map(|erasure| erasure.is_some_and(|erasure| erasure.erased_at_ms.is_some())) {
                     Ok(true) => {

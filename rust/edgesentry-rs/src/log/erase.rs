@@ -320,9 +320,19 @@ impl Eraser {
         let (device_id, sequence) = (row.device_id.as_str(), row.sequence);
         self.log.tables.note_erasure(device_id, sequence, step).await?;
         // A node that stores the payload and reads the erasure before this note does not reopen it.
-        if deleted.as_ref().is_ok_and(Option::is_none) && self.is_there(&record).await? {
-            let step = ErasureStep::Kept(THERE_AGAIN.to_owned(), None);
-            self.log.tables.note_erasure(device_id, sequence, step).await?;
+        if deleted.as_ref().is_ok_and(Option::is_none) {
+            let there = self.is_there(&record).await;
+            let problem = match &there {
+                Ok(false) => None,
+                Ok(true) => Some(THERE_AGAIN.to_owned()),
+                // Unknown, so it must be tried again.
+                Err(error) => Some(error.describe()),
+            };
+            if let Some(problem) = problem {
+                let step = ErasureStep::Kept(problem, None);
+                self.log.tables.note_erasure(device_id, sequence, step).await?;
+            }
+            there?;
         }
         deleted?;
         match self.log.tables.erasure(device_id, sequence).await? {
