@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Object, Objects, Write, Written};
 use crate::error::{Component, FailureKind, StoreError};
 
-/// Reads another store, and refuses every write that would change it.
+/// Reads another store, that of a transparency log, and refuses every write that would change it.
 #[derive(Clone)]
 pub struct ReadOnly {
     objects: Arc<dyn Objects>,
@@ -23,7 +23,7 @@ impl ReadOnly {
 
     fn refused(&self, action: &'static str) -> StoreError {
         StoreError {
-            component: Component::Archive,
+            component: Component::TransparencyLog,
             action,
             place: self.place().into(),
             kind: FailureKind::Setup,
