@@ -357,9 +357,7 @@ impl LogReader {
         published: &Published,
         leaves: &Range<u64>,
     ) -> impl futures::Stream<Item = Result<(TileId, Bytes), LogError>> + Send {
-        let (width, tree) = (u64::from(TILE_WIDTH), published.tree);
-        let firsts = (leaves.start / width..leaves.end.div_ceil(width)).map(move |tile| tile * width);
-        self.store.get_all(firsts.filter_map(move |first| TileId::of_entry(first, tree)))
+        self.store.entries(leaves.clone(), published.tree)
     }
 
     pub(super) fn damaged(&self, problem: &str) -> LogError {

@@ -1,7 +1,7 @@
 //! Recovery of a ledger that was restored to an earlier time from the records of its log.
 
 use bytes::Bytes;
-use edgesentry_log::{Checkpoint, EntryBundle, Leaf, ReadBatch, TileId};
+use edgesentry_log::{Checkpoint, EntryBundle, Leaf, ReadBatch, TILE_WIDTH};
 use futures::StreamExt;
 use tracing::{info, warn};
 
@@ -130,13 +130,8 @@ impl TransparencyLog {
         }
         let mut appender = self.store.resume(size, last.root).await?;
         let mut leaves = ReadBatch::default();
-        let first = size - size % 256;
-        let ids: Vec<TileId> = (first..checkpoint.size())
-            .step_by(256)
-            .filter_map(|leaf| TileId::of_entry(leaf, checkpoint.size()))
-            .collect();
-        let mut bundles = std::pin::pin!(self.store.get_all(ids.into_iter()));
-        let mut index = first;
+        let mut bundles = std::pin::pin!(self.store.entries(size..checkpoint.size(), checkpoint.size()));
+        let mut index = size - size % u64::from(TILE_WIDTH);
         while let Some(bundle) = bundles.next().await {
             let (id, bytes) = bundle?;
             let damaged = |problem: String| self.store.damaged(format!("{id}: {problem}"));

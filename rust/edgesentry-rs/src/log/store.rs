@@ -1,10 +1,11 @@
 //! The files of a log: tiles, entry bundles and the checkpoint, as C2SP tlog-tiles below `log/`.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edgesentry_log::{Appender, TileId, TreeHash};
+use edgesentry_log::{Appender, TILE_WIDTH, TileId, TreeHash};
 use futures::{StreamExt, TryStreamExt};
 
 use super::LogError;
@@ -82,6 +83,17 @@ impl TileStore {
         futures::stream::iter(ids)
             .map(move |id| async move { Ok((id, self.get(id).await?)) })
             .buffered(CONCURRENT_OBJECTS)
+    }
+
+    /// Returns the bundles with the leaves of a range of the tree of size `tree`, in order.
+    pub(super) fn entries(
+        &self,
+        leaves: Range<u64>,
+        tree: u64,
+    ) -> impl futures::Stream<Item = Result<(TileId, Bytes), LogError>> + Send {
+        let width = u64::from(TILE_WIDTH);
+        let firsts = (leaves.start / width..leaves.end.div_ceil(width)).map(move |tile| tile * width);
+        self.get_all(firsts.filter_map(move |first| TileId::of_entry(first, tree)))
     }
 
     /// Loads the log of this size and root, ready for more leaves.

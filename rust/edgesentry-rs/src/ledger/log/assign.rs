@@ -371,6 +371,6 @@ async fn read_heads(
 }
 
 /// Returns 0 for a device without a record, at any start of its chain.
-fn sequence_in_tree(sequence: u64, start_sequence: u64) -> u64 {
+pub(super) fn sequence_in_tree(sequence: u64, start_sequence: u64) -> u64 {
     if sequence > start_sequence { sequence } else { 0 }
 }

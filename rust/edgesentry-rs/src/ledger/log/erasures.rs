@@ -195,7 +195,7 @@ impl<D: LogDatabase> LogErasures for D {
 }
 
 /// No ledger has larger sequences, or a zero byte in a device id.
-fn is_storable(device_id: &str, sequence: u64) -> bool {
+pub(super) fn is_storable(device_id: &str, sequence: u64) -> bool {
     i64::try_from(sequence).is_ok() && !device_id.contains('\0')
 }
 

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use edgesentry_chain::{Hash, Head};
 use edgesentry_log::{HeadEntry, Leaf};
 
+use super::assign::sequence_in_tree;
+use super::erasures::is_storable;
 use super::{
     CHECKPOINT, CheckpointRow, Failure, LogDatabase, LogTablesError, Row, Statements, Value, Work,
     checkpoint, inconsistent, read, read_row,
@@ -36,8 +38,7 @@ pub trait LogPositions: Send + Sync + 'static {
 #[async_trait]
 impl<D: LogDatabase> LogPositions for D {
     async fn positions(&self, device_id: &str, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
-        // No ledger has larger sequences, or a zero byte in a device id.
-        if i64::try_from(last).is_err() || device_id.contains('\0') {
+        if !is_storable(device_id, last) {
             return Ok(Vec::new());
         }
         let device_id = device_id.to_owned();
@@ -101,10 +102,7 @@ async fn heads_at(s: &mut dyn Statements, size: u64) -> Result<Vec<HeadEntry>, F
         if let Some(head) = later.get(&entry.device_id) {
             (entry.sequence, entry.record_hash) = (head.sequence, head.hash);
         }
-        // A device without a record has sequence 0, at any start of its chain.
-        if entry.sequence <= entry.start_sequence {
-            entry.sequence = 0;
-        }
+        entry.sequence = sequence_in_tree(entry.sequence, entry.start_sequence);
     }
     Ok(entries)
 }
