@@ -200,3 +200,10 @@ def test_mutated_bundles_are_found(name: str) -> None:
             assert mutation.forged or mutation.kind in ("manifest", "any"), mutation
             after = {member.name: member.content for member in unpack(mutation.data)}
             assert after["leaves-000"] == leaves, mutation
+
+
+def test_stdin_is_one_input() -> None:
+    """A policy from stdin would leave nothing of the bundle."""
+    refused = envelope("verify-bundle", "-", "--policy", "-", exit_code=2)
+    assert refused["error"]["code"] == "usage"
+    assert "stdin (-) can be read only once" in refused["error"]["message"]

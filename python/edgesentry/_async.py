@@ -16,9 +16,9 @@ from edgesentry._typing import (
     Keys,
     Level,
     LogEntryDict,
+    LogReason,
     Path,
     RegisteredDeviceDict,
-    RejectionCode,
     Scheme,
     Source,
 )
@@ -276,7 +276,7 @@ class AsyncLedger:
         *,
         device_id: str | None = None,
         outcome: str | None = None,
-        reason: RejectionCode | None = None,
+        reason: LogReason | None = None,
         after_id: int = 0,
         limit: int = 1000,
     ) -> list[LogEntryDict]:

@@ -417,7 +417,7 @@ class Finding:
 
     @property
     def record(self) -> int | None:
-        """The number of the record in that input, from 1."""
+        """The number of the record in that input, from 1; 0 for the input as a whole."""
 
     def to_dict(self) -> dict[str, object]:
         """Returns the finding as in the JSON report."""

@@ -584,8 +584,9 @@ class Ledger:
             OSError: The file cannot be written.
             ValueError: Both devices and records are given, or `payloads` without a payload store.
         """
-        named = [devices] if isinstance(devices, str) else list(devices)
-        return self._core.bundle(path, named, list(records), since, payloads, keys, policy, progress)
+        return self._core.bundle(
+            path, _devices(devices), list(records), since, payloads, keys, policy, progress
+        )
 
     def operation_log(
         self,

@@ -77,10 +77,16 @@ impl Running {
 
 /// Returns the inputs named on the command line; `-` is stdin.
 pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
-    if paths.iter().filter(|path| is_stdin(path)).count() > 1 {
+    refuse_second_stdin(paths)?;
+    Ok(paths.iter().map(|path| source(path)).collect())
+}
+
+/// Refuses stdin as more than one input.
+pub(crate) fn refuse_second_stdin<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), Failure> {
+    if paths.into_iter().filter(|path| is_stdin(path)).count() > 1 {
         return Err(Failure::usage("usage", "stdin (-) can be read only once; pass it once"));
     }
-    Ok(paths.iter().map(|path| source(path)).collect())
+    Ok(())
 }
 
 /// Returns one input.

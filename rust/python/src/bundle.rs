@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use edgesentry_chain::{InputKind, ProvidedBy, Providers};
+use edgesentry_chain::{InputKind, Level, ProvidedBy, Providers};
 use edgesentry_formats::{BundleInputs, Options};
 use edgesentry_log as log;
 use edgesentry_rs::log::BundleError;
@@ -59,7 +59,12 @@ pub(crate) fn verify_bundle(
             providers.entry(kind).or_default().insert(ProvidedBy::Auditor);
         }
     }
-    required.refuse_missing(&providers)?;
+    if required.has(Level::Heads) {
+        // Heads are in the log.
+        let message = "require must be signatures, payloads or log for a bundle, not heads";
+        return Err(PyValueError::new_err(message));
+    }
+    required.refuse_missing(&providers, "policy")?;
     let Ok(max_findings) = usize::try_from(max_findings) else {
         return Err(PyValueError::new_err("max_findings must be a number from 0"));
     };

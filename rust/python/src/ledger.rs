@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, InputKind, ProvidedBy};
-use edgesentry_formats::{Destination, Destinations, Options};
+use edgesentry_formats::{Destination, Destinations, Error as FormatError, Options};
 use edgesentry_log::BundleScope;
 use edgesentry_ops::OpsSettings;
 use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
@@ -400,7 +401,7 @@ impl LedgerCore {
         if log.is_some() {
             providers.entry(InputKind::Policy).or_default().insert(ProvidedBy::Auditor);
         }
-        required.refuse_missing(&providers)?;
+        required.refuse_missing(&providers, "checkpoint= and policy")?;
         let (pool, bar, handle) = (pool(threads)?, Bar::new(progress)?, runtime()?.handle().clone());
         let work = Work::start(Vec::new(), move |_, progress, results| {
             let log = log.as_ref().map(GivenLog::check);
@@ -444,7 +445,7 @@ impl LedgerCore {
         wait_seconds: f64,
     ) -> PyResult<Bound<'py, PyDict>> {
         let open = self.open()?;
-        let wait = std::time::Duration::try_from_secs_f64(wait_seconds)
+        let wait = Duration::try_from_secs_f64(wait_seconds)
             .map_err(|_| PyValueError::new_err("wait must be a number of seconds from 0"))?;
         let erased = wait_on(py, async move {
             let eraser = open.eraser().await?;
@@ -503,7 +504,19 @@ impl LedgerCore {
                 let log = open.log().await?;
                 Ok::<_, Error>(log.write_bundle(&content, &destination, created_ms, &written).await)
             };
-            results.put(handle.block_on(bundle))
+            let cancelled = async {
+                while !progress.is_cancelled() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            // Dropped before its end, it leaves no file.
+            let bundle = handle.block_on(async {
+                tokio::select! {
+                    bundle = bundle => Some(bundle),
+                    () = cancelled => None,
+                }
+            });
+            results.put(bundle.ok_or(FormatError::Cancelled)?)
         })?;
         // Events of the ledger are queued until here.
         let done = wait(py, work, bar);

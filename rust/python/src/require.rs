@@ -31,8 +31,14 @@ impl Required {
         Ok(Required(names.iter().map(level).collect::<PyResult<_>>()?))
     }
 
-    /// Rejects a level that the given inputs cannot cover, before any input is read.
-    pub(crate) fn refuse_missing(&self, providers: &Providers) -> PyResult<()> {
+    /// Returns true if a level is required.
+    pub(crate) fn has(&self, level: Level) -> bool {
+        self.0.contains(&level)
+    }
+
+    /// Rejects a level that the given inputs cannot cover, before any input is read. `for_log` names the arguments of
+    /// the level `log`.
+    pub(crate) fn refuse_missing(&self, providers: &Providers, for_log: &str) -> PyResult<()> {
         let Some(MissingInput { level, claimed_by }) = missing_inputs(&self.0, providers).into_iter().next()
         else {
             return Ok(());
@@ -40,7 +46,7 @@ impl Required {
         let argument = match level {
             Level::Signatures => "keys",
             Level::Payloads => "payloads",
-            Level::Log => "checkpoint= and policy",
+            Level::Log => for_log,
             _ => "heads",
         };
         let claim = claimed_by.map_or_else(String::new, |by| format!(": {by} provides only a claim"));

@@ -68,7 +68,7 @@ pub(crate) fn verify_chain(
     if given.log.is_some() {
         providers.entry(InputKind::Policy).or_default().insert(ProvidedBy::Auditor);
     }
-    required.refuse_missing(&providers)?;
+    required.refuse_missing(&providers, "checkpoint= and policy")?;
     let Ok(max_findings) = usize::try_from(max_findings) else {
         return Err(PyValueError::new_err("max_findings must be a number from 0"));
     };

@@ -84,6 +84,7 @@ impl Bundle {
             let message = format!("a bundle names at most {MAX_BUNDLE_SUBJECTS} devices or records");
             return Err(Failure::usage("usage", message));
         };
+        inputs::refuse_second_stdin(self.since.iter().chain(&self.policy))?;
         let given = Given {
             since: self.since.as_deref().map(verify_proof::checkpoint).transpose()?.map(|(_, older)| older),
             keys: self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?,

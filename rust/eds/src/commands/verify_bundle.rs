@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use edgesentry_chain::{InputKind, Level, ProvidedBy, Providers, Scheme};
-use edgesentry_formats::{BundleInputs, MaxAge, times};
+use edgesentry_formats::{BundleInputs, times};
 
 use crate::commands::verify_chain::{conclude, uncovered};
 use crate::commands::{scheme, verify_proof};
@@ -59,21 +59,16 @@ fn levels() -> impl TypedValueParser<Value = Level> {
 impl VerifyBundle {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         self.refuse_missing_inputs()?;
+        let files = [Some(&self.bundle), self.policy.as_ref(), self.previous.as_ref()];
+        inputs::refuse_second_stdin(files.into_iter().flatten())?;
         let policy = self.policy.as_deref().map(verify_proof::policy).transpose()?;
         let keys = self.keys.as_deref().map(|path| inputs::key_ring(path, self.scheme)).transpose()?;
         let previous = self.previous.as_deref().map(verify_proof::checkpoint).transpose()?;
-        let max_age = self.max_age.map(|seconds| match times::clock_ms() {
-            Some(now) => Ok(MaxAge { seconds, now: now / 1000 }),
-            None => Err(Failure::usage(
-                "clock",
-                "--max-age needs the time, and the system clock is before 1970; set it",
-            )),
-        });
         let inputs = BundleInputs {
             policy: policy.as_ref(),
             keys: keys.as_ref(),
             previous: previous.as_ref().map(|(note, _)| note),
-            max_age: max_age.transpose()?,
+            max_age: self.max_age.map(inputs::max_age).transpose()?,
         };
         let source = inputs::source(&self.bundle);
         let report = self.running.run(|options, progress| {

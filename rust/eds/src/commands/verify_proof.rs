@@ -74,10 +74,7 @@ fn kinds() -> impl TypedValueParser<Value = StatementKind> {
 impl VerifyProof {
     pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
         let files = [Some(&self.proof), Some(&self.policy), self.record.as_ref(), self.previous.as_ref()];
-        let stdin = files.into_iter().flatten();
-        if stdin.filter(|path| inputs::is_stdin(path)).count() > 1 {
-            return Err(Failure::usage("usage", "stdin (-) can be read only once; name it once"));
-        }
+        inputs::refuse_second_stdin(files.into_iter().flatten())?;
         let policy = policy(&self.policy)?;
         let previous = self.previous.as_deref().map(checkpoint).transpose()?.map(|(note, _)| note);
         let record = self.record.as_deref().map(record).transpose()?;

@@ -176,6 +176,12 @@ impl Members {
         if read as u64 == bytes { Ok(()) } else { Err(self.truncated(file)) }
     }
 
+    /// Returns the stop of a malformed content of the current member.
+    fn current(&self, expected: &str, actual: impl Into<String>) -> Stop {
+        let file = self.current.as_ref().map(|current| current.file.name.as_str());
+        Stop::Malformed(Box::new(self.finding(file, expected, actual)))
+    }
+
     fn truncated(&self, file: &str) -> Stop {
         self.malformed(file, "a whole member", "the end of the file")
     }
@@ -263,14 +269,6 @@ impl Leaves {
         }
         self.members.end()?;
         Ok((!records.is_empty()).then_some(Chunk::Records(records)))
-    }
-}
-
-impl Members {
-    /// Returns the stop of a malformed content of the current member.
-    fn current(&self, expected: &str, actual: impl Into<String>) -> Stop {
-        let file = self.current.as_ref().map(|current| current.file.name.as_str());
-        Stop::Malformed(Box::new(self.finding(file, expected, actual)))
     }
 }
 

@@ -131,7 +131,6 @@ fn write_member(out: &mut dyn Write, name: &str, bytes: u64, content: &mut dyn R
     if io::copy(&mut content.take(bytes), out)? != bytes {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let padding = [0; BLOCK_BYTES];
-    let padding = padding.iter().take(usize::try_from(padding_bytes(bytes)).unwrap_or(0));
-    out.write_all(&padding.copied().collect::<Vec<u8>>())
+    let padding = usize::try_from(padding_bytes(bytes)).unwrap_or(0);
+    out.write_all(&[0; BLOCK_BYTES][..padding])
 }
