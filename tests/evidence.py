@@ -12,6 +12,8 @@ from typing import TypeAlias
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bundles import header
+
 ORIGIN = "log.example/lifts"
 START_MS = 1_700_000_000_000
 SIGNED_S = 1_800_000_000
@@ -359,13 +361,7 @@ class Bundle:
 
 
 def member(name: str, data: bytes) -> bytes:
-    header = bytearray(512)
-    fields = {0: name.encode(), 100: b"0000644", 108: b"0000000", 116: b"0000000", 124: b"%011o" % len(data)}
-    fields |= {136: b"0" * 11, 148: b" " * 8, 156: b"0", 257: b"ustar\x0000", 329: b"0" * 7, 337: b"0" * 7}
-    for at, value in fields.items():
-        header[at : at + len(value)] = value
-    header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header) + data + bytes(-len(data) % 512)
+    return header(name, len(data)) + data + bytes(-len(data) % 512)
 
 
 def sample_log() -> Log:

@@ -30,7 +30,7 @@ EARLY = [record for record in FLEET.records if record.sequence <= 4]
 LATE = [record for record in FLEET.records if record.sequence > 4]
 DAY_SECONDS = 86_400
 SIGNED = ["curl", "-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "edgesentry:edgesentry-secret"]
-# Every table of the log, so that a log can be opened again.
+# Every table of the log but `erasures`, so that a log can be opened again.
 LOG_TABLES = [
     "log_state",
     "log_batches",
