@@ -39,7 +39,7 @@ test-unit: ## Run the unit tests of one crate without servers: CRATE=chain, log,
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=false \
 		$(CARGO) test --locked --manifest-path rust/$(CRATE)/Cargo.toml --lib
 
-# Both of the last two use the module, so neither builds it while the other runs.
+# The notebooks and test-python use the module, so neither builds it while the other runs.
 test: test-rust module ## Run all tests and all notebooks
 	scripts/beside "$(MAKE) --old-file=module notebooks" "$(MAKE) --old-file=module test-python"
 
