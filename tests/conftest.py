@@ -33,9 +33,12 @@ CHROMIUM_FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium, without a network."""
+    """Headless Chromium, without a network.
+
+    Ends with the module: as long as Playwright runs, `asyncio.run` of another test in this process fails.
+    """
     script = Path(__file__).parent.parent / "scripts/chromium"
     chromium = subprocess.run([script], capture_output=True, text=True, check=True)
     with sync_playwright() as playwright:
