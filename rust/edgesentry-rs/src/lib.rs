@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod agent;
+mod background;
 mod clock;
 pub mod export;
 pub mod extension;

@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
+use crate::background;
 use crate::clock::now_ms;
 use crate::ledger::{BatchLeaves, BatchRow, CheckpointRow, Leader, LogTablesError, NewBatch};
 use crate::objects::Written;
@@ -166,7 +167,10 @@ impl TransparencyLog {
         while let Some(read) = read.try_next().await? {
             match read {
                 Read::Event(leaf) => built.event(&leaf).map_err(failed)?,
-                Read::Page(spans, records) => append(&mut built, spans, records).map_err(failed)?,
+                Read::Page(spans, records) => {
+                    let appended = background::run(move || append(built, spans, records));
+                    built = appended.await.map_err(failed)?;
+                }
             }
         }
         Ok(built)
@@ -177,10 +181,7 @@ impl TransparencyLog {
         let places = spans.iter().map(|span| (span.device_id.clone(), span.first, span.last));
         let records = self.tables.records(places.collect()).await?;
         let prepare = move || records.into_iter().map(PreparedRecord::new).collect();
-        match tokio::task::spawn_blocking(prepare).await {
-            Ok(records) => Ok(Read::Page(spans, records)),
-            Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
-        }
+        Ok(Read::Page(spans, background::run(prepare).await))
     }
 
     /// Signs the checkpoint of a batch under the lock, records it in the ledger, and publishes it.
@@ -359,7 +360,7 @@ impl Iterator for Parts {
 }
 
 /// Appends the records of spans.
-fn append(batch: &mut Batch, spans: Vec<Span>, records: Vec<PreparedRecord>) -> Result<(), BatchError> {
+fn append(mut batch: Batch, spans: Vec<Span>, records: Vec<PreparedRecord>) -> Result<Batch, BatchError> {
     let mut records = records.into_iter().peekable();
     for Span { device_id, first, last, run } in spans {
         if let Some(run) = run {
@@ -374,7 +375,7 @@ fn append(batch: &mut Batch, spans: Vec<Span>, records: Vec<PreparedRecord>) -> 
         }
         batch.reached(last)?;
     }
-    Ok(())
+    Ok(batch)
 }
 
 fn check_index(index: u64, at: &mut u64, leaves: u64) -> Result<(), LogError> {

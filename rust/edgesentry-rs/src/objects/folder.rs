@@ -12,10 +12,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, mkdirat};
+use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, fstat, mkdirat};
 use rustix::io::Errno;
 
 use super::{CONCURRENT_OBJECTS, MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
+use crate::background;
 use crate::error::{Component, Error, StoreError};
 use crate::files::{
     Names, failure, folder_below, modified_ms, open_below, place_new, refuse_key, sync_parents, unique_name,
@@ -97,10 +98,15 @@ impl FolderObjects {
     /// allow.
     fn share(&self, made: impl AsFd, own: Mode, of_root: Mode) -> io::Result<()> {
         let root = fs::metadata(&self.root)?;
-        if rustix::process::geteuid().is_root() {
+        let is = fstat(&made)?;
+        // An unchanged file costs no write of its inode.
+        if rustix::process::geteuid().is_root() && (is.st_uid, is.st_gid) != (root.uid(), root.gid()) {
             let _ = fchown(&made, Some(Uid::from_raw(root.uid())), Some(Gid::from_raw(root.gid())));
         }
-        let _ = fchmod(&made, own | (Mode::from_raw_mode(root.mode() as _) & of_root));
+        let mode = own | (Mode::from_raw_mode(root.mode() as _) & of_root);
+        if Mode::from_raw_mode(is.st_mode) != mode {
+            let _ = fchmod(&made, mode);
+        }
         Ok(())
     }
 
@@ -258,6 +264,16 @@ impl FolderObjects {
         let done = tokio::task::spawn_blocking(move || work(&folder)).await;
         done.map_err(io::Error::other).and_then(|done| done).map_err(|error| self.error(action, error))
     }
+
+    /// Like `run`, on a thread of a lower priority.
+    async fn run_in_background<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&FolderObjects) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let folder = self.clone();
+        background::run(move || work(&folder)).await.map_err(|error| self.error(action, error))
+    }
 }
 
 fn folder_of(key: &str) -> &Path {
@@ -287,16 +303,18 @@ impl Objects for FolderObjects {
             folder.remove_left();
             Ok(())
         };
-        self.run(ACTION, begin).await?;
+        self.run_in_background(ACTION, begin).await?;
         // Concurrent syncs share one commit of the file system's journal.
         let prepared: Vec<_> = stream::iter(objects)
             .map(|(key, bytes)| {
-                self.run(ACTION, move |folder| folder.prepare(&key, &bytes).map(|partial| (key, partial)))
+                self.run_in_background(ACTION, move |folder| {
+                    folder.prepare(&key, &bytes).map(|partial| (key, partial))
+                })
             })
             .buffered(CONCURRENT_OBJECTS)
             .try_collect()
             .await?;
-        self.run(ACTION, |folder| folder.place_all(prepared)).await
+        self.run_in_background(ACTION, |folder| folder.place_all(prepared)).await
     }
 
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError> {

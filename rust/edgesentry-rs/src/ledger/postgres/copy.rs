@@ -6,9 +6,12 @@ use std::pin::pin;
 
 use edgesentry_chain::{AuditRecord, Hash};
 use futures::TryStreamExt;
-use sqlx::{Connection, Executor, Row};
+use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::Servers;
+use crate::background;
+use crate::ledger::log::Span;
+use crate::ledger::rows;
 use crate::ledger::stream::{self, CHUNK, Chunks};
 use crate::ledger::{Filter, Page};
 
@@ -24,22 +27,12 @@ pub(super) async fn read(servers: &Servers, statement: &str, chunks: &Chunks) ->
     // A simple query, which a pooler forwards as a whole.
     let process = servers.in_time(connection.fetch_one("SELECT pg_backend_pid()")).await??.try_get(0)?;
     let mut rows = patiently(servers, process, connection.copy_out_raw(statement)).await?;
-    let mut buffer: Vec<u8> = Vec::new();
-    let mut begun = false;
+    let mut received = Received::default();
     let mut chunk = Vec::with_capacity(CHUNK);
     while let Some(bytes) = patiently(servers, process, rows.try_next()).await? {
-        buffer.extend_from_slice(&bytes);
-        let mut at = 0;
-        if !begun {
-            if buffer.len() < HEADER_BYTES {
-                continue;
-            }
-            at = header(&buffer)?;
-            begun = true;
-        }
-        while let Some((record, length)) = row(&buffer[at.min(buffer.len())..])? {
-            at += length;
-            chunk.push(record);
+        received.add(&bytes);
+        while let Some(columns) = received.row()? {
+            chunk.push(record(columns)?);
             if chunk.len() == CHUNK {
                 let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
                 if chunks.send(Ok(full)).await.is_err() {
@@ -47,7 +40,6 @@ pub(super) async fn read(servers: &Servers, statement: &str, chunks: &Chunks) ->
                 }
             }
         }
-        buffer.drain(..at.min(buffer.len()));
     }
     drop(rows);
     if !chunk.is_empty() {
@@ -75,13 +67,62 @@ async fn patiently<T>(
     }
 }
 
-/// The COPY of the records of a filter, or of a page of it. It takes no parameters: numbers stand as they are, texts as
-/// hexadecimal digits, which cannot end a literal.
+/// Returns the records of spans of sequences, in the order of the spans.
+pub(super) async fn spans(
+    connection: &mut PgConnection,
+    spans: &[Span],
+) -> Result<Vec<AuditRecord>, sqlx::Error> {
+    let mut rows = connection.copy_out_raw(&spans_statement(spans)).await?;
+    let mut received = Received::default();
+    while let Some(bytes) = rows.try_next().await? {
+        received.add(&bytes);
+    }
+    background::run(move || records_of_spans(received)).await
+}
+
+fn records_of_spans(mut received: Received) -> Result<Vec<AuditRecord>, sqlx::Error> {
+    let mut records = Vec::new();
+    while let Some([columns @ .., place]) = received.row::<8>()? {
+        let record = record(columns)?;
+        records.push((number(place).ok_or_else(malformed)?, record));
+    }
+    // The server sends them in this order, and SQL does not promise it.
+    records.sort_by_key(|(place, record)| (*place, record.sequence));
+    Ok(records.into_iter().map(|(_, record)| record).collect())
+}
+
+/// The COPY of the records of spans, each with the place of its span. Without ORDER BY the server sorts nothing: it
+/// walks the spans, and the primary key for each.
+fn spans_statement(spans: &[Span]) -> String {
+    let devices: Vec<String> = spans.iter().map(|(device_id, ..)| text_literal(device_id)).collect();
+    let numbers =
+        |of: fn(&Span) -> i64| spans.iter().map(|span| of(span).to_string()).collect::<Vec<_>>().join(",");
+    format!(
+        "COPY (SELECT r.*, span.place
+         FROM unnest(ARRAY[{}]::text[], '{{{}}}'::bigint[], '{{{}}}'::bigint[])
+             WITH ORDINALITY AS span (device, first, last, place)
+         CROSS JOIN LATERAL (
+             SELECT {} FROM audit_records
+             WHERE device_id = span.device AND sequence BETWEEN span.first AND span.last
+             ORDER BY sequence
+         ) r) TO STDOUT (FORMAT binary)",
+        devices.join(","),
+        numbers(|(_, first, _)| *first),
+        numbers(|(.., last)| *last),
+        super::columns(&rows::RECORD)
+    )
+}
+
+/// Returns an SQL expression of a text. Its hexadecimal digits cannot end the literal.
+fn text_literal(text: &str) -> String {
+    format!("convert_from('\\x{}', 'UTF8')", hex::encode(text))
+}
+
+/// The COPY of the records of a filter, or of a page of it. It takes no parameters.
 pub(super) fn statement(filter: &Filter, page: Option<&Page>) -> String {
-    let text = |text: &str| format!("convert_from('\\x{}', 'UTF8')", hex::encode(text));
     let mut conditions = vec!["true".to_owned()];
     if !filter.devices.is_empty() {
-        let devices = filter.devices.iter().map(|device_id| text(device_id));
+        let devices = filter.devices.iter().map(|device_id| text_literal(device_id));
         conditions.push(format!("device_id IN ({})", devices.collect::<Vec<_>>().join(", ")));
     }
     // The column is a signed integer: a larger bound excludes nothing.
@@ -104,16 +145,13 @@ pub(super) fn statement(filter: &Filter, page: Option<&Page>) -> String {
                 // The primary key finds the first row; with both columns it would begin at the first row of the device.
                 format!("r.sequence > {last}")
             } else {
-                format!("(r.device_id, r.sequence) > ({}, {last})", text(device_id))
+                format!("(r.device_id, r.sequence) > ({}, {last})", text_literal(device_id))
             });
         }
     }
-    let [device_id, payload_hash, signature, prev_record_hash, object_ref] =
-        ["device_id", "payload_hash", "signature", "prev_record_hash", "object_ref"]
-            .map(|column| super::bounded(column, stream::MAX_TEXT_BYTES));
     format!(
-        "COPY (SELECT {device_id}, sequence, timestamp_ms, {payload_hash}, {signature}, {prev_record_hash}, {object_ref}
-         FROM audit_records r WHERE {} ORDER BY r.device_id, r.sequence{limit}) TO STDOUT (FORMAT binary)",
+        "COPY (SELECT {} FROM audit_records r WHERE {} ORDER BY r.device_id, r.sequence{limit}) TO STDOUT (FORMAT binary)",
+        super::columns(&rows::RECORD),
         conditions.join(" AND ")
     )
 }
@@ -132,16 +170,49 @@ fn header(bytes: &[u8]) -> Result<usize, sqlx::Error> {
     Ok(HEADER_BYTES + extension.map_err(|_| malformed())?)
 }
 
-/// Returns the next row and its length; `None` if it is incomplete, or is the trailer.
-fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
+/// The bytes of a COPY that are not read yet.
+#[derive(Default)]
+struct Received {
+    bytes: Vec<u8>,
+    /// The bytes of complete rows.
+    read: usize,
+    begun: bool,
+}
+
+impl Received {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.read);
+        self.read = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Returns the columns of the next row; `None` if it is incomplete, or is the trailer.
+    fn row<const N: usize>(&mut self) -> Result<Option<[&[u8]; N]>, sqlx::Error> {
+        if !self.begun {
+            if self.bytes.len() < HEADER_BYTES {
+                return Ok(None);
+            }
+            self.read = header(&self.bytes)?;
+            self.begun = true;
+        }
+        let rest = self.bytes.get(self.read..).unwrap_or_default();
+        Ok(row(rest)?.map(|(columns, length)| {
+            self.read += length;
+            columns
+        }))
+    }
+}
+
+/// Returns the columns of the next row and its length; `None` if it is incomplete, or is the trailer.
+fn row<const N: usize>(bytes: &[u8]) -> Result<Option<([&[u8]; N], usize)>, sqlx::Error> {
     let Some(fields) = bytes.first_chunk::<2>() else { return Ok(None) };
     match i16::from_be_bytes(*fields) {
-        7 => {}
         -1 => return Ok(None),
+        columns if usize::try_from(columns) == Ok(N) => {}
         _ => return Err(malformed()),
     }
     let mut at = 2;
-    let mut values: [&[u8]; 7] = [&[]; 7];
+    let mut values: [&[u8]; N] = [&[]; N];
     for value in &mut values {
         let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(None) };
         // NULL has the length -1.
@@ -154,9 +225,14 @@ fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
         let Some(bytes) = bytes.get(at + 4..at + 4 + length) else { return Ok(None) };
         (*value, at) = (bytes, at + 4 + length);
     }
-    let [device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref] = values;
+    Ok(Some((values, at)))
+}
+
+/// Returns the record with these columns.
+fn record(columns: [&[u8]; 7]) -> Result<AuditRecord, sqlx::Error> {
+    let [device_id, sequence, timestamp_ms, payload_hash, signature, prev_record_hash, object_ref] = columns;
     let invalid_column = |column: &'static str| move || invalid(device_id, sequence, column);
-    let record = AuditRecord {
+    Ok(AuditRecord {
         device_id: text(device_id).ok_or_else(invalid_column("device_id"))?,
         sequence: number(sequence).ok_or_else(invalid_column("sequence"))?,
         timestamp_ms: number(timestamp_ms).ok_or_else(invalid_column("timestamp_ms"))?,
@@ -164,8 +240,7 @@ fn row(bytes: &[u8]) -> Result<Option<(AuditRecord, usize)>, sqlx::Error> {
         signature: array(signature).ok_or_else(invalid_column("signature"))?,
         prev_record_hash: array(prev_record_hash).map(Hash).ok_or_else(invalid_column("prev_record_hash"))?,
         object_ref: text(object_ref).ok_or_else(invalid_column("object_ref"))?,
-    };
-    Ok(Some((record, at)))
+    })
 }
 
 /// Returns the error for a value that no ledger writes, with its row.

@@ -11,10 +11,9 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Column, Connection, Executor, PgConnection, Postgres as Database, Row, TypeInfo};
 use tokio::time::timeout;
 
-use super::{Postgres, columns};
+use super::{Postgres, copy};
 use crate::error::StoreError;
 use crate::ledger::log::{Failure, Guard, Kind, LogDatabase, Span, Statements, Value, Work};
-use crate::ledger::rows;
 
 /// The seed of the hash of the schema's name that is the key of the advisory lock.
 const LEADER_LOCK: i64 = 0x6564_735f_6c6f_6731;
@@ -147,17 +146,7 @@ impl Statements for PgConnection {
     }
 
     async fn records(&mut self, spans: &[Span]) -> Result<Vec<AuditRecord>, sqlx::Error> {
-        let statement = format!(
-            "SELECT {} FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS span (device, first, last, place)
-             JOIN audit_records r ON r.device_id = span.device AND r.sequence BETWEEN span.first AND span.last
-             ORDER BY span.place, r.sequence",
-            columns(&rows::RECORD)
-        );
-        let query = sqlx::query(AssertSqlSafe(statement))
-            .bind(spans.iter().map(|(device_id, ..)| device_id.as_str()).collect::<Vec<&str>>())
-            .bind(spans.iter().map(|(_, first, _)| *first).collect::<Vec<i64>>())
-            .bind(spans.iter().map(|(.., last)| *last).collect::<Vec<i64>>());
-        in_time(query.fetch_all(self)).await?.iter().map(rows::record).collect()
+        in_time(copy::spans(self, spans)).await
     }
 }
 
