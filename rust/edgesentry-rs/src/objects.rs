@@ -30,6 +30,14 @@ pub const MAX_IN_MEMORY_BYTES: u64 = 64 << 20;
 /// Objects that are written or read concurrently.
 pub(crate) const CONCURRENT_OBJECTS: usize = 8;
 
+/// The actions of errors. The component of an error says whose objects they are.
+mod action {
+    pub(super) const WRITE: &str = "write an object";
+    pub(super) const READ: &str = "read an object";
+    pub(super) const LIST: &str = "list the objects";
+    pub(super) const DELETE: &str = "delete an object";
+}
+
 /// The behavior of a write if the key is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, fstat, mkdirat};
 use rustix::io::Errno;
 
-use super::{CONCURRENT_OBJECTS, MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
+use super::{CONCURRENT_OBJECTS, MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, action, too_large};
 use crate::background;
 use crate::error::{Component, Error, StoreError};
 use crate::files::{
@@ -293,28 +293,27 @@ impl Objects for FolderObjects {
     async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError> {
         let key = key.to_owned();
         let fill = move |partial: &Path| write_synced(partial, &bytes);
-        self.run("write to the archive", move |folder| folder.store(&key, write, fill)).await
+        self.run(action::WRITE, move |folder| folder.store(&key, write, fill)).await
     }
 
     async fn put_all(&self, objects: Vec<(String, Bytes)>) -> Result<Vec<Written>, StoreError> {
-        const ACTION: &str = "write to the archive";
         let begin = |folder: &FolderObjects| {
             folder.make_folders(Path::new(PARTIAL))?;
             folder.remove_left();
             Ok(())
         };
-        self.run_in_background(ACTION, begin).await?;
+        self.run_in_background(action::WRITE, begin).await?;
         // Concurrent syncs share one commit of the file system's journal.
         let prepared: Vec<_> = stream::iter(objects)
             .map(|(key, bytes)| {
-                self.run_in_background(ACTION, move |folder| {
+                self.run_in_background(action::WRITE, move |folder| {
                     folder.prepare(&key, &bytes).map(|partial| (key, partial))
                 })
             })
             .buffered(CONCURRENT_OBJECTS)
             .try_collect()
             .await?;
-        self.run_in_background(ACTION, |folder| folder.place_all(prepared)).await
+        self.run_in_background(action::WRITE, |folder| folder.place_all(prepared)).await
     }
 
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError> {
@@ -324,12 +323,12 @@ impl Objects for FolderObjects {
             io::copy(&mut File::open(&file)?, &mut copy)?;
             copy.sync_all()
         };
-        self.run("write to the archive", move |folder| folder.store(&key, write, fill)).await
+        self.run(action::WRITE, move |folder| folder.store(&key, write, fill)).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let key = key.to_owned();
-        self.run("read from the archive", move |folder| {
+        self.run(action::READ, move |folder| {
             let Some((mut file, size)) = folder.existing(&key, MAX_IN_MEMORY_BYTES)? else { return Ok(None) };
             let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
             io::copy(&mut file, &mut bytes)?;
@@ -340,7 +339,7 @@ impl Objects for FolderObjects {
 
     async fn get_file(&self, key: &str, file: &Path, most: u64) -> Result<Option<u64>, StoreError> {
         let (key, path) = (key.to_owned(), file.to_owned());
-        self.run("read from the archive", move |folder| {
+        self.run(action::READ, move |folder| {
             let Some((mut object, _)) = folder.existing(&key, most)? else { return Ok(None) };
             let mut file = File::create_new(&path)?;
             let copied = io::copy(&mut object, &mut file);
@@ -357,12 +356,12 @@ impl Objects for FolderObjects {
 
     async fn list(&self, prefix: &str) -> Result<Vec<Object>, StoreError> {
         let prefix = prefix.to_owned();
-        self.run("list the archive", move |folder| folder.walk(&prefix)).await
+        self.run(action::LIST, move |folder| folder.walk(&prefix)).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let key = key.to_owned();
-        self.run("delete from the archive", move |folder| match fs::remove_file(folder.path(&key)?) {
+        self.run(action::DELETE, move |folder| match fs::remove_file(folder.path(&key)?) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         })
@@ -388,6 +387,22 @@ mod tests {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
         let objects = FolderObjects::open(folder.path(), Component::Archive).unwrap();
         (folder, objects)
+    }
+
+    #[test]
+    fn an_error_names_the_component_of_the_objects() {
+        let (folder, _) = folder(0o700);
+        for (component, other) in [(Component::TransparencyLog, "archive"), (Component::Archive, "log")] {
+            let objects = FolderObjects::open(folder.path(), component).unwrap();
+            for error in [
+                run(objects.get("..")).unwrap_err(),
+                run(objects.put("..", Bytes::new(), Write::Replace)).unwrap_err(),
+                run(objects.delete("..")).unwrap_err(),
+            ] {
+                assert_eq!(error.component, component);
+                assert!(error.action.ends_with("an object") && !error.action.contains(other), "{error:?}");
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
+use super::action::{DELETE, LIST, READ, WRITE};
 use super::{MAX_IN_MEMORY_BYTES, Object, Objects, Write, Written, too_large};
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::files::refuse_key;
@@ -113,9 +114,8 @@ impl S3Objects {
             file.take(length).read_to_end(&mut bytes).await?;
             std::io::Result::Ok(bytes)
         };
-        let bytes = read
-            .await
-            .map_err(|error| self.error("read the file to archive", FailureKind::Setup, error.into()))?;
+        let bytes =
+            read.await.map_err(|error| self.error("read the file", FailureKind::Setup, error.into()))?;
         let sent = self
             .client
             .upload_part()
@@ -236,8 +236,6 @@ impl S3Objects {
     }
 }
 
-const WRITE: &str = "write to the archive";
-const READ: &str = "read from the archive";
 const CONTENT: &str = "application/octet-stream";
 
 #[async_trait]
@@ -250,7 +248,7 @@ impl Objects for S3Objects {
         let answer = self.client.head_bucket().bucket(&*self.bucket).send().await;
         let Err(error) = answer else { return Ok(()) };
         let (kind, source) = s3::unreachable(error);
-        Err(self.error("reach the bucket of the archive", kind, source))
+        Err(self.error("reach the bucket", kind, source))
     }
 
     async fn put(&self, key: &str, bytes: Bytes, write: Write) -> Result<Written, StoreError> {
@@ -267,8 +265,7 @@ impl Objects for S3Objects {
     }
 
     async fn put_file(&self, key: &str, file: &Path, write: Write) -> Result<Written, StoreError> {
-        let local =
-            |error: std::io::Error| self.error("read the file to archive", FailureKind::Setup, error.into());
+        let local = |error: std::io::Error| self.error("read the file", FailureKind::Setup, error.into());
         let size = fs::metadata(file).await.map_err(local)?.len();
         if size > PART_BYTES {
             return self.put_parts(&self.key(key, WRITE)?, file, size, write).await;
@@ -301,7 +298,7 @@ impl Objects for S3Objects {
         let mut pages = list.into_paginator().send();
         let mut objects = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| self.failed("list the archive", error))?;
+            let page = page.map_err(|error| self.failed(LIST, error))?;
             for object in page.contents() {
                 let Some(key) = object.key().and_then(|key| key.strip_prefix(&*self.prefix)) else {
                     continue;
@@ -318,8 +315,7 @@ impl Objects for S3Objects {
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let action = "delete from the archive";
-        let delete = self.client.delete_object().bucket(&*self.bucket).key(self.key(key, action)?);
-        delete.send().await.map(|_| ()).map_err(|error| self.failed(action, error))
+        let delete = self.client.delete_object().bucket(&*self.bucket).key(self.key(key, DELETE)?);
+        delete.send().await.map(|_| ()).map_err(|error| self.failed(DELETE, error))
     }
 }
