@@ -4,12 +4,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use edgesentry_formats::read_file;
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use zeroize::Zeroizing;
 
 use crate::error::Error;
+
+/// The maximum size of a PEM file: some thousand certificates.
+const MAX_PEM_BYTES: u64 = 16 << 20;
 
 /// Makes `ring` the provider of rustls, unless the program has chosen another.
 pub fn install_provider() {
@@ -71,7 +76,8 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
             ));
         }
     }
-    PrivateKeyDer::from_pem_file(path).map_err(|error| error.to_string())
+    let bytes = Zeroizing::new(read_file(path, MAX_PEM_BYTES).map_err(|error| error.to_string())?);
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| error.to_string())
 }
 
 /// Reads the certificates of a PEM file, which must hold at least one.
@@ -79,7 +85,9 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 /// # Errors
 /// The file cannot be read, or holds no certificate.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let read = read_file(path, MAX_PEM_BYTES)
+        .map_err(pem::Error::Io)
+        .and_then(|bytes| CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>());
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err(Error::Config(format!("{}: it contains no certificate", path.display()))),
@@ -97,4 +105,24 @@ pub fn authorities(path: &Path) -> Result<RootCertStore, Error> {
         roots.add(certificate).map_err(|error| Error::unusable(path.display().to_string(), error))?;
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_the_limit_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.pem");
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(MAX_PEM_BYTES + 1).unwrap();
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let problem = format!("more than {MAX_PEM_BYTES} bytes, which is the limit");
+        assert_eq!(private_key(&path).unwrap_err(), problem);
+        let error = certificates(&path).unwrap_err();
+        assert!(crate::error::describe(&error).contains(&problem), "{}", crate::error::describe(&error));
+        assert!(authorities(&path).is_err());
+    }
 }
