@@ -11,10 +11,10 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, ObjectLockLegalHoldStat
 use bytes::Bytes;
 use edgesentry_chain::AuditRecord;
 use edgesentry_formats::content_path;
+use edgesentry_formats::times::now_ms;
 
 use super::{Leftovers, Locked, PayloadStore, Put, Version, damaged, is_of};
 use crate::admission::{Admitted, MAX_PAYLOAD_BYTES};
-use crate::clock::now_ms;
 use crate::error::{BoxError, Component, Error, FailureKind, StoreError};
 use crate::files::refuse_key;
 use crate::s3::{self, BodyError, milliseconds};
@@ -161,12 +161,19 @@ impl S3 {
                     deleted: true,
                 });
             }
-            let next = page.next_key_marker().filter(|_| page.is_truncated() == Some(true));
-            let next = (next.map(str::to_owned), page.next_version_id_marker().map(str::to_owned));
-            // Keys come in order, so longer ones are behind. A store that repeats a marker does not advance.
-            let is_last = next.0.as_deref().is_none_or(|next| next > key);
-            if is_last || next == (key_marker, version_marker) {
+            if page.is_truncated() != Some(true) {
                 return Ok(versions);
+            }
+            let next = page.next_key_marker().map(str::to_owned);
+            let next = (next, page.next_version_id_marker().map(str::to_owned));
+            // Keys come in order, so longer ones are behind.
+            if next.0.as_deref().is_some_and(|next| next > key) {
+                return Ok(versions);
+            }
+            if next.0.is_none() || next == (key_marker, version_marker) {
+                let problem =
+                    format!("the list of the versions of {key:?} is cut, and has no marker of its rest");
+                return Err(self.error("list the versions of a payload", FailureKind::Setup, problem.into()));
             }
             (key_marker, version_marker) = next;
         }
@@ -196,7 +203,7 @@ impl S3 {
             return Ok(Some(None));
         }
         let until_ms = milliseconds(head.object_lock_retain_until_date());
-        Ok((until_ms > now_ms().cast_unsigned()).then_some(Some(until_ms)))
+        Ok((until_ms > now_ms()).then_some(Some(until_ms)))
     }
 
     fn error(&self, action: &'static str, kind: FailureKind, source: BoxError) -> StoreError {

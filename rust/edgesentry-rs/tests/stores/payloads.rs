@@ -297,3 +297,49 @@ async fn a_bucket_keeps_versions_and_a_wrong_secret_is_refused() {
     assert!(nowhere.check().await.is_err());
     assert!(nowhere.get(second.record()).await.is_err());
 }
+
+/// Without the rest of the list, a version could stay that an erasure does not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_versions_that_is_cut_without_a_marker_is_refused() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let list = |rest: &str| {
+        format!(
+            "<?xml version=\"1.0\"?><ListVersionsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <IsTruncated>true</IsTruncated>{rest}</ListVersionsResult>"
+        )
+    };
+    let record = AuditRecord::clone(admitted("1.bin", b"door").record());
+    let key = content_path(&record);
+    // None, and one that does not advance.
+    for rest in
+        ["", &format!("<NextKeyMarker>{key}</NextKeyMarker><NextVersionIdMarker>1</NextVersionIdMarker>")]
+    {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let body = list(rest);
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 65536];
+                let _ = stream.read(&mut head).await;
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let store = edgesentry_rs::payload::S3::connect("bucket", &s3_settings(&endpoint)).await.unwrap();
+        for error in
+            [store.versions(&record).await.unwrap_err(), store.erase(&record, &key).await.unwrap_err()]
+        {
+            assert!(
+                error.describe().contains("is cut, and has no marker of its rest"),
+                "{}",
+                error.describe()
+            );
+            assert_eq!(error.kind, FailureKind::Setup);
+        }
+        server.abort();
+    }
+}
