@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use edgesentry_chain::Hash;
+use edgesentry_formats::times::now_ms;
 use edgesentry_log::TamperedProblem;
 use serde::Serialize;
 use tracing::error;
 
 use super::{LogError, TransparencyLog};
-use crate::clock::now_ms;
 use crate::error::{StoreError, describe};
 use crate::ledger::{BatchLeaves, BatchRow, LogTablesError};
 use crate::objects::Write;
@@ -108,7 +108,7 @@ impl TransparencyLog {
     async fn keep_evidence(&self, mut evidence: Evidence<'_>) -> Result<String, StoreError> {
         // The name depends on the contradiction only: the rounds that find it again write nothing more.
         let key = format!("{FOLDER}{}.json", Hash::of(&to_json(&evidence)));
-        evidence.found_at_ms = now_ms().cast_unsigned();
+        evidence.found_at_ms = now_ms();
         self.lock.objects().put(&key, Bytes::from(to_json(&evidence)), Write::IfAbsent).await?;
         Ok(key)
     }

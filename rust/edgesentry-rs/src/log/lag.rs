@@ -37,7 +37,7 @@ impl TransparencyLog {
         let note = self.lock.get(number).await?;
         let note = note.ok_or_else(|| LogError::LockLost { place: place(), number })?;
         let checkpoint = self.own_checkpoint(number, &note)?;
-        let newest = Last { number, size: checkpoint.size(), root: checkpoint.root() };
+        let newest = Last { number, size: checkpoint.size(), root: checkpoint.root(), next_root: None };
         let records = self.logged_records(&newest).await?.saturating_sub(self.logged_records(&last).await?);
         let (checkpoints, leaves) = (newest.number - last.number, newest.size.saturating_sub(last.size));
         Ok(Some(Lag { checkpoints, leaves, records }))

@@ -7,6 +7,7 @@ use edgesentry_log::{Checkpoint, MAX_NOTE_BYTES, Note, TreeHash};
 
 use super::{LogError, TransparencyLog};
 use crate::error::StoreError;
+use crate::ledger::{BatchRow, BatchStep};
 use crate::objects::{Object, Objects, ReadOnly, Write, Written};
 
 /// The numbered objects, from 1 without a gap. A round reads the next number; [`TransparencyLog::check_gap`] lists all.
@@ -66,6 +67,8 @@ pub(super) struct Last {
     pub(super) number: u64,
     pub(super) size: u64,
     pub(super) root: TreeHash,
+    /// The root of the next checkpoint in the lock, which must be that of the batch under way.
+    pub(super) next_root: Option<TreeHash>,
 }
 
 impl TransparencyLog {
@@ -98,11 +101,28 @@ impl TransparencyLog {
         let checkpoint = self.own_checkpoint(number, &next)?;
         let Some(batch) = self.tables.open_batch().await? else { return Err(self.behind(number).await?) };
         if batch.size == checkpoint.size() {
-            return Ok(last);
+            return Ok(Last { next_root: Some(checkpoint.root()), ..last });
         }
-        let problem =
-            format!("it has size {}, and the ledger has a batch of size {}", checkpoint.size(), batch.size);
-        Err(self.forked(number, problem))
+        Err(self.other_batch(&batch, &last, &checkpoint))
+    }
+
+    /// Returns the error of a lock whose next checkpoint is not that of the batch under way.
+    ///
+    /// If no file of the batch is stored, the batch was withdrawn after the ledger was copied, and the log signed another
+    /// one in its place: the ledger is behind. A log never withdraws a batch whose files are stored.
+    pub(super) fn other_batch(&self, batch: &BatchRow, last: &Last, next: &Checkpoint) -> LogError {
+        let number = last.number + 1;
+        if batch.step == BatchStep::Sequenced && next.size() > last.size {
+            return LogError::Behind { place: self.lock.place().to_owned(), size: last.size, number };
+        }
+        let problem = format!(
+            "it has size {} and root {}, and the ledger has a batch of size {} after size {}",
+            next.size(),
+            next.root(),
+            batch.size,
+            last.size
+        );
+        self.forked(number, problem)
     }
 
     /// Returns the last checkpoint of the ledger.
@@ -111,7 +131,7 @@ impl TransparencyLog {
     /// note: anyone with access to the database could have written the row.
     pub(super) async fn check_last(&self) -> Result<Last, LogError> {
         let Some(last) = self.tables.last_checkpoint().await? else {
-            return Ok(Last { number: 0, size: 0, root: TreeHash::EMPTY });
+            return Ok(Last { number: 0, size: 0, root: TreeHash::EMPTY, next_root: None });
         };
         let number = last.lock_number;
         let Some(note) = self.lock.get(number).await? else {
@@ -128,7 +148,7 @@ impl TransparencyLog {
                 format!("it has size {size}, and the ledger has it with size {} or another root", last.size);
             return Err(self.forked(number, problem));
         }
-        Ok(Last { number, size, root })
+        Ok(Last { number, size, root, next_root: None })
     }
 
     /// Checks that the numbers after the last checkpoint of the ledger have no gap. Checkpoints after a gap would be

@@ -1,13 +1,13 @@
 //! Recovery of a ledger that was restored to an earlier time from the records of its log.
 
 use bytes::Bytes;
-use edgesentry_log::{Checkpoint, EntryBundle, Leaf, ReadBatch, TILE_WIDTH};
+use edgesentry_formats::times::now_ms;
+use edgesentry_log::{BuiltBatch, Checkpoint, EntryBundle, Leaf, ReadBatch, TILE_WIDTH};
 use futures::StreamExt;
 use tracing::{info, warn};
 
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
-use crate::clock::now_ms;
 use crate::ledger::{
     BatchRow, BatchStep, CheckpointRow, Conflicts, Leader, LogTablesError, Replaced, RestoredBatch,
 };
@@ -35,7 +35,7 @@ impl TransparencyLog {
             return Ok(());
         }
         match self.lock.get(1).await? {
-            Some(_) => self.open(now_ms().cast_unsigned()).await.map(|_| ()),
+            Some(_) => self.open(now_ms()).await.map(|_| ()),
             None => Err(LogError::LockLost { place: self.lock.place().to_owned(), number: 1 }),
         }
     }
@@ -73,8 +73,9 @@ impl TransparencyLog {
             done.leaves += checkpoint.size().saturating_sub(last.size);
             // Positions that were assigned before the ledger was copied are those of the log, unless they were withdrawn.
             if let Some(batch) = self.tables.open_batch().await? {
-                if batch.step != BatchStep::Sequenced || self.is_signed(&batch, &last, &checkpoint).await? {
-                    let root = self.integrate(leader, &batch, &last).await?;
+                let built = self.built(&batch, &last).await;
+                if batch.step != BatchStep::Sequenced || may_be_signed(&batch, &built, &checkpoint) {
+                    let root = self.store_built(leader, &batch, built?).await?;
                     self.sign(leader, &batch, root, &last).await?;
                     continue;
                 }
@@ -99,20 +100,6 @@ impl TransparencyLog {
             self.publish(last.size, &last.note).await?;
         }
         Ok(done)
-    }
-
-    /// Returns true if a checkpoint of the lock is that of a batch.
-    async fn is_signed(
-        &self,
-        batch: &BatchRow,
-        last: &Last,
-        checkpoint: &Checkpoint,
-    ) -> Result<bool, LogError> {
-        match self.built(batch, last).await {
-            Ok(built) => Ok((batch.size, built.appender.root()) == (checkpoint.size(), checkpoint.root())),
-            Err(LogError::Tables(LogTablesError::Tampered(_) | LogTablesError::Inconsistent(_))) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Reads the leaves between two checkpoints from the entry bundles.
@@ -163,5 +150,15 @@ impl TransparencyLog {
             lock_number: number,
         };
         Ok(RestoredBatch { first_index: size, leaves, checkpoint })
+    }
+}
+
+/// Returns false if a checkpoint of the lock is not that of a batch: the ledger contradicts the batch, or it has another
+/// root.
+fn may_be_signed(batch: &BatchRow, built: &Result<BuiltBatch, LogError>, checkpoint: &Checkpoint) -> bool {
+    match built {
+        Ok(built) => (batch.size, built.appender.root()) == (checkpoint.size(), checkpoint.root()),
+        Err(LogError::Tables(LogTablesError::Tampered(_) | LogTablesError::Inconsistent(_))) => false,
+        Err(_) => true,
     }
 }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::vec;
 
 use bytes::Bytes;
+use edgesentry_formats::times::now_ms;
 use edgesentry_log::{
     Appender, Batch, BatchError, BuiltBatch, Checkpoint, CheckpointError, HeadsLeaf, Leaf, Note,
     PreparedRecord, Run, TreeHash,
@@ -15,7 +16,6 @@ use tracing::info;
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
 use crate::background;
-use crate::clock::now_ms;
 use crate::ledger::{BatchLeaves, BatchRow, CheckpointRow, Leader, LogTablesError, NewBatch};
 use crate::objects::Written;
 
@@ -64,7 +64,7 @@ impl TransparencyLog {
                 Some(row) => NewBatch { row, is_full: true },
                 None => {
                     let heads = self.last_heads(&last).await?;
-                    match self.tables.assign(leader, heads, self.max_records, now()).await? {
+                    match self.tables.assign(leader, heads, self.max_records, now_ms()).await? {
                         Some(batch) => batch,
                         None => break,
                     }
@@ -124,6 +124,22 @@ impl TransparencyLog {
             return Err(self.forked(last.number, format!("batch {} does not begin at its end", batch.batch)));
         }
         let built = self.built(batch, last).await?;
+        let root = built.appender.root();
+        if let Some(next) = last.next_root.filter(|next| *next != root) {
+            self.tables.still_leads(leader).await?;
+            let next = Checkpoint::new(self.origin(), batch.size, next)?;
+            return Err(self.other_batch(batch, last, &next));
+        }
+        self.store_built(leader, batch, built).await
+    }
+
+    /// Stores the bundles and tiles of a batch that is built, and returns the root of the tree with it.
+    pub(super) async fn store_built(
+        &self,
+        leader: &Leader,
+        batch: &BatchRow,
+        built: BuiltBatch,
+    ) -> Result<TreeHash, LogError> {
         let root = built.appender.root();
         self.store.put_all(built.files).await?;
         self.tables.integrated(leader, batch, root).await?;
@@ -201,7 +217,7 @@ impl TransparencyLog {
             size: batch.size,
             root,
             note: note.to_vec(),
-            signed_at_ms: now(),
+            signed_at_ms: now_ms(),
             lock_number: number,
         };
         self.tables.signed(leader, batch, &row).await?;
@@ -384,9 +400,4 @@ fn check_index(index: u64, at: &mut u64, leaves: u64) -> Result<(), LogError> {
     }
     *at += leaves;
     Ok(())
-}
-
-/// Returns the current time, Unix milliseconds.
-fn now() -> u64 {
-    now_ms().cast_unsigned()
 }

@@ -40,6 +40,7 @@ on_every_ledger!(
     an_edited_record_stops_the_log_and_not_ingest,
     a_batch_that_took_over_a_change_is_withdrawn_after_the_repair,
     a_copy_from_before_a_withdrawal_is_recovered,
+    a_copy_with_a_batch_that_was_withdrawn_later_is_behind,
     a_batch_that_agrees_with_the_ledger_is_not_withdrawn,
     a_head_that_went_back_stops_the_log,
     a_restored_ledger_signs_nothing_until_it_is_recovered,
@@ -645,6 +646,56 @@ async fn a_copy_from_before_a_withdrawal_is_recovered(place: Place) {
     audit(&*objects, &*ledger).await;
 }
 
+/// The batch of the copy agrees with its records. The log has signed another one in its place: larger, smaller, or of the
+/// same size.
+async fn a_copy_with_a_batch_that_was_withdrawn_later_is_behind(place: Place) {
+    for (more, max_records) in [(2, 1000), (0, 1), (0, 1000)] {
+        let place = Place::new(place.kind).await;
+        let (_, objects, log, mut leader, mut lifts) = signed_once(&place).await;
+        ingest(&place, &mut lifts, 2).await;
+        write_sql(&place, "UPDATE chain_heads SET record_hash = BYTES WHERE device_id = 'lift-01'").await;
+        assert_eq!(log.sequence(&mut leader).await.unwrap_err().code(), "ledger_tampered");
+        let hash_at = |sequence: &str| {
+            format!(
+                "(SELECT record_hash FROM audit_records r WHERE r.device_id = 'lift-01' AND r.sequence = {sequence})"
+            )
+        };
+        let back = format!(
+            "UPDATE chain_heads SET record_hash = {} WHERE device_id = 'lift-01'",
+            hash_at("chain_heads.sequence")
+        );
+        write_sql(&place, &back).await;
+        drop(leader);
+        let backup = copy(&place).await;
+        for (table, column, sequence) in [
+            ("log_heads", "record_hash", "log_heads.sequence"),
+            ("log_runs", "head_hash", "log_runs.first_sequence + log_runs.records - 1"),
+        ] {
+            let hash = hash_at(sequence);
+            let right = format!("UPDATE {table} SET {column} = {hash} WHERE device_id = 'lift-01'");
+            write_sql(&backup, &right).await;
+        }
+        let mut leader = lead(&log).await;
+        log.withdraw(&mut leader).await.unwrap();
+        drop(leader);
+        if more > 0 {
+            ingest(&place, &mut lifts, more).await;
+        }
+        let other = self::log(&place.ledger().await, &objects, max_records);
+        other.sequence(&mut lead(&other).await).await.unwrap();
+        let (ledger, files) = (backup.ledger().await, objects.list("log/").await.unwrap());
+        let restored = self::log(&ledger, &objects, 1000);
+        let mut leader = lead(&restored).await;
+        let error = restored.sequence(&mut leader).await.unwrap_err();
+        assert_eq!(error.code(), "log_behind", "{more} {max_records}: {error}");
+        assert_eq!(objects.list("log/").await.unwrap(), files);
+        let done = restored.recover(&mut leader, Conflicts::Refuse).await.unwrap();
+        assert!(done.batches > 0);
+        restored.check().await.unwrap();
+        audit(&*objects, &*ledger).await;
+    }
+}
+
 async fn audit_size(objects: &dyn Objects) -> u64 {
     checkpoint(&objects.get("log/checkpoint").await.unwrap().unwrap()).size()
 }
@@ -1062,7 +1113,7 @@ async fn signed_once(
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Runs a statement in which `BYTES` is 32 bytes in the notation of the database.
-async fn write_sql(place: &Place, statement: &str) {
+pub async fn write_sql(place: &Place, statement: &str) {
     let bytes = match place.kind {
         Kind::Sqlite => format!("x'{ZEROS}'"),
         Kind::Postgres => format!("'\\x{ZEROS}'::bytea"),
