@@ -34,9 +34,9 @@ use crate::payload::Stored;
 pub use location::{Location, PostgresUrl};
 pub(crate) use log::listed_erasures;
 pub use log::{
-    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Conflicts, ErasureQuery, ErasureRow, ErasureStep,
-    LOG_CONFLICT, Leader, LogErasures, LogPositions, LogState, LogTables, LogTablesError, MAX_REASON_BYTES,
-    NewBatch, Replaced, RestoredBatch,
+    BatchLeaves, BatchRow, BatchStep, CheckpointRow, Conflicts, ErasureQuery, ErasureRow, ErasureSelection,
+    ErasureStep, LOG_CONFLICT, Leader, LogErasures, LogPositions, LogState, LogTables, LogTablesError,
+    MAX_REASON_BYTES, NewBatch, OBJECT_LOCK_KEEPS, OpenErasures, Replaced, RestoredBatch,
 };
 #[cfg(feature = "postgres")]
 pub use postgres::Postgres;

@@ -28,12 +28,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgesentry_chain::Heads;
+use edgesentry_formats::times::now_ms;
 use edgesentry_log::VerifierKey;
 use futures::TryStreamExt;
 
 use self::lock::Lock;
 use self::store::TileStore;
-use crate::ledger::{BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError};
+use crate::ledger::{
+    BatchRow, CheckpointRow, Filter, Leader, Ledger, LogState, LogTables, LogTablesError, OpenErasures,
+};
 use crate::objects::{Objects, Write, Written};
 
 pub use bundle::{BundleContent, BundleError, WrittenBundle};
@@ -72,7 +75,7 @@ pub struct LogStatus {
     /// Records without a position.
     pub backlog: u64,
     /// Erasures whose payloads are not deleted yet.
-    pub open_erasures: u64,
+    pub open_erasures: OpenErasures,
 }
 
 impl TransparencyLog {
@@ -182,7 +185,7 @@ impl TransparencyLog {
             checkpoint: self.tables.last_checkpoint().await?,
             open_batch: self.tables.open_batch().await?,
             backlog: self.tables.backlog().await?,
-            open_erasures: self.tables.open_erasures().await?,
+            open_erasures: self.tables.open_erasures(now_ms()).await?,
         })
     }
 

@@ -27,8 +27,8 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::ingest::storage::Limits;
-use crate::ledger::{Ledger, PostgresSettings, Sqlite, postgres};
-use crate::log::LogSettings;
+use crate::ledger::{Ledger, LogTablesError, PostgresSettings, Sqlite, postgres};
+use crate::log::{EraseError, Eraser, LogSettings};
 use crate::payload::{Folder, PayloadStore, S3Settings, s3};
 use crate::secret::Secret;
 use crate::telemetry::TelemetrySettings;
@@ -266,6 +266,25 @@ impl Stores {
     pub fn payloads(&self) -> Result<Arc<dyn PayloadStore>, Error> {
         let problem = "payloads: no store is set; set folder:PATH or s3://BUCKET";
         self.payloads.clone().ok_or_else(|| Error::Config(problem.to_owned()))
+    }
+
+    /// Opens the transparency log for writing, with the payload store.
+    ///
+    /// # Errors
+    /// [`EraseError::Off`], or the settings are wrong; the ledger has no log; there is no payload store.
+    pub async fn eraser(&self, settings: &Settings) -> Result<Eraser, EraseError> {
+        if !settings.log.is_on() {
+            return Err(EraseError::Off);
+        }
+        // Before its key is read, which eds checkpoint init makes.
+        if let Some(tables) = self.ledger.log()
+            && tables.state().await?.is_none()
+        {
+            return Err(LogTablesError::NotOpened.into());
+        }
+        let (file, existing) = (settings.ledger_file(), crate::log::Stores::Existing);
+        let log = settings.log.open(&*self.ledger, file.as_deref(), &settings.s3, existing).await?;
+        Ok(Eraser::new(log, Arc::clone(&self.ledger), self.payloads()?))
     }
 }
 

@@ -14,9 +14,9 @@ use edgesentry_rs::export::{LogBeside, Manifest, Target, export, export_logged};
 use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ledger::{Filter, LogQuery, LogTablesError, RegisteredDevice, Registration, key_ring};
 use edgesentry_rs::log::{
-    BundleContent, EraseError, Eraser, Erasure, ErasureState, LogReader, Logged, Stores,
+    BundleContent, EraseError, Eraser, Erasure, ErasureState, LogError, LogReader, Logged,
 };
-use edgesentry_rs::settings::{Access, Overrides, Settings};
+use edgesentry_rs::settings::{Access, Overrides, Settings, Stores};
 use edgesentry_rs::verify::{Registered, Verification, source};
 use edgesentry_rs::{Error, Outcome, PayloadStore, Submission};
 use edgesentry_serve::ServeSettings;
@@ -27,7 +27,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::bundle::bundle_failure;
-use crate::errors::{EdgesentryError, bad_destination, bad_key, shown};
+use crate::errors::{ConfigError, EdgesentryError, bad_destination, bad_key, shown};
 use crate::heads::{Head, heads_from_any, heads_to_dict};
 use crate::html;
 use crate::keys::{GivenKeys, KeyRing, given_keys, public_key, scheme_of};
@@ -60,30 +60,13 @@ pub(crate) struct Open {
 
 impl Open {
     /// Opens the transparency log for writing, with the payload store.
-    async fn eraser(&self) -> Result<Eraser, Error> {
-        let missing = |problem: &str| Error::Config(problem.to_owned());
+    async fn eraser(&self) -> Result<Eraser, EraseError> {
         if self.read_only {
-            return Err(missing("the ledger is open for reading only; open it without read_only=True"));
+            let problem = "the ledger is open for reading only; open it without read_only=True";
+            return Err(Error::Config(problem.to_owned()).into());
         }
-        if !self.settings.log.is_on() {
-            return Err(missing(
-                "an erasure needs a transparency log, and log.origin is not set; set the section [log], and run eds \
-                 checkpoint init",
-            ));
-        }
-        let payloads = self
-            .payloads
-            .clone()
-            .ok_or_else(|| missing("no payload store; open the ledger with payloads="))?;
-        // Before its key is read, which eds checkpoint init makes.
-        if let Some(tables) = self.ledger.log()
-            && tables.state().await?.is_none()
-        {
-            return Err(Error::Config(LogTablesError::NotOpened.to_string()));
-        }
-        let (file, stores) = (self.settings.ledger_file(), Stores::Existing);
-        let log = self.settings.log.open(&*self.ledger, file.as_deref(), &self.settings.s3, stores).await?;
-        Ok(Eraser::new(log, Arc::clone(&self.ledger), payloads))
+        let stores = Stores { ledger: Arc::clone(&self.ledger), payloads: self.payloads.clone() };
+        stores.eraser(&self.settings).await
     }
 
     /// Opens the files of the transparency log.
@@ -95,6 +78,10 @@ impl Open {
 
 fn erase_failure(py: Python<'_>, error: EraseError) -> PyErr {
     match error {
+        EraseError::Off | EraseError::Log(LogError::Tables(LogTablesError::NotOpened)) => {
+            ConfigError::new_err(shown(&error.to_string()))
+        }
+        EraseError::Open(error) => service_failure(py, error),
         EraseError::Log(error) => prove_failure(py, error.into()),
         EraseError::Unsigned { .. } => EdgesentryError::new_err(shown(&error.to_string())),
         error => PyValueError::new_err(shown(&error.to_string())),
@@ -449,9 +436,8 @@ impl LedgerCore {
             .map_err(|_| PyValueError::new_err("wait must be a number of seconds from 0"))?;
         let erased = wait_on(py, async move {
             let eraser = open.eraser().await?;
-            Ok::<_, Error>(eraser.erase(&device_id, sequence, &reason, wait).await)
+            eraser.erase(&device_id, sequence, &reason, wait).await
         })?;
-        let erased = erased.map_err(|error| service_failure(py, error))?;
         erasure_dict(py, &erased.map_err(|error| erase_failure(py, error))?)
     }
 

@@ -26,7 +26,10 @@ use crate::error::{Component, StoreError};
 use crate::sql::failed;
 
 pub(crate) use erasures::listed_erasures;
-pub use erasures::{ErasureQuery, ErasureRow, ErasureStep, LogErasures, MAX_REASON_BYTES};
+pub use erasures::{
+    ErasureQuery, ErasureRow, ErasureSelection, ErasureStep, LogErasures, MAX_REASON_BYTES,
+    OBJECT_LOCK_KEEPS, OpenErasures,
+};
 pub use positions::LogPositions;
 pub use restore::{Conflicts, LOG_CONFLICT, Replaced, RestoredBatch};
 pub(super) use statements::{Kind, Row, Span, Statements, Value};

@@ -3,24 +3,26 @@
 //! Each step can be repeated from the state of the previous one. The leaves of the log decide about a deletion: a row of
 //! the ledger only names a leaf.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use edgesentry_chain::{AuditRecord, Hash};
 use edgesentry_formats::content_path;
-use edgesentry_formats::times::to_rfc3339;
+use edgesentry_formats::times::{now_ms, to_rfc3339};
 use edgesentry_log::{ErasedLeaf, Leaf};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::lock::Last;
 use super::{LogError, TransparencyLog};
-use crate::clock::now_ms;
-use crate::error::{StoreError, describe};
+use crate::error::{Component, Error, StoreError, describe};
 use crate::ledger::{
-    ErasureQuery, ErasureRow, ErasureStep, Filter, Ledger, LogTables, LogTablesError, MAX_REASON_BYTES,
+    ErasureQuery, ErasureRow, ErasureSelection, ErasureStep, Filter, Ledger, LogTables, LogTablesError,
+    MAX_REASON_BYTES, OBJECT_LOCK_KEEPS,
 };
+use crate::objects::CONCURRENT_OBJECTS;
 use crate::payload::{Locked, PayloadStore};
 
 /// The interval at which the state of another leader is read.
@@ -30,6 +32,14 @@ const RETRY_HELD_MS: u64 = 3_600_000;
 /// When a payload that belongs to another record is tried again, milliseconds. The search for the other record reads the
 /// ledger.
 const RETRY_SHARED_MS: u64 = 86_400_000;
+/// The limits of the time after which an erasure that failed is tried again, milliseconds. It is a tenth of the time since
+/// the request.
+const RETRY_FAILED_MS: RangeInclusive<u64> = 60_000..=3_600_000;
+/// The number of erasures that fail one after the other, because the payload store cannot be reached, before the others
+/// wait for the next pass.
+const MAX_UNREACHABLE: u64 = 3;
+/// Finished erasures that are looked at together.
+const LOOKED_AT: usize = 64;
 const THERE_AGAIN: &str = "the payload is there again; another process has stored it meanwhile";
 
 /// An erasure and its progress.
@@ -107,6 +117,11 @@ impl From<ErasureRow> for Erasure {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EraseError {
+    /// The settings have no log.
+    #[error(
+        "an erasure needs a transparency log, and log.origin is not set; set the section [log], and run eds checkpoint init"
+    )]
+    Off,
     /// The reason is empty, too long, or not plain text.
     #[error(
         "the reason for an erasure must have 1 to {MAX_REASON_BYTES} bytes without control characters; anybody with the \
@@ -137,16 +152,21 @@ pub enum EraseError {
     /// The log or the ledger failed.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The log or the payload store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] Error),
 }
 
 impl EraseError {
     /// Returns a stable name for programs.
     pub fn code(&self) -> &'static str {
         match self {
+            EraseError::Off => "log_not_opened",
             EraseError::Reason => "erase_reason",
             EraseError::NoRecord { .. } => "erase_no_record",
             EraseError::Unsigned { .. } => "erase_unsigned",
             EraseError::Log(error) => error.code(),
+            EraseError::Open(error) => error.code(),
         }
     }
 }
@@ -187,7 +207,7 @@ pub async fn request_erasure(
         return Err(EraseError::Reason);
     }
     tables.state().await?.ok_or(LogTablesError::NotOpened)?;
-    let noted = tables.request_erasure(device_id, sequence, reason, now()).await?;
+    let noted = tables.request_erasure(device_id, sequence, reason, now_ms()).await?;
     let row = noted.ok_or_else(|| EraseError::NoRecord { device_id: device_id.to_owned(), sequence })?;
     Ok(row.into())
 }
@@ -223,15 +243,19 @@ impl Eraser {
         request_erasure(&*self.log.tables, device_id, sequence, reason).await?;
         let row = self.signed(device_id, sequence, wait).await?;
         let last = self.published().await?;
-        Ok(self.finish(row, &last).await?.into())
+        Ok(self.attempt(row, &last).await?.into())
     }
 
     /// Deletes the payloads of erasures under the last checkpoint that are not finished and may be tried again.
     ///
+    /// An erasure that failed is tried again after a tenth of the time since its request, at least a minute and at most an
+    /// hour.
+    ///
     /// # Errors
-    /// The log or the ledger fails. A payload that cannot be deleted does not stop the others.
+    /// The log or the ledger fails. A payload that cannot be deleted does not stop the others, unless the payload store
+    /// cannot be reached: these are tried by the next call.
     pub async fn finish_due(&self) -> Result<Finished, LogError> {
-        self.pass(Some(now())).await
+        self.pass(ErasureSelection::Due(now_ms())).await
     }
 
     /// Deletes the payloads of all erasures under the last checkpoint again, as after a restore of the payload store.
@@ -239,26 +263,73 @@ impl Eraser {
     /// # Errors
     /// See [`Eraser::finish_due`].
     pub async fn erase_again(&self) -> Result<Finished, LogError> {
-        self.pass(None).await
+        self.pass(ErasureSelection::Logged).await
     }
 
-    async fn pass(&self, due_at_ms: Option<u64>) -> Result<Finished, LogError> {
+    /// Looks for the payloads of some finished erasures, and reopens the erasures of those that are there again:
+    /// [`Eraser::finish_due`] then deletes them. A node that ended after it had stored a payload, and before the ledger
+    /// told it that the record is a duplicate, left the payload behind.
+    ///
+    /// `turn` begins with `None`; each call continues behind the one before, and begins again after the last erasure.
+    ///
+    /// # Errors
+    /// The ledger or the payload store fails. The next call continues behind the payload that failed.
+    pub async fn look_again(&self, turn: &mut Option<(String, u64)>) -> Result<(), LogError> {
+        let query = ErasureQuery { after: turn.take(), of: ErasureSelection::Finished };
+        let mut rows = self.log.tables.erasures(&query).await?;
+        rows.truncate(LOOKED_AT);
+        let Some(last) = rows.last().map(|row| (row.device_id.clone(), row.sequence)) else { return Ok(()) };
+        let spans = rows.into_iter().map(|row| (row.device_id, row.sequence, row.sequence));
+        let records = self.log.tables.records(spans.collect()).await?;
+        let mut looks = stream::iter(records)
+            .map(|record| async move { (self.is_there(&record).await, record) })
+            .buffered(CONCURRENT_OBJECTS);
+        while let Some((there, record)) = looks.next().await {
+            let AuditRecord { device_id, sequence, .. } = record;
+            match there {
+                Ok(false) => {}
+                Ok(true) => {
+                    warn!(device_id, sequence, "an erased payload is there again, and is deleted again");
+                    let step = ErasureStep::Kept(THERE_AGAIN.to_owned(), None);
+                    self.log.tables.note_erasure(&device_id, sequence, step).await?;
+                }
+                Err(error) => {
+                    *turn = Some((device_id, sequence));
+                    return Err(error.into());
+                }
+            }
+        }
+        *turn = Some(last);
+        Ok(())
+    }
+
+    async fn pass(&self, of: ErasureSelection) -> Result<Finished, LogError> {
         let mut done = Finished::default();
-        let mut query = ErasureQuery { after: None, due_at_ms };
+        let mut query = ErasureQuery { after: None, of };
+        let mut unreachable = 0;
         loop {
             let rows = self.log.tables.erasures(&query).await?;
             let Some(row) = rows.last() else { return Ok(done) };
             query.after = Some((row.device_id.clone(), row.sequence));
             let last = self.published().await?;
             for row in rows {
-                let finished = match self.finish(row.clone(), &last).await {
-                    Ok(row) => row,
+                let finished = match self.attempt(row.clone(), &last).await {
+                    Ok(row) => {
+                        unreachable = 0;
+                        row
+                    }
                     // The others do not wait for it.
-                    Err(error) => ErasureRow { problem: Some(describe(&error)), erased_at_ms: None, ..row },
+                    Err(error) => {
+                        unreachable = if is_unreachable(&error) { unreachable + 1 } else { 0 };
+                        ErasureRow { problem: Some(describe(&error)), erased_at_ms: None, ..row }
+                    }
                 };
                 match Erasure::from(finished) {
                     Erasure { state: ErasureState::Erased { .. }, .. } => done.erased += 1,
                     left => done.left.push(left),
+                }
+                if unreachable == MAX_UNREACHABLE {
+                    return Ok(done);
                 }
             }
         }
@@ -307,34 +378,37 @@ impl Eraser {
         self.log.sequence(&mut leader).await.map(|_| ())
     }
 
-    /// Deletes the payload of an erasure under a signed checkpoint, and notes the result.
+    /// Deletes the payload of an erasure under a signed checkpoint, and notes the result or the failure.
+    async fn attempt(&self, row: ErasureRow, last: &Last) -> Result<ErasureRow, LogError> {
+        let (device_id, sequence, at_ms) = (row.device_id.clone(), row.sequence, row.at_ms);
+        let failed = match self.finish(row, last).await {
+            Ok(row) => return Ok(row),
+            Err(failed) => failed,
+        };
+        let now_ms = now_ms();
+        let after_ms =
+            (now_ms.saturating_sub(at_ms) / 10).clamp(*RETRY_FAILED_MS.start(), *RETRY_FAILED_MS.end());
+        let step = ErasureStep::Kept(describe(&failed), Some(now_ms + after_ms));
+        self.log.tables.note_erasure(&device_id, sequence, step).await?;
+        Err(failed)
+    }
+
     async fn finish(&self, mut row: ErasureRow, last: &Last) -> Result<ErasureRow, LogError> {
         let Some(index) = row.log_index.filter(|index| *index < last.size) else { return Ok(row) };
         let record = self.logged(&row, index, last).await?;
-        let deleted = self.delete(&record, last).await;
-        let step = match &deleted {
-            Ok(None) => ErasureStep::Erased(row.erased_at_ms.unwrap_or_else(now)),
-            Ok(Some((problem, retry_at_ms))) => ErasureStep::Kept(problem.clone(), *retry_at_ms),
-            Err(error) => ErasureStep::Kept(error.describe(), None),
+        let kept = self.delete(&record, last).await?;
+        let is_erased = kept.is_none();
+        let step = match kept {
+            None => ErasureStep::Erased(row.erased_at_ms.unwrap_or_else(now_ms)),
+            Some((problem, retry_at_ms)) => ErasureStep::Kept(problem, retry_at_ms),
         };
         let (device_id, sequence) = (row.device_id.as_str(), row.sequence);
         self.log.tables.note_erasure(device_id, sequence, step).await?;
         // A node that stores the payload and reads the erasure before this note does not reopen it.
-        if deleted.as_ref().is_ok_and(Option::is_none) {
-            let there = self.is_there(&record).await;
-            let problem = match &there {
-                Ok(false) => None,
-                Ok(true) => Some(THERE_AGAIN.to_owned()),
-                // Unknown, so it must be tried again.
-                Err(error) => Some(error.describe()),
-            };
-            if let Some(problem) = problem {
-                let step = ErasureStep::Kept(problem, None);
-                self.log.tables.note_erasure(device_id, sequence, step).await?;
-            }
-            there?;
+        if is_erased && self.is_there(&record).await? {
+            let step = ErasureStep::Kept(THERE_AGAIN.to_owned(), None);
+            self.log.tables.note_erasure(device_id, sequence, step).await?;
         }
-        deleted?;
         match self.log.tables.erasure(device_id, sequence).await? {
             Some(noted) => row = noted,
             None => return Err(of(device_id, sequence, "was deleted from the ledger").into()),
@@ -408,7 +482,7 @@ impl Eraser {
                 // A device chooses the references, and the log may be in the same bucket.
                 if is_of_log(&name) {
                     let problem = format!("{name:?} may be a file of a transparency log, and stays");
-                    kept = Some((problem, Some(now() + RETRY_SHARED_MS)));
+                    kept = Some((problem, Some(now_ms() + RETRY_SHARED_MS)));
                     continue;
                 }
                 if let Some((device_id, sequence)) = self.sharer(record, &name, last).await? {
@@ -416,7 +490,7 @@ impl Eraser {
                         "{name:?} is also the payload of device {device_id:?}, sequence {sequence}, and stays until that \
                          record is erased"
                     );
-                    kept = Some((problem, Some(now() + RETRY_SHARED_MS)));
+                    kept = Some((problem, Some(now_ms() + RETRY_SHARED_MS)));
                     continue;
                 }
             }
@@ -483,6 +557,11 @@ impl Eraser {
     }
 }
 
+/// Returns true if the payload store cannot be reached, which the next erasure would also wait for.
+fn is_unreachable(error: &LogError) -> bool {
+    matches!(error, LogError::Store(error) if error.component == Component::RawDataStore && error.is_retryable())
+}
+
 /// Returns true if a name may be that of a file of a log: those are below any prefix.
 fn is_of_log(name: &str) -> bool {
     let name = format!("/{name}");
@@ -503,7 +582,7 @@ fn locked(versions: &[Locked]) -> Option<(String, Option<u64>)> {
             let until = to_rfc3339(until_ms);
             (
                 format!(
-                    "Object Lock keeps {keeps} of the payload until {until}; no user can delete it before"
+                    "{OBJECT_LOCK_KEEPS} {keeps} of the payload until {until}; no user can delete it before"
                 ),
                 Some(until_ms),
             )
@@ -511,7 +590,7 @@ fn locked(versions: &[Locked]) -> Option<(String, Option<u64>)> {
         None => {
             let problem =
                 format!("a legal hold keeps {keeps} of the payload; lift the hold, and repeat the command");
-            (problem, Some(now() + RETRY_HELD_MS))
+            (problem, Some(now_ms() + RETRY_HELD_MS))
         }
     })
 }
@@ -520,8 +599,4 @@ fn of(device_id: &str, sequence: u64, problem: &str) -> LogTablesError {
     LogTablesError::Inconsistent(format!(
         "the erasure of device {device_id:?}, sequence {sequence} {problem}"
     ))
-}
-
-fn now() -> u64 {
-    now_ms().cast_unsigned()
 }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use super::{Eraser, LogError, TransparencyLog};
+use crate::error::describe;
 use crate::ledger::Leader;
 use crate::telemetry::metrics::Metrics;
 
@@ -87,7 +88,8 @@ impl TransparencyLog {
                 let under_way =
                     status.open_batch.map_or(0, |batch| batch.size.saturating_sub(batch.first_index + 1));
                 let waiting = status.backlog.saturating_add(under_way);
-                metrics.log_progress(size, signed_at_ms, waiting, status.open_erasures);
+                metrics.log_progress(size, signed_at_ms, waiting);
+                metrics.log_erasures(status.open_erasures.count, status.open_erasures.oldest_at_ms);
             }
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
@@ -97,12 +99,19 @@ impl TransparencyLog {
     }
 }
 
-/// Deletes payloads that are to be erased after each round of this node. The next round does not wait for a payload store
-/// that is slow, hangs or fails; a deletion needs no leader, only the signed leaf.
+/// Deletes payloads that are to be erased after each round of this node, also those that are there again. The next round
+/// does not wait for a payload store that is slow, hangs or fails; a deletion needs no leader, only the signed leaf.
 async fn erase(eraser: &Eraser, signed: &Notify) {
+    let mut turn = None;
     loop {
         signed.notified().await;
-        match AssertUnwindSafe(eraser.finish_due()).catch_unwind().await {
+        let round = async {
+            if let Err(error) = eraser.look_again(&mut turn).await {
+                warn!(error = %describe(&error), "finished erasures were not looked at again");
+            }
+            eraser.finish_due().await
+        };
+        match AssertUnwindSafe(round).catch_unwind().await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 warn!(error = %error, "payloads to erase were not deleted, and are tried again at the next interval");

@@ -2,18 +2,23 @@
 //! payload.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use edgesentry_chain::{AuditRecord, FindingCode, Hint, NotChecked, Report};
+use edgesentry_formats::times::now_ms;
 use edgesentry_formats::{Options, Progress, content_path};
 use edgesentry_log::{Leaf, LogCheck, LogInputs, Note, Policy};
-use edgesentry_rs::error::StoreError;
+use edgesentry_rs::FailureKind;
+use edgesentry_rs::error::{Component, StoreError};
+use edgesentry_rs::ingest::storage::IngestService;
 use edgesentry_rs::ingest::verify::Admitted;
 use edgesentry_rs::ledger::{Conflicts, Filter, Ledger};
-use edgesentry_rs::log::{EraseError, Eraser, Erasure, ErasureState, Logged, TransparencyLog};
+use edgesentry_rs::log::{
+    EraseError, Eraser, Erasure, ErasureState, Logged, TransparencyLog, request_erasure,
+};
 use edgesentry_rs::objects::Objects;
 use edgesentry_rs::payload::{Folder, Leftovers, PayloadStore, Put, Version};
 use edgesentry_rs::verify::{Registered, Verification};
@@ -22,7 +27,7 @@ use tokio::sync::Notify;
 use crate::common::{
     Kind, Place, all, bucket, chain, devices, names, next_with, records, s3_client, s3_settings, server,
 };
-use crate::log::{Faulty, How, audit, copy, ingest, key, lead, leaf_bytes, log, objects, open};
+use crate::log::{Faulty, How, audit, copy, ingest, key, lead, leaf_bytes, log, objects, open, write_sql};
 use crate::on_every_ledger;
 
 on_every_ledger!(
@@ -32,6 +37,9 @@ on_every_ledger!(
     what_cannot_be_erased_is_refused,
     a_record_that_is_sent_again_stays_erased,
     a_rejected_record_brings_no_payload_back,
+    a_payload_that_a_killed_node_stored_is_deleted_again,
+    an_erasure_that_fails_waits_before_the_next_attempt,
+    a_store_that_is_away_is_not_asked_for_every_erasure,
     a_restored_ledger_erases_again,
     a_payload_that_another_record_needs_stays,
 );
@@ -141,7 +149,7 @@ async fn only_the_log_excuses_an_erased_payload(place: Place) {
     assert_eq!(setting.leaves().await, 1);
     assert_eq!(setting.payload(2).await, None);
     assert_eq!(setting.payload(1).await.unwrap(), "lift-01 1");
-    assert_eq!(setting.log.status().await.unwrap().open_erasures, 0);
+    assert_eq!(setting.log.status().await.unwrap().open_erasures.count, 0);
     // Without a checkpoint, the payload is missing.
     let report = setting.place.report().await;
     assert_eq!(report.counts.get(&FindingCode::PayloadMissing), Some(&1));
@@ -251,7 +259,7 @@ async fn it_goes_on_after_an_end_at_any_step(place: Place) {
             () = hanging.struck.notified() => {}
         }
         // The service finishes what it finds.
-        assert_eq!(setting.log.status().await.unwrap().open_erasures, 1);
+        assert_eq!(setting.log.status().await.unwrap().open_erasures.count, 1);
         let finished = setting.eraser().finish_due().await.unwrap();
         assert_eq!((finished.erased, finished.left), (1, Vec::new()));
         finish(sequence, &format!("a deletion, after {after}")).await;
@@ -355,6 +363,198 @@ async fn a_rejected_record_brings_no_payload_back(place: Place) {
     assert_eq!(setting.payload(2).await, None);
 }
 
+/// A payload store of a node that is killed after it has stored a payload, once `armed`.
+struct Killed {
+    store: Arc<dyn PayloadStore>,
+    armed: AtomicBool,
+    struck: Notify,
+}
+
+#[async_trait]
+impl PayloadStore for Killed {
+    fn place(&self) -> &str {
+        self.store.place()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
+    }
+
+    async fn put(&self, admitted: &Admitted) -> Result<Put, StoreError> {
+        let put = self.store.put(admitted).await;
+        if self.armed.load(Ordering::SeqCst) {
+            self.struck.notify_one();
+            std::future::pending::<()>().await;
+        }
+        put
+    }
+
+    async fn get(&self, record: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        self.store.get(record).await
+    }
+
+    async fn versions(&self, record: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        self.store.versions(record).await
+    }
+
+    async fn erase(&self, record: &AuditRecord, name: &str) -> Result<Leftovers, StoreError> {
+        self.store.erase(record, name).await
+    }
+}
+
+/// The node knows the head before the record, and is killed between its write of the payload and the commit, which would
+/// have told it that another node has the record.
+async fn a_payload_that_a_killed_node_stored_is_deleted_again(place: Place) {
+    let mut setting = Setting::new(place, 0).await;
+    let store = Arc::clone(&setting.payloads);
+    let killed = Arc::new(Killed { store, armed: AtomicBool::new(false), struck: Notify::new() });
+    let slow = IngestService::start(
+        setting.place.ledger().await,
+        Arc::clone(&killed) as Arc<dyn PayloadStore>,
+        Default::default(),
+    );
+    let first = chain(&mut setting.lifts[0], 1);
+    assert_eq!(names(&slow.ingest_many(first).await), ["accepted"]);
+    let second = chain(&mut setting.lifts[0], 1);
+    assert_eq!(names(&setting.place.service().await.ingest_many(second.clone()).await), ["accepted"]);
+    for sequence in [2, 1] {
+        assert_eq!(setting.erase(sequence).await.state.name(), "erased");
+    }
+    killed.armed.store(true, Ordering::SeqCst);
+    tokio::select! {
+        answers = slow.ingest_many(second.clone()) => panic!("{answers:?}"),
+        () = killed.struck.notified() => {}
+    }
+    drop(slow);
+    assert_eq!(setting.payload(2).await.unwrap(), "lift-01 2");
+    // The next start of a node, which the device sends the record to as well.
+    assert_eq!(names(&setting.place.service().await.ingest_many(second).await), all("duplicate", 1));
+    let eraser = setting.eraser();
+    assert_eq!(eraser.finish_due().await.unwrap().erased, 0);
+    let mut turn = None;
+    eraser.look_again(&mut turn).await.unwrap();
+    assert_eq!(turn, Some(("lift-01".to_owned(), 2)));
+    assert_eq!(setting.log.status().await.unwrap().open_erasures.count, 1);
+    assert_eq!(eraser.finish_due().await.unwrap().erased, 1);
+    assert_eq!(setting.payload(2).await, None);
+    // The turn ends, and begins again.
+    eraser.look_again(&mut turn).await.unwrap();
+    assert_eq!(turn, None);
+    assert_eq!(setting.log.status().await.unwrap().open_erasures.count, 0);
+    assert_eq!(setting.report(&key()).await.counts, [].into());
+}
+
+/// A payload store that fails.
+struct Failing {
+    kind: FailureKind,
+    asked: AtomicU64,
+}
+
+#[async_trait]
+impl PayloadStore for Failing {
+    fn place(&self) -> &str {
+        "test"
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        Err(self.error())
+    }
+
+    async fn put(&self, _: &Admitted) -> Result<Put, StoreError> {
+        Err(self.error())
+    }
+
+    async fn get(&self, _: &AuditRecord) -> Result<Option<Bytes>, StoreError> {
+        Err(self.error())
+    }
+
+    async fn versions(&self, _: &AuditRecord) -> Result<Vec<Version>, StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Err(self.error())
+    }
+
+    async fn erase(&self, _: &AuditRecord, _: &str) -> Result<Leftovers, StoreError> {
+        Err(self.error())
+    }
+}
+
+impl Failing {
+    fn error(&self) -> StoreError {
+        StoreError {
+            component: Component::RawDataStore,
+            action: "do what the test forbids",
+            place: "test".into(),
+            kind: self.kind,
+            source: Arc::new(std::io::Error::other("a fault of the test")),
+        }
+    }
+}
+
+/// Returns an eraser whose payload store fails, and the store.
+fn failing(setting: &Setting, kind: FailureKind) -> (Eraser, Arc<Failing>) {
+    let store = Arc::new(Failing { kind, asked: AtomicU64::new(0) });
+    let payloads: Arc<dyn PayloadStore> = Arc::clone(&store) as Arc<dyn PayloadStore>;
+    (eraser(&setting.log, &setting.ledger, &payloads), store)
+}
+
+async fn an_erasure_that_fails_waits_before_the_next_attempt(place: Place) {
+    let setting = Setting::new(place, 2).await;
+    // By their age: how long they wait, in seconds.
+    for (sequence, age_ms, seconds) in
+        [(1, 0, 60..=60), (2, 3_600_000, 360..=420), (2, 40_000_000, 3600..=3600)]
+    {
+        for kind in [FailureKind::Setup, FailureKind::Passing] {
+            let (broken, store) = failing(&setting, kind);
+            let tables = setting.ledger.log().unwrap();
+            request_erasure(&*tables, "lift-01", sequence, REASON).await.unwrap();
+            setting.sequence().await;
+            let at_ms = now_ms() - age_ms;
+            let set = format!(
+                "UPDATE erasures SET at_ms = {at_ms}, retry_at_ms = NULL WHERE sequence = {sequence}"
+            );
+            write_sql(&setting.place, &set).await;
+            let before = now_ms();
+            let finished = broken.finish_due().await.unwrap();
+            let left = finished.left.iter().find(|left| left.sequence == sequence).unwrap();
+            assert!(matches!(left.state, ErasureState::Kept { .. }), "{left:?}");
+            let row = tables.erasure("lift-01", sequence).await.unwrap().unwrap();
+            let waits = row.retry_at_ms.unwrap() - before;
+            assert!(seconds.contains(&(waits / 1000)), "{waits} ms");
+            // Until then it is not tried again.
+            let asked = store.asked.load(Ordering::SeqCst);
+            assert_eq!(broken.finish_due().await.unwrap(), Default::default());
+            assert_eq!(store.asked.load(Ordering::SeqCst), asked);
+        }
+    }
+    // An explicit request does not wait.
+    assert_eq!(setting.erase(1).await.state.name(), "erased");
+    setting.place.tamper("UPDATE erasures SET retry_at_ms = 1").await;
+    assert_eq!(setting.eraser().finish_due().await.unwrap().erased, 1);
+}
+
+async fn a_store_that_is_away_is_not_asked_for_every_erasure(place: Place) {
+    let setting = Setting::new(place, 8).await;
+    for sequence in 1..=8 {
+        let tables = setting.ledger.log().unwrap();
+        request_erasure(&*tables, "lift-01", sequence, REASON).await.unwrap();
+    }
+    setting.sequence().await;
+    let (broken, store) = failing(&setting, FailureKind::Passing);
+    let asked = || store.asked.load(Ordering::SeqCst);
+    // Each pass goes on behind those that failed.
+    for passes in [3, 6, 8] {
+        broken.finish_due().await.unwrap();
+        assert_eq!(asked(), passes);
+    }
+    // A failure of one payload does not stop the others.
+    setting.place.tamper("UPDATE erasures SET retry_at_ms = NULL").await;
+    let (broken, store) = failing(&setting, FailureKind::Setup);
+    assert_eq!(broken.finish_due().await.unwrap().left.len(), 8);
+    assert_eq!(store.asked.load(Ordering::SeqCst), 8);
+    setting.place.tamper("UPDATE erasures SET retry_at_ms = NULL").await;
+    assert_eq!(setting.eraser().finish_due().await.unwrap().erased, 8);
+}
+
 async fn a_restored_ledger_erases_again(place: Place) {
     let setting = Setting::new(place, 3).await;
     setting.sequence().await;
@@ -376,7 +576,7 @@ async fn a_restored_ledger_erases_again(place: Place) {
     let mut leader = lead(&log).await;
     assert_eq!(log.recover(&mut leader, Conflicts::Refuse).await.unwrap().batches, 1);
     drop(leader);
-    assert_eq!(log.status().await.unwrap().open_erasures, 1);
+    assert_eq!(log.status().await.unwrap().open_erasures.count, 1);
     let again = eraser(&log, &ledger, &payloads).finish_due().await.unwrap();
     assert_eq!((again.erased, again.left), (1, Vec::new()));
     assert_eq!(payloads.get(&record).await.unwrap(), None);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgesentry_rs::ledger::Ledger;
-use edgesentry_rs::log::Eraser;
+use edgesentry_rs::log::{Eraser, request_erasure};
 use edgesentry_rs::objects::Objects;
 use edgesentry_rs::telemetry::metrics::Metrics;
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ on_every_ledger!(
     a_reason_to_stop_is_shown_until_it_is_gone,
     a_batch_that_was_dropped_is_continued,
     another_node_takes_over,
+    an_erasure_that_stays_open_is_shown,
 );
 
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -187,4 +188,31 @@ async fn another_node_takes_over(place: Place) {
         node.stop().await;
     }
     finish(&ledger, &objects).await;
+}
+
+async fn an_erasure_that_stays_open_is_shown(place: Place) {
+    let (ledger, objects) = opened(&place).await;
+    let mut lifts = devices(&*ledger, 1).await;
+    ingest(&place, &mut lifts, 2).await;
+    let tables = ledger.log().unwrap();
+    for sequence in [1, 2] {
+        request_erasure(&*tables, "lift-01", sequence, "request 7").await.unwrap();
+    }
+    // One is locked, and the other one failed.
+    let locked = "UPDATE erasures SET at_ms = 5000, problem = 'Object Lock keeps 1 version', retry_at_ms = 9000000000000000
+                  WHERE sequence = 1";
+    let failed = "UPDATE erasures SET at_ms = 7000, problem = 'denied', retry_at_ms = 9000000000000000 WHERE sequence = 2";
+    for update in [locked, failed] {
+        place.tamper(update).await;
+    }
+    let node = Node::start(&place, &objects).await;
+    node.reaches("erasures_open", 2.0).await;
+    assert_eq!(node.value("erasures_oldest_timestamp_seconds"), 7.0);
+    place.tamper("UPDATE erasures SET retry_at_ms = NULL WHERE sequence = 2").await;
+    node.reaches("erasures_open", 1.0).await;
+    node.reaches("erasures_oldest_timestamp_seconds", 0.0).await;
+    // The lock has ended.
+    place.tamper("UPDATE erasures SET retry_at_ms = 1 WHERE sequence = 1").await;
+    node.reaches("erasures_open", 0.0).await;
+    node.stop().await;
 }

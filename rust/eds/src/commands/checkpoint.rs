@@ -196,7 +196,7 @@ fn run(ledger: &LedgerArgs, output: &Output) -> Result<Exit, Failure> {
         log.sequence(&mut leader).await
     })?;
     let mut status = wait(&opened, log.status())?;
-    if status.open_erasures > 0 {
+    if status.open_erasures.count > 0 {
         erase_due(ledger, output)?;
         status = wait(&opened, log.status())?;
     }
@@ -334,7 +334,8 @@ fn status_content(status: &LogStatus) -> Value {
         "checkpoint": checkpoint.map(|checkpoint| String::from_utf8_lossy(&checkpoint.note)),
         "checkpoints": checkpoint.map_or(0, |checkpoint| checkpoint.lock_number),
         "records_waiting": status.backlog,
-        "erasures_open": status.open_erasures,
+        "erasures_open": status.open_erasures.count,
+        "oldest_erasure_at_ms": status.open_erasures.oldest_at_ms,
         "batch_under_way": status.open_batch.is_some(),
     })
 }
@@ -350,8 +351,8 @@ fn status_text(status: &LogStatus) -> String {
         None => "  no checkpoint yet\n".to_owned(),
     };
     text.push_str(&format!("  waiting     {}\n", count(status.backlog, "record")));
-    if status.open_erasures > 0 {
-        text.push_str(&format!("  to erase    {}\n", count(status.open_erasures, "payload")));
+    if status.open_erasures.count > 0 {
+        text.push_str(&format!("  to erase    {}\n", count(status.open_erasures.count, "payload")));
     }
     text
 }

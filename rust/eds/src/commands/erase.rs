@@ -5,9 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use edgesentry_formats::describe;
 use edgesentry_formats::times::to_rfc3339;
-use edgesentry_rs::ledger::LogTablesError;
-use edgesentry_rs::log::{EraseError, Eraser, Erasure, ErasureState, Finished, Stores};
-use edgesentry_rs::settings::Access;
+use edgesentry_rs::log::{EraseError, Eraser, Erasure, ErasureState, Finished};
+use edgesentry_rs::settings::{self, Access};
 use serde_json::{Value, json};
 
 use super::{checkpoint, device_id};
@@ -68,25 +67,17 @@ impl Erase {
 
 /// Returns the eraser of a ledger with a transparency log.
 pub(super) fn eraser(opened: &Opened) -> Result<Eraser, Failure> {
-    if !opened.settings.log.is_on() {
-        let message = "an erasure needs a transparency log, and log.origin is not set; set the section [log], and run \
-                       eds checkpoint init";
-        return Err(Failure::usage("log_not_opened", message));
-    }
-    // Before its key is read, which eds checkpoint init makes.
-    if let Some(tables) = opened.ledger.log()
-        && opened.wait(tables.state())?.is_none()
-    {
-        return Err(checkpoint::failure(&LogTablesError::NotOpened.into()));
-    }
-    let log = checkpoint::log_of(opened, Stores::Existing)?;
-    Ok(Eraser::new(log, opened.ledger.clone(), opened.payloads()?))
+    let stores = settings::Stores { ledger: opened.ledger.clone(), payloads: opened.payloads.clone() };
+    opened.runtime.block_on(stores.eraser(&opened.settings)).map_err(|error| failure(&error))
 }
 
 fn failure(error: &EraseError) -> Failure {
     match error {
         EraseError::Log(error) => checkpoint::failure(error),
-        EraseError::Reason | EraseError::NoRecord { .. } => Failure::usage(error.code(), error.to_string()),
+        EraseError::Open(error) => error.clone().into(),
+        EraseError::Off | EraseError::Reason | EraseError::NoRecord { .. } => {
+            Failure::usage(error.code(), error.to_string())
+        }
         error => Failure::unfinished(error.code(), describe(error)),
     }
 }

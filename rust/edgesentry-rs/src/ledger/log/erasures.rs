@@ -55,14 +55,58 @@ pub enum ErasureStep {
     Erased(u64),
 }
 
-/// A selection of erasures in the log, by device and sequence.
+/// A selection of erasures, by device and sequence.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ErasureQuery {
     /// Only after this device and sequence.
     pub after: Option<(String, u64)>,
-    /// Only those that are not finished and may be tried at this time, Unix milliseconds; `None` for all.
-    pub due_at_ms: Option<u64>,
+    /// Only these.
+    pub of: ErasureSelection,
 }
+
+/// The progress of selected erasures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum ErasureSelection {
+    /// In the log.
+    #[default]
+    Logged,
+    /// Noted, in the log or not yet.
+    Noted,
+    /// In the log, not finished, and to be tried at this time, Unix milliseconds.
+    Due(u64),
+    /// In the log, and the store had none of the payload any more.
+    Finished,
+}
+
+impl ErasureSelection {
+    /// Returns a condition with the parameter $3.
+    fn condition(self) -> (&'static str, u64) {
+        match self {
+            ErasureSelection::Logged => ("log_index IS NOT NULL AND $3 >= 0", 0),
+            ErasureSelection::Noted => ("$3 >= 0", 0),
+            ErasureSelection::Due(at_ms) => {
+                ("log_index IS NOT NULL AND erased_at_ms IS NULL AND coalesce(retry_at_ms, 0) <= $3", at_ms)
+            }
+            ErasureSelection::Finished => {
+                ("log_index IS NOT NULL AND erased_at_ms IS NOT NULL AND $3 >= 0", 0)
+            }
+        }
+    }
+}
+
+/// The erasures that are not finished.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct OpenErasures {
+    /// Their number.
+    pub count: u64,
+    /// When the oldest of them was requested, Unix milliseconds, without those whose payloads Object Lock keeps until a
+    /// time to come.
+    pub oldest_at_ms: Option<u64>,
+}
+
+/// The beginning of the problem of an erasure whose payload Object Lock keeps.
+pub const OBJECT_LOCK_KEEPS: &str = "Object Lock keeps";
 
 /// The erasures in the tables of a log.
 #[async_trait]
@@ -83,8 +127,8 @@ pub trait LogErasures: Send + Sync + 'static {
     /// Returns a page of erasures, in order; the last page is empty.
     async fn erasures(&self, query: &ErasureQuery) -> Result<Vec<ErasureRow>, StoreError>;
 
-    /// Returns the number of erasures that are not finished.
-    async fn open_erasures(&self) -> Result<u64, StoreError>;
+    /// Returns the erasures that are not finished at a time, Unix milliseconds.
+    async fn open_erasures(&self, now_ms: u64) -> Result<OpenErasures, StoreError>;
 
     /// Notes the progress of an erasure.
     async fn note_erasure(
@@ -148,17 +192,8 @@ impl<D: LogDatabase> LogErasures for D {
         read_row(self, "read the erasures", work).await
     }
 
-    async fn open_erasures(&self) -> Result<u64, StoreError> {
-        let work: Work<u64> = Box::new(|s| {
-            Box::pin(async move {
-                if !has_erasures(s).await? {
-                    return Ok(0);
-                }
-                let statement = "SELECT count(*) FROM erasures WHERE erased_at_ms IS NULL";
-                let rows = s.select(statement, &[]).await?;
-                Ok(rows.first().map_or(Ok(0), |row| Row::new("erasures", row).number(0))?)
-            })
-        });
+    async fn open_erasures(&self, now_ms: u64) -> Result<OpenErasures, StoreError> {
+        let work: Work<OpenErasures> = Box::new(move |s| Box::pin(open(s, now_ms)));
         read_row(self, "count the erasures", work).await
     }
 
@@ -205,6 +240,21 @@ async fn has_erasures(s: &mut dyn Statements) -> Result<bool, Failure> {
     Ok(rows.first().map_or(Ok(0), |row| Row::new("erasures", row).number(0))? > 0)
 }
 
+async fn open(s: &mut dyn Statements, now_ms: u64) -> Result<OpenErasures, Failure> {
+    if !has_erasures(s).await? {
+        return Ok(OpenErasures::default());
+    }
+    let statement = format!(
+        "SELECT count(*), min(CASE WHEN {SOUND} AND NOT (coalesce(e.retry_at_ms, 0) > $1
+             AND coalesce(e.problem, '') LIKE '{OBJECT_LOCK_KEEPS} %') THEN e.at_ms END)
+         FROM erasures e WHERE e.erased_at_ms IS NULL"
+    );
+    let rows = s.select(&statement, &[Value::number(now_ms)]).await?;
+    let Some(row) = rows.first() else { return Ok(OpenErasures::default()) };
+    let row = Row::new("erasures", row);
+    Ok(OpenErasures { count: row.number(0)?, oldest_at_ms: row.optional_number(1)? })
+}
+
 async fn request(
     s: &mut dyn Statements,
     device_id: String,
@@ -249,16 +299,12 @@ async fn page(s: &mut dyn Statements, query: ErasureQuery) -> Result<Vec<Erasure
         return Ok(Vec::new());
     }
     let (device_id, sequence) = query.after.unwrap_or_default();
-    let due = match query.due_at_ms {
-        Some(_) => "AND erased_at_ms IS NULL AND coalesce(retry_at_ms, 0) <= $3",
-        None => "AND $3 >= 0",
-    };
+    let (condition, at_ms) = query.of.condition();
     let statement = format!(
-        "SELECT {COLUMNS} FROM erasures e WHERE log_index IS NOT NULL AND (device_id, sequence) > ($1, $2) {due}
+        "SELECT {COLUMNS} FROM erasures e WHERE {condition} AND (device_id, sequence) > ($1, $2)
              AND {SOUND} ORDER BY device_id, sequence LIMIT $4"
     );
-    let due_at_ms = Value::number(query.due_at_ms.unwrap_or(0));
-    let values = [device_id.into(), Value::number(sequence), due_at_ms, Value::Integer(PAGE_ROWS)];
+    let values = [device_id.into(), Value::number(sequence), Value::number(at_ms), Value::Integer(PAGE_ROWS)];
     let rows = s.select(&statement, &values).await?;
     Ok(rows.iter().map(|row| erasure(row)).collect::<Result<_, _>>()?)
 }

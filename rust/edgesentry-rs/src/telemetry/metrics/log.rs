@@ -42,6 +42,7 @@ pub(super) struct LogMetrics {
     signed_at: Gauge<f64, AtomicU64>,
     waiting: Gauge,
     erasures: Gauge,
+    oldest_erasure_at: Gauge<f64, AtomicU64>,
     refusals: Family<Code, Counter>,
     stopped: Family<Code, Gauge>,
 }
@@ -62,6 +63,9 @@ impl LogMetrics {
         let waiting = register(r, "log_records_waiting", help, Gauge::default());
         let help = "Erasures whose payloads are not deleted yet";
         let erasures = register(r, "log_erasures_open", help, Gauge::default());
+        let help = "When the oldest erasure was requested whose payload is not deleted yet, Unix time; 0 if there is none, \
+                    and without those that Object Lock keeps";
+        let oldest_erasure_at = register(r, "log_erasures_oldest_timestamp_seconds", help, Gauge::default());
         let help = "Rounds in which the transparency log did not go on, by the code of the error";
         let refusals = register(r, "log_refusals", help, Family::<Code, Counter>::default());
         let help = "1 if the last round of this node failed with this code, until a round succeeds";
@@ -70,7 +74,7 @@ impl LogMetrics {
             drop(refusals.get_or_create(&Code { code }));
             drop(stopped.get_or_create(&Code { code }));
         }
-        LogMetrics { info, leader, size, signed_at, waiting, erasures, refusals, stopped }
+        LogMetrics { info, leader, size, signed_at, waiting, erasures, oldest_erasure_at, refusals, stopped }
     }
 }
 
@@ -88,11 +92,16 @@ impl super::Metrics {
     }
 
     /// Records the progress of the transparency log.
-    pub(crate) fn log_progress(&self, size: u64, signed_at_ms: u64, waiting: u64, erasures: u64) {
+    pub(crate) fn log_progress(&self, size: u64, signed_at_ms: u64, waiting: u64) {
         self.0.log.size.set(i64::try_from(size).unwrap_or(i64::MAX));
         self.0.log.signed_at.set(signed_at_ms as f64 / 1000.0);
         self.0.log.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        self.0.log.erasures.set(i64::try_from(erasures).unwrap_or(i64::MAX));
+    }
+
+    /// Records the erasures that are not finished: their number, and when the oldest one was requested.
+    pub(crate) fn log_erasures(&self, open: u64, oldest_at_ms: Option<u64>) {
+        self.0.log.erasures.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.0.log.oldest_erasure_at.set(oldest_at_ms.unwrap_or(0) as f64 / 1000.0);
     }
 
     /// Records the end of a round of the transparency log: the code of its error, if it failed.

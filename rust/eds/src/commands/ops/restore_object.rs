@@ -1,5 +1,6 @@
 //! `eds ops restore-object`: restores payloads from their versions.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use edgesentry_chain::AuditRecord;
 use edgesentry_formats::{MAX_FILE_BYTES, read_file};
 use edgesentry_ops::s3::{Restored, State, erased, restore};
 use edgesentry_rs::Filter;
+use edgesentry_rs::ledger::{ErasureQuery, ErasureRow, ErasureSelection, LogTables};
 use edgesentry_rs::payload::S3;
 use edgesentry_rs::settings::Access;
 use futures::{StreamExt, TryStreamExt};
@@ -89,15 +91,14 @@ impl RestoreObject {
             let mut tally = Tally::default();
             let mut records = opened.ledger.records(&filter);
             while let Some(chunk) = records.try_next().await.map_err(Failure::from)? {
+                let erasures = erasures_of(tables.as_deref(), &chunk).await?;
                 let looks = chunk.into_iter().map(|record: AuditRecord| {
-                    let (store, tables) = (Arc::clone(&store), tables.clone());
+                    let (store, erasures) = (Arc::clone(&store), &erasures);
                     async move {
-                        if let Some(tables) = tables
-                            && let Some(erasure) = tables.erasure(&record.device_id, record.sequence).await?
-                        {
-                            return Ok(erased(&record, &erasure));
+                        match erasures.get(&(record.device_id.clone(), record.sequence)) {
+                            Some(erasure) => Ok(erased(&record, erasure)),
+                            None => restore(&store, &record, self.apply).await.map_err(Failure::from),
                         }
-                        restore(&store, &record, self.apply).await.map_err(Failure::from)
                     }
                 });
                 let mut looks = futures::stream::iter(looks).buffered(CONCURRENT_OBJECTS);
@@ -192,5 +193,27 @@ impl RestoreObject {
             failure: None,
         })?;
         Ok(exit)
+    }
+}
+
+/// Returns the erasures of records, which are in the order of the ledger, by device and sequence.
+async fn erasures_of(
+    tables: Option<&dyn LogTables>,
+    records: &[AuditRecord],
+) -> Result<BTreeMap<(String, u64), ErasureRow>, Failure> {
+    let (Some(tables), Some(first), Some(last)) = (tables, records.first(), records.last()) else {
+        return Ok(BTreeMap::new());
+    };
+    let last = (last.device_id.clone(), last.sequence);
+    let after = Some((first.device_id.clone(), first.sequence.saturating_sub(1)));
+    let mut query = ErasureQuery { after, of: ErasureSelection::Noted };
+    let mut erasures = BTreeMap::new();
+    loop {
+        let page = tables.erasures(&query).await?;
+        query.after = page.last().map(|row| (row.device_id.clone(), row.sequence));
+        erasures.extend(page.into_iter().map(|row| ((row.device_id.clone(), row.sequence), row)));
+        if query.after.as_ref().is_none_or(|end| *end >= last) {
+            return Ok(erasures);
+        }
     }
 }
