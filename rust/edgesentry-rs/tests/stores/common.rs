@@ -134,8 +134,13 @@ pub fn s3_settings(endpoint: &str) -> S3Settings {
 }
 
 pub fn s3_client(endpoint: &str) -> aws_sdk_s3::Client {
+    s3_client_of(endpoint, "edgesentry")
+}
+
+/// Returns the client of a role of `deploy/iam`.
+pub fn s3_client_of(endpoint: &str, role: &str) -> aws_sdk_s3::Client {
     use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};
-    let credentials = Credentials::new("edgesentry", "edgesentry-secret", None, None, "tests");
+    let credentials = Credentials::new(role, format!("{role}-secret"), None, None, "tests");
     let config = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .http_client(aws_smithy_http_client::Builder::new().build_http())

@@ -49,21 +49,32 @@ fn of_payloads(bucket: &str) -> Vec<Policy> {
         "s3:GetReplicationConfiguration",
     ];
     let (ingest, recovery) = (["s3:PutObject", "s3:GetObject"], ["s3:PutObject"]);
+    let locks = ["s3:GetObjectLegalHold", "s3:GetObjectRetention"];
     vec![
         Policy {
             role: "ingest",
             about: "the ingest service: writes payloads and reads them again, and deletes nothing",
-            document: document(bucket, &ingest, &["s3:GetBucketLocation", "s3:ListBucket"], None),
+            document: document(
+                bucket,
+                &ingest,
+                &["s3:GetBucketLocation", "s3:ListBucket"],
+                &Deletes::Nothing,
+            ),
         },
         Policy {
             role: "auditor",
             about: "verification: reads payloads, every version of them, and how the bucket is set up",
-            document: document(bucket, &read, &[&list[..], &look[..]].concat(), None),
+            document: document(bucket, &read, &[&list[..], &look[..]].concat(), &Deletes::Nothing),
         },
         Policy {
             role: "recovery",
             about: "restore-object: reads every version, and puts a payload on top of them",
-            document: document(bucket, &[&read[..], &recovery[..]].concat(), &list, None),
+            document: document(bucket, &[&read[..], &recovery[..]].concat(), &list, &Deletes::Nothing),
+        },
+        Policy {
+            role: "eraser",
+            about: "erase: reads payloads and deletes their versions; never the files of a transparency log; writes nothing",
+            document: document(bucket, &[&read[..], &locks[..]].concat(), &list, &Deletes::Versions),
         },
     ]
 }
@@ -77,28 +88,40 @@ fn of_archive(bucket: &str) -> Vec<Policy> {
         Policy {
             role: "archive-writer",
             about: "archive-wal, backup and dump: write each object once, and delete nothing",
-            document: document(bucket, &write, &list, None),
+            document: document(bucket, &write, &list, &Deletes::Nothing),
         },
         Policy {
             role: "archive-receiver",
             about: "receive-wal: as archive-writer, and deletes the unfinished segment once it has the whole one",
-            document: document(bucket, &write, &list, Some("*partial/*")),
+            document: document(bucket, &write, &list, &Deletes::Objects("*partial/*")),
         },
         Policy {
             role: "archive-retention",
             about: "retention: reads everything, deletes expired objects, and writes nothing",
-            document: document(bucket, &["s3:GetObject"], &list, Some("*")),
+            document: document(bucket, &["s3:GetObject"], &list, &Deletes::Objects("*")),
         },
         Policy {
             role: "archive-restore",
             about: "restore, fetch-wal, check-archive and verify-backup: read only",
-            document: document(bucket, &["s3:GetObject"], &list, None),
+            document: document(bucket, &["s3:GetObject"], &list, &Deletes::Nothing),
         },
     ]
 }
 
-/// Returns a policy. `deletable` are the keys that the role may delete, if any; never a version.
-fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str], deletable: Option<&str>) -> Value {
+/// The deletions that a role may perform.
+enum Deletes {
+    Nothing,
+    /// Objects under these keys, never a version.
+    Objects(&'static str),
+    /// Versions of all objects but the files of a transparency log. Object Lock forbids it until the retention ends.
+    Versions,
+}
+
+/// The files of a transparency log, which may be in the bucket of the payloads, under any prefix.
+const LOG: [&str; 5] = ["*log/checkpoint*", "*log/lock/*", "*log/tile/*", "*log/evidence/*", "*log/erased/*"];
+
+/// Returns a policy.
+fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str], deletes: &Deletes) -> Value {
     let (bucket, objects) = (format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*"));
     let not_encrypted = json!({"Bool": {"aws:SecureTransport": "false"}});
     let mut statements = vec![
@@ -106,12 +129,20 @@ fn document(bucket: &str, on_objects: &[&str], on_bucket: &[&str], deletable: Op
         json!({"Sid": "Bucket", "Effect": "Allow", "Action": on_bucket, "Resource": bucket}),
     ];
     let mut never = NEVER.to_vec();
-    if let Some(keys) = deletable {
+    let allowed = match deletes {
+        Deletes::Nothing => None,
+        Deletes::Objects(keys) => Some(("s3:DeleteObject", *keys)),
+        Deletes::Versions => Some(("s3:DeleteObjectVersion", "*")),
+    };
+    if let Some((action, keys)) = allowed {
         let keys = format!("{bucket}/{keys}");
-        statements.push(
-            json!({"Sid": "Delete", "Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": keys}),
-        );
-        never.retain(|action| *action != "s3:DeleteObject");
+        statements.push(json!({"Sid": "Delete", "Effect": "Allow", "Action": [action], "Resource": keys}));
+        never.retain(|denied| *denied != action);
+    }
+    if matches!(deletes, Deletes::Versions) {
+        let files = LOG.map(|keys| format!("{bucket}/{keys}"));
+        let actions = ["s3:DeleteObjectVersion"];
+        statements.push(json!({"Sid": "Log", "Effect": "Deny", "Action": actions, "Resource": files}));
     }
     statements
         .push(json!({"Sid": "Never", "Effect": "Deny", "Action": never, "Resource": [bucket, objects]}));
@@ -139,12 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn no_role_may_unlock_and_only_retention_and_the_receiver_may_delete() {
+    fn no_role_may_unlock_and_few_may_delete() {
         let all = [Holds::Payloads, Holds::Archive].into_iter().flat_map(|holds| policies("audit", holds));
         let mut deletable = Vec::new();
         for Policy { role, document, .. } in all {
             for (action, resource) in allowed(&document) {
-                if action == "s3:DeleteObject" {
+                if action == "s3:DeleteObject" || (role, &*action) == ("eraser", "s3:DeleteObjectVersion") {
                     deletable.push((role, resource));
                 } else {
                     assert!(!NEVER.contains(&&*action) && action != "s3:*", "{role}: {action}");
@@ -153,9 +184,12 @@ mod tests {
             let statements = document["Statement"].as_array().unwrap();
             let never = statements.iter().find(|statement| statement["Sid"] == "Never").unwrap();
             assert_eq!(never["Resource"], json!(["arn:aws:s3:::audit", "arn:aws:s3:::audit/*"]));
-            assert!(never["Action"].as_array().unwrap().contains(&json!("s3:DeleteObjectVersion")));
+            let never = never["Action"].as_array().unwrap();
+            assert_eq!(never.contains(&json!("s3:DeleteObjectVersion")), role != "eraser");
+            assert!(role != "eraser" || never.contains(&json!("s3:DeleteObject")));
         }
         let expected = [
+            ("eraser", "arn:aws:s3:::audit/*".to_owned()),
             ("archive-receiver", "arn:aws:s3:::audit/*partial/*".to_owned()),
             ("archive-retention", "arn:aws:s3:::audit/*".to_owned()),
         ];
